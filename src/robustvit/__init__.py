@@ -1,0 +1,65 @@
+"""RobustViT: finetune the relevance map of a vision transformer onto the object.
+
+The public functions are imported on first use, so that ``import robustvit`` and ``robustvit --help`` stay instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robustvit.demonstration import demo
+    from robustvit.errors import UserError
+    from robustvit.evaluation import evaluate
+    from robustvit.explanation import explain
+    from robustvit.finetuning import finetune
+    from robustvit.guidance import GuidedLoss, RobustViT, guided_loss
+    from robustvit.losses import relevance_loss
+    from robustvit.models import Classifier, load_model
+    from robustvit.relevance_maps import relevance
+    from robustvit.reports import report
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Classifier",
+    "GuidedLoss",
+    "RobustViT",
+    "UserError",
+    "demo",
+    "evaluate",
+    "explain",
+    "finetune",
+    "guided_loss",
+    "load_model",
+    "relevance",
+    "relevance_loss",
+    "report",
+]
+
+_HOME = {
+    "Classifier": "models",
+    "GuidedLoss": "guidance",
+    "RobustViT": "guidance",
+    "UserError": "errors",
+    "demo": "demonstration",
+    "evaluate": "evaluation",
+    "explain": "explanation",
+    "finetune": "finetuning",
+    "guided_loss": "guidance",
+    "load_model": "models",
+    "relevance": "relevance_maps",
+    "relevance_loss": "losses",
+    "report": "reports",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'robustvit' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"robustvit.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
