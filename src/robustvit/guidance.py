@@ -13,7 +13,7 @@ from robustvit.errors import UserError
 from robustvit.losses import background_loss, confidence_loss, foreground_loss, label_loss
 from robustvit.relevance_maps import METHODS, image_map, relevance_of
 
-__all__ = ["GUIDANCE", "GuidedLoss", "Guidance", "RobustViT", "guided_loss", "make_guidance"]
+__all__ = ["GUIDANCE", "Guidance", "GuidedLoss", "RobustViT", "guided_loss", "make_guidance"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,220 @@
+"""Real photos: does guidance with few masks make a pretrained ViT-S look less at the background?
+
+    python benchmarks/real_photos.py --data ../shared/data/voc-animals --weights ../scratch/vit_s.safetensors
+
+DATA holds train/ and test/, each with images/CLASS/ and masks/CLASS/; WEIGHTS is a timm state dict of
+vit_small_patch14_dinov2 without a head. For each seed
+
+1. a base model is finetuned on the training photos in the ordinary way (cross-entropy, new head, no masks),
+2. ``robustvit.finetune`` guides it with RECIPE on masked photos out of the same training photos,
+3. ``robustvit.evaluate`` measures both on the test photos, SWAPS backgrounds a photo and kind, the same for all.
+
+Each photo's values are averaged over its swaps and over the seeds; the intervals are paired bootstraps over photos.
+Finished parts stay in --work and are reused, so seeds can be spread over processes (--only 0 & --only 1 & …) and
+pooled by a last call without --only. On one core a seed takes about half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from timm.models.vision_transformer import checkpoint_filter_fn
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as TF
+
+from robustvit import Classifier, evaluate, finetune
+from robustvit.checkpoints import save_model
+from robustvit.data.batches import read_pair
+from robustvit.data.pairs import find_photos
+from robustvit.intervals import mean_interval, paired_difference
+from robustvit.measurement import MEASURES
+from robustvit.models import Preprocessing
+from robustvit.runs import versions
+
+ARCHITECTURE = "vit_small_patch14_dinov2"
+SIZE = 154
+PREPROCESSING = Preprocessing((SIZE, SIZE), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1.0, "bicubic")
+BASE = {"epochs": 8, "batch_size": 8, "lr_head": 1e-3, "lr_backbone": 1e-5, "weight_decay": 1e-4}
+RECIPE: dict = {}
+KEPT = "last"
+
+
+def training_tensors(data: Path) -> tuple[Tensor, Tensor, list[str]]:
+    """Training photos squashed to 8/7 of the input size, their labels, and the names of the classes."""
+    photos = find_photos(data / "train" / "images")
+    names = sorted({str(photo.class_name) for photo in photos})
+    side = round(SIZE * 8 / 7)
+    images = [
+        TF.resize(TF.pil_to_tensor(read_pair(photo)[0]), [side, side], InterpolationMode.BICUBIC, antialias=True)
+        for photo in photos
+    ]
+    labels = torch.tensor([names.index(str(photo.class_name)) for photo in photos])
+    return torch.stack(images).float() / 255, labels, names
+
+
+def new_model(weights: Path, classes: list[str]) -> Classifier:
+    """The pretrained backbone with a fresh head."""
+    network: nn.Module = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=len(classes), img_size=SIZE)
+    missing, unexpected = network.load_state_dict(checkpoint_filter_fn(load_file(weights), network), strict=False)
+    if set(missing) != {"head.weight", "head.bias"} or unexpected:
+        sys.exit(f"{weights} does not hold the backbone of {ARCHITECTURE}: lacks {missing}, has {unexpected}")
+    nn.init.trunc_normal_(network.head.weight, std=0.02)
+    return Classifier(network, preprocessing=PREPROCESSING, class_names=classes)
+
+
+def cropped(images: Tensor, generator: torch.Generator) -> Tensor:
+    """A random crop of each image, mirrored in half of the cases."""
+    room = images.shape[-1] - SIZE + 1
+    crops = []
+    for image in images:
+        top, left = (int(torch.randint(room, (1,), generator=generator)) for _ in range(2))
+        crop = image[:, top : top + SIZE, left : left + SIZE]
+        crops.append(crop.flip(-1) if torch.rand(1, generator=generator) < 0.5 else crop)
+    return torch.stack(crops)
+
+
+def train_base(data: Path, weights: Path, seed: int, folder: Path) -> None:
+    """Ordinary finetuning: new head, small rate for the backbone, cross-entropy, every training photo, no masks."""
+    images, labels, names = training_tensors(data)
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = new_model(weights, names)
+    head = list(model.network.head.parameters())
+    body = [p for name, p in model.network.named_parameters() if not name.startswith("head")]
+    groups = [{"params": head, "lr": BASE["lr_head"]}, {"params": body, "lr": BASE["lr_backbone"]}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=BASE["weight_decay"])
+    model.train()
+    for epoch in range(BASE["epochs"]):
+        total = 0.0
+        for batch in torch.randperm(len(images), generator=generator).split(BASE["batch_size"]):
+            loss = F.cross_entropy(model(cropped(images[batch], generator)), labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(batch)
+        print(f"seed {seed}, base epoch {epoch + 1}: loss {total / len(images):.4f}", flush=True)
+    save_model(model, folder)
+
+
+def measured(model: Path, data: Path, swaps: int, out: Path) -> list[dict]:
+    """Measures of every test photo, by the package; read again where they were made before."""
+    if not out.is_file():
+        images, masks = str(data / "test" / "images"), str(data / "test" / "masks")
+        evaluate(model=str(model), images=images, masks=masks, swaps=swaps, seed=0, out=str(out))
+    return json.loads(out.read_text(encoding="utf-8"))["photos"]
+
+
+def run_seed(args: argparse.Namespace, seed: int) -> tuple[list[dict], list[dict]]:
+    """Base model, guidance, and the test photos before and after."""
+    base, run = args.work / f"base-{seed}", args.work / f"guided-{seed}"
+    if not (base / "config.json").is_file():
+        train_base(args.data, args.weights, seed, base)
+    if not (run / "verdict.json").is_file():
+        finetune(
+            model=str(base),
+            images=str(args.data / "train" / "images"),
+            masks=str(args.data / "train" / "masks"),
+            out=str(run),
+            seed=seed,
+            swaps=0,  # the test photos are measured below; validation photos only choose the epoch
+            panels=0,
+            tracker="none",
+            resume=(run / "config.yaml").is_file(),
+            **RECIPE,
+        )
+    before = measured(base, args.data, args.swaps, args.work / f"before-{seed}.json")
+    return before, measured(run / KEPT, args.data, args.swaps, args.work / f"after-{seed}.json")
+
+
+def mean_over_seeds(runs: list[list[dict]], measure: str) -> list[float]:
+    """One value per photo."""
+    return [
+        sum(values) / len(values) for values in zip(*([p["values"][measure] for p in run] for run in runs), strict=True)
+    ]
+
+
+def compared(before: list[list[dict]], after: list[list[dict]]) -> dict[str, dict]:
+    """Both models and their paired difference, in points, with 95 % intervals over photos."""
+    found = {}
+    for measure in MEASURES:
+        old, new = mean_over_seeds(before, measure), mean_over_seeds(after, measure)
+        parts = {"before": mean_interval(old), "after": mean_interval(new), "difference": paired_difference(old, new)}
+        found[measure] = {
+            side: {"mean": 100 * i.mean, "low": 100 * i.low, "high": 100 * i.high, "photos": i.count}
+            for side, i in parts.items()
+        }
+    return found
+
+
+def measures_of(photos: list[dict]) -> dict[str, float]:
+    """Plain means of one run, in points."""
+    values = {measure: [photo["values"][measure] for photo in photos] for measure in MEASURES}
+    return {measure: round(100 * sum(found) / len(found), 2) for measure, found in values.items()}
+
+
+def main() -> None:
+    """Run what is missing, pool the seeds, write the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and test/")
+    parser.add_argument("--weights", type=Path, required=True, help="safetensors of the pretrained backbone")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds: 0, 1, 2, …")
+    parser.add_argument("--only", type=int, help="run just this seed and pool nothing")
+    parser.add_argument("--swaps", type=int, default=8, help="swapped backgrounds per test photo and kind")
+    parser.add_argument("--work", type=Path, default=Path("runs/real_photos"), help="base models, runs and measures")
+    parser.add_argument("--out", type=Path, default=Path(f"benchmarks/results/real_photos-{date.today()}.json"))
+    parser.add_argument("--threads", type=int, help="processor threads to use")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    args.work.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    seeds = list(range(args.seeds)) if args.only is None else [args.only]
+    runs = {seed: run_seed(args, seed) for seed in seeds}
+    if args.only is not None:
+        return
+    before, after = ([pair[side] for pair in runs.values()] for side in (0, 1))
+    record = {
+        "date": str(date.today()),
+        "command": sys.argv,
+        "versions": versions(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "seconds_of_this_call": round(time.monotonic() - start),
+        "architecture": ARCHITECTURE,
+        "preprocessing": asdict(PREPROCESSING),
+        "base": BASE,
+        "recipe": RECIPE,
+        "kept": KEPT,
+        "swaps": args.swaps,
+        "test_photos": len(before[0]),
+        "per_seed": {
+            seed: {"before": measures_of(b), "after": measures_of(a), "paired": compared([b], [a])}
+            for seed, (b, a) in runs.items()
+        },
+        "pooled": compared(before, after),
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    for measure, sides in record["pooled"].items():
+        change = sides["difference"]
+        print(
+            f"{MEASURES[measure]:<58}{sides['before']['mean']:6.1f} → {sides['after']['mean']:5.1f}   "
+            f"{change['mean']:+.1f} [{change['low']:+.1f}, {change['high']:+.1f}]"
+        )
+    print("written:", args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The command line: every command is a public function, its options and help are that function's signature and docs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from robustvit.errors import UserError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: dict[str, str] = {
+    "finetune": "finetuning",
+    "evaluate": "evaluation",
+    "explain": "explanation",
+    "report": "reports",
+    "demo": "demonstration",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; what the user got wrong is one line on the error stream and exit code 2."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(importlib.import_module("robustvit").__version__)
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        return _fail("robustvit", f"unknown command {name!r}: expected one of {', '.join(COMMANDS)}")
+    try:
+        return _run(name, arguments[1:])
+    except UserError as error:
+        return _fail(f"robustvit {name}", str(error))
+    except KeyboardInterrupt:
+        return _fail(f"robustvit {name}", "stopped", code=130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _fail(program: str, message: str, code: int = 2) -> int:
+    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _overview() -> str:
+    rows = "\n".join(f"  {name:<10} {_summary(name, module)}" for name, module in COMMANDS.items())
+    return (
+        "usage: robustvit COMMAND [OPTIONS]\n\n"
+        "Finetune the relevance map of a vision transformer onto the object, so that it stops looking at the "
+        f"background.\n\ncommands:\n{rows}\n\n"
+        "robustvit COMMAND --help lists a command's options; every command takes --config FILE and --print_config.\n"
+        "example: robustvit demo"
+    )
+
+
+def _summary(function: str, module: str) -> str:
+    """First line of a command's docstring, read without importing anything heavy."""
+    spec = find_spec(f"robustvit.{module}")
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8")) if spec and spec.origin else ast.Module([], [])
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return (ast.get_docstring(node) or "").splitlines()[0]
+    return ""
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    function = getattr(importlib.import_module(f"robustvit.{COMMANDS[name]}"), name)
+    parser, positional = _parser(name, function)
+    options = parser.parse_args(_normalised(arguments, function))
+    values = parser.instantiate_classes(options).as_dict()
+    values.pop("config", None)
+    leading = [values.pop(key) for key in positional]
+    result = function(*leading, **values)
+    if result is not None:
+        print(result)
+    return 0
+
+
+def _parser(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
+    """A parser of the function's signature: keyword-only parameters are options, the others are positional."""
+    from jsonargparse import ArgumentParser
+
+    class Parser(ArgumentParser):
+        def error(self, message: str, ex: Exception | None = None) -> Any:
+            raise UserError(f"{message}; robustvit {name} --help lists the options")
+
+        def format_help(self, *details: Any) -> str:
+            return re.sub(
+                r"--(?!print_config)[a-z_]+", lambda found: found[0].replace("_", "-"), super().format_help(*details)
+            )
+
+    doc = inspect.getdoc(function) or ""
+    description, _, example = doc.partition("\nExample:\n")
+    parser = Parser(
+        prog=f"robustvit {name}",
+        description=description.split("\nArgs:\n")[0].strip(),
+        epilog=f"example: {' '.join(example.split())}" if example else None,
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
+    parameters = inspect.signature(function).parameters
+    positional = [key for key, value in parameters.items() if value.kind is not inspect.Parameter.KEYWORD_ONLY]
+    helps = _argument_helps(doc)
+    for key in positional:
+        many = str(parameters[key].annotation).startswith("list")
+        parser.add_argument(key, nargs="+" if many else None, type=str, help=helps.get(key))
+    parser.add_function_arguments(function, skip=set(positional), fail_untyped=False, as_group=False)
+    return parser, positional
+
+
+def _argument_helps(doc: str) -> dict[str, str]:
+    import docstring_parser
+
+    return {entry.arg_name: (entry.description or "") for entry in docstring_parser.parse(doc).params}
+
+
+def _normalised(arguments: list[str], function: Callable[..., Any]) -> list[str]:
+    """Accept ``--max-drop`` for ``--max_drop``, and a bare ``--resume`` for ``--resume true``."""
+    flags = {k for k, v in inspect.signature(function).parameters.items() if str(v.annotation) == "bool"}
+    found: list[str] = []
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--"):
+            option, equals, value = argument.partition("=")
+            option = "--" + option[2:].replace("-", "_")
+            following = arguments[position + 1] if position + 1 < len(arguments) else ""
+            if not equals and option[2:] in flags and following.lower() not in ("true", "false"):
+                equals, value = "=", "true"
+            argument = option + equals + value
+        found.append(argument)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

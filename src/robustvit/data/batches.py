@@ -1,0 +1,167 @@
+"""Photos and masks as tensors: joint transforms and the data sets that training and measurement draw from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageOps
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+
+from robustvit.data.masks import MaskFormat, check_mask, read_mask
+from robustvit.data.pairs import Photo
+from robustvit.data.photos import read_photo
+from robustvit.errors import UserError
+from robustvit.models import Preprocessing
+from robustvit.swaps import bounding_box, paste, tiled_background
+
+__all__ = ["MaskedPhotos", "SwappedPhotos", "evaluation_transform", "kept_share", "read_pair", "training_transform"]
+
+
+def _as_unit_tensors() -> list[v2.Transform]:
+    return [v2.ToImage(), v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)]
+
+
+def training_transform(preprocessing: Preprocessing) -> v2.Compose:
+    """The paper's: image and mask squashed to 8/7 of the input size, a random crop, a random horizontal flip."""
+    height, width = preprocessing.input_size
+    resized = [round(height * 256 / 224), round(width * 256 / 224)]
+    return v2.Compose(
+        [
+            *_as_unit_tensors(),
+            v2.Resize(resized, antialias=True),
+            v2.RandomCrop([height, width]),
+            v2.RandomHorizontalFlip(),
+        ]
+    )
+
+
+def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
+    """The model's own: shorter side resized (both sides for inputs that are not square), centre crop."""
+    height, width = preprocessing.input_size
+    resized = [round(side / preprocessing.crop_share) for side in (height, width)]
+    size = resized[:1] if height == width else resized
+    interpolation = InterpolationMode(preprocessing.interpolation)
+    # Bicubic resampling overshoots, and inputs are promised in [0, 1]: torchvision resizes 8-bit images, which clip.
+    return v2.Compose(
+        [
+            v2.ToImage(),
+            v2.Resize(size, interpolation, antialias=True),
+            v2.CenterCrop([height, width]),
+            v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
+        ]
+    )
+
+
+def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Image, tv_tensors.Mask]:
+    """Read a photo and its mask, ``(1, H, W)`` float32 in [0, 1]; zeros where it has none.
+
+    Raises:
+        UserError: a file that cannot be read, a mask of another size than its photo, an empty or a full mask.
+    """
+    image = read_photo(photo.image)
+    width, height = image.size
+    if photo.mask is None:
+        return image, tv_tensors.Mask(torch.zeros(1, height, width))
+    mask = read_mask(photo.mask, mask_format)
+    check_mask(mask, photo.mask)
+    if mask.shape != (height, width):
+        mask = _turned_like(photo.image, mask)
+    if mask.shape != (height, width):
+        raise UserError(
+            f"mask {photo.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {photo.image} is "
+            f"{width} x {height}: make them one size"
+        )
+    return image, tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(mask))[None])
+
+
+def _turned_like(image: str | Path, mask: np.ndarray) -> np.ndarray:
+    """Turn a mask upright that was drawn on the photo's raw pixels, before its EXIF tag was heeded."""
+    with Image.open(image) as raw:
+        if mask.shape != raw.size[::-1]:
+            return mask
+        drawn = Image.fromarray(mask)
+        drawn.getexif()[ExifTags.Base.Orientation] = raw.getexif().get(ExifTags.Base.Orientation, 1)
+        return np.asarray(ImageOps.exif_transpose(drawn))
+
+
+class MaskedPhotos(Dataset):
+    """Photos with masks, transformed together.
+
+    Each item holds ``image`` ``(3, H, W)`` in [0, 1], ``mask`` ``(1, H, W)`` in [0, 1], ``label`` (-1 where unknown),
+    ``index`` and ``kept``, the share of the object's box that the centre crop keeps (0 without an object).
+
+    Args:
+        photos: the photos.
+        preprocessing: of the model they are for.
+        augment: transform as for training, at random; otherwise as for evaluation.
+        mask_format: see ``read_mask``.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Photo],
+        preprocessing: Preprocessing,
+        *,
+        augment: bool = False,
+        mask_format: MaskFormat = "auto",
+    ) -> None:
+        self.photos, self.preprocessing, self.mask_format = list(photos), preprocessing, mask_format
+        self.transform = training_transform(preprocessing) if augment else evaluation_transform(preprocessing)
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        photo = self.photos[index]
+        pair = read_pair(photo, self.mask_format)
+        image, mask = self.transform(*pair)
+        return {
+            "image": image.as_subclass(Tensor),
+            "mask": mask.as_subclass(Tensor),
+            "label": -1 if photo.label is None else photo.label,
+            "index": index,
+            "kept": kept_share(pair[1], self.preprocessing),
+        }
+
+
+def kept_share(mask: Tensor, preprocessing: Preprocessing) -> float:
+    """Share of the object's box that the centre crop keeps; ``mask`` is ``(1, h, w)``, before the transform."""
+    box = bounding_box(mask)
+    if box is None:
+        return 0.0
+    height, width = mask.shape[-2:]
+    square = preprocessing.input_size[0] == preprocessing.input_size[1]
+    sides = [min(height, width)] * 2 if square else [height, width]
+    kept = 1.0
+    for size, side, low, high in ((height, sides[0], box.top, box.bottom), (width, sides[1], box.left, box.right)):
+        margin = (size - side * preprocessing.crop_share) / 2
+        kept *= max(0.0, min(high, size - margin) - max(low, margin)) / (high - low)
+    return kept
+
+
+class SwappedPhotos(Dataset):
+    """Photos whose object stands on another photo's background, with items as in ``MaskedPhotos``.
+
+    Args:
+        photos: the photos, transformed without randomness.
+        pairs: index of the photo and index of the one that lends its background.
+    """
+
+    def __init__(self, photos: MaskedPhotos, pairs: Sequence[tuple[int, int]]) -> None:
+        self.photos, self.pairs = photos, list(pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        index, donor = self.pairs[position]
+        item, lender = self.photos[index], self.photos[donor]
+        background = tiled_background(lender["image"], lender["mask"])
+        return item | {"image": paste(item["image"], item["mask"], background)}

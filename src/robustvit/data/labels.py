@@ -1,0 +1,57 @@
+"""Matching the names of class folders to a model's classes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from timm.data import ImageNetInfo
+
+from robustvit.data.pairs import Photo
+from robustvit.errors import UserError
+
+__all__ = ["match_labels"]
+
+
+def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[str] = ()) -> list[Photo]:
+    """Give every photo with a class the model's index of it.
+
+    Folder names are looked up, in this order, among the model's own class names, among ImageNet's wnids and names
+    where the model has 1,000 classes, and as sorted folders where their number equals the number of classes.
+
+    Args:
+        photos: photos with or without class names.
+        num_classes: logits of the model.
+        class_names: the model's names for them, where known.
+
+    Raises:
+        UserError: a folder that is no class of the model.
+    """
+    names = sorted({photo.class_name for photo in photos if photo.class_name is not None})
+    index = _index(names, num_classes, class_names)
+    return [replace(p, label=None if p.class_name is None else index[p.class_name]) for p in photos]
+
+
+def _index(names: list[str], num_classes: int, class_names: Sequence[str]) -> dict[str, int]:
+    known = {name.casefold(): i for i, name in reversed(list(enumerate(class_names)))}
+    if num_classes == 1000:
+        info = ImageNetInfo()
+        known |= {info.index_to_label_name(i): i for i in range(num_classes)}
+    matched = {name: known[name.casefold()] for name in names if name.casefold() in known}
+    if len(matched) == len(names):
+        return matched
+    if not class_names and len(names) == num_classes:
+        return {name: i for i, name in enumerate(names)}
+    stranger = next(name for name in names if name not in matched)
+    if not class_names:
+        raise UserError(
+            f"expected {num_classes} class folders, one per class of the model, found {len(names)}: a head without "
+            "class names takes its classes from the sorted folders, so all of them must be there"
+        )
+    close = difflib.get_close_matches(stranger.casefold(), known, n=1)
+    nearest = f"did you mean {class_names[known[close[0]]]!r}?" if close else f"it has e.g. {class_names[0]!r}"
+    raise UserError(
+        f"class folder {stranger!r} is not a class of the model ({num_classes} classes): {nearest} Rename the folder, "
+        "or finetune the model to your classes first"
+    )

@@ -1,0 +1,158 @@
+"""Finding photos, their classes and their masks on disk: class folders, a flat folder, or a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustvit.data.masks import MASK_SUFFIXES
+from robustvit.data.photos import IMAGE_SUFFIXES
+from robustvit.errors import UserError
+
+__all__ = ["Photo", "find_photos"]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo on disk.
+
+    Attributes:
+        image: the image file.
+        mask: its foreground mask, if there is one.
+        class_name: its class as named on disk, if known.
+        label: the model's index of that class, once it was matched.
+    """
+
+    image: Path
+    mask: Path | None = None
+    class_name: str | None = None
+    label: int | None = None
+
+
+def find_photos(
+    images: str | Path, masks: str | Path | None = None, *, labelled: bool = True, skip_unmasked: bool = False
+) -> list[Photo]:
+    """List photos with their classes and masks, in a fixed order.
+
+    Args:
+        images: a folder with one folder of photos per class, a flat folder, or a CSV file with the columns ``image``
+            and, where there are any, ``mask`` and ``label``; paths in it are relative to the file.
+        masks: a folder that mirrors ``images`` by class and stem; not for a CSV file.
+        labelled: whether classes are needed; without them a flat folder is enough.
+        skip_unmasked: leave photos without a mask out instead of refusing them.
+
+    Raises:
+        UserError: no such folder, no photos, classes missing, folders of images and masks that do not match.
+    """
+    images = Path(images)
+    if images.suffix.lower() == ".csv":
+        photos = _from_csv(images)
+        if masks is not None:
+            raise UserError(f"expected no --masks beside {images}: name the masks in its column 'mask'")
+        if not skip_unmasked and any(photo.mask for photo in photos):
+            _refuse_unmasked([photo.image for photo in photos if photo.mask is None])
+    else:
+        photos = _from_folder(images)
+        if masks is not None:
+            photos = _with_masks(photos, images, Path(masks), skip_unmasked)
+    if skip_unmasked and any(photo.mask for photo in photos):
+        photos = [photo for photo in photos if photo.mask is not None]
+    if labelled and any(photo.class_name is None for photo in photos):
+        raise UserError(
+            f"expected one folder of photos per class in {images}, found photos directly in it: sort them into class "
+            "folders, or explain predictions with --target predicted"
+        )
+    return photos
+
+
+def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in suffixes and p.name[0] != ".")
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _from_folder(folder: Path) -> list[Photo]:
+    if not folder.is_dir():
+        raise UserError(f"expected a folder of photos, found none at {folder}: check the path")
+    flat = [Photo(path) for path in _files(folder, IMAGE_SUFFIXES)]
+    sorted_in = [
+        Photo(path, class_name=inner.name) for inner in _folders(folder) for path in _files(inner, IMAGE_SUFFIXES)
+    ]
+    if flat and sorted_in:
+        raise UserError(f"{folder} holds photos both directly ({flat[0].image.name}) and in class folders: sort them")
+    if not flat and not sorted_in:
+        raise UserError(f"expected photos in {folder} or in class folders in it, found none")
+    return flat or sorted_in
+
+
+def _with_masks(photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool) -> list[Photo]:
+    if not masks.is_dir():
+        raise UserError(f"expected a folder of masks, found none at {masks}: check the path")
+    by_key: dict[tuple[str | None, str], Path] = {}
+    places = [(None, masks)] if photos[0].class_name is None else [(inner.name, inner) for inner in _folders(masks)]
+    for class_name, place in places:
+        for path in _files(place, MASK_SUFFIXES):
+            if other := by_key.get((class_name, path.stem)):
+                raise UserError(f"two masks for one photo: {other} and {path}; remove one")
+            by_key[class_name, path.stem] = path
+    if not skip_unmasked:
+        _refuse_other_classes({p.class_name for p in photos}, {name for name, _ in places}, images, masks)
+        _refuse_unmasked([p.image for p in photos if (p.class_name, p.image.stem) not in by_key])
+    _refuse_two_photos(photos)
+    without_photo = sorted(set(by_key) - {(p.class_name, p.image.stem) for p in photos}, key=str)
+    if without_photo:
+        raise UserError(f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; remove or rename it")
+    return [Photo(p.image, by_key.get((p.class_name, p.image.stem)), p.class_name) for p in photos]
+
+
+def _refuse_other_classes(ours: set[str | None], theirs: set[str | None], images: Path, masks: Path) -> None:
+    if ours == theirs:
+        return
+    lacking = [f"{place} lacks {', '.join(sorted(map(str, names)))}" for place, names in
+               ((masks, ours - theirs), (images, theirs - ours)) if names]  # fmt: skip
+    raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}")
+
+
+def _refuse_unmasked(lacking: list[Path]) -> None:
+    if lacking:
+        raise UserError(
+            f"image without a mask: {lacking[0]}{_more(lacking)}; add the mask, or leave such photos out with "
+            "--skip-unmasked"
+        )
+
+
+def _refuse_two_photos(photos: list[Photo]) -> None:
+    seen: dict[tuple[str | None, str], Path] = {}
+    for photo in photos:
+        if other := seen.get((photo.class_name, photo.image.stem)):
+            raise UserError(f"two photos of one name, so one mask cannot tell: {other} and {photo.image}; rename one")
+        seen[photo.class_name, photo.image.stem] = photo.image
+
+
+def _more(items: list) -> str:
+    return f" and {len(items) - 1} more" if len(items) > 1 else ""
+
+
+def _from_csv(path: Path) -> list[Photo]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError as error:
+        raise UserError(f"expected a CSV file, found none at {path}: check the path") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path} as CSV: {error}") from error
+    if not rows or "image" not in rows[0]:
+        raise UserError(f"expected a CSV file with the columns image,mask,label and at least one row, got {path}")
+    photos = []
+    for row in rows:
+        mask, label = (row.get("mask") or "").strip(), (row.get("label") or "").strip()
+        photo = Photo(path.parent / row["image"].strip(), path.parent / mask if mask else None, label or None)
+        for named in (photo.image, photo.mask):
+            if named is not None and not named.is_file():
+                raise UserError(f"{path} names {named}, which does not exist: paths are relative to the CSV file")
+        photos.append(photo)
+    return photos

@@ -1,0 +1,106 @@
+"""Choosing what to train on and what to hold out: few photos of some classes, fixed by a seed."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from robustvit.data.pairs import Photo
+from robustvit.errors import UserError
+
+__all__ = ["Classes", "Selection", "choose_classes", "select_photos", "write_selection"]
+
+Classes = Literal["all"] | int | float | list[str]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Photos to train on and photos held out."""
+
+    train: list[Photo]
+    validation: list[Photo]
+
+
+def choose_classes(names: Sequence[str], classes: Classes, seed: int) -> list[str]:
+    """Choose the classes to train on: ``all``, a number, a fraction below 1, or a list of names.
+
+    Raises:
+        UserError: more classes than there are, or unknown names.
+    """
+    names = sorted(names)
+    if classes == "all":
+        return names
+    if isinstance(classes, (list, tuple)):
+        if unknown := sorted(set(classes) - set(names)):
+            raise UserError(f"unknown class {unknown[0]!r} in --classes: expected names out of {', '.join(names)}")
+        return sorted(classes)
+    if isinstance(classes, str):
+        raise UserError(f"expected --classes to be all, a number, a fraction or a list, got {classes!r}")
+    count = round(classes * len(names)) if isinstance(classes, float) and classes <= 1 else int(classes)
+    if not 1 <= count <= len(names):
+        raise UserError(f"expected --classes between 1 and the {len(names)} classes there are, got {classes}")
+    return sorted(random.Random(seed).sample(names, count))
+
+
+def select_photos(
+    photos: Sequence[Photo],
+    *,
+    samples_per_class: int = 3,
+    classes: Classes = "all",
+    validation: Sequence[Photo] | None = None,
+    validation_per_class: int = 20,
+    seed: int = 0,
+) -> Selection:
+    """Choose photos to train on and, unless they are given, photos to hold out.
+
+    Of every class one photo in five, and at least one, is held out first; training takes up to ``samples_per_class``
+    of the others, and what is left over is held out too. Classes that are not trained on are held out only, so that
+    the measurement covers them.
+
+    Args:
+        photos: all photos; those without a class count as one class.
+        samples_per_class: photos to train on, per chosen class.
+        classes: see ``choose_classes``.
+        validation: photos to hold out instead.
+        validation_per_class: at most so many are held out per class.
+        seed: fixes every choice.
+
+    Raises:
+        UserError: too few photos, or counts below one.
+    """
+    if samples_per_class < 1 or validation_per_class < 1:
+        raise UserError("expected --samples-per-class and --validation-per-class of at least 1")
+    groups: dict[str, list[Photo]] = defaultdict(list)
+    for photo in photos:
+        groups[photo.class_name or ""].append(photo)
+    chosen = choose_classes(list(groups), classes, seed)
+    train: list[Photo] = []
+    held_out: list[Photo] = []
+    for name in sorted(groups):
+        members = random.Random(f"{seed} {name}").sample(groups[name], len(groups[name]))
+        reserved = 0 if validation is not None else max(1, len(members) // 5)
+        taken = min(samples_per_class, len(members) - reserved) if name in chosen else 0
+        if name in chosen and taken < 1:
+            raise UserError(f"expected at least 2 photos of class {name!r} (one to train, one to hold out), found 1")
+        train += members[:taken]
+        held_out += members[taken:][:validation_per_class]
+    return Selection(train, list(validation) if validation is not None else held_out)
+
+
+def write_selection(selection: Selection, path: str | Path) -> None:
+    """Write which photo was used for what: a CSV file with the columns split, class, label, image, mask."""
+    path = Path(path)
+    fresh = path.with_name(f".{path.name}.new")
+    with fresh.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["split", "class", "label", "image", "mask"])
+        for split, members in (("train", selection.train), ("validation", selection.validation)):
+            for p in members:
+                writer.writerow([split, p.class_name or "", "" if p.label is None else p.label, p.image, p.mask or ""])
+    os.replace(fresh, path)

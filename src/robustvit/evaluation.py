@@ -1,0 +1,151 @@
+"""Evaluation of a model on a folder of photos, alone or against the original it came from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from robustvit.data.batches import MaskedPhotos
+from robustvit.data.gathering import check_photos, find_labelled
+from robustvit.data.masks import MaskFormat
+from robustvit.errors import UserError
+from robustvit.intervals import Interval, mean_interval
+from robustvit.measurement import MEASURES, PhotoMeasure, measure
+from robustvit.models import Classifier, Normalization, load_model
+from robustvit.runs import versions
+from robustvit.verdict import Verdict, compare, decide
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model showed on a folder of photos.
+
+    Attributes:
+        model: where it came from.
+        images: the folder.
+        measures: by name, 0 to 1, with 95 % intervals over photos.
+        photos: what was measured on each.
+        verdict: the comparison with the baseline, if there is one.
+    """
+
+    model: str
+    images: str
+    measures: dict[str, Interval]
+    photos: list[PhotoMeasure]
+    verdict: Verdict | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{self.model} on {len(self.photos)} photos of {self.images}"]
+        for name, found in self.measures.items():
+            compared = self.verdict.of(name) if self.verdict else None
+            row = f"  {MEASURES[name]:<58}{_percent(found)}"
+            if compared is not None:
+                change = compared.difference
+                row += f"   baseline {100 * compared.before.mean:.1f}, change {100 * change.mean:+.1f} "
+                row += f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+            lines.append(row)
+        return "\n".join(lines + ([self.verdict.sentence] if self.verdict else []))
+
+
+def evaluate(
+    *,
+    model: str,
+    images: str,
+    masks: str | None = None,
+    baseline: str | None = None,
+    checkpoint: str | None = None,
+    num_classes: int | None = None,
+    normalization: Normalization = "model",
+    mask_format: MaskFormat = "auto",
+    skip_unmasked: bool = False,
+    swaps: int = 2,
+    max_drop: float = 2.0,
+    batch_size: int = 32,
+    workers: int = 0,
+    seed: int = 0,
+    out: str | None = None,
+) -> Evaluation:
+    """Measure a model on photos it was not trained on: accuracy and, with masks, its reliance on the background.
+
+    With masks the objects are put on other photos' backgrounds (mixed-same, mixed-rand), and the relevance map of the
+    predicted class is held against the mask. With a baseline both models see the same pictures, the differences are
+    paired, and the verdict says which one to keep.
+
+    Args:
+        model: run folder, timm name, hf-hub:OWNER/NAME or local-dir:FOLDER.
+        images: folder with one folder of photos per class, or a CSV file (image,mask,label).
+        masks: folder of masks that mirrors images.
+        baseline: model to compare with, usually the original.
+        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
+        num_classes: classes of the model's head; read from the weights when left out.
+        normalization: model (its own mean and std) or paper (0.5 for every model).
+        mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
+        skip_unmasked: leave photos without a mask out instead of refusing them.
+        swaps: swapped backgrounds per photo and kind.
+        max_drop: points of ordinary accuracy that the verdict lets a model lose against the baseline.
+        batch_size: photos at a time.
+        workers: processes that read photos.
+        seed: fixes the swaps.
+        out: JSON file to write everything to; must be new.
+
+    Returns:
+        The measures; printing it gives a table.
+
+    Raises:
+        UserError: anything wrong with what was given; nothing is written then.
+
+    Example:
+        robustvit evaluate --model runs/mine --images photos/test --masks masks/test
+        --baseline vit_base_patch16_224.augreg_in21k_ft_in1k
+    """
+    if out is not None and Path(out).exists():
+        raise UserError(f"{out} exists already: name another file as --out")
+    classifier = load_model(model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization)
+    photos = find_labelled(images, masks, classifier, skip_unmasked=skip_unmasked)
+    check_photos(photos, mask_format)
+    other = None if baseline is None else load_model(baseline, num_classes=num_classes, normalization=normalization)
+    if other is not None and other.num_classes != classifier.num_classes:
+        raise UserError(
+            f"expected a baseline of {classifier.num_classes} classes like the model, {baseline} has "
+            f"{other.num_classes}: name the model it was finetuned from"
+        )
+    device = Accelerator().device
+
+    def measured(one: Classifier) -> list[PhotoMeasure]:
+        data = MaskedPhotos(photos, one.preprocessing, mask_format=mask_format)
+        return measure(
+            one.to(device), data, swaps=swaps, seed=seed, batch_size=batch_size, workers=workers, device=device
+        )
+
+    after = measured(classifier)
+    verdict = None if other is None else decide(compare(measured(other), after, seed), max_drop=max_drop)
+    found = Evaluation(str(model), str(images), _summary(after, seed), after, verdict)
+    if out is not None:
+        _write_record(
+            found, Path(out), dict(swaps=swaps, seed=seed, normalization=normalization, baseline=str(baseline))
+        )
+    return found
+
+
+def _summary(results: Sequence[PhotoMeasure], seed: int) -> dict[str, Interval]:
+    values = {name: [r.values[name] for r in results if name in r.values] for name in MEASURES}
+    return {name: mean_interval(found, seed) for name, found in values.items() if found}
+
+
+def _percent(found: Interval) -> str:
+    return f"{100 * found.mean:5.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def _write_record(found: Evaluation, path: Path, settings: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    record = asdict(found) | {"settings": settings, "versions": versions()}
+    fresh.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(fresh, path)

@@ -1,0 +1,157 @@
+"""Explanations of single photos: what a model says, and where in the photo it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from robustvit.data.batches import evaluation_transform
+from robustvit.data.photos import read_photo
+from robustvit.errors import UserError
+from robustvit.models import Classifier, Normalization, load_model
+from robustvit.panels import figure_of, overlay
+from robustvit.progress import console
+from robustvit.relevance_maps import relevance
+from robustvit.runs import RunFolder
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One photo explained.
+
+    Attributes:
+        photo: the file.
+        top: for each model (``before``, ``after``) its five most probable classes with probabilities.
+        picture: the PNG with the photo and each model's relevance laid over it.
+    """
+
+    photo: Path
+    top: dict[str, list[tuple[str, float]]]
+    picture: Path
+
+    def __str__(self) -> str:
+        rows = [f"{self.photo}  ->  {self.picture}"]
+        for which, classes in self.top.items():
+            rows.append(f"  {which}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in classes))
+        return "\n".join(rows)
+
+
+class Explanations(list[Explanation]):
+    """A list of explanations that prints as text."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+
+def explain(
+    photos: list[str],
+    *,
+    model: str,
+    baseline: str | None = None,
+    target: str | None = None,
+    checkpoint: str | None = None,
+    normalization: Normalization = "model",
+    out: str = "explanations",
+) -> Explanations:
+    """Show where in a photo a model's answer comes from, before and after finetuning, with its five likeliest classes.
+
+    Writes one picture per photo. A run folder is compared with the model it started from.
+
+    Args:
+        photos: photo files.
+        model: run folder, timm name, hf-hub:OWNER/NAME or local-dir:FOLDER.
+        baseline: model to show beside it; a run folder's original when left out.
+        target: class to explain, by name or index; the predicted one when left out.
+        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
+        normalization: model (its own mean and std) or paper (0.5 for every model).
+        out: folder for the pictures.
+
+    Returns:
+        One explanation per photo.
+
+    Raises:
+        UserError: a photo that cannot be read, an unknown model or class; nothing is written then.
+
+    Example:
+        robustvit explain --model runs/mine photo.jpg other.jpg
+    """
+    if not photos:
+        raise UserError("expected at least one photo to explain: name image files")
+    after = load_model(model, checkpoint=checkpoint, normalization=normalization)
+    before = _original(model, baseline, normalization)
+    models = {"before": before, "after": after} if before is not None else {"model": after}
+    pictures = [read_photo(path) for path in photos]
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"expected a folder as --out, {out} is a file: name another")
+    index = None if target is None else _class_index(after, target)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = _picture_names(photos)
+    return Explanations(
+        _explain_one(Path(photo), picture, models, index, folder / name)
+        for photo, picture, name in zip(photos, pictures, names, strict=True)
+    )
+
+
+def _explain_one(photo: Path, picture, models: dict[str, Classifier], target: int | None, file: Path) -> Explanation:
+    tiles: list = []
+    top: dict[str, list[tuple[str, float]]] = {}
+    for which, classifier in models.items():
+        image = evaluation_transform(classifier.preprocessing)(picture)[None].as_subclass(Tensor)
+        probabilities = classifier(image).detach().softmax(dim=1)[0]
+        best = probabilities.topk(min(5, classifier.num_classes))
+        top[which] = [(classifier.name_of(int(i)), float(p)) for p, i in zip(*best, strict=True)]
+        explained = int(best.indices[0]) if target is None else target
+        tiles = tiles or [(photo.name[:32], image[0].permute(1, 2, 0).numpy())]
+        title = f"{which}: {classifier.name_of(explained)} ({100 * float(probabilities[explained]):.0f} %)"
+        tiles.append((title, overlay(image[0], relevance(classifier, image, torch.tensor([explained])).detach()[0])))
+    figure_of(tiles, file)
+    return Explanation(photo, top, file)
+
+
+def _original(model: str, baseline: str | None, normalization: Normalization) -> Classifier | None:
+    """The model to show beside: the one named, or the one a run folder started from, where it can still be had."""
+    if baseline is not None:
+        return load_model(baseline, normalization=normalization)
+    if not (Path(str(model)) / "config.yaml").is_file():
+        return None
+    config = RunFolder(model).config()
+    try:
+        return load_model(
+            config["model"] or config["recipe"],
+            num_classes=config["num_classes"],
+            checkpoint=config["checkpoint"],
+            normalization=config["normalization"] or "model",
+        )
+    except UserError as error:
+        console.print(f"the original model is not shown: {error}", style="yellow", markup=False)
+        return None
+
+
+def _class_index(classifier: Classifier, target: str) -> int:
+    if target in classifier.class_names:
+        return classifier.class_names.index(target)
+    if target.isdecimal() and int(target) < classifier.num_classes:
+        return int(target)
+    raise UserError(
+        f"unknown class {target!r}: expected an index below {classifier.num_classes}"
+        + (f" or a name such as {classifier.class_names[0]!r}" if classifier.class_names else "")
+    )
+
+
+def _picture_names(photos: list[str]) -> list[str]:
+    """One file name per photo; photos of one name in several folders get a number."""
+    names: list[str] = []
+    for photo in photos:
+        stem, number = Path(photo).stem, 1
+        name = f"{stem}-relevance.png"
+        while name in names:
+            number += 1
+            name = f"{stem}-{number}-relevance.png"
+        names.append(name)
+    return names

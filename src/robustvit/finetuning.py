@@ -1,0 +1,294 @@
+"""Finetuning: put a model's relevance on the object, and say honestly whether that helped."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from robustvit.data.batches import MaskedPhotos
+from robustvit.data.gathering import Gathered, PhotoSources, gather
+from robustvit.data.masks import MaskFormat
+from robustvit.data.pairs import Photo
+from robustvit.data.selection import write_selection
+from robustvit.errors import UserError
+from robustvit.guidance import make_guidance
+from robustvit.measurement import PhotoMeasure, measure, read_measures, write_measures
+from robustvit.models import Classifier, Normalization, load_model
+from robustvit.panels import choose_panels, draw_panels
+from robustvit.recipes import model_card
+from robustvit.runs import RunFolder
+from robustvit.training import Schedule, Select, train
+from robustvit.verdict import Verdict, compare, decide, write_verdict
+
+__all__ = ["Finetuned", "finetune"]
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What a finetuning run came to: its folder and its verdict."""
+
+    folder: Path
+    verdict: Verdict
+
+    def __str__(self) -> str:
+        return f"{self.verdict.sentence}\nrun: {self.folder}   model: {self.folder / 'best'}"
+
+
+def finetune(
+    *,
+    images: str,
+    out: str,
+    masks: str | None = None,
+    model: str | None = None,
+    recipe: str | None = None,
+    checkpoint: str | None = None,
+    num_classes: int | None = None,
+    normalization: Normalization | None = None,
+    val_images: str | None = None,
+    val_masks: str | None = None,
+    test_images: str | None = None,
+    test_masks: str | None = None,
+    mask_format: MaskFormat = "auto",
+    skip_unmasked: bool = False,
+    samples_per_class: int = 3,
+    classes: Literal["all"] | int | float | list[str] = "all",
+    validation_per_class: int = 20,
+    guidance: str = "robustvit",
+    target: Literal["label", "predicted"] = "label",
+    relevance: str = "gae",
+    second_order: bool = False,
+    background: float = 2.0,
+    foreground: float = 0.3,
+    relevance_weight: float = 0.8,
+    classification_weight: float = 0.2,
+    classification: Literal["confidence", "label"] = "confidence",
+    temperature: float | None = None,
+    lr: float | None = None,
+    epochs: int = 50,
+    batch_size: int = 8,
+    weight_decay: float = 1e-4,
+    select: Select = "loss",
+    max_drop: float = 2.0,
+    swaps: int = 2,
+    panels: int = 4,
+    seed: int = 0,
+    precision: Literal["no", "bf16", "fp16"] = "no",
+    workers: int = 0,
+    tracker: Literal["tensorboard", "none"] = "tensorboard",
+    resume: bool = False,
+) -> Finetuned:
+    """Finetune a vision transformer so that its relevance lies on the object.
+
+    Writes a run folder: settings, selection, metrics, resumable state, best/ and last/ as timm models, panels, and the
+    verdict, measured before and after on photos that were held out.
+
+    Args:
+        images: folder with one folder of photos per class, or a CSV file (image,mask,label).
+        out: run folder to write; must be new.
+        masks: folder of foreground masks that mirrors images by class and name.
+        model: timm name, hf-hub:OWNER/NAME, local-dir:FOLDER or a run folder.
+        recipe: model card of the paper (vit-b, ar-s, deit-b, ...): sets model, rate, temperature and normalization.
+        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
+        num_classes: classes of the model's head; read from the weights when left out.
+        normalization: model (its own mean and std, the default) or paper (0.5 for every model).
+        val_images: photos to hold out; otherwise they are taken from images.
+        val_masks: their masks.
+        test_images: photos for the verdict only; otherwise it is measured on the photos held out.
+        test_masks: their masks.
+        mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
+        skip_unmasked: leave photos without a mask out instead of refusing them.
+        samples_per_class: photos to train on, per class.
+        classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
+        validation_per_class: photos to hold out, per class, at most.
+        guidance: guidance method.
+        target: class that is explained in training: the true label, or the predicted one (works without labels).
+        relevance: method of the relevance map.
+        second_order: let gradients flow through the attention's gradient too.
+        background: weight of the background loss (equation 1).
+        foreground: weight of the foreground loss (equation 2).
+        relevance_weight: weight of the relevance loss in the total (equation 5).
+        classification_weight: weight of the classification loss in the total.
+        classification: confidence (the model's own prediction, equation 4) or label (the true class).
+        temperature: divides the logits in the classification loss (default 1, or the recipe's).
+        lr: learning rate (default 2e-6, or the recipe's).
+        epochs: passes over the training photos.
+        batch_size: photos per step.
+        weight_decay: AdamW's weight decay.
+        select: epoch to keep, by the lowest validation loss (the paper's) or robust: the highest accuracy on random
+            backgrounds whose ordinary accuracy fell by at most max_drop.
+        max_drop: points of ordinary accuracy that may be lost; the verdict refuses a model that lost more.
+        swaps: swapped backgrounds per photo and kind.
+        panels: examples to draw of each outcome.
+        seed: fixes selection, order, augmentation and swaps.
+        precision: no (float32), bf16 or fp16.
+        workers: processes that read photos.
+        tracker: tensorboard or none.
+        resume: continue the run in out.
+
+    Returns:
+        The run folder and its verdict.
+
+    Raises:
+        UserError: anything wrong with what was given; nothing is written then.
+
+    Example:
+        robustvit finetune --model vit_base_patch16_224.augreg_in21k_ft_in1k --images photos/train
+        --masks masks/train --out runs/mine
+    """
+    config = {name: _plain(value) for name, value in locals().items() if name != "resume"}
+    folder = RunFolder(out)
+    folder.check_free(resume)
+    if resume:
+        folder.check_same(config)
+    source, start = _starting_point(model, recipe, lr, temperature, normalization)
+    guide = make_guidance(
+        guidance,
+        target=target,
+        relevance=relevance,
+        second_order=second_order,
+        background=background,
+        foreground=foreground,
+        relevance_weight=relevance_weight,
+        classification_weight=classification_weight,
+        classification=classification,
+        temperature=start["temperature"],
+    )
+    schedule = Schedule(start["lr"], epochs, batch_size, weight_decay, select, max_drop, seed, workers)
+    accelerator = Accelerator(mixed_precision=precision, log_with=_trackers(tracker), project_dir=out)
+    classifier = load_model(
+        source, num_classes=num_classes, checkpoint=checkpoint, normalization=start["normalization"]
+    )
+    sources = PhotoSources(images, masks, val_images, val_masks, test_images, test_masks, mask_format, skip_unmasked)
+    gathered = gather(
+        sources,
+        classifier,
+        labelled=target == "label" or classification == "label",
+        predict=partial(_with_predictions, classifier, accelerator.device),
+        samples_per_class=samples_per_class,
+        classes=classes,
+        validation_per_class=validation_per_class,
+        seed=seed,
+    )
+    if accelerator.is_main_process:
+        if not resume:
+            folder.start(config)
+        write_selection(gathered.selection, folder.selection)
+    accelerator.wait_for_everyone()
+    accelerator.init_trackers("tensorboard")
+    run = _Run(folder, classifier, gathered, schedule, accelerator, swaps, mask_format)
+    return Finetuned(folder.path, run.finish(guide, panels))
+
+
+def _plain(value: Any) -> Any:
+    """A setting as YAML can hold it."""
+    return str(value) if isinstance(value, (Path, torch.nn.Module)) else value
+
+
+def _trackers(name: str) -> str | None:
+    return None if name == "none" else name
+
+
+def _starting_point(
+    model: str | None, recipe: str | None, lr: float | None, temperature: float | None, normalization: str | None
+) -> tuple[Any, dict[str, Any]]:
+    """The model to start from, and its settings: those given, else the recipe's, else the defaults."""
+    card = None if recipe is None else model_card(recipe)
+    if model is None and card is None:
+        raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
+    return model if model is not None else recipe, {
+        "lr": lr if lr is not None else card.lr if card else 2e-6,
+        "temperature": temperature if temperature is not None else card.temperature if card else 1.0,
+        "normalization": normalization or (card.normalization if card else "model"),
+    }
+
+
+def _with_predictions(classifier: Classifier, device: torch.device, photos: Sequence[Photo]) -> list[Photo]:
+    """Photos labelled and classed by the model's own predictions."""
+    bare = MaskedPhotos([replace(photo, mask=None) for photo in photos], classifier.preprocessing)
+    said = measure(classifier.to(device), bare, swaps=0, maps=False, device=device)
+    return [
+        replace(photo, label=found.predicted, class_name=classifier.name_of(found.predicted))
+        for photo, found in zip(photos, said, strict=True)
+    ]
+
+
+class _Run:
+    """One run from the first measurement to the verdict."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        classifier: Classifier,
+        gathered: Gathered,
+        schedule: Schedule,
+        accelerator: Accelerator,
+        swaps: int,
+        mask_format: MaskFormat,
+    ) -> None:
+        self.folder, self.classifier, self.gathered = folder, classifier, gathered
+        self.schedule, self.accelerator, self.swaps = schedule, accelerator, swaps
+        photos = partial(MaskedPhotos, preprocessing=classifier.preprocessing, mask_format=mask_format)
+        self.training = photos(gathered.selection.train, augment=True)
+        self.validation = photos(gathered.selection.validation)
+        self.held_out = photos(gathered.verdict)
+        self.original = copy.deepcopy(classifier).cpu()
+        classifier.to(accelerator.device)
+
+    def measured(self, photos: MaskedPhotos, maps: bool = True) -> list[PhotoMeasure]:
+        """Measures of the classifier as it is now."""
+        return measure(
+            self.classifier,
+            photos,
+            swaps=self.swaps,
+            seed=self.schedule.seed,
+            maps=maps,
+            workers=self.schedule.workers,
+            device=self.accelerator.device,
+        )
+
+    def finish(self, guide, panels: int) -> Verdict:
+        """Measure, train, measure again, decide and draw."""
+        before = self._before()
+        same = self.gathered.verdict is self.gathered.selection.validation
+        needs_more = self.schedule.select == "robust" and not same
+        train(
+            self.classifier,
+            self.training,
+            self.validation,
+            guidance=guide,
+            schedule=self.schedule,
+            accelerator=self.accelerator,
+            folder=self.folder,
+            measure_now=lambda: self.measured(self.validation, maps=False),
+            before=self.measured(self.validation, maps=False) if needs_more else before,
+        )
+        self.classifier.network.load_state_dict(load_file(self.folder.best / "model.safetensors"))
+        after = self.measured(self.held_out)
+        verdict = decide(
+            compare(before, after, self.schedule.seed), max_drop=self.schedule.max_drop, notes=self.gathered.notes
+        )
+        if self.accelerator.is_main_process:
+            write_measures(after, self.folder.after)
+            write_verdict(verdict, self.folder.verdict)
+            write_verdict(verdict, self.folder.best / "verdict.json")
+            chosen = choose_panels(before, after, panels)
+            draw_panels(chosen, self.held_out, self.original, self.classifier.cpu().eval(), self.folder.panels)
+        self.accelerator.end_training()
+        return verdict
+
+    def _before(self) -> list[PhotoMeasure]:
+        """Measures of the original model, from the run folder when it is resumed."""
+        if self.folder.before.is_file():
+            return read_measures(self.folder.before)
+        before = self.measured(self.held_out)
+        if self.accelerator.is_main_process:
+            write_measures(before, self.folder.before)
+        return before

@@ -1,0 +1,206 @@
+"""Measuring a classifier photo by photo: ordinary accuracy, accuracy on swapped backgrounds, place of the relevance."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics.functional.segmentation import mean_iou
+
+from robustvit.attention import recorded_forward
+from robustvit.data.batches import MaskedPhotos, SwappedPhotos
+from robustvit.progress import track
+from robustvit.relevance_maps import image_map, relevance_of
+from robustvit.swaps import Swap, pair_backgrounds, usable_background
+
+__all__ = [
+    "MEASURES",
+    "PhotoMeasure",
+    "Swapped",
+    "energy_inside",
+    "map_iou",
+    "measure",
+    "read_measures",
+    "write_measures",
+]
+
+MEASURES: dict[str, str] = {
+    "ordinary": "ordinary accuracy",
+    "mixed-same": "accuracy on backgrounds of the same class (mixed-same)",
+    "mixed-rand": "accuracy on random backgrounds (mixed-rand)",
+    "miou": "mIoU of relevance map and mask",
+    "energy": "relevance inside the mask",
+}
+_SWAP_KINDS: tuple[Swap, ...] = ("mixed-same", "mixed-rand")
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """What a model said of one photo's object on another photo's background."""
+
+    kind: str
+    donor: int
+    predicted: int
+    probability: float
+
+
+@dataclass
+class PhotoMeasure:
+    """What was measured on one photo.
+
+    Attributes:
+        image: the photo's file.
+        label: its class, or None where unknown.
+        predicted: the class predicted.
+        probability: the predicted class's probability.
+        values: by measure, 0 to 1; swapped backgrounds averaged over swaps. What does not apply is left out.
+        swapped: every swapped background.
+    """
+
+    image: str
+    label: int | None
+    predicted: int
+    probability: float
+    values: dict[str, float] = field(default_factory=dict)
+    swapped: list[Swapped] = field(default_factory=list)
+
+
+def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
+    """Share of the relevance that lies inside the mask, ``(B,)``; 0 where a map is all zero.
+
+    Args:
+        maps: ``(B, 1, H, W)``, non-negative.
+        masks: ``(B, 1, H, W)`` in [0, 1].
+    """
+    total = maps.sum(dim=(1, 2, 3))
+    return (maps * masks).sum(dim=(1, 2, 3)) / total.where(total > 0, 1.0)
+
+
+def map_iou(maps: Tensor, masks: Tensor) -> Tensor:
+    """Mean IoU of object and background, ``(B,)``, with each map cut at its own mean (the paper's segmentation test).
+
+    Arguments as in ``energy_inside``; soft masks are cut at one half.
+    """
+    cut = (maps > maps.mean(dim=(2, 3), keepdim=True)).squeeze(1).long()
+    return mean_iou(cut, (masks > 0.5).squeeze(1).long(), num_classes=2, input_format="index")
+
+
+def measure(
+    model: nn.Module,
+    photos: MaskedPhotos,
+    *,
+    swaps: int = 2,
+    seed: int = 0,
+    maps: bool = True,
+    batch_size: int = 32,
+    workers: int = 0,
+    device: str | torch.device = "cpu",
+) -> list[PhotoMeasure]:
+    """Measure a classifier on photos it was not trained on.
+
+    Photos without a label have no accuracy, photos without a mask neither swapped backgrounds nor the place of the
+    relevance. The relevance map is that of the predicted class.
+
+    Args:
+        model: a ``Classifier``, already on ``device``.
+        photos: transformed without randomness.
+        swaps: backgrounds per photo and kind of swap.
+        seed: fixes which backgrounds.
+        maps: measure the relevance too; accuracy alone takes half the time.
+        batch_size: images at a time.
+        workers: processes that read photos.
+        device: where the model is.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        results, masks = _measure_photos(model, photos, maps, batch_size, workers, device)
+        if swaps > 0:
+            _measure_swaps(model, photos, results, masks, swaps, seed, batch_size, workers, device)
+    finally:
+        model.train(was_training)
+    return results
+
+
+def _loader(dataset: Dataset, batch_size: int, workers: int) -> DataLoader:
+    return DataLoader(dataset, batch_size=batch_size, num_workers=workers)
+
+
+def _measure_photos(
+    model, photos: MaskedPhotos, maps: bool, batch_size: int, workers: int, device
+) -> tuple[list[PhotoMeasure], list[Tensor | None]]:
+    """Measures of every photo, and its mask where the object is fit to be put on another background."""
+    results: list[PhotoMeasure] = []
+    masks: list[Tensor | None] = []
+    for batch in track(_loader(photos, batch_size, workers), "measuring photos"):
+        images, mask = batch["image"].to(device), batch["mask"].to(device)
+        logits, places = _with_maps(model, images, mask) if maps else (_logits(model, images), {})
+        probabilities, predicted = logits.softmax(dim=1).max(dim=1)
+        for i, index in enumerate(batch["index"].tolist()):
+            photo = photos.photos[index]
+            found = PhotoMeasure(str(photo.image), photo.label, int(predicted[i]), float(probabilities[i]))
+            if photo.label is not None:
+                found.values["ordinary"] = float(found.predicted == photo.label)
+            if mask[i].any():
+                found.values |= {name: float(values[i]) for name, values in places.items()}
+            results.append(found)
+        # ImageNet-9's rule: a foreground counts only if under half of its box is lost to the crop.
+        kept = (batch["kept"] > 0.5) & batch["mask"].flatten(1).any(dim=1) & (batch["label"] >= 0)
+        masks += [m > 0.5 if k else None for m, k in zip(batch["mask"], kept.tolist(), strict=True)]
+    return results, masks
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(images)
+
+
+def _with_maps(model: nn.Module, images: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    with torch.enable_grad():
+        forward = recorded_forward(model, images)
+        row = relevance_of(forward, forward.logits.argmax(dim=1)).detach()
+    maps = image_map(row, (images.shape[-2], images.shape[-1]))
+    return forward.logits.detach(), {"miou": map_iou(maps, mask), "energy": energy_inside(maps, mask)}
+
+
+def _measure_swaps(model, photos, results, masks, swaps, seed, batch_size, workers, device) -> None:
+    """Add the answers on swapped backgrounds to ``results``, for photos with label and mask."""
+    able = [i for i, mask in enumerate(masks) if mask is not None]
+    labels = [results[i].label for i in able]
+    usable = [usable_background(masks[i]) for i in able]
+    plan: list[tuple[Swap, int, int]] = []
+    for kind in _SWAP_KINDS:
+        chosen = pair_backgrounds(labels, usable, kind, swaps=swaps, seed=seed)
+        plan += [(kind, able[i], able[donor]) for i, donors in enumerate(chosen) for donor in donors]
+    swapped = SwappedPhotos(photos, [(index, donor) for _, index, donor in plan])
+    answers: list[tuple[int, float]] = []
+    for batch in track(_loader(swapped, batch_size, workers), "measuring swapped backgrounds"):
+        probabilities, predicted = _logits(model, batch["image"].to(device)).softmax(dim=1).max(dim=1)
+        answers += zip(predicted.tolist(), probabilities.tolist(), strict=True)
+    for (kind, index, donor), answer in zip(plan, answers, strict=True):
+        results[index].swapped.append(Swapped(kind, donor, *answer))
+    for found in results:
+        for kind in _SWAP_KINDS:
+            right = [s.predicted == found.label for s in found.swapped if s.kind == kind]
+            if right:
+                found.values[kind] = sum(right) / len(right)
+
+
+def write_measures(results: Sequence[PhotoMeasure], path: str | Path) -> None:
+    """Write measures as JSON, whole or not at all."""
+    path = Path(path)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(json.dumps([asdict(result) for result in results], indent=1), encoding="utf-8")
+    os.replace(fresh, path)
+
+
+def read_measures(path: str | Path) -> list[PhotoMeasure]:
+    """Read what ``write_measures`` wrote."""
+    rows = json.loads(Path(path).read_text(encoding="utf-8"))
+    return [PhotoMeasure(**row | {"swapped": [Swapped(**one) for one in row["swapped"]]}) for row in rows]

@@ -1,0 +1,223 @@
+"""Image classifiers that own their preprocessing, and the one function that loads them from wherever they are."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from timm.data import ImageNetInfo, resolve_model_data_config
+from torch import Tensor, nn
+
+from robustvit.checkpoints import head_classes, load_weights, read_checkpoint
+from robustvit.errors import UserError
+from robustvit.recipes import CARDS, model_card
+
+__all__ = ["Classifier", "Normalization", "Preprocessing", "load_model"]
+
+Normalization = Literal["model", "paper"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photo becomes the model's input.
+
+    Attributes:
+        input_size: height and width in pixels.
+        mean: subtracted from each channel in [0, 1].
+        std: divides each channel.
+        crop_share: side of the centre crop over the side of the resized photo.
+        interpolation: ``bilinear`` or ``bicubic``.
+    """
+
+    input_size: tuple[int, int] = (224, 224)
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    crop_share: float = 0.875
+    interpolation: str = "bicubic"
+
+    @classmethod
+    def of(cls, network: nn.Module, normalization: Normalization = "model") -> Preprocessing:
+        """The network's own preprocessing as timm records it, or the paper's: mean and std 0.5 for every model,
+        photos resized to 256 bilinearly and cropped to 224."""
+        config = resolve_model_data_config(network)
+        # A model made for another size than its published weights says so only in its patch embedding.
+        built_for = getattr(getattr(network, "patch_embed", None), "img_size", None)
+        height, width = built_for or config["input_size"][-2:]
+        if normalization == "paper":
+            return cls(input_size=(height, width), interpolation="bilinear")
+        if normalization != "model":
+            raise UserError(f"expected normalization to be model or paper, got {normalization!r}")
+        return cls(
+            (height, width), tuple(config["mean"]), tuple(config["std"]), config["crop_pct"], config["interpolation"]
+        )
+
+    def as_timm(self) -> dict[str, Any]:
+        """The same settings under timm's names."""
+        settings = asdict(self)
+        settings["input_size"] = (3, *self.input_size)
+        settings["crop_pct"] = settings.pop("crop_share")
+        return settings
+
+
+class Classifier(nn.Module):
+    """An image classifier that takes plain images in [0, 1] and normalises them itself.
+
+    Args:
+        network: maps normalised ``(B, 3, H, W)`` to logits ``(B, C)``.
+        preprocessing: how photos become inputs; read from the network when left out.
+        class_names: one name per logit, where known.
+        source: where it was loaded from.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        preprocessing: Preprocessing | None = None,
+        class_names: Sequence[str] = (),
+        source: str = "",
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.preprocessing = preprocessing or Preprocessing.of(network)
+        self.class_names = tuple(class_names)
+        self.source = source
+        self.register_buffer("mean", torch.tensor(self.preprocessing.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(self.preprocessing.std)[:, None, None], persistent=False)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of logits."""
+        return int(self.network.num_classes)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of images ``(B, 3, H, W)`` in [0, 1]."""
+        return self.network((images - self.mean) / self.std)
+
+    def name_of(self, label: int) -> str:
+        """Readable name of a class."""
+        return self.class_names[label] if self.class_names else f"class {label}"
+
+
+def load_model(
+    source: str | Path | nn.Module,
+    *,
+    num_classes: int | None = None,
+    checkpoint: str | Path | None = None,
+    pretrained: bool = True,
+    normalization: Normalization = "model",
+) -> Classifier:
+    """Load an image classifier from wherever it is.
+
+    Args:
+        source: a timm name with or without tag, ``hf-hub:OWNER/NAME``, ``local-dir:FOLDER``, a run folder of
+            ``finetune``, a model card of the paper (``vit-b``), or a module.
+        num_classes: classes of the head; read from the checkpoint or the source when left out.
+        checkpoint: weights to load into it: safetensors, ``.pth`` or ``.pth.tar``.
+        pretrained: start from the source's published weights; off when a checkpoint is given.
+        normalization: ``model``, its own mean and std, or ``paper``, 0.5 for every model.
+
+    Returns:
+        A ``Classifier`` in evaluation mode.
+
+    Raises:
+        UserError: unknown name, missing folder, weights that cannot be fetched, a checkpoint that does not fit.
+    """
+    if isinstance(source, Classifier):
+        return source
+    state = read_checkpoint(checkpoint) if checkpoint is not None else None
+    if isinstance(source, nn.Module):
+        network = source
+    else:
+        if source in CARDS and model_card(str(source)).needs_checkpoint and state is None:
+            raise UserError(f"the weights of {source} are not among timm's any more: give them with --checkpoint FILE")
+        name = _resolve(str(source))
+        classes = num_classes if num_classes is not None or state is None else head_classes(state)
+        network = _create(name, classes, pretrained and state is None)
+    if state is not None:
+        load_weights(network, state, str(checkpoint))
+    classifier = Classifier(
+        network,
+        preprocessing=Preprocessing.of(network, normalization),
+        class_names=_class_names(network),
+        source=source if isinstance(source, str) else str(getattr(source, "name", type(network).__name__)),
+    )
+    return classifier.eval()
+
+
+def _resolve(source: str) -> str:
+    """Turn a run folder, a plain folder or a card's name into a name that timm knows."""
+    if source.startswith("hf-hub:"):
+        return source
+    folder = Path(source.removeprefix("local-dir:"))
+    if folder.is_dir():
+        inside = [place for place in (folder, folder / "best") if (place / "config.json").is_file()]
+        if not inside:
+            raise UserError(f"expected a model folder with config.json at {folder}, or a run folder with best/ in it")
+        return f"local-dir:{inside[0]}"
+    if source.startswith("local-dir:") or "/" in source:
+        raise UserError(f"expected a model folder, found none at {folder}: check the path, or name a timm model")
+    if source in CARDS:
+        return model_card(source).timm_name
+    if not timm.is_model(source.split(".")[0]):
+        close = difflib.get_close_matches(source, [*timm.list_pretrained(), *timm.list_models(), *CARDS], n=1)
+        nearest = f"did you mean {close[0]}?" if close else "timm.list_models() names them all"
+        raise UserError(f"unknown model {source!r}: {nearest}")
+    return source
+
+
+@contextmanager
+def _readable_errors(name: str):
+    """Turn what timm and the hub raise while a model is made into one line that offers a way out."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # its retries would bury the one line that matters
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if name.startswith("local-dir:"):
+            raise UserError(f"cannot load {name}: {reason}") from error
+        if "tag" in reason.lower():
+            base = name.split(".")[0]
+            tags = [full for full in timm.list_pretrained(f"{base}.*")]
+            close = difflib.get_close_matches(name, tags, n=1, cutoff=0.0)
+            raise UserError(f"unknown weights {name!r}: did you mean {close[0] if close else base}?") from error
+        raise UserError(
+            f"cannot fetch the weights of {name} ({type(error).__name__}: {reason}): check the network, or give "
+            "--checkpoint FILE or --model local-dir:FOLDER"
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _create(name: str, num_classes: int | None, pretrained: bool) -> nn.Module:
+    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    pretrained = pretrained or name.startswith("local-dir:")
+    with _readable_errors(name):
+        return timm.create_model(name, pretrained=pretrained, **options)
+
+
+def _class_names(network: nn.Module) -> tuple[str, ...]:
+    """Names of a network's classes: those stored with it, or ImageNet's for 1,000 classes."""
+    config = getattr(network, "pretrained_cfg", None) or {}
+    names = tuple(config.get("label_names") or ())
+    classes = getattr(network, "num_classes", 0)
+    if len(names) == classes:
+        return names
+    if classes == 1000:
+        info = ImageNetInfo()
+        return tuple(info.index_to_description(index).split(",")[0] for index in range(classes))
+    return ()

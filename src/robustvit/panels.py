@@ -1,0 +1,139 @@
+"""Pictures: relevance laid over photos, and panels of image, mask and both models' maps (the paper's Figure 2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from robustvit.data.batches import MaskedPhotos, SwappedPhotos
+from robustvit.measurement import PhotoMeasure
+from robustvit.models import Classifier
+from robustvit.relevance_maps import relevance
+
+__all__ = ["Panel", "choose_panels", "draw_panels", "figure_of", "overlay", "read_panels"]
+
+Outcome = Literal["corrected", "broken", "same"]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One row of pictures and what it shows.
+
+    Attributes:
+        outcome: whether the prediction was ``corrected``, ``broken`` or stayed the ``same``.
+        index: the photo's place among those measured.
+        donor: the photo that lends its background, or None for the photo as it is.
+        file: the picture, relative to the panels' folder.
+        caption: names and probabilities in words.
+    """
+
+    outcome: Outcome
+    index: int
+    donor: int | None = None
+    file: str = ""
+    caption: str = ""
+
+
+def overlay(image: Tensor, relevance_map: Tensor, opacity: float = 0.55) -> np.ndarray:
+    """Lay a relevance map over an image as a heat map.
+
+    Args:
+        image: ``(3, H, W)`` in [0, 1].
+        relevance_map: ``(1, H, W)`` in [0, 1].
+        opacity: of the colours, 0 to 1.
+
+    Returns:
+        uint8 ``(H, W, 3)``.
+    """
+    colours = matplotlib.colormaps["inferno"](relevance_map[0].detach().cpu().numpy())[..., :3]
+    photo = image.detach().cpu().permute(1, 2, 0).numpy()
+    return (255 * ((1 - opacity) * photo + opacity * colours)).round().clip(0, 255).astype(np.uint8)
+
+
+def figure_of(pictures: Sequence[tuple[str, np.ndarray]], path: str | Path) -> None:
+    """Write titled pictures, uint8 or [0, 1] arrays, side by side as one PNG."""
+    figure = Figure(figsize=(2.4 * len(pictures), 2.75), dpi=110, layout="constrained")
+    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
+    for axis, (title, picture) in zip(axes, pictures, strict=True):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.ndim == 2 else None)
+        axis.set_title(title, fontsize=9)
+        axis.set_axis_off()
+    figure.savefig(path)
+
+
+def choose_panels(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], count: int = 4) -> list[Panel]:
+    """Choose up to ``count`` examples of each outcome: predictions corrected, broken, and the same.
+
+    Photos as they are come first, then swapped backgrounds, no photo twice.
+    """
+    candidates: list[tuple[Panel, bool]] = []
+    for index, (old, new) in enumerate(zip(before, after, strict=True)):
+        if old.label is None:
+            continue
+        candidates.append((Panel(_outcome(old.predicted, new.predicted, old.label), index), old.predicted == old.label))
+    for index, (old, new) in enumerate(zip(before, after, strict=True)):
+        for a, b in zip(old.swapped, new.swapped, strict=True):
+            if a.kind == "mixed-rand" and old.label is not None:
+                outcome = _outcome(a.predicted, b.predicted, old.label)
+                candidates.append((Panel(outcome, index, a.donor), True))
+    chosen: list[Panel] = []
+    for outcome in ("corrected", "broken", "same"):
+        seen: set[int] = set()
+        for panel, shown in candidates:
+            if panel.outcome == outcome and shown | (outcome != "same") and panel.index not in seen:
+                if len(seen) == count:
+                    break
+                seen.add(panel.index)
+                chosen.append(panel)
+    return chosen
+
+
+def _outcome(old: int, new: int, label: int) -> Outcome:
+    if old != label and new == label:
+        return "corrected"
+    return "broken" if old == label and new != label else "same"
+
+
+def draw_panels(
+    panels: Sequence[Panel], photos: MaskedPhotos, original: Classifier, guided: Classifier, folder: str | Path
+) -> list[Panel]:
+    """Draw panels (image, mask, relevance before and after) as PNG files, with ``panels.json`` beside them.
+
+    Both models must be on the CPU. Returns the panels with their files and captions.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for number, panel in enumerate(panels):
+        item = photos[panel.index] if panel.donor is None else SwappedPhotos(photos, [(panel.index, panel.donor)])[0]
+        image, mask, label = item["image"], item["mask"], item["label"]
+        pictures = [("image" if panel.donor is None else "image, other background", image.permute(1, 2, 0).numpy())]
+        pictures.append(("mask", mask[0].numpy()))
+        words = []
+        for when, model in (("before", original), ("after", guided)):
+            said = model(image[None]).softmax(dim=1).detach()[0]
+            best = int(said.argmax())
+            words.append(f"{when}: {model.name_of(best)} ({100 * float(said[best]):.0f} %)")
+            pictures.append((words[-1], overlay(image, relevance(model, image[None]).detach()[0])))
+        file = f"{number:02d}-{panel.outcome}.png"
+        figure_of(pictures, folder / file)
+        caption = f"{guided.name_of(label) if label >= 0 else 'no label'}. " + ", ".join(words)
+        drawn.append(Panel(panel.outcome, panel.index, panel.donor, file, caption))
+    (folder / "panels.json").write_text(
+        json.dumps([asdict(panel) for panel in drawn], indent=1, ensure_ascii=False), encoding="utf-8"
+    )
+    return drawn
+
+
+def read_panels(folder: str | Path) -> list[Panel]:
+    """Read what ``draw_panels`` wrote; none where it never ran."""
+    path = Path(folder) / "panels.json"
+    return [Panel(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []

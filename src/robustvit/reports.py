@@ -1,0 +1,116 @@
+"""The report of a run: one HTML file with everything in it, for a phone, a screen or paper."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from robustvit.errors import UserError
+
+__all__ = ["report"]
+
+_OUTCOMES = {
+    "corrected": "Corrected: wrong before, right after",
+    "broken": "Broken: right before, wrong after",
+    "same": "Same prediction",
+}
+
+
+def report(run: str, *, out: str | None = None) -> Path:
+    """Write the report of a finetuning run: verdict, table, curves, panels and settings in one HTML file.
+
+    The file holds its pictures itself and loads nothing from elsewhere.
+
+    Args:
+        run: run folder that finetune wrote.
+        out: HTML file to write; report.html in the run folder when left out.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: no finished run there, or a file at out that is not a report of ours.
+
+    Example:
+        robustvit report runs/mine --out report.html
+    """
+    from jinja2 import Environment, PackageLoader
+
+    from robustvit.measurement import MEASURES
+    from robustvit.panels import read_panels
+    from robustvit.runs import RunFolder
+    from robustvit.verdict import read_verdict
+
+    folder = RunFolder(run)
+    config = folder.config()
+    if not folder.verdict.is_file():
+        raise UserError(f"{run} is not finished: continue it with robustvit finetune ... --resume")
+    path = folder.path / "report.html" if out is None else Path(out)
+    _check_ours(path)
+    panels = read_panels(folder.panels)
+    page = Environment(loader=PackageLoader("robustvit"), autoescape=True).get_template("report.html.j2")
+    text = page.render(
+        mark=_MARK,
+        verdict=read_verdict(folder.verdict),
+        measures=MEASURES,
+        config=config,
+        versions=folder.versions(),
+        epochs=folder.metrics(),
+        curves=_curves(folder.metrics()),
+        outcomes={
+            title: [(panel.caption, _inlined(folder.panels / panel.file)) for panel in panels if panel.outcome == name]
+            for name, title in _OUTCOMES.items()
+        },
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text, encoding="utf-8")
+    os.replace(fresh, path)
+    return path
+
+
+_MARK = "robustvit-report"
+
+
+def _check_ours(path: Path) -> None:
+    """Replace a report, but never a file that is something else."""
+    if path.is_dir():
+        raise UserError(f"expected a file as --out, {path} is a folder: name an HTML file")
+    if path.is_file() and _MARK not in path.read_text(encoding="utf-8", errors="replace")[:500]:
+        raise UserError(f"{path} exists and is not a report of ours: name another file as --out")
+
+
+def _inlined(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _curves(epochs: list[dict[str, Any]]) -> str:
+    """Losses and accuracies over the epochs as inline SVG; empty for less than two epochs."""
+    from matplotlib.figure import Figure
+
+    if len(epochs) < 2:
+        return ""
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    at = [row["epoch"] for row in epochs]
+    for name, label in (("train_loss", "training loss"), ("val_loss", "validation loss")):
+        losses.plot(at, [row[name] for row in epochs], label=label, marker=".", linewidth=1.4)
+    shown = (("val_accuracy", "ordinary"), ("val_mixed_rand", "random backgrounds"))
+    for name, label in shown:
+        if name in epochs[0]:
+            accuracies.plot(at, [100 * row[name] for row in epochs], label=label, marker=".", linewidth=1.4)
+    kept = [row["epoch"] for row in epochs if row["best"]]
+    for axis, title in ((losses, "loss"), (accuracies, "accuracy of photos held out, %")):
+        if kept:
+            axis.axvline(kept[-1], color="0.6", linestyle=":", linewidth=1)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("epoch (dotted: the one kept)", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.legend(fontsize=8, frameon=False)
+        axis.spines[["top", "right"]].set_visible(False)
+    target = io.StringIO()
+    figure.savefig(target, format="svg", metadata={"Date": None})
+    return target.getvalue()[target.getvalue().index("<svg") :]

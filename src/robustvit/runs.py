@@ -1,0 +1,138 @@
+"""The run folder: what a finetuning run leaves behind, written so that a kill at any moment loses nothing but time."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from robustvit.errors import UserError
+
+__all__ = ["RunFolder", "versions"]
+
+_MARK = "config.yaml"
+_PACKAGES = ("robustvit", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "scipy", "pillow")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the machine and the libraries that decide a result."""
+    found = {"python": platform.python_version(), "machine": platform.platform()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+class RunFolder:
+    """Names and files of one run.
+
+    ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``metrics.jsonl`` (a line per epoch),
+    ``state.pt`` (to resume from), ``best/`` and ``last/`` (drop-in timm models), ``before.json`` and ``after.json``
+    (measures of every held-out photo), ``verdict.json``, ``panels/``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.best, self.last = self.path / "best", self.path / "last"
+        self.panels, self.selection = self.path / "panels", self.path / "selection.csv"
+        self.before, self.after = self.path / "before.json", self.path / "after.json"
+        self.verdict = self.path / "verdict.json"
+
+    def check_free(self, resume: bool) -> None:
+        """Make sure that a run may be written here, before anything is.
+
+        Raises:
+            UserError: the folder is not ours, holds another run, or holds none to resume.
+        """
+        ours = (self.path / _MARK).is_file()
+        if resume and not ours:
+            raise UserError(f"expected a run to resume at {self.path}, found none: start it without --resume")
+        if resume:
+            return
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"expected a new folder for --out, but {self.path} is a file: name another")
+        if ours:
+            raise UserError(f"{self.path} holds a run already: name another --out, or continue it with --resume")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise UserError(f"{self.path} exists and is not a run of ours: name a new or empty folder as --out")
+
+    def start(self, config: dict[str, Any]) -> None:
+        """Create the folder and write its settings and versions."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write(_MARK, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        self._write("versions.json", json.dumps({"command": sys.argv, "started": _now(), **versions()}, indent=2))
+
+    def config(self) -> dict[str, Any]:
+        """The run's settings.
+
+        Raises:
+            UserError: this is no run folder.
+        """
+        try:
+            return yaml.safe_load((self.path / _MARK).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(
+                f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote"
+            ) from error
+
+    def versions(self) -> dict[str, Any]:
+        """Command, start and versions of the run; empty where they were not written."""
+        path = self.path / "versions.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def check_same(self, config: dict[str, Any]) -> None:
+        """Refuse to resume with other settings than the run was started with.
+
+        Raises:
+            UserError: a setting differs; only ``epochs`` may.
+        """
+        old = self.config()
+        for name, value in config.items():
+            if name not in ("epochs", "resume", "workers", "out") and name in old and old[name] != value:
+                raise UserError(
+                    f"{self.path} was started with {name}={old[name]!r}, now it is {value!r}: resume with the same "
+                    "settings or start a new run"
+                )
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add one epoch's line; a line of the same or a later epoch, left by a killed process, is dropped first."""
+        rows = [old for old in self.metrics() if old["epoch"] < row["epoch"]] + [row]
+        self._write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in rows))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dictionary per finished epoch."""
+        path = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Write what ``--resume`` continues from; this is the moment an epoch counts as done."""
+        fresh = self.path / ".state.pt.new"
+        with fresh.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, self.path / "state.pt")
+
+    def load_state(self) -> dict[str, Any] | None:
+        """The state of the last finished epoch, or None where none was finished."""
+        path = self.path / "state.pt"
+        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+
+    def _write(self, name: str, text: str) -> None:
+        fresh = self.path / f".{name}.new"
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, self.path / name)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

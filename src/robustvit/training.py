@@ -1,0 +1,219 @@
+"""The finetuning loop: one for every guidance method, resumable at every epoch with identical results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from robustvit.checkpoints import save_model
+from robustvit.data.batches import MaskedPhotos
+from robustvit.errors import UserError
+from robustvit.guidance import Guidance, GuidedLoss
+from robustvit.measurement import PhotoMeasure
+from robustvit.models import Classifier
+from robustvit.progress import bar, console
+from robustvit.runs import RunFolder
+
+__all__ = ["Schedule", "Select", "train"]
+
+Select = Literal["loss", "robust"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train, and which epoch to keep.
+
+    Attributes:
+        lr: AdamW's learning rate at the start; multiplied by 0.85 every second epoch.
+        epochs: passes over the training photos.
+        batch_size: photos per step and process.
+        weight_decay: AdamW's.
+        select: keep the epoch of the lowest validation ``loss`` (the paper's), or the ``robust`` one: highest
+            mixed-rand accuracy whose ordinary accuracy fell by at most ``max_drop``.
+        max_drop: points of ordinary accuracy that may be lost.
+        seed: fixes order and augmentation.
+        workers: processes that read photos.
+    """
+
+    lr: float
+    epochs: int = 50
+    batch_size: int = 8
+    weight_decay: float = 1e-4
+    select: Select = "loss"
+    max_drop: float = 2.0
+    seed: int = 0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "epochs", "batch_size"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"expected --{name.replace('_', '-')} above 0, got {getattr(self, name)}")
+        if self.select not in ("loss", "robust"):
+            raise UserError(f"expected --select to be loss or robust, got {self.select!r}")
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0."""
+        return self.lr * 0.85 ** (epoch // 2)
+
+
+def train(
+    classifier: Classifier,
+    training: MaskedPhotos,
+    validation: MaskedPhotos,
+    *,
+    guidance: Guidance,
+    schedule: Schedule,
+    accelerator: Accelerator,
+    folder: RunFolder,
+    measure_now: Callable[[], list[PhotoMeasure]],
+    before: list[PhotoMeasure],
+) -> None:
+    """Finetune a classifier and keep its best and its last epoch in the run folder.
+
+    All randomness of an epoch is drawn from the seed and the epoch's number, so a run that was killed and resumed
+    ends with the same weights, bit for bit, as one that was not.
+
+    Args:
+        classifier: changed in place.
+        training: photos to train on, augmented.
+        validation: photos held out, not augmented.
+        guidance: turns a batch into a loss.
+        schedule: how long and how fast.
+        accelerator: device, precision, processes and trackers.
+        folder: where everything is written; continued from its state if it has one.
+        measure_now: measures the classifier on the photos held out.
+        before: those measures of the original model.
+    """
+    loader = DataLoader(
+        training,
+        batch_size=schedule.batch_size,
+        shuffle=True,
+        num_workers=schedule.workers,
+        generator=torch.Generator(),
+    )
+    validation_loader = DataLoader(validation, batch_size=schedule.batch_size, num_workers=schedule.workers)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay)
+    start, best = 0, float("inf")
+    if state := folder.load_state():
+        classifier.network.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        start, best = state["epoch"], state["best"]
+    model, optimizer, loader, validation_loader = accelerator.prepare(classifier, optimizer, loader, validation_loader)
+    for epoch in range(start, schedule.epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(epoch)
+        row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)}
+        row |= _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoch)
+        row |= _validate(model, validation_loader, guidance, accelerator)
+        score = row["val_loss"]
+        if schedule.select == "robust":
+            robust = _robust_score(before, measure_now(), schedule.max_drop)
+            row |= robust
+            score = robust["score"]
+        accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
+        improved = score < best or epoch == 0
+        best = min(best, score)
+        if accelerator.is_main_process:
+            _keep(classifier, optimizer, folder, row | {"best": improved}, epoch, best, improved)
+        accelerator.wait_for_everyone()
+
+
+def _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoch) -> dict[str, float]:
+    seed = schedule.seed * 100_003 + epoch
+    set_seed(seed, device_specific=accelerator.num_processes > 1)
+    _seed_shuffle(loader, seed)
+    model.train()
+    means = _Means()
+    with bar() as progress:
+        task = progress.add_task(f"epoch {epoch + 1}/{schedule.epochs}", total=len(loader))
+        for batch in loader:
+            guided = _guided(guidance, model, batch)
+            accelerator.backward(guided.loss)
+            optimizer.step()
+            optimizer.zero_grad()
+            means.add(guided, len(batch["image"]))
+            shown = f"epoch {epoch + 1}/{schedule.epochs} loss {means.values['loss'] / means.count:.4f}"
+            progress.update(task, advance=1, description=shown)
+    return means.result("train", accelerator)
+
+
+def _seed_shuffle(loader: DataLoader, seed: int) -> None:
+    for owner in (loader, getattr(loader, "sampler", None), getattr(loader.batch_sampler, "sampler", None)):
+        generator = getattr(owner, "generator", None)
+        if generator is not None:
+            generator.manual_seed(seed)
+
+
+def _guided(guidance: Guidance, model, batch: dict[str, Tensor]) -> GuidedLoss:
+    labels = batch["label"]
+    return guidance(model, batch["image"], batch["mask"], labels if bool((labels >= 0).all()) else None)
+
+
+def _validate(model, loader, guidance, accelerator) -> dict[str, float]:
+    model.eval()
+    means = _Means()
+    for batch in loader:
+        guided = _guided(guidance, model, batch)
+        accuracy = (guided.logits.argmax(dim=1) == batch["label"]).float().mean()
+        means.add(guided, len(batch["image"]), accuracy=accuracy)
+    return means.result("val", accelerator)
+
+
+class _Means:
+    """Means of a guided loss and its parts over the photos of an epoch."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+        self.count = 0
+
+    def add(self, guided: GuidedLoss, count: int, **more: Tensor) -> None:
+        self.count += count
+        for name, value in {"loss": guided.loss.detach(), **guided.parts, **more}.items():
+            self.values[name] = self.values.get(name, 0.0) + float(value) * count
+
+    def result(self, prefix: str, accelerator: Accelerator) -> dict[str, float]:
+        """Means over all processes, in a fixed order of names."""
+        sums = torch.tensor([*self.values.values(), float(self.count)], dtype=torch.float64, device="cpu")
+        if accelerator.num_processes > 1:
+            sums = accelerator.reduce(sums.to(accelerator.device, torch.float32)).double().cpu()
+        means = (sums[:-1] / sums[-1]).tolist()
+        return {f"{prefix}_{name}": value for name, value in zip(self.values, means, strict=True)}
+
+
+def _robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float) -> dict[str, float]:
+    """Accuracies of this epoch, and a score to minimise: ``--select robust``.
+
+    Epochs that lost too much ordinary accuracy rank behind all others, by how much they lost.
+    """
+
+    def mean(results: list[PhotoMeasure], name: str) -> float:
+        values = [r.values[name] for r in results if name in r.values]
+        return sum(values) / len(values)
+
+    ordinary, shifted = mean(now, "ordinary"), mean(now, "mixed-rand")
+    lost = 100 * (mean(before, "ordinary") - ordinary)
+    score = -shifted if lost <= max_drop + 1e-9 else 1 + lost
+    return {"val_ordinary": ordinary, "val_mixed_rand": shifted, "score": score}
+
+
+def _keep(classifier, optimizer, folder: RunFolder, row, epoch: int, best: float, improved: bool) -> None:
+    """Write the epoch; the state comes last, so that a kill before it repeats the epoch with the same outcome."""
+    if improved:
+        save_model(classifier, folder.best)
+    save_model(classifier, folder.last)
+    folder.append_metrics(row)
+    raw = getattr(optimizer, "optimizer", optimizer)
+    folder.save_state(
+        {"epoch": epoch + 1, "best": best, "model": classifier.network.state_dict(), "optimizer": raw.state_dict()}
+    )
+    console.print(
+        f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, "
+        f"accuracy {100 * row['val_accuracy']:.1f} %{', best so far' if improved else ''}"
+    )

@@ -1,0 +1,112 @@
+"""The honest verdict: did the model get better on shifted backgrounds, and what did it cost?"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from robustvit.intervals import Interval, mean_interval, paired_difference
+from robustvit.measurement import MEASURES, PhotoMeasure
+
+__all__ = ["Comparison", "Verdict", "compare", "decide", "read_verdict", "write_verdict"]
+
+DECISIVE = "mixed-rand"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One measure before and after over the same photos, 0 to 1, with 95 % intervals."""
+
+    measure: str
+    before: Interval
+    after: Interval
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a comparison comes to.
+
+    Attributes:
+        accepted: whether the model that was guided should replace the original; None where it could not be told.
+        sentence: the same in plain words.
+        comparisons: every measure that both sides have.
+        notes: what the numbers do not say by themselves.
+    """
+
+    accepted: bool | None
+    sentence: str
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...] = ()
+
+    def of(self, measure: str) -> Comparison | None:
+        """The comparison of one measure, if it was made."""
+        return next((c for c in self.comparisons if c.measure == measure), None)
+
+
+def compare(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], seed: int = 0) -> tuple[Comparison, ...]:
+    """Compare two models photo by photo; the measures must be of the same photos in the same order."""
+    found = []
+    for name in MEASURES:
+        pairs = [(b.values[name], a.values[name]) for b, a in zip(before, after, strict=True)
+                 if name in b.values and name in a.values]  # fmt: skip
+        if pairs:
+            old, new = [b for b, _ in pairs], [a for _, a in pairs]
+            found.append(
+                Comparison(name, mean_interval(old, seed), mean_interval(new, seed), paired_difference(old, new, seed))
+            )
+    return tuple(found)
+
+
+def decide(comparisons: Sequence[Comparison], *, max_drop: float = 2.0, notes: Sequence[str] = ()) -> Verdict:
+    """Turn comparisons into one plain sentence.
+
+    Accepted is a model whose accuracy on random backgrounds rose, with the whole 95 % interval above zero, at a loss of
+    ordinary accuracy of at most ``max_drop`` points.
+    """
+    by_name = {comparison.measure: comparison for comparison in comparisons}
+    if DECISIVE not in by_name or "ordinary" not in by_name:
+        return Verdict(
+            None,
+            "Cannot tell: swapped backgrounds need held-out photos with masks and classes. Keep the original until "
+            "they were measured.",
+            tuple(comparisons),
+            tuple(notes),
+        )
+    shifted, ordinary = by_name[DECISIVE].difference, by_name["ordinary"].difference
+    gain = f"{100 * shifted.mean:+.1f} ± {100 * shifted.half_width:.1f} points"
+    change = f"{100 * ordinary.mean:+.1f} ± {100 * ordinary.half_width:.1f} points"
+    too_dear = -100 * ordinary.mean > max_drop
+    if shifted.low > 0 and not too_dear:
+        cost = f"at a cost of {-100 * ordinary.mean:.1f} ± {100 * ordinary.half_width:.1f} points of ordinary accuracy"
+        price = cost if ordinary.mean < 0 else f"at no cost (ordinary accuracy {change})"
+        return Verdict(True, f"Better on shifted backgrounds by {gain} {price}.", tuple(comparisons), tuple(notes))
+    if shifted.low > 0:
+        sentence = (
+            f"Better on shifted backgrounds by {gain}, but ordinary accuracy changed by {change}, more than the "
+            f"{max_drop:g} points allowed: keep the original."
+        )
+    elif shifted.high < 0:
+        sentence = f"Worse on shifted backgrounds by {gain} (ordinary accuracy {change}): keep the original."
+    else:
+        sentence = f"No improvement on shifted backgrounds ({gain}; ordinary accuracy {change}): keep the original."
+    return Verdict(False, sentence, tuple(comparisons), tuple(notes))
+
+
+def write_verdict(verdict: Verdict, path: str | Path) -> None:
+    """Write a verdict as JSON, whole or not at all."""
+    path = Path(path)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(json.dumps(asdict(verdict), indent=2, ensure_ascii=False), encoding="utf-8")
+    os.replace(fresh, path)
+
+
+def read_verdict(path: str | Path) -> Verdict:
+    """Read what ``write_verdict`` wrote."""
+    raw = json.loads(Path(path).read_text(encoding="utf-8"))
+    sides = ("before", "after", "difference")
+    comparisons = (Comparison(row["measure"], *(Interval(**row[side]) for side in sides)) for row in raw["comparisons"])
+    return Verdict(raw["accepted"], raw["sentence"], tuple(comparisons), tuple(raw["notes"]))

@@ -1,0 +1,72 @@
+"""Small models and drawn photos that every test can build on; nothing is downloaded."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from robustvit.checkpoints import save_model
+from robustvit.models import Classifier
+
+SIZE = 48
+CLASSES = ("disc", "frame", "stripe")
+
+
+def tiny_network(num_classes: int = 3, **options):
+    torch.manual_seed(0)
+    settings = {"img_size": SIZE, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3}
+    return timm.create_model("vit_tiny_patch16_224", num_classes=num_classes, **(settings | options)).eval()
+
+
+def draw_photo(rng: np.random.Generator, label: int, size: int = SIZE) -> tuple[Image.Image, Image.Image]:
+    """A bright object of one of three shapes on a tinted noise background that goes with its class."""
+    tint = np.array([(200, 60, 60), (60, 200, 60), (60, 60, 200)][label])
+    canvas = (0.5 * tint + rng.integers(0, 90, (size, size, 3))).astype(np.uint8)
+    rows, columns = np.mgrid[:size, :size]
+    y, x = rng.integers(size // 3, size - size // 3, 2)
+    reach = size // 5
+    box = np.maximum(abs(rows - y), abs(columns - x))
+    shapes = (
+        (rows - y) ** 2 + (columns - x) ** 2 <= reach**2,
+        (box <= reach) & (box >= reach // 2),
+        (abs(rows - y) <= reach // 2) & (abs(columns - x) <= reach),
+    )
+    canvas[shapes[label]] = rng.integers(200, 255, 3)
+    return Image.fromarray(canvas), Image.fromarray((255 * shapes[label]).astype(np.uint8))
+
+
+def write_photos(folder: Path, count: int, seed: int = 0, classes=CLASSES) -> tuple[Path, Path]:
+    rng = np.random.default_rng(seed)
+    for label, name in enumerate(classes):
+        for kind in ("images", "masks"):
+            (folder / kind / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            photo, mask = draw_photo(rng, label)
+            photo.save(folder / "images" / name / f"{number:03d}.png")
+            mask.save(folder / "masks" / name / f"{number:03d}.png")
+    return folder / "images", folder / "masks"
+
+
+@pytest.fixture
+def network():
+    return tiny_network()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    return save_model(Classifier(tiny_network(), class_names=CLASSES), folder)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> tuple[Path, Path]:
+    return write_photos(tmp_path_factory.mktemp("photos"), 10)
