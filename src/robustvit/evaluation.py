@@ -1,24 +1,19 @@
 """Evaluation of a model on a folder of photos, alone or against the original it came from."""
 
-from __future__ import annotations
-
-import json
-import os
+# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from accelerate import Accelerator
-
-from robustvit.data.batches import MaskedPhotos
-from robustvit.data.gathering import check_photos, find_labelled
-from robustvit.data.masks import MaskFormat
 from robustvit.errors import UserError
-from robustvit.intervals import Interval, mean_interval
-from robustvit.measurement import MEASURES, PhotoMeasure, measure
-from robustvit.models import Classifier, Normalization, load_model
-from robustvit.runs import versions
-from robustvit.verdict import Verdict, compare, decide
+from robustvit.options import MaskFormat, Normalization
+
+if TYPE_CHECKING:
+    from robustvit.intervals import Interval
+    from robustvit.measurement import PhotoMeasure
+    from robustvit.models import Classifier
+    from robustvit.verdict import Verdict
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -37,11 +32,13 @@ class Evaluation:
 
     model: str
     images: str
-    measures: dict[str, Interval]
-    photos: list[PhotoMeasure]
-    verdict: Verdict | None = None
+    measures: "dict[str, Interval]"
+    photos: "list[PhotoMeasure]"
+    verdict: "Verdict | None" = None
 
     def __str__(self) -> str:
+        from robustvit.measurement import MEASURES
+
         lines = [f"{self.model} on {len(self.photos)} photos of {self.images}"]
         for name, found in self.measures.items():
             compared = self.verdict.of(name) if self.verdict else None
@@ -105,6 +102,14 @@ def evaluate(
         robustvit evaluate --model runs/mine --images photos/test --masks masks/test
         --baseline vit_base_patch16_224.augreg_in21k_ft_in1k
     """
+    from accelerate import Accelerator
+
+    from robustvit.data.batches import MaskedPhotos
+    from robustvit.data.gathering import check_photos, find_labelled
+    from robustvit.measurement import measure
+    from robustvit.models import load_model
+    from robustvit.verdict import compare, decide
+
     if out is not None and Path(out).exists():
         raise UserError(f"{out} exists already: name another file as --out")
     classifier = load_model(model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization)
@@ -118,7 +123,7 @@ def evaluate(
         )
     device = Accelerator().device
 
-    def measured(one: Classifier) -> list[PhotoMeasure]:
+    def measured(one: "Classifier") -> "list[PhotoMeasure]":
         data = MaskedPhotos(photos, one.preprocessing, mask_format=mask_format)
         return measure(
             one.to(device), data, swaps=swaps, seed=seed, batch_size=batch_size, workers=workers, device=device
@@ -134,18 +139,21 @@ def evaluate(
     return found
 
 
-def _summary(results: Sequence[PhotoMeasure], seed: int) -> dict[str, Interval]:
+def _summary(results: "Sequence[PhotoMeasure]", seed: int) -> "dict[str, Interval]":
+    from robustvit.intervals import mean_interval
+    from robustvit.measurement import MEASURES
+
     values = {name: [r.values[name] for r in results if name in r.values] for name in MEASURES}
     return {name: mean_interval(found, seed) for name, found in values.items() if found}
 
 
-def _percent(found: Interval) -> str:
+def _percent(found: "Interval") -> str:
     return f"{100 * found.mean:5.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
 def _write_record(found: Evaluation, path: Path, settings: dict[str, object]) -> None:
+    from robustvit.files import write_json
+    from robustvit.runs import versions
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    record = asdict(found) | {"settings": settings, "versions": versions()}
-    fresh.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(fresh, path)
+    write_json(asdict(found) | {"settings": settings, "versions": versions()}, path)

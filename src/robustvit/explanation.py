@@ -1,21 +1,17 @@
 """Explanations of single photos: what a model says, and where in the photo it comes from."""
 
-from __future__ import annotations
-
+# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from robustvit.data.batches import evaluation_transform
-from robustvit.data.photos import read_photo
 from robustvit.errors import UserError
-from robustvit.models import Classifier, Normalization, load_model
-from robustvit.panels import figure_of, overlay
-from robustvit.progress import console
-from robustvit.relevance_maps import relevance
-from robustvit.runs import RunFolder
+from robustvit.options import Normalization
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from robustvit.models import Classifier
 
 __all__ = ["Explanation", "explain"]
 
@@ -80,6 +76,9 @@ def explain(
     Example:
         robustvit explain --model runs/mine photo.jpg other.jpg
     """
+    from robustvit.data.photos import read_photo
+    from robustvit.models import load_model
+
     if not photos:
         raise UserError("expected at least one photo to explain: name image files")
     after = load_model(model, checkpoint=checkpoint, normalization=normalization)
@@ -98,7 +97,16 @@ def explain(
     )
 
 
-def _explain_one(photo: Path, picture, models: dict[str, Classifier], target: int | None, file: Path) -> Explanation:
+def _explain_one(
+    photo: Path, picture: "Image.Image", models: "dict[str, Classifier]", target: int | None, file: Path
+) -> Explanation:
+    import torch
+    from torch import Tensor
+
+    from robustvit.data.batches import evaluation_transform
+    from robustvit.panels import figure_of, overlay
+    from robustvit.relevance_maps import relevance
+
     tiles: list = []
     top: dict[str, list[tuple[str, float]]] = {}
     for which, classifier in models.items():
@@ -114,8 +122,12 @@ def _explain_one(photo: Path, picture, models: dict[str, Classifier], target: in
     return Explanation(photo, top, file)
 
 
-def _original(model: str, baseline: str | None, normalization: Normalization) -> Classifier | None:
+def _original(model: str, baseline: str | None, normalization: Normalization) -> "Classifier | None":
     """The model to show beside: the one named, or the one a run folder started from, where it can still be had."""
+    from robustvit.models import load_model
+    from robustvit.progress import console
+    from robustvit.runs import RunFolder
+
     if baseline is not None:
         return load_model(baseline, normalization=normalization)
     if not (Path(str(model)) / "config.yaml").is_file():
@@ -133,7 +145,7 @@ def _original(model: str, baseline: str | None, normalization: Normalization) ->
         return None
 
 
-def _class_index(classifier: Classifier, target: str) -> int:
+def _class_index(classifier: "Classifier", target: str) -> int:
     if target in classifier.class_names:
         return classifier.class_names.index(target)
     if target.isdecimal() and int(target) < classifier.num_classes:

@@ -1,32 +1,16 @@
 """Finetuning: put a model's relevance on the object, and say honestly whether that helped."""
 
-from __future__ import annotations
-
-import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import torch
-from accelerate import Accelerator
-from safetensors.torch import load_file
-
-from robustvit.data.batches import MaskedPhotos
-from robustvit.data.gathering import Gathered, PhotoSources, gather
-from robustvit.data.masks import MaskFormat
-from robustvit.data.pairs import Photo
-from robustvit.data.selection import write_selection
 from robustvit.errors import UserError
-from robustvit.guidance import make_guidance
-from robustvit.measurement import PhotoMeasure, measure, read_measures, write_measures
-from robustvit.models import Classifier, Normalization, load_model
-from robustvit.panels import choose_panels, draw_panels
-from robustvit.recipes import model_card
-from robustvit.runs import RunFolder
-from robustvit.training import Schedule, Select, train
-from robustvit.verdict import Verdict, compare, decide, write_verdict
+from robustvit.options import Classes, Classification, MaskFormat, Normalization, Precision, Select, Target, Tracker
+
+if TYPE_CHECKING:
+    from robustvit.verdict import Verdict
 
 __all__ = ["Finetuned", "finetune"]
 
@@ -36,7 +20,7 @@ class Finetuned:
     """What a finetuning run came to: its folder and its verdict."""
 
     folder: Path
-    verdict: Verdict
+    verdict: "Verdict"
 
     def __str__(self) -> str:
         return f"{self.verdict.sentence}\nrun: {self.folder}   model: {self.folder / 'best'}"
@@ -59,17 +43,17 @@ def finetune(
     mask_format: MaskFormat = "auto",
     skip_unmasked: bool = False,
     samples_per_class: int = 3,
-    classes: Literal["all"] | int | float | list[str] = "all",
+    classes: Classes = "all",
     validation_per_class: int = 20,
     guidance: str = "robustvit",
-    target: Literal["label", "predicted"] = "label",
+    target: Target = "label",
     relevance: str = "gae",
     second_order: bool = False,
     background: float = 2.0,
     foreground: float = 0.3,
     relevance_weight: float = 0.8,
     classification_weight: float = 0.2,
-    classification: Literal["confidence", "label"] = "confidence",
+    classification: Classification = "confidence",
     temperature: float | None = None,
     lr: float | None = None,
     epochs: int = 50,
@@ -80,9 +64,9 @@ def finetune(
     swaps: int = 2,
     panels: int = 4,
     seed: int = 0,
-    precision: Literal["no", "bf16", "fp16"] = "no",
+    precision: Precision = "no",
     workers: int = 0,
-    tracker: Literal["tensorboard", "none"] = "tensorboard",
+    tracker: Tracker = "tensorboard",
     resume: bool = False,
 ) -> Finetuned:
     """Finetune a vision transformer so that its relevance lies on the object.
@@ -144,6 +128,16 @@ def finetune(
         --masks masks/train --out runs/mine
     """
     config = {name: _plain(value) for name, value in locals().items() if name != "resume"}
+    from accelerate import Accelerator
+
+    from robustvit.data.gathering import PhotoSources, gather
+    from robustvit.data.selection import write_selection
+    from robustvit.guidance import make_guidance
+    from robustvit.guided_run import GuidedRun, with_predictions
+    from robustvit.models import load_model
+    from robustvit.runs import RunFolder
+    from robustvit.training import Schedule
+
     folder = RunFolder(out)
     folder.check_free(resume)
     if resume:
@@ -171,7 +165,7 @@ def finetune(
         sources,
         classifier,
         labelled=target == "label" or classification == "label",
-        predict=partial(_with_predictions, classifier, accelerator.device),
+        predict=partial(with_predictions, classifier, accelerator.device),
         samples_per_class=samples_per_class,
         classes=classes,
         validation_per_class=validation_per_class,
@@ -183,13 +177,13 @@ def finetune(
         write_selection(gathered.selection, folder.selection)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("tensorboard")
-    run = _Run(folder, classifier, gathered, schedule, accelerator, swaps, mask_format)
+    run = GuidedRun(folder, classifier, gathered, schedule, accelerator, swaps, mask_format)
     return Finetuned(folder.path, run.finish(guide, panels))
 
 
 def _plain(value: Any) -> Any:
     """A setting as YAML can hold it."""
-    return str(value) if isinstance(value, (Path, torch.nn.Module)) else value
+    return str(value) if not isinstance(value, (str, int, float, list, type(None))) else value
 
 
 def _trackers(name: str) -> str | None:
@@ -200,6 +194,8 @@ def _starting_point(
     model: str | None, recipe: str | None, lr: float | None, temperature: float | None, normalization: str | None
 ) -> tuple[Any, dict[str, Any]]:
     """The model to start from, and its settings: those given, else the recipe's, else the defaults."""
+    from robustvit.recipes import model_card
+
     card = None if recipe is None else model_card(recipe)
     if model is None and card is None:
         raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
@@ -208,87 +204,3 @@ def _starting_point(
         "temperature": temperature if temperature is not None else card.temperature if card else 1.0,
         "normalization": normalization or (card.normalization if card else "model"),
     }
-
-
-def _with_predictions(classifier: Classifier, device: torch.device, photos: Sequence[Photo]) -> list[Photo]:
-    """Photos labelled and classed by the model's own predictions."""
-    bare = MaskedPhotos([replace(photo, mask=None) for photo in photos], classifier.preprocessing)
-    said = measure(classifier.to(device), bare, swaps=0, maps=False, device=device)
-    return [
-        replace(photo, label=found.predicted, class_name=classifier.name_of(found.predicted))
-        for photo, found in zip(photos, said, strict=True)
-    ]
-
-
-class _Run:
-    """One run from the first measurement to the verdict."""
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        classifier: Classifier,
-        gathered: Gathered,
-        schedule: Schedule,
-        accelerator: Accelerator,
-        swaps: int,
-        mask_format: MaskFormat,
-    ) -> None:
-        self.folder, self.classifier, self.gathered = folder, classifier, gathered
-        self.schedule, self.accelerator, self.swaps = schedule, accelerator, swaps
-        photos = partial(MaskedPhotos, preprocessing=classifier.preprocessing, mask_format=mask_format)
-        self.training = photos(gathered.selection.train, augment=True)
-        self.validation = photos(gathered.selection.validation)
-        self.held_out = photos(gathered.verdict)
-        self.original = copy.deepcopy(classifier).cpu()
-        classifier.to(accelerator.device)
-
-    def measured(self, photos: MaskedPhotos, maps: bool = True) -> list[PhotoMeasure]:
-        """Measures of the classifier as it is now."""
-        return measure(
-            self.classifier,
-            photos,
-            swaps=self.swaps,
-            seed=self.schedule.seed,
-            maps=maps,
-            workers=self.schedule.workers,
-            device=self.accelerator.device,
-        )
-
-    def finish(self, guide, panels: int) -> Verdict:
-        """Measure, train, measure again, decide and draw."""
-        before = self._before()
-        same = self.gathered.verdict is self.gathered.selection.validation
-        needs_more = self.schedule.select == "robust" and not same
-        train(
-            self.classifier,
-            self.training,
-            self.validation,
-            guidance=guide,
-            schedule=self.schedule,
-            accelerator=self.accelerator,
-            folder=self.folder,
-            measure_now=lambda: self.measured(self.validation, maps=False),
-            before=self.measured(self.validation, maps=False) if needs_more else before,
-        )
-        self.classifier.network.load_state_dict(load_file(self.folder.best / "model.safetensors"))
-        after = self.measured(self.held_out)
-        verdict = decide(
-            compare(before, after, self.schedule.seed), max_drop=self.schedule.max_drop, notes=self.gathered.notes
-        )
-        if self.accelerator.is_main_process:
-            write_measures(after, self.folder.after)
-            write_verdict(verdict, self.folder.verdict)
-            write_verdict(verdict, self.folder.best / "verdict.json")
-            chosen = choose_panels(before, after, panels)
-            draw_panels(chosen, self.held_out, self.original, self.classifier.cpu().eval(), self.folder.panels)
-        self.accelerator.end_training()
-        return verdict
-
-    def _before(self) -> list[PhotoMeasure]:
-        """Measures of the original model, from the run folder when it is resumed."""
-        if self.folder.before.is_file():
-            return read_measures(self.folder.before)
-        before = self.measured(self.held_out)
-        if self.accelerator.is_main_process:
-            write_measures(before, self.folder.before)
-        return before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robustvit.attention import recorded_forward
 from robustvit.errors import UserError
 from robustvit.losses import background_loss, confidence_loss, foreground_loss, label_loss
+from robustvit.options import Classification, Target
 from robustvit.relevance_maps import METHODS, image_map, relevance_of
 
 __all__ = ["GUIDANCE", "Guidance", "GuidedLoss", "RobustViT", "guided_loss", "make_guidance"]
@@ -55,14 +56,14 @@ class RobustViT:
         temperature: divides the logits in the classification loss.
     """
 
-    target: Literal["label", "predicted"] = "label"
+    target: Target = "label"
     relevance: str = "gae"
     second_order: bool = False
     background: float = 2.0
     foreground: float = 0.3
     relevance_weight: float = 0.8
     classification_weight: float = 0.2
-    classification: Literal["confidence", "label"] = "confidence"
+    classification: Classification = "confidence"
     temperature: float = 1.0
 
     def __post_init__(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from torchmetrics.functional.segmentation import mean_iou
 
 from robustvit.attention import recorded_forward
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
+from robustvit.files import write_json
 from robustvit.progress import track
 from robustvit.relevance_maps import image_map, relevance_of
 from robustvit.swaps import Swap, pair_backgrounds, usable_background
@@ -194,10 +194,7 @@ def _measure_swaps(model, photos, results, masks, swaps, seed, batch_size, worke
 
 def write_measures(results: Sequence[PhotoMeasure], path: str | Path) -> None:
     """Write measures as JSON, whole or not at all."""
-    path = Path(path)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(json.dumps([asdict(result) for result in results], indent=1), encoding="utf-8")
-    os.replace(fresh, path)
+    write_json([asdict(result) for result in results], path)
 
 
 def read_measures(path: str | Path) -> list[PhotoMeasure]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import timm
 import torch
@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from robustvit.checkpoints import head_classes, load_weights, read_checkpoint
 from robustvit.errors import UserError
+from robustvit.options import Normalization
 from robustvit.recipes import CARDS, model_card
 
-__all__ = ["Classifier", "Normalization", "Preprocessing", "load_model"]
-
-Normalization = Literal["model", "paper"]
+__all__ = ["Classifier", "Preprocessing", "load_model"]
 
 
 @dataclass(frozen=True)

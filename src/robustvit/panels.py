@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
+from robustvit.files import write_json
 from robustvit.measurement import PhotoMeasure
 from robustvit.models import Classifier
 from robustvit.relevance_maps import relevance
@@ -127,9 +128,7 @@ def draw_panels(
         figure_of(pictures, folder / file)
         caption = f"{guided.name_of(label) if label >= 0 else 'no label'}. " + ", ".join(words)
         drawn.append(Panel(panel.outcome, panel.index, panel.donor, file, caption))
-    (folder / "panels.json").write_text(
-        json.dumps([asdict(panel) for panel in drawn], indent=1, ensure_ascii=False), encoding="utf-8"
-    )
+    write_json([asdict(panel) for panel in drawn], folder / "panels.json")
     return drawn
 
 

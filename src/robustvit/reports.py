@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 from robustvit.errors import UserError
+from robustvit.files import write_text
 
 __all__ = ["report"]
 
@@ -66,9 +66,7 @@ def report(run: str, *, out: str | None = None) -> Path:
         },
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    os.replace(fresh, path)
+    write_text(text, path)
     return path
 
 

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from robustvit.errors import UserError
+from robustvit.files import write_json, write_text
 
 __all__ = ["RunFolder", "versions"]
 
@@ -69,8 +70,8 @@ class RunFolder:
     def start(self, config: dict[str, Any]) -> None:
         """Create the folder and write its settings and versions."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self._write(_MARK, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-        self._write("versions.json", json.dumps({"command": sys.argv, "started": _now(), **versions()}, indent=2))
+        write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), self.path / _MARK)
+        write_json({"command": sys.argv, "started": _now(), **versions()}, self.path / "versions.json")
 
     def config(self) -> dict[str, Any]:
         """The run's settings.
@@ -107,7 +108,7 @@ class RunFolder:
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one epoch's line; a line of the same or a later epoch, left by a killed process, is dropped first."""
         rows = [old for old in self.metrics() if old["epoch"] < row["epoch"]] + [row]
-        self._write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in rows))
+        write_text("".join(json.dumps(line) + "\n" for line in rows), self.path / "metrics.jsonl")
 
     def metrics(self) -> list[dict[str, Any]]:
         """One dictionary per finished epoch."""
@@ -127,11 +128,6 @@ class RunFolder:
         """The state of the last finished epoch, or None where none was finished."""
         path = self.path / "state.pt"
         return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
-
-    def _write(self, name: str, text: str) -> None:
-        fresh = self.path / f".{name}.new"
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, self.path / name)
 
 
 def _now() -> str:

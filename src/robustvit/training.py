@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -18,12 +17,11 @@ from robustvit.errors import UserError
 from robustvit.guidance import Guidance, GuidedLoss
 from robustvit.measurement import PhotoMeasure
 from robustvit.models import Classifier
+from robustvit.options import Select
 from robustvit.progress import bar, console
 from robustvit.runs import RunFolder
 
-__all__ = ["Schedule", "Select", "train"]
-
-Select = Literal["loss", "robust"]
+__all__ = ["Schedule", "train"]
 
 
 @dataclass(frozen=True)

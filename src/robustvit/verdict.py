@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from robustvit.files import write_json
 from robustvit.intervals import Interval, mean_interval, paired_difference
 from robustvit.measurement import MEASURES, PhotoMeasure
 
@@ -98,10 +98,7 @@ def decide(comparisons: Sequence[Comparison], *, max_drop: float = 2.0, notes: S
 
 def write_verdict(verdict: Verdict, path: str | Path) -> None:
     """Write a verdict as JSON, whole or not at all."""
-    path = Path(path)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(json.dumps(asdict(verdict), indent=2, ensure_ascii=False), encoding="utf-8")
-    os.replace(fresh, path)
+    write_json(asdict(verdict), path)
 
 
 def read_verdict(path: str | Path) -> Verdict:

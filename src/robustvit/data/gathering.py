@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from robustvit.data.batches import read_pair
 from robustvit.data.labels import match_labels
-from robustvit.data.masks import MaskFormat
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.data.selection import Classes, Selection, select_photos
+from robustvit.data.selection import Selection, select_photos
 from robustvit.errors import UserError
 from robustvit.models import Classifier
+from robustvit.options import Classes, MaskFormat
 from robustvit.progress import track
 
 __all__ = ["Gathered", "PhotoSources", "check_photos", "find_labelled", "gather"]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from robustvit.data.photos import open_image
 from robustvit.errors import UserError
+from robustvit.options import MaskFormat
 
-__all__ = ["MASK_SUFFIXES", "MaskFormat", "check_mask", "read_mask"]
+__all__ = ["MASK_SUFFIXES", "check_mask", "read_mask"]
 
-MaskFormat = Literal["auto", "soft", "ids", "imagenet-s"]
 MASK_SUFFIXES = frozenset({".png", ".npy", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jpg", ".jpeg"})
 _VOID_ID = 255  # VOC: border of an object, or not annotated
 _IMAGENET_S_IGNORE = 1000

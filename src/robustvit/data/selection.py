@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from robustvit.data.pairs import Photo
 from robustvit.errors import UserError
+from robustvit.files import write_text
+from robustvit.options import Classes
 
-__all__ = ["Classes", "Selection", "choose_classes", "select_photos", "write_selection"]
-
-Classes = Literal["all"] | int | float | list[str]
+__all__ = ["Selection", "choose_classes", "select_photos", "write_selection"]
 
 
 @dataclass(frozen=True)
@@ -95,12 +94,10 @@ def select_photos(
 
 def write_selection(selection: Selection, path: str | Path) -> None:
     """Write which photo was used for what: a CSV file with the columns split, class, label, image, mask."""
-    path = Path(path)
-    fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["split", "class", "label", "image", "mask"])
-        for split, members in (("train", selection.train), ("validation", selection.validation)):
-            for p in members:
-                writer.writerow([split, p.class_name or "", "" if p.label is None else p.label, p.image, p.mask or ""])
-    os.replace(fresh, path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["split", "class", "label", "image", "mask"])
+    for split, members in (("train", selection.train), ("validation", selection.validation)):
+        for p in members:
+            writer.writerow([split, p.class_name or "", "" if p.label is None else p.label, p.image, p.mask or ""])
+    write_text(text.getvalue(), path)

@@ -1,0 +1,120 @@
+"""A guided run: measure, finetune, measure again, decide, draw."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from robustvit.data.batches import MaskedPhotos
+from robustvit.data.gathering import Gathered
+from robustvit.data.pairs import Photo
+from robustvit.guidance import Guidance
+from robustvit.measurement import PhotoMeasure, measure, read_measures, write_measures
+from robustvit.models import Classifier
+from robustvit.options import MaskFormat
+from robustvit.panels import choose_panels, draw_panels
+from robustvit.runs import RunFolder
+from robustvit.training import Schedule, train
+from robustvit.verdict import Verdict, compare, decide, write_verdict
+
+__all__ = ["GuidedRun", "with_predictions"]
+
+
+def with_predictions(classifier: Classifier, device: torch.device, photos: Sequence[Photo]) -> list[Photo]:
+    """Photos labelled and classed by the model's own predictions."""
+    bare = MaskedPhotos([replace(photo, mask=None) for photo in photos], classifier.preprocessing)
+    said = measure(classifier.to(device), bare, swaps=0, maps=False, device=device)
+    return [
+        replace(photo, label=found.predicted, class_name=classifier.name_of(found.predicted))
+        for photo, found in zip(photos, said, strict=True)
+    ]
+
+
+class GuidedRun:
+    """One finetuning run, from the first measurement to the verdict.
+
+    Args:
+        folder: where everything is written.
+        classifier: changed in place.
+        gathered: its photos.
+        schedule: how long and how fast.
+        accelerator: device, precision, processes and trackers.
+        swaps: swapped backgrounds per photo and kind.
+        mask_format: see ``read_mask``.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        classifier: Classifier,
+        gathered: Gathered,
+        schedule: Schedule,
+        accelerator: Accelerator,
+        swaps: int,
+        mask_format: MaskFormat,
+    ) -> None:
+        self.folder, self.classifier, self.gathered = folder, classifier, gathered
+        self.schedule, self.accelerator, self.swaps = schedule, accelerator, swaps
+        photos = partial(MaskedPhotos, preprocessing=classifier.preprocessing, mask_format=mask_format)
+        self.training = photos(gathered.selection.train, augment=True)
+        self.validation = photos(gathered.selection.validation)
+        self.held_out = photos(gathered.verdict)
+        self.original = copy.deepcopy(classifier).cpu()
+        classifier.to(accelerator.device)
+
+    def measured(self, photos: MaskedPhotos, maps: bool = True) -> list[PhotoMeasure]:
+        """Measures of the classifier as it is now."""
+        return measure(
+            self.classifier,
+            photos,
+            swaps=self.swaps,
+            seed=self.schedule.seed,
+            maps=maps,
+            workers=self.schedule.workers,
+            device=self.accelerator.device,
+        )
+
+    def finish(self, guidance: Guidance, panels: int) -> Verdict:
+        """Measure, train, measure again, decide and draw."""
+        before = self._before()
+        same = self.gathered.verdict is self.gathered.selection.validation
+        needs_more = self.schedule.select == "robust" and not same
+        train(
+            self.classifier,
+            self.training,
+            self.validation,
+            guidance=guidance,
+            schedule=self.schedule,
+            accelerator=self.accelerator,
+            folder=self.folder,
+            measure_now=lambda: self.measured(self.validation, maps=False),
+            before=self.measured(self.validation, maps=False) if needs_more else before,
+        )
+        self.classifier.network.load_state_dict(load_file(self.folder.best / "model.safetensors"))
+        after = self.measured(self.held_out)
+        verdict = decide(
+            compare(before, after, self.schedule.seed), max_drop=self.schedule.max_drop, notes=self.gathered.notes
+        )
+        if self.accelerator.is_main_process:
+            write_measures(after, self.folder.after)
+            write_verdict(verdict, self.folder.verdict)
+            write_verdict(verdict, self.folder.best / "verdict.json")
+            chosen = choose_panels(before, after, panels)
+            draw_panels(chosen, self.held_out, self.original, self.classifier.cpu().eval(), self.folder.panels)
+        self.accelerator.end_training()
+        return verdict
+
+    def _before(self) -> list[PhotoMeasure]:
+        """Measures of the original model, from the run folder when it is resumed."""
+        if self.folder.before.is_file():
+            return read_measures(self.folder.before)
+        before = self.measured(self.held_out)
+        if self.accelerator.is_main_process:
+            write_measures(before, self.folder.before)
+        return before

@@ -1,0 +1,16 @@
+"""Types of the options that commands share; nothing heavy is imported, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["Classes", "Classification", "MaskFormat", "Normalization", "Precision", "Select", "Target", "Tracker"]
+
+Classes = Literal["all"] | int | float | list[str]
+Classification = Literal["confidence", "label"]
+MaskFormat = Literal["auto", "soft", "ids", "imagenet-s"]
+Normalization = Literal["model", "paper"]
+Precision = Literal["no", "bf16", "fp16"]
+Select = Literal["loss", "robust"]
+Target = Literal["label", "predicted"]
+Tracker = Literal["tensorboard", "none"]
