@@ -24,6 +24,7 @@ import time
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -46,7 +47,8 @@ from robustvit.runs import versions
 ARCHITECTURE = "vit_small_patch14_dinov2"
 SIZE = 154
 PREPROCESSING = Preprocessing((SIZE, SIZE), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1.0, "bicubic")
-BASE = {"epochs": 8, "batch_size": 8, "lr_head": 1e-3, "lr_backbone": 1e-5, "weight_decay": 1e-4}
+BASE_EPOCHS, BASE_BATCH = 8, 8
+BASE_RATES = {"head": 1e-3, "backbone": 1e-5}
 RECIPE: dict = {}
 KEPT = "last"
 
@@ -66,7 +68,7 @@ def training_tensors(data: Path) -> tuple[Tensor, Tensor, list[str]]:
 
 def new_model(weights: Path, classes: list[str]) -> Classifier:
     """The pretrained backbone with a fresh head."""
-    network: nn.Module = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=len(classes), img_size=SIZE)
+    network: Any = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=len(classes), img_size=SIZE)
     missing, unexpected = network.load_state_dict(checkpoint_filter_fn(load_file(weights), network), strict=False)
     if set(missing) != {"head.weight", "head.bias"} or unexpected:
         sys.exit(f"{weights} does not hold the backbone of {ARCHITECTURE}: lacks {missing}, has {unexpected}")
@@ -91,14 +93,14 @@ def train_base(data: Path, weights: Path, seed: int, folder: Path) -> None:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = new_model(weights, names)
-    head = list(model.network.head.parameters())
+    head = list(model.network.get_classifier().parameters())
     body = [p for name, p in model.network.named_parameters() if not name.startswith("head")]
-    groups = [{"params": head, "lr": BASE["lr_head"]}, {"params": body, "lr": BASE["lr_backbone"]}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=BASE["weight_decay"])
+    groups = [{"params": head, "lr": BASE_RATES["head"]}, {"params": body, "lr": BASE_RATES["backbone"]}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=1e-4)
     model.train()
-    for epoch in range(BASE["epochs"]):
+    for epoch in range(BASE_EPOCHS):
         total = 0.0
-        for batch in torch.randperm(len(images), generator=generator).split(BASE["batch_size"]):
+        for batch in torch.randperm(len(images), generator=generator).split(BASE_BATCH):
             loss = F.cross_entropy(model(cropped(images[batch], generator)), labels[batch])
             optimizer.zero_grad()
             loss.backward()
@@ -134,8 +136,8 @@ def run_seed(args: argparse.Namespace, seed: int) -> tuple[list[dict], list[dict
             resume=(run / "config.yaml").is_file(),
             **RECIPE,
         )
-    before = measured(base, args.data, args.swaps, args.work / f"before-{seed}.json")
-    return before, measured(run / KEPT, args.data, args.swaps, args.work / f"after-{seed}.json")
+    before = measured(base, args.data, args.swaps, args.work / f"before-{seed}-{args.swaps}.json")
+    return before, measured(run / KEPT, args.data, args.swaps, args.work / f"after-{seed}-{args.swaps}.json")
 
 
 def mean_over_seeds(runs: list[list[dict]], measure: str) -> list[float]:
@@ -194,7 +196,7 @@ def main() -> None:
         "seconds_of_this_call": round(time.monotonic() - start),
         "architecture": ARCHITECTURE,
         "preprocessing": asdict(PREPROCESSING),
-        "base": BASE,
+        "base": {"epochs": BASE_EPOCHS, "batch_size": BASE_BATCH, "rates": BASE_RATES},
         "recipe": RECIPE,
         "kept": KEPT,
         "swaps": args.swaps,

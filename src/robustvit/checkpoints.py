@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import timm.models
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
@@ -40,8 +39,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         raise UserError(f"expected a checkpoint file, found none at {path}: check the path")
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except UserError:
+        raise
+    except Exception as error:  # a broken pickle can raise anything at all
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot read checkpoint {path}, it is broken or cut off ({reason}): get it again") from error
     return _tensors(loaded, path)
 

@@ -140,7 +140,7 @@ def guided_loss(
         model: a ``Classifier`` or a bare timm vision transformer.
         images: ``(B, 3, H, W)``, what ``model`` takes.
         masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], 1 on the object.
-        target: ``(B,)`` true labels; may be left out when ``target="predicted"``.
+        target: ``(B,)`` true labels, whose relevance is guided; the predicted classes' when left out.
         guidance: name of a guidance method, or an object of your own.
         options: fields of the method, e.g. ``second_order=True`` or ``temperature=0.55``.
 
@@ -150,4 +150,6 @@ def guided_loss(
     Raises:
         UserError: unknown method or option, shapes that differ, labels missing.
     """
+    if target is None and isinstance(guidance, str):
+        options["target"] = "predicted"
     return make_guidance(guidance, **options)(model, images, masks, target)

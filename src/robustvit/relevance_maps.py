@@ -60,8 +60,9 @@ def image_map(grid_map: Tensor, size: tuple[int, int]) -> Tensor:
     full = F.interpolate(grid_map[:, None], size=size, mode="bilinear", align_corners=False)
     low, high = full.amin(dim=(2, 3), keepdim=True), full.amax(dim=(2, 3), keepdim=True)
     spread = high - low
-    # Dividing by a spread that is only rounding error would blow up the map and its gradient.
-    constant = spread <= torch.finfo(full.dtype).eps * high.abs()
+    # Dividing by a spread that is only rounding error, or next to nothing, would blow up the map and its gradient.
+    precision = torch.finfo(full.dtype)
+    constant = spread <= (8 * precision.eps * high.abs()).clamp(min=precision.tiny / precision.eps)
     return torch.where(constant, torch.zeros_like(full), (full - low) / torch.where(constant, 1.0, spread))
 
 

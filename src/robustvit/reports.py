@@ -85,30 +85,37 @@ def _inlined(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _curves(epochs: list[dict[str, Any]]) -> str:
-    """Losses and accuracies over the epochs as inline SVG; empty for less than two epochs."""
-    from matplotlib.figure import Figure
-
+def _curves(epochs: list[dict[str, Any]]) -> list[str]:
+    """Losses and accuracies over the epochs, each an inline SVG; none for less than two epochs."""
     if len(epochs) < 2:
-        return ""
-    figure = Figure(figsize=(9, 2.9), layout="constrained")
-    losses, accuracies = figure.subplots(1, 2)
+        return []
+    losses = {"training": "train_loss", "validation": "val_loss"}
+    accuracies = {"ordinary": "val_accuracy", "random backgrounds": "val_mixed_rand"}
+    return [
+        _curve("loss", epochs, losses, scale=1),
+        _curve("accuracy of photos held out, %", epochs, accuracies, scale=100),
+    ]
+
+
+def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scale: float) -> str:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(4.6, 2.9), layout="constrained")
+    axis = figure.subplots()
     at = [row["epoch"] for row in epochs]
-    for name, label in (("train_loss", "training loss"), ("val_loss", "validation loss")):
-        losses.plot(at, [row[name] for row in epochs], label=label, marker=".", linewidth=1.4)
-    shown = (("val_accuracy", "ordinary"), ("val_mixed_rand", "random backgrounds"))
-    for name, label in shown:
+    for label, name in lines.items():
         if name in epochs[0]:
-            accuracies.plot(at, [100 * row[name] for row in epochs], label=label, marker=".", linewidth=1.4)
+            axis.plot(at, [scale * row[name] for row in epochs], label=label, marker=".", linewidth=1.4)
     kept = [row["epoch"] for row in epochs if row["best"]]
-    for axis, title in ((losses, "loss"), (accuracies, "accuracy of photos held out, %")):
-        if kept:
-            axis.axvline(kept[-1], color="0.6", linestyle=":", linewidth=1)
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel("epoch (dotted: the one kept)", fontsize=8)
-        axis.tick_params(labelsize=8)
-        axis.legend(fontsize=8, frameon=False)
-        axis.spines[["top", "right"]].set_visible(False)
+    if kept:
+        axis.axvline(kept[-1], color="0.6", linestyle=":", linewidth=1)
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel("epoch (dotted: the one kept)", fontsize=8)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.tick_params(labelsize=8)
+    axis.legend(fontsize=8, frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
     target = io.StringIO()
     figure.savefig(target, format="svg", metadata={"Date": None})
     return target.getvalue()[target.getvalue().index("<svg") :]

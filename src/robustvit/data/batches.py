@@ -89,7 +89,7 @@ def _turned_like(image: str | Path, mask: np.ndarray) -> np.ndarray:
             return mask
         drawn = Image.fromarray(mask)
         drawn.getexif()[ExifTags.Base.Orientation] = raw.getexif().get(ExifTags.Base.Orientation, 1)
-        return np.asarray(ImageOps.exif_transpose(drawn))
+        return np.array(ImageOps.exif_transpose(drawn))
 
 
 class MaskedPhotos(Dataset):

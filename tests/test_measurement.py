@@ -1,0 +1,116 @@
+"""Measures photo by photo against plain second implementations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import CLASSES, SIZE, tiny_network
+from robustvit import Classifier, relevance
+from robustvit.data.batches import MaskedPhotos, SwappedPhotos
+from robustvit.data.labels import match_labels
+from robustvit.data.pairs import Photo, find_photos
+from robustvit.measurement import energy_inside, map_iou, measure, read_measures, write_measures
+
+
+def plain_iou(values, mask):
+    threshold = sum(values) / len(values)
+    total = 0.0
+    for side in (True, False):
+        cut = [(v > threshold) == side for v in values]
+        real = [(m > 0.5) == side for m in mask]
+        both = sum(a and b for a, b in zip(cut, real, strict=True))
+        either = sum(a or b for a, b in zip(cut, real, strict=True))
+        total += both / either
+    return total / 2
+
+
+def test_iou_and_energy_equal_plain_loops():
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(4, 1, 8, 6, dtype=torch.float64, generator=generator)
+    masks = torch.rand(4, 1, 8, 6, dtype=torch.float64, generator=generator)
+    for one, mask, iou, energy in zip(maps, masks, map_iou(maps, masks), energy_inside(maps, masks), strict=True):
+        values, inside = one.flatten().tolist(), mask.flatten().tolist()
+        assert float(iou) == pytest.approx(plain_iou(values, inside), abs=1e-6)
+        plain = sum(v * m for v, m in zip(values, inside, strict=True)) / sum(values)
+        assert float(energy) == pytest.approx(plain, abs=1e-12)
+
+
+def test_energy_of_an_empty_map_is_zero():
+    assert energy_inside(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)).tolist() == [0.0]
+
+
+@pytest.fixture
+def classifier():
+    return Classifier(tiny_network(), class_names=CLASSES)
+
+
+@pytest.fixture
+def dataset(photos, classifier):
+    return MaskedPhotos(match_labels(find_photos(*photos), 3, CLASSES), classifier.preprocessing)
+
+
+def test_measures_equal_one_photo_at_a_time(classifier, dataset):
+    classifier.train()
+    results = measure(classifier, dataset, swaps=2, batch_size=7)
+    assert classifier.training, "the mode must be left as it was"
+    classifier.eval()
+    assert len(results) == 30
+    for index in (0, 13, 29):
+        item, found = dataset[index], results[index]
+        said = classifier(item["image"][None]).softmax(dim=1)[0]
+        assert found.predicted == int(said.argmax())
+        assert found.probability == pytest.approx(float(said.max().detach()), abs=1e-5)
+        assert found.values["ordinary"] == float(found.predicted == item["label"])
+        heat = relevance(classifier, item["image"][None]).detach()
+        values, mask = heat.flatten().tolist(), item["mask"].flatten().tolist()
+        assert found.values["miou"] == pytest.approx(plain_iou(values, mask), abs=2e-3)
+        for kind in ("mixed-same", "mixed-rand"):
+            ones = [one for one in found.swapped if one.kind == kind]
+            assert len(ones) == 2
+            right = []
+            for one in ones:
+                picture = SwappedPhotos(dataset, [(index, one.donor)])[0]["image"]
+                assert int(classifier(picture[None]).argmax()) == one.predicted
+                right.append(one.predicted == item["label"])
+            assert found.values[kind] == np.mean(right)
+        same = [dataset.photos[one.donor].label for one in found.swapped if one.kind == "mixed-same"]
+        assert same == [item["label"]] * 2
+
+
+def test_swaps_are_seeded_and_batch_size_does_not_matter(classifier, dataset):
+    def donors(**options):
+        return [[one.donor for one in found.swapped] for found in measure(classifier, dataset, maps=False, **options)]
+
+    assert donors(seed=1) == donors(seed=1, batch_size=4)
+    assert donors(seed=1) != donors(seed=2)
+    assert donors(swaps=0) == [[]] * 30
+
+
+def test_what_does_not_apply_is_left_out(classifier, dataset):
+    bare = [Photo(photo.image) for photo in dataset.photos[:3]]
+    results = measure(classifier, MaskedPhotos(bare, classifier.preprocessing))
+    assert [found.values for found in results] == [{}, {}, {}]
+    labelled = [Photo(photo.image, label=0) for photo in dataset.photos[:3]]
+    results = measure(classifier, MaskedPhotos(labelled, classifier.preprocessing))
+    assert all(set(found.values) == {"ordinary"} for found in results)
+
+
+def test_round_trip(tmp_path, classifier, dataset):
+    results = measure(classifier, dataset, maps=False)
+    write_measures(results, tmp_path / "m.json")
+    assert read_measures(tmp_path / "m.json") == results
+
+
+def test_objects_lost_to_the_crop_are_not_swapped(classifier, tmp_path):
+    from PIL import Image
+
+    mask = np.zeros((SIZE, 4 * SIZE), np.uint8)
+    mask[:, :10] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    Image.new("RGB", (4 * SIZE, SIZE), "white").save(tmp_path / "p.png")
+    photo = Photo(tmp_path / "p.png", tmp_path / "m.png", "disc", 0)
+    found = measure(classifier, MaskedPhotos([photo, photo], classifier.preprocessing))[0]
+    assert found.swapped == []
+    assert set(found.values) == {"ordinary"}
