@@ -158,6 +158,16 @@ def test_without_a_network_the_error_names_a_way_out(source, monkeypatch, tmp_pa
         load_model(source)
 
 
+@pytest.mark.parametrize("accepted", [True, False, None])
+def test_a_refused_model_says_so_when_it_is_loaded(tmp_path, model_folder, capsys, accepted):
+    folder = shutil.copytree(model_folder, tmp_path / "best")
+    verdict = {"accepted": accepted, "sentence": "No improvement: keep the original.", "comparisons": [], "notes": []}
+    (folder / "verdict.json").write_text(json.dumps(verdict))
+    load_model(tmp_path)
+    said = "keep the original" in " ".join(capsys.readouterr().err.split())
+    assert said == (accepted is not True)
+
+
 def test_broken_model_folder(tmp_path, model_folder):
     folder = shutil.copytree(model_folder, tmp_path / "m")
     config = json.loads((folder / "config.json").read_text())

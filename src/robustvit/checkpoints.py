@@ -6,6 +6,7 @@ import argparse
 import os
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 def _load_pickle(path: Path) -> Any:
     try:
         # Training scripts often store their parsed options; the class only holds attributes, so it is harmless.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on old pickle formats would bury the one line that matters
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(

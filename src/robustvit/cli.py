@@ -79,7 +79,7 @@ def _run(name: str, arguments: list[str]) -> int:
     function = getattr(importlib.import_module(f"robustvit.{COMMANDS[name]}"), name)
     parser, positional = _parser(name, function)
     options = parser.parse_args(_normalised(arguments, function))
-    values = parser.instantiate_classes(options).as_dict()
+    values = options.as_dict()
     values.pop("config", None)
     leading = [values.pop(key) for key in positional]
     result = function(*leading, **values)
@@ -127,7 +127,7 @@ def _argument_helps(doc: str) -> dict[str, str]:
 
 def _normalised(arguments: list[str], function: Callable[..., Any]) -> list[str]:
     """Accept ``--max-drop`` for ``--max_drop``, and a bare ``--resume`` for ``--resume true``."""
-    flags = {k for k, v in inspect.signature(function).parameters.items() if str(v.annotation) == "bool"}
+    flags = {k for k, v in inspect.signature(function).parameters.items() if v.annotation in (bool, "bool")}
     found: list[str] = []
     for position, argument in enumerate(arguments):
         if argument.startswith("--"):

@@ -102,10 +102,9 @@ def evaluate(
         robustvit evaluate --model runs/mine --images photos/test --masks masks/test
         --baseline vit_base_patch16_224.augreg_in21k_ft_in1k
     """
-    from accelerate import Accelerator
-
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.gathering import check_photos, find_labelled
+    from robustvit.devices import make_accelerator
     from robustvit.measurement import measure
     from robustvit.models import load_model
     from robustvit.verdict import compare, decide
@@ -121,7 +120,7 @@ def evaluate(
             f"expected a baseline of {classifier.num_classes} classes like the model, {baseline} has "
             f"{other.num_classes}: name the model it was finetuned from"
         )
-    device = Accelerator().device
+    device = make_accelerator().device
 
     def measured(one: "Classifier") -> "list[PhotoMeasure]":
         data = MaskedPhotos(photos, one.preprocessing, mask_format=mask_format)

@@ -128,10 +128,9 @@ def finetune(
         --masks masks/train --out runs/mine
     """
     config = {name: _plain(value) for name, value in locals().items() if name != "resume"}
-    from accelerate import Accelerator
-
     from robustvit.data.gathering import PhotoSources, gather
     from robustvit.data.selection import write_selection
+    from robustvit.devices import make_accelerator
     from robustvit.guidance import make_guidance
     from robustvit.guided_run import GuidedRun, with_predictions
     from robustvit.models import load_model
@@ -156,7 +155,7 @@ def finetune(
         temperature=start["temperature"],
     )
     schedule = Schedule(start["lr"], epochs, batch_size, weight_decay, select, max_drop, seed, workers)
-    accelerator = Accelerator(mixed_precision=precision, log_with=_trackers(tracker), project_dir=out)
+    accelerator = make_accelerator(precision, tracker, out)
     classifier = load_model(
         source, num_classes=num_classes, checkpoint=checkpoint, normalization=start["normalization"]
     )
@@ -184,10 +183,6 @@ def finetune(
 def _plain(value: Any) -> Any:
     """A setting as YAML can hold it."""
     return str(value) if not isinstance(value, (str, int, float, list, type(None))) else value
-
-
-def _trackers(name: str) -> str | None:
-    return None if name == "none" else name
 
 
 def _starting_point(

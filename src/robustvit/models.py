@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import logging
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from robustvit.checkpoints import head_classes, load_weights, read_checkpoint
 from robustvit.errors import UserError
 from robustvit.options import Normalization
+from robustvit.progress import console
 from robustvit.recipes import CARDS, model_card
 
 __all__ = ["Classifier", "Preprocessing", "load_model"]
@@ -143,6 +145,7 @@ def load_model(
         name = _resolve(str(source))
         classes = num_classes if num_classes is not None or state is None else head_classes(state)
         network = _create(name, classes, pretrained and state is None)
+        _say_if_refused(name)
     if state is not None:
         load_weights(network, state, str(checkpoint))
     classifier = Classifier(
@@ -173,6 +176,15 @@ def _resolve(source: str) -> str:
         nearest = f"did you mean {close[0]}?" if close else "timm.list_models() names them all"
         raise UserError(f"unknown model {source!r}: {nearest}")
     return source
+
+
+def _say_if_refused(name: str) -> None:
+    """A model that its own run's verdict refused must not be taken for an improvement."""
+    path = Path(name.removeprefix("local-dir:")) / "verdict.json"
+    if name.startswith("local-dir:") and path.is_file():
+        verdict = json.loads(path.read_text(encoding="utf-8"))
+        if not verdict["accepted"]:
+            console.print(f"{path.parent}: {verdict['sentence']}", style="yellow", markup=False)
 
 
 @contextmanager

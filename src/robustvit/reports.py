@@ -58,7 +58,7 @@ def report(run: str, *, out: str | None = None) -> Path:
         measures=MEASURES,
         config=config,
         versions=folder.versions(),
-        epochs=folder.metrics(),
+        shifts=folder.shifts(),
         curves=_curves(folder.metrics()),
         outcomes={
             title: [(panel.caption, _inlined(folder.panels / panel.file)) for panel in panels if panel.outcome == name]

@@ -86,6 +86,11 @@ class RunFolder:
                 f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote"
             ) from error
 
+    def shifts(self) -> list[dict[str, Any]]:
+        """Comparisons on shifted tests, where some were made: accuracy ``before``, ``after`` and ``difference``."""
+        path = self.path / "shifts.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
     def versions(self) -> dict[str, Any]:
         """Command, start and versions of the run; empty where they were not written."""
         path = self.path / "versions.json"

@@ -1,0 +1,98 @@
+"""The demonstration: the whole path on an embedded benchmark, without a download, in minutes."""
+
+# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from robustvit.errors import UserError
+
+__all__ = ["SETTINGS", "demo"]
+
+# Found with benchmarks/demo_seeds.py; see benchmarks/results.
+SETTINGS: dict[str, Any] = {
+    "samples_per_class": 10,
+    "classes": 0.5,
+    "second_order": True,
+    "classification_weight": 0.0,
+    "lr": 1e-5,
+    "epochs": 6,
+    "select": "robust",
+    "max_drop": 1.0,
+    "swaps": 2,
+}
+TRAIN_PER_CLASS, VALIDATION_PER_CLASS, TEST_PER_CLASS, SHIFTED_PER_CLASS = 10, 10, 30, 16
+
+
+def demo(*, out: str = "runs/demo", seed: int = 0) -> str:
+    """Run the whole path on an embedded benchmark: finetune, measure on shifted scenes, write the report.
+
+    The scenes show symbols on photographic textures, and the texture gives the class away; the small model that comes
+    with the package has learnt to look at it. Nothing is downloaded.
+
+    Args:
+        out: folder to write; must be new.
+        seed: fixes the classes and scenes chosen, their order and augmentation.
+
+    Returns:
+        What was found, in words.
+
+    Raises:
+        UserError: out exists already.
+
+    Example:
+        robustvit demo --out runs/demo
+    """
+    from robustvit.finetuning import finetune
+    from robustvit.reports import report
+
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{out} exists already: name a new folder as --out")
+    write_scenes(folder / "data")
+    data = folder / "data"
+    with as_file(files("robustvit.embedded") / "model") as model:
+        found = finetune(
+            model=f"local-dir:{model}",
+            images=str(data / "train" / "images"),
+            masks=str(data / "train" / "masks"),
+            val_images=str(data / "validation" / "images"),
+            val_masks=str(data / "validation" / "masks"),
+            test_images=str(data / "test" / "images"),
+            test_masks=str(data / "test" / "masks"),
+            out=str(folder / "run"),
+            seed=seed,
+            **SETTINGS,
+        )
+        measure_shifts(str(model), folder / "run", data, seed)
+    page = report(str(folder / "run"), out=str(folder / "report.html"))
+    return f"{found.verdict.sentence}\nreport: {page}"
+
+
+def write_scenes(folder: Path) -> None:
+    """Write the embedded benchmark: scenes to train on, to choose the epoch, to judge, and the shifted tests."""
+    from robustvit.embedded.scenes import SHIFTS, write_split
+
+    write_split(folder / "train", TRAIN_PER_CLASS, seed=1)
+    write_split(folder / "validation", VALIDATION_PER_CLASS, seed=2)
+    write_split(folder / "test", TEST_PER_CLASS, seed=3)
+    write_split(folder / "swapped", SHIFTED_PER_CLASS, seed=4, swapped=True)
+    for number, (name, change) in enumerate(SHIFTS.items()):
+        write_split(folder / name, SHIFTED_PER_CLASS, seed=5 + number, swapped=True, **change)
+
+
+def measure_shifts(model: str, run: Path, data: Path, seed: int) -> None:
+    """Measure both models on the shifted tests and leave the comparison in the run folder for the report."""
+    from dataclasses import asdict, replace
+
+    from robustvit.embedded.scenes import SHIFTS
+    from robustvit.evaluation import evaluate
+    from robustvit.files import write_json
+
+    found = []
+    for name in ("swapped", *SHIFTS):
+        seen = evaluate(model=str(run), baseline=f"local-dir:{model}", images=str(data / name / "images"), seed=seed)
+        compared = seen.verdict.of("ordinary") if seen.verdict else None
+        if compared is not None:
+            found.append(asdict(replace(compared, measure=name)))
+    write_json(found, run / "shifts.json")

@@ -1,0 +1,192 @@
+"""The command line as a user sees it: help, options, configuration files, and one line for every mistake."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+import robustvit
+from conftest import write_photos
+from robustvit import cli
+
+
+def run(capsys, *arguments):
+    code = cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_overview_is_instant_and_imports_nothing_heavy():
+    script = "import sys; from robustvit import cli; cli.main(['--help']); assert 'torch' not in sys.modules"
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    light = time.perf_counter() - start
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import torch"], check=True)
+    assert light < time.perf_counter() - start, "help must be cheaper than importing torch"
+    for name in cli.COMMANDS:
+        assert re.search(rf"^  {name} +\S.*\.$", done.stdout, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_help_of_every_command(capsys, name):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([name, "--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    function = getattr(robustvit, name)
+    assert " ".join(text.split()).rstrip().rpartition("example: ")[2].startswith(f"robustvit {name} ")
+    assert "--config" in text
+    assert "--print_config" in text
+    for parameter in inspect.signature(function).parameters.values():
+        shown = parameter.name if parameter.kind is not inspect.Parameter.KEYWORD_ONLY else f"--{parameter.name}"
+        assert shown.replace("_", "-") in text, parameter.name
+        described = re.search(rf"^ +{parameter.name}: \S", inspect.getdoc(function), re.MULTILINE)
+        assert described, f"{name} does not describe {parameter.name}"
+
+
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_examples_in_help_parse(name):
+    function = getattr(robustvit, name)
+    example = " ".join(inspect.getdoc(function).partition("\nExample:\n")[2].split())
+    parser, _ = cli._parser(name, function)
+    parser.parse_args(cli._normalised(example.split()[2:], function))
+
+
+def test_package_offers_every_public_name():
+    for name in robustvit.__all__:
+        assert getattr(robustvit, name) is not None
+    with pytest.raises(AttributeError):
+        robustvit.nothing  # noqa: B018
+
+
+def test_whole_path_on_the_command_line(capsys, tmp_path, model_folder, photos):
+    images, masks = photos
+    out = tmp_path / "run"
+    code, stdout, _ = run(
+        capsys, "finetune", "--model", model_folder, "--images", images, "--masks", masks, "--out", out, "--epochs", 2,
+        "--swaps=1", "--max-drop", 5, "--samples-per-class=2", "--skip-unmasked", "--classes", "[disc, frame]",
+    )  # fmt: skip
+    assert code == 0
+    assert "keep the original" in stdout or "Better" in stdout
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    assert config["classes"] == ["disc", "frame"]
+    assert config["skip_unmasked"] is True
+    code, stdout, _ = run(
+        capsys, "evaluate", "--model", out, "--images", images, "--masks", masks, "--baseline", model_folder,
+        "--out", tmp_path / "record.json",
+    )  # fmt: skip
+    assert code == 0
+    assert "ordinary accuracy" in stdout
+    assert "change" in stdout
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["measures"]["ordinary"]["count"] == 30
+    assert record["versions"]["torch"]
+    code, stdout, _ = run(
+        capsys, "explain", "--model", out, images / "disc" / "000.png", images / "frame" / "000.png", "--out",
+        tmp_path / "shown",
+    )  # fmt: skip
+    assert code == 0
+    assert "before:" in stdout
+    assert "after:" in stdout
+    assert sorted(p.name for p in (tmp_path / "shown").iterdir()) == ["000-2-relevance.png", "000-relevance.png"]
+    code, stdout, _ = run(capsys, "report", out, "--out", tmp_path / "report.html")
+    assert code == 0
+    assert str(tmp_path / "report.html") in stdout
+
+
+def test_config_file_and_print_config(capsys, tmp_path, model_folder, photos):
+    config = tmp_path / "evaluate.yaml"
+    config.write_text(yaml.safe_dump({"model": str(model_folder), "images": str(photos[0]), "swaps": 0}))
+    code, stdout, _ = run(capsys, "evaluate", "--config", config)
+    assert code == 0
+    assert "ordinary accuracy" in stdout
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", "--config", str(config), "--seed", "5", "--print_config"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["seed"] == 5
+    assert printed["swaps"] == 0
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+MISTAKES = {
+    "unknown command": (["finetun"], "finetune"),
+    "unknown option": (["evaluate", "--modle", "x"], "--modle"),
+    "missing option": (["evaluate", "--model", "MODEL"], "images"),
+    "wrong type": (["evaluate", "--model", "MODEL", "--images", "IMAGES", "--swaps", "many"], "swaps"),
+    "wrong choice": (["finetune", "--model", "MODEL", "--images", "I", "--out", "O", "--select", "luck"], "select"),
+    "no such folder": (["evaluate", "--model", "MODEL", "--images", "none"], "none"),
+    "unknown model": (["evaluate", "--model", "vit_bas_patch16_224", "--images", "IMAGES"], "vit_base_patch16_224"),
+    "no such config": (["evaluate", "--config", "none.yaml"], "none.yaml"),
+    "unknown key in config": (["evaluate", "--config", "wrong.yaml"], "modle"),
+    "not a run": (["report", "thesis"], "thesis"),
+    "not an image": (["explain", "--model", "MODEL", "thesis/chapter.txt"], "chapter.txt"),
+    "no such photo": (["explain", "--model", "MODEL", "none.jpg"], "none.jpg"),
+    "no photo": (["explain", "--model", "MODEL"], "photos"),
+    "unknown class": (["explain", "--model", "MODEL", "IMAGES/disc/000.png", "--target", "dragon"], "dragon"),
+    "record exists": (["evaluate", "--model", "MODEL", "--images", "IMAGES", "--out", "wrong.yaml"], "wrong.yaml"),
+    "folder not ours": (
+        ["finetune", "--model", "MODEL", "--images", "IMAGES", "--masks", "MASKS", "--out", "thesis"],
+        "not a run of ours",
+    ),
+    "pickle with code": (
+        ["evaluate", "--model", "MODEL", "--images", "IMAGES", "--checkpoint", "evil.pth"],
+        "evil.pth",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(MISTAKES))
+def test_mistakes_are_one_line_and_exit_code_two(capsys, tmp_path, monkeypatch, model_folder, photos, case):
+    import pickle
+
+    from test_models import Trap
+
+    monkeypatch.chdir(tmp_path)
+    Path("thesis").mkdir()
+    Path("thesis/chapter.txt").write_text("words")
+    Path("wrong.yaml").write_text("modle: x\n")
+    Path("evil.pth").write_bytes(pickle.dumps(Trap()))
+    before = tree(tmp_path)
+    places = {"MODEL": str(model_folder), "IMAGES": str(photos[0]), "MASKS": str(photos[1])}
+    arguments, word = MISTAKES[case]
+    filled = [re.sub("MODEL|IMAGES|MASKS", lambda found: places[found[0]], argument) for argument in arguments]
+    code, stdout, stderr = run(capsys, *filled)
+    assert code == 2
+    assert stdout == ""
+    assert stderr.count("\n") == 1, stderr
+    assert word in stderr
+    assert "Traceback" not in stderr
+    assert tree(tmp_path) == before, "nothing may be written"
+
+
+def test_mistake_of_a_real_process(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "robustvit.cli", "report", "none"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("robustvit report: expected a run folder")
+    assert done.stderr.count("\n") == 1
+
+
+def test_other_peoples_files_are_not_overwritten(capsys, tmp_path, model_folder):
+    images, _ = write_photos(tmp_path / "data", 1)
+    shutil.copy(images / "disc" / "000.png", tmp_path / "000.png")
+    code, _, _ = run(capsys, "explain", "--model", model_folder, images / "disc" / "000.png", "--out", tmp_path)
+    assert code == 0
+    assert (tmp_path / "000.png").read_bytes() == (images / "disc" / "000.png").read_bytes()
+    with Image.open(tmp_path / "000-relevance.png") as picture:
+        assert picture.width > picture.height

@@ -1,0 +1,255 @@
+"""Finetuning runs: what they leave behind, that they resume bit for bit, and what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from conftest import CLASSES, write_photos
+from robustvit import UserError, finetune, load_model
+from robustvit.guidance import RobustViT
+from robustvit.measurement import read_measures
+from robustvit.training import Schedule, _robust_score
+from robustvit.verdict import read_verdict
+
+FAST = {"epochs": 3, "lr": 3e-4, "swaps": 1, "panels": 1, "samples_per_class": 4, "tracker": "none"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, model_folder, photos):
+    out = tmp_path_factory.mktemp("runs") / "mine"
+    images, masks = photos
+    found = finetune(
+        model=f"local-dir:{model_folder}",
+        images=str(images),
+        masks=str(masks),
+        out=str(out),
+        **FAST | {"tracker": "tensorboard"},
+    )
+    return out, found
+
+
+def test_a_run_leaves_everything_behind(finished, model_folder):
+    out, found = finished
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "config.yaml", "versions.json", "selection.csv", "metrics.jsonl", "state.pt", "best", "last", "before.json",
+        "after.json", "verdict.json", "panels", "tensorboard",
+    }  # fmt: skip
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    assert config["lr"] == 3e-4
+    assert config["seed"] == 0
+    assert "torch" in json.loads((out / "versions.json").read_text())
+    assert read_verdict(out / "verdict.json") == found.verdict
+    assert found.verdict.sentence in str(found)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["lr"] for row in rows] == pytest.approx([3e-4, 3e-4, 3e-4 * 0.85])
+    kept = [row["epoch"] for row in rows if row["best"]][-1]
+    assert rows[kept - 1]["val_loss"] == min(row["val_loss"] for row in rows)
+
+
+def test_selection_is_what_was_trained_on(finished):
+    out, _ = finished
+    rows = list(csv.DictReader((out / "selection.csv").open()))
+    train = {row["image"] for row in rows if row["split"] == "train"}
+    held_out = {row["image"] for row in rows if row["split"] == "validation"}
+    assert len(train) == 12
+    assert not train & held_out
+    assert {found.image for found in read_measures(out / "before.json")} == held_out
+
+
+def test_best_and_last_are_drop_in_timm_models(finished, model_folder):
+    out, _ = finished
+    for name in ("best", "last"):
+        network = timm.create_model(f"local-dir:{out / name}", pretrained=True)
+        weights = load_file(out / name / "model.safetensors")
+        assert all(torch.equal(weights[key], value) for key, value in network.state_dict().items())
+    original = load_file(model_folder / "model.safetensors")
+    assert any(not torch.equal(original[key], value) for key, value in weights.items())
+    assert load_model(out).class_names == CLASSES
+    assert (out / "best" / "verdict.json").is_file(), "a model must carry its verdict, above all when it is refused"
+
+
+def test_before_and_after_are_of_the_same_photos(finished):
+    before, after = (read_measures(finished[0] / f"{when}.json") for when in ("before", "after"))
+    assert [[s.donor for s in b.swapped] for b in before] == [[s.donor for s in a.swapped] for a in after]
+    assert [b.image for b in before] == [a.image for a in after]
+
+
+def test_panels_are_pictures(finished):
+    panels = json.loads((finished[0] / "panels" / "panels.json").read_text())
+    assert panels
+    for panel in panels:
+        with Image.open(finished[0] / "panels" / panel["file"]) as picture:
+            assert picture.width > 3 * picture.height
+
+
+def same_file(one: Path, other: Path) -> bool:
+    return one.read_bytes() == other.read_bytes()
+
+
+def test_same_seed_same_run_other_seed_other_run(finished, tmp_path, model_folder, photos):
+    images, masks = photos
+    for seed, same in ((0, True), (1, False)):
+        out = tmp_path / str(seed)
+        settings = FAST | {"seed": seed}
+        finetune(model=str(model_folder), images=str(images), masks=str(masks), out=str(out), **settings)
+        assert same_file(out / "last" / "model.safetensors", finished[0] / "last" / "model.safetensors") == same
+        assert same_file(out / "metrics.jsonl", finished[0] / "metrics.jsonl") == same
+
+
+@pytest.mark.slow
+def test_killed_run_resumes_to_identical_weights(tmp_path, model_folder, photos):
+    command = [
+        sys.executable, "-m", "robustvit.cli", "finetune", "--model", str(model_folder), "--images", str(photos[0]),
+        "--masks", str(photos[1]), "--epochs", "6", "--lr", "3e-4", "--swaps", "1", "--panels", "1", "--select",
+        "robust", "--tracker", "none",
+    ]  # fmt: skip
+    subprocess.run([*command, "--out", tmp_path / "whole"], check=True, capture_output=True)
+    out = tmp_path / "killed"
+    process = subprocess.Popen([*command, "--out", out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (out / "state.pt").is_file() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it must have been killed before it was done"
+    assert not (out / "verdict.json").exists()
+    subprocess.run([*command, "--out", out, "--resume"], check=True, capture_output=True)
+    for name in ("best/model.safetensors", "last/model.safetensors", "metrics.jsonl", "after.json", "verdict.json"):
+        assert same_file(out / name, tmp_path / "whole" / name), name
+
+
+def test_flat_folder_without_labels(tmp_path, model_folder, photos):
+    flat = tmp_path / "flat"
+    for kind, source in zip(("images", "masks"), photos, strict=True):
+        (flat / kind).mkdir(parents=True)
+        for path in sorted(source.rglob("*.png")):
+            shutil.copy(path, flat / kind / f"{path.parent.name}-{path.name}")
+    found = finetune(
+        model=str(model_folder), images=str(flat / "images"), masks=str(flat / "masks"), out=str(tmp_path / "run"),
+        **FAST | {"target": "predicted", "epochs": 1},
+    )  # fmt: skip
+    assert any("no labels" in note for note in found.verdict.notes)
+    assert found.verdict.of("ordinary").before.mean == 1.0
+
+
+def test_half_the_classes_and_separate_test_photos(tmp_path, model_folder, photos):
+    test = write_photos(tmp_path / "test", 4, seed=7)
+    found = finetune(
+        model=str(model_folder), images=str(photos[0]), masks=str(photos[1]), test_images=str(test[0]),
+        test_masks=str(test[1]), val_images=str(test[0]), val_masks=str(test[1]), classes=0.34, select="robust",
+        out=str(tmp_path / "run"), second_order=True, classification="label", **FAST | {"epochs": 2},
+    )  # fmt: skip
+    rows = list(csv.DictReader((tmp_path / "run" / "selection.csv").open()))
+    assert len({row["class"] for row in rows if row["split"] == "train"}) == 1
+    assert found.verdict.of("ordinary").difference.count == 12
+    assert not any("also chose the epoch" in note for note in found.verdict.notes)
+
+
+def test_bf16_runs_and_stays_near_float32(tmp_path, model_folder, photos):
+    losses = []
+    for precision in ("no", "bf16"):
+        out = tmp_path / precision
+        finetune(
+            model=str(model_folder), images=str(photos[0]), masks=str(photos[1]), out=str(out), precision=precision,
+            **FAST | {"epochs": 1, "samples_per_class": 2, "validation_per_class": 2},
+        )  # fmt: skip
+        losses.append(json.loads((out / "metrics.jsonl").read_text().splitlines()[0])["train_loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"model": None}, "--model"),
+        ({"recipe": "vit-z"}, "unknown recipe"),
+        ({"lr": 0.0}, "--lr"),
+        ({"epochs": 0}, "--epochs"),
+        ({"select": "luck"}, "--select"),
+        ({"guidance": "magic"}, "robustvit"),
+        ({"classes": 9}, "--classes"),
+        ({"masks": None}, "--masks"),
+        ({"val_images": "photos"}, "--val-masks"),
+        ({"images": "nowhere"}, "nowhere"),
+        ({"temperature": -1.0}, "temperature"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_mistakes_write_nothing(tmp_path, model_folder, photos, options, word):
+    settings = {"model": str(model_folder), "images": str(photos[0]), "masks": str(photos[1])} | FAST | options
+    if settings.get("val_images"):
+        settings["val_images"] = str(photos[0])
+    with pytest.raises(UserError, match=word) as caught:
+        finetune(out=str(tmp_path / "run"), **settings)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_folders_that_are_not_free(tmp_path, finished, model_folder, photos):
+    settings = {"model": str(model_folder), "images": str(photos[0]), "masks": str(photos[1])} | FAST
+    theirs = tmp_path / "thesis"
+    theirs.mkdir()
+    (theirs / "chapter.txt").write_text("words")
+    with pytest.raises(UserError, match="not a run of ours"):
+        finetune(out=str(theirs), **settings)
+    with pytest.raises(UserError, match="--resume"):
+        finetune(out=str(finished[0]), **settings)
+    with pytest.raises(UserError, match="found none"):
+        finetune(out=str(tmp_path / "none"), resume=True, **settings)
+    with pytest.raises(UserError, match=r"lr=0\.0003"):
+        finetune(out=str(finished[0]), resume=True, **settings | {"model": f"local-dir:{model_folder}", "lr": 1.0})
+    assert [path.name for path in theirs.iterdir()] == ["chapter.txt"]
+    assert list(tmp_path.iterdir()) == [theirs]
+
+
+@pytest.mark.parametrize("what", ["truncated", "size", "empty", "full"])
+def test_bad_files_are_named_before_anything_is_written(tmp_path, model_folder, what):
+    images, masks = write_photos(tmp_path / "data", 4)
+    photo, mask = images / "frame" / "002.png", masks / "frame" / "002.png"
+    if what == "truncated":
+        photo.write_bytes(photo.read_bytes()[:200])
+    elif what == "size":
+        Image.new("L", (9, 9), 255).save(mask)
+    else:
+        Image.new("L", (48, 48), 255 if what == "full" else 0).save(mask)
+    with pytest.raises(UserError, match=r"frame/002\.png"):
+        finetune(model=str(model_folder), images=str(images), masks=str(masks), out=str(tmp_path / "run"), **FAST)
+    assert not (tmp_path / "run").exists()
+
+
+def test_learning_rate_falls_every_second_epoch():
+    schedule = Schedule(1.0)
+    assert [schedule.rate(epoch) for epoch in range(5)] == pytest.approx([1, 1, 0.85, 0.85, 0.7225])
+
+
+def test_robust_score_prefers_random_backgrounds_within_the_drop():
+    from robustvit.measurement import PhotoMeasure
+
+    def results(ordinary, shifted):
+        return [PhotoMeasure("x", 0, 0, 1.0, {"ordinary": ordinary, "mixed-rand": shifted})]
+
+    base = results(0.9, 0.5)
+    scores = [
+        _robust_score(base, results(*pair), 2.0)["score"] for pair in ((0.89, 0.7), (0.9, 0.6), (0.8, 0.9), (0.7, 1))
+    ]
+    assert scores == sorted(scores), "best first: most robust within the drop, then by what was lost"
+
+
+def test_hub_recipe_without_a_network_says_so(tmp_path, photos, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    with pytest.raises(UserError, match="cannot fetch"):
+        finetune(recipe="deit-s", images=str(photos[0]), masks=str(photos[1]), out=str(tmp_path / "run"))
+    assert RobustViT().temperature == 1.0

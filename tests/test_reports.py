@@ -1,0 +1,137 @@
+"""The report as a reader gets it: one file, everything in it, nothing from elsewhere, nothing unescaped."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+import yaml
+from PIL import Image
+
+from robustvit import UserError, report
+from robustvit.intervals import Interval
+from robustvit.verdict import Comparison, Verdict, write_verdict
+
+
+class Page(HTMLParser):
+    """Collects what a browser would fetch and what a reader would read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.fetched += [v or "" for k, v in attributes if k in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def interval(mean, low, high):
+    return Interval(mean, low, high, 40)
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "panels").mkdir(parents=True)
+    config = {"model": "<script>alert(1)</script>", "recipe": None, "images": "photos & more", "lr": 1e-6}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "versions.json").write_text(json.dumps({"torch": "2.0", "command": ["robustvit", "finetune"]}))
+    rows = [
+        {
+            "epoch": e,
+            "train_loss": 1 / e,
+            "val_loss": 1.1 / e,
+            "val_accuracy": 0.8,
+            "val_mixed_rand": 0.5,
+            "best": e < 3,
+        }
+        for e in (1, 2, 3)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    comparison = Comparison(
+        "mixed-rand", interval(0.5, 0.4, 0.6), interval(0.625, 0.5, 0.7), interval(0.125, 0.05, 0.2)
+    )
+    write_verdict(Verdict(True, "Better by <b>much</b>.", (comparison,), ("A note.",)), folder / "verdict.json")
+    panels = []
+    for outcome in ("corrected", "broken", "same"):
+        Image.new("RGB", (20, 10), "red").save(folder / "panels" / f"{outcome}.png")
+        panels.append(
+            {"outcome": outcome, "index": 0, "donor": None, "file": f"{outcome}.png", "caption": f'"{outcome}"'}
+        )
+    (folder / "panels" / "panels.json").write_text(json.dumps(panels))
+    return folder
+
+
+def test_report_is_one_self_contained_file(run):
+    path = report(str(run))
+    assert path == run / "report.html"
+    page = Page(path.read_text())
+    pictures = [address for address in page.fetched if not address.startswith("#")]
+    assert len(pictures) == 3
+    assert all(address.startswith("data:image/png;base64,") for address in pictures)
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert not re.search(r"url\((?!#)", path.read_text())
+
+
+def test_report_says_everything(run):
+    page = Page(report(str(run)).read_text())
+    for words in (
+        "Better by <b>much</b>.",
+        "A note.",
+        "50.0 [40.0, 60.0]",
+        "62.5",
+        "+12.5 [+5.0, +20.0]",
+        "40 photos",
+        "Corrected",
+        "Broken",
+        "Same prediction",
+        "<script>alert(1)</script>",
+        "photos & more",
+        "2.0",
+        "robustvit finetune",
+    ):
+        assert words in page.text, words
+    assert page.tags.count("svg") == 2
+    assert page.tags.count("figure") == 3
+
+
+def test_report_is_written_anew_but_never_over_something_else(run, tmp_path):
+    assert report(str(run)) == report(str(run))
+    theirs = tmp_path / "thesis.html"
+    theirs.write_text("<html>words</html>")
+    with pytest.raises(UserError, match="not a report of ours"):
+        report(str(run), out=str(theirs))
+    assert theirs.read_text() == "<html>words</html>"
+    with pytest.raises(UserError, match="folder"):
+        report(str(run), out=str(tmp_path))
+    assert report(str(run), out=str(tmp_path / "new" / "r.html")).is_file()
+
+
+def test_unfinished_run_and_no_run(run, tmp_path):
+    (run / "verdict.json").unlink()
+    with pytest.raises(UserError, match="--resume"):
+        report(str(run))
+    with pytest.raises(UserError, match="expected a run folder"):
+        report(str(tmp_path))
+
+
+def test_report_without_panels_or_curves(run):
+    (run / "panels" / "panels.json").unlink()
+    (run / "metrics.jsonl").unlink()
+    page = Page(report(str(run)).read_text())
+    assert "svg" not in page.tags
+    assert "figure" not in page.tags
+    assert "Better by" in page.text
