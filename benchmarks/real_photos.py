@@ -56,7 +56,7 @@ RECIPE: dict[str, Any] = {
     "classification": "label",
     "classification_weight": 1.0,
     "lr": 3e-6,
-    "epochs": 3,
+    "epochs": 2,
 }
 KEPT = "last"
 

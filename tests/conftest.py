@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from robustvit.checkpoints import save_model
-from robustvit.models import Classifier
+from robustvit.classifier import Classifier
 
 SIZE = 48
 CLASSES = ("disc", "frame", "stripe")

@@ -83,7 +83,7 @@ def test_whole_path_on_the_command_line(capsys, tmp_path, model_folder, photos):
     assert config["classes"] == ["disc", "frame"]
     assert config["skip_unmasked"] is True
     code, stdout, _ = run(
-        capsys, "evaluate", "--model", out, "--images", images, "--masks", masks, "--baseline", model_folder,
+        capsys, "evaluate", "--model", out, "--images", images, "--masks", masks, "--baseline", "original",
         "--out", tmp_path / "record.json",
     )  # fmt: skip
     assert code == 0

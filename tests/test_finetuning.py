@@ -185,6 +185,8 @@ def test_bf16_runs_and_stays_near_float32(tmp_path, model_folder, photos):
         ({"val_images": "photos"}, "--val-masks"),
         ({"images": "nowhere"}, "nowhere"),
         ({"temperature": -1.0}, "temperature"),
+        ({"tracker": "paper"}, "--tracker"),
+        ({"tracker": "swanlab"}, "not installed"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

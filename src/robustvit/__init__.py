@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robustvit.classifier import Classifier
     from robustvit.demonstration import demo
     from robustvit.errors import UserError
     from robustvit.evaluation import evaluate
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from robustvit.finetuning import finetune
     from robustvit.guidance import GuidedLoss, RobustViT, guided_loss
     from robustvit.losses import relevance_loss
-    from robustvit.models import Classifier, load_model
+    from robustvit.models import load_model
     from robustvit.relevance_maps import relevance
     from robustvit.reports import report
 
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "Classifier": "models",
+    "Classifier": "classifier",
     "GuidedLoss": "guidance",
     "RobustViT": "guidance",
     "UserError": "errors",

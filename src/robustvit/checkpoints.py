@@ -8,7 +8,7 @@ import pickle
 import shutil
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import timm.models
 import torch
@@ -16,10 +16,8 @@ from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
+from robustvit.classifier import Classifier
 from robustvit.errors import UserError
-
-if TYPE_CHECKING:
-    from robustvit.models import Classifier
 
 __all__ = ["head_classes", "load_weights", "read_checkpoint", "save_model"]
 

@@ -10,9 +10,9 @@ from robustvit.errors import UserError
 from robustvit.options import MaskFormat, Normalization
 
 if TYPE_CHECKING:
+    from robustvit.classifier import Classifier
     from robustvit.intervals import Interval
     from robustvit.measurement import PhotoMeasure
-    from robustvit.models import Classifier
     from robustvit.verdict import Verdict
 
 __all__ = ["Evaluation", "evaluate"]
@@ -79,7 +79,7 @@ def evaluate(
         model: run folder, timm name, hf-hub:OWNER/NAME or local-dir:FOLDER.
         images: folder with one folder of photos per class, or a CSV file (image,mask,label).
         masks: folder of masks that mirrors images.
-        baseline: model to compare with, usually the original.
+        baseline: model to compare with: "original" for the one a run folder started from, or any source as for model.
         checkpoint: weights for the model: safetensors, .pth or .pth.tar.
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std) or paper (0.5 for every model).
@@ -99,14 +99,13 @@ def evaluate(
         UserError: anything wrong with what was given; nothing is written then.
 
     Example:
-        robustvit evaluate --model runs/mine --images photos/test --masks masks/test
-        --baseline vit_base_patch16_224.augreg_in21k_ft_in1k
+        robustvit evaluate --model runs/mine --images photos/test --masks masks/test --baseline original
     """
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.gathering import check_photos, find_labelled
     from robustvit.devices import make_accelerator
     from robustvit.measurement import measure
-    from robustvit.models import load_model
+    from robustvit.models import load_model, load_original
     from robustvit.verdict import compare, decide
 
     if out is not None and Path(out).exists():
@@ -114,7 +113,11 @@ def evaluate(
     classifier = load_model(model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization)
     photos = find_labelled(images, masks, classifier, skip_unmasked=skip_unmasked)
     check_photos(photos, mask_format)
-    other = None if baseline is None else load_model(baseline, num_classes=num_classes, normalization=normalization)
+    other = None
+    if baseline == "original":
+        other = load_original(model)
+    elif baseline is not None:
+        other = load_model(baseline, num_classes=num_classes, normalization=normalization)
     if other is not None and other.num_classes != classifier.num_classes:
         raise UserError(
             f"expected a baseline of {classifier.num_classes} classes like the model, {baseline} has "

@@ -11,7 +11,7 @@ from robustvit.options import Normalization
 if TYPE_CHECKING:
     from PIL import Image
 
-    from robustvit.models import Classifier
+    from robustvit.classifier import Classifier
 
 __all__ = ["Explanation", "explain"]
 
@@ -82,7 +82,7 @@ def explain(
     if not photos:
         raise UserError("expected at least one photo to explain: name image files")
     after = load_model(model, checkpoint=checkpoint, normalization=normalization)
-    before = _original(model, baseline, normalization)
+    before = _beside(model, baseline, normalization)
     models = {"before": before, "after": after} if before is not None else {"model": after}
     pictures = [read_photo(path) for path in photos]
     folder = Path(out)
@@ -122,24 +122,18 @@ def _explain_one(
     return Explanation(photo, top, file)
 
 
-def _original(model: str, baseline: str | None, normalization: Normalization) -> "Classifier | None":
+def _beside(model: str, baseline: str | None, normalization: Normalization) -> "Classifier | None":
     """The model to show beside: the one named, or the one a run folder started from, where it can still be had."""
-    from robustvit.models import load_model
+    from robustvit.models import load_model, load_original
     from robustvit.progress import console
     from robustvit.runs import RunFolder
 
     if baseline is not None:
         return load_model(baseline, normalization=normalization)
-    if not (Path(str(model)) / "config.yaml").is_file():
+    if not RunFolder(model).is_run:
         return None
-    config = RunFolder(model).config()
     try:
-        return load_model(
-            config["model"] or config["recipe"],
-            num_classes=config["num_classes"],
-            checkpoint=config["checkpoint"],
-            normalization=config["normalization"] or "model",
-        )
+        return load_original(model)
     except UserError as error:
         console.print(f"the original model is not shown: {error}", style="yellow", markup=False)
         return None

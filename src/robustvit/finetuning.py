@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError
-from robustvit.options import Classes, Classification, MaskFormat, Normalization, Precision, Select, Target, Tracker
+from robustvit.options import Classes, Classification, MaskFormat, Normalization, Precision, Select, Target
 
 if TYPE_CHECKING:
     from robustvit.verdict import Verdict
@@ -66,7 +66,7 @@ def finetune(
     seed: int = 0,
     precision: Precision = "no",
     workers: int = 0,
-    tracker: Tracker = "tensorboard",
+    tracker: str = "tensorboard",
     resume: bool = False,
 ) -> Finetuned:
     """Finetune a vision transformer so that its relevance lies on the object.
@@ -114,7 +114,7 @@ def finetune(
         seed: fixes selection, order, augmentation and swaps.
         precision: no (float32), bf16 or fp16.
         workers: processes that read photos.
-        tracker: tensorboard or none.
+        tracker: tensorboard, none, or another that Accelerate knows (wandb, mlflow, ...).
         resume: continue the run in out.
 
     Returns:
@@ -175,7 +175,7 @@ def finetune(
             folder.start(config)
         write_selection(gathered.selection, folder.selection)
     accelerator.wait_for_everyone()
-    accelerator.init_trackers("tensorboard")
+    accelerator.init_trackers("robustvit" if tracker != "tensorboard" else "tensorboard")
     run = GuidedRun(folder, classifier, gathered, schedule, accelerator, swaps, mask_format)
     return Finetuned(folder.path, run.finish(guide, panels))
 

@@ -11,12 +11,12 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
+from robustvit.classifier import Classifier
 from robustvit.data.batches import MaskedPhotos
 from robustvit.data.gathering import Gathered
 from robustvit.data.pairs import Photo
 from robustvit.guidance import Guidance
 from robustvit.measurement import PhotoMeasure, measure, read_measures, write_measures
-from robustvit.models import Classifier
 from robustvit.options import MaskFormat
 from robustvit.panels import choose_panels, draw_panels
 from robustvit.runs import RunFolder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["Classes", "Classification", "MaskFormat", "Normalization", "Precision", "Select", "Target", "Tracker"]
+__all__ = ["Classes", "Classification", "MaskFormat", "Normalization", "Precision", "Select", "Target"]
 
 Classes = Literal["all"] | int | float | list[str]
 Classification = Literal["confidence", "label"]
@@ -13,4 +13,3 @@ Normalization = Literal["model", "paper"]
 Precision = Literal["no", "bf16", "fp16"]
 Select = Literal["loss", "robust"]
 Target = Literal["label", "predicted"]
-Tracker = Literal["tensorboard", "none"]

@@ -13,10 +13,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from robustvit.classifier import Classifier
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.files import write_json
 from robustvit.measurement import PhotoMeasure
-from robustvit.models import Classifier
 from robustvit.relevance_maps import relevance
 
 __all__ = ["Panel", "choose_panels", "draw_panels", "figure_of", "overlay", "read_panels"]

@@ -8,6 +8,7 @@ from importlib.resources import files
 import yaml
 
 from robustvit.errors import UserError
+from robustvit.options import Normalization
 
 __all__ = ["CARDS", "ModelCard", "model_card"]
 
@@ -32,7 +33,7 @@ class ModelCard:
     timm_name: str
     lr: float
     temperature: float
-    normalization: str = "paper"
+    normalization: Normalization = "paper"
     needs_checkpoint: bool = False
 
 

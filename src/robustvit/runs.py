@@ -49,13 +49,18 @@ class RunFolder:
         self.before, self.after = self.path / "before.json", self.path / "after.json"
         self.verdict = self.path / "verdict.json"
 
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was started here."""
+        return (self.path / _MARK).is_file()
+
     def check_free(self, resume: bool) -> None:
         """Make sure that a run may be written here, before anything is.
 
         Raises:
             UserError: the folder is not ours, holds another run, or holds none to resume.
         """
-        ours = (self.path / _MARK).is_file()
+        ours = self.is_run
         if resume and not ours:
             raise UserError(f"expected a run to resume at {self.path}, found none: start it without --resume")
         if resume:

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from robustvit.checkpoints import save_model
+from robustvit.classifier import Classifier
 from robustvit.data.batches import MaskedPhotos
 from robustvit.errors import UserError
 from robustvit.guidance import Guidance, GuidedLoss
 from robustvit.measurement import PhotoMeasure
-from robustvit.models import Classifier
 from robustvit.options import Select
 from robustvit.progress import bar, console
 from robustvit.runs import RunFolder

@@ -14,11 +14,11 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
+from robustvit.classifier import Preprocessing
 from robustvit.data.masks import check_mask, read_mask
 from robustvit.data.pairs import Photo
 from robustvit.data.photos import read_photo
 from robustvit.errors import UserError
-from robustvit.models import Preprocessing
 from robustvit.options import MaskFormat
 from robustvit.swaps import bounding_box, paste, tiled_background
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from robustvit.classifier import Classifier
 from robustvit.data.batches import read_pair
 from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.selection import Selection, select_photos
 from robustvit.errors import UserError
-from robustvit.models import Classifier
 from robustvit.options import Classes, MaskFormat
 from robustvit.progress import track
 
