@@ -149,10 +149,9 @@ def run_seed(args: argparse.Namespace, seed: int) -> tuple[list[dict], list[dict
 
 
 def mean_over_seeds(runs: list[list[dict]], measure: str) -> list[float]:
-    """One value per photo."""
-    return [
-        sum(values) / len(values) for values in zip(*([p["values"][measure] for p in run] for run in runs), strict=True)
-    ]
+    """One value per photo; photos that the measure does not apply to (cut off by the crop, say) are left out."""
+    photos = zip(*([photo["values"] for photo in run] for run in runs), strict=True)
+    return [sum(v[measure] for v in values) / len(values) for values in photos if all(measure in v for v in values)]
 
 
 def compared(before: list[list[dict]], after: list[list[dict]]) -> dict[str, dict]:
@@ -170,7 +169,7 @@ def compared(before: list[list[dict]], after: list[list[dict]]) -> dict[str, dic
 
 def measures_of(photos: list[dict]) -> dict[str, float]:
     """Plain means of one run, in points."""
-    values = {measure: [photo["values"][measure] for photo in photos] for measure in MEASURES}
+    values = {measure: [p["values"][measure] for p in photos if measure in p["values"]] for measure in MEASURES}
     return {measure: round(100 * sum(found) / len(found), 2) for measure, found in values.items()}
 
 

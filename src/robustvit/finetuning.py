@@ -170,6 +170,7 @@ def finetune(
         validation_per_class=validation_per_class,
         seed=seed,
     )
+    accelerator.wait_for_everyone()  # every process must have found the folder free before one writes to it
     if accelerator.is_main_process:
         if not resume:
             folder.start(config)

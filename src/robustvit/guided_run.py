@@ -15,6 +15,7 @@ from robustvit.classifier import Classifier
 from robustvit.data.batches import MaskedPhotos
 from robustvit.data.gathering import Gathered
 from robustvit.data.pairs import Photo
+from robustvit.errors import UserError
 from robustvit.guidance import Guidance
 from robustvit.measurement import PhotoMeasure, measure, read_measures, write_measures
 from robustvit.options import MaskFormat
@@ -85,6 +86,12 @@ class GuidedRun:
         before = self._before()
         same = self.gathered.verdict is self.gathered.selection.validation
         needs_more = self.schedule.select == "robust" and not same
+        baseline = self.measured(self.validation, maps=False) if needs_more else before
+        if self.schedule.select == "robust" and not any("mixed-rand" in found.values for found in baseline):
+            raise UserError(
+                "expected held-out photos whose backgrounds can be swapped for --select robust, found none: their "
+                "objects fill the frame; use --select loss"
+            )
         train(
             self.classifier,
             self.training,
@@ -94,7 +101,7 @@ class GuidedRun:
             accelerator=self.accelerator,
             folder=self.folder,
             measure_now=lambda: self.measured(self.validation, maps=False),
-            before=self.measured(self.validation, maps=False) if needs_more else before,
+            before=baseline,
         )
         self.classifier.network.load_state_dict(load_file(self.folder.best / "model.safetensors"))
         after = self.measured(self.held_out)
