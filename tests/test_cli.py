@@ -16,8 +16,10 @@ import yaml
 from PIL import Image
 
 import robustvit
-from conftest import write_photos
+from conftest import CLASSES, tiny_network, write_photos
 from robustvit import cli
+from robustvit.checkpoints import save_model
+from robustvit.classifier import Classifier
 
 
 def run(capsys, *arguments):
@@ -142,6 +144,16 @@ MISTAKES = {
         ["finetune", "--model", "MODEL", "--images", "IMAGES", "--masks", "MASKS", "--out", "thesis"],
         "not a run of ours",
     ),
+    "out below a file": (["explain", "--model", "MODEL", "IMAGES/disc/000.png", "--out", "wrong.yaml/x"], "is a file"),
+    "report below a file": (["report", "run", "--out", "wrong.yaml/r.html"], "is a file"),
+    "record below a file": (
+        ["evaluate", "--model", "MODEL", "--images", "IMAGES", "--out", "wrong.yaml/r.json"],
+        "is a file",
+    ),
+    "foreign settings": (["report", "foreign"], "not written by robustvit"),
+    "broken settings": (["report", "broken"], "no settings file"),
+    "no batch": (["evaluate", "--model", "MODEL", "--images", "IMAGES", "--batch-size", "0"], "--batch-size"),
+    "other classes": (["evaluate", "--model", "MODEL", "--images", "IMAGES", "--baseline", "OTHER"], "same order"),
     "pickle with code": (
         ["evaluate", "--model", "MODEL", "--images", "IMAGES", "--checkpoint", "evil.pth"],
         "evil.pth",
@@ -160,10 +172,20 @@ def test_mistakes_are_one_line_and_exit_code_two(capsys, tmp_path, monkeypatch, 
     Path("thesis/chapter.txt").write_text("words")
     Path("wrong.yaml").write_text("modle: x\n")
     Path("evil.pth").write_bytes(pickle.dumps(Trap()))
+    for name, text in (("foreign", "optimizer: adam"), ("broken", "a: [1"), ("run", "robustvit: 0.1.0\nmodel: m")):
+        Path(name).mkdir()
+        Path(name, "config.yaml").write_text(text)
+    Path("run/verdict.json").write_text("{}")
+    save_model(Classifier(tiny_network(), class_names=CLASSES[::-1]), "other")
     before = tree(tmp_path)
-    places = {"MODEL": str(model_folder), "IMAGES": str(photos[0]), "MASKS": str(photos[1])}
+    places = {
+        "OTHER": str(tmp_path / "other"),
+        "MODEL": str(model_folder),
+        "IMAGES": str(photos[0]),
+        "MASKS": str(photos[1]),
+    }
     arguments, word = MISTAKES[case]
-    filled = [re.sub("MODEL|IMAGES|MASKS", lambda found: places[found[0]], argument) for argument in arguments]
+    filled = [re.sub("MODEL|IMAGES|MASKS|OTHER", lambda found: places[found[0]], argument) for argument in arguments]
     code, stdout, stderr = run(capsys, *filled)
     assert code == 2
     assert stdout == ""
@@ -187,6 +209,9 @@ def test_other_peoples_files_are_not_overwritten(capsys, tmp_path, model_folder)
     shutil.copy(images / "disc" / "000.png", tmp_path / "000.png")
     code, _, _ = run(capsys, "explain", "--model", model_folder, images / "disc" / "000.png", "--out", tmp_path)
     assert code == 0
+    code, _, _ = run(capsys, "explain", "--model", model_folder, images / "disc" / "000.png", "--out", tmp_path)
+    assert code == 0
+    assert (tmp_path / "000-2-relevance.png").is_file(), "an older picture is kept"
     assert (tmp_path / "000.png").read_bytes() == (images / "disc" / "000.png").read_bytes()
     with Image.open(tmp_path / "000-relevance.png") as picture:
         assert picture.width > picture.height

@@ -18,7 +18,7 @@ from robustvit.data.labels import match_labels
 from robustvit.data.masks import check_mask, read_mask
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.photos import read_photo
-from robustvit.data.selection import choose_classes, select_photos, write_selection
+from robustvit.data.selection import choose_classes, select_photos, selection_text
 
 EXPECTED = np.zeros((4, 6), dtype=np.float32)
 EXPECTED[1:3, 2:5] = 1
@@ -107,6 +107,19 @@ def test_arrays_that_are_no_masks(tmp_path, array, word):
     np.save(tmp_path / "m.npy", array)
     with pytest.raises(UserError, match=word):
         read_mask(tmp_path / "m.npy")
+
+
+def test_alpha_that_says_nothing_is_dropped(tmp_path):
+    opaque = np.dstack([np.repeat((255 * EXPECTED)[..., None], 3, axis=2), np.full((4, 6), 255)]).astype(np.uint8)
+    Image.fromarray(opaque).save(tmp_path / "m.png")
+    assert np.array_equal(read_mask(tmp_path / "m.png"), EXPECTED)
+
+
+def test_ids_in_an_array(tmp_path):
+    ids = np.where(EXPECTED > 0, 12, 0)
+    ids[0] = 255
+    np.save(tmp_path / "m.npy", ids)
+    assert np.array_equal(read_mask(tmp_path / "m.npy", "ids"), EXPECTED)
 
 
 def test_masks_that_teach_nothing_or_cannot_be_read(tmp_path):
@@ -228,6 +241,16 @@ def test_other_bad_folders(tmp_path):
     (tmp_path / "list.csv").write_text("image,mask\nnone.png,\n")
     with pytest.raises(UserError, match=r"none\.png"):
         find_photos(tmp_path / "list.csv")
+    photo = photo_row = images / "disc" / "000.png"
+    (tmp_path / "list.csv").write_text(f"image,label\n{photo},a\n{photo_row},a\n")
+    with pytest.raises(UserError, match="more than once"):
+        find_photos(tmp_path / "list.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(UserError, match=r"folder\.csv"):
+        find_photos(tmp_path / "folder.csv")
+    (tmp_path / "list.csv").write_text("label,image\na\n")
+    with pytest.raises(UserError, match="does not exist"):
+        find_photos(tmp_path / "list.csv")
     (tmp_path / "list.csv").write_text("photo\nnone.png\n")
     with pytest.raises(UserError, match="columns"):
         find_photos(tmp_path / "list.csv")
@@ -241,6 +264,7 @@ def test_labels_from_names_wnids_or_order():
     assert labelled(["b", "A"], 3, ("a", "x", "B")) == [2, 0]
     assert labelled(["z", "y", "z"], 2) == [1, 0, 1]
     assert labelled(["n02123045", "tabby"], 1000, ("none",) * 281 + ("tabby",) + ("none",) * 718) == [281, 281]
+    assert labelled(["10", "2"], 12) == [10, 2], "numbered folders are numbers, not sorted text"
     with pytest.raises(UserError, match="did you mean 'horse'"):
         labelled(["horze"], 2, ("cat", "horse"))
     with pytest.raises(UserError, match=r"expected 5 class folders.*found 2"):
@@ -254,7 +278,7 @@ def fake_photos(counts):
 def test_selection_is_seeded_disjoint_and_covers_every_class():
     everything = fake_photos({"a": 10, "b": 10, "c": 4, "d": 2})
     chosen = select_photos(everything, samples_per_class=3, classes=0.5, seed=1)
-    assert chosen == select_photos(everything[::-1][::-1], samples_per_class=3, classes=0.5, seed=1)
+    assert chosen == select_photos(list(everything), samples_per_class=3, classes=0.5, seed=1)
     assert chosen != select_photos(everything, samples_per_class=3, classes=0.5, seed=2)
     trained = {photo.class_name for photo in chosen.train}
     assert len(trained) == 2
@@ -280,7 +304,8 @@ def test_choice_of_classes():
     assert len(choose_classes(names, 0.5, 0)) == len(choose_classes(names, 3, 0)) == 3
     assert choose_classes(names, 1.0, 0) == names
     assert len({tuple(choose_classes(names, 3, seed)) for seed in range(8)}) > 1
-    for wrong in (0, 7, ["x"], "some", 0.01):
+    assert choose_classes(names, "b, f", 0) == ["b", "f"]
+    for wrong in (0, 7, ["x"], "some", 0.01, []):
         with pytest.raises(UserError, match="class"):
             choose_classes(names, wrong, 0)
     with pytest.raises(UserError, match="at least 2 photos"):
@@ -289,9 +314,10 @@ def test_choice_of_classes():
         select_photos(fake_photos({"a": 5}), samples_per_class=0)
 
 
-def test_selection_file(tmp_path):
-    write_selection(select_photos(fake_photos({"a": 5}), samples_per_class=2), tmp_path / "selection.csv")
-    rows = list(csv.DictReader((tmp_path / "selection.csv").open()))
+def test_selection_as_csv():
+    chosen = select_photos(fake_photos({"a": 5}), samples_per_class=2)
+    text = selection_text({"train": chosen.train, "validation": chosen.validation})
+    rows = list(csv.DictReader(text.splitlines()))
     assert [row["split"] for row in rows] == ["train"] * 2 + ["validation"] * 3
     assert set(rows[0]) == {"split", "class", "label", "image", "mask"}
 
@@ -312,7 +338,7 @@ def test_transforms_move_image_and_mask_together(photos):
             assert set(mask.unique().tolist()) <= {0.0, 1.0}
             inside, outside = image.amin(0)[mask[0] > 0.5], image.amin(0)[mask[0] < 0.5]
             assert inside.mean() > outside.mean() + 0.3
-            assert item["label"] == found[index].label or item["label"] in (0, 1, 2)
+            assert item["label"] == CLASSES.index(found[index].class_name)
 
 
 def test_evaluation_transform_is_resize_and_centre_crop():

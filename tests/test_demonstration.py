@@ -36,8 +36,11 @@ def test_demo_goes_the_whole_path(tmp_path, monkeypatch):
     page = report.read_text()
     assert "Shifted tests" in page
     assert all(name in page for name in SHIFTS)
-    with pytest.raises(UserError, match="exists already"):
-        demo(out=str(tmp_path / "demo"))
+    assert said == demo(out=str(tmp_path / "demo")), "a second call finds the finished run"
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "file").write_text("words")
+    with pytest.raises(UserError, match="no demo of ours"):
+        demo(out=str(tmp_path / "theirs"))
 
 
 @pytest.mark.slow

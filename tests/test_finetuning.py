@@ -22,6 +22,7 @@ from conftest import CLASSES, write_photos
 from robustvit import UserError, finetune, load_model
 from robustvit.guidance import RobustViT
 from robustvit.measurement import read_measures
+from robustvit.models import load_original
 from robustvit.training import Schedule, _robust_score
 from robustvit.verdict import read_verdict
 
@@ -66,7 +67,8 @@ def test_selection_is_what_was_trained_on(finished):
     out, _ = finished
     rows = list(csv.DictReader((out / "selection.csv").open()))
     train = {row["image"] for row in rows if row["split"] == "train"}
-    held_out = {row["image"] for row in rows if row["split"] == "validation"}
+    held_out = {row["image"] for row in rows if row["split"] == "verdict"}
+    assert held_out == {row["image"] for row in rows if row["split"] == "validation"}, "no test photos were given"
     assert len(train) == 12
     assert not train & held_out
     assert {found.image for found in read_measures(out / "before.json")} == held_out
@@ -156,7 +158,30 @@ def test_half_the_classes_and_separate_test_photos(tmp_path, model_folder, photo
     rows = list(csv.DictReader((tmp_path / "run" / "selection.csv").open()))
     assert len({row["class"] for row in rows if row["split"] == "train"}) == 1
     assert found.verdict.of("ordinary").difference.count == 12
-    assert not any("also chose the epoch" in note for note in found.verdict.notes)
+    assert any("also chose the epoch" in note for note in found.verdict.notes), "validation and test were the same"
+
+
+def test_robust_selection_and_verdict_use_different_photos(tmp_path, model_folder, photos):
+    found = finetune(
+        model=str(model_folder), images=str(photos[0]), masks=str(photos[1]), out=str(tmp_path / "run"),
+        **FAST | {"select": "robust", "epochs": 1},
+    )  # fmt: skip
+    rows = list(csv.DictReader((tmp_path / "run" / "selection.csv").open()))
+    parts = [{row["image"] for row in rows if row["split"] == name} for name in ("train", "validation", "verdict")]
+    assert all(parts)
+    assert not (parts[0] & parts[1])
+    assert not (parts[0] & parts[2])
+    assert not (parts[1] & parts[2])
+    assert not found.verdict.notes
+
+
+def test_training_photos_cannot_be_held_out(tmp_path, model_folder, photos):
+    same = {"images": str(photos[0]), "masks": str(photos[1])}
+    for other in ("val", "test"):
+        held_out = {f"{other}_images": same["images"], f"{other}_masks": same["masks"]}
+        with pytest.raises(UserError, match="trained on and held out"):
+            finetune(model=str(model_folder), out=str(tmp_path / "run"), **same, **held_out, **FAST)
+    assert not (tmp_path / "run").exists()
 
 
 def test_bf16_runs_and_stays_near_float32(tmp_path, model_folder, photos):
@@ -186,6 +211,16 @@ def test_bf16_runs_and_stays_near_float32(tmp_path, model_folder, photos):
         ({"images": "nowhere"}, "nowhere"),
         ({"temperature": -1.0}, "temperature"),
         ({"tracker": "paper"}, "--tracker"),
+        ({"train": "nothing"}, "--train"),
+        ({"seed": -1}, "--seed"),
+        ({"workers": -1}, "--workers"),
+        ({"weight_decay": -1.0}, "--weight-decay"),
+        ({"lr": float("nan")}, "--lr"),
+        ({"classes": []}, "--classes"),
+        ({"select": "robust", "swaps": 0}, "--swaps"),
+        ({"precision": "fp16", "device": "cpu"}, "bf16"),
+        ({"num_classes": 5}, "head of 3 classes, not 5"),
+        ({"model": "resnet10t", "num_classes": 3, "checkpoint": "RESNET"}, "ResNet"),
         ({"tracker": "swanlab"}, "not installed"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -194,6 +229,9 @@ def test_mistakes_write_nothing(tmp_path, model_folder, photos, options, word):
     settings = {"model": str(model_folder), "images": str(photos[0]), "masks": str(photos[1])} | FAST | options
     if settings.get("val_images"):
         settings["val_images"] = str(photos[0])
+    if settings.get("checkpoint"):
+        settings["checkpoint"] = str(model_folder / "resnet.pth")
+        torch.save(timm.create_model("resnet10t", num_classes=3).state_dict(), settings["checkpoint"])
     with pytest.raises(UserError, match=word) as caught:
         finetune(out=str(tmp_path / "run"), **settings)
     assert "\n" not in str(caught.value)
@@ -214,6 +252,11 @@ def test_output_folders_that_are_not_free(tmp_path, finished, model_folder, phot
     with pytest.raises(UserError, match=r"lr=0\.0003"):
         finetune(out=str(finished[0]), resume=True, **settings | {"model": f"local-dir:{model_folder}", "lr": 1.0})
     assert [path.name for path in theirs.iterdir()] == ["chapter.txt"]
+    (theirs / "config.yaml").write_text("optimizer: adam\n")
+    with pytest.raises(UserError, match="found none"):
+        finetune(out=str(theirs), resume=True, **settings)
+    with pytest.raises(UserError, match="is a file"):
+        finetune(out=str(theirs / "chapter.txt" / "run"), **settings)
     assert list(tmp_path.iterdir()) == [theirs]
 
 
@@ -230,6 +273,62 @@ def test_bad_files_are_named_before_anything_is_written(tmp_path, model_folder, 
     with pytest.raises(UserError, match=r"frame/002\.png"):
         finetune(model=str(model_folder), images=str(images), masks=str(masks), out=str(tmp_path / "run"), **FAST)
     assert not (tmp_path / "run").exists()
+
+
+def test_photos_that_changed_since_are_noticed_on_resume(tmp_path, model_folder):
+    images, masks = write_photos(tmp_path / "data", 6)
+    settings = {"model": str(model_folder), "images": str(images), "masks": str(masks), "out": str(tmp_path / "run")}
+    finetune(**settings, **FAST | {"epochs": 1})
+    selection = (tmp_path / "run" / "selection.csv").read_text()
+    for kind in (images, masks):
+        shutil.copy(kind / "disc" / "000.png", kind / "disc" / "new.png")
+    with pytest.raises(UserError, match="the photos are not those"):
+        finetune(**settings, resume=True, **FAST | {"epochs": 2})
+    assert (tmp_path / "run" / "selection.csv").read_text() == selection
+
+
+def test_more_epochs_take_the_old_verdict_back_first(finished, tmp_path, monkeypatch):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    settings = {name: value for name, value in config.items() if name != "robustvit"} | {"out": str(out), "epochs": 4}
+    with monkeypatch.context() as patch:
+        patch.setattr("robustvit.guided_run.train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            finetune(resume=True, **settings)
+    assert not (out / "verdict.json").exists()
+    assert not (out / "best" / "verdict.json").exists()
+    found = finetune(resume=True, **settings)
+    assert read_verdict(out / "verdict.json") == read_verdict(out / "best" / "verdict.json") == found.verdict
+    assert yaml.safe_load((out / "config.yaml").read_text())["epochs"] == 4
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_module_from_python_is_a_model_too(tmp_path, photos, network):
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    out = tmp_path / "run"
+    finetune(model=network, images=str(photos[0]), masks=str(photos[1]), out=str(out), **FAST | {"epochs": 1})
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    with pytest.raises(UserError, match="given from Python"):
+        load_original(out)
+    assert load_model(out).class_names == CLASSES
+
+
+def test_loss_that_is_no_number_stops_the_run(tmp_path, photos, network):
+    with torch.no_grad():
+        network.head.weight[0, 0] = float("nan")
+    with pytest.raises(UserError, match="lower --lr"):
+        finetune(model=network, images=str(photos[0]), masks=str(photos[1]), out=str(tmp_path / "r"), **FAST)
+
+
+def test_attention_only_training_changes_queries_and_keys(tmp_path, model_folder, photos):
+    out = tmp_path / "run"
+    settings = FAST | {"train": "attention", "lr": 1e-2, "epochs": 1}
+    finetune(model=str(model_folder), images=str(photos[0]), masks=str(photos[1]), out=str(out), **settings)
+    before, after = load_file(model_folder / "model.safetensors"), load_file(out / "last" / "model.safetensors")
+    for name, old in before.items():
+        rows = 2 * len(old) // 3 if ".attn.qkv." in name else 0
+        assert torch.equal(old[rows:], after[name][rows:]), name
+        assert rows == 0 or not torch.equal(old[:rows], after[name][:rows]), name
 
 
 def test_learning_rate_falls_every_second_epoch():

@@ -97,6 +97,11 @@ def test_what_does_not_apply_is_left_out(classifier, dataset):
     assert all(set(found.values) == {"ordinary"} for found in results)
 
 
+def test_one_class_has_no_random_background(classifier, dataset):
+    one = MaskedPhotos([photo for photo in dataset.photos if photo.label == 0], classifier.preprocessing)
+    assert {swap.kind for found in measure(classifier, one) for swap in found.swapped} == {"mixed-same"}
+
+
 def test_round_trip(tmp_path, classifier, dataset):
     results = measure(classifier, dataset, maps=False)
     write_measures(results, tmp_path / "m.json")

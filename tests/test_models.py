@@ -118,6 +118,18 @@ def test_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, monkeypatch
     assert not (tmp_path / "trapped").exists()
 
 
+def test_a_head_that_the_weights_lack_is_not_made_up(model_folder):
+    with pytest.raises(UserError, match="head of 3 classes, not 5"):
+        load_model(model_folder, num_classes=5)
+
+
+def test_last_epoch_of_a_run_has_no_verdict(tmp_path, model_folder, capsys):
+    shutil.copytree(model_folder, tmp_path / "last")
+    (tmp_path / "config.yaml").write_text("robustvit: 0.1.0\n")
+    load_model(f"local-dir:{tmp_path / 'last'}")
+    assert "has no verdict" in capsys.readouterr().err
+
+
 def test_bad_checkpoints_are_one_line_each(tmp_path, network):
     save_file(timm.create_model("resnet10t", num_classes=3).state_dict(), tmp_path / "other.safetensors")
     save_file({**network.state_dict(), "head.bias": torch.zeros(4)}, tmp_path / "shape.safetensors")

@@ -45,7 +45,13 @@ def interval(mean, low, high):
 def run(tmp_path):
     folder = tmp_path / "run"
     (folder / "panels").mkdir(parents=True)
-    config = {"model": "<script>alert(1)</script>", "recipe": None, "images": "photos & more", "lr": 1e-6}
+    config = {
+        "robustvit": "0.1.0",
+        "model": "<script>alert(1)</script>",
+        "recipe": None,
+        "images": "photos & more",
+        "lr": 1e-6,
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "versions.json").write_text(json.dumps({"torch": "2.0", "command": ["robustvit", "finetune"]}))
     rows = [
@@ -94,7 +100,7 @@ def test_report_says_everything(run):
         "50.0 [40.0, 60.0]",
         "62.5",
         "+12.5 [+5.0, +20.0]",
-        "40 photos",
+        "n = 40",
         "Corrected",
         "Broken",
         "Same prediction",

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from robustvit import UserError
 from robustvit.intervals import Interval, mean_interval, paired_difference
 from robustvit.measurement import PhotoMeasure
 from robustvit.verdict import Comparison, compare, decide, read_verdict, write_verdict
@@ -78,6 +79,18 @@ def test_the_sentence(ordinary, shifted, accepted, words):
     assert verdict.accepted is accepted
     assert words in verdict.sentence
     assert ("keep the original" in verdict.sentence) == (not accepted)
+
+
+def test_few_photos_decide_nothing():
+    few, better = photos([1] * 19, [0] * 19), photos([1] * 19, [1] * 19)
+    verdict = decide(compare(few, better))
+    assert verdict.accepted is None
+    assert "only 19 photos" in verdict.sentence
+
+
+def test_measures_of_other_photos_are_not_compared():
+    with pytest.raises(UserError, match="same photos"):
+        compare(BASE, BASE[::-1])
 
 
 def test_no_masks_no_verdict():

@@ -86,7 +86,7 @@ def find_transformer(model: nn.Module) -> VisionTransformer:
         UserError: the model holds none, or one whose class-token row does not tell the relevance of the patches.
     """
     found = next((module for module in model.modules() if isinstance(module, VisionTransformer)), None)
-    name = type(model).__name__ if found is None else type(found).__name__
+    name = type(getattr(model, "network", model) if found is None else found).__name__
     works = "use a timm ViT, AugReg or DeiT model with a class token"
     if found is None:
         raise UserError(f"expected a timm vision transformer, got {name}: {works}")

@@ -42,11 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(name, arguments[1:])
     except UserError as error:
         return _fail(f"robustvit {name}", str(error))
-    except KeyboardInterrupt:
-        return _fail(f"robustvit {name}", "stopped", code=130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _fail(
+            f"robustvit {name}", f"{error.strerror or error}{where}; check the path, its permissions and the disk"
+        )
+    except KeyboardInterrupt:
+        return _fail(f"robustvit {name}", "stopped", code=130)
 
 
 def _fail(program: str, message: str, code: int = 2) -> int:
@@ -83,7 +88,7 @@ def _run(name: str, arguments: list[str]) -> int:
     values.pop("config", None)
     leading = [values.pop(key) for key in positional]
     result = function(*leading, **values)
-    if result is not None:
+    if result is not None and os.environ.get("RANK", "0") == "0":
         print(result)
     return 0
 

@@ -13,15 +13,15 @@ __all__ = ["SETTINGS", "demo"]
 SETTINGS: dict[str, Any] = {
     "samples_per_class": 10,
     "classes": 0.5,
-    "second_order": True,
-    "classification_weight": 0.0,
-    "lr": 1e-5,
+    "train": "attention",
+    "lr": 4e-4,
+    "temperature": 0.3,
     "epochs": 6,
     "select": "robust",
     "max_drop": 1.0,
     "swaps": 2,
 }
-TRAIN_PER_CLASS, VALIDATION_PER_CLASS, TEST_PER_CLASS, SHIFTED_PER_CLASS = 10, 10, 30, 16
+TRAIN_PER_CLASS, VALIDATION_PER_CLASS, TEST_PER_CLASS, SHIFTED_PER_CLASS = 10, 12, 24, 16
 
 
 def demo(*, out: str = "runs/demo", seed: int = 0) -> str:
@@ -31,24 +31,28 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> str:
     with the package has learnt to look at it. Nothing is downloaded.
 
     Args:
-        out: folder to write; must be new.
+        out: folder to write; must be new, or hold a demo to continue.
         seed: fixes the classes and scenes chosen, their order and augmentation.
 
     Returns:
         What was found, in words.
 
     Raises:
-        UserError: out exists already.
+        UserError: out holds something else.
 
     Example:
         robustvit demo --out runs/demo
     """
+    from robustvit.files import check_place
     from robustvit.finetuning import finetune
     from robustvit.reports import report
+    from robustvit.runs import RunFolder
 
     folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{out} exists already: name a new folder as --out")
+    started = RunFolder(folder / "run").is_run
+    if not started and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{out} exists and is no demo of ours: name a new folder as --out")
+    check_place(folder)
     write_scenes(folder / "data")
     data = folder / "data"
     with as_file(files("robustvit.embedded") / "model") as model:
@@ -62,6 +66,7 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> str:
             test_masks=str(data / "test" / "masks"),
             out=str(folder / "run"),
             seed=seed,
+            resume=started,
             **SETTINGS,
         )
         measure_shifts(str(model), folder / "run", data, seed)
@@ -73,12 +78,12 @@ def write_scenes(folder: Path) -> None:
     """Write the embedded benchmark: scenes to train on, to choose the epoch, to judge, and the shifted tests."""
     from robustvit.embedded.scenes import SHIFTS, write_split
 
-    write_split(folder / "train", TRAIN_PER_CLASS, seed=1)
-    write_split(folder / "validation", VALIDATION_PER_CLASS, seed=2)
-    write_split(folder / "test", TEST_PER_CLASS, seed=3)
-    write_split(folder / "swapped", SHIFTED_PER_CLASS, seed=4, swapped=True)
+    write_split(folder / "train", TRAIN_PER_CLASS, seed=1, part="train")
+    write_split(folder / "validation", VALIDATION_PER_CLASS, seed=2, part="train")
+    write_split(folder / "test", TEST_PER_CLASS, seed=3, part="test")
+    write_split(folder / "swapped", SHIFTED_PER_CLASS, seed=4, part="test", swapped=True)
     for number, (name, change) in enumerate(SHIFTS.items()):
-        write_split(folder / name, SHIFTED_PER_CLASS, seed=5 + number, swapped=True, **change)
+        write_split(folder / name, SHIFTED_PER_CLASS, seed=5 + number, part="test", swapped=True, **change)
 
 
 def measure_shifts(model: str, run: Path, data: Path, seed: int) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, is_initialized
+from accelerate.state import AcceleratorState, PartialState, is_initialized
 from accelerate.utils import LoggerType
 
 from robustvit.errors import UserError
-from robustvit.options import Precision
+from robustvit.options import Device, Precision
 
 __all__ = ["make_accelerator"]
 
 
 def make_accelerator(
-    precision: Precision = "no", tracker: str = "none", folder: str | Path | None = None
+    precision: Precision = "no",
+    tracker: str = "none",
+    folder: str | Path | None = None,
+    device: Device = "auto",
 ) -> Accelerator:
     """Make an accelerator for one run.
 
@@ -26,20 +29,24 @@ def make_accelerator(
         precision: ``no`` (float32), ``bf16`` or ``fp16``.
         tracker: ``tensorboard``, ``none``, or any that Accelerate knows and that is installed.
         folder: where the tracker writes.
+        device: ``auto`` (a GPU where there is one) or ``cpu``.
 
     Raises:
-        UserError: Accelerate does not know the tracker, or it is not installed.
+        UserError: Accelerate does not know the tracker, or it is not installed; fp16 without a GPU.
     """
     known = [one.value for one in LoggerType if one is not LoggerType.ALL]
     if tracker != "none" and tracker not in known:
         raise UserError(f"expected --tracker to be none or one of {', '.join(known)}, got {tracker!r}")
     if is_initialized():
-        AcceleratorState._reset_state()
+        AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     accelerator = Accelerator(
+        cpu=device == "cpu",
         mixed_precision=precision,
         log_with=None if tracker == "none" else tracker,
         project_dir=None if folder is None else str(folder),
     )
+    if precision == "fp16" and accelerator.device.type == "cpu":
+        raise UserError("expected a GPU for --precision fp16, found none: use bf16 or no")
     if tracker != "none" and not accelerator.log_with:
         raise UserError(f"--tracker {tracker} is not installed here: install it, or use --tracker none")
     return accelerator

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.errors import UserError
-from robustvit.options import MaskFormat, Normalization
+from robustvit.options import Device, MaskFormat, Normalization
 
 if TYPE_CHECKING:
     from robustvit.classifier import Classifier
@@ -65,6 +65,7 @@ def evaluate(
     swaps: int = 2,
     max_drop: float = 2.0,
     batch_size: int = 32,
+    device: Device = "auto",
     workers: int = 0,
     seed: int = 0,
     out: str | None = None,
@@ -72,8 +73,8 @@ def evaluate(
     """Measure a model on photos it was not trained on: accuracy and, with masks, its reliance on the background.
 
     With masks the objects are put on other photos' backgrounds (mixed-same, mixed-rand), and the relevance map of the
-    predicted class is held against the mask. With a baseline both models see the same pictures, the differences are
-    paired, and the verdict says which one to keep.
+    predicted class is held against the mask. With a baseline the differences are paired photo by photo, and the verdict
+    says which one to keep. Photos without classes (a flat folder with masks) show the place of the relevance only.
 
     Args:
         model: run folder, timm name, hf-hub:OWNER/NAME or local-dir:FOLDER.
@@ -88,6 +89,7 @@ def evaluate(
         swaps: swapped backgrounds per photo and kind.
         max_drop: points of ordinary accuracy that the verdict lets a model lose against the baseline.
         batch_size: photos at a time.
+        device: auto (a GPU where there is one) or cpu.
         workers: processes that read photos.
         seed: fixes the swaps.
         out: JSON file to write everything to; must be new.
@@ -101,6 +103,7 @@ def evaluate(
     Example:
         robustvit evaluate --model runs/mine --images photos/test --masks masks/test --baseline original
     """
+    from robustvit.attention import find_transformer
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.gathering import check_photos, find_labelled
     from robustvit.devices import make_accelerator
@@ -108,27 +111,24 @@ def evaluate(
     from robustvit.models import load_model, load_original
     from robustvit.verdict import compare, decide
 
-    if out is not None and Path(out).exists():
-        raise UserError(f"{out} exists already: name another file as --out")
+    _check_options(out, batch_size, workers, seed)
     classifier = load_model(model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization)
-    photos = find_labelled(images, masks, classifier, skip_unmasked=skip_unmasked)
+    find_transformer(classifier)
+    photos = find_labelled(images, masks, classifier, skip_unmasked=skip_unmasked, labelled=masks is None)
     check_photos(photos, mask_format)
     other = None
     if baseline == "original":
         other = load_original(model)
     elif baseline is not None:
         other = load_model(baseline, num_classes=num_classes, normalization=normalization)
-    if other is not None and other.num_classes != classifier.num_classes:
-        raise UserError(
-            f"expected a baseline of {classifier.num_classes} classes like the model, {baseline} has "
-            f"{other.num_classes}: name the model it was finetuned from"
-        )
-    device = make_accelerator().device
+    if other is not None:
+        _check_same_classes(classifier, other, str(baseline))
+    place = make_accelerator(device=device).device
 
     def measured(one: "Classifier") -> "list[PhotoMeasure]":
         data = MaskedPhotos(photos, one.preprocessing, mask_format=mask_format)
         return measure(
-            one.to(device), data, swaps=swaps, seed=seed, batch_size=batch_size, workers=workers, device=device
+            one.to(place), data, swaps=swaps, seed=seed, batch_size=batch_size, workers=workers, device=place
         )
 
     after = measured(classifier)
@@ -139,6 +139,28 @@ def evaluate(
             found, Path(out), dict(swaps=swaps, seed=seed, normalization=normalization, baseline=str(baseline))
         )
     return found
+
+
+def _check_options(out: str | None, batch_size: int, workers: int, seed: int) -> None:
+    from robustvit.files import check_place
+
+    if out is not None and Path(out).exists():
+        raise UserError(f"{out} exists already: name another file as --out")
+    if out is not None:
+        check_place(out)
+    for option, value, least in (("batch-size", batch_size, 1), ("workers", workers, 0), ("seed", seed, 0)):
+        if value < least:
+            raise UserError(f"expected --{option} of at least {least}, got {value}")
+
+
+def _check_same_classes(model: "Classifier", other: "Classifier", name: str) -> None:
+    if other.num_classes != model.num_classes:
+        raise UserError(
+            f"expected a baseline of {model.num_classes} classes like the model, {name} has {other.num_classes}: name "
+            "the model it was finetuned from"
+        )
+    if other.class_names and model.class_names and other.class_names != model.class_names:
+        raise UserError(f"expected a baseline with the model's classes in the same order, {name} has others")
 
 
 def _summary(results: "Sequence[PhotoMeasure]", seed: int) -> "dict[str, Interval]":

@@ -76,9 +76,12 @@ def explain(
     Example:
         robustvit explain --model runs/mine photo.jpg other.jpg
     """
+    from robustvit.attention import find_transformer
     from robustvit.data.photos import read_photo
+    from robustvit.files import check_place
     from robustvit.models import load_model
 
+    check_place(Path(out) / "x")
     if not photos:
         raise UserError("expected at least one photo to explain: name image files")
     after = load_model(model, checkpoint=checkpoint, normalization=normalization)
@@ -88,9 +91,13 @@ def explain(
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"expected a folder as --out, {out} is a file: name another")
+    for one in models.values():
+        find_transformer(one)
+        if one.num_classes != after.num_classes:
+            raise UserError(f"expected a baseline of {after.num_classes} classes, {baseline} has {one.num_classes}")
     index = None if target is None else _class_index(after, target)
     folder.mkdir(parents=True, exist_ok=True)
-    names = _picture_names(photos)
+    names = _picture_names(photos, folder)
     return Explanations(
         _explain_one(Path(photo), picture, models, index, folder / name)
         for photo, picture, name in zip(photos, pictures, names, strict=True)
@@ -135,7 +142,7 @@ def _beside(model: str, baseline: str | None, normalization: Normalization) -> "
     try:
         return load_original(model)
     except UserError as error:
-        console.print(f"the original model is not shown: {error}", style="yellow", markup=False)
+        console.print(f"the original model is not shown: {error}", style="yellow", markup=False, soft_wrap=True)
         return None
 
 
@@ -150,13 +157,13 @@ def _class_index(classifier: "Classifier", target: str) -> int:
     )
 
 
-def _picture_names(photos: list[str]) -> list[str]:
-    """One file name per photo; photos of one name in several folders get a number."""
+def _picture_names(photos: list[str], folder: Path) -> list[str]:
+    """One new file name per photo; a name that is taken, here or in the folder, gets a number."""
     names: list[str] = []
     for photo in photos:
         stem, number = Path(photo).stem, 1
         name = f"{stem}-relevance.png"
-        while name in names:
+        while name in names or (folder / name).exists():
             number += 1
             name = f"{stem}-{number}-relevance.png"
         names.append(name)

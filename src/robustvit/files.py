@@ -7,7 +7,24 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_json", "write_text"]
+from robustvit.errors import UserError
+
+__all__ = ["check_place", "write_json", "write_text"]
+
+
+def check_place(path: str | Path) -> None:
+    """Make sure that a file or folder can be made at a path, before work is spent on it.
+
+    Raises:
+        UserError: its nearest existing parent is no folder, or may not be written to.
+    """
+    parent = Path(path).absolute().parent
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir():
+        raise UserError(f"cannot write {path}: {parent} is a file; name another place")
+    if not os.access(parent, os.W_OK):
+        raise UserError(f"cannot write {path}: no permission to write in {parent}; name another place")
 
 
 def write_text(text: str, path: str | Path) -> None:

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError
-from robustvit.options import Classes, Classification, MaskFormat, Normalization, Precision, Select, Target
+from robustvit.options import (
+    Classes,
+    Classification,
+    Device,
+    MaskFormat,
+    Normalization,
+    Precision,
+    Select,
+    Target,
+    Train,
+)
 
 if TYPE_CHECKING:
     from robustvit.verdict import Verdict
@@ -23,7 +33,8 @@ class Finetuned:
     verdict: "Verdict"
 
     def __str__(self) -> str:
-        return f"{self.verdict.sentence}\nrun: {self.folder}   model: {self.folder / 'best'}"
+        lines = [self.verdict.sentence, *self.verdict.notes, f"run: {self.folder}   model: {self.folder / 'best'}"]
+        return "\n".join(lines)
 
 
 def finetune(
@@ -59,11 +70,13 @@ def finetune(
     epochs: int = 50,
     batch_size: int = 8,
     weight_decay: float = 1e-4,
+    train: Train = "all",
     select: Select = "loss",
     max_drop: float = 2.0,
     swaps: int = 2,
     panels: int = 4,
     seed: int = 0,
+    device: Device = "auto",
     precision: Precision = "no",
     workers: int = 0,
     tracker: str = "tensorboard",
@@ -106,12 +119,15 @@ def finetune(
         epochs: passes over the training photos.
         batch_size: photos per step.
         weight_decay: AdamW's weight decay.
+        train: weights that may change: all (the paper), or attention: only the queries and keys, where the model
+            looks; it bears far higher rates (3e-4).
         select: epoch to keep, by the lowest validation loss (the paper's) or robust: the highest accuracy on random
             backgrounds whose ordinary accuracy fell by at most max_drop.
         max_drop: points of ordinary accuracy that may be lost; the verdict refuses a model that lost more.
         swaps: swapped backgrounds per photo and kind.
         panels: examples to draw of each outcome.
         seed: fixes selection, order, augmentation and swaps.
+        device: auto (a GPU where there is one) or cpu.
         precision: no (float32), bf16 or fp16.
         workers: processes that read photos.
         tracker: tensorboard, none, or another that Accelerate knows (wandb, mlflow, ...).
@@ -128,10 +144,13 @@ def finetune(
         --masks masks/train --out runs/mine
     """
     config = {name: _plain(value) for name, value in locals().items() if name != "resume"}
+    options = dict(locals())
+    from robustvit.attention import find_transformer
     from robustvit.data.gathering import PhotoSources, gather
-    from robustvit.data.selection import write_selection
+    from robustvit.data.selection import selection_text
     from robustvit.devices import make_accelerator
-    from robustvit.guidance import make_guidance
+    from robustvit.files import write_text
+    from robustvit.guidance import make_guidance, options_of
     from robustvit.guided_run import GuidedRun, with_predictions
     from robustvit.models import load_model
     from robustvit.runs import RunFolder
@@ -142,48 +161,49 @@ def finetune(
     if resume:
         folder.check_same(config)
     source, start = _starting_point(model, recipe, lr, temperature, normalization)
-    guide = make_guidance(
-        guidance,
-        target=target,
-        relevance=relevance,
-        second_order=second_order,
-        background=background,
-        foreground=foreground,
-        relevance_weight=relevance_weight,
-        classification_weight=classification_weight,
-        classification=classification,
-        temperature=start["temperature"],
-    )
-    schedule = Schedule(start["lr"], epochs, batch_size, weight_decay, select, max_drop, seed, workers)
-    accelerator = make_accelerator(precision, tracker, out)
+    options["temperature"] = start["temperature"]
+    guide = make_guidance(guidance, **{name: options[name] for name in options_of(guidance) if name in options})
+    schedule = Schedule(start["lr"], epochs, batch_size, weight_decay, train, select, max_drop, seed, workers)
+    if select == "robust" and swaps < 1:
+        raise UserError(f"expected --swaps of at least 1 for --select robust, got {swaps}")
+    accelerator = make_accelerator(precision, tracker, out, device)
     classifier = load_model(
         source, num_classes=num_classes, checkpoint=checkpoint, normalization=start["normalization"]
     )
+    find_transformer(classifier)  # a model that guidance does not work for must be refused before anything is written
     sources = PhotoSources(images, masks, val_images, val_masks, test_images, test_masks, mask_format, skip_unmasked)
     gathered = gather(
         sources,
         classifier,
-        labelled=target == "label" or classification == "label",
+        labelled=guide.needs_labels,
         predict=partial(with_predictions, classifier, accelerator.device),
         samples_per_class=samples_per_class,
         classes=classes,
         validation_per_class=validation_per_class,
+        choose_by_swaps=select == "robust",
         seed=seed,
     )
+    selected = selection_text(gathered.splits)
+    if resume:
+        folder.check_same_selection(selected)
     accelerator.wait_for_everyone()  # every process must have found the folder free before one writes to it
     if accelerator.is_main_process:
-        if not resume:
-            folder.start(config)
-        write_selection(gathered.selection, folder.selection)
+        folder.start(config)
+        write_text(selected, folder.selection)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("robustvit" if tracker != "tensorboard" else "tensorboard")
     run = GuidedRun(folder, classifier, gathered, schedule, accelerator, swaps, mask_format)
     return Finetuned(folder.path, run.finish(guide, panels))
 
 
+_MODULE = "a module given from Python"
+
+
 def _plain(value: Any) -> Any:
     """A setting as YAML can hold it."""
-    return str(value) if not isinstance(value, (str, int, float, list, type(None))) else value
+    if isinstance(value, (str, int, float, list, type(None))):
+        return value
+    return str(value) if isinstance(value, Path) else f"{_MODULE} ({type(value).__name__})"
 
 
 def _starting_point(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from robustvit.losses import background_loss, confidence_loss, foreground_loss, 
 from robustvit.options import Classification, Target
 from robustvit.relevance_maps import METHODS, image_map, relevance_of
 
-__all__ = ["GUIDANCE", "Guidance", "GuidedLoss", "RobustViT", "guided_loss", "make_guidance"]
+__all__ = ["GUIDANCE", "Guidance", "GuidedLoss", "RobustViT", "guided_loss", "make_guidance", "options_of"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class GuidedLoss:
 
 class Guidance(Protocol):
     """A guidance method: anything that maps a model and a masked batch to a ``GuidedLoss``."""
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether a batch must come with true labels."""
+        ...
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss: ...
 
@@ -70,7 +76,7 @@ class RobustViT:
         _expect("target", self.target, ("label", "predicted"))
         _expect("classification", self.classification, ("confidence", "label"))
         _expect("relevance", self.relevance, tuple(METHODS))
-        if self.temperature <= 0:
+        if not 0 < self.temperature < math.inf:
             raise UserError(f"expected temperature above 0, got {self.temperature}")
 
     @property
@@ -100,12 +106,22 @@ class RobustViT:
         return GuidedLoss(loss, detached, logits.detach(), maps.detach())
 
 
-GUIDANCE: dict[str, type[RobustViT]] = {"robustvit": RobustViT}
+GUIDANCE: dict[str, Any] = {"robustvit": RobustViT}
 
 
 def _expect(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise UserError(f"expected {name} to be one of {', '.join(allowed)}, got {value!r}")
+
+
+def options_of(guidance: str) -> set[str]:
+    """Names of the options that a guidance method has.
+
+    Raises:
+        UserError: unknown name.
+    """
+    _expect("guidance", guidance, tuple(GUIDANCE))
+    return {field.name for field in fields(GUIDANCE[guidance])}
 
 
 def make_guidance(guidance: str | Guidance = "robustvit", **options: Any) -> Guidance:
@@ -118,8 +134,7 @@ def make_guidance(guidance: str | Guidance = "robustvit", **options: Any) -> Gui
         if options:
             raise UserError(f"expected no options beside a guidance object, got {', '.join(options)}")
         return guidance
-    _expect("guidance", guidance, tuple(GUIDANCE))
-    known = {field.name for field in fields(GUIDANCE[guidance])}
+    known = options_of(guidance)
     if unknown := sorted(set(options) - known):
         raise UserError(f"expected options of {guidance} ({', '.join(sorted(known))}), got {', '.join(unknown)}")
     return GUIDANCE[guidance](**options)

@@ -28,13 +28,10 @@ __all__ = ["GuidedRun", "with_predictions"]
 
 
 def with_predictions(classifier: Classifier, device: torch.device, photos: Sequence[Photo]) -> list[Photo]:
-    """Photos labelled and classed by the model's own predictions."""
+    """Photos labelled by the model's own predictions."""
     bare = MaskedPhotos([replace(photo, mask=None) for photo in photos], classifier.preprocessing)
     said = measure(classifier.to(device), bare, swaps=0, maps=False, device=device)
-    return [
-        replace(photo, label=found.predicted, class_name=classifier.name_of(found.predicted))
-        for photo, found in zip(photos, said, strict=True)
-    ]
+    return [replace(photo, label=found.predicted) for photo, found in zip(photos, said, strict=True)]
 
 
 class GuidedRun:
@@ -63,8 +60,8 @@ class GuidedRun:
         self.folder, self.classifier, self.gathered = folder, classifier, gathered
         self.schedule, self.accelerator, self.swaps = schedule, accelerator, swaps
         photos = partial(MaskedPhotos, preprocessing=classifier.preprocessing, mask_format=mask_format)
-        self.training = photos(gathered.selection.train, augment=True)
-        self.validation = photos(gathered.selection.validation)
+        self.training = photos(gathered.train, augment=True)
+        self.validation = photos(gathered.validation)
         self.held_out = photos(gathered.verdict)
         self.original = copy.deepcopy(classifier).cpu()
         classifier.to(accelerator.device)
@@ -84,14 +81,7 @@ class GuidedRun:
     def finish(self, guidance: Guidance, panels: int) -> Verdict:
         """Measure, train, measure again, decide and draw."""
         before = self._before()
-        same = self.gathered.verdict is self.gathered.selection.validation
-        needs_more = self.schedule.select == "robust" and not same
-        baseline = self.measured(self.validation, maps=False) if needs_more else before
-        if self.schedule.select == "robust" and not any("mixed-rand" in found.values for found in baseline):
-            raise UserError(
-                "expected held-out photos whose backgrounds can be swapped for --select robust, found none: their "
-                "objects fill the frame; use --select loss"
-            )
+        robust = self.schedule.select == "robust"
         train(
             self.classifier,
             self.training,
@@ -101,21 +91,37 @@ class GuidedRun:
             accelerator=self.accelerator,
             folder=self.folder,
             measure_now=lambda: self.measured(self.validation, maps=False),
-            before=baseline,
+            before=self._validated() if robust else [],
         )
         self.classifier.network.load_state_dict(load_file(self.folder.best / "model.safetensors"))
         after = self.measured(self.held_out)
-        verdict = decide(
-            compare(before, after, self.schedule.seed), max_drop=self.schedule.max_drop, notes=self.gathered.notes
-        )
+        comparisons = compare(before, after, self.schedule.seed)
+        verdict = decide(comparisons, max_drop=self.schedule.max_drop, notes=self.gathered.notes)
         if self.accelerator.is_main_process:
-            write_measures(after, self.folder.after)
-            write_verdict(verdict, self.folder.verdict)
-            write_verdict(verdict, self.folder.best / "verdict.json")
-            chosen = choose_panels(before, after, panels)
-            draw_panels(chosen, self.held_out, self.original, self.classifier.cpu().eval(), self.folder.panels)
+            self._write_outcome(before, after, verdict, panels)
+        self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
         return verdict
+
+    def _validated(self) -> list[PhotoMeasure]:
+        """The original's accuracies on the photos that choose the epoch."""
+        found = self.measured(self.validation, maps=False)
+        if not any("mixed-rand" in one.values for one in found):
+            raise UserError(
+                "expected photos of at least two classes whose backgrounds can be swapped for --select robust, found "
+                "none: use --select loss"
+            )
+        return found
+
+    def _write_outcome(
+        self, before: list[PhotoMeasure], after: list[PhotoMeasure], verdict: Verdict, panels: int
+    ) -> None:
+        """Pictures and measures first; the run's own verdict comes last and marks it as finished."""
+        chosen = choose_panels(before, after, panels)
+        draw_panels(chosen, self.held_out, self.original, self.classifier.cpu().eval(), self.folder.panels)
+        write_measures(after, self.folder.after)
+        write_verdict(verdict, self.folder.best / "verdict.json")
+        write_verdict(verdict, self.folder.verdict)
 
     def _before(self) -> list[PhotoMeasure]:
         """Measures of the original model, from the run folder when it is resumed."""

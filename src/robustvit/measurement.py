@@ -172,10 +172,12 @@ def _with_maps(model: nn.Module, images: Tensor, mask: Tensor) -> tuple[Tensor, 
 def _measure_swaps(model, photos, results, masks, swaps, seed, batch_size, workers, device) -> None:
     """Add the answers on swapped backgrounds to ``results``, for photos with label and mask."""
     able = [i for i, mask in enumerate(masks) if mask is not None]
+    # With one class a random class is always its own: nothing would be shifted.
+    kinds = _SWAP_KINDS if len({results[i].label for i in able}) > 1 else _SWAP_KINDS[:1]
     labels = [results[i].label for i in able]
     usable = [usable_background(masks[i]) for i in able]
     plan: list[tuple[Swap, int, int]] = []
-    for kind in _SWAP_KINDS:
+    for kind in kinds:
         chosen = pair_backgrounds(labels, usable, kind, swaps=swaps, seed=seed)
         plan += [(kind, able[i], able[donor]) for i, donors in enumerate(chosen) for donor in donors]
     swapped = SwappedPhotos(photos, [(index, donor) for _, index, donor in plan])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from robustvit.options import Normalization
 from robustvit.progress import console
 from robustvit.recipes import CARDS, model_card
 from robustvit.runs import RunFolder
+from robustvit.verdict import read_verdict
 
 __all__ = ["load_model", "load_original"]
 
@@ -48,9 +48,11 @@ def load_model(
     Raises:
         UserError: unknown name, missing folder, weights that cannot be fetched, a checkpoint that does not fit.
     """
-    if isinstance(source, Classifier):
-        return source
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
+    if isinstance(source, Classifier):
+        if state is not None:
+            load_weights(source.network, state, str(checkpoint))
+        return source
     if isinstance(source, nn.Module):
         network = source
     else:
@@ -79,6 +81,8 @@ def load_original(run: str | Path) -> Classifier:
     """
     config = RunFolder(run).config()
     recipe = config["recipe"]
+    if str(config["model"]).startswith("a module given from Python"):
+        raise UserError(f"{run} started from {config['model']}: load that model yourself and name it as the baseline")
     return load_model(
         config["model"] or recipe,
         num_classes=config["num_classes"],
@@ -110,11 +114,17 @@ def _resolve(source: str) -> str:
 
 def _say_if_refused(name: str) -> None:
     """A model that its own run's verdict refused must not be taken for an improvement."""
-    path = Path(name.removeprefix("local-dir:")) / "verdict.json"
-    if name.startswith("local-dir:") and path.is_file():
-        verdict = json.loads(path.read_text(encoding="utf-8"))
-        if not verdict["accepted"]:
-            console.print(f"{path.parent}: {verdict['sentence']}", style="yellow", markup=False)
+    folder = Path(name.removeprefix("local-dir:"))
+    if not name.startswith("local-dir:"):
+        return
+    said = None
+    if (folder / "verdict.json").is_file():
+        verdict = read_verdict(folder / "verdict.json")
+        said = None if verdict.accepted else verdict.sentence
+    elif RunFolder(folder.parent).is_run:
+        said = "this model has no verdict: its run is not finished, or it is not the run's best"
+    if said is not None:
+        console.print(f"{folder}: {said}", style="yellow", markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -148,7 +158,14 @@ def _create(name: str, num_classes: int | None, pretrained: bool) -> nn.Module:
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     pretrained = pretrained or name.startswith("local-dir:")
     with _readable_errors(name):
-        return timm.create_model(name, pretrained=pretrained, **options)
+        network = timm.create_model(name, pretrained=pretrained, **options)
+    stored = (getattr(network, "pretrained_cfg", None) or {}).get("num_classes")
+    if pretrained and num_classes is not None and stored not in (None, num_classes):
+        raise UserError(
+            f"the weights of {name} have a head of {stored} classes, not {num_classes}: finetune it to your classes "
+            "first, or give such weights with --checkpoint"
+        )
+    return network
 
 
 def _class_names(network: nn.Module) -> tuple[str, ...]:

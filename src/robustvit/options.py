@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["Classes", "Classification", "MaskFormat", "Normalization", "Precision", "Select", "Target"]
+__all__ = [
+    "Classes",
+    "Classification",
+    "Device",
+    "MaskFormat",
+    "Normalization",
+    "Precision",
+    "Select",
+    "Target",
+    "Train",
+]
 
-Classes = Literal["all"] | int | float | list[str]
+Classes = Literal["all"] | int | float | list[str] | str
 Classification = Literal["confidence", "label"]
+Device = Literal["auto", "cpu"]
 MaskFormat = Literal["auto", "soft", "ids", "imagenet-s"]
 Normalization = Literal["model", "paper"]
 Precision = Literal["no", "bf16", "fp16"]
 Select = Literal["loss", "robust"]
 Target = Literal["label", "predicted"]
+Train = Literal["all", "attention"]

@@ -65,7 +65,7 @@ def figure_of(pictures: Sequence[tuple[str, np.ndarray]], path: str | Path) -> N
     axes = figure.subplots(1, len(pictures), squeeze=False)[0]
     for axis, (title, picture) in zip(axes, pictures, strict=True):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.ndim == 2 else None)
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title, fontsize=9, parse_math=False)
         axis.set_axis_off()
     figure.savefig(path)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.errors import UserError
-from robustvit.files import write_text
+from robustvit.files import check_place, write_text
 
 __all__ = ["report"]
 
@@ -49,6 +49,7 @@ def report(run: str, *, out: str | None = None) -> Path:
     if not folder.verdict.is_file():
         raise UserError(f"{run} is not finished: continue it with robustvit finetune ... --resume")
     path = folder.path / "report.html" if out is None else Path(out)
+    check_place(path)
     _check_ours(path)
     panels = read_panels(folder.panels)
     page = Environment(loader=PackageLoader("robustvit"), autoescape=True).get_template("report.html.j2")

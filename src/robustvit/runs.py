@@ -15,11 +15,12 @@ import torch
 import yaml
 
 from robustvit.errors import UserError
-from robustvit.files import write_json, write_text
+from robustvit.files import check_place, write_json, write_text
 
 __all__ = ["RunFolder", "versions"]
 
 _MARK = "config.yaml"
+_VERSION = "robustvit"  # the key that tells our settings from anybody's config.yaml
 _PACKAGES = ("robustvit", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "scipy", "pillow")
 
 
@@ -52,7 +53,11 @@ class RunFolder:
     @property
     def is_run(self) -> bool:
         """Whether a run was started here."""
-        return (self.path / _MARK).is_file()
+        try:
+            self.config()
+        except UserError:
+            return False
+        return True
 
     def check_free(self, resume: bool) -> None:
         """Make sure that a run may be written here, before anything is.
@@ -65,6 +70,7 @@ class RunFolder:
             raise UserError(f"expected a run to resume at {self.path}, found none: start it without --resume")
         if resume:
             return
+        check_place(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"expected a new folder for --out, but {self.path} is a file: name another")
         if ours:
@@ -73,10 +79,17 @@ class RunFolder:
             raise UserError(f"{self.path} exists and is not a run of ours: name a new or empty folder as --out")
 
     def start(self, config: dict[str, Any]) -> None:
-        """Create the folder and write its settings and versions."""
+        """Create the folder, write settings and versions; a verdict that more training will overtake is taken back."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), self.path / _MARK)
+        for outcome in (self.verdict, self.best / "verdict.json"):
+            outcome.unlink(missing_ok=True)
+        self.write_config(config)
         write_json({"command": sys.argv, "started": _now(), **versions()}, self.path / "versions.json")
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write the settings, with the version that they are for."""
+        marked = {_VERSION: version("robustvit"), **config}
+        write_text(yaml.safe_dump(marked, sort_keys=False, allow_unicode=True), self.path / _MARK)
 
     def config(self) -> dict[str, Any]:
         """The run's settings.
@@ -84,12 +97,18 @@ class RunFolder:
         Raises:
             UserError: this is no run folder.
         """
+        path = self.path / _MARK
         try:
-            return yaml.safe_load((self.path / _MARK).read_text(encoding="utf-8"))
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise UserError(
                 f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote"
             ) from error
+        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read {path}, it is no settings file of a run: {error}") from error
+        if not isinstance(found, dict) or _VERSION not in found:
+            raise UserError(f"{path} was not written by robustvit finetune: name a run folder")
+        return found
 
     def shifts(self) -> list[dict[str, Any]]:
         """Comparisons on shifted tests, where some were made: accuracy ``before``, ``after`` and ``difference``."""
@@ -109,11 +128,23 @@ class RunFolder:
         """
         old = self.config()
         for name, value in config.items():
-            if name not in ("epochs", "resume", "workers", "out") and name in old and old[name] != value:
+            if name not in ("epochs", "out") and old.get(name) != value:
                 raise UserError(
-                    f"{self.path} was started with {name}={old[name]!r}, now it is {value!r}: resume with the same "
+                    f"{self.path} was started with {name}={old.get(name)!r}, now it is {value!r}: resume with the same "
                     "settings or start a new run"
                 )
+
+    def check_same_selection(self, text: str) -> None:
+        """Refuse to resume with other photos than the run was started with.
+
+        Raises:
+            UserError: photos were added, removed or renamed since.
+        """
+        if self.selection.is_file() and self.selection.read_text(encoding="utf-8") != text:
+            raise UserError(
+                f"the photos are not those {self.path} was started with ({self.selection}): put them back as they were "
+                "or start a new run"
+            )
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one epoch's line; a line of the same or a later epoch, left by a killed process, is dropped first."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -17,7 +19,8 @@ from robustvit.data.batches import MaskedPhotos
 from robustvit.errors import UserError
 from robustvit.guidance import Guidance, GuidedLoss
 from robustvit.measurement import PhotoMeasure
-from robustvit.options import Select
+from robustvit.options import Select, Train
+from robustvit.parameters import trainable
 from robustvit.progress import bar, console
 from robustvit.runs import RunFolder
 
@@ -33,6 +36,7 @@ class Schedule:
         epochs: passes over the training photos.
         batch_size: photos per step and process.
         weight_decay: AdamW's.
+        train: weights that may change: ``all``, or ``attention`` (queries and keys, without weight decay).
         select: keep the epoch of the lowest validation ``loss`` (the paper's), or the ``robust`` one: highest
             mixed-rand accuracy whose ordinary accuracy fell by at most ``max_drop``.
         max_drop: points of ordinary accuracy that may be lost.
@@ -44,6 +48,7 @@ class Schedule:
     epochs: int = 50
     batch_size: int = 8
     weight_decay: float = 1e-4
+    train: Train = "all"
     select: Select = "loss"
     max_drop: float = 2.0
     seed: int = 0
@@ -51,8 +56,13 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("lr", "epochs", "batch_size"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"expected --{name.replace('_', '-')} above 0, got {getattr(self, name)}")
+        for name in ("weight_decay", "max_drop", "seed", "workers"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"expected --{name.replace('_', '-')} of at least 0, got {getattr(self, name)}")
+        if self.train not in ("all", "attention"):
+            raise UserError(f"expected --train to be all or attention, got {self.train!r}")
         if self.select not in ("loss", "robust"):
             raise UserError(f"expected --select to be loss or robust, got {self.select!r}")
 
@@ -97,34 +107,40 @@ def train(
         generator=torch.Generator(),
     )
     validation_loader = DataLoader(validation, batch_size=schedule.batch_size, num_workers=schedule.workers)
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay)
-    start, best = 0, float("inf")
-    if state := folder.load_state():
-        classifier.network.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        start, best = state["epoch"], state["best"]
-    model, optimizer, loader, validation_loader = accelerator.prepare(classifier, optimizer, loader, validation_loader)
-    for epoch in range(start, schedule.epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(epoch)
-        row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)}
-        row |= _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoch)
-        row |= _validate(model, validation_loader, guidance, accelerator)
-        score = row["val_loss"]
-        if schedule.select == "robust":
-            robust = _robust_score(before, measure_now(), schedule.max_drop)
-            row |= robust
-            score = robust["score"]
-        accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
-        improved = score < best or epoch == 0
-        best = min(best, score)
-        if accelerator.is_main_process:
-            _keep(classifier, optimizer, folder, row | {"best": improved}, epoch, best, improved)
-        accelerator.wait_for_everyone()
+    with trainable(classifier, schedule.train) as parameters:
+        decay = schedule.weight_decay if schedule.train == "all" else 0.0
+        optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=decay)
+        start, best = 0, math.inf
+        if state := folder.load_state():
+            classifier.network.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            start, best = state["epoch"], state["best"]
+        # Every process validates on all photos: sharing them out would count some twice to fill the last batch.
+        model, optimizer, loader = accelerator.prepare(classifier, optimizer, loader)
+        if accelerator.scaler is not None and state and state["scaler"]:
+            accelerator.scaler.load_state_dict(state["scaler"])
+        for epoch in range(start, schedule.epochs):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate(epoch)
+            row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)}
+            row |= _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoch)
+            row |= _validate(model, validation_loader, guidance, accelerator)
+            score = row["val_loss"]
+            if schedule.select == "robust":
+                robust = _robust_score(before, measure_now(), schedule.max_drop)
+                row |= robust
+                score = robust["score"]
+            accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
+            improved = score < best or epoch == 0
+            best = min(best, score)
+            if accelerator.is_main_process:
+                _keep(classifier, optimizer, accelerator, folder, row | {"best": improved}, best)
+            accelerator.wait_for_everyone()
+        accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what is measured next is the plain model
 
 
 def _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoch) -> dict[str, float]:
-    seed = schedule.seed * 100_003 + epoch
+    seed = (schedule.seed * 100_003 + epoch) % 2**32
     set_seed(seed, device_specific=accelerator.num_processes > 1)
     _seed_shuffle(loader, seed)
     model.train()
@@ -133,12 +149,15 @@ def _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoc
         task = progress.add_task(f"epoch {epoch + 1}/{schedule.epochs}", total=len(loader))
         for batch in loader:
             guided = _guided(guidance, model, batch)
+            if not torch.isfinite(guided.loss):
+                raise UserError(f"the loss became {guided.loss.item()} in epoch {epoch + 1}: lower --lr and start anew")
             accelerator.backward(guided.loss)
             optimizer.step()
             optimizer.zero_grad()
             means.add(guided, len(batch["image"]))
-            shown = f"epoch {epoch + 1}/{schedule.epochs} loss {means.values['loss'] / means.count:.4f}"
-            progress.update(task, advance=1, description=shown)
+            if not progress.disable:
+                shown = f"epoch {epoch + 1}/{schedule.epochs} loss {float(means.values['loss']) / means.count:.4f}"
+                progress.update(task, advance=1, description=shown)
     return means.result("train", accelerator)
 
 
@@ -157,7 +176,8 @@ def _guided(guidance: Guidance, model, batch: dict[str, Tensor]) -> GuidedLoss:
 def _validate(model, loader, guidance, accelerator) -> dict[str, float]:
     model.eval()
     means = _Means()
-    for batch in loader:
+    for raw in loader:
+        batch = {name: value.to(accelerator.device) for name, value in raw.items()}
         guided = _guided(guidance, model, batch)
         accuracy = (guided.logits.argmax(dim=1) == batch["label"]).float().mean()
         means.add(guided, len(batch["image"]), accuracy=accuracy)
@@ -168,19 +188,18 @@ class _Means:
     """Means of a guided loss and its parts over the photos of an epoch."""
 
     def __init__(self) -> None:
-        self.values: dict[str, float] = {}
+        self.values: dict[str, Tensor] = {}
         self.count = 0
 
     def add(self, guided: GuidedLoss, count: int, **more: Tensor) -> None:
         self.count += count
         for name, value in {"loss": guided.loss.detach(), **guided.parts, **more}.items():
-            self.values[name] = self.values.get(name, 0.0) + float(value) * count
+            self.values[name] = self.values.get(name, 0.0) + value.double() * count
 
     def result(self, prefix: str, accelerator: Accelerator) -> dict[str, float]:
         """Means over all processes, in a fixed order of names."""
-        sums = torch.tensor([*self.values.values(), float(self.count)], dtype=torch.float64, device="cpu")
-        if accelerator.num_processes > 1:
-            sums = accelerator.reduce(sums.to(accelerator.device, torch.float32)).double().cpu()
+        count = torch.tensor(float(self.count), dtype=torch.float64, device=accelerator.device)
+        sums = accelerator.reduce(torch.stack([*self.values.values(), count])).cpu()
         means = (sums[:-1] / sums[-1]).tolist()
         return {f"{prefix}_{name}": value for name, value in zip(self.values, means, strict=True)}
 
@@ -201,17 +220,26 @@ def _robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop:
     return {"val_ordinary": ordinary, "val_mixed_rand": shifted, "score": score}
 
 
-def _keep(classifier, optimizer, folder: RunFolder, row, epoch: int, best: float, improved: bool) -> None:
+def _keep(
+    classifier: Classifier, optimizer, accelerator: Accelerator, folder: RunFolder, row: dict[str, Any], best: float
+) -> None:
     """Write the epoch; the state comes last, so that a kill before it repeats the epoch with the same outcome."""
-    if improved:
+    if row["best"]:
         save_model(classifier, folder.best)
     save_model(classifier, folder.last)
     folder.append_metrics(row)
     raw = getattr(optimizer, "optimizer", optimizer)
     folder.save_state(
-        {"epoch": epoch + 1, "best": best, "model": classifier.network.state_dict(), "optimizer": raw.state_dict()}
+        {
+            "epoch": row["epoch"],
+            "best": best,
+            "model": classifier.network.state_dict(),
+            "optimizer": raw.state_dict(),
+            "scaler": None if accelerator.scaler is None else accelerator.scaler.state_dict(),
+        }
     )
     console.print(
         f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, "
-        f"accuracy {100 * row['val_accuracy']:.1f} %{', best so far' if improved else ''}"
+        f"accuracy {100 * row['val_accuracy']:.1f} %{', best so far' if row['best'] else ''}",
+        soft_wrap=True,
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from robustvit.errors import UserError
 from robustvit.files import write_json
 from robustvit.intervals import Interval, mean_interval, paired_difference
 from robustvit.measurement import MEASURES, PhotoMeasure
@@ -14,6 +15,7 @@ from robustvit.measurement import MEASURES, PhotoMeasure
 __all__ = ["Comparison", "Verdict", "compare", "decide", "read_verdict", "write_verdict"]
 
 DECISIVE = "mixed-rand"
+MIN_PHOTOS = 20  # a bootstrap over fewer promises a certainty that it does not have
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Verdict:
 
 def compare(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], seed: int = 0) -> tuple[Comparison, ...]:
     """Compare two models photo by photo; the measures must be of the same photos in the same order."""
+    if [b.image for b in before] != [a.image for a in after]:
+        raise UserError("expected both models measured on the same photos in the same order: measure them again")
     found = []
     for name in MEASURES:
         pairs = [(b.values[name], a.values[name]) for b, a in zip(before, after, strict=True)
@@ -64,8 +68,8 @@ def compare(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], seed:
 def decide(comparisons: Sequence[Comparison], *, max_drop: float = 2.0, notes: Sequence[str] = ()) -> Verdict:
     """Turn comparisons into one plain sentence.
 
-    Accepted is a model whose accuracy on random backgrounds rose, with the whole 95 % interval above zero, at a loss of
-    ordinary accuracy of at most ``max_drop`` points.
+    With fewer than 20 photos nothing is decided. Accepted is a model whose accuracy on random backgrounds rose, with
+    the whole 95 % interval above zero, at a loss of ordinary accuracy of at most ``max_drop`` points.
     """
     by_name = {comparison.measure: comparison for comparison in comparisons}
     if DECISIVE not in by_name or "ordinary" not in by_name:
@@ -77,6 +81,12 @@ def decide(comparisons: Sequence[Comparison], *, max_drop: float = 2.0, notes: S
             tuple(notes),
         )
     shifted, ordinary = by_name[DECISIVE].difference, by_name["ordinary"].difference
+    if shifted.count < MIN_PHOTOS:
+        sentence = (
+            f"Cannot tell: only {shifted.count} photos could be put on other backgrounds, at least {MIN_PHOTOS} are "
+            "needed. Keep the original until more were measured."
+        )
+        return Verdict(None, sentence, tuple(comparisons), tuple(notes))
     gain = f"{100 * shifted.mean:+.1f} ± {100 * shifted.half_width:.1f} points"
     change = f"{100 * ordinary.mean:+.1f} ± {100 * ordinary.half_width:.1f} points"
     too_dear = -100 * ordinary.mean > max_drop

@@ -9,7 +9,7 @@ from robustvit.classifier import Classifier
 from robustvit.data.batches import read_pair
 from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.data.selection import Selection, select_photos
+from robustvit.data.selection import select_photos
 from robustvit.errors import UserError
 from robustvit.options import Classes, MaskFormat
 from robustvit.progress import track
@@ -35,11 +35,24 @@ class PhotoSources:
 
 @dataclass(frozen=True)
 class Gathered:
-    """Photos of a run: those selected for training and validation, those the verdict is measured on, and remarks."""
+    """Photos of a run.
 
-    selection: Selection
+    Attributes:
+        train: to train on.
+        validation: held out, to choose the epoch by.
+        verdict: held out, to measure before and after.
+        notes: what a reader of the verdict must know.
+    """
+
+    train: list[Photo]
+    validation: list[Photo]
     verdict: list[Photo]
     notes: list[str]
+
+    @property
+    def splits(self) -> dict[str, Sequence[Photo]]:
+        """The photos by what they are used for."""
+        return {"train": self.train, "validation": self.validation, "verdict": self.verdict}
 
 
 def find_labelled(
@@ -62,6 +75,7 @@ def gather(
     *,
     labelled: bool,
     predict: Labeller,
+    choose_by_swaps: bool,
     samples_per_class: int,
     classes: Classes,
     validation_per_class: int,
@@ -74,50 +88,79 @@ def gather(
         classifier: the model they are for.
         labelled: whether true labels are needed.
         predict: gives photos without labels the model's own prediction as label.
+        choose_by_swaps: whether the epoch is chosen by what the verdict measures; the photos held out are then halved,
+            one half to choose and one to judge, unless there are photos to test on.
         samples_per_class: see ``select_photos``; so are ``classes``, ``validation_per_class`` and ``seed``.
 
     Raises:
-        UserError: anything wrong with folders, files or counts.
+        UserError: anything wrong with folders, files or counts; a photo both trained on and held out.
     """
-
-    def found(images: str, masks: str | None) -> list[Photo]:
-        return find_labelled(images, masks, classifier, skip_unmasked=sources.skip_unmasked, labelled=labelled)
-
     notes: list[str] = []
-    photos = found(sources.images, sources.masks)
-    if not classifier.class_names and all(photo.label is not None for photo in photos):
-        # A head without names took its classes from the sorted folders: from here on it knows them.
-        classifier.class_names = tuple(sorted({str(photo.class_name) for photo in photos}))
-    if any(photo.mask is None for photo in photos):
-        raise UserError(f"expected masks for the photos in {sources.images}: give --masks FOLDER")
-    validation = None if sources.val_images is None else found(sources.val_images, sources.val_masks)
-    test = None if sources.test_images is None else found(sources.test_images, sources.test_masks)
-    if validation is not None and any(photo.mask is None for photo in validation):
-        raise UserError(f"expected masks for the photos in {sources.val_images}: give --val-masks FOLDER")
-    if any(photo.label is None for photo in photos):
+    photos = _found(sources, sources.images, sources.masks, classifier, labelled, predict)
+    if photos[0].class_name is None:
         notes.append(
             "The photos have no labels: ordinary accuracy here means agreement with the original model's predictions."
         )
-        photos = predict(photos)
-    if validation is not None and any(photo.label is None for photo in validation):
-        validation = predict(validation)
-    if test is not None and any(photo.label is None for photo in test):
-        test = predict(test)
+    elif not classifier.class_names:
+        # A head without names took its classes from the sorted folders: from here on it knows them.
+        names = {photo.label: str(photo.class_name) for photo in photos}
+        classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))
+    given = [
+        None if images is None else _found(sources, images, masks, classifier, labelled, predict)
+        for images, masks in ((sources.val_images, sources.val_masks), (sources.test_images, sources.test_masks))
+    ]
     selection = select_photos(
         photos,
         samples_per_class=samples_per_class,
         classes=classes,
-        validation=validation,
+        validation=given[0],
         validation_per_class=validation_per_class,
         seed=seed,
     )
-    if test is None:
+    validation, verdict = selection.validation, given[1]
+    if verdict is None and choose_by_swaps:
+        validation, verdict = _halves(validation)
+    elif verdict is None:
+        verdict = validation
+    if {photo.image.resolve() for photo in validation} & {photo.image.resolve() for photo in verdict}:
         notes.append(
             "The verdict was measured on the photos that also chose the epoch, so it is a little optimistic: give "
             "--test-images and --test-masks for an independent one."
         )
-    check_photos([*selection.train, *selection.validation, *(test or [])], sources.mask_format)
-    return Gathered(selection, selection.validation if test is None else test, notes)
+    _refuse_overlap(selection.train, [*validation, *verdict])
+    check_photos([*selection.train, *validation, *(given[1] or [])], sources.mask_format)
+    return Gathered(selection.train, validation, verdict, notes)
+
+
+def _found(
+    sources: PhotoSources, images: str, masks: str | None, classifier: Classifier, labelled: bool, predict: Labeller
+) -> list[Photo]:
+    photos = find_labelled(images, masks, classifier, skip_unmasked=sources.skip_unmasked, labelled=labelled)
+    if any(photo.mask is None for photo in photos):
+        way = "name them in its column 'mask'" if images.endswith(".csv") else "give the folder of masks beside it"
+        option = {sources.images: "--masks", sources.val_images: "--val-masks"}.get(images, "--test-masks")
+        raise UserError(f"expected masks for the photos in {images}, found none: {way} ({option})")
+    if any(photo.label is None for photo in photos):
+        return predict([replace(photo, class_name=None) for photo in photos])
+    return photos
+
+
+def _halves(photos: list[Photo]) -> tuple[list[Photo], list[Photo]]:
+    """Every other photo of each class; a class with a single photo is judged, not chosen by."""
+    halves: tuple[list[Photo], list[Photo]] = ([], [])
+    counts: dict[str | None, int] = {}
+    for photo in photos:
+        counts[photo.class_name] = counts.get(photo.class_name, 0) + 1
+        halves[counts[photo.class_name] % 2 == 1].append(photo)
+    if not halves[0]:
+        raise UserError("expected at least two photos of a class to hold out for --select robust: give --test-images")
+    return halves
+
+
+def _refuse_overlap(train: Sequence[Photo], held_out: Sequence[Photo]) -> None:
+    trained = {photo.image.resolve() for photo in train}
+    if both := next((photo.image for photo in held_out if photo.image.resolve() in trained), None):
+        raise UserError(f"{both} would be trained on and held out: name folders for validation and test without it")
 
 
 def check_photos(photos: Sequence[Photo], mask_format: MaskFormat) -> None:

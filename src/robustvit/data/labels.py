@@ -17,8 +17,9 @@ __all__ = ["match_labels"]
 def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[str] = ()) -> list[Photo]:
     """Give every photo with a class the model's index of it.
 
-    Folder names are looked up, in this order, among the model's own class names, among ImageNet's wnids and names
-    where the model has 1,000 classes, and as sorted folders where their number equals the number of classes.
+    Folder names are looked up, in this order, as numbers where all of them are, among the model's own class names,
+    among ImageNet's wnids where the model has 1,000 classes, and as sorted folders where their number equals the number
+    of classes.
 
     Args:
         photos: photos with or without class names.
@@ -38,6 +39,8 @@ def _index(names: list[str], num_classes: int, class_names: Sequence[str]) -> di
     if num_classes == 1000:
         info = ImageNetInfo()
         known |= {info.index_to_label_name(i): i for i in range(num_classes)}
+    if names and all(name.isdecimal() for name in names) and not set(names) & set(class_names):
+        known = {name: int(name) for name in names if int(name) < num_classes}  # folders 0, 1, ... 10 are numbers
     matched = {name: known[name.casefold()] for name in names if name.casefold() in known}
     if len(matched) == len(names):
         return matched

@@ -14,6 +14,7 @@ from robustvit.options import MaskFormat
 __all__ = ["MASK_SUFFIXES", "check_mask", "read_mask"]
 
 MASK_SUFFIXES = frozenset({".png", ".npy", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jpg", ".jpeg"})
+_OPAQUE = 255
 _VOID_ID = 255  # VOC: border of an object, or not annotated
 _IMAGENET_S_IGNORE = 1000
 
@@ -37,8 +38,13 @@ def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        return _soft(_read_array(path), path)
+        values = _read_array(path)
+        if mask_format == "ids":
+            return ((values > 0) & (values != _VOID_ID)).astype(np.float32)
+        return _soft(values, path)
     image = open_image(path)
+    if "A" in image.getbands() and image.getchannel("A").getextrema()[0] == _OPAQUE:
+        image = image.convert("RGB" if image.mode == "RGBA" else "L")  # an alpha channel that says nothing
     if mask_format == "auto":
         mask_format = _guess_format(image, path)
     if mask_format == "imagenet-s":
@@ -111,9 +117,9 @@ def _guess_format(image: Image.Image, path: Path) -> MaskFormat:
         if blue.any():
             raise UserError(f"cannot tell what the colours of mask {path} mean: save it as grey, palette or ImageNet-S")
         return "imagenet-s"
-    if image.mode == "L":
+    if image.mode == "L" or image.mode.startswith("I"):
         levels = np.unique(np.asarray(image))
-        inner = levels[(levels > 0) & (levels < _VOID_ID)]
+        inner = levels[(levels > 0) & (levels != _VOID_ID) & (levels < 65535)]
         if 0 < len(inner) <= 3 and levels.max() > 1 and inner.min() < 32:
             raise UserError(
                 f"mask {path} has the grey values {levels.tolist()}: class ids or soft values? say so with "

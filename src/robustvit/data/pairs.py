@@ -61,8 +61,8 @@ def find_photos(
         photos = [photo for photo in photos if photo.mask is not None]
     if labelled and any(photo.class_name is None for photo in photos):
         raise UserError(
-            f"expected one folder of photos per class in {images}, found photos directly in it: sort them into class "
-            "folders, or explain predictions with --target predicted"
+            f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found photos "
+            "without: add them, or finetune with --target predicted"
         )
     return photos
 
@@ -143,16 +143,19 @@ def _from_csv(path: Path) -> list[Photo]:
             rows = list(csv.DictReader(file))
     except FileNotFoundError as error:
         raise UserError(f"expected a CSV file, found none at {path}: check the path") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise UserError(f"cannot read {path} as CSV: {error}") from error
     if not rows or "image" not in rows[0]:
         raise UserError(f"expected a CSV file with the columns image,mask,label and at least one row, got {path}")
     photos = []
     for row in rows:
         mask, label = (row.get("mask") or "").strip(), (row.get("label") or "").strip()
-        photo = Photo(path.parent / row["image"].strip(), path.parent / mask if mask else None, label or None)
+        photo = Photo(path.parent / (row["image"] or "").strip(), path.parent / mask if mask else None, label or None)
         for named in (photo.image, photo.mask):
             if named is not None and not named.is_file():
                 raise UserError(f"{path} names {named}, which does not exist: paths are relative to the CSV file")
         photos.append(photo)
+    listed = [photo.image.resolve() for photo in photos]
+    if twice := next((place for place in listed if listed.count(place) > 1), None):
+        raise UserError(f"{path} lists {twice} more than once: keep one row per photo")
     return photos

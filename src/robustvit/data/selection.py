@@ -8,14 +8,12 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from robustvit.data.pairs import Photo
 from robustvit.errors import UserError
-from robustvit.files import write_text
 from robustvit.options import Classes
 
-__all__ = ["Selection", "choose_classes", "select_photos", "write_selection"]
+__all__ = ["Selection", "choose_classes", "select_photos", "selection_text"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,14 @@ def choose_classes(names: Sequence[str], classes: Classes, seed: int) -> list[st
     names = sorted(names)
     if classes == "all":
         return names
+    if isinstance(classes, str):
+        classes = [name.strip() for name in classes.split(",")]
     if isinstance(classes, (list, tuple)):
+        if not classes:
+            raise UserError(f"expected at least one class in --classes, got none: choose out of {', '.join(names)}")
         if unknown := sorted(set(classes) - set(names)):
             raise UserError(f"unknown class {unknown[0]!r} in --classes: expected names out of {', '.join(names)}")
         return sorted(classes)
-    if isinstance(classes, str):
-        raise UserError(f"expected --classes to be all, a number, a fraction or a list, got {classes!r}")
     count = round(classes * len(names)) if isinstance(classes, float) and classes <= 1 else int(classes)
     if not 1 <= count <= len(names):
         raise UserError(f"expected --classes between 1 and the {len(names)} classes there are, got {classes}")
@@ -92,12 +92,12 @@ def select_photos(
     return Selection(train, list(validation) if validation is not None else held_out)
 
 
-def write_selection(selection: Selection, path: str | Path) -> None:
-    """Write which photo was used for what: a CSV file with the columns split, class, label, image, mask."""
+def selection_text(splits: dict[str, Sequence[Photo]]) -> str:
+    """Which photo was used for what, as CSV: columns split, class, label, image, mask."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["split", "class", "label", "image", "mask"])
-    for split, members in (("train", selection.train), ("validation", selection.validation)):
+    for split, members in splits.items():
         for p in members:
             writer.writerow([split, p.class_name or "", "" if p.label is None else p.label, p.image, p.mask or ""])
-    write_text(text.getvalue(), path)
+    return text.getvalue()
