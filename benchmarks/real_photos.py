@@ -1,12 +1,12 @@
 """Real photos: does guidance with few masks make a pretrained ViT-S look less at the background?
 
-    python benchmarks/real_photos.py --data ../shared/data/voc-animals --weights ../scratch/vit_s.safetensors
+    python benchmarks/real_photos.py --data ../shared/data/voc-animals --weights vit_s.safetensors
 
 DATA holds train/ and test/, each with images/CLASS/ and masks/CLASS/; WEIGHTS is a timm state dict of
 vit_small_patch14_dinov2 without a head. For each seed
 
 1. a base model is finetuned on the training photos in the ordinary way (cross-entropy, new head, no masks),
-2. ``robustvit.finetune`` guides it with RECIPE on masked photos out of the same training photos,
+2. ``robustvit.finetune`` guides it with one of RECIPES on masked photos out of the same training photos,
 3. ``robustvit.evaluate`` measures both on the test photos, SWAPS backgrounds a photo and kind, the same for all.
 
 Each photo's values are averaged over its swaps and over the seeds; the intervals are paired bootstraps over photos.
@@ -49,14 +49,12 @@ SIZE = 154
 PREPROCESSING = Preprocessing((SIZE, SIZE), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1.0, "bicubic")
 BASE_EPOCHS, BASE_BATCH = 8, 8
 BASE_RATES = {"head": 1e-3, "backbone": 1e-5}
-RECIPE: dict[str, Any] = {
-    "samples_per_class": 24,  # what finetune leaves of 30 when it holds six photos a class out
-    "second_order": True,
-    "target": "label",
-    "classification": "label",
-    "classification_weight": 1.0,
-    "lr": 3e-6,
-    "epochs": 2,
+_SAME: dict[str, Any] = {"samples_per_class": 24, "epochs": 2}  # finetune holds six of the 30 photos of a class out
+_LABELS = {"target": "label", "classification": "label", "classification_weight": 1.0, "lr": 3e-6}
+RECIPES: dict[str, dict[str, Any]] = {
+    "second-order": {**_SAME, **_LABELS, "second_order": True},
+    "control": {**_SAME, **_LABELS, "relevance_weight": 0.0},  # the same steps without guidance
+    "attention": {**_SAME, "train": "attention", "lr": 1e-4},
 }
 KEPT = "last"
 
@@ -128,7 +126,7 @@ def measured(model: Path, data: Path, swaps: int, out: Path) -> list[dict]:
 
 def run_seed(args: argparse.Namespace, seed: int) -> tuple[list[dict], list[dict]]:
     """Base model, guidance, and the test photos before and after."""
-    base, run = args.work / f"base-{seed}", args.work / f"guided-{seed}"
+    base, run = args.work / f"base-{seed}", args.work / f"{args.recipe}-{seed}"
     if not (base / "config.json").is_file():
         train_base(args.data, args.weights, seed, base)
     if not (run / "verdict.json").is_file():
@@ -142,10 +140,10 @@ def run_seed(args: argparse.Namespace, seed: int) -> tuple[list[dict], list[dict
             panels=0,
             tracker="none",
             resume=(run / "config.yaml").is_file(),
-            **RECIPE,
+            **RECIPES[args.recipe],
         )
     before = measured(base, args.data, args.swaps, args.work / f"before-{seed}-{args.swaps}.json")
-    return before, measured(run / KEPT, args.data, args.swaps, args.work / f"after-{seed}-{args.swaps}.json")
+    return before, measured(run / KEPT, args.data, args.swaps, args.work / f"{args.recipe}-{seed}-{args.swaps}.json")
 
 
 def mean_over_seeds(runs: list[list[dict]], measure: str) -> list[float]:
@@ -180,9 +178,10 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the pretrained backbone")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds: 0, 1, 2, …")
     parser.add_argument("--only", type=int, help="run just this seed and pool nothing")
+    parser.add_argument("--recipe", choices=list(RECIPES), default="attention", help="how to guide")
     parser.add_argument("--swaps", type=int, default=8, help="swapped backgrounds per test photo and kind")
     parser.add_argument("--work", type=Path, default=Path("runs/real_photos"), help="base models, runs and measures")
-    parser.add_argument("--out", type=Path, default=Path(f"benchmarks/results/real_photos-{date.today()}.json"))
+    parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--threads", type=int, help="processor threads to use")
     args = parser.parse_args()
     if args.threads:
@@ -196,7 +195,7 @@ def main() -> None:
     before, after = ([pair[side] for pair in runs.values()] for side in (0, 1))
     record = {
         "date": str(date.today()),
-        "command": sys.argv,
+        "command": [Path(word).name if os.path.isabs(word) else word for word in sys.argv],
         "versions": versions(),
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -204,7 +203,7 @@ def main() -> None:
         "architecture": ARCHITECTURE,
         "preprocessing": asdict(PREPROCESSING),
         "base": {"epochs": BASE_EPOCHS, "batch_size": BASE_BATCH, "rates": BASE_RATES},
-        "recipe": RECIPE,
+        "recipe": {"name": args.recipe, **RECIPES[args.recipe]},
         "kept": KEPT,
         "swaps": args.swaps,
         "test_photos": len(before[0]),
@@ -214,6 +213,7 @@ def main() -> None:
         },
         "pooled": compared(before, after),
     }
+    args.out = args.out or Path(f"benchmarks/results/real_photos-{args.recipe}-{date.today()}.json")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     for measure, sides in record["pooled"].items():
