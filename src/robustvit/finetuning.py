@@ -1,6 +1,7 @@
 """Finetuning: put a model's relevance on the object, and say honestly whether that helped."""
 
 # Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -168,7 +169,10 @@ def finetune(
         raise UserError(f"expected --swaps of at least 1 for --select robust, got {swaps}")
     accelerator = make_accelerator(precision, tracker, out, device)
     classifier = load_model(
-        source, num_classes=num_classes, checkpoint=checkpoint, normalization=start["normalization"]
+        copy.deepcopy(source),  # a module given from Python stays as it is
+        num_classes=num_classes,
+        checkpoint=checkpoint,
+        normalization=start["normalization"],
     )
     find_transformer(classifier)  # a model that guidance does not work for must be refused before anything is written
     sources = PhotoSources(images, masks, val_images, val_masks, test_images, test_masks, mask_format, skip_unmasked)

@@ -73,28 +73,31 @@ def figure_of(pictures: Sequence[tuple[str, np.ndarray]], path: str | Path) -> N
 def choose_panels(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], count: int = 4) -> list[Panel]:
     """Choose up to ``count`` examples of each outcome: predictions corrected, broken, and the same.
 
-    Photos as they are come first, then swapped backgrounds, no photo twice.
+    Photos as they are come before swapped backgrounds, no photo comes twice, and the classes vary.
     """
-    candidates: list[tuple[Panel, bool]] = []
+    plain, swapped = [], []
     for index, (old, new) in enumerate(zip(before, after, strict=True)):
         if old.label is None:
             continue
-        candidates.append((Panel(_outcome(old.predicted, new.predicted, old.label), index), old.predicted == old.label))
-    for index, (old, new) in enumerate(zip(before, after, strict=True)):
+        plain.append((old.label, Panel(_outcome(old.predicted, new.predicted, old.label), index)))
         for a, b in zip(old.swapped, new.swapped, strict=True):
-            if a.kind == "mixed-rand" and old.label is not None:
+            if a.kind == "mixed-rand":
                 outcome = _outcome(a.predicted, b.predicted, old.label)
-                candidates.append((Panel(outcome, index, a.donor), True))
-    chosen: list[Panel] = []
-    for outcome in ("corrected", "broken", "same"):
-        seen: set[int] = set()
-        for panel, shown in candidates:
-            if panel.outcome == outcome and shown | (outcome != "same") and panel.index not in seen:
-                if len(seen) == count:
-                    break
-                seen.add(panel.index)
-                chosen.append(panel)
-    return chosen
+                swapped.append((old.label, Panel(outcome, index, a.donor)))
+    outcomes: tuple[Outcome, ...] = ("corrected", "broken", "same")
+    return [panel for outcome in outcomes for panel in _varied(plain + swapped, outcome, count)]
+
+
+def _varied(candidates: Sequence[tuple[int, Panel]], outcome: Outcome, count: int) -> list[Panel]:
+    """Up to ``count`` panels of one outcome, no photo twice, and no class twice before every class had its turn."""
+    chosen: dict[int, tuple[int, Panel]] = {}
+    for most_per_class in range(1, count + 1):
+        for label, panel in candidates:
+            shown = sum(other == label for other, _ in chosen.values())
+            fits = panel.outcome == outcome and panel.index not in chosen and shown < most_per_class
+            if fits and len(chosen) < count:
+                chosen[panel.index] = (label, panel)
+    return [panel for _, panel in chosen.values()]
 
 
 def _outcome(old: int, new: int, label: int) -> Outcome:
