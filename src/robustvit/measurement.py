@@ -147,7 +147,7 @@ def _measure_photos(
             found = PhotoMeasure(str(photo.image), photo.label, int(predicted[i]), float(probabilities[i]))
             if photo.label is not None:
                 found.values["ordinary"] = float(found.predicted == photo.label)
-            if mask[i].any():
+            if (mask[i] > 0.5).any():
                 found.values |= {name: float(values[i]) for name, values in places.items()}
             results.append(found)
         # ImageNet-9's rule: a foreground counts only if under half of its box is lost to the crop.
