@@ -1,6 +1,6 @@
 """The embedded benchmark over several seeds: what guidance gains on swapped backgrounds, and what it costs.
 
-    python benchmarks/demo_seeds.py [--seeds 5] [--out benchmarks/results]
+    python benchmarks/demo_seeds.py [--seeds 5] [--processes 1] [--out benchmarks/results]
 
 Each seed runs ``robustvit demo``: other classes and scenes to train on, another order, the same model and test scenes.
 A scene's paired differences are averaged over the seeds before they are bootstrapped over scenes; the spread over seeds
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -101,13 +102,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--processes", type=int, default=1, help="seeds that run at once")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        runs = [run_seed(seed, Path(work) / str(seed)) for seed in range(options.seeds)]
+        folders = [Path(work) / str(seed) for seed in range(options.seeds)]
+        with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
+            runs = list(pool.map(run_seed, range(options.seeds), folders))
     names = [shift["measure"] for shift in runs[0]["shifts"]]
     record = {
         "date": date.today().isoformat(),
-        "command": "python " + " ".join(["benchmarks/demo_seeds.py", *sys.argv[1:]]),
+        "command": f"python benchmarks/demo_seeds.py --seeds {options.seeds} --processes {options.processes}",
         "settings": SETTINGS,
         "seeds": options.seeds,
         "scenes": len(runs[0]["before"]),
