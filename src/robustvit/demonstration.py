@@ -10,7 +10,7 @@ from robustvit.errors import UserError
 
 __all__ = ["SETTINGS", "demo"]
 
-# Found with benchmarks/demo_seeds.py; see benchmarks/results.
+# How these were found: benchmarks/results/demo_search-2026-11-22.md; what they give: demo_seeds-2026-11-22.md.
 SETTINGS: dict[str, Any] = {
     "samples_per_class": 20,
     "classes": 0.5,
