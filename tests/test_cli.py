@@ -107,6 +107,24 @@ def test_whole_path_on_the_command_line(capsys, tmp_path, model_folder, photos):
     assert str(tmp_path / "report.html") in stdout
 
 
+def test_class_folders_are_checked_also_where_masks_are_given(capsys, tmp_path, model_folder):
+    images, masks = write_photos(tmp_path, 2)
+    for kind in (images, masks):
+        (kind / "disc").rename(kind / "disk")
+    code, stdout, stderr = run(capsys, "evaluate", "--model", model_folder, "--images", images, "--masks", masks)
+    assert code == 2
+    assert stdout == ""
+    assert "did you mean 'disc'" in stderr
+
+
+def test_flat_folder_with_masks_shows_the_place_of_the_relevance(capsys, model_folder, photos):
+    flat = [place / "disc" for place in photos]
+    code, stdout, _ = run(capsys, "evaluate", "--model", model_folder, "--images", flat[0], "--masks", flat[1])
+    assert code == 0
+    assert "mIoU" in stdout
+    assert "accuracy" not in stdout
+
+
 def test_config_file_and_print_config(capsys, tmp_path, model_folder, photos):
     config = tmp_path / "evaluate.yaml"
     config.write_text(yaml.safe_dump({"model": str(model_folder), "images": str(photos[0]), "swaps": 0}))

@@ -105,7 +105,9 @@ def evaluate(
     """
     from robustvit.attention import find_transformer
     from robustvit.data.batches import MaskedPhotos
-    from robustvit.data.gathering import check_photos, find_labelled
+    from robustvit.data.gathering import check_photos
+    from robustvit.data.labels import match_labels
+    from robustvit.data.pairs import find_photos
     from robustvit.devices import make_accelerator
     from robustvit.measurement import measure
     from robustvit.models import load_model, load_original
@@ -114,7 +116,8 @@ def evaluate(
     _check_options(out, batch_size, workers, seed)
     classifier = load_model(model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization)
     find_transformer(classifier)
-    photos = find_labelled(images, masks, classifier, skip_unmasked=skip_unmasked, labelled=masks is None)
+    listed = find_photos(images, masks, labelled=masks is None, skip_unmasked=skip_unmasked)
+    photos = match_labels(listed, classifier.num_classes, classifier.class_names)
     check_photos(photos, mask_format)
     other = None
     if baseline == "original":
