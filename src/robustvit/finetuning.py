@@ -200,14 +200,13 @@ def finetune(
     return Finetuned(folder.path, run.finish(guide, panels))
 
 
-_MODULE = "a module given from Python"
-
-
 def _plain(value: Any) -> Any:
     """A setting as YAML can hold it."""
+    from robustvit.runs import MODULE
+
     if isinstance(value, (str, int, float, list, type(None))):
         return value
-    return str(value) if isinstance(value, Path) else f"{_MODULE} ({type(value).__name__})"
+    return str(value) if isinstance(value, Path) else f"{MODULE} ({type(value).__name__})"
 
 
 def _starting_point(

@@ -18,7 +18,7 @@ from robustvit.errors import UserError
 from robustvit.options import Normalization
 from robustvit.progress import console
 from robustvit.recipes import CARDS, model_card
-from robustvit.runs import RunFolder
+from robustvit.runs import MODULE, RunFolder
 from robustvit.verdict import read_verdict
 
 __all__ = ["load_model", "load_original"]
@@ -81,7 +81,7 @@ def load_original(run: str | Path) -> Classifier:
     """
     config = RunFolder(run).config()
     recipe = config["recipe"]
-    if str(config["model"]).startswith("a module given from Python"):
+    if str(config["model"]).startswith(MODULE):
         raise UserError(f"{run} started from {config['model']}: load that model yourself and name it as the baseline")
     return load_model(
         config["model"] or recipe,

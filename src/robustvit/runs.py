@@ -17,8 +17,9 @@ import yaml
 from robustvit.errors import UserError
 from robustvit.files import check_place, write_json, write_text
 
-__all__ = ["RunFolder", "versions"]
+__all__ = ["MODULE", "RunFolder", "versions"]
 
+MODULE = "a module given from Python"  # stands in the settings for a model that no name leads back to
 _MARK = "config.yaml"
 _VERSION = "robustvit"  # the key that tells our settings from anybody's config.yaml
 _PACKAGES = ("robustvit", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "scipy", "pillow")

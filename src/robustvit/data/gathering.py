@@ -60,13 +60,13 @@ def find_labelled(
 ) -> list[Photo]:
     """Find photos and match their classes to the model's; arguments as ``find_photos``."""
     photos = find_photos(images, masks, labelled=labelled, skip_unmasked=skip_unmasked)
-    if not labelled:
+    try:
+        return match_labels(photos, classifier.num_classes, classifier.class_names)
+    except UserError:
+        if labelled:
+            raise
         # Folders may be anything to someone who explains predictions; where they are the model's classes, use them.
-        try:
-            return match_labels(photos, classifier.num_classes, classifier.class_names)
-        except UserError:
-            return [replace(photo, label=None) for photo in photos]
-    return match_labels(photos, classifier.num_classes, classifier.class_names)
+        return [replace(photo, label=None) for photo in photos]
 
 
 def gather(
