@@ -1,25 +1,22 @@
-"""Recording of attention: the one seam between a model's own code and everything that needs its attention maps.
-
-Shape legend: B images, H heads, N tokens (prefix tokens, then patches row by row), D channels of a head, C classes.
-"""
+"""Recorded forward passes: a vision transformer's logits together with the attention of every block."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from robustvit.errors import UserError
+from robustvit.families import Layout, find_layout
+from robustvit.interception import Interception, ready_for_interception
+from robustvit.lean_attention import LeanCall
 
-__all__ = ["RecordedForward", "find_transformer", "record_attention", "recorded_forward"]
+__all__ = ["LeanForward", "RecordedForward", "explicit_attention", "lean_forward", "logits_of", "recorded_forward"]
 
 
 @dataclass(frozen=True)
@@ -29,134 +26,183 @@ class RecordedForward:
     Attributes:
         logits: ``(B, C)``.
         attentions: one ``(B, H, N, N)`` tensor per block, first block first, after the softmax; each lies upstream
-            of ``logits`` in the autograd graph.
-        prefix_tokens: tokens before the patches (class token, registers); row 0 is the class token.
+            of ``logits`` in the autograd graph. Where an attention pool follows the blocks, its ``(B, H, 1, N)`` map
+            comes last.
+        layout: how the model arranges its tokens.
         grid: rows and columns of the patch grid.
     """
 
     logits: Tensor
     attentions: tuple[Tensor, ...]
-    prefix_tokens: int
+    layout: Layout
     grid: tuple[int, int]
 
 
-class _ExplicitAttention(TorchFunctionMode):
-    """Computes every ``scaled_dot_product_attention`` call in the open and keeps its attention map."""
+@dataclass(frozen=True)
+class LeanForward:
+    """A forward pass whose attention maps are recomputed when they are needed; see ``lean_attention``.
 
-    def __init__(self, attentions: list[Tensor]) -> None:
-        super().__init__()
-        self.attentions = attentions
+    Attributes:
+        logits: ``(B, C)``.
+        calls: one per attention call, first block first.
+        layout: how the model arranges its tokens.
+        grid: rows and columns of the patch grid.
+    """
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is F.scaled_dot_product_attention:
-            return self._attend(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-    def _attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,  # ignored: a map with holes is not the map of the model that will be used
-        is_causal: bool = False,
-        scale: float | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        if is_causal or kwargs.get("enable_gqa"):
-            raise UserError("expected plain bidirectional self-attention, got causal or grouped-query attention")
-        scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-        scores = (query * scale) @ key.transpose(-2, -1)
-        if attn_mask is not None:
-            hidden = attn_mask.dtype == torch.bool
-            scores = scores.masked_fill(~attn_mask, -math.inf) if hidden else scores + attn_mask
-        attention = scores.softmax(dim=-1)
-        if torch.is_grad_enabled() and not attention.requires_grad:
-            attention.requires_grad_()  # a frozen model: gradients must still reach the maps
-        self.attentions.append(attention)
-        return attention @ value
+    logits: Tensor
+    calls: tuple[LeanCall, ...]
+    layout: Layout
+    grid: tuple[int, int]
 
 
-def find_transformer(model: nn.Module) -> VisionTransformer:
-    """Return the timm vision transformer inside ``model``.
+def logits_of(output: Any) -> Tensor:
+    """The logits ``(B, C)`` in what a classifier returned: a tensor, an object with ``logits``, or the two heads'
+    logits of a distilled model, which are averaged.
 
     Raises:
-        UserError: the model holds none, or one whose class-token row does not tell the relevance of the patches.
+        UserError: there are none.
     """
-    found = next((module for module in model.modules() if isinstance(module, VisionTransformer)), None)
-    name = type(getattr(model, "network", model) if found is None else found).__name__
-    works = "use a timm ViT, AugReg or DeiT model with a class token"
-    if found is None:
-        raise UserError(f"expected a timm vision transformer, got {name}: {works}")
-    if type(found) is not VisionTransformer:
-        raise UserError(f"{name} is not supported yet: {works}")
-    if found.cls_token is None or found.global_pool != "token" or found.attn_pool is not None:
-        raise UserError(f"{name} pools its patches (global_pool={found.global_pool!r}), no class token: {works}")
-    if not all(hasattr(getattr(block, "attn", None), "fused_attn") for block in found.blocks):
-        raise UserError(f"{name} has blocks without plain self-attention (parallel or differential): {works}")
-    if found.num_classes <= 0:
-        raise UserError(f"{name} has no classification head, so no logit to explain: set num_classes")
-    return found
+    logits = getattr(output, "logits", output)
+    if isinstance(logits, (tuple, list)) and len(logits) == 2 and all(isinstance(x, Tensor) for x in logits):
+        logits = (logits[0] + logits[1]) / 2
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
+        raise UserError(f"expected a classifier that returns logits (B, C), got {got}")
+    return logits
+
+
+def attend_openly(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Attention in plain operations, which can be differentiated twice.
+
+    Returns:
+        The output ``(B, H, N, D)`` and the map ``(B, H, N, M)``.
+    """
+    scores = (query * scale) @ key.mT
+    attention = (scores if bias is None else scores + bias).softmax(dim=-1)
+    if torch.is_grad_enabled() and not attention.requires_grad:
+        attention.requires_grad_()  # a frozen model: gradients must still reach the maps
+    return attention.to(value.dtype) @ value, attention
 
 
 @contextmanager
-def _overridden(overrides: list[tuple[object, str, Any]]) -> Iterator[None]:
-    """Set attributes for the length of a block; put the old values back in reverse order, also after an error."""
-    old = [(owner, name, getattr(owner, name)) for owner, name, _ in overrides]
-    try:
-        for owner, name, value in overrides:
-            setattr(owner, name, value)
-        yield
-    finally:
-        for owner, name, value in reversed(old):
-            setattr(owner, name, value)
+def explicit_attention(model: nn.Module, class_row: int | None = None) -> Iterator[list[Tensor]]:
+    """Collect the maps of all attention calls inside the ``with`` block, for any model.
 
-
-@contextmanager
-def record_attention(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the attention maps of every forward pass inside the ``with`` block.
-
-    Inside it attention dropout and patch dropout are off, gradient checkpointing is off (a block that runs twice would
-    be recorded twice) and timm's attention takes its fused path, which is the call that is intercepted. Everything is
-    put back at the end, also after an error.
+    Args:
+        model: what will be run; see ``ready_for_interception``.
+        class_row: number of the call in which only the first token's row matters, if any.
 
     Yields:
-        A list that fills with one ``(B, H, N, N)`` tensor per attention call.
+        A list that fills with one ``(B, H, N, M)`` tensor per call, ``N`` being 1 in that call.
     """
-    transformer = find_transformer(model)
-    overrides: list[tuple[object, str, Any]] = [(transformer, "grad_checkpointing", False)]
-    overrides += [(block.attn, "fused_attn", True) for block in transformer.blocks]
-    if isinstance(transformer.patch_drop, nn.Module):
-        overrides.append((transformer.patch_drop, "training", False))
-    attentions: list[Tensor] = []
-    with _overridden(overrides), _ExplicitAttention(attentions):
-        yield attentions
+    maps: list[Tensor] = []
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        def openly(*tensors: Any) -> Tensor:
+            output, attention = attend_openly(*tensors)
+            maps.append(attention)
+            return output
+
+        compute = _first_row(openly) if len(maps) == class_row else openly
+        return compute(query, key, value, bias, scale)
+
+    with ready_for_interception(model), Interception(attend):
+        yield maps
 
 
-def recorded_forward(model: nn.Module, images: Tensor) -> RecordedForward:
+def _first_row(attend: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Attention of the first token only; the others' output is zero."""
+
+    def limited(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        if bias is not None and bias.shape[-2] > 1:
+            bias = bias[..., :1, :]
+        output = attend(query[..., :1, :], key, value, bias, scale)
+        return F.pad(output, (0, 0, 0, query.shape[-2] - 1))
+
+    return limited
+
+
+@contextmanager
+def _class_token_only(layout: Layout) -> Iterator[None]:
+    """Run the last block's MLP for the class token alone.
+
+    Its output is broadcast to the other tokens, whose values are then wrong; nothing reads them.
+    """
+    if layout.class_mlp is None:
+        yield
+        return
+    hook = layout.class_mlp.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, :1], *inputs[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def recorded_forward(model: nn.Module, images: Tensor, *, class_row: bool = False) -> RecordedForward:
     """Run ``model`` once and keep the attention of every block.
 
     Args:
-        model: a ``Classifier``, a bare timm vision transformer, or a module that holds one.
+        model: a ``Classifier``, or any module that holds a vision transformer of a known family.
         images: ``(B, 3, H, W)``, what ``model`` takes.
+        class_row: where the logits are read from the class token, compute only its row of the last block; that map is
+            then ``(B, H, 1, N)``.
 
     Raises:
-        UserError: the model is of a family whose class-token row does not tell the relevance of the patches.
+        UserError: the model is of a family whose attention does not tell the relevance of the patches.
     """
-    transformer = find_transformer(model)
-    with record_attention(model) as attentions:
-        logits = model(images)
-    height, width = images.shape[-2:]
-    patch_height, patch_width = transformer.patch_embed.patch_size
-    grid = (math.ceil(height / patch_height), math.ceil(width / patch_width))
-    prefix = transformer.num_prefix_tokens
-    tokens = prefix + grid[0] * grid[1]
-    if len(attentions) != len(transformer.blocks) or any(a.shape[-2:] != (tokens, tokens) for a in attentions):
-        shapes = sorted({tuple(a.shape[-2:]) for a in attentions})
+    layout = find_layout(model)
+    short = class_row and layout.class_mlp is not None
+    last = len(layout.blocks) - 1 if short else None
+    with explicit_attention(model, last) as maps:
+        if short:
+            with _class_token_only(layout):
+                logits = logits_of(model(images))
+        else:
+            logits = logits_of(model(images))
+    grid = layout.grid(images)
+    _check(layout, grid, [(one.shape[-2], one.shape[-1]) for one in maps], short)
+    return RecordedForward(logits, tuple(maps), layout, grid)
+
+
+def lean_forward(model: nn.Module, images: Tensor) -> LeanForward:
+    """Run ``model`` once with its fused attention, ready to be explained without keeping maps.
+
+    Arguments and errors as in ``recorded_forward``. Where the logits are read from the class token, the last block is
+    computed for that token alone.
+    """
+    layout = find_layout(model)
+    calls: list[LeanCall] = []
+    shapes: list[tuple[int, int]] = []
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        last = layout.class_mlp is not None and len(calls) == len(layout.blocks) - 1
+        calls.append(LeanCall(first=not calls))
+        shapes.append((1 if last else query.shape[-2], key.shape[-2]))
+        compute = _first_row(calls[-1]) if last else calls[-1]
+        return compute(query, key, value, bias, scale)
+
+    with ready_for_interception(model), _class_token_only(layout), Interception(attend):
+        logits = logits_of(model(images))
+    grid = layout.grid(images)
+    _check(layout, grid, shapes, layout.class_mlp is not None)
+    return LeanForward(logits, tuple(calls), layout, grid)
+
+
+def _check(layout: Layout, grid: tuple[int, int], shapes: Sequence[tuple[int, int]], short: bool) -> None:
+    """Refuse a model whose attention calls are not what its layout says."""
+    tokens = layout.prefix_tokens + grid[0] * grid[1]
+    blocks = len(layout.blocks)
+    expected = [(tokens, tokens)] * blocks
+    if short:
+        expected[-1] = (1, tokens)
+    pool = list(shapes[blocks:])
+    if layout.readout == "pool" and len(pool) == 1 and pool[0] in ((1, tokens), (1, grid[0] * grid[1])):
+        pool = []
+    if list(shapes[:blocks]) != expected or pool:
+        found = ", ".join(f"{rows} x {columns}" for rows, columns in dict.fromkeys(shapes)) or "none"
         raise UserError(
-            f"expected {len(transformer.blocks)} attention maps of {tokens} x {tokens} tokens, got {len(attentions)} "
-            f"of {shapes}: this model's tokens are not one class token and a patch grid"
+            f"expected {layout.calls} attention calls over {tokens} tokens ({layout.prefix_tokens} before a grid of "
+            f"{grid[0]} x {grid[1]} patches), got {len(shapes)} of {found}: its tokens are not as its family says"
         )
-    return RecordedForward(logits, tuple(attentions), prefix, grid)

@@ -103,19 +103,19 @@ def evaluate(
     Example:
         robustvit evaluate --model runs/mine --images photos/test --masks masks/test --baseline original
     """
-    from robustvit.attention import find_transformer
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.gathering import check_photos
     from robustvit.data.labels import match_labels
     from robustvit.data.pairs import find_photos
     from robustvit.devices import make_accelerator
+    from robustvit.families import find_layout
     from robustvit.measurement import measure
     from robustvit.models import load_model, load_original
     from robustvit.verdict import compare, decide
 
     _check_options(out, batch_size, workers, seed)
     classifier = load_model(model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization)
-    find_transformer(classifier)
+    find_layout(classifier)
     listed = find_photos(images, masks, labelled=masks is None, skip_unmasked=skip_unmasked)
     photos = match_labels(listed, classifier.num_classes, classifier.class_names)
     check_photos(photos, mask_format)

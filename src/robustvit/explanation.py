@@ -76,8 +76,8 @@ def explain(
     Example:
         robustvit explain --model runs/mine photo.jpg other.jpg
     """
-    from robustvit.attention import find_transformer
     from robustvit.data.photos import read_photo
+    from robustvit.families import find_layout
     from robustvit.files import check_place
     from robustvit.models import load_model
 
@@ -92,7 +92,7 @@ def explain(
     if folder.exists() and not folder.is_dir():
         raise UserError(f"expected a folder as --out, {out} is a file: name another")
     for one in models.values():
-        find_transformer(one)
+        find_layout(one)
         if one.num_classes != after.num_classes:
             raise UserError(f"expected a baseline of {after.num_classes} classes, {baseline} has {one.num_classes}")
     index = None if target is None else _class_index(after, target)

@@ -146,10 +146,10 @@ def finetune(
     """
     config = {name: _plain(value) for name, value in locals().items() if name != "resume"}
     options = dict(locals())
-    from robustvit.attention import find_transformer
     from robustvit.data.gathering import PhotoSources, gather
     from robustvit.data.selection import selection_text
     from robustvit.devices import make_accelerator
+    from robustvit.families import find_layout
     from robustvit.files import write_text
     from robustvit.guidance import make_guidance, options_of
     from robustvit.guided_run import GuidedRun, with_predictions
@@ -174,7 +174,7 @@ def finetune(
         checkpoint=checkpoint,
         normalization=start["normalization"],
     )
-    find_transformer(classifier)  # a model that guidance does not work for must be refused before anything is written
+    find_layout(classifier)  # a model that guidance does not work for must be refused before anything is written
     sources = PhotoSources(images, masks, val_images, val_masks, test_images, test_masks, mask_format, skip_unmasked)
     gathered = gather(
         sources,

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from robustvit.attention import recorded_forward
 from robustvit.errors import UserError
 from robustvit.losses import background_loss, confidence_loss, foreground_loss, label_loss
+from robustvit.methods import METHODS, method_of
 from robustvit.options import Classification, Target
-from robustvit.relevance_maps import METHODS, image_map, relevance_of
+from robustvit.relevance_maps import image_map
 
 __all__ = ["GUIDANCE", "Guidance", "GuidedLoss", "RobustViT", "guided_loss", "make_guidance", "options_of"]
 
@@ -88,12 +88,11 @@ class RobustViT:
         if target is None and self.needs_labels:
             raise UserError("expected labels for target='label' or classification='label'; give them or use predicted")
         with torch.enable_grad():  # a map needs gradients even where the caller only measures
-            forward = recorded_forward(model, images)
-            logits = forward.logits
+            trace = method_of(self.relevance)(model, images, self.second_order)
+            logits = trace.logits
             predicted = logits.detach().argmax(dim=1)
             explained = predicted if self.target == "predicted" or target is None else target
-            row = relevance_of(forward, explained, method=self.relevance, second_order=self.second_order)
-            maps = image_map(row, (images.shape[-2], images.shape[-1]))
+            maps = image_map(trace.explain(explained, True), (images.shape[-2], images.shape[-1]))
             parts = {"background": background_loss(maps, masks), "foreground": foreground_loss(maps, masks)}
             if self.classification == "label" and target is not None:
                 parts["classification"] = label_loss(logits, target, self.temperature)

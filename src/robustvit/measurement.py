@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics.functional.segmentation import mean_iou
 
-from robustvit.attention import recorded_forward
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.files import write_json
+from robustvit.methods import method_of
 from robustvit.progress import track
-from robustvit.relevance_maps import image_map, relevance_of
+from robustvit.relevance_maps import image_map
 from robustvit.swaps import Swap, pair_backgrounds, usable_background
 
 __all__ = [
@@ -163,10 +163,10 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
 
 def _with_maps(model: nn.Module, images: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     with torch.enable_grad():
-        forward = recorded_forward(model, images)
-        row = relevance_of(forward, forward.logits.argmax(dim=1)).detach()
+        trace = method_of("gae")(model, images)
+        row = trace.explain(trace.logits.argmax(dim=1), False)
     maps = image_map(row, (images.shape[-2], images.shape[-1]))
-    return forward.logits.detach(), {"miou": map_iou(maps, mask), "energy": energy_inside(maps, mask)}
+    return trace.logits.detach(), {"miou": map_iou(maps, mask), "energy": energy_inside(maps, mask)}
 
 
 def _measure_swaps(model, photos, results, masks, swaps, seed, batch_size, workers, device) -> None:

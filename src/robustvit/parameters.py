@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from robustvit.attention import find_transformer
 from robustvit.errors import UserError
+from robustvit.families import find_layout
 from robustvit.options import Train
 
 __all__ = ["trainable"]
@@ -18,7 +18,7 @@ __all__ = ["trainable"]
 def _queries_and_keys(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
     """Parameters that make attention maps, each with the number of leading rows that belong to queries and keys."""
     found: list[tuple[nn.Parameter, int]] = []
-    for block in find_transformer(model).blocks:
+    for block in find_layout(model).blocks:
         attention: Any = block.attn
         found += [(p, 2 * p.shape[0] // 3) for p in attention.qkv.parameters()]
         for norm in (attention.q_norm, attention.k_norm):
