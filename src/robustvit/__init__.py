@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from robustvit.errors import UserError
     from robustvit.evaluation import evaluate
     from robustvit.explanation import explain
+    from robustvit.families import Layout, register_family
     from robustvit.finetuning import finetune
     from robustvit.guidance import GuidedLoss, RobustViT, guided_loss
     from robustvit.losses import relevance_loss
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "GuidedLoss",
+    "Layout",
     "RobustViT",
     "UserError",
     "demo",
@@ -34,6 +36,7 @@ __all__ = [
     "finetune",
     "guided_loss",
     "load_model",
+    "register_family",
     "relevance",
     "relevance_loss",
     "report",
@@ -42,6 +45,7 @@ __all__ = [
 _HOME = {
     "Classifier": "classifier",
     "GuidedLoss": "guidance",
+    "Layout": "families",
     "RobustViT": "guidance",
     "UserError": "errors",
     "demo": "demonstration",
@@ -50,6 +54,7 @@ _HOME = {
     "finetune": "finetuning",
     "guided_loss": "guidance",
     "load_model": "models",
+    "register_family": "families",
     "relevance": "relevance_maps",
     "relevance_loss": "losses",
     "report": "reports",

@@ -213,6 +213,8 @@ _HF: dict[str, tuple[str, Callable[[Any], int], Callable[[Any], Readout]]] = {
         lambda c: 1,
         lambda c: "patches" if c.use_mean_pooling else "class",
     ),
+    "vit_msn.modeling_vit_msn.ViTMSNForImageClassification": ("vit", lambda c: 1, lambda c: "class"),
+    "ijepa.modeling_ijepa.IJepaForImageClassification": ("ijepa", lambda c: 0, lambda c: "patches"),
     "dinov2.modeling_dinov2.Dinov2ForImageClassification": ("dinov2", lambda c: 1, lambda c: "class+patches"),
     "dinov2_with_registers.modeling_dinov2_with_registers.Dinov2WithRegistersForImageClassification": (
         "dinov2_with_registers",

@@ -1,0 +1,370 @@
+"""Every family in the documents' table: the same map as a slow reference, and a model that is left as it was."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustvit import Layout, UserError, register_family, relevance
+from robustvit.attention import lean_forward, logits_of, recorded_forward
+from robustvit.families import find_layout
+from robustvit.interception import ready_for_interception
+from robustvit.methods.gae import gae
+
+PATCH = 8
+
+
+def from_timm(name: str, **options):
+    def build() -> nn.Module:
+        settings = {"patch_size": PATCH, "img_size": 32, "embed_dim": 16, "depth": 3, "num_heads": 2, "num_classes": 3}
+        return timm.create_model(name, **(settings | options))
+
+    return build
+
+
+def from_transformers(kind: str, attention: str, **options):
+    def build() -> nn.Module:
+        transformers = pytest.importorskip("transformers")
+        config = getattr(transformers, kind.split("For")[0] + "Config")(
+            image_size=32,
+            patch_size=PATCH,
+            hidden_size=16,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            intermediate_size=32,
+            num_labels=3,
+            attn_implementation=attention,
+            **options,
+        )
+        return getattr(transformers, kind)(config)
+
+    return build
+
+
+def from_torchvision() -> nn.Module:
+    from torchvision.models import VisionTransformer
+
+    model = VisionTransformer(
+        image_size=32, patch_size=PATCH, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=3
+    )
+    nn.init.normal_(model.heads.head.weight)  # zero at the start: no gradient would reach anything
+    return model
+
+
+class ZeroShotSketch(nn.Module):
+    """Open CLIP's image tower against fixed text embeddings."""
+
+    def __init__(self, **options) -> None:
+        super().__init__()
+        tower = pytest.importorskip("open_clip.transformer").VisionTransformer
+        self.visual = tower(
+            image_size=32, patch_size=PATCH, width=16, layers=3, heads=2, mlp_ratio=2, output_dim=8, **options
+        )
+        self.register_buffer("text", F.normalize(torch.randn(3, 8), dim=-1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 10 * F.normalize(self.visual(images), dim=-1) @ self.text.T
+
+
+class OwnBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.out, self.mlp = nn.Linear(16, 48), nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = self.mix(tokens).unflatten(-1, (3, 2, 8)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        tokens = tokens + self.out(attended.transpose(1, 2).flatten(2))
+        return tokens + self.mlp(tokens).tanh()
+
+
+class OwnTransformer(nn.Module):
+    """Somebody's own transformer, with two registers behind the class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, PATCH, PATCH)
+        self.extra = nn.Parameter(torch.randn(1, 3, 16))
+        self.layers = nn.ModuleList(OwnBlock() for _ in range(3))
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.extra.expand(len(images), -1, -1), patches], dim=1)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return self.head(tokens[:, 0])
+
+
+@register_family(OwnTransformer)
+def own_layout(model: OwnTransformer) -> Layout:
+    return Layout(blocks=model.layers, patch_size=(PATCH, PATCH), prefix_tokens=3, readout="class")
+
+
+TIMM = {
+    "ViT": from_timm("vit_tiny_patch16_224"),
+    "ViT, average pooled": from_timm("vit_base_patch16_gap_224"),
+    "ViT, average of all tokens": from_timm("vit_tiny_patch16_224", global_pool="avg", pool_include_prefix=True),
+    "AugReg": from_timm("vit_small_patch16_224.augreg_in21k_ft_in1k"),
+    "ViT, QK norm": from_timm("vit_tiny_patch16_224", qk_norm=True),
+    "ViT, post-norm": from_timm("vit_base_patch16_rpn_224"),
+    "ViT, 384 px": from_timm("vit_tiny_patch16_384", img_size=64),
+    "ViT, not square": from_timm("vit_tiny_patch16_224", img_size=(32, 48)),
+    "ViT, dynamic size": from_timm("vit_tiny_patch16_224", dynamic_img_size=True),
+    "ViT, dynamic size and padding": from_timm("vit_tiny_patch16_224", dynamic_img_size=True, dynamic_img_pad=True),
+    "ViT, dropouts": from_timm(
+        "vit_tiny_patch16_224", attn_drop_rate=0.5, patch_drop_rate=0.5, pos_drop_rate=0.0, drop_path_rate=0.0
+    ),
+    "DeiT": from_timm("deit_tiny_patch16_224"),
+    "DeiT distilled": from_timm("deit_tiny_distilled_patch16_224"),
+    "DeiT-III": from_timm("deit3_small_patch16_224"),
+    "BEiT": from_timm("beit_base_patch16_224"),
+    "BEiTv2": from_timm("beitv2_base_patch16_224"),
+    "BEiT, shared bias": from_timm("beit_base_patch16_224", use_shared_rel_pos_bias=True, use_rel_pos_bias=False),
+    "DINOv2": from_timm("vit_small_patch14_dinov2"),
+    "DINOv2, registers": from_timm("vit_small_patch14_reg4_dinov2"),
+    "EVA": from_timm("eva_giant_patch14_224"),
+    "EVA-02": from_timm("eva02_tiny_patch14_224"),
+    "EVA-02, class token": from_timm("eva02_base_patch14_448", global_pool="token"),
+    "DINOv3": from_timm("vit_small_patch16_dinov3"),
+    "ViT with RoPE": from_timm("vit_small_patch16_rope_224"),
+    "Perception encoder": from_timm("vit_pe_core_tiny_patch16_384"),
+    "CLIP": from_timm("vit_base_patch16_clip_224"),
+    "SigLIP": from_timm("vit_base_patch16_siglip_224"),
+    "SigLIP, average pooled": from_timm("vit_base_patch16_siglip_gap_224"),
+    "FlexiViT": from_timm("flexivit_small"),
+    "ViT, relative positions": from_timm("vit_relpos_small_patch16_224"),
+}
+TRANSFORMERS = {
+    f"{kind}, {attention}": from_transformers(kind, attention, **options)
+    for kind, options in {
+        "ViTForImageClassification": {},
+        "DeiTForImageClassification": {},
+        "DeiTForImageClassificationWithTeacher": {},
+        "BeitForImageClassification": {"use_relative_position_bias": True, "use_mean_pooling": True},
+        "Dinov2ForImageClassification": {},
+        "Dinov2WithRegistersForImageClassification": {"num_register_tokens": 4},
+        "ViTMSNForImageClassification": {},
+        "IJepaForImageClassification": {},
+    }.items()
+    for attention in ("sdpa", "eager")
+}
+OTHERS = {
+    "torchvision": from_torchvision,
+    "open_clip": ZeroShotSketch,
+    "open_clip, average pooled": lambda: ZeroShotSketch(pool_type="avg", final_ln_after_pool=True),
+    "own transformer": OwnTransformer,
+}
+FAMILIES = TIMM | TRANSFORMERS | OTHERS
+SIZES = {"ViT, 384 px": (64, 64), "ViT, not square": (32, 48), "ViT, dynamic size": (40, 24)}
+SIZES["ViT, dynamic size and padding"] = (36, 30)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    torch.manual_seed(0)
+    model = FAMILIES[request.param]().double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # layer scales of 1e-5 and zero heads would hide every mistake
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model, torch.rand(2, 3, *SIZES.get(request.param, (32, 32)), dtype=torch.double)
+
+
+def explicit(monkeypatch, model, images):
+    """Logits and maps with plain attention put in the place of PyTorch's function."""
+    maps = []
+
+    def attend(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1]) if scale is None else query @ key.mT * scale
+        if attn_mask is not None:
+            scores = scores + attn_mask
+        weights = scores.exp() / scores.exp().sum(-1, keepdim=True)
+        maps.append(weights)
+        return weights @ value
+
+    with monkeypatch.context() as patch, ready_for_interception(model):
+        patch.setattr(F, "scaled_dot_product_attention", attend)
+        return logits_of(model(images)), maps
+
+
+def slow_relevance(model, logits, maps, target, layout) -> Tensor:
+    """Equations 6 and 7 as they stand: one gradient call per block, matrices from the first block to the last."""
+    explained = logits[torch.arange(len(target)), target].sum()
+    blocks = []
+    for attention in maps:
+        (gradient,) = torch.autograd.grad(explained, attention, retain_graph=True)
+        blocks.append((gradient * attention).clamp(min=0).mean(dim=1))
+    pool = blocks.pop() if layout.readout == "pool" else None
+    tokens = blocks[0].shape[-1]
+    product = torch.eye(tokens, dtype=logits.dtype).expand(len(target), tokens, tokens)
+    for block in blocks:
+        product = product + block @ product
+    prefix = layout.prefix_tokens
+    rows = {
+        "class": lambda: product[:, 0],
+        "distilled": lambda: (product[:, 0] + product[:, 1]) / 2,
+        "patches": lambda: product[:, prefix:].mean(dim=1),
+        "tokens": lambda: product.mean(dim=1),
+        "class+patches": lambda: (product[:, 0] + product[:, prefix:].mean(dim=1)) / 2,
+        "pool": lambda: (pool @ product[:, tokens - pool.shape[-1] :])[:, 0],
+    }
+    return rows[layout.readout]()[:, prefix:]
+
+
+def weights_gradient(model, value) -> dict[str, Tensor]:
+    named = dict(model.named_parameters())
+    found = torch.autograd.grad(value, list(named.values()), allow_unused=True)
+    return {name: g for name, g in zip(named, found, strict=True) if g is not None}
+
+
+def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
+    largest = max(g.abs().max() for g in expected.values())
+    for name, gradient in expected.items():
+        mine = found.get(name, torch.zeros_like(gradient))
+        assert (mine - gradient).abs().max() <= tolerance * largest, name
+    assert all(found[name].abs().max() <= tolerance * largest for name in found.keys() - expected.keys())
+
+
+def snapshot(model) -> list:
+    """Everything about a model that recording might change."""
+    state = []
+    for name, module in model.named_modules():
+        flags = {k: v for k, v in vars(module).items() if isinstance(v, (bool, int, float, str))}
+        hooks = [len(hooks) for key, hooks in vars(module).items() if key.endswith("hooks")]
+        config = getattr(module, "config", None)
+        state.append((name, flags, hooks, getattr(config, "_attn_implementation", None)))
+    return state + [(name, p.requires_grad) for name, p in model.named_parameters()]
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+def test_map_and_gradients_equal_a_slow_reference(family, monkeypatch, second_order):
+    model, images = family
+    target = torch.tensor([0, 2])
+    layout = find_layout(model)
+    logits, maps = explicit(monkeypatch, model, images)
+    expected = slow_relevance(model, logits, maps, target, layout)
+    trace = gae(model, images, second_order)
+    found = trace.explain(target, True)
+    assert torch.allclose(trace.logits, logits, atol=1e-12)
+    assert found.shape == (2, *layout.grid(images))
+    assert torch.allclose(found.flatten(1), expected, atol=1e-12 * float(expected.max()))
+    loss = (found / expected.detach().max()).square().sum() + trace.logits.logsumexp(dim=1).sum()
+
+    explained = logits[torch.arange(2), target].sum()
+    gradients = torch.autograd.grad(explained, maps, create_graph=True)
+    blocks = [(g if second_order else g.detach()) * a for g, a in zip(gradients, maps, strict=True)]
+    reference = slow_row([b.clamp(min=0).mean(dim=1) for b in blocks], layout)
+    slow_loss = (reference / expected.detach().max()).square().sum() + logits.logsumexp(dim=1).sum()
+    assert_close(weights_gradient(model, loss), weights_gradient(model, slow_loss), 1e-9)
+
+
+def slow_row(blocks, layout) -> Tensor:
+    """The readout's row of the product, for maps that stay differentiable."""
+    prefix = layout.prefix_tokens
+    pool = blocks.pop() if layout.readout == "pool" else None
+    tokens = blocks[0].shape[-1]
+    product = torch.eye(tokens, dtype=torch.double)
+    for block in blocks:
+        product = product + block @ product
+    if pool is not None:
+        return (pool @ product[:, tokens - pool.shape[-1] :])[:, 0, prefix:]
+    weights = layout.start(tokens, product)
+    return torch.einsum("n,bnm->bm", weights, product)[:, prefix:]
+
+
+def test_recording_changes_neither_logits_nor_model(family):
+    model, images = family
+    for mode in (True, False):
+        model.train(mode)
+        before = snapshot(model)
+        assert torch.isfinite(relevance(model, images)).all()
+        assert snapshot(model) == before
+    plain = logits_of(model(images))
+    assert torch.allclose(recorded_forward(model, images).logits, plain, atol=1e-12)
+    assert torch.allclose(lean_forward(model, images).logits, plain, atol=1e-12)
+
+
+def test_an_exception_inside_leaves_the_model_as_it_was(family):
+    model, images = family
+
+    def fail(*_) -> None:
+        raise RuntimeError("stop here")
+
+    last = find_layout(model).blocks[-1]
+    handle = last.register_forward_hook(fail)
+    before = snapshot(model)
+    for second_order in (False, True):
+        with pytest.raises(RuntimeError, match="stop here"):
+            relevance(model, images, second_order=second_order)
+        assert snapshot(model) == before
+    handle.remove()
+    assert torch.isfinite(relevance(model, images)).all()
+
+
+def test_a_frozen_model_has_the_same_map(family):
+    model, images = family
+    expected = relevance(model, images, upsample=False)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    assert torch.allclose(relevance(model, images, upsample=False), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("swin_tiny_patch4_window7_224", "inside windows"),
+        ("maxvit_tiny_rw_224", "inside windows"),
+        ("hiera_tiny_224", "inside windows"),
+        ("resnet18", "no attention"),
+        ("convnext_atto", "no attention"),
+        ("vit_base_patch16_xp_224", "parallel"),
+        ("xcit_nano_12_p16_224", "not known"),
+    ],
+)
+def test_other_models_are_refused_with_the_reason_and_a_way_out(name, reason):
+    if not timm.is_model(name):
+        pytest.skip(f"timm has no {name}")
+    with torch.device("meta"):
+        network = timm.create_model(name, num_classes=3)
+    with pytest.raises(UserError, match=rf"{type(network).__name__} .*{reason}.*grad_cam or input_gradient"):
+        relevance(network, torch.rand(1, 3, 224, 224))
+
+
+def test_differential_attention_and_odd_pooling_are_refused():
+    from timm.layers import DiffAttention
+
+    for options, word in (({"attn_layer": DiffAttention}, "difference of two maps"), ({"global_pool": "max"}, "'max'")):
+        network = timm.create_model("vit_tiny_patch16_224", num_classes=3, embed_dim=64, num_heads=2, **options)
+        with pytest.raises(UserError, match=word):
+            find_layout(network)
+
+
+def test_a_layout_that_is_not_true_is_found_out(network):
+    class Wrong(type(network)):
+        pass
+
+    @register_family(Wrong)
+    def _wrong(model):
+        return Layout(model.blocks, (16, 16))
+
+    network.__class__ = Wrong
+    with pytest.raises(UserError, match=r"3 attention calls over 10 tokens .* got 3 of 37 x 37"):
+        relevance(network, torch.rand(1, 3, 48, 48))
+    with pytest.raises(UserError, match="readout"):
+        Layout(network.blocks, (16, 16), readout="mean")
+
+
+def test_dropout_is_off_while_recording():
+    torch.manual_seed(0)
+    model = TIMM["ViT, dropouts"]().eval()
+    images = torch.rand(2, 3, 32, 32)
+    expected = relevance(model, images)
+    assert torch.allclose(relevance(model.train(), images), expected, atol=1e-5)
+    assert torch.allclose(relevance(model, images, second_order=True), expected, atol=1e-5)
+    assert model.training
+    assert model.patch_drop.training
