@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robustvit.classifier import logits_of
 from robustvit.errors import UserError
 from robustvit.families import Layout, find_layout
 from robustvit.interception import Interception, ready_for_interception
@@ -55,22 +56,6 @@ class LeanForward:
     grid: tuple[int, int]
 
 
-def logits_of(output: Any) -> Tensor:
-    """The logits ``(B, C)`` in what a classifier returned: a tensor, an object with ``logits``, or the two heads'
-    logits of a distilled model, which are averaged.
-
-    Raises:
-        UserError: there are none.
-    """
-    logits = getattr(output, "logits", output)
-    if isinstance(logits, (tuple, list)) and len(logits) == 2 and all(isinstance(x, Tensor) for x in logits):
-        logits = (logits[0] + logits[1]) / 2
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
-        raise UserError(f"expected a classifier that returns logits (B, C), got {got}")
-    return logits
-
-
 def attend_openly(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
@@ -87,26 +72,18 @@ def attend_openly(
 
 
 @contextmanager
-def explicit_attention(model: nn.Module, class_row: int | None = None) -> Iterator[list[Tensor]]:
+def explicit_attention(model: nn.Module) -> Iterator[list[Tensor]]:
     """Collect the maps of all attention calls inside the ``with`` block, for any model.
 
-    Args:
-        model: what will be run; see ``ready_for_interception``.
-        class_row: number of the call in which only the first token's row matters, if any.
-
     Yields:
-        A list that fills with one ``(B, H, N, M)`` tensor per call, ``N`` being 1 in that call.
+        A list that fills with one ``(B, H, N, M)`` tensor per call.
     """
     maps: list[Tensor] = []
 
     def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-        def openly(*tensors: Any) -> Tensor:
-            output, attention = attend_openly(*tensors)
-            maps.append(attention)
-            return output
-
-        compute = _first_row(openly) if len(maps) == class_row else openly
-        return compute(query, key, value, bias, scale)
+        output, attention = attend_openly(query, key, value, bias, scale)
+        maps.append(attention)
+        return output
 
     with ready_for_interception(model), Interception(attend):
         yield maps
@@ -140,29 +117,21 @@ def _class_token_only(layout: Layout) -> Iterator[None]:
         hook.remove()
 
 
-def recorded_forward(model: nn.Module, images: Tensor, *, class_row: bool = False) -> RecordedForward:
+def recorded_forward(model: nn.Module, images: Tensor) -> RecordedForward:
     """Run ``model`` once and keep the attention of every block.
 
     Args:
         model: a ``Classifier``, or any module that holds a vision transformer of a known family.
         images: ``(B, 3, H, W)``, what ``model`` takes.
-        class_row: where the logits are read from the class token, compute only its row of the last block; that map is
-            then ``(B, H, 1, N)``.
 
     Raises:
         UserError: the model is of a family whose attention does not tell the relevance of the patches.
     """
     layout = find_layout(model)
-    short = class_row and layout.class_mlp is not None
-    last = len(layout.blocks) - 1 if short else None
-    with explicit_attention(model, last) as maps:
-        if short:
-            with _class_token_only(layout):
-                logits = logits_of(model(images))
-        else:
-            logits = logits_of(model(images))
+    with explicit_attention(model) as maps:
+        logits = logits_of(model(images))
     grid = layout.grid(images)
-    _check(layout, grid, [(one.shape[-2], one.shape[-1]) for one in maps], short)
+    _check(layout, grid, [(one.shape[-2], one.shape[-1]) for one in maps], False)
     return RecordedForward(logits, tuple(maps), layout, grid)
 
 
