@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import torch
+from torch import nn
+
 from robustvit.errors import UserError
+from robustvit.families import find_layout
+from robustvit.methods.attnlrp import attnlrp
 from robustvit.methods.gae import gae
+from robustvit.methods.grad_cam import grad_cam
+from robustvit.methods.input_gradient import input_gradient
+from robustvit.methods.rollout import raw_attention, rollout
 from robustvit.methods.trace import Method, Trace
 
-__all__ = ["METHODS", "Method", "Trace", "method_of"]
+__all__ = ["METHODS", "Method", "Trace", "check_method", "measuring_method", "method_of"]
 
-METHODS: dict[str, Method] = {"gae": gae}
+METHODS: dict[str, Method] = {
+    "gae": gae,
+    "attnlrp": attnlrp,
+    "rollout": rollout,
+    "raw_attention": raw_attention,
+    "grad_cam": grad_cam,
+    "input_gradient": input_gradient,
+}
+_OF_ATTENTION = frozenset({"gae", "attnlrp", "rollout", "raw_attention"})
 
 
 def method_of(name: str) -> Method:
@@ -20,3 +36,47 @@ def method_of(name: str) -> Method:
     if name not in METHODS:
         raise UserError(f"expected a relevance method out of {', '.join(METHODS)}, got {name!r}")
     return METHODS[name]
+
+
+def check_method(name: str, model: nn.Module) -> None:
+    """Make sure that a relevance method works for a model, before work is spent on it or anything is written.
+
+    A model that says what size it takes, as a ``Classifier`` does, meets the method on one grey image; its weights,
+    statistics and modes stay as they are.
+
+    Raises:
+        UserError: there is no such method, or it does not hold for the model.
+    """
+    method = method_of(name)
+    if name in _OF_ATTENTION:
+        find_layout(model)
+    if (preprocessing := getattr(model, "preprocessing", None)) is not None:
+        _try_on_grey(method, model, preprocessing.input_size)
+
+
+def _try_on_grey(method: Method, model: nn.Module, size: tuple[int, int]) -> None:
+    example = next(model.parameters())
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()  # batch statistics must not learn from a grey image
+        with torch.inference_mode(False), torch.enable_grad():
+            trace = method(model, torch.full((1, 3, *size), 0.5, dtype=example.dtype, device=example.device))
+            trace.explain(trace.logits.argmax(dim=1), False)
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def measuring_method(guiding: str, model: nn.Module) -> str:
+    """The method that measures where relevance lies: ``gae`` where it holds, so that models guided in different ways
+    can be compared, else the method that guides.
+
+    Raises:
+        UserError: neither holds for the model.
+    """
+    try:
+        check_method("gae", model)
+    except UserError:
+        check_method(guiding, model)
+        return guiding
+    return "gae"

@@ -1,0 +1,30 @@
+"""The gradient of a logit with respect to the image, for any classifier."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from robustvit.attention import explicit_attention, logits_of
+from robustvit.methods.captures import explained_logit
+from robustvit.methods.trace import Trace
+
+__all__ = ["input_gradient"]
+
+
+def input_gradient(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
+    """Image-specific saliency (Simonyan, Vedaldi and Zisserman, 2013, arXiv 1312.6034).
+
+    The sum over the colour channels of ``|d logit / d pixel|``, at pixel resolution ``(B, H, W)``; for any image
+    classifier. The weights are reached only through the gradient of that gradient, so a differentiable map is always of
+    second order and ``second_order`` has no effect. The caller's images are not changed.
+    """
+    entered = images if images.requires_grad else images.detach().requires_grad_()
+    with explicit_attention(model):  # fused attention cannot be differentiated twice
+        logits = logits_of(model(entered))
+
+    def explain(target: Tensor, differentiable: bool) -> Tensor:
+        (gradient,) = torch.autograd.grad(explained_logit(logits, target), entered, create_graph=differentiable)
+        return gradient.abs().sum(dim=1)
+
+    return Trace(logits, explain)

@@ -1,0 +1,123 @@
+"""Rules of layer-wise relevance propagation, as gradients that differ from the true ones only while explaining.
+
+Each rule of AttnLRP equals ``input x gradient`` of its function with some paths' gradients cut or halved. So every
+function is written with its true value, and ``Valve`` stands on those paths: while a relevance is asked for it passes
+a share of the gradient, at all other times all of it. The relevance is made of differentiable operations on values of
+the forward pass, whose own gradients are then the true ones: its derivative is exact, and so is that of any loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["LrpState", "Rules"]
+
+
+class LrpState:
+    """Whether a relevance is being asked for. It refers to no tensor, so that graphs are freed without a collector."""
+
+    explaining = False
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Backward passes in the ``with`` block follow the rules."""
+        self.explaining = True
+        try:
+            yield
+        finally:
+            self.explaining = False
+
+
+class _Valve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, share: float, state: LrpState) -> Tensor:
+        ctx.share, ctx.state = share, state
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None]:
+        if not ctx.state.explaining:
+            return gradient, None, None
+        return (gradient * ctx.share if ctx.share else None), None, None
+
+
+class Rules:
+    """Functions with the values of PyTorch's own and the relevance rules of AttnLRP.
+
+    Args:
+        state: shared with whoever asks for the relevance.
+    """
+
+    def __init__(self, state: LrpState) -> None:
+        self._state = state
+
+    def _constant(self, values: Tensor) -> Tensor:
+        return _Valve.apply(values, 0.0, self._state)
+
+    def _half(self, values: Tensor) -> Tensor:
+        return _Valve.apply(values, 0.5, self._state)
+
+    def layer_norm(
+        self,
+        input: Tensor,
+        normalized_shape: list[int],
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        """The identity rule for the division by the standard deviation; centring, weight and bias are linear."""
+        axes = tuple(range(-len(normalized_shape), 0))
+        wide = input.to(torch.promote_types(input.dtype, torch.float32))
+        centred = wide - wide.mean(dim=axes, keepdim=True)
+        scaled = centred * self._constant((centred.square().mean(dim=axes, keepdim=True) + eps).rsqrt())
+        scaled = scaled if weight is None else scaled * weight
+        scaled = scaled if bias is None else scaled + bias
+        # Autocast leaves its layer norms in float32.
+        return scaled if torch.is_autocast_enabled(input.device.type) else scaled.to(input.dtype)
+
+    def gelu(self, input: Tensor, approximate: str = "none") -> Tensor:
+        """The identity rule, as for the next two: ``f(x) / x`` passes the gradient on, ``f'(0)`` where ``x`` is 0."""
+        return self._gated(input, _tanh_gate if approximate == "tanh" else _normal_gate)
+
+    def silu(self, input: Tensor, inplace: bool = False) -> Tensor:
+        """As ``gelu``."""
+        return self._gated(input, torch.sigmoid)
+
+    def relu(self, input: Tensor, inplace: bool = False) -> Tensor:
+        """As ``gelu``; its own gradient is the rule."""
+        return torch.relu(input)
+
+    def _gated(self, input: Tensor, gate: Callable[[Tensor], Tensor]) -> Tensor:
+        wide = input.to(torch.promote_types(input.dtype, torch.float32))
+        return (wide * self._constant(gate(wide))).to(input.dtype)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        """Attention, arguments as in ``Interception``: each product's relevance goes to its factors in halves; the
+        softmax passes it on by its own derivative."""
+        scores = (self._half(query) * scale) @ self._half(key).mT
+        attention = (scores if bias is None else scores + bias).softmax(dim=-1)
+        return self._half(attention).to(value.dtype) @ self._half(value)
+
+
+def _normal_gate(values: Tensor) -> Tensor:
+    return torch.erfc(values / -math.sqrt(2)) / 2
+
+
+def _tanh_gate(values: Tensor) -> Tensor:
+    return (1 + torch.tanh(math.sqrt(2 / math.pi) * (values + 0.044715 * values**3))) / 2
+
+
+RULED: dict[Callable[..., Any], str] = {
+    F.layer_norm: "layer_norm",
+    F.gelu: "gelu",
+    F.silu: "silu",
+    F.relu: "relu",
+    torch.relu: "relu",
+}
