@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from robustvit.errors import UserError
 
-__all__ = ["Attend", "Interception", "ready_for_interception"]
+__all__ = ["Attend", "ConstantWeights", "Interception", "ready_for_interception"]
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
@@ -89,6 +89,26 @@ class Interception(TorchFunctionMode):
         attended = self._attend(query, key, value, attn_mask, is_causal=given["is_causal"] and attn_mask is None)
         output = F.linear(attended.permute(2, 0, 1, 3).flatten(2), given["out_proj_weight"], given["out_proj_bias"])
         return output, None
+
+
+class ConstantWeights(TorchFunctionMode):
+    """Lets no gradient reach the weights: what they would need is then neither kept nor computed.
+
+    The parameters' own flags stay as they are, so that other threads may train the same model meanwhile.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in ("__get__", "detach"):
+            return func(*args, **(kwargs or {}))
+        return func(*map(_constant, args), **{name: _constant(value) for name, value in (kwargs or {}).items()})
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, nn.Parameter):
+        return value.detach()
+    return [_constant(x) for x in value] if isinstance(value, list) else value
 
 
 @contextmanager

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robustvit.attention_passes import Explained, attend, backward, double_backward
 from robustvit.errors import UserError
-from robustvit.tiles import Explained, TiledBackward
+from robustvit.tiles import Call
 
 __all__ = ["LeanCall", "explaining"]
 
@@ -55,16 +56,19 @@ class LeanCall:
         output, self._token = _LeanAttention.apply(query, key, value, bias, self.anchor, scale, self._state)
         return output
 
-    def relevance(self, differentiable: bool = False) -> Tensor:
-        """``(B, N, M)``: ``mean over heads of max(0, dA * A)`` of the last explanation.
+    def take_relevance(self, differentiable: bool = False) -> Tensor:
+        """``(B, N, M)``: ``mean over heads of max(0, dA * A)`` of the explanation just made; to be taken once.
 
         Args:
-            differentiable: in the attention ``A``, while its gradient ``dA`` stays constant.
+            differentiable: in the attention ``A``; and in its gradient ``dA`` too, if the explanation's backward pass
+                was made with ``create_graph``.
         """
-        explained = self._state.explained
+        explained, self._state.explained = self._state.explained, None  # its graph must not be kept alive by itself
         if explained is None:
             raise UserError("expected logits that come from every attention block, got a block that they do not use")
-        return _Attach.apply(self._token, explained, self._state) if differentiable else explained.relevance
+        if not differentiable or explained.relevance.requires_grad:
+            return explained.relevance
+        return _Attach.apply(self._token, explained, self._state)
 
 
 @contextmanager
@@ -108,22 +112,65 @@ class _LeanAttention(torch.autograd.Function):
         state: _State,
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(query, key, value, bias)
+        call = Call(query, key, value, bias, scale)
+        if call.small:
+            output, known = attend(call)
+        else:
+            output, known = F.scaled_dot_product_attention(query, key, value, bias, scale=scale), None
+        ctx.save_for_backward(query, key, value, bias, known)
         ctx.scale, ctx.state = scale, state
-        return F.scaled_dot_product_attention(query, key, value, bias, scale=scale), query.new_zeros(())
+        return output, query.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, output_gradient: Tensor | None, token: Tensor | None) -> tuple[Tensor | None, ...]:
+        query, key, value, bias, known = ctx.saved_tensors
+        state: _State = ctx.state
+        if output_gradient is None:
+            output_gradient = query.new_zeros(()).expand(*query.shape[:-1], value.shape[-1])
+        # Nothing before the first call is asked for when it is explained.
+        inputs = not (state.explaining and state.first)
+        bias_too = inputs and ctx.needs_input_grad[3]
+        if torch.is_grad_enabled():
+            if not state.explaining:
+                raise UserError("expected one backward pass of the loss, got create_graph=True: it cannot be repeated")
+            *gradients, relevance = _Backward.apply(query, key, value, bias, output_gradient, known, ctx.scale, inputs)
+            state.explained = Explained(relevance, output_gradient, None)
+            return *gradients, None, query.new_zeros(()), None, None
+        pending, state.pending = state.pending, []
+        call = Call(query, key, value, bias, ctx.scale)
+        gradients, state.explained = backward(
+            call, output_gradient, known, pending, explain=state.explaining, inputs=inputs, bias_too=bias_too
+        )
+        return *gradients, query.new_zeros(()), None, None
+
+
+class _Backward(torch.autograd.Function):
+    """The backward pass of an explanation that is to be differentiated itself: the second order."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bias: Tensor | None,
+        output_gradient: Tensor,
+        known: Tensor | None,
+        scale: float,
+        inputs: bool,
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(query, key, value, bias, output_gradient, known)
+        ctx.scale = scale
+        call = Call(query, key, value, bias, scale)
+        found, explained = backward(call, output_gradient, known, explain=True, inputs=inputs)
+        assert explained is not None
+        gradients = [torch.zeros_like(x) if g is None else g for g, x in zip(found, (query, key, value), strict=False)]
+        return *gradients, explained.relevance
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, output_gradient: Tensor | None, token: Tensor | None) -> tuple[Tensor | None, ...]:
-        query, key, value, bias = ctx.saved_tensors
-        state: _State = ctx.state
-        pending, state.pending = state.pending, []
-        if output_gradient is None:
-            output_gradient = query.new_zeros(()).expand(*query.shape[:-1], value.shape[-1])
-        work = TiledBackward(ctx.scale, query, key, value, bias, output_gradient, pending)
-        # Nothing before the first call is asked for when it is explained.
-        inputs = not (state.explaining and state.first)
-        gradients = work.run(state.explaining, inputs, inputs and ctx.needs_input_grad[3])
-        if state.explaining:
-            state.explained = work.explained
-        return *gradients, query.new_zeros(()), None, None
+    def backward(ctx: Any, *received: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, bias, output_gradient, known = ctx.saved_tensors
+        call = Call(query, key, value, bias, ctx.scale)
+        found = double_backward(call, output_gradient, known, received, bias_too=ctx.needs_input_grad[3])
+        return *found, None, None, None

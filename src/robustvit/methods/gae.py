@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from robustvit.attention import lean_forward, recorded_forward
+from robustvit.attention import lean_forward
 from robustvit.families import Layout
 from robustvit.lean_attention import explaining
 from robustvit.methods.trace import Trace
@@ -22,30 +22,17 @@ def gae(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
     relevance is the readout's row of the product of ``I + map`` over all blocks. Non-negative. First order, as
     published, holds ``dA`` constant; no attention map is then kept. Second order differentiates it too.
     """
-    return _second_order(model, images) if second_order else _first_order(model, images)
-
-
-def _first_order(model: nn.Module, images: Tensor) -> Trace:
     forward = lean_forward(model, images)
+    layout = forward.layout
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
         explained = forward.logits.gather(1, target[:, None]).sum()
+        twice = second_order and differentiable
         with explaining(forward.calls):
-            torch.autograd.grad(explained, [c.anchor for c in forward.calls], retain_graph=differentiable)
-        maps = [call.relevance(differentiable) for call in forward.calls]
-        return propagate(maps, forward.layout)[:, forward.layout.prefix_tokens :].unflatten(1, forward.grid)
-
-    return Trace(forward.logits, explain)
-
-
-def _second_order(model: nn.Module, images: Tensor) -> Trace:
-    forward = recorded_forward(model, images, class_row=True)
-
-    def explain(target: Tensor, differentiable: bool) -> Tensor:
-        explained = forward.logits.gather(1, target[:, None]).sum()
-        gradients = torch.autograd.grad(explained, forward.attentions, create_graph=differentiable)
-        maps = [(g * a).clamp(min=0).mean(dim=1) for g, a in zip(gradients, forward.attentions, strict=True)]
-        return propagate(maps, forward.layout)[:, forward.layout.prefix_tokens :].unflatten(1, forward.grid)
+            anchors = [call.anchor for call in forward.calls]
+            torch.autograd.grad(explained, anchors, retain_graph=differentiable, create_graph=twice)
+        maps = [call.take_relevance(differentiable) for call in forward.calls]
+        return propagate(maps, layout)[:, layout.prefix_tokens :].unflatten(1, forward.grid)
 
     return Trace(forward.logits, explain)
 
