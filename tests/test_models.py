@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from conftest import CLASSES, SIZE, tiny_network
 from robustvit import Classifier, UserError, load_model
-from robustvit.checkpoints import read_checkpoint, save_model
+from robustvit.checkpoints import save_model
 from robustvit.recipes import CARDS, model_card
+from robustvit.weights import read_checkpoint
 
 
 def same_weights(a, b) -> bool:

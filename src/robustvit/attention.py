@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -103,18 +102,18 @@ def _first_row(attend: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 @contextmanager
 def _class_token_only(layout: Layout) -> Iterator[None]:
-    """Run the last block's MLP for the class token alone.
+    """Run parts of the last block for the class token alone.
 
-    Its output is broadcast to the other tokens, whose values are then wrong; nothing reads them.
+    Their output is broadcast to the other tokens, whose values are then wrong; nothing reads them.
     """
-    if layout.class_mlp is None:
-        yield
-        return
-    hook = layout.class_mlp.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, :1], *inputs[1:]))
+    hooks = []
     try:
+        for module in layout.class_only:
+            hooks.append(module.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, :1], *inputs[1:])))
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 def recorded_forward(model: nn.Module, images: Tensor) -> RecordedForward:
@@ -146,7 +145,7 @@ def lean_forward(model: nn.Module, images: Tensor) -> LeanForward:
     shapes: list[tuple[int, int]] = []
 
     def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-        last = layout.class_mlp is not None and len(calls) == len(layout.blocks) - 1
+        last = bool(layout.class_only) and len(calls) == len(layout.blocks) - 1
         calls.append(LeanCall(first=not calls))
         shapes.append((1 if last else query.shape[-2], key.shape[-2]))
         compute = _first_row(calls[-1]) if last else calls[-1]
@@ -155,7 +154,7 @@ def lean_forward(model: nn.Module, images: Tensor) -> LeanForward:
     with ready_for_interception(model), _class_token_only(layout), Interception(attend):
         logits = logits_of(model(images))
     grid = layout.grid(images)
-    _check(layout, grid, shapes, layout.class_mlp is not None)
+    _check(layout, grid, shapes, bool(layout.class_only))
     return LeanForward(logits, tuple(calls), layout, grid)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robustvit.errors import UserError
 from robustvit.options import Normalization
 
-__all__ = ["Classifier", "Preprocessing", "logits_of", "made_by"]
+__all__ = ["Classifier", "Preprocessing", "classes_of", "logits_of", "made_by"]
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -105,7 +105,8 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Preprocessing:
         """Settings as ``dataclasses.asdict`` and JSON hold them."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        return cls(**plain)
 
     def as_timm(self) -> dict[str, Any]:
         """The same settings under timm's names."""
@@ -120,8 +121,12 @@ def _pair(size: Any) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
-def _classes_of(network: Any) -> int:
-    """Number of logits: what the network says, or the size of its last linear layer."""
+def classes_of(network: nn.Module) -> int:
+    """Number of logits: what the network says, or the size of its last linear layer.
+
+    Raises:
+        UserError: it has neither.
+    """
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if made_by(network, "torchvision") and linear:
         return linear[-1].out_features  # its ``num_classes`` stays behind where a head was replaced
@@ -130,7 +135,7 @@ def _classes_of(network: Any) -> int:
         said = getattr(getattr(network, "config", None), "num_labels", None)
     if said is None and not linear:
         raise UserError(f"cannot tell how many classes {type(network).__name__} has: set its attribute num_classes")
-    return int(linear[-1].out_features if said is None else said)
+    return int(linear[-1].out_features if said is None else said)  # type: ignore[arg-type]
 
 
 class Classifier(nn.Module):
@@ -165,7 +170,7 @@ class Classifier(nn.Module):
     @property
     def num_classes(self) -> int:
         """Number of logits."""
-        return _classes_of(self.network)
+        return classes_of(self.network)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(B, C)`` of images ``(B, 3, H, W)`` in [0, 1]."""

@@ -9,8 +9,8 @@ from functools import partial
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
 
+from robustvit.checkpoints import restore_weights
 from robustvit.classifier import Classifier
 from robustvit.data.batches import MaskedPhotos
 from robustvit.data.gathering import Gathered
@@ -45,6 +45,7 @@ class GuidedRun:
         accelerator: device, precision, processes and trackers.
         swaps: swapped backgrounds per photo and kind.
         mask_format: see ``read_mask``.
+        method: relevance method that measures and draws.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class GuidedRun:
         accelerator: Accelerator,
         swaps: int,
         mask_format: MaskFormat,
+        method: str = "gae",
     ) -> None:
         self.folder, self.classifier, self.gathered = folder, classifier, gathered
-        self.schedule, self.accelerator, self.swaps = schedule, accelerator, swaps
+        self.schedule, self.accelerator, self.swaps, self.method = schedule, accelerator, swaps, method
         photos = partial(MaskedPhotos, preprocessing=classifier.preprocessing, mask_format=mask_format)
         self.training = photos(gathered.train, augment=True)
         self.validation = photos(gathered.validation)
@@ -74,6 +76,7 @@ class GuidedRun:
             swaps=self.swaps,
             seed=self.schedule.seed,
             maps=maps,
+            method=self.method,
             workers=self.schedule.workers,
             device=self.accelerator.device,
         )
@@ -93,7 +96,7 @@ class GuidedRun:
             measure_now=lambda: self.measured(self.validation, maps=False),
             before=self._validated() if robust else [],
         )
-        self.classifier.network.load_state_dict(load_file(self.folder.best / "model.safetensors"))
+        restore_weights(self.classifier, self.folder.best)
         after = self.measured(self.held_out)
         comparisons = compare(before, after, self.schedule.seed)
         verdict = decide(comparisons, max_drop=self.schedule.max_drop, notes=self.gathered.notes)
@@ -118,7 +121,8 @@ class GuidedRun:
     ) -> None:
         """Pictures and measures first; the run's own verdict comes last and marks it as finished."""
         chosen = choose_panels(before, after, panels)
-        draw_panels(chosen, self.held_out, self.original, self.classifier.cpu().eval(), self.folder.panels)
+        guided = self.classifier.cpu().eval()
+        draw_panels(chosen, self.held_out, self.original, guided, self.folder.panels, self.method)
         write_measures(after, self.folder.after)
         write_verdict(verdict, self.folder.best / "verdict.json")
         write_verdict(verdict, self.folder.verdict)

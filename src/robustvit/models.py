@@ -1,25 +1,26 @@
-"""Loading image classifiers from wherever they are: timm, the hub, a folder, a run, a module."""
+"""Loading image classifiers from wherever they are: a library, the hub, a folder, a run, a module."""
 
 from __future__ import annotations
 
-import difflib
-import logging
-from contextlib import contextmanager
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import timm
-from timm.data import ImageNetInfo
+from safetensors.torch import load_file
 from torch import nn
 
-from robustvit.checkpoints import head_classes, load_weights, read_checkpoint
 from robustvit.classifier import Classifier, Preprocessing
 from robustvit.errors import UserError
-from robustvit.options import Normalization
+from robustvit.libraries import LIBRARIES, Library, Loaded, Wanted, library_of
+from robustvit.libraries.library import readable_errors, refuse_other_head
+from robustvit.options import ClassNames, Normalization
 from robustvit.progress import console
 from robustvit.recipes import CARDS, model_card
 from robustvit.runs import MODULE, RunFolder
 from robustvit.verdict import read_verdict
+from robustvit.weights import read_checkpoint
 
 __all__ = ["load_model", "load_original"]
 
@@ -31,46 +32,44 @@ def load_model(
     checkpoint: str | Path | None = None,
     pretrained: bool = True,
     normalization: Normalization = "model",
+    class_names: ClassNames | Path | None = None,
 ) -> Classifier:
     """Load an image classifier from wherever it is.
 
     Args:
-        source: a timm name with or without tag, ``hf-hub:OWNER/NAME``, ``local-dir:FOLDER``, a run folder of
-            ``finetune``, a model card of the paper (``vit-b``), or a module.
+        source: a timm name with or without tag, ``hf-hub:OWNER/NAME``, ``transformers:OWNER/NAME``,
+            ``torchvision:NAME``, ``open_clip:ARCHITECTURE/TAG`` (a zero-shot classifier), ``local-dir:FOLDER``, a
+            folder that ``save_model`` or transformers wrote, a run folder of ``finetune``, a model card of the paper
+            (``vit-b``), or a module.
         num_classes: classes of the head; read from the checkpoint or the source when left out.
         checkpoint: weights to load into it: safetensors, ``.pth`` or ``.pth.tar``.
         pretrained: start from the source's published weights; off when a checkpoint is given.
         normalization: ``model``, its own mean and std, or ``paper``, 0.5 for every model.
+        class_names: the classes that a zero-shot model chooses among (ImageNet's when left out), or the names of a
+            head that has none; a list, or a text file with one name a line.
 
     Returns:
         A ``Classifier`` in evaluation mode.
 
     Raises:
-        UserError: unknown name, missing folder, weights that cannot be fetched, a checkpoint that does not fit.
+        UserError: unknown name, missing folder, weights that cannot be fetched, a checkpoint that does not fit, a
+            library that is not installed, names that are not the model's.
     """
+    names = None if class_names is None else _read_names(class_names)
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
+    wanted = Wanted(num_classes, state, str(checkpoint), pretrained and state is None, names)
     if isinstance(source, Classifier):
-        if state is not None:
-            load_weights(source.network, state, str(checkpoint))
-        return source
-    if isinstance(source, nn.Module):
-        network = source
-    else:
-        if source in CARDS and model_card(str(source)).needs_checkpoint and state is None:
-            raise UserError(f"the weights of {source} are not among timm's any more: give them with --checkpoint FILE")
-        name = _resolve(str(source))
-        classes = num_classes if num_classes is not None or state is None else head_classes(state)
-        network = _create(name, classes, pretrained and state is None)
-        _say_if_refused(name)
-    if state is not None:
-        load_weights(network, state, str(checkpoint))
+        _given(source.network, wanted)
+        return _named(source, names)
+    loaded = _given(source, wanted) if isinstance(source, nn.Module) else _found(str(source), wanted)
+    own = loaded.preprocessing or Preprocessing.of(loaded.network)
     classifier = Classifier(
-        network,
-        preprocessing=Preprocessing.of(network, normalization),
-        class_names=_class_names(network),
-        source=source if isinstance(source, str) else str(getattr(source, "name", type(network).__name__)),
+        loaded.network,
+        preprocessing=own.normalized(normalization),
+        class_names=loaded.class_names,
+        source=source if isinstance(source, str) else str(getattr(source, "name", type(source).__name__)),
     )
-    return classifier.eval()
+    return _named(classifier, names).eval()
 
 
 def load_original(run: str | Path) -> Classifier:
@@ -87,36 +86,105 @@ def load_original(run: str | Path) -> Classifier:
         config["model"] or recipe,
         num_classes=config["num_classes"],
         checkpoint=config["checkpoint"],
+        class_names=config.get("class_names"),
         normalization=config["normalization"] or (model_card(recipe).normalization if recipe else "model"),
     )
 
 
-def _resolve(source: str) -> str:
-    """Turn a run folder, a plain folder or a card's name into a name that timm knows."""
-    if source.startswith("hf-hub:"):
-        return source
-    folder = Path(source.removeprefix("local-dir:"))
-    if folder.is_dir():
-        inside = [place for place in (folder, folder / "best") if (place / "config.json").is_file()]
-        if not inside:
-            raise UserError(f"expected a model folder with config.json at {folder}, or a run folder with best/ in it")
-        return f"local-dir:{inside[0]}"
-    if source.startswith("local-dir:") or "/" in source:
-        raise UserError(f"expected a model folder, found none at {folder}: check the path, or name a timm model")
-    if source in CARDS:
-        return model_card(source).timm_name
-    if not timm.is_model(source.split(".")[0]):
-        close = difflib.get_close_matches(source, [*timm.list_pretrained(), *timm.list_models(), *CARDS], n=1)
-        nearest = f"did you mean {close[0]}?" if close else "timm.list_models() names them all"
-        raise UserError(f"unknown model {source!r}: {nearest}")
-    return source
+def _given(network: nn.Module, wanted: Wanted) -> Loaded:
+    """A module given from Python."""
+    library = library_of(network)
+    if wanted.state is not None:
+        library.load_state(network, wanted.state, str(wanted.checkpoint))
+    return Loaded(network, class_names=library.class_names(network))
 
 
-def _say_if_refused(name: str) -> None:
-    """A model that its own run's verdict refused must not be taken for an improvement."""
+def _found(source: str, wanted: Wanted) -> Loaded:
+    """What a name or a folder stands for."""
+    prefix, _, rest = source.partition(":")
+    library, name = (LIBRARIES[prefix], rest) if prefix in LIBRARIES else (LIBRARIES["timm"], source)
     folder = Path(name.removeprefix("local-dir:"))
-    if not name.startswith("local-dir:"):
-        return
+    if folder.is_dir():
+        return _in_folder(folder, library, wanted)
+    if library.name != "timm":
+        return library.load(name, wanted)
+    if name.startswith("local-dir:") or ("/" in name and not name.startswith("hf-hub:")):
+        raise UserError(f"expected a model folder, found none at {folder}: check the path, or name a timm model")
+    if name in CARDS:
+        if model_card(name).needs_checkpoint and wanted.state is None:
+            raise UserError(f"the weights of {name} are not among timm's any more: give them with --checkpoint FILE")
+        name = model_card(name).timm_name
+    return library.load(name, wanted)
+
+
+def _in_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
+    """The model in a folder or in the ``best/`` of a run, by the library that its ``config.json`` names."""
+    if library.name == "open_clip" and (folder / "open_clip_config.json").is_file():
+        return library.load(str(folder), wanted)
+    inside = [place for place in (folder, folder / "best") if (place / "config.json").is_file()]
+    if not inside:
+        raise UserError(f"expected a model folder with config.json at {folder}, or a run folder with best/ in it")
+    place = inside[0]
+    config = _read_config(place)
+    _say_if_refused(place)
+    wanted = replace(wanted, pretrained=wanted.state is None)  # a folder's weights are its own
+    if config.get("library") in LIBRARIES:
+        return _rebuilt(place, LIBRARIES[config["library"]], config, wanted)
+    if "model_type" in config:
+        return LIBRARIES["transformers"].load(str(place), wanted)
+    return LIBRARIES["timm"].load(f"local-dir:{place}", wanted)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load local-dir:{folder}: its config.json is broken ({error})") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _rebuilt(folder: Path, library: Library, config: dict[str, Any], wanted: Wanted) -> Loaded:
+    """A model that ``Library.save`` wrote."""
+    refuse_other_head(str(folder), config.get("num_classes"), wanted.num_classes)
+    with readable_errors(f"{library.name}:{folder}", "another folder"):
+        network = library.rebuild(folder, config)
+        if wanted.state is None:
+            library.load_state(network, load_file(folder / "model.safetensors"), folder)
+        else:
+            library.load_state(network, wanted.state, str(wanted.checkpoint))
+        return Loaded(network, Preprocessing.from_dict(config["preprocessing"]), tuple(config["label_names"]))
+
+
+def _read_names(given: ClassNames | Path) -> tuple[str, ...]:
+    """Names from a list or a text file."""
+    if isinstance(given, (str, Path)):
+        path = Path(given)
+        if not path.is_file():
+            raise UserError(f"expected class names as a list or a text file with one a line, found no file at {path}")
+        given = path.read_text(encoding="utf-8").splitlines()
+    names = tuple(name.strip() for name in given if name.strip())
+    if len(set(names)) < 2 or len(set(names)) != len(names):
+        raise UserError(f"expected at least two different class names, each once, got {len(names)} ({names[:3]} ...)")
+    return names
+
+
+def _named(classifier: Classifier, names: Sequence[str] | None) -> Classifier:
+    """The classifier under the names given, where its own do not say otherwise."""
+    if names is None or tuple(names) == classifier.class_names:
+        return classifier
+    if classifier.class_names:
+        raise UserError(
+            f"{classifier.source} has class names of its own ({', '.join(classifier.class_names[:3])} ...): leave "
+            "--class-names out, or name a model that chooses among any names (open_clip:ARCHITECTURE/TAG)"
+        )
+    if len(names) != classifier.num_classes:
+        raise UserError(f"expected {classifier.num_classes} class names, one per class of the model, got {len(names)}")
+    classifier.class_names = tuple(names)
+    return classifier
+
+
+def _say_if_refused(folder: Path) -> None:
+    """A model that its own run's verdict refused must not be taken for an improvement."""
     said = None
     if (folder / "verdict.json").is_file():
         verdict = read_verdict(folder / "verdict.json")
@@ -125,57 +193,3 @@ def _say_if_refused(name: str) -> None:
         said = "this model has no verdict: its run is not finished, or it is not the run's best"
     if said is not None:
         console.print(f"{folder}: {said}", style="yellow", markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _readable_errors(name: str):
-    """Turn what timm and the hub raise while a model is made into one line that offers a way out."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # its retries would bury the one line that matters
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if name.startswith("local-dir:"):
-            raise UserError(f"cannot load {name}: {reason}") from error
-        if "tag" in reason.lower():
-            base = name.split(".")[0]
-            tags = [full for full in timm.list_pretrained(f"{base}.*")]
-            close = difflib.get_close_matches(name, tags, n=1, cutoff=0.0)
-            raise UserError(f"unknown weights {name!r}: did you mean {close[0] if close else base}?") from error
-        raise UserError(
-            f"cannot fetch the weights of {name} ({type(error).__name__}: {reason}): check the network, or give "
-            "--checkpoint FILE or --model local-dir:FOLDER"
-        ) from error
-    finally:
-        logger.setLevel(level)
-
-
-def _create(name: str, num_classes: int | None, pretrained: bool) -> nn.Module:
-    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
-    pretrained = pretrained or name.startswith("local-dir:")
-    with _readable_errors(name):
-        network = timm.create_model(name, pretrained=pretrained, **options)
-    stored = (getattr(network, "pretrained_cfg", None) or {}).get("num_classes")
-    if pretrained and num_classes is not None and stored not in (None, num_classes):
-        raise UserError(
-            f"the weights of {name} have a head of {stored} classes, not {num_classes}: finetune it to your classes "
-            "first, or give such weights with --checkpoint"
-        )
-    return network
-
-
-def _class_names(network: nn.Module) -> tuple[str, ...]:
-    """Names of a network's classes: those stored with it, or ImageNet's for 1,000 classes."""
-    config = getattr(network, "pretrained_cfg", None) or {}
-    names = tuple(config.get("label_names") or ())
-    classes = getattr(network, "num_classes", 0)
-    if len(names) == classes:
-        return names
-    if classes == 1000:
-        info = ImageNetInfo()
-        return tuple(info.index_to_description(index).split(",")[0] for index in range(classes))
-    return ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 __all__ = [
+    "ClassNames",
     "Classes",
     "Classification",
     "Device",
@@ -16,6 +17,7 @@ __all__ = [
     "Train",
 ]
 
+ClassNames = list[str] | str
 Classes = Literal["all"] | int | float | list[str] | str
 Classification = Literal["confidence", "label"]
 Device = Literal["auto", "cpu"]

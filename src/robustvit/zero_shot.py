@@ -1,0 +1,56 @@
+"""Zero-shot classification: an image tower beside fixed embeddings of the classes' names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["ZeroShot"]
+
+
+class ZeroShot(nn.Module):
+    """A classifier that says which class's text an image is closest to; only the image tower can be trained.
+
+    Args:
+        tower: maps normalised images ``(B, 3, H, W)`` to features ``(B, D)``.
+        embeddings: of the classes' texts, ``(C, D)``, each of length 1.
+        scale: multiplies the cosines, as in the contrastive loss the tower was trained with.
+        bias: added to the logits (SigLIP).
+        architecture: name of the model that the tower belongs to.
+        model_args: what the tower is rebuilt from.
+    """
+
+    embeddings: Tensor
+    scale: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        tower: nn.Module,
+        embeddings: Tensor,
+        scale: float | Tensor,
+        bias: float | Tensor = 0.0,
+        *,
+        architecture: str = "",
+        model_args: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.tower = tower
+        self.architecture, self.model_args = architecture, dict(model_args or {})
+        for name, value in (("embeddings", embeddings), ("scale", scale), ("bias", bias)):
+            fixed = torch.as_tensor(value, dtype=torch.float32).detach()
+            self.register_buffer(name, fixed.clone(memory_format=torch.contiguous_format))
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.embeddings)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of normalised images ``(B, 3, H, W)``."""
+        features = self.tower(images)
+        features = features[0] if isinstance(features, tuple) else features
+        return self.scale * F.normalize(features, dim=-1) @ self.embeddings.T + self.bias
