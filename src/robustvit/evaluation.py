@@ -62,6 +62,7 @@ def evaluate(
     normalization: Normalization = "model",
     mask_format: MaskFormat = "auto",
     skip_unmasked: bool = False,
+    relevance: str = "gae",
     swaps: int = 2,
     max_drop: float = 2.0,
     batch_size: int = 32,
@@ -86,6 +87,8 @@ def evaluate(
         normalization: model (its own mean and std) or paper (0.5 for every model).
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
         skip_unmasked: leave photos without a mask out instead of refusing them.
+        relevance: method that tells where the relevance lies: gae, attnlrp, rollout or raw_attention for vision
+            transformers, grad_cam or input_gradient for any classifier.
         swaps: swapped backgrounds per photo and kind.
         max_drop: points of ordinary accuracy that the verdict lets a model lose against the baseline.
         batch_size: photos at a time.
@@ -108,14 +111,14 @@ def evaluate(
     from robustvit.data.labels import match_labels
     from robustvit.data.pairs import find_photos
     from robustvit.devices import make_accelerator
-    from robustvit.families import find_layout
     from robustvit.measurement import measure
+    from robustvit.methods import check_method
     from robustvit.models import load_model, load_original
     from robustvit.verdict import compare, decide
 
     _check_options(out, batch_size, workers, seed)
     classifier = load_model(model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization)
-    find_layout(classifier)
+    check_method(relevance, classifier)
     listed = find_photos(images, masks, labelled=masks is None, skip_unmasked=skip_unmasked)
     photos = match_labels(listed, classifier.num_classes, classifier.class_names)
     check_photos(photos, mask_format)
@@ -126,12 +129,20 @@ def evaluate(
         other = load_model(baseline, num_classes=num_classes, normalization=normalization)
     if other is not None:
         _check_same_classes(classifier, other, str(baseline))
+        check_method(relevance, other)
     place = make_accelerator(device=device).device
 
     def measured(one: "Classifier") -> "list[PhotoMeasure]":
         data = MaskedPhotos(photos, one.preprocessing, mask_format=mask_format)
         return measure(
-            one.to(place), data, swaps=swaps, seed=seed, batch_size=batch_size, workers=workers, device=place
+            one.to(place),
+            data,
+            swaps=swaps,
+            seed=seed,
+            method=relevance,
+            batch_size=batch_size,
+            workers=workers,
+            device=place,
         )
 
     after = measured(classifier)
@@ -139,7 +150,9 @@ def evaluate(
     found = Evaluation(str(model), str(images), _summary(after, seed), after, verdict)
     if out is not None:
         _write_record(
-            found, Path(out), dict(swaps=swaps, seed=seed, normalization=normalization, baseline=str(baseline))
+            found,
+            Path(out),
+            dict(relevance=relevance, swaps=swaps, seed=seed, normalization=normalization, baseline=str(baseline)),
         )
     return found
 

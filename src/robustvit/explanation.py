@@ -50,6 +50,7 @@ def explain(
     model: str,
     baseline: str | None = None,
     target: str | None = None,
+    relevance: str = "gae",
     checkpoint: str | None = None,
     normalization: Normalization = "model",
     out: str = "explanations",
@@ -63,6 +64,8 @@ def explain(
         model: run folder, timm name, hf-hub:OWNER/NAME or local-dir:FOLDER.
         baseline: model to show beside it; a run folder's original when left out.
         target: class to explain, by name or index; the predicted one when left out.
+        relevance: method of the relevance map: gae, attnlrp, rollout or raw_attention for vision transformers,
+            grad_cam or input_gradient for any classifier.
         checkpoint: weights for the model: safetensors, .pth or .pth.tar.
         normalization: model (its own mean and std) or paper (0.5 for every model).
         out: folder for the pictures.
@@ -77,8 +80,8 @@ def explain(
         robustvit explain --model runs/mine photo.jpg other.jpg
     """
     from robustvit.data.photos import read_photo
-    from robustvit.families import find_layout
     from robustvit.files import check_place
+    from robustvit.methods import check_method
     from robustvit.models import load_model
 
     check_place(Path(out) / "x")
@@ -92,20 +95,20 @@ def explain(
     if folder.exists() and not folder.is_dir():
         raise UserError(f"expected a folder as --out, {out} is a file: name another")
     for one in models.values():
-        find_layout(one)
+        check_method(relevance, one)
         if one.num_classes != after.num_classes:
             raise UserError(f"expected a baseline of {after.num_classes} classes, {baseline} has {one.num_classes}")
     index = None if target is None else _class_index(after, target)
     folder.mkdir(parents=True, exist_ok=True)
     names = _picture_names(photos, folder)
     return Explanations(
-        _explain_one(Path(photo), picture, models, index, folder / name)
+        _explain_one(Path(photo), picture, models, index, relevance, folder / name)
         for photo, picture, name in zip(photos, pictures, names, strict=True)
     )
 
 
 def _explain_one(
-    photo: Path, picture: "Image.Image", models: "dict[str, Classifier]", target: int | None, file: Path
+    photo: Path, picture: "Image.Image", models: "dict[str, Classifier]", target: int | None, method: str, file: Path
 ) -> Explanation:
     import torch
     from torch import Tensor
@@ -124,7 +127,8 @@ def _explain_one(
         explained = int(best.indices[0]) if target is None else target
         tiles = tiles or [(photo.name[:32], image[0].permute(1, 2, 0).numpy())]
         title = f"{which}: {classifier.name_of(explained)} ({100 * float(probabilities[explained]):.0f} %)"
-        tiles.append((title, overlay(image[0], relevance(classifier, image, torch.tensor([explained])).detach()[0])))
+        found = relevance(classifier, image, torch.tensor([explained]), method=method).detach()[0]
+        tiles.append((title, overlay(image[0], found)))
     figure_of(tiles, file)
     return Explanation(photo, top, file)
 

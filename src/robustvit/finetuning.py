@@ -83,7 +83,7 @@ def finetune(
     tracker: str = "tensorboard",
     resume: bool = False,
 ) -> Finetuned:
-    """Finetune a vision transformer so that its relevance lies on the object.
+    """Finetune an image classifier so that its relevance lies on the object.
 
     Writes a run folder: settings, selection, metrics, resumable state, best/ and last/ as timm models, panels, and the
     verdict, measured before and after on photos that were held out.
@@ -108,7 +108,8 @@ def finetune(
         validation_per_class: photos to hold out, per class, at most.
         guidance: guidance method.
         target: class that is explained in training: the true label, or the predicted one (works without labels).
-        relevance: method of the relevance map.
+        relevance: method of the relevance map: gae (the paper's), attnlrp, rollout or raw_attention for vision
+            transformers, grad_cam or input_gradient for any classifier. The verdict measures with gae where it can.
         second_order: let gradients flow through the attention's gradient too.
         background: weight of the background loss (equation 1).
         foreground: weight of the foreground loss (equation 2).
@@ -149,11 +150,12 @@ def finetune(
     from robustvit.data.gathering import PhotoSources, gather
     from robustvit.data.selection import selection_text
     from robustvit.devices import make_accelerator
-    from robustvit.families import find_layout
     from robustvit.files import write_text
     from robustvit.guidance import make_guidance, options_of
     from robustvit.guided_run import GuidedRun, with_predictions
+    from robustvit.methods import check_method, measuring_method
     from robustvit.models import load_model
+    from robustvit.parameters import trainable
     from robustvit.runs import RunFolder
     from robustvit.training import Schedule
 
@@ -174,7 +176,11 @@ def finetune(
         checkpoint=checkpoint,
         normalization=start["normalization"],
     )
-    find_layout(classifier)  # a model that guidance does not work for must be refused before anything is written
+    # A model that guidance does not work for must be refused before anything is written.
+    guiding = getattr(guide, "relevance", "gae")
+    check_method(guiding, classifier)
+    with trainable(classifier, train):
+        measuring = measuring_method(guiding, classifier)
     sources = PhotoSources(images, masks, val_images, val_masks, test_images, test_masks, mask_format, skip_unmasked)
     gathered = gather(
         sources,
@@ -196,7 +202,7 @@ def finetune(
         write_text(selected, folder.selection)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("robustvit" if tracker != "tensorboard" else "tensorboard")
-    run = GuidedRun(folder, classifier, gathered, schedule, accelerator, swaps, mask_format)
+    run = GuidedRun(folder, classifier, gathered, schedule, accelerator, swaps, mask_format, measuring)
     return Finetuned(folder.path, run.finish(guide, panels))
 
 

@@ -98,6 +98,7 @@ def measure(
     swaps: int = 2,
     seed: int = 0,
     maps: bool = True,
+    method: str = "gae",
     batch_size: int = 32,
     workers: int = 0,
     device: str | torch.device = "cpu",
@@ -113,6 +114,7 @@ def measure(
         swaps: backgrounds per photo and kind of swap.
         seed: fixes which backgrounds.
         maps: measure the relevance too; accuracy alone takes half the time.
+        method: relevance method that the maps are of.
         batch_size: images at a time.
         workers: processes that read photos.
         device: where the model is.
@@ -120,7 +122,7 @@ def measure(
     was_training = model.training
     model.eval()
     try:
-        results, masks = _measure_photos(model, photos, maps, batch_size, workers, device)
+        results, masks = _measure_photos(model, photos, method if maps else None, batch_size, workers, device)
         if swaps > 0:
             _measure_swaps(model, photos, results, masks, swaps, seed, batch_size, workers, device)
     finally:
@@ -133,14 +135,14 @@ def _loader(dataset: Dataset, batch_size: int, workers: int) -> DataLoader:
 
 
 def _measure_photos(
-    model, photos: MaskedPhotos, maps: bool, batch_size: int, workers: int, device
+    model, photos: MaskedPhotos, method: str | None, batch_size: int, workers: int, device
 ) -> tuple[list[PhotoMeasure], list[Tensor | None]]:
     """Measures of every photo, and its mask where the object is fit to be put on another background."""
     results: list[PhotoMeasure] = []
     masks: list[Tensor | None] = []
     for batch in track(_loader(photos, batch_size, workers), "measuring photos"):
         images, mask = batch["image"].to(device), batch["mask"].to(device)
-        logits, places = _with_maps(model, images, mask) if maps else (_logits(model, images), {})
+        logits, places = _with_maps(model, images, mask, method) if method else (_logits(model, images), {})
         probabilities, predicted = logits.softmax(dim=1).max(dim=1)
         for i, index in enumerate(batch["index"].tolist()):
             photo = photos.photos[index]
@@ -161,9 +163,9 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
         return model(images)
 
 
-def _with_maps(model: nn.Module, images: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _with_maps(model: nn.Module, images: Tensor, mask: Tensor, method: str) -> tuple[Tensor, dict[str, Tensor]]:
     with torch.enable_grad():
-        trace = method_of("gae")(model, images)
+        trace = method_of(method)(model, images)
         row = trace.explain(trace.logits.argmax(dim=1), False)
     maps = image_map(row, (images.shape[-2], images.shape[-1]))
     return trace.logits.detach(), {"miou": map_iou(maps, mask), "energy": energy_inside(maps, mask)}

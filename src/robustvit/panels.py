@@ -107,11 +107,16 @@ def _outcome(old: int, new: int, label: int) -> Outcome:
 
 
 def draw_panels(
-    panels: Sequence[Panel], photos: MaskedPhotos, original: Classifier, guided: Classifier, folder: str | Path
+    panels: Sequence[Panel],
+    photos: MaskedPhotos,
+    original: Classifier,
+    guided: Classifier,
+    folder: str | Path,
+    method: str = "gae",
 ) -> list[Panel]:
     """Draw panels (image, mask, relevance before and after) as PNG files, with ``panels.json`` beside them.
 
-    Both models must be on the CPU. Returns the panels with their files and captions.
+    Both models must be on the CPU; ``method`` is that of the relevance. Returns the panels with files and captions.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +131,7 @@ def draw_panels(
             said = model(image[None]).softmax(dim=1).detach()[0]
             best = int(said.argmax())
             words.append(f"{when}: {model.name_of(best)} ({100 * float(said[best]):.0f} %)")
-            pictures.append((words[-1], overlay(image, relevance(model, image[None]).detach()[0])))
+            pictures.append((words[-1], overlay(image, relevance(model, image[None], method=method).detach()[0])))
         file = f"{number:02d}-{panel.outcome}.png"
         figure_of(pictures, folder / file)
         caption = f"{guided.name_of(label) if label >= 0 else 'no label'}. " + ", ".join(words)
