@@ -9,8 +9,8 @@ from functools import partial
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
 
+from robustvit.checkpoints import restore_weights
 from robustvit.classifier import Classifier
 from robustvit.data.batches import MaskedPhotos
 from robustvit.data.gathering import Gathered
@@ -96,7 +96,7 @@ class GuidedRun:
             measure_now=lambda: self.measured(self.validation, maps=False),
             before=self._validated() if robust else [],
         )
-        self.classifier.network.load_state_dict(load_file(self.folder.best / "model.safetensors"))
+        restore_weights(self.classifier, self.folder.best)
         after = self.measured(self.held_out)
         comparisons = compare(before, after, self.schedule.seed)
         verdict = decide(comparisons, max_drop=self.schedule.max_drop, notes=self.gathered.notes)
