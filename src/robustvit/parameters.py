@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from fractions import Fraction
 
 from torch import Tensor, nn
 
@@ -15,15 +16,48 @@ from robustvit.options import Train
 __all__ = ["trainable"]
 
 
+# Names of what makes attention maps, across libraries, each with the share of leading rows that belong to it.
+_NAMES = (
+    (re.compile(r"(^|[._])(qkv|in_proj)[._](weight|bias)$"), Fraction(2, 3)),  # queries, keys and values in one matrix
+    (re.compile(r"(^|\.)kv\.(weight|bias)$"), Fraction(1, 2)),  # keys and values: attention pools
+    (re.compile(r"(^|\.)(q|k|query|key|q_proj|k_proj|q_norm|k_norm)[._](weight|bias)$"), Fraction(1)),
+    (re.compile(r"(^|\.)(q_bias|k_bias|latent|probe)$"), Fraction(1)),
+    (re.compile(r"relative_position_bias_table$|(^|[._])rel_pos\."), Fraction(1)),
+)
+_POSITIONS = _NAMES[-1:]
+
+
+def _matching(
+    module: nn.Module, names: Iterable[tuple[re.Pattern[str], Fraction]]
+) -> Iterator[tuple[nn.Parameter, int]]:
+    for name, parameter in module.named_parameters():
+        for pattern, share in names:
+            if pattern.search(name):
+                yield parameter, int(parameter.shape[0] * share)
+                break
+
+
 def _queries_and_keys(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
     """Parameters that make attention maps, each with the number of leading rows that belong to queries and keys."""
-    found: list[tuple[nn.Parameter, int]] = []
-    for block in find_layout(model).blocks:
-        attention: Any = block.attn
-        found += [(p, 2 * p.shape[0] // 3) for p in attention.qkv.parameters()]
-        for norm in (attention.q_norm, attention.k_norm):
-            found += [(p, p.shape[0]) for p in norm.parameters()]
-    return found
+    try:
+        layout = find_layout(model)
+    except UserError as error:
+        raise UserError(f"{error}; to finetune it as a whole, use --train all") from error
+    found: dict[nn.Parameter, int] = {}
+    for number, block in enumerate(layout.blocks):
+        inside = dict(_matching(block, _NAMES))
+        if not inside:
+            raise UserError(
+                f"expected queries and keys in block {number} of {type(getattr(model, 'network', model)).__name__}, "
+                f"found none by name in {type(block).__name__}: use --train all"
+            )
+        found |= inside
+    if layout.readout == "pool":
+        for name, module in model.named_modules():
+            if name.endswith("attn_pool"):
+                found |= dict(_matching(module, _NAMES))
+    found |= dict(_matching(model, _POSITIONS))  # tables that blocks share lie outside of them
+    return list(found.items())
 
 
 def _keep_rows(rows: int):
@@ -41,18 +75,18 @@ def trainable(model: nn.Module, train: Train) -> Iterator[list[nn.Parameter]]:
 
     ``all`` is the paper's finetuning. ``attention`` changes queries and keys only: where the model looks, not what it
     makes of what it sees. Guidance then cannot spoil the features and the head, so it bears rates a hundred times
-    higher. Values share a matrix with queries and keys in timm; their rows get no gradient, and since weight decay
-    would still shrink them, such parameters should be trained without it.
+    higher. Values share a matrix with queries and keys in many libraries; their rows get no gradient, and since weight
+    decay would still shrink them, such parameters should be trained without it.
 
     Args:
-        model: a ``Classifier`` or a bare timm vision transformer.
+        model: a ``Classifier`` or a bare vision transformer of a known family.
         train: ``all`` or ``attention``.
 
     Yields:
         The parameters to give to an optimiser.
 
     Raises:
-        UserError: ``train`` is unknown, or the model is not supported.
+        UserError: ``train`` is unknown, or a model whose queries and keys are not known.
     """
     if train not in ("all", "attention"):
         raise UserError(f"expected --train to be all or attention, got {train!r}")
