@@ -24,7 +24,7 @@ class Explained:
     Attributes:
         relevance: ``(B, N, M)``, ``mean over heads of max(0, dA * A)``.
         output_gradient: dO, ``(B, H, N, D)``.
-        positive: ``max(0, dA * A)``, ``(B * H, N, M)``, if it was small enough to keep.
+        positive: ``max(0, dA * A)``, ``(B * H, N, M)``, if it was to be kept and small enough.
     """
 
     relevance: Tensor
@@ -42,10 +42,7 @@ def attend(call: Call) -> tuple[Tensor, Tensor]:
     for tile in call.tiles():
         part = call.cut(call.part(attention, tile), tile)
         call.attention(tile, None, part, call.shaped(spare, tile))
-        if call.images == 1:
-            product(part, call.values[tile.index], output[tile.index][:, tile.rows])
-        else:
-            output[tile.images] = call.by_head(torch.bmm(part.to(value.dtype), call.values[tile.index]))
+        output[tile.images, :, tile.rows] = call.by_head(torch.bmm(part.to(value.dtype), call.values[tile.index]))
     return output, attention
 
 
@@ -54,10 +51,10 @@ class _Backward:
         self.call, self.known, self.output_gradient = call, known, output_gradient
         self.output_gradients = call.by_tile(output_gradient)
 
-    def explained(self) -> Explained:
+    def explained(self, keep: bool) -> Explained:
         call = self.call
         relevance = call.query.new_empty(call.batch, call.rows, call.keys, dtype=call.exact)
-        return Explained(relevance, self.output_gradient, call.maps() if call.small else None)
+        return Explained(relevance, self.output_gradient, call.maps() if keep and call.small else None)
 
     def weighted(
         self, tile: Tile, buffers: Sequence[Tensor], pending: Sequence[tuple[Tensor, Explained]]
@@ -102,6 +99,7 @@ def backward(
     pending: Sequence[tuple[Tensor, Explained]] = (),
     *,
     explain: bool = False,
+    keep: bool = False,
     inputs: bool = True,
     bias_too: bool = False,
 ) -> tuple[tuple[Tensor | None, ...], Explained | None]:
@@ -113,6 +111,7 @@ def backward(
         known: A, ``(B * H, N, M)``, if it was kept.
         pending: gradients ``(B, N, M)`` that relevances received, with the explanations that made them.
         explain: find the relevance.
+        keep: the relevance will receive a gradient.
         inputs: find dQ, dK and dV.
         bias_too: find the bias's gradient.
 
@@ -120,7 +119,7 @@ def backward(
         Gradients of query, key, value and bias, and the explanation; None where not asked for.
     """
     work = _Backward(call, output_gradient, known)
-    explained = work.explained() if explain else None
+    explained = work.explained(keep) if explain else None
     buffers = call.buffers(3)
     found = call.gradients(call.query, call.key, call.value)
     bias_gradient = torch.zeros_like(call.bias, dtype=call.exact) if bias_too and call.bias is not None else None

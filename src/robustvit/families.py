@@ -28,8 +28,8 @@ class Layout:
             (rows 0 and 1, averaged), the mean of the ``patches`` or of all ``tokens``, ``class+patches``, or an
             attention ``pool`` after the blocks.
         pads: incomplete patches at the border are padded, not dropped.
-        class_mlp: the last block's MLP, if its output for the class token does not depend on other tokens; it may then
-            be run for that token alone.
+        class_only: modules of the last block that work on each token by itself and whose output is added to the tokens:
+            its MLP, the projection of its attention. They are then run for the class token alone, whose readout it is.
     """
 
     blocks: Sequence[nn.Module]
@@ -37,7 +37,7 @@ class Layout:
     prefix_tokens: int = 1
     readout: Readout = "class"
     pads: bool = False
-    class_mlp: nn.Module | None = None
+    class_only: tuple[nn.Module, ...] = ()
 
     def __post_init__(self) -> None:
         if self.readout not in get_args(Readout):
@@ -122,10 +122,11 @@ def _reason(model: nn.Module) -> str:
     return "its family is not known (a transformer with one attention over all tokens per block can be registered)"
 
 
-def _class_mlp(blocks: Sequence[nn.Module], readout: Readout) -> nn.Module | None:
-    """The last block's MLP where only the class token's output of it is used."""
-    mlp = getattr(blocks[-1], "mlp", None) if readout == "class" else None
-    return mlp if isinstance(mlp, nn.Module) else None
+def _class_only(blocks: Sequence[nn.Module], readout: Readout) -> tuple[nn.Module, ...]:
+    """The last block's modules of which only the class token's output is used."""
+    places = ("mlp", "attn.proj", "attention.o_proj", "attention.output.dense") if readout == "class" else ()
+    found = dict(blocks[-1].named_modules())
+    return tuple(found[place] for place in places if place in found)
 
 
 _TIMM_BLOCKS = ("Block", "ResPostBlock", "EvaBlock", "EvaBlockPostNorm", "RelPosBlock", "ResPostRelPosBlock")
@@ -151,7 +152,7 @@ def _timm(model: Any) -> Layout:
     readout = _timm_readout(model)
     padded = bool(getattr(model.patch_embed, "dynamic_img_pad", False))
     return Layout(
-        model.blocks, model.patch_embed.patch_size, prefix, readout, padded, _class_mlp(model.blocks, readout)
+        model.blocks, model.patch_embed.patch_size, prefix, readout, padded, _class_only(model.blocks, readout)
     )
 
 
@@ -180,7 +181,7 @@ def _patch_size(size: Any) -> tuple[int, int]:
 @register_family("torchvision.models.vision_transformer.VisionTransformer")
 def _torchvision(model: Any) -> Layout:
     blocks = list(model.encoder.layers)
-    return Layout(blocks, _patch_size(model.patch_size), class_mlp=_class_mlp(blocks, "class"))
+    return Layout(blocks, _patch_size(model.patch_size), class_only=_class_only(blocks, "class"))
 
 
 @register_family("open_clip.transformer.VisionTransformer")
@@ -189,7 +190,7 @@ def _open_clip(model: Any) -> Layout:
         raise unsupported(model, "its pooling by several queries does not say how much each token counts")
     blocks = list(model.transformer.resblocks)
     readout: Readout = "class" if model.pool_type == "tok" else "patches"
-    return Layout(blocks, _patch_size(model.patch_size), readout=readout, class_mlp=_class_mlp(blocks, readout))
+    return Layout(blocks, _patch_size(model.patch_size), readout=readout, class_only=_class_only(blocks, readout))
 
 
 def _transformers(backbone: str, extra: Callable[[Any], int], readout: Callable[[Any], Readout]):
@@ -199,7 +200,7 @@ def _transformers(backbone: str, extra: Callable[[Any], int], readout: Callable[
         lists = [m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) == config.num_hidden_layers]
         how = readout(config)
         blocks = list(lists[0])
-        return Layout(blocks, _patch_size(config.patch_size), extra(config), how, class_mlp=_class_mlp(blocks, how))
+        return Layout(blocks, _patch_size(config.patch_size), extra(config), how, class_only=_class_only(blocks, how))
 
     return describe
 

@@ -7,7 +7,7 @@ relevance receives to that of the attention's output. So no gradient of maps of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,7 @@ class _State:
 
     first: bool
     explaining: bool = False
+    keep: bool = False
     explained: Explained | None = None
     pending: list[tuple[Tensor, Explained]] = field(default_factory=list)
 
@@ -72,11 +73,11 @@ class LeanCall:
 
 
 @contextmanager
-def explaining(calls: Sequence[LeanCall]):
-    """Backward passes inside the block leave each call's relevance behind."""
+def explaining(calls: Sequence[LeanCall], differentiable: bool = True) -> Iterator[None]:
+    """Backward passes inside the block leave each call's relevance behind, which may be differentiated later."""
     states = [call._state for call in calls]
     for state in states:
-        state.explaining, state.explained = True, None
+        state.explaining, state.keep, state.explained = True, differentiable, None
     try:
         yield
     finally:
@@ -139,7 +140,14 @@ class _LeanAttention(torch.autograd.Function):
         pending, state.pending = state.pending, []
         call = Call(query, key, value, bias, ctx.scale)
         gradients, state.explained = backward(
-            call, output_gradient, known, pending, explain=state.explaining, inputs=inputs, bias_too=bias_too
+            call,
+            output_gradient,
+            known,
+            pending,
+            explain=state.explaining,
+            keep=state.keep,
+            inputs=inputs,
+            bias_too=bias_too,
         )
         return *gradients, query.new_zeros(()), None, None
 

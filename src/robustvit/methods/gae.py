@@ -28,7 +28,7 @@ def gae(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
     def explain(target: Tensor, differentiable: bool) -> Tensor:
         explained = forward.logits.gather(1, target[:, None]).sum()
         twice = second_order and differentiable
-        with explaining(forward.calls):
+        with explaining(forward.calls, differentiable):
             anchors = [call.anchor for call in forward.calls]
             torch.autograd.grad(explained, anchors, retain_graph=differentiable, create_graph=twice)
         maps = [call.take_relevance(differentiable) for call in forward.calls]
