@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.errors import UserError
-from robustvit.options import Device, MaskFormat, Normalization
+from robustvit.options import ClassNames, Device, MaskFormat, Normalization
 
 if TYPE_CHECKING:
     from robustvit.classifier import Classifier
@@ -60,6 +60,7 @@ def evaluate(
     checkpoint: str | None = None,
     num_classes: int | None = None,
     normalization: Normalization = "model",
+    class_names: ClassNames | None = None,
     mask_format: MaskFormat = "auto",
     skip_unmasked: bool = False,
     relevance: str = "gae",
@@ -78,13 +79,16 @@ def evaluate(
     says which one to keep. Photos without classes (a flat folder with masks) show the place of the relevance only.
 
     Args:
-        model: run folder, timm name, hf-hub:OWNER/NAME or local-dir:FOLDER.
+        model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
+            hf-hub:OWNER/NAME or local-dir:FOLDER.
         images: folder with one folder of photos per class, or a CSV file (image,mask,label).
         masks: folder of masks that mirrors images.
         baseline: model to compare with: "original" for the one a run folder started from, or any source as for model.
         checkpoint: weights for the model: safetensors, .pth or .pth.tar.
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std) or paper (0.5 for every model).
+        class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any: a
+            list, or a text file with one name a line.
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
         skip_unmasked: leave photos without a mask out instead of refusing them.
         relevance: method that tells where the relevance lies: gae, attnlrp, rollout or raw_attention for vision
@@ -117,7 +121,9 @@ def evaluate(
     from robustvit.verdict import compare, decide
 
     _check_options(out, batch_size, workers, seed)
-    classifier = load_model(model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization)
+    classifier = load_model(
+        model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization, class_names=class_names
+    )
     check_method(relevance, classifier)
     listed = find_photos(images, masks, labelled=masks is None, skip_unmasked=skip_unmasked)
     photos = match_labels(listed, classifier.num_classes, classifier.class_names)
@@ -126,7 +132,7 @@ def evaluate(
     if baseline == "original":
         other = load_original(model)
     elif baseline is not None:
-        other = load_model(baseline, num_classes=num_classes, normalization=normalization)
+        other = load_model(baseline, num_classes=num_classes, normalization=normalization, class_names=class_names)
     if other is not None:
         _check_same_classes(classifier, other, str(baseline))
         check_method(relevance, other)

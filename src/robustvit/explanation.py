@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.errors import UserError
-from robustvit.options import Normalization
+from robustvit.options import ClassNames, Normalization
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,6 +53,7 @@ def explain(
     relevance: str = "gae",
     checkpoint: str | None = None,
     normalization: Normalization = "model",
+    class_names: ClassNames | None = None,
     out: str = "explanations",
 ) -> Explanations:
     """Show where in a photo a model's answer comes from, before and after finetuning, with its five likeliest classes.
@@ -61,13 +62,16 @@ def explain(
 
     Args:
         photos: photo files.
-        model: run folder, timm name, hf-hub:OWNER/NAME or local-dir:FOLDER.
+        model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
+            hf-hub:OWNER/NAME or local-dir:FOLDER.
         baseline: model to show beside it; a run folder's original when left out.
         target: class to explain, by name or index; the predicted one when left out.
         relevance: method of the relevance map: gae, attnlrp, rollout or raw_attention for vision transformers,
             grad_cam or input_gradient for any classifier.
         checkpoint: weights for the model: safetensors, .pth or .pth.tar.
         normalization: model (its own mean and std) or paper (0.5 for every model).
+        class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any: a
+            list, or a text file with one name a line.
         out: folder for the pictures.
 
     Returns:
@@ -87,8 +91,8 @@ def explain(
     check_place(Path(out) / "x")
     if not photos:
         raise UserError("expected at least one photo to explain: name image files")
-    after = load_model(model, checkpoint=checkpoint, normalization=normalization)
-    before = _beside(model, baseline, normalization)
+    after = load_model(model, checkpoint=checkpoint, normalization=normalization, class_names=class_names)
+    before = _beside(model, baseline, normalization, class_names)
     models = {"before": before, "after": after} if before is not None else {"model": after}
     pictures = [read_photo(path) for path in photos]
     folder = Path(out)
@@ -133,14 +137,16 @@ def _explain_one(
     return Explanation(photo, top, file)
 
 
-def _beside(model: str, baseline: str | None, normalization: Normalization) -> "Classifier | None":
+def _beside(
+    model: str, baseline: str | None, normalization: Normalization, class_names: ClassNames | None
+) -> "Classifier | None":
     """The model to show beside: the one named, or the one a run folder started from, where it can still be had."""
     from robustvit.models import load_model, load_original
     from robustvit.progress import console
     from robustvit.runs import RunFolder
 
     if baseline is not None:
-        return load_model(baseline, normalization=normalization)
+        return load_model(baseline, normalization=normalization, class_names=class_names)
     if not RunFolder(model).is_run:
         return None
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from robustvit.errors import UserError
 from robustvit.options import (
     Classes,
+    ClassNames,
     Classification,
     Device,
     MaskFormat,
@@ -48,6 +49,7 @@ def finetune(
     checkpoint: str | None = None,
     num_classes: int | None = None,
     normalization: Normalization | None = None,
+    class_names: ClassNames | None = None,
     val_images: str | None = None,
     val_masks: str | None = None,
     test_images: str | None = None,
@@ -92,11 +94,14 @@ def finetune(
         images: folder with one folder of photos per class, or a CSV file (image,mask,label).
         out: run folder to write; must be new.
         masks: folder of foreground masks that mirrors images by class and name.
-        model: timm name, hf-hub:OWNER/NAME, local-dir:FOLDER or a run folder.
+        model: timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG, hf-hub:OWNER/NAME,
+            local-dir:FOLDER or a run folder.
         recipe: model card of the paper (vit-b, ar-s, deit-b, ...): sets model, rate, temperature and normalization.
         checkpoint: weights for the model: safetensors, .pth or .pth.tar.
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std, the default) or paper (0.5 for every model).
+        class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any: a
+            list, or a text file with one name a line.
         val_images: photos to hold out; otherwise they are taken from images.
         val_masks: their masks.
         test_images: photos for the verdict only; otherwise it is measured on the photos held out.
@@ -175,6 +180,7 @@ def finetune(
         num_classes=num_classes,
         checkpoint=checkpoint,
         normalization=start["normalization"],
+        class_names=class_names,
     )
     # A model that guidance does not work for must be refused before anything is written.
     guiding = getattr(guide, "relevance", "gae")
