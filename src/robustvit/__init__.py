@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from robustvit.finetuning import finetune
     from robustvit.guidance import GuidedLoss, RobustViT, guided_loss
     from robustvit.losses import relevance_loss
+    from robustvit.method_comparison import faithfulness
     from robustvit.models import load_model
     from robustvit.relevance_maps import relevance
     from robustvit.reports import report
@@ -33,6 +34,7 @@ __all__ = [
     "demo",
     "evaluate",
     "explain",
+    "faithfulness",
     "finetune",
     "guided_loss",
     "load_model",
@@ -51,6 +53,7 @@ _HOME = {
     "demo": "demonstration",
     "evaluate": "evaluation",
     "explain": "explanation",
+    "faithfulness": "method_comparison",
     "finetune": "finetuning",
     "guided_loss": "guidance",
     "load_model": "models",

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "finetune": "finetuning",
     "evaluate": "evaluation",
     "explain": "explanation",
+    "faithfulness": "method_comparison",
     "report": "reports",
     "demo": "demonstration",
 }
@@ -60,7 +61,7 @@ def _fail(program: str, message: str, code: int = 2) -> int:
 
 
 def _overview() -> str:
-    rows = "\n".join(f"  {name:<10} {_summary(name, module)}" for name, module in COMMANDS.items())
+    rows = "\n".join(f"  {name:<13} {_summary(name, module)}" for name, module in COMMANDS.items())
     return (
         "usage: robustvit COMMAND [OPTIONS]\n\n"
         "Finetune the relevance map of a vision transformer onto the object, so that it stops looking at the "

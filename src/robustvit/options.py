@@ -9,6 +9,7 @@ __all__ = [
     "Classes",
     "Classification",
     "Device",
+    "Fill",
     "MaskFormat",
     "Normalization",
     "Precision",
@@ -21,6 +22,7 @@ ClassNames = list[str] | str
 Classes = Literal["all"] | int | float | list[str] | str
 Classification = Literal["confidence", "label"]
 Device = Literal["auto", "cpu"]
+Fill = Literal["mean", "blur"]
 MaskFormat = Literal["auto", "soft", "ids", "imagenet-s"]
 Normalization = Literal["model", "paper"]
 Precision = Literal["no", "bf16", "fp16"]

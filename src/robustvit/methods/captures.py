@@ -15,11 +15,12 @@ __all__ = ["caught_tokens", "check_tokens", "explained_logit", "with_gradient"]
 
 
 def with_gradient(model: nn.Module, images: Tensor) -> Tensor:
-    """Images from which a gradient flows through the whole model, where frozen weights would not let it.
+    """Images from which a gradient flows through the whole model, where constant weights would not let it.
 
+    Weights are constant where they are frozen, and where the caller wants no gradient of theirs (``ConstantWeights``).
     The caller's images stay as they are.
     """
-    if images.requires_grad or all(parameter.requires_grad for parameter in model.parameters()):
+    if images.requires_grad or all(weights.view_as(weights).requires_grad for weights in model.parameters()):
         return images
     return images.detach().requires_grad_()
 

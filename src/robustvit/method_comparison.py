@@ -1,0 +1,233 @@
+"""Faithfulness: which relevance method points at the pixels that a model really uses, measured on photos."""
+
+# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustvit.errors import UserError
+from robustvit.options import Device, Fill, Normalization
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from robustvit.classifier import Classifier
+    from robustvit.deletion import Curves
+    from robustvit.intervals import Interval
+
+__all__ = ["Faithfulness", "MethodScore", "faithfulness"]
+
+_CONTROL = "random"  # maps of noise: a method that does not beat them tells nothing
+
+
+@dataclass(frozen=True)
+class MethodScore:
+    """How faithful one method's maps are.
+
+    Attributes:
+        deletion: area under the deletion curve, mean over photos with its 95 % interval; lower is better.
+        insertion: area under the insertion curve; higher is better.
+        photos: both areas of each photo, in the order of the photos.
+    """
+
+    deletion: "Interval"
+    insertion: "Interval"
+    photos: list[tuple[float, float]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """What was measured of a model's relevance methods.
+
+    Attributes:
+        model: where it came from.
+        images: the folder.
+        photos: the photos measured.
+        scores: by method; ``random`` maps are the control.
+        unsupported: by method, why the model does not allow it.
+    """
+
+    model: str
+    images: str
+    photos: list[str]
+    scores: dict[str, MethodScore]
+    unsupported: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.model} on {len(self.photos)} photos of {self.images}: probability of the predicted class",
+            f"  {'method':<16}{'deletion (lower is better)':<30}insertion (higher is better)",
+        ]
+        for name, score in self.scores.items():
+            lines.append(f"  {name:<16}{_cell(score.deletion):<30}{_cell(score.insertion)}")
+        lines += [f"  {name:<16}not measured: {reason}" for name, reason in self.unsupported.items()]
+        return "\n".join(lines)
+
+
+def faithfulness(
+    *,
+    model: str,
+    images: str,
+    methods: str | None = None,
+    steps: int = 20,
+    fill: Fill = "mean",
+    checkpoint: str | None = None,
+    num_classes: int | None = None,
+    normalization: Normalization = "model",
+    batch_size: int = 16,
+    device: Device = "auto",
+    workers: int = 0,
+    seed: int = 0,
+    out: str | None = None,
+) -> Faithfulness:
+    """Measure which relevance method is faithful to a model, by deletion and insertion of pixels.
+
+    Pixels are removed from each photo, the most relevant ones first, and brought back to an empty one in the same
+    order. The sooner the predicted class's probability falls, and rises, the better a method says what the model uses.
+    Random maps are measured too, as a control. Neither classes nor masks are needed.
+
+    Args:
+        model: run folder, timm name, hf-hub:OWNER/NAME or local-dir:FOLDER.
+        images: folder of photos, flat or one folder per class, or a CSV file (image,mask,label).
+        methods: methods to measure, separated by commas (gae,rollout); all when left out.
+        steps: equal shares of pixels that are removed one after the other.
+        fill: what stands where a pixel is missing: the photo's mean colour, or the photo in a blur.
+        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
+        num_classes: classes of the model's head; read from the weights when left out.
+        normalization: model (its own mean and std) or paper (0.5 for every model).
+        batch_size: photos at a time.
+        device: auto (a GPU where there is one) or cpu.
+        workers: processes that read photos.
+        seed: fixes the random maps and the intervals.
+        out: JSON file to write everything to; must be new.
+
+    Returns:
+        The scores; printing them gives a table.
+
+    Raises:
+        UserError: anything wrong with what was given; nothing is written then.
+
+    Example:
+        robustvit faithfulness --model runs/mine --images photos/test --methods gae,rollout
+    """
+    settings = dict(locals())
+    from robustvit.data.batches import MaskedPhotos
+    from robustvit.data.pairs import find_photos
+    from robustvit.devices import make_accelerator
+    from robustvit.models import load_model
+
+    wanted = _wanted(methods)
+    _check_options(out, steps, batch_size, workers, seed)
+    classifier = load_model(model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization).eval()
+    unsupported = _unsupported(wanted, classifier)
+    measured = [name for name in wanted if name not in unsupported]
+    photos = [one.image for one in find_photos(images, labelled=False)]
+    classifier.to(make_accelerator(device=device).device)
+    data = MaskedPhotos(_bare(photos), classifier.preprocessing)
+    loader = _loader(data, batch_size, workers)
+    scores = _scores(classifier, loader, [*measured, _CONTROL], steps, fill, seed)
+    found = Faithfulness(str(model), str(images), [str(photo) for photo in photos], scores, unsupported)
+    if out is not None:
+        _write_record(found, Path(out), settings)
+    return found
+
+
+def _wanted(methods: str | None) -> list[str]:
+    from robustvit.methods import METHODS, method_of
+
+    names = list(METHODS) if methods is None else [name.strip() for name in methods.split(",")]
+    for name in names:
+        method_of(name)
+    return list(dict.fromkeys(names))
+
+
+def _check_options(out: str | None, steps: int, batch_size: int, workers: int, seed: int) -> None:
+    from robustvit.files import check_place
+
+    if out is not None and Path(out).exists():
+        raise UserError(f"{out} exists already: name another file as --out")
+    if out is not None:
+        check_place(out)
+    least = {"steps": (steps, 1), "batch-size": (batch_size, 1), "workers": (workers, 0), "seed": (seed, 0)}
+    for option, (value, lowest) in least.items():
+        if value < lowest:
+            raise UserError(f"expected --{option} of at least {lowest}, got {value}")
+
+
+def _unsupported(names: list[str], classifier: "Classifier") -> dict[str, str]:
+    """Reasons by method.
+
+    Raises:
+        UserError: none of the methods holds for the model.
+    """
+    from robustvit.methods import check_method
+
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            check_method(name, classifier)
+        except UserError as error:
+            found[name] = str(error)
+    if len(found) == len(names):
+        raise UserError(found[names[0]])
+    return found
+
+
+def _bare(photos: list[Path]) -> list:
+    from robustvit.data.pairs import Photo
+
+    return [Photo(photo) for photo in photos]
+
+
+def _loader(data: Any, batch_size: int, workers: int) -> "DataLoader":
+    from torch.utils.data import DataLoader
+
+    return DataLoader(data, batch_size=batch_size, num_workers=workers)
+
+
+def _scores(
+    classifier: "Classifier", loader: "DataLoader", methods: list[str], steps: int, fill: Fill, seed: int
+) -> dict[str, MethodScore]:
+    import torch
+
+    from robustvit.intervals import mean_interval
+    from robustvit.progress import track
+
+    generator = torch.Generator().manual_seed(seed)
+    areas: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
+    for batch in track(loader, "deleting and inserting"):
+        image = batch["image"].to(classifier.mean.device)
+        for name, found in areas.items():
+            curves = _curves(classifier, image, name, generator, steps, fill)
+            found += zip(curves.deletion_auc.tolist(), curves.insertion_auc.tolist(), strict=True)
+    return {
+        name: MethodScore(mean_interval([d for d, _ in found], seed), mean_interval([i for _, i in found], seed), found)
+        for name, found in areas.items()
+    }
+
+
+def _curves(classifier: "Classifier", images: Any, name: str, generator: Any, steps: int, fill: Fill) -> "Curves":
+    import torch
+
+    from robustvit.deletion import deletion_insertion
+    from robustvit.relevance_maps import relevance
+
+    if name == _CONTROL:
+        maps = torch.rand(len(images), *images.shape[-2:], generator=generator).to(images.device)
+    else:
+        with torch.no_grad():
+            maps = relevance(classifier, images, method=name)
+    return deletion_insertion(classifier, images, maps, steps=steps, fill=fill)
+
+
+def _cell(found: "Interval") -> str:
+    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _write_record(found: Faithfulness, path: Path, settings: dict[str, Any]) -> None:
+    from robustvit.files import write_json
+    from robustvit.runs import versions
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = {name: value for name, value in settings.items() if name not in ("model", "images", "out")}
+    write_json(asdict(found) | {"settings": settings, "versions": versions()}, path)
