@@ -22,7 +22,8 @@ __all__ = ["MODULE", "RunFolder", "versions"]
 MODULE = "a module given from Python"  # stands in the settings for a model that no name leads back to
 _MARK = "config.yaml"
 _VERSION = "robustvit"  # the key that tells our settings from anybody's config.yaml
-_PACKAGES = ("robustvit", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "scipy", "pillow")
+_PACKAGES = ("robustvit", "torch", "torchvision", "timm", "transformers", "open_clip_torch")
+_PACKAGES += ("accelerate", "torchmetrics", "numpy", "scipy", "pillow")
 
 
 def versions() -> dict[str, str]:
@@ -40,7 +41,7 @@ class RunFolder:
     """Names and files of one run.
 
     ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``metrics.jsonl`` (a line per epoch),
-    ``state.pt`` (to resume from), ``best/`` and ``last/`` (drop-in timm models), ``before.json`` and ``after.json``
+    ``state.pt`` (to resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
     (measures of every held-out photo), ``verdict.json``, ``panels/``.
     """
 
