@@ -41,8 +41,8 @@ class RunFolder:
     """Names and files of one run.
 
     ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``metrics.jsonl`` (a line per epoch),
-    ``state.pt`` (to resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
-    (measures of every held-out photo), ``verdict.json``, ``panels/``.
+    ``state.pt`` (to resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and
+    ``after.json`` (measures of every held-out photo), ``verdict.json``, ``panels/``.
     """
 
     def __init__(self, path: str | Path) -> None:
