@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustvit.errors import UserError
+from robustvit.interception import ConstantWeights
 from robustvit.losses import background_loss, confidence_loss, foreground_loss, label_loss
 from robustvit.methods import METHODS, method_of
 from robustvit.options import Classification, Target
@@ -87,12 +89,14 @@ class RobustViT:
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         if target is None and self.needs_labels:
             raise UserError("expected labels for target='label' or classification='label'; give them or use predicted")
-        with torch.enable_grad():  # a map needs gradients even where the caller only measures
+        differentiable = torch.is_grad_enabled()
+        # A map needs gradients even where the caller only measures.
+        with torch.enable_grad(), nullcontext() if differentiable else ConstantWeights():
             trace = method_of(self.relevance)(model, images, self.second_order)
             logits = trace.logits
             predicted = logits.detach().argmax(dim=1)
             explained = predicted if self.target == "predicted" or target is None else target
-            maps = image_map(trace.explain(explained, True), (images.shape[-2], images.shape[-1]))
+            maps = image_map(trace.explain(explained, differentiable), (images.shape[-2], images.shape[-1]))
             parts = {"background": background_loss(maps, masks), "foreground": foreground_loss(maps, masks)}
             if self.classification == "label" and target is not None:
                 parts["classification"] = label_loss(logits, target, self.temperature)

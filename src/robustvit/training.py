@@ -173,6 +173,7 @@ def _guided(guidance: Guidance, model, batch: dict[str, Tensor]) -> GuidedLoss:
     return guidance(model, batch["image"], batch["mask"], labels if bool((labels >= 0).all()) else None)
 
 
+@torch.no_grad()
 def _validate(model, loader, guidance, accelerator) -> dict[str, float]:
     model.eval()
     means = _Means()
