@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import timm
@@ -163,6 +164,13 @@ OTHERS = {
 FAMILIES = TIMM | TRANSFORMERS | OTHERS
 SIZES = {"ViT, 384 px": (64, 64), "ViT, not square": (32, 48), "ViT, dynamic size": (40, 24)}
 SIZES["ViT, dynamic size and padding"] = (36, 30)
+
+
+def test_the_documents_name_every_family_that_is_tested():
+    table = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
+    named = [line.split("|")[2].strip() for line in table.splitlines() if line.startswith("|")][2:]
+    tested = [name for name in FAMILIES if not name.endswith(", eager")]
+    assert named == [name.removesuffix(", sdpa") for name in tested]
 
 
 @pytest.fixture(params=FAMILIES)
