@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError
-from robustvit.options import Device, Fill, Normalization
+from robustvit.options import ClassNames, Device, Fill, Normalization
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -74,6 +74,7 @@ def faithfulness(
     checkpoint: str | None = None,
     num_classes: int | None = None,
     normalization: Normalization = "model",
+    class_names: ClassNames | None = None,
     batch_size: int = 16,
     device: Device = "auto",
     workers: int = 0,
@@ -95,6 +96,8 @@ def faithfulness(
         checkpoint: weights for the model: safetensors, .pth or .pth.tar.
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std) or paper (0.5 for every model).
+        class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
+            a list, or a text file with one name a line.
         batch_size: photos at a time.
         device: auto (a GPU where there is one) or cpu.
         workers: processes that read photos.
@@ -118,7 +121,9 @@ def faithfulness(
 
     wanted = _wanted(methods)
     _check_options(out, steps, batch_size, workers, seed)
-    classifier = load_model(model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization).eval()
+    classifier = load_model(
+        model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization, class_names=class_names
+    ).eval()
     unsupported = _unsupported(wanted, classifier)
     measured = [name for name in wanted if name not in unsupported]
     photos = [one.image for one in find_photos(images, labelled=False)]

@@ -45,12 +45,12 @@ def relevance(
     """Explain a model's logits: a relevance map for each image, differentiable with respect to the weights.
 
     Args:
-        model: a ``Classifier`` or a bare timm vision transformer.
+        model: a ``Classifier`` or a bare network; which networks, says each method.
         images: ``(B, 3, H, W)``, what ``model`` takes: values in [0, 1] for a ``Classifier``.
         target: ``(B,)`` classes to explain; the predicted ones when left out.
-        method: ``gae``, the paper's rule (equations 6 and 7).
+        method: ``gae``, the paper's rule (equations 6 and 7), or another of ``robustvit.methods.METHODS``.
         second_order: let gradients flow through the attention's gradient too.
-        upsample: give maps in image size; otherwise the raw class-token row on the patch grid.
+        upsample: give maps in image size; otherwise the raw relevance on the method's own grid.
 
     Returns:
         ``(B, 1, H, W)`` in [0, 1], or ``(B, 1, rows, columns)``, non-negative, when ``upsample`` is off. Detached when

@@ -99,26 +99,32 @@ def _patch_tokens(model: nn.Module, images: Tensor, layout: Layout) -> tuple[Ten
 class _Seen:
     """The last outputs of a forward pass: a feature map, and tokens that came after it."""
 
-    batch: int
+    images: torch.Size
     channels_last: bool
     feature_map: Tensor | None = None
     tokens_after: tuple[int, ...] = ()
 
     def see(self, output: Any) -> None:
-        if not isinstance(output, Tensor) or output.ndim not in (3, 4) or len(output) != self.batch:
+        if not isinstance(output, Tensor) or output.ndim not in (3, 4) or len(output) != self.images[0]:
             return
         if output.ndim == 4:
             rows, columns = output.shape[1:3] if self.channels_last else output.shape[2:]
-            if rows * columns > 1:
+            if rows * columns > 1 and self._in_proportion(rows, columns):
                 self.feature_map, self.tokens_after = output, ()
         elif output.shape[1] > 1:
             self.tokens_after = tuple(output.shape)
 
+    def _in_proportion(self, rows: int, columns: int) -> bool:
+        """Whether a map has the images' proportions, up to what padding and rounding take: inside some blocks channels
+        are where rows or columns are expected."""
+        height, width = self.images[-2:]
+        return abs(rows * width - columns * height) <= 2 * (height + width)
+
 
 @contextmanager
-def _watched(model: nn.Module, batch: int) -> Iterator[_Seen]:
+def _watched(model: nn.Module, images: torch.Size) -> Iterator[_Seen]:
     """Note the outputs of all modules, but for those inside attention: its maps and heads have four axes as well."""
-    seen = _Seen(batch, _channels_last(model))
+    seen = _Seen(images, _channels_last(model))
     attention = [m for m in model.modules() if any(word in type(m).__name__ for word in ("Attention", "Attn"))]
     inside = {inner for outer in attention for inner in outer.modules()}
     hooks = [
@@ -134,7 +140,7 @@ def _watched(model: nn.Module, batch: int) -> Iterator[_Seen]:
 
 
 def _last_feature_map(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    with _watched(model, len(images)) as seen:
+    with _watched(model, images.shape) as seen:
         logits = logits_of(model(images))
     if seen.feature_map is None:
         raise _unsupported(model, "it computes no feature map (B, C, H, W)")
