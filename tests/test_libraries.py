@@ -14,7 +14,7 @@ from torch import nn
 from torchvision.models import VisionTransformer, resnet18
 
 from conftest import CLASSES, SIZE, tiny_network
-from robustvit import Classifier, UserError, evaluate, explain, finetune, load_model
+from robustvit import Classifier, UserError, evaluate, explain, finetune, load_model, relevance
 from robustvit.checkpoints import restore_weights, save_model
 from robustvit.classifier import Preprocessing
 from robustvit.data.batches import evaluation_transform
@@ -56,7 +56,7 @@ TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "lay
 def open_clip(tmp_path_factory):
     library = pytest.importorskip("open_clip")
     folder = tmp_path_factory.mktemp("configs")
-    timm_tower = {"image_size": SIZE, "timm_model_name": "vit_tiny_patch16_224", "timm_pool": "", "timm_proj": "linear"}
+    timm_tower = {"image_size": 224, "timm_model_name": "vit_tiny_patch16_224", "timm_pool": "token"}
     for name, tower, more in (
         ("tiny-clip", TOWER, {}),
         ("tiny-bias", TOWER, {"init_logit_bias": -10.0, "custom_text": True}),
@@ -230,6 +230,24 @@ def test_zero_shot_with_a_bias_and_from_a_folder_of_open_clip(open_clip, tmp_pat
     assert torch.equal(load_model(save_model(loaded, tmp_path / "c"))(IMAGES), loaded(IMAGES))
 
 
+def test_zero_shot_with_a_tower_of_timm(open_clip, tmp_path):
+    made = zero_shot(open_clip, "tiny-timm")
+    images = torch.rand(1, 3, 224, 224)
+    assert torch.equal(load_model(save_model(made, tmp_path / "m"))(images), made(images))
+    assert relevance(made, images, torch.tensor([1])).shape == (1, 1, 224, 224)
+
+
+def test_open_clips_weights_bring_their_activation_and_statistics(open_clip, monkeypatch, tmp_path):
+    model = open_clip.create_model("tiny-clip", pretrained=None)
+    torch.save(model.state_dict(), tmp_path / "clip.pt")
+    tag = {"quick_gelu": True, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "resize_mode": "squash"}
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda *_: tag)
+    made = zero_shot(open_clip, "tiny-clip/tag", checkpoint=tmp_path / "clip.pt")
+    assert made.preprocessing == Preprocessing((SIZE, SIZE), crop_share=1.0, squash=True)
+    assert any(type(module).__name__ == "QuickGELU" for module in made.modules())
+    assert torch.equal(load_model(save_model(made, tmp_path / "m"))(IMAGES), made(IMAGES))
+
+
 def test_class_names_from_a_file_and_where_they_do_not_belong(open_clip, tmp_path):
     (tmp_path / "names.txt").write_text("disc\nframe\n\nstripe\n")
     assert zero_shot(open_clip, class_names=tmp_path / "names.txt").class_names == CLASSES
@@ -333,6 +351,9 @@ def test_a_run_of_another_library_and_its_model(library, photos, tmp_path):
     assert torch.equal(load_original(run)(IMAGES), load_model(source)(IMAGES))
     resumed = finetuned(str(source), photos, run, epochs=2, resume=True)
     assert resumed(IMAGES).isfinite().all()
+    given = finetuned(network, photos, tmp_path / "given")
+    assert torch.equal(given(IMAGES), tuned(IMAGES)), "a module from Python is the same model"
+    assert given.class_names == CLASSES, "taken from the folders"
 
 
 def test_a_zero_shot_run(open_clip, photos, tmp_path):

@@ -64,7 +64,7 @@ class Preprocessing:
     def of(cls, network: nn.Module, normalization: Normalization = "model") -> Preprocessing:
         """The network's own preprocessing as far as it records it, or the paper's; see ``normalized``."""
         if made_by(network, "transformers"):
-            config: Any = network.config
+            config: Any = getattr(network.config, "vision_config", network.config)
             imagenet = str(config.model_type).startswith(("deit", "dinov2", "swin", "convnext", "resnet"))
             statistics = _IMAGENET if imagenet else _HALF
             own = cls(_pair(getattr(config, "image_size", 224)), *statistics, crop_share=1.0, squash=True)

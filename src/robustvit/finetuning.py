@@ -87,8 +87,8 @@ def finetune(
 ) -> Finetuned:
     """Finetune an image classifier so that its relevance lies on the object.
 
-    Writes a run folder: settings, selection, metrics, resumable state, best/ and last/ as timm models, panels, and the
-    verdict, measured before and after on photos that were held out.
+    Writes a run folder: settings, selection, metrics, resumable state, best/ and last/ as models of their library,
+    panels, and the verdict, measured before and after on photos that were held out.
 
     Args:
         images: folder with one folder of photos per class, or a CSV file (image,mask,label).

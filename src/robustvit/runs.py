@@ -22,8 +22,8 @@ __all__ = ["MODULE", "RunFolder", "versions"]
 MODULE = "a module given from Python"  # stands in the settings for a model that no name leads back to
 _MARK = "config.yaml"
 _VERSION = "robustvit"  # the key that tells our settings from anybody's config.yaml
-_PACKAGES = ("robustvit", "torch", "torchvision", "timm", "transformers", "open_clip_torch")
-_PACKAGES += ("accelerate", "torchmetrics", "numpy", "scipy", "pillow")
+_MODELS = ("timm", "transformers", "open_clip_torch")
+_PACKAGES = ("robustvit", "torch", "torchvision", *_MODELS, "accelerate", "torchmetrics", "numpy", "scipy", "pillow")
 
 
 def versions() -> dict[str, str]:

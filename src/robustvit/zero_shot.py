@@ -39,6 +39,9 @@ class ZeroShot(nn.Module):
     ) -> None:
         super().__init__()
         self.tower = tower
+        trunk: Any = getattr(tower, "trunk", None)
+        if getattr(trunk, "num_classes", None) == 0:
+            trunk.num_classes = len(embeddings)  # a timm tower without a head: the texts are its head
         self.architecture, self.model_args = architecture, dict(model_args or {})
         for name, value in (("embeddings", embeddings), ("scale", scale), ("bias", bias)):
             fixed = torch.as_tensor(value, dtype=torch.float32).detach()

@@ -16,7 +16,7 @@ from robustvit.zero_shot import ZeroShot
 
 __all__ = ["OpenClip"]
 
-_WAY_OUT = "--checkpoint FILE with all of its weights, image and text"
+_WAY_OUT = "--checkpoint FILE with all of its weights, image and text, or --model open_clip:FOLDER"
 _TEMPLATES = (
     "a photo of a {}.",
     "a photo of the {}.",
@@ -103,6 +103,7 @@ def _create(library: Any, architecture: str, tag: str | None, wanted: Wanted) ->
         pretrained=weights,
         load_weights=wanted.pretrained or wanted.state is not None,
         force_quick_gelu=_quick_gelu(library, architecture, tag),
+        force_preprocess_cfg=dict(library.get_pretrained_cfg(architecture, tag)) if tag else None,
         pretrained_text=False,
     ).eval()
 
