@@ -18,6 +18,7 @@ from robustvit import Classifier, UserError, evaluate, explain, finetune, load_m
 from robustvit.checkpoints import restore_weights, save_model
 from robustvit.classifier import Preprocessing
 from robustvit.data.batches import evaluation_transform
+from robustvit.families import find_layout
 from robustvit.models import load_original
 from robustvit.weights import head_classes
 
@@ -281,6 +282,17 @@ def test_bare_modules_from_python():
     seven = load_model(network)
     assert seven.num_classes == 7
     assert seven.preprocessing.input_size == (SIZE, SIZE)
+
+
+@pytest.mark.parametrize("build", [tiny_network, from_transformers, from_torchvision])
+def test_weights_that_share_memory_are_saved(build, tmp_path):
+    network = build()
+    blocks = find_layout(network).blocks
+    blocks[1].mlp = blocks[0].mlp
+    classifier = load_model(network)
+    folder = save_model(classifier.to(memory_format=torch.channels_last), tmp_path / "m")
+    assert torch.equal(load_model(folder)(IMAGES), classifier.to(memory_format=torch.contiguous_format)(IMAGES))
+    assert "state_dict" not in vars(network)
 
 
 class Own(nn.Module):

@@ -19,7 +19,16 @@ from robustvit.errors import UserError
 from robustvit.files import write_json
 from robustvit.weights import load_weights
 
-__all__ = ["Library", "Loaded", "Wanted", "imagenet_names", "imported", "readable_errors", "refuse_other_head"]
+__all__ = [
+    "Library",
+    "Loaded",
+    "Wanted",
+    "imagenet_names",
+    "imported",
+    "readable_errors",
+    "refuse_other_head",
+    "separate_weights",
+]
 
 
 @dataclass(frozen=True)
@@ -94,13 +103,16 @@ class Library:
 
     def save(self, classifier: Classifier, folder: Path) -> None:
         """Write ``model.safetensors`` and ``config.json`` into an empty folder."""
-        # A copy of each tensor: safetensors refuses weights that share memory.
-        state = {name: x.detach().cpu().clone().contiguous() for name, x in classifier.network.state_dict().items()}
-        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(separate_weights(classifier.network), folder / "model.safetensors", metadata={"format": "pt"})
         config = {"library": self.name, **self.describe(classifier.network), "num_classes": classifier.num_classes}
         config["preprocessing"] = asdict(classifier.preprocessing)
         config["label_names"] = list(classifier.class_names)
         write_json(config, folder / "config.json")
+
+
+def separate_weights(network: nn.Module) -> dict[str, Tensor]:
+    """A network's state dict as safetensors takes it: on the CPU, contiguous, no two weights in the same memory."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
 
 
 def imagenet_names() -> tuple[str, ...]:

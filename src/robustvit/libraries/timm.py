@@ -12,7 +12,7 @@ from torch import nn
 
 from robustvit.classifier import Classifier, classes_of, made_by
 from robustvit.errors import UserError
-from robustvit.libraries.library import Library, Loaded, Wanted, readable_errors, refuse_other_head
+from robustvit.libraries.library import Library, Loaded, Wanted, readable_errors, refuse_other_head, separate_weights
 from robustvit.recipes import CARDS
 from robustvit.weights import head_classes
 
@@ -53,7 +53,12 @@ class Timm(Library):
             config["label_names"] = list(classifier.class_names)
         network: Any = classifier.network
         network.pretrained_cfg = getattr(network, "pretrained_cfg", None) or {"architecture": type(network).__name__}
-        timm.models.save_for_hf(network, str(folder), model_config=config, safe_serialization=True)
+        weights = separate_weights(network)
+        network.state_dict = lambda: weights  # what timm writes; it would fail on weights that share memory
+        try:
+            timm.models.save_for_hf(network, str(folder), model_config=config, safe_serialization=True)
+        finally:
+            del network.state_dict
 
 
 def _check_name(name: str) -> None:

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from robustvit.classifier import Classifier, Preprocessing, made_by
 from robustvit.errors import UserError
 from robustvit.files import write_json
-from robustvit.libraries.library import Library, Loaded, Wanted, imported, readable_errors, refuse_other_head
+from robustvit.libraries.library import (
+    Library,
+    Loaded,
+    Wanted,
+    imported,
+    readable_errors,
+    refuse_other_head,
+    separate_weights,
+)
 from robustvit.weights import head_classes, load_weights
 
 __all__ = ["Transformers"]
@@ -67,8 +75,9 @@ class Transformers(Library):
         if names and names != self.class_names(network):
             network.config.id2label = dict(enumerate(names))
             network.config.label2id = {name: index for index, name in enumerate(names)}
-        with _quiet():
-            network.save_pretrained(folder, max_shard_size="1000GB")  # one file, whatever the size
+        weights = separate_weights(network)
+        with _quiet():  # one file, whatever the size
+            network.save_pretrained(folder, state_dict=weights, max_shard_size="1000GB")
         write_json(_processor(classifier.preprocessing), folder / "preprocessor_config.json")
 
 
