@@ -121,6 +121,7 @@ TIMM = {
     "ViT, dropouts": from_timm(
         "vit_tiny_patch16_224", attn_drop_rate=0.5, patch_drop_rate=0.5, pos_drop_rate=0.0, drop_path_rate=0.0
     ),
+    "ViT, convolutional stem": from_timm("vit_tiny_r_s16_p8_224", img_size=64, patch_size=1),
     "DeiT": from_timm("deit_tiny_patch16_224"),
     "DeiT distilled": from_timm("deit_tiny_distilled_patch16_224"),
     "DeiT-III": from_timm("deit3_small_patch16_224"),
@@ -162,7 +163,12 @@ OTHERS = {
     "own transformer": OwnTransformer,
 }
 FAMILIES = TIMM | TRANSFORMERS | OTHERS
-SIZES = {"ViT, 384 px": (64, 64), "ViT, not square": (32, 48), "ViT, dynamic size": (40, 24)}
+SIZES = {
+    "ViT, convolutional stem": (64, 64),
+    "ViT, 384 px": (64, 64),
+    "ViT, not square": (32, 48),
+    "ViT, dynamic size": (40, 24),
+}
 SIZES["ViT, dynamic size and padding"] = (36, 30)
 
 

@@ -109,7 +109,7 @@ def unsupported(model: nn.Module, reason: str) -> UserError:
     """The error for a model that attention does not explain, with what works."""
     return UserError(
         f"{type(model).__name__} is not supported by attention-based relevance: {reason}; use relevance grad_cam or "
-        "input_gradient, which work for any image classifier"
+        "input_gradient, which do not need it"
     )
 
 
@@ -150,10 +150,9 @@ def _timm(model: Any) -> Layout:
             raise unsupported(model, f"its {attention} is the difference of two maps")
     prefix = model.num_prefix_tokens
     readout = _timm_readout(model)
+    patch = _patch_size(model.patch_embed.feat_ratio(as_scalar=False))  # a hybrid's stem has a stride of its own
     padded = bool(getattr(model.patch_embed, "dynamic_img_pad", False))
-    return Layout(
-        model.blocks, model.patch_embed.patch_size, prefix, readout, padded, _class_only(model.blocks, readout)
-    )
+    return Layout(model.blocks, patch, prefix, readout, padded, _class_only(model.blocks, readout))
 
 
 def _timm_readout(model: Any) -> Readout:
