@@ -1,4 +1,4 @@
-"""The passes of one attention call: forward, backward with relevance, and backward through that backward.
+"""The backward passes of one attention call: with relevance, and through that backward pass itself.
 
 Notation: scores S, attention A = softmax(S), output O = A V; dX is the gradient of the explained logit, or of the
 loss, in X. Shape legend as in ``tiles``.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robustvit.tiles import Call, Tile, product
 
-__all__ = ["Explained", "attend", "backward", "double_backward"]
+__all__ = ["Explained", "backward", "double_backward"]
 
 
 @dataclass
@@ -24,26 +24,18 @@ class Explained:
     Attributes:
         relevance: ``(B, N, M)``, ``mean over heads of max(0, dA * A)``.
         output_gradient: dO, ``(B, H, N, D)``.
-        positive: ``max(0, dA * A)``, ``(B * H, N, M)``, if it was to be kept and small enough.
+        attention: A, ``(B * H, N, M)``, if it was to be kept and small enough; else it is computed again.
+        positive: ``max(0, dA * A)``, likewise.
     """
 
     relevance: Tensor
     output_gradient: Tensor
-    positive: Tensor | None
+    attention: Tensor | None = None
+    positive: Tensor | None = None
 
-
-def attend(call: Call) -> tuple[Tensor, Tensor]:
-    """Forward pass: the output ``(B, H, N, D)`` and the attention ``(B * H, N, M)``."""
-    attention = call.maps()
-    (spare,) = call.buffers(1)
-    value = call.value
-    # Laid out as fused attention does, so that what follows can join the heads without a copy.
-    output = value.new_empty(call.batch, call.rows, call.heads, value.shape[-1]).transpose(1, 2)
-    for tile in call.tiles():
-        part = call.cut(call.part(attention, tile), tile)
-        call.attention(tile, None, part, call.shaped(spare, tile))
-        output[tile.images, :, tile.rows] = call.by_head(torch.bmm(part.to(value.dtype), call.values[tile.index]))
-    return output, attention
+    def forget_maps(self) -> None:
+        """Give memory back once the maps are used; should they be needed again, they are computed again."""
+        self.attention = self.positive = None
 
 
 class _Backward:
@@ -54,14 +46,20 @@ class _Backward:
     def explained(self, keep: bool) -> Explained:
         call = self.call
         relevance = call.query.new_empty(call.batch, call.rows, call.keys, dtype=call.exact)
-        return Explained(relevance, self.output_gradient, call.maps() if keep and call.small else None)
+        kept = (call.maps(), call.maps()) if keep and call.small else (None, None)
+        return Explained(relevance, self.output_gradient, *kept)
 
     def weighted(
-        self, tile: Tile, buffers: Sequence[Tensor], pending: Sequence[tuple[Tensor, Explained]]
+        self,
+        tile: Tile,
+        buffers: Sequence[Tensor],
+        pending: Sequence[tuple[Tensor, Explained]],
+        kept: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """A tile's A, and A * dA with what the relevances of earlier explanations add to dA."""
         call = self.call
         out, gradient, spare = (call.shaped(buffer, tile) for buffer in buffers)
+        out = out if kept is None else call.cut(call.part(kept, tile), tile)
         attention = call.attention(tile, self.known, out, spare)
         value = call.values[tile.index].mT
         product(call.cut(self.output_gradients[tile.index], tile), value, gradient).mul_(attention)
@@ -124,7 +122,7 @@ def backward(
     found = call.gradients(call.query, call.key, call.value)
     bias_gradient = torch.zeros_like(call.bias, dtype=call.exact) if bias_too and call.bias is not None else None
     for tile in call.tiles():
-        attention, gradient = work.weighted(tile, buffers, pending)
+        attention, gradient = work.weighted(tile, buffers, pending, None if explained is None else explained.attention)
         if explained is not None:
             work.explain(tile, gradient, buffers[2], explained)
         if not inputs:

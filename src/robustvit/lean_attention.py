@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustvit.attention_passes import Explained, attend, backward, double_backward
+from robustvit.attention_passes import Explained, backward, double_backward
 from robustvit.errors import UserError
 from robustvit.tiles import Call
 
@@ -113,18 +113,13 @@ class _LeanAttention(torch.autograd.Function):
         state: _State,
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
-        call = Call(query, key, value, bias, scale)
-        if call.small:
-            output, known = attend(call)
-        else:
-            output, known = F.scaled_dot_product_attention(query, key, value, bias, scale=scale), None
-        ctx.save_for_backward(query, key, value, bias, known)
+        ctx.save_for_backward(query, key, value, bias)
         ctx.scale, ctx.state = scale, state
-        return output, query.new_zeros(())
+        return F.scaled_dot_product_attention(query, key, value, bias, scale=scale), query.new_zeros(())
 
     @staticmethod
     def backward(ctx: Any, output_gradient: Tensor | None, token: Tensor | None) -> tuple[Tensor | None, ...]:
-        query, key, value, bias, known = ctx.saved_tensors
+        query, key, value, bias = ctx.saved_tensors
         state: _State = ctx.state
         if output_gradient is None:
             output_gradient = query.new_zeros(()).expand(*query.shape[:-1], value.shape[-1])
@@ -134,21 +129,23 @@ class _LeanAttention(torch.autograd.Function):
         if torch.is_grad_enabled():
             if not state.explaining:
                 raise UserError("expected one backward pass of the loss, got create_graph=True: it cannot be repeated")
-            *gradients, relevance = _Backward.apply(query, key, value, bias, output_gradient, known, ctx.scale, inputs)
-            state.explained = Explained(relevance, output_gradient, None)
+            *gradients, relevance = _Backward.apply(query, key, value, bias, output_gradient, ctx.scale, inputs)
+            state.explained = Explained(relevance, output_gradient)
             return *gradients, None, query.new_zeros(()), None, None
         pending, state.pending = state.pending, []
         call = Call(query, key, value, bias, ctx.scale)
         gradients, state.explained = backward(
             call,
             output_gradient,
-            known,
+            pending[0][1].attention if pending else None,
             pending,
             explain=state.explaining,
             keep=state.keep,
             inputs=inputs,
             bias_too=bias_too,
         )
+        for _, explained in pending:
+            explained.forget_maps()
         return *gradients, query.new_zeros(()), None, None
 
 
@@ -163,15 +160,14 @@ class _Backward(torch.autograd.Function):
         value: Tensor,
         bias: Tensor | None,
         output_gradient: Tensor,
-        known: Tensor | None,
         scale: float,
         inputs: bool,
     ) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(query, key, value, bias, output_gradient, known)
-        ctx.scale = scale
         call = Call(query, key, value, bias, scale)
-        found, explained = backward(call, output_gradient, known, explain=True, inputs=inputs)
+        found, explained = backward(call, output_gradient, explain=True, keep=True, inputs=inputs)
         assert explained is not None
+        ctx.save_for_backward(query, key, value, bias, output_gradient, explained.attention)
+        ctx.scale = scale
         gradients = [torch.zeros_like(x) if g is None else g for g, x in zip(found, (query, key, value), strict=False)]
         return *gradients, explained.relevance
 
@@ -181,4 +177,4 @@ class _Backward(torch.autograd.Function):
         query, key, value, bias, output_gradient, known = ctx.saved_tensors
         call = Call(query, key, value, bias, ctx.scale)
         found = double_backward(call, output_gradient, known, received, bias_too=ctx.needs_input_grad[3])
-        return *found, None, None, None
+        return *found, None, None
