@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustvit import Layout, UserError, register_family, relevance
-from robustvit.attention import lean_forward, logits_of, recorded_forward
+from robustvit.attention import explicit_attention, lean_forward, logits_of, recorded_forward
 from robustvit.families import find_layout
 from robustvit.interception import ready_for_interception
 from robustvit.methods.gae import gae
@@ -43,6 +43,21 @@ def from_transformers(kind: str, attention: str, **options):
             **options,
         )
         return getattr(transformers, kind)(config)
+
+    return build
+
+
+def from_transformers_vision(kind: str, attention: str):
+    """A classifier whose configuration holds a vision and a text part."""
+
+    def build() -> nn.Module:
+        transformers = pytest.importorskip("transformers")
+        vision = {"image_size": 32, "patch_size": PATCH, "hidden_size": 16, "intermediate_size": 32}
+        vision |= {"num_hidden_layers": 3, "num_attention_heads": 2}
+        config = getattr(transformers, f"{kind}Config")(
+            vision_config=vision, num_labels=3, attn_implementation=attention
+        )
+        return getattr(transformers, f"{kind}ForImageClassification")(config)
 
     return build
 
@@ -154,6 +169,10 @@ TRANSFORMERS = {
         "ViTMSNForImageClassification": {},
         "IJepaForImageClassification": {},
     }.items()
+    for attention in ("sdpa", "eager")
+} | {
+    f"{kind}ForImageClassification, {attention}": from_transformers_vision(kind, attention)
+    for kind in ("CLIP", "Siglip")
     for attention in ("sdpa", "eager")
 }
 OTHERS = {
@@ -382,3 +401,33 @@ def test_dropout_is_off_while_recording():
     assert torch.allclose(relevance(model, images, second_order=True), expected, atol=1e-5)
     assert model.training
     assert model.patch_drop.training
+
+
+def test_multi_head_attention_is_replayed_as_it_is_or_refused():
+    torch.manual_seed(0)
+    layer = nn.MultiheadAttention(16, 2, batch_first=True).double()
+    tokens = torch.randn(3, 5, 16, dtype=torch.double)
+    hidden = torch.rand(6, 5, 5) > 0.8
+    for mask in (None, hidden[0], hidden, 5 * torch.randn(5, 5, dtype=torch.double)):
+        expected, weights = layer(tokens, tokens, tokens, attn_mask=mask, need_weights=True)
+        with explicit_attention(layer) as maps:
+            found, none = layer(tokens, tokens, tokens, attn_mask=mask)
+        assert none is None
+        assert torch.allclose(found, expected, atol=1e-12)
+        assert torch.allclose(maps[0].mean(dim=1), weights, atol=1e-12)
+    with explicit_attention(layer) as maps:
+        assert torch.allclose(layer(tokens[:, :1], tokens, tokens)[0], layer(tokens[:, :1], tokens, tokens)[0])
+    assert not maps, "a pooling head is left alone"
+    padded = torch.zeros(3, 5, dtype=torch.bool)
+    with pytest.raises(UserError, match="plain self-attention"), explicit_attention(layer):
+        layer(tokens, tokens, tokens, key_padding_mask=padded)
+    with pytest.raises(UserError, match="causal"), explicit_attention(layer):
+        F.scaled_dot_product_attention(tokens[None], tokens[None], tokens[None], is_causal=True)
+
+
+def test_grouped_queries_share_keys_and_values():
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 4, 5, 8, dtype=torch.double), torch.randn(2, 2, 5, 8, dtype=torch.double)
+    expected = F.scaled_dot_product_attention(query, key, key, enable_gqa=True)
+    with explicit_attention(nn.Identity()):
+        assert torch.allclose(F.scaled_dot_product_attention(query, key, key, enable_gqa=True), expected, atol=1e-12)

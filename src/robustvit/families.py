@@ -192,35 +192,34 @@ def _open_clip(model: Any) -> Layout:
     return Layout(blocks, _patch_size(model.patch_size), readout=readout, class_only=_class_only(blocks, readout))
 
 
-def _transformers(backbone: str, extra: Callable[[Any], int], readout: Callable[[Any], Readout]):
+def _transformers(backbone: str, prefix: int, readout: Readout) -> Callable[[Any], Layout]:
     def describe(model: Any) -> Layout:
-        config = model.config
+        config = getattr(model.config, "vision_config", model.config)
         inner = getattr(model, backbone)
         lists = [m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) == config.num_hidden_layers]
-        how = readout(config)
-        blocks = list(lists[0])
-        return Layout(blocks, _patch_size(config.patch_size), extra(config), how, class_only=_class_only(blocks, how))
+        blocks, tokens = list(lists[0]), prefix + getattr(config, "num_register_tokens", 0)
+        how: Readout = "patches" if getattr(config, "use_mean_pooling", False) else readout
+        return Layout(blocks, _patch_size(config.patch_size), tokens, how, class_only=_class_only(blocks, how))
 
     return describe
 
 
-_HF: dict[str, tuple[str, Callable[[Any], int], Callable[[Any], Readout]]] = {
-    "vit.modeling_vit.ViTForImageClassification": ("vit", lambda c: 1, lambda c: "class"),
-    "deit.modeling_deit.DeiTForImageClassification": ("deit", lambda c: 2, lambda c: "class"),
-    "deit.modeling_deit.DeiTForImageClassificationWithTeacher": ("deit", lambda c: 2, lambda c: "distilled"),
-    "beit.modeling_beit.BeitForImageClassification": (
-        "beit",
-        lambda c: 1,
-        lambda c: "patches" if c.use_mean_pooling else "class",
-    ),
-    "vit_msn.modeling_vit_msn.ViTMSNForImageClassification": ("vit", lambda c: 1, lambda c: "class"),
-    "ijepa.modeling_ijepa.IJepaForImageClassification": ("ijepa", lambda c: 0, lambda c: "patches"),
-    "dinov2.modeling_dinov2.Dinov2ForImageClassification": ("dinov2", lambda c: 1, lambda c: "class+patches"),
+# Attribute that holds the backbone, tokens before the patches (registers are added), and what the logits are read from.
+_HUGGING_FACE: dict[str, tuple[str, int, Readout]] = {
+    "vit.modeling_vit.ViTForImageClassification": ("vit", 1, "class"),
+    "deit.modeling_deit.DeiTForImageClassification": ("deit", 2, "class"),
+    "deit.modeling_deit.DeiTForImageClassificationWithTeacher": ("deit", 2, "distilled"),
+    "beit.modeling_beit.BeitForImageClassification": ("beit", 1, "class"),
+    "dinov2.modeling_dinov2.Dinov2ForImageClassification": ("dinov2", 1, "class+patches"),
     "dinov2_with_registers.modeling_dinov2_with_registers.Dinov2WithRegistersForImageClassification": (
         "dinov2_with_registers",
-        lambda c: 1 + c.num_register_tokens,
-        lambda c: "class+patches",
+        1,
+        "class+patches",
     ),
+    "vit_msn.modeling_vit_msn.ViTMSNForImageClassification": ("vit", 1, "class"),
+    "ijepa.modeling_ijepa.IJepaForImageClassification": ("ijepa", 0, "patches"),
+    "clip.modeling_clip.CLIPForImageClassification": ("vision_model", 1, "patches"),
+    "siglip.modeling_siglip.SiglipForImageClassification": ("vision_model", 0, "patches"),
 }
-for _name, _described in _HF.items():
+for _name, _described in _HUGGING_FACE.items():
     register_family(f"transformers.models.{_name}")(_transformers(*_described))

@@ -45,7 +45,9 @@ class Interception(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             return self._attend(*args, **(kwargs or {}))
         if func is F.multi_head_attention_forward:
-            return self._multi_head(_MULTI_HEAD.bind(*args, **(kwargs or {})))
+            call = _MULTI_HEAD.bind(*args, **(kwargs or {}))
+            if call.arguments["query"] is call.arguments["key"]:  # else a pooling head: its query is no token
+                return self._multi_head(call)
         return func(*args, **(kwargs or {}))
 
     def _attend(
@@ -78,7 +80,8 @@ class Interception(TorchFunctionMode):
         given = call.arguments
         tokens = given["query"]
         odd = ("bias_k", "bias_v", "add_zero_attn", "key_padding_mask", "use_separate_proj_weight")
-        if not (tokens is given["key"] is given["value"]) or tokens.ndim != 3 or any(given[name] for name in odd):
+        used = [name for name in odd if given[name] is not None and given[name] is not False]
+        if tokens is not given["value"] or tokens.ndim != 3 or used:
             raise UserError("expected nn.MultiheadAttention as plain self-attention of tokens, got another use of it")
         heads, attn_mask = given["num_heads"], given["attn_mask"]
         if attn_mask is not None and attn_mask.ndim == 3:
