@@ -63,17 +63,16 @@ def worker(args: argparse.Namespace) -> None:
 
 def compare(args: argparse.Namespace) -> dict:
     """Times, ratios and memory of every kind of step."""
-    bench = Bench.of(args.model, args.batch, args.size)
-    measured = times(bench, args.steps, args.rounds)
+    measured = times(Bench.of(args.model, args.batch, args.size), args.steps, args.rounds) if args.rounds else {}
     rows = {}
-    for name, seconds in measured.items():
-        base = measured.get(BASE.get(name, "plain step"))
-        ratios = None if base is None else [a / b for a, b in zip(seconds, base, strict=True)]
+    for name in args.steps:
+        seconds, base = measured.get(name), measured.get(BASE.get(name, "plain step"))
+        ratios = [a / b for a, b in zip(seconds, base, strict=True)] if seconds and base else None
         rows[name] = {
-            "seconds": statistics.median(seconds),
+            "seconds": seconds and statistics.median(seconds),
             "ratio": ratios and statistics.median(ratios),
             "ratios": ratios,
-            "memory_gb": peak_memory(args, name),
+            "memory_gb": None if args.skip_memory else peak_memory(args, name),
         }
         print(name, json.dumps({k: v for k, v in rows[name].items() if k != "ratios"}), flush=True)
     return rows
@@ -110,8 +109,8 @@ def as_markdown(record: dict, picture: str) -> str:
         lines += ["| step | seconds | ratio to plain | lowest ... highest | peak memory, GB |", "|---|---|---|---|---|"]
         for name, row in record["steps"].items():
             spread = f"{min(row['ratios']):.2f} ... {max(row['ratios']):.2f}" if row["ratios"] else ""
-            ratio = f"{row['ratio']:.2f}" if row["ratio"] else ""
-            lines.append(f"| {name} | {row['seconds']:.2f} | {ratio} | {spread} | {row['memory_gb']:.2f} |")
+            cells = [f"{row[key]:.2f}" if row[key] else "" for key in ("seconds", "ratio", "memory_gb")]
+            lines.append(f"| {name} | {cells[0]} | {cells[1]} | {spread} | {cells[2]} |")
         lines += ["", "A map is compared with a plain forward pass, every step with a plain step."]
     if record["growth"]:
         lines += ["| patches | plain step, s | guided step, s | ratio |", "|---|---|---|---|"]
@@ -126,7 +125,8 @@ def main() -> None:
     parser.add_argument("--model", default="vit_small_patch16_224")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="0 measures memory alone")
+    parser.add_argument("--skip-memory", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--tokens", nargs="+", type=int, default=[])
@@ -148,6 +148,7 @@ def main() -> None:
         "growth": growth(args) if args.tokens else {},
     }
     kind = "tokens" if args.tokens else f"{args.batch}x{args.size}"
+    kind += "" if args.rounds else "-memory"
     name = f"step-{args.model}-{kind}-{record['date']}"
     args.out.mkdir(parents=True, exist_ok=True)
     write_json(record, args.out / f"{name}.json")

@@ -431,3 +431,15 @@ def test_grouped_queries_share_keys_and_values():
     expected = F.scaled_dot_product_attention(query, key, key, enable_gqa=True)
     with explicit_attention(nn.Identity()):
         assert torch.allclose(F.scaled_dot_product_attention(query, key, key, enable_gqa=True), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_compiled_model_is_explained_as_it_was_before(network, in_place):
+    images = torch.rand(2, 3, 48, 48)
+    expected = relevance(network, images)
+    compiled = network
+    if in_place:
+        network.compile(backend="eager")
+    else:
+        compiled = torch.compile(network, backend="eager")
+    assert torch.equal(relevance(compiled, images), expected)

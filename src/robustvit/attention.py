@@ -134,11 +134,11 @@ def recorded_forward(model: nn.Module, images: Tensor) -> RecordedForward:
     return RecordedForward(logits, tuple(maps), layout, grid)
 
 
-def lean_forward(model: nn.Module, images: Tensor) -> LeanForward:
+def lean_forward(model: nn.Module, images: Tensor, *, twice: bool = False) -> LeanForward:
     """Run ``model`` once with its fused attention, ready to be explained without keeping maps.
 
-    Arguments and errors as in ``recorded_forward``. Where the logits are read from the class token, the last block is
-    computed for that token alone.
+    Arguments and errors as in ``recorded_forward``; ``twice`` where the explanation's backward pass will be
+    differentiated itself. Where the logits are read from the class token, the last block is computed for it alone.
     """
     layout = find_layout(model)
     calls: list[LeanCall] = []
@@ -151,7 +151,7 @@ def lean_forward(model: nn.Module, images: Tensor) -> LeanForward:
         compute = _first_row(calls[-1]) if last else calls[-1]
         return compute(query, key, value, bias, scale)
 
-    with ready_for_interception(model), _class_token_only(layout), Interception(attend):
+    with ready_for_interception(model), _class_token_only(layout), Interception(attend, twice):
         logits = logits_of(model(images))
     grid = layout.grid(images)
     _check(layout, grid, shapes, bool(layout.class_only))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from robustvit.activations import twice_differentiable_gelu
 from robustvit.errors import UserError
 
 __all__ = ["Attend", "ConstantWeights", "Interception", "ready_for_interception"]
@@ -31,13 +32,17 @@ class Interception(TorchFunctionMode):
     Queries are ``(B, H, N, D)``, keys and values ``(B, H, M, D)``; ``bias`` is added to the scores before the softmax,
     ``-inf`` where a mask hides a key. Dropout is left out: a map with holes is not the map of the model in use.
 
+    Args:
+        attend: computes the attention.
+        twice: the backward pass will be differentiated: activations take part in a form made for that.
+
     Raises:
         UserError: causal attention, or multi-head attention that is not plain self-attention.
     """
 
-    def __init__(self, attend: Attend) -> None:
+    def __init__(self, attend: Attend, twice: bool = False) -> None:
         super().__init__()
-        self.attend = attend
+        self.attend, self.twice = attend, twice
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -48,6 +53,8 @@ class Interception(TorchFunctionMode):
             call = _MULTI_HEAD.bind(*args, **(kwargs or {}))
             if call.arguments["query"] is call.arguments["key"]:  # else a pooling head: its query is no token
                 return self._multi_head(call)
+        if func is F.gelu and self.twice:
+            return twice_differentiable_gelu(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
     def _attend(
@@ -118,12 +125,15 @@ def _constant(value: Any) -> Any:
 def ready_for_interception(model: nn.Module) -> Iterator[None]:
     """Let a model take its fused attention path, without patch dropout or gradient checkpointing, in a ``with`` block.
 
-    Everything is put back at the end, also after an error. timm reads ``fused_attn`` of each attention layer,
+    Compiled models run as they were before compilation, since compiled attention cannot be intercepted. Everything is
+    put back at the end, also after an error. timm reads ``fused_attn`` of each attention layer,
     transformers its configuration; tokens that are dropped would shift the map, and blocks that run twice would be
     recorded twice.
     """
     wanted: list[tuple[object, str, Any]] = []
+    compiled = False
     for module in model.modules():
+        compiled |= hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
         if type(module).__name__ == "PatchDropout":
             wanted.append((module, "training", False))
         wanted += [(module, "fused_attn", True)] if hasattr(module, "fused_attn") else []
@@ -137,7 +147,8 @@ def ready_for_interception(model: nn.Module) -> Iterator[None]:
     try:
         for owner, name, new in changes:
             setattr(owner, name, new)
-        yield
+        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+            yield
     finally:
         for owner, name, value in reversed(old):
             setattr(owner, name, value)

@@ -22,7 +22,7 @@ def gae(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
     relevance is the readout's row of the product of ``I + map`` over all blocks. Non-negative. First order, as
     published, holds ``dA`` constant; no attention map is then kept. Second order differentiates it too.
     """
-    forward = lean_forward(model, images)
+    forward = lean_forward(model, images, twice=second_order)
     layout = forward.layout
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
