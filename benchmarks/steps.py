@@ -72,7 +72,7 @@ def _stored_maps(bench: Bench, second: bool) -> None:
     row[:, :, 0] = 1
     for attention, gradient in zip(reversed(forward.attentions), reversed(gradients), strict=True):
         row = row + row @ (gradient * attention).clamp(min=0).mean(dim=1)
-    maps = image_map(row[:, 0, 1:].unflatten(1, forward.grid), bench.images.shape[-2:])
+    maps = image_map(forward.layout.patch_map(row[:, 0], bench.images), bench.images.shape[-2:])
     bench.step(0.8 * relevance_loss(maps, bench.masks) + 0.2 * confidence_loss(forward.logits))
 
 
@@ -102,7 +102,7 @@ def authors(bench: Bench) -> None:
     for attention in forward.attentions:
         (gradient,) = torch.autograd.grad(explained, attention, retain_graph=True)
         product = product + (gradient * attention).clamp(min=0).mean(dim=1) @ product
-    maps = image_map(product[:, 0, 1:].unflatten(1, forward.grid), bench.images.shape[-2:])
+    maps = image_map(forward.layout.patch_map(product[:, 0], bench.images), bench.images.shape[-2:])
     logits = recorded_forward(bench.model, bench.images).logits
     with torch.no_grad():
         recorded_forward(bench.original, bench.images)

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustvit import Layout, UserError, register_family, relevance
-from robustvit.attention import explicit_attention, lean_forward, logits_of, recorded_forward
+from robustvit.attention import explicit_attention, lean_forward, recorded_forward
+from robustvit.classifier import logits_of
 from robustvit.families import find_layout
 from robustvit.interception import ready_for_interception
 from robustvit.methods.gae import gae

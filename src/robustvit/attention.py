@@ -16,43 +16,38 @@ from robustvit.families import Layout, find_layout
 from robustvit.interception import Interception, ready_for_interception
 from robustvit.lean_attention import LeanCall
 
-__all__ = ["LeanForward", "RecordedForward", "explicit_attention", "lean_forward", "logits_of", "recorded_forward"]
+__all__ = ["LeanForward", "RecordedForward", "explicit_attention", "lean_forward", "recorded_forward"]
 
 
 @dataclass(frozen=True)
-class RecordedForward:
+class _Forward:
+    logits: Tensor
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class RecordedForward(_Forward):
     """One forward pass of a vision transformer with the attention of every block.
 
     Attributes:
         logits: ``(B, C)``.
+        layout: how the model arranges its tokens.
         attentions: one ``(B, H, N, N)`` tensor per block, first block first, after the softmax; each lies upstream
             of ``logits`` in the autograd graph. Where an attention pool follows the blocks, its ``(B, H, 1, N)`` map
             comes last.
-        layout: how the model arranges its tokens.
-        grid: rows and columns of the patch grid.
     """
 
-    logits: Tensor
     attentions: tuple[Tensor, ...]
-    layout: Layout
-    grid: tuple[int, int]
 
 
 @dataclass(frozen=True)
-class LeanForward:
+class LeanForward(_Forward):
     """A forward pass whose attention maps are recomputed when they are needed; see ``lean_attention``.
 
-    Attributes:
-        logits: ``(B, C)``.
-        calls: one per attention call, first block first.
-        layout: how the model arranges its tokens.
-        grid: rows and columns of the patch grid.
+    Attributes as those of ``RecordedForward``, but for ``calls``: one per attention call, first block first.
     """
 
-    logits: Tensor
     calls: tuple[LeanCall, ...]
-    layout: Layout
-    grid: tuple[int, int]
 
 
 def attend_openly(
@@ -129,9 +124,8 @@ def recorded_forward(model: nn.Module, images: Tensor) -> RecordedForward:
     layout = find_layout(model)
     with explicit_attention(model) as maps:
         logits = logits_of(model(images))
-    grid = layout.grid(images)
-    _check(layout, grid, [(one.shape[-2], one.shape[-1]) for one in maps], False)
-    return RecordedForward(logits, tuple(maps), layout, grid)
+    _check(layout, images, [(one.shape[-2], one.shape[-1]) for one in maps], False)
+    return RecordedForward(logits, layout, tuple(maps))
 
 
 def lean_forward(model: nn.Module, images: Tensor, *, twice: bool = False) -> LeanForward:
@@ -153,13 +147,13 @@ def lean_forward(model: nn.Module, images: Tensor, *, twice: bool = False) -> Le
 
     with ready_for_interception(model), _class_token_only(layout), Interception(attend, twice):
         logits = logits_of(model(images))
-    grid = layout.grid(images)
-    _check(layout, grid, shapes, bool(layout.class_only))
-    return LeanForward(logits, tuple(calls), layout, grid)
+    _check(layout, images, shapes, bool(layout.class_only))
+    return LeanForward(logits, layout, tuple(calls))
 
 
-def _check(layout: Layout, grid: tuple[int, int], shapes: Sequence[tuple[int, int]], short: bool) -> None:
+def _check(layout: Layout, images: Tensor, shapes: Sequence[tuple[int, int]], short: bool) -> None:
     """Refuse a model whose attention calls are not what its layout says."""
+    grid = layout.grid(images)
     tokens = layout.prefix_tokens + grid[0] * grid[1]
     blocks = len(layout.blocks)
     expected = [(tokens, tokens)] * blocks

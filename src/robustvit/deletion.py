@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from robustvit.attention import logits_of
+from robustvit.classifier import logits_of
 from robustvit.errors import UserError
 from robustvit.options import Fill
 

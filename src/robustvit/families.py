@@ -50,6 +50,10 @@ class Layout:
         )
         return rows, columns
 
+    def patch_map(self, tokens: Tensor, images: Tensor) -> Tensor:
+        """What belongs to the patches, of ``(B, N, ...)`` for all tokens, in its place: ``(B, rows, columns, ...)``."""
+        return tokens[:, self.prefix_tokens :].unflatten(1, self.grid(images))
+
     @property
     def calls(self) -> int:
         """Number of attention calls of a forward pass."""

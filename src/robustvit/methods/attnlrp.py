@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustvit.attention import logits_of
+from robustvit.classifier import logits_of
 from robustvit.errors import UserError
 from robustvit.families import find_layout
 from robustvit.interception import Interception, ready_for_interception
@@ -36,10 +36,9 @@ def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
     """
     logits, signed = signed_relevance(model, images)
     layout = find_layout(model)
-    grid = layout.grid(images)
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
-        return signed(target, differentiable)[:, layout.prefix_tokens :].clamp(min=0).unflatten(1, grid)
+        return layout.patch_map(signed(target, differentiable).clamp(min=0), images)
 
     return Trace(logits, explain)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustvit.attention import lean_forward
 from robustvit.families import Layout
 from robustvit.lean_attention import explaining
+from robustvit.methods.captures import explained_logit
 from robustvit.methods.trace import Trace
 
-__all__ = ["gae", "propagate"]
+__all__ = ["gae", "propagate", "readout_row"]
 
 
 def gae(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
@@ -20,19 +22,19 @@ def gae(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
 
     Each block's map is ``mean over heads of max(0, dA * A)`` with ``dA`` the gradient of the target's logit; the
     relevance is the readout's row of the product of ``I + map`` over all blocks. Non-negative. First order, as
-    published, holds ``dA`` constant; no attention map is then kept. Second order differentiates it too.
+    published, holds ``dA`` constant; no attention map is in the graph then. Second order differentiates it too.
     """
     forward = lean_forward(model, images, twice=second_order)
     layout = forward.layout
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
-        explained = forward.logits.gather(1, target[:, None]).sum()
+        explained = explained_logit(forward.logits, target)
         twice = second_order and differentiable
         with explaining(forward.calls, differentiable):
             anchors = [call.anchor for call in forward.calls]
             torch.autograd.grad(explained, anchors, retain_graph=differentiable, create_graph=twice)
         maps = [call.take_relevance(differentiable) for call in forward.calls]
-        return propagate(maps, layout)[:, layout.prefix_tokens :].unflatten(1, forward.grid)
+        return layout.patch_map(propagate(maps, layout), images)
 
     return Trace(forward.logits, explain)
 
@@ -48,13 +50,17 @@ def propagate(maps: Sequence[Tensor], layout: Layout) -> Tensor:
             for the row of an attention pool, which comes last.
         layout: how the model arranges its tokens.
     """
-    blocks = [block.to(torch.promote_types(block.dtype, torch.float32)) for block in maps]
-    tokens = blocks[0].shape[-1]
-    if layout.readout == "pool":
-        pool = blocks.pop()
-        row = torch.nn.functional.pad(pool, (tokens - pool.shape[-1], 0))
-    else:
-        row = layout.start(tokens, blocks[0])[None, None].expand(len(blocks[0]), 1, tokens)
-    for block in reversed(blocks):
+    exact = [block.to(torch.promote_types(block.dtype, torch.float32)) for block in maps]
+    row = readout_row(exact, layout)
+    for block in reversed(exact[: len(layout.blocks)]):
         row = row + (block if block.shape[1] == 1 else row @ block)
     return row[:, 0]
+
+
+def readout_row(maps: Sequence[Tensor], layout: Layout) -> Tensor:
+    """How much the readout takes from each token that leaves the last block, ``(B, 1, N)``; arguments as in
+    ``propagate``."""
+    tokens = maps[0].shape[-1]
+    if layout.readout == "pool":  # its map may leave the tokens before the patches out
+        return F.pad(maps[-1], (tokens - maps[-1].shape[-1], 0))
+    return layout.start(tokens, maps[0])[None, None].expand(len(maps[0]), 1, tokens)

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustvit.attention import explicit_attention, logits_of
+from robustvit.attention import explicit_attention
+from robustvit.classifier import logits_of
 from robustvit.errors import UserError
 from robustvit.families import Layout, find_layout
 from robustvit.interception import ready_for_interception
@@ -36,13 +37,12 @@ def grad_cam(model: nn.Module, images: Tensor, second_order: bool = False) -> Tr
     # Fused attention is faster, but cannot be differentiated twice.
     running = explicit_attention(model) if second_order else ready_for_interception(model)
     layout = _layout(model)
-    grid = None if layout is None else (layout.prefix_tokens, layout.grid(images))
     with running:
         if layout is None:
             logits, features = _last_feature_map(model, entered)
         else:
             logits, features = _patch_tokens(model, entered, layout)
-    positions = partial(_positions, channels_last=_channels_last(model), grid=grid)
+    positions = partial(_positions, images=images, layout=layout, channels_last=_channels_last(model))
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
         gradient = torch.autograd.grad(
@@ -60,11 +60,11 @@ def grad_cam(model: nn.Module, images: Tensor, second_order: bool = False) -> Tr
     return Trace(logits, explain)
 
 
-def _positions(features: Tensor, channels_last: bool, grid: tuple[int, tuple[int, int]] | None) -> Tensor:
-    """``(B, rows, columns, C)``, in float32 at least, of a feature map or, given prefix and grid, of tokens."""
+def _positions(features: Tensor, images: Tensor, layout: Layout | None, channels_last: bool) -> Tensor:
+    """``(B, rows, columns, C)``, in float32 at least, of a feature map or, given a layout, of tokens."""
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    if grid is not None:
-        return features[:, grid[0] :].unflatten(1, grid[1])
+    if layout is not None:
+        return layout.patch_map(features, images)
     return features if channels_last else features.permute(0, 2, 3, 1)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robustvit.attention import explicit_attention, logits_of
+from robustvit.attention import explicit_attention
+from robustvit.classifier import logits_of
 from robustvit.methods.captures import explained_logit
 from robustvit.methods.trace import Trace
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustvit.attention import RecordedForward, recorded_forward
+from robustvit.families import Layout
+from robustvit.methods.gae import propagate, readout_row
 from robustvit.methods.trace import Trace
 
 __all__ = ["raw_attention", "rollout"]
@@ -23,7 +26,7 @@ def rollout(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
     Raises:
         UserError: attention over the model's tokens does not tell the relevance of the patches.
     """
-    return _class_independent(recorded_forward(model, images), blended=True)
+    return _class_independent(recorded_forward(model, images), images, _rolled_row)
 
 
 def raw_attention(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
@@ -35,47 +38,24 @@ def raw_attention(model: nn.Module, images: Tensor, second_order: bool = False) 
     Raises:
         UserError: attention over the model's tokens does not tell the relevance of the patches.
     """
-    return _class_independent(recorded_forward(model, images), blended=False)
+    return _class_independent(recorded_forward(model, images), images, _last_row)
 
 
-def _class_independent(forward: RecordedForward, blended: bool) -> Trace:
+def _class_independent(forward: RecordedForward, images: Tensor, row_of: Callable[..., Tensor]) -> Trace:
     def explain(target: Tensor, differentiable: bool) -> Tensor:
         with torch.set_grad_enabled(differentiable):
-            row = _rolled_row(forward) if blended else _last_row(forward)
-        patches = row[:, forward.layout.prefix_tokens :].unflatten(1, forward.grid)
+            means = [one.to(torch.promote_types(one.dtype, torch.float32)).mean(dim=1) for one in forward.attentions]
+            patches = forward.layout.patch_map(row_of(means, forward.layout), images)
         return patches if differentiable else patches.detach()
 
     return Trace(forward.logits, explain)
 
 
-def _means(forward: RecordedForward) -> list[Tensor]:
-    """Mean over heads of every map, in float32 at least."""
-    return [one.to(torch.promote_types(one.dtype, torch.float32)).mean(dim=1) for one in forward.attentions]
+def _rolled_row(means: Sequence[Tensor], layout: Layout) -> Tensor:
+    """``(B, N)``: the halves of all blocks are taken together at the end."""
+    return propagate(means, layout) / 2 ** len(layout.blocks)
 
 
-def _pool_row(pool: Tensor, tokens: int) -> Tensor:
-    """A pool's map ``(B, 1, M)`` over all tokens; it may leave those before the patches out."""
-    return F.pad(pool, (tokens - pool.shape[-1], 0))
-
-
-def _start(forward: RecordedForward, like: Tensor) -> Tensor:
-    tokens = like.shape[-1]
-    return forward.layout.start(tokens, like)[None, None].expand(len(like), 1, tokens)
-
-
-def _rolled_row(forward: RecordedForward) -> Tensor:
-    """``(B, N)``: a row carried from the last block to the first, instead of N x N products."""
-    maps = _means(forward)
-    tokens = maps[0].shape[-1]
-    row = _pool_row(maps.pop(), tokens) if forward.layout.readout == "pool" else _start(forward, maps[0])
-    for attention in reversed(maps):
-        row = (row + row @ attention) / 2
-    return row[:, 0]
-
-
-def _last_row(forward: RecordedForward) -> Tensor:
-    maps = _means(forward)
-    last = maps[-1]
-    if forward.layout.readout == "pool":
-        return _pool_row(last, maps[0].shape[-1])[:, 0]
-    return (_start(forward, last) @ last)[:, 0]
+def _last_row(means: Sequence[Tensor], layout: Layout) -> Tensor:
+    row = readout_row(means, layout)
+    return (row if layout.readout == "pool" else row @ means[-1])[:, 0]
