@@ -125,13 +125,15 @@ def _explain_one(
     top: dict[str, list[tuple[str, float]]] = {}
     for which, classifier in models.items():
         image = evaluation_transform(classifier.preprocessing)(picture)[None].as_subclass(Tensor)
-        probabilities = classifier(image).detach().softmax(dim=1)[0]
+        with torch.no_grad():
+            probabilities = classifier(image).softmax(dim=1)[0]
         best = probabilities.topk(min(5, classifier.num_classes))
         top[which] = [(classifier.name_of(int(i)), float(p)) for p, i in zip(*best, strict=True)]
         explained = int(best.indices[0]) if target is None else target
         tiles = tiles or [(photo.name[:32], image[0].permute(1, 2, 0).numpy())]
         title = f"{which}: {classifier.name_of(explained)} ({100 * float(probabilities[explained]):.0f} %)"
-        found = relevance(classifier, image, torch.tensor([explained]), method=method).detach()[0]
+        with torch.no_grad():
+            found = relevance(classifier, image, torch.tensor([explained]), method=method)[0]
         tiles.append((title, overlay(image[0], found)))
     figure_of(tiles, file)
     return Explanation(photo, top, file)

@@ -158,7 +158,7 @@ def finetune(
     from robustvit.files import write_text
     from robustvit.guidance import make_guidance, options_of
     from robustvit.guided_run import GuidedRun, with_predictions
-    from robustvit.methods import check_method, measuring_method
+    from robustvit.methods import measuring_method
     from robustvit.models import load_model
     from robustvit.parameters import trainable
     from robustvit.runs import RunFolder
@@ -183,10 +183,9 @@ def finetune(
         class_names=class_names,
     )
     # A model that guidance does not work for must be refused before anything is written.
-    guiding = getattr(guide, "relevance", "gae")
-    check_method(guiding, classifier)
+    measuring = measuring_method(getattr(guide, "relevance", "gae"), classifier)
     with trainable(classifier, train):
-        measuring = measuring_method(guiding, classifier)
+        pass
     sources = PhotoSources(images, masks, val_images, val_masks, test_images, test_masks, mask_format, skip_unmasked)
     gathered = gather(
         sources,

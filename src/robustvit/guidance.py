@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustvit.errors import UserError
-from robustvit.interception import ConstantWeights
+from robustvit.interception import gradients_for_maps
 from robustvit.losses import background_loss, confidence_loss, foreground_loss, label_loss
 from robustvit.methods import METHODS, method_of
 from robustvit.options import Classification, Target
@@ -90,8 +89,7 @@ class RobustViT:
         if target is None and self.needs_labels:
             raise UserError("expected labels for target='label' or classification='label'; give them or use predicted")
         differentiable = torch.is_grad_enabled()
-        # A map needs gradients even where the caller only measures.
-        with torch.enable_grad(), nullcontext() if differentiable else ConstantWeights():
+        with gradients_for_maps(differentiable):
             trace = method_of(self.relevance)(model, images, self.second_order)
             logits = trace.logits
             predicted = logits.detach().argmax(dim=1)

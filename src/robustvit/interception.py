@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from robustvit.activations import twice_differentiable_gelu
 from robustvit.errors import UserError
 
-__all__ = ["Attend", "ConstantWeights", "Interception", "ready_for_interception"]
+__all__ = ["Attend", "ConstantWeights", "Interception", "gradients_for_maps", "ready_for_interception"]
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
@@ -113,6 +113,14 @@ class ConstantWeights(TorchFunctionMode):
         if getattr(func, "__name__", "") in ("__get__", "detach"):
             return func(*args, **(kwargs or {}))
         return func(*map(_constant, args), **{name: _constant(value) for name, value in (kwargs or {}).items()})
+
+
+@contextmanager
+def gradients_for_maps(differentiable: bool) -> Iterator[None]:
+    """Gradients on, whatever the caller has set, since a map needs them; those of the weights only for a map that is
+    to be differentiated."""
+    with torch.inference_mode(False), torch.enable_grad(), nullcontext() if differentiable else ConstantWeights():
+        yield
 
 
 def _constant(value: Any) -> Any:

@@ -14,7 +14,7 @@ from torchmetrics.functional.segmentation import mean_iou
 
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.files import write_json
-from robustvit.interception import ConstantWeights
+from robustvit.interception import gradients_for_maps
 from robustvit.methods import method_of
 from robustvit.progress import track
 from robustvit.relevance_maps import image_map
@@ -165,7 +165,7 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def _with_maps(model: nn.Module, images: Tensor, mask: Tensor, method: str) -> tuple[Tensor, dict[str, Tensor]]:
-    with torch.enable_grad(), ConstantWeights():
+    with gradients_for_maps(False):
         trace = method_of(method)(model, images)
         row = trace.explain(trace.logits.argmax(dim=1), False)
     maps = image_map(row, (images.shape[-2], images.shape[-1]))

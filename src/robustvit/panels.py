@@ -10,6 +10,7 @@ from typing import Literal
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -128,10 +129,12 @@ def draw_panels(
         pictures.append(("mask", mask[0].numpy()))
         words = []
         for when, model in (("before", original), ("after", guided)):
-            said = model(image[None]).softmax(dim=1).detach()[0]
+            with torch.no_grad():
+                said = model(image[None]).softmax(dim=1)[0]
+                found = relevance(model, image[None], method=method)[0]
             best = int(said.argmax())
             words.append(f"{when}: {model.name_of(best)} ({100 * float(said[best]):.0f} %)")
-            pictures.append((words[-1], overlay(image, relevance(model, image[None], method=method).detach()[0])))
+            pictures.append((words[-1], overlay(image, found)))
         file = f"{number:02d}-{panel.outcome}.png"
         figure_of(pictures, folder / file)
         caption = f"{guided.name_of(label) if label >= 0 else 'no label'}. " + ", ".join(words)

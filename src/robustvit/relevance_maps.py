@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustvit.interception import ConstantWeights
+from robustvit.interception import gradients_for_maps
 from robustvit.methods import method_of
 
 __all__ = ["image_map", "relevance"]
@@ -61,8 +59,7 @@ def relevance(
     """
     method_function = method_of(method)
     differentiable = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
-    weights = nullcontext() if differentiable else ConstantWeights()
-    with torch.inference_mode(False), torch.enable_grad(), weights:
+    with gradients_for_maps(differentiable):
         images = images.clone() if images.is_inference() else images
         trace = method_function(model, images, second_order and differentiable)
         target = trace.logits.argmax(dim=1) if target is None else target.to(trace.logits.device)

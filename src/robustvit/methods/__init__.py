@@ -7,6 +7,7 @@ from torch import nn
 
 from robustvit.errors import UserError
 from robustvit.families import find_layout
+from robustvit.interception import gradients_for_maps
 from robustvit.methods.attnlrp import attnlrp
 from robustvit.methods.gae import gae
 from robustvit.methods.grad_cam import grad_cam
@@ -59,7 +60,7 @@ def _try_on_grey(method: Method, model: nn.Module, size: tuple[int, int]) -> Non
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()  # batch statistics must not learn from a grey image
-        with torch.inference_mode(False), torch.enable_grad():
+        with gradients_for_maps(False):
             trace = method(model, torch.full((1, 3, *size), 0.5, dtype=example.dtype, device=example.device))
             trace.explain(trace.logits.argmax(dim=1), False)
     finally:
@@ -72,11 +73,12 @@ def measuring_method(guiding: str, model: nn.Module) -> str:
     can be compared, else the method that guides.
 
     Raises:
-        UserError: neither holds for the model.
+        UserError: the guiding method does not hold for the model.
     """
-    try:
-        check_method("gae", model)
-    except UserError:
-        check_method(guiding, model)
-        return guiding
+    check_method(guiding, model)
+    if guiding != "gae":
+        try:
+            check_method("gae", model)
+        except UserError:
+            return guiding
     return "gae"
