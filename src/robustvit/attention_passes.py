@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustvit.tiles import Call, Tile, product
+from robustvit.tiles import Call, Tile, product, softmax_backward_
 
 __all__ = ["Explained", "backward", "double_backward"]
 
@@ -120,23 +120,20 @@ def backward(
     explained = work.explained(keep) if explain else None
     buffers = call.buffers(3)
     found = call.gradients(call.query, call.key, call.value)
-    bias_gradient = torch.zeros_like(call.bias, dtype=call.exact) if bias_too and call.bias is not None else None
+    bias_gradient = call.bias_gradient(bias_too)
     for tile in call.tiles():
         attention, gradient = work.weighted(tile, buffers, pending, None if explained is None else explained.attention)
         if explained is not None:
             work.explain(tile, gradient, buffers[2], explained)
         if not inputs:
             continue
-        gradient.addcmul_(attention, gradient.sum(dim=-1, keepdim=True), value=-1)  # softmax's backward
+        softmax_backward_(gradient, attention)
         work.to_inputs(tile, attention, gradient, found)
-        if bias_gradient is not None:
-            part = call.bias_part(bias_gradient, tile)
-            part.add_(call.by_head(gradient).sum_to_size(part.shape))
+        call.add_to_bias(bias_gradient, tile, gradient)
     if not inputs:
         return (None, None, None, None), explained
-    tensors = (call.query, call.key, call.value)
-    gradients = [g.view(x.shape).to(x.dtype) for g, x in zip(found, tensors, strict=True)]
-    return (*gradients, None if bias_gradient is None else bias_gradient.to(call.query.dtype)), explained
+    tensors = (call.query, call.key, call.value, call.bias)
+    return tuple(map(call.finished, [*found, bias_gradient], tensors)), explained
 
 
 class _DoubleBackward:
@@ -181,7 +178,7 @@ class _DoubleBackward:
         product(in_gradient.mT, dout, new_v, 1, beta)
 
         in_attention.mul_(attention)
-        in_attention.addcmul_(attention, in_attention.sum(dim=-1, keepdim=True), value=-1)  # softmax's backward
+        softmax_backward_(in_attention, attention)
         product(in_attention, key, new_q, call.scale, 1)
         product(in_attention.mT, query, new_k, call.scale, 1)
         return in_attention
@@ -206,11 +203,8 @@ def double_backward(
     buffers = call.buffers(5)
     tensors = (call.query, call.key, call.value, output_gradient)
     found = call.gradients(*tensors)
-    bias_gradient = torch.zeros_like(call.bias, dtype=call.exact) if bias_too and call.bias is not None else None
+    bias_gradient = call.bias_gradient(bias_too)
     for tile in call.tiles():
-        scores = work.run(tile, buffers, found)
-        if bias_gradient is not None:
-            part = call.bias_part(bias_gradient, tile)
-            part.add_(call.by_head(scores).sum_to_size(part.shape))
-    q, k, v, dout = (g.view(x.shape).to(x.dtype) for g, x in zip(found, tensors, strict=True))
-    return q, k, v, None if bias_gradient is None else bias_gradient.to(call.query.dtype), dout
+        call.add_to_bias(bias_gradient, tile, work.run(tile, buffers, found))
+    q, k, v, dout = map(call.finished, found, tensors)
+    return q, k, v, call.finished(bias_gradient, call.bias), dout

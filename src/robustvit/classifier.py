@@ -102,6 +102,17 @@ class Preprocessing:
             raise UserError(f"expected normalization to be model or paper, got {normalization!r}")
         return self
 
+    @property
+    def resized(self) -> tuple[int, int]:
+        """Height and width before the crop; of a photo whose sides keep their proportion, the shorter side's."""
+        height, width = (round(side / self.crop_share) for side in self.input_size)
+        return height, width
+
+    @property
+    def resizes_both_sides(self) -> bool:
+        """Whether height and width are resized each by itself."""
+        return self.squash or self.input_size[0] != self.input_size[1]
+
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Preprocessing:
         """Settings as ``dataclasses.asdict`` and JSON hold them."""

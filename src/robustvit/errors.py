@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["UserError"]
+import math
+
+__all__ = ["UserError", "expect_at_least"]
 
 
 class UserError(ValueError):
     """A mistake in what the user gave; its message is one line and the command line prints nothing else."""
+
+
+def expect_at_least(least: float, **options: float) -> None:
+    """Refuse options of a command, by their names in Python, that are below ``least``, infinite or no number."""
+    for name, value in options.items():
+        if not least <= value < math.inf:
+            raise UserError(f"expected --{name.replace('_', '-')} of at least {least}, got {value}")

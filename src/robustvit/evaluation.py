@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustvit.errors import UserError
+from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, MaskFormat, Normalization
 
 if TYPE_CHECKING:
@@ -164,15 +164,12 @@ def evaluate(
 
 
 def _check_options(out: str | None, batch_size: int, workers: int, seed: int) -> None:
-    from robustvit.files import check_place
+    from robustvit.files import check_new_file
 
-    if out is not None and Path(out).exists():
-        raise UserError(f"{out} exists already: name another file as --out")
     if out is not None:
-        check_place(out)
-    for option, value, least in (("batch-size", batch_size, 1), ("workers", workers, 0), ("seed", seed, 0)):
-        if value < least:
-            raise UserError(f"expected --{option} of at least {least}, got {value}")
+        check_new_file(out)
+    expect_at_least(1, batch_size=batch_size)
+    expect_at_least(0, workers=workers, seed=seed)
 
 
 def _check_same_classes(model: "Classifier", other: "Classifier", name: str) -> None:

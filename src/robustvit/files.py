@@ -9,7 +9,7 @@ from typing import Any
 
 from robustvit.errors import UserError
 
-__all__ = ["check_place", "write_json", "write_text"]
+__all__ = ["check_new_file", "check_place", "write_json", "write_text"]
 
 
 def check_place(path: str | Path) -> None:
@@ -25,6 +25,17 @@ def check_place(path: str | Path) -> None:
         raise UserError(f"cannot write {path}: {parent} is a file; name another place")
     if not os.access(parent, os.W_OK):
         raise UserError(f"cannot write {path}: no permission to write in {parent}; name another place")
+
+
+def check_new_file(path: str | Path) -> None:
+    """Make sure that a new file can be made at a path, before work is spent on it.
+
+    Raises:
+        UserError: there is something already, or the place may not be written to.
+    """
+    if Path(path).exists():
+        raise UserError(f"{path} exists already: name another file as --out")
+    check_place(path)
 
 
 def write_text(text: str, path: str | Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustvit.errors import UserError
+from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, Fill, Normalization
 
 if TYPE_CHECKING:
@@ -147,16 +147,12 @@ def _wanted(methods: str | None) -> list[str]:
 
 
 def _check_options(out: str | None, steps: int, batch_size: int, workers: int, seed: int) -> None:
-    from robustvit.files import check_place
+    from robustvit.files import check_new_file
 
-    if out is not None and Path(out).exists():
-        raise UserError(f"{out} exists already: name another file as --out")
     if out is not None:
-        check_place(out)
-    least = {"steps": (steps, 1), "batch-size": (batch_size, 1), "workers": (workers, 0), "seed": (seed, 0)}
-    for option, (value, lowest) in least.items():
-        if value < lowest:
-            raise UserError(f"expected --{option} of at least {lowest}, got {value}")
+        check_new_file(out)
+    expect_at_least(1, steps=steps, batch_size=batch_size)
+    expect_at_least(0, workers=workers, seed=seed)
 
 
 def _unsupported(names: list[str], classifier: "Classifier") -> dict[str, str]:

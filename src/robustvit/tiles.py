@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Call", "Tile", "product"]
+__all__ = ["Call", "Tile", "product", "softmax_backward_"]
 
 # A tile's map: what stays in a CPU's cache, or keeps a GPU busy. Matrix products want this many rows, all the same.
 _CPU_BYTES, _GPU_BYTES, _ROWS = 2**20, 2**29, 128
@@ -103,6 +103,21 @@ class Call:
             place[-2] = tile.rows
         return bias[tuple(place)]
 
+    def bias_gradient(self, wanted: bool) -> Tensor | None:
+        """Memory for the gradient of the bias, in float32 at least, where it is wanted."""
+        return torch.zeros_like(self.bias, dtype=self.exact) if wanted and self.bias is not None else None
+
+    def add_to_bias(self, found: Tensor | None, tile: Tile, scores: Tensor) -> None:
+        """Add a tile's share, the gradient of its scores, to the gradient of the bias."""
+        if found is not None:
+            part = self.bias_part(found, tile)
+            part.add_(self.by_head(scores).sum_to_size(part.shape))
+
+    @staticmethod
+    def finished(found: Tensor | None, like: Tensor | None) -> Tensor | None:
+        """A gradient in the shape and precision of what it is the gradient of."""
+        return None if found is None or like is None else found.view(like.shape).to(like.dtype)
+
     def attention(self, tile: Tile, known: Tensor | None, out: Tensor, spare: Tensor) -> Tensor:
         """A tile's attention: a part of what is known, or computed into ``out``."""
         if known is not None:
@@ -112,6 +127,11 @@ class Call:
         if self.bias is not None:
             self.by_head(scores).add_(self.bias_part(self.bias, tile))
         return torch.softmax(scores, -1, out=out)
+
+
+def softmax_backward_(weighted: Tensor, attention: Tensor) -> Tensor:
+    """Gradient of the scores from ``weighted``, the attention times its gradient, in place."""
+    return weighted.addcmul_(attention, weighted.sum(dim=-1, keepdim=True), value=-1)
 
 
 def product(a: Tensor, b: Tensor, out: Tensor, alpha: float = 1, beta: float = 0) -> Tensor:

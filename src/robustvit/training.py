@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
 from robustvit.data.batches import MaskedPhotos
-from robustvit.errors import UserError
+from robustvit.errors import UserError, expect_at_least
 from robustvit.guidance import Guidance, GuidedLoss
 from robustvit.measurement import PhotoMeasure
 from robustvit.options import Select, Train
@@ -58,9 +58,7 @@ class Schedule:
         for name in ("lr", "epochs", "batch_size"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"expected --{name.replace('_', '-')} above 0, got {getattr(self, name)}")
-        for name in ("weight_decay", "max_drop", "seed", "workers"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"expected --{name.replace('_', '-')} of at least 0, got {getattr(self, name)}")
+        expect_at_least(0, weight_decay=self.weight_decay, max_drop=self.max_drop, seed=self.seed, workers=self.workers)
         if self.train not in ("all", "attention"):
             raise UserError(f"expected --train to be all or attention, got {self.train!r}")
         if self.select not in ("loss", "robust"):

@@ -45,16 +45,14 @@ def training_transform(preprocessing: Preprocessing) -> v2.Compose:
 
 def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
     """The model's own: shorter side resized (both where it squashes, or its inputs are not square), centre crop."""
-    height, width = preprocessing.input_size
-    resized = [round(side / preprocessing.crop_share) for side in (height, width)]
-    size = resized[:1] if height == width and not preprocessing.squash else resized
+    size = list(preprocessing.resized) if preprocessing.resizes_both_sides else [preprocessing.resized[0]]
     interpolation = InterpolationMode(preprocessing.interpolation)
     # Bicubic resampling overshoots, and inputs are promised in [0, 1]: torchvision resizes 8-bit images, which clip.
     return v2.Compose(
         [
             v2.ToImage(),
             v2.Resize(size, interpolation, antialias=True),
-            v2.CenterCrop([height, width]),
+            v2.CenterCrop(list(preprocessing.input_size)),
             v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
         ]
     )
@@ -138,8 +136,7 @@ def kept_share(mask: Tensor, preprocessing: Preprocessing) -> float:
     if box is None:
         return 0.0
     height, width = mask.shape[-2:]
-    whole = preprocessing.squash or preprocessing.input_size[0] != preprocessing.input_size[1]
-    sides = [height, width] if whole else [min(height, width)] * 2
+    sides = [height, width] if preprocessing.resizes_both_sides else [min(height, width)] * 2
     kept = 1.0
     for size, side, low, high in ((height, sides[0], box.top, box.bottom), (width, sides[1], box.left, box.right)):
         margin = (size - side * preprocessing.crop_share) / 2

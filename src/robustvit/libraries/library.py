@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from robustvit.classifier import Classifier, Preprocessing, classes_of
 from robustvit.errors import UserError
 from robustvit.files import write_json
-from robustvit.weights import load_weights
+from robustvit.weights import head_classes, load_weights
 
 __all__ = [
     "Library",
@@ -48,6 +48,13 @@ class Wanted:
     checkpoint: str | None = None
     pretrained: bool = True
     class_names: tuple[str, ...] | None = None
+
+    @property
+    def classes(self) -> int | None:
+        """Classes of the head: asked for, or found in the weights, or None."""
+        if self.num_classes is not None or self.state is None:
+            return self.num_classes
+        return head_classes(self.state)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from robustvit.classifier import Classifier, classes_of, made_by
 from robustvit.errors import UserError
 from robustvit.libraries.library import Library, Loaded, Wanted, readable_errors, refuse_other_head, separate_weights
 from robustvit.recipes import CARDS
-from robustvit.weights import head_classes
 
 __all__ = ["Timm"]
 
@@ -31,10 +30,7 @@ class Timm(Library):
     def load(self, name: str, wanted: Wanted) -> Loaded:
         """Load a model; see ``Library``."""
         _check_name(name)
-        classes = wanted.num_classes
-        if classes is None and wanted.state is not None:
-            classes = head_classes(wanted.state)
-        network = _create(name, classes, wanted.pretrained)
+        network = _create(name, wanted.classes, wanted.pretrained)
         if wanted.state is not None:
             self.load_state(network, wanted.state, str(wanted.checkpoint))
         return Loaded(network, class_names=self.class_names(network))

@@ -13,7 +13,6 @@ from torchvision.models import VisionTransformer, get_model, get_model_weights, 
 from robustvit.classifier import Preprocessing, classes_of
 from robustvit.errors import UserError
 from robustvit.libraries.library import Library, Loaded, Wanted, readable_errors, refuse_other_head
-from robustvit.weights import head_classes
 
 __all__ = ["Torchvision"]
 
@@ -32,8 +31,7 @@ class Torchvision(Library):
         architecture, _, tag = name.partition("/")
         weights = _weights(architecture, tag)
         if not wanted.pretrained:
-            classes = wanted.num_classes or (head_classes(wanted.state) if wanted.state is not None else None)
-            network = _build(architecture, {} if classes is None else {"num_classes": classes})
+            network = _build(architecture, {} if wanted.classes is None else {"num_classes": wanted.classes})
             if wanted.state is not None:
                 self.load_state(network, wanted.state, str(wanted.checkpoint))
             return Loaded(network, class_names=self.class_names(network))

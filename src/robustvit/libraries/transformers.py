@@ -22,7 +22,7 @@ from robustvit.libraries.library import (
     refuse_other_head,
     separate_weights,
 )
-from robustvit.weights import head_classes, load_weights
+from robustvit.weights import load_weights
 
 __all__ = ["Transformers"]
 
@@ -99,11 +99,8 @@ def _quiet() -> Iterator[None]:
 def _config(name: str, wanted: Wanted) -> Any:
     """The configuration behind a name, with the number of classes asked for or found in a checkpoint."""
     config = imported("transformers", "transformers").AutoConfig.from_pretrained(name)
-    classes = wanted.num_classes
-    if classes is None and wanted.state is not None:
-        classes = head_classes(wanted.state)
-    if classes not in (None, config.num_labels):
-        config.num_labels = classes
+    if wanted.classes not in (None, config.num_labels):
+        config.num_labels = wanted.classes
     return config
 
 
@@ -166,9 +163,8 @@ def _preprocessing(found: dict[str, Any], default: Preprocessing) -> Preprocessi
 
 def _processor(preprocessing: Preprocessing) -> dict[str, Any]:
     """The settings of an image processor that prepares photos the same way."""
-    height, width = preprocessing.input_size
-    resized = [round(side / preprocessing.crop_share) for side in (height, width)]
-    whole = preprocessing.squash or height != width
+    (height, width), resized = preprocessing.input_size, preprocessing.resized
+    whole = preprocessing.resizes_both_sides
     return {
         "image_processor_type": "BitImageProcessor",
         "do_resize": True,
