@@ -13,6 +13,8 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from torch import nn
+from torchvision.models import VisionTransformer
 
 from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
@@ -25,6 +27,22 @@ def tiny_network(num_classes: int = 3, **options):
     torch.manual_seed(0)
     settings = {"img_size": SIZE, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3}
     return timm.create_model("vit_tiny_patch16_224", num_classes=num_classes, **(settings | options)).eval()
+
+
+def tiny_transformers(kind: str = "ViT", head: str = "ForImageClassification", **options):
+    library = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    settings = {"image_size": SIZE, "patch_size": 8, "hidden_size": 24, "intermediate_size": 48, "num_labels": 3}
+    settings |= {"num_hidden_layers": 2, "num_attention_heads": 3}
+    return getattr(library, kind + head)(getattr(library, kind + "Config")(**(settings | options))).eval()
+
+
+def tiny_torchvision(**options):
+    torch.manual_seed(0)
+    settings = {"image_size": SIZE, "patch_size": 8, "hidden_dim": 24, "mlp_dim": 48, "num_classes": 3}
+    network = VisionTransformer(**({"num_layers": 2, "num_heads": 3} | settings | options)).eval()
+    nn.init.normal_(network.heads.head.weight)  # zero at the start: no gradient would reach anything
+    return network
 
 
 def draw_photo(rng: np.random.Generator, label: int, size: int = SIZE) -> tuple[Image.Image, Image.Image]:

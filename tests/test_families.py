@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from conftest import tiny_torchvision, tiny_transformers
 from robustvit import Layout, UserError, register_family, relevance
 from robustvit.attention import explicit_attention, lean_forward, recorded_forward
 from robustvit.classifier import logits_of
@@ -29,23 +30,14 @@ def from_timm(name: str, **options):
     return build
 
 
-def from_transformers(kind: str, attention: str, **options):
-    def build() -> nn.Module:
-        transformers = pytest.importorskip("transformers")
-        config = getattr(transformers, kind.split("For")[0] + "Config")(
-            image_size=32,
-            patch_size=PATCH,
-            hidden_size=16,
-            num_hidden_layers=3,
-            num_attention_heads=2,
-            intermediate_size=32,
-            num_labels=3,
-            attn_implementation=attention,
-            **options,
-        )
-        return getattr(transformers, kind)(config)
+# Three blocks, so that one lies between the first and the last.
+VISION = {"image_size": 32, "patch_size": PATCH, "hidden_size": 16, "intermediate_size": 32}
+VISION |= {"num_hidden_layers": 3, "num_attention_heads": 2}
 
-    return build
+
+def from_transformers(name: str, attention: str, **options):
+    kind, head = name.split("For")
+    return lambda: tiny_transformers(kind, f"For{head}", **VISION, attn_implementation=attention, **options)
 
 
 def from_transformers_vision(kind: str, attention: str):
@@ -53,24 +45,12 @@ def from_transformers_vision(kind: str, attention: str):
 
     def build() -> nn.Module:
         transformers = pytest.importorskip("transformers")
-        vision = {"image_size": 32, "patch_size": PATCH, "hidden_size": 16, "intermediate_size": 32}
-        vision |= {"num_hidden_layers": 3, "num_attention_heads": 2}
         config = getattr(transformers, f"{kind}Config")(
-            vision_config=vision, num_labels=3, attn_implementation=attention
+            vision_config=dict(VISION), num_labels=3, attn_implementation=attention
         )
         return getattr(transformers, f"{kind}ForImageClassification")(config)
 
     return build
-
-
-def from_torchvision() -> nn.Module:
-    from torchvision.models import VisionTransformer
-
-    model = VisionTransformer(
-        image_size=32, patch_size=PATCH, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=3
-    )
-    nn.init.normal_(model.heads.head.weight)  # zero at the start: no gradient would reach anything
-    return model
 
 
 class ZeroShotSketch(nn.Module):
@@ -177,7 +157,7 @@ TRANSFORMERS = {
     for attention in ("sdpa", "eager")
 }
 OTHERS = {
-    "torchvision": from_torchvision,
+    "torchvision": lambda: tiny_torchvision(image_size=32, hidden_dim=16, mlp_dim=32, num_layers=3, num_heads=2),
     "open_clip": ZeroShotSketch,
     "open_clip, average pooled": lambda: ZeroShotSketch(pool_type="avg", final_ln_after_pool=True),
     "own transformer": OwnTransformer,

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 from torchvision.models import VisionTransformer, resnet18
 
-from conftest import CLASSES, SIZE, tiny_network
+from conftest import CLASSES, SIZE, tiny_network, tiny_torchvision, tiny_transformers
 from robustvit import Classifier, UserError, evaluate, explain, finetune, load_model, relevance
 from robustvit.checkpoints import restore_weights, save_model
 from robustvit.classifier import Preprocessing
@@ -23,30 +23,6 @@ from robustvit.models import load_original
 from robustvit.weights import head_classes
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-
-
-def from_transformers(kind: str = "ViT", head: str = "ForImageClassification", **options):
-    library = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = getattr(library, kind + "Config")(
-        image_size=SIZE,
-        patch_size=8,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=3,
-        intermediate_size=48,
-        num_labels=3,
-        **options,
-    )
-    return getattr(library, kind + head)(config).eval()
-
-
-def from_torchvision(**options):
-    torch.manual_seed(0)
-    settings = {"num_layers": 2, "num_heads": 3, "hidden_dim": 24, "mlp_dim": 48, "num_classes": 3}
-    network = VisionTransformer(image_size=SIZE, patch_size=8, **(settings | options)).eval()
-    nn.init.normal_(network.heads.head.weight)
-    return network
 
 
 TOWER = {"image_size": SIZE, "layers": 2, "width": 24, "head_width": 8, "patch_size": 8}
@@ -83,8 +59,8 @@ def classifier(request):
         made = load_model("torchvision:resnet18", pretrained=False, num_classes=3)
         made.class_names = CLASSES
         return made
-    build = {"transformers": from_transformers, "torchvision": from_torchvision}.get(request.param)
-    network = build() if build else from_transformers("Beit", use_relative_position_bias=True)
+    build = {"transformers": tiny_transformers, "torchvision": tiny_torchvision}.get(request.param)
+    network = build() if build else tiny_transformers("Beit", use_relative_position_bias=True)
     return load_model(network, class_names=list(CLASSES))
 
 
@@ -108,7 +84,7 @@ def test_a_saved_model_loads_again_bit_for_bit(classifier, tmp_path):
 
 def test_a_saved_model_of_transformers_needs_nothing_of_ours(tmp_path):
     transformers = pytest.importorskip("transformers")
-    classifier = load_model(from_transformers(), class_names=list(CLASSES))
+    classifier = load_model(tiny_transformers(), class_names=list(CLASSES))
     folder = save_model(classifier, tmp_path / "m")
     alone = transformers.AutoModelForImageClassification.from_pretrained(folder)
     inputs = (IMAGES - classifier.mean) / classifier.std
@@ -128,7 +104,7 @@ def test_a_saved_model_of_transformers_needs_nothing_of_ours(tmp_path):
 )
 def test_transformers_prepares_photos_as_we_do(preprocessing, tmp_path):
     transformers = pytest.importorskip("transformers")
-    classifier = Classifier(from_transformers(), preprocessing=preprocessing)
+    classifier = Classifier(tiny_transformers(), preprocessing=preprocessing)
     folder = save_model(classifier, tmp_path / "m")
     noise = np.random.default_rng(0).integers(0, 255, (90, 130, 3)).astype(np.uint8)
     photo = Image.fromarray(noise).resize((130, 90), Image.Resampling.BILINEAR)
@@ -141,20 +117,20 @@ def test_transformers_prepares_photos_as_we_do(preprocessing, tmp_path):
 
 
 def test_checkpoints_of_other_libraries(tmp_path):
-    ours = from_transformers()
+    ours = tiny_transformers()
     ours.save_pretrained(tmp_path / "saved")  # names in its file are not those of the module
     torch.save(ours.state_dict(), tmp_path / "plain.pth")
     for file in (tmp_path / "saved" / "model.safetensors", tmp_path / "plain.pth"):
-        blank = from_transformers()
+        blank = tiny_transformers()
         nn.init.zeros_(blank.classifier.weight)
         assert torch.equal(load_model(blank, checkpoint=file)(IMAGES), load_model(ours)(IMAGES))
-    four = from_transformers()
+    four = tiny_transformers()
     four.classifier = nn.Linear(24, 4)
     torch.save(four.state_dict(), tmp_path / "four.pth")
     assert head_classes(four.state_dict()) == 4
     loaded = load_model(tmp_path / "saved", checkpoint=tmp_path / "four.pth")
     assert loaded.num_classes == loaded(IMAGES).shape[1] == 4
-    larger = from_torchvision()
+    larger = tiny_torchvision()
     torch.save(VisionTransformer(96, 8, 2, 3, 24, 48, num_classes=3).state_dict(), tmp_path / "large.pth")
     with pytest.raises(UserError, match=r"encoder\.pos_embedding is \(1, 145, 24\), not \(1, 37, 24\)"):
         load_model(larger, checkpoint=tmp_path / "large.pth")
@@ -269,22 +245,22 @@ def test_class_names_from_a_file_and_where_they_do_not_belong(open_clip, tmp_pat
 
 
 def test_bare_modules_from_python():
-    vit = load_model(from_transformers())
+    vit = load_model(tiny_transformers())
     assert vit.preprocessing == Preprocessing((SIZE, SIZE), crop_share=1.0, squash=True)
-    assert load_model(from_transformers("Dinov2")).preprocessing.mean == pytest.approx((0.485, 0.456, 0.406))
-    named = from_transformers(id2label=dict(enumerate(CLASSES)))
+    assert load_model(tiny_transformers("Dinov2")).preprocessing.mean == pytest.approx((0.485, 0.456, 0.406))
+    named = tiny_transformers(id2label=dict(enumerate(CLASSES)))
     assert load_model(named).class_names == CLASSES
     assert vit.class_names == ()
-    teacher = load_model(from_transformers("DeiT", "ForImageClassificationWithTeacher"))
+    teacher = load_model(tiny_transformers("DeiT", "ForImageClassificationWithTeacher"))
     assert teacher(IMAGES).shape == (2, 3)
-    network = from_torchvision()
+    network = tiny_torchvision()
     network.heads.head = nn.Linear(24, 7)
     seven = load_model(network)
     assert seven.num_classes == 7
     assert seven.preprocessing.input_size == (SIZE, SIZE)
 
 
-@pytest.mark.parametrize("build", [tiny_network, from_transformers, from_torchvision])
+@pytest.mark.parametrize("build", [tiny_network, tiny_transformers, tiny_torchvision])
 def test_weights_that_share_memory_are_saved(build, tmp_path):
     network = build()
     blocks = find_layout(network).blocks
@@ -340,7 +316,7 @@ def test_a_library_that_is_not_installed_is_named(library, monkeypatch):
 
 
 def test_a_backbone_without_a_head_is_refused(tmp_path):
-    from_transformers(head="Model").save_pretrained(tmp_path / "backbone")
+    tiny_transformers(head="Model").save_pretrained(tmp_path / "backbone")
     with pytest.raises(UserError, match="lack classifier"):
         load_model(tmp_path / "backbone")
 
@@ -354,7 +330,7 @@ def finetuned(model, photos, out, **options):
 
 @pytest.mark.parametrize("library", ["transformers", "torchvision"])
 def test_a_run_of_another_library_and_its_model(library, photos, tmp_path):
-    network = {"transformers": from_transformers, "torchvision": from_torchvision}[library]()
+    network = {"transformers": tiny_transformers, "torchvision": tiny_torchvision}[library]()
     source = save_model(load_model(network, class_names=list(CLASSES)), tmp_path / "start")
     run = tmp_path / "run"
     tuned = finetuned(str(source), photos, run)

@@ -7,9 +7,8 @@ import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models import VisionTransformer
 
-from conftest import SIZE, tiny_network
+from conftest import SIZE, tiny_network, tiny_torchvision, tiny_transformers
 from robustvit import UserError, guided_loss
 from robustvit.families import Layout, register_family
 from robustvit.parameters import trainable
@@ -44,29 +43,7 @@ def from_timm(name, **options):
 
 
 def from_transformers(kind, **options):
-    def build():
-        library = pytest.importorskip("transformers")
-        config = getattr(library, kind + "Config")(
-            image_size=SIZE,
-            patch_size=8,
-            hidden_size=24,
-            num_hidden_layers=2,
-            num_attention_heads=3,
-            intermediate_size=48,
-            num_labels=3,
-            **options,
-        )
-        return getattr(library, f"{kind}ForImageClassification")(config)
-
-    return build
-
-
-def from_torchvision():
-    network = VisionTransformer(
-        image_size=SIZE, patch_size=8, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=48, num_classes=3
-    )
-    nn.init.normal_(network.heads.head.weight)  # zero at the start: no gradient would reach anything
-    return network
+    return lambda: tiny_transformers(kind, **options)
 
 
 def from_open_clip():
@@ -108,7 +85,7 @@ FAMILIES = {
         {"q_proj.weight": 1, "k_proj.weight": 1, "relative_position_bias_table": 1},
     ),
     "DINOv2 of transformers": (from_transformers("Dinov2"), {"q_proj.weight": 1, "k_proj.weight": 1}),
-    "torchvision": (from_torchvision, {"in_proj_weight": 2 / 3, "in_proj_bias": 2 / 3}),
+    "torchvision": (tiny_torchvision, {"in_proj_weight": 2 / 3, "in_proj_bias": 2 / 3}),
     "open_clip": (from_open_clip, {"in_proj_weight": 2 / 3, "in_proj_bias": 2 / 3}),
 }
 MAY = ("q_norm", "k_norm", "rel_pos.mlp", "qkv.bias", "attn_pool.q.", "attn_pool.kv", "q_proj.bias", "k_proj.bias")
