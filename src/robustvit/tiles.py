@@ -17,7 +17,7 @@ __all__ = ["Call", "Tile", "product", "softmax_backward_"]
 # A tile's map: what stays in a CPU's cache, or keeps a GPU busy. Matrix products want this many rows, all the same.
 _CPU_BYTES, _GPU_BYTES, _ROWS = 2**20, 2**29, 128
 # The attention of a call is kept between passes if it is smaller than this.
-KEPT_BYTES = 2**27
+KEPT_BYTES = 2**26
 
 
 @dataclass(frozen=True)
