@@ -5,27 +5,37 @@ from __future__ import annotations
 from typing import Literal
 
 __all__ = [
+    "AnnotationFormat",
     "ClassNames",
     "Classes",
     "Classification",
     "Device",
+    "Feature",
     "Fill",
+    "LabelFrom",
     "MaskFormat",
+    "MaskMethod",
     "Normalization",
     "Precision",
     "Select",
+    "Side",
     "Target",
     "Train",
 ]
 
+AnnotationFormat = Literal["coco", "yolo", "labelme", "voc", "imagenet-s", "binary", "grey", "soft"]
 ClassNames = list[str] | str
 Classes = Literal["all"] | int | float | list[str] | str
 Classification = Literal["confidence", "label"]
 Device = Literal["auto", "cpu"]
+Feature = Literal["keys", "queries", "values", "tokens"]
 Fill = Literal["mean", "blur"]
+LabelFrom = Literal["largest", "all"]
 MaskFormat = Literal["auto", "soft", "ids", "imagenet-s"]
+MaskMethod = Literal["tokencut", "rembg", "sam2", "relevance"]
 Normalization = Literal["model", "paper"]
 Precision = Literal["no", "bf16", "fp16"]
 Select = Literal["loss", "robust"]
+Side = Literal["seed", "corners"]
 Target = Literal["label", "predicted"]
 Train = Literal["all", "attention"]

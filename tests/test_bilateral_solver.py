@@ -1,0 +1,114 @@
+"""The bilateral solver against a plain, slow one, and the authors' values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robustvit import UserError
+from robustvit.bilateral_solver import bilateral_solver, refined_mask
+
+GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "reference_seed1.npz"
+
+
+def slow_solution(image, target, spatial=16, luma=16, chroma=8, smoothness=256, confidence=0.999):
+    """Dense matrices over a dictionary of cells, solved exactly: what conjugate gradients head for."""
+    red, green, blue = (image[..., i].astype(float) for i in range(3))
+    y = 0.299 * red + 0.587 * green + 0.114 * blue
+    u = -0.168736 * red - 0.331264 * green + 0.5 * blue + 128
+    v = 0.5 * red - 0.418688 * green - 0.081312 * blue + 128
+    cells, cell_of = {}, np.zeros(target.shape, int)
+    for row in range(target.shape[0]):
+        for column in range(target.shape[1]):
+            at = (row, column)
+            place = (column / spatial, row / spatial, y[at] / luma, u[at] / chroma, v[at] / chroma)
+            cell_of[at] = cells.setdefault(tuple(int(x) for x in place), len(cells))
+    count = len(cells)
+    blur = 10 * np.eye(count)
+    for place, index in cells.items():
+        for axis in range(5):
+            for step in (-1, 1):
+                beside = cells.get(tuple(x + step * (i == axis) for i, x in enumerate(place)))
+                if beside is not None:
+                    blur[index, beside] += 1
+    pixels = np.bincount(cell_of.ravel(), minlength=count).astype(float)
+    scale = np.ones(count)
+    for _ in range(10):
+        scale = np.sqrt(scale * pixels / (blur @ scale))
+    smooth = np.diag(scale * (blur @ scale)) - np.diag(scale) @ blur @ np.diag(scale)
+    wanted = confidence * np.bincount(cell_of.ravel(), weights=target.ravel().astype(float), minlength=count)
+    solution = np.linalg.solve(smoothness * smooth + np.diag(confidence * pixels), wanted)
+    return solution[cell_of]
+
+
+@pytest.fixture
+def scene():
+    """A bright disc on a dark, noisy ground, and a coarse block for its mask."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:60, :80]
+    disc = (rows - 28) ** 2 + (columns - 41) ** 2 < 17**2
+    image = rng.integers(0, 40, (60, 80, 3)) + 170 * disc[..., None]
+    coarse = np.zeros((60, 80), bool)
+    coarse[16:48, 24:64] = True
+    return image.astype(np.uint8), coarse, disc
+
+
+def test_equals_a_dense_solution(scene):
+    image, coarse, _ = scene
+    found = bilateral_solver(image, coarse, spatial=8, iterations=500)
+    assert np.abs(found - slow_solution(image, coarse, spatial=8)).max() < 1e-4
+
+
+def test_mask_follows_the_edges(scene):
+    image, coarse, disc = scene
+    mask = refined_mask(bilateral_solver(image, coarse))
+
+    def iou(one):
+        return (one & disc).sum() / (one | disc).sum()
+
+    assert iou(mask) > 0.97 > iou(coarse)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.25])
+def test_a_constant_stays(scene, value):
+    image, coarse, _ = scene
+    found = bilateral_solver(image, np.full(coarse.shape, value))
+    assert np.allclose(found, value, atol=1e-6)
+
+
+def test_one_colour_and_tiny_images_are_fine():
+    grey = np.full((5, 3, 3), 128, np.uint8)
+    target = np.zeros((5, 3))
+    target[2:] = 1
+    found = bilateral_solver(grey, target)
+    assert np.isfinite(found).all()
+    assert found.min() >= -1e-6
+    assert found.max() <= 1 + 1e-6
+    assert bilateral_solver(grey[:1, :1], target[:1, :1]).shape == (1, 1)
+
+
+def test_sizes_must_agree():
+    with pytest.raises(UserError, match="an RGB image"):
+        bilateral_solver(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5)))
+
+
+def test_second_largest_part_is_kept():
+    soft = np.zeros((12, 12))
+    soft[1:7, 1:7] = 1
+    soft[3, 3] = 0  # a hole, filled
+    soft[9:11, 9:11] = 1
+    mask = refined_mask(soft)
+    assert mask[1:7, 1:7].all()
+    assert mask.sum() == 36
+    assert not refined_mask(np.zeros((4, 4))).any()
+    assert not refined_mask(np.ones((4, 4))).any()
+
+
+@pytest.mark.skipif(not GOLDEN.is_file(), reason="the authors' values are not here")
+def test_golden():
+    golden = np.load(GOLDEN)
+    soft = bilateral_solver(golden["bilateral_image"], golden["bilateral_target"].astype(float))
+    assert np.abs(soft - golden["bilateral_soft"]).max() < 1e-3
+    assert (refined_mask(soft) == golden["bilateral_mask"].astype(bool)).all()
