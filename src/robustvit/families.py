@@ -95,8 +95,12 @@ def register_family(model: type[nn.Module] | str) -> Callable[[Callable[[Any], L
     return register
 
 
-def find_layout(model: nn.Module) -> Layout:
+def find_layout(model: nn.Module, *, headless: bool = False) -> Layout:
     """How the vision transformer inside ``model`` arranges its tokens.
+
+    Args:
+        model: a network, or a module that holds one.
+        headless: take a timm network without a classification head too: its features are wanted, not its answers.
 
     Raises:
         UserError: there is none, or attention over its tokens does not tell the relevance of the patches.
@@ -105,6 +109,8 @@ def find_layout(model: nn.Module) -> Layout:
         for kind in type(module).__mro__:
             describe = _FAMILIES.get(kind) or _FAMILIES.get(f"{kind.__module__}.{kind.__qualname__}")
             if describe is not None and (kind is type(module) or not type(module).__module__.startswith("timm.")):
+                if not headless and describe is _timm:
+                    _refuse_headless(module)
                 return describe(module)
     raise unsupported(getattr(model, "network", model), _reason(model))
 
@@ -143,9 +149,12 @@ _TIMM_MODELS = (
 )
 
 
-def _timm(model: Any) -> Layout:
+def _refuse_headless(model: Any) -> None:
     if model.num_classes <= 0:
         raise UserError(f"{type(model).__name__} has no classification head, so no logit to explain: set num_classes")
+
+
+def _timm(model: Any) -> Layout:
     for block in model.blocks:
         attention = type(getattr(block, "attn", None)).__name__
         if type(block).__name__ not in _TIMM_BLOCKS:

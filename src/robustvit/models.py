@@ -33,6 +33,7 @@ def load_model(
     pretrained: bool = True,
     normalization: Normalization = "model",
     class_names: ClassNames | Path | None = None,
+    headless: bool = False,
 ) -> Classifier:
     """Load an image classifier from wherever it is.
 
@@ -47,6 +48,8 @@ def load_model(
         normalization: ``model``, its own mean and std, or ``paper``, 0.5 for every model.
         class_names: the classes that a zero-shot model chooses among (ImageNet's when left out), or the names of a
             head that has none; a list, or a text file with one name a line.
+        headless: its features are wanted, not its answers: backbones without a head are taken too, and timm's heads
+            are left off.
 
     Returns:
         A ``Classifier`` in evaluation mode.
@@ -57,7 +60,7 @@ def load_model(
     """
     names = None if class_names is None else _read_names(class_names)
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
-    wanted = Wanted(num_classes, state, str(checkpoint), pretrained and state is None, names)
+    wanted = Wanted(num_classes, state, str(checkpoint), pretrained and state is None, names, headless)
     if isinstance(source, Classifier):
         _given(source.network, wanted)
         return _named(source, names)

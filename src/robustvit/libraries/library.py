@@ -41,6 +41,8 @@ class Wanted:
         checkpoint: its file.
         pretrained: whether to take the published weights.
         class_names: the classes that a zero-shot model chooses among.
+        headless: its features are wanted, not its answers: a head may lack, and images may be of any size where the
+            library can do that.
     """
 
     num_classes: int | None = None
@@ -48,6 +50,7 @@ class Wanted:
     checkpoint: str | None = None
     pretrained: bool = True
     class_names: tuple[str, ...] | None = None
+    headless: bool = False
 
     @property
     def classes(self) -> int | None:

@@ -30,10 +30,27 @@ class Timm(Library):
     def load(self, name: str, wanted: Wanted) -> Loaded:
         """Load a model; see ``Library``."""
         _check_name(name)
+        if wanted.headless:
+            return self._load_headless(name, wanted)
         network = _create(name, wanted.classes, wanted.pretrained)
         if wanted.state is not None:
             self.load_state(network, wanted.state, str(wanted.checkpoint))
         return Loaded(network, class_names=self.class_names(network))
+
+    def _load_headless(self, name: str, wanted: Wanted) -> Loaded:
+        """The network without its head, for images of any size where the architecture can do that."""
+        try:
+            network = _create(name, 0, wanted.pretrained, dynamic_img_size=True)
+        except UserError as error:
+            if "dynamic_img_size" not in str(error):
+                raise
+            network = _create(name, 0, wanted.pretrained)
+        if wanted.state is not None:
+            own = network.state_dict()
+            heads = ("head", "head_dist", "fc_norm", "classifier")
+            kept = {k: v for k, v in wanted.state.items() if k in own or k.split(".")[0] not in heads}
+            self.load_state(network, kept, str(wanted.checkpoint))
+        return Loaded(network)
 
     def class_names(self, network: nn.Module) -> tuple[str, ...]:
         """Names stored with a network, or ImageNet's for 1,000 classes."""
@@ -65,8 +82,8 @@ def _check_name(name: str) -> None:
     raise UserError(f"unknown model {name!r}: {nearest}")
 
 
-def _create(name: str, num_classes: int | None, pretrained: bool) -> nn.Module:
-    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+def _create(name: str, num_classes: int | None, pretrained: bool, **options: Any) -> nn.Module:
+    options |= {} if num_classes is None else {"num_classes": num_classes}
     pretrained = pretrained or name.startswith("local-dir:")
     with readable_errors(name, "--checkpoint FILE or --model local-dir:FOLDER"):
         try:
@@ -74,7 +91,7 @@ def _create(name: str, num_classes: int | None, pretrained: bool) -> nn.Module:
         except RuntimeError as error:
             raise _unknown_tag(name) if "tag" in str(error).lower() else error from None
     stored = (getattr(network, "pretrained_cfg", None) or {}).get("num_classes")
-    refuse_other_head(name, stored if pretrained else None, num_classes)
+    refuse_other_head(name, stored if pretrained else None, num_classes or None)
     return network
 
 
