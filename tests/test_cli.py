@@ -46,12 +46,16 @@ def test_help_of_every_command(capsys, name):
         cli.main([name, "--help"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
-    function = getattr(robustvit, name)
+    function = cli.function_of(name)
     assert " ".join(text.split()).rstrip().rpartition("example: ")[2].startswith(f"robustvit {name} ")
     assert "--config" in text
     assert "--print_config" in text
     for parameter in inspect.signature(function).parameters.values():
-        shown = parameter.name if parameter.kind is not inspect.Parameter.KEYWORD_ONLY else f"--{parameter.name}"
+        shown = (
+            parameter.name
+            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+            else f"--{parameter.name.rstrip('_')}"
+        )
         assert shown.replace("_", "-") in text, parameter.name
         described = re.search(rf"^ +{parameter.name}: \S", inspect.getdoc(function), re.MULTILINE)
         assert described, f"{name} does not describe {parameter.name}"
@@ -59,7 +63,7 @@ def test_help_of_every_command(capsys, name):
 
 @pytest.mark.parametrize("name", list(cli.COMMANDS))
 def test_examples_in_help_parse(name):
-    function = getattr(robustvit, name)
+    function = cli.function_of(name)
     example = " ".join(inspect.getdoc(function).partition("\nExample:\n")[2].split())
     parser, _ = cli._parser(name, function)
     parser.parse_args(cli._normalised(example.split()[2:], function))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from robustvit.finetuning import finetune
     from robustvit.guidance import GuidedLoss, RobustViT, guided_loss
     from robustvit.losses import relevance_loss
+    from robustvit.mask_making import make_masks
     from robustvit.method_comparison import faithfulness
     from robustvit.models import load_model
     from robustvit.relevance_maps import relevance
@@ -38,6 +39,7 @@ __all__ = [
     "finetune",
     "guided_loss",
     "load_model",
+    "make_masks",
     "register_family",
     "relevance",
     "relevance_loss",
@@ -57,6 +59,7 @@ _HOME = {
     "finetune": "finetuning",
     "guided_loss": "guidance",
     "load_model": "models",
+    "make_masks": "mask_making",
     "register_family": "families",
     "relevance": "relevance_maps",
     "relevance_loss": "losses",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import keyword
 import os
 import re
 import sys
@@ -15,15 +16,17 @@ from typing import Any
 
 from robustvit.errors import UserError
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "function_of", "main"]
 
+# Where each command's function is.
 COMMANDS: dict[str, str] = {
-    "finetune": "finetuning",
-    "evaluate": "evaluation",
-    "explain": "explanation",
-    "faithfulness": "method_comparison",
-    "report": "reports",
-    "demo": "demonstration",
+    "finetune": "finetuning.finetune",
+    "evaluate": "evaluation.evaluate",
+    "explain": "explanation.explain",
+    "masks": "mask_making.make_masks",
+    "faithfulness": "method_comparison.faithfulness",
+    "report": "reports.report",
+    "demo": "demonstration.demo",
 }
 
 
@@ -61,7 +64,7 @@ def _fail(program: str, message: str, code: int = 2) -> int:
 
 
 def _overview() -> str:
-    rows = "\n".join(f"  {name:<13} {_summary(name, module)}" for name, module in COMMANDS.items())
+    rows = "\n".join(f"  {name:<13} {_summary(place)}" for name, place in COMMANDS.items())
     return (
         "usage: robustvit COMMAND [OPTIONS]\n\n"
         "Finetune the relevance map of a vision transformer onto the object, so that it stops looking at the "
@@ -71,8 +74,9 @@ def _overview() -> str:
     )
 
 
-def _summary(function: str, module: str) -> str:
+def _summary(place: str) -> str:
     """First line of a command's docstring, read without importing anything heavy."""
+    module, _, function = place.partition(".")
     spec = find_spec(f"robustvit.{module}")
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8")) if spec and spec.origin else ast.Module([], [])
     for node in tree.body:
@@ -81,8 +85,14 @@ def _summary(function: str, module: str) -> str:
     return ""
 
 
+def function_of(name: str) -> Callable[..., Any]:
+    """The function behind a command."""
+    module, _, function = COMMANDS[name].partition(".")
+    return getattr(importlib.import_module(f"robustvit.{module}"), function)
+
+
 def _run(name: str, arguments: list[str]) -> int:
-    function = getattr(importlib.import_module(f"robustvit.{COMMANDS[name]}"), name)
+    function = function_of(name)
     parser, positional = _parser(name, function)
     options = parser.parse_args(_normalised(arguments, function))
     values = options.as_dict()
@@ -104,7 +114,9 @@ def _parser(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
 
         def format_help(self, *details: Any) -> str:
             return re.sub(
-                r"--(?!print_config)[a-z_]+", lambda found: found[0].replace("_", "-"), super().format_help(*details)
+                r"--(?!print_config)[a-z_]+",
+                lambda found: found[0].rstrip("_").replace("_", "-"),
+                super().format_help(*details),
             )
 
     doc = inspect.getdoc(function) or ""
@@ -139,6 +151,7 @@ def _normalised(arguments: list[str], function: Callable[..., Any]) -> list[str]
         if argument.startswith("--"):
             option, equals, value = argument.partition("=")
             option = "--" + option[2:].replace("-", "_")
+            option += "_" * keyword.iskeyword(option[2:])  # --from is from_ in Python
             following = arguments[position + 1] if position + 1 < len(arguments) else ""
             if not equals and option[2:] in flags and following.lower() not in ("true", "false"):
                 equals, value = "=", "true"

@@ -63,6 +63,7 @@ def evaluate(
     class_names: ClassNames | None = None,
     mask_format: MaskFormat = "auto",
     skip_unmasked: bool = False,
+    doubtful: bool = False,
     relevance: str = "gae",
     swaps: int = 2,
     max_drop: float = 2.0,
@@ -91,6 +92,7 @@ def evaluate(
             a list, or a text file with one name a line.
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
         skip_unmasked: leave photos without a mask out instead of refusing them.
+        doubtful: use masks too that their manifest.csv calls doubtful; they are left out otherwise.
         relevance: method that tells where the relevance lies: gae, attnlrp, rollout or raw_attention for vision
             transformers, grad_cam or input_gradient for any classifier.
         swaps: swapped backgrounds per photo and kind.
@@ -113,11 +115,13 @@ def evaluate(
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.gathering import check_photos
     from robustvit.data.labels import match_labels
+    from robustvit.data.mask_filter import MaskFilter
     from robustvit.data.pairs import find_photos
     from robustvit.devices import make_accelerator
     from robustvit.measurement import measure
     from robustvit.methods import check_method
     from robustvit.models import load_model, load_original
+    from robustvit.progress import console
     from robustvit.verdict import compare, decide
 
     _check_options(out, batch_size, workers, seed)
@@ -125,7 +129,10 @@ def evaluate(
         model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization, class_names=class_names
     )
     check_method(relevance, classifier)
-    listed = find_photos(images, masks, labelled=masks is None, skip_unmasked=skip_unmasked)
+    keep = MaskFilter(images, masks, doubtful=doubtful)
+    listed = find_photos(images, masks, labelled=masks is None, skip_unmasked=skip_unmasked, keep=keep)
+    if keep.note:
+        console.print(keep.note, style="yellow", markup=False, soft_wrap=True)
     photos = match_labels(listed, classifier.num_classes, classifier.class_names)
     check_photos(photos, mask_format)
     other = None

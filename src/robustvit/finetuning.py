@@ -56,6 +56,8 @@ def finetune(
     test_masks: str | None = None,
     mask_format: MaskFormat = "auto",
     skip_unmasked: bool = False,
+    doubtful: bool = False,
+    review: str | None = None,
     samples_per_class: int = 3,
     classes: Classes = "all",
     validation_per_class: int = 20,
@@ -108,6 +110,8 @@ def finetune(
         test_masks: their masks.
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
         skip_unmasked: leave photos without a mask out instead of refusing them.
+        doubtful: use masks too that their manifest.csv calls doubtful; they are left out otherwise.
+        review: review.csv with the decisions made on a review page of the masks command, which go before the manifest.
         samples_per_class: photos to train on, per class.
         classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
         validation_per_class: photos to hold out, per class, at most.
@@ -186,7 +190,9 @@ def finetune(
     measuring = measuring_method(getattr(guide, "relevance", "gae"), classifier)
     with trainable(classifier, train):
         pass
-    sources = PhotoSources(images, masks, val_images, val_masks, test_images, test_masks, mask_format, skip_unmasked)
+    sources = PhotoSources(
+        images, masks, val_images, val_masks, test_images, test_masks, mask_format, skip_unmasked, doubtful, review
+    )
     gathered = gather(
         sources,
         classifier,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from robustvit.classifier import Classifier
 from robustvit.data.batches import read_pair
 from robustvit.data.labels import match_labels
+from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import Photo, find_photos
+from robustvit.data.review import read_review
 from robustvit.data.selection import select_photos
 from robustvit.errors import UserError
 from robustvit.options import Classes, MaskFormat
-from robustvit.progress import track
+from robustvit.progress import console, track
 
 __all__ = ["Gathered", "PhotoSources", "check_photos", "find_labelled", "gather"]
 
@@ -31,6 +34,8 @@ class PhotoSources:
     test_masks: str | None = None
     mask_format: MaskFormat = "auto"
     skip_unmasked: bool = False
+    doubtful: bool = False
+    review: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,16 @@ class Gathered:
 
 
 def find_labelled(
-    images: str, masks: str | None, classifier: Classifier, *, skip_unmasked: bool = False, labelled: bool = True
+    images: str,
+    masks: str | None,
+    classifier: Classifier,
+    *,
+    skip_unmasked: bool = False,
+    labelled: bool = True,
+    keep: Callable[[Photo], bool] | None = None,
 ) -> list[Photo]:
     """Find photos and match their classes to the model's; arguments as ``find_photos``."""
-    photos = find_photos(images, masks, labelled=labelled, skip_unmasked=skip_unmasked)
+    photos = find_photos(images, masks, labelled=labelled, skip_unmasked=skip_unmasked, keep=keep)
     try:
         return match_labels(photos, classifier.num_classes, classifier.class_names)
     except UserError:
@@ -96,7 +107,8 @@ def gather(
         UserError: anything wrong with folders, files or counts; a photo both trained on and held out.
     """
     notes: list[str] = []
-    photos = _found(sources, sources.images, sources.masks, classifier, labelled, predict)
+    found = partial(_found, sources, classifier=classifier, labelled=labelled, predict=predict, notes=notes)
+    photos = found(sources.images, sources.masks)
     if photos[0].class_name is None:
         notes.append(
             "The photos have no labels: ordinary accuracy here means agreement with the original model's predictions."
@@ -106,7 +118,7 @@ def gather(
         names = {photo.label: str(photo.class_name) for photo in photos}
         classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))
     given = [
-        None if images is None else _found(sources, images, masks, classifier, labelled, predict)
+        None if images is None else found(images, masks)
         for images, masks in ((sources.val_images, sources.val_masks), (sources.test_images, sources.test_masks))
     ]
     selection = select_photos(
@@ -133,9 +145,21 @@ def gather(
 
 
 def _found(
-    sources: PhotoSources, images: str, masks: str | None, classifier: Classifier, labelled: bool, predict: Labeller
+    sources: PhotoSources,
+    images: str,
+    masks: str | None,
+    *,
+    classifier: Classifier,
+    labelled: bool,
+    predict: Labeller,
+    notes: list[str],
 ) -> list[Photo]:
-    photos = find_labelled(images, masks, classifier, skip_unmasked=sources.skip_unmasked, labelled=labelled)
+    review = None if sources.review is None else read_review(sources.review)
+    keep = MaskFilter(images, masks, doubtful=sources.doubtful, review=review)
+    photos = find_labelled(images, masks, classifier, skip_unmasked=sources.skip_unmasked, labelled=labelled, keep=keep)
+    if keep.note:
+        notes.append(keep.note)
+        console.print(keep.note, style="yellow", markup=False, soft_wrap=True)
     if any(photo.mask is None for photo in photos):
         way = "name them in its column 'mask'" if images.endswith(".csv") else "give the folder of masks beside it"
         option = {sources.images: "--masks", sources.val_images: "--val-masks"}.get(images, "--test-masks")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,12 @@ class Photo:
 
 
 def find_photos(
-    images: str | Path, masks: str | Path | None = None, *, labelled: bool = True, skip_unmasked: bool = False
+    images: str | Path,
+    masks: str | Path | None = None,
+    *,
+    labelled: bool = True,
+    skip_unmasked: bool = False,
+    keep: Callable[[Photo], bool] | None = None,
 ) -> list[Photo]:
     """List photos with their classes and masks, in a fixed order.
 
@@ -42,13 +48,14 @@ def find_photos(
         masks: a folder that mirrors ``images`` by class and stem; not for a CSV file.
         labelled: whether classes are needed; without them a flat folder is enough.
         skip_unmasked: leave photos without a mask out instead of refusing them.
+        keep: leave out, with their masks, the photos that it is not true of; see ``MaskFilter``.
 
     Raises:
         UserError: no such folder, no photos, classes missing, folders of images and masks that do not match.
     """
     images = Path(images)
     if images.suffix.lower() == ".csv":
-        photos = _from_csv(images)
+        photos = _kept(_from_csv(images), keep)
         if masks is not None:
             raise UserError(f"expected no --masks beside {images}: name the masks in its column 'mask'")
         if not skip_unmasked and any(photo.mask for photo in photos):
@@ -56,7 +63,7 @@ def find_photos(
     else:
         photos = _from_folder(images)
         if masks is not None:
-            photos = _with_masks(photos, images, Path(masks), skip_unmasked)
+            photos = _with_masks(photos, images, Path(masks), skip_unmasked, keep)
     if skip_unmasked and any(photo.mask for photo in photos):
         photos = [photo for photo in photos if photo.mask is not None]
     if labelled and any(photo.class_name is None for photo in photos):
@@ -89,7 +96,16 @@ def _from_folder(folder: Path) -> list[Photo]:
     return flat or sorted_in
 
 
-def _with_masks(photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool) -> list[Photo]:
+def _kept(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Photo]:
+    kept = photos if keep is None else [photo for photo in photos if keep(photo)]
+    if not kept:
+        raise UserError("every photo was left out for its mask: make better masks, or look them over with --review")
+    return kept
+
+
+def _with_masks(
+    photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool, keep: Callable[[Photo], bool] | None
+) -> list[Photo]:
     if not masks.is_dir():
         raise UserError(f"expected a folder of masks, found none at {masks}: check the path")
     by_key: dict[tuple[str | None, str], Path] = {}
@@ -99,14 +115,18 @@ def _with_masks(photos: list[Photo], images: Path, masks: Path, skip_unmasked: b
             if other := by_key.get((class_name, path.stem)):
                 raise UserError(f"two masks for one photo: {other} and {path}; remove one")
             by_key[class_name, path.stem] = path
-    if not skip_unmasked:
-        _refuse_other_classes({p.class_name for p in photos}, {name for name, _ in places}, images, masks)
-        _refuse_unmasked([p.image for p in photos if (p.class_name, p.image.stem) not in by_key])
     _refuse_two_photos(photos)
     without_photo = sorted(set(by_key) - {(p.class_name, p.image.stem) for p in photos}, key=str)
+    found = [Photo(p.image, by_key.get((p.class_name, p.image.stem)), p.class_name) for p in photos]
+    kept = _kept(found, keep)
+    if not skip_unmasked:
+        classes = {p.class_name for p in photos}
+        left_out = classes - {p.class_name for p in kept}
+        _refuse_other_classes(classes - left_out, {name for name, _ in places} - left_out, images, masks)
+        _refuse_unmasked([p.image for p in kept if p.mask is None])
     if without_photo:
         raise UserError(f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; remove or rename it")
-    return [Photo(p.image, by_key.get((p.class_name, p.image.stem)), p.class_name) for p in photos]
+    return kept
 
 
 def _refuse_other_classes(ours: set[str | None], theirs: set[str | None], images: Path, masks: Path) -> None:
@@ -155,7 +175,7 @@ def _from_csv(path: Path) -> list[Photo]:
             if named is not None and not named.is_file():
                 raise UserError(f"{path} names {named}, which does not exist: paths are relative to the CSV file")
         photos.append(photo)
-    listed = [photo.image.resolve() for photo in photos]
-    if twice := next((place for place in listed if listed.count(place) > 1), None):
-        raise UserError(f"{path} lists {twice} more than once: keep one row per photo")
+    listed = Counter((photo.image.resolve(), photo.class_name) for photo in photos)
+    if twice := next((place for (place, _), count in listed.items() if count > 1), None):
+        raise UserError(f"{path} lists {twice} more than once: keep one row per photo and class")
     return photos

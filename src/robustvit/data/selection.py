@@ -89,7 +89,10 @@ def select_photos(
             raise UserError(f"expected at least 2 photos of class {name!r} (one to train, one to hold out), found 1")
         train += members[:taken]
         held_out += members[taken:][:validation_per_class]
-    return Selection(train, list(validation) if validation is not None else held_out)
+    if validation is not None:
+        return Selection(train, list(validation))
+    trained = {photo.image for photo in train}  # a photo of several classes may be listed for each
+    return Selection(train, [photo for photo in held_out if photo.image not in trained])
 
 
 def selection_text(splits: dict[str, Sequence[Photo]]) -> str:

@@ -1,0 +1,125 @@
+"""The manifest of a folder of masks: for each photo its mask, its class, and how far the mask can be believed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from robustvit.errors import UserError
+from robustvit.files import write_text
+
+__all__ = ["MANIFEST", "MEASURES", "MaskRecord", "MaskVerdict", "append_record", "read_manifest", "write_manifest"]
+
+MANIFEST = "manifest.csv"
+MaskVerdict = Literal["good", "doubtful", "none"]
+MEASURES = ("share", "border", "agreement", "cut", "eigengap", "objects", "turned")
+_COLUMNS = ("image", "mask", "label", "verdict", "confidence", "reason", "source", *MEASURES)
+
+
+@dataclass(frozen=True)
+class MaskRecord:
+    """What is known of one photo's mask.
+
+    Attributes:
+        image: the photo.
+        mask: its mask, unless the verdict is ``none``.
+        label: its class as named on disk or in the annotation, if known.
+        verdict: ``good``, ``doubtful`` (left out of training unless asked for) or ``none`` (no object found).
+        confidence: in [0, 1].
+        reason: what made the verdict not ``good``.
+        source: method or format that the mask came from.
+        measures: see ``robustvit.mask_confidence``; some of ``MEASURES``.
+    """
+
+    image: Path
+    mask: Path | None
+    label: str | None
+    verdict: MaskVerdict
+    confidence: float
+    reason: str = ""
+    source: str = ""
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+def write_manifest(records: Sequence[MaskRecord], path: str | Path) -> None:
+    """Write records as CSV, with paths relative to its folder, whole or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(_row(record, Path(path)) for record in records)
+    write_text(text.getvalue(), path)
+
+
+def append_record(record: MaskRecord, path: str | Path) -> None:
+    """Add a row to a manifest, or start one; a kill loses that row at most."""
+    path = Path(path)
+    started = path.is_file() and path.stat().st_size > 0
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if not started:
+            writer.writerow(_COLUMNS)
+        writer.writerow(_row(record, path))
+
+
+def read_manifest(path: str | Path) -> list[MaskRecord]:
+    """Read a manifest; a last row that was cut off is left out.
+
+    Raises:
+        UserError: no such file, or one that is no manifest.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"expected a manifest of masks, found none at {path}: check the path") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(f"cannot read {path} as CSV: {error}") from error
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    if rows and (not text.endswith("\n") or None in rows[-1].values()):
+        rows.pop()
+    return [_record(row, path, line) for line, row in enumerate(rows, start=2)]
+
+
+def _row(record: MaskRecord, path: Path) -> list[str]:
+    measures = [f"{record.measures[name]:.6g}" if name in record.measures else "" for name in MEASURES]
+    return [
+        _relative(record.image, path),
+        "" if record.mask is None else _relative(record.mask, path),
+        record.label or "",
+        record.verdict,
+        f"{record.confidence:.4f}",
+        record.reason,
+        record.source,
+        *measures,
+    ]
+
+
+def _relative(place: Path, manifest: Path) -> str:
+    return Path(os.path.relpath(place, manifest.parent)).as_posix()
+
+
+def _record(row: dict[str, str | None], path: Path, line: int) -> MaskRecord:
+    try:
+        image, verdict = (row["image"] or "").strip(), (row["verdict"] or "").strip()
+        confidence = float(row["confidence"] or 0)
+        measures = {name: float(row[name] or 0) for name in MEASURES if row.get(name)}
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}, line {line}: expected the columns {', '.join(_COLUMNS[:5])}, got {error}") from error
+    if not image or verdict not in get_args(MaskVerdict):
+        raise UserError(f"{path}, line {line}: expected an image and a verdict good, doubtful or none, got {verdict!r}")
+    mask = (row.get("mask") or "").strip()
+    return MaskRecord(
+        path.parent / image,
+        path.parent / mask if mask else None,
+        (row.get("label") or "").strip() or None,
+        verdict,  # type: ignore[arg-type]
+        confidence,
+        row.get("reason") or "",
+        row.get("source") or "",
+        measures,
+    )

@@ -1,0 +1,79 @@
+"""Which masks to believe: what their manifest says of them, and what a person decided on looking them over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from robustvit.data.manifest import MANIFEST, MaskRecord, read_manifest
+from robustvit.data.pairs import Photo
+from robustvit.data.review import Review
+
+__all__ = ["MaskFilter"]
+
+_REASONS = {
+    "dropped": "dropped in the review",
+    "doubtful": "with a doubtful mask",
+    "none": "in which no object was found",
+}
+
+
+class MaskFilter:
+    """Says of photos whether they are to be used, and counts those that are not.
+
+    A review decides first; where it says nothing, the manifest: doubtful masks are left out unless asked for. Photos
+    that neither mentions are used.
+
+    Args:
+        images: as given to ``find_photos``; as is ``masks``.
+        doubtful: use doubtful masks.
+        review: a person's decisions.
+
+    Attributes:
+        left_out: how many photos were left out, by reason.
+    """
+
+    def __init__(
+        self, images: str | Path, masks: str | Path | None, *, doubtful: bool = False, review: Review | None = None
+    ) -> None:
+        manifest = Path(images) if masks is None else Path(masks) / MANIFEST
+        known = manifest.name.endswith(".csv") and manifest.is_file() and _has_verdicts(manifest)
+        self._by_mask: dict[Path, MaskRecord] = {}
+        self._by_image: dict[tuple[Path, str | None], MaskRecord] = {}
+        for record in read_manifest(manifest) if known else []:
+            if record.mask is not None:
+                self._by_mask[record.mask.resolve()] = record
+            self._by_image[record.image.resolve(), record.label] = record
+        self.doubtful, self.review = doubtful, review
+        self.left_out: Counter[str] = Counter()
+
+    def __call__(self, photo: Photo) -> bool:
+        """Whether to use a photo."""
+        kept = None if self.review is None else self.review.keeps(photo.image)
+        reason = "dropped"
+        if kept is None:
+            record = self._record(photo)
+            reason = "good" if record is None else record.verdict
+        fine = kept or reason == "good" or (reason == "doubtful" and self.doubtful)
+        if not fine:
+            self.left_out[reason] += 1
+        return fine
+
+    def _record(self, photo: Photo) -> MaskRecord | None:
+        if photo.mask is not None and (found := self._by_mask.get(photo.mask.resolve())):
+            return found
+        return self._by_image.get((photo.image.resolve(), photo.class_name))
+
+    @property
+    def note(self) -> str:
+        """What was left out, as a sentence; empty if nothing was."""
+        parts = [f"{self.left_out[name]} {words}" for name, words in _REASONS.items() if self.left_out[name]]
+        if not parts:
+            return ""
+        way = " (--doubtful uses the doubtful ones)" if self.left_out["doubtful"] else ""
+        return f"{sum(self.left_out.values())} photos were left out: {', '.join(parts)}{way}."
+
+
+def _has_verdicts(path: Path) -> bool:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return "verdict" in file.readline().strip().split(",")

@@ -1,0 +1,56 @@
+"""Photos in a folder of any depth, each with the place in a mirrored folder that its mask goes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustvit.data.photos import IMAGE_SUFFIXES
+from robustvit.errors import UserError
+
+__all__ = ["PlacedPhoto", "photo_tree"]
+
+
+@dataclass(frozen=True)
+class PlacedPhoto:
+    """A photo in a tree.
+
+    Attributes:
+        image: the file.
+        mask: where its mask goes, relative to the folder of masks.
+        label: the folder it lies in, its class; None where it lies in the tree's root.
+    """
+
+    image: Path
+    mask: Path
+    label: str | None
+
+
+def photo_tree(root: str | Path) -> tuple[list[PlacedPhoto], list[str]]:
+    """All photos below a folder, in a fixed order; hidden files and folders are left out.
+
+    Returns:
+        The photos, and one line for each that is left out because another has its name but for the ending.
+
+    Raises:
+        UserError: no such folder, or no photos in it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"expected a folder of photos, found none at {root}: check the path")
+    found: dict[Path, PlacedPhoto] = {}
+    problems: list[str] = []
+    for path in sorted(root.rglob("*")):
+        inside = path.relative_to(root)
+        if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in inside.parts):
+            continue
+        if not path.is_file():
+            continue
+        place = inside.with_suffix(".png")
+        if place in found:
+            problems.append(f"{path}: {found[place].image.name} beside it wants the same mask; rename one")
+            continue
+        found[place] = PlacedPhoto(path, place, inside.parent.name or None)
+    if not found:
+        raise UserError(f"expected photos in {root}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return list(found.values()), problems

@@ -1,0 +1,136 @@
+"""Decisions that a person made on looking masks over, as the review page saves them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from robustvit.errors import UserError
+
+__all__ = ["Review", "place_of", "read_review"]
+
+_DECISIONS = {"keep": True, "drop": False}
+
+
+@dataclass(frozen=True)
+class Review:
+    """Which photos a person kept.
+
+    Attributes:
+        decisions: by the photo's POSIX path as the file has it: true for keep.
+        path: the file; relative paths start at its folder.
+    """
+
+    decisions: dict[str, bool]
+    path: Path
+
+    def keeps(self, image: str | Path) -> bool | None:
+        """Tell whether a photo was kept.
+
+        A decision whose path leads to a file is for that file alone. Any other, as in a review.csv that the browser
+        put into its downloads folder, is for the photo with the same trailing parts: as many as possible, and either
+        all of the decision's path or at least the name and the folder.
+
+        Returns:
+            None for a photo that the review does not mention.
+
+        Raises:
+            UserError: two decisions fit a photo equally well.
+        """
+        place = place_of(Path(image))
+        if place in self._found:
+            return self.decisions[self._found[place]]
+        fits = {name: _fit(place.parts, tail) for name, tail in self._lost.get(place.name, {}).items()}
+        best = max(fits.values(), default=(False, 0))
+        names = [name for name, fit in fits.items() if fit == best]
+        if best < (False, 2):
+            return None
+        if len(names) > 1:
+            raise UserError(
+                f"expected one decision for {str(image)!r} in {self.path}, both {names[0]!r} and {names[1]!r} fit: "
+                "move the file into the folder of the page it was saved from"
+            )
+        return self.decisions[names[0]]
+
+    @cached_property
+    def _found(self) -> dict[Path, str]:
+        """Names of the decisions whose paths lead to a file, by that file."""
+        places = {name: self.path.parent / name for name in self.decisions}
+        return {place_of(place): name for name, place in places.items() if place.exists()}
+
+    @cached_property
+    def _lost(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """All other decisions by file name, with their paths' parts after the last step up."""
+        found = set(self._found.values())
+        lost: dict[str, dict[str, tuple[str, ...]]] = {}
+        for name in self.decisions:
+            if name not in found:
+                tail = tuple(part for part in PurePosixPath(name).parts if part not in ("..", "/"))
+                lost.setdefault(tail[-1], {})[name] = tail
+        return lost
+
+
+def read_review(path: str | Path) -> Review:
+    """Read the decisions that a review page saved.
+
+    Args:
+        path: CSV with the columns ``image`` and ``decision`` (keep or drop); others are left alone.
+
+    Raises:
+        UserError: no such file, not UTF-8, empty, columns missing, a decision that is neither keep nor drop, or a
+            photo with both.
+    """
+    path = Path(path)
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    decisions: dict[str, bool] = {}
+    try:
+        missing = {"image", "decision"} - set(reader.fieldnames or ())
+        if missing:
+            found = ", ".join(map(repr, reader.fieldnames or ())) or "an empty file"
+            raise UserError(f"expected the columns image and decision in {path}, got {found}: save it from the page")
+        for row in reader:
+            name, keep = _decision(row, f"{path}, line {reader.line_num}")
+            if decisions.setdefault(name, keep) != keep:
+                raise UserError(
+                    f"{path}, line {reader.line_num}: expected one decision for {name!r}, got both keep and drop: "
+                    "remove one"
+                )
+    except csv.Error as error:
+        raise UserError(f"cannot read {path} as CSV: {error}; save it from the page again") from error
+    if not decisions:
+        raise UserError(f"expected decisions in {path}, found none below its first line: save it from the page")
+    return Review(decisions, path)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")  # as bytes: a file name may hold any kind of line break
+    except FileNotFoundError as error:
+        raise UserError(f"expected a review at {path}, found none: check the path") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"expected UTF-8 in {path}, got other bytes: save it as CSV in UTF-8") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path} as CSV: {error.strerror}; check the path") from error
+
+
+def _decision(row: dict[str, str | None], where: str) -> tuple[str, bool]:
+    image, decision = row["image"] or "", (row["decision"] or "").strip()
+    if not image.strip() or decision.lower() not in _DECISIONS:
+        raise UserError(f"{where}: expected an image and keep or drop, got {image!r} and {decision!r}: correct it")
+    return PurePosixPath(image).as_posix(), _DECISIONS[decision.lower()]
+
+
+def place_of(path: Path) -> Path:
+    """Where a file is; a link to a file stays itself, since two photos may be links to one."""
+    return path.parent.resolve() / path.name
+
+
+def _fit(parts: tuple[str, ...], tail: tuple[str, ...]) -> tuple[bool, int]:
+    """Whether all of a tail is at the end of a path, and how many parts they share there."""
+    shared = 0
+    while shared < min(len(parts), len(tail)) and parts[-1 - shared] == tail[-1 - shared]:
+        shared += 1
+    return shared == len(tail), shared

@@ -1,0 +1,80 @@
+"""How far a mask that a machine made can be believed, from measures that need no human mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from robustvit.data.manifest import MaskVerdict
+
+__all__ = ["FoundMask", "border_contact", "judged", "no_object", "overlap"]
+
+_CUT_WEIGHT, _BORDER_WEIGHT = 0.8, 1.4
+_GOOD = 0.5
+# Above this the two sides have as many edges across as inside: patches of pure noise.
+_NO_OBJECT = 0.9
+# TokenCut's authors skip masks below 520 of 224 x 224 pixels.
+_LEAST_SHARE, _LARGEST_SHARE = 0.01, 0.9
+
+
+@dataclass(frozen=True)
+class FoundMask:
+    """A mask that a machine made.
+
+    Attributes:
+        mask: float32 ``(H, W)`` in [0, 1], in the photo's size.
+        verdict: see ``MaskRecord``; as are ``confidence``, ``reason`` and ``measures``.
+    """
+
+    mask: np.ndarray
+    verdict: MaskVerdict
+    confidence: float
+    reason: str
+    measures: dict[str, float]
+
+
+def border_contact(mask: np.ndarray) -> float:
+    """Share of the frame's border, one pixel wide, that lies on the object; ``mask`` is ``(H, W)`` bool."""
+    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return float(edge.mean())
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two masks ``(H, W)`` bool; 0 where both are empty."""
+    union = np.count_nonzero(one | other)
+    return float(np.count_nonzero(one & other) / union) if union else 0.0
+
+
+def no_object(size: tuple[int, int], reason: str) -> FoundMask:
+    """The result for a photo of ``size`` (H, W) in which nothing stands out."""
+    return FoundMask(np.zeros(size, np.float32), "none", 0.0, reason, {})
+
+
+def judged(mask: np.ndarray, measures: dict[str, float]) -> FoundMask:
+    """A mask with its confidence and a verdict.
+
+    The confidence is ``1 - 0.8 cut - 1.4 border``, in [0, 1]: objects are cut off cleanly, and seldom lie along the
+    frame. Both weights were fitted to the IoU of TokenCut masks with human ones on 150 photos, and hold on 150 others
+    (``benchmarks/README.md``). Sources that do not cut are believed as far as they are sure of themselves instead:
+    ``agreement - 1.4 border``, which nobody has calibrated.
+
+    Args:
+        mask: float32 ``(H, W)`` in [0, 1].
+        measures: ``share`` of the frame, ``border``, and ``cut`` or ``agreement`` where the source has them.
+    """
+    doubt = _CUT_WEIGHT * measures["cut"] if "cut" in measures else 1 - measures.get("agreement", 1.0)
+    at_border = _BORDER_WEIGHT * measures["border"]
+    confidence = min(1.0, max(0.0, 1 - doubt - at_border))
+    share = measures["share"]
+    if share == 0 or measures.get("cut", 0.0) > _NO_OBJECT:
+        return FoundMask(mask, "none", 0.0, "nothing stands out", measures)
+    if not _LEAST_SHARE <= share <= _LARGEST_SHARE:
+        reason = f"it covers {100 * share:.1f} % of the frame"
+        return FoundMask(mask, "doubtful", min(confidence, _GOOD / 2), reason, measures)
+    if confidence < _GOOD:
+        reason = f"it takes {100 * measures['border']:.0f} % of the frame's border"
+        if doubt > at_border:
+            reason = "it is not clearly cut off" if "cut" in measures else "its source is not sure of it"
+        return FoundMask(mask, "doubtful", confidence, reason, measures)
+    return FoundMask(mask, "good", confidence, "", measures)

@@ -1,0 +1,115 @@
+"""The folder that masks are written to: the masks, their manifest, and the settings they were made with."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from robustvit.data.manifest import MANIFEST, MaskRecord, append_record, read_manifest, write_manifest
+from robustvit.errors import UserError
+from robustvit.files import check_place, write_json, write_text
+
+__all__ = ["MaskFolder"]
+
+# Few and lower grey values would be taken for class ids.
+_FAINTEST = 32
+_SETTINGS, _PROBLEMS = "settings.json", "problems.txt"
+
+
+class MaskFolder:
+    """Masks that mirror a folder of photos, with ``manifest.csv``, ``settings.json`` and ``problems.txt``.
+
+    A mask is written before its row of the manifest, so that a kill loses one photo at most; every process writes rows
+    to a part of its own, and ``finish`` joins them.
+
+    Args:
+        path: the folder.
+        settings: what the masks depend on.
+        rank: number of this process.
+
+    Raises:
+        UserError: something else is there, or masks that were made with other settings.
+    """
+
+    def __init__(self, path: str | Path, settings: dict[str, Any], rank: int = 0) -> None:
+        self.path, self.rank, self.settings = Path(path), rank, settings
+        self.manifest = self.path / MANIFEST
+        self._check()
+
+    def _check(self) -> None:
+        check_place(self.path / MANIFEST)
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"expected a folder as --out, {self.path} is a file: name another")
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        try:
+            old = json.loads((self.path / _SETTINGS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            old = None
+        if not isinstance(old, dict):
+            raise UserError(f"{self.path} exists and holds no masks of ours: name a new or empty folder as --out")
+        other = [name for name in sorted({*old, *self.settings}) if old.get(name) != self.settings.get(name)]
+        if other:
+            name = other[0]
+            raise UserError(
+                f"{self.path} holds masks made with {name} {old.get(name)}, not {self.settings.get(name)}: give the "
+                "same options to go on with them, or another --out"
+            )
+
+    def start(self) -> None:
+        """Make the folder, or join what a killed run left in it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self._parts():
+            self._join()
+        if not (self.path / _SETTINGS).exists():
+            write_json(self.settings, self.path / _SETTINGS)
+
+    def records(self) -> dict[Path, list[MaskRecord]]:
+        """What is done, by photo; a mask that was removed counts as not done."""
+        found: dict[Path, list[MaskRecord]] = {}
+        for part in [self.manifest, *self._parts()]:
+            for record in read_manifest(part) if part.is_file() else []:
+                if record.mask is None or record.mask.is_file():
+                    rows = found.setdefault(_absolute(record.image), [])
+                    rows[:] = [row for row in rows if row.label != record.label] + [record]
+        return found
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.path.glob(".manifest-*.csv"))
+
+    def add(self, record: MaskRecord, mask: np.ndarray | None = None) -> None:
+        """Write a mask, ``(H, W)`` in [0, 1], where its record says, and then the record."""
+        if record.mask is not None and mask is not None:
+            record.mask.parent.mkdir(parents=True, exist_ok=True)
+            fresh = record.mask.with_name(f".{record.mask.name}.new")
+            grey = (255 * mask.clip(0, 1)).round().astype(np.uint8)
+            grey[grey < _FAINTEST] = 0
+            Image.fromarray(grey).save(fresh, format="PNG")
+            os.replace(fresh, record.mask)
+        append_record(record, self.path / f".manifest-{self.rank}.csv")
+
+    def finish(self, problems: list[str]) -> list[MaskRecord]:
+        """Join the parts of the manifest, sorted by photo, and write the problems down."""
+        records = self._join()
+        if problems:
+            write_text("\n".join(problems) + "\n", self.path / _PROBLEMS)
+        else:
+            (self.path / _PROBLEMS).unlink(missing_ok=True)
+        return records
+
+    def _join(self) -> list[MaskRecord]:
+        records = [record for rows in self.records().values() for record in rows]
+        records.sort(key=lambda record: (record.image.as_posix(), record.label or ""))
+        write_manifest(records, self.manifest)
+        for part in self._parts():
+            part.unlink()
+        return records
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))

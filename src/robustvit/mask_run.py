@@ -1,0 +1,115 @@
+"""The loop that makes masks: photos read and prepared in batches here, finished here or by other processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+from PIL import Image
+
+from robustvit.data.manifest import MaskRecord
+from robustvit.data.photo_tree import PlacedPhoto
+from robustvit.data.photos import read_photo
+from robustvit.errors import UserError
+from robustvit.mask_confidence import FoundMask
+from robustvit.mask_folder import MaskFolder
+from robustvit.mask_sources import MaskSource
+from robustvit.progress import bar
+
+__all__ = ["mask_photos"]
+
+_Waiting = list[tuple[PlacedPhoto, "Future[FoundMask]"]]
+
+
+def mask_photos(
+    source: MaskSource, photos: Sequence[PlacedPhoto], folder: MaskFolder, batch_size: int, workers: int
+) -> list[str]:
+    """Find and write the masks of photos.
+
+    Args:
+        source: finds them.
+        photos: which.
+        folder: takes them.
+        batch_size: photos that the source prepares at a time.
+        workers: processes that finish them; none, and this one does.
+
+    Returns:
+        One line for each photo that could not be used.
+
+    Raises:
+        UserError: a worker died.
+    """
+    problems: list[str] = []
+    waiting: _Waiting = []
+    with _finisher(workers) as executor, bar(speed=True) as progress:
+        task = progress.add_task("masks", total=len(photos))
+        for start in range(0, len(photos), batch_size):
+            batch = photos[start : start + batch_size]
+            fresh = _submitted(source, batch, executor, problems)
+            _write(waiting, source.name, folder, problems)  # while the workers have the fresh ones
+            waiting = fresh
+            progress.advance(task, len(batch))
+        _write(waiting, source.name, folder, problems)
+    return problems
+
+
+class _Here(Executor):
+    """Runs each job at once, in this process."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **options))
+        except UserError as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def _finisher(workers: int) -> Iterator[Executor]:
+    if not workers:
+        yield _Here()
+        return
+    # Forked processes would inherit the threads' locks of this one.
+    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _submitted(source: MaskSource, batch: Sequence[PlacedPhoto], executor: Executor, problems: list[str]) -> _Waiting:
+    readable: list[tuple[PlacedPhoto, Image.Image]] = []
+    for photo in batch:
+        try:
+            readable.append((photo, read_photo(photo.image)))
+        except UserError as error:
+            problems.append(str(error))
+    if not readable:
+        return []
+    jobs = source.prepare([image for _, image in readable], [photo.image for photo, _ in readable])
+    return [(photo, executor.submit(source.finish, job)) for (photo, _), job in zip(readable, jobs, strict=True)]
+
+
+def _write(waiting: _Waiting, name: str, folder: MaskFolder, problems: list[str]) -> None:
+    for photo, future in waiting:
+        try:
+            found = future.result()
+        except UserError as error:
+            problems.append(f"{photo.image}: {error}")
+            continue
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process died, most likely for lack of memory: use fewer --workers; what is done is kept"
+            ) from error
+        mask = None if found.verdict == "none" else folder.path / photo.mask
+        folder.add(
+            MaskRecord(
+                photo.image, mask, photo.label, found.verdict, found.confidence, found.reason, name, found.measures
+            ),
+            found.mask,
+        )

@@ -1,0 +1,254 @@
+"""Masks for a folder of photos, as a user makes them: files, manifest, second calls, and every bad input by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from conftest import CLASSES, draw_photo, write_photos
+from robustvit import UserError, cli, finetune, make_masks
+from robustvit.data.manifest import read_manifest
+from robustvit.data.masks import read_mask
+
+TINY = "vit_tiny_patch16_224"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A small backbone whose keys are little more than the patches' colours, so that objects stand out."""
+    torch.manual_seed(0)
+    network = timm.create_model(TINY, num_classes=0)
+    state = network.state_dict()
+    patches = state["patch_embed.proj.weight"]
+    patches.copy_(torch.randn(192, 3, 1, 1).expand_as(patches) / 256)
+    state["pos_embed"].zero_()
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(state, path)
+    return path
+
+
+@pytest.fixture
+def settings(weights):
+    return {"model": TINY, "checkpoint": str(weights), "block": 1, "centre": True, "size": 192, "device": "cpu"}
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Two photos a class, 96 x 96."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(2):
+            draw_photo(rng, label, 96)[0].save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_masks_mirror_the_photos(tmp_path, images, settings):
+    made = make_masks(str(images), out=str(tmp_path / "masks"), **settings)
+    records = read_manifest(made.manifest)
+    assert records == made.records
+    assert len(records) == made.made == 6
+    assert not made.problems
+    for record in records:
+        assert record.label in CLASSES
+        assert record.source == "tokencut"
+        assert 0 <= record.confidence <= 1
+        assert {"share", "border", "cut", "eigengap", "agreement"} <= set(record.measures) or record.verdict == "none"
+        if record.mask is not None:
+            assert record.mask == tmp_path / "masks" / record.label / record.image.name
+            mask = read_mask(record.mask)
+            assert mask.shape == (96, 96)
+            assert mask.mean() == pytest.approx(record.measures["share"], abs=1e-4)
+    assert sum(record.mask is not None for record in records) >= 4
+    assert "6 photos done now" in str(made)
+
+
+def test_a_second_call_does_only_what_is_missing(tmp_path, images, settings):
+    out = tmp_path / "masks"
+    first = make_masks(str(images), out=str(out), **settings)
+    text = first.manifest.read_text()
+    victims = [record.mask for record in first.records if record.mask is not None][:2]
+    before = {path: path.read_bytes() for path in victims}
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.png") if path not in victims}
+    for path in victims:
+        path.unlink()
+    second = make_masks(str(images), out=str(out), **settings)
+    assert second.made == 2
+    assert {path: path.read_bytes() for path in victims} == before
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert second.manifest.read_text() == text
+    assert make_masks(str(images), out=str(out), **settings).made == 0
+
+
+def test_a_killed_run_goes_on(tmp_path, images, settings):
+    """What a kill leaves: a part of the manifest with its last row cut off, and no manifest yet."""
+    out = tmp_path / "masks"
+    whole = make_masks(str(images), out=str(out), **settings).manifest
+    text = whole.read_text()
+    (out / ".manifest-0.csv").write_text("".join(text.splitlines(keepends=True)[:4])[:-9])
+    whole.unlink()
+    assert make_masks(str(images), out=str(out), **settings).made == 4
+    assert whole.read_text() == text
+    assert not list(out.glob(".*"))
+
+
+def test_workers_give_the_same(tmp_path, images, settings):
+    alone = make_masks(str(images), out=str(tmp_path / "alone"), batch_size=4, **settings)
+    shared = make_masks(str(images), out=str(tmp_path / "shared"), batch_size=4, workers=2, **settings)
+    assert alone.manifest.read_text() == shared.manifest.read_text()
+    for record in alone.records:
+        if record.mask is not None:
+            other = tmp_path / "shared" / record.mask.relative_to(tmp_path / "alone")
+            assert other.read_bytes() == record.mask.read_bytes()
+
+
+def test_unusable_photos_are_listed_and_the_rest_is_done(tmp_path, images, settings):
+    (images / "disc" / "broken.jpg").write_bytes(b"no image")
+    (images / "disc" / "0.jpg").write_bytes((images / "disc" / "0.png").read_bytes())
+    Image.new("RGB", (96, 96), "grey").save(images / "frame" / "flat.png")
+    Image.new("RGB", (5, 5), "red").save(images / "frame" / "tiny.png")
+    wide = Image.new("RGB", (300, 30), "white")
+    wide.paste("blue", (100, 5, 150, 25))
+    wide.save(images / "frame" / "wide.png")
+    made = make_masks(str(images), out=str(tmp_path / "masks"), **settings)
+    assert len(made.problems) == 2
+    assert any("broken.jpg" in line and "not an image" in line for line in made.problems)
+    assert any("wants the same mask" in line for line in made.problems)
+    assert (tmp_path / "masks" / "problems.txt").read_text().splitlines() == made.problems
+    assert "2 left out" in str(made)
+    by_name = {record.image.name: record for record in made.records}
+    assert by_name["flat.png"].verdict == by_name["tiny.png"].verdict == "none"
+    assert by_name["flat.png"].reason
+    assert read_mask(by_name["wide.png"].mask).shape == (30, 300)
+    assert len(made.records) == 9
+
+
+def test_nothing_of_others_is_touched(tmp_path, images, settings):
+    out = tmp_path / "masks"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds no masks of ours"):
+        make_masks(str(images), out=str(out), **settings)
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+    (out / "mine.txt").unlink()
+    make_masks(str(images), out=str(out), **settings)
+    with pytest.raises(UserError, match=r"made with threshold 0\.2, not 0\.3"):
+        make_masks(str(images), out=str(out), threshold=0.3, **settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"threshold": 1.5}, "below 1"),
+        ({"objects": 0}, "at least 1"),
+        ({"workers": -1}, "at least 0"),
+        ({"size": 8}, "two patches"),
+        ({"block": 40}, "from 1 to 12"),
+        ({"method": "sam2"}, "--prompts"),
+        ({"method": "relevance", "model": None}, "--model"),
+        ({"categories": ["cat"]}, "--from"),
+        ({"checkpoint": "nowhere.pth"}, "none at nowhere.pth"),
+    ],
+)
+def test_wrong_options(tmp_path, images, settings, options, words):
+    with pytest.raises(UserError, match=words):
+        make_masks(str(images), out=str(tmp_path / "masks"), **(settings | options))
+    assert not (tmp_path / "masks").exists()
+
+
+def test_weights_that_cannot_be_fetched_offer_a_way_out(tmp_path, images):
+    with pytest.raises(UserError, match="--checkpoint FILE"):
+        make_masks(str(images), out=str(tmp_path / "masks"))
+
+
+def test_command_with_review_then_finetune(capsys, tmp_path, images, weights, model_folder):
+    for number in range(2, 5):  # enough photos to train on and to hold out
+        for name in CLASSES:
+            shutil.copy(images / name / "0.png", images / name / f"{number}.png")
+    masks, page = tmp_path / "masks", tmp_path / "review.html"
+    code = cli.main(
+        ["masks", str(images), "--out", str(masks), "--model", TINY, "--checkpoint", str(weights), "--block", "1",
+         "--centre", "--size", "192", "--review", str(page)]
+    )  # fmt: skip
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "good" in out
+    assert str(page) in out
+    assert "robustvit-review" in page.read_text()[:500]
+    records = read_manifest(masks / "manifest.csv")
+    dropped = next(record.image for record in records if record.mask is not None)
+    review = tmp_path / "review.csv"
+    rows = [
+        f"{r.image.relative_to(tmp_path)},{'drop' if r.image == dropped or not r.mask else 'keep'}" for r in records
+    ]
+    review.write_text("\n".join(["image,decision", *rows]) + "\n")
+    run = finetune(
+        model=str(model_folder), images=str(images), masks=str(masks), out=str(tmp_path / "run"), review=str(review),
+        epochs=1, swaps=0, panels=0, samples_per_class=2, tracker="none", device="cpu",
+    )  # fmt: skip
+    selected = (tmp_path / "run" / "selection.csv").read_text()
+    assert str(dropped.resolve()) not in selected
+    assert sum(str(r.image.resolve()) in selected for r in records) > 3
+    assert "dropped in the review" in str(run)
+
+
+def test_from_annotations(capsys, tmp_path):
+    images, masks = write_photos(tmp_path, 2)
+    out = tmp_path / "read"
+    made = make_masks(str(masks), out=str(out), from_="binary", images=str(images))
+    assert {record.label for record in made.records} == set(CLASSES)
+    for record in made.records:
+        drawn = read_mask(masks / record.label / record.image.name)
+        assert (read_mask(out / record.label / record.image.name) == drawn).all()
+        assert record.verdict == "good"
+        assert record.confidence == 1
+    assert make_masks(str(masks), out=str(out), from_="binary", images=str(images)).made == 0
+    assert cli.main(["masks", "--from", "coco", str(masks), "--images", str(images), "--out", str(tmp_path / "x")]) == 2
+    assert "robustvit masks:" in capsys.readouterr().err
+
+
+def coco_file(tmp_path):
+    """Two photos: a large cat with a small dog, and a dog that is marked as a crowd."""
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (40, 30), "white").save(tmp_path / name)
+
+    def box(x, y, width, height):
+        return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+    found = {
+        "images": [{"id": i, "file_name": f"{name}.png", "width": 40, "height": 30} for i, name in enumerate("ab")],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "annotations": [
+            {"id": 1, "image_id": 0, "category_id": 1, "segmentation": box(2, 2, 16, 16), "iscrowd": 0},
+            {"id": 2, "image_id": 0, "category_id": 2, "segmentation": box(30, 20, 6, 6), "iscrowd": 0},
+            {"id": 3, "image_id": 0, "category_id": 1, "segmentation": box(22, 2, 4, 4), "iscrowd": 0},
+            {"id": 4, "image_id": 1, "category_id": 2, "segmentation": box(5, 5, 10, 10), "iscrowd": 0},
+        ],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(found))
+    return tmp_path / "coco.json"
+
+
+def test_label_from_largest_or_all(tmp_path):
+    pytest.importorskip("pycocotools")
+    source = str(coco_file(tmp_path))
+    largest = make_masks(source, out=str(tmp_path / "l"), from_="coco", images=str(tmp_path))
+    assert [(r.image.name, r.label) for r in largest.records] == [("a.png", "cat"), ("b.png", "dog")]
+    mask = read_mask(tmp_path / "l" / "a.png")
+    assert mask[2:18, 2:18].all()
+    assert mask[2:6, 22:26].all()
+    assert mask.sum() == 256 + 16
+    every = make_masks(source, out=str(tmp_path / "e"), from_="coco", images=str(tmp_path), label_from="all")
+    assert [(r.image.name, r.label) for r in every.records] == [("a.png", "cat"), ("a.png", "dog"), ("b.png", "dog")]
+    assert read_mask(tmp_path / "e" / "dog" / "a.png").sum() == 36
+    dogs = make_masks(source, out=str(tmp_path / "d"), from_="coco", images=str(tmp_path), categories=["dog"])
+    assert [(r.image.name, r.label) for r in dogs.records] == [("a.png", "dog"), ("b.png", "dog")]
+    with pytest.raises(UserError, match="unknown category 'horse'"):
+        make_masks(source, out=str(tmp_path / "h"), from_="coco", images=str(tmp_path), categories=["horse"])
