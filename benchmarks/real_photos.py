@@ -1,6 +1,7 @@
 """Real photos: does guidance with few masks make a pretrained ViT-S look less at the background?
 
     python benchmarks/real_photos.py --data ../shared/data/voc-animals --weights vit_s.safetensors
+    python benchmarks/real_photos.py ... --masks MASKS --arm made      (and again with --arm human)
 
 DATA holds train/ and test/, each with images/CLASS/ and masks/CLASS/; WEIGHTS is a timm state dict of
 vit_small_patch14_dinov2 without a head. For each seed
@@ -8,6 +9,9 @@ vit_small_patch14_dinov2 without a head. For each seed
 1. a base model is finetuned on the training photos in the ordinary way (cross-entropy, new head, no masks),
 2. ``robustvit.finetune`` guides it with one of RECIPES on masked photos out of the same training photos,
 3. ``robustvit.evaluate`` measures both on the test photos, SWAPS backgrounds a photo and kind, the same for all.
+
+With ``--masks``, a folder that ``robustvit masks`` wrote for the training photos, guidance uses those masks
+(``made``) or people's masks of the same photos (``human``), so that the two can be compared.
 
 Each photo's values are averaged over its swaps and over the seeds; the intervals are paired bootstraps over photos.
 Finished parts stay in --work and are reused, so seeds can be spread over processes (--only 0 & --only 1 & …) and
@@ -17,6 +21,7 @@ pooled by a last call without --only. On one core a seed takes about half an hou
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
@@ -38,6 +43,7 @@ from torchvision.transforms.v2 import functional as TF
 from robustvit import Classifier, evaluate, finetune
 from robustvit.checkpoints import save_model
 from robustvit.data.batches import read_pair
+from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import find_photos
 from robustvit.intervals import mean_interval, paired_difference
 from robustvit.measurement import MEASURES
@@ -124,26 +130,45 @@ def measured(model: Path, data: Path, swaps: int, out: Path) -> list[dict]:
     return json.loads(out.read_text(encoding="utf-8"))["photos"]
 
 
+def guidance_photos(args: argparse.Namespace) -> dict[str, str]:
+    """Where the photos and masks to guide with are."""
+    images, drawn = args.data / "train" / "images", args.data / "train" / "masks"
+    if args.masks is None or args.arm == "made":
+        return {"images": str(images), "masks": str(args.masks or drawn)}
+    listed = args.work / "human.csv"
+    used = find_photos(images, args.masks, keep=MaskFilter(images, args.masks))
+    by_hand = {photo.image: photo.mask for photo in find_photos(images, drawn)}
+    with listed.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "mask", "label"])
+        writer.writerows([p.image.resolve(), by_hand[p.image].resolve(), p.class_name] for p in used)
+    return {"images": str(listed)}
+
+
+def arm(args: argparse.Namespace) -> str:
+    """Name of what is compared: the recipe, and the kind of masks where there are two."""
+    return args.recipe if args.masks is None else f"{args.recipe}-{args.arm}-masks"
+
+
 def run_seed(args: argparse.Namespace, seed: int) -> tuple[list[dict], list[dict]]:
     """Base model, guidance, and the test photos before and after."""
-    base, run = args.work / f"base-{seed}", args.work / f"{args.recipe}-{seed}"
+    base, run = args.work / f"base-{seed}", args.work / f"{arm(args)}-{seed}"
     if not (base / "config.json").is_file():
         train_base(args.data, args.weights, seed, base)
     if not (run / "verdict.json").is_file():
         finetune(
             model=str(base),
-            images=str(args.data / "train" / "images"),
-            masks=str(args.data / "train" / "masks"),
             out=str(run),
             seed=seed,
             swaps=0,  # the test photos are measured below; validation photos only choose the epoch
             panels=0,
             tracker="none",
             resume=(run / "config.yaml").is_file(),
+            **guidance_photos(args),
             **RECIPES[args.recipe],
         )
     before = measured(base, args.data, args.swaps, args.work / f"before-{seed}-{args.swaps}.json")
-    return before, measured(run / KEPT, args.data, args.swaps, args.work / f"{args.recipe}-{seed}-{args.swaps}.json")
+    return before, measured(run / KEPT, args.data, args.swaps, args.work / f"{arm(args)}-{seed}-{args.swaps}.json")
 
 
 def mean_over_seeds(runs: list[list[dict]], measure: str) -> list[float]:
@@ -179,6 +204,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds: 0, 1, 2, …")
     parser.add_argument("--only", type=int, help="run just this seed and pool nothing")
     parser.add_argument("--recipe", choices=list(RECIPES), default="attention", help="how to guide")
+    parser.add_argument("--masks", type=Path, help="masks of the training photos that robustvit masks wrote")
+    parser.add_argument("--arm", choices=["made", "human"], default="made", help="with --masks: whose masks to use")
     parser.add_argument("--swaps", type=int, default=8, help="swapped backgrounds per test photo and kind")
     parser.add_argument("--work", type=Path, default=Path("runs/real_photos"), help="base models, runs and measures")
     parser.add_argument("--out", type=Path, help="JSON file to write")
@@ -204,6 +231,7 @@ def main() -> None:
         "preprocessing": asdict(PREPROCESSING),
         "base": {"epochs": BASE_EPOCHS, "batch_size": BASE_BATCH, "rates": BASE_RATES},
         "recipe": {"name": args.recipe, **RECIPES[args.recipe]},
+        "masks": "human, all photos" if args.masks is None else f"{args.arm}, photos with a good TokenCut mask",
         "kept": KEPT,
         "swaps": args.swaps,
         "test_photos": len(before[0]),
@@ -213,7 +241,7 @@ def main() -> None:
         },
         "pooled": compared(before, after),
     }
-    args.out = args.out or Path(f"benchmarks/results/real_photos-{args.recipe}-{date.today()}.json")
+    args.out = args.out or Path(f"benchmarks/results/real_photos-{arm(args)}-{date.today()}.json")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     for measure, sides in record["pooled"].items():

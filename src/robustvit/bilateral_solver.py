@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 from scipy.sparse import csr_array, diags_array
-from scipy.sparse.linalg import cg
+from scipy.sparse.linalg import LinearOperator, cg
 
 from robustvit.errors import UserError
 
@@ -29,36 +29,50 @@ class _Grid:
     def __init__(self, image: np.ndarray, spatial: float, luma: float, chroma: float) -> None:
         height, width = image.shape[:2]
         yuv = image.reshape(-1, 3) @ _YUV.T
-        rows, columns = np.divmod(np.arange(height * width), width)
-        axes = [columns / spatial, rows / spatial, yuv[:, 0] / luma, *((yuv[:, 1:].T + 128) / chroma)]
-        places = [axis.astype(np.int64) for axis in axes]
-        places = [place - place.min() + 1 for place in places]  # a free cell on either side: no neighbour wraps round
-        sizes = [int(place.max()) + 2 for place in places]
-        strides = np.cumprod([1, *sizes[:-1]])
-        code = sum(stride * place for stride, place in zip(strides, places, strict=True))
-        table = np.zeros(int(np.prod(sizes)), np.int32)
-        table[code] = 1
-        occupied = np.flatnonzero(table)
-        table[:] = -1
-        table[occupied] = np.arange(len(occupied))
-        self.cell = table[code]
+        colours, colour, beside = _compact([yuv[:, 0] / luma, *((yuv[:, 1:].T + 128) / chroma)])
+        # Cells by colour, then row, then column, with a free row and column round each colour's frame.
+        lines, line = int((height - 1) / spatial) + 2, int((width - 1) / spatial) + 2
+        place = ((np.arange(height) / spatial).astype(np.int64)[:, None] + 1) * line
+        place = place + (np.arange(width) / spatial).astype(np.int64)
+        plane = (lines + 1) * line
+        code = colour * plane + place.ravel()
+        taken = np.zeros(colours * plane, bool)
+        taken[code] = True
+        occupied = np.flatnonzero(taken)
+        index = np.zeros(len(taken), np.int32)
+        index[occupied] = np.arange(len(occupied))
+        self.cell = index[code]
         self.count = np.bincount(self.cell, minlength=len(occupied)).astype(float)
-        self.neighbours = _neighbours(table, occupied, strides)
+        own = occupied // plane
+        steps = [np.full(len(occupied), 1), np.full(len(occupied), line)]
+        steps += [np.where(other[own] >= 0, (other[own] - own) * plane, 0) for other in beside]
+        self.neighbours = _neighbours(taken, index, occupied, steps)
 
     def splat(self, values: np.ndarray) -> np.ndarray:
         """Sum of the pixels in each cell."""
         return np.bincount(self.cell, weights=values, minlength=len(self.count))
 
 
-def _neighbours(table: np.ndarray, occupied: np.ndarray, strides: np.ndarray) -> csr_array:
-    rows, columns = [], []
-    for stride in strides:
-        beside = table[occupied + stride]
-        there = np.flatnonzero(beside >= 0)
-        rows += [there, beside[there]]
-        columns += [beside[there], there]
-    at = np.concatenate(rows), np.concatenate(columns)
-    return csr_array((np.ones(len(at[0])), at), shape=(len(occupied),) * 2)
+def _compact(axes: list[np.ndarray]) -> tuple[int, np.ndarray, list[np.ndarray]]:
+    """The cells of colour that occur: how many, each pixel's, and for each axis the next one of each, or -1."""
+    steps = [axis.astype(np.int64) for axis in axes]
+    steps = [step - step.min() for step in steps]
+    sizes = [int(step.max()) + 2 for step in steps]  # one free at the end of each axis: nothing wraps round
+    strides = np.cumprod([1, *sizes[:-1]])
+    code = sum(stride * step for stride, step in zip(strides, steps, strict=True))
+    index = np.full(int(np.prod(sizes)) + int(strides[-1]), -1)
+    index[code] = 0
+    found = np.flatnonzero(index == 0)
+    index[found] = np.arange(len(found))
+    return len(found), index[code], [index[found + stride] for stride in strides]
+
+
+def _neighbours(taken: np.ndarray, index: np.ndarray, occupied: np.ndarray, steps: list[np.ndarray]) -> csr_array:
+    there = [np.flatnonzero((step != 0) & taken[np.minimum(occupied + step, len(taken) - 1)]) for step in steps]
+    rows = np.concatenate(there)
+    columns = np.concatenate([index[(occupied + step)[found]] for found, step in zip(there, steps, strict=True)])
+    half = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(occupied),) * 2)
+    return half + half.T
 
 
 def bilateral_solver(
@@ -93,16 +107,24 @@ def bilateral_solver(
     if image.shape[:2] != target.shape or image.ndim != 3 or image.shape[2] != 3:
         raise UserError(f"expected an RGB image (H, W, 3) and a target (H, W), got {image.shape} and {target.shape}")
     grid = _Grid(image, spatial, luma, chroma)
-    blur = grid.neighbours + diags_array(np.full(len(grid.count), 2.0 * 5))
+    own = 2.0 * 5
+
+    def blur(x: np.ndarray) -> np.ndarray:
+        return own * x + grid.neighbours @ x
+
     scale = np.ones(len(grid.count))
     for _ in range(_BISTOCHASTIC_STEPS):
-        scale = np.sqrt(scale * grid.count / (blur @ scale))
-    mass = scale * (blur @ scale)
+        scale = np.sqrt(scale * grid.count / blur(scale))
+    mass = scale * blur(scale)
     weight = confidence * grid.count
     wanted = confidence * grid.splat(target.ravel().astype(float))
-    smooth = diags_array(mass) - diags_array(scale) @ blur @ diags_array(scale)
-    system = (smoothness * smooth + diags_array(weight)).tocsr()
-    precondition = diags_array(1 / np.maximum(system.diagonal(), _LEAST_DIAGONAL))
+    diagonal = smoothness * (mass - own * scale**2) + weight
+
+    def multiply(x: np.ndarray) -> np.ndarray:
+        return smoothness * (mass * x - scale * blur(scale * x)) + weight * x
+
+    system = LinearOperator((len(scale), len(scale)), matvec=multiply, dtype=float)
+    precondition = diags_array(1 / np.maximum(diagonal, _LEAST_DIAGONAL))
     solution, _ = cg(system, wanted, x0=wanted / weight, rtol=1e-5, atol=0, maxiter=iterations, M=precondition)
     return solution[grid.cell].reshape(target.shape)
 
