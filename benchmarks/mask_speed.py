@@ -50,11 +50,11 @@ def plain_cut(similar: np.ndarray) -> np.ndarray:
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
-    """A photo of smooth colours with an object, and a coarse mask of it."""
+    """A photo with as many cells as real ones of its size have, and a coarse mask of its object."""
     rng = np.random.default_rng(0)
     height, width = PHOTO
     ground = np.stack([ndimage.gaussian_filter(rng.standard_normal(PHOTO), 25) for _ in range(3)], axis=-1)
-    image = 120 + 60 * ground / ground.std() + rng.normal(0, 8, (*PHOTO, 3))
+    image = 120 + 60 * ground / ground.std() + rng.normal(0, 4, (*PHOTO, 3))
     rows, columns = np.mgrid[:height, :width]
     disc = (rows - 180) ** 2 + (columns - 260) ** 2 < 90**2
     image[disc] += (60, -40, 30)

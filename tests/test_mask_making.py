@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -107,6 +109,19 @@ def test_workers_give_the_same(tmp_path, images, settings):
         if record.mask is not None:
             other = tmp_path / "shared" / record.mask.relative_to(tmp_path / "alone")
             assert other.read_bytes() == record.mask.read_bytes()
+
+
+def test_several_processes_give_the_same(tmp_path, images, settings):
+    alone = make_masks(str(images), out=str(tmp_path / "alone"), **settings)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+               "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "robustvit.cli", "masks", str(images),
+               "--out", str(tmp_path / "two"), "--model", TINY, "--checkpoint", settings["checkpoint"], "--block", "1",
+               "--centre", "--size", "192", "--device", "cpu"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("6 photos done now") == 1
+    assert (tmp_path / "two" / "manifest.csv").read_text() == alone.manifest.read_text()
+    assert not list((tmp_path / "two").glob(".*"))
 
 
 def test_unusable_photos_are_listed_and_the_rest_is_done(tmp_path, images, settings):

@@ -11,8 +11,8 @@ from robustvit.errors import UserError
 
 __all__ = ["bilateral_solver", "refined_mask"]
 
-# BT.601, from RGB; U and V are offset by 128.
-_YUV = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+# BT.601: weights of R, G and B, and an offset.
+_YUV = ((0.299, 0.587, 0.114, 0), (-0.168736, -0.331264, 0.5, 128), (0.5, -0.418688, -0.081312, 128))
 _BISTOCHASTIC_STEPS = 10
 _LEAST_DIAGONAL = 1e-5
 
@@ -28,14 +28,15 @@ class _Grid:
 
     def __init__(self, image: np.ndarray, spatial: float, luma: float, chroma: float) -> None:
         height, width = image.shape[:2]
-        yuv = image.reshape(-1, 3) @ _YUV.T
-        colours, colour, beside = _compact([yuv[:, 0] / luma, *((yuv[:, 1:].T + 128) / chroma)])
+        sides = zip(_YUV, (luma, chroma, chroma), strict=True)
+        colours, colour, beside = _compact([(_channel(image, *row) / side).astype(np.int32) for row, side in sides])
         # Cells by colour, then row, then column, with a free row and column round each colour's frame.
         lines, line = int((height - 1) / spatial) + 2, int((width - 1) / spatial) + 2
-        place = ((np.arange(height) / spatial).astype(np.int64)[:, None] + 1) * line
-        place = place + (np.arange(width) / spatial).astype(np.int64)
+        place = ((np.arange(height) / spatial).astype(np.int32)[:, None] + 1) * line
+        place = place + (np.arange(width) / spatial).astype(np.int32)
         plane = (lines + 1) * line
-        code = colour * plane + place.ravel()
+        code = colour * plane
+        code += place.ravel()
         taken = np.zeros(colours * plane, bool)
         taken[code] = True
         occupied = np.flatnonzero(taken)
@@ -53,14 +54,26 @@ class _Grid:
         return np.bincount(self.cell, weights=values, minlength=len(self.count))
 
 
-def _compact(axes: list[np.ndarray]) -> tuple[int, np.ndarray, list[np.ndarray]]:
+def _channel(image: np.ndarray, red: float, green: float, blue: float, zero: float) -> np.ndarray:
+    """One of Y, U and V for each pixel.
+
+    Not as a matrix product: greys lie on the border of cells, and must fall into the same one on every machine.
+    """
+    found = red * image[..., 0].ravel()
+    found += green * image[..., 1].ravel()
+    found += blue * image[..., 2].ravel()
+    return found if zero == 0 else found + zero
+
+
+def _compact(steps: list[np.ndarray]) -> tuple[int, np.ndarray, list[np.ndarray]]:
     """The cells of colour that occur: how many, each pixel's, and for each axis the next one of each, or -1."""
-    steps = [axis.astype(np.int64) for axis in axes]
-    steps = [step - step.min() for step in steps]
-    sizes = [int(step.max()) + 2 for step in steps]  # one free at the end of each axis: nothing wraps round
-    strides = np.cumprod([1, *sizes[:-1]])
-    code = sum(stride * step for stride, step in zip(strides, steps, strict=True))
-    index = np.full(int(np.prod(sizes)) + int(strides[-1]), -1)
+    lows = [int(step.min()) for step in steps]
+    sizes = [int(step.max()) - low + 2 for step, low in zip(steps, lows, strict=True)]  # a free one: nothing wraps
+    strides = [1, sizes[0], sizes[0] * sizes[1]]
+    code = np.zeros_like(steps[0])
+    for step, low, stride in zip(steps, lows, strides, strict=True):
+        code += stride * (step - low)
+    index = np.full(strides[2] * (sizes[2] + 1), -1, np.int32)
     index[code] = 0
     found = np.flatnonzero(index == 0)
     index[found] = np.arange(len(found))

@@ -110,7 +110,7 @@ def _parser(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
 
     class Parser(ArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> Any:
-            raise UserError(f"{message}; robustvit {name} --help lists the options")
+            raise UserError(f"{_shortened(message)}; robustvit {name} --help lists the options")
 
         def format_help(self, *details: Any) -> str:
             return re.sub(
@@ -135,6 +135,16 @@ def _parser(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
         parser.add_argument(key, nargs="+" if many else None, type=str, help=helps.get(key))
     parser.add_function_arguments(function, skip=set(positional), fail_untyped=False, as_group=False)
     return parser, positional
+
+
+def _shortened(message: str) -> str:
+    """jsonargparse's words about a value that is not among the choices, as a user would say it."""
+    found = re.search(r'key "(\w+)":.*?typing\.Literal\[(.*?)\].*(?:Given|Got) value: (\S+)', message, re.DOTALL)
+    if not found:
+        return message
+    option, choices, value = found.groups()
+    option, choices = option.rstrip("_").replace("_", "-"), choices.replace("'", "")
+    return f"expected --{option} to be one of {choices}, got {value}"
 
 
 def _argument_helps(doc: str) -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import get_args
 
 import numpy as np
 import scipy.linalg
 from scipy import ndimage
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+from threadpoolctl import ThreadpoolController
 
 from robustvit.errors import UserError
 from robustvit.options import Side
@@ -139,6 +141,11 @@ def second_eigenvectors(similar: np.ndarray) -> tuple[np.ndarray, tuple[float, f
     return vectors / lengths, (second, third)
 
 
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
 def _lanczos(similar: np.ndarray, degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """The two largest eigenvalues of M but one, and their vectors ``(2, N)``; None where they are not exact enough."""
     edges = similar.astype(np.float32)
@@ -152,10 +159,10 @@ def _lanczos(similar: np.ndarray, degrees: np.ndarray) -> tuple[np.ndarray, np.n
     size = len(degrees)
     # A fixed start: the same image gives the same mask.
     start = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+    operator = LinearOperator((size, size), matvec=multiply, dtype=np.float32)
     try:
-        values, vectors = eigsh(
-            LinearOperator((size, size), matvec=multiply, dtype=np.float32), k=2, which="LA", v0=start, ncv=8, tol=1e-6
-        )
+        with _threads().limit(limits=1):  # products this small take longer to share than to do
+            values, vectors = eigsh(operator, k=2, which="LA", v0=start, ncv=8, tol=1e-6)
     except ArpackError:
         return None
     second = vectors[:, 1]
