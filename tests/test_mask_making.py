@@ -113,7 +113,8 @@ def test_workers_give_the_same(tmp_path, images, settings):
 
 def test_several_processes_give_the_same(tmp_path, images, settings):
     alone = make_masks(str(images), out=str(tmp_path / "alone"), **settings)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+               "--num_machines", "1",
                "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "robustvit.cli", "masks", str(images),
                "--out", str(tmp_path / "two"), "--model", TINY, "--checkpoint", settings["checkpoint"], "--block", "1",
                "--centre", "--size", "192", "--device", "cpu"]  # fmt: skip
