@@ -73,7 +73,9 @@ class FakeRembg(types.ModuleType):
 @pytest.fixture
 def rembg(monkeypatch):
     sessions = types.ModuleType("rembg.sessions")
-    sessions.sessions_names = ["u2netp", "offline"]
+    sessions.sessions_names = ["u2netp", "offline", "cloud"]
+    sessions.sessions_names_downloadable = ["u2netp", "offline"]
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
     monkeypatch.setitem(sys.modules, "rembg", FakeRembg("rembg"))
     monkeypatch.setitem(sys.modules, "rembg.sessions", sessions)
 
@@ -87,13 +89,17 @@ def test_rembg(folder, rembg):
     assert mask[0, 0] == pytest.approx(40 / 255)  # soft masks stay soft
 
 
-@pytest.mark.parametrize(("name", "words"), [("u2nett", "offline, u2netp"), ("offline", "cannot fetch the weights")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("u2nett", "offline, u2netp"), ("cloud", "offline, u2netp"), ("offline", "cannot fetch the weights")],
+)
 def test_rembg_errors(folder, rembg, name, words):
     with pytest.raises(UserError, match=words):
         make_masks(str(folder / "photos"), out=str(folder / "masks"), method="rembg", model=name)
 
 
 def test_rembg_not_installed(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
     monkeypatch.setitem(sys.modules, "rembg", None)
     with pytest.raises(UserError, match=r"rembg is not installed: pip install 'robustvit\[rembg\]'"):
         make_masks(str(folder / "photos"), out=str(folder / "masks"), method="rembg")

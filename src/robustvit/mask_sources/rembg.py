@@ -30,9 +30,12 @@ class Rembg(MaskSource):
     name = "rembg"
 
     def __init__(self, model: str = "u2net") -> None:
+        imported("onnxruntime", "rembg")  # without it, importing rembg ends the process
         self.library: Any = imported("rembg", "rembg")
-        names = set(getattr(imported("rembg.sessions", "rembg"), "sessions_names", ()))
-        if names and model not in names:
+        sessions = imported("rembg.sessions", "rembg")
+        # Some of its names stand for services that photos would be sent to: those are not offered.
+        names = set(getattr(sessions, "sessions_names_downloadable", None) or sessions.sessions_names)
+        if model not in names:
             raise UserError(f"rembg does not know {model!r}: expected one of {', '.join(sorted(names))}")
         with readable_errors(f"rembg:{model}", "--method tokencut, or put the weights where rembg looks (U2NET_HOME)"):
             self.session = self.library.new_session(model)
