@@ -89,6 +89,14 @@ def test_a_second_call_does_only_what_is_missing(tmp_path, images, settings):
     assert make_masks(str(images), out=str(out), **settings).made == 0
 
 
+def test_second_call_by_another_path_and_masks_among_the_photos(tmp_path, images, settings, monkeypatch):
+    first = make_masks(str(images), out=str(images / "masks"), **settings)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    second = make_masks("../photos", out="../photos/masks", **settings)
+    assert (first.made, second.made, len(second.records)) == (6, 0, 6)
+
+
 def test_a_killed_run_goes_on(tmp_path, images, settings):
     """What a kill leaves: a part of the manifest with its last row cut off, and no manifest yet."""
     out = tmp_path / "masks"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from robustvit.data.manifest import MANIFEST, MaskRecord, append_record, read_manifest, write_manifest
+from robustvit.data.review import place_of
 from robustvit.errors import UserError
-from robustvit.files import check_place, write_json, write_text
+from robustvit.files import write_json, write_text
 
 __all__ = ["MaskFolder"]
 
@@ -42,7 +44,7 @@ class MaskFolder:
         self._check()
 
     def _check(self) -> None:
-        check_place(self.path / MANIFEST)
+        checkplace_of(self.path / MANIFEST)
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"expected a folder as --out, {self.path} is a file: name another")
         if not self.path.is_dir() or not any(self.path.iterdir()):
@@ -69,13 +71,18 @@ class MaskFolder:
         if not (self.path / _SETTINGS).exists():
             write_json(self.settings, self.path / _SETTINGS)
 
+    def missing(self, photos: Sequence[Any]) -> list[Any]:
+        """Those of some photos, which have an ``image`` each, that are not done."""
+        done = self.records()
+        return [photo for photo in photos if place_of(photo.image) not in done]
+
     def records(self) -> dict[Path, list[MaskRecord]]:
         """What is done, by photo; a mask that was removed counts as not done."""
         found: dict[Path, list[MaskRecord]] = {}
         for part in [self.manifest, *self._parts()]:
             for record in read_manifest(part) if part.is_file() else []:
                 if record.mask is None or record.mask.is_file():
-                    rows = found.setdefault(_absolute(record.image), [])
+                    rows = found.setdefault(place_of(record.image), [])
                     rows[:] = [row for row in rows if row.label != record.label] + [record]
         return found
 
@@ -109,7 +116,3 @@ class MaskFolder:
         for part in self._parts():
             part.unlink()
         return records
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.normpath(path.absolute()))

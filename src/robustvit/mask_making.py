@@ -171,8 +171,7 @@ def _imported(
     settings = {"from": form, "categories": categories, "label_from": label_from}
     folder = MaskFolder(out, settings)
     folder.start()
-    done = folder.records()
-    todo = [photo for photo in found.photos if photo.image.absolute() not in done]
+    todo = folder.missing(found.photos)
     lines = import_masks(
         track(todo, "reading annotations"),
         folder,
@@ -196,7 +195,7 @@ def _found(
     from robustvit.mask_run import mask_photos
     from robustvit.mask_sources import make_source
 
-    photos, problems = photo_tree(source)
+    photos, problems = photo_tree(source, leave_out=out)
     accelerator = make_accelerator(device=device)
     rank, processes = accelerator.process_index, accelerator.num_processes
     folder = MaskFolder(out, asdict(options), rank)
@@ -204,8 +203,7 @@ def _found(
     accelerator.wait_for_everyone()  # every process must have found the folder fit before one writes to it
     if accelerator.is_main_process:
         folder.start()
-    done = folder.records()
-    todo = [photo for photo in photos if photo.image.absolute() not in done]
+    todo = folder.missing(photos)
     accelerator.wait_for_everyone()
     mine = todo[rank::processes]
     lines = mask_photos(maker, mine, folder, batch_size, workers)

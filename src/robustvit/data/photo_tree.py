@@ -26,8 +26,9 @@ class PlacedPhoto:
     label: str | None
 
 
-def photo_tree(root: str | Path) -> tuple[list[PlacedPhoto], list[str]]:
-    """All photos below a folder, in a fixed order; hidden files and folders are left out.
+def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[list[PlacedPhoto], list[str]]:
+    """All photos below a folder, in a fixed order; hidden files and folders are left out, and so is the folder
+    ``leave_out``.
 
     Returns:
         The photos, and one line for each that is left out because another has its name but for the ending.
@@ -35,7 +36,7 @@ def photo_tree(root: str | Path) -> tuple[list[PlacedPhoto], list[str]]:
     Raises:
         UserError: no such folder, or no photos in it.
     """
-    root = Path(root)
+    root, other = Path(root), None if leave_out is None else Path(leave_out).resolve()
     if not root.is_dir():
         raise UserError(f"expected a folder of photos, found none at {root}: check the path")
     found: dict[Path, PlacedPhoto] = {}
@@ -44,7 +45,7 @@ def photo_tree(root: str | Path) -> tuple[list[PlacedPhoto], list[str]]:
         inside = path.relative_to(root)
         if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in inside.parts):
             continue
-        if not path.is_file():
+        if not path.is_file() or (other is not None and other in path.resolve().parents):
             continue
         place = inside.with_suffix(".png")
         if place in found:
