@@ -14,7 +14,7 @@ from PIL import Image
 from robustvit.data.manifest import MANIFEST, MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.review import place_of
 from robustvit.errors import UserError
-from robustvit.files import write_json, write_text
+from robustvit.files import check_place, write_json, write_text
 
 __all__ = ["MaskFolder"]
 
@@ -44,7 +44,7 @@ class MaskFolder:
         self._check()
 
     def _check(self) -> None:
-        checkplace_of(self.path / MANIFEST)
+        check_place(self.path / MANIFEST)
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"expected a folder as --out, {self.path} is a file: name another")
         if not self.path.is_dir() or not any(self.path.iterdir()):
