@@ -276,3 +276,32 @@ def test_label_from_largest_or_all(tmp_path):
     assert [(r.image.name, r.label) for r in dogs.records] == [("a.png", "dog"), ("b.png", "dog")]
     with pytest.raises(UserError, match="unknown category 'horse'"):
         make_masks(source, out=str(tmp_path / "h"), from_="coco", images=str(tmp_path), categories=["horse"])
+
+
+def test_masks_never_replace_each_other(tmp_path, images, settings):
+    """Another folder with the same names, into the same folder of masks."""
+    first = make_masks(str(images), out=str(tmp_path / "masks"), **settings)
+    before = {path: path.read_bytes() for path in (tmp_path / "masks").rglob("*.png")}
+    shutil.copytree(images, tmp_path / "others")
+    second = make_masks(str(tmp_path / "others"), out=str(tmp_path / "masks"), **settings)
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(second.problems) == len(before)
+    assert all("would replace" in line for line in second.problems)
+    assert {r.image.resolve() for r in first.records if r.mask} == {r.image.resolve() for r in second.records if r.mask}
+
+
+def test_split_folders_are_no_classes_and_missing_categories_are_named(tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / "images" / split).mkdir(parents=True)
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "images" / split / f"{split}.png")
+        kind = 0 if split == "train" else 1
+        (tmp_path / "labels" / split / f"{split}.txt").write_text(f"{kind} 0.1 0.1 0.6 0.1 0.6 0.6\n")
+    (tmp_path / "data.yaml").write_text("names: [cat, dog]\n")
+    every = make_masks(str(tmp_path), out=str(tmp_path / "m"), from_="yolo", images=str(tmp_path / "images"))
+    assert [record.label for record in every.records] == ["cat", "dog"]
+    cats = make_masks(
+        str(tmp_path), out=str(tmp_path / "c"), from_="yolo", images=str(tmp_path / "images"), categories=["cat"]
+    )
+    assert [record.label for record in cats.records] == ["cat"]
+    assert any("val.png" in line and "no object of the categories" in line for line in cats.problems)

@@ -16,10 +16,10 @@ from robustvit.data.review import place_of
 from robustvit.errors import UserError
 from robustvit.files import check_place, write_json, write_text
 
-__all__ = ["MaskFolder"]
+__all__ = ["FAINTEST", "MaskFolder"]
 
 # Few and lower grey values would be taken for class ids.
-_FAINTEST = 32
+FAINTEST = 32
 _SETTINGS, _PROBLEMS = "settings.json", "problems.txt"
 
 
@@ -41,6 +41,7 @@ class MaskFolder:
     def __init__(self, path: str | Path, settings: dict[str, Any], rank: int = 0) -> None:
         self.path, self.rank, self.settings = Path(path), rank, settings
         self.manifest = self.path / MANIFEST
+        self._owners: dict[Path, tuple[Path, str | None]] | None = None
         self._check()
 
     def _check(self) -> None:
@@ -90,15 +91,33 @@ class MaskFolder:
         return sorted(self.path.glob(".manifest-*.csv"))
 
     def add(self, record: MaskRecord, mask: np.ndarray | None = None) -> None:
-        """Write a mask, ``(H, W)`` in [0, 1], where its record says, and then the record."""
+        """Write a mask, ``(H, W)`` in [0, 1], where its record says, and then the record.
+
+        Raises:
+            UserError: another photo, or another class of this one, has its mask there.
+        """
+        self._claim(record)
         if record.mask is not None and mask is not None:
             record.mask.parent.mkdir(parents=True, exist_ok=True)
             fresh = record.mask.with_name(f".{record.mask.name}.new")
             grey = (255 * mask.clip(0, 1)).round().astype(np.uint8)
-            grey[grey < _FAINTEST] = 0
+            grey[grey < FAINTEST] = 0
             Image.fromarray(grey).save(fresh, format="PNG")
             os.replace(fresh, record.mask)
         append_record(record, self.path / f".manifest-{self.rank}.csv")
+
+    def _claim(self, record: MaskRecord) -> None:
+        if self._owners is None:
+            known = [one for rows in self.records().values() for one in rows if one.mask is not None]
+            self._owners = {place_of(one.mask): (place_of(one.image), one.label) for one in known if one.mask}
+        if record.mask is None:
+            return
+        own = (place_of(record.image), record.label)
+        owner = self._owners.setdefault(place_of(record.mask), own)
+        if owner != own:
+            raise UserError(
+                f"{record.image}: its mask would replace that of {owner[0]}; rename one, or use another --out"
+            )
 
     def finish(self, problems: list[str]) -> list[MaskRecord]:
         """Join the parts of the manifest, sorted by photo, and write the problems down."""

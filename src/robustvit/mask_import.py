@@ -12,7 +12,7 @@ from robustvit.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Ann
 from robustvit.data.manifest import MaskRecord
 from robustvit.errors import UserError
 from robustvit.mask_confidence import border_contact
-from robustvit.mask_folder import MaskFolder
+from robustvit.mask_folder import FAINTEST, MaskFolder
 from robustvit.options import LabelFrom
 
 __all__ = ["check_categories", "foregrounds", "import_masks"]
@@ -24,7 +24,8 @@ def check_categories(found: Annotations, categories: Sequence[str]) -> None:
     Raises:
         UserError: one of them.
     """
-    if strangers := sorted(set(categories) - set(found.categories)):
+    # Formats that hold ids alone tell their categories only while the masks are read.
+    if found.categories and (strangers := sorted(set(categories) - set(found.categories))):
         known = ", ".join(found.categories[:20]) or "none"
         raise UserError(f"unknown category {strangers[0]!r} in --categories: the annotations name {known}")
 
@@ -62,6 +63,7 @@ def foregrounds(
 
 def import_masks(
     photos: Iterable[AnnotatedPhoto],
+    known: Sequence[str],
     into: MaskFolder,
     *,
     images: Path | None,
@@ -69,7 +71,7 @@ def import_masks(
     label_from: LabelFrom,
     source: str,
 ) -> list[str]:
-    """Write the masks of annotated photos and a record for each.
+    """Write the masks of annotated photos and a record for each; ``known`` are all categories that are named.
 
     Returns:
         One line for each photo that has none in the end.
@@ -77,14 +79,16 @@ def import_masks(
     problems = []
     for photo in photos:
         place, folder = _place(photo.image, images)
+        folder = folder if not known or folder in known else None  # train/ and val/ are no classes
         try:
             masks = foregrounds(photo.read(), categories, label_from, folder)
+            if not masks:
+                problems.append(f"{photo.image}: no object of the categories asked for")
+            for label, mask in masks.items():
+                inside = Path(_file_name(str(label))) / place if label_from == "all" and folder is None else place
+                into.add(_record(photo.image, into.path / inside, label, mask, source), mask)
         except UserError as error:
             problems.append(str(error))
-            continue
-        for label, mask in masks.items():
-            inside = Path(_file_name(str(label))) / place if label_from == "all" and folder is None else place
-            into.add(_record(photo.image, into.path / inside, label, mask, source), mask)
     return problems
 
 
@@ -105,8 +109,8 @@ def _file_name(label: str) -> str:
 def _record(image: Path, mask: Path, label: str | None, values: np.ndarray, source: str) -> MaskRecord:
     object_ = values > 0.5
     measures = {"share": float(object_.mean()), "border": border_contact(object_)}
-    if not values.any():
+    if values.max(initial=0) < FAINTEST / 255:
         return MaskRecord(image, None, label, "none", 0.0, "the outline covers no pixel", source, measures)
-    if values.min() >= 1:
-        return MaskRecord(image, mask, label, "doubtful", 0.0, "it covers the whole frame", source, measures)
+    if (255 * values).round().min(initial=255) >= 255:
+        return MaskRecord(image, None, label, "none", 0.0, "it covers the whole frame", source, measures)
     return MaskRecord(image, mask, label, "good", 1.0, "", source, measures)

@@ -174,6 +174,7 @@ def _imported(
     todo = folder.missing(found.photos)
     lines = import_masks(
         track(todo, "reading annotations"),
+        found.categories,
         folder,
         images=None if images is None else Path(images),
         categories=categories,

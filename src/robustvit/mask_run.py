@@ -45,7 +45,7 @@ def mask_photos(
     """
     problems: list[str] = []
     waiting: _Waiting = []
-    with _finisher(workers) as executor, bar(speed=True) as progress:
+    with _worker_errors(), _finisher(workers) as executor, bar(speed=True) as progress:
         task = progress.add_task("masks", total=len(photos))
         for start in range(0, len(photos), batch_size):
             batch = photos[start : start + batch_size]
@@ -67,6 +67,17 @@ class _Here(Executor):
         except UserError as error:
             future.set_exception(error)
         return future
+
+
+@contextmanager
+def _worker_errors() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process died: for lack of memory (use fewer --workers), or because the calling script lacks "
+            "if __name__ == '__main__'; what is done is kept"
+        ) from error
 
 
 @contextmanager
@@ -102,14 +113,11 @@ def _write(waiting: _Waiting, name: str, folder: MaskFolder, problems: list[str]
         except UserError as error:
             problems.append(f"{photo.image}: {error}")
             continue
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker process died, most likely for lack of memory: use fewer --workers; what is done is kept"
-            ) from error
         mask = None if found.verdict == "none" else folder.path / photo.mask
-        folder.add(
-            MaskRecord(
-                photo.image, mask, photo.label, found.verdict, found.confidence, found.reason, name, found.measures
-            ),
-            found.mask,
+        record = MaskRecord(
+            photo.image, mask, photo.label, found.verdict, found.confidence, found.reason, name, found.measures
         )
+        try:
+            folder.add(record, found.mask)
+        except UserError as error:
+            problems.append(str(error))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from robustvit.data.review import place_of
 from robustvit.errors import UserError
 from robustvit.files import write_text
 
@@ -74,7 +75,7 @@ def read_manifest(path: str | Path) -> list[MaskRecord]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")  # as bytes: names may hold line breaks
     except FileNotFoundError as error:
         raise UserError(f"expected a manifest of masks, found none at {path}: check the path") from error
     except (UnicodeDecodeError, OSError) as error:
@@ -100,7 +101,7 @@ def _row(record: MaskRecord, path: Path) -> list[str]:
 
 
 def _relative(place: Path, manifest: Path) -> str:
-    return Path(os.path.relpath(place, manifest.parent)).as_posix()
+    return Path(os.path.relpath(place_of(place), manifest.parent.resolve())).as_posix()
 
 
 def _record(row: dict[str, str | None], path: Path, line: int) -> MaskRecord:
