@@ -121,7 +121,7 @@ def evaluate(
     from robustvit.measurement import measure
     from robustvit.methods import check_method
     from robustvit.models import load_model, load_original
-    from robustvit.progress import console
+    from robustvit.progress import warn
     from robustvit.verdict import compare, decide
 
     _check_options(out, batch_size, workers, seed)
@@ -132,7 +132,7 @@ def evaluate(
     keep = MaskFilter(images, masks, doubtful=doubtful)
     listed = find_photos(images, masks, labelled=masks is None, skip_unmasked=skip_unmasked, keep=keep)
     if keep.note:
-        console.print(keep.note, style="yellow", markup=False, soft_wrap=True)
+        warn(keep.note)
     photos = match_labels(listed, classifier.num_classes, classifier.class_names)
     check_photos(photos, mask_format)
     other = None

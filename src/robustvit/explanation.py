@@ -144,7 +144,7 @@ def _beside(
 ) -> "Classifier | None":
     """The model to show beside: the one named, or the one a run folder started from, where it can still be had."""
     from robustvit.models import load_model, load_original
-    from robustvit.progress import console
+    from robustvit.progress import warn
     from robustvit.runs import RunFolder
 
     if baseline is not None:
@@ -154,7 +154,7 @@ def _beside(
     try:
         return load_original(model)
     except UserError as error:
-        console.print(f"the original model is not shown: {error}", style="yellow", markup=False, soft_wrap=True)
+        warn(f"the original model is not shown: {error}")
         return None
 
 

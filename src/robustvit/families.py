@@ -109,8 +109,9 @@ def find_layout(model: nn.Module, *, headless: bool = False) -> Layout:
         for kind in type(module).__mro__:
             describe = _FAMILIES.get(kind) or _FAMILIES.get(f"{kind.__module__}.{kind.__qualname__}")
             if describe is not None and (kind is type(module) or not type(module).__module__.startswith("timm.")):
-                if not headless and describe is _timm:
-                    _refuse_headless(module)
+                if not headless and getattr(module, "num_classes", 1) <= 0:
+                    name = type(module).__name__
+                    raise UserError(f"{name} has no classification head, so no logit to explain: set num_classes")
                 return describe(module)
     raise unsupported(getattr(model, "network", model), _reason(model))
 
@@ -147,11 +148,6 @@ _TIMM_MODELS = (
     "beit.Beit",
     "eva.Eva",
 )
-
-
-def _refuse_headless(model: Any) -> None:
-    if model.num_classes <= 0:
-        raise UserError(f"{type(model).__name__} has no classification head, so no logit to explain: set num_classes")
 
 
 def _timm(model: Any) -> Layout:

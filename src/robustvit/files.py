@@ -9,7 +9,7 @@ from typing import Any
 
 from robustvit.errors import UserError
 
-__all__ = ["check_new_file", "check_place", "write_json", "write_text"]
+__all__ = ["check_new_file", "check_own_page", "check_place", "write_json", "write_text"]
 
 
 def check_place(path: str | Path) -> None:
@@ -36,6 +36,27 @@ def check_new_file(path: str | Path) -> None:
     if Path(path).exists():
         raise UserError(f"{path} exists already: name another file as --out")
     check_place(path)
+
+
+def check_own_page(path: str | Path, mark: str, kind: str) -> None:
+    """Make sure that an HTML page can be written at a path: it is free, or holds an older page of the same kind.
+
+    Args:
+        path: of the page.
+        mark: stands in the first 500 characters of such pages.
+        kind: what to call them, as ``a report``.
+
+    Raises:
+        UserError: something else is there, or the place may not be written to.
+    """
+    path = Path(path)
+    check_place(path)
+    if path.is_dir():
+        raise UserError(f"expected an HTML file to write, {path} is a folder: name a file")
+    if path.exists():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            if mark not in file.read(500):
+                raise UserError(f"{path} exists and is not {kind} of ours, found another file: name another place")
 
 
 def write_text(text: str, path: str | Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from robustvit.data.manifest import MaskVerdict
 
-__all__ = ["FoundMask", "border_contact", "judged", "no_object", "overlap"]
+__all__ = ["FoundMask", "border_contact", "judged", "measures_of", "no_object", "overlap"]
 
 _CUT_WEIGHT, _BORDER_WEIGHT = 0.8, 1.4
 _GOOD = 0.5
@@ -38,6 +38,12 @@ def border_contact(mask: np.ndarray) -> float:
     """Share of the frame's border, one pixel wide, that lies on the object; ``mask`` is ``(H, W)`` bool."""
     edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     return float(edge.mean())
+
+
+def measures_of(mask: np.ndarray, **further: float | None) -> dict[str, float]:
+    """A mask's share of the frame and of its border, and what else is known; ``mask`` is ``(H, W)`` bool."""
+    known = {name: value for name, value in further.items() if value is not None}
+    return {"share": float(mask.mean()), "border": border_contact(mask), **known}
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:

@@ -74,17 +74,16 @@ class MaskFolder:
 
     def missing(self, photos: Sequence[Any]) -> list[Any]:
         """Those of some photos, which have an ``image`` each, that are not done."""
-        done = self.records()
+        done = {place for place, _ in self.records()}
         return [photo for photo in photos if place_of(photo.image) not in done]
 
-    def records(self) -> dict[Path, list[MaskRecord]]:
-        """What is done, by photo; a mask that was removed counts as not done."""
-        found: dict[Path, list[MaskRecord]] = {}
+    def records(self) -> dict[tuple[Path, str | None], MaskRecord]:
+        """What is done, by photo and class; a mask that was removed counts as not done."""
+        found: dict[tuple[Path, str | None], MaskRecord] = {}
         for part in [self.manifest, *self._parts()]:
             for record in read_manifest(part) if part.is_file() else []:
                 if record.mask is None or record.mask.is_file():
-                    rows = found.setdefault(place_of(record.image), [])
-                    rows[:] = [row for row in rows if row.label != record.label] + [record]
+                    found[place_of(record.image), record.label] = record
         return found
 
     def _parts(self) -> list[Path]:
@@ -108,8 +107,7 @@ class MaskFolder:
 
     def _claim(self, record: MaskRecord) -> None:
         if self._owners is None:
-            known = [one for rows in self.records().values() for one in rows if one.mask is not None]
-            self._owners = {place_of(one.mask): (place_of(one.image), one.label) for one in known if one.mask}
+            self._owners = {place_of(one.mask): own for own, one in self.records().items() if one.mask is not None}
         if record.mask is None:
             return
         own = (place_of(record.image), record.label)
@@ -129,8 +127,7 @@ class MaskFolder:
         return records
 
     def _join(self) -> list[MaskRecord]:
-        records = [record for rows in self.records().values() for record in rows]
-        records.sort(key=lambda record: (record.image.as_posix(), record.label or ""))
+        records = sorted(self.records().values(), key=lambda record: (record.image.as_posix(), record.label or ""))
         write_manifest(records, self.manifest)
         for part in self._parts():
             part.unlink()

@@ -11,7 +11,7 @@ import numpy as np
 from robustvit.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.data.manifest import MaskRecord
 from robustvit.errors import UserError
-from robustvit.mask_confidence import border_contact
+from robustvit.mask_confidence import measures_of
 from robustvit.mask_folder import FAINTEST, MaskFolder
 from robustvit.options import LabelFrom
 
@@ -107,8 +107,7 @@ def _file_name(label: str) -> str:
 
 
 def _record(image: Path, mask: Path, label: str | None, values: np.ndarray, source: str) -> MaskRecord:
-    object_ = values > 0.5
-    measures = {"share": float(object_.mean()), "border": border_contact(object_)}
+    measures = measures_of(values > 0.5)
     if values.max(initial=0) < FAINTEST / 255:
         return MaskRecord(image, None, label, "none", 0.0, "the outline covers no pixel", source, measures)
     if (255 * values).round().min(initial=255) >= 255:

@@ -3,7 +3,7 @@
 # Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import AnnotationFormat, Device, Feature, LabelFrom, MaskMethod, Side
@@ -123,7 +123,7 @@ def make_masks(
     """
     import time
 
-    from robustvit.files import check_place
+    from robustvit.mask_review import check_review, write_review
     from robustvit.mask_sources import MaskOptions
 
     expect_at_least(1, objects=objects, batch_size=batch_size)
@@ -131,7 +131,7 @@ def make_masks(
     if not -1 <= threshold < 1:
         raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {threshold}")
     if review is not None:
-        check_place(review)
+        check_review(review)
     start = time.monotonic()
     options = MaskOptions(
         method, model, checkpoint, feature, block, centre, threshold, size, side, objects, refine, relevance, prompts
@@ -145,11 +145,7 @@ def make_masks(
     records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
         raise UserError(f"no mask could be made: {problems[0] if problems else 'nothing stands out in any photo'}")
-    page = None
-    if review is not None and folder.rank == 0:
-        from robustvit.mask_review import write_review
-
-        page = write_review(records, review)
+    page = write_review(records, review) if review is not None and folder.rank == 0 else None
     return MadeMasks(folder.path, folder.manifest, records, problems, made, time.monotonic() - start, page)
 
 
@@ -162,8 +158,6 @@ def _imported(
     from robustvit.mask_import import check_categories, import_masks
     from robustvit.progress import track
 
-    if images is not None and not Path(images).is_dir():
-        raise UserError(f"expected a folder of photos as --images, found none at {images}: check the path")
     found = read_annotations(form, source, images)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
@@ -190,6 +184,8 @@ def _found(
     """Masks from a model; each of several processes takes its share of the photos."""
     from dataclasses import asdict
 
+    from accelerate.utils import gather_object
+
     from robustvit.data.photo_tree import photo_tree
     from robustvit.devices import make_accelerator
     from robustvit.mask_folder import MaskFolder
@@ -208,15 +204,6 @@ def _found(
     accelerator.wait_for_everyone()
     mine = todo[rank::processes]
     lines = mask_photos(maker, mine, folder, batch_size, workers)
-    gathered: list[Any] = _gathered(lines, processes)
+    problems += gather_object(lines)
     accelerator.wait_for_everyone()
-    return folder, [*problems, *gathered], len(todo)
-
-
-def _gathered(lines: list[str], processes: int) -> list[str]:
-    """The lines of all processes."""
-    if processes == 1:
-        return lines
-    from accelerate.utils import gather_object
-
-    return list(gather_object(lines))
+    return folder, problems, len(todo)

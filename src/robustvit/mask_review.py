@@ -21,10 +21,10 @@ from robustvit.data.masks import check_mask, read_mask
 from robustvit.data.photos import read_photo
 from robustvit.data.review import place_of
 from robustvit.errors import UserError
-from robustvit.files import check_place, write_text
+from robustvit.files import check_own_page, write_text
 from robustvit.progress import bar
 
-__all__ = ["write_review"]
+__all__ = ["check_review", "write_review"]
 
 _MARK = "robustvit-review"
 _LONGER_SIDE = 360
@@ -32,6 +32,11 @@ _QUALITY = 80
 _LINE, _EDGE = (255, 235, 0), (0, 0, 0)  # far apart in brightness: one of them shows on any photo
 _BACKGROUND = 0.75
 _WORKERS = 8  # each holds a photo decoded whole
+
+
+def check_review(path: str | Path) -> None:
+    """Make sure that a review page can be written at a path; raises UserError otherwise."""
+    check_own_page(path, _MARK, "a review page")
 
 
 def write_review(records: Sequence[MaskRecord], path: str | Path, *, title: str = "Review of the masks") -> Path:
@@ -56,8 +61,7 @@ def write_review(records: Sequence[MaskRecord], path: str | Path, *, title: str 
     path = Path(path)
     if not records:
         raise UserError("expected at least one photo to review, got none: make the masks first")
-    check_place(path)
-    _check_ours(path)
+    check_review(path)
     latest = {place_of(record.image): record for record in records}
     with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool, bar() as progress:
         drawn = pool.map(partial(_card, folder=path.parent), latest.values())
@@ -159,13 +163,3 @@ def _key(cards: Sequence[_Card]) -> str:
     for card in cards:
         content.update(repr(card).encode())
     return f"{_MARK}-{content.hexdigest()[:16]}"
-
-
-def _check_ours(path: Path) -> None:
-    """Replace a review page, but never a file that is something else."""
-    if path.is_dir():
-        raise UserError(f"expected a file for the review, {path} is a folder: name an HTML file")
-    if path.exists():
-        with path.open(encoding="utf-8", errors="replace") as file:
-            if _MARK not in file.read(500):
-                raise UserError(f"expected a review page of ours at {path}, found another file: name another place")

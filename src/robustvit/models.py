@@ -16,7 +16,7 @@ from robustvit.errors import UserError
 from robustvit.libraries import LIBRARIES, Library, Loaded, Wanted, library_of
 from robustvit.libraries.library import readable_errors, refuse_other_head
 from robustvit.options import ClassNames, Normalization
-from robustvit.progress import console
+from robustvit.progress import warn
 from robustvit.recipes import CARDS, model_card
 from robustvit.runs import MODULE, RunFolder
 from robustvit.verdict import read_verdict
@@ -195,4 +195,4 @@ def _say_if_refused(folder: Path) -> None:
     elif RunFolder(folder.parent).is_run:
         said = "this model has no verdict: its run is not finished, or it is not the run's best"
     if said is not None:
-        console.print(f"{folder}: {said}", style="yellow", markup=False, soft_wrap=True)
+        warn(f"{folder}: {said}")

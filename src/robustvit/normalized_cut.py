@@ -98,13 +98,15 @@ def normalized_cut(
     vectors, values = second_eigenvectors(edges)
     vector = np.zeros(len(similar))
     vector[inside] = vectors[0]
-    upper = np.zeros(len(similar), bool)
-    upper[inside] = vectors[0] > vectors[0].mean()
+    above = vectors[0] > vectors[0].mean()
+    part, other = np.zeros((2, len(similar)), bool)
+    part[inside], other[inside] = above, ~above
     seed = _extreme(np.abs(vector))
-    part = upper if upper[seed] else _within(~upper, inside)
-    turned = side == "corners" and _corners(part, grid) >= 3 and _corners(_within(~part, inside), grid) <= 1
+    if not part[seed]:
+        part, other = other, part
+    turned = side == "corners" and _corners(part, grid) >= 3 and _corners(other, grid) <= 1
     if turned:
-        part = _within(~part, inside)
+        part = other
         seed = _extreme(np.where(part, np.abs(vector), 0))
     labels, _ = ndimage.label(part.reshape(grid))
     mask = labels == labels.flat[seed]
@@ -183,13 +185,6 @@ def _dense(similar: np.ndarray, degrees: np.ndarray) -> tuple[np.ndarray, np.nda
 def _extreme(sizes: np.ndarray) -> int:
     """The first of the largest: patches with the same neighbours tie, and rounding must not choose."""
     return int(np.flatnonzero(sizes >= (1 - 1e-5) * sizes.max())[0])
-
-
-def _within(part: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """A part without the patches that were left out."""
-    kept = np.zeros_like(part)
-    kept[inside] = part[inside]
-    return kept
 
 
 def _corners(part: np.ndarray, grid: tuple[int, int]) -> int:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["bar", "console", "track"]
+__all__ = ["bar", "console", "track", "warn"]
 
 console = Console(stderr=True)
 
@@ -32,3 +32,8 @@ def track(items: Any, description: str) -> Iterator[Any]:
     """Iterate over anything that has a length, with a progress bar."""
     with bar() as progress:
         yield from progress.track(items, total=len(items), description=description)
+
+
+def warn(text: str) -> None:
+    """Say something on the error stream that a user should know, whatever characters it holds."""
+    console.print(text, style="yellow", markup=False, soft_wrap=True)

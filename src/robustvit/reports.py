@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.errors import UserError
-from robustvit.files import check_place, write_text
+from robustvit.files import check_own_page, write_text
 
 __all__ = ["report"]
 
@@ -49,8 +49,7 @@ def report(run: str, *, out: str | None = None) -> Path:
     if not folder.verdict.is_file():
         raise UserError(f"{run} is not finished: continue it with robustvit finetune ... --resume")
     path = folder.path / "report.html" if out is None else Path(out)
-    check_place(path)
-    _check_ours(path)
+    check_own_page(path, _MARK, "a report")
     panels = read_panels(folder.panels)
     page = Environment(loader=PackageLoader("robustvit"), autoescape=True).get_template("report.html.j2")
     text = page.render(
@@ -72,14 +71,6 @@ def report(run: str, *, out: str | None = None) -> Path:
 
 
 _MARK = "robustvit-report"
-
-
-def _check_ours(path: Path) -> None:
-    """Replace a report, but never a file that is something else."""
-    if path.is_dir():
-        raise UserError(f"expected a file as --out, {path} is a folder: name an HTML file")
-    if path.is_file() and _MARK not in path.read_text(encoding="utf-8", errors="replace")[:500]:
-        raise UserError(f"{path} exists and is not a report of ours: name another file as --out")
 
 
 def _inlined(path: Path) -> str:

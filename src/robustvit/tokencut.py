@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from robustvit.bilateral_solver import bilateral_solver, refined_mask
-from robustvit.mask_confidence import FoundMask, border_contact, judged, no_object, overlap
+from robustvit.mask_confidence import FoundMask, judged, measures_of, no_object, overlap
 from robustvit.normalized_cut import Cut, normalized_cut, similar_patches
 from robustvit.options import Side
 
@@ -75,16 +75,14 @@ def _object(cut: Cut, job: CutJob) -> FoundMask:
     height, width = job.photo.shape[:2]
     coarse = np.asarray(Image.fromarray(cut.mask).resize((width, height), Image.Resampling.NEAREST))
     mask, agreement = refined(coarse, job.photo) if job.settings.refine else (coarse, None)
-    measures = {
-        "share": float(mask.mean()),
-        "border": border_contact(mask),
-        "cut": cut.cut,
-        "eigengap": cut.eigenvalues[1] - cut.eigenvalues[0],
-        "objects": 1.0,
-        "turned": float(cut.turned),
-    }
-    if agreement is not None:
-        measures["agreement"] = agreement
+    measures = measures_of(
+        mask,
+        cut=cut.cut,
+        eigengap=cut.eigenvalues[1] - cut.eigenvalues[0],
+        objects=1.0,
+        turned=float(cut.turned),
+        agreement=agreement,
+    )
     return judged(mask.astype(np.float32), measures)
 
 
@@ -117,6 +115,5 @@ def refined(coarse: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, float]:
 def _joined(one: FoundMask, other: FoundMask) -> FoundMask:
     """Two objects of a photo as one mask, believed as far as the first."""
     mask = np.maximum(one.mask, other.mask)
-    measures = {"share": float(mask.mean()), "border": border_contact(mask > 0.5)}
-    measures["objects"] = one.measures["objects"] + 1
+    measures = measures_of(mask > 0.5, objects=one.measures["objects"] + 1)
     return FoundMask(mask, one.verdict, one.confidence, one.reason, one.measures | measures)

@@ -19,13 +19,13 @@ from robustvit.annotations.listing import (
     BrokenEntry,
     Claims,
     PhotoFolder,
-    files_below,
     load_json,
     photo_with_objects,
     shown,
     upright_size,
 )
 from robustvit.annotations.outlines import Frame, mask_tools, outline_points
+from robustvit.data.photo_tree import files_below
 from robustvit.errors import UserError
 
 __all__ = ["read_labelme"]

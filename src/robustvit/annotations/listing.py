@@ -7,12 +7,13 @@ import os
 import posixpath
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import ExifTags, Image
 
 from robustvit.annotations.annotated import AnnotatedObject, AnnotatedPhoto
+from robustvit.data.photo_tree import files_below
 from robustvit.data.photos import IMAGE_SUFFIXES
 from robustvit.errors import UserError
 
@@ -22,7 +23,6 @@ __all__ = [
     "Claims",
     "PhotoFolder",
     "expect_folder",
-    "files_below",
     "load_json",
     "photo_with_objects",
     "shown",
@@ -63,24 +63,6 @@ def expect_folder(folder: Path | None, what: str) -> Path:
         came = "a file" if folder.is_file() else "nothing"
         raise UserError(f"expected a folder of {what} at {folder}, found {came}: check the path")
     return folder
-
-
-def files_below(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
-    """Files anywhere in a folder by their path in it, with slashes; sorted, without hidden ones."""
-    found: dict[str, Path] = {}
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link that leads back up would be walked for ever
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(place, name)
-            if path.suffix.lower() in suffixes and not name.startswith(".") and path.is_file():
-                found[path.relative_to(folder).as_posix()] = path
-    return dict(sorted(found.items()))
 
 
 class PhotoFolder:

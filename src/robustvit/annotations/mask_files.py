@@ -16,11 +16,11 @@ from robustvit.annotations.listing import (
     Claims,
     PhotoFolder,
     expect_folder,
-    files_below,
     photo_with_objects,
     upright_size,
 )
 from robustvit.data.masks import MASK_SUFFIXES, read_mask
+from robustvit.data.photo_tree import files_below
 from robustvit.data.photos import open_image
 from robustvit.errors import UserError
 

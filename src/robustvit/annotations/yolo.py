@@ -15,12 +15,12 @@ from robustvit.annotations.listing import (
     Claims,
     PhotoFolder,
     expect_folder,
-    files_below,
     photo_with_objects,
     shown,
     upright_size,
 )
 from robustvit.annotations.outlines import Frame, mask_tools, outline_points
+from robustvit.data.photo_tree import files_below
 from robustvit.errors import UserError
 
 __all__ = ["read_yolo"]

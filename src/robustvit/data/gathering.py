@@ -11,11 +11,11 @@ from robustvit.data.batches import read_pair
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.data.review import read_review
+from robustvit.data.review import Review, read_review
 from robustvit.data.selection import select_photos
 from robustvit.errors import UserError
 from robustvit.options import Classes, MaskFormat
-from robustvit.progress import console, track
+from robustvit.progress import track, warn
 
 __all__ = ["Gathered", "PhotoSources", "check_photos", "find_labelled", "gather"]
 
@@ -107,7 +107,10 @@ def gather(
         UserError: anything wrong with folders, files or counts; a photo both trained on and held out.
     """
     notes: list[str] = []
-    found = partial(_found, sources, classifier=classifier, labelled=labelled, predict=predict, notes=notes)
+    review = None if sources.review is None else read_review(sources.review)
+    found = partial(
+        _found, sources, classifier=classifier, labelled=labelled, predict=predict, review=review, notes=notes
+    )
     photos = found(sources.images, sources.masks)
     if photos[0].class_name is None:
         notes.append(
@@ -152,14 +155,14 @@ def _found(
     classifier: Classifier,
     labelled: bool,
     predict: Labeller,
+    review: Review | None,
     notes: list[str],
 ) -> list[Photo]:
-    review = None if sources.review is None else read_review(sources.review)
     keep = MaskFilter(images, masks, doubtful=sources.doubtful, review=review)
     photos = find_labelled(images, masks, classifier, skip_unmasked=sources.skip_unmasked, labelled=labelled, keep=keep)
     if keep.note:
         notes.append(keep.note)
-        console.print(keep.note, style="yellow", markup=False, soft_wrap=True)
+        warn(keep.note)
     if any(photo.mask is None for photo in photos):
         way = "name them in its column 'mask'" if images.endswith(".csv") else "give the folder of masks beside it"
         option = {sources.images: "--masks", sources.val_images: "--val-masks"}.get(images, "--test-masks")

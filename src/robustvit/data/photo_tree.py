@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from robustvit.data.photos import IMAGE_SUFFIXES
 from robustvit.errors import UserError
 
-__all__ = ["PlacedPhoto", "photo_tree"]
+__all__ = ["PlacedPhoto", "files_below", "photo_tree"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,24 @@ class PlacedPhoto:
     label: str | None
 
 
+def files_below(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
+    """Files anywhere in a folder by their path in it, with slashes; sorted, without hidden ones."""
+    found: dict[str, Path] = {}
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link that leads back up would be walked for ever
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(place, name)
+            if path.suffix.lower() in suffixes and not name.startswith(".") and path.is_file():
+                found[path.relative_to(folder).as_posix()] = path
+    return dict(sorted(found.items()))
+
+
 def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[list[PlacedPhoto], list[str]]:
     """All photos below a folder, in a fixed order; hidden files and folders are left out, and so is the folder
     ``leave_out``.
@@ -41,17 +61,14 @@ def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[l
         raise UserError(f"expected a folder of photos, found none at {root}: check the path")
     found: dict[Path, PlacedPhoto] = {}
     problems: list[str] = []
-    for path in sorted(root.rglob("*")):
-        inside = path.relative_to(root)
-        if path.suffix.lower() not in IMAGE_SUFFIXES or any(part.startswith(".") for part in inside.parts):
+    for inside, path in files_below(root, IMAGE_SUFFIXES).items():
+        if other is not None and other in path.resolve().parents:
             continue
-        if not path.is_file() or (other is not None and other in path.resolve().parents):
-            continue
-        place = inside.with_suffix(".png")
+        place = Path(inside).with_suffix(".png")
         if place in found:
             problems.append(f"{path}: {found[place].image.name} beside it wants the same mask; rename one")
             continue
-        found[place] = PlacedPhoto(path, place, inside.parent.name or None)
+        found[place] = PlacedPhoto(path, place, Path(inside).parent.name or None)
     if not found:
         raise UserError(f"expected photos in {root}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return list(found.values()), problems

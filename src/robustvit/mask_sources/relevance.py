@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as TF
 
 from robustvit.classifier import Classifier
-from robustvit.mask_confidence import FoundMask, border_contact, judged, no_object
-from robustvit.mask_sources.source import MaskSource
+from robustvit.mask_confidence import FoundMask, judged, measures_of, no_object
+from robustvit.mask_sources.source import MaskSource, resized_photo
 from robustvit.methods import check_method
 from robustvit.relevance_maps import relevance
 from robustvit.tokencut import refined
@@ -46,9 +44,8 @@ class RelevanceMask(MaskSource):
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[_Job]:
         """Maps of whole photos, squashed to the model's input size; see ``MaskSource``."""
-        size = list(self.model.preprocessing.input_size)
-        interpolation = InterpolationMode(self.model.preprocessing.interpolation)
-        resized = [TF.resize(TF.pil_to_tensor(p), size, interpolation, antialias=True).float() / 255 for p in photos]
+        own = self.model.preprocessing
+        resized = [resized_photo(photo, own.input_size, own.interpolation) for photo in photos]
         with torch.no_grad():
             maps = relevance(self.model, torch.stack(resized).to(self.model.mean.device), method=self.method)
         return [_Job(m[0].cpu().numpy(), np.asarray(p), self.refine) for m, p in zip(maps, photos, strict=True)]
@@ -63,7 +60,4 @@ class RelevanceMask(MaskSource):
         mask, agreement = np.asarray(full) > job.relevance.mean(), None
         if job.refine:
             mask, agreement = refined(mask, job.photo)
-        measures = {"share": float(mask.mean()), "border": border_contact(mask), "objects": 1.0}
-        if agreement is not None:
-            measures["agreement"] = agreement
-        return judged(mask.astype(np.float32), measures)
+        return judged(mask.astype(np.float32), measures_of(mask, objects=1.0, agreement=agreement))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from robustvit.errors import UserError
 from robustvit.libraries.library import imported, readable_errors
-from robustvit.mask_confidence import FoundMask, border_contact, judged, no_object, overlap
+from robustvit.mask_confidence import FoundMask, judged, measures_of, no_object, overlap
 from robustvit.mask_sources.source import MaskSource
 
 __all__ = ["Prompts", "Sam2", "read_prompts"]
@@ -137,5 +137,4 @@ class Sam2(MaskSource):
             return no_object((height, width), problem)
         mask = soft > 0.5
         sure = min(overlap(soft > 0.3, soft > 0.7), min(1.0, max(0.0, score)))
-        measures = {"share": float(mask.mean()), "border": border_contact(mask), "agreement": sure, "objects": 1.0}
-        return judged(mask.astype(np.float32), measures)
+        return judged(mask.astype(np.float32), measures_of(mask, agreement=sure, objects=1.0))

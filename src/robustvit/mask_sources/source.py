@@ -9,30 +9,33 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as TF
 
-from robustvit.mask_confidence import FoundMask, border_contact, judged, overlap
+from robustvit.mask_confidence import FoundMask, judged, measures_of, overlap
 from robustvit.options import Feature, Side
 
-__all__ = ["MaskOptions", "MaskSource", "found_from_soft"]
+__all__ = ["MaskOptions", "MaskSource", "found_from_soft", "resized_photo"]
 
 
 @dataclass(frozen=True)
 class MaskOptions:
     """What ``make_masks`` may be told about finding masks; see there for each."""
 
-    method: str = "tokencut"
-    model: str | None = None
-    checkpoint: str | None = None
-    feature: Feature = "keys"
-    block: int | None = None
-    centre: bool = False
-    threshold: float = 0.2
-    size: int = 480
-    side: Side = "corners"
-    objects: int = 1
-    refine: bool = True
-    relevance: str = "gae"
-    prompts: str | None = None
+    method: str
+    model: str | None
+    checkpoint: str | None
+    feature: Feature
+    block: int | None
+    centre: bool
+    threshold: float
+    size: int
+    side: Side
+    objects: int
+    refine: bool
+    relevance: str
+    prompts: str | None
 
 
 class MaskSource:
@@ -61,10 +64,10 @@ class MaskSource:
 def found_from_soft(soft: np.ndarray) -> FoundMask:
     """A soft mask ``(H, W)`` in [0, 1] with a verdict; it is sure of itself where 0.3 and 0.7 as thresholds agree."""
     mask = soft > 0.5
-    measures = {
-        "share": float(mask.mean()),
-        "border": border_contact(mask),
-        "agreement": overlap(soft > 0.3, soft > 0.7),
-        "objects": 1.0,
-    }
-    return judged(soft.astype(np.float32), measures)
+    return judged(soft.astype(np.float32), measures_of(mask, agreement=overlap(soft > 0.3, soft > 0.7), objects=1.0))
+
+
+def resized_photo(photo: Image.Image, size: tuple[int, int], interpolation: str = "bicubic") -> Tensor:
+    """A whole photo as ``(3, height, width)`` in [0, 1], squashed to a size."""
+    resized = TF.resize(TF.pil_to_tensor(photo), list(size), InterpolationMode(interpolation), antialias=True)
+    return resized.float() / 255

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as TF
 
 from robustvit.classifier import Classifier
 from robustvit.errors import UserError
-from robustvit.mask_sources.source import MaskSource
+from robustvit.mask_sources.source import MaskSource, resized_photo
 from robustvit.options import Feature
 from robustvit.patch_features import check_features, patch_features
 from robustvit.tokencut import CutJob, CutSettings, find_objects
@@ -62,7 +59,7 @@ class TokenCut(MaskSource):
             groups[self.input_size(photo)].append(index)
         features: dict[int, np.ndarray] = {}
         for size, members in groups.items():
-            images = torch.stack([_tensor(photos[index], size) for index in members]).to(self.model.mean.device)
+            images = torch.stack([resized_photo(photos[index], size) for index in members]).to(self.model.mean.device)
             found = patch_features(self.model, images, **self.options).cpu().numpy()
             features |= dict(zip(members, found, strict=True))
         return [CutJob(features[i], np.asarray(photo), self.settings) for i, photo in enumerate(photos)]
@@ -75,8 +72,3 @@ class TokenCut(MaskSource):
         sides = zip((photo.height, photo.width), self.patch, strict=True)
         height, width = (max(1, round(side * scale / patch)) * patch for side, patch in sides)
         return height, width
-
-
-def _tensor(photo: Image.Image, size: tuple[int, int]) -> Tensor:
-    resized = TF.resize(TF.pil_to_tensor(photo), list(size), InterpolationMode.BICUBIC, antialias=True)
-    return resized.float() / 255
