@@ -145,9 +145,9 @@ def guidance_photos(args: argparse.Namespace) -> dict[str, str]:
     return {"images": str(listed)}
 
 
-def arm(args: argparse.Namespace) -> str:
+def arm(args: argparse.Namespace, whose: str | None = None) -> str:
     """Name of what is compared: the recipe, and the kind of masks where there are two."""
-    return args.recipe if args.masks is None else f"{args.recipe}-{args.arm}-masks"
+    return args.recipe if args.masks is None else f"{args.recipe}-{whose or args.arm}-masks"
 
 
 def run_seed(args: argparse.Namespace, seed: int) -> tuple[list[dict], list[dict]]:
@@ -206,6 +206,7 @@ def main() -> None:
     parser.add_argument("--recipe", choices=list(RECIPES), default="attention", help="how to guide")
     parser.add_argument("--masks", type=Path, help="masks of the training photos that robustvit masks wrote")
     parser.add_argument("--arm", choices=["made", "human"], default="made", help="with --masks: whose masks to use")
+    parser.add_argument("--against", choices=["made", "human"], help="with --masks: an arm run before, to compare with")
     parser.add_argument("--swaps", type=int, default=8, help="swapped backgrounds per test photo and kind")
     parser.add_argument("--work", type=Path, default=Path("runs/real_photos"), help="base models, runs and measures")
     parser.add_argument("--out", type=Path, help="JSON file to write")
@@ -241,6 +242,10 @@ def main() -> None:
         },
         "pooled": compared(before, after),
     }
+    if args.against:
+        places = [args.work / f"{arm(args, args.against)}-{seed}-{args.swaps}.json" for seed in seeds]
+        others = [json.loads(place.read_text(encoding="utf-8"))["photos"] for place in places]
+        record["against"] = {"arm": args.against, **compared(others, after)}
     args.out = args.out or Path(f"benchmarks/results/real_photos-{arm(args)}-{date.today()}.json")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
