@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,7 +149,8 @@ def test_unusable_photos_are_listed_and_the_rest_is_done(tmp_path, images, setti
     assert any("broken.jpg" in line and "not an image" in line for line in made.problems)
     assert any("wants the same mask" in line for line in made.problems)
     assert (tmp_path / "masks" / "problems.txt").read_text().splitlines() == made.problems
-    assert "2 left out" in str(made)
+    assert made.left_out == 2
+    assert "2 photos left out, 2 problems" in str(made)
     by_name = {record.image.name: record for record in made.records}
     assert by_name["flat.png"].verdict == by_name["tiny.png"].verdict == "none"
     assert by_name["flat.png"].reason
@@ -305,3 +309,130 @@ def test_split_folders_are_no_classes_and_missing_categories_are_named(tmp_path)
     )
     assert [record.label for record in cats.records] == ["cat"]
     assert any("val.png" in line and "no object of the categories" in line for line in cats.problems)
+
+
+def test_all_classes_of_a_photo_are_resumed(tmp_path):
+    source, out = str(coco_file(tmp_path)), str(tmp_path / "e")
+    options = {"out": out, "from_": "coco", "images": str(tmp_path), "label_from": "all"}
+    first = make_masks(source, **options)
+    before = {record.mask: record.mask.read_bytes() for record in first.records}
+    (tmp_path / "e" / "dog" / "a.png").unlink()
+    again = make_masks(source, **options)
+    assert again.made == 1
+    assert again.records == first.records
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_mask_that_a_person_drew_is_kept(tmp_path, images, settings):
+    out = tmp_path / "masks"
+    make_masks(str(images), out=str(out), **settings)
+    (images / "disc" / "new.png").write_bytes((images / "disc" / "0.png").read_bytes())
+    drawn = out / "disc" / "new.png"
+    Image.new("L", (96, 96), 200).save(drawn)
+    before = drawn.read_bytes()
+    made = make_masks(str(images), out=str(out), **settings)
+    assert drawn.read_bytes() == before
+    assert len(made.problems) == made.left_out == 1
+    assert "was not made here" in made.problems[0]
+    # What a killed run wrote before it got to the manifest bears our mark, and is written again.
+    shutil.copy(out / "disc" / "0.png", drawn)
+    assert not make_masks(str(images), out=str(out), **settings).problems
+
+
+def test_masks_among_the_photos_are_no_photos(capsys, tmp_path, images, settings):
+    make_masks(str(images), out=str(images / "one"), **settings)
+    made = make_masks(str(images), out=str(images / "two"), **settings)
+    assert len(made.records) == 6
+    assert "holds masks that were made before" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_names_that_are_not_utf8_are_listed(capsys, tmp_path, images, settings):
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        shutil.copy(images / "disc" / "0.png", images / "disc" / name)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    made = make_masks(str(images), out=str(tmp_path / "masks"), **settings)
+    assert made.left_out == 1
+    assert "caf\\udce9.png: its name is not UTF-8" in made.problems[0]
+    print(made)
+    assert read_manifest(made.manifest) == made.records
+    shutil.rmtree(images)
+    (images / "x").mkdir(parents=True)
+    draw_photo(np.random.default_rng(0), 0, 96)[0].save(images / "x" / name)
+    options = [f"--{key}={value}" for key, value in settings.items()]
+    assert cli.main(["masks", str(images), "--out", str(tmp_path / "none"), *options]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+
+
+def test_a_photo_of_one_colour_has_no_object(tmp_path, images, settings):
+    Image.new("RGB", (96, 96), (90, 120, 30)).save(images / "disc" / "plain.png")
+    made = make_masks(str(images), out=str(tmp_path / "masks"), **settings)
+    plain = next(record for record in made.records if record.image.name == "plain.png")
+    assert (plain.verdict, plain.mask, plain.reason) == ("none", None, "the photo is of one colour")
+
+
+def test_categories_as_a_word_a_list_or_ids(capsys, tmp_path):
+    source = str(coco_file(tmp_path))
+    for number, given in enumerate(["dog", "dog,cat", "[dog, cat]"]):
+        out = tmp_path / str(number)
+        command = ["masks", "--from", "coco", source, "--images", str(tmp_path), "--out", str(out)]
+        assert cli.main([*command, "--categories", given]) == 0
+        labels = {record.label for record in read_manifest(out / "manifest.csv")}
+        assert labels == ({"dog"} if given == "dog" else {"dog", "cat"})
+    (tmp_path / "voc").mkdir()
+    ids = np.zeros((30, 40), np.uint8)
+    ids[3:12, 3:12], ids[15:29, 20:38] = 3, 7
+    Image.fromarray(ids).save(tmp_path / "voc" / "a.png")
+    command = ["masks", "--from", "voc", str(tmp_path / "voc"), "--images", str(tmp_path), "--out", str(tmp_path / "v")]
+    assert cli.main([*command, "--categories", "3"]) == 0
+    assert [record.label for record in read_manifest(tmp_path / "v" / "manifest.csv")] == ["3"]
+    assert cli.main([*command[:-1], str(tmp_path / "w"), "--categories", "cow"]) == 2
+    assert "robustvit masks:" in capsys.readouterr().err
+
+
+def test_masks_mirror_the_folders_of_yolo_and_labelme(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        (tmp_path / "labels" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "images" / name / "a.png")
+        (tmp_path / "labels" / name / "a.txt").write_text("0 0.1 0.1 0.6 0.1 0.6 0.6\n")
+    yolo = make_masks(str(tmp_path), out=str(tmp_path / "y"), from_="yolo")
+    assert [record.mask.relative_to(tmp_path / "y").as_posix() for record in yolo.records] == ["cat/a.png", "dog/a.png"]
+    for name in ("cat", "dog"):
+        shape = {"label": name, "shape_type": "polygon", "points": [[2, 2], [20, 2], [20, 20]]}
+        content = {"imagePath": "a.png", "imageHeight": 40, "imageWidth": 40, "shapes": [shape]}
+        (tmp_path / "images" / name / "a.json").write_text(json.dumps(content))
+    labelme = make_masks(str(tmp_path / "images"), out=str(tmp_path / "l"), from_="labelme")
+    assert [r.mask.relative_to(tmp_path / "l").as_posix() for r in labelme.records] == ["cat/a.png", "dog/a.png"]
+    assert not labelme.problems
+
+
+def test_workers_end_when_their_parent_is_killed():
+    code = (
+        "import os, sys, time\n"
+        "from robustvit.workers import worker_pool\n"
+        "if __name__ == '__main__':\n"
+        "    pool = worker_pool(1)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        assert Path(f"/proc/{worker}").exists() or sys.platform != "linux"
+        parent.kill()
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        if _is_zombie(worker):
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker is still there")
+
+
+def _is_zombie(process: int) -> bool:
+    """Whether it ended, but nobody has asked for its exit code yet."""
+    status = Path(f"/proc/{process}/stat")
+    return status.is_file() and status.read_text().rpartition(")")[2].split()[0] == "Z"

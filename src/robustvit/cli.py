@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(program: str, message: str, code: int = 2) -> int:
-    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split()).encode("utf-8", "backslashreplace").decode("utf-8")
+    print(f"{program}: {line}", file=sys.stderr)
     return code
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from robustvit.data.manifest import MANIFEST, MaskRecord, append_record, read_manifest, write_manifest
+from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.review import place_of
 from robustvit.errors import UserError
 from robustvit.files import check_place, write_json, write_text
@@ -20,7 +21,35 @@ __all__ = ["FAINTEST", "MaskFolder"]
 
 # Few and lower grey values would be taken for class ids.
 FAINTEST = 32
-_SETTINGS, _PROBLEMS = "settings.json", "problems.txt"
+_PROBLEMS = "problems.txt"
+_SIGNATURE = ("Software", "robustvit masks")
+
+
+def _lost(record: MaskRecord) -> bool:
+    return record.mask is not None and not record.mask.is_file()
+
+
+def _signed() -> PngInfo:
+    info = PngInfo()
+    info.add_text(*_SIGNATURE)
+    return info
+
+
+def _is_ours(mask: Path) -> bool:
+    """Whether a mask bears the mark of one that a killed run wrote before it got to the manifest."""
+    try:
+        with Image.open(mask) as image:
+            return image.info.get(_SIGNATURE[0]) == _SIGNATURE[1]
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+def _refuse_unwritable(record: MaskRecord) -> None:
+    for name in (str(record.image), str(record.mask), record.label or ""):
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UserError(f"{record.image}: its name is not UTF-8, as CSV files need; rename it") from error
 
 
 class MaskFolder:
@@ -51,7 +80,7 @@ class MaskFolder:
         if not self.path.is_dir() or not any(self.path.iterdir()):
             return
         try:
-            old = json.loads((self.path / _SETTINGS).read_text(encoding="utf-8"))
+            old = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             old = None
         if not isinstance(old, dict):
@@ -69,22 +98,23 @@ class MaskFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if self._parts():
             self._join()
-        if not (self.path / _SETTINGS).exists():
-            write_json(self.settings, self.path / _SETTINGS)
+        if not (self.path / SETTINGS).exists():
+            write_json(self.settings, self.path / SETTINGS)
 
     def missing(self, photos: Sequence[Any]) -> list[Any]:
         """Those of some photos, which have an ``image`` each, that are not done."""
-        done = {place for place, _ in self.records()}
+        done = {place for place, _ in self.records()} - {
+            place_of(record.image) for record in self._listed() if _lost(record)
+        }
         return [photo for photo in photos if place_of(photo.image) not in done]
 
     def records(self) -> dict[tuple[Path, str | None], MaskRecord]:
         """What is done, by photo and class; a mask that was removed counts as not done."""
-        found: dict[tuple[Path, str | None], MaskRecord] = {}
+        return {(place_of(one.image), one.label): one for one in self._listed() if not _lost(one)}
+
+    def _listed(self) -> Iterator[MaskRecord]:
         for part in [self.manifest, *self._parts()]:
-            for record in read_manifest(part) if part.is_file() else []:
-                if record.mask is None or record.mask.is_file():
-                    found[place_of(record.image), record.label] = record
-        return found
+            yield from read_manifest(part) if part.is_file() else []
 
     def _parts(self) -> list[Path]:
         return sorted(self.path.glob(".manifest-*.csv"))
@@ -93,7 +123,8 @@ class MaskFolder:
         """Write a mask, ``(H, W)`` in [0, 1], where its record says, and then the record.
 
         Raises:
-            UserError: another photo, or another class of this one, has its mask there.
+            UserError: another photo, or another class of this one, has its mask there; a file there is not ours; a
+                name that no manifest can hold.
         """
         self._claim(record)
         if record.mask is not None and mask is not None:
@@ -101,17 +132,22 @@ class MaskFolder:
             fresh = record.mask.with_name(f".{record.mask.name}.new")
             grey = (255 * mask.clip(0, 1)).round().astype(np.uint8)
             grey[grey < FAINTEST] = 0
-            Image.fromarray(grey).save(fresh, format="PNG")
+            Image.fromarray(grey).save(fresh, format="PNG", pnginfo=_signed())
             os.replace(fresh, record.mask)
         append_record(record, self.path / f".manifest-{self.rank}.csv")
 
     def _claim(self, record: MaskRecord) -> None:
+        _refuse_unwritable(record)
         if self._owners is None:
             self._owners = {place_of(one.mask): own for own, one in self.records().items() if one.mask is not None}
         if record.mask is None:
             return
-        own = (place_of(record.image), record.label)
-        owner = self._owners.setdefault(place_of(record.mask), own)
+        own, place = (place_of(record.image), record.label), place_of(record.mask)
+        if place not in self._owners and record.mask.is_file() and not _is_ours(record.mask):
+            raise UserError(
+                f"{record.image}: its mask would replace {record.mask}, which was not made here; move that file away"
+            )
+        owner = self._owners.setdefault(place, own)
         if owner != own:
             raise UserError(
                 f"{record.image}: its mask would replace that of {owner[0]}; rename one, or use another --out"

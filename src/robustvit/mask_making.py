@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.errors import UserError, expect_at_least
-from robustvit.options import AnnotationFormat, Device, Feature, LabelFrom, MaskMethod, Side
+from robustvit.options import AnnotationFormat, Categories, Device, Feature, LabelFrom, MaskMethod, Side
 
 if TYPE_CHECKING:
     from robustvit.data.manifest import MaskRecord
@@ -26,7 +26,8 @@ class MadeMasks:
         folder: of the masks.
         manifest: CSV file with a row for each photo, which ``finetune`` takes as ``--images`` too.
         records: the same rows.
-        problems: one line for each photo or annotation that was left out.
+        problems: one line for each photo or annotation that could not be used, or only in part.
+        left_out: how many photos have no row.
         made: how many photos this call worked on.
         seconds: how long it took.
         review: the review page, if one was asked for.
@@ -36,6 +37,7 @@ class MadeMasks:
     manifest: Path
     records: "list[MaskRecord]"
     problems: list[str]
+    left_out: int
     made: int
     seconds: float
     review: Path | None = None
@@ -48,7 +50,10 @@ class MadeMasks:
             f"{self.made} photos done now, {self.made / max(self.seconds, 1e-9):.1f} images/s; {self.manifest}",
         ]
         if self.problems:
-            lines.append(f"{len(self.problems)} left out (all in {self.folder / 'problems.txt'}):")
+            lines.append(
+                f"{self.left_out} photos left out, {len(self.problems)} problems (all in "
+                f"{self.folder / 'problems.txt'}):"
+            )
             lines += [f"  {line}" for line in self.problems[:_SHOWN]]
         return "\n".join(lines + ([f"review: {self.review}"] if self.review else []))
 
@@ -72,7 +77,7 @@ def make_masks(
     prompts: str | None = None,
     from_: AnnotationFormat | None = None,
     images: str | None = None,
-    categories: list[str] | None = None,
+    categories: Categories | None = None,
     label_from: LabelFrom = "largest",
     review: str | None = None,
     batch_size: int = 8,
@@ -105,7 +110,7 @@ def make_masks(
         prompts: CSV file for sam2: image,x0,y0,x1,y1 (boxes) or image,x,y (points).
         from_: read masks from annotations instead: coco, yolo, labelme, voc, imagenet-s, binary, grey or soft.
         images: folder of the photos that the annotations are about.
-        categories: the only ones to take from annotations.
+        categories: the only ones to take from annotations: cat,dog or a list; ids where they have no names.
         label_from: of a photo with several categories, take the largest, or all (a mask for each).
         review: HTML file to write, a gallery to look the masks over; finetune obeys the review.csv it saves.
         batch_size: photos at a time.
@@ -125,6 +130,7 @@ def make_masks(
 
     from robustvit.mask_review import check_review, write_review
     from robustvit.mask_sources import MaskOptions
+    from robustvit.progress import printable
 
     expect_at_least(1, objects=objects, batch_size=batch_size)
     expect_at_least(0, workers=workers)
@@ -137,23 +143,33 @@ def make_masks(
         method, model, checkpoint, feature, block, centre, threshold, size, side, objects, refine, relevance, prompts
     )
     if from_ is not None:
-        folder, problems, made = _imported(source, out, from_, images, categories or [], label_from)
+        folder, problems, left_out, made = _imported(source, out, from_, images, _listed(categories), label_from)
     elif images is not None or categories:
         raise UserError("--images and --categories belong to annotations: name their format with --from")
     else:
-        folder, problems, made = _found(source, out, options, batch_size, workers, device)
+        folder, problems, left_out, made = _found(source, out, options, batch_size, workers, device)
+    problems = [printable(line) for line in problems]
     records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
         raise UserError(f"no mask could be made: {problems[0] if problems else 'nothing stands out in any photo'}")
     page = write_review(records, review) if review is not None and folder.rank == 0 else None
-    return MadeMasks(folder.path, folder.manifest, records, problems, made, time.monotonic() - start, page)
+    return MadeMasks(folder.path, folder.manifest, records, problems, left_out, made, time.monotonic() - start, page)
+
+
+def _listed(categories: Categories | None) -> list[str]:
+    """Categories as a list of names; ``cat,dog`` is two of them."""
+    given = categories.split(",") if isinstance(categories, str) else categories
+    if given is None:
+        return []
+    return [str(name).strip() for name in (given if isinstance(given, list) else [given])]
 
 
 def _imported(
     source: str, out: str, form: str, images: str | None, categories: list[str], label_from: LabelFrom
-) -> "tuple[MaskFolder, list[str], int]":
-    """Masks from annotations."""
+) -> "tuple[MaskFolder, list[str], int, int]":
+    """Masks from annotations; of several processes only the first reads them."""
     from robustvit.annotations import read_annotations
+    from robustvit.devices import make_accelerator
     from robustvit.mask_folder import MaskFolder
     from robustvit.mask_import import check_categories, import_masks
     from robustvit.progress import track
@@ -163,24 +179,37 @@ def _imported(
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
     check_categories(found, categories)
     settings = {"from": form, "categories": categories, "label_from": label_from}
-    folder = MaskFolder(out, settings)
-    folder.start()
-    todo = folder.missing(found.photos)
-    lines = import_masks(
-        track(todo, "reading annotations"),
-        found.categories,
-        folder,
-        images=None if images is None else Path(images),
-        categories=categories,
-        label_from=label_from,
-        source=form,
-    )
-    return folder, [*found.problems, *lines], len(todo)
+    accelerator = make_accelerator(device="cpu")
+    folder = MaskFolder(out, settings, accelerator.process_index)
+    accelerator.wait_for_everyone()  # every process must have found the folder fit before one writes to it
+    todo, lines = [], []
+    if accelerator.is_main_process:
+        folder.start()
+        todo = folder.missing(found.photos)
+        lines = import_masks(
+            track(todo, "reading annotations"),
+            found.categories,
+            folder,
+            images=_photo_root(source, images),
+            categories=categories,
+            label_from=label_from,
+            source=form,
+        )
+    accelerator.wait_for_everyone()
+    return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo)
+
+
+def _photo_root(source: str, images: str | None) -> Path | None:
+    """The folder of photos that masks mirror: the one named, or the one that a YOLO root or LabelMe files hold."""
+    inside = Path(source) / "images"
+    if images is not None or not Path(source).is_dir():
+        return None if images is None else Path(images)
+    return inside if inside.is_dir() else Path(source)
 
 
 def _found(
     source: str, out: str, options: "MaskOptions", batch_size: int, workers: int, device: Device
-) -> "tuple[MaskFolder, list[str], int]":
+) -> "tuple[MaskFolder, list[str], int, int]":
     """Masks from a model; each of several processes takes its share of the photos."""
     from dataclasses import asdict
 
@@ -193,6 +222,7 @@ def _found(
     from robustvit.mask_sources import make_source
 
     photos, problems = photo_tree(source, leave_out=out)
+    clashing = len(problems)
     accelerator = make_accelerator(device=device)
     rank, processes = accelerator.process_index, accelerator.num_processes
     folder = MaskFolder(out, asdict(options), rank)
@@ -206,4 +236,4 @@ def _found(
     lines = mask_photos(maker, mine, folder, batch_size, workers)
     problems += gather_object(lines)
     accelerator.wait_for_everyone()
-    return folder, problems, len(todo)
+    return folder, problems, len(folder.missing(photos)) + clashing, len(todo)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
@@ -15,10 +14,11 @@ from robustvit.data.manifest import MaskRecord
 from robustvit.data.photo_tree import PlacedPhoto
 from robustvit.data.photos import read_photo
 from robustvit.errors import UserError
-from robustvit.mask_confidence import FoundMask
+from robustvit.mask_confidence import FoundMask, no_object
 from robustvit.mask_folder import MaskFolder
 from robustvit.mask_sources import MaskSource
 from robustvit.progress import bar
+from robustvit.workers import worker_pool
 
 __all__ = ["mask_photos"]
 
@@ -85,8 +85,7 @@ def _finisher(workers: int) -> Iterator[Executor]:
     if not workers:
         yield _Here()
         return
-    # Forked processes would inherit the threads' locks of this one.
-    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    executor = worker_pool(workers)
     try:
         yield executor
     finally:
@@ -103,7 +102,21 @@ def _submitted(source: MaskSource, batch: Sequence[PlacedPhoto], executor: Execu
     if not readable:
         return []
     jobs = source.prepare([image for _, image in readable], [photo.image for photo, _ in readable])
-    return [(photo, executor.submit(source.finish, job)) for (photo, _), job in zip(readable, jobs, strict=True)]
+    return [
+        (
+            photo,
+            executor.submit(_of_one_colour, image.size) if _is_plain(image) else executor.submit(source.finish, job),
+        )
+        for (photo, image), job in zip(readable, jobs, strict=True)
+    ]
+
+
+def _is_plain(image: Image.Image) -> bool:
+    return all(low == high for low, high in image.getextrema())  # type: ignore[misc]
+
+
+def _of_one_colour(size: tuple[int, int]) -> FoundMask:
+    return no_object((size[1], size[0]), "the photo is of one colour")
 
 
 def _write(waiting: _Waiting, name: str, folder: MaskFolder, problems: list[str]) -> None:

@@ -6,36 +6,46 @@ from typing import Literal
 
 __all__ = [
     "AnnotationFormat",
+    "Categories",
     "ClassNames",
     "Classes",
     "Classification",
     "Device",
     "Feature",
     "Fill",
+    "ImageFormat",
+    "Intervention",
     "LabelFrom",
     "MaskFormat",
     "MaskMethod",
     "Normalization",
     "Precision",
+    "Protocol",
     "Select",
+    "ShiftKinds",
     "Side",
     "Target",
     "Train",
 ]
 
 AnnotationFormat = Literal["coco", "yolo", "labelme", "voc", "imagenet-s", "binary", "grey", "soft"]
+Categories = list[str] | list[int] | str | int
 ClassNames = list[str] | str
 Classes = Literal["all"] | int | float | list[str] | str
 Classification = Literal["confidence", "label"]
 Device = Literal["auto", "cpu"]
 Feature = Literal["keys", "queries", "values", "tokens"]
 Fill = Literal["mean", "blur"]
+ImageFormat = Literal["png", "jpeg"]
+Intervention = Literal["si-size", "si-rotation", "si-location"]
 LabelFrom = Literal["largest", "all"]
 MaskFormat = Literal["auto", "soft", "ids", "imagenet-s"]
 MaskMethod = Literal["tokencut", "rembg", "sam2", "relevance"]
 Normalization = Literal["model", "paper"]
 Precision = Literal["no", "bf16", "fp16"]
+Protocol = Literal["paper", "standard"]
 Select = Literal["loss", "robust"]
+ShiftKinds = list[str] | str
 Side = Literal["seed", "corners"]
 Target = Literal["label", "predicted"]
 Train = Literal["all", "attention"]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["bar", "console", "track", "warn"]
+__all__ = ["bar", "console", "printable", "track", "warn"]
 
 console = Console(stderr=True)
 
@@ -34,6 +34,11 @@ def track(items: Any, description: str) -> Iterator[Any]:
         yield from progress.track(items, total=len(items), description=description)
 
 
+def printable(text: str) -> str:
+    """A text with what no file or terminal takes, such as file names that are not UTF-8, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def warn(text: str) -> None:
     """Say something on the error stream that a user should know, whatever characters it holds."""
-    console.print(text, style="yellow", markup=False, soft_wrap=True)
+    console.print(printable(text), style="yellow", markup=False, soft_wrap=True)

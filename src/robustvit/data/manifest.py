@@ -14,9 +14,19 @@ from robustvit.data.review import place_of
 from robustvit.errors import UserError
 from robustvit.files import write_text
 
-__all__ = ["MANIFEST", "MEASURES", "MaskRecord", "MaskVerdict", "append_record", "read_manifest", "write_manifest"]
+__all__ = [
+    "MANIFEST",
+    "MEASURES",
+    "SETTINGS",
+    "MaskRecord",
+    "MaskVerdict",
+    "append_record",
+    "is_mask_folder",
+    "read_manifest",
+    "write_manifest",
+]
 
-MANIFEST = "manifest.csv"
+MANIFEST, SETTINGS = "manifest.csv", "settings.json"
 MaskVerdict = Literal["good", "doubtful", "none"]
 MEASURES = ("share", "border", "agreement", "cut", "eigengap", "objects", "turned")
 _COLUMNS = ("image", "mask", "label", "verdict", "confidence", "reason", "source", *MEASURES)
@@ -45,6 +55,11 @@ class MaskRecord:
     reason: str = ""
     source: str = ""
     measures: dict[str, float] = field(default_factory=dict)
+
+
+def is_mask_folder(folder: Path) -> bool:
+    """Whether ``make_masks`` wrote its masks into a folder."""
+    return (folder / MANIFEST).is_file() and (folder / SETTINGS).is_file()
 
 
 def write_manifest(records: Sequence[MaskRecord], path: str | Path) -> None:

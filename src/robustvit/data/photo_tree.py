@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustvit.data.manifest import is_mask_folder
 from robustvit.data.photos import IMAGE_SUFFIXES
 from robustvit.errors import UserError
+from robustvit.progress import warn
 
 __all__ = ["PlacedPhoto", "files_below", "photo_tree"]
 
@@ -28,8 +30,13 @@ class PlacedPhoto:
     label: str | None
 
 
-def files_below(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
-    """Files anywhere in a folder by their path in it, with slashes; sorted, without hidden ones."""
+def files_below(
+    folder: Path, suffixes: Collection[str], leave_out: Callable[[Path], bool] = lambda inner: False
+) -> dict[str, Path]:
+    """Files anywhere in a folder by their path in it, with slashes; sorted, without hidden ones.
+
+    Folders in it that ``leave_out`` is true of are not looked into.
+    """
     found: dict[str, Path] = {}
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -38,7 +45,7 @@ def files_below(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not leave_out(Path(place, name))]
         for name in names:
             path = Path(place, name)
             if path.suffix.lower() in suffixes and not name.startswith(".") and path.is_file():
@@ -47,8 +54,8 @@ def files_below(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
 
 
 def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[list[PlacedPhoto], list[str]]:
-    """All photos below a folder, in a fixed order; hidden files and folders are left out, and so is the folder
-    ``leave_out``.
+    """All photos below a folder, in a fixed order; hidden files and folders are left out, and so are the folder
+    ``leave_out`` and folders of masks.
 
     Returns:
         The photos, and one line for each that is left out because another has its name but for the ending.
@@ -61,9 +68,15 @@ def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[l
         raise UserError(f"expected a folder of photos, found none at {root}: check the path")
     found: dict[Path, PlacedPhoto] = {}
     problems: list[str] = []
-    for inside, path in files_below(root, IMAGE_SUFFIXES).items():
-        if other is not None and other in path.resolve().parents:
-            continue
+
+    def holds_masks(folder: Path) -> bool:
+        if own := folder.resolve() == other:
+            return own
+        if masks := is_mask_folder(folder):
+            warn(f"{folder} holds masks that were made before: it is left out")
+        return masks
+
+    for inside, path in files_below(root, IMAGE_SUFFIXES, holds_masks).items():
         place = Path(inside).with_suffix(".png")
         if place in found:
             problems.append(f"{path}: {found[place].image.name} beside it wants the same mask; rename one")
