@@ -413,9 +413,9 @@ def test_workers_end_when_their_parent_is_killed():
         "import os, sys, time\n"
         "from robustvit.workers import worker_pool\n"
         "if __name__ == '__main__':\n"
-        "    pool = worker_pool(1)\n"
-        "    print(pool.submit(os.getpid).result(), flush=True)\n"
-        "    time.sleep(60)\n"
+        "    with worker_pool(1) as pool:\n"
+        "        print(pool.submit(os.getpid).result(), flush=True)\n"
+        "        time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         worker = int(parent.stdout.readline())

@@ -8,7 +8,17 @@ import pytest
 import torch
 
 from robustvit.errors import UserError
-from robustvit.swaps import SWAPS, bounding_box, pair_backgrounds, paste, tiled_background, usable_background
+from robustvit.swaps import (
+    SWAPS,
+    bounding_box,
+    boxed_background,
+    no_foreground,
+    only_foreground,
+    pair_backgrounds,
+    paste,
+    tiled_background,
+    usable_background,
+)
 
 
 def mask_of(height, width, top, left, bottom, right, value=1.0):
@@ -117,6 +127,27 @@ def test_tiling_without_object_or_without_background():
     assert torch.equal(tiled_background(image, torch.zeros(1, 5, 5)), image)
     with pytest.raises(UserError, match="background"):
         tiled_background(image, torch.ones(1, 5, 5))
+
+
+def test_object_background_and_box_equal_the_pixel_loop():
+    image = image_of(7, 9, 3).double()
+    soft = mask_of(7, 9, 2, 3, 5, 8).double() * torch.rand(1, 7, 9, generator=torch.Generator().manual_seed(4))
+    for mask in (soft, soft.round(), torch.zeros(1, 7, 9).double(), torch.ones(1, 7, 9).double()):
+        before = image.clone()
+        found = only_foreground(image, mask), no_foreground(image, mask), boxed_background(image, mask)
+        inside = [(y, x) for y in range(7) for x in range(9) if mask[0, y, x] > 0.5]
+        rows, columns = [y for y, _ in inside], [x for _, x in inside]
+        for y in range(7):
+            for x in range(9):
+                share = float(mask[0, y, x])
+                in_box = bool(inside) and min(rows) <= y <= max(rows) and min(columns) <= x <= max(columns)
+                for channel in range(3):
+                    value = float(image[channel, y, x])
+                    assert float(found[0][channel, y, x]) == pytest.approx(share * value, abs=1e-12)
+                    assert float(found[1][channel, y, x]) == pytest.approx((1 - share) * value, abs=1e-12)
+                    assert float(found[2][channel, y, x]) == (0 if in_box else value)
+        assert torch.equal(image, before), "the photo itself must stay"
+        assert torch.allclose(found[0] + found[1], image)
 
 
 def test_paste_blends_by_the_soft_mask():

@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robustvit.auditing import audit
+    from robustvit.class_analysis import classes
     from robustvit.classifier import Classifier
     from robustvit.demonstration import demo
     from robustvit.errors import UserError
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from robustvit.models import load_model
     from robustvit.relevance_maps import relevance
     from robustvit.reports import report
+    from robustvit.shifting import shifts
+    from robustvit.tables import table
 
 __version__ = "0.1.0"
 
@@ -32,6 +36,8 @@ __all__ = [
     "Layout",
     "RobustViT",
     "UserError",
+    "audit",
+    "classes",
     "demo",
     "evaluate",
     "explain",
@@ -44,6 +50,8 @@ __all__ = [
     "relevance",
     "relevance_loss",
     "report",
+    "shifts",
+    "table",
 ]
 
 _HOME = {
@@ -52,6 +60,8 @@ _HOME = {
     "Layout": "families",
     "RobustViT": "guidance",
     "UserError": "errors",
+    "audit": "auditing",
+    "classes": "class_analysis",
     "demo": "demonstration",
     "evaluate": "evaluation",
     "explain": "explanation",
@@ -64,6 +74,8 @@ _HOME = {
     "relevance": "relevance_maps",
     "relevance_loss": "losses",
     "report": "reports",
+    "shifts": "shifting",
+    "table": "tables",
 }
 
 

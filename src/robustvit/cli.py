@@ -22,10 +22,14 @@ __all__ = ["COMMANDS", "function_of", "main"]
 COMMANDS: dict[str, str] = {
     "finetune": "finetuning.finetune",
     "evaluate": "evaluation.evaluate",
+    "audit": "auditing.audit",
     "explain": "explanation.explain",
     "masks": "mask_making.make_masks",
     "faithfulness": "method_comparison.faithfulness",
+    "shifts": "shifting.shifts",
+    "classes": "class_analysis.classes",
     "report": "reports.report",
+    "table": "tables.table",
     "demo": "demonstration.demo",
 }
 
@@ -133,7 +137,8 @@ def _parser(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
     helps = _argument_helps(doc)
     for key in positional:
         many = str(parameters[key].annotation).startswith("list")
-        parser.add_argument(key, nargs="+" if many else None, type=str, help=helps.get(key))
+        optional = parameters[key].default is not inspect.Parameter.empty
+        parser.add_argument(key, nargs="+" if many else "?" if optional else None, type=str, help=helps.get(key))
     parser.add_function_arguments(function, skip=set(positional), fail_untyped=False, as_group=False)
     return parser, positional
 

@@ -93,13 +93,13 @@ def measure_shifts(model: str, run: Path, data: Path, seed: int) -> None:
     from dataclasses import asdict, replace
 
     from robustvit.embedded.scenes import SHIFTS
-    from robustvit.evaluation import evaluate
+    from robustvit.evaluation import Evaluation, evaluate
     from robustvit.files import write_json
 
     found = []
     for name in ("swapped", *SHIFTS):
         seen = evaluate(model=str(run), baseline=f"local-dir:{model}", images=str(data / name / "images"), seed=seed)
-        compared = seen.verdict.of("ordinary") if seen.verdict else None
+        compared = seen.verdict.of("ordinary") if isinstance(seen, Evaluation) and seen.verdict else None
         if compared is not None:
             found.append(asdict(replace(compared, measure=name)))
     write_json(found, run / "shifts.json")

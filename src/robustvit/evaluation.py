@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.errors import UserError, expect_at_least
-from robustvit.options import ClassNames, Device, MaskFormat, Normalization
+from robustvit.options import ClassNames, Device, MaskFormat, Normalization, Precision, Protocol
 
 if TYPE_CHECKING:
     from robustvit.classifier import Classifier
     from robustvit.intervals import Interval
     from robustvit.measurement import PhotoMeasure
+    from robustvit.set_summary import Sets
     from robustvit.verdict import Verdict
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "load_baseline"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,14 @@ class Evaluation:
 def evaluate(
     *,
     model: str,
-    images: str,
+    images: str | None = None,
     masks: str | None = None,
+    on: list[str] | str | None = None,
+    root: str | None = None,
+    stream: bool = False,
+    protocol: Protocol = "standard",
+    records: str = "records",
+    seen: str | None = None,
     baseline: str | None = None,
     checkpoint: str | None = None,
     num_classes: int | None = None,
@@ -68,22 +75,34 @@ def evaluate(
     swaps: int = 2,
     max_drop: float = 2.0,
     batch_size: int = 32,
+    precision: Precision = "no",
     device: Device = "auto",
     workers: int = 0,
     seed: int = 0,
     out: str | None = None,
-) -> Evaluation:
-    """Measure a model on photos it was not trained on: accuracy and, with masks, its reliance on the background.
+) -> "Evaluation | Sets":
+    """Measure a model on photos it was not trained on, or on the sets that robustness is reported on.
 
-    With masks the objects are put on other photos' backgrounds (mixed-same, mixed-rand), and the relevance map of the
-    predicted class is held against the mask. With a baseline the differences are paired photo by photo, and the verdict
-    says which one to keep. Photos without classes (a flat folder with masks) show the place of the relevance only.
+    With --images: accuracy and, with masks, reliance on the background. The objects are put on other photos'
+    backgrounds (mixed-same, mixed-rand), and the relevance map of the predicted class is held against the mask. With a
+    baseline the differences are paired photo by photo, and the verdict says which one to keep. Photos without classes
+    (a flat folder with masks) show the place of the relevance only.
+
+    With --on: imagenet-val, imagenet-a, imagenet-r, imagenet-sketch, imagenet-v2, objectnet, si-score, imagenet-9,
+    waterbirds, cue-conflict, imagenet-segmentation, or segmentation for --images and --masks of your own. Results are
+    recorded; what was recorded is not run again, and a killed call goes on in the middle of a set.
 
     Args:
         model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
             hf-hub:OWNER/NAME or local-dir:FOLDER.
         images: folder with one folder of photos per class, or a CSV file (image,mask,label).
         masks: folder of masks that mirrors images.
+        on: sets to evaluate on, such as imagenet-a,si-score/location.
+        root: folder that holds the sets.
+        stream: take the sets from the Hugging Face hub, image by image, instead of from --root.
+        protocol: of the sets: paper (what RobustViT's tables report) or standard (what everybody else does).
+        records: folder that results on sets are written to.
+        seen: run folder whose training classes are reported apart from the others; the model itself when left out.
         baseline: model to compare with: "original" for the one a run folder started from, or any source as for model.
         checkpoint: weights for the model: safetensors, .pth or .pth.tar.
         num_classes: classes of the model's head; read from the weights when left out.
@@ -98,13 +117,14 @@ def evaluate(
         swaps: swapped backgrounds per photo and kind.
         max_drop: points of ordinary accuracy that the verdict lets a model lose against the baseline.
         batch_size: photos at a time.
+        precision: no (float32), bf16 or fp16, on sets.
         device: auto (a GPU where there is one) or cpu.
         workers: processes that read photos.
         seed: fixes the swaps.
         out: JSON file to write everything to; must be new.
 
     Returns:
-        The measures; printing it gives a table.
+        The measures, or a record for each set; printing it gives a table.
 
     Raises:
         UserError: anything wrong with what was given; nothing is written then.
@@ -112,6 +132,19 @@ def evaluate(
     Example:
         robustvit evaluate --model runs/mine --images photos/test --masks masks/test --baseline original
     """
+    if on is not None:
+        from robustvit.set_command import SetOptions, evaluate_on
+
+        _refuse_out(out)
+        expect_at_least(1, batch_size=batch_size)
+        expect_at_least(0, workers=workers)
+        options = SetOptions(root, stream, protocol, records, seen, precision, batch_size, workers, device)
+        own = {"num_classes": num_classes, "normalization": normalization, "class_names": class_names}
+        return evaluate_on(
+            on, model, baseline, options, own | {"checkpoint": checkpoint}, images=images, masks=masks, method=relevance
+        )
+    if images is None:
+        raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.gathering import check_photos
     from robustvit.data.labels import match_labels
@@ -120,7 +153,7 @@ def evaluate(
     from robustvit.devices import make_accelerator
     from robustvit.measurement import measure
     from robustvit.methods import check_method
-    from robustvit.models import load_model, load_original
+    from robustvit.models import load_model
     from robustvit.progress import warn
     from robustvit.verdict import compare, decide
 
@@ -135,13 +168,8 @@ def evaluate(
         warn(keep.note)
     photos = match_labels(listed, classifier.num_classes, classifier.class_names)
     check_photos(photos, mask_format)
-    other = None
-    if baseline == "original":
-        other = load_original(model)
-    elif baseline is not None:
-        other = load_model(baseline, num_classes=num_classes, normalization=normalization, class_names=class_names)
+    other = load_baseline(baseline, model, classifier, num_classes, normalization, class_names)
     if other is not None:
-        _check_same_classes(classifier, other, str(baseline))
         check_method(relevance, other)
     place = make_accelerator(device=device).device
 
@@ -170,6 +198,11 @@ def evaluate(
     return found
 
 
+def _refuse_out(out: str | None) -> None:
+    if out is not None:
+        raise UserError("expected no --out beside --on: results on sets go to the folder --records, a file for each")
+
+
 def _check_options(out: str | None, batch_size: int, workers: int, seed: int) -> None:
     from robustvit.files import check_new_file
 
@@ -179,14 +212,35 @@ def _check_options(out: str | None, batch_size: int, workers: int, seed: int) ->
     expect_at_least(0, workers=workers, seed=seed)
 
 
-def _check_same_classes(model: "Classifier", other: "Classifier", name: str) -> None:
-    if other.num_classes != model.num_classes:
+def load_baseline(
+    baseline: str | None,
+    model: str,
+    classifier: "Classifier",
+    num_classes: int | None = None,
+    normalization: Normalization = "model",
+    class_names: ClassNames | None = None,
+) -> "Classifier | None":
+    """The model to compare with, if one is named: a source, or "original" for the one that a run started from.
+
+    Raises:
+        UserError: it cannot be had, or has other classes than ``classifier``, which ``model`` names.
+    """
+    from robustvit.models import load_model, load_original
+
+    if baseline is None:
+        return None
+    if baseline == "original":
+        other = load_original(model)
+    else:
+        other = load_model(baseline, num_classes=num_classes, normalization=normalization, class_names=class_names)
+    if other.num_classes != classifier.num_classes:
         raise UserError(
-            f"expected a baseline of {model.num_classes} classes like the model, {name} has {other.num_classes}: name "
-            "the model it was finetuned from"
+            f"expected a baseline of {classifier.num_classes} classes like the model, {baseline} has "
+            f"{other.num_classes}: name the model it was finetuned from"
         )
-    if other.class_names and model.class_names and other.class_names != model.class_names:
-        raise UserError(f"expected a baseline with the model's classes in the same order, {name} has others")
+    if other.class_names and classifier.class_names and other.class_names != classifier.class_names:
+        raise UserError(f"expected a baseline with the model's classes in the same order, {baseline} has others")
+    return other
 
 
 def _summary(results: "Sequence[PhotoMeasure]", seed: int) -> "dict[str, Interval]":

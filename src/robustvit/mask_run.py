@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from typing import Any
 
 from PIL import Image
 
@@ -45,7 +42,7 @@ def mask_photos(
     """
     problems: list[str] = []
     waiting: _Waiting = []
-    with _worker_errors(), _finisher(workers) as executor, bar(speed=True) as progress:
+    with worker_pool(workers) as executor, bar(speed=True) as progress:
         task = progress.add_task("masks", total=len(photos))
         for start in range(0, len(photos), batch_size):
             batch = photos[start : start + batch_size]
@@ -55,41 +52,6 @@ def mask_photos(
             progress.advance(task, len(batch))
         _write(waiting, source.name, folder, problems)
     return problems
-
-
-class _Here(Executor):
-    """Runs each job at once, in this process."""
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*args, **options))
-        except UserError as error:
-            future.set_exception(error)
-        return future
-
-
-@contextmanager
-def _worker_errors() -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a worker process died: for lack of memory (use fewer --workers), or because the calling script lacks "
-            "if __name__ == '__main__'; what is done is kept"
-        ) from error
-
-
-@contextmanager
-def _finisher(workers: int) -> Iterator[Executor]:
-    if not workers:
-        yield _Here()
-        return
-    executor = worker_pool(workers)
-    try:
-        yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 def _submitted(source: MaskSource, batch: Sequence[PlacedPhoto], executor: Executor, problems: list[str]) -> _Waiting:

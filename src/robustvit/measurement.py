@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,11 +22,13 @@ from robustvit.swaps import Swap, pair_backgrounds, usable_background
 
 __all__ = [
     "MEASURES",
+    "PLACES",
     "PhotoMeasure",
     "Swapped",
     "energy_inside",
     "map_iou",
     "measure",
+    "pointing_hit",
     "read_measures",
     "write_measures",
 ]
@@ -92,6 +94,21 @@ def map_iou(maps: Tensor, masks: Tensor) -> Tensor:
     return mean_iou(cut, (masks > 0.5).squeeze(1).long(), num_classes=2, input_format="index")
 
 
+def pointing_hit(maps: Tensor, masks: Tensor) -> Tensor:
+    """Whether a map's highest point lies on the object, ``(B,)``, 0 or 1 (the pointing game, without a margin).
+
+    Arguments as in ``energy_inside``; soft masks are cut at one half, of several equal points the first counts, and a
+    map of zeros points nowhere.
+    """
+    best = maps.flatten(1).argmax(dim=1, keepdim=True)
+    hit = (masks.flatten(1) > 0.5).gather(1, best)[:, 0] & (maps.flatten(1).amax(dim=1) > 0)
+    return hit.float()
+
+
+Places = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
+PLACES: Places = {"miou": map_iou, "energy": energy_inside}
+
+
 def measure(
     model: nn.Module,
     photos: MaskedPhotos,
@@ -100,6 +117,7 @@ def measure(
     seed: int = 0,
     maps: bool = True,
     method: str = "gae",
+    places: Places = PLACES,
     batch_size: int = 32,
     workers: int = 0,
     device: str | torch.device = "cpu",
@@ -116,6 +134,7 @@ def measure(
         seed: fixes which backgrounds.
         maps: measure the relevance too; accuracy alone takes half the time.
         method: relevance method that the maps are of.
+        places: what to measure of maps ``(B, 1, H, W)`` and masks, by name, each ``(B,)``.
         batch_size: images at a time.
         workers: processes that read photos.
         device: where the model is.
@@ -123,7 +142,7 @@ def measure(
     was_training = model.training
     model.eval()
     try:
-        results, masks = _measure_photos(model, photos, method if maps else None, batch_size, workers, device)
+        results, masks = _measure_photos(model, photos, method if maps else None, places, batch_size, workers, device)
         if swaps > 0:
             _measure_swaps(model, photos, results, masks, swaps, seed, batch_size, workers, device)
     finally:
@@ -136,14 +155,14 @@ def _loader(dataset: Dataset, batch_size: int, workers: int) -> DataLoader:
 
 
 def _measure_photos(
-    model, photos: MaskedPhotos, method: str | None, batch_size: int, workers: int, device
+    model, photos: MaskedPhotos, method: str | None, places: Places, batch_size: int, workers: int, device
 ) -> tuple[list[PhotoMeasure], list[Tensor | None]]:
     """Measures of every photo, and its mask where the object is fit to be put on another background."""
     results: list[PhotoMeasure] = []
     masks: list[Tensor | None] = []
     for batch in track(_loader(photos, batch_size, workers), "measuring photos"):
         images, mask = batch["image"].to(device), batch["mask"].to(device)
-        logits, places = _with_maps(model, images, mask, method) if method else (_logits(model, images), {})
+        logits, found_at = _with_maps(model, images, mask, method, places) if method else (_logits(model, images), {})
         probabilities, predicted = logits.softmax(dim=1).max(dim=1)
         for i, index in enumerate(batch["index"].tolist()):
             photo = photos.photos[index]
@@ -151,7 +170,7 @@ def _measure_photos(
             if photo.label is not None:
                 found.values["ordinary"] = float(found.predicted == photo.label)
             if (mask[i] > 0.5).any():
-                found.values |= {name: float(values[i]) for name, values in places.items()}
+                found.values |= {name: float(values[i]) for name, values in found_at.items()}
             results.append(found)
         # ImageNet-9's rule: a foreground counts only if under half of its box is lost to the crop.
         kept = (batch["kept"] > 0.5) & batch["mask"].flatten(1).any(dim=1) & (batch["label"] >= 0)
@@ -164,12 +183,14 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
         return model(images)
 
 
-def _with_maps(model: nn.Module, images: Tensor, mask: Tensor, method: str) -> tuple[Tensor, dict[str, Tensor]]:
+def _with_maps(
+    model: nn.Module, images: Tensor, mask: Tensor, method: str, places: Places
+) -> tuple[Tensor, dict[str, Tensor]]:
     with gradients_for_maps(False):
         trace = method_of(method)(model, images)
         row = trace.explain(trace.logits.argmax(dim=1), False)
     maps = image_map(row, (images.shape[-2], images.shape[-1]))
-    return trace.logits.detach(), {"miou": map_iou(maps, mask), "energy": energy_inside(maps, mask)}
+    return trace.logits.detach(), {name: place(maps, mask) for name, place in places.items()}
 
 
 def _measure_swaps(model, photos, results, masks, swaps, seed, batch_size, workers, device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
@@ -147,6 +148,21 @@ class RunFolder:
                 f"the photos are not those {self.path} was started with ({self.selection}): put them back as they were "
                 "or start a new run"
             )
+
+    def trained_labels(self) -> frozenset[int]:
+        """The classes that were trained on, as labels of the model's head.
+
+        Raises:
+            UserError: the run's selection is not there.
+        """
+        try:
+            with self.selection.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
+            return frozenset(int(row["label"]) for row in rows if row["label"])
+        except (OSError, KeyError, ValueError) as error:
+            raise UserError(
+                f"cannot tell what {self.path} was trained on: {self.selection} is missing or broken"
+            ) from error
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one epoch's line; a line of the same or a later epoch, left by a killed process, is dropped first."""

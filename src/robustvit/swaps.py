@@ -11,7 +11,18 @@ from torch import Tensor
 
 from robustvit.errors import UserError
 
-__all__ = ["SWAPS", "Box", "bounding_box", "pair_backgrounds", "paste", "tiled_background", "usable_background"]
+__all__ = [
+    "SWAPS",
+    "Box",
+    "bounding_box",
+    "boxed_background",
+    "no_foreground",
+    "only_foreground",
+    "pair_backgrounds",
+    "paste",
+    "tiled_background",
+    "usable_background",
+]
 
 Swap = Literal["mixed-same", "mixed-rand", "mixed-next"]
 SWAPS: tuple[Swap, ...] = ("mixed-same", "mixed-rand", "mixed-next")
@@ -74,6 +85,34 @@ def tiled_background(image: Tensor, mask: Tensor) -> Tensor:
     filled = image.clone()
     filled[:, box.top : box.bottom, box.left : box.right] = strip.repeat(repeats)[:, :rows, :columns]
     return filled
+
+
+def boxed_background(image: Tensor, mask: Tensor) -> Tensor:
+    """The photo with the object's box black (ImageNet-9's only-bg-b).
+
+    Args:
+        image: ``(3, H, W)``.
+        mask: ``(1, H, W)`` in [0, 1].
+
+    Returns:
+        ``(3, H, W)``, ``image`` itself where the mask is empty.
+    """
+    box = bounding_box(mask)
+    if box is None:
+        return image
+    boxed = image.clone()
+    boxed[:, box.top : box.bottom, box.left : box.right] = 0
+    return boxed
+
+
+def only_foreground(image: Tensor, mask: Tensor) -> Tensor:
+    """The object alone, its background black (ImageNet-9's only-fg); shapes as in ``boxed_background``."""
+    return mask * image
+
+
+def no_foreground(image: Tensor, mask: Tensor) -> Tensor:
+    """The photo with the object black; its silhouette stays (ImageNet-9's no-fg); shapes as in ``boxed_background``."""
+    return (1 - mask) * image
 
 
 def paste(image: Tensor, mask: Tensor, background: Tensor) -> Tensor:

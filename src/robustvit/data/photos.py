@@ -9,7 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from robustvit.errors import UserError
 
-__all__ = ["IMAGE_SUFFIXES", "open_image", "read_photo"]
+__all__ = ["IMAGE_SUFFIXES", "as_photo", "open_image", "read_photo"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
 
@@ -40,7 +40,11 @@ def read_photo(path: str | Path) -> Image.Image:
     Raises:
         UserError: as ``open_image``.
     """
-    image = open_image(path)
+    return as_photo(open_image(path))
+
+
+def as_photo(image: Image.Image) -> Image.Image:
+    """Bring an image of any mode to 8-bit RGB, as ``read_photo`` does."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
         top = 65535 if values.max(initial=0) > 255 else 255

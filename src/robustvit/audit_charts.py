@@ -1,0 +1,134 @@
+"""Charts of an audit, each an inline SVG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+__all__ = ["Chart", "accuracy_chart", "shift_charts"]
+
+_SHOWN = ("ordinary", "mixed-same", "mixed-rand", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
+_COLOURS = {"model": "#1f5fbf", "baseline": "#b0672a"}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture and the same in words."""
+
+    svg: str
+    words: str
+
+
+def accuracy_chart(record: Mapping[str, Any]) -> Chart:
+    """Accuracies with intervals, and chance where it means something, from an audit's record."""
+    names = [name for name in _SHOWN if name in record["measures"]]
+    figure = Figure(figsize=(5.2, 0.6 + 0.34 * len(names)), layout="constrained")
+    axis = figure.subplots()
+    sides = _sides(record)
+    for number, side in enumerate(sides):
+        found = [record["measures"][name][side] for name in names]
+        offset = (number - (len(sides) - 1) / 2) * 0.3
+        means = [100 * one["mean"] for one in found]
+        errors = [
+            [100 * max(0.0, one["mean"] - one["low"]) for one in found],
+            [100 * max(0.0, one["high"] - one["mean"]) for one in found],
+        ]
+        at = [row + offset for row in range(len(names))]
+        axis.errorbar(means, at, xerr=errors, fmt="o", markersize=5, capsize=3, color=_COLOURS[side], label=side)
+        chances = [
+            (row, 100 * record["chance"][name][side]["chance"])
+            for row, name in zip(at, names, strict=True)
+            if side in record["chance"].get(name, {})
+        ]
+        label = "chance" if number == 0 else None
+        axis.scatter([c for _, c in chances], [row for row, _ in chances], marker="|", s=70, color="0.45", label=label)
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set_xlim(-2, 102)
+    axis.set_xlabel("accuracy, % (bars: 95 % intervals)", fontsize=8)
+    axis.grid(axis="x", color="0.9")
+    axis.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3)
+    words = "; ".join(
+        f"{name} " + ", ".join(f"{side} {100 * record['measures'][name][side]['mean']:.1f} %" for side in sides)
+        for name in names
+    )
+    return Chart(_svg(figure, axis), f"Accuracies: {words}")
+
+
+def shift_charts(record: Mapping[str, Any]) -> list[Chart]:
+    """Accuracy by position, size and rotation."""
+    rows: Sequence[Mapping[str, Any]] = record["shifts"]
+    sides = _sides(record)
+    charts = [_position(rows, side, len(sides) > 1) for side in sides if any(row["kind"] == "position" for row in rows)]
+    for kind, value, label in (
+        ("size", "area", "object's box, % of the frame"),
+        ("rotation", "angle", "rotation, degrees counter-clockwise"),
+    ):
+        shown = [row for row in rows if row["kind"] == kind]
+        if shown:
+            charts.append(_line(shown, sides, kind, value, label))
+    return charts
+
+
+def _position(rows: Sequence[Mapping[str, Any]], side: str, named: bool) -> Chart:
+    shown = [row for row in rows if row["kind"] == "position"]
+    across, down = sorted({row["x"] for row in shown}), sorted({row["y"] for row in shown})
+    grid = [[float("nan")] * len(across) for _ in down]
+    for row in shown:
+        grid[down.index(row["y"])][across.index(row["x"])] = 100 * row[side]["mean"]
+    figure = Figure(figsize=(3.4, 2.9), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(grid, cmap="Blues", vmin=0, vmax=220)
+    for y, line in enumerate(grid):
+        for x, value in enumerate(line):
+            axis.text(x, y, f"{value:.0f}", ha="center", va="center", fontsize=10)
+    axis.set_xticks(range(len(across)), [f"{100 * x:g}" for x in across])
+    axis.set_yticks(range(len(down)), [f"{100 * y:g}" for y in down])
+    axis.set_xlabel("centre, % of width", fontsize=8)
+    axis.set_ylabel("centre, % of height", fontsize=8)
+    axis.set_title("accuracy by position, %" + (f" ({side})" if named else ""), fontsize=10)
+    words = "; ".join(f"at {100 * row['x']:g}, {100 * row['y']:g}: {100 * row[side]['mean']:.1f} %" for row in shown)
+    return Chart(_svg(figure, axis), f"Accuracy of the {side} by position of the object's centre {words}")
+
+
+def _line(rows: Sequence[Mapping[str, Any]], sides: Sequence[str], kind: str, value: str, label: str) -> Chart:
+    figure = Figure(figsize=(3.9, 2.9), layout="constrained")
+    axis = figure.subplots()
+    scale = 100 if value == "area" else 1
+    at = [scale * row[value] for row in rows]
+    for side in sides:
+        axis.plot(at, [100 * row[side]["mean"] for row in rows], marker=".", color=_COLOURS[side], label=side)
+        low, high = ([100 * row[side][end] for row in rows] for end in ("low", "high"))
+        axis.fill_between(at, low, high, color=_COLOURS[side], alpha=0.15, linewidth=0)
+    if value == "area":
+        axis.set_xscale("log")
+        axis.minorticks_off()
+    axis.set_xticks(at, [f"{x:g}" for x in at])
+    axis.set_ylim(-2, 102)
+    axis.set_title(f"accuracy by {kind}, %", fontsize=10)
+    axis.set_xlabel(label, fontsize=8)
+    if len(sides) > 1:
+        axis.legend(fontsize=8, frameon=False)
+    words = "; ".join(
+        f"{x:g}: " + ", ".join(f"{side} {100 * row[side]['mean']:.1f} %" for side in sides)
+        for x, row in zip(at, rows, strict=True)
+    )
+    return Chart(_svg(figure, axis), f"Accuracy by {kind} ({label}) {words}")
+
+
+def _sides(record: Mapping[str, Any]) -> list[str]:
+    return ["model", "baseline"] if record["baseline"] else ["model"]
+
+
+def _svg(figure: Figure, axis: Any) -> str:
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    target = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "robustvit"}):  # the same page for the same numbers
+        figure.savefig(target, format="svg", metadata={"Date": None})
+    return target.getvalue()[target.getvalue().index("<svg") :]

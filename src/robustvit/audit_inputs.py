@@ -1,0 +1,128 @@
+"""What an audit is given: photos with classes and masks, masks found where there are none, backgrounds."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from robustvit.classifier import Classifier
+from robustvit.data.labels import match_labels
+from robustvit.data.mask_filter import MaskFilter
+from robustvit.data.pairs import Photo, find_photos
+from robustvit.data.photo_tree import files_below
+from robustvit.data.photos import IMAGE_SUFFIXES
+from robustvit.errors import UserError
+from robustvit.mask_making import MadeMasks, make_masks
+from robustvit.runs import RunFolder
+
+__all__ = ["background_files", "find_audit_photos", "trained_on"]
+
+
+def background_files(folder: str | None) -> list[Path]:
+    """Photos anywhere in a folder of backgrounds; none without a folder.
+
+    Raises:
+        UserError: no such folder, or no photos in it.
+    """
+    if folder is None:
+        return []
+    if not Path(folder).is_dir():
+        raise UserError(f"expected a folder of backgrounds, found none at {folder}: check the path")
+    found = list(files_below(Path(folder), IMAGE_SUFFIXES).values())
+    if not found:
+        raise UserError(f"expected photos of backgrounds in {folder}, found none")
+    return found
+
+
+def find_audit_photos(settings: dict[str, Any], classifier: Classifier) -> tuple[list[Photo], list[str]]:
+    """Find the photos of an audit, and their masks where none are given.
+
+    Args:
+        settings: options of ``audit`` by name.
+        classifier: the model, whose classes the photos' classes are matched to.
+
+    Returns:
+        Photos with masks and labels, and a line for each thing that a reader must know of them.
+
+    Raises:
+        UserError: no classes, one class only, no masks to be had, folders that do not match.
+    """
+    images, masks, notes = settings["images"], settings["masks"], []
+    plain = find_photos(images, labelled=False)
+    if any(photo.class_name is None for photo in plain):
+        raise UserError(
+            f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found photos "
+            "without: an audit holds answers against classes"
+        )
+    _check_classes(match_labels(plain, classifier.num_classes, classifier.class_names))
+    if masks is None and not any(photo.mask for photo in plain):
+        made, masks = _make_masks(settings)
+        notes.append(_made_note(made, settings))
+    skip = settings["skip_unmasked"] or masks != settings["masks"]
+    keep = MaskFilter(images, masks, doubtful=settings["doubtful"])
+    listed = find_photos(images, masks, skip_unmasked=skip, keep=keep)
+    if keep.note and masks == settings["masks"]:  # the note on masks that were made says it already
+        notes.append(keep.note)
+    photos = match_labels(listed, classifier.num_classes, classifier.class_names)
+    _check_classes(photos)
+    return photos, notes
+
+
+def _check_classes(photos: list[Photo]) -> None:
+    names = sorted({str(photo.class_name) for photo in photos})
+    if len({photo.label for photo in photos}) < 2:
+        raise UserError(
+            f"expected photos of at least two classes, found only {names[0]!r}: backgrounds are swapped between classes"
+        )
+
+
+def _make_masks(settings: dict[str, Any]) -> tuple[MadeMasks, str]:
+    images, page = settings["images"], Path(settings["out"])
+    if Path(images).suffix.lower() == ".csv":
+        raise UserError(f"expected a column 'mask' in {images}: masks are found for folders of photos only")
+    folder = settings["masks_out"] or str(page.with_name(f"{page.stem}-masks"))
+    try:
+        made = make_masks(
+            images,
+            out=folder,
+            model=settings["mask_model"],
+            checkpoint=settings["mask_checkpoint"],
+            feature=settings["mask_feature"],
+            centre=settings["mask_centre"],
+            threshold=settings["mask_threshold"],
+            size=settings["mask_size"],
+            workers=settings["workers"],
+            device=settings["device"],
+        )
+    except UserError as error:
+        raise UserError(
+            f"no masks were given, and none could be found: {error} (the backbone that finds masks has the options "
+            "--mask-model and --mask-checkpoint; --masks names masks that are there)"
+        ) from error
+    return made, folder
+
+
+def _made_note(made: MadeMasks, settings: dict[str, Any]) -> str:
+    counts = {name: sum(record.verdict == name for record in made.records) for name in ("good", "doubtful", "none")}
+    backbone = settings["mask_model"] or "vit_small_patch16_224.dino"
+    use = "used" if settings["doubtful"] else "left out"
+    return (
+        f"No masks were given: TokenCut found them with {backbone} ({counts['good']} good, {counts['doubtful']} "
+        f"doubtful and {use}, {counts['none']} photos without an object and left out, {len(made.problems)} that could "
+        "not be used). "
+        f"The audit is only as good as these masks: look them over in {made.folder}."
+    )
+
+
+def trained_on(model: str, photos: list[Photo]) -> list[str]:
+    """A word of warning where a run was trained on some of the photos."""
+    run = RunFolder(model) if isinstance(model, str) else None
+    if run is None or not run.selection.is_file():
+        return []
+    with run.selection.open(encoding="utf-8", newline="") as file:
+        trained = {Path(row["image"]).resolve() for row in csv.DictReader(file) if row.get("split") == "train"}
+    count = sum(photo.image.resolve() in trained for photo in photos)
+    if not count:
+        return []
+    return [f"{count} of the {len(photos)} photos were trained on in {model}: audit photos that it has not seen."]

@@ -1,0 +1,223 @@
+"""What an audit measures on every photo: swapped, left out and blackened backgrounds, vulnerable objects, relevance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from robustvit.data.batches import SwappedPhotos
+from robustvit.data.held_photos import HeldPhotos
+from robustvit.measurement import PLACES, PhotoMeasure, measure, pointing_hit
+from robustvit.progress import track
+from robustvit.swaps import boxed_background, no_foreground, only_foreground, tiled_background, usable_background
+
+__all__ = [
+    "AUDIT_MEASURES",
+    "VARIANTS",
+    "Answer",
+    "AuditedPhoto",
+    "Tried",
+    "audit_photos",
+    "choose_tries",
+    "fit_photos",
+]
+
+VARIANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "only-fg": only_foreground,
+    "no-fg": no_foreground,
+    "only-bg-t": tiled_background,
+    "only-bg-b": boxed_background,
+}
+_NEEDS_BACKGROUND = ("only-bg-t", "only-bg-b")
+
+AUDIT_MEASURES: dict[str, str] = {
+    "ordinary": "ordinary accuracy",
+    "mixed-same": "accuracy on backgrounds of the same class (mixed-same)",
+    "mixed-rand": "accuracy on random backgrounds (mixed-rand)",
+    "gap": "BG-Gap: mixed-same − mixed-rand, points",
+    "only-fg": "accuracy on the object alone (only-fg)",
+    "only-bg-t": "accuracy on the background alone, object's box tiled over (only-bg-t)",
+    "only-bg-b": "accuracy on the background alone, object's box black (only-bg-b)",
+    "no-fg": "accuracy on the background with the object's silhouette in black (no-fg)",
+    "vulnerable": "vulnerable objects: some background takes the answer over",
+    "turned": "backgrounds of other classes that take the answer over",
+    "position": "accuracy over positions of the object",
+    "size": "accuracy over sizes of the object",
+    "rotation": "accuracy over rotations of the object",
+    "energy": "relevance inside the mask",
+    "uniform": "the mask's share of the frame, which an even map would reach",
+    "miou": "mIoU of relevance map and mask",
+    "pointing": "pointing game: the map's highest point is on the object",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said: the class predicted, its probability, and the probability of the photo's own class."""
+
+    predicted: int
+    probability: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A model's answer to an object on the background of a photo, ``donor``, of another class, ``lent``."""
+
+    donor: int
+    lent: int
+    answer: Answer
+
+
+@dataclass
+class AuditedPhoto:
+    """What was measured on one photo.
+
+    Attributes:
+        plain: on the photo as it is and on swapped backgrounds.
+        values: by the names in ``AUDIT_MEASURES``, 0 to 1 (``gap``: -1 to 1); what does not apply is left out.
+        answers: class predicted, by variant.
+        tried: the backgrounds of other classes that its object was put on.
+    """
+
+    plain: PhotoMeasure
+    values: dict[str, float] = field(default_factory=dict)
+    answers: dict[str, int] = field(default_factory=dict)
+    tried: list[Tried] = field(default_factory=list)
+
+    @property
+    def label(self) -> int:
+        """The photo's class."""
+        return -1 if self.plain.label is None else self.plain.label
+
+    @property
+    def turned(self) -> list[Tried]:
+        """The backgrounds that take the answer over: they make it their own class, which it was not before."""
+        return [one for one in self.tried if one.answer.predicted == one.lent != self.plain.predicted]
+
+    @property
+    def most_harmful(self) -> Tried | None:
+        """The background tried on which the photo's own class is least probable."""
+        return min(self.tried, key=lambda one: one.answer.right, default=None)
+
+
+def fit_photos(photos: HeldPhotos) -> tuple[list[int], list[bool]]:
+    """The photos whose objects may be put on other backgrounds, and of every photo whether it may lend its own.
+
+    After ImageNet-9: the crop must keep over half of the object's box, and a background is lent by photos whose
+    object's box covers at most 90 % of the frame.
+    """
+    able, usable = [], []
+    for index in range(len(photos)):
+        item = photos[index]
+        fit = bool((item["mask"] > 0.5).any()) and item["label"] >= 0 and item["kept"] > 0.5
+        able += [index] * fit
+        usable.append(fit and usable_background(item["mask"]))
+    return able, usable
+
+
+def choose_tries(
+    labels: Sequence[int], able: Sequence[int], usable: Sequence[bool], tries: int, seed: int
+) -> list[tuple[int, int]]:
+    """Pairs of a photo and another one that lends its background: ``tries`` for each photo that is able, fewer where
+    there are not so many, of the other classes in turn, at random, none twice.
+    """
+    donors = {c: [i for i in range(len(labels)) if usable[i] and labels[i] == c] for c in sorted(set(labels))}
+    pairs: list[tuple[int, int]] = []
+    for index in able:
+        rng = np.random.default_rng([seed, index])
+        others = [rng.permutation(members).tolist() for c, members in donors.items() if c != labels[index] and members]
+        rng.shuffle(others)
+        rounds = max(map(len, others), default=0)
+        in_turn = [members[turn] for turn in range(rounds) for members in others if turn < len(members)]
+        pairs += [(index, donor) for donor in in_turn[:tries]]
+    return pairs
+
+
+def audit_photos(
+    model: nn.Module,
+    photos: HeldPhotos,
+    *,
+    swaps: int = 2,
+    tries: int = 12,
+    seed: int = 0,
+    method: str = "gae",
+    batch_size: int = 32,
+    device: str | torch.device = "cpu",
+) -> list[AuditedPhoto]:
+    """Measure a classifier on photos with masks and classes.
+
+    Args:
+        model: a ``Classifier``, already on ``device``.
+        photos: the photos.
+        swaps: backgrounds per photo for mixed-same and for mixed-rand.
+        tries: backgrounds of other classes per photo, in search of one that takes the answer over.
+        seed: fixes which backgrounds.
+        method: relevance method of the maps.
+        batch_size: images at a time.
+        device: where the model is.
+    """
+    places = {**PLACES, "pointing": pointing_hit}
+    measured = measure(
+        model, photos, swaps=swaps, seed=seed, method=method, places=places, batch_size=batch_size, device=device
+    )
+    found = [AuditedPhoto(one, dict(one.values)) for one in measured]
+    for index, photo in enumerate(found):
+        if "mixed-same" in photo.values and "mixed-rand" in photo.values:
+            photo.values["gap"] = photo.values["mixed-same"] - photo.values["mixed-rand"]
+        if "energy" in photo.values:
+            photo.values["uniform"] = float(photos[index]["mask"].mean())
+    able, usable = fit_photos(photos)
+    jobs = [(index, name) for index in able for name in VARIANTS if usable[index] or name not in _NEEDS_BACKGROUND]
+    answers = _answers(model, _VariantPhotos(photos, jobs), batch_size, device, "objects and backgrounds alone")
+    for (index, name), answer in zip(jobs, answers, strict=True):
+        found[index].answers[name] = answer.predicted
+        found[index].values[name] = float(answer.predicted == found[index].label)
+    labels = [photo.label for photo in found]
+    pairs = choose_tries(labels, able, usable, tries, seed)
+    answers = _answers(model, SwappedPhotos(photos, pairs), batch_size, device, "backgrounds of other classes")
+    for (index, donor), answer in zip(pairs, answers, strict=True):
+        found[index].tried.append(Tried(donor, labels[donor], answer))
+    for photo in found:
+        if photo.tried:
+            photo.values["turned"] = len(photo.turned) / len(photo.tried)
+            photo.values["vulnerable"] = float(bool(photo.turned))
+    return found
+
+
+class _VariantPhotos(Dataset):
+    """Variants of photos, by index and name."""
+
+    def __init__(self, photos: HeldPhotos, jobs: list[tuple[int, str]]) -> None:
+        self.photos, self.jobs = photos, jobs
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        index, name = self.jobs[position]
+        item = self.photos[index]
+        return item | {"image": VARIANTS[name](item["image"], item["mask"])}
+
+
+@torch.no_grad()
+def _answers(model: nn.Module, dataset: Dataset, batch_size: int, device, words: str) -> list[Answer]:
+    was_training = model.training
+    model.eval()
+    answers: list[Answer] = []
+    try:
+        for batch in track(DataLoader(dataset, batch_size=batch_size), words):
+            probabilities = model(batch["image"].to(device)).softmax(dim=1).cpu()
+            best, predicted = probabilities.max(dim=1)
+            right = probabilities.gather(1, batch["label"][:, None])[:, 0]
+            rows = zip(predicted.tolist(), best.tolist(), right.tolist(), strict=True)
+            answers += [Answer(*row) for row in rows]
+    finally:
+        model.train(was_training)
+    return answers

@@ -1,0 +1,61 @@
+"""The page of an audit: its record as one HTML file that loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+
+from robustvit.audit_charts import accuracy_chart, shift_charts
+from robustvit.audit_pictures import Tile
+from robustvit.audit_record import KIND
+from robustvit.progress import printable
+
+__all__ = ["CLASS_COLUMNS", "MOST_GROUPS", "MOST_PHOTOS", "MOST_TURNS", "render_audit", "shown_groups"]
+
+MOST_GROUPS, MOST_TURNS, MOST_PHOTOS = 40, 12, 200  # rows on the page; all of them are in the record
+CLASS_COLUMNS = ("ordinary", "gap", "only-bg-t", "only-fg", "vulnerable", "energy", "pointing")
+
+
+def shown_groups(record: Mapping[str, Any], fair: bool) -> list[dict[str, Any]]:
+    """Groups of the record that the page shows: the worst of those large enough to be compared, or of the others."""
+    return [group for group in record["groups"] if group["fair"] is fair][:MOST_GROUPS]
+
+
+def render_audit(
+    record: Mapping[str, Any],
+    worst: Mapping[str, Sequence[Sequence[Tile]]],
+    thumbnails: Mapping[int, str],
+    record_name: str,
+) -> str:
+    """Write out an audit.
+
+    Args:
+        record: as of ``audit_record``; every figure on the page comes from it.
+        worst: for the model and the baseline, pictures of each of the worst photos.
+        thumbnails: of the typical photos of backgrounds and of ``shown_groups``.
+        record_name: file name of the record beside the page.
+    """
+    environment = Environment(loader=PackageLoader("robustvit"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["file_name"] = lambda path: printable("/".join(Path(path).parts[-2:]))
+    environment.filters["printable"] = lambda value: printable(str(value))
+    measured = [name for name in record["titles"] if any(name in row for row in record["classes"].values())]
+    sides = ["model", "baseline"] if record["baseline"] else ["model"]
+    return environment.get_template("audit.html.j2").render(
+        mark=KIND,
+        record=record,
+        sides=sides,
+        chart=accuracy_chart(record),
+        shift_charts=shift_charts(record),
+        columns=[name for name in CLASS_COLUMNS if name in measured],
+        more_columns=[name for name in measured if name not in CLASS_COLUMNS],
+        few=MOST_TURNS,
+        many=MOST_PHOTOS,
+        fair=shown_groups(record, True),
+        small=shown_groups(record, False),
+        worst=[[worst[side][position] for side in sides] for position in range(len(record["worst"]))],
+        thumbnails=thumbnails,
+        record_name=printable(record_name),
+    )

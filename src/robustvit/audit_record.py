@@ -1,0 +1,263 @@
+"""The record of an audit: every figure of its page, and what was measured on every photo, ready for JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robustvit import audit_verdict
+from robustvit.audit_measures import AUDIT_MEASURES, AuditedPhoto
+from robustvit.audit_pictures import WORST_RULE
+from robustvit.audit_shifts import ShiftedAnswers, shift_points
+from robustvit.audit_summary import Beyond, beyond_chances, by_class, compare_photos, means
+from robustvit.audit_verdict import AuditVerdict, change_of, judge
+from robustvit.background_groups import MIN_GROUP, Backgrounds, Group, usual_photos
+from robustvit.intervals import Interval, paired_difference
+from robustvit.progress import printable
+
+__all__ = ["KIND", "AuditData", "ModelAudit", "audit_record"]
+
+KIND = "robustvit-audit"
+
+
+@dataclass
+class ModelAudit:
+    """What was measured of one model.
+
+    Attributes:
+        source: where it came from.
+        photos: on each photo.
+        shifts: answers to objects placed elsewhere.
+        measures: means over photos.
+        beyond: accuracies held against chance.
+        verdict: what it comes to.
+    """
+
+    source: str
+    photos: list[AuditedPhoto]
+    shifts: ShiftedAnswers
+    seed: int = 0
+    measures: dict[str, Interval] = field(init=False)
+    beyond: dict[str, Beyond] = field(init=False)
+    verdict: AuditVerdict = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.measures = means(self.photos, self.seed)
+        self.beyond = beyond_chances(self.photos, self.seed)
+        self.verdict = judge(self.measures, self.beyond)
+
+
+@dataclass
+class AuditData:
+    """Everything that an audit found.
+
+    Attributes:
+        model: the model audited.
+        baseline: the one it is compared with.
+        files: the photos.
+        masks: their masks.
+        names: class of each photo.
+        labels: names of the classes, by the models' indices.
+        backgrounds: kinds of background, where they could be found.
+        groups: of class and background.
+        worst: indices of the worst photos.
+        notes: what a reader must know.
+        settings: options of the call.
+        versions: of the libraries.
+    """
+
+    model: ModelAudit
+    baseline: ModelAudit | None
+    images: str
+    files: Sequence[Path]
+    masks: Sequence[Path | None]
+    names: Sequence[str]
+    labels: Mapping[int, str]
+    backgrounds: Backgrounds | None
+    groups: Sequence[Group]
+    worst: Sequence[int]
+    notes: Sequence[str]
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def sides(self) -> dict[str, ModelAudit]:
+        """The models by their names in the record."""
+        return {"model": self.model} | ({"baseline": self.baseline} if self.baseline else {})
+
+    def name_of(self, label: int) -> str:
+        """Readable name of a class."""
+        return self.labels.get(label, f"class {label}")
+
+
+def audit_record(data: AuditData) -> dict[str, Any]:
+    """The whole audit as plain values: shares in [0, 1], intervals as mean, low, high and count."""
+    photos = [one.photos for one in data.sides.values()]
+    return {
+        "kind": KIND,
+        "images": printable(data.images),
+        "model": data.model.source,
+        "baseline": None if data.baseline is None else data.baseline.source,
+        "count": len(data.files),
+        "verdict": {side: asdict(one.verdict) for side, one in data.sides.items()},
+        "change": _change(data),
+        "rules": {
+            "strong_gap": audit_verdict.STRONG_GAP,
+            "background_alone": audit_verdict.BACKGROUND_ALONE,
+            "min_photos": audit_verdict.MIN_PHOTOS,
+            "no_sign_photos": audit_verdict.NO_SIGN_PHOTOS,
+            "words": audit_verdict.RULES,
+        },
+        "notes": list(data.notes),
+        "titles": AUDIT_MEASURES,
+        "measures": _measures(photos, data.model.seed),
+        "chance": _chance(data),
+        "classes": {
+            name: _measures([[side[i] for i in members] for side in photos], data.model.seed)
+            for name, members in by_class(data.names).items()
+        },
+        "shifts": _shifts(data),
+        "turns": _turns(data),
+        "backgrounds": _backgrounds(data),
+        "groups": [_group(group, data) for group in data.groups],
+        "worst_rule": WORST_RULE,
+        "worst": list(data.worst),
+        "photos": [_photo(index, data) for index in range(len(data.files))],
+        "settings": dict(data.settings),
+        "versions": dict(data.versions),
+    }
+
+
+def _change(data: AuditData) -> str | None:
+    if data.baseline is None:
+        return None
+    gaps = compare_photos(data.baseline.photos, data.model.photos, data.model.seed, ("gap",)).get("gap")
+    return None if gaps is None else change_of(gaps.difference)
+
+
+def _measures(
+    photos: Sequence[Sequence[AuditedPhoto]], seed: int, names: Sequence[str] = tuple(AUDIT_MEASURES)
+) -> dict[str, dict[str, Any]]:
+    """Measures of the model, and of the baseline with paired differences, where there is one."""
+    if len(photos) == 1:
+        return {name: {"model": asdict(found)} for name, found in means(photos[0], seed, names).items()}
+    return {
+        name: {"model": asdict(one.after), "baseline": asdict(one.before), "difference": asdict(one.difference)}
+        for name, one in compare_photos(photos[1], photos[0], seed, names).items()
+    }
+
+
+def _chance(data: AuditData) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for side, one in data.sides.items():
+        for name, beyond in one.beyond.items():
+            found.setdefault(name, {})[side] = asdict(beyond)
+    return found
+
+
+def _shifts(data: AuditData) -> list[dict[str, Any]]:
+    rows: dict[Any, dict[str, Any]] = {}
+    for side, one in data.sides.items():
+        for point in shift_points(one.shifts, one.seed):
+            row = rows.setdefault((point.kind, point.placement), {"kind": point.kind, **asdict(point.placement)})
+            row[side] = asdict(point.accuracy)
+    if data.baseline is not None:
+        old, new = data.baseline.shifts, data.model.shifts
+        for (_, placement), row in rows.items():
+            both = [i for i in new if placement in new[i] and placement in old.get(i, {})]
+            before, after = [float(old[i][placement]) for i in both], [float(new[i][placement]) for i in both]
+            row["difference"] = asdict(paired_difference(before, after, data.model.seed))
+    return list(rows.values())
+
+
+def _turns(data: AuditData) -> list[dict[str, Any]]:
+    """How many objects of a class some background of another class took over; the most frequent first."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for side, one in data.sides.items():
+        for photo, name in zip(one.photos, data.names, strict=True):
+            for lent in {tried.lent for tried in photo.turned}:
+                counts.setdefault((name, data.name_of(lent)), Counter())[side] += 1
+    rows = [
+        {"class": name, "background": lent, **{side: count[side] for side in data.sides}}
+        for (name, lent), count in counts.items()
+    ]
+    return sorted(rows, key=lambda row: (-row["model"], row["class"], row["background"]))
+
+
+def _backgrounds(data: AuditData) -> dict[str, Any] | None:
+    found = data.backgrounds
+    if found is None:
+        return None
+    kinds = []
+    for kind in range(found.count):
+        members = [index for index, own in enumerate(found.members) if own == kind]
+        counts = Counter(data.names[index] for index in members)
+        typical = found.typical(members, 6)
+        kinds.append({"photos": len(members), "classes": dict(counts.most_common()), "typical": typical})
+    return {"kinds": kinds, "silhouettes": found.silhouettes, "min_group": MIN_GROUP, "usual": _usual(found, data)}
+
+
+def _usual(backgrounds: Backgrounds, data: AuditData) -> dict[str, dict[str, Any]]:
+    """Ordinary accuracy of photos on the most common background of their class, and of those on another one."""
+    usual = usual_photos(backgrounds, data.names)
+    found: dict[str, dict[str, Any]] = {}
+    for name, wanted in (("usual", True), ("unusual", False)):
+        members = [index for index, own in enumerate(usual) if own is wanted]
+        if members:
+            photos = [[one.photos[index] for index in members] for one in data.sides.values()]
+            found[name] = _measures(photos, data.model.seed, ("ordinary",))["ordinary"]
+    return found
+
+
+def _group(group: Group, data: AuditData) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "class": group.class_name,
+        "background": group.background,
+        "photos": group.photos,
+        "fair": group.fair,
+        "model": asdict(group.accuracy),
+        "typical": data.backgrounds.typical(group.photos, 3) if data.backgrounds else [],
+    }
+    if group.before is not None and group.difference is not None:
+        row |= {"baseline": asdict(group.before), "difference": asdict(group.difference)}
+    return row
+
+
+def _photo(index: int, data: AuditData) -> dict[str, Any]:
+    mask = data.masks[index]
+    return {
+        "image": printable(str(data.files[index])),
+        "mask": None if mask is None else printable(str(mask)),
+        "class": data.names[index],
+        "background": None if data.backgrounds is None else data.backgrounds.members[index],
+        **{side: _side(one.photos[index], one.shifts.get(index), data) for side, one in data.sides.items()},
+    }
+
+
+def _side(photo: AuditedPhoto, shifted: Mapping[Any, bool] | None, data: AuditData) -> dict[str, Any]:
+    def tried(one: Any) -> dict[str, Any]:
+        answer = one.answer
+        return {
+            "donor": one.donor,
+            "donor_class": data.name_of(one.lent),
+            "predicted": data.name_of(answer.predicted),
+            "probability": answer.probability,
+            "own_class": answer.right,
+        }
+
+    harmful = photo.most_harmful
+    return {
+        "predicted": data.name_of(photo.plain.predicted),
+        "probability": photo.plain.probability,
+        "right": photo.plain.predicted == photo.label,
+        "values": photo.values,
+        "answers": {name: data.name_of(said) for name, said in photo.answers.items()},
+        "swapped": [asdict(one) | {"predicted": data.name_of(one.predicted)} for one in photo.plain.swapped],
+        "turned": [tried(one) for one in photo.turned],
+        "most_harmful": None if harmful is None else tried(harmful),
+        "tried": [tried(one) for one in photo.tried],
+        "placed": [{**asdict(placement), "right": right} for placement, right in (shifted or {}).items()],
+    }

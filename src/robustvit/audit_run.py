@@ -1,0 +1,178 @@
+"""The work of an audit: photos held in memory, everything measured of each model, page and record written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robustvit.audit_measures import audit_photos, fit_photos
+from robustvit.audit_page import render_audit, shown_groups
+from robustvit.audit_pictures import Tile, choose_worst, thumbnails, worst_tiles
+from robustvit.audit_record import AuditData, ModelAudit, audit_record
+from robustvit.audit_shifts import choose_pastings, measure_shifts, shift_values
+from robustvit.background_groups import Backgrounds, background_features, find_backgrounds, group_photos
+from robustvit.classifier import Classifier, Preprocessing
+from robustvit.data.held_photos import HeldPhotos
+from robustvit.data.pairs import Photo
+from robustvit.errors import UserError
+from robustvit.files import write_json, write_text
+from robustvit.patch_features import check_features
+from robustvit.progress import printable
+from robustvit.runs import versions
+
+__all__ = ["AuditRun"]
+
+
+class AuditRun:
+    """An audit of some models on some photos.
+
+    Args:
+        settings: options of ``audit`` by name.
+        models: the model, and the baseline where there is one, on one device.
+        grouper: backbone that tells backgrounds apart.
+        photos: with masks and labels.
+        notes: what a reader must know; a line is added where something could not be done.
+        backgrounds: files to place objects on; none for the photos' own.
+
+    Raises:
+        UserError: a photo or mask that cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        models: Sequence[Classifier],
+        grouper: Classifier,
+        photos: Sequence[Photo],
+        notes: list[str],
+        backgrounds: Sequence[Path],
+    ) -> None:
+        self.settings, self.models, self.grouper, self.notes = settings, list(models), grouper, notes
+        self.photos, self.backgrounds = list(photos), list(backgrounds)
+        self._held: dict[Preprocessing, HeldPhotos] = {}
+        for model in self.models:
+            self.held(model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models are."""
+        return self.models[0].mean.device
+
+    def held(self, model: Classifier) -> HeldPhotos:
+        """The photos as a model sees them; models that see them alike share them."""
+        own = model.preprocessing
+        if own not in self._held:
+            self._held[own] = HeldPhotos(self.photos, own, mask_format=self.settings["mask_format"])
+            self._held[own].read(self.settings["workers"])
+        return self._held[own]
+
+    def measure(self) -> AuditData:
+        """Measure everything."""
+        found = self._measured()
+        kinds = self._kinds()
+        names = [printable(str(photo.class_name)) for photo in self.photos]
+        labels = dict(enumerate(self.models[0].class_names))
+        labels |= {
+            int(photo.label): name for photo, name in zip(self.photos, names, strict=True) if photo.label is not None
+        }
+        right = [[one.values["ordinary"] for one in side.photos] for side in found]
+        before = right[1] if len(right) > 1 else None
+        seed = self.settings["seed"]
+        return AuditData(
+            model=found[0],
+            baseline=found[1] if len(found) > 1 else None,
+            images=str(self.settings["images"]),
+            files=[photo.image for photo in self.photos],
+            masks=[photo.mask for photo in self.photos],
+            names=names,
+            labels=labels,
+            backgrounds=kinds,
+            groups=[] if kinds is None else group_photos(kinds, names, right[0], before, seed),
+            worst=choose_worst(found[0].photos, self.settings["worst"]),
+            notes=self.notes,
+            settings={name: _plain(value) for name, value in self.settings.items()},
+            versions=versions(),
+        )
+
+    def write(self, data: AuditData, page: Path, record_file: Path) -> None:
+        """Draw the pictures and write the page and, before it, the record that its figures come from."""
+        record = audit_record(data)
+        kinds = record["backgrounds"]["kinds"] if record["backgrounds"] else []
+        groups = [*shown_groups(record, True), *shown_groups(record, False)]
+        small = [index for row in [*kinds, *groups] for index in row["typical"]]
+        tiles = {
+            side: self._tiles(model, data.sides[side], data.worst)
+            for side, model in zip(data.sides, self.models, strict=True)
+        }
+        text = render_audit(record, tiles, thumbnails(self.held(self.models[0]), small), record_file.name)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        write_json(record, record_file)
+        write_text(text, page)
+
+    def _measured(self) -> list[ModelAudit]:
+        options = {name: self.settings[name] for name in ("swaps", "tries", "seed", "batch_size")}
+        method = self.settings["relevance"]
+        audited = [
+            audit_photos(model, self.held(model), method=method, device=self.device, **options) for model in self.models
+        ]
+        shifts = self._shifted([photo.label for photo in audited[0]])
+        for photos, answers in zip(audited, shifts, strict=True):
+            for index, values in shift_values(answers).items():
+                photos[index].values |= values
+        return [
+            ModelAudit(model.source, photos, answers, self.settings["seed"])
+            for model, photos, answers in zip(self.models, audited, shifts, strict=True)
+        ]
+
+    def _shifted(self, labels: list[int]) -> list[dict[int, dict[Any, bool]]]:
+        held = self.held(self.models[0])
+        able, usable = fit_photos(held)
+        pastings = choose_pastings(
+            labels, able, usable, self.settings["shifted"], self.settings["seed"], self.backgrounds
+        )
+        return measure_shifts(
+            self.models,
+            held,
+            pastings,
+            batch_size=self.settings["batch_size"],
+            workers=self.settings["workers"],
+            device=self.device,
+        )
+
+    def _kinds(self) -> Backgrounds | None:
+        feature, block = self.settings["group_feature"], self.settings["group_block"]
+        try:
+            check_features(self.grouper, feature, block)
+        except UserError as error:
+            self.notes.append(
+                f"No groups by background: {error}. Name a backbone that tells backgrounds apart with --group-model."
+            )
+            return None
+        features = background_features(
+            self.grouper,
+            self.held(self.grouper),
+            feature=feature,
+            block=block,
+            batch_size=self.settings["batch_size"],
+            device=self.device,
+        )
+        return find_backgrounds(features, count=self.settings["groups"], seed=self.settings["seed"])
+
+    def _tiles(self, model: Classifier, side: ModelAudit, worst: Sequence[int]) -> list[list[Tile]]:
+        return worst_tiles(
+            self.held(model),
+            model,
+            side.photos,
+            worst,
+            method=self.settings["relevance"],
+            batch_size=self.settings["batch_size"],
+            device=self.device,
+        )
+
+
+def _plain(value: Any) -> Any:
+    """An option as JSON holds it; models given from Python by the name of their class."""
+    return value if value is None or isinstance(value, (str, int, float, list)) else type(value).__name__

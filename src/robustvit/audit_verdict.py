@@ -1,0 +1,121 @@
+"""The verdict of an audit: does the model rely on the background? Rules on intervals, not on means.
+
+In this order, with 95 % intervals over photos:
+
+1. *cannot tell*: fewer than ``MIN_PHOTOS`` photos could be put both on backgrounds of their own and of random classes,
+   or the objects are not recognised above chance even on backgrounds of their own class, so that there is nothing for
+   the background to spoil.
+2. *strong reliance*: the whole interval of the BG-Gap lies at ``STRONG_GAP`` or above.
+3. *some*: the whole interval of the BG-Gap lies above zero; or the background alone, without the object (only-bg-t),
+   is answered with the object's class more often than chance by ``BACKGROUND_ALONE``, by the whole interval.
+4. *cannot tell*: no gap could be shown, but one of ``STRONG_GAP`` cannot be excluded either, because the interval
+   reaches it or because there are fewer than ``NO_SIGN_PHOTOS`` photos.
+5. *no sign*: what is left.
+
+Relevance maps decide nothing here: they say where a model looks, not what the background does to its answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from robustvit.audit_summary import Beyond
+from robustvit.intervals import Interval
+from robustvit.verdict import MIN_PHOTOS
+
+__all__ = [
+    "BACKGROUND_ALONE",
+    "NO_SIGN_PHOTOS",
+    "RULES",
+    "STRONG_GAP",
+    "AuditVerdict",
+    "Reliance",
+    "change_of",
+    "judge",
+]
+
+Reliance = Literal["no sign", "some", "strong reliance", "cannot tell"]
+STRONG_GAP = 0.10  # ten points, about the gap of ImageNet classifiers in Xiao et al. 2020
+BACKGROUND_ALONE = 0.10
+# n photos of which none shows a thing leave room for 3/n of all photos (rule of three): 30 exclude a strong gap.
+NO_SIGN_PHOTOS = 30
+
+RULES: dict[Reliance, str] = {
+    "strong reliance": f"the whole interval of the BG-Gap is at {100 * STRONG_GAP:g} points or above.",
+    "some": "the whole interval of the BG-Gap is above zero, or the background alone (only-bg-t) is answered with the "
+    f"object's class at least {100 * BACKGROUND_ALONE:g} points above chance, by the whole interval.",
+    "no sign": f"neither, and the interval of the BG-Gap ends at {100 * STRONG_GAP:g} points or below, over at least "
+    f"{NO_SIGN_PHOTOS} photos.",
+    "cannot tell": f"fewer than {MIN_PHOTOS} photos could be put on other backgrounds; or the objects are not "
+    "recognised above chance on backgrounds of their own class; or a strong gap is neither shown nor excluded.",
+}
+
+
+@dataclass(frozen=True)
+class AuditVerdict:
+    """What the measures come to.
+
+    Attributes:
+        reliance: in a word.
+        sentence: the same with the numbers that decided.
+    """
+
+    reliance: Reliance
+    sentence: str
+
+
+def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> AuditVerdict:
+    """Apply the rules above to a model's measures; ``beyond`` needs ``only-bg-t`` and ``mixed-same``, if there are."""
+    gap = measures.get("gap")
+    if gap is None or gap.count < MIN_PHOTOS:
+        count = 0 if gap is None else gap.count
+        return AuditVerdict(
+            "cannot tell",
+            f"Only {count} photos could be put on backgrounds of their own class and of random ones; at least "
+            f"{MIN_PHOTOS} are needed.",
+        )
+    same = beyond.get("mixed-same")
+    if same is not None and same.excess.low <= 0:
+        return AuditVerdict(
+            "cannot tell",
+            f"On backgrounds of their own class the objects are recognised {_points(same.excess)} above chance, which "
+            "is not clearly more than none: there is nothing that the background could spoil.",
+        )
+    alone = beyond.get("only-bg-t")
+    size = f"The BG-Gap is {_points(gap)}"
+    given = alone is not None and alone.excess.low >= BACKGROUND_ALONE
+    gives = "" if alone is None else f"; the background alone is answered {_points(alone.excess)} above chance"
+    if gap.low >= STRONG_GAP:
+        return AuditVerdict("strong reliance", f"{size}, the whole interval at {100 * STRONG_GAP:g} or above{gives}.")
+    if gap.low > 0:
+        return AuditVerdict("some", f"{size}, the whole interval above zero{gives}.")
+    if given:
+        return AuditVerdict("some", f"{size}, which does not show a gap{gives}.")
+    if gap.high > STRONG_GAP:
+        return AuditVerdict(
+            "cannot tell",
+            f"{size}: none is shown, but one of {100 * STRONG_GAP:g} points is not excluded{gives}. Audit more photos.",
+        )
+    if gap.count < NO_SIGN_PHOTOS:
+        return AuditVerdict(
+            "cannot tell",
+            f"{size} over {gap.count} photos, too few to exclude a strong one (at least {NO_SIGN_PHOTOS}){gives}.",
+        )
+    return AuditVerdict("no sign", f"{size}, and one above {100 * STRONG_GAP:g} points is excluded{gives}.")
+
+
+def change_of(difference: Interval) -> str:
+    """What became of the BG-Gap from one model to another, from the paired difference."""
+    if difference.count < MIN_PHOTOS:
+        return f"Whether the BG-Gap changed cannot be told from {difference.count} photos."
+    if difference.high < 0:
+        return f"The BG-Gap shrank: {_points(difference)}."
+    if difference.low > 0:
+        return f"The BG-Gap grew: {_points(difference)}."
+    return f"No change of the BG-Gap could be shown: {_points(difference)}."
+
+
+def _points(found: Interval) -> str:
+    return f"{100 * found.mean:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"

@@ -1,0 +1,193 @@
+"""Two models asked about a benchmark set, or about class folders of one's own, to be compared class by class."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from robustvit.benchmark_sets import Benchmark, Sample, benchmarks_named
+from robustvit.benchmark_sets.answers import MemberMaxima, MemberMeans, OwnHead
+from robustvit.class_changes import Changes, class_changes
+from robustvit.classifier import Classifier
+from robustvit.data.labels import match_labels
+from robustvit.data.pairs import Photo, find_photos
+from robustvit.errors import UserError
+from robustvit.evaluation import load_baseline
+from robustvit.methods import check_method
+from robustvit.models import load_model
+from robustvit.options import Protocol
+from robustvit.set_command import SetOptions, load_set_models, seen_labels, set_place
+from robustvit.set_evaluation import SetAnswers, SetModel, SetPlace, ask_set, record_set, set_model
+from robustvit.set_images import name_of
+
+__all__ = ["Compared", "compare_on_photos", "compare_on_set"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two models and what they answered.
+
+    Attributes:
+        model: the finetuned one.
+        baseline: the one it is compared with.
+        benchmark: the set, or the photos as one.
+        place: where its images come from.
+        after: answers of the model.
+        before: answers of the baseline.
+        changes: class by class.
+        photos: the user's own by their names among the answers; empty for a set.
+    """
+
+    model: SetModel
+    baseline: SetModel
+    benchmark: Benchmark
+    place: SetPlace
+    after: SetAnswers
+    before: SetAnswers
+    changes: Changes
+    photos: dict[str, Photo]
+
+
+def compare_on_set(
+    name: str, model: str, baseline: str, options: SetOptions, loading: dict[str, Any], method: str | None
+) -> Compared:
+    """Compare two models on a set, record both, and take what was recorded before.
+
+    Args:
+        name: of the set.
+        model: see ``classes``; as is ``baseline``.
+        options: where the set is and how to run it.
+        loading: further arguments of ``load_model``.
+        method: of the relevance maps to come, checked before anything is run; None for no maps.
+
+    Raises:
+        UserError: as ``evaluate_set``; or a name that stands for several sets.
+    """
+    sets = benchmarks_named(name)
+    if len(sets) > 1:
+        raise UserError(f"expected one set, {name} stands for {', '.join(one.name for one in sets)}: name one of them")
+    place = set_place(options)
+    candidate, other = load_set_models(model, baseline, options, loading, place.loop.accelerator.device)
+    assert other is not None  # a baseline was named
+    _check_methods(method, candidate, other)
+    after, before = ask_set(sets[0], candidate, place, other)
+    assert before is not None
+    record = record_set(sets[0], candidate, place, after, other, before)
+    grouped = isinstance(after.answers, (MemberMeans, MemberMaxima))
+    seen = after.answers.places(candidate.seen) if candidate.seen and not grouped else None
+    changes = class_changes(before.outcomes, after.outcomes, seen, record.compared["top1"])
+    return Compared(candidate, other, sets[0], place, after, before, changes, {})
+
+
+def compare_on_photos(
+    images: str,
+    masks: str | None,
+    skip_unmasked: bool,
+    model: str,
+    baseline: str,
+    options: SetOptions,
+    loading: dict[str, Any],
+    method: str | None,
+) -> Compared:
+    """Compare two models on one's own photos; nothing is recorded.
+
+    Args:
+        images: see ``classes``; as are ``masks``, ``skip_unmasked``, ``model`` and ``baseline``.
+        options: see ``compare_on_set``; as are ``loading`` and ``method``.
+
+    Raises:
+        UserError: no photos with classes of the model, or models that do not fit one another.
+    """
+    listed = find_photos(images, masks, labelled=masks is None, skip_unmasked=skip_unmasked)
+    if any(photo.class_name is None for photo in listed):
+        raise UserError(f"expected a class for every photo in {images}, found photos without: sort them into folders")
+    _refuse_twice(listed, images)
+    root = Path(images) if Path(images).is_dir() else Path(images).parent
+    place = set_place(replace(options, root=str(root), records=tempfile.gettempdir()))
+    classifier = load_model(model, **loading)
+    photos = match_labels(listed, classifier.num_classes, classifier.class_names)
+    own = {name: loading[name] for name in ("num_classes", "normalization", "class_names")}
+    other = load_baseline(baseline, model, classifier, **own)
+    assert other is not None  # a baseline was named
+    device, seen = place.loop.accelerator.device, seen_labels(options.seen, model)
+    candidate = set_model(classifier.to(device), model, seen, loading["checkpoint"])
+    original = set_model(other.to(device), other.source or baseline, seen)
+    _check_methods(method, candidate, original)
+    benchmark = _as_benchmark(images, photos, classifier)
+    with _shared_folder(place.loop.accelerator) as folder:
+        after, before = ask_set(benchmark, candidate, replace(place, records=folder), original)
+    assert before is not None
+    changes = class_changes(before.outcomes, after.outcomes, seen or None)
+    named = _by_name(photos, root)
+    return Compared(candidate, original, benchmark, place, after, before, changes, named)
+
+
+def _refuse_twice(photos: Sequence[Photo], images: str) -> None:
+    known: dict[Path, Photo] = {}
+    for photo in photos:
+        if other := known.get(photo.image.resolve()):
+            raise UserError(
+                f"expected one class for every photo, {images} lists {photo.image} as {other.class_name} and as "
+                f"{photo.class_name}: keep one of the rows"
+            )
+        known[photo.image.resolve()] = photo
+
+
+def _check_methods(method: str | None, *models: SetModel) -> None:
+    for one in models:
+        if method is not None:
+            check_method(method, one.classifier)
+
+
+def _as_benchmark(images: str, photos: Sequence[Photo], classifier: Classifier) -> Benchmark:
+    """Photos as a set, in their own order, that the classes of the model's head answer."""
+    folders = {photo.label: str(photo.class_name) for photo in reversed(photos)}
+    names = list(classifier.class_names) or [
+        folders.get(label, classifier.name_of(label)) for label in range(classifier.num_classes)
+    ]
+    samples = [Sample(photo.image, (int(photo.label or 0),), str(photo.class_name)) for photo in photos]
+    return Benchmark(
+        name="own-photos",
+        title=f"photos in {images}",
+        images=len(samples),
+        classes=len({sample.class_name for sample in samples}),
+        folder=".",
+        other_folders=(),
+        reader=partial(_as_listed, samples),
+        scoring={"paper": partial(OwnHead, names), "standard": partial(OwnHead, names)},
+        summary={"paper": "accuracy", "standard": "accuracy"},
+        source="the user",
+        size="",
+        licence="",
+        num_classes=classifier.num_classes,
+        in_paper=False,
+    )
+
+
+def _as_listed(samples: list[Sample], folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
+    return samples, []
+
+
+def _by_name(photos: Sequence[Photo], root: Path) -> dict[str, Photo]:
+    return {name_of(Sample(photo.image, (), ""), root): photo for photo in photos}
+
+
+@contextmanager
+def _shared_folder(accelerator: Accelerator) -> Iterator[Path]:
+    """A folder for answers that all processes see, gone afterwards."""
+    made = [tempfile.mkdtemp(prefix="robustvit-") if accelerator.is_main_process else ""]
+    broadcast_object_list(made)
+    try:
+        yield Path(made[0])
+    finally:
+        if accelerator.is_main_process:
+            shutil.rmtree(made[0], ignore_errors=True)

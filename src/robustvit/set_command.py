@@ -1,0 +1,137 @@
+"""What ``evaluate --on`` does: loads the models, goes through the sets one by one, and records each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robustvit.benchmark_sets import benchmarks_named
+from robustvit.classifier import Classifier
+from robustvit.devices import make_accelerator
+from robustvit.errors import UserError
+from robustvit.files import check_place
+from robustvit.models import load_model, load_original
+from robustvit.options import Device, Precision, Protocol
+from robustvit.records import Record
+from robustvit.runs import RunFolder
+from robustvit.segmentation_records import SEGMENTATION_SETS, evaluate_segmentation
+from robustvit.set_evaluation import SetModel, SetPlace, evaluate_set, set_model
+from robustvit.set_run import SetLoop
+from robustvit.set_summary import Sets
+
+__all__ = ["SetOptions", "evaluate_on", "load_set_models", "seen_labels", "set_place"]
+
+
+@dataclass(frozen=True)
+class SetOptions:
+    """What ``evaluate`` may be told about sets; see there for each."""
+
+    root: str | None
+    stream: bool
+    protocol: Protocol
+    records: str
+    seen: str | None
+    precision: Precision
+    batch_size: int
+    workers: int
+    device: Device
+
+
+def evaluate_on(
+    names: Sequence[str] | str,
+    model: str,
+    baseline: str | None,
+    options: SetOptions,
+    loading: dict[str, Any],
+    *,
+    images: str | None = None,
+    masks: str | None = None,
+    method: str = "gae",
+) -> Sets:
+    """Evaluate a model, and a baseline if one is named, on sets.
+
+    Args:
+        names: of the sets.
+        model: see ``evaluate``; as are ``baseline``, ``images``, ``masks`` and ``method``.
+        options: where the sets are and how to run them.
+        loading: further arguments of ``load_model``.
+
+    Raises:
+        UserError: unknown sets, sets that are not there, models that do not fit them.
+    """
+    wanted = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
+    segmentation = [name for name in wanted if name in SEGMENTATION_SETS]
+    others = [name for name in wanted if name not in segmentation]
+    sets = benchmarks_named(others) if others else []
+    place = set_place(options, bool(sets) or "imagenet-segmentation" in wanted)
+    if "segmentation" not in segmentation and (images or masks):
+        raise UserError("expected no --images or --masks beside sets: they belong to --on segmentation")
+    candidate, other = load_set_models(model, baseline, options, loading, place.loop.accelerator.device)
+    found: list[tuple[Record, bool]] = [evaluate_set(benchmark, candidate, place, other) for benchmark in sets]
+    found += [
+        evaluate_segmentation(name, candidate, place, other, images=images, masks=masks, method=method)
+        for name in segmentation
+    ]
+    return Sets([record for record, _ in found], sum(reused for _, reused in found))
+
+
+def load_set_models(
+    model: str, baseline: str | None, options: SetOptions, loading: dict[str, Any], device: Any
+) -> tuple[SetModel, SetModel | None]:
+    """The model and the baseline of ``evaluate_on``, on the device."""
+    if options.protocol == "paper":
+        loading = loading | {"normalization": "paper"}
+    seen = seen_labels(options.seen, model)
+    candidate = set_model(load_model(model, **loading).to(device), model, seen, loading["checkpoint"])
+    other = None if baseline is None else _baseline(baseline, model, loading, seen, device)
+    return candidate, other
+
+
+def set_place(options: SetOptions, needs_root: bool = True) -> SetPlace:
+    """Check where sets come from and results go, and make the accelerator; the folder of records is made.
+
+    Raises:
+        UserError: not one of --root and --stream, or --records is no folder.
+    """
+    if options.stream and options.root is not None:
+        raise UserError("expected --root or --stream, got both: sets come from a folder or from the hub")
+    if not options.stream and options.root is None and needs_root:
+        raise UserError("expected --root FOLDER with the sets in it, or --stream to take them from the hub")
+    records = Path(options.records)
+    if records.exists() and not records.is_dir():
+        raise UserError(f"expected a folder for --records, {records} is a file: name another")
+    check_place(records / "record.json")
+    accelerator = make_accelerator(options.precision, device=options.device)
+    if accelerator.is_main_process:
+        records.mkdir(parents=True, exist_ok=True)
+    loop = SetLoop(accelerator, options.batch_size, options.workers)
+    root = None if options.root is None else Path(options.root)
+    return SetPlace(root, records, options.protocol, options.precision, loop)
+
+
+def seen_labels(run: str | None, model: str) -> frozenset[int]:
+    """The classes that a run was finetuned on, or the model itself if it is one; none where that is not known."""
+    folder = RunFolder(model if run is None else run)
+    if run is None and not folder.is_run:
+        return frozenset()
+    return folder.trained_labels()
+
+
+def _baseline(baseline: str, model: str, loading: dict[str, Any], seen: frozenset[int], device: Any) -> SetModel:
+    if baseline != "original":
+        loaded = load_model(baseline, **(loading | {"checkpoint": None}))
+        return set_model(loaded.to(device), baseline, seen)
+    original = load_original(model)
+    if loading["normalization"] == "paper":
+        original = _as_in_the_paper(original)
+    config = RunFolder(model).config()
+    return set_model(original.to(device), str(config["model"] or config["recipe"]), seen)
+
+
+def _as_in_the_paper(classifier: Classifier) -> Classifier:
+    own = classifier.preprocessing.normalized("paper")
+    return Classifier(
+        classifier.network, preprocessing=own, class_names=classifier.class_names, source=classifier.source
+    ).eval()
