@@ -32,8 +32,8 @@ from robustvit.classifier import Classifier
 from robustvit.devices import make_accelerator
 from robustvit.models import load_model
 from robustvit.runs import versions
-from robustvit.set_evaluation import SetPlace, evaluate_set, set_model
-from robustvit.set_run import SetLoop
+from robustvit.set_evaluation.loop import SetLoop
+from robustvit.set_evaluation.recording import SetPlace, evaluate_set, set_model
 
 
 def draw(root: Path, images: int) -> None:

@@ -31,7 +31,7 @@ from torchmetrics.functional.classification import binary_average_precision
 from robustvit.files import write_json, write_text
 from robustvit.relevance_maps import image_map
 from robustvit.runs import versions
-from robustvit.segmentation_scores import average_precision, pixel_counts
+from robustvit.segmentation.scores import average_precision, pixel_counts
 
 SIZE, GRID = 224, 14
 Scores = tuple[float, float, float]

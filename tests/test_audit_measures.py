@@ -12,12 +12,7 @@ from PIL import Image
 
 from conftest import CLASSES, SIZE, tiny_network, write_photos
 from robustvit import UserError
-from robustvit.audit_measures import Answer, AuditedPhoto, Tried, audit_photos, choose_tries, fit_photos
-from robustvit.audit_pictures import choose_worst
-from robustvit.audit_shifts import GRIDS, MIN_INSIDE, SIDE, choose_pastings, measure_shifts, shift_points, shift_values
-from robustvit.audit_summary import Beyond, beyond_chance, compare_photos, means
-from robustvit.audit_verdict import change_of, judge
-from robustvit.background_groups import (
+from robustvit.audits.background_groups import (
     Backgrounds,
     background_features,
     find_backgrounds,
@@ -25,8 +20,12 @@ from robustvit.background_groups import (
     silhouette,
     usual_photos,
 )
+from robustvit.audits.measures import Answer, AuditedPhoto, Tried, audit_photos, choose_tries, fit_photos
+from robustvit.audits.pictures import choose_worst
+from robustvit.audits.shifts import GRIDS, MIN_INSIDE, SIDE, choose_pastings, measure_shifts, shift_points, shift_values
+from robustvit.audits.summary import Beyond, beyond_chance, compare_photos, means
+from robustvit.audits.verdict import change_of, judge
 from robustvit.classifier import Classifier, Preprocessing
-from robustvit.cutouts import cut_out, place, square_background
 from robustvit.data.batches import MaskedPhotos, evaluation_transform, read_pair
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.labels import match_labels
@@ -34,6 +33,7 @@ from robustvit.data.pairs import Photo, find_photos
 from robustvit.intervals import Interval, mean_interval, paired_difference
 from robustvit.measurement import PhotoMeasure, measure, pointing_hit
 from robustvit.patch_features import patch_features
+from robustvit.shift_recipes.cutouts import cut_out, place, square_background
 from robustvit.swaps import paste, tiled_background
 
 

@@ -177,5 +177,5 @@ def test_sets_that_are_not_on_the_hub_and_a_missing_library(monkeypatch):
     with pytest.raises(UserError, match="cannot be streamed: get it from"):
         stream(BENCHMARKS["waterbirds"], "standard")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match="pip install datasets"):
+    with pytest.raises(UserError, match=r"robustvit\[sets\]"):
         stream(BENCHMARKS["imagenet-a"], "standard")

@@ -16,18 +16,19 @@ from PIL import Image
 from browser import chromium, opened
 from conftest import CLASSES, tiny_network, write_photos
 from miniatures import draw_image, write_imagenet_val
-from robustvit import UserError, classes, cli, load_model, relevance, set_run
-from robustvit.audit_pictures import inlined
+from robustvit import UserError, classes, cli, load_model, relevance
+from robustvit.audits.pictures import inlined
 from robustvit.benchmark_sets import BENCHMARKS
 from robustvit.benchmark_sets.answers import AllClasses, MemberMaxima, Subset
 from robustvit.benchmark_sets.benchmark import Hub
 from robustvit.benchmark_sets.class_tables import imagenet_names, imagenet_subset, imagenet_wnids
 from robustvit.checkpoints import save_model
-from robustvit.class_pictures import head_classes
 from robustvit.classifier import Classifier
 from robustvit.data.batches import evaluation_transform
 from robustvit.data.photos import read_photo
 from robustvit.panels import overlay
+from robustvit.per_class.pictures import head_classes
+from robustvit.set_evaluation import loop
 
 LABELS = (0, 1, 10, 999)
 EACH = 8
@@ -132,7 +133,7 @@ def test_what_is_recorded_is_not_asked_again(capsys, world, tmp_path, monkeypatc
     out = tmp_path / "classes.html"
     assert run(capsys, *on_the_set(world, out))[0] == 0
     first = json.loads(out.with_suffix(".json").read_text())
-    monkeypatch.setattr(set_run, "_answered", None)
+    monkeypatch.setattr(loop, "_answered", None)
     assert run(capsys, *on_the_set(world, out, "--count", 1, "--samples", 0))[0] == 0
     again = json.loads(out.with_suffix(".json").read_text())
     assert again["classes"] == first["classes"]

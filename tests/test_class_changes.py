@@ -10,9 +10,9 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from robustvit.class_changes import RATE, ClassChange, Tally, class_changes
 from robustvit.intervals import Interval, mcnemar, paired_interval
-from robustvit.outcomes import Outcomes
+from robustvit.per_class.changes import RATE, ClassChange, Tally, class_changes
+from robustvit.set_evaluation.outcomes import Outcomes
 
 
 def outcomes_of(rows) -> Outcomes:

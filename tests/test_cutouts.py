@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robustvit.cutouts import MIN_INSIDE, SIZES, Placement, cut_out, grid, place, share_inside, square_background
 from robustvit.errors import UserError
+from robustvit.shift_recipes.cutouts import (
+    MIN_INSIDE,
+    SIZES,
+    Placement,
+    cut_out,
+    grid,
+    place,
+    share_inside,
+    square_background,
+)
 
 CENTRE = (0.5, 0.5)
 

@@ -17,7 +17,7 @@ from robustvit import UserError, relevance
 from robustvit.classifier import Classifier
 from robustvit.data.pairs import find_photos
 from robustvit.intervals import Interval
-from robustvit.segmentation_scores import (
+from robustvit.segmentation.scores import (
     average_precision,
     pixel_counts,
     segmentation_difference,
@@ -231,7 +231,7 @@ def test_a_model_is_tested_on_photos(model, photos):
 
 
 def test_the_map_is_the_one_of_the_predicted_class(model, photos):
-    from robustvit.segmentation_set import SegmentedPhotos
+    from robustvit.segmentation.photos import SegmentedPhotos
 
     found = find_photos(*photos)[:4]
     items = list(SegmentedPhotos(found, model.preprocessing.input_size))
@@ -250,7 +250,7 @@ def test_maps_that_are_no_numbers_are_refused_and_the_model_is_left_as_it_was(mo
         maps[-1, 0, 0, 0] = float("nan")
         return maps
 
-    monkeypatch.setattr("robustvit.segmentation_scores.relevance", broken)
+    monkeypatch.setattr("robustvit.segmentation.scores.relevance", broken)
     model.train()
     with pytest.raises(UserError, match=f"{found[1].image} holds NaN") as caught:
         segmentation_test(model, found, batch_size=2)

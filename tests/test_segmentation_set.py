@@ -16,8 +16,8 @@ from conftest import CLASSES, tiny_network
 from robustvit import UserError
 from robustvit.classifier import Classifier
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.segmentation_scores import segmentation_test
-from robustvit.segmentation_set import MAT_FILE, MatFile, SegmentedPhotos, find_mat
+from robustvit.segmentation.photos import MAT_FILE, MatFile, SegmentedPhotos, find_mat
+from robustvit.segmentation.scores import segmentation_test
 
 h5py = pytest.importorskip("h5py")
 

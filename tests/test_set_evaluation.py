@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +61,14 @@ def other(tmp_path_factory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("models") / "other", 1000, seed=1)
 
 
+@cache
+def loaded(folder: Path, protocol: str) -> Classifier:
+    return load_model(str(folder), normalization="paper" if protocol == "paper" else "model")
+
+
 def plain_scores(folder: Path, path: Path, protocol: str, border: bool) -> torch.Tensor:
     """Softmax of one image alone, prepared by hand."""
-    model = load_model(str(folder), normalization="paper" if protocol == "paper" else "model")
+    model = loaded(folder, protocol)
     photo = read_photo(path)
     if border:
         photo = photo.crop((2, 2, photo.width - 2, photo.height - 2))
@@ -200,7 +206,7 @@ def test_a_killed_call_goes_on_in_the_middle(tmp_path, thousand):
     made = miniatures.write_imagenet_val(tmp_path / "data", classes=range(30), each=4)
     code = (
         "import sys, time\n"
-        "import robustvit.set_run as run\n"
+        "import robustvit.set_evaluation.loop as run\n"
         "from robustvit import cli\n"
         "run._SECONDS_A_PART = 0.0\n"
         "answered = run._answered\n"

@@ -13,8 +13,8 @@ import pytest
 from robustvit.benchmark_sets import Sample
 from robustvit.errors import UserError
 from robustvit.intervals import Interval, independent_difference, mean_interval
-from robustvit.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
-from robustvit.set_numbers import accuracies_by, calibration_error, compare_outcomes, numbers_of
+from robustvit.set_evaluation.numbers import accuracies_by, calibration_error, compare_outcomes, numbers_of
+from robustvit.set_evaluation.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
 
 
 def random_answers(count: int, seed: int, classes: int = 4) -> tuple[list[Sample], list[int], list[float]]:

@@ -20,9 +20,9 @@ from PIL import Image
 
 from conftest import CLASSES, SIZE, write_photos
 from robustvit import UserError, cli, shifts
-from robustvit.cutouts import Placement, cut_out, place, square_background
 from robustvit.data.masks import read_mask
-from robustvit.shift_plans import draw_pairs
+from robustvit.shift_recipes.cutouts import Placement, cut_out, place, square_background
+from robustvit.shift_recipes.plans import draw_pairs
 from test_swaps import slowly_tiled
 
 VARIANTS = ("original", "only-fg", "no-fg", "only-bg-b", "only-bg-t", "mixed-same", "mixed-rand", "mixed-next")

@@ -14,7 +14,7 @@ from browser import chromium, opened
 from robustvit import UserError, cli, table
 from robustvit.intervals import Interval
 from robustvit.records import REPORTED, reported_table, write_record
-from robustvit.table_text import escape_latex, escape_markdown
+from robustvit.records.table_text import escape_latex, escape_markdown
 from test_records import WEIGHTS, make_record
 
 FORMATS = ("markdown", "html", "latex")

@@ -10,7 +10,7 @@ from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, Feature, MaskFormat, Normalization
 
 if TYPE_CHECKING:
-    from robustvit.audit_record import AuditData
+    from robustvit.audits.record import AuditData
     from robustvit.classifier import Classifier
 
 __all__ = ["Audit", "audit"]
@@ -134,8 +134,8 @@ def audit(
     Example:
         robustvit audit --model runs/mine --images photos/test --masks masks/test --out audit.html
     """
-    from robustvit.audit_inputs import background_files, find_audit_photos, trained_on
-    from robustvit.audit_run import AuditRun
+    from robustvit.audits.inputs import background_files, find_audit_photos, trained_on
+    from robustvit.audits.run import AuditRun
     from robustvit.devices import make_accelerator
     from robustvit.evaluation import load_baseline
     from robustvit.methods import check_method
@@ -163,7 +163,7 @@ def audit(
 
 def _check_options(settings: dict[str, Any]) -> tuple[Path, Path]:
     """The files to write."""
-    from robustvit.audit_record import KIND
+    from robustvit.audits.record import KIND
     from robustvit.files import check_own_page
 
     page = Path(settings["out"])

@@ -10,8 +10,8 @@ from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, MaskFormat, Normalization, Precision, Protocol
 
 if TYPE_CHECKING:
-    from robustvit.class_answers import Compared
-    from robustvit.class_changes import Changes, ClassChange
+    from robustvit.per_class.answers import Compared
+    from robustvit.per_class.changes import Changes, ClassChange
 
 __all__ = ["ClassAnalysis", "classes"]
 
@@ -130,8 +130,8 @@ def classes(
 
 def _check_options(settings: dict[str, Any]) -> tuple[Path, Path]:
     """The files to write."""
-    from robustvit.class_record import KIND
     from robustvit.files import check_own_page
+    from robustvit.per_class.record import KIND
 
     _check_source(settings)
     page = Path(settings["out"])
@@ -159,9 +159,9 @@ def _check_source(settings: dict[str, Any]) -> None:
 
 
 def _compare(settings: dict[str, Any]) -> "Compared":
-    from robustvit.class_answers import compare_on_photos, compare_on_set
     from robustvit.methods import method_of
-    from robustvit.set_command import SetOptions
+    from robustvit.per_class.answers import compare_on_photos, compare_on_set
+    from robustvit.set_evaluation.command import SetOptions
 
     method_of(settings["relevance"])
     shared = ("root", "stream", "protocol", "records", "seen", "precision", "batch_size", "workers", "device")
@@ -180,10 +180,10 @@ def _shows(settings: dict[str, Any]) -> bool:
 
 
 def _write(compared: "Compared", settings: dict[str, Any], page: Path, record_file: Path) -> ClassAnalysis:
-    from robustvit.class_page import render_classes
-    from robustvit.class_pictures import choose_panels, draw_turned
-    from robustvit.class_record import class_record
     from robustvit.files import write_json, write_text
+    from robustvit.per_class.page import render_classes
+    from robustvit.per_class.pictures import choose_panels, draw_turned
+    from robustvit.per_class.record import class_record
 
     panels = choose_panels(compared, settings["classes_shown"], settings["samples"])
     record = class_record(compared, panels, settings["count"], settings)

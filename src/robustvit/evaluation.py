@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from robustvit.classifier import Classifier
     from robustvit.intervals import Interval
     from robustvit.measurement import PhotoMeasure
-    from robustvit.set_summary import Sets
+    from robustvit.set_evaluation.summary import Sets
     from robustvit.verdict import Verdict
 
 __all__ = ["Evaluation", "evaluate", "load_baseline"]
@@ -133,7 +133,7 @@ def evaluate(
         robustvit evaluate --model runs/mine --images photos/test --masks masks/test --baseline original
     """
     if on is not None:
-        from robustvit.set_command import SetOptions, evaluate_on
+        from robustvit.set_evaluation.command import SetOptions, evaluate_on
 
         _refuse_out(out)
         expect_at_least(1, batch_size=batch_size)

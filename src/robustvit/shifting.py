@@ -11,8 +11,8 @@ from robustvit.options import ImageFormat, MaskFormat, ShiftKinds
 
 if TYPE_CHECKING:
     from robustvit.data.pairs import Photo
-    from robustvit.shift_folder import ShiftFolder
-    from robustvit.shift_kinds import Plan, ShiftOptions
+    from robustvit.shift_recipes.folder import ShiftFolder
+    from robustvit.shift_recipes.kinds import Plan, ShiftOptions
 
 __all__ = ["Shifts", "shifts"]
 
@@ -119,10 +119,10 @@ def shifts(
     """
     import time
 
-    from robustvit.shift_folder import ShiftFolder, check_class_names, fingerprint
-    from robustvit.shift_images import SUFFIXES, make_shifts, spreading
-    from robustvit.shift_kinds import ShiftOptions, kinds_named
-    from robustvit.shift_plans import plan_shifts
+    from robustvit.shift_recipes.folder import ShiftFolder, check_class_names, fingerprint
+    from robustvit.shift_recipes.images import SUFFIXES, make_shifts, spreading
+    from robustvit.shift_recipes.kinds import ShiftOptions, kinds_named
+    from robustvit.shift_recipes.plans import plan_shifts
 
     start = time.monotonic()
     options = ShiftOptions(kinds_named(_listed(kinds)), pairs, every, size, min_inside, format, mask_format, seed)

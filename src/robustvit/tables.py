@@ -42,7 +42,7 @@ def table(
         robustvit table table1 --records records --format markdown
     """
     from robustvit.records import read_records, reported_table
-    from robustvit.table_layout import lay_out_all, lay_out_reported
+    from robustvit.records.table_layout import lay_out_all, lay_out_reported
 
     if format not in _TEMPLATES:
         raise UserError(f"expected --format to be one of {', '.join(_TEMPLATES)}, got {format!r}")
@@ -78,6 +78,6 @@ def _check_out(out: str, format: str) -> None:
 
 
 def _rendered(layout: object, format: str, mark: str) -> str:
-    from robustvit.table_text import environment
+    from robustvit.records.table_text import environment
 
     return environment(format).get_template(_TEMPLATES[format]).render(table=layout, mark=mark)

@@ -54,7 +54,7 @@ def _open(benchmark: Benchmark, hub: Hub) -> tuple[Iterator[dict[str, Any]], dic
         import datasets
     except ImportError as error:
         raise UserError(
-            f"streaming {benchmark.title} needs the library datasets: pip install 'robustvit[sets]', or get the set from "
+            f"streaming {benchmark.title} needs datasets: pip install 'robustvit[sets]', or get the set from "
             f"{benchmark.source} and name its folder with --root"
         ) from error
     with _Reaching(benchmark):

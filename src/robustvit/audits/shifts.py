@@ -15,13 +15,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as TF
 
 from robustvit.classifier import Classifier
-from robustvit.cutouts import Placement, cut_out, place, square_background
 from robustvit.data.batches import evaluation_transform, read_pair
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.photos import read_photo
 from robustvit.errors import UserError
 from robustvit.intervals import Interval, mean_interval
 from robustvit.progress import track
+from robustvit.shift_recipes.cutouts import Placement, cut_out, place, square_background
 from robustvit.swaps import tiled_background, usable_background
 
 __all__ = [

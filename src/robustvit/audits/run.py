@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from robustvit.audit_measures import audit_photos, fit_photos
-from robustvit.audit_page import render_audit, shown_groups
-from robustvit.audit_pictures import Tile, choose_worst, thumbnails, worst_tiles
-from robustvit.audit_record import AuditData, ModelAudit, audit_record
-from robustvit.audit_shifts import choose_pastings, measure_shifts, shift_values
-from robustvit.background_groups import Backgrounds, background_features, find_backgrounds, group_photos
+from robustvit.audits.background_groups import Backgrounds, background_features, find_backgrounds, group_photos
+from robustvit.audits.measures import audit_photos, fit_photos
+from robustvit.audits.page import render_audit, shown_groups
+from robustvit.audits.pictures import Tile, choose_worst, thumbnails, worst_tiles
+from robustvit.audits.record import AuditData, ModelAudit, audit_record
+from robustvit.audits.shifts import choose_pastings, measure_shifts, shift_values
 from robustvit.classifier import Classifier, Preprocessing
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.pairs import Photo

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from robustvit.intervals import Interval, mcnemar, mean_interval, paired_difference, paired_interval
-from robustvit.outcomes import Outcomes
+from robustvit.set_evaluation.outcomes import Outcomes
 
 __all__ = ["RATE", "Changes", "ClassChange", "Tally", "class_changes"]
 

@@ -16,7 +16,6 @@ from accelerate.utils import broadcast_object_list
 
 from robustvit.benchmark_sets import Benchmark, Sample, benchmarks_named
 from robustvit.benchmark_sets.answers import MemberMaxima, MemberMeans, OwnHead
-from robustvit.class_changes import Changes, class_changes
 from robustvit.classifier import Classifier
 from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
@@ -25,9 +24,10 @@ from robustvit.evaluation import load_baseline
 from robustvit.methods import check_method
 from robustvit.models import load_model
 from robustvit.options import Protocol
-from robustvit.set_command import SetOptions, load_set_models, seen_labels, set_place
-from robustvit.set_evaluation import SetAnswers, SetModel, SetPlace, ask_set, record_set, set_model
-from robustvit.set_images import name_of
+from robustvit.per_class.changes import Changes, class_changes
+from robustvit.set_evaluation.command import SetOptions, load_set_models, seen_labels, set_place
+from robustvit.set_evaluation.images import name_of
+from robustvit.set_evaluation.recording import SetAnswers, SetModel, SetPlace, ask_set, record_set, set_model
 
 __all__ = ["Compared", "compare_on_photos", "compare_on_set"]
 

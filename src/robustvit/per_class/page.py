@@ -11,8 +11,8 @@ import matplotlib
 from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
-from robustvit.audit_charts import Chart
-from robustvit.class_record import KIND
+from robustvit.audits.charts import Chart
+from robustvit.per_class.record import KIND
 from robustvit.progress import printable
 
 __all__ = ["class_charts", "render_classes"]
@@ -75,7 +75,7 @@ def render_classes(record: Mapping[str, Any], pictures: Mapping[str, Sequence[st
     """Write out a comparison.
 
     Args:
-        record: as of ``class_record``; every figure on the page comes from it.
+        record: as of ``record``; every figure on the page comes from it.
         pictures: see ``draw_turned``.
         record_name: file name of the record beside the page.
     """

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from robustvit.class_answers import Compared
-from robustvit.class_changes import RATE, Changes, ClassChange, Tally
-from robustvit.class_pictures import Panel
+from robustvit.per_class.answers import Compared
+from robustvit.per_class.changes import RATE, Changes, ClassChange, Tally
+from robustvit.per_class.pictures import Panel
 from robustvit.progress import printable
 from robustvit.runs import versions
 

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from robustvit.benchmark_sets import Answers, Sample
 from robustvit.classifier import Classifier
 from robustvit.errors import UserError
-from robustvit.outcomes import Outcomes, PartFolder, join_outcomes
 from robustvit.progress import bar
-from robustvit.set_images import Batch, batch_of
+from robustvit.set_evaluation.images import Batch, batch_of
+from robustvit.set_evaluation.outcomes import Outcomes, PartFolder, join_outcomes
 
 __all__ = ["TOP", "SetLoop", "run_images"]
 

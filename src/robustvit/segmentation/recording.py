@@ -15,9 +15,9 @@ from robustvit.data.pairs import Photo, find_photos
 from robustvit.errors import UserError
 from robustvit.records import Record, check_record_place, read_record, write_record
 from robustvit.runs import versions
-from robustvit.segmentation_scores import SegmentationScores, segmentation_difference, segmentation_test
-from robustvit.segmentation_set import MAT_IMAGES, MatFile, find_mat
-from robustvit.set_evaluation import SetModel, SetPlace
+from robustvit.segmentation.photos import MAT_IMAGES, MatFile, find_mat
+from robustvit.segmentation.scores import SegmentationScores, segmentation_difference, segmentation_test
+from robustvit.set_evaluation.recording import SetModel, SetPlace
 
 __all__ = ["SEGMENTATION_SETS", "evaluate_segmentation"]
 

@@ -17,15 +17,15 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from robustvit.cutouts import Placement, cut_out, place, square_background
 from robustvit.data.batches import read_pair
 from robustvit.data.photos import read_photo
 from robustvit.mask_folder import FAINTEST
 from robustvit.options import MaskFormat
 from robustvit.progress import bar
-from robustvit.shift_folder import ShiftFolder
-from robustvit.shift_kinds import Plan, Shift, ShiftOptions
-from robustvit.shift_survey import framed
+from robustvit.shift_recipes.cutouts import Placement, cut_out, place, square_background
+from robustvit.shift_recipes.folder import ShiftFolder
+from robustvit.shift_recipes.kinds import Plan, Shift, ShiftOptions
+from robustvit.shift_recipes.survey import framed
 from robustvit.swaps import boxed_background, no_foreground, only_foreground, paste, tiled_background
 from robustvit.workers import worker_pool
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from robustvit.audit_summary import Beyond
+from robustvit.audits.summary import Beyond
 from robustvit.intervals import Interval
 from robustvit.verdict import MIN_PHOTOS
 

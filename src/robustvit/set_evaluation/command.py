@@ -16,10 +16,10 @@ from robustvit.models import load_model, load_original
 from robustvit.options import Device, Precision, Protocol
 from robustvit.records import Record
 from robustvit.runs import RunFolder
-from robustvit.segmentation_records import SEGMENTATION_SETS, evaluate_segmentation
-from robustvit.set_evaluation import SetModel, SetPlace, evaluate_set, set_model
-from robustvit.set_run import SetLoop
-from robustvit.set_summary import Sets
+from robustvit.segmentation.recording import SEGMENTATION_SETS, evaluate_segmentation
+from robustvit.set_evaluation.loop import SetLoop
+from robustvit.set_evaluation.recording import SetModel, SetPlace, evaluate_set, set_model
+from robustvit.set_evaluation.summary import Sets
 
 __all__ = ["SetOptions", "evaluate_on", "load_set_models", "seen_labels", "set_place"]
 

@@ -13,7 +13,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 from robustvit.benchmark_sets import Summary
 from robustvit.errors import UserError
 from robustvit.intervals import Interval, mcnemar, mean_interval, paired_difference, paired_interval
-from robustvit.outcomes import Outcomes
+from robustvit.set_evaluation.outcomes import Outcomes
 
 __all__ = ["accuracies_by", "calibration_error", "compare_outcomes", "numbers_of"]
 

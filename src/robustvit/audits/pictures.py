@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
-from robustvit.audit_measures import AuditedPhoto
+from robustvit.audits.measures import AuditedPhoto
 from robustvit.classifier import Classifier
 from robustvit.data.batches import SwappedPhotos
 from robustvit.data.held_photos import HeldPhotos

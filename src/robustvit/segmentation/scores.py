@@ -22,7 +22,7 @@ from robustvit.methods import check_method
 from robustvit.options import MaskFormat
 from robustvit.progress import track
 from robustvit.relevance_maps import relevance
-from robustvit.segmentation_set import MatFile, SegmentedPhotos, find_mat
+from robustvit.segmentation.photos import MatFile, SegmentedPhotos, find_mat
 
 __all__ = [
     "SegmentationScores",

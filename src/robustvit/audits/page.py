@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from robustvit.audit_charts import accuracy_chart, shift_charts
-from robustvit.audit_pictures import Tile
-from robustvit.audit_record import KIND
+from robustvit.audits.charts import accuracy_chart, shift_charts
+from robustvit.audits.pictures import Tile
+from robustvit.audits.record import KIND
 from robustvit.progress import printable
 
 __all__ = ["CLASS_COLUMNS", "MOST_GROUPS", "MOST_PHOTOS", "MOST_TURNS", "render_audit", "shown_groups"]
@@ -33,7 +33,7 @@ def render_audit(
     """Write out an audit.
 
     Args:
-        record: as of ``audit_record``; every figure on the page comes from it.
+        record: as of ``record``; every figure on the page comes from it.
         worst: for the model and the baseline, pictures of each of the worst photos.
         thumbnails: of the typical photos of backgrounds and of ``shown_groups``.
         record_name: file name of the record beside the page.

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robustvit.cutouts import SIZES, Placement
 from robustvit.data.pairs import Photo
 from robustvit.errors import UserError
 from robustvit.options import ImageFormat, MaskFormat
+from robustvit.shift_recipes.cutouts import SIZES, Placement
 from robustvit.swaps import SWAPS
 
 __all__ = ["BACKGROUND_KINDS", "GROUPS", "KINDS", "PHOTO_SIZE", "Plan", "Shift", "ShiftOptions", "Skip", "kinds_named"]

@@ -11,18 +11,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from robustvit.audit_pictures import inlined, outlined
+from robustvit.audits.pictures import inlined, outlined
 from robustvit.benchmark_sets import Answers, stream
 from robustvit.benchmark_sets.answers import MemberMaxima, MemberMeans, Subset
-from robustvit.class_answers import Compared
 from robustvit.data.batches import evaluation_transform, read_pair
 from robustvit.data.photos import read_photo
 from robustvit.options import MaskFormat
-from robustvit.outcomes import Outcomes
 from robustvit.panels import overlay
+from robustvit.per_class.answers import Compared
 from robustvit.relevance_maps import relevance
-from robustvit.set_evaluation import SetModel
-from robustvit.set_images import name_in_stream, name_of, preparation
+from robustvit.set_evaluation.images import name_in_stream, name_of, preparation
+from robustvit.set_evaluation.outcomes import Outcomes
+from robustvit.set_evaluation.recording import SetModel
 
 __all__ = ["Answer", "Panel", "Turned", "choose_panels", "draw_turned", "head_classes"]
 

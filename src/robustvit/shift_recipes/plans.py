@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from robustvit.cutouts import MIN_INSIDE, SIZES, grid, share_inside
 from robustvit.data.pairs import Photo
 from robustvit.errors import UserError
 from robustvit.options import Intervention
 from robustvit.progress import bar
-from robustvit.shift_images import Spread
-from robustvit.shift_kinds import BACKGROUND_KINDS, PHOTO_SIZE, Plan, Shift, ShiftOptions, Skip
-from robustvit.shift_survey import Surveyed, shorter_side, survey
+from robustvit.shift_recipes.cutouts import MIN_INSIDE, SIZES, grid, share_inside
+from robustvit.shift_recipes.images import Spread
+from robustvit.shift_recipes.kinds import BACKGROUND_KINDS, PHOTO_SIZE, Plan, Shift, ShiftOptions, Skip
+from robustvit.shift_recipes.survey import Surveyed, shorter_side, survey
 from robustvit.swaps import SWAPS, Swap, pair_backgrounds
 
 __all__ = ["draw_pairs", "plan_grids", "plan_shifts", "plan_variants"]

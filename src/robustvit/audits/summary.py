@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustvit.audit_measures import AUDIT_MEASURES, AuditedPhoto
+from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto
 from robustvit.intervals import Interval, mean_interval, paired_difference
 from robustvit.verdict import Comparison
 

@@ -14,12 +14,12 @@ from robustvit.benchmark_sets import Answers, Benchmark, Listing, check_head, st
 from robustvit.classifier import Classifier
 from robustvit.errors import UserError
 from robustvit.options import Precision, Protocol
-from robustvit.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
 from robustvit.records import Record, check_record_place, describe_model, record_path, write_record
 from robustvit.runs import versions
-from robustvit.set_images import DiskImages, StreamedImages, name_of
-from robustvit.set_numbers import accuracies_by, compare_outcomes, numbers_of
-from robustvit.set_run import TOP, SetLoop, run_images
+from robustvit.set_evaluation.images import DiskImages, StreamedImages, name_of
+from robustvit.set_evaluation.loop import TOP, SetLoop, run_images
+from robustvit.set_evaluation.numbers import accuracies_by, compare_outcomes, numbers_of
+from robustvit.set_evaluation.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
 
 __all__ = [
     "SetAnswers",

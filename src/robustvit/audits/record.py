@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robustvit import audit_verdict
-from robustvit.audit_measures import AUDIT_MEASURES, AuditedPhoto
-from robustvit.audit_pictures import WORST_RULE
-from robustvit.audit_shifts import ShiftedAnswers, shift_points
-from robustvit.audit_summary import Beyond, beyond_chances, by_class, compare_photos, means
-from robustvit.audit_verdict import AuditVerdict, change_of, judge
-from robustvit.background_groups import MIN_GROUP, Backgrounds, Group, usual_photos
+from robustvit.audits import verdict as audit_verdict
+from robustvit.audits.background_groups import MIN_GROUP, Backgrounds, Group, usual_photos
+from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto
+from robustvit.audits.pictures import WORST_RULE
+from robustvit.audits.shifts import ShiftedAnswers, shift_points
+from robustvit.audits.summary import Beyond, beyond_chances, by_class, compare_photos, means
+from robustvit.audits.verdict import AuditVerdict, change_of, judge
 from robustvit.intervals import Interval, paired_difference
 from robustvit.progress import printable
 

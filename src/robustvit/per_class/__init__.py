@@ -1,0 +1,1 @@
+"""What finetuning changed class by class (paper, Appendix J)."""
