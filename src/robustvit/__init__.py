@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from robustvit.models import load_model
     from robustvit.relevance_maps import relevance
     from robustvit.reports import report
+    from robustvit.subset_panels import subset
+    from robustvit.sufficient_subsets import sufficient_subset
 
 __version__ = "0.1.0"
 
@@ -44,6 +46,8 @@ __all__ = [
     "relevance",
     "relevance_loss",
     "report",
+    "subset",
+    "sufficient_subset",
 ]
 
 _HOME = {
@@ -64,6 +68,8 @@ _HOME = {
     "relevance": "relevance_maps",
     "relevance_loss": "losses",
     "report": "reports",
+    "subset": "subset_panels",
+    "sufficient_subset": "sufficient_subsets",
 }
 
 

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "explain": "explanation.explain",
     "masks": "mask_making.make_masks",
     "faithfulness": "method_comparison.faithfulness",
+    "subset": "subset_panels.subset",
     "report": "reports.report",
     "demo": "demonstration.demo",
 }

@@ -24,6 +24,7 @@ __all__ = [
     "Select",
     "ShiftKinds",
     "Side",
+    "SubsetFill",
     "Target",
     "Train",
 ]
@@ -47,5 +48,6 @@ Protocol = Literal["paper", "standard"]
 Select = Literal["loss", "robust"]
 ShiftKinds = list[str] | str
 Side = Literal["seed", "corners"]
+SubsetFill = Literal["grey", "mean", "black"]
 Target = Literal["label", "predicted"]
 Train = Literal["all", "attention"]
