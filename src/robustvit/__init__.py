@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from robustvit.relevance_maps import relevance
     from robustvit.reports import report
     from robustvit.shifting import shifts
+    from robustvit.subset_panels import subset
+    from robustvit.sufficient_subsets import sufficient_subset
     from robustvit.tables import table
 
 __version__ = "0.1.0"
@@ -51,6 +53,8 @@ __all__ = [
     "relevance_loss",
     "report",
     "shifts",
+    "subset",
+    "sufficient_subset",
     "table",
 ]
 
@@ -76,6 +80,8 @@ _HOME = {
     "report": "reports",
     "shifts": "shifting",
     "table": "tables",
+    "subset": "subset_panels",
+    "sufficient_subset": "sufficient_subsets",
 }
 
 

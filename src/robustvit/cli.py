@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "faithfulness": "method_comparison.faithfulness",
     "shifts": "shifting.shifts",
     "classes": "class_analysis.classes",
+    "subset": "subset_panels.subset",
     "report": "reports.report",
     "table": "tables.table",
     "demo": "demonstration.demo",

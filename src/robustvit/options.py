@@ -24,6 +24,7 @@ __all__ = [
     "Select",
     "ShiftKinds",
     "Side",
+    "SubsetFill",
     "TableFormat",
     "Target",
     "Train",
@@ -49,5 +50,6 @@ Select = Literal["loss", "robust"]
 ShiftKinds = list[str] | str
 Side = Literal["seed", "corners"]
 TableFormat = Literal["markdown", "html", "latex"]
+SubsetFill = Literal["grey", "mean", "black"]
 Target = Literal["label", "predicted"]
 Train = Literal["all", "attention"]
