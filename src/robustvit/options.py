@@ -6,6 +6,7 @@ from typing import Literal
 
 __all__ = [
     "AnnotationFormat",
+    "Balance",
     "Categories",
     "ClassNames",
     "Classes",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 AnnotationFormat = Literal["coco", "yolo", "labelme", "voc", "imagenet-s", "binary", "grey", "soft"]
+Balance = Literal["class", "background"]
 Categories = list[str] | list[int] | str | int
 ClassNames = list[str] | str
 Classes = Literal["all"] | int | float | list[str] | str
@@ -48,4 +50,4 @@ Select = Literal["loss", "robust"]
 ShiftKinds = list[str] | str
 Side = Literal["seed", "corners"]
 Target = Literal["label", "predicted"]
-Train = Literal["all", "attention"]
+Train = Literal["all", "attention", "head"]
