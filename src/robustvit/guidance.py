@@ -207,15 +207,23 @@ def check_guidance(guidance: GuidanceMethod, classifier: Classifier, parameters:
     mask = torch.ones_like(image[:, :1])
     mask[..., : mask.shape[-1] // 2] = 0
     label = torch.zeros(1, dtype=torch.long, device=like.device)
+    before = [parameter.grad for parameter in parameters]
     try:
+        for parameter in parameters:
+            parameter.grad = None
         with evaluating(classifier):
             loss = guidance(classifier, image, mask, label).loss
-            reached = torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad else ()
+            if loss.requires_grad:
+                loss.backward()  # all of it: asked for some gradients only, PyTorch passes over what it cannot do
+        reached = any(parameter.grad is not None for parameter in parameters)
     except RuntimeError as error:
         if not any(words in str(error) for words in ("not implemented", "differentiate twice")):
             raise
         raise UserError(f"{type(classifier.network).__name__} cannot be guided by {guidance.title}: {error}") from error
-    if all(gradient is None for gradient in reached):
+    finally:
+        for parameter, gradient in zip(parameters, before, strict=True):
+            parameter.grad = gradient
+    if not reached:
         raise UserError(
             f"expected weights to train that the loss of --guidance {guidance.title} depends on with these options, "
             "found none: choose another --train, or other weights of its terms"
