@@ -64,6 +64,15 @@ def second_order(bench: Bench) -> None:
     bench.step(guided_loss(bench.model, bench.images, bench.masks, bench.labels, second_order=True).loss)
 
 
+def gradmask(bench: Bench) -> None:
+    """Input gradients with a double backward; ``rrr`` costs the same."""
+    bench.step(guided_loss(bench.model, bench.images, bench.masks, bench.labels, guidance="gradmask").loss)
+
+
+def swap_augmentation(bench: Bench) -> None:
+    bench.step(guided_loss(bench.model, bench.images, bench.masks, bench.labels, guidance="swap-augmentation").loss)
+
+
 def _stored_maps(bench: Bench, second: bool) -> None:
     forward = recorded_forward(bench.model, bench.images)
     explained = forward.logits.gather(1, bench.labels[:, None]).sum()
@@ -115,6 +124,8 @@ STEPS: dict[str, Callable[[Bench], None]] = {
     "plain step": plain_step,
     "first order": first_order,
     "second order": second_order,
+    "gradmask": gradmask,
+    "swap-augmentation": swap_augmentation,
     "first order, maps stored": stored_first,
     "second order, maps stored": stored_second,
     "authors' cost structure": authors,

@@ -66,8 +66,12 @@ def attend_openly(
 
 
 @contextmanager
-def explicit_attention(model: nn.Module) -> Iterator[list[Tensor]]:
+def explicit_attention(model: nn.Module, twice: bool = False) -> Iterator[list[Tensor]]:
     """Collect the maps of all attention calls inside the ``with`` block, for any model.
+
+    Args:
+        model: the model that will run.
+        twice: its backward pass will be differentiated; see ``Interception``.
 
     Yields:
         A list that fills with one ``(B, H, N, M)`` tensor per call.
@@ -79,7 +83,7 @@ def explicit_attention(model: nn.Module) -> Iterator[list[Tensor]]:
         maps.append(attention)
         return output
 
-    with ready_for_interception(model), Interception(attend):
+    with ready_for_interception(model), Interception(attend, twice):
         yield maps
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError
 from robustvit.options import (
+    Balance,
     Classes,
     Classification,
     ClassNames,
@@ -35,7 +36,12 @@ class Finetuned:
     verdict: "Verdict"
 
     def __str__(self) -> str:
-        lines = [self.verdict.sentence, *self.verdict.notes, f"run: {self.folder}   model: {self.folder / 'best'}"]
+        lines = [
+            self.verdict.sentence,
+            *self.verdict.notes,
+            f"guidance: {self.verdict.guidance}",
+            f"run: {self.folder}   model: {self.folder / 'best'}",
+        ]
         return "\n".join(lines)
 
 
@@ -62,20 +68,22 @@ def finetune(
     classes: Classes = "all",
     validation_per_class: int = 20,
     guidance: str = "robustvit",
-    target: Target = "label",
-    relevance: str = "gae",
+    target: Target | None = None,
+    relevance: str | None = None,
     second_order: bool = False,
-    background: float = 2.0,
-    foreground: float = 0.3,
-    relevance_weight: float = 0.8,
-    classification_weight: float = 0.2,
-    classification: Classification = "confidence",
+    background: float | None = None,
+    foreground: float | None = None,
+    relevance_weight: float | None = None,
+    classification_weight: float | None = None,
+    classification: Classification | None = None,
     temperature: float | None = None,
+    swap_share: float | None = None,
+    balance: Balance | None = None,
     lr: float | None = None,
     epochs: int = 50,
     batch_size: int = 8,
     weight_decay: float = 1e-4,
-    train: Train = "all",
+    train: Train | None = None,
     select: Select = "loss",
     max_drop: float = 2.0,
     swaps: int = 2,
@@ -98,7 +106,8 @@ def finetune(
         masks: folder of foreground masks that mirrors images by class and name.
         model: timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG, hf-hub:OWNER/NAME,
             local-dir:FOLDER or a run folder.
-        recipe: model card of the paper (vit-b, ar-s, deit-b, ...): sets model, rate, temperature and normalization.
+        recipe: model card of the paper (vit-b, ar-s, deit-b, ...): sets model, rate, temperature and normalization; or
+            cft, for any model: the weights of background and foreground for soft masks of concepts (1.2 and 0.5).
         checkpoint: weights for the model: safetensors, .pth or .pth.tar.
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std, the default) or paper (0.5 for every model).
@@ -115,23 +124,30 @@ def finetune(
         samples_per_class: photos to train on, per class.
         classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
         validation_per_class: photos to hold out, per class, at most.
-        guidance: guidance method.
-        target: class that is explained in training: the true label, or the predicted one (works without labels).
-        relevance: method of the relevance map: gae (the paper's), attnlrp, rollout or raw_attention for vision
-            transformers, grad_cam or input_gradient for any classifier. The verdict measures with gae where it can.
+        guidance: guidance method: robustvit (the paper's), or a baseline to compare with: cross-entropy, gradmask, rrr,
+            swap-augmentation, dfr. The options up to balance belong to some methods; those of another are refused.
+        target: class that is explained in training: the true label (the default), or the predicted one (works without
+            labels).
+        relevance: method of the relevance map: gae (the paper's, the default), attnlrp, rollout or raw_attention for
+            vision transformers, grad_cam or input_gradient for any classifier. The verdict measures with gae where it
+            can.
         second_order: let gradients flow through the attention's gradient too.
-        background: weight of the background loss (equation 1).
-        foreground: weight of the foreground loss (equation 2).
-        relevance_weight: weight of the relevance loss in the total (equation 5).
-        classification_weight: weight of the classification loss in the total.
-        classification: confidence (the model's own prediction, equation 4) or label (the true class).
+        background: weight of the background loss (equation 1; default 2, or the recipe's); 0 leaves it out.
+        foreground: weight of the foreground loss (equation 2; default 0.3, or the recipe's); 0 leaves it out.
+        relevance_weight: weight of the relevance loss in the total (default 0.8, equation 5; of the input gradients'
+            1000 for gradmask, 0.04 / K^2 with K classes for rrr).
+        classification_weight: weight of the classification loss in the total (default 0.2; 1 for gradmask and rrr).
+        classification: confidence (the model's own prediction, equation 4, the default) or label (the true class).
         temperature: divides the logits in the classification loss (default 1, or the recipe's).
-        lr: learning rate (default 2e-6, or the recipe's).
+        swap_share: share of the photos that swap-augmentation puts on another background (default 1).
+        balance: photos that dfr retrains the head on: background (every object on another photo's background, the
+            default) or class (the photos as they are); equally many of every class in both cases.
+        lr: learning rate (default 2e-6, or the recipe's; 1e-3 for the head alone).
         epochs: passes over the training photos.
         batch_size: photos per step.
         weight_decay: AdamW's weight decay.
-        train: weights that may change: all (the paper), or attention: only the queries and keys, where the model
-            looks; it bears far higher rates (3e-4).
+        train: weights that may change: all (the paper, the default); attention: only the queries and keys, where the
+            model looks; it bears far higher rates (3e-4); head: only the last layer (dfr's default, and its only one).
         select: epoch to keep, by the lowest validation loss (the paper's) or robust: the highest accuracy on random
             backgrounds whose ordinary accuracy fell by at most max_drop.
         max_drop: points of ordinary accuracy that may be lost; the verdict refuses a model that lost more.
@@ -160,21 +176,24 @@ def finetune(
     from robustvit.data.selection import selection_text
     from robustvit.devices import make_accelerator
     from robustvit.files import write_text
-    from robustvit.guidance import make_guidance, options_of
+    from robustvit.guidance import check_guidance, chosen_options, guidance_options, make_guidance
     from robustvit.guided_run import GuidedRun, with_predictions
     from robustvit.methods import measuring_method
     from robustvit.models import load_model
     from robustvit.parameters import trainable
+    from robustvit.recipes import recipe_settings
     from robustvit.runs import RunFolder
     from robustvit.training import Schedule
 
     folder = RunFolder(out)
     folder.check_free(resume)
+    proposed = recipe_settings(recipe)
+    guide: Any = make_guidance(guidance, **chosen_options(guidance, options, proposed))
+    train = _trained_weights(guide, guidance, train)
+    config |= {"train": train} | {name: getattr(guide, name, None) for name in guidance_options()}
     if resume:
         folder.check_same(config)
-    source, start = _starting_point(model, recipe, lr, temperature, normalization)
-    options["temperature"] = start["temperature"]
-    guide = make_guidance(guidance, **{name: options[name] for name in options_of(guidance) if name in options})
+    source, start = _starting_point(model, recipe, lr, normalization, train)
     schedule = Schedule(start["lr"], epochs, batch_size, weight_decay, train, select, max_drop, seed, workers)
     if select == "robust" and swaps < 1:
         raise UserError(f"expected --swaps of at least 1 for --select robust, got {swaps}")
@@ -187,9 +206,9 @@ def finetune(
         class_names=class_names,
     )
     # A model that guidance does not work for must be refused before anything is written.
-    measuring = measuring_method(getattr(guide, "relevance", "gae"), classifier)
-    with trainable(classifier, train):
-        pass
+    measuring = measuring_method(guide.explains_with, classifier)
+    with trainable(classifier, train) as parameters:
+        check_guidance(guide, classifier, parameters)
     sources = PhotoSources(
         images, masks, val_images, val_masks, test_images, test_masks, mask_format, skip_unmasked, doubtful, review
     )
@@ -203,6 +222,7 @@ def finetune(
         validation_per_class=validation_per_class,
         choose_by_swaps=select == "robust",
         seed=seed,
+        balanced=guide.balanced,
     )
     selected = selection_text(gathered.splits)
     if resume:
@@ -226,17 +246,29 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else f"{MODULE} ({type(value).__name__})"
 
 
+def _trained_weights(guide: Any, guidance: str, train: Train | None) -> Train:
+    """The weights that may change: those asked for, or the method's only ones."""
+    if guide.trains is not None and train not in (None, guide.trains):
+        raise UserError(
+            f"expected --train {guide.trains} with --guidance {guidance}, which trains nothing else, got {train}: "
+            "leave --train out"
+        )
+    return guide.trains or train or "all"
+
+
 def _starting_point(
-    model: str | None, recipe: str | None, lr: float | None, temperature: float | None, normalization: str | None
+    model: str | None, recipe: str | None, lr: float | None, normalization: str | None, train: Train
 ) -> tuple[Any, dict[str, Any]]:
     """The model to start from, and its settings: those given, else the recipe's, else the defaults."""
-    from robustvit.recipes import model_card
+    from robustvit.recipes import model_card, recipe_settings
 
-    card = None if recipe is None else model_card(recipe)
-    if model is None and card is None:
-        raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
+    if model is None:
+        if recipe is None:
+            raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
+        model_card(recipe)  # it must name one
+    proposed = recipe_settings(recipe)
+    rate = 1e-3 if train == "head" else proposed.get("lr", 2e-6)  # a recipe's rate is for all weights
     return model if model is not None else recipe, {
-        "lr": lr if lr is not None else card.lr if card else 2e-6,
-        "temperature": temperature if temperature is not None else card.temperature if card else 1.0,
-        "normalization": normalization or (card.normalization if card else "model"),
+        "lr": rate if lr is None else lr,
+        "normalization": normalization or proposed.get("normalization", "model"),
     }

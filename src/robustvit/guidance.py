@@ -2,54 +2,43 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from robustvit.baselines import CrossEntropy, DeepFeatureReweighting, GradMask, RightReasons, SwapAugmentation
+from robustvit.classifier import Classifier, logits_of
 from robustvit.errors import UserError
-from robustvit.interception import gradients_for_maps
+from robustvit.guided_losses import Guidance, GuidanceMethod, GuidedLoss, check_weights, weighted_sum
+from robustvit.interception import evaluating, gradients_for_maps
 from robustvit.losses import background_loss, confidence_loss, foreground_loss, label_loss
 from robustvit.methods import METHODS, method_of
 from robustvit.options import Classification, Target
 from robustvit.relevance_maps import image_map
 
-__all__ = ["GUIDANCE", "Guidance", "GuidedLoss", "RobustViT", "guided_loss", "make_guidance", "options_of"]
+__all__ = [
+    "GUIDANCE",
+    "Guidance",
+    "GuidanceMethod",
+    "GuidedLoss",
+    "RobustViT",
+    "check_guidance",
+    "chosen_options",
+    "guidance_options",
+    "guided_loss",
+    "make_guidance",
+    "options_of",
+]
 
 
 @dataclass(frozen=True)
-class GuidedLoss:
-    """What one guided step computes.
-
-    Attributes:
-        loss: the scalar to call ``backward`` on.
-        parts: the detached terms by name, unweighted.
-        logits: ``(B, C)``, detached.
-        maps: ``(B, 1, H, W)`` in [0, 1], detached.
-    """
-
-    loss: Tensor
-    parts: dict[str, Tensor]
-    logits: Tensor
-    maps: Tensor
-
-
-class Guidance(Protocol):
-    """A guidance method: anything that maps a model and a masked batch to a ``GuidedLoss``."""
-
-    @property
-    def needs_labels(self) -> bool:
-        """Whether a batch must come with true labels."""
-        ...
-
-    def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss: ...
-
-
-@dataclass(frozen=True)
-class RobustViT:
+class RobustViT(GuidanceMethod):
     """The paper's guidance (equation 5): relevance on the object, confidence kept.
+
+    A term whose weight is zero is left out with its gradient; without any weight on relevance, no map is made.
 
     Attributes:
         target: class explained, the true ``label`` (the paper's training) or the ``predicted`` one (its section 5).
@@ -62,6 +51,11 @@ class RobustViT:
         classification: ``confidence`` (equation 4) or ``label`` (cross-entropy with the true label).
         temperature: divides the logits in the classification loss.
     """
+
+    title = "robustvit"
+    source = (
+        "Chefer, Schwartz and Wolf, Optimizing Relevance Maps of Vision Transformers Improves Robustness, NeurIPS 2022"
+    )
 
     target: Target = "label"
     relevance: str = "gae"
@@ -77,17 +71,38 @@ class RobustViT:
         _expect("target", self.target, ("label", "predicted"))
         _expect("classification", self.classification, ("confidence", "label"))
         _expect("relevance", self.relevance, tuple(METHODS))
-        if not 0 < self.temperature < math.inf:
-            raise UserError(f"expected temperature above 0, got {self.temperature}")
+        check_weights(
+            self.temperature,
+            background=self.background,
+            foreground=self.foreground,
+            relevance_weight=self.relevance_weight,
+            classification_weight=self.classification_weight,
+        )
+        if not self._relevance_counts and not self.classification_weight:
+            raise UserError("expected a weight above 0 for relevance or classification: nothing would be trained")
 
     @property
     def needs_labels(self) -> bool:
         """Whether a batch must come with true labels."""
         return self.target == "label" or self.classification == "label"
 
+    @property
+    def explains_with(self) -> str:
+        """The relevance method that guides."""
+        return self.relevance
+
+    @property
+    def _relevance_counts(self) -> bool:
+        return bool(self.relevance_weight and (self.background or self.foreground))
+
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         if target is None and self.needs_labels:
             raise UserError("expected labels for target='label' or classification='label'; give them or use predicted")
+        if not self._relevance_counts:
+            logits = logits_of(model(images))
+            classification = self._classification(logits, target)
+            parts = {"classification": classification.detach()}
+            return GuidedLoss(self.classification_weight * classification, parts, logits.detach(), None)
         differentiable = torch.is_grad_enabled()
         with gradients_for_maps(differentiable):
             trace = method_of(self.relevance)(model, images, self.second_order)
@@ -96,18 +111,27 @@ class RobustViT:
             explained = predicted if self.target == "predicted" or target is None else target
             maps = image_map(trace.explain(explained, differentiable), (images.shape[-2], images.shape[-1]))
             parts = {"background": background_loss(maps, masks), "foreground": foreground_loss(maps, masks)}
-            if self.classification == "label" and target is not None:
-                parts["classification"] = label_loss(logits, target, self.temperature)
-            else:
-                parts["classification"] = confidence_loss(logits, self.temperature)
-            relevance = self.background * parts["background"] + self.foreground * parts["foreground"]
-            loss = self.relevance_weight * relevance + self.classification_weight * parts["classification"]
-        parts["relevance"] = relevance
+            parts["classification"] = self._classification(logits, target)
+            parts["relevance"] = weighted_sum(
+                (self.background, parts["background"]), (self.foreground, parts["foreground"])
+            )
+            loss = weighted_sum(
+                (self.relevance_weight, parts["relevance"]), (self.classification_weight, parts["classification"])
+            )
         detached = {name: part.detach() for name, part in parts.items()}
         return GuidedLoss(loss, detached, logits.detach(), maps.detach())
 
+    def _classification(self, logits: Tensor, target: Tensor | None) -> Tensor:
+        """Equation 4, or its variant with the true label."""
+        if self.classification == "label" and target is not None:
+            return label_loss(logits, target, self.temperature)
+        return confidence_loss(logits, self.temperature)
 
-GUIDANCE: dict[str, Any] = {"robustvit": RobustViT}
+
+GUIDANCE: dict[str, Any] = {
+    kind.title: kind
+    for kind in (RobustViT, CrossEntropy, GradMask, RightReasons, SwapAugmentation, DeepFeatureReweighting)
+}
 
 
 def _expect(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -125,6 +149,32 @@ def options_of(guidance: str) -> set[str]:
     return {field.name for field in fields(GUIDANCE[guidance])}
 
 
+def guidance_options() -> list[str]:
+    """Names of the options of all guidance methods."""
+    return sorted({name for guidance in GUIDANCE for name in options_of(guidance)})
+
+
+def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a guidance method: those that the user set, else the recipe's; the others keep their defaults.
+
+    Args:
+        guidance: name of the method.
+        given: what the user gave, None (False for a switch) where nothing; names that no method has are passed over.
+        recipe: what a recipe proposes; what the method does not have is passed over.
+
+    Raises:
+        UserError: unknown method; an option was set that it does not have.
+    """
+    known = options_of(guidance)
+    said = {name: given[name] for name in guidance_options() if not (given.get(name) is None or given[name] is False)}
+    if foreign := sorted(set(said) - known):
+        raise UserError(
+            f"expected no --{foreign[0].replace('_', '-')} with --guidance {guidance}, whose options are "
+            f"{', '.join(f'--{name}' for name in sorted(known)).replace('_', '-')}: leave it out"
+        )
+    return {name: value for name, value in recipe.items() if name in known and value is not None} | said
+
+
 def make_guidance(guidance: str | Guidance = "robustvit", **options: Any) -> Guidance:
     """Return the guidance method of that name with its options set; an object passes through.
 
@@ -139,6 +189,45 @@ def make_guidance(guidance: str | Guidance = "robustvit", **options: Any) -> Gui
     if unknown := sorted(set(options) - known):
         raise UserError(f"expected options of {guidance} ({', '.join(sorted(known))}), got {', '.join(unknown)}")
     return GUIDANCE[guidance](**options)
+
+
+def check_guidance(guidance: GuidanceMethod, classifier: Classifier, parameters: Sequence[nn.Parameter]) -> None:
+    """Make sure that a method works for a model and reaches some of the weights, on one grey image; nothing changes.
+
+    Args:
+        guidance: the method.
+        classifier: the model, whose other weights are frozen.
+        parameters: the weights that may change.
+
+    Raises:
+        UserError: the model cannot be differentiated as often as needed, or the loss depends on none of the weights.
+    """
+    like = parameters[0]
+    image = torch.full((1, 3, *classifier.preprocessing.input_size), 0.5, dtype=like.dtype, device=like.device)
+    mask = torch.ones_like(image[:, :1])
+    mask[..., : mask.shape[-1] // 2] = 0
+    label = torch.zeros(1, dtype=torch.long, device=like.device)
+    before = [parameter.grad for parameter in parameters]
+    try:
+        for parameter in parameters:
+            parameter.grad = None
+        with evaluating(classifier):
+            loss = guidance(classifier, image, mask, label).loss
+            if loss.requires_grad:
+                loss.backward()  # all of it: asked for some gradients only, PyTorch passes over what it cannot do
+        reached = any(parameter.grad is not None for parameter in parameters)
+    except RuntimeError as error:
+        if not any(words in str(error) for words in ("not implemented", "differentiate twice")):
+            raise
+        raise UserError(f"{type(classifier.network).__name__} cannot be guided by {guidance.title}: {error}") from error
+    finally:
+        for parameter, gradient in zip(parameters, before, strict=True):
+            parameter.grad = gradient
+    if not reached:
+        raise UserError(
+            f"expected weights to train that the loss of --guidance {guidance.title} depends on with these options, "
+            "found none: choose another --train, or other weights of its terms"
+        )
 
 
 def guided_loss(
@@ -161,11 +250,11 @@ def guided_loss(
         options: fields of the method, e.g. ``second_order=True`` or ``temperature=0.55``.
 
     Returns:
-        The loss, its parts, logits and maps; call ``.loss.backward()``.
+        The loss, its parts, logits and, where the method makes some, maps; call ``.loss.backward()``.
 
     Raises:
         UserError: unknown method or option, shapes that differ, labels missing.
     """
-    if target is None and isinstance(guidance, str):
+    if target is None and isinstance(guidance, str) and "target" in options_of(guidance):
         options["target"] = "predicted"
     return make_guidance(guidance, **options)(model, images, masks, target)

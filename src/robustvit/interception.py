@@ -20,7 +20,14 @@ from torch.overrides import TorchFunctionMode
 from robustvit.activations import twice_differentiable_gelu
 from robustvit.errors import UserError
 
-__all__ = ["Attend", "ConstantWeights", "Interception", "gradients_for_maps", "ready_for_interception"]
+__all__ = [
+    "Attend",
+    "ConstantWeights",
+    "Interception",
+    "evaluating",
+    "gradients_for_maps",
+    "ready_for_interception",
+]
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
@@ -121,6 +128,18 @@ def gradients_for_maps(differentiable: bool) -> Iterator[None]:
     to be differentiated."""
     with torch.inference_mode(False), torch.enable_grad(), nullcontext() if differentiable else ConstantWeights():
         yield
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode in a ``with`` block; every module's own mode is put back at the end."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _constant(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The terms of the paper's loss (equations 1 to 4), each a plain function of maps, masks and logits."""
+"""The terms of the paper's losses (equations 1 to 4 and 8 to 10), plain functions of maps, gradients, masks, logits."""
 
 from __future__ import annotations
 
@@ -7,15 +7,30 @@ from torch import Tensor
 
 from robustvit.errors import UserError
 
-__all__ = ["background_loss", "confidence_loss", "foreground_loss", "label_loss", "relevance_loss"]
+__all__ = [
+    "background_loss",
+    "confidence_loss",
+    "foreground_loss",
+    "gradmask_loss",
+    "label_loss",
+    "masks_like",
+    "relevance_loss",
+    "right_reasons_loss",
+]
 
 
-def _checked(maps: Tensor, masks: Tensor) -> Tensor:
-    if masks.ndim == maps.ndim - 1:
+def masks_like(images: Tensor, masks: Tensor) -> Tensor:
+    """Masks as ``(B, 1, H, W)``, of the type of images, gradients or maps ``(B, C, H, W)``.
+
+    Raises:
+        UserError: shapes that do not go together.
+    """
+    if masks.ndim == images.ndim - 1:
         masks = masks.unsqueeze(1)
-    if maps.shape != masks.shape:
-        raise UserError(f"expected masks of the maps' shape {tuple(maps.shape)}, got {tuple(masks.shape)}")
-    return masks.to(maps.dtype)
+    expected = (images.shape[0], 1, *images.shape[2:])
+    if masks.shape != expected:
+        raise UserError(f"expected masks of shape {tuple(expected)}, got {tuple(masks.shape)}")
+    return masks.to(images.dtype)
 
 
 def background_loss(maps: Tensor, masks: Tensor) -> Tensor:
@@ -25,12 +40,12 @@ def background_loss(maps: Tensor, masks: Tensor) -> Tensor:
         maps: ``(B, 1, H, W)`` in [0, 1].
         masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], 1 on the object; soft values count in part.
     """
-    return (maps * (1 - _checked(maps, masks))).square().mean()
+    return (maps * (1 - masks_like(maps, masks))).square().mean()
 
 
 def foreground_loss(maps: Tensor, masks: Tensor) -> Tensor:
     """Relevance missing on the object, ``mean((R * S - S)^2)`` (equation 2); arguments as in ``background_loss``."""
-    masks = _checked(maps, masks)
+    masks = masks_like(maps, masks)
     return (maps * masks - masks).square().mean()
 
 
@@ -65,3 +80,24 @@ def confidence_loss(logits: Tensor, temperature: float = 1.0) -> Tensor:
 def label_loss(logits: Tensor, target: Tensor, temperature: float = 1.0) -> Tensor:
     """Cross-entropy with the true label, the ground-truth variant of equation 4; ``target`` is ``(B,)``."""
     return F.cross_entropy(logits / temperature, target)
+
+
+def gradmask_loss(gradients: Tensor, masks: Tensor) -> Tensor:
+    """Input gradients outside the object, ``mean((G * (1 - S))^2)`` over images, channels and pixels (equation 9).
+
+    Args:
+        gradients: of the true class's logit in the pixels, ``(B, 3, H, W)``.
+        masks: as in ``background_loss``.
+    """
+    return (gradients * (1 - masks_like(gradients, masks))).square().mean()
+
+
+def right_reasons_loss(gradients: Tensor, masks: Tensor) -> Tensor:
+    """Input gradients outside the object, ``sum(((1 - S) * G)^2)`` over channels and pixels (equation 10); the mean
+    over images.
+
+    Args:
+        gradients: of the sum of all classes' log-probabilities in the pixels, ``(B, 3, H, W)``.
+        masks: as in ``background_loss``.
+    """
+    return (gradients * (1 - masks_like(gradients, masks))).square().sum(dim=(1, 2, 3)).mean()

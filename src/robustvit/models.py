@@ -17,7 +17,7 @@ from robustvit.libraries import LIBRARIES, Library, Loaded, Wanted, library_of
 from robustvit.libraries.library import readable_errors, refuse_other_head
 from robustvit.options import ClassNames, Normalization
 from robustvit.progress import warn
-from robustvit.recipes import CARDS, model_card
+from robustvit.recipes import CARDS, model_card, recipe_settings
 from robustvit.runs import MODULE, RunFolder
 from robustvit.verdict import read_verdict
 from robustvit.weights import read_checkpoint
@@ -90,7 +90,7 @@ def load_original(run: str | Path) -> Classifier:
         num_classes=config["num_classes"],
         checkpoint=config["checkpoint"],
         class_names=config.get("class_names"),
-        normalization=config["normalization"] or (model_card(recipe).normalization if recipe else "model"),
+        normalization=config["normalization"] or recipe_settings(recipe).get("normalization", "model"),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 __all__ = [
     "AnnotationFormat",
+    "Balance",
     "Categories",
     "ClassNames",
     "Classes",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 AnnotationFormat = Literal["coco", "yolo", "labelme", "voc", "imagenet-s", "binary", "grey", "soft"]
+Balance = Literal["class", "background"]
 Categories = list[str] | list[int] | str | int
 ClassNames = list[str] | str
 Classes = Literal["all"] | int | float | list[str] | str
@@ -52,4 +54,4 @@ Side = Literal["seed", "corners"]
 TableFormat = Literal["markdown", "html", "latex"]
 SubsetFill = Literal["grey", "mean", "black"]
 Target = Literal["label", "predicted"]
-Train = Literal["all", "attention"]
+Train = Literal["all", "attention", "head"]

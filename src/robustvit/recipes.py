@@ -1,19 +1,23 @@
-"""Model cards: the models of the paper with the settings that it finetuned them with."""
+"""Recipes: the models of the paper with the settings that it finetuned them with, and settings for any model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
+from typing import Any
 
 import yaml
 
 from robustvit.errors import UserError
 from robustvit.options import Normalization
 
-__all__ = ["CARDS", "ModelCard", "model_card"]
+__all__ = ["CARDS", "RECIPES", "ModelCard", "model_card", "recipe_settings"]
 
 _FOLDER = files("robustvit") / "cards"
 CARDS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
+# Settings that go with any model. CFT (Elisha, Barkan and Koenigstein, CVPR 2026, arXiv 2603.08309): the paper's losses
+# with the weights of context and concept, for soft masks of concepts.
+RECIPES: dict[str, dict[str, Any]] = {"cft": {"background": 1.2, "foreground": 0.5}}
 
 
 @dataclass(frozen=True)
@@ -44,5 +48,19 @@ def model_card(name: str) -> ModelCard:
         UserError: there is no such card.
     """
     if name not in CARDS:
-        raise UserError(f"unknown recipe {name!r}: expected one of {', '.join(CARDS)}")
+        if name in RECIPES:
+            raise UserError(f"recipe {name} goes with any model and names none: give --model NAME beside it")
+        raise UserError(f"unknown recipe {name!r}: expected one of {', '.join([*CARDS, *RECIPES])}")
     return ModelCard(**yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def recipe_settings(name: str | None) -> dict[str, Any]:
+    """Options of ``finetune`` that a recipe sets, by name; none without a recipe.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    if name is None or name in RECIPES:
+        return dict(RECIPES[name]) if name else {}
+    card = asdict(model_card(name))
+    return {option: card[option] for option in ("lr", "temperature", "normalization")}

@@ -39,6 +39,7 @@ def report(run: str, *, out: str | None = None) -> Path:
     """
     from jinja2 import Environment, PackageLoader
 
+    from robustvit.guidance import GUIDANCE
     from robustvit.measurement import MEASURES
     from robustvit.panels import read_panels
     from robustvit.runs import RunFolder
@@ -57,6 +58,7 @@ def report(run: str, *, out: str | None = None) -> Path:
         verdict=read_verdict(folder.verdict),
         measures=MEASURES,
         config=config,
+        guidance=GUIDANCE.get(config.get("guidance", "robustvit")),
         versions=folder.versions(),
         shifts=folder.shifts(),
         curves=_curves(folder.metrics()),

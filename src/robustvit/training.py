@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from accelerate import Accelerator
@@ -36,7 +36,7 @@ class Schedule:
         epochs: passes over the training photos.
         batch_size: photos per step and process.
         weight_decay: AdamW's.
-        train: weights that may change: ``all``, or ``attention`` (queries and keys, without weight decay).
+        train: weights that may change: ``all``, ``attention`` (queries and keys, without weight decay) or ``head``.
         select: keep the epoch of the lowest validation ``loss`` (the paper's), or the ``robust`` one: highest
             mixed-rand accuracy whose ordinary accuracy fell by at most ``max_drop``.
         max_drop: points of ordinary accuracy that may be lost.
@@ -59,8 +59,8 @@ class Schedule:
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"expected --{name.replace('_', '-')} above 0, got {getattr(self, name)}")
         expect_at_least(0, weight_decay=self.weight_decay, max_drop=self.max_drop, seed=self.seed, workers=self.workers)
-        if self.train not in ("all", "attention"):
-            raise UserError(f"expected --train to be all or attention, got {self.train!r}")
+        if self.train not in get_args(Train):
+            raise UserError(f"expected --train to be one of {', '.join(get_args(Train))}, got {self.train!r}")
         if self.select not in ("loss", "robust"):
             raise UserError(f"expected --select to be loss or robust, got {self.select!r}")
 
@@ -106,7 +106,7 @@ def train(
     )
     validation_loader = DataLoader(validation, batch_size=schedule.batch_size, num_workers=schedule.workers)
     with trainable(classifier, schedule.train) as parameters:
-        decay = schedule.weight_decay if schedule.train == "all" else 0.0
+        decay = 0.0 if schedule.train == "attention" else schedule.weight_decay
         optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=decay)
         start, best = 0, math.inf
         if state := folder.load_state():
@@ -121,7 +121,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(epoch)
             row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)}
-            row |= _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoch)
+            row |= _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoch, parameters)
             row |= _validate(model, validation_loader, guidance, accelerator)
             score = row["val_loss"]
             if schedule.select == "robust":
@@ -137,7 +137,9 @@ def train(
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what is measured next is the plain model
 
 
-def _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoch) -> dict[str, float]:
+def _train_epoch(
+    model, loader, optimizer, guidance, schedule, accelerator, epoch, parameters: list[torch.nn.Parameter]
+) -> dict[str, float]:
     seed = (schedule.seed * 100_003 + epoch) % 2**32
     set_seed(seed, device_specific=accelerator.num_processes > 1)
     _seed_shuffle(loader, seed)
@@ -149,7 +151,7 @@ def _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoc
             guided = _guided(guidance, model, batch)
             if not torch.isfinite(guided.loss):
                 raise UserError(f"the loss became {guided.loss.item()} in epoch {epoch + 1}: lower --lr and start anew")
-            accelerator.backward(guided.loss)
+            accelerator.backward(_reaching_all(guided.loss, parameters, accelerator))
             optimizer.step()
             optimizer.zero_grad()
             means.add(guided, len(batch["image"]))
@@ -157,6 +159,13 @@ def _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoc
                 shown = f"epoch {epoch + 1}/{schedule.epochs} loss {float(means.values['loss']) / means.count:.4f}"
                 progress.update(task, advance=1, description=shown)
     return means.result("train", accelerator)
+
+
+def _reaching_all(loss: Tensor, parameters: list[torch.nn.Parameter], accelerator: Accelerator) -> Tensor:
+    """The loss, with a gradient for every weight, be it zero: several processes wait for all of them."""
+    if accelerator.num_processes == 1:
+        return loss
+    return loss + sum(0.0 * parameter.flatten()[0] for parameter in parameters)
 
 
 def _seed_shuffle(loader: DataLoader, seed: int) -> None:

@@ -37,12 +37,14 @@ class Verdict:
         sentence: the same in plain words.
         comparisons: every measure that both sides have.
         notes: what the numbers do not say by themselves.
+        guidance: name of the method that the second model was guided with, where one was.
     """
 
     accepted: bool | None
     sentence: str
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...] = ()
+    guidance: str | None = None
 
     def of(self, measure: str) -> Comparison | None:
         """The comparison of one measure, if it was made."""
@@ -116,4 +118,5 @@ def read_verdict(path: str | Path) -> Verdict:
     raw = json.loads(Path(path).read_text(encoding="utf-8"))
     sides = ("before", "after", "difference")
     comparisons = (Comparison(row["measure"], *(Interval(**row[side]) for side in sides)) for row in raw["comparisons"])
-    return Verdict(raw["accepted"], raw["sentence"], tuple(comparisons), tuple(raw["notes"]))
+    notes = tuple(raw["notes"])
+    return Verdict(raw["accepted"], raw["sentence"], tuple(comparisons), notes, raw.get("guidance"))

@@ -12,7 +12,7 @@ from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.review import Review, read_review
-from robustvit.data.selection import select_photos
+from robustvit.data.selection import balanced_classes, select_photos
 from robustvit.errors import UserError
 from robustvit.options import Classes, MaskFormat
 from robustvit.progress import track, warn
@@ -91,6 +91,7 @@ def gather(
     classes: Classes,
     validation_per_class: int,
     seed: int,
+    balanced: bool = False,
 ) -> Gathered:
     """Find, match, select and look at every photo that a run will use, before anything is written.
 
@@ -102,6 +103,7 @@ def gather(
         choose_by_swaps: whether the epoch is chosen by what the verdict measures; the photos held out are then halved,
             one half to choose and one to judge, unless there are photos to test on.
         samples_per_class: see ``select_photos``; so are ``classes``, ``validation_per_class`` and ``seed``.
+        balanced: train on equally many photos of every class.
 
     Raises:
         UserError: anything wrong with folders, files or counts; a photo both trained on and held out.
@@ -132,6 +134,7 @@ def gather(
         validation_per_class=validation_per_class,
         seed=seed,
     )
+    train = _balanced(selection.train, notes) if balanced else selection.train
     validation, verdict = selection.validation, given[1]
     if verdict is None and choose_by_swaps:
         validation, verdict = _halves(validation)
@@ -142,9 +145,19 @@ def gather(
             "The verdict was measured on the photos that also chose the epoch, so it is a little optimistic: give "
             "--test-images and --test-masks for an independent one."
         )
-    _refuse_overlap(selection.train, [*validation, *verdict])
-    check_photos([*selection.train, *validation, *(given[1] or [])], sources.mask_format)
-    return Gathered(selection.train, validation, verdict, notes)
+    _refuse_overlap(train, [*validation, *verdict])
+    check_photos([*train, *validation, *(given[1] or [])], sources.mask_format)
+    return Gathered(train, validation, verdict, notes)
+
+
+def _balanced(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
+    kept = balanced_classes(photos)
+    if left_out := len(photos) - len(kept):
+        each = len(kept) // len({photo.class_name for photo in kept})
+        note = f"Classes were balanced: {each} photos of each were trained on, {left_out} of larger classes left out."
+        notes.append(note)
+        warn(note)
+    return kept
 
 
 def _found(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from robustvit.data.pairs import Photo
 from robustvit.errors import UserError
 from robustvit.options import Classes
 
-__all__ = ["Selection", "choose_classes", "select_photos", "selection_text"]
+__all__ = ["Selection", "balanced_classes", "choose_classes", "select_photos", "selection_text"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,18 @@ def select_photos(
         return Selection(train, list(validation))
     trained = {photo.image for photo in train}  # a photo of several classes may be listed for each
     return Selection(train, [photo for photo in held_out if photo.image not in trained])
+
+
+def balanced_classes(photos: Sequence[Photo]) -> list[Photo]:
+    """The first photos of every class, as many as the smallest class has; their order stays."""
+    counts = Counter(photo.class_name for photo in photos)
+    taken: Counter[str | None] = Counter()
+    kept = []
+    for photo in photos:
+        taken[photo.class_name] += 1
+        if taken[photo.class_name] <= min(counts.values()):
+            kept.append(photo)
+    return kept
 
 
 def selection_text(splits: dict[str, Sequence[Photo]]) -> str:

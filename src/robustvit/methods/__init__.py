@@ -7,7 +7,7 @@ from torch import nn
 
 from robustvit.errors import UserError
 from robustvit.families import find_layout
-from robustvit.interception import gradients_for_maps
+from robustvit.interception import evaluating, gradients_for_maps
 from robustvit.methods.attnlrp import attnlrp
 from robustvit.methods.gae import gae
 from robustvit.methods.grad_cam import grad_cam
@@ -57,28 +57,28 @@ def check_method(name: str, model: nn.Module) -> None:
 
 def _try_on_grey(method: Method, model: nn.Module, size: tuple[int, int]) -> None:
     example = next(model.parameters())
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()  # batch statistics must not learn from a grey image
-        with gradients_for_maps(False):
-            trace = method(model, torch.full((1, 3, *size), 0.5, dtype=example.dtype, device=example.device))
-            trace.explain(trace.logits.argmax(dim=1), False)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluating(model), gradients_for_maps(False):  # batch statistics must not learn from a grey image
+        trace = method(model, torch.full((1, 3, *size), 0.5, dtype=example.dtype, device=example.device))
+        trace.explain(trace.logits.argmax(dim=1), False)
 
 
-def measuring_method(guiding: str, model: nn.Module) -> str:
+def measuring_method(guiding: str | None, model: nn.Module) -> str:
     """The method that measures where relevance lies: ``gae`` where it holds, so that models guided in different ways
-    can be compared, else the method that guides.
+    can be compared, else the method that guides; where none does, ``grad_cam`` or else ``input_gradient``.
 
     Raises:
         UserError: the guiding method does not hold for the model.
     """
-    check_method(guiding, model)
-    if guiding != "gae":
-        try:
-            check_method("gae", model)
-        except UserError:
-            return guiding
-    return "gae"
+    if guiding is not None:
+        check_method(guiding, model)
+    if guiding == "gae" or _holds("gae", model):
+        return "gae"
+    return guiding or ("grad_cam" if _holds("grad_cam", model) else "input_gradient")
+
+
+def _holds(name: str, model: nn.Module) -> bool:
+    try:
+        check_method(name, model)
+    except UserError:
+        return False
+    return True

@@ -1,0 +1,73 @@
+"""Last-layer retraining on balanced photos, with features that stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustvit.baselines.cross_entropy import classified
+from robustvit.baselines.swap_augmentation import on_other_backgrounds
+from robustvit.errors import UserError
+from robustvit.guided_losses import GuidanceMethod, GuidedLoss, expect_labels
+from robustvit.interception import evaluating
+from robustvit.options import Balance
+from robustvit.parameters import head_layers
+
+__all__ = ["DeepFeatureReweighting"]
+
+
+@dataclass(frozen=True)
+class DeepFeatureReweighting(GuidanceMethod):
+    """Deep Feature Reweighting (Kirichenko, Izmailov and Wilson 2022, arXiv 2204.02937): the last layer alone learns
+    anew, from data in which the spurious cue says nothing, which features to use.
+
+    The model runs in evaluation mode (no dropout, fixed statistics), and only its head receives a gradient. Their
+    L1-regularised logistic regression, averaged over balanced subsets, is here the loop's AdamW on photos augmented as
+    for every other method. The loop gives it equally many photos of every class.
+
+    Attributes:
+        balance: what the photos are balanced by: ``class``, or ``background`` too: every object on the background of
+            another photo, drawn anew for every batch, so that background and class are nearly independent.
+    """
+
+    title = "dfr"
+    source = (
+        "Kirichenko, Izmailov and Wilson, Last Layer Re-Training is Sufficient for Robustness to Spurious "
+        "Correlations, ICLR 2023"
+    )
+    trains = "head"
+    balanced = True
+
+    balance: Balance = "background"
+
+    def __post_init__(self) -> None:
+        if self.balance not in ("class", "background"):
+            raise UserError(f"expected balance to be class or background, got {self.balance!r}")
+
+    def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
+        target = expect_labels(target, "--guidance dfr")
+        if self.balance == "background" and torch.is_grad_enabled():
+            images = on_other_backgrounds(images, masks)
+        with _fixed_features(model):
+            return classified(model, images, target)
+
+
+@contextmanager
+def _fixed_features(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and no gradient beyond the head's input; modes and hooks are put back at the end."""
+    hooks = [layer.register_forward_pre_hook(_detach) for layer in head_layers(model)]
+    try:
+        with evaluating(model):
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _detach(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(x.detach() if isinstance(x, Tensor) else x for x in inputs)

@@ -1,0 +1,311 @@
+"""Every guidance method in the one finetuning loop: what it leaves behind, resumes, refuses and changes."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import timm
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from conftest import CLASSES, tiny_network, write_photos
+from robustvit import UserError, cli, finetune, guided_loss, report
+from robustvit.checkpoints import save_model
+from robustvit.classifier import Classifier
+from robustvit.data.pairs import Photo
+from robustvit.data.selection import balanced_classes
+from robustvit.finetuning import _starting_point
+from robustvit.guidance import GUIDANCE, guidance_options, options_of
+from robustvit.methods import measuring_method
+from robustvit.models import load_original
+from robustvit.recipes import CARDS, model_card, recipe_settings
+from robustvit.verdict import read_verdict
+
+FAST = {"lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 3, "validation_per_class": 3, "tracker": "none"}
+every_guidance = pytest.mark.parametrize("name", GUIDANCE)
+
+
+@pytest.fixture
+def settings(model_folder, photos):
+    return {"model": str(model_folder), "images": str(photos[0]), "masks": str(photos[1]), **FAST}
+
+
+@every_guidance
+def test_runs_resume_bit_for_bit_and_name_the_method(settings, tmp_path, name):
+    whole, halved = tmp_path / "whole", tmp_path / "halved"
+    found = finetune(out=str(whole), guidance=name, epochs=2, **settings)
+    finetune(out=str(halved), guidance=name, epochs=1, **settings)
+    finetune(out=str(halved), guidance=name, epochs=2, resume=True, **settings)
+    for file in ("last/model.safetensors", "best/model.safetensors", "metrics.jsonl", "after.json", "verdict.json"):
+        assert (whole / file).read_bytes() == (halved / file).read_bytes(), file
+    assert found.verdict.guidance == name
+    assert read_verdict(whole / "verdict.json") == found.verdict
+    assert f"guidance: {name}" in str(found)
+    page = report(str(whole)).read_text()
+    assert f"with {name}" in page
+    assert GUIDANCE[name].source[:20] in page
+    assert ("Optimizing Relevance Maps" in page) == (name == "robustvit")
+    config = yaml.safe_load((whole / "config.yaml").read_text())
+    assert config["guidance"] == name
+    for option in guidance_options():
+        assert config[option] is None or option in options_of(name), option
+    other = "gradmask" if name != "gradmask" else "rrr"
+    with pytest.raises(UserError, match="guidance="):
+        finetune(out=str(whole), guidance=other, epochs=2, resume=True, **settings)
+
+
+@every_guidance
+def test_the_weights_change_that_should(settings, tmp_path, model_folder, name):
+    finetune(out=str(tmp_path / "run"), guidance=name, epochs=1, **settings)
+    before = load_file(model_folder / "model.safetensors")
+    after = load_file(tmp_path / "run" / "last" / "model.safetensors")
+    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert {"head.weight", "head.bias"} <= changed
+    assert ("blocks.0.attn.qkv.weight" in changed) == (name != "dfr")
+    assert name != "dfr" or changed == {"head.weight", "head.bias"}
+    if name == "dfr":
+        assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"] == "head"
+
+
+def test_second_term_makes_another_model_than_cross_entropy(settings, tmp_path):
+    weights = {}
+    for name in ("cross-entropy", "gradmask", "rrr"):
+        finetune(out=str(tmp_path / name), guidance=name, epochs=1, **settings)
+        weights[name] = load_file(tmp_path / name / "last" / "model.safetensors")["blocks.0.attn.qkv.weight"]
+    assert not torch.equal(weights["gradmask"], weights["cross-entropy"])
+    assert not torch.equal(weights["rrr"], weights["cross-entropy"])
+    finetune(out=str(tmp_path / "off"), guidance="gradmask", relevance_weight=0.0, epochs=1, **settings)
+    off = load_file(tmp_path / "off" / "last" / "model.safetensors")["blocks.0.attn.qkv.weight"]
+    assert torch.equal(off, weights["cross-entropy"]), "what the released scripts amount to"
+
+
+@pytest.mark.parametrize("name", sorted(set(GUIDANCE) - {"robustvit"}))
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_convolutional_networks_and_half_precision(tmp_path, photos, name, precision):
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=3)
+    folder = save_model(Classifier(network, class_names=CLASSES), tmp_path / "model")
+    found = finetune(
+        model=str(folder), images=str(photos[0]), masks=str(photos[1]), out=str(tmp_path / "run"), guidance=name,
+        epochs=1, precision=precision, **FAST,
+    )  # fmt: skip
+    assert found.verdict.of("miou") is not None, "relevance is measured somehow"
+    row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    assert np.isfinite(row["train_loss"])
+    if name == "dfr":
+        before, after = (load_file(path / "model.safetensors") for path in (folder, tmp_path / "run" / "last"))
+        changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+        assert {key.split(".")[0] for key in changed} == {"fc"}, "not even statistics change"
+
+
+def test_what_measures_where_no_relevance_guides():
+    assert measuring_method(None, tiny_network()) == "gae"
+    assert measuring_method(None, timm.create_model("test_resnet", num_classes=3)) == "grad_cam"
+    assert measuring_method(None, torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))) in (
+        "grad_cam",
+        "input_gradient",
+    )
+
+
+MISTAKES = {
+    "option of another method": ({"guidance": "gradmask", "foreground": 0.0}, "--foreground with --guidance gradmask"),
+    "switch of another method": ({"guidance": "rrr", "second_order": True}, "--second-order"),
+    "relevance of another method": ({"guidance": "cross-entropy", "relevance": "gae"}, "--relevance"),
+    "balance of another method": ({"balance": "class"}, "--balance with --guidance robustvit"),
+    "unknown method": ({"guidance": "grad-mask"}, "robustvit, cross-entropy, gradmask"),
+    "weights of dfr": ({"guidance": "dfr", "train": "all"}, "--train head"),
+    "share": ({"guidance": "swap-augmentation", "swap_share": 2.0}, "--swap-share"),
+    "weight below zero": ({"guidance": "rrr", "relevance_weight": -1.0}, "--relevance-weight"),
+    "nothing to train": ({"relevance_weight": 0.0, "classification_weight": 0.0}, "nothing would be trained"),
+    "balance": ({"guidance": "dfr", "balance": "photos"}, "class or background"),
+    "temperature": ({"guidance": "gradmask", "temperature": 0.0}, "temperature"),
+    "no weight reached": ({"train": "head", "classification_weight": 0.0}, "another --train"),
+    "no weight reached, no gradient": (
+        {"train": "head", "classification_weight": 0.0, "relevance": "rollout"},
+        "another --train",
+    ),
+    "unknown recipe": ({"recipe": "cfd"}, "vit-l, cft"),
+    "recipe without a model": ({"recipe": "cft", "model": None}, "--model"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_write_nothing(settings, tmp_path, case):
+    options, words = MISTAKES[case]
+    with pytest.raises(UserError, match=words) as caught:
+        finetune(out=str(tmp_path / "run"), epochs=1, **settings | options)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Once(torch.autograd.Function):
+    """Something that has no second derivative."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
+def test_a_model_without_second_derivative_is_refused_before_anything_is_written(settings, tmp_path):
+    class Odd(torch.nn.Module):
+        num_classes = 3
+
+        def __init__(self):
+            super().__init__()
+            self.body = timm.create_model("test_resnet", num_classes=3)
+
+        def forward(self, images):
+            return self.body(Once.apply(images))
+
+    network = Odd()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(UserError, match="Odd cannot be guided by gradmask"):
+        finetune(out=str(tmp_path / "run"), guidance="gradmask", epochs=1, **settings | {"model": network})
+    assert list(tmp_path.iterdir()) == []
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_photos_without_classes_need_labels(settings, tmp_path, photos):
+    flat = tmp_path / "flat"
+    for kind, source in zip(("images", "masks"), photos, strict=True):
+        (flat / kind).mkdir(parents=True)
+        for path in sorted(source.rglob("00*.png")):
+            shutil.copy(path, flat / kind / f"{path.parent.name}-{path.name}")
+    with pytest.raises(UserError, match="expected a class"):
+        finetune(
+            out=str(tmp_path / "run"), guidance="gradmask",
+            **settings | {"images": str(flat / "images"), "masks": str(flat / "masks")},
+        )  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_option_of_a_method_is_one_of_the_command():
+    parameters = inspect.signature(finetune).parameters
+    for option in guidance_options():
+        assert parameters[option].default in (None, False), "whether it was set must be told from its default"
+
+
+def test_command_line_knows_baselines(capsys, settings, tmp_path):
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    code = cli.main(["finetune", *words, f"--out={tmp_path / 'run'}", "--guidance", "dfr", "--balance", "class",
+                     "--epochs", "1"])  # fmt: skip
+    assert code == 0
+    assert "guidance: dfr" in capsys.readouterr().out
+    code = cli.main(["finetune", *words, f"--out={tmp_path / 'no'}", "--guidance", "dfr", "--second-order"])
+    said = capsys.readouterr().err
+    assert code == 2
+    assert said.count("\n") == 1
+    assert "--second-order" in said
+    code = cli.main(["finetune", *words, f"--out={tmp_path / 'no'}", "--target", "nobody"])
+    said = capsys.readouterr().err
+    assert code == 2
+    assert said.count("\n") == 1
+    assert "nobody" in said
+    assert not (tmp_path / "no").exists()
+
+
+# Balanced photos
+
+
+def test_balanced_classes_keeps_as_many_as_the_smallest_class_has():
+    photos = [
+        Photo(f"{name}{i}", class_name=name) for name, count in (("a", 4), ("b", 2), ("c", 3)) for i in range(count)
+    ]
+    assert [photo.image for photo in balanced_classes(photos)] == ["a0", "a1", "b0", "b1", "c0", "c1"]
+    assert balanced_classes([]) == []
+
+
+def test_dfr_trains_on_equally_many_photos_of_every_class(settings, tmp_path):
+    images, masks = write_photos(tmp_path / "data", 6)
+    for folder in (images, masks):
+        for number in (3, 4, 5):
+            (folder / "frame" / f"{number:03d}.png").unlink()
+    given = settings | {"images": str(images), "masks": str(masks), "epochs": 1}
+    counts = {}
+    for name in ("cross-entropy", "dfr"):
+        found = finetune(out=str(tmp_path / name), guidance=name, **given)
+        rows = (tmp_path / name / "selection.csv").read_text().splitlines()
+        counts[name] = [sum(row.startswith(f"train,{kind},") for row in rows) for kind in CLASSES]
+        assert any("Classes were balanced: 2 photos of each" in note for note in found.verdict.notes) == (name == "dfr")
+    assert counts == {"cross-entropy": [3, 2, 3], "dfr": [2, 2, 2]}
+
+
+# Recipes
+
+
+def soft_masks(photos, folder):
+    """Masks of concepts: half of the object counts fully, the other half in part."""
+    for path in sorted(photos[1].rglob("*.png")):
+        mask = np.asarray(Image.open(path), dtype=np.float32) / 255
+        mask[:, : mask.shape[1] // 2] *= 0.6
+        target = folder / path.parent.name / f"{path.stem}.npy"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        np.save(target, mask)
+    return folder
+
+
+def test_recipe_cft_sets_the_weights_for_soft_masks_and_nothing_else(settings, tmp_path, photos):
+    given = settings | {"masks": str(soft_masks(photos, tmp_path / "soft")), "epochs": 1}
+    finetune(out=str(tmp_path / "recipe"), recipe="cft", **given)
+    finetune(out=str(tmp_path / "flags"), background=1.2, foreground=0.5, **given)
+    finetune(out=str(tmp_path / "paper"), **given)
+    finetune(out=str(tmp_path / "own"), recipe="cft", background=2.0, foreground=0.3, **given)
+    weights = {name: (tmp_path / name / "last" / "model.safetensors").read_bytes()
+               for name in ("recipe", "flags", "paper", "own")}  # fmt: skip
+    assert weights["recipe"] == weights["flags"] != weights["paper"] == weights["own"]
+    config = yaml.safe_load((tmp_path / "recipe" / "config.yaml").read_text())
+    assert (config["recipe"], config["background"], config["foreground"]) == ("cft", 1.2, 0.5)
+    assert config["relevance_weight"] == 0.8
+    row = json.loads((tmp_path / "recipe" / "metrics.jsonl").read_text())
+    assert row["train_relevance"] == pytest.approx(1.2 * row["train_background"] + 0.5 * row["train_foreground"])
+    assert load_original(tmp_path / "recipe").class_names == CLASSES
+
+
+def test_recipes_give_way_to_what_is_said():
+    assert recipe_settings(None) == {}
+    assert recipe_settings("deit-s") == {"lr": 1e-6, "temperature": 0.55, "normalization": "paper"}
+    assert "cft" not in CARDS
+    with pytest.raises(UserError, match="--model"):
+        model_card("cft")
+    assert _starting_point(None, "deit-s", None, None, "all")[1] == {"lr": 1e-6, "normalization": "paper"}
+    assert _starting_point("m", "cft", None, None, "all") == ("m", {"lr": 2e-6, "normalization": "model"})
+    assert _starting_point("m", "deit-s", None, "model", "head")[1] == {"lr": 1e-3, "normalization": "model"}
+    assert _starting_point("m", None, 0.5, None, "head")[1]["lr"] == 0.5
+
+
+def test_one_call_from_python():
+    network, images = tiny_network(), torch.rand(2, 3, 48, 48)
+    masks = (images[:, :1] > 0.5).float()
+    guided = guided_loss(network, images, masks, torch.tensor([0, 1]), guidance="rrr", relevance_weight=1e-3)
+    guided.loss.backward()
+    assert network.patch_embed.proj.weight.grad.any()
+    with pytest.raises(UserError, match="relevance_weight"):
+        guided_loss(network, images, masks, torch.tensor([0, 1]), guidance="rrr", foreground=1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [["--classification-weight", "0"], ["--guidance", "dfr"], ["--guidance", "gradmask"]]
+)
+def test_several_processes(settings, tmp_path, options):
+    """Weights that get no gradient must not leave other processes waiting."""
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines",
+               "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "robustvit.cli", "finetune", *words,
+               "--epochs", "2", "--out", str(tmp_path / "run"), *options]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
