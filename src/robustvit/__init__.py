@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from robustvit.mask_making import make_masks
     from robustvit.method_comparison import faithfulness
     from robustvit.models import load_model
+    from robustvit.rate_search import search
     from robustvit.relevance_maps import relevance
     from robustvit.reports import report
+    from robustvit.sweeping import sweep
 
 __version__ = "0.1.0"
 
@@ -44,6 +46,8 @@ __all__ = [
     "relevance",
     "relevance_loss",
     "report",
+    "search",
+    "sweep",
 ]
 
 _HOME = {
@@ -64,6 +68,8 @@ _HOME = {
     "relevance": "relevance_maps",
     "relevance_loss": "losses",
     "report": "reports",
+    "search": "rate_search",
+    "sweep": "sweeping",
 }
 
 

@@ -25,6 +25,8 @@ COMMANDS: dict[str, str] = {
     "explain": "explanation.explain",
     "masks": "mask_making.make_masks",
     "faithfulness": "method_comparison.faithfulness",
+    "search": "rate_search.search",
+    "sweep": "sweeping.sweep",
     "report": "reports.report",
     "demo": "demonstration.demo",
 }
@@ -102,7 +104,7 @@ def _run(name: str, arguments: list[str]) -> int:
     result = function(*leading, **values)
     if result is not None and os.environ.get("RANK", "0") == "0":
         print(result)
-    return 0
+    return getattr(result, "exit_code", 0)
 
 
 def _parser(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:

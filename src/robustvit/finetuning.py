@@ -24,7 +24,7 @@ from robustvit.options import (
 if TYPE_CHECKING:
     from robustvit.verdict import Verdict
 
-__all__ = ["Finetuned", "finetune"]
+__all__ = ["Finetuned", "finetune", "starting_point"]
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def finetune(
     folder.check_free(resume)
     if resume:
         folder.check_same(config)
-    source, start = _starting_point(model, recipe, lr, temperature, normalization)
+    source, start = starting_point(model, recipe, lr, temperature, normalization)
     options["temperature"] = start["temperature"]
     guide = make_guidance(guidance, **{name: options[name] for name in options_of(guidance) if name in options})
     schedule = Schedule(start["lr"], epochs, batch_size, weight_decay, train, select, max_drop, seed, workers)
@@ -226,7 +226,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else f"{MODULE} ({type(value).__name__})"
 
 
-def _starting_point(
+def starting_point(
     model: str | None, recipe: str | None, lr: float | None, temperature: float | None, normalization: str | None
 ) -> tuple[Any, dict[str, Any]]:
     """The model to start from, and its settings: those given, else the recipe's, else the defaults."""
