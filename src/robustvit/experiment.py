@@ -89,7 +89,7 @@ def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -
 
     Args:
         path: YAML file, or a name out of ``SHIPPED``.
-        shared: options of all runs that go before those in the file's base.
+        shared: options of all runs, which override those in the file's base.
 
     Raises:
         UserError: anything that is not understood, in one line.

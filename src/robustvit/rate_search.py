@@ -156,6 +156,8 @@ def search(
 
     folder = Path(out)
     expect_at_least(0, max_drop=max_drop)
+    if "lr" in options:
+        raise UserError(f"expected the rates to try in --rates, got lr={options['lr']}: leave lr to --rates")
     tried = parse_rates(rates)
     shared = {name: value for name, value in options.items() if value is not None}
     if shared.get("select") == "robust":

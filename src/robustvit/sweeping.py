@@ -69,7 +69,7 @@ def sweep(
             or of bundles of options with a name) or search (ranges by option, with trials: N); or the name of one that
             comes with the package: sensitivity, seeds.
         out: folder to write; new, or that of an earlier sweep.
-        base: YAML file of finetune options for all trials, which go before those in the experiment's base.
+        base: YAML file of finetune options for all trials; they override the experiment's own base.
         engine: local (one trial after the other, in this process) or ray (Ray Tune: several at once).
         trials_at_once: with ray: at most so many trials at the same time.
         cpus: with ray: processors for each trial (default 1).
@@ -179,8 +179,8 @@ def _best(asked: "Experiment", trials: "Iterable[Trial]", folder: Path) -> str:
     if value < -1:
         return f"Best: none, every trial lost more than {trial.options['max_drop']:g} points of ordinary accuracy."
     return (
-        f"Best: {trial} ({asked.maximise} {100 * value:+.1f} points). It was found on the photos that it is measured on "
-        "here, which flatters it: evaluate it on others."
+        f"Best: {trial} ({asked.maximise} {100 * value:+.1f} points). The photos it is measured on here chose it, "
+        "which flatters it: evaluate it on others."
     )
 
 
