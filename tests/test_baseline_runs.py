@@ -22,7 +22,7 @@ from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
 from robustvit.data.pairs import Photo
 from robustvit.data.selection import balanced_classes
-from robustvit.finetuning import _starting_point
+from robustvit.finetuning import settled
 from robustvit.guidance import GUIDANCE, guidance_options, options_of
 from robustvit.methods import measuring_method
 from robustvit.models import load_original
@@ -280,10 +280,17 @@ def test_recipes_give_way_to_what_is_said():
     assert "cft" not in CARDS
     with pytest.raises(UserError, match="--model"):
         model_card("cft")
-    assert _starting_point(None, "deit-s", None, None, "all")[1] == {"lr": 1e-6, "normalization": "paper"}
-    assert _starting_point("m", "cft", None, None, "all") == ("m", {"lr": 2e-6, "normalization": "model"})
-    assert _starting_point("m", "deit-s", None, "model", "head")[1] == {"lr": 1e-3, "normalization": "model"}
-    assert _starting_point("m", None, 0.5, None, "head")[1]["lr"] == 0.5
+    given = dict.fromkeys(("model", "recipe", "lr", "normalization", "train", *guidance_options()))
+    given["guidance"] = "robustvit"
+
+    def start(**options):
+        found = settled(given | options)[1]
+        return found["lr"], found["normalization"]
+
+    assert start(recipe="deit-s") == (1e-6, "paper")
+    assert start(model="m", recipe="cft") == (2e-6, "model")
+    assert start(model="m", recipe="deit-s", normalization="model", train="head") == (1e-3, "model")
+    assert start(model="m", lr=0.5, train="head")[0] == 0.5
 
 
 def test_one_call_from_python():

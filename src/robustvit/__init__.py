@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from robustvit.mask_making import make_masks
     from robustvit.method_comparison import faithfulness
     from robustvit.models import load_model
+    from robustvit.rate_search import search
     from robustvit.relevance_maps import relevance
     from robustvit.reports import report
     from robustvit.shifting import shifts
     from robustvit.subset_panels import subset
     from robustvit.sufficient_subsets import sufficient_subset
+    from robustvit.sweeping import sweep
     from robustvit.tables import table
 
 __version__ = "0.1.0"
@@ -52,9 +54,11 @@ __all__ = [
     "relevance",
     "relevance_loss",
     "report",
+    "search",
     "shifts",
     "subset",
     "sufficient_subset",
+    "sweep",
     "table",
 ]
 
@@ -82,6 +86,8 @@ _HOME = {
     "table": "tables",
     "subset": "subset_panels",
     "sufficient_subset": "sufficient_subsets",
+    "search": "rate_search",
+    "sweep": "sweeping",
 }
 
 

@@ -29,6 +29,8 @@ COMMANDS: dict[str, str] = {
     "shifts": "shifting.shifts",
     "classes": "class_analysis.classes",
     "subset": "subset_panels.subset",
+    "search": "rate_search.search",
+    "sweep": "sweeping.sweep",
     "report": "reports.report",
     "table": "tables.table",
     "demo": "demonstration.demo",
@@ -107,7 +109,7 @@ def _run(name: str, arguments: list[str]) -> int:
     result = function(*leading, **values)
     if result is not None and os.environ.get("RANK", "0") == "0":
         print(result)
-    return 0
+    return getattr(result, "exit_code", 0)
 
 
 def _parser(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:

@@ -2,6 +2,7 @@
 
 # Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from robustvit.options import (
 if TYPE_CHECKING:
     from robustvit.verdict import Verdict
 
-__all__ = ["Finetuned", "finetune"]
+__all__ = ["Finetuned", "finetune", "settled"]
 
 
 @dataclass(frozen=True)
@@ -176,24 +177,22 @@ def finetune(
     from robustvit.data.selection import selection_text
     from robustvit.devices import make_accelerator
     from robustvit.files import write_text
-    from robustvit.guidance import check_guidance, chosen_options, guidance_options, make_guidance
+    from robustvit.guidance import check_guidance
     from robustvit.guided_run import GuidedRun, with_predictions
     from robustvit.methods import measuring_method
     from robustvit.models import load_model
     from robustvit.parameters import trainable
-    from robustvit.recipes import recipe_settings
     from robustvit.runs import RunFolder
     from robustvit.training import Schedule
 
     folder = RunFolder(out)
     folder.check_free(resume)
-    proposed = recipe_settings(recipe)
-    guide: Any = make_guidance(guidance, **chosen_options(guidance, options, proposed))
-    train = _trained_weights(guide, guidance, train)
-    config |= {"train": train} | {name: getattr(guide, name, None) for name in guidance_options()}
+    guide, start = settled(options)
+    config |= {name: value for name, value in start.items() if name not in ("lr", "normalization")}
     if resume:
         folder.check_same(config)
-    source, start = _starting_point(model, recipe, lr, normalization, train)
+    source: Any = recipe if model is None else model
+    train = start["train"]
     schedule = Schedule(start["lr"], epochs, batch_size, weight_decay, train, select, max_drop, seed, workers)
     if select == "robust" and swaps < 1:
         raise UserError(f"expected --swaps of at least 1 for --select robust, got {swaps}")
@@ -246,6 +245,38 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else f"{MODULE} ({type(value).__name__})"
 
 
+def settled(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The guidance method, and what depends on it and on a recipe: options given, else the recipe's, else defaults.
+
+    Args:
+        options: of finetune, by name.
+
+    Returns:
+        The method; and its options, ``train``, ``lr`` and ``normalization`` as a run has them.
+
+    Raises:
+        UserError: no model and no recipe that names one; options that the method does not have.
+    """
+    from robustvit.guidance import chosen_options, guidance_options, make_guidance
+    from robustvit.recipes import model_card, recipe_settings
+
+    guidance, recipe = options["guidance"], options["recipe"]
+    proposed = recipe_settings(recipe)
+    guide: Any = make_guidance(guidance, **chosen_options(guidance, options, proposed))
+    train = _trained_weights(guide, guidance, options["train"])
+    if options["model"] is None:
+        if recipe is None:
+            raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
+        model_card(recipe)  # it must name one
+    rate = 1e-3 if train == "head" else proposed.get("lr", 2e-6)  # a recipe's rate is for all weights
+    return guide, {
+        "train": train,
+        "lr": rate if options["lr"] is None else options["lr"],
+        "normalization": options["normalization"] or proposed.get("normalization", "model"),
+        **{name: getattr(guide, name, None) for name in guidance_options()},
+    }
+
+
 def _trained_weights(guide: Any, guidance: str, train: Train | None) -> Train:
     """The weights that may change: those asked for, or the method's only ones."""
     if guide.trains is not None and train not in (None, guide.trains):
@@ -254,21 +285,3 @@ def _trained_weights(guide: Any, guidance: str, train: Train | None) -> Train:
             "leave --train out"
         )
     return guide.trains or train or "all"
-
-
-def _starting_point(
-    model: str | None, recipe: str | None, lr: float | None, normalization: str | None, train: Train
-) -> tuple[Any, dict[str, Any]]:
-    """The model to start from, and its settings: those given, else the recipe's, else the defaults."""
-    from robustvit.recipes import model_card, recipe_settings
-
-    if model is None:
-        if recipe is None:
-            raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
-        model_card(recipe)  # it must name one
-    proposed = recipe_settings(recipe)
-    rate = 1e-3 if train == "head" else proposed.get("lr", 2e-6)  # a recipe's rate is for all weights
-    return model if model is not None else recipe, {
-        "lr": rate if lr is None else lr,
-        "normalization": normalization or proposed.get("normalization", "model"),
-    }

@@ -12,6 +12,7 @@ __all__ = [
     "Classes",
     "Classification",
     "Device",
+    "Engine",
     "Feature",
     "Fill",
     "ImageFormat",
@@ -22,6 +23,7 @@ __all__ = [
     "Normalization",
     "Precision",
     "Protocol",
+    "Rates",
     "Select",
     "ShiftKinds",
     "Side",
@@ -38,6 +40,7 @@ ClassNames = list[str] | str
 Classes = Literal["all"] | int | float | list[str] | str
 Classification = Literal["confidence", "label"]
 Device = Literal["auto", "cpu"]
+Engine = Literal["local", "ray"]
 Feature = Literal["keys", "queries", "values", "tokens"]
 Fill = Literal["mean", "blur"]
 ImageFormat = Literal["png", "jpeg"]
@@ -48,6 +51,7 @@ MaskMethod = Literal["tokencut", "rembg", "sam2", "relevance"]
 Normalization = Literal["model", "paper"]
 Precision = Literal["no", "bf16", "fp16"]
 Protocol = Literal["paper", "standard"]
+Rates = list[float] | str
 Select = Literal["loss", "robust"]
 ShiftKinds = list[str] | str
 Side = Literal["seed", "corners"]

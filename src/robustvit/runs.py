@@ -41,9 +41,10 @@ def versions() -> dict[str, str]:
 class RunFolder:
     """Names and files of one run.
 
-    ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``metrics.jsonl`` (a line per epoch),
-    ``state.pt`` (to resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and
-    ``after.json`` (measures of every held-out photo), ``verdict.json``, ``panels/``.
+    ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``beginning.json`` (losses and accuracy before
+    training, of the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
+    resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
+    (measures of every held-out photo), ``verdict.json``, ``panels/``.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -51,7 +52,7 @@ class RunFolder:
         self.best, self.last = self.path / "best", self.path / "last"
         self.panels, self.selection = self.path / "panels", self.path / "selection.csv"
         self.before, self.after = self.path / "before.json", self.path / "after.json"
-        self.verdict = self.path / "verdict.json"
+        self.verdict, self.beginning = self.path / "verdict.json", self.path / "beginning.json"
 
     @property
     def is_run(self) -> bool:

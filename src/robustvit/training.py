@@ -17,6 +17,7 @@ from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
 from robustvit.data.batches import MaskedPhotos
 from robustvit.errors import UserError, expect_at_least
+from robustvit.files import write_json
 from robustvit.guidance import Guidance, GuidedLoss
 from robustvit.measurement import PhotoMeasure
 from robustvit.options import Select, Train
@@ -117,6 +118,10 @@ def train(
         model, optimizer, loader = accelerator.prepare(classifier, optimizer, loader)
         if accelerator.scaler is not None and state and state["scaler"]:
             accelerator.scaler.load_state_dict(state["scaler"])
+        if start == 0:
+            beginning = _validate(model, validation_loader, guidance, accelerator)
+            if accelerator.is_main_process:
+                write_json(beginning, folder.beginning)
         for epoch in range(start, schedule.epochs):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(epoch)

@@ -1,0 +1,246 @@
+"""The learning rate, by the paper's rule: the highest one that harms nothing on the validation photos."""
+
+# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robustvit.errors import UserError, expect_at_least
+from robustvit.finetune_options import effective_options, takes_finetune_options
+from robustvit.options import Engine, Rates
+
+__all__ = ["RateOutcome", "RateSearch", "choose_rate", "parse_rates", "rate_outcome", "search"]
+
+
+@dataclass(frozen=True)
+class RateOutcome:
+    """What one learning rate did to the validation photos.
+
+    Attributes:
+        lr: the rate.
+        accuracy: before training, in the epoch kept and in the last epoch, 0 to 1.
+        relevance: the relevance loss likewise, or the whole loss of a guidance method that has none.
+        kept: number of the epoch kept.
+        error: what went wrong with the run, or nothing.
+    """
+
+    lr: float
+    accuracy: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    relevance: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    kept: int = 0
+    error: str = ""
+
+    @property
+    def drop(self) -> float:
+        """Points of accuracy lost, in the epoch kept or in the last, whichever lost more."""
+        return 100 * (self.accuracy[0] - min(self.accuracy[1:]))
+
+    @property
+    def increase(self) -> float:
+        """How much the relevance loss rose, in the epoch kept or in the last, whichever rose more."""
+        return max(self.relevance[1:]) - self.relevance[0]
+
+    def qualifies(self, max_drop: float) -> bool:
+        """Whether the rate harms neither accuracy, beyond ``max_drop`` points, nor the relevance loss."""
+        return not self.reasons(max_drop)
+
+    def reasons(self, max_drop: float) -> list[str]:
+        """Why the rate does not qualify; nothing where it does."""
+        if self.error:
+            return [self.error]
+        if not all(map(math.isfinite, self.relevance)):
+            return ["the loss became no number"]
+        found = [f"accuracy fell by {self.drop:.1f}"] * (self.drop > max_drop + 1e-9)
+        return found + ["relevance loss rose"] * (self.increase > 0)
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """What a search came to: every rate's outcome, and the rate chosen, or None where none qualified."""
+
+    folder: Path
+    outcomes: tuple[RateOutcome, ...]
+    max_drop: float
+    chosen: RateOutcome | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 where a rate was chosen, else 1."""
+        return int(self.chosen is None)
+
+    def __str__(self) -> str:
+        from robustvit.sweep_results import aligned
+
+        header = [
+            "rate",
+            "accuracy before",
+            "kept",
+            "last",
+            "change",
+            "relevance loss before",
+            "kept",
+            "last",
+            "qualifies",
+        ]
+        table = [header, *(self._line(one) for one in self.outcomes)]
+        if self.chosen is None:
+            sentence = (
+                f"No rate qualifies: at each, accuracy fell by more than {self.max_drop:g} points, the relevance loss "
+                "rose, or the run failed. Try lower rates, more epochs, or a larger --max-drop."
+            )
+            return f"{aligned(table)}\n{sentence}"
+        edge = "" if self.chosen is not max(self.outcomes, key=lambda one: one.lr) else (
+            " It is the highest that was tried: higher ones may qualify too."
+        )  # fmt: skip
+        return (
+            f"{aligned(table)}\nChosen: {self.chosen.lr:.3g}, the highest rate that qualifies.{edge}\n"
+            f"robustvit finetune --config {self.folder / 'chosen.yaml'}"
+        )
+
+    def _line(self, one: RateOutcome) -> list[str]:
+        reasons = one.reasons(self.max_drop)
+        verdict = f"no: {', '.join(reasons)}" if reasons else "yes"
+        if one.error:
+            return [f"{one.lr:.3g}", *["–"] * 7, verdict]
+        accuracy, relevance = [f"{100 * a:.1f}" for a in one.accuracy], [f"{r:.5f}" for r in one.relevance]
+        return [f"{one.lr:.3g}", *accuracy, f"{0.0 - one.drop:+.1f}", *relevance, verdict]
+
+
+@takes_finetune_options(without={"lr", "max_drop"})
+def search(
+    *,
+    out: str,
+    rates: Rates = "5e-7:5e-6:6",
+    max_drop: float = 2.0,
+    engine: Engine = "local",
+    trials_at_once: int | None = None,
+    cpus: float | None = None,
+    gpus: float | None = None,
+    ray_address: str | None = None,
+    **options: Any,
+) -> RateSearch:
+    """Find the learning rate by the paper's rule: the highest one that harms nothing on the validation photos.
+
+    Finetunes once at every rate. A rate qualifies if validation accuracy falls by at most max_drop points and the
+    relevance loss of the validation photos does not rise, both against the original model, in the epoch that is kept
+    and in the last. Every run is a folder in out; called again, finished ones are left alone and killed ones continued.
+    Writes rates.csv, rates.png, rates.svg and chosen.yaml, which finetune takes as --config. Exit code 1 says that no
+    rate qualifies.
+
+    Args:
+        out: folder to write; new, or that of an earlier search.
+        rates: MIN:MAX:COUNT, spaced evenly on a logarithmic scale, or a list (1e-6,2e-6).
+        max_drop: points of validation accuracy that may be lost.
+        engine: local (one run after the other, in this process) or ray (Ray Tune: several at once).
+        trials_at_once: with ray: at most so many runs at the same time.
+        cpus: with ray: processors for each run (default 1).
+        gpus: with ray: GPUs for each run (default 0); 0.5 lets two runs share one.
+        ray_address: with ray: cluster to join (auto, or HOST:PORT); otherwise Ray is started on this machine.
+
+    Returns:
+        Every rate's outcome and the rate chosen; printing it gives a table.
+
+    Raises:
+        UserError: anything wrong with what was given; nothing is written then.
+
+    Example:
+        robustvit search --rates 5e-7:5e-6:6 --max-drop 2 --model vit_base_patch16_224.augreg_in21k_ft_in1k
+        --images photos/train --masks masks/train --out runs/rates
+    """
+    from robustvit.sweep_folder import check_sweep_folder, start_sweep_folder
+    from robustvit.trial_engines import make_engine
+    from robustvit.trials import Trial
+
+    folder = Path(out)
+    expect_at_least(0, max_drop=max_drop)
+    if "lr" in options:
+        raise UserError(f"expected the rates to try in --rates, got lr={options['lr']}: leave lr to --rates")
+    tried = parse_rates(rates)
+    shared = {name: value for name, value in options.items() if value is not None}
+    if shared.get("select") == "robust":
+        shared["max_drop"] = max_drop  # otherwise it decides nothing in a run, and another one need not run again
+    trials = [Trial(effective_options(shared | {"lr": lr}, "search"), {"lr": lr}) for lr in tried]
+    runner = make_engine(engine, trials_at_once, cpus, gpus, ray_address)
+    check_sweep_folder(folder)
+    start_sweep_folder(folder, {"base": shared, "varies": {"lr": tried}})
+    errors: dict[str, str] = {}
+    runner.run(trials, folder, lambda trial, error: errors.update({trial.key: error}))
+    outcomes = tuple(rate_outcome(one.labels["lr"], folder / one.key, errors.get(one.key, "")) for one in trials)
+    found = RateSearch(folder, outcomes, max_drop, choose_rate(outcomes, max_drop))
+    _write(found, trials, shared)
+    return found
+
+
+def parse_rates(rates: Rates) -> list[float]:
+    """Learning rates, in rising order: ``MIN:MAX:COUNT`` evenly on a logarithmic scale, both ends included, or a list.
+
+    Raises:
+        UserError: something else, or a rate that is not above 0.
+    """
+    import numpy as np
+
+    parts: list[Any] = list(rates) if isinstance(rates, (list, tuple)) else str(rates).replace(":", ",").split(",")
+    try:
+        numbers = [float(part) for part in parts]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"expected --rates as MIN:MAX:COUNT or a list of numbers, got {rates}") from error
+    if isinstance(rates, str) and ":" in rates:
+        if len(numbers) != 3 or "," in rates or numbers[2] < 2 or numbers[2] % 1 or not 0 < numbers[0] < numbers[1]:
+            raise UserError(f"expected --rates as MIN:MAX:COUNT with 0 < MIN < MAX and COUNT from 2, got {rates}")
+        spaced = np.geomspace(numbers[0], numbers[1], int(numbers[2])).tolist()
+        numbers = [float(f"{rate:.4g}") for rate in spaced]
+    if not numbers or not all(0 < rate < float("inf") for rate in numbers):
+        raise UserError(f"expected --rates above 0, got {rates}")
+    return sorted(set(numbers))
+
+
+def rate_outcome(lr: float, run: Path, error: str = "") -> RateOutcome:
+    """Read what a finished run did to the validation photos."""
+    from robustvit.runs import RunFolder
+
+    folder = RunFolder(run)
+    if error:
+        return RateOutcome(lr, error=error)
+    epochs = folder.metrics()
+    if not folder.beginning.is_file() or not epochs:
+        return RateOutcome(lr, error=f"{run} does not say where it began")
+    kept = [row for row in epochs if row["best"]][-1]
+    rows = (json.loads(folder.beginning.read_text(encoding="utf-8")), kept, epochs[-1])
+    guided = "val_relevance" if all("val_relevance" in row for row in rows) else "val_loss"
+    before, at, last = ((row["val_accuracy"], row[guided]) for row in rows)
+    return RateOutcome(lr, (before[0], at[0], last[0]), (before[1], at[1], last[1]), kept["epoch"])
+
+
+def choose_rate(outcomes: Sequence[RateOutcome], max_drop: float) -> RateOutcome | None:
+    """The highest rate that qualifies, or None."""
+    return max((one for one in outcomes if one.qualifies(max_drop)), key=lambda one: one.lr, default=None)
+
+
+def _write(found: RateSearch, trials: Sequence[Any], shared: dict[str, Any]) -> None:
+    """The table, the picture, and the options to finetune with."""
+    import yaml
+
+    from robustvit.files import write_text
+    from robustvit.sweep_plots import plot_rates
+    from robustvit.sweep_results import write_rows
+
+    times = ("before", "kept", "last")
+    rows = [
+        {"lr": one.lr, "trial": trial.key}
+        | {f"accuracy {time}": value for time, value in zip(times, one.accuracy, strict=True)}
+        | {f"relevance loss {time}": value for time, value in zip(times, one.relevance, strict=True)}
+        | {"epoch kept": one.kept, "qualifies": one.qualifies(found.max_drop), "error": one.error}
+        for one, trial in zip(found.outcomes, trials, strict=True)
+    ]
+    write_rows(rows, found.folder / "rates.csv")
+    chosen = found.folder / "chosen.yaml"
+    if any(not one.error for one in found.outcomes):
+        plot_rates(found.outcomes, found.max_drop, found.chosen.lr if found.chosen else None, found.folder / "rates")
+    if found.chosen is None:
+        chosen.unlink(missing_ok=True)
+        return
+    settings = shared | {"lr": found.chosen.lr, "max_drop": found.max_drop, "out": str(found.folder / "chosen")}
+    write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), chosen)

@@ -1,0 +1,120 @@
+"""Where trials run: one after the other in this process, or through Ray Tune on one machine or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from robustvit.errors import UserError, expect_at_least
+from robustvit.experiment import Experiment
+from robustvit.progress import console, printable
+from robustvit.trials import Trial, run_trial, state_of
+
+__all__ = ["Done", "LocalEngine", "TrialEngine", "check_installed", "make_engine", "objective"]
+
+Done = Callable[[Trial, str], None]  # takes a trial that ended, and what went wrong with it or ""
+
+
+class TrialEngine(Protocol):
+    """Something that runs trials in folders named by their keys, leaving finished ones alone."""
+
+    def run(self, trials: Iterable[Trial], folder: Path, done: Done) -> None:
+        """Run these trials."""
+
+    def search(self, experiment: Experiment, folder: Path, done: Done) -> None:
+        """Run trials that a search proposes, the best next."""
+
+
+class LocalEngine:
+    """One trial after the other, in this process."""
+
+    def run(self, trials: Iterable[Trial], folder: Path, done: Done) -> None:
+        """Run these trials."""
+        for trial in trials:
+            self._one(trial, folder, done)
+
+    def search(self, experiment: Experiment, folder: Path, done: Done) -> None:
+        """Run trials that Optuna proposes from the outcomes so far.
+
+        The proposals follow from the seed and the outcomes alone, so a search that is called again proposes the same
+        trials, finds them finished, and goes on where it ended.
+        """
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        seed = experiment.proposed({name: one.samples[0] for name, one in experiment.space.items()}).options["seed"]
+        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+        for _ in range(experiment.trials):
+            asked = study.ask({name: one.distribution() for name, one in experiment.space.items()})
+            trial = experiment.proposed(asked.params)
+            error = self._one(trial, folder, done)
+            value = None if error else objective(experiment.maximise, trial.options["max_drop"], folder / trial.key)
+            if value is None:
+                study.tell(asked, state=optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(asked, value)
+
+    def _one(self, trial: Trial, folder: Path, done: Done) -> str:
+        verb = {"new": "running", "begun": "continuing", "finished": "found finished"}[state_of(folder / trial.key)]
+        console.print(printable(f"{verb} {trial}"), markup=False, soft_wrap=True)
+        error = run_trial(trial.options, folder / trial.key)
+        done(trial, error)
+        return error
+
+
+def objective(measure: str, max_drop: float, folder: Path) -> float | None:
+    """What a search maximises: how much a finished run raised a measure, from -1 to 1; None where it was not measured.
+
+    Runs that lost more ordinary accuracy than ``max_drop`` points rank behind all others, by what they lost.
+    """
+    from robustvit.verdict import read_verdict
+
+    verdict = read_verdict(folder / "verdict.json")
+    gained, ordinary = verdict.of(measure), verdict.of("ordinary")
+    if gained is None:
+        return None
+    lost = -100 * ordinary.difference.mean if ordinary is not None else 0.0
+    return gained.difference.mean if lost <= max_drop + 1e-9 else -1 - lost
+
+
+def make_engine(
+    engine: str, trials_at_once: int | None, cpus: float | None, gpus: float | None, ray_address: str | None
+) -> TrialEngine:
+    """The engine of that name, with its resources.
+
+    Raises:
+        UserError: unknown, not installed, or options that belong to the other one.
+    """
+    if engine == "local":
+        ray_only = {"trials_at_once": trials_at_once, "cpus": cpus, "gpus": gpus, "ray_address": ray_address}
+        for name, value in ray_only.items():
+            if value is not None:
+                option = name.replace("_", "-")
+                raise UserError(f"--{option} is for --engine ray: in this process trials run one after the other")
+        return LocalEngine()
+    if engine != "ray":
+        raise UserError(f"expected --engine to be local or ray, got {engine!r}")
+    check_installed("ray", "--engine ray")
+    cpus, gpus = 1 if cpus is None else cpus, 0 if gpus is None else gpus
+    expect_at_least(0, cpus=cpus, gpus=gpus)
+    if trials_at_once is not None:
+        expect_at_least(1, trials_at_once=trials_at_once)
+    return _ray_engine(trials_at_once, cpus, gpus, ray_address)
+
+
+def _ray_engine(*settings: Any) -> TrialEngine:
+    from robustvit.ray_engine import RayEngine
+
+    return RayEngine(*settings)
+
+
+def check_installed(library: str, need: str) -> None:
+    """Refuse what needs a library that is not there.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    if find_spec(library) is None:
+        raise UserError(f"{need} needs {library}, which is not installed: pip install 'robustvit[sweep]'")

@@ -1,0 +1,237 @@
+"""The search for the learning rate: the paper's rule against a plain one, and the command as a user sees it."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import itertools
+import json
+import math
+import random
+
+import pytest
+import yaml
+from PIL import Image
+
+from robustvit import UserError, cli, finetune, search
+from robustvit.finetuning import finetune as finetune_itself
+from robustvit.rate_search import RateOutcome, RateSearch, choose_rate, parse_rates, rate_outcome
+
+FAST = {"epochs": 2, "swaps": 1, "panels": 0, "samples_per_class": 4, "tracker": "none"}
+
+
+@pytest.fixture
+def base(model_folder, photos):
+    return FAST | {"model": f"local-dir:{model_folder}", "images": str(photos[0]), "masks": str(photos[1])}
+
+
+def by_hand(table, max_drop):
+    """The rule, read line by line from the highest rate down."""
+    for rate, accuracy, relevance, error in sorted(table, reverse=True):
+        if error:
+            continue
+        fell_too_much = rose = False
+        for position in (1, 2):  # the epoch kept, the last epoch
+            if (accuracy[0] - accuracy[position]) * 100 > max_drop + 1e-9:
+                fell_too_much = True
+            if not relevance[position] <= relevance[0]:
+                rose = True
+        if not fell_too_much and not rose:
+            return rate
+    return None
+
+
+def test_rule_against_a_plain_one():
+    generator = random.Random(0)
+    chosen = []
+    for _ in range(500):
+        table = [
+            (
+                rate,
+                (0.8, *(generator.choice((0.75, 0.78, 0.79, 0.8, 0.85)) for _ in range(2))),
+                (0.3, *(generator.choice((0.1, 0.2, 0.3, 0.31, math.nan)) for _ in range(2))),
+                generator.choice(("", "", "", "the loss became nan")),
+            )
+            for rate in (1e-7, 1e-6, 3e-6, 1e-5)
+        ]
+        max_drop = generator.choice((0, 1, 2, 5))
+        generator.shuffle(table)
+        outcomes = [RateOutcome(rate, accuracy, relevance, 1, error) for rate, accuracy, relevance, error in table]
+        found = choose_rate(outcomes, max_drop)
+        assert (found.lr if found else None) == by_hand(table, max_drop)
+        chosen.append(found is not None)
+    assert 0 < sum(chosen) < len(chosen), "the tables must have both outcomes"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "relevance", "reason"),
+    [
+        ((0.8, 0.8, 0.8), (0.3, 0.2, 0.2), ""),
+        ((0.8, 0.78, 0.8), (0.3, 0.3, 0.3), ""),
+        ((0.8, 0.77, 0.8), (0.3, 0.2, 0.2), "accuracy fell by 3.0"),
+        ((0.8, 0.8, 0.77), (0.3, 0.2, 0.2), "accuracy fell by 3.0"),
+        ((0.8, 0.8, 0.8), (0.3, 0.2, 0.4), "relevance loss rose"),
+        ((0.8, 0.8, 0.8), (0.3, math.nan, 0.2), "no number"),
+    ],
+)
+def test_each_condition_alone_disqualifies(accuracy, relevance, reason):
+    outcome = RateOutcome(1e-6, accuracy, relevance, 1)
+    assert outcome.qualifies(2.0) == (reason == "")
+    assert reason in " ".join(outcome.reasons(2.0))
+
+
+def test_rates_are_spaced_evenly_on_a_logarithmic_scale():
+    found = parse_rates("5e-7:5e-6:6")
+    assert found == pytest.approx([5e-7 * 10 ** (step / 5) for step in range(6)], rel=1e-3)
+    assert (found[0], found[-1]) == (5e-7, 5e-6)
+    assert parse_rates("2e-6,1e-6") == parse_rates([1e-6, 2e-6]) == parse_rates(["1e-6", 2e-6]) == [1e-6, 2e-6]
+    assert parse_rates("3e-6") == [3e-6]
+
+
+@pytest.mark.parametrize(
+    "rates",
+    ["", "fast", "1:2", "1e-6:1e-5:0", "1e-6:1e-5:1", "1e-6:1e-5:2.5", "1e-5:1e-6:3", "0:1:3", "-1,1", "0", [], "nan",
+     "1e-6:1e-5:3,4", [None]],
+    ids=str,
+)  # fmt: skip
+def test_rates_that_are_none(rates):
+    with pytest.raises(UserError, match="--rates"):
+        parse_rates(rates)
+
+
+def test_search_takes_the_options_of_finetune():
+    mine, theirs = inspect.signature(search).parameters, inspect.signature(finetune_itself).parameters
+    assert set(theirs) - set(mine) == {"lr", "resume"}
+    for name in set(theirs) & set(mine) - {"out"}:
+        assert mine[name].annotation == theirs[name].annotation
+        assert mine[name].default == theirs[name].default
+    with pytest.raises(UserError, match="did you mean epochs"):
+        search(out="x", images="y", model="z", epoch=3)
+    with pytest.raises(UserError, match="leave lr to --rates"):
+        search(out="x", images="y", model="z", lr=1e-6)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, model_folder, photos):
+    """A search on the command line whose rule accepts any fall of accuracy, so that what decides is the loss."""
+    folder = tmp_path_factory.mktemp("rates")
+    settings = FAST | {"model": f"local-dir:{model_folder}", "images": str(photos[0]), "masks": str(photos[1])}
+    (folder / "base.yaml").write_text(yaml.safe_dump(settings))
+    command = ["search", "--config", str(folder / "base.yaml"), "--rates", "1e-1,1e-4,1e9", "--max-drop", "100"]
+    command += ["--out", str(folder / "out")]
+    return folder, command, cli.main(command)
+
+
+def rows_of(folder):
+    with (folder / "out" / "rates.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_table_is_what_the_runs_say(searched):
+    folder, _, _ = searched
+    rows = rows_of(folder)
+    assert [float(row["lr"]) for row in rows] == [1e-4, 1e-1, 1e9]
+    assert "lower --lr" in rows[2]["error"]
+    for row in rows[:2]:
+        run = folder / "out" / row["trial"]
+        beginning = json.loads((run / "beginning.json").read_text())
+        epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        kept = min(epochs, key=lambda epoch: epoch["val_loss"])
+        assert int(row["epoch kept"]) == kept["epoch"]
+        for time, found in (("before", beginning), ("kept", kept), ("last", epochs[-1])):
+            assert float(row[f"accuracy {time}"]) == found["val_accuracy"]
+            assert float(row[f"relevance loss {time}"]) == found["val_relevance"]
+        before = json.loads((run / "before.json").read_text())
+        right = [photo["values"]["ordinary"] for photo in before]
+        assert beginning["val_accuracy"] == pytest.approx(sum(right) / len(right)), "no test photos: they are the same"
+
+
+def test_chosen_is_the_highest_that_qualifies_and_finetune_takes_it(searched, tmp_path, capsys):
+    folder, _, code = searched
+    table = [
+        (
+            float(row["lr"]),
+            tuple(float(row[f"accuracy {time}"]) for time in ("before", "kept", "last")),
+            tuple(float(row[f"relevance loss {time}"]) for time in ("before", "kept", "last")),
+            row["error"],
+        )
+        for row in rows_of(folder)
+    ]
+    expected = by_hand(table, 100)
+    assert expected is not None
+    assert code == 0
+    chosen = yaml.safe_load((folder / "out" / "chosen.yaml").read_text())
+    assert chosen["lr"] == expected
+    assert chosen["max_drop"] == 100
+    assert cli.main(["finetune", "--config", str(folder / "out" / "chosen.yaml"), "--out", str(tmp_path / "run")]) == 0
+    trial = next(row["trial"] for row in rows_of(folder) if float(row["lr"]) == expected)
+    one, other = (place / "metrics.jsonl" for place in (tmp_path / "run", folder / "out" / trial))
+    assert one.read_text() == other.read_text()
+    for ending in ("png", "svg"):
+        assert (folder / "out" / f"rates.{ending}").stat().st_size > 1000
+    with Image.open(folder / "out" / "rates.png") as picture:
+        assert picture.width > picture.height
+
+
+def test_another_threshold_runs_nothing_again(searched, capsys, monkeypatch):
+    folder, command, _ = searched
+    calls = []
+    monkeypatch.setattr(
+        "robustvit.finetuning.finetune", lambda **options: calls.append(options["lr"]) or finetune(**options)
+    )
+    kept = (folder / "out" / "chosen.yaml").read_text()
+    found = cli.main([*command, "--max-drop", "0"])
+    assert calls == [1e9], "only the run that failed is tried again"
+    assert (folder / "out" / "chosen.yaml").exists() == (found == 0), "a choice that no longer holds is taken back"
+    (folder / "out" / "chosen.yaml").write_text(kept)
+
+
+def test_no_rate_qualifies(tmp_path, base, capsys):
+    options = [part for name, value in base.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    (tmp_path / "out").mkdir()
+    command = ["search", *options, "--out", str(tmp_path / "out"), "--rates", "1e8,1e9"]
+    assert cli.main(command) == 1
+    said = capsys.readouterr().out
+    assert "No rate qualifies" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out" / "chosen.yaml").exists()
+
+
+def test_highest_rate_tried_is_pointed_out(tmp_path):
+    good = RateOutcome(1e-6, (0.8, 0.8, 0.8), (0.3, 0.2, 0.2), 1)
+    bad = RateOutcome(1e-5, (0.8, 0.1, 0.1), (0.3, 0.2, 0.2), 1)
+    assert "highest that was tried" in str(RateSearch(tmp_path, (good,), 2.0, good))
+    assert "highest that was tried" not in str(RateSearch(tmp_path, (good, bad), 2.0, good))
+
+
+def test_run_that_does_not_say_where_it_began(tmp_path, base):
+    finetune(**base, out=str(tmp_path / "run"))
+    (tmp_path / "run" / "beginning.json").unlink()
+    assert "where it began" in rate_outcome(1e-6, tmp_path / "run").error
+
+
+def test_epoch_that_was_resumed_keeps_its_beginning(tmp_path, base):
+    whole = finetune(**base, out=str(tmp_path / "run"))
+    first = (whole.folder / "beginning.json").read_text()
+    finetune(**base | {"epochs": 3}, out=str(tmp_path / "run"), resume=True)
+    assert (whole.folder / "beginning.json").read_text() == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--rates", "fast"], "--rates"),
+        (["--max-drop", "-1"], "--max-drop"),
+        (["--select", "luck"], "--select"),
+        (["--epoch-count", "3"], "--epoch"),
+        (["--lr", "1e-6"], "--lr"),
+        (["--trials-at-once", "2"], "--engine ray"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, base, capsys, arguments, word):
+    options = itertools.chain(*((f"--{name}", str(value)) for name, value in base.items()))
+    assert cli.main(["search", *options, "--out", str(tmp_path / "out"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert word in error
+    assert not (tmp_path / "out").exists()
