@@ -88,6 +88,9 @@ def _draw_sensitivity(lines: dict[str, list[dict[str, Any]]], x: str, out: Path)
             place = {"xycoords": axis.get_yaxis_transform(), "va": "bottom"}
             axis.annotate("original", (0.01, level), fontsize=8, color="0.35", **place)
         axis.set_title(f"{MEASURES[measure]}, %", fontsize=9)
+        places = sorted({float(row[x]) for rows in lines.values() for row in rows})
+        if len(places) <= 10:
+            axis.set_xticks(places, [f"{place:g}" for place in places])
         _tidy(axis, x.replace("_", " "))
     if any(lines):
         figure.axes[0].legend(fontsize=8, frameon=False)
