@@ -18,8 +18,8 @@ __all__ = ["SWAPS_TRAINED", "SwapAugmentation", "on_other_backgrounds"]
 
 
 SWAPS_TRAINED = (
-    "The model was trained on photos with swapped backgrounds, and accuracy on random backgrounds is measured on photos "
-    "made the same way: part of a gain may be that it has got used to pasted objects. Look at other shifts too."
+    "The model was trained on photos with swapped backgrounds, and accuracy on random backgrounds is measured on "
+    "photos made the same way: part of a gain may be that it has got used to pasted objects. Look at other shifts too."
 )
 
 
