@@ -48,6 +48,8 @@ def test_runs_resume_bit_for_bit_and_name_the_method(settings, tmp_path, name):
         assert (whole / file).read_bytes() == (halved / file).read_bytes(), file
     assert found.verdict.guidance == name
     assert read_verdict(whole / "verdict.json") == found.verdict
+    swapped = any("trained on photos with swapped backgrounds" in note for note in found.verdict.notes)
+    assert swapped == (name in ("swap-augmentation", "dfr")), "what was trained must not pass for another shift"
     assert f"guidance: {name}" in str(found)
     page = report(str(whole)).read_text()
     assert f"with {name}" in page

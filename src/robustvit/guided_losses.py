@@ -68,6 +68,11 @@ class GuidanceMethod(ABC):
         """The relevance method that guides, if one does."""
         return None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the verdict must know about a model trained with it."""
+        return ()
+
     @abstractmethod
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         """The loss of a batch; arguments as in ``guided_loss``."""

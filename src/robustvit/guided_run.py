@@ -99,7 +99,8 @@ class GuidedRun:
         restore_weights(self.classifier, self.folder.best)
         after = self.measured(self.held_out)
         comparisons = compare(before, after, self.schedule.seed)
-        decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=self.gathered.notes)
+        notes = [*self.gathered.notes, *getattr(guidance, "notes", ())]
+        decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes)
         verdict = replace(decided, guidance=getattr(guidance, "title", None))
         if self.accelerator.is_main_process:
             self._write_outcome(before, after, verdict, panels)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustvit.baselines.cross_entropy import classified
-from robustvit.baselines.swap_augmentation import on_other_backgrounds
+from robustvit.baselines.swap_augmentation import SWAPS_TRAINED, on_other_backgrounds
 from robustvit.errors import UserError
 from robustvit.guided_losses import GuidanceMethod, GuidedLoss, expect_labels
 from robustvit.interception import evaluating
@@ -48,6 +48,11 @@ class DeepFeatureReweighting(GuidanceMethod):
     def __post_init__(self) -> None:
         if self.balance not in ("class", "background"):
             raise UserError(f"expected balance to be class or background, got {self.balance!r}")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That the verdict measures what was trained, where backgrounds were swapped."""
+        return (SWAPS_TRAINED,) if self.balance == "background" else ()
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         target = expect_labels(target, "--guidance dfr")

@@ -14,7 +14,13 @@ from robustvit.guided_losses import GuidanceMethod, GuidedLoss, check_weights, e
 from robustvit.losses import masks_like
 from robustvit.swaps import bounding_box, paste, tiled_background, usable_background
 
-__all__ = ["SwapAugmentation", "on_other_backgrounds"]
+__all__ = ["SWAPS_TRAINED", "SwapAugmentation", "on_other_backgrounds"]
+
+
+SWAPS_TRAINED = (
+    "The model was trained on photos with swapped backgrounds, and accuracy on random backgrounds is measured on "
+    "photos made the same way: part of a gain may be that it has got used to pasted objects. Look at other shifts too."
+)
 
 
 def on_other_backgrounds(images: Tensor, masks: Tensor, share: float = 1.0) -> Tensor:
@@ -65,6 +71,11 @@ class SwapAugmentation(GuidanceMethod):
 
     swap_share: float = 1.0
     temperature: float = 1.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That the verdict measures what was trained."""
+        return (SWAPS_TRAINED,)
 
     def __post_init__(self) -> None:
         check_weights(self.temperature, classification_weight=1)
