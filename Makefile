@@ -8,7 +8,7 @@ demo: $(VENV)/installed
 	$(BIN)/robustvit demo --out runs/demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
