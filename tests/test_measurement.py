@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from conftest import CLASSES, SIZE, tiny_network
-from robustvit import Classifier, relevance
+from robustvit import Classifier, UserError, relevance
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
@@ -119,3 +119,15 @@ def test_objects_lost_to_the_crop_are_not_swapped(classifier, tmp_path):
     found = measure(classifier, MaskedPhotos([photo, photo], classifier.preprocessing))[0]
     assert found.swapped == []
     assert set(found.values) == {"ordinary"}
+
+
+def test_a_model_that_gives_no_numbers_is_refused(photos):
+    network = tiny_network()
+    with torch.no_grad():
+        network.head.bias[0] = float("nan")
+    model = Classifier(network, class_names=CLASSES).train()
+    data = MaskedPhotos(match_labels(find_photos(*photos), 3, CLASSES), model.preprocessing)
+    for maps in (True, False):
+        with pytest.raises(UserError, match="NaN or infinity"):
+            measure(model, data, maps=maps)
+        assert model.training

@@ -160,10 +160,17 @@ def test_headlines_by_hand():
     assert (found.mean, found.count) == (pytest.approx(1 / 3), 3)
 
 
-def test_shape_without_any_decision_is_named():
+def test_shape_without_any_decision_has_no_headline():
     samples = [Sample(Path("a.png"), (0,), "a", "", 1)]
-    with pytest.raises(UserError, match="share of shape"):
-        numbers_of(outcomes_of(samples, [3], [0.5]), "shape")
+    found = numbers_of(outcomes_of(samples, [3], [0.5]), "shape")
+    assert "headline" not in found
+    assert found["top1"].mean == 0
+
+
+def test_a_mean_over_groups_that_are_all_alike_is_not_certain():
+    alike = numbers_of(given([(0,)] * 8, [0] * 8, "aabbccdd"), "group-mean")["headline"]
+    assert (alike.mean, alike.high) == (1, 1)
+    assert alike.low < 0.85
 
 
 def test_difference_of_independent_means():

@@ -203,5 +203,5 @@ def _line(row: "ClassChange") -> str:
     words = f"{100 * change.mean:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
     return (
         f"  {printable(row.name)[:31]:<32}{change.count:>7}{100 * row.before.mean:>8.1f}{100 * row.after.mean:>7.1f}  "
-        f"{words:<21}{row.adjusted_p:.2g}"
+        f"{words:<25}{row.adjusted_p:.2g}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState, is_initialized
 from accelerate.utils import LoggerType
@@ -40,7 +41,8 @@ def make_accelerator(
     if is_initialized():
         AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     accelerator = Accelerator(
-        cpu=device == "cpu",
+        # Without this, processes on a machine that has no GPU would each believe to be alone.
+        cpu=device == "cpu" or not torch.accelerator.is_available(),
         mixed_precision=precision,
         log_with=None if tracker == "none" else tracker,
         project_dir=None if folder is None else str(folder),

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.functional.segmentation import mean_iou
 
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
+from robustvit.errors import UserError
 from robustvit.files import write_json
 from robustvit.interception import gradients_for_maps
 from robustvit.methods import method_of
@@ -180,7 +181,15 @@ def _measure_photos(
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     with torch.no_grad():
-        return model(images)
+        return _finite(model(images))
+
+
+def _finite(logits: Tensor) -> Tensor:
+    if not torch.isfinite(logits).all():
+        raise UserError(
+            "expected logits that are numbers, the model gave NaN or infinity: its weights are broken; load others"
+        )
+    return logits
 
 
 def _with_maps(
@@ -190,7 +199,7 @@ def _with_maps(
         trace = method_of(method)(model, images)
         row = trace.explain(trace.logits.argmax(dim=1), False)
     maps = image_map(row, (images.shape[-2], images.shape[-1]))
-    return trace.logits.detach(), {name: place(maps, mask) for name, place in places.items()}
+    return _finite(trace.logits.detach()), {name: place(maps, mask) for name, place in places.items()}
 
 
 def _measure_swaps(model, photos, results, masks, swaps, seed, batch_size, workers, device) -> None:

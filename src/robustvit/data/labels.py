@@ -53,7 +53,7 @@ def _index(names: list[str], num_classes: int, class_names: Sequence[str]) -> di
             "class names takes its classes from the sorted folders, so all of them must be there"
         )
     close = difflib.get_close_matches(stranger.casefold(), known, n=1)
-    nearest = f"did you mean {class_names[known[close[0]]]!r}?" if close else f"it has e.g. {class_names[0]!r}"
+    nearest = f"did you mean {class_names[known[close[0]]]!r}?" if close else f"it has e.g. {class_names[0]!r}."
     raise UserError(
         f"class folder {stranger!r} is not a class of the model ({num_classes} classes): {nearest} Rename the folder, "
         "finetune the model to your classes first, or give a zero-shot model (open_clip:...) --class-names"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -52,7 +53,8 @@ def evaluate_segmentation(
         UserError: the set is not there, photos without masks, maps that are no numbers.
     """
     source, expected, of = _source(name, place, images, masks)
-    name = name if images is None else f"{name}/{_slug(images)}"
+    if images is not None and not isinstance(source, Path):
+        name = f"{name}/{_slug(images)}-{_hash_of(source)}"
     about = _about(model, place, method, of)
     path = check_record_place(place.records, name, place.protocol, model.weights, complete=True)
     if path.is_file():
@@ -101,6 +103,12 @@ def _source(
         raise UserError("expected --images and --masks with --on segmentation: photos, and masks of what they show")
     photos = find_photos(images, masks, labelled=False)
     return photos, len(photos), {"images": len(photos), "folder": str(Path(images).resolve())}
+
+
+def _hash_of(photos: Sequence[Photo]) -> str:
+    """Tells lists of photos apart that lie in folders of the same name."""
+    listed = "\n".join(f"{photo.image.resolve()} {photo.mask}" for photo in photos)
+    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def _slug(images: str) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from robustvit.benchmark_sets import benchmarks_named
+from robustvit.benchmark_sets import benchmarks_named, check_head
 from robustvit.classifier import Classifier
 from robustvit.devices import make_accelerator
 from robustvit.errors import UserError
 from robustvit.files import check_place
 from robustvit.models import load_model, load_original
 from robustvit.options import Device, Precision, Protocol
+from robustvit.progress import warn
 from robustvit.records import Record
 from robustvit.runs import RunFolder
 from robustvit.segmentation.recording import SEGMENTATION_SETS, evaluate_segmentation
@@ -22,6 +24,8 @@ from robustvit.set_evaluation.recording import SetModel, SetPlace, evaluate_set,
 from robustvit.set_evaluation.summary import Sets
 
 __all__ = ["SetOptions", "evaluate_on", "load_set_models", "seen_labels", "set_place"]
+
+_Call = Callable[[], tuple[Record, bool]]
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,33 @@ def evaluate_on(
     if "segmentation" not in segmentation and (images or masks):
         raise UserError("expected no --images or --masks beside sets: they belong to --on segmentation")
     candidate, other = load_set_models(model, baseline, options, loading, place.loop.accelerator.device)
-    found: list[tuple[Record, bool]] = [evaluate_set(benchmark, candidate, place, other) for benchmark in sets]
-    found += [
-        evaluate_segmentation(name, candidate, place, other, images=images, masks=masks, method=method)
-        for name in segmentation
-    ]
-    return Sets([record for record, _ in found], sum(reused for _, reused in found))
+    for benchmark in sets:  # what is wrong at first sight is said before hours are spent on the others
+        for one in (candidate, other):
+            if one is not None:
+                check_head(benchmark, one.classifier.num_classes)
+        if place.root is not None:
+            benchmark.locate(place.root)
+    calls: dict[str, _Call] = {one.name: partial(evaluate_set, one, candidate, place, other) for one in sets}
+    own = partial(evaluate_segmentation, images=images, masks=masks, method=method)
+    calls |= {name: partial(own, name, candidate, place, other) for name in segmentation}
+    return _evaluated(calls)
+
+
+def _evaluated(calls: dict[str, _Call]) -> Sets:
+    """The results of all sets; one that fails leaves the others alone, unless there is no other."""
+    found: list[tuple[Record, bool]] = []
+    failed: list[str] = []
+    for name, call in calls.items():
+        try:
+            found.append(call())
+        except UserError as error:
+            if len(calls) == 1:
+                raise
+            failed.append(f"{name}: {error}")
+            warn(failed[-1])
+    if not found:
+        raise UserError(f"no set could be evaluated: {failed[0]}")
+    return Sets([record for record, _ in found], sum(reused for _, reused in found), tuple(failed))
 
 
 def load_set_models(

@@ -11,7 +11,6 @@ from scipy import stats
 from torchmetrics.functional.classification import binary_calibration_error
 
 from robustvit.benchmark_sets import Summary
-from robustvit.errors import UserError
 from robustvit.intervals import Interval, mcnemar, mean_interval, paired_difference, paired_interval
 from robustvit.set_evaluation.outcomes import Outcomes
 
@@ -51,21 +50,19 @@ def numbers_of(
         if top5:
             parts |= {"seen_top5": outcomes.in_top5[inside], "unseen_top5": outcomes.in_top5[~inside]}
         found |= {name: mean_interval(part) for name, part in parts.items() if len(part)}
-    return found | {"headline": _headline(outcomes, summary, found)}
+    headline = _headline(outcomes, summary, found)
+    return found if headline is None else found | {"headline": headline}
 
 
-def _headline(outcomes: Outcomes, summary: Summary, found: dict[str, Interval]) -> Interval:
-    """Of ``shape``: shape decisions among those for shape or texture, where the two conflict (Geirhos et al. 2019)."""
+def _headline(outcomes: Outcomes, summary: Summary, found: dict[str, Interval]) -> Interval | None:
+    """Of ``shape``: shape decisions among those for shape or texture, where the two conflict (Geirhos et al. 2019);
+    None where no answer was either."""
     if summary != "shape":
         return found[{"accuracy": "top1", "group-mean": "group_mean", "worst-group": "worst_group"}[summary]]
     own = (outcomes.right == outcomes.textures[:, None]).any(axis=1)
     conflict = (outcomes.textures >= 0) & ~own
     decided = conflict & (outcomes.correct | (outcomes.answers == outcomes.textures))
-    if not decided.any():
-        raise UserError(
-            "no answer was the shape or the texture of its image: the model's share of shape cannot be told"
-        )
-    return mean_interval(outcomes.correct[decided])
+    return mean_interval(outcomes.correct[decided]) if decided.any() else None
 
 
 def accuracies_by(outcomes: Outcomes, column: str) -> dict[str, Interval]:
@@ -81,10 +78,14 @@ def _worst(parts: dict[str, Interval]) -> Interval:
 
 
 def _mean_of(parts: dict[str, Interval]) -> Interval:
-    """Mean over groups of their accuracies; the normal interval, since each group's mean is independent."""
+    """Mean over groups of their accuracies, with a normal interval, since the groups are independent.
+
+    One image more on either side in each group keeps the interval from vanishing where all answers are alike.
+    """
     means = np.array([part.mean for part in parts.values()])
     counts = np.array([part.count for part in parts.values()])
-    error = float(np.sqrt((means * (1 - means) / counts).sum()) / len(means))
+    drawn = (means * counts + 1) / (counts + 2)
+    error = float(np.sqrt((drawn * (1 - drawn) / (counts + 2)).sum()) / len(means))
     mean, reach = float(means.mean()), float(stats.norm.ppf(0.975)) * error
     return Interval(mean, max(0.0, mean - reach), min(1.0, mean + reach), int(counts.sum()))
 

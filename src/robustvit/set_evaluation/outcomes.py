@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -102,23 +103,26 @@ class PartFolder:
 
     def __init__(self, path: Path, identity: str, rank: int = 0) -> None:
         self.path, self.identity, self.rank = path, identity, rank
+        self._read: set[Path] = set()
 
     def add(self, outcomes: Outcomes) -> None:
         """Write a part."""
         self.path.mkdir(parents=True, exist_ok=True)
-        number = 1 + max((int(p.stem.split("-")[1]) for p in self.path.glob(f"{self.rank:03d}-*.npz")), default=-1)
-        write_outcomes(outcomes, self.path / f"{self.rank:03d}-{number:06d}.npz", self.identity)
+        name = f"{self.rank:03d}-{uuid.uuid4().hex}.npz"  # another call may write here at the same time
+        write_outcomes(outcomes, self.path / name, self.identity)
 
     def read(self) -> Iterator[Outcomes]:
         """The parts of every process."""
         for place in sorted(self.path.glob("*.npz")):
             part = read_outcomes(place, self.identity)
             if part is not None:
+                self._read.add(place)
                 yield part
 
     def remove(self) -> None:
-        """Delete the parts."""
+        """Delete the parts that were read, and those of other evaluations of the same name."""
         for place in self.path.glob("*.npz"):
-            place.unlink()
+            if place in self._read or read_outcomes(place, self.identity) is None:
+                place.unlink(missing_ok=True)
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()

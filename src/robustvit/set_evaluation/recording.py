@@ -14,7 +14,7 @@ from robustvit.benchmark_sets import Answers, Benchmark, Listing, check_head, st
 from robustvit.classifier import Classifier
 from robustvit.errors import UserError
 from robustvit.options import Precision, Protocol
-from robustvit.records import Record, check_record_place, describe_model, record_path, write_record
+from robustvit.records import Record, check_record_place, describe_model, read_record, record_path, write_record
 from robustvit.runs import versions
 from robustvit.set_evaluation.images import DiskImages, StreamedImages, name_of
 from robustvit.set_evaluation.loop import TOP, SetLoop, run_images
@@ -148,12 +148,20 @@ def record_set(
     """Record what ``ask_set`` gave, of the baseline too, and compare the two."""
     record = _record(benchmark, model, place, after)
     if baseline is not None and before is not None:
-        record.compared.update(_compared(before.outcomes, after.outcomes, baseline))
+        record.compared.update(compare_outcomes(before.outcomes, after.outcomes) | {"baseline": baseline.about})
     if place.loop.accelerator.is_main_process:
-        write_record(record, place.records)
-    if baseline is not None and before is not None and place.loop.accelerator.is_main_process:
-        write_record(_record(benchmark, baseline, place, before), place.records)
+        if baseline is not None and before is not None:
+            _write(_record(benchmark, baseline, place, before), place, before.reused)
+        _write(record, place, after.reused)  # last: the two may be the same weights
     return record
+
+
+def _write(record: Record, place: SetPlace, reused: bool) -> None:
+    """Write a record; an older comparison of the very same answers is kept where there is no new one."""
+    path = record_path(place.records, record.set, record.protocol, str(record.model["weights"]))
+    if reused and not record.compared and path.is_file():
+        record.compared.update(read_record(path).compared)
+    write_record(record, place.records)
 
 
 def _asked(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: Listing | None) -> SetAnswers:
@@ -183,9 +191,12 @@ def _asked(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: List
             lines = run_images(model.classifier, answers, mine, parts, place.loop, len(mine))
     accelerator.wait_for_everyone()
     fresh = list(parts.read())
+    whole = read_outcomes(path, identity)  # once more: another call may have finished meanwhile
     if not fresh and whole is None:
         raise UserError(f"no image of {benchmark.title} could be read: {lines[0] if lines else 'the set is empty'}")
     outcomes = join_outcomes([*fresh, *([] if whole is None else [whole])])
+    if listing is not None and (lacking := len(listing.samples) - len(outcomes) - len(lines)) > 0:
+        lines.append(f"{lacking:,} images were not answered: another call may be at work; call again")
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and fresh:
         write_outcomes(outcomes, path, identity)
@@ -233,7 +244,3 @@ def _record(benchmark: Benchmark, model: SetModel, place: SetPlace, asked: SetAn
         command=list(sys.argv),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _compared(before: Outcomes, after: Outcomes, baseline: SetModel) -> dict[str, Any]:
-    return {"baseline": baseline.about, **compare_outcomes(before, after)}

@@ -35,15 +35,23 @@ class Sets:
     Attributes:
         records: one for each set.
         reused: how many of them were recorded before.
+        failed: a line for each set that could not be evaluated.
     """
 
     records: list[Record]
     reused: int = 0
+    failed: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 where a set failed."""
+        return int(bool(self.failed))
 
     def __str__(self) -> str:
         lines = [line for record in self.records for line in _lines(record)]
         lines += _gaps(self.records)
-        return "\n".join(lines + ([f"{self.reused} of these were recorded before"] if self.reused else []))
+        lines += [f"{self.reused} of these were recorded before"] if self.reused else []
+        return "\n".join([*lines, *(f"FAILED {line}" for line in self.failed)])
 
 
 def _lines(record: Record) -> list[str]:
@@ -55,6 +63,8 @@ def _lines(record: Record) -> list[str]:
             continue
         mark = "  (headline)" if number == headline and name in ("top1", "group_mean", "worst_group") else ""
         lines.append(f"  {_LABELLED.get(name, name):<28}{_percent(number)}{mark}")
+    if "top1" in record.numbers and headline is None:
+        lines.append("  headline: cannot be told, no answer was the shape or the texture of its image")
     if record.compared:
         said = record.compared
         if "top1" not in said:
