@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 
 from robustvit.benchmark_sets import BENCHMARKS
 from robustvit.benchmark_sets.class_tables import imagenet_wnids
 from robustvit.errors import UserError
+from robustvit.files import write_json
 from robustvit.models import load_model
 from robustvit.options import Protocol
 from robustvit.records import Record, describe_model, read_records
@@ -24,6 +27,7 @@ __all__ = ["SEGMENTATION", "Evaluator", "images_of_set", "known_records", "set_o
 SEGMENTATION = "imagenet-segmentation"
 PROTOCOL: Protocol = "paper"
 
+_WEIGHTS = "weights.json"
 Known = dict[tuple[str, str], Record]
 
 
@@ -44,9 +48,22 @@ def set_on_disk(place: ReproductionPlace, name: str) -> int:
 
 
 def known_records(place: ReproductionPlace) -> Known:
-    """Results recorded, by model and set."""
+    """Results recorded, by model and set. Models of the same weights share them, each under its own name."""
     found = read_records(place.records) if place.records.is_dir() and any(place.records.glob("*.json")) else []
-    return {(str(one.model["source"]), one.set): one for one in found if one.protocol == PROTOCOL}
+    by_weights = {(str(one.model["weights"]), one.set): one for one in found if one.protocol == PROTOCOL}
+    sets = {one.set for one in found}
+    return {
+        (name, of): replace(by_weights[weights, of], model=by_weights[weights, of].model | {"source": name})
+        for name, weights in _weights(place).items()
+        for of in sets
+        if (weights, of) in by_weights
+    }
+
+
+def _weights(place: ReproductionPlace) -> dict[str, str]:
+    """Hashes of the models' weights, as far as they were loaded, so that they need not be again."""
+    path = place.out / _WEIGHTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 class Evaluator:
@@ -82,12 +99,20 @@ class Evaluator:
         """Evaluate what is missing; returns how many results were added."""
         known, added = known_records(self.place), 0
         for run in runs:
-            for name in self.missing(run, known):
+            if todo := self.missing(run, known):
+                self._remember(run)
+                known = known_records(self.place)
+                todo = self.missing(run, known)
+            for name in todo:
                 self._evaluate(run, name)
                 added += 1
             if run.trained:
                 self._loaded.pop(run, None)
         return added
+
+    def _remember(self, run: Run) -> None:
+        named = _weights(self.place) | {self.place.named(run): self.model(run).weights}
+        write_json(named, self.place.out / _WEIGHTS)
 
     def _evaluate(self, run: Run, name: str) -> None:
         model = self.model(run)
@@ -139,5 +164,9 @@ class Evaluator:
     def records_of(self, runs: Sequence[Run]) -> list[Record]:
         """What is recorded of some models on the plan's sets."""
         known = known_records(self.place)
-        wanted = [(self.place.named(run), name) for run in runs for name in self.plan.sets]
-        return [known[key] for key in wanted if key in known]
+        found = []
+        for run in runs:
+            who = {"card": run.card, "method": run.method}
+            mine = [known[key] for name in self.plan.sets if (key := (self.place.named(run), name)) in known]
+            found += [replace(record, model=record.model | who) for record in mine]
+        return found

@@ -50,7 +50,7 @@ TINY = ReproductionScale(
     10,
     3,
     1,
-    {"lr": 2e-5, "swaps": 0, "panels": 0, "tracker": "none"},
+    {"lr": 1e-4, "swaps": 0, "panels": 0, "tracker": "none"},
     2,
     (1, 3),
     (3, 5),

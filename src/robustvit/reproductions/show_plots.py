@@ -112,6 +112,8 @@ def show_sensitivity(evaluator: Evaluator, target: Path) -> list[Path]:
             original = _top1(evaluator, numbers, plan.original(ordered[0]), name)
             if original is not None:
                 axis.axhline(original, color=colour, linestyle=":", linewidth=0.9)
+        places = sorted({getattr(run, field) for run in ordered})
+        axis.set_xticks(places, list(map(str, places)))
         axis.set_xlabel(label, fontsize=9)
         axis.set_ylabel("top-1, %", fontsize=9)
         axis.spines[["top", "right"]].set_visible(False)
