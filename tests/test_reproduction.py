@@ -24,9 +24,10 @@ from robustvit.intervals import Interval
 from robustvit.records import REPORTED, Record, read_records, reported_table
 from robustvit.reproduction import reproduce
 from robustvit.reproductions.imagenet_s import MERGED, find_imagenet_s, write_list
+from robustvit.reproductions.outlook import Speed
 from robustvit.reproductions.place import ReproductionPlace
 from robustvit.reproductions.plan import ITEMS, METHOD_OPTIONS, Run, make_plan
-from robustvit.reproductions.scales import PAPER, TINY
+from robustvit.reproductions.scales import PAPER, SCALES, TINY, ReproductionScale
 from robustvit.reproductions.show_images import choose_images
 from robustvit.reproductions.show_plots import reported_change
 from robustvit.reproductions.show_tables import over_seeds
@@ -35,10 +36,25 @@ from robustvit.reproductions.tiny_sets import write_tiny_sets
 from robustvit.reproductions.training import options_of_run
 from robustvit.set_evaluation.outcomes import Outcomes
 
-PAPER_ITEMS = (
-    "table1 table2 table3 table4 table8 table9 table10 table11 table12 figure1 figure2 figure3 figure4 figure6 figure7 "
-    "appendix-a appendix-j"
-).split()
+PAPER_ITEMS = [
+    "table1",
+    "table2",
+    "table3",
+    "table4",
+    "table8",
+    "table9",
+    "table10",
+    "table11",
+    "table12",
+    "figure1",
+    "figure2",
+    "figure3",
+    "figure4",
+    "figure6",
+    "figure7",
+    "appendix-a",
+    "appendix-j",
+]
 
 
 def write_imagenet_s(root: Path, classes: list[str], photos: int = 4) -> Path:
@@ -83,7 +99,8 @@ def test_a_seed_draws_the_classes_and_nothing_else(imagenet_s):
     random.Random(3).shuffle(expected)
     run = Run("vit-b", "robustvit", 3, 2, 5)
     lists = found.lists(run)
-    assert lists.classes == sorted(expected[:5]) and {row[2] for row in lists.validation} == set(expected[5:])
+    assert lists.classes == sorted(expected[:5])
+    assert {row[2] for row in lists.validation} == set(expected[5:])
     assert lists == found.lists(run)
     assert len(lists.train) == 10
 
@@ -108,7 +125,7 @@ def test_another_edition_of_imagenet_s_is_refused(imagenet_s):
 def test_a_mask_without_its_photo_is_named(tmp_path):
     root = write_imagenet_s(tmp_path, ["n01440764", "n01443537"])
     (root / "ImageNetS919/train-semi/n01440764/n01440764_0.JPEG").unlink()
-    with pytest.raises(UserError, match="expected the photo of .*n01440764_0.png"):
+    with pytest.raises(UserError, match=r"expected the photo of .*n01440764_0\.png"):
         find_imagenet_s(root).lists(Run("vit-b", "robustvit", 0, 1, 1))
 
 
@@ -116,7 +133,8 @@ def test_every_item_of_the_paper_has_a_plan():
     assert set(ITEMS) == set(PAPER_ITEMS)
     for what in ITEMS:
         plan = make_plan(what, PAPER, models=None, masks="human")
-        assert plan.runs and len(set(plan.runs)) == len(plan.runs)
+        assert plan.runs
+        assert len(set(plan.runs)) == len(plan.runs)
         assert all(run.method in METHOD_OPTIONS for run in plan.runs if run.trained)
         assert all(plan.original(run) in plan.runs for run in plan.runs)
 
@@ -242,18 +260,20 @@ def test_mistakes_are_one_line_and_write_nothing(arguments, expected, tmp_path, 
     monkeypatch.chdir(tmp_path)
     assert main(["reproduce", *arguments]) == 2
     error = capsys.readouterr().err
-    assert expected in error and error.count("\n") == 1
+    assert expected in error
+    assert error.count("\n") == 1
     assert not os.listdir(tmp_path)
 
 
 def test_missing_sets_are_named_before_anything_is_written(tmp_path, capsys, monkeypatch):
     root = write_imagenet_s(tmp_path / "root", ["n01440764", "n01443537", "n01484850"])
-    small = type(PAPER)("paper", 2, 3, 3, 50)
-    monkeypatch.setitem(__import__("robustvit.reproductions.scales", fromlist=["SCALES"]).SCALES, "paper", small)
+    small = ReproductionScale("paper", 2, 3, 3, 50)
+    monkeypatch.setitem(SCALES, "paper", small)
     out = tmp_path / "out"
     assert main(["reproduce", "table2", "--root", str(root), "--out", str(out), "--models", "vit-b"]) == 2
     error = capsys.readouterr().err
-    assert "3 sets are missing: si-score/location (" in error and "si-score/size" in error
+    assert "3 sets are missing: si-score/location (" in error
+    assert "si-score/size" in error
     assert not out.exists()
 
 
@@ -265,9 +285,7 @@ def test_a_foreign_folder_is_refused(tmp_path, capsys):
 
 
 def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        "robustvit.reproductions.outlook.measure_speed", lambda place, run: __import__("robustvit.reproductions.outlook", fromlist=["Speed"]).Speed(2.0, 0.1)
-    )  # fmt: skip
+    monkeypatch.setattr("robustvit.reproductions.outlook.measure_speed", lambda place, run: Speed(2.0, 0.1))
     root = tmp_path / "root"
     root.mkdir()
     out = tmp_path / "out"
@@ -276,7 +294,8 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, capsys, mon
     said = capsys.readouterr().out
     # 500 classes of 3 photos in steps of 8: 188 an epoch
     assert "vit-b-robustvit-seed0-500x3: 1,500 photos, 50 epochs, 9,400 steps, 414 photos" in said
-    assert "MISSING: expected ImageNet-S below" in said and "weights: MISSING for vit-l" in said
+    assert "MISSING: expected ImageNet-S below" in said
+    assert "weights: MISSING for vit-l" in said
     assert "imagenet-a, 7,500 images: 0 of 6 models recorded" in said
     assert "github.com/hendrycks/natural-adv-examples" in said
     assert not out.exists()
@@ -309,7 +328,8 @@ def out(tmp_path_factory):
 
 def test_a_tiny_dry_run_writes_nothing(out):
     plan = reproduce("table4", scale="tiny", models="vit-b", out=str(out), dry_run=True).plan
-    assert any("s a step of 8 photos" in line for line in plan) and plan[-1].startswith("left to do: about")
+    assert any("s a step of 8 photos" in line for line in plan)
+    assert plan[-1].startswith("left to do: about")
     assert not out.exists()
 
 
@@ -319,7 +339,8 @@ def test_every_item_at_tiny_scale(what, out, capsys):
     arguments = ["reproduce", what, "--scale", "tiny", "--models", "vit-b", "--out", str(out), "--device", "cpu"]
     assert main(arguments) == 0
     files = [Path(line) for line in capsys.readouterr().out.splitlines()[1:]]
-    assert files and all(path.is_file() for path in files)
+    assert files
+    assert all(path.is_file() for path in files)
     for path in files:
         if path.suffix == ".png":
             with Image.open(path) as picture:
@@ -334,7 +355,8 @@ def test_every_item_at_tiny_scale(what, out, capsys):
 def test_a_tiny_table_has_what_was_measured(out):
     found = reproduce("table4", scale="tiny", models="vit-b", out=str(out), device="cpu")
     text = found.files[0].read_text(encoding="utf-8")
-    assert "Tiny scale: measured on a stand-in model" in text and "stand-in for vit-b" in text
+    assert "Tiny scale: measured on a stand-in model" in text
+    assert "stand-in for vit-b" in text
     by_key = {(r.model["method"], r.set): r for r in read_records(out / "records") if r.model["card"] == "vit-b"}
     for run in make_plan("table4", TINY, models=["vit-b"], masks="human").runs:
         record = by_key[run.method, "imagenet-a"]
@@ -352,7 +374,8 @@ def test_a_tiny_table_has_what_was_measured(out):
 def test_figures_say_which_images_they_show(out):
     reproduce("figure1", scale="tiny", models="vit-b", out=str(out), device="cpu")
     rows = json.loads((out / "figure1/images.json").read_text(encoding="utf-8"))
-    assert rows and all(row["outcome"] == "wrong" and (out / "data" / row["image"]).is_file() for row in rows)
+    assert rows
+    assert all(row["outcome"] == "wrong" and (out / "data" / row["image"]).is_file() for row in rows)
 
 
 @pytest.mark.slow

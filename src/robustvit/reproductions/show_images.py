@@ -22,6 +22,7 @@ from robustvit.per_class.changes import class_changes
 from robustvit.per_class.page import render_classes
 from robustvit.per_class.pictures import choose_panels, draw_turned
 from robustvit.per_class.record import class_record
+from robustvit.progress import warn
 from robustvit.relevance_maps import relevance
 from robustvit.reproductions.evaluating import PROTOCOL, Evaluator
 from robustvit.reproductions.plan import Run
@@ -80,6 +81,8 @@ def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
         if rows:
             paths.append(target / f"{original.card}.png")
             _draw(rows, paths[-1])
+        else:
+            warn(f"no image for {evaluator.plan.what} of {original.card}: no answer turned as it shows")
     write_json(said, target / "images.json")
     return [*paths, target / "images.json"]
 
