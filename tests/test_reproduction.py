@@ -21,8 +21,9 @@ from robustvit.data.masks import read_mask
 from robustvit.data.pairs import find_photos
 from robustvit.errors import UserError
 from robustvit.intervals import Interval
-from robustvit.records import REPORTED, Record, read_records, reported_table
+from robustvit.records import REPORTED, Record, reported_table
 from robustvit.reproduction import reproduce
+from robustvit.reproductions.evaluating import known_records
 from robustvit.reproductions.imagenet_s import MERGED, find_imagenet_s, write_list
 from robustvit.reproductions.outlook import Speed
 from robustvit.reproductions.place import ReproductionPlace
@@ -37,21 +38,8 @@ from robustvit.reproductions.training import options_of_run
 from robustvit.set_evaluation.outcomes import Outcomes
 
 PAPER_ITEMS = [
-    "table1",
-    "table2",
-    "table3",
-    "table4",
-    "table8",
-    "table9",
-    "table10",
-    "table11",
-    "table12",
-    "figure1",
-    "figure2",
-    "figure3",
-    "figure4",
-    "figure6",
-    "figure7",
+    *(f"table{number}" for number in (1, 2, 3, 4, 8, 9, 10, 11, 12)),
+    *(f"figure{number}" for number in (1, 2, 3, 4, 6, 7)),
     "appendix-a",
     "appendix-j",
 ]
@@ -357,9 +345,10 @@ def test_a_tiny_table_has_what_was_measured(out):
     text = found.files[0].read_text(encoding="utf-8")
     assert "Tiny scale: measured on a stand-in model" in text
     assert "stand-in for vit-b" in text
-    by_key = {(r.model["method"], r.set): r for r in read_records(out / "records") if r.model["card"] == "vit-b"}
+    place = ReproductionPlace(out, out / "data", TINY)
+    known = known_records(place)
     for run in make_plan("table4", TINY, models=["vit-b"], masks="human").runs:
-        record = by_key[run.method, "imagenet-a"]
+        record = known[place.named(run), "imagenet-a"]
         assert (record.samples, record.complete, record.protocol) == (20, False, "paper")
         assert f"{100 * record.numbers['top1'].mean:.1f}" in text
         assert {"seen_top1", "unseen_top1"} <= set(record.numbers)
@@ -396,3 +385,9 @@ def test_masks_by_tokencut(out, capsys):
     assert (out / "masks-tokencut/manifest.csv").is_file()
     text = (out / "table2.md").read_text(encoding="utf-8")
     assert "vit-b-robustvit-tokencut-seed0-5x3" in text
+    with (out / "masks-tokencut/seed0-5x3-train.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    for row in rows:
+        assert Path(row["image"]).stem == Path(row["mask"]).stem
+        assert read_mask(row["mask"]).mean() >= 0.5 * 520 / 224**2  # soft masks count what is above one half

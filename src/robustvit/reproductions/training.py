@@ -92,7 +92,7 @@ def _masks_folder(place: ReproductionPlace) -> Path:
 
     folder = place.out / "masks-tokencut"
     if not (folder / MANIFEST).is_file():  # it is written last
-        own: dict[str, Any] = {"model": place.source(next(iter(_cards(place))))} if place.tiny else {}
+        own = dict(place.scale.masks) | ({"model": place.source(_cards(place)[0])} if place.tiny else {})
         photos = str(place.imagenet_s.photos)
         make_masks(photos, out=str(folder), side="seed", workers=place.workers, device=place.device, **own)
     return folder
