@@ -273,7 +273,7 @@ def test_a_foreign_folder_is_refused(tmp_path, capsys):
 
 
 def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("robustvit.reproductions.outlook.measure_speed", lambda place, run: Speed(2.0, 0.1))
+    monkeypatch.setattr("robustvit.reproductions.outlook.measure_speed", lambda model, run, warm: Speed(2.0, 0.1))
     root = tmp_path / "root"
     root.mkdir()
     out = tmp_path / "out"
