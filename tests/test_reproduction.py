@@ -391,3 +391,14 @@ def test_masks_by_tokencut(out, capsys):
     for row in rows:
         assert Path(row["image"]).stem == Path(row["mask"]).stem
         assert read_mask(row["mask"]).mean() >= 0.5 * 520 / 224**2  # soft masks count what is above one half
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_named_and_the_rest_is_shown(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("robustvit.reproductions.training.run_trial", lambda options, folder: "the disk is full")
+    arguments = ["reproduce", "table3", "--scale", "tiny", "--models", "ar-s", "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--device", "cpu"]) == 1
+    said = capsys.readouterr().out
+    assert "0 runs made, 1 results added" in said
+    assert "failed: ar-s-robustvit-seed0-5x3: the disk is full" in said
+    assert "stand-in for ar-s" in (tmp_path / "out/table3.md").read_text(encoding="utf-8")
