@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from robustvit.rate_search import search
     from robustvit.relevance_maps import relevance
     from robustvit.reports import report
+    from robustvit.reproduction import reproduce
     from robustvit.shifting import shifts
     from robustvit.subset_panels import subset
     from robustvit.sufficient_subsets import sufficient_subset
@@ -54,6 +55,7 @@ __all__ = [
     "relevance",
     "relevance_loss",
     "report",
+    "reproduce",
     "search",
     "shifts",
     "subset",
@@ -82,6 +84,7 @@ _HOME = {
     "relevance": "relevance_maps",
     "relevance_loss": "losses",
     "report": "reports",
+    "reproduce": "reproduction",
     "shifts": "shifting",
     "table": "tables",
     "subset": "subset_panels",

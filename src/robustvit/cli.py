@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "sweep": "sweeping.sweep",
     "report": "reports.report",
     "table": "tables.table",
+    "reproduce": "reproduction.reproduce",
     "demo": "demonstration.demo",
 }
 

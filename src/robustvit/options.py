@@ -15,6 +15,7 @@ __all__ = [
     "Engine",
     "Feature",
     "Fill",
+    "FoundMasks",
     "ImageFormat",
     "Intervention",
     "LabelFrom",
@@ -24,6 +25,7 @@ __all__ = [
     "Precision",
     "Protocol",
     "Rates",
+    "ReproductionSize",
     "Select",
     "ShiftKinds",
     "Side",
@@ -43,6 +45,7 @@ Device = Literal["auto", "cpu"]
 Engine = Literal["local", "ray"]
 Feature = Literal["keys", "queries", "values", "tokens"]
 Fill = Literal["mean", "blur"]
+FoundMasks = Literal["human", "tokencut"]
 ImageFormat = Literal["png", "jpeg"]
 Intervention = Literal["si-size", "si-rotation", "si-location"]
 LabelFrom = Literal["largest", "all"]
@@ -52,6 +55,7 @@ Normalization = Literal["model", "paper"]
 Precision = Literal["no", "bf16", "fp16"]
 Protocol = Literal["paper", "standard"]
 Rates = list[float] | str
+ReproductionSize = Literal["paper", "tiny"]
 Select = Literal["loss", "robust"]
 ShiftKinds = list[str] | str
 Side = Literal["seed", "corners"]

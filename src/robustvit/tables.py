@@ -6,7 +6,7 @@ from pathlib import Path
 from robustvit.errors import UserError
 from robustvit.options import Protocol, TableFormat
 
-__all__ = ["table"]
+__all__ = ["rendered", "table"]
 
 _MARK = "robustvit-table"
 _TEMPLATES = {"markdown": "table.md.j2", "html": "table.html.j2", "latex": "table.tex.j2"}
@@ -58,7 +58,7 @@ def table(
         )
         raise UserError(f"expected {where} for table all, found none: write some with robustvit evaluate --on SETS")
     layout = lay_out_all(found) if reported is None else lay_out_reported(reported, found)
-    text = _rendered(layout, format, "" if out is None else _MARK)
+    text = rendered(layout, format, "" if out is None else _MARK)
     if out is None:
         return text.strip("\n")
     from robustvit.files import write_text
@@ -77,7 +77,8 @@ def _check_out(out: str, format: str) -> None:
     check_own_page(out, _MARK, f"a table in {format}")
 
 
-def _rendered(layout: object, format: str, mark: str) -> str:
+def rendered(layout: object, format: str, mark: str = _MARK) -> str:
+    """A layout as text, with the mark that tells our files from others."""
     from robustvit.records.table_text import environment
 
     return environment(format).get_template(_TEMPLATES[format]).render(table=layout, mark=mark)

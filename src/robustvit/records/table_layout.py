@@ -10,7 +10,7 @@ from robustvit.intervals import Interval
 from robustvit.recipes import CARDS, model_card
 from robustvit.records import METHODS, Column, Record, ReportedTable
 
-__all__ = ["Cell", "Heading", "Layout", "Row", "lay_out_all", "lay_out_reported"]
+__all__ = ["SET_TITLES", "Cell", "Heading", "Layout", "Row", "lay_out_all", "lay_out_reported"]
 
 MEASURES: dict[str, str] = {
     "headline": "headline",
@@ -26,7 +26,7 @@ MEASURES: dict[str, str] = {
     "worst_group": "worst group",
     "worst_class": "worst class",
 }
-_SETS: dict[str, str] = {
+SET_TITLES: dict[str, str] = {
     "imagenet-val": "INet val",
     "imagenet-a": "INet-A",
     "imagenet-r": "INet-R",
@@ -159,7 +159,7 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Layo
     said = [reported.note, *notes.lines()]
     if others := len(records) - len(mine):
         said.append(f"{others} more {'result is' if others == 1 else 'results are'} recorded: robustvit table all.")
-    headings = [Heading(_SETS.get(c.set, c.set), MEASURES.get(c.measure, c.measure)) for c in reported.columns]
+    headings = [Heading(SET_TITLES.get(c.set, c.set), MEASURES.get(c.measure, c.measure)) for c in reported.columns]
     return Layout(reported.title, reported.source, headings, rows, said)
 
 
@@ -175,7 +175,7 @@ def lay_out_all(records: Sequence[Record]) -> Layout:
         title = model_card(card).title if card in CARDS else "–"
         rows.append(Row(title, f"{_method(one[0])}: {_who(one[0])}", f"measured, {one[0].protocol}", cells, True))
     headings = [
-        Heading(_SETS.get(c.set, c.set), "" if c.measure == "headline" else MEASURES.get(c.measure, c.measure))
+        Heading(SET_TITLES.get(c.set, c.set), "" if c.measure == "headline" else MEASURES.get(c.measure, c.measure))
         for c in columns
     ]
     said = ["Each set by the number that it is summarised by under the protocol."] if any(

@@ -1,0 +1,172 @@
+"""Evaluation of a reproduction's models under the paper's protocol: each model on each set once, in one folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache, cached_property
+
+from robustvit.benchmark_sets import BENCHMARKS
+from robustvit.benchmark_sets.class_tables import imagenet_wnids
+from robustvit.errors import UserError
+from robustvit.files import write_json
+from robustvit.models import load_model
+from robustvit.options import Protocol
+from robustvit.records import Record, describe_model, read_records
+from robustvit.reproductions.place import ReproductionPlace
+from robustvit.reproductions.plan import Plan, Run
+from robustvit.runs import RunFolder
+from robustvit.segmentation.photos import MAT_IMAGES, MatFile, find_mat
+from robustvit.segmentation.recording import evaluate_segmentation
+from robustvit.set_evaluation.command import SetOptions, set_place
+from robustvit.set_evaluation.recording import SetModel, SetPlace, evaluate_set
+
+__all__ = ["SEGMENTATION", "Evaluator", "images_of_set", "known_records", "set_on_disk"]
+
+SEGMENTATION = "imagenet-segmentation"
+PROTOCOL: Protocol = "paper"
+
+_WEIGHTS = "weights.json"
+Known = dict[tuple[str, str], Record]
+
+
+def images_of_set(name: str) -> int:
+    """Images that a whole set has."""
+    return MAT_IMAGES if name == SEGMENTATION else BENCHMARKS[name].images
+
+
+def set_on_disk(place: ReproductionPlace, name: str) -> int:
+    """Images of a set that are there.
+
+    Raises:
+        UserError: it is not; the message says where to get it.
+    """
+    if name == SEGMENTATION:
+        return len(MatFile(find_mat(place.data)))
+    return len(BENCHMARKS[name].read(place.data, PROTOCOL).samples)
+
+
+def known_records(place: ReproductionPlace) -> Known:
+    """Results recorded, by model and set. Models of the same weights share them, each under its own name."""
+    found = read_records(place.records) if place.records.is_dir() and any(place.records.glob("*.json")) else []
+    by_weights = {(str(one.model["weights"]), one.set): one for one in found if one.protocol == PROTOCOL}
+    sets = {one.set for one in found}
+    return {
+        (name, of): replace(by_weights[weights, of], model=by_weights[weights, of].model | {"source": name})
+        for name, weights in _weights(place).items()
+        for of in sets
+        if (weights, of) in by_weights
+    }
+
+
+def _weights(place: ReproductionPlace) -> dict[str, str]:
+    """Hashes of the models' weights, as far as they were loaded, so that they need not be again."""
+    path = place.out / _WEIGHTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+class Evaluator:
+    """Evaluates models on sets, and keeps what is loaded.
+
+    Args:
+        place: where everything lies.
+        plan: what is needed.
+    """
+
+    def __init__(self, place: ReproductionPlace, plan: Plan) -> None:
+        self.place, self.plan = place, plan
+        self.on_disk = cache(lambda name: set_on_disk(place, name))
+        self._loaded: dict[Run, SetModel] = {}
+
+    @cached_property
+    def sets(self) -> SetPlace:
+        """Where the sets are, as their evaluation wants it."""
+        own = self.place
+        options = SetOptions(
+            str(own.data), False, PROTOCOL, str(own.records), None, "no", own.batch_size, own.workers, own.device
+        )
+        return set_place(options)
+
+    def missing(self, run: Run, known: Known) -> list[str]:
+        """Sets that a model is still to be evaluated on, in the plan's order."""
+        return [name for name in self.plan.sets if not self._done(known.get((self.place.named(run), name)), name)]
+
+    def _done(self, record: Record | None, name: str) -> bool:
+        return record is not None and (record.complete or record.samples >= self.on_disk(name))
+
+    def evaluate(self, runs: Iterable[Run]) -> int:
+        """Evaluate what is missing; returns how many results were added."""
+        known, added = known_records(self.place), 0
+        for run in runs:
+            if todo := self.missing(run, known):
+                self._remember(run)
+                known = known_records(self.place)
+                todo = self.missing(run, known)
+            for name in todo:
+                self._evaluate(run, name)
+                added += 1
+            if run.trained:
+                self._loaded.pop(run, None)
+        return added
+
+    def _remember(self, run: Run) -> None:
+        named = _weights(self.place) | {self.place.named(run): self.model(run).weights}
+        write_json(named, self.place.out / _WEIGHTS)
+
+    def _evaluate(self, run: Run, name: str) -> None:
+        model = self.model(run)
+        if name == SEGMENTATION:
+            evaluate_segmentation(name, model, self.sets)
+            return
+        baseline = self.model(self.plan.original(run)) if run.trained else None
+        evaluate_set(BENCHMARKS[name], model, self.sets, baseline)
+
+    def model(self, run: Run) -> SetModel:
+        """A model, loaded once, that records name by the plan's card and method."""
+        if run not in self._loaded:
+            self._loaded[run] = self._load(run)
+        return self._loaded[run]
+
+    def _load(self, run: Run) -> SetModel:
+        if run.trained:
+            source = str(self.place.run_folder(run))
+            classifier = load_model(source, normalization="paper")
+            seen = RunFolder(source).trained_labels()
+        else:
+            source = self.place.source(run.card)
+            classifier = load_model(source, **self.place.loading(run.card))
+            seen = self._first_classes(run)
+        about = describe_model(classifier, source, checkpoint=None if run.trained else self.place.weights(run.card))
+        about |= {"card": run.card, "method": run.method, "source": self.place.named(run)}
+        return SetModel(classifier.to(self.sets.loop.accelerator.device), about, seen)
+
+    def _first_classes(self, run: Run) -> frozenset[int]:
+        """The classes of seed 0, which the original is reported on apart, as in the paper's Tables 10 and 11."""
+        index = {wnid: label for label, wnid in enumerate(imagenet_wnids())}
+        return frozenset(index[wnid] for wnid in self.place.imagenet_s.split(run)[0])
+
+    def check_sets(self) -> None:
+        """Refuse to begin where a set is missing.
+
+        Raises:
+            UserError: the sets that are, in one line.
+        """
+        lacking: list[str] = []
+        for name in [*self.plan.sets, *self.plan.images]:
+            try:
+                self.on_disk(name)
+            except UserError as error:
+                lacking.append(name if lacking else f"{name} ({error})")
+        if lacking:
+            raise UserError(f"{len(lacking)} sets are missing: {', '.join(lacking)}; --dry-run says where to get each")
+
+    def records_of(self, runs: Sequence[Run]) -> list[Record]:
+        """What is recorded of some models on the plan's sets."""
+        known = known_records(self.place)
+        found = []
+        for run in runs:
+            who = {"card": run.card, "method": run.method}
+            mine = [known[key] for name in self.plan.sets if (key := (self.place.named(run), name)) in known]
+            found += [replace(record, model=record.model | who) for record in mine]
+        return found

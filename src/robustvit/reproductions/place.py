@@ -1,0 +1,118 @@
+"""Where a reproduction's data, models, runs and results lie, and how they are run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from robustvit.errors import UserError
+from robustvit.experiment import read_yaml
+from robustvit.files import check_place, write_text
+from robustvit.options import Device
+from robustvit.recipes import model_card
+from robustvit.reproductions.imagenet_s import ImageNetS, find_imagenet_s
+from robustvit.reproductions.plan import Plan, Run
+from robustvit.reproductions.scales import ReproductionScale
+
+__all__ = ["ReproductionPlace"]
+
+_SETTINGS = "reproduction.yaml"
+
+
+@dataclass  # not frozen: what is looked up is kept
+class ReproductionPlace:
+    """Where everything lies, and how it is run.
+
+    Attributes:
+        out: folder that everything is written to.
+        data: folder of ImageNet-S and the sets.
+        scale: how much is trained.
+        checkpoint: weights for the card that timm has no more.
+        device: see ``evaluate``; as are ``batch_size`` and ``workers``.
+    """
+
+    out: Path
+    data: Path
+    scale: ReproductionScale
+    checkpoint: str | None = None
+    device: Device = "auto"
+    batch_size: int = 32
+    workers: int = 0
+
+    @property
+    def tiny(self) -> bool:
+        """Whether models and data are stand-ins."""
+        return self.scale.name == "tiny"
+
+    @property
+    def records(self) -> Path:
+        """Folder of the results."""
+        return self.out / "records"
+
+    @cached_property
+    def imagenet_s(self) -> ImageNetS:
+        """The masked photos."""
+        found = find_imagenet_s(self.data)
+        found.check(self.scale)
+        return found
+
+    def run_folder(self, run: Run) -> Path:
+        """Where a run is."""
+        return self.out / "runs" / run.name
+
+    def source(self, card: str) -> str:
+        """What a card's model is loaded from."""
+        return f"local-dir:{self.out / 'stand-ins' / card}" if self.tiny else card
+
+    def weights(self, card: str) -> str | None:
+        """File of a card's weights, where timm has none."""
+        return self.checkpoint if not self.tiny and model_card(card).needs_checkpoint else None
+
+    def named(self, run: Run) -> str:
+        """What records call a model."""
+        if run.trained:
+            return str(self.run_folder(run))
+        return f"stand-in for {run.card}" if self.tiny else run.card
+
+    def check(self, plan: Plan, dry_run: bool = False) -> None:
+        """Refuse a folder of something else, or weights that are missing, before anything is written.
+
+        A dry run goes on without weights: it says that they are missing.
+
+        Raises:
+            UserError: either.
+        """
+        check_place(self.out / _SETTINGS)
+        if self.out.exists() and not self.out.is_dir():
+            raise UserError(f"expected a folder as --out, {self.out} is a file: name another")
+        if self.out.is_dir() and any(self.out.iterdir()):
+            self._check_own()
+        lacking = [r.card for r in plan.runs if not self.tiny and model_card(r.card).needs_checkpoint]
+        if lacking and self.checkpoint is None and not dry_run:
+            others = ",".join(dict.fromkeys(run.card for run in plan.runs if run.card not in lacking))
+            instead = f", or leave it out with --models {others}" if others else ""
+            raise UserError(
+                f"the weights of {lacking[0]} are not among timm's any more: give them with --checkpoint FILE{instead}"
+            )
+
+    def _check_own(self) -> None:
+        settings = self.out / _SETTINGS
+        if not settings.is_file():
+            raise UserError(f"{self.out} exists and is no reproduction of ours: name a new or empty folder as --out")
+        scale = read_yaml(settings).get("scale")
+        if scale != self.scale.name:
+            raise UserError(
+                f"{self.out} holds a reproduction at scale {scale}, not {self.scale.name}: name another --out"
+            )
+
+    def start(self) -> None:
+        """Make the folder."""
+        self.records.mkdir(parents=True, exist_ok=True)
+        if not (self.out / _SETTINGS).is_file():
+            write_text(f"scale: {self.scale.name}\n", self.out / _SETTINGS)
+
+    def loading(self, card: str) -> dict[str, Any]:
+        """Arguments of ``load_model`` for a card's model under the paper's protocol."""
+        return {"checkpoint": self.weights(card), "normalization": "paper"}

@@ -1,0 +1,404 @@
+"""Reproductions of the paper's tables and figures: lists, plans and errors; and each item at tiny scale, end to end."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from robustvit.benchmark_sets.class_tables import imagenet_wnids
+from robustvit.cli import main
+from robustvit.data.masks import read_mask
+from robustvit.data.pairs import find_photos
+from robustvit.errors import UserError
+from robustvit.intervals import Interval
+from robustvit.records import REPORTED, Record, reported_table
+from robustvit.reproduction import reproduce
+from robustvit.reproductions.evaluating import known_records
+from robustvit.reproductions.imagenet_s import MERGED, find_imagenet_s, write_list
+from robustvit.reproductions.outlook import Speed
+from robustvit.reproductions.place import ReproductionPlace
+from robustvit.reproductions.plan import ITEMS, METHOD_OPTIONS, Run, make_plan
+from robustvit.reproductions.scales import PAPER, SCALES, TINY, ReproductionScale
+from robustvit.reproductions.show_images import choose_images
+from robustvit.reproductions.show_plots import reported_change
+from robustvit.reproductions.show_tables import over_seeds
+from robustvit.reproductions.stand_in import STANDS_FOR, stand_in
+from robustvit.reproductions.tiny_sets import write_tiny_sets
+from robustvit.reproductions.training import options_of_run
+from robustvit.set_evaluation.outcomes import Outcomes
+
+PAPER_ITEMS = [
+    *(f"table{number}" for number in (1, 2, 3, 4, 8, 9, 10, 11, 12)),
+    *(f"figure{number}" for number in (1, 2, 3, 4, 6, 7)),
+    "appendix-a",
+    "appendix-j",
+]
+
+
+def write_imagenet_s(root: Path, classes: list[str], photos: int = 4) -> Path:
+    """Photos of 8 x 8 pixels; written last to first, so that the file system's order is not that of the names."""
+    folder = root / "ImageNetS919"
+    for wnid in reversed(classes):
+        for kind in ("train-semi", "train-semi-segmentation"):
+            (folder / kind / wnid).mkdir(parents=True)
+        for number in reversed(range(photos)):
+            Image.new("RGB", (8, 8), (number, 9, 9)).save(folder / "train-semi" / wnid / f"{wnid}_{number}.JPEG")
+            mask = Image.new("RGB", (8, 8))
+            mask.paste((44, 1, 0), (2, 2, 6, 6))  # class 300
+            mask.paste((232, 3, 0), (0, 0, 8, 1))  # 1000, ignored
+            mask.save(folder / "train-semi-segmentation" / wnid / f"{wnid}_{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def imagenet_s(tmp_path_factory):
+    merged = [*MERGED, *MERGED.values()]
+    plain = [wnid for wnid in imagenet_wnids() if wnid not in merged][:12]
+    return find_imagenet_s(write_imagenet_s(tmp_path_factory.mktemp("s"), [*plain, *merged])), plain
+
+
+def test_the_merged_classes_are_ten_of_imagenet():
+    assert len({*MERGED, *MERGED.values()}) == 10
+    assert {*MERGED, *MERGED.values()} <= set(imagenet_wnids())
+
+
+def test_lists_are_the_first_classes_and_photos_by_name(imagenet_s):
+    found, plain = imagenet_s
+    lists = found.lists(Run("vit-b", "robustvit", 0, 3, 5))
+    assert [row[2] for row in lists.train] == [wnid for wnid in sorted(plain)[:5] for _ in range(3)]
+    assert [row[0].name for row in lists.train[:3]] == [f"{sorted(plain)[0]}_{number}.JPEG" for number in range(3)]
+    assert [row[2] for row in lists.validation] == sorted(plain)[5:]
+    assert all(photo.stem == mask.stem == f"{wnid}_0" for photo, mask, wnid in lists.validation)
+
+
+def test_a_seed_draws_the_classes_and_nothing_else(imagenet_s):
+    found, plain = imagenet_s
+    expected = sorted(plain)
+    random.Random(3).shuffle(expected)
+    run = Run("vit-b", "robustvit", 3, 2, 5)
+    lists = found.lists(run)
+    assert lists.classes == sorted(expected[:5])
+    assert {row[2] for row in lists.validation} == set(expected[5:])
+    assert lists == found.lists(run)
+    assert len(lists.train) == 10
+
+
+def test_lists_are_what_finetune_reads(imagenet_s, tmp_path):
+    found, _ = imagenet_s
+    lists = found.lists(Run("vit-b", "robustvit", 0, 3, 5))
+    write_list(lists.train, tmp_path / "list.csv")
+    photos = find_photos(tmp_path / "list.csv")
+    assert [(p.image.name, p.class_name) for p in photos] == [(row[0].name, row[2]) for row in lists.train]
+    mask = read_mask(photos[0].mask, "imagenet-s")
+    expected = np.zeros((8, 8))
+    expected[2:6, 2:6] = 1
+    assert np.array_equal(mask, expected)
+
+
+def test_another_edition_of_imagenet_s_is_refused(imagenet_s):
+    with pytest.raises(UserError, match="expected 914 classes besides the ten merged ones"):
+        imagenet_s[0].check(PAPER)
+
+
+def test_a_mask_without_its_photo_is_named(tmp_path):
+    root = write_imagenet_s(tmp_path, ["n01440764", "n01443537"])
+    (root / "ImageNetS919/train-semi/n01440764/n01440764_0.JPEG").unlink()
+    with pytest.raises(UserError, match=r"expected the photo of .*n01440764_0\.png"):
+        find_imagenet_s(root).lists(Run("vit-b", "robustvit", 0, 1, 1))
+
+
+def test_every_item_of_the_paper_has_a_plan():
+    assert set(ITEMS) == set(PAPER_ITEMS)
+    for what in ITEMS:
+        plan = make_plan(what, PAPER, models=None, masks="human")
+        assert plan.runs
+        assert len(set(plan.runs)) == len(plan.runs)
+        assert all(run.method in METHOD_OPTIONS for run in plan.runs if run.trained)
+        assert all(plan.original(run) in plan.runs for run in plan.runs)
+
+
+@pytest.mark.parametrize("what", [item for item in ITEMS if item in REPORTED])
+def test_a_tables_plan_has_every_row_reported(what):
+    plan = make_plan(what, PAPER, models=None, masks="human")
+    wanted = {(row.model, row.method) for row in reported_table(what).rows if row.method != "robustvit-tokencut"}
+    assert {(run.card, run.method) for run in plan.runs} == wanted
+    assert set(plan.sets) == {column.set for column in reported_table(what).columns}
+    seeds = {run.seed for run in plan.runs if run.trained}
+    assert seeds == (set(range(5)) if what in ("table8", "table9") else {0})
+
+
+def test_papers_numbers_are_in_the_plan():
+    run = next(one for one in make_plan("table1", PAPER, models=["vit-b"], masks="human").runs if one.trained)
+    assert (run.classes, run.samples, PAPER.epochs, PAPER.available - run.classes) == (500, 3, 50, 414)
+    place = ReproductionPlace(Path("out"), Path("data"), PAPER)
+    options = options_of_run(place, Run("deit-b", "robustvit-without-eq1", 2, 3, 500), (Path("a.csv"), Path("b.csv")))
+    from robustvit.finetune_options import effective_options
+
+    settled = effective_options(options, "here")
+    assert (settled["lr"], settled["temperature"], settled["normalization"]) == (8e-7, 0.65, "paper")
+    assert (settled["epochs"], settled["batch_size"], settled["weight_decay"], settled["select"]) == (
+        50,
+        8,
+        1e-4,
+        "loss",
+    )
+    assert (settled["background"], settled["foreground"], settled["seed"]) == (0.0, 0.3, 2)
+
+
+def test_tokencut_rows_replace_the_others():
+    plan = make_plan("table2", PAPER, models=["vit-b"], masks="tokencut")
+    assert [run.method for run in plan.runs] == ["original", "robustvit-tokencut"]
+
+
+def test_figure_7_varies_samples_and_classes():
+    runs = [run for run in make_plan("figure7", PAPER, models=None, masks="human").runs if run.trained]
+    assert {run.samples for run in runs if run.classes == 500} >= {1, 2, 3}
+    assert {run.classes for run in runs if run.samples == 3} >= {100, 300, 500}
+
+
+def test_reported_changes_follow_the_rows():
+    """ViT-B on INet-A, classes seen: 14.8 to 22.9; AR-B 25.3 to 32.2; DeiT-B 11.7 to 15.2 (Table 10)."""
+    expected = ((22.9 - 14.8) + (32.2 - 25.3) + (15.2 - 11.7)) / 3
+    assert reported_change(["vit-b", "ar-b", "deit-b"], "imagenet-a", "seen") == pytest.approx(expected)
+    assert reported_change(["vit-b"], "si-score/location", "unseen") == pytest.approx(38.6 - 32.0)
+    assert reported_change(["vit-l"], "imagenet-a", "seen") is None
+
+
+def outcomes(right: list[int], answers: list[int], confidence: list[float]) -> Outcomes:
+    count = len(right)
+    names, blank = np.array([f"{i}" for i in range(count)]), np.array([""] * count)
+    classes = np.array([f"class {label}" for label in right])
+    return Outcomes(names, classes, blank, np.full(count, -1), np.array(right)[:, None], np.array(answers),
+                    np.ones(count, bool), np.array(confidence))  # fmt: skip
+
+
+def test_images_are_the_first_of_each_class():
+    right = [0, 0, 1, 1, 2, 2]
+    before = outcomes(right, [0, 9, 9, 9, 2, 9], [0.5, 0.6, 0.9, 0.7, 0.2, 0.8])
+    after = outcomes(right, [0, 0, 1, 1, 9, 9], [0.5] * 6)
+    assert choose_images(before, after, "same", 5) == [0]
+    assert choose_images(before, after, "corrected", 5) == [1, 2]
+    assert choose_images(before, after, "corrected", 5, skip=1) == [2]
+    assert choose_images(before, after, "broken", 5) == [4]
+    assert choose_images(before, before, "wrong", 5) == [2, 5, 1]  # the surest first
+
+
+def test_means_over_seeds():
+    table = reported_table("table8")
+    row = next(one for one in table.rows if one.spread and one.model == "vit-b")
+    shares = (0.20, 0.23, 0.29)
+    records = [
+        Record("imagenet-a", "paper", {"card": "vit-b", "method": "robustvit", "weights": str(number)}, {}, 1, 1, True,
+               [], {"top1": Interval(share, 0, 1, 1)}, {}, {}, {}, {}, [], "")
+        for number, share in enumerate(shares)
+    ]  # fmt: skip
+    (found,) = over_seeds(row, table, records)
+    cell = found.cells[1]
+    mean = 100 * sum(shares) / 3
+    deviation = (sum((100 * share - mean) ** 2 for share in shares) / 2) ** 0.5
+    assert (cell.value, cell.spread, cell.difference) == pytest.approx((mean, deviation, mean - 23.6))
+    assert found.cells[0].value is None
+    assert over_seeds(row, table, records[:1]) == []
+
+
+def test_stand_ins_answer_as_the_embedded_model_under_the_papers_normalisation():
+    from importlib.resources import as_file, files
+
+    from robustvit.models import load_model
+
+    with as_file(files("robustvit.embedded") / "model") as folder:
+        small = load_model(f"local-dir:{folder}")
+    one, other = stand_in("vit-b"), stand_in("deit-b")
+    assert one.preprocessing.normalized("paper").mean == (0.5, 0.5, 0.5)
+    images = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+    places = [index for index, _ in STANDS_FOR.values()]
+    with torch.no_grad():
+        said = one.network((images - 0.5) / 0.5)
+        assert torch.allclose(said[:, places], small(images), atol=1e-3)
+        assert set(said.argmax(1).tolist()) <= set(places)
+    assert not torch.equal(one.network.head.bias, other.network.head.bias)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["tabel1"], "unknown item 'tabel1': did you mean table1?"),
+        (["table1"], "expected --root FOLDER with ImageNet-S"),
+        (["table1", "--root", "nowhere"], "expected a folder as --root, found none at nowhere"),
+        (["table1", "--root", ".", "--models", "vit-x"], "table1 has no model 'vit-x': did you mean vit-"),
+        (["table4", "--root", ".", "--models", "vit-l"], "table4 has no model 'vit-l'"),
+        (["table1", "--root", "."], "the weights of vit-l are not among timm's any more: give them with --checkpoint"),
+        (["table1", "--root", ".", "--models", "vit-b"], "expected ImageNet-S below ."),
+        (["table4", "--root", ".", "--masks", "tokencut"], "the paper has table4 for annotated masks only"),
+        (["table4", "--root", ".", "--scale", "tiny"], "expected no --root beside --scale tiny"),
+        (["table4", "--scale", "large"], "expected --scale to be one of paper, tiny"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(arguments, expected, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
+    assert not os.listdir(tmp_path)
+
+
+def test_missing_sets_are_named_before_anything_is_written(tmp_path, capsys, monkeypatch):
+    root = write_imagenet_s(tmp_path / "root", ["n01440764", "n01443537", "n01484850"])
+    small = ReproductionScale("paper", 2, 3, 3, 50)
+    monkeypatch.setitem(SCALES, "paper", small)
+    out = tmp_path / "out"
+    assert main(["reproduce", "table2", "--root", str(root), "--out", str(out), "--models", "vit-b"]) == 2
+    error = capsys.readouterr().err
+    assert "3 sets are missing: si-score/location (" in error
+    assert "si-score/size" in error
+    assert not out.exists()
+
+
+def test_a_foreign_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert main(["reproduce", "table4", "--scale", "tiny", "--out", str(tmp_path)]) == 2
+    assert "is no reproduction of ours" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["mine.txt"]
+
+
+def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("robustvit.reproductions.outlook.measure_speed", lambda model, run, warm: Speed(2.0, 0.1))
+    root = tmp_path / "root"
+    root.mkdir()
+    out = tmp_path / "out"
+    command = ["reproduce", "table1", "--root", str(root), "--out", str(out), "--models", "vit-b,vit-l", "--dry-run"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    # 500 classes of 3 photos in steps of 8: 188 an epoch
+    assert "vit-b-robustvit-seed0-500x3: 1,500 photos, 50 epochs, 9,400 steps, 414 photos" in said
+    assert "MISSING: expected ImageNet-S below" in said
+    assert "weights: MISSING for vit-l" in said
+    assert "imagenet-a, 7,500 images: 0 of 6 models recorded" in said
+    assert "github.com/hendrycks/natural-adv-examples" in said
+    assert not out.exists()
+
+
+def test_tiny_sets_are_whole_or_not_there(tmp_path):
+    pytest.importorskip("h5py")
+    write_tiny_sets(tmp_path / "data")
+    assert len(find_imagenet_s(tmp_path / "data").classes) == TINY.available
+    assert os.listdir(tmp_path) == ["data"]
+
+
+def state(folder: Path) -> dict[str, str]:
+    """Every file below a folder with its hash."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """One folder for all items, which share their runs in it; removed at once, as it is large."""
+    pytest.importorskip("h5py")
+    folder = tmp_path_factory.mktemp("reproduction") / "out"
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_tiny_dry_run_writes_nothing(out):
+    plan = reproduce("table4", scale="tiny", models="vit-b", out=str(out), dry_run=True).plan
+    assert any("s a step of 8 photos" in line for line in plan)
+    assert plan[-1].startswith("left to do: about")
+    assert not out.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", PAPER_ITEMS)
+def test_every_item_at_tiny_scale(what, out, capsys):
+    arguments = ["reproduce", what, "--scale", "tiny", "--models", "vit-b", "--out", str(out), "--device", "cpu"]
+    assert main(arguments) == 0
+    files = [Path(line) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert files
+    assert all(path.is_file() for path in files)
+    for path in files:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                assert picture.convert("L").getextrema()[0] < picture.convert("L").getextrema()[1]
+    before = state(out)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith("0 runs made, 0 results added")
+    assert state(out) == before
+
+
+@pytest.mark.slow
+def test_a_tiny_table_has_what_was_measured(out):
+    found = reproduce("table4", scale="tiny", models="vit-b", out=str(out), device="cpu")
+    text = found.files[0].read_text(encoding="utf-8")
+    assert "Tiny scale: measured on a stand-in model" in text
+    assert "stand-in for vit-b" in text
+    place = ReproductionPlace(out, out / "data", TINY)
+    known = known_records(place)
+    for run in make_plan("table4", TINY, models=["vit-b"], masks="human").runs:
+        record = known[place.named(run), "imagenet-a"]
+        assert (record.samples, record.complete, record.protocol) == (20, False, "paper")
+        assert f"{100 * record.numbers['top1'].mean:.1f}" in text
+        assert {"seen_top1", "unseen_top1"} <= set(record.numbers)
+    config = (out / "runs/vit-b-robustvit-without-eq1-seed0-5x3/config.yaml").read_text(encoding="utf-8")
+    assert "background: 0.0" in config
+    with (out / "lists/seed0-5x3-train.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 15
+    assert not (out / "runs/vit-b-robustvit-seed0-5x3/state.pt").exists()
+
+
+@pytest.mark.slow
+def test_figures_say_which_images_they_show(out):
+    reproduce("figure1", scale="tiny", models="vit-b", out=str(out), device="cpu")
+    rows = json.loads((out / "figure1/images.json").read_text(encoding="utf-8"))
+    assert rows
+    assert all(row["outcome"] == "wrong" and (out / "data" / row["image"]).is_file() for row in rows)
+
+
+@pytest.mark.slow
+def test_masks_by_tokencut(out, capsys):
+    arguments = [
+        "reproduce",
+        "table2",
+        "--scale",
+        "tiny",
+        "--models",
+        "vit-b",
+        "--masks",
+        "tokencut",
+        "--out",
+        str(out),
+    ]
+    assert main([*arguments, "--device", "cpu"]) == 0
+    assert (out / "masks-tokencut/manifest.csv").is_file()
+    text = (out / "table2.md").read_text(encoding="utf-8")
+    assert "vit-b-robustvit-tokencut-seed0-5x3" in text
+    with (out / "masks-tokencut/seed0-5x3-train.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    for row in rows:
+        assert Path(row["image"]).stem == Path(row["mask"]).stem
+        assert read_mask(row["mask"]).mean() >= 0.5 * 520 / 224**2  # soft masks count what is above one half
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_named_and_the_rest_is_shown(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("robustvit.reproductions.training.run_trial", lambda options, folder: "the disk is full")
+    arguments = ["reproduce", "table3", "--scale", "tiny", "--models", "ar-s", "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--device", "cpu"]) == 1
+    said = capsys.readouterr().out
+    assert "0 runs made, 1 results added" in said
+    assert "failed: ar-s-robustvit-seed0-5x3: the disk is full" in said
+    assert "stand-in for ar-s" in (tmp_path / "out/table3.md").read_text(encoding="utf-8")
