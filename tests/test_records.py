@@ -18,6 +18,7 @@ from conftest import CLASSES, tiny_network
 from robustvit import UserError
 from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
+from robustvit.guidance import make_guidance
 from robustvit.intervals import Interval
 from robustvit.models import load_model
 from robustvit.recipes import CARDS
@@ -223,6 +224,12 @@ def test_runs_tell_their_method(tmp_path):
     assert method("no2", foreground=0) == "robustvit-without-eq2"
     assert method("label", classification="label") == "robustvit-ground-truth"
     assert method("attention", train="attention") == "robustvit (train attention)"
+    nothing = dict.fromkeys(("classification", "second_order", "relevance", "background", "target"))
+    weight = make_guidance("gradmask").relevance_weight
+    settings = {"guidance": "gradmask", **nothing, "relevance_weight": weight, "temperature": 0.55}
+    assert method("grad", **settings) == "gradmask"
+    assert method("rrr", guidance="rrr", **nothing, relevance_weight=None) == "rrr"
+    assert method("heavy", guidance="gradmask", **nothing, relevance_weight=5.0) == "gradmask (relevance_weight 5.0)"
     masks = tmp_path / "masks"
     masks.mkdir()
     (masks / "settings.json").write_text('{"method": "tokencut"}')

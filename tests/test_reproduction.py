@@ -142,7 +142,7 @@ def test_papers_numbers_are_in_the_plan():
     assert (run.classes, run.samples, PAPER.epochs, PAPER.available - run.classes) == (500, 3, 50, 414)
     place = ReproductionPlace(Path("out"), Path("data"), PAPER)
     options = options_of_run(place, Run("deit-b", "robustvit-without-eq1", 2, 3, 500), (Path("a.csv"), Path("b.csv")))
-    from robustvit.finetune_options import effective_options
+    from robustvit.sweeps.finetune_options import effective_options
 
     settled = effective_options(options, "here")
     assert (settled["lr"], settled["temperature"], settled["normalization"]) == (8e-7, 0.65, "paper")

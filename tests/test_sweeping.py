@@ -25,12 +25,12 @@ from conftest import CLASSES, tiny_network, write_photos
 from robustvit import UserError, cli, finetune, sweep
 from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
-from robustvit.experiment import SHIPPED, read_experiment
-from robustvit.finetune_options import FINETUNE_OPTIONS, effective_options
 from robustvit.measurement import MEASURES
-from robustvit.sweep_plots import plot_sensitivity
-from robustvit.sweep_results import over_seeds, read_rows
-from robustvit.trials import run_trial, trial_key
+from robustvit.sweeps.experiment import SHIPPED, read_experiment
+from robustvit.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
+from robustvit.sweeps.plots import plot_sensitivity
+from robustvit.sweeps.results import over_seeds, read_rows
+from robustvit.sweeps.trials import run_trial, trial_key
 
 FAST = {"epochs": 1, "lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 2, "tracker": "none"}
 
@@ -239,7 +239,7 @@ def test_plot_of_samples_per_class(swept, tmp_path):
 def test_plotted_points_are_the_means_over_seeds(swept, tmp_path, monkeypatch):
     _, out, _ = swept
     drawn = []
-    monkeypatch.setattr("robustvit.sweep_plots.save_figure", lambda figure, path: drawn.append(figure) or [])
+    monkeypatch.setattr("robustvit.sweeps.plots.save_figure", lambda figure, path: drawn.append(figure) or [])
     plot_sensitivity(out / "results.csv", tmp_path / "plot")
     rows = [row for row in over_seeds(read_rows(out / "results.csv")) if row["seeds"]]
     for axis, measure in zip(drawn[0].axes, ("ordinary", "mixed-rand"), strict=True):
@@ -393,7 +393,7 @@ def test_places_and_engines_that_will_not_do(tmp_path, base, capsys, monkeypatch
     theirs.mkdir()
     (theirs / "chapter.txt").write_text("words")
     searching = write_yaml(tmp_path / "s.yaml", {"base": base, "search": {"lr": [1e-5, 1e-4]}, "trials": 1})
-    monkeypatch.setattr("robustvit.trial_engines.find_spec", lambda name: None)
+    monkeypatch.setattr("robustvit.sweeps.engines.find_spec", lambda name: None)
     for arguments, word in (
         ([path, "--out", str(theirs)], "no sweep of ours"),
         ([path, "--out", path], "is a file"),
@@ -436,7 +436,7 @@ def test_search_proposes_finds_again_and_goes_on(tmp_path, base, monkeypatch):
 
 def test_objective_ranks_what_lost_too_much_behind(tmp_path):
     from robustvit.intervals import Interval
-    from robustvit.trial_engines import objective
+    from robustvit.sweeps.engines import objective
     from robustvit.verdict import Comparison, Verdict, write_verdict
 
     def judged(gain, lost):
@@ -515,7 +515,7 @@ def processes_of_session(session: int) -> list[str]:
 
 def test_ray_that_has_no_room_says_so():
     pytest.importorskip("ray")
-    from robustvit.ray_engine import RayEngine
+    from robustvit.sweeps.ray_engine import RayEngine
 
     with pytest.raises(UserError, match="--gpus of at most the 0 there are, got 1"):
         RayEngine(None, 1, 1, None)._check_room({"CPU": 4.0})

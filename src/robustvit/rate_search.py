@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.errors import UserError, expect_at_least
-from robustvit.finetune_options import effective_options, takes_finetune_options
 from robustvit.options import Engine, Rates
+from robustvit.sweeps.finetune_options import effective_options, takes_finetune_options
 
 __all__ = ["RateOutcome", "RateSearch", "choose_rate", "parse_rates", "rate_outcome", "search"]
 
@@ -72,7 +72,7 @@ class RateSearch:
         return int(self.chosen is None)
 
     def __str__(self) -> str:
-        from robustvit.sweep_results import aligned
+        from robustvit.sweeps.results import aligned
 
         header = [
             "rate",
@@ -150,9 +150,9 @@ def search(
         robustvit search --rates 5e-7:5e-6:6 --max-drop 2 --model vit_base_patch16_224.augreg_in21k_ft_in1k
         --images photos/train --masks masks/train --out runs/rates
     """
-    from robustvit.sweep_folder import check_sweep_folder, start_sweep_folder
-    from robustvit.trial_engines import make_engine
-    from robustvit.trials import Trial
+    from robustvit.sweeps.engines import make_engine
+    from robustvit.sweeps.folder import check_sweep_folder, start_sweep_folder
+    from robustvit.sweeps.trials import Trial
 
     folder = Path(out)
     expect_at_least(0, max_drop=max_drop)
@@ -224,8 +224,8 @@ def _write(found: RateSearch, trials: Sequence[Any], shared: dict[str, Any]) -> 
     import yaml
 
     from robustvit.files import write_text
-    from robustvit.sweep_plots import plot_rates
-    from robustvit.sweep_results import write_rows
+    from robustvit.sweeps.plots import plot_rates
+    from robustvit.sweeps.results import write_rows
 
     times = ("before", "kept", "last")
     rows = [

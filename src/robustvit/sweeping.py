@@ -10,8 +10,8 @@ from robustvit.errors import UserError
 from robustvit.options import Engine
 
 if TYPE_CHECKING:
-    from robustvit.experiment import Experiment
-    from robustvit.trials import Trial
+    from robustvit.sweeps.experiment import Experiment
+    from robustvit.sweeps.trials import Trial
 
 __all__ = ["Swept", "sweep"]
 
@@ -40,7 +40,7 @@ class Swept:
     def __str__(self) -> str:
         if self.plan:
             return "\n".join(self.plan)
-        from robustvit.sweep_results import text_of
+        from robustvit.sweeps.results import text_of
 
         return "\n".join(filter(None, [text_of(self.rows), self.best, f"results: {self.folder / 'results.csv'}"]))
 
@@ -86,9 +86,9 @@ def sweep(
     Example:
         robustvit sweep experiment.yaml --out runs/sweep
     """
-    from robustvit.experiment import read_experiment, read_yaml
-    from robustvit.sweep_folder import check_sweep_folder, start_sweep_folder
-    from robustvit.trial_engines import check_installed, make_engine
+    from robustvit.sweeps.engines import check_installed, make_engine
+    from robustvit.sweeps.experiment import read_experiment, read_yaml
+    from robustvit.sweeps.folder import check_sweep_folder, start_sweep_folder
 
     folder = Path(out)
     shared = {} if base is None else read_yaml(base)
@@ -117,7 +117,7 @@ def sweep(
 
 
 def _plan(asked: "Experiment", trials: "dict[str, Trial]", folder: Path) -> list[str]:
-    from robustvit.trials import state_of
+    from robustvit.sweeps.trials import state_of
 
     if asked.space:
         ranges = "; ".join(f"{name}: {text}" for name, text in _ranges(asked).items())
@@ -156,7 +156,7 @@ class _Table:
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per trial; written on the way."""
-        from robustvit.sweep_results import SEED, over_seeds, result_row, varying, write_rows
+        from robustvit.sweeps.results import SEED, over_seeds, result_row, varying, write_rows
 
         rows = [result_row(trial, self.folder, self.errors.get(key, "")) for key, trial in self.trials.items()]
         if rows:
@@ -167,8 +167,8 @@ class _Table:
 
 
 def _best(asked: "Experiment", trials: "Iterable[Trial]", folder: Path) -> str:
-    from robustvit.trial_engines import objective
-    from robustvit.trials import state_of
+    from robustvit.sweeps.engines import objective
+    from robustvit.sweeps.trials import state_of
 
     found = [(objective(asked.maximise, trial.options["max_drop"], folder / trial.key), trial)
              for trial in trials if state_of(folder / trial.key) == "finished"]  # fmt: skip
@@ -186,8 +186,8 @@ def _best(asked: "Experiment", trials: "Iterable[Trial]", folder: Path) -> str:
 
 def _draw(folder: Path) -> None:
     """Accuracies against samples per class, or else against the first number that varies."""
-    from robustvit.sweep_plots import numeric_axes, plot_sensitivity
-    from robustvit.sweep_results import read_rows
+    from robustvit.sweeps.plots import numeric_axes, plot_sensitivity
+    from robustvit.sweeps.results import read_rows
 
     rows = read_rows(folder / "results.csv")
     axes = numeric_axes(rows)

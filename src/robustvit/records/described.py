@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from robustvit.classifier import Classifier
 from robustvit.data.manifest import SETTINGS
 from robustvit.errors import UserError
+from robustvit.guidance import GUIDANCE
 from robustvit.recipes import CARDS, model_card
 from robustvit.runs import RunFolder
 
@@ -138,12 +140,23 @@ def _card_of(name: Any, checkpoint: Any) -> str | None:
 def _method_of(config: dict[str, Any]) -> str:
     """The method by a run's settings: the published one, one of the paper's ablations, or what differs."""
     guidance = str(config.get("guidance", "robustvit"))
-    changed = {name: config[name] for name, usual in _PUBLISHED.items() if name in config and config[name] != usual}
+    usual = _PUBLISHED if guidance == "robustvit" else _usual_of(guidance)
+    changed = {name: config[name] for name, value in usual.items() if config.get(name) not in (None, value)}
     if guidance == "robustvit" and len(changed) == 1 and (found := _CHANGED.get(next(iter(changed.items())))):
         return found
     if changed:
         return f"{guidance} ({', '.join(f'{name} {value}' for name, value in changed.items())})"
     return f"{guidance}-tokencut" if guidance == "robustvit" and _masks_by_tokencut(config) else guidance
+
+
+def _usual_of(guidance: str) -> dict[str, Any]:
+    """The defaults of another guidance method; nothing is known of one that somebody registered and is not here."""
+    if guidance not in GUIDANCE:
+        return {}
+    own = {field.name: field.default for field in fields(GUIDANCE[guidance]) if field.init}
+    return {
+        name: value for name, value in own.items() if name != "temperature"
+    }  # that is the model's, not the method's
 
 
 def _masks_by_tokencut(config: dict[str, Any]) -> bool:

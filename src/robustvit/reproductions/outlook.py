@@ -19,7 +19,7 @@ from robustvit.reproductions.evaluating import SEGMENTATION, Evaluator, images_o
 from robustvit.reproductions.place import ReproductionPlace
 from robustvit.reproductions.plan import METHOD_OPTIONS, Plan, Run
 from robustvit.reproductions.stand_in import stand_in
-from robustvit.trials import state_of
+from robustvit.sweeps.trials import state_of
 
 __all__ = ["Speed", "measure_speed", "outlook"]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.errors import UserError
-from robustvit.experiment import read_yaml
 from robustvit.files import check_place, write_text
 from robustvit.options import Device
 from robustvit.recipes import model_card
 from robustvit.reproductions.imagenet_s import ImageNetS, find_imagenet_s
 from robustvit.reproductions.plan import Plan, Run
 from robustvit.reproductions.scales import ReproductionScale
+from robustvit.sweeps.experiment import read_yaml
 
 __all__ = ["ReproductionPlace"]
 

@@ -17,7 +17,7 @@ from robustvit.records import Record, reported_table
 from robustvit.records.table_layout import SET_TITLES
 from robustvit.reproductions.evaluating import Evaluator
 from robustvit.reproductions.plan import Run
-from robustvit.sweep_plots import save_figure
+from robustvit.sweeps.plots import save_figure
 
 __all__ = ["average_change", "reported_change", "show_seen", "show_sensitivity"]
 

@@ -14,7 +14,7 @@ from robustvit.reproductions.imagenet_s import Lists, Pair, write_list
 from robustvit.reproductions.place import ReproductionPlace
 from robustvit.reproductions.plan import METHOD_OPTIONS, Run
 from robustvit.runs import RunFolder
-from robustvit.trials import run_trial, state_of
+from robustvit.sweeps.trials import run_trial, state_of
 
 __all__ = ["options_of_run", "train_runs"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from robustvit.errors import UserError, expect_at_least
-from robustvit.experiment import Experiment
 from robustvit.progress import console, printable
-from robustvit.trials import Trial, run_trial, state_of
+from robustvit.sweeps.experiment import Experiment
+from robustvit.sweeps.trials import Trial, run_trial, state_of
 
 __all__ = ["Done", "LocalEngine", "TrialEngine", "check_installed", "make_engine", "objective"]
 
@@ -105,7 +105,7 @@ def make_engine(
 
 
 def _ray_engine(*settings: Any) -> TrialEngine:
-    from robustvit.ray_engine import RayEngine
+    from robustvit.sweeps.ray_engine import RayEngine
 
     return RayEngine(*settings)
 

@@ -13,7 +13,7 @@ from scipy import stats
 
 from robustvit.files import write_text
 from robustvit.measurement import MEASURES
-from robustvit.trials import Trial, state_of, trial_seconds
+from robustvit.sweeps.trials import Trial, state_of, trial_seconds
 from robustvit.verdict import read_verdict
 
 __all__ = ["SEED", "SIDES", "aligned", "over_seeds", "read_rows", "result_row", "text_of", "varying", "write_rows"]

@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from robustvit.errors import UserError
-from robustvit.finetune_options import FINETUNE_OPTIONS, check_known, effective_options
 from robustvit.measurement import MEASURES
-from robustvit.search_space import Space, read_space
-from robustvit.trials import Trial
+from robustvit.sweeps.finetune_options import FINETUNE_OPTIONS, check_known, effective_options
+from robustvit.sweeps.search_space import Space, read_space
+from robustvit.sweeps.trials import Trial
 
 __all__ = ["SHIPPED", "Experiment", "read_experiment", "read_yaml"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from robustvit.errors import UserError
 from robustvit.measurement import MEASURES
-from robustvit.sweep_results import SEED, over_seeds, read_rows, varying
+from robustvit.sweeps.results import SEED, over_seeds, read_rows, varying
 
 __all__ = ["plot_rates", "plot_sensitivity", "save_figure"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.errors import UserError
-from robustvit.experiment import Experiment
-from robustvit.trial_engines import Done, objective
-from robustvit.trials import Trial, run_trial, state_of
+from robustvit.sweeps.engines import Done, objective
+from robustvit.sweeps.experiment import Experiment
+from robustvit.sweeps.trials import Trial, run_trial, state_of
 
 __all__ = ["RayEngine"]
 
