@@ -314,10 +314,13 @@ def test_a_module_from_python_is_a_model_too(tmp_path, photos, network):
 
 
 def test_loss_that_is_no_number_stops_the_run(tmp_path, photos, network):
+    options = {"images": str(photos[0]), "masks": str(photos[1]), **FAST}
+    with pytest.raises(UserError, match="lower --lr"):
+        finetune(model=network, out=str(tmp_path / "r"), **options | {"lr": 1e30})
     with torch.no_grad():
         network.head.weight[0, 0] = float("nan")
-    with pytest.raises(UserError, match="lower --lr"):
-        finetune(model=network, images=str(photos[0]), masks=str(photos[1]), out=str(tmp_path / "r"), **FAST)
+    with pytest.raises(UserError, match="its weights are broken"):
+        finetune(model=network, out=str(tmp_path / "s"), **options)
 
 
 def test_attention_only_training_changes_queries_and_keys(tmp_path, model_folder, photos):
