@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     maps, masks = examples(args.images)
     found, expected = ours(maps, masks), plain(maps, masks)
     if np.abs(np.subtract(found, expected)).max() > 1e-9 or abs(torchmetrics_alone(maps, masks) - found[2]) > 1e-5:
