@@ -197,7 +197,7 @@ def _write(compared: "Compared", settings: dict[str, Any], page: Path, record_fi
 
 
 def _line(row: "ClassChange") -> str:
-    from robustvit.progress import printable
+    from robustvit.errors import printable
 
     change = row.difference
     words = f"{100 * change.mean:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from robustvit.errors import UserError
+from robustvit.errors import UserError, printable
 
 __all__ = ["COMMANDS", "function_of", "main"]
 
@@ -67,8 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(program: str, message: str, code: int = 2) -> int:
-    line = " ".join(message.split()).encode("utf-8", "backslashreplace").decode("utf-8")
-    print(f"{program}: {line}", file=sys.stderr)
+    print(f"{program}: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

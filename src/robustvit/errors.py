@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["UserError", "expect_at_least"]
+__all__ = ["UserError", "expect_at_least", "printable"]
 
 
 class UserError(ValueError):
@@ -16,3 +16,8 @@ def expect_at_least(least: float, **options: float) -> None:
     for name, value in options.items():
         if not least <= value < math.inf:
             raise UserError(f"expected --{name.replace('_', '-')} of at least {least}, got {value}")
+
+
+def printable(text: str) -> str:
+    """A text with what no file or terminal takes, such as file names that are not UTF-8, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

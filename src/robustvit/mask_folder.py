@@ -103,9 +103,8 @@ class MaskFolder:
 
     def missing(self, photos: Sequence[Any]) -> list[Any]:
         """Those of some photos, which have an ``image`` each, that are not done."""
-        done = {place for place, _ in self.records()} - {
-            place_of(record.image) for record in self._listed() if _lost(record)
-        }
+        listed = [(place_of(record.image), _lost(record)) for record in self._listed()]
+        done = {place for place, _ in listed} - {place for place, lost in listed if lost}
         return [photo for photo in photos if place_of(photo.image) not in done]
 
     def records(self) -> dict[tuple[Path, str | None], MaskRecord]:

@@ -128,9 +128,9 @@ def make_masks(
     """
     import time
 
+    from robustvit.errors import printable
     from robustvit.mask_review import check_review, write_review
     from robustvit.mask_sources import MaskOptions
-    from robustvit.progress import printable
 
     expect_at_least(1, objects=objects, batch_size=batch_size)
     expect_at_least(0, workers=workers)

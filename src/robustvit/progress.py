@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["bar", "console", "printable", "track", "warn"]
+from robustvit.errors import printable
+
+__all__ = ["bar", "console", "track", "warn"]
 
 console = Console(stderr=True)
 
@@ -32,11 +34,6 @@ def track(items: Any, description: str) -> Iterator[Any]:
     """Iterate over anything that has a length, with a progress bar."""
     with bar() as progress:
         yield from progress.track(items, total=len(items), description=description)
-
-
-def printable(text: str) -> str:
-    """A text with what no file or terminal takes, such as file names that are not UTF-8, written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def warn(text: str) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 import yaml
 
-from robustvit.errors import UserError
+from robustvit.errors import UserError, printable
 from robustvit.files import check_place, write_json, write_text
 
-__all__ = ["MODULE", "RunFolder", "versions"]
+__all__ = ["MODULE", "RunFolder", "provenance", "versions"]
 
 MODULE = "a module given from Python"  # stands in the settings for a model that no name leads back to
 _MARK = "config.yaml"
@@ -36,6 +36,11 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def provenance() -> dict[str, Any]:
+    """By what a result was made: ``versions``, the ``command`` line and the ``date``, ISO 8601."""
+    return {"versions": versions(), "command": [printable(word) for word in sys.argv], "date": _now()}
 
 
 class RunFolder:

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader
 from robustvit.audits.charts import accuracy_chart, shift_charts
 from robustvit.audits.pictures import Tile
 from robustvit.audits.record import KIND
-from robustvit.progress import printable
+from robustvit.errors import printable
 
 __all__ = ["CLASS_COLUMNS", "MOST_GROUPS", "MOST_PHOTOS", "MOST_TURNS", "render_audit", "shown_groups"]
 

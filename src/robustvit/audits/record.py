@@ -15,8 +15,8 @@ from robustvit.audits.pictures import WORST_RULE
 from robustvit.audits.shifts import ShiftedAnswers, shift_points
 from robustvit.audits.summary import Beyond, beyond_chances, by_class, compare_photos, means
 from robustvit.audits.verdict import AuditVerdict, change_of, judge
+from robustvit.errors import printable
 from robustvit.intervals import Interval, paired_difference
-from robustvit.progress import printable
 
 __all__ = ["KIND", "AuditData", "ModelAudit", "audit_record"]
 

@@ -17,10 +17,9 @@ from robustvit.audits.shifts import choose_pastings, measure_shifts, shift_value
 from robustvit.classifier import Classifier, Preprocessing
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.pairs import Photo
-from robustvit.errors import UserError
+from robustvit.errors import UserError, printable
 from robustvit.files import write_json, write_text
 from robustvit.patch_features import check_features
-from robustvit.progress import printable
 from robustvit.runs import versions
 
 __all__ = ["AuditRun"]

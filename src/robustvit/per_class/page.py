@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 from robustvit.audits.charts import Chart
+from robustvit.errors import printable
 from robustvit.per_class.record import KIND
-from robustvit.progress import printable
 
 __all__ = ["class_charts", "render_classes"]
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from robustvit.per_class.answers import Compared
 from robustvit.per_class.changes import RATE, Changes, ClassChange, Tally
 from robustvit.per_class.pictures import Panel
-from robustvit.progress import printable
-from robustvit.runs import versions
+from robustvit.runs import provenance
 
 __all__ = ["KIND", "class_record", "sentence_of"]
 
@@ -68,9 +65,7 @@ def class_record(
         "shown": {name: [row.name for row in rows] for name, rows in shown.items()},
         "panels": [asdict(panel) for panel in panels],
         "settings": dict(settings),
-        "versions": versions(),
-        "command": [printable(word) for word in sys.argv],
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(),
     }
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.errors import UserError
 from robustvit.records import Record, check_record_place, read_record, write_record
-from robustvit.runs import versions
+from robustvit.runs import provenance
 from robustvit.segmentation.photos import MAT_IMAGES, MatFile, find_mat
 from robustvit.segmentation.scores import SegmentationScores, segmentation_difference, segmentation_test
-from robustvit.set_evaluation.recording import SetModel, SetPlace
+from robustvit.set_evaluation.recording import SetModel, SetPlace, recorded_preprocessing
 
 __all__ = ["SEGMENTATION_SETS", "evaluate_segmentation"]
 
@@ -55,7 +51,7 @@ def evaluate_segmentation(
     source, expected, of = _source(name, place, images, masks)
     if images is not None and not isinstance(source, Path):
         name = f"{name}/{_slug(images)}-{_hash_of(source)}"
-    about = _about(model, place, method, of)
+    about = recorded_preprocessing(model, **{"squash": True, "relevance": method, "precision": "no", **of})
     path = check_record_place(place.records, name, place.protocol, model.weights, complete=True)
     if path.is_file():
         old = read_record(path)
@@ -81,9 +77,7 @@ def evaluate_segmentation(
         classes={},
         groups={},
         compared=compared,
-        versions=versions(),
-        command=list(sys.argv),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(),
     )
     if place.loop.accelerator.is_main_process:
         write_record(record, place.records)
@@ -114,11 +108,6 @@ def _hash_of(photos: Sequence[Photo]) -> str:
 def _slug(images: str) -> str:
     """The last two parts of a folder's path, as a name of a set may be."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(Path(images).resolve().parts[-2:])).strip("-.") or "photos"
-
-
-def _about(model: SetModel, place: SetPlace, method: str, of: dict[str, Any]) -> dict[str, Any]:
-    own = json.loads(json.dumps(asdict(model.classifier.preprocessing)))
-    return own | {"squash": True, "relevance": method, "precision": "no", **of}
 
 
 def _tested(model: SetModel, source: Sequence[Photo] | Path, place: SetPlace, method: str) -> SegmentationScores:

@@ -128,10 +128,11 @@ def compare_outcomes(before: Outcomes, after: Outcomes, seed: int = 0) -> dict[s
     before, after = before.at(one), after.at(other)
     old, new = before.correct, after.correct
     helped, harmed = new & ~old, old & ~new
+    names, places = np.unique(before.class_names, return_inverse=True)
+    counts = [np.bincount(places, weights, len(names)) for weights in (helped, harmed, None)]
     classes = {
-        str(name): paired_interval(int(helped[rows].sum()), int(harmed[rows].sum()), int(rows.sum()))
-        for name in np.unique(before.class_names)
-        if (rows := before.class_names == name).any()
+        str(name): paired_interval(int(up), int(down), int(count))
+        for name, up, down, count in zip(names, *counts, strict=True)
     }
     return {
         "top1": paired_difference(old, new, seed),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from robustvit.classifier import Classifier
 from robustvit.errors import UserError
 from robustvit.options import Precision, Protocol
 from robustvit.records import Record, check_record_place, describe_model, read_record, record_path, write_record
-from robustvit.runs import versions
+from robustvit.runs import provenance
 from robustvit.set_evaluation.images import DiskImages, StreamedImages, name_of
 from robustvit.set_evaluation.loop import TOP, SetLoop, run_images
 from robustvit.set_evaluation.numbers import accuracies_by, compare_outcomes, numbers_of
@@ -29,6 +27,7 @@ __all__ = [
     "evaluate_set",
     "outcomes_path",
     "record_set",
+    "recorded_preprocessing",
     "set_model",
 ]
 
@@ -70,6 +69,11 @@ class SetPlace:
     protocol: Protocol
     precision: Precision
     loop: SetLoop
+
+
+def recorded_preprocessing(model: SetModel, **further: Any) -> dict[str, Any]:
+    """How images became a model's inputs, and what else results depend on, as a record that is read has it."""
+    return json.loads(json.dumps(asdict(model.classifier.preprocessing))) | further
 
 
 def set_model(
@@ -215,8 +219,7 @@ def _identity(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: L
 
 
 def _preprocessing(model: SetModel, place: SetPlace) -> dict[str, Any]:
-    own = json.loads(json.dumps(asdict(model.classifier.preprocessing)))  # lists, as a record that is read has them
-    return own | {"precision": place.precision}
+    return recorded_preprocessing(model, precision=place.precision)
 
 
 def _record(benchmark: Benchmark, model: SetModel, place: SetPlace, asked: SetAnswers) -> Record:
@@ -240,7 +243,5 @@ def _record(benchmark: Benchmark, model: SetModel, place: SetPlace, asked: SetAn
         classes=accuracies_by(outcomes, "class_names"),
         groups=accuracies_by(outcomes, "groups") if has_groups else {},
         compared={},
-        versions=versions(),
-        command=list(sys.argv),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(),
     )

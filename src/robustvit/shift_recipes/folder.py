@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.data.pairs import Photo
-from robustvit.errors import UserError
+from robustvit.errors import UserError, printable
 from robustvit.files import check_place, write_json, write_text
-from robustvit.progress import printable
 from robustvit.shift_recipes.kinds import KINDS, Plan, Shift, Skip
 
 __all__ = ["METADATA", "SKIPPED", "ShiftFolder", "check_class_names", "fingerprint"]
