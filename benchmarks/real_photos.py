@@ -31,30 +31,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file
-from timm.models.vision_transformer import checkpoint_filter_fn
-from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as TF
 
-from robustvit import Classifier, evaluate, finetune
-from robustvit.checkpoints import save_model
-from robustvit.data.batches import read_pair
+from photo_base import ARCHITECTURE, BASE_BATCH, BASE_EPOCHS, BASE_RATES, preprocessing, train_base
+from robustvit import evaluate, finetune
 from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import find_photos
 from robustvit.intervals import mean_interval, paired_difference
 from robustvit.measurement import MEASURES
-from robustvit.models import Preprocessing
 from robustvit.runs import versions
 
-ARCHITECTURE = "vit_small_patch14_dinov2"
 SIZE = 154
-PREPROCESSING = Preprocessing((SIZE, SIZE), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1.0, "bicubic")
-BASE_EPOCHS, BASE_BATCH = 8, 8
-BASE_RATES = {"head": 1e-3, "backbone": 1e-5}
 _SAME: dict[str, Any] = {"samples_per_class": 24, "epochs": 2}  # finetune holds six of the 30 photos of a class out
 _LABELS = {"target": "label", "classification": "label", "classification_weight": 1.0, "lr": 3e-6}
 RECIPES: dict[str, dict[str, Any]] = {
@@ -63,63 +50,6 @@ RECIPES: dict[str, dict[str, Any]] = {
     "attention": {**_SAME, "train": "attention", "lr": 1e-4},
 }
 KEPT = "last"
-
-
-def training_tensors(data: Path) -> tuple[Tensor, Tensor, list[str]]:
-    """Training photos squashed to 8/7 of the input size, their labels, and the names of the classes."""
-    photos = find_photos(data / "train" / "images")
-    names = sorted({str(photo.class_name) for photo in photos})
-    side = round(SIZE * 8 / 7)
-    images = [
-        TF.resize(TF.pil_to_tensor(read_pair(photo)[0]), [side, side], InterpolationMode.BICUBIC, antialias=True)
-        for photo in photos
-    ]
-    labels = torch.tensor([names.index(str(photo.class_name)) for photo in photos])
-    return torch.stack(images).float() / 255, labels, names
-
-
-def new_model(weights: Path, classes: list[str]) -> Classifier:
-    """The pretrained backbone with a fresh head."""
-    network: Any = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=len(classes), img_size=SIZE)
-    missing, unexpected = network.load_state_dict(checkpoint_filter_fn(load_file(weights), network), strict=False)
-    if set(missing) != {"head.weight", "head.bias"} or unexpected:
-        sys.exit(f"{weights} does not hold the backbone of {ARCHITECTURE}: lacks {missing}, has {unexpected}")
-    nn.init.trunc_normal_(network.head.weight, std=0.02)
-    return Classifier(network, preprocessing=PREPROCESSING, class_names=classes)
-
-
-def cropped(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A random crop of each image, mirrored in half of the cases."""
-    room = images.shape[-1] - SIZE + 1
-    crops = []
-    for image in images:
-        top, left = (int(torch.randint(room, (1,), generator=generator)) for _ in range(2))
-        crop = image[:, top : top + SIZE, left : left + SIZE]
-        crops.append(crop.flip(-1) if torch.rand(1, generator=generator) < 0.5 else crop)
-    return torch.stack(crops)
-
-
-def train_base(data: Path, weights: Path, seed: int, folder: Path) -> None:
-    """Ordinary finetuning: new head, small rate for the backbone, cross-entropy, every training photo, no masks."""
-    images, labels, names = training_tensors(data)
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    model = new_model(weights, names)
-    head = list(model.network.get_classifier().parameters())
-    body = [p for name, p in model.network.named_parameters() if not name.startswith("head")]
-    groups = [{"params": head, "lr": BASE_RATES["head"]}, {"params": body, "lr": BASE_RATES["backbone"]}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=1e-4)
-    model.train()
-    for epoch in range(BASE_EPOCHS):
-        total = 0.0
-        for batch in torch.randperm(len(images), generator=generator).split(BASE_BATCH):
-            loss = F.cross_entropy(model(cropped(images[batch], generator)), labels[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(batch)
-        print(f"seed {seed}, base epoch {epoch + 1}: loss {total / len(images):.4f}", flush=True)
-    save_model(model, folder)
 
 
 def measured(model: Path, data: Path, swaps: int, out: Path) -> list[dict]:
@@ -154,7 +84,7 @@ def run_seed(args: argparse.Namespace, seed: int) -> tuple[list[dict], list[dict
     """Base model, guidance, and the test photos before and after."""
     base, run = args.work / f"base-{seed}", args.work / f"{arm(args)}-{seed}"
     if not (base / "config.json").is_file():
-        train_base(args.data, args.weights, seed, base)
+        train_base(args.data, args.weights, seed, base, SIZE)
     if not (run / "verdict.json").is_file():
         finetune(
             model=str(base),
@@ -229,7 +159,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "seconds_of_this_call": round(time.monotonic() - start),
         "architecture": ARCHITECTURE,
-        "preprocessing": asdict(PREPROCESSING),
+        "preprocessing": asdict(preprocessing(SIZE)),
         "base": {"epochs": BASE_EPOCHS, "batch_size": BASE_BATCH, "rates": BASE_RATES},
         "recipe": {"name": args.recipe, **RECIPES[args.recipe]},
         "masks": "human, all photos" if args.masks is None else f"{args.arm}, photos with a good TokenCut mask",

@@ -1,0 +1,56 @@
+"""What the study compares: guidance methods and baselines, and ablations of relevance guidance, as options of finetune.
+
+Rates on the embedded benchmark were chosen by ``study.py rates``: the one with the highest accuracy on random
+backgrounds that costs at most 2 points of ordinary accuracy. It was the same for all methods that train all weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ATTENTION: dict[str, Any] = {"train": "attention"}
+
+METHODS: dict[str, dict[str, Any]] = {
+    "attention": _ATTENTION,  # relevance guidance of queries and keys alone
+    "paper": {},  # relevance guidance of all weights
+    "cft": {"recipe": "cft"},
+    "cross-entropy": {"guidance": "cross-entropy"},
+    "gradmask": {"guidance": "gradmask"},
+    "rrr": {"guidance": "rrr"},
+    "swap-augmentation": {"guidance": "swap-augmentation"},
+    "dfr": {"guidance": "dfr"},
+}
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "no guidance": {**_ATTENTION, "relevance_weight": 0.0},
+    "without background (1)": {**_ATTENTION, "background": 0.0},
+    "without foreground (2)": {**_ATTENTION, "foreground": 0.0},
+    "without confidence (4)": {**_ATTENTION, "classification_weight": 0.0},
+    "true label in (4)": {**_ATTENTION, "classification": "label"},
+    "second order": {**_ATTENTION, "second_order": True},
+    "attnlrp": {**_ATTENTION, "relevance": "attnlrp"},
+    "rollout": {**_ATTENTION, "relevance": "rollout"},
+    "grad_cam": {**_ATTENTION, "relevance": "grad_cam"},
+}
+ARMS = METHODS | ABLATIONS
+SLOW = ("gradmask", "rrr", "cft")  # run last where there are other numbers of masks too
+TITLES = {
+    "attention": "relevance guidance, `--train attention`",
+    "paper": "relevance guidance, all weights (the paper's)",
+    "cft": "relevance guidance, `--recipe cft`",
+    "cross-entropy": "cross-entropy alone",
+    "gradmask": "GradMask",
+    "rrr": "Right for the Right Reasons",
+    "swap-augmentation": "background-swap augmentation",
+    "dfr": "last-layer retraining on swapped backgrounds (DFR)",
+}
+
+
+def options_of(arm: str, rates: dict[str, float], temperature: float) -> dict[str, Any]:
+    """Options of finetune for an arm, with the testbed's rates (by arm, or for ``attention`` and ``all`` weights)."""
+    options = dict(ARMS[arm])
+    guidance = options.get("guidance", "robustvit")
+    if guidance != "dfr":  # its default is for the head
+        options["lr"] = rates.get(arm, rates[str(options.get("train", "all"))])
+    if guidance == "robustvit":
+        options["temperature"] = temperature
+    return options
