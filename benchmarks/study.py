@@ -38,7 +38,7 @@ def cells(testbed: Testbed, arms: str) -> list[Cell]:
         (masks, samples), *_ = testbed.groups
         return [Cell(arm, seed, samples, masks) for seed in testbed.seeds[:3] for arm in ABLATIONS]
     found = [Cell(arm, seed, k, masks) for masks, k in testbed.groups for seed in testbed.seeds for arm in METHODS]
-    return sorted(found, key=lambda cell: cell.arm in SLOW and cell.samples != testbed.groups[0][1])
+    return sorted(found, key=lambda cell: cell.arm in SLOW and (cell.masks, cell.samples) != testbed.groups[0])
 
 
 def measured(testbed: Testbed, model: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "grad_cam": {**_ATTENTION, "relevance": "grad_cam"},
 }
 ARMS = METHODS | ABLATIONS
-SLOW = ("gradmask", "rrr", "cft")  # run last where there are other numbers of masks too
+SLOW = ("gradmask", "rrr", "cft")  # run last, but for the first kind and number of masks
 TITLES = {
     "attention": "relevance guidance, `--train attention`",
     "paper": "relevance guidance, all weights (the paper's)",

@@ -134,7 +134,7 @@ MISTAKES = {
         {"train": "head", "classification_weight": 0.0, "relevance": "rollout"},
         "another --train",
     ),
-    "unknown recipe": ({"recipe": "cfd"}, "vit-l, cft"),
+    "unknown recipe": ({"recipe": "cfd"}, "vit-l, own, paper, cft"),
     "recipe without a model": ({"recipe": "cft", "model": None}, "--model"),
 }
 
@@ -282,17 +282,30 @@ def test_recipes_give_way_to_what_is_said():
     assert "cft" not in CARDS
     with pytest.raises(UserError, match="--model"):
         model_card("cft")
-    given = dict.fromkeys(("model", "recipe", "lr", "normalization", "train", *guidance_options()))
-    given["guidance"] = "robustvit"
 
     def start(**options):
-        found = settled(given | options)[1]
+        found = settled(dict.fromkeys(inspect.signature(finetune).parameters) | options)[1]
         return found["lr"], found["normalization"]
 
     assert start(recipe="deit-s") == (1e-6, "paper")
     assert start(model="m", recipe="cft") == (2e-6, "model")
     assert start(model="m", recipe="deit-s", normalization="model", train="head") == (1e-3, "model")
     assert start(model="m", lr=0.5, train="head")[0] == 0.5
+
+
+@pytest.mark.parametrize("recipe", ["own", "paper"])
+def test_recipes_for_any_model_set_the_whole_way_of_training(recipe):
+    nothing = dict.fromkeys(inspect.signature(finetune).parameters) | {"model": "m", "recipe": recipe}
+    proposed = recipe_settings(recipe)
+    assert set(proposed) == {"guidance", "train", "lr", "epochs", "select"}
+    found = settled(nothing)[1]
+    assert {name: found[name] for name in proposed} == proposed
+    said = settled(nothing | {"lr": 0.5, "epochs": 3, "select": "loss", "train": "all"})[1]
+    assert (said["lr"], said["epochs"], said["select"], said["train"]) == (0.5, 3, "loss", "all")
+    other = settled(nothing | {"guidance": "dfr" if proposed["guidance"] != "dfr" else "robustvit"})[1]
+    assert (other["epochs"], other["select"]) == (50, "loss")  # what one method needs is not for another
+    if recipe == "paper":  # the defaults
+        assert found == settled(nothing | {"recipe": None})[1]
 
 
 def test_one_call_from_python():

@@ -68,7 +68,7 @@ def finetune(
     samples_per_class: int = 3,
     classes: Classes = "all",
     validation_per_class: int = 20,
-    guidance: str = "robustvit",
+    guidance: str | None = None,
     target: Target | None = None,
     relevance: str | None = None,
     second_order: bool = False,
@@ -81,11 +81,11 @@ def finetune(
     swap_share: float | None = None,
     balance: Balance | None = None,
     lr: float | None = None,
-    epochs: int = 50,
+    epochs: int | None = None,
     batch_size: int = 8,
     weight_decay: float = 1e-4,
     train: Train | None = None,
-    select: Select = "loss",
+    select: Select | None = None,
     max_drop: float = 2.0,
     swaps: int = 2,
     panels: int = 4,
@@ -108,7 +108,8 @@ def finetune(
         model: timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG, hf-hub:OWNER/NAME,
             local-dir:FOLDER or a run folder.
         recipe: model card of the paper (vit-b, ar-s, deit-b, ...): sets model, rate, temperature and normalization; or
-            cft, for any model: the weights of background and foreground for soft masks of concepts (1.2 and 0.5).
+            settings for any model: own, the most reliable ones in our study; paper, the paper's; cft, the weights of
+            background and foreground for soft masks of concepts (1.2 and 0.5). What you set yourself goes first.
         checkpoint: weights for the model: safetensors, .pth or .pth.tar.
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std, the default) or paper (0.5 for every model).
@@ -126,7 +127,8 @@ def finetune(
         classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
         validation_per_class: photos to hold out, per class, at most.
         guidance: guidance method: robustvit (the paper's), or a baseline to compare with: cross-entropy, gradmask, rrr,
-            swap-augmentation, dfr. The options up to balance belong to some methods; those of another are refused.
+            swap-augmentation, dfr (default robustvit, or the recipe's). The options up to balance belong to some
+            methods; those of another are refused.
         target: class that is explained in training: the true label (the default), or the predicted one (works without
             labels).
         relevance: method of the relevance map: gae (the paper's, the default), attnlrp, rollout or raw_attention for
@@ -144,13 +146,13 @@ def finetune(
         balance: photos that dfr retrains the head on: background (every object on another photo's background, the
             default) or class (the photos as they are); equally many of every class in both cases.
         lr: learning rate (default 2e-6, or the recipe's; 1e-3 for the head alone).
-        epochs: passes over the training photos.
+        epochs: passes over the training photos (default 50, or the recipe's).
         batch_size: photos per step.
         weight_decay: AdamW's weight decay.
         train: weights that may change: all (the paper, the default); attention: only the queries and keys, where the
             model looks; it bears far higher rates (3e-4); head: only the last layer (dfr's default, and its only one).
-        select: epoch to keep, by the lowest validation loss (the paper's) or robust: the highest accuracy on random
-            backgrounds whose ordinary accuracy fell by at most max_drop.
+        select: epoch to keep, by the lowest validation loss (the paper's, the default) or robust: the highest accuracy
+            on random backgrounds whose ordinary accuracy fell by at most max_drop.
         max_drop: points of ordinary accuracy that may be lost; the verdict refuses a model that lost more.
         swaps: swapped backgrounds per photo and kind.
         panels: examples to draw of each outcome.
@@ -192,9 +194,18 @@ def finetune(
     if resume:
         folder.check_same(config)
     source: Any = recipe if model is None else model
-    train = start["train"]
-    schedule = Schedule(start["lr"], epochs, batch_size, weight_decay, train, select, max_drop, seed, workers)
-    if select == "robust" and swaps < 1:
+    schedule = Schedule(
+        start["lr"],
+        start["epochs"],
+        batch_size,
+        weight_decay,
+        start["train"],
+        start["select"],
+        max_drop,
+        seed,
+        workers,
+    )
+    if schedule.select == "robust" and swaps < 1:
         raise UserError(f"expected --swaps of at least 1 for --select robust, got {swaps}")
     accelerator = make_accelerator(precision, tracker, out, device)
     classifier = load_model(
@@ -206,7 +217,7 @@ def finetune(
     )
     # A model that guidance does not work for must be refused before anything is written.
     measuring = measuring_method(guide.explains_with, classifier)
-    with trainable(classifier, train) as parameters:
+    with trainable(classifier, start["train"]) as parameters:
         check_guidance(guide, classifier, parameters)
     sources = PhotoSources(
         images, masks, val_images, val_masks, test_images, test_masks, mask_format, skip_unmasked, doubtful, review
@@ -219,7 +230,7 @@ def finetune(
         samples_per_class=samples_per_class,
         classes=classes,
         validation_per_class=validation_per_class,
-        choose_by_swaps=select == "robust",
+        choose_by_swaps=schedule.select == "robust",
         seed=seed,
         balanced=guide.balanced,
     )
@@ -260,28 +271,40 @@ def settled(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     from robustvit.guidance import chosen_options, guidance_options, make_guidance
     from robustvit.recipes import model_card, recipe_settings
 
-    guidance, recipe = options["guidance"], options["recipe"]
+    recipe = options["recipe"]
     proposed = recipe_settings(recipe)
+    guidance = options["guidance"] or proposed.get("guidance", "robustvit")
+    if guidance != proposed.get("guidance", guidance):
+        proposed = {}  # settings that another method was found to need
     guide: Any = make_guidance(guidance, **chosen_options(guidance, options, proposed))
-    train = _trained_weights(guide, guidance, options["train"])
+    train = _trained_weights(guide, guidance, options["train"], proposed.get("train"))
     if options["model"] is None:
         if recipe is None:
             raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
         model_card(recipe)  # it must name one
-    rate = 1e-3 if train == "head" else proposed.get("lr", 2e-6)  # a recipe's rate is for all weights
     return guide, {
+        "guidance": guidance,
         "train": train,
-        "lr": rate if options["lr"] is None else options["lr"],
+        "lr": _rate(train, proposed) if options["lr"] is None else options["lr"],
+        "epochs": proposed.get("epochs", 50) if options["epochs"] is None else options["epochs"],
+        "select": options["select"] or proposed.get("select", "loss"),
         "normalization": options["normalization"] or proposed.get("normalization", "model"),
         **{name: getattr(guide, name, None) for name in guidance_options()},
     }
 
 
-def _trained_weights(guide: Any, guidance: str, train: Train | None) -> Train:
-    """The weights that may change: those asked for, or the method's only ones."""
+def _rate(train: Train, proposed: Mapping[str, Any]) -> float:
+    """The learning rate where none is given: a recipe's, for the weights that it trains, or the default."""
+    rated = proposed.get("train", "all" if train == "head" else train)  # what a recipe's rate is for
+    default = 1e-3 if train == "head" else 2e-6
+    return proposed.get("lr", default) if train == rated else default
+
+
+def _trained_weights(guide: Any, guidance: str, train: Train | None, proposed: Train | None) -> Train:
+    """The weights that may change: the method's only ones, those asked for, a recipe's, or all."""
     if guide.trains is not None and train not in (None, guide.trains):
         raise UserError(
             f"expected --train {guide.trains} with --guidance {guidance}, which trains nothing else, got {train}: "
             "leave --train out"
         )
-    return guide.trains or train or "all"
+    return guide.trains or train or proposed or "all"

@@ -15,9 +15,16 @@ __all__ = ["CARDS", "RECIPES", "ModelCard", "model_card", "recipe_settings"]
 
 _FOLDER = files("robustvit") / "cards"
 CARDS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
-# Settings that go with any model. CFT (Elisha, Barkan and Koenigstein, CVPR 2026, arXiv 2603.08309): the paper's losses
-# with the weights of context and concept, for soft masks of concepts.
-RECIPES: dict[str, dict[str, Any]] = {"cft": {"background": 1.2, "foreground": 0.5}}
+# Settings that go with any model: options of ``finetune``.
+RECIPES: dict[str, dict[str, Any]] = {
+    # Most reliable in our own study of the methods: docs/study.md.
+    "own": {"guidance": "robustvit", "train": "attention", "lr": 1e-4, "epochs": 5, "select": "robust"},
+    # Chefer, Schwartz and Wolf (NeurIPS 2022); the rate of a model of theirs is in its card.
+    "paper": {"guidance": "robustvit", "train": "all", "lr": 2e-6, "epochs": 50, "select": "loss"},
+    # CFT (Elisha, Barkan and Koenigstein, CVPR 2026, arXiv 2603.08309): the paper's losses with the weights of context
+    # and concept, for soft masks of concepts.
+    "cft": {"background": 1.2, "foreground": 0.5},
+}
 
 
 @dataclass(frozen=True)
