@@ -29,8 +29,9 @@ _MARK = "config.yaml"
 _VERSION = "robustvit"  # the key that tells our settings from anybody's config.yaml
 _STATE = "state.pt"
 _LOCK = ".lock"
+_SECONDS_TO_LET_GO = 8  # processes that read photos for a run that was killed notice it after 5
 _BEFORE_ALL = (_LOCK, f".{_MARK}.new")  # all that a run leaves that was killed before its settings were written
-_MAY_CHANGE = ("epochs", "out", "save_every")
+_MAY_CHANGE = ("epochs", "out", "save_every", "workers")
 _MODELS = ("timm", "transformers", "open_clip_torch")
 _PACKAGES = ("robustvit", "torch", "torchvision", *_MODELS, "accelerate", "torchmetrics", "numpy", "scipy", "pillow")
 
@@ -110,7 +111,7 @@ class RunFolder:
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / _LOCK, blocking=False)
+        lock = FileLock(self.path / _LOCK, timeout=_SECONDS_TO_LET_GO)
         try:
             lock.acquire()
         except Timeout as error:
