@@ -31,8 +31,9 @@ def run(job, rank):
     for name, value in job["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
     if job["processes"] > 1:
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(job["processes"]),
-                       "LOCAL_WORLD_SIZE": str(job["processes"]), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": job["port"]}
+        os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(job["processes"]), "LOCAL_RANK": str(rank),
+                       "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": job["port"]}
+        os.environ["LOCAL_WORLD_SIZE"] = os.environ["WORLD_SIZE"]
     code = 99
     try:
         code = main(job["arguments"])
