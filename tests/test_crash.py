@@ -87,7 +87,6 @@ def test_saving_at_every_step_changes_nothing(server, command, whole, tmp_path):
 def test_twenty_kills_change_nothing(server, command, whole, tmp_path):
     rng, out = random.Random(0), tmp_path / "run0"
     kills = writing = resumed_within = 0
-    begun = time.monotonic()
     while kills < KILLS:
         if (out / "verdict.json").is_file():  # it came to its end before its kill: another one
             assert_same(out, whole[0])
@@ -105,7 +104,6 @@ def test_twenty_kills_change_nothing(server, command, whole, tmp_path):
         (code,) = server.wait()
         assert code in (0, -signal.SIGKILL), server.said()
         kills += code != 0
-        print(kills, code, round(time.monotonic() - begun, 1), flush=True)
         writing += code != 0 and any(path.exists() for path in fresh_files(out))
     assert writing >= 3, "some kills must have hit a write"
     assert resumed_within >= 3, "some runs must have gone on within an epoch"
