@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from robustvit.classifier import Classifier
+from robustvit.files import full_disk_said, sync_folder
 from robustvit.libraries import library_of
 
 __all__ = ["restore_weights", "save_model"]
@@ -23,16 +24,26 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
 
     Returns:
         The folder.
+
+    Raises:
+        UserError: the disk is full; the old folder is kept.
     """
     folder = Path(folder)
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    library_of(classifier.network).save(classifier, fresh)
+    try:
+        with full_disk_said(folder):
+            fresh.mkdir(parents=True)
+            library_of(classifier.network).save(classifier, fresh)
+            sync_folder(fresh, files=True)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     if folder.exists():
         os.replace(folder, old)
     os.replace(fresh, folder)
+    sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
     return folder
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.errors import UserError, printable
+from robustvit.stopping import ended_by_signals
+from robustvit.workers import lost_process
 
 __all__ = ["COMMANDS", "function_of", "main"]
 
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         return _fail("robustvit", f"unknown command {name!r}: expected one of {', '.join(COMMANDS)}")
     try:
-        return _run(name, arguments[1:])
+        with ended_by_signals():
+            return _run(name, arguments[1:])
     except UserError as error:
         return _fail(f"robustvit {name}", str(error))
     except BrokenPipeError:
@@ -62,8 +65,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(
             f"robustvit {name}", f"{error.strerror or error}{where}; check the path, its permissions and the disk"
         )
-    except KeyboardInterrupt:
-        return _fail(f"robustvit {name}", "stopped", code=130)
+    except (KeyboardInterrupt, RuntimeError) as error:
+        return _broken_off(name, error)
+
+
+def _broken_off(name: str, error: BaseException) -> int:
+    """Say why a command ended that nothing was wrong with, and how to go on with it."""
+    again = "go on with the same command and --resume" if name == "finetune" else "call again to go on"
+    if isinstance(error, RuntimeError):
+        if not lost_process(error):
+            raise error
+        return _fail(f"robustvit {name}", f"another process of this job died, what was saved is intact: {again}", 1)
+    code = getattr(error, "exit_code", 130)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one line is enough
+        said = str(error) or "stopped"
+        _fail(f"robustvit {name}", f"{said}: {again}" if getattr(error, "run", None) else said)
+    return code
 
 
 def _fail(program: str, message: str, code: int = 2) -> int:

@@ -171,7 +171,8 @@ def evaluate(
     other = load_baseline(baseline, model, classifier, num_classes, normalization, class_names)
     if other is not None:
         check_method(relevance, other)
-    place = make_accelerator(device=device).device
+    accelerator = make_accelerator(device=device)
+    place = accelerator.device
 
     def measured(one: "Classifier") -> "list[PhotoMeasure]":
         data = MaskedPhotos(photos, one.preprocessing, mask_format=mask_format)
@@ -184,12 +185,13 @@ def evaluate(
             batch_size=batch_size,
             workers=workers,
             device=place,
+            accelerator=accelerator,
         )
 
     after = measured(classifier)
     verdict = None if other is None else decide(compare(measured(other), after, seed), max_drop=max_drop)
     found = Evaluation(str(model), str(images), _summary(after, seed), after, verdict)
-    if out is not None:
+    if out is not None and accelerator.is_main_process:  # the others checked that it was new before they measured
         _write_record(
             found,
             Path(out),

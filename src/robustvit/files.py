@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from robustvit.errors import UserError
 
-__all__ = ["check_new_file", "check_own_page", "check_place", "write_json", "write_text"]
+__all__ = [
+    "check_new_file",
+    "check_own_page",
+    "check_place",
+    "full_disk_said",
+    "new_file",
+    "sync_folder",
+    "write_json",
+    "write_text",
+]
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_place(path: str | Path) -> None:
@@ -59,15 +74,79 @@ def check_own_page(path: str | Path, mark: str, kind: str) -> None:
                 raise UserError(f"{path} exists and is not {kind} of ours, found another file: name another place")
 
 
-def write_text(text: str, path: str | Path) -> None:
-    """Write a text file beside its place and move it there, so that a kill leaves the old one or the new one."""
+@contextmanager
+def new_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file beside its place, to be moved there when all of it is on the disk.
+
+    A kill, a power cut or a full disk at any moment leaves the old file or the new one.
+
+    Yields:
+        A file to write bytes to.
+
+    Raises:
+        UserError: the disk is full, or a quota or the greatest size of a file is reached; the old file is kept.
+    """
     path = Path(path)
     fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+    try:
+        with full_disk_said(path):
+            with fresh.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, path)
+            sync_folder(path.parent)
+    except BaseException:
+        fresh.unlink(missing_ok=True)  # half a file helps nobody, and its room is needed
+        raise
+
+
+@contextmanager
+def full_disk_said(path: str | Path) -> Iterator[None]:
+    """Turn errors of writing for want of room into a line that says what to do.
+
+    Raises:
+        UserError: there is no room for ``path``.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _error_number(error)
+        if number not in _NO_ROOM:
+            raise
+        raise UserError(
+            f"cannot write {path}: {os.strerror(number)}; what was saved before is intact: make room and continue"
+        ) from error
+
+
+def _error_number(error: BaseException | None) -> int:
+    """The system's number of the error behind an error; 0 where there is none."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        if found := re.search(r"\(os error (\d+)\)", str(error)):  # so says safetensors
+            return int(found[1])
+        error = error.__cause__ or error.__context__  # PyTorch's own error came of a file's
+    return 0
+
+
+def sync_folder(path: str | Path, files: bool = False) -> None:
+    """Have a folder's list of names, and with ``files`` what is in its files, on the disk."""
+    if os.name != "posix":  # folders cannot be opened there
+        return
+    path = Path(path)
+    for place in [*(sorted(path.iterdir()) if files else []), path]:
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text file whole or not at all; see ``new_file``."""
+    with new_file(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def write_json(value: Any, path: str | Path) -> None:

@@ -94,6 +94,7 @@ def finetune(
     precision: Precision = "no",
     workers: int = 0,
     tracker: str = "tensorboard",
+    save_every: float = 10.0,
     resume: bool = False,
 ) -> Finetuned:
     """Finetune an image classifier so that its relevance lies on the object.
@@ -147,7 +148,7 @@ def finetune(
             default) or class (the photos as they are); equally many of every class in both cases.
         lr: learning rate (default 2e-6, or the recipe's; 1e-3 for the head alone).
         epochs: passes over the training photos (default 50, or the recipe's).
-        batch_size: photos per step.
+        batch_size: photos per step, in each process where there are several.
         weight_decay: AdamW's weight decay.
         train: weights that may change: all (the paper, the default); attention: only the queries and keys, where the
             model looks; it bears far higher rates (3e-4); head: only the last layer (dfr's default, and its only one).
@@ -161,13 +162,17 @@ def finetune(
         precision: no (float32), bf16 or fp16.
         workers: processes that read photos.
         tracker: tensorboard, none, or another that Accelerate knows (wandb, mlflow, ...).
-        resume: continue the run in out.
+        save_every: minutes after which the state of an unfinished epoch is saved (0: after every step); it is saved
+            after every epoch in any case, and when SIGTERM or Ctrl-C stops the run.
+        resume: continue the run in out, with as many processes as it had.
 
     Returns:
         The run folder and its verdict.
 
     Raises:
-        UserError: anything wrong with what was given; nothing is written then.
+        UserError: anything wrong with what was given; nothing is written then. The disk is full; what was saved is
+            kept.
+        Stopped: SIGTERM or Ctrl-C ended the run, and it can be resumed.
 
     Example:
         robustvit finetune --model vit_base_patch16_224.augreg_in21k_ft_in1k --images photos/train
@@ -185,6 +190,7 @@ def finetune(
     from robustvit.models import load_model
     from robustvit.parameters import trainable
     from robustvit.runs import RunFolder
+    from robustvit.stopping import naming
     from robustvit.training import Schedule
 
     folder = RunFolder(out)
@@ -204,6 +210,7 @@ def finetune(
         max_drop,
         seed,
         workers,
+        save_every,
     )
     if schedule.select == "robust" and swaps < 1:
         raise UserError(f"expected --swaps of at least 1 for --select robust, got {swaps}")
@@ -238,13 +245,14 @@ def finetune(
     if resume:
         folder.check_same_selection(selected)
     accelerator.wait_for_everyone()  # every process must have found the folder free before one writes to it
-    if accelerator.is_main_process:
-        folder.start(config)
-        write_text(selected, folder.selection)
-    accelerator.wait_for_everyone()
-    accelerator.init_trackers("robustvit" if tracker != "tensorboard" else "tensorboard")
-    run = GuidedRun(folder, classifier, gathered, schedule, accelerator, swaps, mask_format, measuring)
-    return Finetuned(folder.path, run.finish(guide, panels))
+    with folder.locked(resume, accelerator.is_main_process), naming(folder.path):
+        if accelerator.is_main_process:
+            folder.start(config)
+            write_text(selected, folder.selection)
+        accelerator.wait_for_everyone()
+        accelerator.init_trackers("robustvit" if tracker != "tensorboard" else "tensorboard")
+        run = GuidedRun(folder, classifier, gathered, schedule, accelerator, swaps, mask_format, measuring)
+        return Finetuned(folder.path, run.finish(guide, panels))
 
 
 def _plain(value: Any) -> Any:

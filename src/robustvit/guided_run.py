@@ -79,6 +79,7 @@ class GuidedRun:
             method=self.method,
             workers=self.schedule.workers,
             device=self.accelerator.device,
+            accelerator=self.accelerator,
         )
 
     def finish(self, guidance: Guidance, panels: int) -> Verdict:

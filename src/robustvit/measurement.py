@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torchmetrics.functional.segmentation import mean_iou
 
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
@@ -19,6 +20,7 @@ from robustvit.interception import gradients_for_maps
 from robustvit.methods import method_of
 from robustvit.progress import track
 from robustvit.relevance_maps import image_map
+from robustvit.shares import Share
 from robustvit.swaps import Swap, pair_backgrounds, usable_background
 
 __all__ = [
@@ -122,6 +124,7 @@ def measure(
     batch_size: int = 32,
     workers: int = 0,
     device: str | torch.device = "cpu",
+    accelerator: Accelerator | None = None,
 ) -> list[PhotoMeasure]:
     """Measure a classifier on photos it was not trained on.
 
@@ -139,13 +142,17 @@ def measure(
         batch_size: images at a time.
         workers: processes that read photos.
         device: where the model is.
+        accelerator: its processes share the photos, and all of them get all measures; without one each measures all.
     """
     was_training = model.training
     model.eval()
+    share = Share.of(accelerator)
     try:
-        results, masks = _measure_photos(model, photos, method if maps else None, places, batch_size, workers, device)
+        results, lends = _measure_photos(
+            model, photos, method if maps else None, places, batch_size, workers, device, share
+        )
         if swaps > 0:
-            _measure_swaps(model, photos, results, masks, swaps, seed, batch_size, workers, device)
+            _measure_swaps(model, photos, results, lends, swaps, seed, batch_size, workers, device, share)
     finally:
         model.train(was_training)
     return results
@@ -156,12 +163,13 @@ def _loader(dataset: Dataset, batch_size: int, workers: int) -> DataLoader:
 
 
 def _measure_photos(
-    model, photos: MaskedPhotos, method: str | None, places: Places, batch_size: int, workers: int, device
-) -> tuple[list[PhotoMeasure], list[Tensor | None]]:
-    """Measures of every photo, and its mask where the object is fit to be put on another background."""
+    model, photos: MaskedPhotos, method: str | None, places: Places, batch_size: int, workers: int, device, share: Share
+) -> tuple[list[PhotoMeasure], list[bool | None]]:
+    """Measures of every photo; and where its object is fit for another background, whether its own can be lent."""
     results: list[PhotoMeasure] = []
-    masks: list[Tensor | None] = []
-    for batch in track(_loader(photos, batch_size, workers), "measuring photos"):
+    lends: list[bool | None] = []
+    mine = Subset(photos, share.of_items(range(len(photos))))
+    for batch in track(_loader(mine, batch_size, workers), "measuring photos"):
         images, mask = batch["image"].to(device), batch["mask"].to(device)
         logits, found_at = _with_maps(model, images, mask, method, places) if method else (_logits(model, images), {})
         probabilities, predicted = logits.softmax(dim=1).max(dim=1)
@@ -175,8 +183,10 @@ def _measure_photos(
             results.append(found)
         # ImageNet-9's rule: a foreground counts only if under half of its box is lost to the crop.
         kept = (batch["kept"] > 0.5) & batch["mask"].flatten(1).any(dim=1) & (batch["label"] >= 0)
-        masks += [m > 0.5 if k else None for m, k in zip(batch["mask"], kept.tolist(), strict=True)]
-    return results, masks
+        lends += [
+            bool(usable_background(m > 0.5)) if k else None for m, k in zip(batch["mask"], kept.tolist(), strict=True)
+        ]
+    return share.joined(results), share.joined(lends)
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
@@ -202,23 +212,23 @@ def _with_maps(
     return _finite(trace.logits.detach()), {name: place(maps, mask) for name, place in places.items()}
 
 
-def _measure_swaps(model, photos, results, masks, swaps, seed, batch_size, workers, device) -> None:
+def _measure_swaps(model, photos, results, lends, swaps, seed, batch_size, workers, device, share: Share) -> None:
     """Add the answers on swapped backgrounds to ``results``, for photos with label and mask."""
-    able = [i for i, mask in enumerate(masks) if mask is not None]
+    able = [i for i, lent in enumerate(lends) if lent is not None]
     # With one class a random class is always its own: nothing would be shifted.
     kinds = _SWAP_KINDS if len({results[i].label for i in able}) > 1 else _SWAP_KINDS[:1]
     labels = [results[i].label for i in able]
-    usable = [usable_background(masks[i]) for i in able]
+    usable = [lends[i] for i in able]
     plan: list[tuple[Swap, int, int]] = []
     for kind in kinds:
         chosen = pair_backgrounds(labels, usable, kind, swaps=swaps, seed=seed)
         plan += [(kind, able[i], able[donor]) for i, donors in enumerate(chosen) for donor in donors]
-    swapped = SwappedPhotos(photos, [(index, donor) for _, index, donor in plan])
+    swapped = SwappedPhotos(photos, share.of_items([(index, donor) for _, index, donor in plan]))
     answers: list[tuple[int, float]] = []
     for batch in track(_loader(swapped, batch_size, workers), "measuring swapped backgrounds"):
         probabilities, predicted = _logits(model, batch["image"].to(device)).softmax(dim=1).max(dim=1)
         answers += zip(predicted.tolist(), probabilities.tolist(), strict=True)
-    for (kind, index, donor), answer in zip(plan, answers, strict=True):
+    for (kind, index, donor), answer in zip(plan, share.joined(answers), strict=True):
         results[index].swapped.append(Swapped(kind, donor, *answer))
     for found in results:
         for kind in _SWAP_KINDS:

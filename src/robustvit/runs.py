@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from robustvit.errors import UserError, printable
-from robustvit.files import check_place, write_json, write_text
+from robustvit.files import check_place, new_file, write_json, write_text
+from robustvit.progress import warn
 
 __all__ = ["MODULE", "RunFolder", "provenance", "versions"]
 
 MODULE = "a module given from Python"  # stands in the settings for a model that no name leads back to
 _MARK = "config.yaml"
 _VERSION = "robustvit"  # the key that tells our settings from anybody's config.yaml
+_STATE = "state.pt"
+_LOCK = ".lock"
+_SECONDS_TO_LET_GO = 8  # processes that read photos for a run that was killed notice it after 5
+_BEFORE_ALL = (_LOCK, f".{_MARK}.new")  # all that a run leaves that was killed before its settings were written
+_MAY_CHANGE = ("epochs", "out", "save_every", "workers")
 _MODELS = ("timm", "transformers", "open_clip_torch")
 _PACKAGES = ("robustvit", "torch", "torchvision", *_MODELS, "accelerate", "torchmetrics", "numpy", "scipy", "pillow")
 
@@ -84,8 +93,38 @@ class RunFolder:
             raise UserError(f"expected a new folder for --out, but {self.path} is a file: name another")
         if ours:
             raise UserError(f"{self.path} holds a run already: name another --out, or continue it with --resume")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(path.name not in _BEFORE_ALL for path in self.path.iterdir()):
             raise UserError(f"{self.path} exists and is not a run of ours: name a new or empty folder as --out")
+
+    @contextmanager
+    def locked(self, resume: bool, enabled: bool = True) -> Iterator[None]:
+        """Keep other runs out of the folder, which is made; a process that dies lets go of it.
+
+        Args:
+            resume: see ``check_free``, which is asked once more.
+            enabled: of several processes of one run only the main one locks.
+
+        Raises:
+            UserError: another run is writing here.
+        """
+        if not enabled:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / _LOCK, timeout=_SECONDS_TO_LET_GO)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(
+                f"another run is writing to {self.path}: wait for its end, stop it, or name another --out"
+            ) from error
+        except NotImplementedError:
+            warn(f"{self.path} is on a disk that knows no locks: take care that no other run writes to it")
+        try:
+            self.check_free(resume)
+            yield
+        finally:
+            lock.release()
 
     def start(self, config: dict[str, Any]) -> None:
         """Create the folder, write settings and versions; a verdict that more training will overtake is taken back."""
@@ -133,11 +172,11 @@ class RunFolder:
         """Refuse to resume with other settings than the run was started with.
 
         Raises:
-            UserError: a setting differs; only ``epochs`` may.
+            UserError: a setting differs; only those may that change no result of an epoch.
         """
         old = self.config()
         for name, value in config.items():
-            if name not in ("epochs", "out") and old.get(name) != value:
+            if name not in _MAY_CHANGE and old.get(name) != value:
                 raise UserError(
                     f"{self.path} was started with {name}={old.get(name)!r}, now it is {value!r}: resume with the same "
                     "settings or start a new run"
@@ -181,18 +220,29 @@ class RunFolder:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
     def save_state(self, state: dict[str, Any]) -> None:
-        """Write what ``--resume`` continues from; this is the moment an epoch counts as done."""
-        fresh = self.path / ".state.pt.new"
-        with fresh.open("wb") as file:
+        """Write what ``--resume`` continues from, whole or not at all.
+
+        Raises:
+            UserError: the disk is full; the last state is kept.
+        """
+        with new_file(self.path / _STATE) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self.path / "state.pt")
 
     def load_state(self) -> dict[str, Any] | None:
-        """The state of the last finished epoch, or None where none was finished."""
-        path = self.path / "state.pt"
-        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+        """The last state, or None where none was saved.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        path = self.path / _STATE
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+            raise UserError(
+                f"cannot read {path}, it is damaged or of another program: remove it to train from the start"
+            ) from error
 
 
 def _now() -> str:

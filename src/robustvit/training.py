@@ -1,29 +1,32 @@
-"""The finetuning loop: one for every guidance method, resumable at every epoch with identical results."""
+"""The finetuning loop: one for every guidance method, resumable at every step with identical results."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
-from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
 from robustvit.data.batches import MaskedPhotos
+from robustvit.epoch_means import EpochMeans
 from robustvit.errors import UserError, expect_at_least
 from robustvit.files import write_json
-from robustvit.guidance import Guidance, GuidedLoss
+from robustvit.guidance import Guidance
 from robustvit.measurement import PhotoMeasure
 from robustvit.options import Select, Train
 from robustvit.parameters import trainable
-from robustvit.progress import bar, console
+from robustvit.progress import console
 from robustvit.runs import RunFolder
+from robustvit.stopping import Stopped, StopSignals
+from robustvit.training_state import TrainingState
+from robustvit.training_steps import TrainingSteps, guided_batch, training_loader
 
 __all__ = ["Schedule", "train"]
 
@@ -35,7 +38,7 @@ class Schedule:
     Attributes:
         lr: AdamW's learning rate at the start; multiplied by 0.85 every second epoch.
         epochs: passes over the training photos.
-        batch_size: photos per step and process.
+        batch_size: photos per step, in each of several processes.
         weight_decay: AdamW's.
         train: weights that may change: ``all``, ``attention`` (queries and keys, without weight decay) or ``head``.
         select: keep the epoch of the lowest validation ``loss`` (the paper's), or the ``robust`` one: highest
@@ -43,6 +46,7 @@ class Schedule:
         max_drop: points of ordinary accuracy that may be lost.
         seed: fixes order and augmentation.
         workers: processes that read photos.
+        save_every: minutes of an epoch after which the state is saved; it is after every epoch, too.
     """
 
     lr: float
@@ -54,12 +58,14 @@ class Schedule:
     max_drop: float = 2.0
     seed: int = 0
     workers: int = 0
+    save_every: float = 10.0
 
     def __post_init__(self) -> None:
         for name in ("lr", "epochs", "batch_size"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"expected --{name.replace('_', '-')} above 0, got {getattr(self, name)}")
         expect_at_least(0, weight_decay=self.weight_decay, max_drop=self.max_drop, seed=self.seed, workers=self.workers)
+        expect_at_least(0, save_every=self.save_every)
         if self.train not in get_args(Train):
             raise UserError(f"expected --train to be one of {', '.join(get_args(Train))}, got {self.train!r}")
         if self.select not in ("loss", "robust"):
@@ -84,8 +90,8 @@ def train(
 ) -> None:
     """Finetune a classifier and keep its best and its last epoch in the run folder.
 
-    All randomness of an epoch is drawn from the seed and the epoch's number, so a run that was killed and resumed
-    ends with the same weights, bit for bit, as one that was not.
+    The state is saved after every epoch, within an epoch when it is time to, and when a signal asks to stop; a run that
+    was killed and resumed ends with the same weights, bit for bit, as one that was not.
 
     Args:
         classifier: changed in place.
@@ -97,124 +103,95 @@ def train(
         folder: where everything is written; continued from its state if it has one.
         measure_now: measures the classifier on the photos held out.
         before: those measures of the original model.
+
+    Raises:
+        Stopped: SIGTERM or Ctrl-C came, and the state is saved.
+        UserError: the loss is no number; the disk is full; the state cannot be continued.
     """
-    loader = DataLoader(
-        training,
-        batch_size=schedule.batch_size,
-        shuffle=True,
-        num_workers=schedule.workers,
-        generator=torch.Generator(),
-    )
-    validation_loader = DataLoader(validation, batch_size=schedule.batch_size, num_workers=schedule.workers)
-    with trainable(classifier, schedule.train) as parameters:
+    loader = training_loader(training, schedule.batch_size, schedule.workers)
+    with trainable(classifier, schedule.train) as parameters, StopSignals().kept() as stop:
         decay = 0.0 if schedule.train == "attention" else schedule.weight_decay
-        optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=decay)
-        start, best = 0, math.inf
-        if state := folder.load_state():
-            classifier.network.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-            start, best = state["epoch"], state["best"]
-        # Every process validates on all photos: sharing them out would count some twice to fill the last batch.
-        model, optimizer, loader = accelerator.prepare(classifier, optimizer, loader)
-        if accelerator.scaler is not None and state and state["scaler"]:
-            accelerator.scaler.load_state_dict(state["scaler"])
-        if start == 0:
-            beginning = _validate(model, validation_loader, guidance, accelerator)
+        raw = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=decay)
+        state = TrainingState(folder, classifier, raw, accelerator)
+        resumed = state.load()
+        model, optimizer, loader = accelerator.prepare(classifier, raw, loader)
+        state.load_prepared()
+        steps = TrainingSteps(
+            model,
+            training,
+            loader,
+            optimizer,
+            parameters,
+            guidance,
+            state,
+            stop,
+            batch_size=schedule.batch_size,
+            seed=schedule.seed,
+            epochs=schedule.epochs,
+            save_every=schedule.save_every,
+        )
+        checks = _shared_loader(validation, schedule, accelerator)
+        if not resumed:
+            with _breaking_off(stop, state, save=False):
+                beginning = _validate(classifier, checks, guidance, accelerator)
             if accelerator.is_main_process:
                 write_json(beginning, folder.beginning)
-        for epoch in range(start, schedule.epochs):
+        for epoch in range(state.epoch, schedule.epochs):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(epoch)
-            row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)}
-            row |= _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoch, parameters)
-            row |= _validate(model, validation_loader, guidance, accelerator)
-            score = row["val_loss"]
-            if schedule.select == "robust":
-                robust = _robust_score(before, measure_now(), schedule.max_drop)
-                row |= robust
-                score = robust["score"]
+            row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)} | steps.run_epoch()
+            with _breaking_off(stop, state):
+                row |= _validate(classifier, checks, guidance, accelerator)
+                score = row["val_loss"]
+                if schedule.select == "robust":
+                    robust = _robust_score(before, measure_now(), schedule.max_drop)
+                    row |= robust
+                    score = robust["score"]
             accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
-            improved = score < best or epoch == 0
-            best = min(best, score)
+            row["best"] = score < state.best or epoch == 0
             if accelerator.is_main_process:
-                _keep(classifier, optimizer, accelerator, folder, row | {"best": improved}, best)
-            accelerator.wait_for_everyone()
+                _keep(classifier, folder, row)
+            state.finish_epoch(min(state.best, score))
+            state.save()  # last, so that a kill before it repeats the epoch's end with the same outcome
+            if accelerator.is_main_process:
+                _tell(row)
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what is measured next is the plain model
+    if stop.asked:
+        raise Stopped(stop.asked, folder.path)
 
 
-def _train_epoch(
-    model, loader, optimizer, guidance, schedule, accelerator, epoch, parameters: list[torch.nn.Parameter]
-) -> dict[str, float]:
-    seed = (schedule.seed * 100_003 + epoch) % 2**32
-    set_seed(seed, device_specific=accelerator.num_processes > 1)
-    _seed_shuffle(loader, seed)
-    model.train()
-    means = _Means()
-    with bar() as progress:
-        task = progress.add_task(f"epoch {epoch + 1}/{schedule.epochs}", total=len(loader))
-        for batch in loader:
-            guided = _guided(guidance, model, batch)
-            if not torch.isfinite(guided.loss):
-                raise UserError(f"the loss became {guided.loss.item()} in epoch {epoch + 1}: lower --lr and start anew")
-            accelerator.backward(_reaching_all(guided.loss, parameters, accelerator))
-            optimizer.step()
-            optimizer.zero_grad()
-            means.add(guided, len(batch["image"]))
-            if not progress.disable:
-                shown = f"epoch {epoch + 1}/{schedule.epochs} loss {float(means.values['loss']) / means.count:.4f}"
-                progress.update(task, advance=1, description=shown)
-    return means.result("train", accelerator)
+@contextmanager
+def _breaking_off(stop: StopSignals, state: TrainingState, save: bool = True) -> Iterator[None]:
+    """Work that a signal may break off, as it can be done again: the steps before it are saved then.
+
+    Several processes cannot leave it at different moments; they stop at the next step.
+    """
+    try:
+        with stop.at_once(state.accelerator.num_processes == 1):
+            yield
+    except Stopped as stopped:
+        if save:
+            state.save()
+        raise Stopped(stopped.number, state.folder.path) from None
 
 
-def _reaching_all(loss: Tensor, parameters: list[torch.nn.Parameter], accelerator: Accelerator) -> Tensor:
-    """The loss, with a gradient for every weight, be it zero: several processes wait for all of them."""
-    if accelerator.num_processes == 1:
-        return loss
-    return loss + sum(0.0 * parameter.flatten()[0] for parameter in parameters)
-
-
-def _seed_shuffle(loader: DataLoader, seed: int) -> None:
-    for owner in (loader, getattr(loader, "sampler", None), getattr(loader.batch_sampler, "sampler", None)):
-        generator = getattr(owner, "generator", None)
-        if generator is not None:
-            generator.manual_seed(seed)
-
-
-def _guided(guidance: Guidance, model, batch: dict[str, Tensor]) -> GuidedLoss:
-    labels = batch["label"]
-    return guidance(model, batch["image"], batch["mask"], labels if bool((labels >= 0).all()) else None)
+def _shared_loader(validation: MaskedPhotos, schedule: Schedule, accelerator: Accelerator) -> DataLoader:
+    """This process's share of the photos to validate on; nothing is counted twice to fill up a batch."""
+    mine = range(accelerator.process_index, len(validation), accelerator.num_processes)
+    return DataLoader(Subset(validation, mine), batch_size=schedule.batch_size, num_workers=schedule.workers)
 
 
 @torch.no_grad()
-def _validate(model, loader, guidance, accelerator) -> dict[str, float]:
-    model.eval()
-    means = _Means()
+def _validate(classifier: Classifier, loader: DataLoader, guidance: Guidance, accelerator: Accelerator) -> dict:
+    """Means over the photos of all processes; the bare model is asked, as a wrapped one would wait for the others."""
+    classifier.eval()
+    means = EpochMeans()
     for raw in loader:
         batch = {name: value.to(accelerator.device) for name, value in raw.items()}
-        guided = _guided(guidance, model, batch)
+        guided = guided_batch(guidance, classifier, batch)
         accuracy = (guided.logits.argmax(dim=1) == batch["label"]).float().mean()
         means.add(guided, len(batch["image"]), accuracy=accuracy)
-    return means.result("val", accelerator)
-
-
-class _Means:
-    """Means of a guided loss and its parts over the photos of an epoch."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Tensor] = {}
-        self.count = 0
-
-    def add(self, guided: GuidedLoss, count: int, **more: Tensor) -> None:
-        self.count += count
-        for name, value in {"loss": guided.loss.detach(), **guided.parts, **more}.items():
-            self.values[name] = self.values.get(name, 0.0) + value.double() * count
-
-    def result(self, prefix: str, accelerator: Accelerator) -> dict[str, float]:
-        """Means over all processes, in a fixed order of names."""
-        count = torch.tensor(float(self.count), dtype=torch.float64, device=accelerator.device)
-        sums = accelerator.reduce(torch.stack([*self.values.values(), count])).cpu()
-        means = (sums[:-1] / sums[-1]).tolist()
-        return {f"{prefix}_{name}": value for name, value in zip(self.values, means, strict=True)}
+    return means.result("val")
 
 
 def _robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float) -> dict[str, float]:
@@ -233,24 +210,15 @@ def _robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop:
     return {"val_ordinary": ordinary, "val_mixed_rand": shifted, "score": score}
 
 
-def _keep(
-    classifier: Classifier, optimizer, accelerator: Accelerator, folder: RunFolder, row: dict[str, Any], best: float
-) -> None:
-    """Write the epoch; the state comes last, so that a kill before it repeats the epoch with the same outcome."""
+def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any]) -> None:
+    """Write the epoch's model and its line of the metrics."""
     if row["best"]:
         save_model(classifier, folder.best)
     save_model(classifier, folder.last)
     folder.append_metrics(row)
-    raw = getattr(optimizer, "optimizer", optimizer)
-    folder.save_state(
-        {
-            "epoch": row["epoch"],
-            "best": best,
-            "model": classifier.network.state_dict(),
-            "optimizer": raw.state_dict(),
-            "scaler": None if accelerator.scaler is None else accelerator.scaler.state_dict(),
-        }
-    )
+
+
+def _tell(row: dict[str, Any]) -> None:
     console.print(
         f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, "
         f"accuracy {100 * row['val_accuracy']:.1f} %{', best so far' if row['best'] else ''}",

@@ -13,7 +13,15 @@ from typing import Any
 
 from robustvit.errors import UserError
 
-__all__ = ["worker_pool"]
+__all__ = ["lost_process", "worker_pool"]
+
+# How PyTorch's ways of talking between processes say that the other end is gone.
+_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "ProcessGroup", "gloo")
+
+
+def lost_process(error: BaseException) -> bool:
+    """Whether an error says that another process of a job started by torchrun or accelerate launch has died."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(words in str(error) for words in _GONE)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,10 @@ class MaskedPhotos(Dataset):
         preprocessing: of the model they are for.
         augment: transform as for training, at random; otherwise as for evaluation.
         mask_format: see ``read_mask``.
+
+    Attributes:
+        seed: with a photo's index it fixes how that photo is augmented, whichever process reads it and whatever was
+            read before; to be changed every epoch.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class MaskedPhotos(Dataset):
     ) -> None:
         self.photos, self.preprocessing, self.mask_format = list(photos), preprocessing, mask_format
         self.transform = training_transform(preprocessing) if augment else evaluation_transform(preprocessing)
+        self.augment, self.seed = augment, 0
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -120,7 +126,8 @@ class MaskedPhotos(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         photo = self.photos[index]
         pair = read_pair(photo, self.mask_format)
-        image, mask = self.transform(*pair)
+        with _drawing(self.seed, index) if self.augment else nullcontext():
+            image, mask = self.transform(*pair)
         return {
             "image": image.as_subclass(Tensor),
             "mask": mask.as_subclass(Tensor),
@@ -128,6 +135,17 @@ class MaskedPhotos(Dataset):
             "index": index,
             "kept": kept_share(pair[1], self.preprocessing),
         }
+
+
+@contextmanager
+def _drawing(seed: int, index: int) -> Iterator[None]:
+    """PyTorch's generator seeded for one photo; it is put back as it was."""
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(int(np.random.SeedSequence([seed, index]).generate_state(1)[0]))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
 
 
 def kept_share(mask: Tensor, preprocessing: Preprocessing) -> float:

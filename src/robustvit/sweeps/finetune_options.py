@@ -16,7 +16,7 @@ from robustvit.finetuning import finetune, settled
 
 __all__ = ["FINETUNE_OPTIONS", "check_known", "effective_options", "takes_finetune_options"]
 
-_PLACE = frozenset({"out", "resume"})  # where a run is written says nothing about what it does
+_PLACE = frozenset({"out", "resume", "save_every"})  # where and when a run is written says nothing about what it does
 FINETUNE_OPTIONS: tuple[str, ...] = tuple(name for name in inspect.signature(finetune).parameters if name not in _PLACE)
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", types.NoneType: "nothing"}
 

@@ -1,0 +1,108 @@
+"""Signals that end a run: SIGTERM and Ctrl-C wait until what was done is on the disk."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+__all__ = ["StopSignals", "Stopped", "ended_by_signals", "naming"]
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended a command.
+
+    Attributes:
+        number: of the signal.
+        run: folder of the run that was saved, if there is one.
+    """
+
+    def __init__(self, number: int, run: Path | None = None) -> None:
+        super().__init__(f"stopped by {_name(number)}" + ("" if run is None else f"; {run} is saved"))
+        self.number, self.run = number, run
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a program that a signal ended: 143 for SIGTERM, 130 for Ctrl-C."""
+        return 128 + self.number
+
+
+def _name(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
+def _raise(number: int, _: FrameType | None) -> None:
+    raise Stopped(number)
+
+
+@contextmanager
+def _handled(handler: Any) -> Iterator[None]:
+    """Both signals handled for a while; only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, signal.SIG_DFL if old is None else old)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """For the length of a ``with`` block SIGTERM and Ctrl-C raise ``Stopped``, so that files and workers are closed."""
+    with _handled(_raise):
+        yield
+
+
+@contextmanager
+def naming(run: Path) -> Iterator[None]:
+    """Tell, where a signal ends a ``with`` block, which run can be gone on with."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        raise Stopped(getattr(stopped, "number", signal.SIGINT), run) from None
+
+
+class StopSignals:
+    """Signals that are kept until a loop comes to a point where it can be stopped.
+
+    Attributes:
+        asked: the first signal that came, or 0. A second Ctrl-C does not wait.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._at_once = False
+
+    def _take(self, number: int, _: FrameType | None) -> None:
+        impatient = self.asked == number == signal.SIGINT
+        self.asked = self.asked or number
+        if self._at_once or impatient:
+            raise Stopped(number)
+
+    @contextmanager
+    def kept(self) -> Iterator[StopSignals]:
+        """Keep signals for the length of a ``with`` block."""
+        with _handled(self._take):
+            yield self
+
+    @contextmanager
+    def at_once(self, enabled: bool = True) -> Iterator[None]:
+        """Inside ``kept``: work that may be left at any moment; ``Stopped`` is raised where a signal comes."""
+        if self.asked and enabled:
+            raise Stopped(self.asked)
+        self._at_once = enabled
+        try:
+            yield
+        finally:
+            self._at_once = False

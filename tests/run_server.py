@@ -1,0 +1,127 @@
+"""A server of runs: starting Python and importing PyTorch takes far longer than the runs of these tests do.
+
+One process imports everything and forks a process for each command; what that one does is the command line's ``main``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+__all__ = ["RunServer", "is_alive", "wait_for"]
+
+_SERVER = """
+import json, os, resource, sys
+import torch
+torch.set_num_threads(1)
+from robustvit.cli import main
+import robustvit.evaluation, robustvit.finetuning, robustvit.guided_run, robustvit.mask_making, robustvit.mask_sources
+
+def run(job, rank):
+    os.setpgid(0, 0)
+    sys.stdin.close()
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(f"{job[name]}{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    for name, value in job["limits"].items():
+        resource.setrlimit(getattr(resource, name), (value, value))
+    if job["processes"] > 1:
+        os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(job["processes"]), "LOCAL_RANK": str(rank),
+                       "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": job["port"]}
+        os.environ["LOCAL_WORLD_SIZE"] = os.environ["WORLD_SIZE"]
+    code = 99
+    try:
+        code = main(job["arguments"])
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+print("ready", flush=True)
+for line in sys.stdin:
+    job = json.loads(line)
+    children = []
+    for rank in range(job["processes"]):
+        children.append(os.fork())
+        if not children[-1]:
+            run(job, rank)
+    print(json.dumps(children), flush=True)
+    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)
+"""
+
+
+class RunServer:
+    """Runs one command at a time, in one process or in several that know of each other as torchrun's do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self.process.stdout.readline()  # what is timed must not hold the imports
+
+    def start(self, arguments, processes: int = 1, **limits: int) -> list[int]:
+        """Numbers of the processes that run a command, each the first of a group of its own."""
+        job = {"arguments": [str(word) for word in arguments], "processes": processes, "limits": limits}
+        job |= {name: str(self.folder / name) for name in ("stdout", "stderr")} | {"port": str(_free_port())}
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def wait(self) -> list[int]:
+        """Exit codes, once all are done."""
+        return json.loads(self.process.stdout.readline())
+
+    def run(self, arguments, processes: int = 1, **limits: int) -> int:
+        """Exit code of a command, the greatest of several."""
+        self.start(arguments, processes, **limits)
+        return max(self.wait())
+
+    def said(self, rank: int = 0) -> str:
+        """What the last command wrote on the error stream, without the lines that tell of epochs."""
+        lines = (self.folder / f"stderr{rank}").read_text().splitlines()
+        return "\n".join(line for line in lines if not line.startswith("epoch "))
+
+    def close(self) -> None:
+        """End the server."""
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def is_alive(number: int) -> bool:
+    """Whether a process still runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_for(there, number: int, seconds: float = 120.0) -> bool:
+    """Wait until something has come to be, or a process has ended; whether it has come to be."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not there():
+        if not is_alive(number):
+            return False
+        time.sleep(0.0005)
+    return bool(there())
+
+
+def kill(number: int) -> None:
+    """SIGKILL, if there is still something to kill."""
+    if is_alive(number):
+        os.kill(number, signal.SIGKILL)
