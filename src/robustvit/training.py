@@ -13,6 +13,7 @@ from accelerate.utils import set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from robustvit.bad_steps import BadSteps
 from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
 from robustvit.data.batches import MaskedPhotos
@@ -110,24 +111,26 @@ def train(
         decay = 0.0 if schedule.train == "attention" else schedule.weight_decay
         optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=decay)
         start, best = 0, math.inf
+        steps = BadSteps(accelerator, folder.path, training.photos)
         if state := folder.load_state():
             classifier.network.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             start, best = state["epoch"], state["best"]
+            steps.load_state_dict(state.get("bad_steps", steps.state_dict()))
         # Every process validates on all photos: sharing them out would count some twice to fill the last batch.
         model, optimizer, loader = accelerator.prepare(classifier, optimizer, loader)
         if accelerator.scaler is not None and state and state["scaler"]:
             accelerator.scaler.load_state_dict(state["scaler"])
         if start == 0:
-            beginning = _validate(model, validation_loader, guidance, accelerator)
+            beginning = _validate(model, validation_loader, guidance, accelerator, epoch=0)
             if accelerator.is_main_process:
                 write_json(beginning, folder.beginning)
         for epoch in range(start, schedule.epochs):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(epoch)
             row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)}
-            row |= _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoch, parameters)
-            row |= _validate(model, validation_loader, guidance, accelerator)
+            row |= _train_epoch(model, loader, optimizer, guidance, schedule, accelerator, epoch, parameters, steps)
+            row |= _validate(model, validation_loader, guidance, accelerator, epoch + 1)
             score = row["val_loss"]
             if schedule.select == "robust":
                 robust = _robust_score(before, measure_now(), schedule.max_drop)
@@ -137,33 +140,31 @@ def train(
             improved = score < best or epoch == 0
             best = min(best, score)
             if accelerator.is_main_process:
-                _keep(classifier, optimizer, accelerator, folder, row | {"best": improved}, best)
+                _keep(classifier, optimizer, accelerator, folder, row | {"best": improved}, best, steps)
             accelerator.wait_for_everyone()
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what is measured next is the plain model
 
 
 def _train_epoch(
-    model, loader, optimizer, guidance, schedule, accelerator, epoch, parameters: list[torch.nn.Parameter]
-) -> dict[str, float]:
+    model, loader, optimizer, guidance, schedule, accelerator, epoch, parameters: list[torch.nn.Parameter], steps
+) -> dict[str, Any]:
     seed = (schedule.seed * 100_003 + epoch) % 2**32
     set_seed(seed, device_specific=accelerator.num_processes > 1)
     _seed_shuffle(loader, seed)
     model.train()
     means = _Means()
+    steps.start_epoch(epoch + 1)
     with bar() as progress:
         task = progress.add_task(f"epoch {epoch + 1}/{schedule.epochs}", total=len(loader))
         for batch in loader:
             guided = _guided(guidance, model, batch)
-            if not torch.isfinite(guided.loss):
-                raise UserError(f"the loss became {guided.loss.item()} in epoch {epoch + 1}: lower --lr and start anew")
-            accelerator.backward(_reaching_all(guided.loss, parameters, accelerator))
-            optimizer.step()
-            optimizer.zero_grad()
-            means.add(guided, len(batch["image"]))
+            loss = _reaching_all(guided.loss, parameters, accelerator)
+            if steps.take(loss, optimizer, parameters, batch):
+                means.add(guided, len(batch["image"]))
             if not progress.disable:
-                shown = f"epoch {epoch + 1}/{schedule.epochs} loss {float(means.values['loss']) / means.count:.4f}"
+                shown = f"epoch {epoch + 1}/{schedule.epochs} loss {means.loss:.4f}"
                 progress.update(task, advance=1, description=shown)
-    return means.result("train", accelerator)
+    return means.result("train", accelerator) | {"skipped_steps": steps.skipped}
 
 
 def _reaching_all(loss: Tensor, parameters: list[torch.nn.Parameter], accelerator: Accelerator) -> Tensor:
@@ -186,7 +187,7 @@ def _guided(guidance: Guidance, model, batch: dict[str, Tensor]) -> GuidedLoss:
 
 
 @torch.no_grad()
-def _validate(model, loader, guidance, accelerator) -> dict[str, float]:
+def _validate(model, loader, guidance, accelerator, epoch: int) -> dict[str, float]:
     model.eval()
     means = _Means()
     for raw in loader:
@@ -194,7 +195,11 @@ def _validate(model, loader, guidance, accelerator) -> dict[str, float]:
         guided = _guided(guidance, model, batch)
         accuracy = (guided.logits.argmax(dim=1) == batch["label"]).float().mean()
         means.add(guided, len(batch["image"]), accuracy=accuracy)
-    return means.result("val", accelerator)
+    found = means.result("val", accelerator)
+    if not math.isfinite(found["val_loss"]):
+        advice = f"in epoch {epoch}: lower --lr and start anew" if epoch else "before training: try other weights"
+        raise UserError(f"the validation loss was {found['val_loss']} {advice}")
+    return found
 
 
 class _Means:
@@ -209,8 +214,15 @@ class _Means:
         for name, value in {"loss": guided.loss.detach(), **guided.parts, **more}.items():
             self.values[name] = self.values.get(name, 0.0) + value.double() * count
 
-    def result(self, prefix: str, accelerator: Accelerator) -> dict[str, float]:
-        """Means over all processes, in a fixed order of names."""
+    @property
+    def loss(self) -> float:
+        """Mean loss so far in this process, NaN where there is none."""
+        return float(self.values["loss"]) / self.count if self.count else math.nan
+
+    def result(self, prefix: str, accelerator: Accelerator) -> dict[str, Any]:
+        """Means over all processes, in a fixed order of names; a loss of None where every step was skipped."""
+        if not self.count:
+            return {f"{prefix}_loss": None}
         count = torch.tensor(float(self.count), dtype=torch.float64, device=accelerator.device)
         sums = accelerator.reduce(torch.stack([*self.values.values(), count])).cpu()
         means = (sums[:-1] / sums[-1]).tolist()
@@ -234,7 +246,13 @@ def _robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop:
 
 
 def _keep(
-    classifier: Classifier, optimizer, accelerator: Accelerator, folder: RunFolder, row: dict[str, Any], best: float
+    classifier: Classifier,
+    optimizer,
+    accelerator: Accelerator,
+    folder: RunFolder,
+    row: dict[str, Any],
+    best: float,
+    steps: BadSteps,
 ) -> None:
     """Write the epoch; the state comes last, so that a kill before it repeats the epoch with the same outcome."""
     if row["best"]:
@@ -248,11 +266,17 @@ def _keep(
             "best": best,
             "model": classifier.network.state_dict(),
             "optimizer": raw.state_dict(),
+            "bad_steps": steps.state_dict(),
             "scaler": None if accelerator.scaler is None else accelerator.scaler.state_dict(),
         }
     )
     console.print(
-        f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, "
+        f"epoch {row['epoch']}: training loss {_shown(row)}, validation loss {row['val_loss']:.4f}, "
         f"accuracy {100 * row['val_accuracy']:.1f} %{', best so far' if row['best'] else ''}",
         soft_wrap=True,
     )
+
+
+def _shown(row: dict[str, Any]) -> str:
+    loss = "none, no step was possible" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
+    return loss + (f" ({row['skipped_steps']} steps skipped: no finite numbers)" if row["skipped_steps"] else "")
