@@ -16,7 +16,8 @@ import torch
 import yaml
 
 from robustvit.errors import UserError, printable
-from robustvit.files import check_place, write_json, write_text
+from robustvit.files import check_place, read_json, write_json, write_text
+from robustvit.yaml_files import read_mapping
 
 __all__ = ["MODULE", "RunFolder", "provenance", "versions"]
 
@@ -107,27 +108,22 @@ class RunFolder:
             UserError: this is no run folder.
         """
         path = self.path / _MARK
-        try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise UserError(
-                f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote"
-            ) from error
-        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read {path}, it is no settings file of a run: {error}") from error
-        if not isinstance(found, dict) or _VERSION not in found:
+        if not path.exists():
+            raise UserError(f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote")
+        found = read_mapping(path)
+        if _VERSION not in found:
             raise UserError(f"{path} was not written by robustvit finetune: name a run folder")
         return found
 
     def shifts(self) -> list[dict[str, Any]]:
         """Comparisons on shifted tests, where some were made: accuracy ``before``, ``after`` and ``difference``."""
         path = self.path / "shifts.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        return read_json(path) if path.is_file() else []
 
     def versions(self) -> dict[str, Any]:
         """Command, start and versions of the run; empty where they were not written."""
         path = self.path / "versions.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return read_json(path) if path.is_file() else {}
 
     def check_same(self, config: dict[str, Any]) -> None:
         """Refuse to resume with other settings than the run was started with.
@@ -178,7 +174,14 @@ class RunFolder:
     def metrics(self) -> list[dict[str, Any]]:
         """One dictionary per finished epoch."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+        if not path.is_file():
+            return []
+        try:
+            return [json.loads(line) | {} for line in path.read_text(encoding="utf-8").splitlines()]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"cannot read {path}, a line of it is broken: {str(error)[:100]}; remove that line"
+            ) from error
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write what ``--resume`` continues from; this is the moment an epoch counts as done."""
@@ -192,7 +195,15 @@ class RunFolder:
     def load_state(self) -> dict[str, Any] | None:
         """The state of the last finished epoch, or None where none was finished."""
         path = self.path / "state.pt"
-        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a broken pickle can raise anything at all
+            raise UserError(
+                f"refused to load {path}: it is broken, or holds objects that could run code; remove it to train from "
+                "the start again"
+            ) from error
 
 
 def _now() -> str:
