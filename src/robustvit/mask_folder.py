@@ -82,7 +82,7 @@ class MaskFolder:
             return
         try:
             old = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             old = None
         if not isinstance(old, dict):
             raise UserError(f"{self.path} exists and holds no masks of ours: name a new or empty folder as --out")

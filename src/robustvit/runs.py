@@ -110,7 +110,10 @@ class RunFolder:
         path = self.path / _MARK
         if not path.exists():
             raise UserError(f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote")
-        found = read_mapping(path)
+        try:
+            found = read_mapping(path)
+        except UserError as error:
+            raise UserError(f"{error}; it is no settings file of a run") from error
         if _VERSION not in found:
             raise UserError(f"{path} was not written by robustvit finetune: name a run folder")
         return found

@@ -20,6 +20,7 @@ __all__ = ["IMAGE_FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "as_photo", "open_im
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 120_000_000  # more than cameras have; decoded in 8 bits and with transparency, this takes 1.5 GB
+_LONGEST_SHAPE = 100
 
 
 def open_image(path: str | Path) -> Image.Image:
@@ -66,10 +67,16 @@ def read_photo(path: str | Path) -> Image.Image:
     """Read a photo as 8-bit RGB: CMYK converted, 16 bits scaled, transparency laid on white, EXIF turned upright.
 
     Raises:
-        UserError: as ``open_image``, or pixels that are NaN or infinite.
+        UserError: as ``open_image``, one side more than 100 times the other, or pixels that are NaN or infinite.
     """
+    image = open_image(path)
+    if max(image.size) > _LONGEST_SHAPE * min(image.size):  # its shorter side brought to 256 would fill the memory
+        raise UserError(
+            f"cannot use {path}: of its {image.width:,} x {image.height:,} pixels one side is more than "
+            f"{_LONGEST_SHAPE} times the other; cut it"
+        )
     try:
-        return as_photo(open_image(path))
+        return as_photo(image)
     except _NoNumbers as error:
         raise UserError(f"cannot read {path}: {error}; replace or remove it") from error
 
