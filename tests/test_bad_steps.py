@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, debug_launcher
 from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.state import AcceleratorState
 from safetensors import safe_open
 from torch import nn
 
@@ -41,11 +43,9 @@ class Sick(RobustViT):
         if number not in self.calls:
             return guided
         loss = guided.loss
-        if self.broken == "gradient":  # finite itself, its slope at zero is infinite
-            loss = loss + (loss - loss.detach()).abs().sqrt()
-        else:
-            loss = loss * float(self.broken)
-        return type(guided)(loss, guided.parts, guided.logits, guided.maps)
+        steep = loss + (loss - loss.detach()).abs().sqrt()  # finite itself, its slope at zero is infinite
+        broken = steep if self.broken == "gradient" else loss * float(self.broken)
+        return type(guided)(broken, guided.parts, guided.logits, guided.maps)
 
 
 COUNTER = {"calls": 0}
@@ -115,14 +115,41 @@ def test_a_resumed_run_stops_where_an_unbroken_one_would(tmp_path, photos, model
 
 
 def test_the_command_line_says_it_in_one_line(tmp_path, photos, model_folder, monkeypatch, capsys):
-    sick = Sick(calls=tuple(range(100)))
-    monkeypatch.setattr("robustvit.guidance.make_guidance", lambda *_, **__: sick)
     COUNTER["calls"] = 0
+    monkeypatch.setattr("robustvit.guidance.make_guidance", lambda *_, **__: Sick(calls=tuple(range(100))))
     words = ["finetune", "--model", f"local-dir:{model_folder}", "--images", str(photos[0]), "--masks", str(photos[1])]
-    words += ["--out", str(tmp_path / "r"), "--batch-size", "1", "--epochs", "2", "--samples-per-class", "4"]
-    words += ["--swaps", "0", "--tracker", "none"]
-    assert main(words) == 2  # a batch of one is left alone by the sick method: see below
-    assert "Traceback" not in capsys.readouterr().err
+    words += ["--out", str(tmp_path / "r"), "--batch-size", "4", "--epochs", "9", "--samples-per-class", "4"]
+    assert main([*words, "--swaps", "0", "--tracker", "none"]) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert "bad_batch.safetensors" in said.splitlines()[-1]
+
+
+def worker(folder: str) -> None:
+    """One of two processes; the loss of the second alone is broken in its second step."""
+    AcceleratorState._reset_state(reset_partial_state=True)  # what the tests before have left in this process
+    accelerator = Accelerator(cpu=True)
+    torch.manual_seed(0)
+    network = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    network, optimizer = accelerator.prepare(network, optimizer)
+    steps = BadSteps(accelerator, Path(folder), [Photo(Path("a.png")), Photo(Path("b.png"))])
+    taken = []
+    for number in range(3):
+        loss = network(torch.ones(2, 4)).mean()
+        if number == 1 and accelerator.process_index == 1:
+            loss = loss * float("nan")
+        taken.append(steps.take(loss, optimizer, list(network.parameters()), batch()))
+    weights = torch.cat([weight.detach().flatten() for weight in network.parameters()]).tolist()
+    Path(folder, f"{accelerator.process_index}.json").write_text(json.dumps([taken, steps.skipped, weights]))
+
+
+def test_processes_skip_together(tmp_path):
+    debug_launcher(worker, args=(str(tmp_path),), num_processes=2)
+    one, other = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert one == other
+    assert one[:2] == [[True, False, True], 1]
+    assert all(map(math.isfinite, one[2]))
 
 
 def scaled(scale: float):
@@ -148,19 +175,24 @@ def batch(count: int = 2) -> dict[str, torch.Tensor]:
 def test_an_fp16_overflow_lowers_the_scale_and_does_not_stop_the_run(tmp_path):
     fake, weight, optimizer = scaled(2.0**60)
     steps = BadSteps(fake, tmp_path, [Photo(Path("a.png")), Photo(Path("b.png"))])
-    taken = [steps.take((weight * 1e30).sum(), optimizer, [weight], batch()) for _ in range(40)]
-    assert taken.count(False) > MOST_IN_A_ROW, "the scale must fall first: 2^60 times 1e30 is beyond float32"
-    assert taken[-1]
-    assert steps.skipped == taken.count(False)
-    assert steps.in_a_row == 0
+    skipped = 0
+    while not steps.take((weight * 1e30).sum(), optimizer, [weight], batch()):
+        skipped += 1
+    assert skipped > MOST_IN_A_ROW, "the scale must fall first: 2^60 times 1e30 is beyond float32"
+    assert (steps.skipped, steps.in_a_row) == (skipped, 0)
+    assert weight[0] < 0
 
 
 def test_an_fp16_gradient_that_no_scale_helps_stops_the_run(tmp_path):
     fake, weight, optimizer = scaled(2.0**4)
     steps = BadSteps(fake, tmp_path, [Photo(Path("a.png")), Photo(Path("b.png"))])
+
+    def step() -> bool:
+        return steps.take((weight - weight.detach()).abs().sqrt().sum(), optimizer, [weight], batch())
+
+    assert not any([step() for _ in range(MOST_IN_A_ROW + 2)])  # the first of them bring the scale down to 1
     with pytest.raises(UserError, match=r"the gradient was not finite .*10 steps in a row"):
-        for _ in range(40):
-            steps.take((weight - weight.detach()).abs().sqrt().sum(), optimizer, [weight], batch())
+        step()
     assert steps.skipped == MOST_IN_A_ROW + 3
     assert weight.tolist() == [1.0, 1.0]
 

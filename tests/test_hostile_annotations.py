@@ -82,8 +82,8 @@ def test_coco_photo_of_30000_squared(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["0 nan nan nan nan nan nan", "-1 0 0 1 0 1 1", "1e400 0 0 1 0 1 1", "x 0 0 1 0 1 1", "0 0 0 1", "0 .5 .5 .5 .5",
-             "0 1e300 0 1 -1e300 1 1", "\0", "0 0 0 0 0 0 0"],
+    "line", ["0 nan nan nan nan nan nan", "-1 0 0 1 0 1 1", "1e400 0 0 1 0 1 1", "x 0 0 1 0 1 1", "0 0 0 1",
+             "0 .5 .5 .5 .5", "0 1e300 0 1 -1e300 1 1", "\0", "0 0 0 0 0 0 0"],
 )  # fmt: skip
 def test_yolo_line_broken(tmp_path, line):
     assert complaints(read_yolo(line, tmp_path))
@@ -134,8 +134,9 @@ def test_labelme_photo_outside_or_none(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "shape", [{"points": [[float("nan"), 1]] * 4}, {"points": "x"}, {"points": []}, {"shape_type": ["a"]}, {"label": None},
-              {"points": [[1e308, -1e308]] * 3}, {"shape_type": "circle", "points": [[0, 0], [10**400, 1]]},
+    "shape", [{"points": [[float("nan"), 1]] * 4}, {"points": "x"}, {"points": []}, {"shape_type": ["a"]},
+              {"label": None}, {"points": [[1e308, -1e308]] * 3},
+              {"shape_type": "circle", "points": [[0, 0], [10**400, 1]]},
               {"group_id": [1], "points": [[1]]}],
 )  # fmt: skip
 def test_labelme_shape_broken(tmp_path, shape):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -17,6 +18,7 @@ from robustvit.data.batches import read_pair
 from robustvit.data.masks import check_mask, read_mask
 from robustvit.data.pairs import Photo
 from robustvit.data.photos import IMAGE_FORMATS, MAX_PIXELS, open_image, read_photo
+from robustvit.errors import UserError
 
 
 def npy(shape: str, data: bytes = b"\0" * 16) -> bytes:
@@ -134,10 +136,8 @@ def test_photo_bytes_changed_at_random(tmp_path):
                 broken[at] = rng.integers(256)
             path = tmp_path / f"a.{suffix}"
             path.write_bytes(broken)
-            try:
+            with contextlib.suppress(UserError):  # any other error fails the test
                 read_photo(path)
-            except Exception as error:
-                assert type(error).__name__ in ("UserError", "_NoNumbers"), repr(error)
 
 
 def test_mask_pickled(tmp_path):

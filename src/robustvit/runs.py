@@ -121,12 +121,12 @@ class RunFolder:
     def shifts(self) -> list[dict[str, Any]]:
         """Comparisons on shifted tests, where some were made: accuracy ``before``, ``after`` and ``difference``."""
         path = self.path / "shifts.json"
-        return read_json(path) if path.is_file() else []
+        return _of_kind(list, path) if path.is_file() else []
 
     def versions(self) -> dict[str, Any]:
         """Command, start and versions of the run; empty where they were not written."""
         path = self.path / "versions.json"
-        return read_json(path) if path.is_file() else {}
+        return _of_kind(dict, path) if path.is_file() else {}
 
     def check_same(self, config: dict[str, Any]) -> None:
         """Refuse to resume with other settings than the run was started with.
@@ -207,6 +207,14 @@ class RunFolder:
                 f"refused to load {path}: it is broken, or holds objects that could run code; remove it to train from "
                 "the start again"
             ) from error
+
+
+def _of_kind(kind: type, path: Path) -> Any:
+    """What a JSON file of a run holds, of the kind that we write there."""
+    found = read_json(path)
+    if not isinstance(found, kind) or (kind is list and not all(isinstance(one, dict) for one in found)):
+        raise UserError(f"{path} was not written by robustvit, it holds {str(found)[:60]!r}: make the run again")
+    return found
 
 
 def _now() -> str:
