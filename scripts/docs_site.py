@@ -1,7 +1,7 @@
 """Hook of MkDocs: pages that are made from other files of the project, and links between them.
 
-The site's home is README.md, its changes CHANGELOG.md, its benchmarks benchmarks/; the reference of the commands is their
-own help. So nothing is written twice.
+The site's home is README.md, its changes CHANGELOG.md, its benchmarks benchmarks/; the reference of the commands is
+their own help. So nothing is written twice.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
 _SHOWN = (".md", ".json", ".png")
+_PAGELESS = "CONTRIBUTING|LICENSE|SECURITY|CITATION|examples/|src/|tests/|scripts/"
 
 
 def commands_page() -> str:
@@ -22,7 +23,8 @@ def commands_page() -> str:
 
     parts = ["# Commands", "", "Made from the commands' own help. Every command also takes `--config FILE`.", ""]
     for name in COMMANDS:
-        parts += [f"## robustvit {name}", "", "```text", parser_of(name, function_of(name))[0].format_help().rstrip(), "```", ""]
+        parser, _ = parser_of(name, function_of(name))
+        parts += [f"## robustvit {name}", "", "```text", parser.format_help().rstrip(), "```", ""]
     return "\n".join(parts)
 
 
@@ -46,11 +48,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     place = page.file.src_uri
     if place in ("index.md", "changes.md"):
         markdown = re.sub(r"\]\((?:\./)?docs/", "](", markdown)
-        markdown = markdown.replace("](CHANGELOG.md", "](changes.md").replace("](benchmarks/)", "](benchmarks/README.md)")
+        markdown = markdown.replace("](CHANGELOG.md", "](changes.md")
+        markdown = markdown.replace("](benchmarks/)", "](benchmarks/README.md)")
     up = "../" * place.count("/")
     markdown = re.sub(r"\]\((?:\.\./)+docs/", f"]({up}", markdown)
     markdown = re.sub(r"\]\((?:\.\./)+README\.md", f"]({up}index.md", markdown)
     if not place.startswith("benchmarks/"):
         markdown = re.sub(r"\]\((?:\.\./)+benchmarks/", f"]({up}benchmarks/", markdown)
     # Files that have no page are named, not linked.
-    return re.sub(r"\[([^\]]+)\]\((?:\.\./)*(?:CONTRIBUTING|LICENSE|SECURITY|examples/|src/|tests/|scripts/)[^)]*\)", r"\1", markdown)
+    return re.sub(rf"\[([^\]]+)\]\((?:\.\./)*(?:{_PAGELESS})[^)]*\)", r"\1", markdown)

@@ -26,7 +26,8 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").r
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Parsed, not run: what needs pretrained weights, benchmark sets, several machines or hours.
 ELSEWHERE = re.compile(
-    r"vit_(base|small)_|--on imagenet|--on objectnet|--root|reproduce|sweep |hf-hub|push|--stream|--share|\bapp\b|accelerate"
+    r"vit_(base|small)_|--on imagenet|--on objectnet|--root|reproduce|sweep |hf-hub|push|--stream|--share|\bapp\b"
+    r"|accelerate|torchrun"
 )
 QUICK = {
     "finetune": ["--epochs", "1", "--tracker", "none", "--panels", "0", "--validation-per-class", "4"],
@@ -181,7 +182,7 @@ def test_python_blocks_run(world, tmp_path, monkeypatch):
     ran = 0
     for page in PAGES:
         for code in blocks(page, "python"):
-            exec(compile(code.replace('"/data"', repr(str(tmp_path))), str(page), "exec"), dict(given))
+            exec(compile(code.replace('"/data"', repr(str(tmp_path))), str(page), "exec"), dict(given))  # noqa: S102
             ran += 1
     assert ran >= 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -59,6 +60,16 @@ class Preprocessing:
     crop_share: float = 0.875
     interpolation: str = "bicubic"
     squash: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = [*self.mean, *self.std, self.crop_share]
+        usable = len(self.mean) == len(self.std) == 3 and all(map(math.isfinite, numbers)) and min(self.std) > 0
+        if not usable or self.crop_share <= 0 or min(self.input_size) < 1:
+            raise UserError(
+                "expected preprocessing with sides of 1 pixel or more, three means, three deviations above 0 and a "
+                f"crop above 0, got {self.input_size}, {self.mean}, {self.std} and {self.crop_share}: mend the "
+                "model's settings"
+            )
 
     @classmethod
     def of(cls, network: nn.Module, normalization: Normalization = "model") -> Preprocessing:
@@ -173,7 +184,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing or Preprocessing.of(network)
-        self.class_names = tuple(class_names)
+        self.class_names = tuple(map(str, class_names))
         self.source = source
         self.register_buffer("mean", torch.tensor(self.preprocessing.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(self.preprocessing.std)[:, None, None], persistent=False)

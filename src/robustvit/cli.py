@@ -119,7 +119,9 @@ def function_of(name: str) -> Callable[..., Any]:
 def _run(name: str, arguments: list[str]) -> int:
     function = function_of(name)
     parser, positional = _parser(name, function)
-    options = parser.parse_args(_normalised(arguments, function))
+    given = _normalised(arguments, function)
+    _check_config_files(given, function)
+    options = parser.parse_args(given)
     values = options.as_dict()
     values.pop("config", None)
     leading = [values.pop(key) for key in positional]
@@ -127,6 +129,19 @@ def _run(name: str, arguments: list[str]) -> int:
     if result is not None and os.environ.get("RANK", "0") == "0":
         print(result)
     return getattr(result, "exit_code", 0)
+
+
+def _check_config_files(arguments: list[str], function: Callable[..., Any]) -> None:
+    """Refuse options files with options that the command does not have, before anything acts on them."""
+    places = [word.removeprefix("--config=") for word in arguments if word.startswith("--config=")]
+    places += [arguments[at + 1] for at, word in enumerate(arguments[:-1]) if word == "--config"]
+    if not places:
+        return
+    from robustvit.yaml_files import check_known, read_mapping
+
+    known = inspect.signature(function).parameters
+    for place in places:
+        check_known(read_mapping(place), known, str(place))
 
 
 def _parser(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:

@@ -19,6 +19,7 @@ __all__ = [
     "check_place",
     "full_disk_said",
     "new_file",
+    "read_json",
     "sync_folder",
     "write_json",
     "write_text",
@@ -152,3 +153,18 @@ def write_text(text: str, path: str | Path) -> None:
 def write_json(value: Any, path: str | Path) -> None:
     """Write a value as readable JSON, whole or not at all."""
     write_text(json.dumps(value, indent=1, ensure_ascii=False), path)
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: no such file, or it is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"cannot read {path}: it is broken or cut off ({reason}); make or get it again") from error

@@ -13,6 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
+from robustvit.data.photos import opened
 from robustvit.data.review import place_of
 from robustvit.errors import UserError
 from robustvit.files import check_place, write_json, write_text
@@ -38,9 +39,9 @@ def _signed() -> PngInfo:
 def _is_ours(mask: Path) -> bool:
     """Whether a mask bears the mark of one that a killed run wrote before it got to the manifest."""
     try:
-        with Image.open(mask) as image:
+        with opened(mask) as image:
             return image.info.get(_SIGNATURE[0]) == _SIGNATURE[1]
-    except (OSError, ValueError, SyntaxError):
+    except UserError:
         return False
 
 
@@ -81,7 +82,7 @@ class MaskFolder:
             return
         try:
             old = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             old = None
         if not isinstance(old, dict):
             raise UserError(f"{self.path} exists and holds no masks of ours: name a new or empty folder as --out")

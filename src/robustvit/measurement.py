@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from torchmetrics.functional.segmentation import mean_iou
 
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.errors import UserError
-from robustvit.files import write_json
+from robustvit.files import read_json, write_json
 from robustvit.interception import gradients_for_maps
 from robustvit.methods import method_of
 from robustvit.progress import track
@@ -243,6 +242,13 @@ def write_measures(results: Sequence[PhotoMeasure], path: str | Path) -> None:
 
 
 def read_measures(path: str | Path) -> list[PhotoMeasure]:
-    """Read what ``write_measures`` wrote."""
-    rows = json.loads(Path(path).read_text(encoding="utf-8"))
-    return [PhotoMeasure(**row | {"swapped": [Swapped(**one) for one in row["swapped"]]}) for row in rows]
+    """Read what ``write_measures`` wrote.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    rows = read_json(path)
+    try:
+        return [PhotoMeasure(**row | {"swapped": [Swapped(**one) for one in row["swapped"]]}) for row in rows]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} holds no measures of ours ({error}): make the run again") from error

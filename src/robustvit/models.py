@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from robustvit.classifier import Classifier, Preprocessing
 from robustvit.errors import UserError
+from robustvit.files import read_json
 from robustvit.libraries import LIBRARIES, Library, Loaded, Wanted, library_of
 from robustvit.libraries.library import readable_errors, refuse_other_head
 from robustvit.options import ClassNames, Normalization
@@ -56,14 +57,14 @@ def load_model(
 
     Raises:
         UserError: unknown name, missing folder, weights that cannot be fetched, a checkpoint that does not fit, a
-            library that is not installed, names that are not the model's.
+            library that is not installed, names that are not the model's, weights that are NaN or infinite.
     """
     names = None if class_names is None else _read_names(class_names)
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
     wanted = Wanted(num_classes, state, str(checkpoint), pretrained and state is None, names, headless)
     if isinstance(source, Classifier):
         _given(source.network, wanted)
-        return _named(source, names)
+        return _named(_sound(source), names)
     loaded = _given(source, wanted) if isinstance(source, nn.Module) else _found(str(source), wanted)
     own = loaded.preprocessing or Preprocessing.of(loaded.network)
     classifier = Classifier(
@@ -72,7 +73,15 @@ def load_model(
         class_names=loaded.class_names,
         source=source if isinstance(source, str) else str(getattr(source, "name", type(source).__name__)),
     )
-    return _named(classifier, names).eval()
+    return _named(_sound(classifier), names).eval()
+
+
+def _sound(classifier: Classifier) -> Classifier:
+    """The classifier, unless a weight of it is NaN or infinite: whatever it answered would be none."""
+    for name, weight in classifier.network.named_parameters():
+        if weight.is_floating_point() and not torch.isfinite(weight).all():
+            raise UserError(f"{name} of {classifier.source} holds NaN or infinity, its weights are broken: load others")
+    return classifier
 
 
 def load_original(run: str | Path) -> Classifier:
@@ -131,7 +140,7 @@ def _in_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
     config = _read_config(place)
     _say_if_refused(place)
     wanted = replace(wanted, pretrained=wanted.state is None)  # a folder's weights are its own
-    if config.get("library") in LIBRARIES:
+    if str(config.get("library")) in LIBRARIES:
         return _rebuilt(place, LIBRARIES[config["library"]], config, wanted)
     if "model_type" in config:
         return LIBRARIES["transformers"].load(str(place), wanted)
@@ -139,11 +148,10 @@ def _in_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load local-dir:{folder}: its config.json is broken ({error})") from error
-    return found if isinstance(found, dict) else {}
+    found = read_json(folder / "config.json")
+    if not isinstance(found, dict):
+        raise UserError(f"cannot load local-dir:{folder}: its config.json is broken, it is a {type(found).__name__}")
+    return found
 
 
 def _rebuilt(folder: Path, library: Library, config: dict[str, Any], wanted: Wanted) -> Loaded:
@@ -164,7 +172,10 @@ def _read_names(given: ClassNames | Path) -> tuple[str, ...]:
         path = Path(given)
         if not path.is_file():
             raise UserError(f"expected class names as a list or a text file with one a line, found no file at {path}")
-        given = path.read_text(encoding="utf-8").splitlines()
+        try:
+            given = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"expected class names as UTF-8 text in {path}, it cannot be read: {error}") from error
     names = tuple(name.strip() for name in given if name.strip())
     if len(set(names)) < 2 or len(set(names)) != len(names):
         raise UserError(f"expected at least two different class names, each once, got {len(names)} ({names[:3]} ...)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from torch import Tensor
 
 from robustvit.classifier import Classifier
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
-from robustvit.files import write_json
+from robustvit.errors import UserError
+from robustvit.files import read_json, write_json
 from robustvit.measurement import PhotoMeasure
 from robustvit.relevance_maps import relevance
 
@@ -144,6 +144,20 @@ def draw_panels(
 
 
 def read_panels(folder: str | Path) -> list[Panel]:
-    """Read what ``draw_panels`` wrote; none where it never ran."""
+    """Read what ``draw_panels`` wrote; none where it never ran.
+
+    Raises:
+        UserError: it is no such file, or names pictures outside the folder.
+    """
     path = Path(folder) / "panels.json"
-    return [Panel(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+    if not path.is_file():
+        return []
+    try:
+        panels = [Panel(**row) for row in read_json(path)]
+    except TypeError as error:
+        raise UserError(f"{path} is no list of panels of ours ({error}): make the run again") from error
+    for panel in panels:
+        place = path.parent / str(panel.file)
+        if place.name != panel.file or place.is_symlink() or not place.is_file():
+            raise UserError(f"{path} names {panel.file!r}, which is no picture beside it: make the run again")
+    return panels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scal
     at = [row["epoch"] for row in epochs]
     for label, name in lines.items():
         if name in epochs[0]:
-            axis.plot(at, [scale * row[name] for row in epochs], label=label, marker=".", linewidth=1.4)
+            values = [math.nan if row[name] is None else scale * row[name] for row in epochs]
+            axis.plot(at, values, label=label, marker=".", linewidth=1.4)
     kept = [row["epoch"] for row in epochs if row["best"]]
     if kept:
         axis.axvline(kept[-1], color="0.6", linestyle=":", linewidth=1)

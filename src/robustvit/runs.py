@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -19,8 +18,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from robustvit.errors import UserError, printable
-from robustvit.files import check_place, new_file, write_json, write_text
+from robustvit.files import check_place, new_file, read_json, write_json, write_text
 from robustvit.progress import warn
+from robustvit.yaml_files import read_mapping
 
 __all__ = ["MODULE", "RunFolder", "provenance", "versions"]
 
@@ -146,27 +146,25 @@ class RunFolder:
             UserError: this is no run folder.
         """
         path = self.path / _MARK
+        if not path.exists():
+            raise UserError(f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote")
         try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise UserError(
-                f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote"
-            ) from error
-        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read {path}, it is no settings file of a run: {error}") from error
-        if not isinstance(found, dict) or _VERSION not in found:
+            found = read_mapping(path)
+        except UserError as error:
+            raise UserError(f"{error}; it is no settings file of a run") from error
+        if _VERSION not in found:
             raise UserError(f"{path} was not written by robustvit finetune: name a run folder")
         return found
 
     def shifts(self) -> list[dict[str, Any]]:
         """Comparisons on shifted tests, where some were made: accuracy ``before``, ``after`` and ``difference``."""
         path = self.path / "shifts.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        return _of_kind(list, path) if path.is_file() else []
 
     def versions(self) -> dict[str, Any]:
         """Command, start and versions of the run; empty where they were not written."""
         path = self.path / "versions.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return _of_kind(dict, path) if path.is_file() else {}
 
     def check_same(self, config: dict[str, Any]) -> None:
         """Refuse to resume with other settings than the run was started with.
@@ -217,7 +215,14 @@ class RunFolder:
     def metrics(self) -> list[dict[str, Any]]:
         """One dictionary per finished epoch."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+        if not path.is_file():
+            return []
+        try:
+            return [json.loads(line) | {} for line in path.read_text(encoding="utf-8").splitlines()]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"cannot read {path}, a line of it is broken: {str(error)[:100]}; remove that line"
+            ) from error
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write what ``--resume`` continues from, whole or not at all.
@@ -239,10 +244,19 @@ class RunFolder:
             return None
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+        except Exception as error:  # a broken pickle can raise anything at all
             raise UserError(
-                f"cannot read {path}, it is damaged or of another program: remove it to train from the start"
+                f"refused to load {path}: it is broken, or holds objects that could run code; remove it to train from "
+                "the start again"
             ) from error
+
+
+def _of_kind(kind: type, path: Path) -> Any:
+    """What a JSON file of a run holds, of the kind that we write there."""
+    found = read_json(path)
+    if not isinstance(found, kind) or (kind is list and not all(isinstance(one, dict) for one in found)):
+        raise UserError(f"{path} was not written by robustvit, it holds {str(found)[:60]!r}: make the run again")
+    return found
 
 
 def _now() -> str:

@@ -87,11 +87,12 @@ def sweep(
         robustvit sweep experiment.yaml --out runs/sweep
     """
     from robustvit.sweeps.engines import check_installed, make_engine
-    from robustvit.sweeps.experiment import read_experiment, read_yaml
+    from robustvit.sweeps.experiment import read_experiment
     from robustvit.sweeps.folder import check_sweep_folder, start_sweep_folder
+    from robustvit.yaml_files import read_mapping
 
     folder = Path(out)
-    shared = {} if base is None else read_yaml(base)
+    shared = {} if base is None else read_mapping(base)
     asked = read_experiment(experiment, shared)
     runner = make_engine(engine, trials_at_once, cpus, gpus, ray_address)
     if asked.space:

@@ -133,7 +133,7 @@ def train(
         checks = _shared_loader(validation, schedule, accelerator)
         if not resumed:
             with _breaking_off(stop, state, save=False):
-                beginning = _validate(classifier, checks, guidance, accelerator)
+                beginning = _validate(classifier, checks, guidance, accelerator, epoch=0)
             if accelerator.is_main_process:
                 write_json(beginning, folder.beginning)
         for epoch in range(state.epoch, schedule.epochs):
@@ -141,7 +141,7 @@ def train(
                 group["lr"] = schedule.rate(epoch)
             row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)} | steps.run_epoch()
             with _breaking_off(stop, state):
-                row |= _validate(classifier, checks, guidance, accelerator)
+                row |= _validate(classifier, checks, guidance, accelerator, epoch + 1)
                 score = row["val_loss"]
                 if schedule.select == "robust":
                     robust = _robust_score(before, measure_now(), schedule.max_drop)
@@ -182,7 +182,9 @@ def _shared_loader(validation: MaskedPhotos, schedule: Schedule, accelerator: Ac
 
 
 @torch.no_grad()
-def _validate(classifier: Classifier, loader: DataLoader, guidance: Guidance, accelerator: Accelerator) -> dict:
+def _validate(
+    classifier: Classifier, loader: DataLoader, guidance: Guidance, accelerator: Accelerator, epoch: int
+) -> dict[str, Any]:
     """Means over the photos of all processes; the bare model is asked, as a wrapped one would wait for the others."""
     classifier.eval()
     means = EpochMeans()
@@ -191,7 +193,11 @@ def _validate(classifier: Classifier, loader: DataLoader, guidance: Guidance, ac
         guided = guided_batch(guidance, classifier, batch)
         accuracy = (guided.logits.argmax(dim=1) == batch["label"]).float().mean()
         means.add(guided, len(batch["image"]), accuracy=accuracy)
-    return means.result("val")
+    found: dict[str, Any] = means.result("val")
+    if not math.isfinite(found["val_loss"]):
+        advice = f"in epoch {epoch}: lower --lr and start anew" if epoch else "before training: try other weights"
+        raise UserError(f"the validation loss was {found['val_loss']} {advice}")
+    return found
 
 
 def _robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float) -> dict[str, float]:
@@ -220,7 +226,12 @@ def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any]) -> Non
 
 def _tell(row: dict[str, Any]) -> None:
     console.print(
-        f"epoch {row['epoch']}: training loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, "
+        f"epoch {row['epoch']}: training loss {_shown(row)}, validation loss {row['val_loss']:.4f}, "
         f"accuracy {100 * row['val_accuracy']:.1f} %{', best so far' if row['best'] else ''}",
         soft_wrap=True,
     )
+
+
+def _shown(row: dict[str, Any]) -> str:
+    loss = "none, no step was possible" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
+    return loss + (f" ({row['skipped_steps']} steps skipped: no finite numbers)" if row["skipped_steps"] else "")

@@ -56,6 +56,7 @@ class TrainingState:
         step: steps done of the epoch after them: the place in the order of photos, which the seed fixes.
         best: lowest score of an epoch.
         means: of those steps.
+        bad_steps: counts of steps that were skipped, as ``BadSteps`` keeps them; empty before the first step.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class TrainingState:
     ) -> None:
         self.folder, self.classifier, self.optimizer, self.accelerator = folder, classifier, optimizer, accelerator
         self.epoch, self.step, self.best, self.means = 0, 0, math.inf, EpochMeans()
+        self.bad_steps: dict[str, int] = {}
         self._loaded: dict[str, Any] = {}
         self._saved = time.monotonic()
 
@@ -84,6 +86,7 @@ class TrainingState:
         self.classifier.network.load_state_dict(found["model"])
         self.optimizer.load_state_dict(found["optimizer"])
         self.epoch, self.step, self.best = found["epoch"], found.get("step", 0), found["best"]
+        self.bad_steps = found.get("bad_steps", {})
         if self.step:
             self.means.load_state_dict(found["means"][self.accelerator.process_index])
         self._loaded = found
@@ -129,6 +132,7 @@ class TrainingState:
                     "epoch": self.epoch,
                     "step": self.step,
                     "best": self.best,
+                    "bad_steps": self.bad_steps,
                     "processes": self.accelerator.num_processes,
                     "model": self.classifier.network.state_dict(),
                     "optimizer": self.optimizer.state_dict(),  # with the rate, which the epoch's number fixes

@@ -11,8 +11,8 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from robustvit.bad_steps import BadSteps
 from robustvit.data.batches import MaskedPhotos
-from robustvit.errors import UserError
 from robustvit.guidance import Guidance, GuidedLoss
 from robustvit.progress import bar
 from robustvit.stopping import Stopped, StopSignals
@@ -109,6 +109,8 @@ class TrainingSteps:
         self.parameters, self.guidance, self.state, self.stop = parameters, guidance, state, stop
         self.seed, self.epochs, self.save_every = seed, epochs, save_every
         self.batch_size = batch_size
+        self.bad = BadSteps(state.accelerator, state.folder.path, training.photos)
+        self.bad.load_state_dict(state.bad_steps or self.bad.state_dict())
 
     @property
     def accelerator(self) -> Accelerator:
@@ -120,7 +122,7 @@ class TrainingSteps:
 
         Raises:
             Stopped: a signal came; the state is saved.
-            UserError: the loss is no number.
+            UserError: too many steps in a row had no finite loss or gradient.
         """
         batches = self._start()
         title = f"epoch {self.state.epoch + 1}/{self.epochs}"
@@ -131,7 +133,7 @@ class TrainingSteps:
                 if not progress.disable:
                     progress.update(task, advance=1, description=f"{title} loss {self.state.means.loss:.4f}")
                 self._save_or_stop()
-        return self.state.means.result("train")
+        return self.state.means.result("train") | {"skipped_steps": self.bad.skipped}
 
     def _start(self) -> Any:
         """Fix the epoch's order and random states; the batches that are left."""
@@ -146,6 +148,7 @@ class TrainingSteps:
         self.state.start_epoch()
         self.model.train()
         done = self.state.step
+        self.bad.start_epoch(self.state.epoch + 1, go_on=done > 0)
         if done >= len(self.loader):
             return []
         return skip_first_batches(self.loader, done) if done else self.loader
@@ -157,14 +160,9 @@ class TrainingSteps:
         # Without a photo of its own a process takes the step with one that weighs nothing: the others wait for it.
         batch = {name: value[: max(own, 1)] for name, value in batch.items()}
         guided = guided_batch(self.guidance, self.model, batch)
-        if not torch.isfinite(guided.loss):
-            raise UserError(
-                f"the loss became {guided.loss.item()} in epoch {state.epoch + 1}: lower --lr and start anew"
-            )
-        accelerator.backward(self._reaching_all(guided.loss * weight))
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        state.means.add(guided, own)
+        if self.bad.take(self._reaching_all(guided.loss * weight), self.optimizer, self.parameters, batch):
+            state.means.add(guided, own)
+        state.bad_steps = self.bad.state_dict()
         state.step += 1
 
     def _reaching_all(self, loss: Tensor) -> Tensor:

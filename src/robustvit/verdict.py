@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from robustvit.errors import UserError
-from robustvit.files import write_json
+from robustvit.files import read_json, write_json
 from robustvit.intervals import Interval, mean_interval, paired_difference
 from robustvit.measurement import MEASURES, PhotoMeasure
 
@@ -114,9 +113,18 @@ def write_verdict(verdict: Verdict, path: str | Path) -> None:
 
 
 def read_verdict(path: str | Path) -> Verdict:
-    """Read what ``write_verdict`` wrote."""
-    raw = json.loads(Path(path).read_text(encoding="utf-8"))
-    sides = ("before", "after", "difference")
-    comparisons = (Comparison(row["measure"], *(Interval(**row[side]) for side in sides)) for row in raw["comparisons"])
-    notes = tuple(raw["notes"])
-    return Verdict(raw["accepted"], raw["sentence"], tuple(comparisons), notes, raw.get("guidance"))
+    """Read what ``write_verdict`` wrote.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    raw, sides = read_json(path), ("before", "after", "difference")
+    try:
+        found = tuple(
+            Comparison(row["measure"], *(Interval(**row[side]) for side in sides)) for row in raw["comparisons"]
+        )
+        return Verdict(
+            bool(raw["accepted"]), str(raw["sentence"]), found, tuple(map(str, raw["notes"])), raw.get("guidance")
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is no verdict of ours ({error}): make the run's again, or remove the file") from error

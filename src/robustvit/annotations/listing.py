@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import posixpath
-import struct
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from robustvit.annotations.annotated import AnnotatedObject, AnnotatedPhoto
 from robustvit.data.photo_tree import files_below
-from robustvit.data.photos import IMAGE_SUFFIXES
+from robustvit.data.photos import IMAGE_SUFFIXES, MAX_PIXELS, opened
 from robustvit.errors import UserError
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "upright_size",
 ]
 
-MAX_PIXELS = 200_000_000
 _LYING = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 _LONGEST = 80
 
@@ -138,17 +136,12 @@ def upright_size(path: Path) -> tuple[int, int]:
     Raises:
         UserError: not an image that can be read.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            orientation = 1
-            # Pillow decodes a PNG whole to look for EXIF behind the pixels, where hardly any tool writes it
-            if image.format != "PNG" or {"exif", "Raw profile type exif", "XML:com.adobe.xmp"} & set(image.info):
-                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Image.DecompressionBombError as error:
-        raise UserError(f"refused to decode {path}: {error}; make it smaller") from error
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise UserError(f"cannot read {path}: it is broken or not an image; replace or remove it") from error
+    with opened(path) as image:
+        width, height = image.size
+        orientation = 1
+        # Pillow decodes a PNG whole to look for EXIF behind the pixels, where hardly any tool writes it
+        if image.format != "PNG" or {"exif", "Raw profile type exif", "XML:com.adobe.xmp"} & set(image.info):
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return (width, height) if orientation in _LYING else (height, width)
 
 

@@ -18,7 +18,7 @@ from torchvision.transforms import InterpolationMode, v2
 from robustvit.classifier import Preprocessing
 from robustvit.data.masks import check_mask, read_mask
 from robustvit.data.pairs import Photo
-from robustvit.data.photos import read_photo
+from robustvit.data.photos import opened, read_photo
 from robustvit.errors import UserError
 from robustvit.options import MaskFormat
 from robustvit.swaps import bounding_box, paste, tiled_background
@@ -83,7 +83,7 @@ def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Ima
 
 def _turned_like(image: str | Path, mask: np.ndarray) -> np.ndarray:
     """Turn a mask upright that was drawn on the photo's raw pixels, before its EXIF tag was heeded."""
-    with Image.open(image) as raw:
+    with opened(image) as raw:
         if mask.shape != raw.size[::-1]:
             return mask
         drawn = Image.fromarray(mask)

@@ -95,7 +95,12 @@ def read_manifest(path: str | Path) -> list[MaskRecord]:
         raise UserError(f"expected a manifest of masks, found none at {path}: check the path") from error
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(f"cannot read {path} as CSV: {error}") from error
-    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    if "\0" in text:
+        raise UserError(f"cannot read {path} as CSV: it has bytes that are no text; make the masks again")
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise UserError(f"cannot read {path} as CSV: {error}; make the masks again") from error
     if rows and (not text.endswith("\n") or None in rows[-1].values()):
         rows.pop()
     return [_record(row, path, line) for line, row in enumerate(rows, start=2)]

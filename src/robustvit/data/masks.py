@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from robustvit.data.photos import open_image
+from robustvit.data.photos import MAX_PIXELS, open_image
 from robustvit.errors import UserError
 from robustvit.options import MaskFormat
 
@@ -73,16 +73,19 @@ def check_mask(mask: np.ndarray, path: str | Path) -> None:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        values = np.load(path, allow_pickle=False)
+        # mapped, so that a header that claims terabytes allocates nothing
+        values: np.ndarray = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError as error:
         raise UserError(f"expected a mask at {path}, found none: check the path") from error
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # a broken header can raise anything at all; of no pixel, nothing can be mapped
         raise UserError(f"cannot read mask {path}: it is not a plain NumPy array; save it with numpy.save") from error
+    if values.size > MAX_PIXELS:
+        raise UserError(f"refused to read mask {path}: {values.size:,} values are more than {MAX_PIXELS:,}")
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[-1]):
         values = values.squeeze(0 if values.shape[0] == 1 else -1)
     if values.ndim != 2 or values.dtype.kind not in "buif":
         raise UserError(f"expected a mask of shape (height, width) in {path}, got {values.shape} {values.dtype}")
-    return values
+    return np.array(values)
 
 
 def _grey(image: Image.Image) -> np.ndarray:
@@ -102,6 +105,8 @@ def _soft(values: np.ndarray, path: Path) -> np.ndarray:
     if top > 1:
         if values.dtype.kind == "f":
             raise UserError(f"expected mask values in [0, 1] in {path}, got up to {top:g}: divide by the largest")
+        if top > 65535:
+            raise UserError(f"expected mask values of 8 or 16 bits in {path}, got up to {top:g}: save it as 8 bits")
         numbers /= 255 if top <= 255 else 65535
     return numbers.astype(np.float32)
 

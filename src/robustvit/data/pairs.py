@@ -14,6 +14,8 @@ from robustvit.errors import UserError
 
 __all__ = ["Photo", "find_photos"]
 
+_LONGEST_SHOWN = 500
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -157,6 +159,17 @@ def _more(items: list) -> str:
     return f" and {len(items) - 1} more" if len(items) > 1 else ""
 
 
+def _cut(path: Path) -> str:
+    return str(path) if len(str(path)) <= _LONGEST_SHOWN else f"{str(path)[:_LONGEST_SHOWN]}..."
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is longer than any can be
+        return False
+
+
 def _from_csv(path: Path) -> list[Photo]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -172,8 +185,8 @@ def _from_csv(path: Path) -> list[Photo]:
         mask, label = (row.get("mask") or "").strip(), (row.get("label") or "").strip()
         photo = Photo(path.parent / (row["image"] or "").strip(), path.parent / mask if mask else None, label or None)
         for named in (photo.image, photo.mask):
-            if named is not None and not named.is_file():
-                raise UserError(f"{path} names {named}, which does not exist: paths are relative to the CSV file")
+            if named is not None and not _is_file(named):
+                raise UserError(f"{path} names {_cut(named)}, which does not exist: paths are relative to the CSV file")
         photos.append(photo)
     listed = Counter((photo.image.resolve(), photo.class_name) for photo in photos)
     if twice := next((place for (place, _), count in listed.items() if count > 1), None):

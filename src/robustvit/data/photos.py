@@ -1,7 +1,13 @@
-"""Reading photos as people have them: any common mode and depth, upright, or a clear word about what is wrong."""
+"""Reading photos as people have them: any common mode and depth, upright, or a clear word about what is wrong.
+
+Only the formats in ``IMAGE_FORMATS`` are tried, whatever a file is called: some of Pillow's others start programs.
+"""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,44 +15,86 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from robustvit.errors import UserError
 
-__all__ = ["IMAGE_SUFFIXES", "as_photo", "open_image", "read_photo"]
+__all__ = ["IMAGE_FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "as_photo", "open_image", "opened", "read_photo"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+MAX_PIXELS = 120_000_000  # more than cameras have; decoded in 8 bits and with transparency, this takes 1.5 GB
+_LONGEST_SHAPE = 100
 
 
 def open_image(path: str | Path) -> Image.Image:
     """Open and decode an image file whole, in its own mode, turned upright as its EXIF tag says.
 
     Raises:
-        UserError: no such file, not an image, cut off, or too large to decode safely.
+        UserError: no such file, not an image, cut off, or of more than ``MAX_PIXELS`` pixels.
     """
+    with opened(path) as image:
+        image.load()
+        return ImageOps.exif_transpose(image)
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image file without decoding it; what goes wrong inside is said in one line, as ``open_image`` does."""
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for, for ever
+        raise UserError(f"expected an image at {path}, found something that is no file: remove it")
     try:
-        with Image.open(path) as image:
-            image.load()
-            return ImageOps.exif_transpose(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is stricter
+            image = Image.open(path, formats=IMAGE_FORMATS)
+        with image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UserError(
+                    f"refused to decode {path}: {image.width:,} x {image.height:,} pixels are more than the "
+                    f"{MAX_PIXELS:,} that are read; make it smaller"
+                )
+            yield image
+    except UserError:
+        raise
     except FileNotFoundError as error:
         raise UserError(f"expected an image at {path}, found none: check the path") from error
     except UnidentifiedImageError as error:
         raise UserError(f"cannot read {path}: it is not an image; remove it or convert it to PNG or JPEG") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"refused to decode {path}: {error}; make it smaller") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"cannot read {path}: it is broken or cut off ({error}); replace or remove it") from error
+    except Exception as error:  # a decoder that meets a broken file can raise anything at all
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot read {path}: it is broken or cut off ({reason}); replace or remove it") from error
 
 
 def read_photo(path: str | Path) -> Image.Image:
     """Read a photo as 8-bit RGB: CMYK converted, 16 bits scaled, transparency laid on white, EXIF turned upright.
 
     Raises:
-        UserError: as ``open_image``.
+        UserError: as ``open_image``, one side more than 100 times the other, or pixels that are NaN or infinite.
     """
-    return as_photo(open_image(path))
+    image = open_image(path)
+    if max(image.size) > _LONGEST_SHAPE * min(image.size):  # its shorter side brought to 256 would fill the memory
+        raise UserError(
+            f"cannot use {path}: of its {image.width:,} x {image.height:,} pixels one side is more than "
+            f"{_LONGEST_SHAPE} times the other; cut it"
+        )
+    try:
+        return as_photo(image)
+    except _NoNumbers as error:
+        raise UserError(f"cannot read {path}: {error}; replace or remove it") from error
+
+
+class _NoNumbers(UserError):
+    """Pixels of floating point numbers that are none."""
 
 
 def as_photo(image: Image.Image) -> Image.Image:
-    """Bring an image of any mode to 8-bit RGB, as ``read_photo`` does."""
+    """Bring an image of any mode to 8-bit RGB, as ``read_photo`` does.
+
+    Raises:
+        UserError: pixels that are NaN or infinite.
+    """
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise _NoNumbers("expected pixels that are numbers, some are NaN or infinite")
         top = 65535 if values.max(initial=0) > 255 else 255
         image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:

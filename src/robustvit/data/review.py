@@ -107,13 +107,16 @@ def read_review(path: str | Path) -> Review:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")  # as bytes: a file name may hold any kind of line break
+        text = path.read_bytes().decode("utf-8-sig")  # as bytes: a file name may hold any kind of line break
     except FileNotFoundError as error:
         raise UserError(f"expected a review at {path}, found none: check the path") from error
     except UnicodeDecodeError as error:
         raise UserError(f"expected UTF-8 in {path}, got other bytes: save it as CSV in UTF-8") from error
     except OSError as error:
         raise UserError(f"cannot read {path} as CSV: {error.strerror}; check the path") from error
+    if "\0" in text:
+        raise UserError(f"cannot read {path} as CSV: it has bytes that are no text; save it from the page again")
+    return text
 
 
 def _decision(row: dict[str, str | None], where: str) -> tuple[str, bool]:

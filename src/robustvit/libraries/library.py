@@ -153,7 +153,8 @@ def readable_errors(name: str, way_out: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        reason = " ".join(map(str.strip, lines[: 1 + lines[0].endswith(":")]))
         local = Path(name.partition(":")[2] or name).is_dir()
         if local or (isinstance(error, (ValueError, TypeError, KeyError)) and not isinstance(error, OSError)):
             raise UserError(f"cannot load {name}: {reason}") from error

@@ -90,6 +90,13 @@ def _create(name: str, num_classes: int | None, pretrained: bool, **options: Any
             network = timm.create_model(name, pretrained=pretrained, **options)
         except RuntimeError as error:
             raise _unknown_tag(name) if "tag" in str(error).lower() else error from None
+        except (TypeError, KeyError) as error:
+            if not name.startswith("local-dir:"):
+                raise
+            raise UserError(
+                f"cannot load {name}: the architecture that its config.json names does not go with its other settings "
+                f"({error}); name the architecture that its weights are of"
+            ) from error
     stored = (getattr(network, "pretrained_cfg", None) or {}).get("num_classes")
     refuse_other_head(name, stored if pretrained else None, num_classes or None)
     return network

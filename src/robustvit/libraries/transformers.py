@@ -44,7 +44,7 @@ class Transformers(Library):
         auto = imported("transformers", "transformers").AutoModelForImageClassification
         with readable_errors(f"transformers:{name}", _WAY_OUT), _quiet():
             if wanted.pretrained:
-                network, report = auto.from_pretrained(name, output_loading_info=True)
+                network, report = auto.from_pretrained(name, output_loading_info=True, trust_remote_code=False)
                 _refuse_missing(name, sorted(report["missing_keys"]))
                 refuse_other_head(name, network.config.num_labels, wanted.num_classes)
             else:
@@ -98,7 +98,7 @@ def _quiet() -> Iterator[None]:
 
 def _config(name: str, wanted: Wanted) -> Any:
     """The configuration behind a name, with the number of classes asked for or found in a checkpoint."""
-    config = imported("transformers", "transformers").AutoConfig.from_pretrained(name)
+    config = imported("transformers", "transformers").AutoConfig.from_pretrained(name, trust_remote_code=False)
     if wanted.classes not in (None, config.num_labels):
         config.num_labels = wanted.classes
     return config
@@ -129,7 +129,8 @@ def _processing(name: str, network: Any) -> Preprocessing | None:
     """What the image processor stored beside a model does, or None where there is none."""
     try:
         with _quiet():
-            found = imported("transformers", "transformers").AutoImageProcessor.from_pretrained(name).to_dict()
+            auto = imported("transformers", "transformers").AutoImageProcessor
+            found = auto.from_pretrained(name, trust_remote_code=False).to_dict()
     except (OSError, ValueError):
         return None
     return _preprocessing(found, Preprocessing.of(network))

@@ -166,6 +166,6 @@ def _masks_by_tokencut(config: dict[str, Any]) -> bool:
         return False
     try:
         settings = json.loads((Path(str(place)) / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {Path(str(place)) / SETTINGS}: {error}") from error
     return isinstance(settings, dict) and settings.get("method") == "tokencut"

@@ -129,7 +129,7 @@ def read_record(path: str | Path) -> Record:
     way = "remove it, or name another folder of records"
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read record {path}, it is broken or cut off ({error}): {way}") from error
     if not isinstance(found, dict) or _MARK not in found:
         raise UserError(f"expected a record that robustvit evaluate wrote, {path} is another file: {way}")

@@ -14,7 +14,7 @@ from robustvit.recipes import model_card
 from robustvit.reproductions.imagenet_s import ImageNetS, find_imagenet_s
 from robustvit.reproductions.plan import Plan, Run
 from robustvit.reproductions.scales import ReproductionScale
-from robustvit.sweeps.experiment import read_yaml
+from robustvit.yaml_files import read_mapping
 
 __all__ = ["ReproductionPlace"]
 
@@ -101,7 +101,7 @@ class ReproductionPlace:
         settings = self.out / _SETTINGS
         if not settings.is_file():
             raise UserError(f"{self.out} exists and is no reproduction of ours: name a new or empty folder as --out")
-        scale = read_yaml(settings).get("scale")
+        scale = read_mapping(settings).get("scale")
         if scale != self.scale.name:
             raise UserError(
                 f"{self.out} holds a reproduction at scale {scale}, not {self.scale.name}: name another --out"

@@ -104,7 +104,7 @@ class ShiftFolder:
     def _old_settings(self) -> dict[str, Any]:
         try:
             old = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             old = None
         if not isinstance(old, dict) or old.get("made_by") != _MADE_BY:
             raise UserError(f"{self.path} exists and holds no copies of ours: name a new or empty folder as --out")

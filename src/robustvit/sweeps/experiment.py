@@ -10,15 +10,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from robustvit.errors import UserError
 from robustvit.measurement import MEASURES
-from robustvit.sweeps.finetune_options import FINETUNE_OPTIONS, check_known, effective_options
+from robustvit.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
 from robustvit.sweeps.search_space import Space, read_space
 from robustvit.sweeps.trials import Trial
+from robustvit.yaml_files import check_known, read_mapping
 
-__all__ = ["SHIPPED", "Experiment", "read_experiment", "read_yaml"]
+__all__ = ["SHIPPED", "Experiment", "read_experiment"]
 
 _FOLDER = files("robustvit") / "experiments"
 SHIPPED = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
@@ -66,24 +65,6 @@ class Experiment:
         return Trial(effective_options(self.base | labels, place), labels)
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping, running nothing in it.
-
-    Raises:
-        UserError: no such file, no YAML, or something else than a mapping.
-    """
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise UserError(f"cannot read {path}: {reason}; name a YAML file") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"cannot read {path} as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"expected {path} to hold options, one `name: value` a line, got {type(found).__name__}")
-    return found
-
-
 def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -> Experiment:
     """Read an experiment file, or one that comes with the package by its name.
 
@@ -98,7 +79,7 @@ def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -
     name = place if Path(place).exists() or place not in SHIPPED else str(_FOLDER / f"{place}.yaml")
     if name == place and not Path(place).exists() and not place.endswith((".yaml", ".yml")):
         raise UserError(f"no experiment at {place}: name a YAML file, or one of {', '.join(SHIPPED)}")
-    raw = read_yaml(name)
+    raw = read_mapping(name)
     check_known(raw, _PARTS, place)
     base = _mapping(raw.get("base"), f"{place}: base") | dict(shared or {})
     check_known(base, FINETUNE_OPTIONS, f"{place}: base")

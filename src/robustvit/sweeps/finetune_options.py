@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any
 
 from robustvit.errors import UserError
 from robustvit.finetuning import finetune, settled
+from robustvit.yaml_files import check_known
 
-__all__ = ["FINETUNE_OPTIONS", "check_known", "effective_options", "takes_finetune_options"]
+__all__ = ["FINETUNE_OPTIONS", "effective_options", "takes_finetune_options"]
 
 _PLACE = frozenset({"out", "resume", "save_every"})  # where and when a run is written says nothing about what it does
 FINETUNE_OPTIONS: tuple[str, ...] = tuple(name for name in inspect.signature(finetune).parameters if name not in _PLACE)
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", types.NoneType: "nothing"}
-
-
-def check_known(given: Iterable[Any], known: Collection[str], place: str) -> None:
-    """Refuse names that are not known, and suggest the nearest that is.
-
-    Raises:
-        UserError: an unknown name.
-    """
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(str(name).replace("-", "_"), known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(known))}"
-            raise UserError(f"{place}: unknown option {str(name)!r}; {hint}")
 
 
 def effective_options(given: Mapping[str, Any], place: str) -> dict[str, Any]:

@@ -1,0 +1,239 @@
+"""Feed the parsers with random and mutated files: the outcome must be a result or a refusal, never another error.
+
+Needs atheris (pip install atheris); ``tests/test_parser_properties.py`` drives the same functions with hypothesis.
+
+    python scripts/fuzz_parsers.py --seconds 60
+    python scripts/fuzz_parsers.py coco yolo --seconds 600
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import inspect
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from robustvit.annotations import read_annotations
+from robustvit.data.manifest import read_manifest
+from robustvit.data.masks import read_mask
+from robustvit.data.pairs import find_photos
+from robustvit.data.review import read_review
+from robustvit.errors import UserError
+from robustvit.records.record import read_record
+from robustvit.sweeps.experiment import read_experiment
+from robustvit.yaml_files import read_mapping
+
+__all__ = ["PARSERS", "TEMPLATES", "altered", "survives"]
+
+HEIGHT, WIDTH = 12, 16
+_SIZE = [HEIGHT, WIDTH]
+_OUTLINE = [2, 2, 12, 2, 12, 9, 2, 9]
+TEMPLATES: dict[str, Any] = {
+    "coco": {
+        "images": [{"id": 1, "file_name": "a.png", "height": HEIGHT, "width": WIDTH}],
+        "annotations": [
+            {"id": 7, "image_id": 1, "category_id": 3, "segmentation": [_OUTLINE], "iscrowd": 0},
+            {
+                "id": 8,
+                "image_id": 1,
+                "category_id": 3,
+                "segmentation": {"size": [HEIGHT, WIDTH], "counts": [9, 3, 180]},
+            },
+            {"id": 9, "image_id": 1, "category_id": 3, "segmentation": {"size": _SIZE, "counts": "93d5"}},
+        ],
+        "categories": [{"id": 3, "name": "cat"}],
+    },
+    "labelme": {
+        "shapes": [
+            {"label": "cat", "points": [[2, 2], [12, 2], [12, 9]], "group_id": None, "shape_type": "polygon"},
+            {"label": "dog", "points": [[2, 2], [4, 4]], "group_id": 1, "shape_type": "circle"},
+            {"label": "dog", "points": [[2, 2], [4, 4]], "group_id": 1, "shape_type": "rectangle"},
+            {"label": "cow", "points": [[2, 2], [4, 4]], "group_id": 2, "shape_type": "mask", "mask": "iVBORw0KGgo="},
+        ],
+        "imagePath": "a.png",
+        "imageHeight": HEIGHT,
+        "imageWidth": WIDTH,
+    },
+    "record": {"robustvit_record": 1, "set": "s", "protocol": "paper", "model": {"weights": "abc"}, "samples": 1},
+    "experiment": {"base": {"images": "i", "model": "m"}, "grid": {"lr": [1e-6, 2e-6], "seed": [0, 1]}},
+}
+_ODD: tuple[Any, ...] = (
+    None, True, 0, -1, 1, 3, 2**31, 2**63, 10**400, 0.5, -1e308, 1e308, float("nan"), float("inf"), "", "a.png", "\0",
+    "../a.png", "\n", "<script>", "9" * 30, "\ud800", "x" * 300, [], {}, [[]], [1, 2], [[1, 2]],
+    {"size": [1, 1], "counts": [1]},
+)  # fmt: skip
+
+
+def altered(content: Any, choose: Callable[[int], int], times: int = 3) -> Any:
+    """A copy of JSON content with some of its values replaced by odd ones, or taken away.
+
+    Args:
+        content: lists, dictionaries and plain values.
+        choose: a number from 0 up to, without, its argument.
+        times: how many places to change.
+    """
+    content = copy.deepcopy(content)
+    for _ in range(1 + choose(times)):
+        places = list(_places(content))
+        if not places:
+            break
+        holder, key = places[choose(len(places))]
+        odd = choose(len(_ODD) + 1)
+        if odd == len(_ODD):
+            del holder[key]
+        else:
+            holder[key] = copy.deepcopy(_ODD[odd])
+    return content
+
+
+def _places(content: Any):
+    keys = content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()
+    for key in list(keys):
+        yield content, key
+        yield from _places(content[key])
+
+
+def _photo(folder: Path) -> Path:
+    (folder / "images").mkdir()
+    Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "images" / "a.png")
+    return folder / "images"
+
+
+def _read(kind: str, source: Path, images: Path) -> None:
+    annotations = read_annotations(kind, source, images)
+    for photo in annotations:
+        try:
+            objects = photo.read()
+        except UserError:
+            continue
+        assert all(found.mask.shape == (HEIGHT, WIDTH) and np.isfinite(found.mask).all() for found in objects)
+    assert all(len(line.splitlines()) == 1 for line in annotations.problems), annotations.problems
+
+
+def _one_file(name: str, reader: Callable[[Path], object]) -> Callable[[bytes, Path], None]:
+    def parse(data: bytes, folder: Path) -> None:
+        (folder / name).write_bytes(data)
+        reader(folder / name)
+
+    return parse
+
+
+def _coco(data: bytes, folder: Path) -> None:
+    (folder / "a.json").write_bytes(data)
+    _read("coco", folder / "a.json", _photo(folder))
+
+
+def _labelme(data: bytes, folder: Path) -> None:
+    (folder / "a.json").write_bytes(data)
+    _read("labelme", folder / "a.json", _photo(folder))
+
+
+def _yolo(data: bytes, folder: Path) -> None:
+    """A label file, and after a null byte the settings of the data set."""
+    (folder / "labels").mkdir()
+    lines, _, settings = data.partition(b"\0")
+    (folder / "labels" / "a.txt").write_bytes(lines)
+    (folder / "data.yaml").write_bytes(settings)
+    _read("yolo", folder, _photo(folder))
+
+
+def _imagenet_s(data: bytes, folder: Path) -> None:
+    """Bytes as the pixels of a mask; too few for one are a file of their own."""
+    images = _photo(folder)
+    (folder / "masks").mkdir()
+    if len(data) >= HEIGHT * WIDTH * 3:
+        pixels = np.frombuffer(data[: HEIGHT * WIDTH * 3], np.uint8).reshape(HEIGHT, WIDTH, 3)
+        Image.fromarray(pixels).save(folder / "masks" / "a.png")
+    else:
+        (folder / "masks" / "a.png").write_bytes(data)
+    _read("imagenet-s", folder / "masks", images)
+
+
+PARSERS: dict[str, Callable[[bytes, Path], None]] = {
+    "coco": _coco,
+    "yolo": _yolo,
+    "labelme": _labelme,
+    "imagenet-s": _imagenet_s,
+    "config": _one_file("o.yaml", read_mapping),
+    "experiment": _one_file("e.yaml", read_experiment),
+    "record": _one_file("r.json", read_record),
+    "list": _one_file("l.csv", find_photos),
+    "review": _one_file("v.csv", read_review),
+    "manifest": _one_file("m.csv", read_manifest),
+    "npy": _one_file("m.npy", read_mask),
+}
+
+
+def survives(name: str, data: bytes) -> bool:
+    """Run a parser on a file; true where it gave a result, false where it refused, in one line.
+
+    Raises:
+        Exception: the parser failed with anything else: a bug.
+    """
+    refused = ""
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            PARSERS[name](data, Path(place))
+        except UserError as error:
+            refused = str(error) or "nothing said"
+    if "\n" in refused or refused == "nothing said":
+        raise AssertionError(f"expected a refusal in one line, got {refused!r}")
+    return not refused
+
+
+def _fuzz(name: str, seconds: int) -> None:
+    import atheris
+
+    # ours alone: PyTorch and the other libraries that are loaded by now would take minutes
+    for module in [module for name, module in sys.modules.items() if name.startswith(("robustvit.", "yaml."))]:
+        for function in vars(module).values():
+            if inspect.isfunction(function) and function.__module__ == module.__name__:
+                atheris.instrument_func(function)
+
+    def once(data: bytes) -> None:
+        provider = atheris.FuzzedDataProvider(data)
+        if name in TEMPLATES and provider.ConsumeBool():
+            content = altered(TEMPLATES[name], lambda below: provider.ConsumeIntInRange(0, below - 1))
+            data = json.dumps(content).encode("utf-8", "surrogatepass")
+        survives(name, data)
+
+    atheris.Setup([sys.argv[0], f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=4096"], once)
+    atheris.Fuzz()
+
+
+def main() -> int:
+    """Fuzz the parsers named, or all, each in a process of its own: atheris ends the process when it is done."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("parsers", nargs="*", choices=[[], *PARSERS], help="all when left out")
+    parser.add_argument("--seconds", type=int, default=60, help="for each")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.alone:
+        _fuzz(options.parsers[0], options.seconds)
+        return 0
+    try:
+        import atheris  # noqa: F401
+    except ImportError:
+        print("expected atheris to fuzz with, it is not installed: pip install atheris", file=sys.stderr)
+        return 2
+    failed = []
+    for name in options.parsers or PARSERS:
+        print(f"--- {name}", flush=True)
+        words = [sys.executable, __file__, name, "--seconds", str(options.seconds), "--alone"]
+        if subprocess.run(words, check=False).returncode:
+            failed.append(name)
+    print(f"failed: {', '.join(failed) or 'none'}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,278 @@
+"""Names of files and classes that are made to harm, and links; a test for each row of docs/hostile-files.md."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import robustvit
+from conftest import draw_photo, tiny_network
+from hostile import said
+from robustvit import finetune, report
+from robustvit.checkpoints import save_model
+from robustvit.classifier import Classifier
+from robustvit.cli import main
+from robustvit.data.manifest import MaskRecord, append_record, read_manifest
+from robustvit.data.pairs import find_photos
+from robustvit.data.photo_tree import photo_tree
+from robustvit.mask_review import write_review
+
+NAMES = ("<script>alert(1)<\\script>", "a\nb\"'&amp;<img src=x onerror=alert(1)>", "a..%2f{{7*7}}${x}")
+
+
+class Page(HTMLParser):
+    """Tags of a page, their attributes, and its text without scripts and styles."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.events: list[str] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.events += [f"{tag} {name}" for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1] not in ("script", "style"):
+            self.text += data
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+
+def check_page(path: Path, plain: Path) -> None:
+    """Names stand on a page as text: its tags are those of the same page with plain names."""
+    page, other = Page(path), Page(plain)
+    assert page.tags.count("script") == other.tags.count("script")
+    assert page.events == other.events
+    assert "alert(1)" in page.words
+    assert "49" not in [word for word in page.words.split() if "%2f" in word]
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory) -> dict[str, Path]:
+    """The same photos, masks and model under nasty and under plain names, with a finished run."""
+    found = {}
+    for kind, names in (("nasty", NAMES), ("plain", ("one", "two", "three"))):
+        root = tmp_path_factory.mktemp(kind)
+        rng = np.random.default_rng(0)
+        for label, name in enumerate(names):
+            for number in range(4):
+                photo, mask = draw_photo(rng, label)
+                for what, image in (("images", photo), ("masks", mask)):
+                    (root / what / name).mkdir(parents=True, exist_ok=True)
+                    image.save(root / what / name / f"{names[number % 3]} {number}.png")
+        save_model(Classifier(tiny_network(), class_names=names), root / "model")
+        finetune(
+            model=str(root / "model"), images=str(root / "images"), masks=str(root / "masks"), out=str(root / "run"),
+            epochs=2, tracker="none", samples_per_class=2, swaps=1, panels=1,
+        )  # fmt: skip
+        found[kind] = root
+    return found
+
+
+def test_name_in_selection_and_metrics(worlds):
+    with (worlds["nasty"] / "run" / "selection.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["class"] for row in rows} == set(NAMES)
+    assert all(Path(row["image"]).is_file() for row in rows)
+
+
+def test_name_on_the_report(worlds, tmp_path):
+    for kind, root in worlds.items():
+        shutil.copytree(root / "run", tmp_path / kind)
+        report(str(tmp_path / kind), out=str(tmp_path / f"{kind}.html"))
+    check_page(tmp_path / "nasty.html", tmp_path / "plain.html")
+
+
+def test_name_in_settings_on_the_report(worlds, tmp_path):
+    shutil.copytree(worlds["plain"] / "run", tmp_path / "run")
+    report(str(tmp_path / "run"), out=str(tmp_path / "plain.html"))
+    settings = tmp_path / "run" / "config.yaml"
+    nasty = "<script>alert(1)</script>"
+    settings.write_text(settings.read_text() + f"class_names: {nasty}\n'{nasty}': 3\n")
+    versions = tmp_path / "run" / "versions.json"
+    versions.write_text(json.dumps(json.loads(versions.read_text()) | {"torch": nasty}))
+    verdict = tmp_path / "run" / "verdict.json"
+    verdict.write_text(json.dumps(json.loads(verdict.read_text()) | {"sentence": nasty}))
+    report(str(tmp_path / "run"), out=str(tmp_path / "nasty.html"))
+    check_page(tmp_path / "nasty.html", tmp_path / "plain.html")
+
+
+def test_name_on_the_audit(worlds, tmp_path, capsys):
+    root = worlds["nasty"]
+    words = ["audit", "--model", root / "model", "--images", root / "images", "--masks", root / "masks"]
+    main([str(word) for word in [*words, "--out", tmp_path / "nasty.html"]])
+    assert "Traceback" not in capsys.readouterr().err
+    check_page(tmp_path / "nasty.html", Path(robustvit.__file__).parent / "templates" / "audit.html.j2")
+
+
+def test_name_on_the_classes_page(worlds, tmp_path, capsys):
+    for kind, root in worlds.items():
+        words = ["classes", "--model", root / "run", "--baseline", "original", "--images", root / "images"]
+        code = main([str(word) for word in [*words, "--out", tmp_path / f"{kind}.html"]])
+        assert code == 0, capsys.readouterr().err
+    check_page(tmp_path / "nasty.html", tmp_path / "plain.html")
+
+
+def test_name_on_the_review_page_and_back(worlds, tmp_path):
+    for kind, root in worlds.items():
+        photos = find_photos(root / "images", root / "masks")
+        records = [MaskRecord(photo.image, photo.mask, photo.class_name, "good", 0.5) for photo in photos]
+        write_review(records, tmp_path / f"{kind}.html", title=photos[0].class_name)
+        for record in records:
+            append_record(record, tmp_path / f"{kind}.csv")
+        back = read_manifest(tmp_path / f"{kind}.csv")
+        assert [one.image.resolve() for one in back] == [one.image for one in records]
+        assert [one.label for one in back] == [one.label for one in records]
+    check_page(tmp_path / "nasty.html", tmp_path / "plain.html")
+
+
+def test_name_of_the_model_on_the_table(worlds, tmp_path, capsys):
+    source = worlds["plain"]
+    words = ["evaluate", "--model", source / "model", "--images", source / "images"]
+    assert main([str(word) for word in words]) == 0
+    assert "\nb" not in said(capsys, "evaluate", "--model", "a\nb<script>", "--images", source / "images")
+
+
+def test_name_that_is_not_utf8(tmp_path, model_folder, photos, capsys):
+    place = tmp_path / "images"
+    shutil.copytree(photos[0], place)
+    photo = next((place / "disc").iterdir())
+    photo.rename(bytes(photo.parent).decode() + "/a\udcff.png")
+    code = main(["evaluate", "--model", str(model_folder), "--images", str(place)])
+    assert code == 0, capsys.readouterr().err
+
+
+def test_name_longer_than_any(tmp_path, capsys, model_folder):
+    said(capsys, "explain", "--model", model_folder, tmp_path / ("x" * 5000), "--out", tmp_path / "o")
+
+
+def test_name_with_a_null(tmp_path, capsys, model_folder):
+    said(capsys, "explain", "--model", model_folder, "a\0b.png", "--out", tmp_path / "o")
+
+
+def linked(photos, folder: Path, target: Path | str) -> Path:
+    shutil.copytree(photos[0], folder / "images")
+    photo = sorted((folder / "images" / "disc").iterdir())[0]
+    photo.unlink()
+    photo.symlink_to(target)
+    return photo
+
+
+def test_link_to_a_photo_elsewhere(tmp_path, photos):
+    target = sorted((photos[0] / "frame").iterdir())[0]
+    photo = linked(photos, tmp_path, target)
+    assert photo in [one.image for one in find_photos(tmp_path / "images")]
+
+
+def test_link_to_another_kind_of_file(tmp_path, photos, model_folder, capsys):
+    (tmp_path / "secret").write_text("a password")
+    linked(photos, tmp_path, tmp_path / "secret")
+    words = said(capsys, "evaluate", "--model", model_folder, "--images", tmp_path / "images")
+    assert "not an image" in words
+    assert "password" not in words
+
+
+def test_link_to_nothing(tmp_path, photos):
+    photo = linked(photos, tmp_path, tmp_path / "nothing")
+    assert photo not in [one.image for one in find_photos(tmp_path / "images")]
+
+
+def test_link_that_goes_round(tmp_path, photos):
+    shutil.copytree(photos[0], tmp_path / "images")
+    (tmp_path / "images" / "disc" / "up").symlink_to(tmp_path / "images")
+    (tmp_path / "images" / "disc" / "self.png").symlink_to("self.png")
+    found, problems = photo_tree(tmp_path / "images")
+    assert len(found) == 30
+    assert not problems
+
+
+def test_link_where_a_mask_would_go(tmp_path, photos, capsys):
+    (tmp_path / "theirs.png").write_text("mine")
+    (tmp_path / "masks" / "disc").mkdir(parents=True)
+    first = sorted((photos[0] / "disc").iterdir())[0].stem
+    (tmp_path / "masks" / "disc" / f"{first}.png").symlink_to(tmp_path / "theirs.png")
+    words = ["--from", "grey", photos[1], "--images", photos[0], "--out", tmp_path / "masks"]
+    assert "name a new or empty folder" in said(capsys, "masks", *words)
+    assert (tmp_path / "theirs.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", ["report", "audit"])
+def test_link_where_a_page_would_go(tmp_path, worlds, capsys, command):
+    (tmp_path / "theirs.html").write_text("mine")
+    (tmp_path / "page.html").symlink_to(tmp_path / "theirs.html")
+    root = worlds["plain"]
+    words = ["report", root / "run"]
+    if command == "audit":
+        words = ["audit", "--model", root / "model", "--images", root / "images", "--masks", root / "masks"]
+    said(capsys, *words, "--out", tmp_path / "page.html")
+    assert (tmp_path / "theirs.html").read_text() == "mine"
+
+
+def test_link_where_a_run_would_go(tmp_path, worlds, capsys):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "thesis.txt").write_text("mine")
+    (tmp_path / "run").symlink_to(tmp_path / "theirs")
+    root = worlds["plain"]
+    words = [
+        "--model",
+        root / "model",
+        "--images",
+        root / "images",
+        "--masks",
+        root / "masks",
+        "--out",
+        tmp_path / "run",
+    ]
+    assert "not a run of ours" in said(capsys, "finetune", *words)
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["thesis.txt"]
+
+
+@pytest.fixture
+def run(worlds, tmp_path) -> Path:
+    return shutil.copytree(worlds["plain"] / "run", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "verdict.json", "metrics.jsonl", "versions.json", "panels/panels.json"]
+)
+@pytest.mark.parametrize("text", ["", "{", "3", "[" * 1200, "\0"])
+def test_run_file_broken(run, tmp_path, capsys, name, text):
+    if (name, text) == ("metrics.jsonl", ""):
+        pytest.skip("no epochs, no curves")
+    (run / name).write_text(text)
+    said(capsys, "report", run, "--out", tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_run_state_that_runs_code(run, worlds, tmp_path, capsys):
+    import torch
+
+    from hostile import Evil
+
+    torch.save({"model": Evil(tmp_path / "ran")}, run / "state.pt")
+    root = worlds["plain"]
+    words = ["--model", root / "model", "--images", root / "images", "--masks", root / "masks", "--out", run]
+    words += ["--epochs", "3", "--tracker", "none", "--samples-per-class", "2", "--swaps", "1", "--panels", "1"]
+    assert "could run code" in said(capsys, "finetune", *words, "--resume")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["../../secret.txt", "/etc/passwd", "", "link.png"])
+def test_run_panel_outside_the_run(run, tmp_path, capsys, name):
+    (tmp_path / "secret.txt").write_text("a password")
+    (run / "panels" / "link.png").symlink_to(tmp_path / "secret.txt")
+    panels = json.loads((run / "panels" / "panels.json").read_text())
+    (run / "panels" / "panels.json").write_text(json.dumps([panels[0] | {"file": name}]))
+    assert "no picture beside it" in said(capsys, "report", run, "--out", tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
