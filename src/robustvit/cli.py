@@ -107,10 +107,10 @@ def function_of(name: str) -> Callable[..., Any]:
 def _run(name: str, arguments: list[str]) -> int:
     function = function_of(name)
     parser, positional = parser_of(name, function)
-    as_json = _JSON in arguments
     options = parser.parse_args(_normalised([one for one in arguments if one != _JSON], function))
     values = options.as_dict()
     values.pop("config", None)
+    as_json = values.pop("json", False) or _JSON in arguments
     leading = [values.pop(key) for key in positional]
     if not as_json:
         result = function(*leading, **values)
@@ -157,7 +157,7 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
         epilog=f"example: {' '.join(example.split())}" if example else None,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these options.")
-    # For the help alone: it is no setting, so no configuration file holds it.
+    # For the help, and for configuration files that ask for it: --print_config writes none that do.
     parser.add_argument(
         _JSON,
         action="store_true",
