@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -181,10 +182,13 @@ def _places() -> list[Place]:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files below a folder; a file that several names lead to counts once."""
-    return sum(
-        one.stat(follow_symlinks=False).st_size for one in folder.rglob("*") if not one.is_symlink() and one.is_file()
-    )
+    """Bytes of all files below a folder that may be looked at; links count nothing."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # another process may be filling or emptying the cache
+                total += 0 if (one := Path(place, name)).is_symlink() else one.stat().st_size
+    return total
 
 
 def _free(folder: Path) -> int:
