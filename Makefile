@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format audit versions package clean
 
 demo: $(VENV)/installed
 	$(BIN)/robustvit demo --out runs/demo
@@ -19,6 +19,22 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Unused and undeclared dependencies, then known vulnerabilities; this one asks a database on the network.
+audit: $(VENV)/maintained
+	$(BIN)/deptry src
+	$(BIN)/python scripts/audit_dependencies.py
+
+# The tests against the oldest and the newest versions that pyproject.toml allows, each in an environment of its own.
+versions: $(VENV)/maintained
+	$(BIN)/nox
+
+package: $(VENV)/installed
+	$(BIN)/python -m build
+
+$(VENV)/maintained: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev,maintain]'
+	touch $@
+
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -26,4 +42,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs dist .nox

@@ -65,7 +65,7 @@ def test_help_of_every_command(capsys, name):
 def test_examples_in_help_parse(name):
     function = cli.function_of(name)
     example = " ".join(inspect.getdoc(function).partition("\nExample:\n")[2].split())
-    parser, _ = cli._parser(name, function)
+    parser, _ = cli.parser_of(name, function)
     parser.parse_args(cli._normalised(example.split()[2:], function))
 
 

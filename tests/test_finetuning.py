@@ -221,7 +221,7 @@ def test_bf16_runs_and_stays_near_float32(tmp_path, model_folder, photos):
         ({"precision": "fp16", "device": "cpu"}, "bf16"),
         ({"num_classes": 5}, "head of 3 classes, not 5"),
         ({"model": "resnet10t", "num_classes": 3, "checkpoint": "RESNET"}, "ResNet"),
-        ({"tracker": "swanlab"}, "not installed"),
+        ({"tracker": "comet_ml"}, "not installed"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

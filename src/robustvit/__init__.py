@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from robustvit.class_analysis import classes
     from robustvit.classifier import Classifier
     from robustvit.demonstration import demo
+    from robustvit.diagnosis import doctor
     from robustvit.errors import UserError
     from robustvit.evaluation import evaluate
     from robustvit.explanation import explain
@@ -44,6 +45,7 @@ __all__ = [
     "audit",
     "classes",
     "demo",
+    "doctor",
     "evaluate",
     "explain",
     "faithfulness",
@@ -73,6 +75,7 @@ _HOME = {
     "audit": "auditing",
     "classes": "class_analysis",
     "demo": "demonstration",
+    "doctor": "diagnosis",
     "evaluate": "evaluation",
     "explain": "explanation",
     "faithfulness": "method_comparison",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
 import inspect
@@ -10,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from robustvit.errors import UserError, printable
 from robustvit.stopping import ended_by_signals
 from robustvit.workers import lost_process
 
-__all__ = ["COMMANDS", "function_of", "main"]
+__all__ = ["COMMANDS", "argument_helps", "function_of", "main", "option_name", "parser_of", "summary"]
 
 # Where each command's function is.
 COMMANDS: dict[str, str] = {
@@ -37,7 +39,10 @@ COMMANDS: dict[str, str] = {
     "table": "tables.table",
     "reproduce": "reproduction.reproduce",
     "demo": "demonstration.demo",
+    "doctor": "diagnosis.doctor",
+    "completion": "shell_completion.completion",
 }
+_JSON = "--json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,17 +94,17 @@ def _fail(program: str, message: str, code: int = 2) -> int:
 
 
 def _overview() -> str:
-    rows = "\n".join(f"  {name:<13} {_summary(place)}" for name, place in COMMANDS.items())
+    rows = "\n".join(f"  {name:<13} {summary(place)}" for name, place in COMMANDS.items())
     return (
         "usage: robustvit COMMAND [OPTIONS]\n\n"
         "Finetune the relevance map of a vision transformer onto the object, so that it stops looking at the "
         f"background.\n\ncommands:\n{rows}\n\n"
-        "robustvit COMMAND --help lists a command's options; every command takes --config FILE and --print_config.\n"
-        "example: robustvit demo"
+        "robustvit COMMAND --help lists a command's options; every command takes --config FILE, --print_config and\n"
+        "--json.\nexample: robustvit demo"
     )
 
 
-def _summary(place: str) -> str:
+def summary(place: str) -> str:
     """First line of a command's docstring, read without importing anything heavy."""
     module, _, function = place.partition(".")
     spec = find_spec(f"robustvit.{module}")
@@ -118,16 +123,21 @@ def function_of(name: str) -> Callable[..., Any]:
 
 def _run(name: str, arguments: list[str]) -> int:
     function = function_of(name)
-    parser, positional = _parser(name, function)
-    given = _normalised(arguments, function)
+    parser, positional = parser_of(name, function)
+    given = _normalised([one for one in arguments if one != _JSON], function)
     _check_config_files(given, function)
     options = parser.parse_args(given)
     values = options.as_dict()
     values.pop("config", None)
+    as_json = values.pop("json", False) or _JSON in arguments
     leading = [values.pop(key) for key in positional]
-    result = function(*leading, **values)
-    if result is not None and os.environ.get("RANK", "0") == "0":
-        print(result)
+    if not as_json:
+        result = function(*leading, **values)
+    else:  # whatever the command or a library prints on the way must not stand beside the document
+        with redirect_stdout(sys.stderr):
+            result = function(*leading, **values)
+    if os.environ.get("RANK", "0") == "0":
+        _print(result, as_json)
     return getattr(result, "exit_code", 0)
 
 
@@ -144,8 +154,20 @@ def _check_config_files(arguments: list[str], function: Callable[..., Any]) -> N
         check_known(read_mapping(place), known, str(place))
 
 
-def _parser(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
-    """A parser of the function's signature: keyword-only parameters are options, the others are positional."""
+def _print(result: Any, as_json: bool) -> None:
+    if as_json:
+        from robustvit.json_result import document
+
+        print(document(result))
+    elif result is not None:
+        print(result)
+
+
+def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
+    """A command's parser and its positional arguments, by name.
+
+    Keyword-only parameters of the function are options, the others are positional.
+    """
     from jsonargparse import ArgumentParser
 
     class Parser(ArgumentParser):
@@ -155,7 +177,7 @@ def _parser(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
         def format_help(self, *details: Any) -> str:
             return re.sub(
                 r"--(?!print_config)[a-z_]+",
-                lambda found: found[0].rstrip("_").replace("_", "-"),
+                lambda found: option_name(found[0][2:]),
                 super().format_help(*details),
             )
 
@@ -167,9 +189,16 @@ def _parser(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
         epilog=f"example: {' '.join(example.split())}" if example else None,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these options.")
+    # For the help, and for configuration files that ask for it: --print_config writes none that do.
+    parser.add_argument(
+        _JSON,
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="Print the result as one JSON document and nothing else; messages go to the error stream.",
+    )
     parameters = inspect.signature(function).parameters
     positional = [key for key, value in parameters.items() if value.kind is not inspect.Parameter.KEYWORD_ONLY]
-    helps = _argument_helps(doc)
+    helps = argument_helps(function)
     for key in positional:
         many = str(parameters[key].annotation).startswith("list")
         optional = parameters[key].default is not inspect.Parameter.empty
@@ -184,13 +213,20 @@ def _shortened(message: str) -> str:
     if not found:
         return message
     option, choices, value = found.groups()
-    option, choices = option.rstrip("_").replace("_", "-"), choices.replace("'", "")
-    return f"expected --{option} to be one of {choices}, got {value}"
+    choices = choices.replace("'", "")
+    return f"expected {option_name(option)} to be one of {choices}, got {value}"
 
 
-def _argument_helps(doc: str) -> dict[str, str]:
+def option_name(parameter: str) -> str:
+    """An option as a user types it: ``--max-drop`` for ``max_drop``, ``--from`` for ``from_``."""
+    return "--" + parameter.rstrip("_").replace("_", "-")
+
+
+def argument_helps(function: Callable[..., Any]) -> dict[str, str]:
+    """What a function's docstring says of each of its arguments."""
     import docstring_parser
 
+    doc = inspect.getdoc(function) or ""
     return {entry.arg_name: (entry.description or "") for entry in docstring_parser.parse(doc).params}
 
 

@@ -2,13 +2,17 @@
 
 # Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
 import shutil
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError
 
-__all__ = ["SETTINGS", "demo"]
+if TYPE_CHECKING:
+    from robustvit.verdict import Verdict
+
+__all__ = ["SETTINGS", "Demonstration", "demo"]
 
 # How these were found: benchmarks/results/demo_search-2026-11-22.md; what they give: demo_seeds-2026-11-22.md.
 SETTINGS: dict[str, Any] = {
@@ -25,7 +29,19 @@ SETTINGS: dict[str, Any] = {
 TRAIN_PER_CLASS, VALIDATION_PER_CLASS, TEST_PER_CLASS, SHIFTED_PER_CLASS = 20, 14, 24, 16
 
 
-def demo(*, out: str = "runs/demo", seed: int = 0) -> str:
+@dataclass(frozen=True)
+class Demonstration:
+    """What the demonstration came to: the run, its verdict and its report."""
+
+    run: Path
+    verdict: "Verdict"
+    report: Path
+
+    def __str__(self) -> str:
+        return f"{self.verdict.sentence}\nreport: {self.report}"
+
+
+def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
     """Run the whole path on an embedded benchmark: finetune, measure on shifted scenes, write the report.
 
     The scenes show symbols on photographic textures, and the texture gives the class away; the small model that comes
@@ -36,7 +52,7 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> str:
         seed: fixes the classes and scenes chosen, their order and augmentation.
 
     Returns:
-        What was found, in words.
+        What was found; printing it says it in words.
 
     Raises:
         UserError: out holds something else.
@@ -73,7 +89,7 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> str:
     )
     measure_shifts(str(model), folder / "run", data, seed)
     page = report(str(folder / "run"), out=str(folder / "report.html"))
-    return f"{found.verdict.sentence}\nreport: {page}"
+    return Demonstration(folder / "run", found.verdict, page)
 
 
 def write_scenes(folder: Path) -> None:

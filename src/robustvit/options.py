@@ -27,6 +27,7 @@ __all__ = [
     "Rates",
     "ReproductionSize",
     "Select",
+    "Shell",
     "ShiftKinds",
     "Side",
     "SubsetFill",
@@ -57,6 +58,7 @@ Protocol = Literal["paper", "standard"]
 Rates = list[float] | str
 ReproductionSize = Literal["paper", "tiny"]
 Select = Literal["loss", "robust"]
+Shell = Literal["bash", "zsh", "tcsh"]
 ShiftKinds = list[str] | str
 Side = Literal["seed", "corners"]
 TableFormat = Literal["markdown", "html", "latex"]

@@ -27,7 +27,9 @@ def bar(*, speed: bool = False) -> Progress:
     """A progress bar with counts, time left and, with ``speed``, images per second; silent off a terminal."""
     columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
     columns += [_Speed()] * speed + [TimeRemainingColumn()]
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    shown = console.is_terminal
+    # A disabled bar of an older rich ends with an empty line all the same; a quiet console swallows it.
+    return Progress(*columns, console=console if shown else Console(quiet=True), transient=True, disable=not shown)
 
 
 def track(items: Any, description: str) -> Iterator[Any]:

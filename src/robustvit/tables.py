@@ -2,14 +2,32 @@
 
 # Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError
 from robustvit.options import Protocol, TableFormat
 
-__all__ = ["rendered", "table"]
+if TYPE_CHECKING:
+    from robustvit.records.table_layout import Layout
+
+__all__ = ["TableText", "rendered", "table"]
 
 _MARK = "robustvit-table"
 _TEMPLATES = {"markdown": "table.md.j2", "html": "table.html.j2", "latex": "table.tex.j2"}
+
+
+class TableText(str):
+    """A table as text, which knows the rows and cells that it shows.
+
+    Attributes:
+        layout: title, headings, rows and notes.
+    """
+
+    layout: "Layout"
+
+    def as_json(self) -> Any:
+        """What stands for it where numbers are wanted: its rows, not its text."""
+        return self.layout
 
 
 def table(
@@ -33,7 +51,7 @@ def table(
         protocol: show only what was measured under it: paper or standard.
 
     Returns:
-        The text, or the file.
+        The text, which as JSON is the table's rows and cells, or the file.
 
     Raises:
         UserError: no such table (the nearest is suggested), no such folder, a record that is broken.
@@ -60,7 +78,9 @@ def table(
     layout = lay_out_all(found) if reported is None else lay_out_reported(reported, found)
     text = rendered(layout, format, "" if out is None else _MARK)
     if out is None:
-        return text.strip("\n")
+        said = TableText(text.strip("\n"))
+        said.layout = layout
+        return said
     from robustvit.files import write_text
 
     path = Path(out)
