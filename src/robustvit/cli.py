@@ -32,6 +32,8 @@ COMMANDS: dict[str, str] = {
     "search": "rate_search.search",
     "sweep": "sweeping.sweep",
     "report": "reports.report",
+    "export": "exporting.export",
+    "push": "pushing.push",
     "table": "tables.table",
     "reproduce": "reproduction.reproduce",
     "demo": "demonstration.demo",
