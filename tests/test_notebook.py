@@ -1,4 +1,4 @@
-"""The notebook: made from its script, readable without running, and it runs."""
+"""The notebook: readable without running, and it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTEBOOK = ROOT / "examples" / "own_photos.ipynb"
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("make_notebook", ROOT / "scripts" / "make_notebook.py")
+    spec = importlib.util.spec_from_file_location("execute_notebook", ROOT / "scripts" / "execute_notebook.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -47,18 +47,17 @@ def check_story(book) -> None:
     assert pictures(book) == 3
 
 
-def test_stored_notebook_is_readable_and_small(script):
+def test_stored_notebook_is_readable_and_small():
     text = NOTEBOOK.read_text(encoding="utf-8")
     assert len(text) < 500_000
     book = nbformat.reads(text, as_version=4)
     nbformat.validate(book)
-    assert [cell.source for cell in book.cells] == list(script.CELLS)
     check_story(book)
     assert machine_paths(text.replace("\\n", "\n")) == []
-    assert all(output.output_type != "error" for cell in book.cells if cell.cell_type == "code" for output in cell.outputs)
+    assert '"output_type": "error"' not in text
 
 
 def test_notebook_runs(script, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    check_story(script.executed(script.notebook(), str(tmp_path)))
+    check_story(script.executed(str(tmp_path)))
