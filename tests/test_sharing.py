@@ -20,7 +20,7 @@ from conftest import CLASSES, tiny_torchvision, tiny_transformers
 from fake_hub import fake_hub
 from robustvit.base_model import base_model
 from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
+from robustvit.classifier import Classifier, Preprocessing
 from robustvit.cli import main
 from robustvit.errors import UserError
 from robustvit.exporting import export
@@ -286,12 +286,14 @@ def settings(**changes):
     [
         ({"model": "vit_base_patch16_224.augreg_in21k_ft_in1k"}, "vit_base_patch16_224.augreg_in21k_ft_in1k",
          "timm/vit_base_patch16_224.augreg_in21k_ft_in1k", "apache-2.0"),
+        ({"model": "deit-b"}, "deit_base_patch16_224.fb_in1k", "timm/deit_base_patch16_224.fb_in1k", "apache-2.0"),
         ({"recipe": "deit-b"}, "deit_base_patch16_224.fb_in1k", "timm/deit_base_patch16_224.fb_in1k", "apache-2.0"),
         ({"model": "hf-hub:someone/vit"}, "hf-hub:someone/vit", "someone/vit", None),
         ({"model": "transformers:google/vit-base-patch16-224"}, "transformers:google/vit-base-patch16-224",
          "google/vit-base-patch16-224", None),
         ({"model": "torchvision:vit_b_16"}, "torchvision:vit_b_16", None, None),
         ({"model": "local-dir:/data/mine"}, "arch, weights of the author's own", None, None),
+        ({"model": "runs/first"}, "arch, weights of the author's own", None, None),
         ({"model": "a module given from Python (Net)"}, "arch, weights of the author's own", None, None),
         ({"model": "vit_base_patch16_224", "checkpoint": "w.pth"}, "arch, weights of the author's own", None, None),
     ],
@@ -317,10 +319,28 @@ def test_paths_are_found_and_names_are_not(tmp_path):
         check_shareable(folder, ["photos/secret"])
 
 
-def test_a_module_from_python_is_exported_as_weights(run, tmp_path):
-    config = RunFolder(run).config()
-    RunFolder(run).write_config(
-        {k: v for k, v in config.items() if k != "robustvit"} | {"model": "a module given from Python (X)"}
-    )
+@pytest.mark.parametrize("source", ["a module given from Python (X)", "hf-hub:someone/vit", "runs/first"])
+def test_card_names_the_base_only_where_others_find_it(source, run, tmp_path):
+    folder = RunFolder(run)
+    folder.write_config({k: v for k, v in folder.config().items() if k != "robustvit"} | {"model": source})
     export(str(run), to=str(tmp_path / "shared"))
-    assert "weights of the author's own" in (tmp_path / "shared" / "README.md").read_text().replace("\\", "")
+    card = (tmp_path / "shared" / "README.md").read_text().replace("\\", "")
+    public = source.startswith("hf-hub")
+    assert (source in card) == public
+    assert ("weights of the author's own" in card) != public
+    assert ("base_model: someone/vit" in card) == public
+
+
+def test_weights_of_a_class_of_ones_own(run, tmp_path):
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    network.append(torch.nn.Linear(4, 3))
+    network.num_classes = 3
+    save_model(Classifier(network, preprocessing=Preprocessing((48, 48)), class_names=CLASSES), run / "best")
+    with pytest.raises(UserError, match="a module given from Python"):
+        export(str(run), to=str(tmp_path / "shared"), format="onnx")
+    export(str(run), to=str(tmp_path / "shared"))
+    assert (
+        'load_model(YourModule(), checkpoint="FOLDER/model.safetensors")' in (tmp_path / "shared/README.md").read_text()
+    )
+    again = load_model(network, checkpoint=tmp_path / "shared" / "model.safetensors")
+    assert again.num_classes == 3

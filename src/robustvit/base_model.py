@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robustvit.libraries import LIBRARIES
-from robustvit.recipes import model_card
+import timm
 
-__all__ = ["BaseModel", "base_model"]
+from robustvit.libraries import LIBRARIES
+from robustvit.recipes import CARDS, model_card
+
+__all__ = ["BaseModel", "base_model", "is_local"]
 
 _OWN = "weights of the author's own"
 
@@ -42,20 +44,28 @@ def base_model(config: Mapping[str, Any], stored: Mapping[str, Any]) -> BaseMode
         config: the run's settings.
         stored: the ``config.json`` of the run's model.
     """
-    source = str(config["model"] or model_card(config["recipe"]).timm_name)
+    source = str(config["model"] or config["recipe"])
+    source = model_card(source).timm_name if source in CARDS else source
     architecture = str(stored.get("architecture") or (stored.get("architectures") or ["unknown architecture"])[0])
     if config.get("checkpoint"):
         title = f"{architecture}, {_OWN}"
         return BaseModel(title, None, None, "The weights came from a file, whose licence is not recorded: look it up.")
     prefix, _, name = source.partition(":")
-    folder = Path(source.removeprefix("local-dir:").partition(":")[2] or source.removeprefix("local-dir:"))
-    if folder.is_absolute() or folder.is_dir() or prefix == "local-dir" or source.startswith("a module given"):
+    if is_local(source):
         return BaseModel(f"{architecture}, {_OWN}", None, None, _unknown_of_folder(stored))
     if prefix == "hf-hub" or (prefix in ("transformers", "open_clip") and name.count("/") == 1):
         return _elsewhere(source, name.removeprefix("hf-hub:") if prefix != "open_clip" else None)
     if prefix in LIBRARIES and prefix != "timm":
         return _elsewhere(source, None)
     return _of_timm(source.removeprefix("timm:"))
+
+
+def is_local(source: str) -> bool:
+    """Whether a model's name leads to a folder of this machine, or to a module that only its author has."""
+    prefix, _, name = source.partition(":")
+    if (prefix in LIBRARIES and prefix != "timm") or prefix == "hf-hub":
+        return Path(name).is_absolute() or Path(name).is_dir()
+    return not timm.is_model(source.removeprefix("timm:").split(".")[0])
 
 
 def _unknown_of_folder(stored: Mapping[str, Any]) -> str:
@@ -75,8 +85,6 @@ def _elsewhere(title: str, hub: str | None) -> BaseModel:
 
 
 def _of_timm(name: str) -> BaseModel:
-    import timm
-
     known = timm.get_pretrained_cfg(name, allow_unregistered=True)
     if known is None or not known.tag:
         return BaseModel(name, None, None, "Not known: look it up.")

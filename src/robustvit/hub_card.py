@@ -42,6 +42,8 @@ _USES = {
     'session = onnxruntime.InferenceSession("model.onnx")\n'
     "images = np.asarray(photo, np.float32).transpose(2, 0, 1)[None] / 255  # resized and cropped, see below\n"
     'logits = session.run(["logits"], {{"images": images}})[0]',
+    "module": "from robustvit import load_model\n\n"
+    'model = load_model(YourModule(), checkpoint="FOLDER/model.safetensors")  # takes images in [0, 1]',
     "own": "from huggingface_hub import snapshot_download\nfrom robustvit import load_model\n\n"
     'model = load_model(snapshot_download("{name}"))  # takes images in [0, 1]; or load_model("FOLDER")',
 }

@@ -12,6 +12,7 @@ __all__ = ["check_shareable", "machine_paths", "without_paths"]
 
 # An absolute POSIX path of at least one folder and a name, which is no part of a URL or of a relative path; a path of
 # Windows with its drive.
+_TEXT = (".json", ".md", ".txt", ".yaml")
 _ABSOLUTE = re.compile(r"(?<![\w.:/<~-])/[^\s/:'\"<>,;)\]]+(?:/[^\s/:'\"<>,;)\]]*)+|\b[A-Za-z]:\\[^\s'\"<>,;)\]]+")
 
 
@@ -40,11 +41,13 @@ def check_shareable(folder: Path, places: Iterable[str | Path]) -> None:
         UserError: the first file that does, and the path.
     """
     known = {str(place) for place in places if len(Path(place).parts) > 1}
-    known |= {str(Path.home()), str(Path.cwd())} - {"/"}
+    known |= {f"{place}/" for place in (Path.home(), Path.cwd()) if len(place.parts) > 1}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = file.read_bytes()
-        found = [place for place in sorted(known) if place.encode() in content]
-        if file.suffix in (".json", ".md", ".txt", ".yaml"):
+        readable = file.suffix in _TEXT
+        # A few bytes come up in any large file of weights.
+        found = [place for place in sorted(known) if (readable or len(place) > 5) and place.encode() in content]
+        if readable:
             found += machine_paths(content.decode("utf-8", "replace"))
         if found:
             raise UserError(

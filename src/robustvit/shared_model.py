@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from robustvit.base_model import base_model
-from robustvit.classifier import Classifier
+from robustvit.base_model import base_model, is_local
+from robustvit.classifier import Classifier, Preprocessing
 from robustvit.errors import UserError
 from robustvit.files import write_json, write_text
 from robustvit.hub_card import CardFacts, card_text
@@ -98,29 +98,18 @@ def write_shared(
     library = stored.get("library") or ("transformers" if "model_type" in stored else "timm")
     if format == "timm" and library != "timm":
         raise UserError(f"{run.path} holds a model of {library}, which timm cannot load: use --format auto or onnx")
-    classifier = _loaded(run)
-    difference = None
+    facts = CardFacts(base_model(run.config(), stored), library, *_described(run, stored), license, name=name)
     if format == "onnx":
-        difference = write_onnx(classifier, folder / "model.onnx")
-        write_json(_described(classifier), folder / "config.json")
+        classifier = _loaded(run)
+        facts = replace(facts, onnx=write_onnx(classifier, folder / "model.onnx"), batches=BATCHES)
+        write_json(_interface(classifier), folder / "config.json")
     else:
         _copy_weights(run.best, stored, folder)
-    facts = CardFacts(
-        base_model(run.config(), stored),
-        library,
-        classifier.class_names,
-        classifier.num_classes,
-        classifier.preprocessing,
-        license,
-        difference,
-        BATCHES if difference is not None else (),
-        name,
-    )
     write_text(card_text(run, verdict, facts), folder / "README.md")
     write_verdict(verdict, folder / "verdict.json")
     check_shareable(folder, _places(run))
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
-    return SharedModel(files, verdict, "onnx" if format == "onnx" else library, difference)
+    return SharedModel(files, verdict, "onnx" if format == "onnx" else library, facts.onnx)
 
 
 def _loaded(run: RunFolder) -> Classifier:
@@ -128,8 +117,23 @@ def _loaded(run: RunFolder) -> Classifier:
     with tempfile.TemporaryDirectory() as place:  # read from a copy without the verdict: the caller speaks of that
         for name in _WEIGHTS:
             if (run.best / name).is_file():
-                os.symlink((run.best / name).absolute(), Path(place) / name)
+                _linked((run.best / name).absolute(), Path(place) / name)
         return load_model(place)
+
+
+def _linked(file: Path, place: Path) -> None:
+    try:
+        os.symlink(file, place)
+    except OSError:  # Windows allows that to some only
+        shutil.copyfile(file, place)
+
+
+def _described(run: RunFolder, stored: dict[str, Any]) -> tuple[tuple[str, ...], int, Preprocessing]:
+    """Names of the classes, their number, and the preprocessing."""
+    if stored.get("library") == "module":  # only its author has the class that could load it
+        return tuple(stored["label_names"]), stored["num_classes"], Preprocessing.from_dict(stored["preprocessing"])
+    classifier = _loaded(run)
+    return classifier.class_names, classifier.num_classes, classifier.preprocessing
 
 
 def _copy_weights(best: Path, stored: dict[str, Any], folder: Path) -> None:
@@ -140,7 +144,7 @@ def _copy_weights(best: Path, stored: dict[str, Any], folder: Path) -> None:
     write_json(kept, folder / "config.json")
 
 
-def _described(classifier: Classifier) -> dict[str, Any]:
+def _interface(classifier: Classifier) -> dict[str, Any]:
     """What a user of the ONNX model needs to know, for programs."""
     settings = classifier.preprocessing
     return {
@@ -161,4 +165,7 @@ def _places(run: RunFolder) -> list[str]:
     config = run.config()
     names = ("images", "masks", "val_images", "val_masks", "test_images", "test_masks", "review", "checkpoint", "out")
     given = [str(config[name]) for name in names if config.get(name)]
-    return [*given, str(config.get("model")).removeprefix("local-dir:"), str(run.path), str(run.path.absolute())]
+    source = str(config.get("model") or "")
+    if source and is_local(source):
+        given.append(source.partition(":")[2] or source)
+    return [*given, str(run.path), str(run.path.absolute())]
