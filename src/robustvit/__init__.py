@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from robustvit.errors import UserError
     from robustvit.evaluation import evaluate
     from robustvit.explanation import explain
+    from robustvit.exporting import export
     from robustvit.families import Layout, register_family
     from robustvit.finetuning import finetune
     from robustvit.guidance import GuidedLoss, RobustViT, guided_loss
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from robustvit.mask_making import make_masks
     from robustvit.method_comparison import faithfulness
     from robustvit.models import load_model
+    from robustvit.pushing import push
     from robustvit.rate_search import search
     from robustvit.relevance_maps import relevance
     from robustvit.reports import report
@@ -48,11 +50,13 @@ __all__ = [
     "doctor",
     "evaluate",
     "explain",
+    "export",
     "faithfulness",
     "finetune",
     "guided_loss",
     "load_model",
     "make_masks",
+    "push",
     "register_family",
     "relevance",
     "relevance_loss",
@@ -78,11 +82,13 @@ _HOME = {
     "doctor": "diagnosis",
     "evaluate": "evaluation",
     "explain": "explanation",
+    "export": "exporting",
     "faithfulness": "method_comparison",
     "finetune": "finetuning",
     "guided_loss": "guidance",
     "load_model": "models",
     "make_masks": "mask_making",
+    "push": "pushing",
     "register_family": "families",
     "relevance": "relevance_maps",
     "relevance_loss": "losses",

@@ -36,6 +36,8 @@ COMMANDS: dict[str, str] = {
     "search": "rate_search.search",
     "sweep": "sweeping.sweep",
     "report": "reports.report",
+    "export": "exporting.export",
+    "push": "pushing.push",
     "table": "tables.table",
     "reproduce": "reproduction.reproduce",
     "demo": "demonstration.demo",
@@ -149,7 +151,7 @@ def _check_config_files(arguments: list[str], function: Callable[..., Any]) -> N
         return
     from robustvit.yaml_files import check_known, read_mapping
 
-    known = inspect.signature(function).parameters
+    known = [*inspect.signature(function).parameters, "json"]
     for place in places:
         check_known(read_mapping(place), known, str(place))
 

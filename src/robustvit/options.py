@@ -13,6 +13,7 @@ __all__ = [
     "Classification",
     "Device",
     "Engine",
+    "ExportFormat",
     "Feature",
     "Fill",
     "FoundMasks",
@@ -44,6 +45,7 @@ Classes = Literal["all"] | int | float | list[str] | str
 Classification = Literal["confidence", "label"]
 Device = Literal["auto", "cpu"]
 Engine = Literal["local", "ray"]
+ExportFormat = Literal["auto", "timm", "onnx"]
 Feature = Literal["keys", "queries", "values", "tokens"]
 Fill = Literal["mean", "blur"]
 FoundMasks = Literal["human", "tokencut"]
