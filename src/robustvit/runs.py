@@ -251,10 +251,10 @@ class RunFolder:
             ) from error
 
 
-def _of_kind(kind: type, path: Path) -> Any:
+def _of_kind(kind: type[Any], path: Path) -> Any:
     """What a JSON file of a run holds, of the kind that we write there."""
     found = read_json(path)
-    if not isinstance(found, kind) or (kind is list and not all(isinstance(one, dict) for one in found)):
+    if type(found) is not kind or (kind is list and not all(isinstance(one, dict) for one in found)):
         raise UserError(f"{path} was not written by robustvit, it holds {str(found)[:60]!r}: make the run again")
     return found
 
