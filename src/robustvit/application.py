@@ -133,9 +133,9 @@ def start_app(
         if mask_model is not None:
             shown.audit["mask_model"] = mask_model
         folder = prepare_folder()
-        blocks, limits, style = _build(shown, finder, folder, device)
+        blocks, pages = _build(shown, finder, folder, device)
         # The embedded model's files must stay while audits may load them: as long as the server runs.
-        server = start(blocks, folder, limits, style=style, host=host, port=port, share=share, auth=credentials)
+        server = start(blocks, folder, **pages, host=host, port=port, share=share, auth=credentials)
         server.until_closed(stack.pop_all())
         return server
 
@@ -149,22 +149,25 @@ def _credentials(auth: str | None) -> tuple[str, str] | None:
     return name, password
 
 
-def _build(shown: _Shown, finder: "Classifier | None", folder: Path, device: Device) -> tuple[Any, Any, str]:
+def _build(shown: _Shown, finder: "Classifier | None", folder: Path, device: Device) -> tuple[Any, dict[str, Any]]:
     from robustvit.devices import make_accelerator
     from robustvit.webapp.actions import Actions
     from robustvit.webapp.audit_tab import AuditJobs
     from robustvit.webapp.examples import write_examples
     from robustvit.webapp.layout import build
     from robustvit.webapp.limits import Limits
-    from robustvit.webapp.markup import STYLE
+    from robustvit.webapp.markup import SCRIPT, STYLE
     from robustvit.webapp.prediction import Explorer
+    from robustvit.webapp.results import Results
 
     limits, place = Limits(), make_accelerator(device=device).device
     explorer = Explorer({title: one.to(place) for title, one in shown.models.items()}, limits)
-    examples = write_examples(folder / "files" / "examples", explorer.class_names)
+    examples = write_examples(folder / "examples", explorer.class_names)
     finder = (finder or next(iter(shown.models.values()))).to(place)
-    actions = Actions(explorer, examples, folder / "files", finder)
-    return build(actions, AuditJobs(shown.audit, folder, limits), shown.intro), limits, STYLE
+    results = Results(folder / "results")
+    actions = Actions(explorer, examples, results, finder)
+    pages = {"limits": limits, "style": STYLE, "script": SCRIPT}
+    return build(actions, AuditJobs(shown.audit, folder, results, limits), shown.intro), pages
 
 
 def _load(
@@ -203,7 +206,7 @@ def _load(
             raise
         warn(f"the original model is not shown: {error}")
         baseline = other = None
-    titles = ("original model", "robust model") if baseline == "original" else ("baseline", "model")
+    titles = ("Original model", "Robust model") if baseline == "original" else ("Baseline", "Model")
     models = {titles[1]: classifier} if other is None else {titles[0]: other, titles[1]: classifier}
     settings = {
         "model": model, "baseline": baseline, "checkpoint": checkpoint, "normalization": normalization,

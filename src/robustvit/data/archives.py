@@ -1,11 +1,13 @@
-"""Photos and masks out of a zip archive that anybody may have made."""
+"""Photos out of a zip archive from somebody else: nothing lands outside the folder, and nothing outgrows its limits."""
 
 from __future__ import annotations
 
+import shutil
 import stat
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from robustvit.data.masks import MASK_SUFFIXES
 from robustvit.data.photos import IMAGE_SUFFIXES
@@ -13,105 +15,153 @@ from robustvit.errors import UserError
 
 __all__ = ["ArchiveLimits", "extract_photos"]
 
-_CHUNK = 2**20
-_TAKEN = (IMAGE_SUFFIXES | MASK_SUFFIXES) - {".npy"}
+_SUFFIXES = IMAGE_SUFFIXES | MASK_SUFFIXES
+_CHUNK = 1 << 20
+_JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
+_LONGEST_PART = 200  # of a path, in bytes of UTF-8: file systems take 255
 
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """Bounds on an archive.
+    """What an archive may hold.
 
     Attributes:
-        files: photos and masks in it.
-        total_bytes: of all of them, unpacked.
-        file_bytes: of each, unpacked.
-        ratio: unpacked over packed size of a file, above which it is taken for a bomb; photos hardly shrink.
+        files: photos and masks.
+        bytes: of all of them, unpacked.
+        ratio: of unpacked to packed bytes, of one file; photos hardly shrink, masks do.
+        depth: folders within folders.
     """
 
-    files: int = 2000
-    total_bytes: int = 1000 * 2**20
-    file_bytes: int = 50 * 2**20
-    ratio: float = 200.0
+    files: int = 2_000
+    bytes: int = 2_000_000_000
+    ratio: float = 1_000.0
+    depth: int = 8
 
 
 def extract_photos(archive: str | Path, folder: str | Path, limits: ArchiveLimits | None = None) -> list[Path]:
-    """Unpack the photos and masks of a zip archive; whatever else is in it stays there.
+    """Unpack the photos and masks of a zip archive into a folder, which must be new or empty.
+
+    Only files with the endings of images and masks are unpacked; other files, hidden ones and those that systems add
+    (``__MACOSX``) are passed over. All names are looked at before anything is written, and sizes are counted while
+    unpacking, since an archive may lie about them. What was written is removed when it is refused half-way. The
+    images are not decoded here: ``open_image`` refuses those that are too large.
 
     Args:
-        archive: zip file.
-        folder: where to write, new or empty.
-        limits: bounds on the archive.
+        archive: a zip file.
+        folder: where to unpack; made if it is not there.
+        limits: what it may hold; ``ArchiveLimits()`` when left out.
 
     Returns:
-        The files written, sorted.
+        The files, sorted.
 
     Raises:
-        UserError: not a zip file, broken or encrypted; a name that leads out of the folder, a link, too many files, too
-            many bytes. Some files may have been written by then.
+        UserError: no zip file, one that is broken or encrypted, a name that leads out of the folder, a link, two files
+            of one name, more than the limits allow, no photo in it, or a folder that is not empty.
     """
-    limits, folder = limits or ArchiveLimits(), Path(folder)
+    limits = limits or ArchiveLimits()
+    folder = Path(folder)
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise UserError(f"expected a new or empty folder to unpack into, {folder} is not: name another")
+    fresh = not folder.exists()
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [entry for entry in opened.infolist() if _wanted(entry)]
-            _check(members, limits)
-            left, written = limits.total_bytes, []
-            for entry in members:
-                path = folder.joinpath(*_parts(entry.filename))
-                path.parent.mkdir(parents=True, exist_ok=True)
-                left -= _write(opened, entry, path, min(left, limits.file_bytes))
-                written.append(path)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise UserError(
-            f"cannot read {Path(archive).name} as a zip archive ({type(error).__name__}: {error}); pack the folder "
-            "anew with plain zip, without a password"
-        ) from error
+            members = _checked(opened, Path(archive), limits)
+            folder.mkdir(parents=True, exist_ok=True)
+            return _unpacked(opened, members, folder, Path(archive), limits)
+    except UserError:
+        _emptied(folder, fresh)
+        raise
+    except FileNotFoundError as error:
+        _emptied(folder, fresh)
+        raise UserError(f"expected a zip file at {archive}, found none: check the path") from error
+    except Exception as error:  # a broken archive, or a decoder that meets one, can raise anything at all
+        _emptied(folder, fresh)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot unpack {archive}: {reason}; make the zip file again") from error
+
+
+def _emptied(folder: Path, remove: bool) -> None:
+    """Remove what was unpacked; the folder was empty before, or not there."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    if remove:
+        folder.rmdir()
+
+
+def _checked(opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    """The members to unpack, by their places in the folder."""
+    found: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    seen: set[str] = set()
+    for member in opened.infolist():
+        place = _place(member, archive, limits)
+        if member.is_dir() or place.suffix.lower() not in _SUFFIXES or _is_junk(place):
+            continue
+        if str(place).casefold() in seen:
+            raise UserError(f"{archive} holds two files called {str(place)!r}: rename one")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others unpack in one piece
+            raise UserError(f"{archive} is packed in a way that is not read: make an ordinary zip file")
+        if member.flag_bits & 1:
+            raise UserError(f"{archive} is encrypted: make it without a password")
+        seen.add(str(place).casefold())
+        found[place] = member
+        if len(found) > limits.files:
+            raise UserError(f"{archive} holds more than the {limits.files:,} photos and masks allowed: take fewer")
+    if not found:
+        raise UserError(f"expected photos in {archive}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    if sum(member.file_size for member in found.values()) > limits.bytes:
+        raise UserError(f"{archive} unpacks to more than the {limits.bytes:,} bytes allowed: take fewer photos")
+    return found
+
+
+def _place(member: zipfile.ZipInfo, archive: Path, limits: ArchiveLimits) -> PurePosixPath:
+    """Where a member goes; refuses every name that could lead elsewhere, whether it would be unpacked or not."""
+    name = member.orig_filename.replace("\\", "/")
+    place = PurePosixPath(name)
+    absolute = place.is_absolute() or (len(name) > 1 and name[1] == ":")
+    if absolute or ".." in place.parts or any(ord(character) < 32 for character in name) or not place.parts:
+        raise UserError(f"{archive} holds {name[:200]!r}, a name that leads out of the folder or is none: refused")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise UserError(f"{archive} holds the link {name[:200]!r}: put the file itself there")
+    if len(place.parts) > limits.depth + 1 or any(len(part.encode()) > _LONGEST_PART for part in place.parts):
+        raise UserError(f"{archive} holds {name[:200]!r}..., a path too long or too deep: shorten it")
+    return place
+
+
+def _is_junk(place: PurePosixPath) -> bool:
+    return any(part.startswith(".") or part in _JUNK for part in place.parts)
+
+
+def _unpacked(
+    opened: zipfile.ZipFile,
+    members: dict[PurePosixPath, zipfile.ZipInfo],
+    folder: Path,
+    archive: Path,
+    limits: ArchiveLimits,
+) -> list[Path]:
+    left = limits.bytes
+    written = []
+    for place, member in members.items():
+        target = folder / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        allowed = min(left, int(limits.ratio * max(member.compress_size, 1)))
+        with opened.open(member) as source, target.open("xb") as sink:
+            size = _copied(source, sink, allowed)
+        if size > allowed:
+            what = f"the {limits.bytes:,} bytes" if allowed == left else f"{limits.ratio:g} times its packed size"
+            raise UserError(f"{archive}: {str(place)!r} unpacks to more than {what} allowed: it may be a bomb; refused")
+        left -= size
+        written.append(target)
     return sorted(written)
 
 
-def _wanted(entry: zipfile.ZipInfo) -> bool:
-    name = PurePosixPath(entry.filename.replace("\\", "/"))
-    hidden = name.name.startswith(".") or "__MACOSX" in name.parts
-    return not entry.is_dir() and not hidden and name.suffix.lower() in _TAKEN
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    """The folders and the file that a member's name says, none of which may lead elsewhere."""
-    plain = name.replace("\\", "/")
-    parts = tuple(part for part in plain.split("/") if part not in ("", "."))
-    drive = bool(parts) and ":" in parts[0]
-    if plain.startswith("/") or drive or ".." in parts or any(ord(letter) < 32 for letter in plain):
-        raise UserError(f"refused the archive: {name!r} in it leads out of its folder; pack the folder anew")
-    return parts
-
-
-def _check(members: list[zipfile.ZipInfo], limits: ArchiveLimits) -> None:
-    if not members:
-        raise UserError("expected photos in the archive, found none: pack a folder with one folder of photos per class")
-    if len(members) > limits.files:
-        raise UserError(
-            f"expected at most {limits.files} photos and masks in the archive, found {len(members)}: pack fewer"
-        )
-    names = [_parts(entry.filename) for entry in members]
-    if len({tuple(part.lower() for part in name) for name in names}) < len(names):
-        raise UserError("refused the archive: two files in it have one name; pack the folder anew")
-    for entry in members:
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            raise UserError(f"refused the archive: {entry.filename!r} is a link; pack the files themselves")
-        if entry.file_size > limits.ratio * max(entry.compress_size, 1024):
-            raise UserError(
-                f"refused the archive: {entry.filename!r} unpacks to far more than a photo of its size would"
-            )
-    if sum(entry.file_size for entry in members) > limits.total_bytes:
-        raise UserError(f"expected at most {limits.total_bytes // 2**20} MB of photos in the archive: pack fewer")
-
-
-def _write(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, most: int) -> int:
-    """Unpack one file and count its bytes as they come: what the archive says of them may be a lie."""
-    count = 0
-    with opened.open(entry) as source, path.open("xb") as target:
-        while part := source.read(_CHUNK):
-            count += len(part)
-            if count > most:
-                raise UserError(f"refused the archive: {entry.filename!r} is larger than is taken; pack smaller photos")
-            target.write(part)
-    return count
+def _copied(source, sink: BinaryIO, allowed: int) -> int:
+    """Copy until the end or until more than allowed has come; the number of bytes that came."""
+    size = 0
+    while chunk := source.read(_CHUNK):
+        size += len(chunk)
+        if size > allowed:
+            break
+        sink.write(chunk)
+    return size

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from robustvit.webapp.markup import answers_html
 from robustvit.webapp.panel import write_panel
 from robustvit.webapp.prediction import Answer, Explorer, Inputs, Picture
 from robustvit.webapp.recent import Recent
+from robustvit.webapp.results import Results
 from robustvit.webapp.swapped import (
     background_inputs,
     background_photo,
@@ -41,15 +39,15 @@ class Actions:
     Args:
         explorer: the models.
         examples: photos to begin with.
-        folder: where files for visitors go.
+        results: where files for visitors go.
         mask_model: backbone by which TokenCut finds objects; where it cannot, TokenCut is not offered.
     """
 
     OWN, FOUND = "the example's own mask", "found by TokenCut"
     DRAWN, FILE = "drawn with the brush", "a mask file"
 
-    def __init__(self, explorer: Explorer, examples: list[Example], folder: Path, mask_model: Classifier) -> None:
-        self.explorer, self.examples, self.folder = explorer, examples, folder
+    def __init__(self, explorer: Explorer, examples: list[Example], results: Results, mask_model: Classifier) -> None:
+        self.explorer, self.examples, self.results = explorer, examples, results
         self.class_names, self.methods = explorer.class_names, explorer.methods
         self._masks: Recent[np.ndarray] = Recent(24)
         try:
@@ -79,14 +77,15 @@ class Actions:
 
         A photo that cannot be read leaves the drawing empty; ``show`` says why.
         """
-        own = self._own_mask(photo) is not None
-        source = self.OWN if own else next(one for one in self.mask_sources if one != self.OWN)
+        found = next(one for one in self.mask_sources if one != self.OWN)
         try:
-            drawn_on = None if photo is None else self.explorer.read(photo).photo
+            picture = None if photo is None else self.explorer.read(photo)
         except UserError:
-            drawn_on = None
-        if drawn_on is None:
-            return source, None, False, ""
+            picture = None
+        if picture is None:
+            return found, None, False, ""
+        source = found if self._own_mask(picture.digest) is None else self.OWN
+        drawn_on = picture.photo
         scale = side / max(drawn_on.size)
         size = (max(1, round(drawn_on.width * scale)), max(1, round(drawn_on.height * scale)))
         return source, drawn_on.resize(size, Image.Resampling.BICUBIC), False, ""
@@ -121,7 +120,7 @@ class Actions:
             rows = [("photo", before), ("other background", after)]
         else:
             rows = [("photo", self.explorer.explain(self.explorer.read(photo).inputs, _class(target), method))]
-        place = Path(tempfile.mkdtemp(dir=self.folder)) / "robustvit-panel.png"
+        place = self.results.place("robustvit-panel.png")
         write_panel(rows, _share(opacity), place)
         return str(place)
 
@@ -138,16 +137,13 @@ class Actions:
         before = self.explorer.explain(picture.inputs, wanted, method)
         return before, self.explorer.explain(inputs, wanted, method), next(iter(masks.values()))
 
-    def _own_mask(self, photo: str | None) -> np.ndarray | None:
+    def _own_mask(self, digest: str) -> np.ndarray | None:
         """The mask of an example, known by its content; None for photos that visitors bring."""
-        if photo is None or Path(photo).stat().st_size > self.explorer.limits.photo_bytes:
-            return None
-        digest = hashlib.sha256(Path(photo).read_bytes()).hexdigest()
         return next((example.mask for example in self.examples if example.digest == digest), None)
 
     def _mask(self, picture: Picture, source: str, drawing: Any, mask_file: str | None) -> np.ndarray:
         if source == self.OWN:
-            own = next((one.mask for one in self.examples if one.digest == picture.digest), None)
+            own = self._own_mask(picture.digest)
             if own is None:
                 raise UserError("this photo has no mask of its own: have it found, draw it, or choose a mask file")
             return own

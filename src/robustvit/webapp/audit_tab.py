@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from robustvit.data.archives import ArchiveLimits, extract_photos
 from robustvit.errors import UserError
 from robustvit.webapp.auditing_process import audit_apart
 from robustvit.webapp.limits import Limits
+from robustvit.webapp.results import Results
 
 __all__ = ["AuditJobs", "find_folders"]
 
@@ -44,12 +44,13 @@ class AuditJobs:
 
     Args:
         settings: options of ``audit`` about the models, by name.
-        folder: where files for visitors go.
+        folder: where to work.
+        results: where pages for visitors go.
         limits: on archives and audits.
     """
 
-    def __init__(self, settings: dict[str, Any], folder: Path, limits: Limits) -> None:
-        self.settings, self.folder, self.limits = settings, folder, limits
+    def __init__(self, settings: dict[str, Any], folder: Path, results: Results, limits: Limits) -> None:
+        self.settings, self.folder, self.results, self.limits = settings, folder, results, limits
 
     @property
     def words(self) -> str:
@@ -60,7 +61,7 @@ class AuditJobs:
             "Zip a folder with one folder of photos per class, which the model was not trained on; or folders `images` "
             "and `masks` that mirror each other. Without masks, TokenCut finds them. "
             f"At most {limits.audit_photos} photos and {limits.archive_bytes // 2**20} MB; one audit runs at a time. "
-            "The photos are deleted when the audit ends."
+            "The photos are deleted when the audit ends, the archive after an hour."
         )
 
     def run(self, archive: str | None, tell: Callable[[str, float, float], None]) -> tuple[str, Path]:
@@ -81,7 +82,7 @@ class AuditJobs:
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             work = Path(name)
             tell("unpacking", 0, 1)
-            self._unpack(archive, work / "photos")
+            self._unpack(archive, work)
             images, masks = find_folders(work / "photos")
             tell("loading the models", 0, 1)
             options = {
@@ -95,7 +96,7 @@ class AuditJobs:
                 )
             except UserError as error:
                 raise UserError(_without(str(error), work)) from error
-            page = Path(tempfile.mkdtemp(dir=self.folder)) / "audit.html"
+            page = self.results.place("audit.html")
             page.write_text(_without((work / "audit.html").read_text(encoding="utf-8"), work), encoding="utf-8")
         shown = "".join(f"<p>{html.escape(_without(line, work))}</p>" for line in lines)
         return (
@@ -103,16 +104,15 @@ class AuditJobs:
             page,
         )
 
-    def _unpack(self, archive: str, folder: Path) -> None:
+    def _unpack(self, archive: str, work: Path) -> None:
         limits = self.limits
         if Path(archive).stat().st_size > limits.archive_bytes:
             raise UserError(f"expected an archive of at most {limits.archive_bytes // 2**20} MB: pack fewer photos")
-        bounds = ArchiveLimits(2 * limits.audit_photos, limits.audit_bytes, limits.photo_bytes)
+        bounds = ArchiveLimits(files=2 * limits.audit_photos, bytes=limits.audit_bytes)
         try:
-            extract_photos(archive, folder, bounds)
-        except UserError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+            extract_photos(archive, work / "photos", bounds)
+        except UserError as error:
+            raise UserError(_without(str(error).replace(str(archive), Path(archive).name), work)) from error
 
 
 def _without(text: str, work: Path) -> str:

@@ -21,6 +21,10 @@ _READ = 8  # requests about photos at work at once; the models answer one at a t
 _MODELS: dict[str, Any] = {"concurrency_limit": _READ, "concurrency_id": "models"}
 _SAVE = "() => setTimeout(() => document.querySelector('#rv-panel-file')?.click(), 50)"
 _DRAW = 560  # longer side of the picture to draw on
+_METHODS = {
+    "gae": "gae, the paper's", "attnlrp": "AttnLRP", "rollout": "attention rollout", "raw_attention": "raw attention",
+    "grad_cam": "Grad-CAM", "input_gradient": "input gradient",
+}  # fmt: skip
 
 
 def build(actions: Actions, jobs: AuditJobs, intro: str) -> gr.Blocks:
@@ -70,14 +74,19 @@ def _photo_tab(page: gr.Blocks, actions: Actions) -> None:
     gr.Markdown("## Photo")
     with gr.Row():
         photo = _file_input("Photo", value=str(actions.examples[0].file), height=300, elem_id="rv-photo")
-        example = gr.Radio(names, value=names[0], label="Or take an example", elem_id="rv-example")
+        example = gr.Radio(names, value=names[0], label="Or take an example", min_width=280, elem_id="rv-example")
     with gr.Row():
         target = gr.Dropdown(
-            [("what each model predicts", -1), *((name, index) for index, name in enumerate(actions.class_names))],
-            value=-1, label="Class to explain", elem_id="rv-class",
+            [("the predicted one", -1), *((name, index) for index, name in enumerate(actions.class_names))],
+            value=-1, label="Class to explain", min_width=240, elem_id="rv-class",
         )  # fmt: skip
-        method = gr.Dropdown(actions.methods, value=actions.methods[0], label="Relevance method", elem_id="rv-method")
-        opacity = gr.Slider(0, 100, value=55, step=5, label="Opacity of the relevance, %", elem_id="rv-opacity")
+        method = gr.Dropdown(
+            [(_METHODS.get(name, name), name) for name in actions.methods], value=actions.methods[0],
+            label="Relevance method", min_width=240, elem_id="rv-method",
+        )  # fmt: skip
+        opacity = gr.Slider(
+            0, 100, value=55, step=5, label="Opacity of the relevance, %", min_width=240, elem_id="rv-opacity"
+        )
     gr.Markdown("## Answers")
     answers = gr.HTML(elem_id="rv-answers")
     shown = [photo, target, method, opacity]
@@ -95,7 +104,7 @@ def _photo_tab(page: gr.Blocks, actions: Actions) -> None:
     }  # fmt: skip
     gr.on([page.load, photo.change], **show, api_name="explain")
     gr.on([page.load, photo.change], **fresh)
-    gr.on([target.change, method.change, opacity.release, opacity.input], **show, api_visibility="private",
+    gr.on([target.change, method.change, opacity.change], **show, api_visibility="private",
           trigger_mode="always_last", show_progress="minimal").then(**again)  # fmt: skip
     example.input(actions.example_file, example, photo, api_visibility="private", queue=False)
     photo.upload(lambda: None, None, example, api_visibility="private", queue=False)
@@ -115,9 +124,15 @@ def _swap_section(actions: Actions, shown: list[Any]) -> _Swap:
     found = _Swap()
     gr.Markdown("## Another background\n\nThe object, cut out by a mask, on a background of your choice.")
     with gr.Row():
-        found.source = gr.Radio(actions.mask_sources, value=actions.mask_sources[0], label="Mask", elem_id="rv-mask")
+        found.source = gr.Radio(
+            actions.mask_sources, value=actions.mask_sources[0], label="Mask", min_width=280, elem_id="rv-mask"
+        )
         background = gr.Dropdown(
-            [*BACKGROUNDS, OWN_PHOTO], value=BACKGROUNDS[2], label="Background", elem_id="rv-background"
+            [*BACKGROUNDS, OWN_PHOTO],
+            value=BACKGROUNDS[2],
+            label="Background",
+            min_width=280,
+            elem_id="rv-background",
         )
     with gr.Column(visible=False) as drawing:
         found.editor = _brush()
@@ -180,7 +195,9 @@ def _audit_tab(jobs: AuditJobs) -> None:
     page = gr.File(label="The audit as a page", interactive=False, elem_id="rv-audit-page", visible=False)
 
     def run(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[str, Any]:  # noqa: B008
-        words, file = jobs.run(path, lambda what, done, total: progress((done, total or None), desc=what, unit=""))
+        words, file = jobs.run(
+            path, lambda what, done, total: progress((int(done), int(total) or None), desc=what, unit="")
+        )
         return words, gr.update(value=str(Path(file)), visible=True)
 
     button.click(

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from robustvit.data.photos import read_photo
 from robustvit.errors import UserError
 
-__all__ = ["FORMATS", "LimitedRequests", "Limits", "check_image", "read_limited"]
+__all__ = ["FORMATS", "LimitedRequests", "Limits", "check_image", "check_size", "read_limited"]
 
 # Decoders that only decode: Pillow's EPS reader, for one, starts another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -52,12 +52,7 @@ def check_image(path: str | Path, limits: Limits) -> None:
         UserError: too many bytes or pixels, or not an image of a format that is taken.
     """
     path = Path(path)
-    size = path.stat().st_size
-    if size > limits.photo_bytes:
-        raise UserError(
-            f"{path.name} is too large: {size / _MB:.1f} MB, at most {limits.photo_bytes // _MB} MB are taken; "
-            "save it smaller"
-        )
+    check_size(path, limits)
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
@@ -70,6 +65,20 @@ def check_image(path: str | Path, limits: Limits) -> None:
         ) from error
     if width * height > limits.photo_pixels:
         raise _too_many_pixels(path, f"{width} x {height}", limits)
+
+
+def check_size(path: str | Path, limits: Limits) -> None:
+    """Make sure that an image file is not too large.
+
+    Raises:
+        UserError: it is.
+    """
+    size = Path(path).stat().st_size
+    if size > limits.photo_bytes:
+        raise UserError(
+            f"{Path(path).name} is too large: {size / _MB:.1f} MB, at most {limits.photo_bytes // _MB} MB are taken; "
+            "save it smaller"
+        )
 
 
 def _too_many_pixels(path: Path, got: str, limits: Limits) -> UserError:

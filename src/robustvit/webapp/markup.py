@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robustvit.webapp.prediction import Answer
 
-__all__ = ["STYLE", "answers_html"]
+__all__ = ["SCRIPT", "STYLE", "answers_html"]
 
 STYLE = """
 .rv-answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); gap: 1.2rem; }
@@ -27,13 +27,32 @@ STYLE = """
 .rv-answer caption { text-align: left; font-weight: 600; padding-bottom: .2rem; }
 .rv-answer thead th { font-size: .85rem; font-weight: 400; opacity: .85; }
 .rv-answer th, .rv-answer td { text-align: left; padding: .25rem .4rem;
-  border-bottom: 1px solid rgba(128, 128, 128, .35); }
+  border: 0 !important;
+  border-bottom: 1px solid rgba(128, 128, 128, .35) !important; }
 .rv-answer tbody th { font-weight: 400; width: 45%; overflow-wrap: anywhere; }
 .rv-answer td { background: linear-gradient(to right, rgba(80, 130, 200, .35) var(--share), transparent var(--share)); }
 .rv-change { margin: .5rem 0 0; font-weight: 600; }
 .rv-quiet { opacity: .85; font-size: .9rem; }
 .gradio-container { max-width: 70rem !important; margin: 0 auto; }
 :focus-visible { outline: 3px solid #2563eb !important; outline-offset: 2px; }
+"""
+
+# Gradio leaves groups of radio buttons and the photo that was chosen without a name for screen readers.
+SCRIPT = """
+() => {
+  const name = () => {
+    for (const group of document.querySelectorAll("fieldset:not([aria-label])")) {
+      const label = group.querySelector('[data-testid="block-info"]');
+      if (label) group.setAttribute("aria-label", label.textContent.trim());
+    }
+    const words = {"rv-photo": "The photo that was chosen", "rv-mask-file": "The mask that was chosen",
+                   "rv-own-background": "The background that was chosen"};
+    for (const [id, text] of Object.entries(words))
+      for (const image of document.querySelectorAll(`#${id} img:not([alt]), #${id} img[alt=""]`)) image.alt = text;
+  };
+  name();
+  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+}
 """
 
 

@@ -19,7 +19,7 @@ from robustvit.errors import UserError
 from robustvit.methods import METHODS, check_method
 from robustvit.panels import overlay
 from robustvit.relevance_maps import relevance
-from robustvit.webapp.limits import Limits, read_limited
+from robustvit.webapp.limits import Limits, check_size, read_limited
 from robustvit.webapp.recent import Recent
 
 __all__ = ["Answer", "Explorer", "Inputs", "Picture"]
@@ -120,8 +120,7 @@ class Explorer:
         Raises:
             UserError: it is too large or no photo; the message names the file without its folder.
         """
-        if Path(path).stat().st_size > self.limits.photo_bytes:
-            read_limited(path, self.limits)  # says so
+        check_size(path, self.limits)  # before it is hashed
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         found = self._pictures.get(digest)

@@ -94,6 +94,7 @@ def start(
     limits: Limits,
     *,
     style: str = "",
+    script: str = "",
     host: str = "127.0.0.1",
     port: int | None = None,
     share: bool = False,
@@ -106,6 +107,7 @@ def start(
         folder: from ``prepare_folder``.
         limits: on requests.
         style: CSS.
+        script: JavaScript function to run when a page is loaded.
         host: address to listen on.
         port: see ``free_port``.
         share: also through Gradio's tunnel, under an address that anybody may open.
@@ -117,7 +119,11 @@ def start(
     import gradio
     from starlette.middleware import Middleware
 
-    plain = ("system-ui", "sans-serif")
+    fonts: dict[str, Any] = {"font": ("system-ui", "sans-serif"), "font_mono": ("ui-monospace", "monospace")}
+    # Gradio's orange is too light for white words on it.
+    theme = gradio.themes.Default(primary_hue="blue", **fonts).set(
+        button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800"
+    )
     _, _, share_url = blocks.launch(
         server_name=host,
         server_port=free_port(host, port),
@@ -135,7 +141,8 @@ def start(
         mcp_server=False,
         pwa=False,
         app_kwargs={"middleware": [Middleware(LimitedRequests, limits=limits)], "docs_url": None, "redoc_url": None},
-        theme=gradio.themes.Default(font=plain, font_mono=("ui-monospace", "monospace")),
+        theme=theme,
         css=style,
+        js=script or None,
     )
     return Server(str(blocks.local_url), share_url, folder, blocks)
