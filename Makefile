@@ -2,13 +2,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-app check format clean
 
 demo: $(VENV)/installed
 	$(BIN)/robustvit demo --out runs/demo
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
+
+test-app: $(VENV)/installed
+	$(BIN)/python -m pytest -m app tests/test_app_server.py tests/test_app_browser.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
