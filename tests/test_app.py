@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from app_server import write_huge
 from conftest import CLASSES, SIZE, draw_photo, tiny_network
 from robustvit import UserError, cli
 from robustvit.application import start_app
@@ -171,7 +172,7 @@ def test_examples_of_models_that_know_the_scenes_have_masks(tmp_path):
 
 def test_photos_beyond_the_limits_are_refused_undecoded(explorer, tmp_path):
     limits = explorer.limits
-    Image.new("1", (40_000, 40_000)).save(tmp_path / "bomb.png")
+    write_huge(tmp_path / "bomb.png")
     Image.new("RGB", (200, 200)).save(tmp_path / "large.png")
     (tmp_path / "heavy.png").write_bytes(b"x" * 200_001)
     (tmp_path / "letter.jpg").write_text("Dear all")

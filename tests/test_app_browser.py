@@ -15,7 +15,7 @@ from PIL import Image
 
 pytest.importorskip("gradio")
 
-from app_server import running
+from app_server import running, write_huge
 from browser import chromium
 from robustvit.embedded.scenes import CLASSES, make_scene
 
@@ -140,7 +140,7 @@ def test_brush_swap_and_panel(page, tmp_path):
     page.wait_for_timeout(2500)  # the editor fits the photo into its canvas
     canvas.scroll_into_view_if_needed()
     page.get_by_role("button", name="Swap the background").click()
-    page.get_by_text("nothing is drawn yet").wait_for()
+    page.get_by_role("alert").get_by_text("nothing is drawn yet").wait_for()
     box = canvas.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 40, y)
@@ -178,11 +178,12 @@ def test_files_that_cannot_be_used_are_explained(page, tmp_path):
     photo = page.locator("#rv-photo input[type=file]")
     (tmp_path / "letter.png").write_text("Dear all")
     photo.set_input_files(tmp_path / "letter.png")
-    page.get_by_text("letter.png is not an image that can be read here").wait_for()
+    page.get_by_role("alert").get_by_text("letter.png is not an image that can be read here").wait_for()
+    assert page.locator("#rv-answers img").count() == 0  # no answer to another photo is left
     assert page.locator("#rv-photo").get_by_role("button", name="Remove Image").count() == 1
-    Image.new("1", (30_000, 30_000)).save(tmp_path / "huge.png")
+    write_huge(tmp_path / "huge.png")
     page.locator("#rv-photo input[type=file]").set_input_files(tmp_path / "huge.png")
-    page.get_by_text("huge.png has too many pixels").wait_for()
+    page.get_by_role("alert").get_by_text("huge.png has too many pixels").wait_for()
     (tmp_path / "words.txt").write_text("Dear all")
     page.locator("#rv-photo input[type=file]").set_input_files(tmp_path / "words.txt")
     page.get_by_text(re.compile("words.txt is not an image|Invalid file type")).first.wait_for()

@@ -131,7 +131,7 @@ def start_app(
         shown.audit["device"] = device
         finder = _backbone(mask_model)
         if mask_model is not None:
-            shown.audit["mask_model"] = mask_model
+            shown.audit.update(mask_model=mask_model, mask_checkpoint=None, mask_feature="keys", mask_centre=False)
         folder = prepare_folder()
         blocks, pages = _build(shown, finder, folder, device)
         # The embedded model's files must stay while audits may load them: as long as the server runs.
@@ -212,6 +212,8 @@ def _load(
         "model": model, "baseline": baseline, "checkpoint": checkpoint, "normalization": normalization,
         "class_names": class_names, "mask_model": model, "mask_checkpoint": checkpoint,
     }  # fmt: skip
+    if intro:  # small supervised models tell objects apart in their centred tokens
+        settings |= {"mask_feature": "tokens", "mask_centre": True}
     return _Shown(models, intro + _names(model, baseline, run), settings)
 
 

@@ -51,11 +51,12 @@ class Actions:
         self.class_names, self.methods = explorer.class_names, explorer.methods
         self._masks: Recent[np.ndarray] = Recent(24)
         try:
-            self._tokencut: TokenCut | None = TokenCut(mask_model)
+            # Keys are TokenCut's own choice; small supervised models tell objects apart in their centred tokens only.
+            self._finders = [TokenCut(mask_model), TokenCut(mask_model, feature="tokens", centre=True)]
         except UserError:
-            self._tokencut = None
+            self._finders = []
         own = [self.OWN] * any(example.mask is not None for example in examples)
-        self.mask_sources = [*own, *[self.FOUND] * (self._tokencut is not None), self.DRAWN, self.FILE]
+        self.mask_sources = [*own, *[self.FOUND] * bool(self._finders), self.DRAWN, self.FILE]
 
     def example_file(self, name: str | None) -> str | None:
         """The file of an example."""
@@ -147,9 +148,8 @@ class Actions:
             if own is None:
                 raise UserError("this photo has no mask of its own: have it found, draw it, or choose a mask file")
             return own
-        if source == self.FOUND and self._tokencut is not None:
-            source_of_masks = self._tokencut
-            return self._masks.get_or_make(picture.digest, lambda: found_mask(source_of_masks, picture, self.explorer))
+        if source == self.FOUND and self._finders:
+            return self._masks.get_or_make(picture.digest, lambda: found_mask(self._finders, picture, self.explorer))
         if source == self.DRAWN:
             return drawn_mask((drawing or {}).get("layers") or [], picture.photo)
         if mask_file is None:

@@ -90,9 +90,10 @@ class AuditJobs:
                 "masks": None if masks is None else str(masks),
                 "out": str(work / "audit.html"),
             }
+            settings = self.settings if masks is None else _about_no_masks(self.settings)
             try:
                 reliance, lines = audit_apart(
-                    self.settings | options, tell, self.limits.audit_seconds, max(1, (os.cpu_count() or 2) // 2)
+                    settings | options, tell, self.limits.audit_seconds, max(1, (os.cpu_count() or 2) // 2)
                 )
             except UserError as error:
                 raise UserError(_without(str(error), work)) from error
@@ -113,6 +114,11 @@ class AuditJobs:
             extract_photos(archive, work / "photos", bounds)
         except UserError as error:
             raise UserError(_without(str(error).replace(str(archive), Path(archive).name), work)) from error
+
+
+def _about_no_masks(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without those on how masks are found, which ``audit`` refuses beside masks."""
+    return {name: value for name, value in settings.items() if not name.startswith("mask_")}
 
 
 def _without(text: str, work: Path) -> str:

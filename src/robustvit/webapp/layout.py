@@ -60,6 +60,25 @@ def readable(function: Callable[..., Any]) -> Callable[..., Any]:
     return shown
 
 
+def in_place(function: Callable[..., Any], *further: Any) -> Callable[..., Any]:
+    """A function whose ``UserError`` is shown where its answer would be, so that no older answer stays there.
+
+    Args:
+        function: gives HTML, or a tuple that begins with it.
+        further: what follows the message in the tuple.
+    """
+
+    @wraps(function)
+    def shown(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except UserError as error:
+            words = f'<p class="rv-problem" role="alert">{html.escape(str(error))}</p>'
+            return (words, *further) if further else words
+
+    return shown
+
+
 def _file_input(label: str, **options: Any) -> gr.Image:
     """A photo that comes as the file that was sent: it is checked before anything decodes it."""
     made = gr.Image(
@@ -93,13 +112,13 @@ def _photo_tab(page: gr.Blocks, actions: Actions) -> None:
     swap = _swap_section(actions, shown)
     _panel_button(actions, [*shown, swap.made, *swap.inputs])
 
-    show: dict[str, Any] = {"fn": readable(actions.show), "inputs": shown, "outputs": answers, **_MODELS}
+    show: dict[str, Any] = {"fn": in_place(actions.show), "inputs": shown, "outputs": answers, **_MODELS}
     again: dict[str, Any] = {
-        "fn": readable(actions.swap_again), "inputs": [*shown, swap.made, *swap.inputs], "outputs": swap.result,
+        "fn": in_place(actions.swap_again), "inputs": [*shown, swap.made, *swap.inputs], "outputs": swap.result,
         "api_visibility": "private", **_MODELS,
     }  # fmt: skip
     fresh: dict[str, Any] = {
-        "fn": readable(lambda path: actions.opened(path, _DRAW)), "inputs": photo,
+        "fn": lambda path: actions.opened(path, _DRAW), "inputs": photo,
         "outputs": [swap.source, swap.editor, swap.made, swap.result], "api_visibility": "private", **_MODELS,
     }  # fmt: skip
     gr.on([page.load, photo.change], **show, api_name="explain")
@@ -153,7 +172,11 @@ def _swap_section(actions: Actions, shown: list[Any]) -> _Swap:
         queue=False,
     )  # fmt: skip
     button.click(
-        readable(actions.swap), [*shown, *found.inputs], [found.result, found.made], api_visibility="private", **_MODELS
+        in_place(actions.swap, False),
+        [*shown, *found.inputs],
+        [found.result, found.made],
+        api_visibility="private",
+        **_MODELS,
     )
     return found
 

@@ -31,8 +31,9 @@ STYLE = """
   border-bottom: 1px solid rgba(128, 128, 128, .35) !important; }
 .rv-answer tbody th { font-weight: 400; width: 45%; overflow-wrap: anywhere; }
 .rv-answer td { background: linear-gradient(to right, rgba(80, 130, 200, .35) var(--share), transparent var(--share)); }
+.rv-answer table, .rv-answer thead, .rv-answer tbody, .rv-answer tr { border: 0 !important; }
+.rv-problem { border-left: 4px solid #b91c1c; padding: .4rem .8rem; font-weight: 600; overflow-wrap: anywhere; }
 .rv-change { margin: .5rem 0 0; font-weight: 600; }
-.rv-quiet { opacity: .85; font-size: .9rem; }
 .gradio-container { max-width: 70rem !important; margin: 0 auto; }
 :focus-visible { outline: 3px solid #2563eb !important; outline-offset: 2px; }
 """

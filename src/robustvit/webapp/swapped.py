@@ -79,19 +79,32 @@ def drawn_mask(layers: Sequence[Image.Image], photo: Image.Image) -> np.ndarray:
     return mask
 
 
-def found_mask(source: TokenCut, picture: Picture, explorer: Explorer) -> np.ndarray:
+def found_mask(sources: Sequence[TokenCut], picture: Picture, explorer: Explorer) -> np.ndarray:
     """The object that TokenCut finds, as a mask of 0 and 1 in the photo's size.
 
+    Args:
+        sources: are tried in turn until one finds a good mask; else the first that found any is taken.
+        picture: the photo.
+        explorer: whose models are asked.
+
     Raises:
-        UserError: it finds none.
+        UserError: none finds an object.
     """
     photo = picture.photo
-    with explorer.exclusively():
-        job = source.prepare([photo], [Path("photo")])[0]
-    found = source.finish(job)
-    if not 0 < (found.mask > 0.5).sum() < found.mask.size:
+    doubtful = None
+    for source in sources:
+        with explorer.exclusively():
+            job = source.prepare([photo], [Path("photo")])[0]
+        found = source.finish(job)
+        mask = (found.mask > 0.5).astype(np.float32)
+        if not 0 < mask.sum() < mask.size:
+            continue
+        if found.verdict == "good":
+            return mask
+        doubtful = mask if doubtful is None else doubtful
+    if doubtful is None:
         raise UserError("TokenCut finds no object in this photo: draw a mask with the brush or choose a mask file")
-    return (found.mask > 0.5).astype(np.float32)
+    return doubtful
 
 
 def background_photo(name: str) -> Image.Image:
