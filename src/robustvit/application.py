@@ -208,7 +208,7 @@ def _load(
         baseline = other = None
     titles = ("Original model", "Robust model") if baseline == "original" else ("Baseline", "Model")
     models = {titles[1]: classifier} if other is None else {titles[0]: other, titles[1]: classifier}
-    settings = {
+    settings: dict[str, Any] = {
         "model": model, "baseline": baseline, "checkpoint": checkpoint, "normalization": normalization,
         "class_names": class_names, "mask_model": model, "mask_checkpoint": checkpoint,
     }  # fmt: skip
@@ -221,13 +221,20 @@ def _names(model: str, baseline: str | None, run: Any) -> str:
     """The models' names, and the verdict of a run, as Markdown."""
     from robustvit.verdict import read_verdict
 
-    named = model.removeprefix("local-dir:")
-    words = [] if Path(named).is_absolute() else [f"Model: `{named}`."]
+    words = (
+        [] if Path(model.removeprefix("local-dir:")).is_absolute() and baseline is None else [_named("Model", model)]
+    )
     if baseline not in (None, "original"):
-        words.append(f"Baseline: `{baseline}`.")
+        words.append(_named("Baseline", str(baseline)))
     if run is not None and run.verdict.is_file():
         words.append(f"Verdict of its run: {read_verdict(run.verdict).sentence}")
     return " ".join(words)
+
+
+def _named(title: str, source: str) -> str:
+    """A model's name as visitors may read it: of folders the last part only."""
+    place = Path(source.removeprefix("local-dir:"))
+    return f"{title}: `{place.name if place.is_absolute() else source}`."
 
 
 def _backbone(name: str | None) -> "Classifier | None":
