@@ -224,6 +224,7 @@ def _audit_tab(jobs: AuditJobs) -> None:
         return words, gr.update(value=str(Path(file)), visible=True)
 
     button.click(
-        in_place(run, gr.update(visible=False)), archive, [result, page], concurrency_limit=1, concurrency_id="audits", api_name="audit",
+        in_place(run, gr.update(visible=False)), archive, [result, page], concurrency_limit=1, concurrency_id="audits",
+        api_name="audit",
         show_progress_on=[result],
     )  # fmt: skip
