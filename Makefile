@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format audit versions package clean
+.PHONY: demo test test-app check format docs audit versions package clean
 
 demo: $(VENV)/installed
 	$(BIN)/robustvit demo --out runs/demo
@@ -10,10 +10,16 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
 
+test-app: $(VENV)/installed
+	$(BIN)/python -m pytest -m app tests/test_app_server.py tests/test_app_browser.py
+
 check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/installed
+	$(BIN)/mkdocs build --strict --quiet
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -76,6 +76,15 @@ def write_photos(folder: Path, count: int, seed: int = 0, classes=CLASSES) -> tu
     return folder / "images", folder / "masks"
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave the app's tests to ``make test-app``, which names their mark."""
+    if "app" in config.getoption("markexpr"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("app")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture
 def network():
     return tiny_network()

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robustvit.application import app
     from robustvit.auditing import audit
     from robustvit.class_analysis import classes
     from robustvit.classifier import Classifier
@@ -44,6 +45,7 @@ __all__ = [
     "Layout",
     "RobustViT",
     "UserError",
+    "app",
     "audit",
     "classes",
     "demo",
@@ -76,6 +78,7 @@ _HOME = {
     "Layout": "families",
     "RobustViT": "guidance",
     "UserError": "errors",
+    "app": "application",
     "audit": "auditing",
     "classes": "class_analysis",
     "demo": "demonstration",

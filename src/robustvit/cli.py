@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "evaluation.evaluate",
     "audit": "auditing.audit",
     "explain": "explanation.explain",
+    "app": "application.app",
     "masks": "mask_making.make_masks",
     "faithfulness": "method_comparison.faithfulness",
     "shifts": "shifting.shifts",

@@ -20,7 +20,7 @@ from robustvit.files import read_json, write_json
 from robustvit.measurement import PhotoMeasure
 from robustvit.relevance_maps import relevance
 
-__all__ = ["Panel", "choose_panels", "draw_panels", "figure_of", "overlay", "read_panels"]
+__all__ = ["Panel", "choose_panels", "draw_panels", "figure_of", "figure_of_rows", "overlay", "read_panels"]
 
 Outcome = Literal["corrected", "broken", "same"]
 
@@ -62,12 +62,18 @@ def overlay(image: Tensor, relevance_map: Tensor, opacity: float = 0.55) -> np.n
 
 def figure_of(pictures: Sequence[tuple[str, np.ndarray]], path: str | Path) -> None:
     """Write titled pictures, uint8 or [0, 1] arrays, side by side as one PNG."""
-    figure = Figure(figsize=(2.4 * len(pictures), 2.75), dpi=110, layout="constrained")
-    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
-    for axis, (title, picture) in zip(axes, pictures, strict=True):
-        axis.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.ndim == 2 else None)
-        axis.set_title(title, fontsize=9, parse_math=False)
-        axis.set_axis_off()
+    figure_of_rows([pictures], path)
+
+
+def figure_of_rows(rows: Sequence[Sequence[tuple[str, np.ndarray]]], path: str | Path) -> None:
+    """Write rows of titled pictures, as many in each, as one PNG; pictures as in ``figure_of``."""
+    across = len(rows[0])
+    figure = Figure(figsize=(2.4 * across, 2.75 * len(rows)), dpi=110, layout="constrained")
+    for axes, pictures in zip(figure.subplots(len(rows), across, squeeze=False), rows, strict=True):
+        for axis, (title, picture) in zip(axes, pictures, strict=True):
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.ndim == 2 else None)
+            axis.set_title(title, fontsize=9, parse_math=False)
+            axis.set_axis_off()
     figure.savefig(path)
 
 

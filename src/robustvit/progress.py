@@ -11,9 +11,10 @@ from rich.text import Text
 
 from robustvit.errors import printable
 
-__all__ = ["bar", "console", "track", "warn"]
+__all__ = ["bar", "console", "state", "track", "warn"]
 
 console = Console(stderr=True)
+_latest: list[Progress] = []
 
 
 class _Speed(ProgressColumn):
@@ -29,7 +30,20 @@ def bar(*, speed: bool = False) -> Progress:
     columns += [_Speed()] * speed + [TimeRemainingColumn()]
     shown = console.is_terminal
     # A disabled bar of an older rich ends with an empty line all the same; a quiet console swallows it.
-    return Progress(*columns, console=console if shown else Console(quiet=True), transient=True, disable=not shown)
+    made = Progress(*columns, console=console if shown else Console(quiet=True), transient=True, disable=not shown)
+    _latest[:] = [made]
+    return made
+
+
+def state() -> tuple[str, float, float] | None:
+    """What the latest bar shows, also off a terminal: description, steps done and steps in all; None before it starts.
+
+    For a process that tells another how far its work is.
+    """
+    tasks = [task for made in _latest for task in made.tasks]
+    if not tasks:
+        return None
+    return tasks[-1].description, tasks[-1].completed, tasks[-1].total or 0.0
 
 
 def track(items: Any, description: str) -> Iterator[Any]:

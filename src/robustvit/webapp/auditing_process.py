@@ -1,0 +1,97 @@
+"""An audit in a process of its own, so that it holds nobody up and its memory goes when it ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from robustvit.errors import UserError
+
+__all__ = ["audit_apart"]
+
+_EVERY = 0.3  # seconds between two words on how far it is
+
+
+def audit_apart(
+    settings: dict[str, Any], tell: Callable[[str, float, float], None], seconds: float, threads: int = 1
+) -> tuple[str, list[str]]:
+    """Run ``audit`` in a new process.
+
+    Args:
+        settings: its options by name; models by name, not as modules.
+        tell: is called with what is being done, how much of it is done, and how much there is.
+        seconds: after which it is stopped.
+        threads: that its process computes with.
+
+    Returns:
+        The verdict on the model in a word, and what a printed audit says, line by line, without its files.
+
+    Raises:
+        UserError: the audit's own, or it took too long, or its process died.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(theirs, settings, threads), daemon=True)
+    process.start()
+    theirs.close()
+    end = time.monotonic() + seconds
+    try:
+        while True:
+            if time.monotonic() > end:
+                raise UserError(f"the audit was stopped after {seconds / 60:.0f} minutes: pack fewer photos")
+            if not ours.poll(_EVERY):
+                continue
+            kind, *content = ours.recv()
+            if kind == "progress":
+                tell(*content)
+            elif kind == "done":
+                return content[0], content[1]
+            else:
+                raise UserError(content[0])
+    except EOFError as error:
+        process.join(5)
+        raise UserError(
+            f"the audit's process ended without a word (exit code {process.exitcode}), perhaps for want of memory: "
+            "pack fewer photos"
+        ) from error
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+
+
+def _run(connection: Connection, settings: dict[str, Any], threads: int) -> None:
+    import torch
+
+    from robustvit.auditing import audit
+    from robustvit.progress import state
+
+    torch.set_num_threads(threads)
+    over = threading.Event()
+    told: list[Any] = [None]
+
+    def report() -> None:
+        while not over.wait(_EVERY):
+            if (now := state()) is not None and now != told[0]:
+                told[0] = now
+                connection.send(("progress", *now))
+
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    outcome: tuple[Any, ...]
+    try:
+        found = audit(**settings)
+        lines = [line for line in str(found).splitlines() if not line.startswith(("page: ", "record: "))]
+        outcome = ("done", found.reliance, lines)
+    except UserError as error:
+        outcome = ("error", str(error))
+    except MemoryError:
+        outcome = ("error", "the audit ran out of memory: pack fewer photos")
+    over.set()
+    reporter.join()
+    connection.send(outcome)
+    connection.close()

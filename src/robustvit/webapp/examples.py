@@ -1,0 +1,59 @@
+"""Photos to begin with: scenes of the embedded benchmark for models that know its classes, else photos from skimage."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+from PIL import Image
+
+from robustvit.embedded.scenes import BACKGROUNDS, CLASSES, make_scene
+
+__all__ = ["Example", "write_examples"]
+
+# Class and background of each scene: in the embedded model's training every class lay on the background of its number.
+_SCENES = ((0, 0), (0, 4), (4, 4), (4, 9), (8, 8), (3, 6))
+_PHOTOS = {"cat": "chelsea", "coffee cup": "coffee", "rocket": "rocket", "astronaut": "astronaut"}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A photo to begin with.
+
+    Attributes:
+        name: in words.
+        file: the photo.
+        digest: SHA-256 of the file.
+        mask: its own mask, ``(H, W)`` float32 of 0 and 1, where it has one.
+    """
+
+    name: str
+    file: Path
+    digest: str
+    mask: np.ndarray | None = None
+
+
+def write_examples(folder: str | Path, class_names: list[str]) -> list[Example]:
+    """Write examples that models of these classes can say something about, as PNG files in a folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not set(CLASSES) <= set(class_names):
+        photos = {name: Image.fromarray(getattr(skimage.data, loader)()) for name, loader in _PHOTOS.items()}
+        return [_written(name, photo, None, folder) for name, photo in photos.items()]
+    found = []
+    for number, (label, background) in enumerate(_SCENES):
+        scene = make_scene(label, background, np.random.default_rng([11, number]), part="test")
+        where = "its usual background" if label == background else "another background"
+        name = f"{CLASSES[label]} on {where} ({BACKGROUNDS[background]})"
+        found.append(_written(name, Image.fromarray(scene.image), scene.mask, folder))
+    return found
+
+
+def _written(name: str, photo: Image.Image, mask: np.ndarray | None, folder: Path) -> Example:
+    file = folder / f"{name.replace(' ', '-').replace('(', '').replace(')', '')}.png"
+    photo.convert("RGB").save(file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return Example(name, file, digest, None if mask is None else (mask > 0).astype(np.float32))

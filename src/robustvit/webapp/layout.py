@@ -1,0 +1,230 @@
+"""The pages of the app, in Gradio."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from robustvit.errors import UserError
+from robustvit.webapp.actions import OWN_PHOTO, Actions
+from robustvit.webapp.audit_tab import AuditJobs
+from robustvit.webapp.swapped import BACKGROUNDS
+
+__all__ = ["build"]
+
+_READ = 8  # requests about photos at work at once; the models answer one at a time
+_MODELS: dict[str, Any] = {"concurrency_limit": _READ, "concurrency_id": "models"}
+_SAVE = "() => setTimeout(() => document.querySelector('#rv-panel-file')?.click(), 50)"
+_DRAW = 560  # longer side of the picture to draw on
+_METHODS = {
+    "gae": "gae, the paper's", "attnlrp": "AttnLRP", "rollout": "attention rollout", "raw_attention": "raw attention",
+    "grad_cam": "Grad-CAM", "input_gradient": "input gradient",
+}  # fmt: skip
+
+
+def build(actions: Actions, jobs: AuditJobs, intro: str) -> gr.Blocks:
+    """Make the pages.
+
+    Args:
+        actions: what happens to photos.
+        jobs: what happens to zipped folders.
+        intro: Markdown about the models.
+    """
+    with gr.Blocks(
+        title="RobustViT: where does the model look?", analytics_enabled=False, delete_cache=(600, 3600)
+    ) as page:
+        gr.Markdown(f"# Where does the model look?\n\n{intro}")
+        with gr.Tab("One photo"):
+            _photo_tab(page, actions)
+        with gr.Tab("Audit of a folder"):
+            _audit_tab(jobs)
+    page.queue(max_size=200, api_open=False, default_concurrency_limit=_READ)
+    return page
+
+
+def readable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose ``UserError`` is shown on the page; of anything else that goes wrong no detail is."""
+
+    @wraps(function)
+    def shown(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except UserError as error:
+            raise gr.Error(html.escape(str(error), quote=False), duration=None, print_exception=False) from error
+
+    return shown
+
+
+def in_place(function: Callable[..., Any], *further: Any) -> Callable[..., Any]:
+    """A function whose ``UserError`` is shown where its answer would be, so that no older answer stays there.
+
+    Args:
+        function: gives HTML, or a tuple that begins with it.
+        further: what follows the message in the tuple.
+    """
+
+    @wraps(function)
+    def shown(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except UserError as error:
+            words = f'<p class="rv-problem" role="alert">{html.escape(str(error))}</p>'
+            return (words, *further) if further else words
+
+    return shown
+
+
+def _file_input(label: str, **options: Any) -> gr.Image:
+    """A photo that comes as the file that was sent: it is checked before anything decodes it."""
+    made = gr.Image(
+        type="filepath", image_mode=None, label=label, sources=["upload", "clipboard"], buttons=[], **options
+    )
+    made.preprocess = lambda payload: getattr(payload, "path", None)  # type: ignore[method-assign]
+    return made
+
+
+def _photo_tab(page: gr.Blocks, actions: Actions) -> None:
+    names = [example.name for example in actions.examples]
+    gr.Markdown("## Photo")
+    with gr.Row():
+        photo = _file_input("Photo", value=str(actions.examples[0].file), height=300, elem_id="rv-photo")
+        example = gr.Radio(names, value=names[0], label="Or take an example", min_width=280, elem_id="rv-example")
+    with gr.Row():
+        target = gr.Dropdown(
+            [("the predicted one", -1), *((name, index) for index, name in enumerate(actions.class_names))],
+            value=-1, label="Class to explain", min_width=240, elem_id="rv-class",
+        )  # fmt: skip
+        method = gr.Dropdown(
+            [(_METHODS.get(name, name), name) for name in actions.methods], value=actions.methods[0],
+            label="Relevance method", min_width=240, elem_id="rv-method",
+        )  # fmt: skip
+        opacity = gr.Slider(
+            0, 100, value=55, step=5, label="Opacity of the relevance, %", min_width=240, elem_id="rv-opacity"
+        )
+    gr.Markdown("## Answers")
+    answers = gr.HTML(elem_id="rv-answers")
+    shown = [photo, target, method, opacity]
+    swap = _swap_section(actions, shown)
+    _panel_button(actions, [*shown, swap.made, *swap.inputs])
+
+    show: dict[str, Any] = {"fn": in_place(actions.show), "inputs": shown, "outputs": answers, **_MODELS}
+    again: dict[str, Any] = {
+        "fn": in_place(actions.swap_again), "inputs": [*shown, swap.made, *swap.inputs], "outputs": swap.result,
+        "api_visibility": "private", **_MODELS,
+    }  # fmt: skip
+    fresh: dict[str, Any] = {
+        "fn": lambda path: actions.opened(path, _DRAW), "inputs": photo,
+        "outputs": [swap.source, swap.editor, swap.made, swap.result], "api_visibility": "private", **_MODELS,
+    }  # fmt: skip
+    gr.on([page.load, photo.change], **show, api_name="explain")
+    gr.on([page.load, photo.change], **fresh)
+    gr.on([target.change, method.change, opacity.change], **show, api_visibility="private",
+          trigger_mode="always_last", show_progress="minimal").then(**again)  # fmt: skip
+    example.input(actions.example_file, example, photo, api_visibility="private", queue=False)
+    photo.upload(lambda: None, None, example, api_visibility="private", queue=False)
+
+
+class _Swap:
+    """Components of the swap that others need."""
+
+    source: gr.Radio
+    editor: gr.ImageEditor
+    made: gr.State
+    result: gr.HTML
+    inputs: list[Any]
+
+
+def _swap_section(actions: Actions, shown: list[Any]) -> _Swap:
+    found = _Swap()
+    gr.Markdown("## Another background\n\nThe object, cut out by a mask, on a background of your choice.")
+    with gr.Row():
+        found.source = gr.Radio(
+            actions.mask_sources, value=actions.mask_sources[0], label="Mask", min_width=280, elem_id="rv-mask"
+        )
+        background = gr.Dropdown(
+            [*BACKGROUNDS, OWN_PHOTO],
+            value=BACKGROUNDS[2],
+            label="Background",
+            min_width=280,
+            elem_id="rv-background",
+        )
+    with gr.Column(visible=False) as drawing:
+        found.editor = _brush()
+    with gr.Column(visible=False) as mask_place:
+        mask_file = _file_input("Mask file: white on the object", height=220, elem_id="rv-mask-file")
+    with gr.Column(visible=False) as background_place:
+        own_background = _file_input("Background photo", height=220, elem_id="rv-own-background")
+    button = gr.Button("Swap the background", variant="primary", elem_id="rv-swap")
+    found.result = gr.HTML(elem_id="rv-swapped")
+    found.made = gr.State(False)
+    found.inputs = [found.source, found.editor, mask_file, background, own_background]
+    found.source.change(
+        lambda source: [gr.update(visible=source == actions.DRAWN), gr.update(visible=source == actions.FILE)],
+        found.source, [drawing, mask_place], api_visibility="private", queue=False,
+    )  # fmt: skip
+    background.change(
+        lambda name: gr.update(visible=name == OWN_PHOTO), background, background_place, api_visibility="private",
+        queue=False,
+    )  # fmt: skip
+    button.click(
+        in_place(actions.swap, False),
+        [*shown, *found.inputs],
+        [found.result, found.made],
+        api_visibility="private",
+        **_MODELS,
+    )
+    return found
+
+
+def _brush() -> gr.ImageEditor:
+    editor = gr.ImageEditor(
+        label="Paint over the object", type="pil", image_mode="RGBA", sources=(), transforms=(), layers=False,
+        buttons=[],
+        brush=gr.Brush(default_size=24, colors=["#ff3b30"], color_mode="fixed"), eraser=gr.Eraser(default_size=24),
+        canvas_size=(_DRAW, _DRAW), elem_id="rv-brush",
+    )  # fmt: skip
+    decode = editor.preprocess
+
+    def preprocess(payload: Any) -> Any:
+        while len(editor.blob_storage) > 2 * _READ:  # drawings that were sent and never asked about
+            editor.blob_storage.pop(next(iter(editor.blob_storage)), None)
+        try:
+            return decode(payload)
+        except Exception as error:
+            raise gr.Error("the drawing cannot be read: draw it again", print_exception=False) from error
+
+    editor.preprocess = preprocess  # type: ignore[method-assign]
+    return editor
+
+
+def _panel_button(actions: Actions, inputs: list[Any]) -> None:
+    gr.Markdown("## Take it along")
+    button = gr.Button("Download the panel (PNG)", elem_id="rv-panel")
+    file = gr.DownloadButton("Panel", visible="hidden", elem_id="rv-panel-file")
+    made = button.click(readable(actions.panel), inputs, file, api_visibility="private", **_MODELS)
+    made.success(None, None, None, js=_SAVE, api_visibility="private")
+
+
+def _audit_tab(jobs: AuditJobs) -> None:
+    gr.Markdown(jobs.words)
+    archive = gr.File(label="Zipped folder", file_types=[".zip"], type="filepath", elem_id="rv-archive")
+    button = gr.Button("Start the audit", variant="primary", elem_id="rv-audit")
+    result = gr.HTML(elem_id="rv-audit-result", min_height=60)
+    page = gr.File(label="The audit as a page", interactive=False, elem_id="rv-audit-page", visible=False)
+
+    def run(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[str, Any]:  # noqa: B008
+        words, file = jobs.run(
+            path, lambda what, done, total: progress((int(done), int(total) or None), desc=what, unit="")
+        )
+        return words, gr.update(value=str(Path(file)), visible=True)
+
+    button.click(
+        in_place(run, gr.update(visible=False)), archive, [result, page], concurrency_limit=1, concurrency_id="audits",
+        api_name="audit",
+        show_progress_on=[result],
+    )  # fmt: skip

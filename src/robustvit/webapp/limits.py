@@ -1,0 +1,210 @@
+"""What visitors may send: how large, how many pixels, in which formats; and nothing that makes the server fetch."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from robustvit.data.photos import read_photo
+from robustvit.errors import UserError
+
+__all__ = ["FORMATS", "LimitedRequests", "Limits", "check_image", "check_size", "read_limited"]
+
+# Decoders that only decode: Pillow's EPS reader, for one, starts another program.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_MB = 2**20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what visitors send.
+
+    Attributes:
+        photo_bytes: of a photo, mask or background.
+        photo_pixels: of one, before it is decoded.
+        archive_bytes: of a zipped folder.
+        message_bytes: of a request that carries no file.
+        drawing_bytes: of what a visitor drew.
+        audit_photos: photos in an archive; masks come on top.
+        audit_bytes: of an archive unpacked.
+        audit_seconds: that an audit may take.
+    """
+
+    photo_bytes: int = 20 * _MB
+    photo_pixels: int = 50_000_000
+    archive_bytes: int = 200 * _MB
+    message_bytes: int = _MB // 4
+    drawing_bytes: int = 8 * _MB
+    audit_photos: int = 1000
+    audit_bytes: int = 1000 * _MB
+    audit_seconds: float = 3600.0
+
+
+def check_image(path: str | Path, limits: Limits) -> None:
+    """Make sure, from its size and its header alone, that an image may be decoded.
+
+    Raises:
+        UserError: too many bytes or pixels, or not an image of a format that is taken.
+    """
+    path = Path(path)
+    check_size(path, limits)
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+    except Image.DecompressionBombError as error:
+        raise _too_many_pixels(path, "more", limits) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UserError(
+            f"{path.name} is not an image that can be read here: expected a photo as JPEG, PNG, WebP, TIFF, BMP, GIF "
+            "or PPM; choose another file or convert it"
+        ) from error
+    if width * height > limits.photo_pixels:
+        raise _too_many_pixels(path, f"{width} x {height}", limits)
+
+
+def check_size(path: str | Path, limits: Limits) -> None:
+    """Make sure that an image file is not too large.
+
+    Raises:
+        UserError: it is.
+    """
+    size = Path(path).stat().st_size
+    if size > limits.photo_bytes:
+        raise UserError(
+            f"{Path(path).name} is too large: {size / _MB:.1f} MB, at most {limits.photo_bytes // _MB} MB are taken; "
+            "save it smaller"
+        )
+
+
+def _too_many_pixels(path: Path, got: str, limits: Limits) -> UserError:
+    most = limits.photo_pixels // 1_000_000
+    return UserError(f"{path.name} has too many pixels: expected at most {most} million, got {got}; save it smaller")
+
+
+def read_limited(path: str | Path, limits: Limits) -> Image.Image:
+    """Read a visitor's photo as ``read_photo`` does, within the limits; messages name the file, not where it lies.
+
+    Raises:
+        UserError: as ``check_image`` and ``read_photo``.
+    """
+    check_image(path, limits)
+    try:
+        return read_photo(path)
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), Path(path).name)) from error
+
+
+class LimitedRequests:
+    """ASGI middleware: a request may be so large, and may not make the server fetch anything from elsewhere.
+
+    Args:
+        app: what answers.
+        limits: how large.
+    """
+
+    def __init__(self, app: Any, limits: Limits) -> None:
+        self.app, self.limits = app, limits
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"]
+        if re.search(r"/(file|proxy)=/*\w+:/", path):
+            await _refuse(send, 403, "This server fetches nothing from elsewhere.")
+            return
+        most = self._most(path)
+        if _declared(scope) > most:
+            await _refuse(send, 413, f"Too large: at most {most // _MB or 1} MB are taken here.")
+            return
+        if path.rstrip("/").endswith(("/upload", "/component_server")):
+            await self.app(scope, _Counted(receive, most), send)
+            return
+        message = await _whole_message(receive, most)
+        if message is None:
+            await _refuse(send, 413, "Too large a message.")
+        elif _names_address(message):
+            await _refuse(send, 403, "Send files by uploading them: this server fetches nothing from elsewhere.")
+        else:
+            await self.app(scope, _Replayed(message, receive), send)
+
+    def _most(self, path: str) -> int:
+        path = path.rstrip("/")
+        if path.endswith("/upload"):
+            return self.limits.archive_bytes + _MB
+        return self.limits.drawing_bytes if path.endswith("/component_server") else self.limits.message_bytes
+
+
+class _Counted:
+    """Receives a body that may turn out longer than it was said to be: its rest is then left unread."""
+
+    def __init__(self, receive: Any, most: int) -> None:
+        self.receive, self.left = receive, most
+
+    async def __call__(self) -> dict[str, Any]:
+        message = await self.receive()
+        self.left -= len(message.get("body", b""))
+        return message if self.left >= 0 else {"type": "http.disconnect"}
+
+
+class _Replayed:
+    """Receives a body that was read already, then whatever follows."""
+
+    def __init__(self, body: bytes, receive: Any) -> None:
+        self.body: bytes | None = body
+        self.receive = receive
+
+    async def __call__(self) -> dict[str, Any]:
+        if self.body is None:
+            return await self.receive()
+        body, self.body = self.body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+async def _whole_message(receive: Any, most: int) -> bytes | None:
+    """The body of a request; None where it is longer than it may be."""
+    parts, length = [], 0
+    while True:
+        message = await receive()
+        part = message.get("body", b"")
+        parts.append(part)
+        length += len(part)
+        if length > most:
+            return None
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _declared(scope: Any) -> int:
+    value = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(value) if value.isdigit() else 0
+
+
+def _names_address(body: bytes) -> bool:
+    """Whether a message asks for a file by an address, or carries one inside itself past the limits on uploads."""
+    try:
+        waiting = [json.loads(body)] if body.lstrip()[:1] in (b"{", b"[") else []
+    except (ValueError, RecursionError):
+        return False  # whoever answers refuses what is no JSON
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            named = [value.get("path"), value.get("url")]
+            if re.match(r"\s*\w+://", str(named[0])) or str(named[1]).lstrip().lower().startswith("data:"):
+                return True
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return False
+
+
+async def _refuse(send: Any, status: int, words: str) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": words.encode()})

@@ -1,0 +1,108 @@
+"""Answers as HTML that a screen reader can read: headings, tables and pictures with words for them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, Template
+from PIL import Image
+from torch import Tensor
+
+from robustvit.webapp.prediction import Answer
+
+__all__ = ["SCRIPT", "STYLE", "answers_html"]
+
+STYLE = """
+.rv-answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); gap: 1.2rem; }
+.rv-answer { min-width: 0; }
+.rv-answer h3 { margin: 0 0 .4rem; font-size: 1.05rem; overflow-wrap: anywhere; }
+.rv-answer figure { margin: 0 0 .6rem; }
+.rv-answer img { width: 100%; max-width: 26rem; height: auto; display: block; border-radius: 4px; }
+.rv-answer figcaption { font-size: .9rem; margin-top: .3rem; }
+.rv-answer table { border-collapse: collapse; width: 100%; max-width: 26rem; font-variant-numeric: tabular-nums; }
+.rv-answer caption { text-align: left; font-weight: 600; padding-bottom: .2rem; }
+.rv-answer thead th { font-size: .85rem; font-weight: 400; opacity: .85; }
+.rv-answer th, .rv-answer td { text-align: left; padding: .25rem .4rem;
+  border: 0 !important;
+  border-bottom: 1px solid rgba(128, 128, 128, .35) !important; }
+.rv-answer tbody th { font-weight: 400; width: 45%; overflow-wrap: anywhere; }
+.rv-answer td { background: linear-gradient(to right, rgba(80, 130, 200, .35) var(--share), transparent var(--share)); }
+.rv-answer table, .rv-answer thead, .rv-answer tbody, .rv-answer tr { border: 0 !important; }
+.rv-problem { border-left: 4px solid #b91c1c; padding: .4rem .8rem; font-weight: 600; overflow-wrap: anywhere; }
+.rv-change { margin: .5rem 0 0; font-weight: 600; }
+.gradio-container { max-width: 70rem !important; margin: 0 auto; }
+:focus-visible { outline: 3px solid #2563eb !important; outline-offset: 2px; }
+"""
+
+# Gradio leaves groups of radio buttons and the photo that was chosen without a name for screen readers.
+SCRIPT = """
+() => {
+  const name = () => {
+    for (const group of document.querySelectorAll("fieldset:not([aria-label])")) {
+      const label = group.querySelector('[data-testid="block-info"]');
+      if (label) group.setAttribute("aria-label", label.textContent.trim());
+    }
+    const words = {"rv-photo": "The photo that was chosen", "rv-mask-file": "The mask that was chosen",
+                   "rv-own-background": "The background that was chosen"};
+    for (const [id, text] of Object.entries(words))
+      for (const image of document.querySelectorAll(`#${id} img:not([alt]), #${id} img[alt=""]`)) image.alt = text;
+  };
+  name();
+  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+}
+"""
+
+
+@cache
+def _template() -> Template:
+    return Environment(loader=PackageLoader("robustvit"), autoescape=True).get_template("app_answers.html.j2")
+
+
+def answers_html(
+    answers: Sequence[Answer],
+    opacity: float,
+    *,
+    before: Sequence[Answer] | None = None,
+    mask: Tensor | None = None,
+    where: str = "",
+) -> str:
+    """Every model's answer side by side.
+
+    Args:
+        answers: the answers.
+        opacity: of the relevance, 0 to 1.
+        before: the same models' answers to the photo as it was, to say what changed.
+        mask: ``(1, H, W)`` in [0, 1], to show first.
+        where: what to add to the words for each picture.
+    """
+    rows = []
+    for number, answer in enumerate(answers):
+        rows.append(
+            {
+                "title": answer.title,
+                "top": answer.top,
+                "explained": answer.explained,
+                "probability": answer.probability,
+                "picture": _png(answer.overlay(opacity)),
+                "change": "" if before is None else _change(before[number], answer),
+            }
+        )
+    seen = None if mask is None else _png((255 * mask[0].numpy()).astype(np.uint8))
+    return _template().render(answers=rows, mask=seen, where=where)
+
+
+def _change(old: Answer, new: Answer) -> str:
+    was, now = old.top[0][0], new.top[0][0]
+    if was == now:
+        return f"Still {now}: {100 * old.top[0][1]:.0f} % before, {100 * new.top[0][1]:.0f} % now."
+    return f"Changed from {was} to {now}."
+
+
+def _png(pixels: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=3)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

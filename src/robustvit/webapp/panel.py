@@ -1,0 +1,39 @@
+"""The picture to take along, laid out as in the paper's appendix: photo, then each model's relevance and answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from robustvit.panels import figure_of_rows
+from robustvit.webapp.prediction import Answer
+
+__all__ = ["write_panel"]
+
+
+def write_panel(rows: Sequence[tuple[str, Sequence[Answer]]], opacity: float, path: str | Path) -> None:
+    """Write a PNG with one row for each picture that was asked about.
+
+    Args:
+        rows: a title for the picture itself, and every model's answer on it.
+        opacity: of the relevance, 0 to 1.
+        path: the file.
+    """
+    figure_of_rows([_row(title, answers, opacity) for title, answers in rows], path)
+
+
+def _row(title: str, answers: Sequence[Answer], opacity: float) -> list[tuple[str, np.ndarray]]:
+    pictures = [(title, answers[0].image.permute(1, 2, 0).numpy())]
+    for answer in answers:
+        name, probability = answer.top[0]
+        words = f"{_short(answer.title)}: {_short(name)} ({100 * probability:.0f} %)"
+        if answer.explained != name:
+            words += f"\nshown: {_short(answer.explained)} ({100 * answer.probability:.0f} %)"
+        pictures.append((words, answer.overlay(opacity)))
+    return pictures
+
+
+def _short(text: str, most: int = 22) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,148 @@
+"""The server behind the app: where it listens, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import socket
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robustvit.errors import UserError
+from robustvit.webapp.limits import LimitedRequests, Limits
+
+__all__ = ["Server", "free_port", "is_loopback", "prepare_folder", "start"]
+
+FIRST_PORT, PORTS = 7860, 100
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def free_port(host: str, port: int | None) -> int:
+    """The port asked for, or the first free one from 7860.
+
+    Raises:
+        UserError: it is taken, no port is free, or the address is not this machine's.
+    """
+    for one in [port] if port is not None else range(FIRST_PORT, FIRST_PORT + PORTS):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, one))
+            except (OSError, OverflowError) as error:
+                if port is None and isinstance(error, OSError) and error.errno == 98:
+                    continue
+                raise UserError(
+                    f"cannot listen on {host} port {one} ({error}): name another --host or --port"
+                ) from error
+            return one
+    raise UserError(f"ports {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are all taken: name a free one with --port")
+
+
+def prepare_folder() -> Path:
+    """A new private folder for uploads and results; Gradio is told to use it, and to send no statistics."""
+    folder = Path(tempfile.mkdtemp(prefix="robustvit-app-"))
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "files")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_RUN_HISTORY"] = "False"
+    (folder / "files").mkdir()
+    return folder
+
+
+@dataclass
+class Server:
+    """A server that runs.
+
+    Attributes:
+        url: where, on this machine.
+        share_url: where else, when it is shared.
+        folder: its uploads and results, removed at its end.
+        blocks: what it serves.
+    """
+
+    url: str
+    share_url: str | None
+    folder: Path
+    blocks: Any = field(repr=False)
+    _kept: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    def until_closed(self, resources: ExitStack) -> None:
+        """Keep something open for as long as the server runs."""
+        self._kept.enter_context(resources)
+
+    def close(self) -> None:
+        """End it and remove its folder."""
+        self._kept.close()
+        self.blocks.close(verbose=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def start(
+    blocks: Any,
+    folder: Path,
+    limits: Limits,
+    *,
+    style: str = "",
+    script: str = "",
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    share: bool = False,
+    auth: tuple[str, str] | None = None,
+) -> Server:
+    """Serve pages in threads of this process, and come back.
+
+    Args:
+        blocks: the pages.
+        folder: from ``prepare_folder``.
+        limits: on requests.
+        style: CSS.
+        script: JavaScript function to run when a page is loaded.
+        host: address to listen on.
+        port: see ``free_port``.
+        share: also through Gradio's tunnel, under an address that anybody may open.
+        auth: name and password that visitors must give.
+
+    Raises:
+        UserError: the address cannot be had.
+    """
+    import gradio
+    from starlette.middleware import Middleware
+
+    fonts: dict[str, Any] = {"font": ("system-ui", "sans-serif"), "font_mono": ("ui-monospace", "monospace")}
+    # Gradio's orange is too light for white words on it.
+    theme = gradio.themes.Default(primary_hue="blue", **fonts).set(
+        button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800"
+    )
+    _, _, share_url = blocks.launch(
+        server_name=host,
+        server_port=free_port(host, port),
+        share=share,
+        auth=auth,
+        prevent_thread_lock=True,
+        quiet=True,
+        show_error=False,
+        footer_links=[],
+        allowed_paths=[str(folder / "files")],
+        max_file_size=limits.archive_bytes,
+        state_session_capacity=1000,
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        app_kwargs={"middleware": [Middleware(LimitedRequests, limits=limits)], "docs_url": None, "redoc_url": None},
+        theme=theme,
+        css=style,
+        js=script or None,
+    )
+    return Server(str(blocks.local_url), share_url, folder, blocks)

@@ -1,0 +1,79 @@
+"""A running app for tests: two models side by side, and its HTTP interface without a browser."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+
+from robustvit.application import start_app
+from robustvit.checkpoints import save_model
+from robustvit.models import load_model
+
+EMBEDDED = f"local-dir:{files('robustvit.embedded') / 'model'}"
+
+
+def other_model(folder: Path) -> str:
+    """The embedded model with its head's weights shaken, so that it answers differently."""
+    model = load_model(EMBEDDED)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weights in model.network.blocks[-1].parameters():
+            weights += 0.1 * weights.std(correction=0) * torch.randn_like(weights)
+    return f"local-dir:{save_model(model, folder)}"
+
+
+@contextmanager
+def running(folder: Path, **options: Any):
+    """An app with two models, ended at the end."""
+    pytest.importorskip("gradio")
+    server = start_app(model=other_model(folder / "other"), baseline=EMBEDDED, device="cpu", **options)
+    try:
+        yield server
+    finally:
+        server.close()
+        assert not server.folder.exists()
+
+
+def upload(client: httpx.Client, path: Path) -> str:
+    """Send a file as the page does; where it lies on the server."""
+    with path.open("rb") as file:
+        answer = client.post("/gradio_api/upload", files={"files": (path.name, file)})
+    assert answer.status_code == 200, answer.text
+    return answer.json()[0]
+
+
+def call(client: httpx.Client, name: str, *data: Any) -> tuple[str, Any]:
+    """Ask one of the app's functions; ``complete`` and its values, or ``error`` and what is told of it."""
+    started = client.post(f"/gradio_api/call/{name}", json={"data": list(data)})
+    assert started.status_code == 200, started.text
+    with client.stream("GET", f"/gradio_api/call/{name}/{started.json()['event_id']}") as lines:
+        event = ""
+        for line in lines.iter_lines():
+            kind, _, content = line.partition(": ")
+            if kind == "event":
+                event = content
+            elif kind == "data" and event in ("complete", "error"):
+                return event, json.loads(content)
+    raise AssertionError("no answer")
+
+
+def write_huge(path: Path, side: int = 30_000) -> None:
+    """A PNG whose header says that it is huge, as that of a decompression bomb does."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"0")), (b"IEND", b""))
+    parts = [struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def as_photo(path: str) -> dict[str, Any]:
+    """A file on the server as the page names it."""
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
