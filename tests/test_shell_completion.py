@@ -44,7 +44,7 @@ def script(tmp_path_factory):
         (["report", "my_"], {"my_runs"}),
         (["evaluate", "--model", "my_"], {"my_runs"}),
     ],
-    ids=" ".join,
+    ids=lambda given: " ".join(sorted(given) if isinstance(given, set) else given),  # alike in every process
 )
 def test_bash_is_offered(script, tmp_path, words, expected):
     (tmp_path / "my_runs").mkdir()
