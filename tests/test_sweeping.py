@@ -98,7 +98,7 @@ def test_every_option_counts_in_the_key(change):
 
 
 def test_every_option_of_finetune_but_its_folder_can_be_swept():
-    assert set(FINETUNE_OPTIONS) == set(inspect.signature(finetune).parameters) - {"out", "resume"}
+    assert set(FINETUNE_OPTIONS) == set(inspect.signature(finetune).parameters) - {"out", "resume", "save_every"}
     assert set(effective_options({"images": "p", "model": "v"}, "test")) == set(FINETUNE_OPTIONS)
 
 

@@ -123,8 +123,7 @@ def read_verdict(path: str | Path) -> Verdict:
         found = tuple(
             Comparison(row["measure"], *(Interval(**row[side]) for side in sides)) for row in raw["comparisons"]
         )
-        return Verdict(
-            bool(raw["accepted"]), str(raw["sentence"]), found, tuple(map(str, raw["notes"])), raw.get("guidance")
-        )
+        accepted = None if raw["accepted"] is None else bool(raw["accepted"])
+        return Verdict(accepted, str(raw["sentence"]), found, tuple(map(str, raw["notes"])), raw.get("guidance"))
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is no verdict of ours ({error}): make the run's again, or remove the file") from error
