@@ -96,6 +96,12 @@ def world(tmp_path_factory, photos) -> Path:
         f"{photo.relative_to(place / 'photos' / 'train').as_posix()},keep\n"
         for photo in sorted((place / "photos" / "train").rglob("*.png"))
     ))  # fmt: skip
+    rows = [
+        f"../photos/train/{mask.relative_to(place / 'masks' / 'train')},{mask.relative_to(place / 'masks')},{name}"
+        for name in CLASSES
+        for mask in sorted((place / "masks" / "train" / name).iterdir())
+    ]
+    (place / "masks" / "manifest.csv").write_text("\n".join(["image,mask,label", *rows]))
     _annotate(place)
     return place
 
