@@ -66,7 +66,11 @@ def answer_of(page) -> str:
 
 
 def changed(page, old: str) -> str:
-    page.wait_for_function("old => document.querySelector('#rv-answers').innerText !== old", arg=old)
+    """The next answer, once Gradio's word about its progress is gone."""
+    answered = "old => { const now = document.querySelector('#rv-answers').innerText;" + (
+        " return now !== old && !/processing|queue|\\d+\\.\\ds/.test(now.split('Bright')[0]); }"
+    )
+    page.wait_for_function(answered, arg=old)
     return answer_of(page)
 
 

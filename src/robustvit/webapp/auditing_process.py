@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from robustvit.errors import UserError
@@ -86,6 +87,9 @@ def _run(connection: Connection, settings: dict[str, Any], threads: int) -> None
     try:
         found = audit(**settings)
         lines = [line for line in str(found).splitlines() if not line.startswith(("page: ", "record: "))]
+        source = found.found.model.source
+        if (place := Path(source.removeprefix("local-dir:"))).exists():  # a visitor need not know where it is
+            lines[0] = lines[0].replace(source, place.name, 1)
         outcome = ("done", found.reliance, lines)
     except UserError as error:
         outcome = ("error", str(error))
