@@ -52,18 +52,23 @@ def pooled(runs: list[dict], measure: str) -> dict:
     return summary(before, after)
 
 
+def t_interval(per_seed: np.ndarray) -> list[float]:
+    """95 % interval of a mean over seeds, NaN for one seed."""
+    reach = stats.t.ppf(0.975, len(per_seed) - 1) * stats.sem(per_seed) if len(per_seed) > 1 else float("nan")
+    return [float(per_seed.mean() - reach), float(per_seed.mean() + reach)]
+
+
 def summary(before: np.ndarray, after: np.ndarray) -> dict:
     """Both arrays are ``(seeds, scenes)`` in [0, 1]."""
     over_scenes = paired_difference(before.mean(axis=0).tolist(), after.mean(axis=0).tolist())
     per_seed = 100 * (after - before).mean(axis=1)
-    reach = stats.t.ppf(0.975, len(per_seed) - 1) * stats.sem(per_seed) if len(per_seed) > 1 else float("nan")
     return {
         "before": 100 * float(before.mean()),
         "after": 100 * float(after.mean()),
         "gain": 100 * over_scenes.mean,
         "interval_over_scenes": [100 * over_scenes.low, 100 * over_scenes.high],
         "per_seed": per_seed.round(2).tolist(),
-        "interval_over_seeds": [float(per_seed.mean() - reach), float(per_seed.mean() + reach)],
+        "interval_over_seeds": t_interval(per_seed),
     }
 
 

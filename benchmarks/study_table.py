@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from demo_seeds import t_interval
 from robustvit.files import write_json, write_text
 from robustvit.intervals import paired_difference
 from robustvit.runs import versions
@@ -50,13 +50,12 @@ def change(before: list[list[float]], after: list[list[float]]) -> dict[str, Any
     old, new = 100 * old[:, kept], 100 * new[:, kept]
     photos = paired_difference(old.mean(axis=0), new.mean(axis=0))
     seeds = (new - old).mean(axis=1)
-    reach = stats.t.ppf(0.975, len(seeds) - 1) * stats.sem(seeds) if len(seeds) > 1 else np.nan
     return {
         "before": old.mean(),
         "after": new.mean(),
         "change": photos.mean,
         "over_photos": [photos.low, photos.high],
-        "over_seeds": [seeds.mean() - reach, seeds.mean() + reach] if len(seeds) > 1 else None,
+        "over_seeds": t_interval(seeds) if len(seeds) > 1 else None,
         "by_seed": seeds.round(2).tolist(),
         "photos": photos.count,
     }

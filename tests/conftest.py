@@ -99,3 +99,13 @@ def model_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory) -> tuple[Path, Path]:
     return write_photos(tmp_path_factory.mktemp("photos"), 10)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Starts runs as processes of their own that need not import everything anew."""
+    from run_server import RunServer
+
+    found = RunServer(tmp_path_factory.mktemp("server"))
+    yield found
+    found.close()

@@ -23,20 +23,13 @@ from robustvit.cli import main
 from robustvit.files import write_text
 from robustvit.runs import RunFolder
 from robustvit.stopping import Stopped, StopSignals, ended_by_signals
-from run_server import RunServer, kill, wait_for
+from run_server import kill, wait_for
 
 KILLS = 20
 OUTCOME = ("best/model.safetensors", "last/model.safetensors", "metrics.jsonl", "before.json", "after.json",
            "beginning.json", "selection.csv", "verdict.json")  # fmt: skip
 EPOCHS = 3
 on_linux = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="looks at processes the Linux way")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    found = RunServer(tmp_path_factory.mktemp("server"))
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")

@@ -18,14 +18,7 @@ from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
 from robustvit.runs import RunFolder
 from robustvit.training_steps import own_share
-from run_server import RunServer, is_alive, kill, wait_for
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    found = RunServer(tmp_path_factory.mktemp("server"))
-    yield found
-    found.close()
+from run_server import is_alive, kill, wait_for
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,11 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from robustvit.data.photos import read_photo
+from robustvit.data.photos import IMAGE_FORMATS, read_photo
 from robustvit.errors import UserError
 
-__all__ = ["FORMATS", "LimitedRequests", "Limits", "check_image", "check_size", "read_limited"]
+__all__ = ["LimitedRequests", "Limits", "check_image", "check_size", "read_limited"]
 
-# Decoders that only decode: Pillow's EPS reader, for one, starts another program.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _MB = 2**20
 
 
@@ -54,7 +52,7 @@ def check_image(path: str | Path, limits: Limits) -> None:
     path = Path(path)
     check_size(path, limits)
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
             width, height = image.size
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(path, "more", limits) from error
