@@ -25,7 +25,7 @@ import torch
 
 from robustvit import evaluate, finetune
 from robustvit.files import write_json
-from study_arms import ABLATIONS, METHODS, SLOW, options_of
+from study_arms import GROUPS, METHODS, SLOW, options_of
 from study_table import write_tables
 from study_testbeds import Cell, Embedded, Photos
 
@@ -33,10 +33,10 @@ Testbed = Embedded | Photos
 
 
 def cells(testbed: Testbed, arms: str) -> list[Cell]:
-    """All runs, the most important ones first; ablations for the first kind of masks and three seeds."""
-    if arms == "ablations":
+    """All runs, the most important ones first; ablations and rates for the first kind of masks and three seeds."""
+    if arms != "methods":
         (masks, samples), *_ = testbed.groups
-        return [Cell(arm, seed, samples, masks) for seed in testbed.seeds[:3] for arm in ABLATIONS]
+        return [Cell(arm, seed, samples, masks) for seed in testbed.seeds[:3] for arm in GROUPS[arms]]
     found = [Cell(arm, seed, k, masks) for masks, k in testbed.groups for seed in testbed.seeds for arm in METHODS]
     return sorted(found, key=lambda cell: cell.arm in SLOW and (cell.masks, cell.samples) != testbed.groups[0])
 
@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["rates", "run", "table"])
     parser.add_argument("--testbed", choices=["embedded", "photos"], default="embedded")
-    parser.add_argument("--arms", choices=["methods", "ablations"], default="methods")
+    parser.add_argument("--arms", choices=[*GROUPS], default="methods")
     parser.add_argument("--data", type=Path, help="photos: folder with train/ and test/")
     parser.add_argument("--weights", type=Path, help="photos: safetensors of the pretrained backbone")
     parser.add_argument("--tokencut", type=Path, help="photos: masks of the training photos by robustvit masks")
