@@ -34,8 +34,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 # On photos no rate was searched before: other rates for those that METHODS trains at one of the embedded benchmark's
 RATES: dict[str, dict[str, Any]] = {
     f"{arm} at {rate:g}": {**METHODS[arm], "lr": rate}
-    for arm, rates in {"attention": (3e-5, 3e-4), "paper": (1e-6, 3e-6), "cft": (1e-6, 3e-6),
-                       "cross-entropy": (3e-6, 3e-5), "swap-augmentation": (3e-6, 3e-5)}.items()
+    for arm, rates in {"attention": (3e-5, 3e-4), "paper": (1e-6, 3e-6), "swap-augmentation": (3e-6, 3e-5)}.items()
     for rate in rates
 }  # fmt: skip
 ARMS = METHODS | ABLATIONS | RATES
