@@ -237,6 +237,33 @@ def test_requests_are_bounded_and_name_no_addresses():
         assert asked(path, b"")[0] == 403
 
 
+def test_files_are_marked_so_that_nothing_in_them_runs():
+    async def behind(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
+        await send({"type": "http.response.body", "body": b"<script>"})
+
+    def headers(path: str) -> dict[bytes, bytes]:
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        async def receive():
+            return {"type": "http.request", "body": b""}
+
+        scope = {"type": "http", "path": path, "headers": []}
+        asyncio.run(LimitedRequests(behind, Limits())(scope, receive, send))
+        assert sent[1]["body"] == b"<script>"
+        return dict(sent[0]["headers"])
+
+    for path in ("/gradio_api/file=/tmp/a.html", "/file=/tmp/a.svg"):
+        found = headers(path)
+        assert found[b"content-type"] == b"text/html"
+        assert found[b"content-security-policy"].split(b";")[0] == b"sandbox"
+        assert found[b"x-content-type-options"] == b"nosniff"
+    assert set(headers("/")) == {b"content-type"}
+
+
 def test_folders_in_archives_are_found_however_they_are_packed(tmp_path):
     for name in ("a/images/cat", "a/masks/cat", "b/set/images/cat", "b/set/masks/cat", "c/cat", "c/dog", "d/x/cat"):
         (tmp_path / name).mkdir(parents=True)

@@ -168,6 +168,18 @@ def test_files_that_were_not_uploaded_are_not_taken(server, client):
         assert answer.status_code == 403
 
 
+@pytest.mark.parametrize("name", ["page.html", "drawing.svg", "photo.png", "photo.jpg"])
+def test_no_script_of_an_uploaded_file_runs_in_another_browser(client, tmp_path, name):
+    script = "<svg xmlns='http://www.w3.org/2000/svg'><script>document.title = 'ran'</script></svg>"
+    (tmp_path / name).write_text(script)
+    answer = client.get(f"/gradio_api/file={upload(client, tmp_path / name)}")
+    assert answer.text == script
+    assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert "allow" not in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "content-security-policy" not in client.get("/config").headers
+
+
 def test_requests_that_are_too_large_are_refused(client):
     assert client.post("/gradio_api/call/explain", content=b"[" * 300_000).status_code == 413
     host, port = client.base_url.host, client.base_url.port

@@ -6,8 +6,10 @@ import contextlib
 import io
 import os
 import struct
+import tempfile
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,6 +127,60 @@ def test_photo_of_nan(tmp_path):
     assert "NaN or infinite" in refusal(lambda: read_photo(tmp_path / "a.tif"))
 
 
+def test_photo_of_floats_from_0_to_1(tmp_path):
+    values = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    grey = np.asarray(read_photo(tmp_path / "a.tif"))[..., 0]
+    assert grey.tolist() == (255 * values.astype(np.float64)).round().astype(int).tolist()
+
+
+def test_photo_without_permission():
+    """As a user without rights, which a test that runs as root has to become."""
+    Image.init()
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "a.png"
+        Image.new("RGB", (8, 8)).save(path)
+        path.chmod(0)
+        Path(place).chmod(0o755)
+        if root := os.geteuid() == 0:
+            os.seteuid(65534)
+        try:
+            assert "no permission" in refusal(lambda: read_photo(path))
+        finally:
+            if root:
+                os.seteuid(0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP", "TIFF", "MPO"])
+def test_photo_of_several_pictures(tmp_path, kind):
+    first, second = Image.new("RGB", (32, 24), (200, 30, 30)), Image.new("RGB", (32, 24), (30, 30, 200))
+    options = {"quality": 100} if kind in ("WEBP", "MPO") else {}
+    first.save(tmp_path / "a.png", kind, save_all=True, append_images=[second], **options)
+    seen = np.asarray(read_photo(tmp_path / "a.png")).astype(int)
+    assert seen.shape == (24, 32, 3)
+    assert abs(seen - (200, 30, 30)).max() < 10
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "ICO", "PCX", "TGA", "PDF", "HEIC"])
+def test_photo_of_another_format(tmp_path, kind):
+    path = tmp_path / "a.png"
+    if kind == "HEIC":
+        path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200))
+    else:
+        try:
+            Image.new("RGB", (32, 32)).save(path, kind)
+        except (KeyError, OSError):
+            pytest.skip(f"this Pillow writes no {kind}")
+    assert "not an image" in refusal(lambda: read_photo(path))
+
+
+def test_photo_with_bytes_after_its_end(tmp_path):
+    Image.new("RGB", (8, 8), "teal").save(tmp_path / "a.png")
+    with (tmp_path / "a.png").open("ab") as file:
+        file.write(b"PK\3\4<script>" * 1000)
+    assert np.asarray(read_photo(tmp_path / "a.png")).reshape(-1, 3).tolist() == [[0, 128, 128]] * 64
+
+
 def test_photo_bytes_changed_at_random(tmp_path):
     rng = np.random.default_rng(0)
     for suffix, options in (("png", {}), ("jpg", {}), ("gif", {}), ("webp", {}), ("tif", {"compression": "tiff_lzw"})):
@@ -145,10 +201,21 @@ def test_mask_pickled(tmp_path):
     assert "not a plain NumPy array" in refusal(lambda: read_mask(path))
 
 
-@pytest.mark.parametrize("kind", ["complex128", "<U3", "M8[s]"])
+@pytest.mark.parametrize("kind", ["complex128", "<U3", "M8[s]", [("a", "u1")]])
 def test_mask_of_wrong_type(tmp_path, kind):
     path = saved(tmp_path / "m.npy", np.zeros((4, 4), dtype=kind))
     assert "expected a mask of shape" in refusal(lambda: read_mask(path))
+
+
+@pytest.mark.parametrize("kind", ["bool", "int8", ">u2", "uint16", "int64", "float16", "float64", "longdouble"])
+def test_mask_of_odd_number_types(tmp_path, kind):
+    drawn = np.zeros((6, 5))
+    drawn[1:3, 1:4] = 1
+    most = 65535 if "2" in kind or kind == "uint16" else 1
+    for name, order in (("c", "C"), ("f", "F")):
+        mask = read_mask(saved(tmp_path / f"{name}.npy", np.asarray(most * drawn, dtype=kind, order=order)))
+        assert mask.tolist() == drawn.tolist()
+        assert mask.dtype == np.float32
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-import robustvit
 from conftest import draw_photo, tiny_network
-from hostile import said
+from hostile import Evil, said
 from robustvit import finetune, report
 from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
@@ -21,7 +21,11 @@ from robustvit.cli import main
 from robustvit.data.manifest import MaskRecord, append_record, read_manifest
 from robustvit.data.pairs import find_photos
 from robustvit.data.photo_tree import photo_tree
+from robustvit.files import write_text
+from robustvit.intervals import Interval
 from robustvit.mask_review import write_review
+from robustvit.records import write_record
+from test_records import make_record
 
 NAMES = ("<script>alert(1)<\\script>", "a\nb\"'&amp;<img src=x onerror=alert(1)>", "a..%2f{{7*7}}${x}")
 
@@ -55,7 +59,8 @@ def check_page(path: Path, plain: Path) -> None:
     assert page.tags.count("script") == other.tags.count("script")
     assert page.events == other.events
     assert "alert(1)" in page.words
-    assert "49" not in [word for word in page.words.split() if "%2f" in word]
+    assert "{{7*7}}" in page.text or "7*7" not in page.text, "names are no templates"
+    assert "%2f49" not in page.text
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +114,12 @@ def test_name_in_settings_on_the_report(worlds, tmp_path):
 
 
 def test_name_on_the_audit(worlds, tmp_path, capsys):
-    root = worlds["nasty"]
-    words = ["audit", "--model", root / "model", "--images", root / "images", "--masks", root / "masks"]
-    main([str(word) for word in [*words, "--out", tmp_path / "nasty.html"]])
-    assert "Traceback" not in capsys.readouterr().err
-    check_page(tmp_path / "nasty.html", Path(robustvit.__file__).parent / "templates" / "audit.html.j2")
+    for kind, root in worlds.items():
+        words = ["audit", "--model", root / "model", "--images", root / "images", "--masks", root / "masks"]
+        words += ["--swaps", "1", "--tries", "1"]
+        code = main([str(word) for word in [*words, "--out", tmp_path / f"{kind}.html"]])
+        assert code in (0, 1), capsys.readouterr().err
+    check_page(tmp_path / "nasty.html", tmp_path / "plain.html")
 
 
 def test_name_on_the_classes_page(worlds, tmp_path, capsys):
@@ -139,8 +145,19 @@ def test_name_on_the_review_page_and_back(worlds, tmp_path):
 
 def test_name_of_the_model_on_the_table(worlds, tmp_path, capsys):
     source = worlds["plain"]
-    words = ["evaluate", "--model", source / "model", "--images", source / "images"]
-    assert main([str(word) for word in words]) == 0
+    record = make_record(weights="f" * 64, method="robustvit", numbers={"top1": Interval(0.2, 0.1, 0.3, 7500)})
+    record.model["source"] = f"{NAMES[1]}<script>alert(1)"
+    write_record(record, tmp_path)
+    for form in ("html", "markdown", "latex"):
+        out = tmp_path / f"t.{form}"
+        assert main(["table", "table1", "--records", str(tmp_path), "--format", form, "--out", str(out)]) == 0
+        assert "a b" in " ".join(out.read_text().split())
+        assert form == "html" or "a\nb" not in out.read_text(), "a row is one line"
+    page = Page(tmp_path / "t.html")
+    assert "script" not in page.tags
+    assert not page.events
+    assert "alert(1)" in page.words
+    assert "<script" not in (tmp_path / "t.markdown").read_text()
     assert "\nb" not in said(capsys, "evaluate", "--model", "a\nb<script>", "--images", source / "images")
 
 
@@ -151,6 +168,29 @@ def test_name_that_is_not_utf8(tmp_path, model_folder, photos, capsys):
     photo.rename(bytes(photo.parent).decode() + "/a\udcff.png")
     code = main(["evaluate", "--model", str(model_folder), "--images", str(place)])
     assert code == 0, capsys.readouterr().err
+
+
+def test_name_of_255_bytes(tmp_path, model_folder, photos, capsys):
+    """Beside such a name there is no room for the endings of files that are not yet whole."""
+    shutil.copytree(photos[0] / "disc", tmp_path / "images" / "disc")
+    photo = next((tmp_path / "images" / "disc").iterdir())
+    photo.rename(photo.with_name("x" * 251 + ".png"))
+    words = [
+        "masks",
+        tmp_path / "images",
+        "--out",
+        tmp_path / "masks",
+        "--method",
+        "relevance",
+        "--model",
+        model_folder,
+    ]
+    assert main([str(word) for word in words]) == 0, capsys.readouterr().err
+    (record,) = [one for one in read_manifest(tmp_path / "masks" / "manifest.csv") if one.image.stem == "x" * 251]
+    assert record.mask is None or record.mask.is_file()
+    write_text("mine", tmp_path / ("é" * 127))
+    assert (tmp_path / ("é" * 127)).read_text() == "mine"
+    assert not list(tmp_path.rglob(".*.new"))
 
 
 def test_name_longer_than_any(tmp_path, capsys, model_folder):
@@ -244,7 +284,7 @@ def run(worlds, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["config.yaml", "verdict.json", "metrics.jsonl", "versions.json", "panels/panels.json"]
+    "name", ["config.yaml", "verdict.json", "metrics.jsonl", "versions.json", "shifts.json", "panels/panels.json"]
 )
 @pytest.mark.parametrize("text", ["", "{", "3", "[" * 1200, "\0"])
 def test_run_file_broken(run, tmp_path, capsys, name, text):
@@ -255,16 +295,75 @@ def test_run_file_broken(run, tmp_path, capsys, name, text):
     assert not (tmp_path / "r.html").exists()
 
 
-def test_run_state_that_runs_code(run, worlds, tmp_path, capsys):
-    import torch
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("shifts.json", "[{}]"),
+        ("shifts.json", '[{"measure": "<b>", "before": "x", "after": 3, "difference": null}]'),
+        (
+            "verdict.json",
+            '{"accepted": 1, "sentence": "s", "notes": [], "comparisons": [{"measure": "m", "before": {}}]}',
+        ),
+        ("verdict.json", "mean is text"),
+        ("verdict.json", "mean is beyond all numbers"),
+        ("metrics.jsonl", '{"epoch": "<b>"}'),
+        ("metrics.jsonl", '{"val_loss": 1}'),
+        ("panels/panels.json", "[{}]"),
+    ],
+)
+def test_run_file_of_another_layout(run, tmp_path, capsys, name, text):
+    if text.startswith("mean"):
+        verdict = json.loads((run / name).read_text())
+        verdict["comparisons"][0]["before"]["mean"] = "x" if "text" in text else 10**400
+        text = json.dumps(verdict)
+    (run / name).write_text(text)
+    said(capsys, "report", run, "--out", tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
 
-    from hostile import Evil
 
-    torch.save({"model": Evil(tmp_path / "ran")}, run / "state.pt")
-    root = worlds["plain"]
+@pytest.mark.parametrize("value", [None, "<script>alert(1)</script>", [1], 10**400])
+def test_run_metrics_that_are_no_numbers(run, tmp_path, capsys, value):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    del rows[1]["val_loss"], rows[1]["best"]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row | {"train_loss": value}) + "\n" for row in rows))
+    assert main(["report", str(run), "--out", str(tmp_path / "r.html")]) == 0, capsys.readouterr().err
+    assert "alert(1)" not in (tmp_path / "r.html").read_text()
+
+
+def resumed(root: Path, run: Path, capsys) -> str:
     words = ["--model", root / "model", "--images", root / "images", "--masks", root / "masks", "--out", run]
     words += ["--epochs", "3", "--tracker", "none", "--samples-per-class", "2", "--swaps", "1", "--panels", "1"]
-    assert "could run code" in said(capsys, "finetune", *words, "--resume")
+    return said(capsys, "finetune", *words, "--resume")
+
+
+@pytest.mark.parametrize("change", ["fewer layers", "no weights", "no dictionary", "epoch"])
+def test_run_state_of_another_model(run, worlds, capsys, change):
+    state = torch.load(run / "state.pt", weights_only=True)
+    if change == "fewer layers":
+        state["model"] = {name: value for name, value in state["model"].items() if "blocks.2." not in name}
+    elif change == "no weights":
+        del state["model"]
+    elif change == "epoch":
+        state["epoch"] = "<b>"
+    torch.save([state] if change == "no dictionary" else state, run / "state.pt")
+    words = resumed(worlds["plain"], run, capsys)
+    assert ("it is broken" if change == "no dictionary" else "is not of this model") in words
+    assert len(words) < 800
+
+
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_run_without_its_best_model(run, worlds, capsys, how):
+    weights = run / "best" / "model.safetensors"
+    for path in (weights, run / "last" / "model.safetensors"):
+        path.unlink() if how == "gone" else path.write_bytes(b"")
+    state = torch.load(run / "state.pt", weights_only=True)
+    torch.save(state | {"best": float("-inf")}, run / "state.pt")  # no later epoch takes its place
+    assert "is gone or broken" in resumed(worlds["plain"], run, capsys)
+
+
+def test_run_state_that_runs_code(run, worlds, tmp_path, capsys):
+    torch.save({"model": Evil(tmp_path / "ran")}, run / "state.pt")
+    assert "could run code" in resumed(worlds["plain"], run, capsys)
     assert not (tmp_path / "ran").exists()
 
 

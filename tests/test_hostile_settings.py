@@ -68,6 +68,15 @@ def test_config_number_of_5000_digits(tmp_path, capsys):
     by_config(capsys, tmp_path, "epochs: " + "9" * 5000)
 
 
+@pytest.mark.parametrize("option", ["seed", "batch-size", "epochs", "workers", "swaps", "panels"])
+def test_option_beyond_63_bits(tmp_path, capsys, model_folder, photos, option):
+    words = ["--model", model_folder, "--images", photos[0], "--masks", photos[1], "--out", tmp_path / "r"]
+    words += ["--tracker", "none", f"--{option}"]
+    assert f"--{option} of at most 9223372036854775807" in said(capsys, "finetune", *words, 2**70)
+    assert f"--{option} of at least" in said(capsys, "finetune", *words, -1)
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.mark.parametrize("line", ["null: 3", "3: 3", "? [a]\n: 3", "config: other.yaml"])
 def test_config_odd_key(tmp_path, capsys, line):
     by_config(capsys, tmp_path, line + "\n")
@@ -94,10 +103,36 @@ def test_record_broken(tmp_path, text):
     refusal(lambda: read_record(tmp_path / "r.json"))
 
 
-@pytest.mark.parametrize("text", [b"", b"\xff\xfe\0", b"a,b\n1,2\n", b"image,label\n" + b"x" * 200_000 + b",d\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff\xfe\0",
+        "image,label\n".encode("utf-16"),
+        b"a,b\n1,2\n",
+        b"image;label\na.png;d\n",
+        b"image,label\n" + b"x" * 200_000 + b",d\n",
+    ],
+)
 def test_list_broken(tmp_path, text):
     (tmp_path / "l.csv").write_bytes(text)
     refusal(lambda: find_photos(tmp_path / "l.csv"))
+
+
+@pytest.mark.parametrize(
+    "head", [b"\xef\xbb\xbfimage,mask,label\n", b"image, mask ,label\r\n", b" image,mask,label,\n"]
+)
+def test_list_with_marks_and_spaces_in_its_header(tmp_path, photos, head):
+    photo, mask = (next((folder / "disc").iterdir()) for folder in photos)
+    (tmp_path / "l.csv").write_bytes(head + f"{photo},{mask},disc\n".encode())
+    (found,) = find_photos(tmp_path / "l.csv")
+    assert (found.image, found.mask, found.class_name) == (photo, mask, "disc")
+
+
+def test_list_with_a_column_twice(tmp_path, photos):
+    photo, mask = (next((folder / "disc").iterdir()) for folder in photos)
+    (tmp_path / "l.csv").write_text(f"image,image,label\n{photo},{mask},disc\n")
+    assert "more than one column image" in refusal(lambda: find_photos(tmp_path / "l.csv"))
 
 
 @pytest.mark.parametrize("name", ["none.png", "a\0b.png", "x" * 5000, "", "/nonexistent.png", "../../none.png"])

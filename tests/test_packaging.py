@@ -77,6 +77,19 @@ def tracked(folder: Path) -> set[str]:
     }
 
 
+def below(place: str) -> set[str]:
+    """Files in a folder of the project, hidden folders' too, by their places in it."""
+    return {f"{place}/{name}" for name in tracked(ROOT / place)}
+
+
+def test_no_dependency_is_unused_or_undeclared():
+    """The first half of ``make audit``, which needs no network."""
+    pytest.importorskip("deptry")
+    command = [sys.executable, "-m", "deptry", "src"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_every_file_of_the_package(built):
     (wheel,) = built.glob("*.whl")
@@ -102,6 +115,8 @@ def test_the_archive_of_sources_can_be_tested_and_holds_no_rubbish(built):
     assert {"README.md", "LICENSE", "CITATION.cff", "CHANGELOG.md", "Makefile", "noxfile.py", "pyproject.toml"} <= set(
         sizes
     )
+    read_by_tests = {name for place in (".ci", ".github", "examples", "scripts", "benchmarks") for name in below(place)}
+    assert read_by_tests | {"mkdocs.yml", ".pre-commit-config.yaml"} <= set(sizes)
     wrong = [name for name in sizes if re.search(r"(^|/)(runs|dist|build|\.venv|\.nox|__pycache__|\.git)/", name)]
     assert wrong == []
     big = {name for name, size in sizes.items() if size > 1e6}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from robustvit.data.pairs import Photo
 from robustvit.errors import UserError, printable
+from robustvit.files import new_file
 
 __all__ = ["MOST_IN_A_ROW", "BadSteps"]
 
@@ -110,10 +110,9 @@ class BadSteps:
         path = self.folder / f"bad_batch{f'_{self.accelerator.process_index}' if several else ''}.safetensors"
         names = [printable(str(self.photos[index].image)) for index in batch["index"].tolist()]
         tensors = {name: batch[name].detach().cpu().contiguous() for name in ("image", "mask", "label")}
-        fresh = path.with_name(f".{path.name}.new")
         said = {"photos": json.dumps(names), "problem": problem, "epoch": str(self.epoch)}
-        save_file(tensors, fresh, metadata=said)
-        os.replace(fresh, path)
+        with new_file(path) as file:
+            file.write(save(tensors, metadata=said))
         raise UserError(
             f"{problem} in epoch {self.epoch}, and {MOST_IN_A_ROW} steps in a row had to be skipped: lower --lr and "
             f"start anew; the last batch is in {path}"

@@ -6,9 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from robustvit.classifier import Classifier
+from robustvit.errors import UserError
 from robustvit.files import full_disk_said, sync_folder
 from robustvit.libraries import library_of
 
@@ -49,6 +51,16 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
 
 
 def restore_weights(classifier: Classifier, folder: str | Path) -> None:
-    """Take back the weights that ``save_model`` wrote for this very model."""
+    """Take back the weights that ``save_model`` wrote for this very model.
+
+    Raises:
+        UserError: they are gone or broken.
+    """
     network = classifier.network
-    library_of(network).load_state(network, load_file(Path(folder) / "model.safetensors"), folder)
+    try:
+        weights = load_file(Path(folder) / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"the model in {folder} is gone or broken ({error}): put it back, or start a new run"
+        ) from error
+    library_of(network).load_state(network, weights, folder)

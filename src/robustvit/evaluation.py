@@ -157,7 +157,7 @@ def evaluate(
     from robustvit.progress import warn
     from robustvit.verdict import compare, decide
 
-    _check_options(out, batch_size, workers, seed)
+    _check_options(out, batch_size, workers, seed, swaps)
     classifier = load_model(
         model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization, class_names=class_names
     )
@@ -205,13 +205,13 @@ def _refuse_out(out: str | None) -> None:
         raise UserError("expected no --out beside --on: results on sets go to the folder --records, a file for each")
 
 
-def _check_options(out: str | None, batch_size: int, workers: int, seed: int) -> None:
+def _check_options(out: str | None, batch_size: int, workers: int, seed: int, swaps: int) -> None:
     from robustvit.files import check_new_file
 
     if out is not None:
         check_new_file(out)
     expect_at_least(1, batch_size=batch_size)
-    expect_at_least(0, workers=workers, seed=seed)
+    expect_at_least(0, workers=workers, seed=seed, swaps=swaps)
 
 
 def load_baseline(

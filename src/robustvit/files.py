@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ __all__ = [
     "check_new_file",
     "check_own_page",
     "check_place",
+    "fresh_name",
     "full_disk_said",
     "new_file",
     "read_json",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LONGEST_NAME = 255  # bytes, on nearly every file system
 
 
 def check_place(path: str | Path) -> None:
@@ -75,6 +78,15 @@ def check_own_page(path: str | Path, mark: str, kind: str) -> None:
                 raise UserError(f"{path} exists and is not {kind} of ours, found another file: name another place")
 
 
+def fresh_name(path: str | Path) -> Path:
+    """The place beside a file where it is written before it is moved; always the same, so that leftovers are found."""
+    path = Path(path)
+    name = f".{path.name}.new"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.new"
+    return path.with_name(name)
+
+
 @contextmanager
 def new_file(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file beside its place, to be moved there when all of it is on the disk.
@@ -88,7 +100,7 @@ def new_file(path: str | Path) -> Iterator[BinaryIO]:
         UserError: the disk is full, or a quota or the greatest size of a file is reached; the old file is kept.
     """
     path = Path(path)
-    fresh = path.with_name(f".{path.name}.new")
+    fresh = fresh_name(path)
     try:
         with full_disk_said(path):
             with fresh.open("wb") as file:

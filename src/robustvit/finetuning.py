@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustvit.errors import UserError
+from robustvit.errors import UserError, expect_at_least
 from robustvit.options import (
     Balance,
     Classes,
@@ -212,6 +212,7 @@ def finetune(
         workers,
         save_every,
     )
+    expect_at_least(0, swaps=swaps, panels=panels)
     if schedule.select == "robust" and swaps < 1:
         raise UserError(f"expected --swaps of at least 1 for --select robust, got {swaps}")
     accelerator = make_accelerator(precision, tracker, out, device)

@@ -16,7 +16,7 @@ from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_recor
 from robustvit.data.photos import opened
 from robustvit.data.review import place_of
 from robustvit.errors import UserError
-from robustvit.files import check_place, write_json, write_text
+from robustvit.files import check_place, fresh_name, write_json, write_text
 
 __all__ = ["FAINTEST", "MaskFolder"]
 
@@ -129,7 +129,7 @@ class MaskFolder:
         self._claim(record)
         if record.mask is not None and mask is not None:
             record.mask.parent.mkdir(parents=True, exist_ok=True)
-            fresh = record.mask.with_name(f".{record.mask.name}.new")
+            fresh = fresh_name(record.mask)
             grey = (255 * mask.clip(0, 1)).round().astype(np.uint8)
             grey[grey < FAINTEST] = 0
             Image.fromarray(grey).save(fresh, format="PNG", pnginfo=_signed())

@@ -59,7 +59,7 @@ def report(run: str, *, out: str | None = None) -> Path:
         verdict=read_verdict(folder.verdict),
         measures=MEASURES,
         config=config,
-        guidance=GUIDANCE.get(config.get("guidance", "robustvit")),
+        guidance=GUIDANCE.get(str(config.get("guidance", "robustvit"))),
         versions=folder.versions(),
         shifts=folder.shifts(),
         curves=_curves(folder.metrics()),
@@ -92,6 +92,14 @@ def _curves(epochs: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def _number(value: Any) -> float:
+    """A number of the metrics; NaN, which leaves a gap, where there is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
 def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scale: float) -> str:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -101,9 +109,9 @@ def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scal
     at = [row["epoch"] for row in epochs]
     for label, name in lines.items():
         if name in epochs[0]:
-            values = [math.nan if row[name] is None else scale * row[name] for row in epochs]
+            values = [scale * _number(row.get(name)) for row in epochs]
             axis.plot(at, values, label=label, marker=".", linewidth=1.4)
-    kept = [row["epoch"] for row in epochs if row["best"]]
+    kept = [row["epoch"] for row in epochs if row.get("best")]
     if kept:
         axis.axvline(kept[-1], color="0.6", linestyle=":", linewidth=1)
     axis.set_title(title, fontsize=10)

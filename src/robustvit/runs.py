@@ -159,7 +159,10 @@ class RunFolder:
     def shifts(self) -> list[dict[str, Any]]:
         """Comparisons on shifted tests, where some were made: accuracy ``before``, ``after`` and ``difference``."""
         path = self.path / "shifts.json"
-        return _of_kind(list, path) if path.is_file() else []
+        found = _of_kind(list, path) if path.is_file() else []
+        if not all(_is_comparison(row) for row in found):
+            raise UserError(f"{path} holds no comparisons of ours: make the run again, or remove the file")
+        return found
 
     def versions(self) -> dict[str, Any]:
         """Command, start and versions of the run; empty where they were not written."""
@@ -218,8 +221,9 @@ class RunFolder:
         if not path.is_file():
             return []
         try:
-            return [json.loads(line) | {} for line in path.read_text(encoding="utf-8").splitlines()]
-        except (ValueError, TypeError, RecursionError) as error:
+            rows = [json.loads(line) | {} for line in path.read_text(encoding="utf-8").splitlines()]
+            return [row | {"epoch": int(row["epoch"])} for row in rows]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(
                 f"cannot read {path}, a line of it is broken: {str(error)[:100]}; remove that line"
             ) from error
@@ -243,7 +247,7 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return dict(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:  # a broken pickle can raise anything at all
             raise UserError(
                 f"refused to load {path}: it is broken, or holds objects that could run code; remove it to train from "
@@ -257,6 +261,15 @@ def _of_kind(kind: type[Any], path: Path) -> Any:
     if type(found) is not kind or (kind is list and not all(isinstance(one, dict) for one in found)):
         raise UserError(f"{path} was not written by robustvit, it holds {str(found)[:60]!r}: make the run again")
     return found
+
+
+def _is_comparison(row: dict[str, Any]) -> bool:
+    """Whether a row has a measure, and a mean with its interval for each side."""
+    sides = [row.get(name) for name in ("before", "after", "difference")]
+    return isinstance(row.get("measure"), str) and all(
+        isinstance(side, dict) and all(type(side.get(name)) in (int, float) for name in ("mean", "low", "high"))
+        for side in sides
+    )
 
 
 def _now() -> str:

@@ -61,9 +61,9 @@ class Schedule:
     save_every: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("lr", "epochs", "batch_size"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"expected --{name.replace('_', '-')} above 0, got {getattr(self, name)}")
+        if not 0 < self.lr < math.inf:
+            raise UserError(f"expected --lr above 0, got {self.lr}")
+        expect_at_least(1, epochs=self.epochs, batch_size=self.batch_size)
         expect_at_least(0, weight_decay=self.weight_decay, max_drop=self.max_drop, seed=self.seed, workers=self.workers)
         expect_at_least(0, save_every=self.save_every)
         if self.train not in get_args(Train):

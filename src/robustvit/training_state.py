@@ -72,7 +72,7 @@ class TrainingState:
         """Take the saved state into model and optimizer, before Accelerate prepares them; whether there was one.
 
         Raises:
-            UserError: it cannot be read, or was saved by another number of processes.
+            UserError: it cannot be read, or was saved by another number of processes or of another model.
         """
         found = self.folder.load_state()
         if found is None:
@@ -83,14 +83,24 @@ class TrainingState:
                 f"{self.folder.path} was trained by {processes} processes, now there are "
                 f"{self.accelerator.num_processes}: a step would be of another number of photos; start as many"
             )
+        try:
+            self._take(found)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"the state in {self.folder.path} is not of this model and its settings ({reason}): resume with the "
+                "model that the run was started with, or start a new run"
+            ) from error
+        return True
+
+    def _take(self, found: dict[str, Any]) -> None:
         self.classifier.network.load_state_dict(found["model"])
         self.optimizer.load_state_dict(found["optimizer"])
-        self.epoch, self.step, self.best = found["epoch"], found.get("step", 0), found["best"]
+        self.epoch, self.step, self.best = int(found["epoch"]), int(found.get("step", 0)), float(found["best"])
         self.bad_steps = found.get("bad_steps", {})
         if self.step:
             self.means.load_state_dict(found["means"][self.accelerator.process_index])
         self._loaded = found
-        return True
 
     def load_prepared(self) -> None:
         """Take over the saved loss scale, after Accelerate has prepared the model."""

@@ -121,9 +121,13 @@ def read_verdict(path: str | Path) -> Verdict:
     raw, sides = read_json(path), ("before", "after", "difference")
     try:
         found = tuple(
-            Comparison(row["measure"], *(Interval(**row[side]) for side in sides)) for row in raw["comparisons"]
+            Comparison(str(row["measure"]), *(_interval(row[side]) for side in sides)) for row in raw["comparisons"]
         )
         accepted = None if raw["accepted"] is None else bool(raw["accepted"])
         return Verdict(accepted, str(raw["sentence"]), found, tuple(map(str, raw["notes"])), raw.get("guidance"))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is no verdict of ours ({error}): make the run's again, or remove the file") from error
+
+
+def _interval(given: dict[str, float]) -> Interval:
+    return Interval(float(given["mean"]), float(given["low"]), float(given["high"]), int(given["count"]))

@@ -15,6 +15,7 @@ from robustvit.errors import UserError
 __all__ = ["Photo", "find_photos"]
 
 _LONGEST_SHOWN = 500
+_COLUMNS = ("image", "mask", "label")
 
 
 @dataclass(frozen=True)
@@ -173,13 +174,18 @@ def _is_file(path: Path) -> bool:
 def _from_csv(path: Path) -> list[Photo]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            columns = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows = list(reader)
     except FileNotFoundError as error:
         raise UserError(f"expected a CSV file, found none at {path}: check the path") from error
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise UserError(f"cannot read {path} as CSV: {error}") from error
     if not rows or "image" not in rows[0]:
         raise UserError(f"expected a CSV file with the columns image,mask,label and at least one row, got {path}")
+    if doubled := [name for name, count in Counter(columns).items() if count > 1 and name in _COLUMNS]:
+        raise UserError(f"{path} has more than one column {doubled[0]}: keep one")
     photos = []
     for row in rows:
         mask, label = (row.get("mask") or "").strip(), (row.get("label") or "").strip()

@@ -54,6 +54,8 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError as error:
         raise UserError(f"expected an image at {path}, found none: check the path") from error
+    except PermissionError as error:
+        raise UserError(f"cannot read {path}: no permission; change its rights, or remove it") from error
     except UnidentifiedImageError as error:
         raise UserError(f"cannot read {path}: it is not an image; remove it or convert it to PNG or JPEG") from error
     except Image.DecompressionBombError as error:
@@ -64,7 +66,8 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
 
 
 def read_photo(path: str | Path) -> Image.Image:
-    """Read a photo as 8-bit RGB: CMYK converted, 16 bits scaled, transparency laid on white, EXIF turned upright.
+    """Read a photo as 8-bit RGB: CMYK converted, 16 bits and floats in [0, 1] scaled, transparency laid on white, EXIF
+    turned upright.
 
     Raises:
         UserError: as ``open_image``, one side more than 100 times the other, or pixels that are NaN or infinite.
@@ -95,7 +98,8 @@ def as_photo(image: Image.Image) -> Image.Image:
         values = np.asarray(image, dtype=np.float64)
         if not np.isfinite(values).all():
             raise _NoNumbers("expected pixels that are numbers, some are NaN or infinite")
-        top = 65535 if values.max(initial=0) > 255 else 255
+        largest = values.max(initial=0)
+        top = 1 if image.mode == "F" and largest <= 1 else 65535 if largest > 255 else 255
         image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -19,6 +19,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from robustvit.data.batches import read_pair
 from robustvit.data.photos import read_photo
+from robustvit.files import fresh_name
 from robustvit.mask_folder import FAINTEST
 from robustvit.options import MaskFormat
 from robustvit.progress import bar
@@ -153,7 +154,7 @@ def _unfit(mask: np.ndarray) -> str:
 
 def _save(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
+    fresh = fresh_name(path)
     try:
         if path.suffix == ".png":
             image.save(fresh, format="PNG", compress_level=3)

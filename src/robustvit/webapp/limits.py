@@ -16,6 +16,10 @@ from robustvit.errors import UserError
 __all__ = ["LimitedRequests", "Limits", "check_image", "check_size", "read_limited"]
 
 _MB = 2**20
+_HARMLESS = (
+    (b"content-security-policy", b"sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"),
+    (b"x-content-type-options", b"nosniff"),
+)
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ def read_limited(path: str | Path, limits: Limits) -> Image.Image:
 class LimitedRequests:
     """ASGI middleware: a request may be so large, and may not make the server fetch anything from elsewhere.
 
+    Files go out marked as such that no script in them may run: visitors can upload pages and SVG, too.
+
     Args:
         app: what answers.
         limits: how large.
@@ -117,6 +123,8 @@ class LimitedRequests:
         if re.search(r"/(file|proxy)=/*\w+:/", path):
             await _refuse(send, 403, "This server fetches nothing from elsewhere.")
             return
+        if "/file=" in path:
+            send = _harmless(send)
         most = self._most(path)
         if _declared(scope) > most:
             await _refuse(send, 413, f"Too large: at most {most // _MB or 1} MB are taken here.")
@@ -200,6 +208,17 @@ def _names_address(body: bytes) -> bool:
         elif isinstance(value, list):
             waiting += value
     return False
+
+
+def _harmless(send: Any) -> Any:
+    """Sends a file so that a browser which opens it runs nothing in it and takes it for what it is said to be."""
+
+    async def marked(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = message | {"headers": [*message.get("headers", ()), *_HARMLESS]}
+        await send(message)
+
+    return marked
 
 
 async def _refuse(send: Any, status: int, words: str) -> None:
