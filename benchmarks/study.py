@@ -10,12 +10,14 @@
 the best ones stand in study_testbeds.py. ``run`` goes through the cells (arm, seed, masks a class, whose masks), skips
 those that are done and those that another process has begun; start as many processes as there are cores. ``table``
 pools what there is: paired differences to the base model, averaged over seeds, bootstrapped over photos, and as a t
-interval over seeds.
+interval over seeds. With ``--earlier RECORD`` (a ``study-DATE.json``), ``run`` leaves out what that record holds and
+``table`` takes it over, with its date.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import time
 from pathlib import Path
@@ -26,7 +28,7 @@ import torch
 from robustvit import evaluate, finetune
 from robustvit.files import write_json
 from study_arms import GROUPS, METHODS, SLOW, options_of
-from study_table import write_tables
+from study_table import WHOSE, write_tables
 from study_testbeds import Cell, Embedded, Photos
 
 Testbed = Embedded | Photos
@@ -39,6 +41,13 @@ def cells(testbed: Testbed, arms: str) -> list[Cell]:
         return [Cell(arm, seed, samples, masks) for seed in testbed.seeds for arm in GROUPS[arms]]
     found = [Cell(arm, seed, k, masks) for masks, k in testbed.groups for seed in testbed.seeds for arm in METHODS]
     return sorted(found, key=lambda cell: cell.arm in SLOW and (cell.masks, cell.samples) != testbed.groups[0])
+
+
+def recorded(earlier: dict[str, Any] | None, testbed: Testbed, cell: Cell) -> bool:
+    """Whether an earlier record holds a cell."""
+    groups = earlier["testbeds"].get(testbed.name, {}) if earlier else {}
+    found = groups.get(f"{cell.samples} {WHOSE[cell.masks]} a class", {}).get(cell.arm, {})
+    return cell.seed in found.get("seeds", [])
 
 
 def measured(testbed: Testbed, model: Path) -> dict[str, Any]:
@@ -108,6 +117,8 @@ def run(args: argparse.Namespace, testbed: Testbed) -> None:
         if claim(results / f"base-{seed}"):
             run_base(testbed, seed, results)
     for cell in cells(testbed, args.arms):
+        if recorded(args.earlier, testbed, cell):
+            continue
         while not (testbed.base(cell.seed) / "config.json").is_file():
             time.sleep(5)  # another process trains it
         if claim(results / cell.name):
@@ -144,11 +155,12 @@ def main() -> None:
     parser.add_argument("--tokencut", type=Path, help="photos: masks of the training photos by robustvit masks")
     parser.add_argument("--work", type=Path, default=Path("runs/study"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--earlier", type=lambda place: json.loads(Path(place).read_text(encoding="utf-8")))
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.what == "table":
-        return write_tables(args.work, args.out)
+        return write_tables(args.work, args.out, args.earlier)
     if args.what == "rates":
         return try_rates(Embedded(args.work))
     if args.testbed == "embedded":

@@ -126,8 +126,17 @@ ABOUT = (
 )
 
 
-def write_tables(work: Path, out: Path) -> None:
-    """Pool what was run so far and write ``study-DATE.json`` and ``.md``."""
+def with_earlier(testbeds: dict[str, dict[str, dict]], earlier: dict[str, Any]) -> None:
+    """Add the arms of an earlier record that were not run anew, with the date they were measured."""
+    for testbed, groups in earlier["testbeds"].items():
+        for group, arms in groups.items():
+            here = testbeds.setdefault(testbed, {}).setdefault(group, {})
+            for arm, found in arms.items():
+                here.setdefault(arm, {"measured": earlier["date"], **found})
+
+
+def write_tables(work: Path, out: Path, earlier: dict[str, Any] | None) -> None:
+    """Pool what was run so far, and an earlier record, and write ``study-DATE.json`` and ``.md``."""
     testbeds: dict[str, dict[str, dict]] = {}
     for testbed in ("embedded", "photos"):
         bases, runs = results(work / testbed / "results")
@@ -135,12 +144,18 @@ def write_tables(work: Path, out: Path) -> None:
             group = f"{samples} {WHOSE[masks]} a class"
             testbeds.setdefault(testbed, {}).setdefault(group, {})[arm] = compared(bases, seeds)
     rates = work / "embedded" / "rates.json"
+    if earlier is not None:
+        with_earlier(testbeds, earlier)
     record = {
         "date": date.today().isoformat(),
         "command": "python benchmarks/study.py rates; … run --testbed embedded (and photos; --arms ablations); … table",
         "about": ABOUT,
         "versions": versions(),
-        "rates_tried_on_embedded": json.loads(rates.read_text(encoding="utf-8")) if rates.is_file() else None,
+        "rates_tried_on_embedded": (
+            json.loads(rates.read_text(encoding="utf-8"))
+            if rates.is_file()
+            else (earlier or {}).get("rates_tried_on_embedded")
+        ),
         "testbeds": testbeds,
     }
     out.mkdir(parents=True, exist_ok=True)
