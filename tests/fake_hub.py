@@ -88,7 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = {"url": f"{self.state.endpoint}/{name}"}
         if name in self.state.repositories:
             return self.answer({"error": "You already created this model repo", **url}, 409)
-        self.state.repositories[name] = wanted.get("visibility")
+        older = {True: "private", False: "public", None: None}[wanted.get("private")]  # huggingface_hub below 2
+        self.state.repositories[name] = wanted.get("visibility", older)
         self.state.files[name, "main"] = {}
         return self.answer(url)
 
