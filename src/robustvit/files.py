@@ -137,7 +137,7 @@ def _error_number(error: BaseException | None) -> int:
     while error is not None:
         if isinstance(error, OSError) and error.errno:
             return error.errno
-        if found := re.search(r"\(os error (\d+)\)", str(error)):  # so says safetensors
+        if found := re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error)):  # so says safetensors, new and old
             return int(found[1])
         error = error.__cause__ or error.__context__  # PyTorch's own error came of a file's
     return 0
