@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, required=True, help="its test scenes: folder with images/ and masks/")
     parser.add_argument("--out", type=Path, default=DOCS)
     args = parser.parse_args()
-    draw_losses(args.run, args.scenes, args.out / "method-losses.png")
+    draw_losses(args.run, args.scenes, args.out / "method-losses.jpg")
     draw_step(args.out / "method-step.png")
 
 
