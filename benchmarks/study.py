@@ -27,7 +27,7 @@ import torch
 
 from robustvit import evaluate, finetune
 from robustvit.files import write_json
-from study_arms import GROUPS, METHODS, SLOW, options_of
+from study_arms import ARMS, GROUPS, METHODS, SLOW, options_of
 from study_table import WHOSE, write_tables
 from study_testbeds import Cell, Embedded, Photos
 
@@ -38,7 +38,7 @@ def cells(testbed: Testbed, arms: str) -> list[Cell]:
     """All runs, the most important ones first; ablations and rates for the first kind and number of masks."""
     if arms != "methods":
         (masks, samples), *_ = testbed.groups
-        return [Cell(arm, seed, samples, masks) for seed in testbed.seeds for arm in GROUPS[arms]]
+        return [Cell(arm, seed, samples, masks) for arm in GROUPS[arms] for seed in testbed.seeds]
     found = [Cell(arm, seed, k, masks) for masks, k in testbed.groups for seed in testbed.seeds for arm in METHODS]
     return sorted(found, key=lambda cell: cell.arm in SLOW and (cell.masks, cell.samples) != testbed.groups[0])
 
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace, testbed: Testbed) -> None:
         if claim(results / f"base-{seed}"):
             run_base(testbed, seed, results)
     for cell in cells(testbed, args.arms):
-        if recorded(args.earlier, testbed, cell):
+        if args.only and cell.arm not in args.only or recorded(args.earlier, testbed, cell):
             continue
         while not (testbed.base(cell.seed) / "config.json").is_file():
             time.sleep(5)  # another process trains it
@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("what", choices=["rates", "run", "table"])
     parser.add_argument("--testbed", choices=["embedded", "photos"], default="embedded")
     parser.add_argument("--arms", choices=[*GROUPS], default="methods")
+    parser.add_argument("--only", nargs="+", choices=[*ARMS], help="some arms of the group")
     parser.add_argument("--data", type=Path, help="photos: folder with train/ and test/")
     parser.add_argument("--weights", type=Path, help="photos: safetensors of the pretrained backbone")
     parser.add_argument("--tokencut", type=Path, help="photos: masks of the training photos by robustvit masks")
