@@ -63,10 +63,10 @@ def measured(testbed: Testbed, model: Path) -> dict[str, Any]:
 
 def claim(place: Path) -> bool:
     """Take a piece of work, unless it is done or another process has it."""
-    if place.with_suffix(".json").exists():
+    if Path(f"{place}.json").exists():
         return False
     try:
-        place.with_suffix(".begun").open("x").close()
+        Path(f"{place}.begun").open("x").close()
     except FileExistsError:
         return False
     return True
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace, testbed: Testbed) -> None:
         if claim(results / f"base-{seed}"):
             run_base(testbed, seed, results)
     for cell in cells(testbed, args.arms):
-        if args.only and cell.arm not in args.only or recorded(args.earlier, testbed, cell):
+        if (args.only and cell.arm not in args.only) or recorded(args.earlier, testbed, cell):
             continue
         while not (testbed.base(cell.seed) / "config.json").is_file():
             time.sleep(5)  # another process trains it
