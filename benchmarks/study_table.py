@@ -14,7 +14,7 @@ from demo_seeds import t_interval
 from robustvit.files import write_json, write_text
 from robustvit.intervals import paired_difference
 from robustvit.runs import versions
-from study_arms import ABLATIONS, METHODS, TITLES
+from study_arms import ABLATIONS, METHODS, RATES, TITLES
 
 HEADS = {
     "ordinary": "ordinary",
@@ -111,9 +111,10 @@ def as_markdown(record: dict[str, Any]) -> str:
     for testbed, groups in record["testbeds"].items():
         for group, arms in groups.items():
             lines += [f"## {testbed}: {group}", "", *rows(METHODS, arms)]
-            if any(arm in ABLATIONS for arm in arms):
-                attention = {"attention": METHODS["attention"]}
-                lines += ["Ablations:", "", *rows(attention | ABLATIONS, arms)]
+            attention = {"attention": METHODS["attention"]}
+            for title, others in {"Ablations": attention | ABLATIONS, "Other rates": RATES}.items():
+                if any(arm in others and arm not in METHODS for arm in arms):
+                    lines += [f"{title}:", "", *rows(others, arms)]
     lines.append("Versions: " + ", ".join(f"{name} {value}" for name, value in record["versions"].items()))
     return "\n".join([*lines, ""])
 
