@@ -260,7 +260,7 @@ def test_missing_sets_are_named_before_anything_is_written(tmp_path, capsys, mon
     out = tmp_path / "out"
     assert main(["reproduce", "table2", "--root", str(root), "--out", str(out), "--models", "vit-b"]) == 2
     error = capsys.readouterr().err
-    assert "3 sets are missing: si-score/location (" in error
+    assert "3 sets missing: si-score/location (" in error
     assert "si-score/size" in error
     assert not out.exists()
 

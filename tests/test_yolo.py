@@ -40,7 +40,7 @@ def test_yolo_mirrors_inner_folders(tmp_path):
     annotations = read_annotations("yolo", tmp_path, None)
     assert [photo.image.parent.name for photo in annotations] == ["train", "val"]
     assert "no photo 'val/b'" in complaints(annotations)
-    assert "1 photos without labels" in complaints(annotations)
+    assert "1 photo without labels" in complaints(annotations)
 
 
 def test_yolo_empty_label_means_background(tmp_path):

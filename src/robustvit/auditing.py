@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, Feature, MaskFormat, Normalization
+from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from robustvit.audits.record import AuditData
@@ -36,7 +37,7 @@ class Audit:
         return self.found.model.verdict.reliance
 
     def __str__(self) -> str:
-        lines = [f"{self.found.model.source} on {len(self.found.files)} photos of {self.found.images}"]
+        lines = [f"{self.found.model.source} on {counted(len(self.found.files), 'photo')} of {self.found.images}"]
         for side, one in self.found.sides.items():
             lines.append(f"{side}: {one.verdict.reliance}. {one.verdict.sentence}")
         return "\n".join([*lines, *self.found.notes, f"page: {self.page}", f"record: {self.record}"])

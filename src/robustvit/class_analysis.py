@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, MaskFormat, Normalization, Precision, Protocol
+from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from robustvit.per_class.answers import Compared
@@ -38,7 +39,8 @@ class ClassAnalysis:
 
     def __str__(self) -> str:
         found = self.changes
-        lines = [f"{self.title}: {found.before.count:,} images, {len(found.classes):,} classes", self.sentence]
+        size = f"{counted(found.before.count, 'image')}, {counted(len(found.classes), 'class')}"
+        lines = [f"{self.title}: {size}", self.sentence]
         for title, rows in (("helped", found.most_helped(_PRINTED)), ("harmed", found.most_harmed(_PRINTED))):
             if rows:
                 lines.append(f"  {title + ' most':<32}{'images':>7}{'before':>8}{'after':>7}  {'change':<21}adjusted p")

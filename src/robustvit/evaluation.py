@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, MaskFormat, Normalization, Precision, Protocol
+from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from robustvit.classifier import Classifier
@@ -40,7 +41,7 @@ class Evaluation:
     def __str__(self) -> str:
         from robustvit.measurement import MEASURES
 
-        lines = [f"{self.model} on {len(self.photos)} photos of {self.images}"]
+        lines = [f"{self.model} on {counted(len(self.photos), 'photo')} of {self.images}"]
         for name, found in self.measures.items():
             compared = self.verdict.of(name) if self.verdict else None
             row = f"  {MEASURES[name]:<58}{_percent(found)}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, Fill, Normalization
+from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -55,7 +56,8 @@ class Faithfulness:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.model} on {len(self.photos)} photos of {self.images}: probability of the predicted class",
+            f"{self.model} on {counted(len(self.photos), 'photo')} of {self.images}: "
+            "probability of the predicted class",
             f"  {'method':<16}{'deletion (lower is better)':<30}insertion (higher is better)",
         ]
         for name, score in self.scores.items():

@@ -22,6 +22,7 @@ from robustvit.annotations.listing import (
 from robustvit.annotations.outlines import Frame, mask_tools, outline_points
 from robustvit.data.photo_tree import files_below
 from robustvit.errors import UserError
+from robustvit.wording import counted
 
 __all__ = ["read_yolo"]
 
@@ -82,7 +83,7 @@ def _photos(
         if outlines:
             photos.append(photo_with_objects(image, partial(_decode, path, image, outlines, names), problems))
     if lacking := [image for image in folder.photos.values() if image not in claims]:
-        problems.append(f"{len(lacking)} photos without labels, the first is {lacking[0]}")
+        problems.append(f"{counted(len(lacking), 'photo')} without labels, the first is {lacking[0]}")
     return photos, used
 
 
