@@ -99,7 +99,7 @@ def faithfulness(
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std) or paper (0.5 for every model).
         class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            a list, or a text file with one name a line.
+            cat,dog, or a text file with one name a line.
         batch_size: photos at a time.
         device: auto (a GPU where there is one) or cpu.
         workers: processes that read photos.
