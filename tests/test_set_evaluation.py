@@ -199,7 +199,9 @@ def test_broken_images_are_named_and_tried_again(tmp_path, thousand):
     assert mended.records[0].samples == len(made["right"])
     assert not any("not an image" in line for line in mended.records[0].problems)
     fresh = evaluate(**options | {"records": str(tmp_path / "other")}, device="cpu")
-    assert fresh.records[0].numbers == mended.records[0].numbers
+    for name, number in fresh.records[0].numbers.items():  # batches of another size round otherwise
+        again = mended.records[0].numbers[name]
+        assert (again.mean, again.low, again.high) == pytest.approx((number.mean, number.low, number.high), abs=1e-6)
 
 
 def test_a_killed_call_goes_on_in_the_middle(tmp_path, thousand):
