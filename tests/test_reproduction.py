@@ -399,6 +399,6 @@ def test_a_run_that_fails_is_named_and_the_rest_is_shown(tmp_path, capsys, monke
     arguments = ["reproduce", "table3", "--scale", "tiny", "--models", "ar-s", "--out", str(tmp_path / "out")]
     assert main([*arguments, "--device", "cpu"]) == 1
     said = capsys.readouterr().out
-    assert "0 runs made, 1 results added" in said
+    assert "0 runs made, 1 result added" in said
     assert "failed: ar-s-robustvit-seed0-5x3: the disk is full" in said
     assert "stand-in for ar-s" in (tmp_path / "out/table3.md").read_text(encoding="utf-8")
