@@ -156,7 +156,7 @@ def test_coco128_whole():
     annotations = read_annotations("yolo", DATA / "coco128-polygons", None)
     assert len(annotations.photos) == 63  # of 64: one label file has no photo, one photo has no label file
     assert sum(len(photo.read()) for photo in annotations) == 542
-    assert len(annotations.problems) == 2
+    assert len(annotations.problems) == 3  # and the classes have no names
 
 
 def test_voc_animals_whole():

@@ -286,7 +286,7 @@ def test_photos_that_a_run_was_trained_on_are_named(tmp_path, photos):
 
     found = find_photos(*photos)
     (tmp_path / "selection.csv").write_text(selection_text({"train": found[:4], "verdict": found[4:]}))
-    assert trained_on(str(tmp_path), found)[0].startswith(f"4 of the {len(found)} photos were trained on")
+    assert f"was trained on 4 of {len(found)} photos here" in trained_on(str(tmp_path), found)[0]
     assert trained_on(str(tmp_path), found[4:]) == []
     assert trained_on("vit_tiny_patch16_224", found) == []
 

@@ -336,7 +336,7 @@ def test_page_in_a_browser_on_a_desk_and_on_a_phone(capsys, world, trained, tmp_
 
 
 MISTAKES = {
-    "unknown set": (["--on", "imagenet_a", "--root", "."], "did you mean 'imagenet-a'?"),
+    "unknown set": (["--on", "imagenet_a", "--root", "."], "did you mean imagenet-a or"),
     "several sets": (["--on", "si-score", "--root", "."], "expected one set, si-score stands for si-score/location"),
     "no set in the folder": (["--on", "imagenet-a", "--root", "."], "expected ImageNet-A below"),
     "set without a folder": (["--on", "imagenet-a"], "expected --root FOLDER"),

@@ -159,7 +159,18 @@ MISTAKES = {
     "not a run": (["report", "thesis"], "thesis"),
     "not an image": (["explain", "--model", "MODEL", "thesis/chapter.txt"], "chapter.txt"),
     "no such photo": (["explain", "--model", "MODEL", "none.jpg"], "none.jpg"),
-    "no photo": (["explain", "--model", "MODEL"], "photos"),
+    "no photo": (["explain", "--model", "MODEL"], "expected PHOTOS"),
+    "missing options": (["finetune", "--model", "MODEL"], "expected --images and --out, which have no default"),
+    "missing option with a dash": (["subset", "IMAGES/disc/000.png"], "expected --model and --out"),
+    "ambiguous option": (
+        ["finetune", "--images", "I", "--out", "O", "--val", "x"],
+        "expected one of --val-images, --val-masks, --validation-per-class, got --val",
+    ),
+    "near option": (["evaluate", "--baselines", "x"], "unknown option --baselines: did you mean --baseline?"),
+    "one argument too many": (["report", "run", "other"], "expected no more than RUN, got other too"),
+    "no value": (["finetune", "--images", "I", "--out", "O", "--save-every"], "--save-every: expected a value"),
+    "no number": (["finetune", "--images", "I", "--out", "O", "--max-drop", "x"], "--max-drop to be a number, got x"),
+    "no flag": (["finetune", "--images", "I", "--out", "O", "--resume=x"], "--resume to be true or false, got x"),
     "unknown class": (["explain", "--model", "MODEL", "IMAGES/disc/000.png", "--target", "dragon"], "dragon"),
     "record exists": (["evaluate", "--model", "MODEL", "--images", "IMAGES", "--out", "wrong.yaml"], "wrong.yaml"),
     "folder not ours": (
@@ -215,6 +226,12 @@ def test_mistakes_are_one_line_and_exit_code_two(capsys, tmp_path, monkeypatch, 
     assert word in stderr
     assert "Traceback" not in stderr
     assert tree(tmp_path) == before, "nothing may be written"
+
+
+def test_an_abbreviated_option_needs_no_warning(capsys, model_folder, photos):
+    code, _, stderr = run(capsys, "evaluate", "--mod", model_folder, "--image", photos[0], "--swa", 0)
+    assert code == 0
+    assert "abbreviat" not in stderr
 
 
 def test_mistake_of_a_real_process(tmp_path):

@@ -271,6 +271,16 @@ def test_labels_from_names_wnids_or_order():
         labelled(["cat", "dog"], 5)
 
 
+def test_labels_from_the_order_of_folders_are_said_once(capsys):
+    for _ in range(2):
+        assert labelled(["ocelot", "lynx"], 2) == [1, 0]
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("the class folders in the order of the alphabet, lynx to ocelot") == 1
+    assert "--class-names ocelot,..." in said
+    labelled(["ocelot", "lynx"], 2, ("ocelot", "lynx"))
+    assert capsys.readouterr().err == ""
+
+
 def fake_photos(counts):
     return [Photo(f"{name}{i}", f"{name}{i}m", name, 0) for name, count in counts.items() for i in range(count)]
 

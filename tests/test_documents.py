@@ -27,7 +27,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Parsed, not run: what needs pretrained weights, benchmark sets, several machines or hours.
 ELSEWHERE = re.compile(
     r"vit_(base|small)_|--on imagenet|--on objectnet|--root|reproduce|sweep |hf-hub|push|--stream|--share|\bapp\b"
-    r"|accelerate|torchrun|--help|--print_config|gibbon"
+    r"|\bdemo\b|accelerate|torchrun|--help|--print_config|gibbon"
 )
 QUICK = {
     "finetune": ["--epochs", "1", "--tracker", "none", "--panels", "0", "--validation-per-class", "4"],
@@ -143,6 +143,8 @@ def test_lines_that_call_something_else_exist(page):
                 "pip",
                 "python",
                 "git",
+                "cd",
+                "source",
                 "eval",
                 "mkdir",
                 "echo",

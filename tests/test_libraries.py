@@ -229,13 +229,16 @@ def test_class_names_from_a_file_and_where_they_do_not_belong(open_clip, tmp_pat
     (tmp_path / "names.txt").write_text("disc\nframe\n\nstripe\n")
     assert zero_shot(open_clip, class_names=tmp_path / "names.txt").class_names == CLASSES
     assert load_model(tiny_network(), class_names=str(tmp_path / "names.txt")).class_names == CLASSES
+    assert load_model(tiny_network(), class_names="disc, frame,stripe").class_names == CLASSES
     saved = save_model(zero_shot(open_clip), tmp_path / "m")
     assert load_model(saved, class_names=list(CLASSES)).class_names == CLASSES
     for source, names, word in (
         (saved, ["a", "b", "c"], "names of its own"),
         (tiny_network(), ["a", "b"], "expected 3 class names"),
         (tiny_network(), ["a", "a", "b"], "each once"),
-        (tiny_network(), "nowhere.txt", "found no file"),
+        (tiny_network(), "nowhere.txt", "as cat,dog or as a text file .* found no file"),
+        (tiny_network(), "disc,frame", "expected 3 class names"),
+        (tiny_network(), ",".join(["long name"] * 1000), "each once"),
         ("open_clip:tiny-clip", None, "--checkpoint FILE"),
         ("open_clip:ViT-B-32/opena", None, "did you mean openai"),
         ("open_clip:ViT-B-3", None, "ViT-B-32"),

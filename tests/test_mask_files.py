@@ -56,7 +56,7 @@ def test_voc_colours_by_label_map(tmp_path):
     masks = {found.category: found.mask for found in annotations.photos[0].read()}
     assert np.array_equal(masks["bee"], class_ids() == 2)
     assert set(masks) == {"ant", "bee"}
-    assert "1 colours that labelmap.txt does not name" in complaints(annotations)
+    assert "1 colour that labelmap.txt does not name" in complaints(annotations)
 
 
 def test_imagenet_s_ids(tmp_path):
@@ -111,7 +111,7 @@ def test_masks_that_do_not_match(tmp_path):
     assert "z.png: no photo 'z'" in found
     assert "c.npy has it already" in found
     assert "d.npy: the mask has 44 x 30 pixels" in found
-    assert "1 photos without a mask, the first is" in found
+    assert "1 photo without a mask, the first is" in found
 
 
 def test_masks_of_another_coding(tmp_path):

@@ -28,6 +28,7 @@ from robustvit.records import (
     Record,
     check_record_place,
     describe_model,
+    read_record,
     read_records,
     record_path,
     reported_table,
@@ -115,12 +116,26 @@ def test_broken_and_foreign_files_are_named(tmp_path, case):
     assert changed != path.read_text()
     path.write_text(changed)
     with pytest.raises(UserError, match=re.escape(str(path))) as caught:
-        read_records(tmp_path)
+        read_record(path)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError):
         write_record(make_record(), tmp_path)
     assert path.read_text() == changed, "another's file is not written over"
+
+
+def test_json_of_others_among_records_is_passed_over_with_a_warning(tmp_path, capsys):
+    record = make_record()
+    write_record(record, tmp_path)
+    (tmp_path / "package.json").write_text('{"name": "x"}')
+    (tmp_path / "list.json").write_text("[]")
+    assert read_records(tmp_path) == [record]
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'package.json'} is passed over" in said
+    assert said.count("\n") == 2
+    (tmp_path / "cut.json").write_text("{")
+    with pytest.raises(UserError, match="broken or cut off"):
+        read_records(tmp_path)
 
 
 def test_what_is_no_share_is_not_written(tmp_path):

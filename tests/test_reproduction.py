@@ -260,7 +260,7 @@ def test_missing_sets_are_named_before_anything_is_written(tmp_path, capsys, mon
     out = tmp_path / "out"
     assert main(["reproduce", "table2", "--root", str(root), "--out", str(out), "--models", "vit-b"]) == 2
     error = capsys.readouterr().err
-    assert "3 sets are missing: si-score/location (" in error
+    assert "3 sets missing: si-score/location (" in error
     assert "si-score/size" in error
     assert not out.exists()
 
@@ -399,6 +399,6 @@ def test_a_run_that_fails_is_named_and_the_rest_is_shown(tmp_path, capsys, monke
     arguments = ["reproduce", "table3", "--scale", "tiny", "--models", "ar-s", "--out", str(tmp_path / "out")]
     assert main([*arguments, "--device", "cpu"]) == 1
     said = capsys.readouterr().out
-    assert "0 runs made, 1 results added" in said
+    assert "0 runs made, 1 result added" in said
     assert "failed: ar-s-robustvit-seed0-5x3: the disk is full" in said
     assert "stand-in for ar-s" in (tmp_path / "out/table3.md").read_text(encoding="utf-8")

@@ -202,7 +202,7 @@ def test_broken_images_are_named_and_tried_again(tmp_path, thousand):
     fresh = evaluate(**options | {"records": str(tmp_path / "other")}, device="cpu")
     numbers = mended.records[0].numbers
     assert fresh.records[0].numbers.keys() == numbers.keys()
-    for name, found in fresh.records[0].numbers.items():
+    for name, found in fresh.records[0].numbers.items():  # batches of another size round otherwise
         assert astuple(found) == pytest.approx(astuple(numbers[name])), name
 
 
@@ -291,7 +291,7 @@ def test_two_calls_at_once_lose_nothing(tmp_path, thousand, monkeypatch):
     monkeypatch.setattr(Classifier, "forward", disturbed)
     record = evaluate(**options).records[0]
     assert record.samples == 24
-    assert not any("not answered" in line for line in record.problems)
+    assert not any("no answer on" in line for line in record.problems)
     assert not list((tmp_path / "r").glob(".*"))
 
 
@@ -387,7 +387,9 @@ def test_logits_that_are_no_numbers(capsys, tmp_path, thousand):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"on": "imagenet-b"}, "did you mean"),
+        ({"on": "imagenet-b"}, "did you mean imagenet-"),
+        ({"on": "segmentaton"}, "did you mean segmentation or"),
+        ({"on": "qqq"}, "waterbirds"),
         ({"on": "imagenet-a"}, "expected ImageNet-A below"),
         ({"on": "objectnet"}, "only be evaluated"),
         ({"on": "imagenet-a", "root": None}, "expected --root FOLDER"),
@@ -405,7 +407,7 @@ def test_wrong_options(capsys, tmp_path, thousand, options, words):
         evaluate(**given)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
-    assert not list(tmp_path.rglob("*.json"))
+    assert not (tmp_path / "r").exists(), "a call that fails leaves no folder"
 
 
 def test_a_record_of_the_whole_set_is_not_replaced_by_a_part(tmp_path, thousand, monkeypatch):

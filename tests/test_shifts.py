@@ -227,7 +227,7 @@ def test_backgrounds_are_other_classes_own_where_none_are_given(tmp_path, photos
 
 def test_small_backgrounds_are_enlarged_and_it_says_so(tmp_path, photos, plain):
     found = shifts(*photos, out=tmp_path / "a", kinds="si-size", backgrounds=plain, pairs=12, every=99, size=64)
-    assert "3 of 4 backgrounds are smaller than the images and were enlarged." in found.notes  # 60, 50 and 30 pixels
+    assert "Enlarged, for they are smaller than the images: 3 of 4 backgrounds." in found.notes  # 60, 50 and 30 pixels
     found = shifts(*photos, out=tmp_path / "b", kinds="si-size", backgrounds=plain, pairs=12, every=99, size=30)
     assert found.notes == []
 

@@ -136,7 +136,7 @@ def test_measured_stands_beside_reported(records, format):
     assert ours[1] == f"RobustViT: {NASTY} (ffffffff)"
     assert numbers_in(ours[place["INet-A top-1"]]) == [20.4, 19.0, 22.2, -3.7], "reported 24.1"
     said = " ".join(unescaped(text, format).split()) if format != "html" else text
-    for words in ("120 of 7,500 images", "another protocol", "1 more result is recorded"):
+    for words in ("120 of 7,500", "another protocol", "1 more result is recorded"):
         assert words in said
 
 
@@ -244,13 +244,13 @@ def test_command(capsys, records, tmp_path):
 
 
 def test_mistakes_are_one_line(capsys, records, tmp_path):
-    (records / "notes.json").write_text("{}")
+    (records / "notes.json").write_text("{")
     for arguments, words in (
         (["tabel2"], "did you mean table2?"),
         (["nothing"], "expected all or one of cft"),
         (["all"], "expected --records"),
         (["table1", "--records", tmp_path / "none"], "found none at"),
-        (["table1", "--records", records], "notes.json is another file"),
+        (["table1", "--records", records], "notes.json, it is broken or cut off"),
         (["table1", "--format", "word"], "--format"),
         (["table1", "--protocol", "mine"], "--protocol"),
     ):
@@ -271,3 +271,16 @@ def test_templates_are_part_of_the_package():
 
     folder = Path(str(files("robustvit"))) / "templates"
     assert {path.name for path in folder.glob("table.*")} == {"table.md.j2", "table.html.j2", "table.tex.j2"}
+
+
+def test_the_note_on_parts_of_sets_is_short(tmp_path):
+    for number, name in enumerate(
+        ("imagenet-a", "imagenet-r", "objectnet", "imagenet-val", "waterbirds", "cue-conflict")
+    ):
+        part = {"samples": 8 + number, "complete": False, "numbers": {"top1": Interval(0.4, 0.3, 0.5, 8)}}
+        write_record(make_record(name, **part), tmp_path)
+        write_record(make_record(name, weights=OTHER, **part), tmp_path)
+    (line,) = (line for line in str(table("all", records=str(tmp_path))).splitlines() if line.startswith("†"))
+    assert "INet-A 8 of 7,500" in line
+    assert line.endswith("and 2 more.")
+    assert len(line) < 160, "a note, not a list of everything"

@@ -6,6 +6,8 @@ import pytest
 
 from annotation_files import CORNERS, HEIGHT, WIDTH, complaints, inside, iou, only, read_yolo, save_photo, star
 from robustvit.annotations import read_annotations
+from robustvit.errors import UserError
+from robustvit.mask_import import check_categories
 
 pytest.importorskip("pycocotools.mask")
 
@@ -24,10 +26,18 @@ def test_yolo_matches_a_plain_fill_and_takes_names(tmp_path):
 def test_yolo_names_from_a_list_and_numbers_without(tmp_path):
     line = "1 0.2 0.2 0.8 0.2 0.8 0.8\n"
     annotations = read_yolo(line, tmp_path)
-    assert only(annotations).category == "1"
+    assert annotations.photos[0].read()[0].category == "1"
     assert annotations.categories == ("1",)
+    assert "the classes have no names but 1; put their names into a classes.txt in" in complaints(annotations)
+    with pytest.raises(UserError, match=r"name 1; they have no names: put .* or give numbers"):
+        check_categories(annotations, ["cat"])
+    check_categories(annotations, ["1"])
     (tmp_path / "labels" / "classes.txt").write_text("dog\ncat\n")
-    assert only(read_yolo(line, tmp_path)).category == "cat"
+    annotations = read_yolo(line, tmp_path)
+    assert only(annotations).category == "cat"
+    assert annotations.problems == []
+    with pytest.raises(UserError, match=r"name dog, cat$"):
+        check_categories(annotations, ["horse"])
 
 
 def test_yolo_mirrors_inner_folders(tmp_path):
@@ -40,7 +50,7 @@ def test_yolo_mirrors_inner_folders(tmp_path):
     annotations = read_annotations("yolo", tmp_path, None)
     assert [photo.image.parent.name for photo in annotations] == ["train", "val"]
     assert "no photo 'val/b'" in complaints(annotations)
-    assert "1 photos without labels" in complaints(annotations)
+    assert "1 photo without labels" in complaints(annotations)
 
 
 def test_yolo_empty_label_means_background(tmp_path):
@@ -71,7 +81,7 @@ def test_broken_yolo_is_named(tmp_path, name):
 
 
 def test_yolo_slightly_outside_is_rounding(tmp_path):
-    assert read_yolo("0 -0.0000005 0.2 1.0000005 0.2 0.8 0.8", tmp_path).problems == []
+    assert "outside the frame" not in complaints(read_yolo("0 -0.0000005 0.2 1.0000005 0.2 0.8 0.8", tmp_path))
 
 
 def test_yolo_files_that_do_not_match(tmp_path):

@@ -48,7 +48,7 @@ def app(
         checkpoint: weights for the model: safetensors, .pth or .pth.tar.
         normalization: model (its own mean and std) or paper (0.5 for every model).
         class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            a list, or a text file with one name a line.
+            cat,dog, or a text file with one name a line.
         mask_model: backbone that finds objects; the baseline or else the model itself when left out.
         share: also serve through a public address of Gradio's, for 72 hours at most.
         host: address to listen on; 0.0.0.0 lets the whole network in.
@@ -195,6 +195,7 @@ def _load(
             "The small model that comes with the package: it knows ten symbols, and has learnt to look at the texture "
             "behind them. `robustvit demo` makes a robust version of it, which is shown beside it then. "
         )
+    shipped = bool(intro)
     run = RunFolder(model) if RunFolder(model).is_run else None
     if run is not None and baseline is None:
         baseline = "original"
@@ -205,6 +206,7 @@ def _load(
         if run is None or baseline != "original":
             raise
         warn(f"the original model is not shown: {error}")
+        intro += "The original model is not shown: start the app with `--baseline` and its folder to see it too. "
         baseline = other = None
     titles = ("Original model", "Robust model") if baseline == "original" else ("Baseline", "Model")
     models = {titles[1]: classifier} if other is None else {titles[0]: other, titles[1]: classifier}
@@ -212,7 +214,7 @@ def _load(
         "model": model, "baseline": baseline, "checkpoint": checkpoint, "normalization": normalization,
         "class_names": class_names, "mask_model": model, "mask_checkpoint": checkpoint,
     }  # fmt: skip
-    if intro:  # small supervised models tell objects apart in their centred tokens
+    if shipped:  # small supervised models tell objects apart in their centred tokens
         settings |= {"mask_feature": "tokens", "mask_centre": True}
     return _Shown(models, intro + _names(model, baseline, run), settings)
 

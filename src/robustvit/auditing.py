@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, Feature, MaskFormat, Normalization
+from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from robustvit.audits.record import AuditData
@@ -36,7 +37,7 @@ class Audit:
         return self.found.model.verdict.reliance
 
     def __str__(self) -> str:
-        lines = [f"{self.found.model.source} on {len(self.found.files)} photos of {self.found.images}"]
+        lines = [f"{self.found.model.source} on {counted(len(self.found.files), 'photo')} of {self.found.images}"]
         for side, one in self.found.sides.items():
             lines.append(f"{side}: {one.verdict.reliance}. {one.verdict.sentence}")
         return "\n".join([*lines, *self.found.notes, f"page: {self.page}", f"record: {self.record}"])
@@ -98,7 +99,7 @@ def audit(
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std) or paper (0.5 for every model).
         class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            a list, or a text file with one name a line.
+            cat,dog, or a text file with one name a line.
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
         skip_unmasked: leave photos without a mask out instead of refusing them.
         doubtful: use masks too that their manifest.csv calls doubtful; they are left out otherwise.

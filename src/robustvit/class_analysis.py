@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, MaskFormat, Normalization, Precision, Protocol
+from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from robustvit.per_class.answers import Compared
@@ -38,7 +39,8 @@ class ClassAnalysis:
 
     def __str__(self) -> str:
         found = self.changes
-        lines = [f"{self.title}: {found.before.count:,} images, {len(found.classes):,} classes", self.sentence]
+        size = f"{counted(found.before.count, 'image')}, {counted(len(found.classes), 'class')}"
+        lines = [f"{self.title}: {size}", self.sentence]
         for title, rows in (("helped", found.most_helped(_PRINTED)), ("harmed", found.most_harmed(_PRINTED))):
             if rows:
                 lines.append(f"  {title + ' most':<32}{'images':>7}{'before':>8}{'after':>7}  {'change':<21}adjusted p")
@@ -99,7 +101,7 @@ def classes(
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std) or paper (0.5 for every model).
         class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            a list, or a text file with one name a line.
+            cat,dog, or a text file with one name a line.
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
         skip_unmasked: leave photos without a mask out instead of refusing them.
         count: classes in each chart, most helped and most harmed; one chart of all where there are no more than twice

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from robustvit.cli_messages import option_name, said_plainly
 from robustvit.errors import UserError, printable
 from robustvit.stopping import ended_by_signals
 from robustvit.workers import lost_process
@@ -175,7 +176,8 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
 
     class Parser(ArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> Any:
-            raise UserError(f"{_shortened(message)}; robustvit {name} --help lists the options")
+            said = said_plainly(message, list(parameters), positional)
+            raise UserError(f"{said}; robustvit {name} --help lists the options")
 
         def format_help(self, *details: Any) -> str:
             return re.sub(
@@ -186,8 +188,11 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
 
     doc = inspect.getdoc(function) or ""
     description, _, example = doc.partition("\nExample:\n")
+    parameters = inspect.signature(function).parameters
+    positional = [key for key, value in parameters.items() if value.kind is not inspect.Parameter.KEYWORD_ONLY]
     parser = Parser(
         prog=f"robustvit {name}",
+        allow_abbrev=True,  # as of argparse; jsonargparse warns where it is left to chance
         description=description.split("\nArgs:\n")[0].strip(),
         epilog=f"example: {' '.join(example.split())}" if example else None,
     )
@@ -199,8 +204,6 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
         default=argparse.SUPPRESS,
         help="Print the result as one JSON document and nothing else; messages go to the error stream.",
     )
-    parameters = inspect.signature(function).parameters
-    positional = [key for key, value in parameters.items() if value.kind is not inspect.Parameter.KEYWORD_ONLY]
     helps = argument_helps(function)
     for key in positional:
         many = str(parameters[key].annotation).startswith("list")
@@ -208,21 +211,6 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
         parser.add_argument(key, nargs="+" if many else "?" if optional else None, type=str, help=helps.get(key))
     parser.add_function_arguments(function, skip=set(positional), fail_untyped=False, as_group=False)
     return parser, positional
-
-
-def _shortened(message: str) -> str:
-    """jsonargparse's words about a value that is not among the choices, as a user would say it."""
-    found = re.search(r'key "(\w+)":.*?typing\.Literal\[(.*?)\].*(?:Given|Got) value: (\S+)', message, re.DOTALL)
-    if not found:
-        return message
-    option, choices, value = found.groups()
-    choices = choices.replace("'", "")
-    return f"expected {option_name(option)} to be one of {choices}, got {value}"
-
-
-def option_name(parameter: str) -> str:
-    """An option as a user types it: ``--max-drop`` for ``max_drop``, ``--from`` for ``from_``."""
-    return "--" + parameter.rstrip("_").replace("_", "-")
 
 
 def argument_helps(function: Callable[..., Any]) -> dict[str, str]:

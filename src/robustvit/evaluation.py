@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, MaskFormat, Normalization, Precision, Protocol
+from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from robustvit.classifier import Classifier
@@ -40,7 +41,7 @@ class Evaluation:
     def __str__(self) -> str:
         from robustvit.measurement import MEASURES
 
-        lines = [f"{self.model} on {len(self.photos)} photos of {self.images}"]
+        lines = [f"{self.model} on {counted(len(self.photos), 'photo')} of {self.images}"]
         for name, found in self.measures.items():
             compared = self.verdict.of(name) if self.verdict else None
             row = f"  {MEASURES[name]:<58}{_percent(found)}"
@@ -108,7 +109,7 @@ def evaluate(
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std) or paper (0.5 for every model).
         class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            a list, or a text file with one name a line.
+            cat,dog, or a text file with one name a line.
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
         skip_unmasked: leave photos without a mask out instead of refusing them.
         doubtful: use masks too that their manifest.csv calls doubtful; they are left out otherwise.

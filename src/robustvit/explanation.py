@@ -71,7 +71,7 @@ def explain(
         checkpoint: weights for the model: safetensors, .pth or .pth.tar.
         normalization: model (its own mean and std) or paper (0.5 for every model).
         class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            a list, or a text file with one name a line.
+            cat,dog, or a text file with one name a line.
         out: folder for the pictures.
 
     Returns:

@@ -115,7 +115,7 @@ def finetune(
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std, the default) or paper (0.5 for every model).
         class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            a list, or a text file with one name a line.
+            cat,dog, or a text file with one name a line.
         val_images: photos to hold out; otherwise they are taken from images.
         val_masks: their masks.
         test_images: photos for the verdict only; otherwise it is measured on the photos held out.

@@ -27,7 +27,8 @@ def check_categories(found: Annotations, categories: Sequence[str]) -> None:
     # Formats that hold ids alone tell their categories only while the masks are read.
     if found.categories and (strangers := sorted(set(categories) - set(found.categories))):
         known = ", ".join(found.categories[:20]) or "none"
-        raise UserError(f"unknown category {strangers[0]!r} in --categories: the annotations name {known}")
+        way = f"; they have no names: {found.advice}, or give numbers" if found.advice else ""
+        raise UserError(f"unknown category {strangers[0]!r} in --categories: the annotations name {known}{way}")
 
 
 def foregrounds(

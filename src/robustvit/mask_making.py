@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import AnnotationFormat, Categories, Device, Feature, LabelFrom, MaskMethod, Side
+from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from robustvit.data.manifest import MaskRecord
@@ -44,14 +45,15 @@ class MadeMasks:
 
     def __str__(self) -> str:
         counts = {name: sum(r.verdict == name for r in self.records) for name in ("good", "doubtful", "none")}
+        masks, speed = counted(counts["good"] + counts["doubtful"], "mask"), self.made / max(self.seconds, 1e-9)
         lines = [
-            f"{counts['good'] + counts['doubtful']} masks in {self.folder}: {counts['good']} good, "
-            f"{counts['doubtful']} doubtful (left out of training); {counts['none']} photos without an object",
-            f"{self.made} photos done now, {self.made / max(self.seconds, 1e-9):.1f} images/s; {self.manifest}",
+            f"{masks} in {self.folder}: {counts['good']} good, {counts['doubtful']} doubtful (left out of training); "
+            f"{counted(counts['none'], 'photo')} without an object",
+            f"{counted(self.made, 'photo')} done now, {speed:.1f} images/s; {self.manifest}",
         ]
         if self.problems:
             lines.append(
-                f"{self.left_out} photos left out, {len(self.problems)} problems (all in "
+                f"{counted(self.left_out, 'photo')} left out, {counted(len(self.problems), 'problem')} (all in "
                 f"{self.folder / 'problems.txt'}):"
             )
             lines += [f"  {line}" for line in self.problems[:_SHOWN]]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ClassNames, Device, Fill, Normalization
+from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -55,7 +56,8 @@ class Faithfulness:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.model} on {len(self.photos)} photos of {self.images}: probability of the predicted class",
+            f"{self.model} on {counted(len(self.photos), 'photo')} of {self.images}: "
+            "probability of the predicted class",
             f"  {'method':<16}{'deletion (lower is better)':<30}insertion (higher is better)",
         ]
         for name, score in self.scores.items():
@@ -97,7 +99,7 @@ def faithfulness(
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std) or paper (0.5 for every model).
         class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            a list, or a text file with one name a line.
+            cat,dog, or a text file with one name a line.
         batch_size: photos at a time.
         device: auto (a GPU where there is one) or cpu.
         workers: processes that read photos.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from robustvit.base_model import is_local
 from robustvit.classifier import Classifier, Preprocessing
 from robustvit.errors import UserError
 from robustvit.files import read_json
@@ -48,7 +49,7 @@ def load_model(
         pretrained: start from the source's published weights; off when a checkpoint is given.
         normalization: ``model``, its own mean and std, or ``paper``, 0.5 for every model.
         class_names: the classes that a zero-shot model chooses among (ImageNet's when left out), or the names of a
-            head that has none; a list, or a text file with one name a line.
+            head that has none; a list, ``cat,dog``, or a text file with one name a line.
         headless: its features are wanted, not its answers: backbones without a head are taken too, and timm's heads
             are left off.
 
@@ -94,6 +95,11 @@ def load_original(run: str | Path) -> Classifier:
     recipe = config["recipe"]
     if str(config["model"]).startswith(MODULE):
         raise UserError(f"{run} started from {config['model']}: load that model yourself and name it as the baseline")
+    if lacking := _lacking(config):
+        raise UserError(
+            f"{run} started from {lacking}, and it is not there any more: put it back (relative names count from the "
+            "folder that finetune was called in), or name where the original is now, --baseline local-dir:FOLDER"
+        )
     return load_model(
         config["model"] or recipe,
         num_classes=config["num_classes"],
@@ -101,6 +107,18 @@ def load_original(run: str | Path) -> Classifier:
         class_names=config.get("class_names"),
         normalization=config["normalization"] or recipe_settings(recipe).get("normalization", "model"),
     )
+
+
+def _lacking(config: Mapping[str, Any]) -> str:
+    """The folder or file of weights that a run's settings name, if it is not there; nothing where all is."""
+    if config["checkpoint"] and not Path(config["checkpoint"]).is_file():
+        return str(config["checkpoint"])
+    source = str(config["model"] or "")
+    if not source or source in CARDS or not is_local(source):
+        return ""
+    prefix, _, rest = source.partition(":")
+    folder = Path((rest if prefix in LIBRARIES else source).removeprefix("local-dir:"))
+    return "" if folder.is_dir() else source
 
 
 def _given(network: nn.Module, wanted: Wanted) -> Loaded:
@@ -167,11 +185,15 @@ def _rebuilt(folder: Path, library: Library, config: dict[str, Any], wanted: Wan
 
 
 def _read_names(given: ClassNames | Path) -> tuple[str, ...]:
-    """Names from a list or a text file."""
+    """Names from a list, a text with commas between them, or a text file."""
+    if isinstance(given, str) and "," in given and not _is_file(given):
+        given = given.split(",")
     if isinstance(given, (str, Path)):
         path = Path(given)
-        if not path.is_file():
-            raise UserError(f"expected class names as a list or a text file with one a line, found no file at {path}")
+        if not _is_file(path):
+            raise UserError(
+                f"expected class names as cat,dog or as a text file with one a line, found no file at {str(path)[:200]}"
+            )
         try:
             given = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -180,6 +202,13 @@ def _read_names(given: ClassNames | Path) -> tuple[str, ...]:
     if len(set(names)) < 2 or len(set(names)) != len(names):
         raise UserError(f"expected at least two different class names, each once, got {len(names)} ({names[:3]} ...)")
     return names
+
+
+def _is_file(place: str | Path) -> bool:
+    try:
+        return Path(place).is_file()
+    except (OSError, ValueError):  # a long list of names is too long for the name of a file
+        return False
 
 
 def _named(classifier: Classifier, names: Sequence[str] | None) -> Classifier:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import Device, FoundMasks, ReproductionSize
+from robustvit.wording import counted
 
 __all__ = ["Reproduction", "reproduce"]
 
@@ -39,7 +40,7 @@ class Reproduction:
         if self.plan:
             return "\n".join(self.plan)
         lines = [
-            f"{self.trained} runs made, {self.evaluated} results added",
+            f"{counted(self.trained, 'run')} made, {counted(self.evaluated, 'result')} added",
             *(f"failed: {one}" for one in self.failed),
         ]
         return "\n".join([*lines, *map(str, self.files)])

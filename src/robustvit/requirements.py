@@ -6,6 +6,8 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 from packaging.requirements import Requirement
 
+from robustvit.wording import counted
+
 __all__ = ["check_requirements", "extras"]
 
 _DEVELOPERS = ("dev", "docs", "maintain")
@@ -18,7 +20,7 @@ def check_requirements() -> tuple[bool, str]:
         if one.marker is None or one.marker.evaluate({"extra": ""}):
             count += 1
             wrong += _fault(one)
-    return not wrong, "; ".join(wrong) or f"{count} packages"
+    return not wrong, "; ".join(wrong) or counted(count, "package")
 
 
 def extras() -> dict[str, dict[str, str | None]]:

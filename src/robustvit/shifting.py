@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import ImageFormat, MaskFormat, ShiftKinds
+from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from robustvit.data.pairs import Photo
@@ -45,9 +46,10 @@ class Shifts:
 
     def __str__(self) -> str:
         total = sum(self.images.values())
-        lines = [f"{total} images in {self.folder}, {self.made} of them made now in {self.seconds:.0f} s"]
+        lines = [f"{counted(total, 'image')} in {self.folder}, {self.made} of them made now in {self.seconds:.0f} s"]
         if self.dry_run:
-            lines = [f"{total} images would go to {self.folder}, about {_bytes(self.size)}; nothing was written"]
+            size = _bytes(self.size)
+            lines = [f"{counted(total, 'image')} would go to {self.folder}, about {size}; nothing was written"]
         for kind, count in self.images.items():
             lines.append(f"  {kind:<12}{count:>8}")
             for reason, number in self.skipped.get(kind, {}).items():

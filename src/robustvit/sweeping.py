@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.errors import UserError
 from robustvit.options import Engine
+from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from robustvit.sweeps.experiment import Experiment
@@ -122,12 +123,13 @@ def _plan(asked: "Experiment", trials: "dict[str, Trial]", folder: Path) -> list
 
     if asked.space:
         ranges = "; ".join(f"{name}: {text}" for name, text in _ranges(asked).items())
-        return [f"{asked.trials} trials that a search proposes, to maximise {asked.maximise}, out of {ranges}"]
+        proposed = f"{counted(asked.trials, 'trial')} that a search proposes"
+        return [f"{proposed}, to maximise {asked.maximise}, out of {ranges}"]
     words = {"new": "to run", "begun": "to continue", "finished": "finished"}
     states = {key: state_of(folder / key) for key in trials}
     left = sum(state != "finished" for state in states.values())
     lines = [f"{words[states[key]]:<12} {trial}" for key, trial in trials.items()]
-    return [*lines, f"{len(trials)} trials, {left} of them to run"]
+    return [*lines, f"{counted(len(trials), 'trial')}, {left} of them to run"]
 
 
 def _ranges(asked: "Experiment") -> dict[str, Any]:

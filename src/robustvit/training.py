@@ -27,6 +27,7 @@ from robustvit.runs import RunFolder
 from robustvit.stopping import Stopped, StopSignals
 from robustvit.training_state import TrainingState
 from robustvit.training_steps import TrainingSteps, guided_batch, training_loader
+from robustvit.wording import counted
 
 __all__ = ["Schedule", "train"]
 
@@ -234,4 +235,5 @@ def _tell(row: dict[str, Any]) -> None:
 
 def _shown(row: dict[str, Any]) -> str:
     loss = "none, no step was possible" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
-    return loss + (f" ({row['skipped_steps']} steps skipped: no finite numbers)" if row["skipped_steps"] else "")
+    skipped = row["skipped_steps"]
+    return loss + (f" ({counted(skipped, 'step')} skipped: no finite numbers)" if skipped else "")

@@ -47,11 +47,13 @@ class Annotations:
         photos: those that are there and have annotations, sorted by path.
         problems: one line for each annotation without its image, clash of names, broken entry, and the like.
         categories: all categories that are named.
+        advice: what to do where the categories have no names but numbers.
     """
 
     photos: list[AnnotatedPhoto]
     problems: list[str]
     categories: tuple[str, ...] = ()
+    advice: str = ""
 
     def __iter__(self) -> Iterator[AnnotatedPhoto]:
         return iter(self.photos)

@@ -24,6 +24,7 @@ from robustvit.annotations.listing import (
 from robustvit.annotations.outlines import Frame, mask_tools, outline_points
 from robustvit.annotations.run_lengths import decode_run_lengths
 from robustvit.errors import UserError
+from robustvit.wording import counted
 
 __all__ = ["read_coco"]
 
@@ -56,7 +57,7 @@ def read_coco(source: Path, images: Path | None) -> Annotations:
         if (image := listed[key]) is not None
     ]
     if empty := sum(image is not None and key not in by_image for key, image in listed.items()):
-        problems.append(f"{empty} photos of {source} without a usable annotation")
+        problems.append(f"{counted(empty, 'photo')} of {source} without a usable annotation")
     return Annotations(sorted(photos, key=lambda photo: photo.image), problems, tuple(dict.fromkeys(names.values())))
 
 

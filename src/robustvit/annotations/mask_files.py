@@ -23,6 +23,7 @@ from robustvit.data.masks import MASK_SUFFIXES, read_mask
 from robustvit.data.photo_tree import files_below
 from robustvit.data.photos import open_image
 from robustvit.errors import UserError
+from robustvit.wording import counted
 
 __all__ = ["read_class_masks", "read_plain_masks"]
 
@@ -95,7 +96,7 @@ def _photos(
         else:
             photos.append(photo_with_objects(image, partial(_decode, mask, image, size, decode), problems))
     if lacking := [image for image in folder.photos.values() if image not in claims]:
-        problems.append(f"{len(lacking)} photos without a mask, the first is {lacking[0]}")
+        problems.append(f"{counted(len(lacking), 'photo')} without a mask, the first is {lacking[0]}")
     return sorted(photos, key=lambda photo: photo.image)
 
 
@@ -165,7 +166,8 @@ def _by_colour(channels: np.ndarray, labels: LabelMap, path: Path, complaints: l
     void = (_VOID_COLOUR[0] << 16) + (_VOID_COLOUR[1] << 8) + _VOID_COLOUR[2]
     unknown = set(np.unique(packed).tolist()) - set(names) - {0, void}
     if unknown:
-        complaints.append(f"{path}: {len(unknown)} colours that labelmap.txt does not name, taken as background")
+        colours = counted(len(unknown), "colour")
+        complaints.append(f"{path}: {colours} that labelmap.txt does not name, taken as background")
         packed[np.isin(packed, sorted(unknown))] = 0
     packed[packed == void] = 0
     return _by_class(packed, names, path)

@@ -10,6 +10,7 @@ import numpy as np
 
 from robustvit.annotations.listing import BrokenEntry
 from robustvit.errors import UserError
+from robustvit.wording import counted
 
 __all__ = ["Frame", "mask_tools", "outline_points"]
 
@@ -94,7 +95,7 @@ class Frame:
         """What to say of the points outside the frame, if any were."""
         if not self.outside:
             return None
-        return f"polygon outside the frame: {self.outside} of {self.points} points, cut off at the edge"
+        return f"polygon outside the frame: {self.outside} of {counted(self.points, 'point')}, cut off at the edge"
 
 
 def _cut_to(ring: np.ndarray, edge: np.ndarray) -> np.ndarray:

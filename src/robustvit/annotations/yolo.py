@@ -22,6 +22,7 @@ from robustvit.annotations.listing import (
 from robustvit.annotations.outlines import Frame, mask_tools, outline_points
 from robustvit.data.photo_tree import files_below
 from robustvit.errors import UserError
+from robustvit.wording import counted
 
 __all__ = ["read_yolo"]
 
@@ -30,6 +31,8 @@ _TOLERANCE = 1e-6
 _BOX_NUMBERS = 4  # centre, width and height, where an outline has six at least
 _MOST_CLASSES = 1e9
 _FAR = 1e6
+_SHOWN = 5
+_NAMELESS = "put their names into a classes.txt"
 
 
 class _Outline(NamedTuple):
@@ -42,8 +45,8 @@ def read_yolo(source: Path, images: Path | None) -> Annotations:
     """List the photos that have outlines in a YOLO data set; masks as ``read_annotations`` describes.
 
     ``source`` is the folder of label files or one that holds ``labels``. Class names come from ``data.yaml`` or
-    ``classes.txt`` in it or beside it, else a class is named by its number. An empty label file means that there is
-    no object.
+    ``classes.txt`` in it or beside it, else a class is named by its number, and ``advice`` says what to do. An empty
+    label file means that there is no object.
 
     Raises:
         UserError: no such folder, no label files in it, or pycocotools is not installed.
@@ -60,8 +63,12 @@ def read_yolo(source: Path, images: Path | None) -> Annotations:
     problems: list[str] = []
     names = read_class_names([labels, root, root.parent], problems)
     photos, used = _photos(files, folder, names, problems)
-    named = names.values() if names else (str(number) for number in sorted(used))
-    return Annotations(sorted(photos, key=lambda photo: photo.image), problems, tuple(dict.fromkeys(named)))
+    named = tuple(dict.fromkeys(names.values() if names else (str(number) for number in sorted(used))))
+    advice = "" if names or not used else f"{_NAMELESS} in {root}, one a line, in the order of their numbers"
+    if advice:
+        more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+        problems.append(f"{labels}: the classes have no names but {', '.join(named[:_SHOWN])}{more}; {advice}")
+    return Annotations(sorted(photos, key=lambda photo: photo.image), problems, named, advice)
 
 
 def _photos(
@@ -82,7 +89,7 @@ def _photos(
         if outlines:
             photos.append(photo_with_objects(image, partial(_decode, path, image, outlines, names), problems))
     if lacking := [image for image in folder.photos.values() if image not in claims]:
-        problems.append(f"{len(lacking)} photos without labels, the first is {lacking[0]}")
+        problems.append(f"{counted(len(lacking), 'photo')} without labels, the first is {lacking[0]}")
     return photos, used
 
 

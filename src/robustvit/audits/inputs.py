@@ -15,6 +15,7 @@ from robustvit.data.photos import IMAGE_SUFFIXES
 from robustvit.errors import UserError
 from robustvit.mask_making import MadeMasks, make_masks
 from robustvit.runs import RunFolder
+from robustvit.wording import counted
 
 __all__ = ["background_files", "find_audit_photos", "trained_on"]
 
@@ -109,8 +110,8 @@ def _made_note(made: MadeMasks, settings: dict[str, Any]) -> str:
     use = "used" if settings["doubtful"] else "left out"
     return (
         f"No masks were given: TokenCut found them with {backbone} ({counts['good']} good, {counts['doubtful']} "
-        f"doubtful and {use}, {counts['none']} photos without an object and left out, {len(made.problems)} that could "
-        "not be used). "
+        f"doubtful and {use}, {counted(counts['none'], 'photo')} without an object and left out, "
+        f"{len(made.problems)} that could not be used). "
         f"The audit is only as good as these masks: look them over in {made.folder}."
     )
 
@@ -125,4 +126,5 @@ def trained_on(model: str, photos: list[Photo]) -> list[str]:
     count = sum(photo.image.resolve() in trained for photo in photos)
     if not count:
         return []
-    return [f"{count} of the {len(photos)} photos were trained on in {model}: audit photos that it has not seen."]
+    seen = f"{count} of {counted(len(photos), 'photo')} here"
+    return [f"{model} was trained on {seen}: audit photos that it has not seen."]

@@ -12,6 +12,7 @@ from robustvit.audits.charts import accuracy_chart, shift_charts
 from robustvit.audits.pictures import Tile
 from robustvit.audits.record import KIND
 from robustvit.errors import printable
+from robustvit.wording import counted
 
 __all__ = ["CLASS_COLUMNS", "MOST_GROUPS", "MOST_PHOTOS", "MOST_TURNS", "render_audit", "shown_groups"]
 
@@ -40,6 +41,7 @@ def render_audit(
     """
     environment = Environment(loader=PackageLoader("robustvit"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["file_name"] = lambda path: printable("/".join(Path(path).parts[-2:]))
+    environment.filters["counted"] = counted
     environment.filters["printable"] = lambda value: printable(str(value))
     measured = [name for name in record["titles"] if any(name in row for row in record["classes"].values())]
     sides = ["model", "baseline"] if record["baseline"] else ["model"]

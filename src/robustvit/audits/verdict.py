@@ -24,6 +24,7 @@ from typing import Literal
 from robustvit.audits.summary import Beyond
 from robustvit.intervals import Interval
 from robustvit.verdict import MIN_PHOTOS
+from robustvit.wording import counted
 
 __all__ = [
     "BACKGROUND_ALONE",
@@ -73,8 +74,8 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> Aud
         count = 0 if gap is None else gap.count
         return AuditVerdict(
             "cannot tell",
-            f"Only {count} photos could be put on backgrounds of their own class and of random ones; at least "
-            f"{MIN_PHOTOS} are needed.",
+            f"Only {counted(count, 'photo')} could be put on backgrounds of their own class and of random ones; at "
+            f"least {MIN_PHOTOS} are needed.",
         )
     same = beyond.get("mixed-same")
     if same is not None and same.excess.low <= 0:
@@ -109,7 +110,7 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> Aud
 def change_of(difference: Interval) -> str:
     """What became of the BG-Gap from one model to another, from the paired difference."""
     if difference.count < MIN_PHOTOS:
-        return f"Whether the BG-Gap changed cannot be told from {difference.count} photos."
+        return f"Whether the BG-Gap changed cannot be told from {counted(difference.count, 'photo')}."
     if difference.high < 0:
         return f"The BG-Gap shrank: {_points(difference)}."
     if difference.low > 0:

@@ -220,31 +220,38 @@ SHORT_NAMES: dict[str, tuple[str, ...]] = {
 }
 
 
-def benchmarks_named(names: str | Sequence[str]) -> list[Benchmark]:
+def benchmarks_named(names: str | Sequence[str], besides: Sequence[str] = ()) -> list[Benchmark]:
     """The sets of some names, each once: a list, or a text with commas or spaces between.
 
     ``imagenet-v2`` is matched-frequency, ``si-score`` all three parts, ``imagenet-9`` all variants.
 
+    Args:
+        names: of the sets.
+        besides: names of further sets that the caller knows, to suggest where one is unknown.
+
     Raises:
-        UserError: no name, or one that is unknown; the nearest known one is suggested.
+        UserError: no name, or one that is unknown; the nearest known ones and all others are named.
     """
     wanted = names.replace(",", " ").split() if isinstance(names, str) else list(names)
     if not wanted:
-        raise UserError(f"expected the name of a benchmark set, got none: one or more of {', '.join(_known())}")
+        raise UserError(f"expected the name of a benchmark set, got none: one or more of {', '.join(_known(besides))}")
     found: dict[str, Benchmark] = {}
     for name in wanted:
         for full in SHORT_NAMES.get(name, (name,)):
             if full not in BENCHMARKS:
-                raise UserError(f"unknown benchmark set {name!r}: {_nearest(name)}")
+                raise UserError(f"unknown benchmark set {name!r}: {_nearest(name, besides)}")
             found[full] = BENCHMARKS[full]
     return list(found.values())
 
 
-def _known() -> list[str]:
+def _known(besides: Sequence[str]) -> list[str]:
     parts = {part for whole in SHORT_NAMES.values() for part in whole}
-    return sorted([*SHORT_NAMES, *(name for name in BENCHMARKS if name not in parts)])
+    return sorted([*SHORT_NAMES, *(name for name in BENCHMARKS if name not in parts), *besides])
 
 
-def _nearest(name: str) -> str:
-    close = difflib.get_close_matches(name.lower().replace("_", "-"), [*BENCHMARKS, *SHORT_NAMES], n=1)
-    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(_known())}"
+def _nearest(name: str, besides: Sequence[str]) -> str:
+    """The known names that come nearest, then all."""
+    choices = dict.fromkeys([*SHORT_NAMES, *BENCHMARKS, *besides])
+    close = difflib.get_close_matches(name.lower().replace("_", "-"), choices, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{hint}expected one of {', '.join(_known(besides))}"

@@ -16,6 +16,7 @@ from robustvit.data.selection import balanced_classes, select_photos
 from robustvit.errors import UserError
 from robustvit.options import Classes, MaskFormat
 from robustvit.progress import track, warn
+from robustvit.wording import counted
 
 __all__ = ["Gathered", "PhotoSources", "check_photos", "find_labelled", "gather"]
 
@@ -153,8 +154,8 @@ def gather(
 def _balanced(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
     kept = balanced_classes(photos)
     if left_out := len(photos) - len(kept):
-        each = len(kept) // len({photo.class_name for photo in kept})
-        note = f"Classes were balanced: {each} photos of each were trained on, {left_out} of larger classes left out."
+        each = counted(len(kept) // len({photo.class_name for photo in kept}), "photo")
+        note = f"Classes were balanced: trained on {each} of each, {left_out} of larger classes left out."
         notes.append(note)
         warn(note)
     return kept

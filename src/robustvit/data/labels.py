@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from timm.data import ImageNetInfo
 
 from robustvit.data.pairs import Photo
 from robustvit.errors import UserError
+from robustvit.progress import warn
 
 __all__ = ["match_labels"]
 
@@ -34,6 +36,16 @@ def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[st
     return [replace(p, label=None if p.class_name is None else index[p.class_name]) for p in photos]
 
 
+@cache  # once is enough, however often a command looks labels up
+def _say_sorted(*names: str) -> None:
+    """A head in another order than the folders would be judged wrong on every photo, and nothing else would show."""
+    warn(
+        "the model does not name its classes: its outputs are taken for the class folders in the order of the "
+        f"alphabet, {names[0]} to {names[-1]}; if that is not their order, give the names in theirs, --class-names "
+        f"{names[-1]},..."
+    )
+
+
 def _index(names: list[str], num_classes: int, class_names: Sequence[str]) -> dict[str, int]:
     known = {name.casefold(): i for i, name in reversed(list(enumerate(class_names)))}
     if num_classes == 1000:
@@ -45,6 +57,7 @@ def _index(names: list[str], num_classes: int, class_names: Sequence[str]) -> di
     if len(matched) == len(names):
         return matched
     if not class_names and len(names) == num_classes:
+        _say_sorted(*names)
         return {name: i for i, name in enumerate(names)}
     stranger = next(name for name in names if name not in matched)
     if not class_names:

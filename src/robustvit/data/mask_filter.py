@@ -8,6 +8,7 @@ from pathlib import Path
 from robustvit.data.manifest import MANIFEST, MaskRecord, read_manifest
 from robustvit.data.pairs import Photo
 from robustvit.data.review import Review
+from robustvit.wording import counted
 
 __all__ = ["MaskFilter"]
 
@@ -71,7 +72,7 @@ class MaskFilter:
         if not parts:
             return ""
         way = " (--doubtful uses the doubtful ones)" if self.left_out["doubtful"] else ""
-        return f"{sum(self.left_out.values())} photos were left out: {', '.join(parts)}{way}."
+        return f"{counted(sum(self.left_out.values()), 'photo')} left out: {', '.join(parts)}{way}."
 
 
 def _has_verdicts(path: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from robustvit.errors import UserError
 from robustvit.files import check_place, write_json
 from robustvit.intervals import Interval
+from robustvit.progress import warn
 
 __all__ = ["Number", "Record", "check_record_place", "read_record", "read_records", "record_path", "write_record"]
 
@@ -25,6 +26,10 @@ _KINDS: dict[str, type] = {
     "complete": bool, "problems": list, "numbers": dict, "classes": dict, "groups": dict, "compared": dict,
     "versions": dict, "command": list, "date": str,
 }  # fmt: skip
+
+
+class ForeignFile(UserError):
+    """JSON that somebody else wrote."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def read_record(path: str | Path) -> Record:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read record {path}, it is broken or cut off ({error}): {way}") from error
     if not isinstance(found, dict) or _MARK not in found:
-        raise UserError(f"expected a record that robustvit evaluate wrote, {path} is another file: {way}")
+        raise ForeignFile(f"expected a record that robustvit evaluate wrote, {path} is another file: {way}")
     layout = found.pop(_MARK)
     if layout != _LAYOUT:
         raise UserError(
@@ -144,15 +149,24 @@ def read_record(path: str | Path) -> Record:
 
 
 def read_records(folder: str | Path) -> list[Record]:
-    """Read all records of a folder, sorted by file name; other than ``.json`` files are passed over.
+    """Read all records of a folder, sorted by file name.
+
+    Files that do not end in ``.json`` are passed over; a JSON file that is no record of ours with a warning.
 
     Raises:
-        UserError: no such folder, or the first file that is broken or no record.
+        UserError: no such folder, or the first record that is broken.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"expected a folder of records, found none at {folder}: name one that robustvit evaluate wrote")
-    return [read_record(path) for path in sorted(folder.glob("*.json")) if path.is_file() and path.name[0] != "."]
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        if path.is_file() and path.name[0] != ".":
+            try:
+                found.append(read_record(path))
+            except ForeignFile:
+                warn(f"{path} is passed over: it holds no result that robustvit evaluate wrote")
+    return found
 
 
 def _wrong(content: dict[str, Any]) -> str:

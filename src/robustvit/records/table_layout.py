@@ -40,6 +40,7 @@ SET_TITLES: dict[str, str] = {
 }
 _PARTS = {"": "", "seen": "classes seen", "unseen": "other classes"}
 _INCOMPLETE, _OTHER = "†", "‡"
+_NOTED = 4  # sets that a note lists
 
 
 @dataclass(frozen=True)
@@ -197,8 +198,8 @@ class _Notes:
             return Cell()
         record, number = found
         if not record.complete:
-            who = f"{_who(record)}, {record.protocol}"
-            self._incomplete[f"{record.set} ({who}): {record.samples:,} of {record.expected:,} images"] = None
+            title = SET_TITLES.get(record.set, record.set)
+            self._incomplete[f"{title} {record.samples:,} of {record.expected:,}"] = None
         self._other = self._other or bool(mark)
         difference = None if reported is None else 100 * number.mean - reported
         marks = mark + (_INCOMPLETE if not record.complete else "")
@@ -208,7 +209,9 @@ class _Notes:
         """The notes."""
         said = []
         if self._incomplete:
-            said.append(f"{_INCOMPLETE} incomplete: {'; '.join(self._incomplete)}.")
+            parts = list(self._incomplete)
+            more = [f"and {len(parts) - _NOTED} more"] if len(parts) > _NOTED else []
+            said.append(f"{_INCOMPLETE} on a part of the images: {'; '.join([*parts[:_NOTED], *more])}.")
         if self._other:
             said.append(f"{_OTHER} measured under another protocol than what was reported.")
         return said

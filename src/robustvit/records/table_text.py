@@ -8,6 +8,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from robustvit.wording import counted
+
 __all__ = ["environment", "escape_latex", "escape_markdown"]
 
 _LATEX = {
@@ -45,6 +47,8 @@ def environment(format: str) -> Environment:
         "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<",
         "variable_end_string": ">>", "comment_start_string": "<#", "comment_end_string": "#>",
     }  # fmt: skip
-    return Environment(  # escaped by finalize: autoescape knows HTML only
+    found = Environment(  # escaped by finalize: autoescape knows HTML only
         loader=loader, autoescape=False, finalize=finalize, undefined=StrictUndefined, trim_blocks=True, **marks
     )
+    found.filters["counted"] = counted
+    return found

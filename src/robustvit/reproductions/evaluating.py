@@ -21,6 +21,7 @@ from robustvit.segmentation.photos import MAT_IMAGES, MatFile, find_mat
 from robustvit.segmentation.recording import evaluate_segmentation
 from robustvit.set_evaluation.command import SetOptions, set_place
 from robustvit.set_evaluation.recording import SetModel, SetPlace, evaluate_set
+from robustvit.wording import counted
 
 __all__ = ["SEGMENTATION", "Evaluator", "images_of_set", "known_records", "set_on_disk"]
 
@@ -159,7 +160,8 @@ class Evaluator:
             except UserError as error:
                 lacking.append(name if lacking else f"{name} ({error})")
         if lacking:
-            raise UserError(f"{len(lacking)} sets are missing: {', '.join(lacking)}; --dry-run says where to get each")
+            number = counted(len(lacking), "set")
+            raise UserError(f"{number} missing: {', '.join(lacking)}; --dry-run says where to get each")
 
     def records_of(self, runs: Sequence[Run]) -> list[Record]:
         """What is recorded of some models on the plan's sets."""

@@ -20,6 +20,7 @@ from robustvit.reproductions.place import ReproductionPlace
 from robustvit.reproductions.plan import METHOD_OPTIONS, Plan, Run
 from robustvit.reproductions.stand_in import stand_in
 from robustvit.sweeps.trials import state_of
+from robustvit.wording import counted
 
 __all__ = ["Speed", "measure_speed", "outlook"]
 
@@ -160,8 +161,9 @@ def _run_line(place: ReproductionPlace, run: Run, speeds: _Speeds) -> tuple[str,
     checks = (place.scale.epochs + 3) * held_out
     speed = speeds.of(run)
     seconds = 0.0 if state == "finished" else steps * speed.step + checks * speed.step / _BATCH / 2
-    text = f"  {_WORDS[state]:<12} {run.name}: {photos:,} photos, {place.scale.epochs} epochs, {steps:,} steps"
-    return text + f", {held_out} photos choose the epoch, {_duration(seconds)}", seconds
+    work = f"{counted(photos, 'photo')}, {counted(place.scale.epochs, 'epoch')}, {counted(steps, 'step')}"
+    text = f"  {_WORDS[state]:<12} {run.name}: {work}"
+    return text + f", {counted(held_out, 'photo')} to choose the epoch, {_duration(seconds)}", seconds
 
 
 def _photos_line(place: ReproductionPlace) -> str:
@@ -179,7 +181,7 @@ def _set_lines(place: ReproductionPlace, plan: Plan, evaluator: Evaluator, speed
     for name in dict.fromkeys([*plan.sets, *plan.images]):
         try:
             there = 20 if place.tiny and not place.data.is_dir() else evaluator.on_disk(name)
-            state = "to be drawn" if place.tiny and not place.data.is_dir() else f"{there:,} images there"
+            state = "to be drawn" if place.tiny and not place.data.is_dir() else f"{counted(there, 'image')} there"
         except UserError as error:
             there, state = images_of_set(name), f"MISSING: {error}"
         runs = plan.runs if name in plan.sets else ()

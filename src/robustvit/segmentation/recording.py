@@ -15,6 +15,7 @@ from robustvit.runs import provenance
 from robustvit.segmentation.photos import MAT_IMAGES, MatFile, find_mat
 from robustvit.segmentation.scores import SegmentationScores, segmentation_difference, segmentation_test
 from robustvit.set_evaluation.recording import SetModel, SetPlace, recorded_preprocessing
+from robustvit.wording import counted
 
 __all__ = ["SEGMENTATION_SETS", "evaluate_segmentation"]
 
@@ -72,7 +73,7 @@ def evaluate_segmentation(
         samples=samples,
         expected=expected,
         complete=samples == expected,
-        problems=[] if samples == expected else [f"expected {expected:,} images, found {samples:,}"],
+        problems=[] if samples == expected else [f"expected {counted(expected, 'image')}, found {samples:,}"],
         numbers=after.numbers,
         classes={},
         groups={},

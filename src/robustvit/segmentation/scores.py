@@ -23,6 +23,7 @@ from robustvit.options import MaskFormat
 from robustvit.progress import track
 from robustvit.relevance_maps import relevance
 from robustvit.segmentation.photos import MatFile, SegmentedPhotos, find_mat
+from robustvit.wording import counted
 
 __all__ = [
     "SegmentationScores",
@@ -61,7 +62,7 @@ class SegmentationScores:
         return {"pixel_accuracy": self.pixel_accuracy, "miou": self.miou, "map": self.map}
 
     def __str__(self) -> str:
-        rows = [f"segmentation test on {len(self.precisions)} images"]
+        rows = [f"segmentation test on {counted(len(self.precisions), 'image')}"]
         for name, found in self.numbers.items():
             rows.append(
                 f"  {_TITLES[name]:<16}{100 * found.mean:5.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"

@@ -68,7 +68,7 @@ def evaluate_on(
     wanted = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
     segmentation = [name for name in wanted if name in SEGMENTATION_SETS]
     others = [name for name in wanted if name not in segmentation]
-    sets = benchmarks_named(others) if others else []
+    sets = benchmarks_named(others, SEGMENTATION_SETS) if others else []
     place = set_place(options, bool(sets) or "imagenet-segmentation" in wanted)
     if "segmentation" not in segmentation and (images or masks):
         raise UserError("expected no --images or --masks beside sets: they belong to --on segmentation")
@@ -115,7 +115,7 @@ def load_set_models(
 
 
 def set_place(options: SetOptions, needs_root: bool = True) -> SetPlace:
-    """Check where sets come from and results go, and make the accelerator; the folder of records is made.
+    """Check where sets come from and results go, and make the accelerator; nothing is written yet.
 
     Raises:
         UserError: not one of --root and --stream, or --records is no folder.
@@ -129,8 +129,6 @@ def set_place(options: SetOptions, needs_root: bool = True) -> SetPlace:
         raise UserError(f"expected a folder for --records, {records} is a file: name another")
     check_place(records / "record.json")
     accelerator = make_accelerator(options.precision, device=options.device)
-    if accelerator.is_main_process:
-        records.mkdir(parents=True, exist_ok=True)
     loop = SetLoop(accelerator, options.batch_size, options.workers)
     root = None if options.root is None else Path(options.root)
     return SetPlace(root, records, options.protocol, options.precision, loop)

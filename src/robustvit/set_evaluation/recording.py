@@ -18,6 +18,7 @@ from robustvit.set_evaluation.images import DiskImages, StreamedImages, name_of
 from robustvit.set_evaluation.loop import TOP, SetLoop, run_images
 from robustvit.set_evaluation.numbers import accuracies_by, compare_outcomes, numbers_of
 from robustvit.set_evaluation.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
+from robustvit.wording import counted
 
 __all__ = [
     "SetAnswers",
@@ -200,7 +201,7 @@ def _asked(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: List
         raise UserError(f"no image of {benchmark.title} could be read: {lines[0] if lines else 'the set is empty'}")
     outcomes = join_outcomes([*fresh, *([] if whole is None else [whole])])
     if listing is not None and (lacking := len(listing.samples) - len(outcomes) - len(lines)) > 0:
-        lines.append(f"{lacking:,} images were not answered: another call may be at work; call again")
+        lines.append(f"no answer on {counted(lacking, 'image')}: another call may be at work; call again")
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and fresh:
         write_outcomes(outcomes, path, identity)

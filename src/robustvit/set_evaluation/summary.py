@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from robustvit.intervals import Interval, independent_difference
 from robustvit.records import Record
+from robustvit.wording import counted
 
 __all__ = ["Sets"]
 
@@ -56,7 +57,7 @@ class Sets:
 
 def _lines(record: Record) -> list[str]:
     state = "" if record.complete else f" of {record.expected:,}: INCOMPLETE"
-    lines = [f"{record.set}, {record.protocol} protocol, {record.samples:,} images{state}"]
+    lines = [f"{record.set}, {record.protocol} protocol, {counted(record.samples, 'image')}{state}"]
     headline = record.numbers.get("headline")
     for name, number in record.numbers.items():
         if name == "headline" and number in [v for k, v in record.numbers.items() if k != name]:

@@ -18,6 +18,7 @@ from robustvit.shift_recipes.images import Spread
 from robustvit.shift_recipes.kinds import BACKGROUND_KINDS, PHOTO_SIZE, Plan, Shift, ShiftOptions, Skip
 from robustvit.shift_recipes.survey import Surveyed, shorter_side, survey
 from robustvit.swaps import SWAPS, Swap, pair_backgrounds
+from robustvit.wording import counted
 
 __all__ = ["draw_pairs", "plan_grids", "plan_shifts", "plan_variants"]
 
@@ -54,7 +55,8 @@ def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOp
     small = {background for background, size in used if sides[background] < size}
     if small:
         drawn_from = len({background for background, _ in used})
-        plan.notes.append(f"{len(small)} of {drawn_from} backgrounds are smaller than the images and were enlarged.")
+        share = f"{len(small)} of {counted(drawn_from, 'background')}"
+        plan.notes.append(f"Enlarged, for they are smaller than the images: {share}.")
     return plan
 
 

@@ -1,0 +1,31 @@
+"""Numbers with their nouns, as they stand in messages."""
+
+from __future__ import annotations
+
+import pytest
+
+from robustvit.mask_making import MadeMasks
+from robustvit.wording import counted
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "plural", "text"),
+    [
+        (0, "photo", "", "0 photos"),
+        (1, "photo", "", "1 photo"),
+        (2, "photo", "", "2 photos"),
+        (1, "class", "", "1 class"),
+        (1200, "class", "", "1,200 classes"),
+        (3, "entry", "entries", "3 entries"),
+        (1, "entry", "entries", "1 entry"),
+    ],
+)
+def test_counted(number, noun, plural, text):
+    assert counted(number, noun, plural) == text
+
+
+def test_a_summary_knows_the_singular(tmp_path):
+    made = MadeMasks(tmp_path, tmp_path / "manifest.csv", [], ["a problem"], 1, 1, 1.0)
+    assert "1 photo done now" in str(made)
+    assert "1 photo left out, 1 problem (" in str(made)
+    assert "0 photos without an object" in str(made)
