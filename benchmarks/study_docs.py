@@ -87,7 +87,9 @@ def tables(record: dict[str, Any]) -> dict[str, list[str]]:
         "photos": within(photos, METHODS),
         "embedded ablations": within(embedded, attention | ABLATIONS),
         "photos ablations": within(photos, attention | ABLATIONS),
-        "photos rates": within(photos, METHODS | RATES),
+        "photos rates": within(
+            photos, {arm: METHODS[arm] for arm in METHODS if f"{arm} at " in " ".join(RATES)} | RATES
+        ),
     }
 
 
