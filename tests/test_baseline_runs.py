@@ -241,7 +241,8 @@ def test_dfr_trains_on_equally_many_photos_of_every_class(settings, tmp_path):
         found = finetune(out=str(tmp_path / name), guidance=name, **given)
         rows = (tmp_path / name / "selection.csv").read_text().splitlines()
         counts[name] = [sum(row.startswith(f"train,{kind},") for row in rows) for kind in CLASSES]
-        assert any("Classes were balanced: 2 photos of each" in note for note in found.verdict.notes) == (name == "dfr")
+        balanced = "Classes were balanced: trained on 2 photos of each"
+        assert any(balanced in note for note in found.verdict.notes) == (name == "dfr")
     assert counts == {"cross-entropy": [3, 2, 3], "dfr": [2, 2, 2]}
 
 

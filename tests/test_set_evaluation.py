@@ -241,12 +241,12 @@ def test_a_killed_call_goes_on_in_the_middle(tmp_path, thousand):
     assert record.numbers["top1"].mean == pytest.approx(np.mean(list(hits.values())))
 
 
-TWO = """
+TWO = r"""
 import sys
 from accelerate.state import PartialState
 from robustvit import cli
 code = cli.main(sys.argv[1:])
-print("processes", PartialState().num_processes, file=sys.stderr)
+sys.stderr.write(f"processes {PartialState().num_processes}\n")
 sys.exit(code)
 """
 

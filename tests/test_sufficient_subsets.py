@@ -379,7 +379,7 @@ MISTAKES = {
     "lot": (["PHOTO", "--random-classes", "-1", "--out", "p.png"], "--random-classes"),
     "no image": (["words.txt", "--out", "p.png"], "not an image"),
     "no file": (["none.png", "--out", "p.png"], "none.png"),
-    "no photo": (["--out", "p.png"], "images"),
+    "no photo": (["--out", "p.png"], "IMAGES"),
     "not a PNG": (["PHOTO", "--out", "p.html"], "PNG"),
     "picture exists": (["PHOTO", "--out", "old.png"], "old.png exists"),
     "record exists": (["PHOTO", "--out", "r.png"], "r.json exists"),
