@@ -162,7 +162,6 @@ def chance() -> dict[str, float]:
 
 def protocol() -> dict[str, float]:
     """How many points lower ImageNet-A is as the paper reports it than as timm does, for the same models."""
-    gaps = []
     ours, timms = reported_table("table1"), reported_table("timm")
     where = [(table, next(i for i, c in enumerate(table.columns) if (c.set, c.measure) == ("imagenet-a", "top1")))
              for table in (ours, timms)]  # fmt: skip

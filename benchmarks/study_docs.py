@@ -7,15 +7,13 @@ A marker is a comment, ``<!-- NAME -->`` ... ``<!-- end -->``; what lies between
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
+from page_tables import RESULTS, ROOT, change, newest, table
 from robustvit.files import write_text
 from study_arms import ABLATIONS, METHODS, RATES, TITLES
 
-ROOT = Path(__file__).parent.parent
 COLUMNS = {"ordinary": "ordinary", "mixed-rand": "mixed-rand", "shift only-fg": "object alone",
            "shift only-bg-t": "background alone ↓", "miou": "mIoU of the map"}  # fmt: skip
 Groups = dict[str, dict[str, Any]]  # by the title of the column, then by arm
@@ -36,52 +34,41 @@ def order(title: str) -> tuple[bool, bool, int]:
     return title.startswith("photos"), "TokenCut" in title, number
 
 
-def shown(measure: dict[str, Any]) -> str:
-    """A change over its interval over photos; bold where that leaves out zero."""
-    low, high = measure["over_photos"]
-    change = f"{measure['change']:+.1f}"
-    return f"{f'**{change}**' if low > 0 or high < 0 else change}<br>[{low:+.1f}, {high:+.1f}]".replace("-", "−")
+def tally(measures: list[dict[str, Any]]) -> str:
+    """In how many of all runs accuracy rose."""
+    gains = [gain for found in measures for gain in found["by_seed"]]
+    return f"{sum(gain > 0 for gain in gains)} of {len(gains)}"
 
 
-def across(groups: Groups, measure: str, tally: bool = False) -> list[str]:
+def across(groups: Groups, measure: str, counted: bool = False) -> str:
     """One measure of all methods in all settings."""
     titles = sorted(groups, key=order)
-    base = [next(iter(groups[title].values()))["measures"][measure]["before"] for title in titles]
-    lines = [
-        "| | " + " | ".join(titles) + (" | runs that gain |" if tally else " |"),
-        "|---" * (len(titles) + 1 + tally) + "|",
-        "| base model | " + " | ".join(f"{value:.1f}" for value in base) + (" | |" if tally else " |"),
-    ]
+    before = [next(iter(groups[title].values()))["measures"][measure]["before"] for title in titles]
+    rows = [["base model", *(f"{value:.1f}" for value in before), *[""] * counted]]
     for arm in METHODS:
-        measures = [groups[title][arm]["measures"][measure] if arm in groups[title] else None for title in titles]
-        gains = [gain for found in measures if found for gain in found["by_seed"]]
-        cells = [shown(found) if found else "not run" for found in measures]
-        cells += [f"{sum(gain > 0 for gain in gains)} of {len(gains)}"] * tally
-        lines.append(f"| {TITLES[arm]} | " + " | ".join(cells) + " |")
-    return lines
+        found = [groups[title][arm]["measures"] if arm in groups[title] else None for title in titles]
+        run = [measures[measure] for measures in found if measures]
+        rows.append([TITLES[arm], *(change(measures, measure) for measures in found), *[tally(run)] * counted])
+    return table(["", *titles, *["runs that gain"] * counted], rows)
 
 
-def within(arms: dict[str, Any], chosen: dict[str, Any]) -> list[str]:
+def within(arms: dict[str, Any], chosen: dict[str, Any]) -> str:
     """All measures of some arms in one setting."""
-    lines = [
-        "| | " + " | ".join(COLUMNS.values()) + " | runs that gain on mixed-rand |",
-        "|---" * (len(COLUMNS) + 2) + "|",
-    ]
+    rows = []
     for arm in (arm for arm in chosen if arm in arms):
         measures = arms[arm]["measures"]
-        gains = measures["mixed-rand"]["by_seed"]
-        cells = " | ".join(shown(measures[name]) for name in COLUMNS)
-        lines.append(f"| {TITLES.get(arm, arm)} | {cells} | {sum(gain > 0 for gain in gains)} of {len(gains)} |")
-    return lines
+        cells = (change(measures, name) for name in COLUMNS)
+        rows.append([TITLES.get(arm, arm), *cells, tally([measures["mixed-rand"]])])
+    return table(["", *COLUMNS.values(), "runs that gain on mixed-rand"], rows)
 
 
-def tables(record: dict[str, Any]) -> dict[str, list[str]]:
+def tables(record: dict[str, Any]) -> dict[str, str]:
     """Every table of the page by the name of its marker."""
     groups = settings(record)
     embedded, photos = groups["embedded: 20 drawn masks"], groups["photos: 10 drawn masks"]
     attention = {"attention": METHODS["attention"]}
     return {
-        "mixed-rand": across(groups, "mixed-rand", tally=True),
+        "mixed-rand": across(groups, "mixed-rand", counted=True),
         "ordinary": across(groups, "ordinary"),
         "embedded": within(embedded, METHODS),
         "photos": within(photos, METHODS),
@@ -93,14 +80,17 @@ def tables(record: dict[str, Any]) -> dict[str, list[str]]:
     }
 
 
-def main() -> None:
-    newest = max((ROOT / "benchmarks" / "results").glob("study-*.json"))
-    page = ROOT / "docs" / "study.md"
-    text = page.read_text(encoding="utf-8")
-    for name, lines in tables(json.loads(newest.read_text(encoding="utf-8"))).items():
+def filled(text: str) -> str:
+    """The page with its tables made anew."""
+    for name, content in tables(newest(RESULTS, "study")[1]).items():
         between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = between.sub(lambda found, lines=lines: found[1] + "\n" + "\n".join(lines) + "\n\n" + found[2], text)
-    write_text(text, page)
+        text = between.sub(lambda found, content=content: f"{found[1]}\n{content}\n\n{found[2]}", text)
+    return text
+
+
+def main() -> None:
+    page = ROOT / "docs" / "study.md"
+    write_text(filled(page.read_text(encoding="utf-8")), page)
 
 
 if __name__ == "__main__":

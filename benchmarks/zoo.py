@@ -13,24 +13,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from page_tables import RESULTS, ROOT, change, newest, table
 from robustvit.files import write_text
 from study_arms import METHODS, TITLES
 from zoo_words import CITED, FAITHFUL, GUIDANCE, PAGE, README, RELEVANCE, VARIANTS
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 TESTBEDS = {"embedded": "embedded scenes", "photos": "real photos"}
 IN_README = ("attention", "paper", "swap-augmentation")
 STEPS = ("first order", "second order", "gradmask", "swap-augmentation", "relevance map")
 Arms = dict[str, Any]
-
-
-def newest(results: Path, kind: str) -> tuple[Path, dict[str, Any]]:
-    """The latest record of a kind, by the date in its name, and its content."""
-    found = sorted(results.glob(f"{kind}-20*.json"))
-    if not found:
-        raise SystemExit(f"no record {kind}-DATE.json in {results}: make one first")
-    return found[-1], json.loads(found[-1].read_text(encoding="utf-8"))
 
 
 def costs(results: Path) -> dict[str, tuple[str, dict[str, float]]]:
@@ -55,21 +46,6 @@ def spread(measured: dict[str, tuple[str, dict[str, float]]], step: str) -> str:
         return "not measured"
     low, high = f"{ratios[0]:.1f}", f"{ratios[-1]:.1f}"
     return low if low == high else f"{low} to {high}"
-
-
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-def change(measures: dict[str, Any] | None, name: str) -> str:
-    """A change over its interval over photos, bold where that leaves out zero."""
-    if measures is None or name not in measures:
-        return "not run"
-    low, high = measures[name]["over_photos"]
-    text = f"{measures[name]['change']:+.1f}"
-    shown = f"{f'**{text}**' if low > 0 or high < 0 else text}<br>[{low:+.1f}, {high:+.1f}]"
-    return re.sub(r"[+-]0\.0", "0.0", shown).replace("-", "−")
 
 
 def main_groups(study: dict[str, Any]) -> dict[str, tuple[str, Arms]]:

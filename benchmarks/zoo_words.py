@@ -56,7 +56,6 @@ GUIDANCE: dict[str, tuple[str, str, str, str]] = {
     ),
 }
 VARIANTS: dict[str, str] = {
-    "attention": "relevance guidance, `--train attention`",
     "no guidance": "no guidance: `--relevance-weight 0`",
     "without background (1)": "`--background 0`",
     "without foreground (2)": "`--foreground 0`",

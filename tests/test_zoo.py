@@ -16,6 +16,7 @@ from robustvit.methods import METHODS
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import study_arms  # noqa: E402
+import study_docs  # noqa: E402
 import zoo  # noqa: E402
 import zoo_words  # noqa: E402
 
@@ -30,6 +31,11 @@ def test_the_readme_is_that_of_the_newest_record():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert zoo.readme(text) == text, AGAIN
     assert text.count("<!-- measured -->") == 1
+
+
+def test_the_study_page_is_that_of_the_newest_record():
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    assert study_docs.filled(text) == text, "run python benchmarks/study_docs.py"
 
 
 def test_every_method_has_a_row():
