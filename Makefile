@@ -8,7 +8,7 @@ demo: $(VENV)/installed
 	$(BIN)/robustvit demo --out runs/demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
+	$(BIN)/python -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder
 
 test-app: $(VENV)/installed
 	$(BIN)/python -m pytest -m app tests/test_app_server.py tests/test_app_browser.py

@@ -79,7 +79,7 @@ def star(seed: int, height: int, width: int, reach: float = 0.45) -> np.ndarray:
 
 def coco(**changes) -> dict:
     image = {"id": 1, "file_name": "a.png", "height": HEIGHT, "width": WIDTH}
-    annotation = {"id": 7, "image_id": 1, "category_id": 3, "segmentation": [FLAT], "iscrowd": 0}
+    annotation = {"id": 7, "image_id": 1, "category_id": 3, "segmentation": [[*FLAT]], "iscrowd": 0}
     content = {"images": [image], "annotations": [annotation], "categories": [{"id": 3, "name": "cat"}]}
     for key, value in changes.items():
         if key in content:
@@ -90,7 +90,8 @@ def coco(**changes) -> dict:
 
 
 def labelme(**changes) -> dict:
-    shape = {"label": "cat", "points": BOX, "group_id": None, "shape_type": "polygon", "flags": {}}
+    points = [[*point] for point in BOX]
+    shape = {"label": "cat", "points": points, "group_id": None, "shape_type": "polygon", "flags": {}}
     content = {"version": "5.4.1", "imagePath": "a.png", "imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
     for key, value in changes.items():
         (content if key in content or key == "shapes" else shape)[key] = value

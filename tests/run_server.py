@@ -1,6 +1,7 @@
 """A server of runs: starting Python and importing PyTorch takes far longer than the runs of these tests do.
 
-One process imports everything and forks a process for each command; what that one does is the command line's ``main``.
+One process imports everything and forks a process for each command; what that one does is the command line's ``main``,
+or a script.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from pathlib import Path
 __all__ = ["RunServer", "is_alive", "wait_for"]
 
 _SERVER = """
-import json, os, resource, sys
+import json, os, resource, runpy, sys
 import torch
 torch.set_num_threads(1)
 from robustvit.cli import main
 import robustvit.evaluation, robustvit.finetuning, robustvit.guided_run, robustvit.mask_making, robustvit.mask_sources
+# what they import only once it is needed
+import jinja2, jsonargparse, PIL.Image, robustvit.devices, torchmetrics.functional.segmentation
+PIL.Image.init()
 
 def run(job, rank):
     os.setpgid(0, 0)
@@ -30,13 +34,23 @@ def run(job, rank):
         os.dup2(os.open(f"{job[name]}{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     for name, value in job["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
+    os.chdir(job["cwd"])
     if job["processes"] > 1:
         os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(job["processes"]), "LOCAL_RANK": str(rank),
                        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": job["port"]}
         os.environ["LOCAL_WORLD_SIZE"] = os.environ["WORLD_SIZE"]
     code = 99
     try:
-        code = main(job["arguments"])
+        if job["script"]:
+            sys.argv = [job["script"], *job["arguments"]]
+            runpy.run_path(job["script"], run_name="__main__")
+            code = 0
+        else:
+            code = main(job["arguments"])
+        if job["processes"] > 1 and code == 0:
+            from accelerate.state import PartialState
+            with open(f"{job['counted']}{rank}", "w") as file:
+                file.write(str(PartialState().num_processes))
     except BaseException:
         import traceback
         traceback.print_exc()
@@ -68,23 +82,41 @@ class RunServer:
             [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         self.process.stdout.readline()  # what is timed must not hold the imports
+        self.running: list[int] = []
 
-    def start(self, arguments, processes: int = 1, **limits: int) -> list[int]:
-        """Numbers of the processes that run a command, each the first of a group of its own."""
+    def start(self, arguments, processes: int = 1, script=None, cwd=None, **limits: int) -> list[int]:
+        """Numbers of the processes that run a command, or a script, each the first of a group of its own."""
         job = {"arguments": [str(word) for word in arguments], "processes": processes, "limits": limits}
-        job |= {name: str(self.folder / name) for name in ("stdout", "stderr")} | {"port": str(_free_port())}
+        job |= {name: str(self.folder / name) for name in ("stdout", "stderr", "counted")}
+        job |= {"port": str(_free_port()), "script": script and str(script), "cwd": str(cwd or Path.cwd())}
+        if self.running:  # a test failed before it waited for its own
+            for number in self.running:
+                kill(number)
+            self.wait()
+        for old in self.folder.iterdir():
+            old.unlink()
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        self.running = json.loads(self.process.stdout.readline())
+        return self.running
 
     def wait(self) -> list[int]:
         """Exit codes, once all are done."""
+        self.running = []
         return json.loads(self.process.stdout.readline())
 
-    def run(self, arguments, processes: int = 1, **limits: int) -> int:
-        """Exit code of a command, the greatest of several."""
-        self.start(arguments, processes, **limits)
+    def run(self, arguments, processes: int = 1, **more) -> int:
+        """Exit code of a command, the greatest of several; the rest as in ``start``."""
+        self.start(arguments, processes, **more)
         return max(self.wait())
+
+    def counted(self) -> list[int]:
+        """How many there were, as each process of the last command saw it."""
+        return [int(place.read_text()) for place in sorted(self.folder.glob("counted*"))]
+
+    def printed(self, rank: int = 0) -> str:
+        """What the last command wrote on the standard output."""
+        return (self.folder / f"stdout{rank}").read_text()
 
     def said(self, rank: int = 0) -> str:
         """What the last command wrote on the error stream, without the lines that tell of epochs."""
@@ -117,7 +149,7 @@ def wait_for(there, number: int, seconds: float = 120.0) -> bool:
     while time.monotonic() < end and not there():
         if not is_alive(number):
             return False
-        time.sleep(0.0005)
+        time.sleep(0.001)
     return bool(there())
 
 

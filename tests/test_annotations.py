@@ -124,7 +124,7 @@ def test_random_changes_of_json_never_crash(tmp_path, read, rich):
     rng = random.Random(0)
     usable = 0
     for _ in range(300):
-        content = rich()
+        content = copy.deepcopy(rich())
         for _ in range(rng.randint(1, 3)):
             content = mutate(content, rng)
         try:

@@ -33,8 +33,8 @@ QUICK = {
     "finetune": ["--epochs", "1", "--tracker", "none", "--panels", "0", "--validation-per-class", "4"],
     "masks": ["--model", "my_vit", "--size", "48"],
     "audit": ["--tries", "2", "--shifted", "6"],
-    "search": ["--epochs", "1"],
-    "shifts": ["--pairs", "1", "--every", "40", "--size", "48"],
+    "search": ["--epochs", "1", "--panels", "0", "--swaps", "1", "--tracker", "none"],
+    "shifts": ["--pairs", "1", "--every", "40", "--size", "48", "--workers", "1"],
 }
 FRESH = ("finetune", "masks", "search", "shifts", "export")  # the documents make what the world has already
 

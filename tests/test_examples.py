@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,15 +14,17 @@ GUIDED = {"plain_loop": "timm", "lightning_callback": "lightning", "transformers
           "timm_training": "timm"}  # fmt: skip
 
 
-def printed(name: str, tmp_path: Path) -> str:
-    script = FOLDER / f"{name}.py"
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert list(tmp_path.iterdir()) == [], "an example leaves nothing in the folder that it is run in"
-    return done.stdout
+@pytest.fixture
+def printed(server, tmp_path):
+    """What an example prints that is run as a script in an empty folder."""
+
+    def run(name: str) -> str:
+        code = server.run([], script=FOLDER / f"{name}.py", cwd=tmp_path)
+        assert code == 0, server.said()
+        assert list(tmp_path.iterdir()) == [], "an example leaves nothing in the folder that it is run in"
+        return server.printed()
+
+    return run
 
 
 def test_every_example_is_short_and_tested():
@@ -37,23 +36,23 @@ def test_every_example_is_short_and_tested():
 
 
 @pytest.mark.parametrize("name", GUIDED)
-def test_relevance_loss_falls(name, tmp_path):
+def test_relevance_loss_falls(name, printed):
     if find_spec(GUIDED[name]) is None:
         pytest.skip(f"{GUIDED[name]} is not installed")
-    losses = [float(value) for value in re.findall(r"(?:relevance loss:?|->) (0\.\d{4})", printed(name, tmp_path))]
+    losses = [float(value) for value in re.findall(r"(?:relevance loss:?|->) (0\.\d{4})", printed(name))]
     assert len(losses) in (2, 4)
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.85 * losses[0]
 
 
-def test_torchvision_model_is_explained(tmp_path):
-    lines = printed("explain_torchvision", tmp_path).splitlines()
+def test_torchvision_model_is_explained(printed):
+    lines = printed("explain_torchvision").splitlines()
     assert lines[0].startswith("umbrella: named umbrella, ")
     for line in lines:
         assert 0 < int(re.search(r"(\d+) % of the relevance", line)[1]) < 100
 
 
-def test_audit_needs_no_training(tmp_path):
-    said, page = printed("audit_only", tmp_path).splitlines()
+def test_audit_needs_no_training(printed):
+    said, page = printed("audit_only").splitlines()
     assert said.split(":")[0] in ("no sign", "some", "strong reliance", "cannot tell")
     assert re.fullmatch(r"page of \d+ kB, record audit\.json", page)

@@ -6,9 +6,6 @@ import csv
 import json
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +22,7 @@ from robustvit.measurement import read_measures
 from robustvit.models import load_original
 from robustvit.training import Schedule, _robust_score
 from robustvit.verdict import read_verdict
+from run_server import kill, wait_for
 
 FAST = {"epochs": 3, "lr": 3e-4, "swaps": 1, "panels": 1, "samples_per_class": 4, "tracker": "none"}
 
@@ -115,21 +113,20 @@ def test_same_seed_same_run_other_seed_other_run(finished, tmp_path, model_folde
 
 
 @pytest.mark.slow
-def test_killed_run_resumes_to_identical_weights(tmp_path, model_folder, photos):
+def test_killed_run_resumes_to_identical_weights(tmp_path, model_folder, photos, server):
     command = [
-        sys.executable, "-m", "robustvit.cli", "finetune", "--model", str(model_folder), "--images", str(photos[0]),
+        "finetune", "--model", str(model_folder), "--images", str(photos[0]),
         "--masks", str(photos[1]), "--epochs", "6", "--lr", "3e-4", "--swaps", "1", "--panels", "1", "--select",
         "robust", "--tracker", "none",
     ]  # fmt: skip
-    subprocess.run([*command, "--out", tmp_path / "whole"], check=True, capture_output=True)
+    assert server.run([*command, "--out", tmp_path / "whole"]) == 0
     out = tmp_path / "killed"
-    process = subprocess.Popen([*command, "--out", out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (out / "state.pt").is_file() and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it must have been killed before it was done"
+    (process,) = server.start([*command, "--out", out])
+    assert wait_for((out / "state.pt").is_file, process)
+    kill(process)
+    assert server.wait() == [-signal.SIGKILL], "it must have been killed before it was done"
     assert not (out / "verdict.json").exists()
-    subprocess.run([*command, "--out", out, "--resume"], check=True, capture_output=True)
+    assert server.run([*command, "--out", out, "--resume"]) == 0
     for name in ("best/model.safetensors", "last/model.safetensors", "metrics.jsonl", "after.json", "verdict.json"):
         assert same_file(out / name, tmp_path / "whole" / name), name
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -89,14 +87,12 @@ def test_every_command_offers_it(capsys, name):
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory, model_folder, photos):
+def run_folder(tmp_path_factory, model_folder, photos, server):
     folder = tmp_path_factory.mktemp("json") / "run"
     command = ["finetune", "--model", model_folder, "--images", photos[0], "--masks", photos[1], "--out", folder]
     command += ["--epochs", 1, "--swaps", 1, "--samples-per-class", 2, "--panels", 1, "--tracker", "none", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "robustvit.cli", *map(str, command)], capture_output=True, text=True, check=True
-    )
-    return folder, strict(done.stdout)
+    assert server.run(command) == 0, server.said()
+    return folder, strict(server.printed())
 
 
 def test_a_real_process_prints_one_document(run_folder):

@@ -122,20 +122,13 @@ def test_workers_give_the_same(tmp_path, images, settings):
             assert other.read_bytes() == record.mask.read_bytes()
 
 
-def test_several_processes_give_the_same(tmp_path, images, settings):
+def test_several_processes_give_the_same(tmp_path, images, settings, server):
     alone = make_masks(str(images), out=str(tmp_path / "alone"), **settings)
-    (tmp_path / "two.py").write_text(
-        "import sys\nfrom accelerate.state import PartialState\nfrom robustvit import cli\n"
-        "code = cli.main(sys.argv[1:])\nprint('processes', PartialState().num_processes)\nsys.exit(code)\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-               str(tmp_path / "two.py"), "masks", str(images),
-               "--out", str(tmp_path / "two"), "--model", TINY, "--checkpoint", settings["checkpoint"], "--block", "1",
-               "--centre", "--size", "192", "--device", "cpu"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("6 photos done now") == 1
-    assert done.stdout.count("processes 2") == 2
+    command = ["masks", images, "--out", tmp_path / "two", "--model", TINY, "--checkpoint", settings["checkpoint"],
+               "--block", "1", "--centre", "--size", "192", "--device", "cpu"]  # fmt: skip
+    assert server.run(command, 2) == 0, server.said()
+    assert server.printed(0).count("6 photos done now") + server.printed(1).count("6 photos done now") == 1
+    assert server.counted() == [2, 2]
     assert (tmp_path / "two" / "manifest.csv").read_text() == alone.manifest.read_text()
     assert not list((tmp_path / "two").glob(".*"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -241,31 +240,15 @@ def test_a_killed_call_goes_on_in_the_middle(tmp_path, thousand):
     assert record.numbers["top1"].mean == pytest.approx(np.mean(list(hits.values())))
 
 
-TWO = r"""
-import sys
-from accelerate.state import PartialState
-from robustvit import cli
-code = cli.main(sys.argv[1:])
-sys.stderr.write(f"processes {PartialState().num_processes}\n")
-sys.exit(code)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("device", ["auto", "cpu"])
-def test_two_processes_count_every_image_once(tmp_path, thousand, device):
+def test_two_processes_count_every_image_once(tmp_path, thousand, device, server):
     miniatures.write_imagenet_val(tmp_path / "data", classes=range(9), each=3)
     (next((tmp_path / "data").rglob("*.JPEG"))).write_bytes(b"no image")
-    (tmp_path / "two.py").write_text(TWO)
     command = ["evaluate", "--model", str(thousand), "--on", "imagenet-val", "--root", str(tmp_path / "data")]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*launcher, str(tmp_path / "two.py"), *command, "--device", device, "--records", str(tmp_path / "two")],
-        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert server.run([*command, "--device", device, "--records", tmp_path / "two"], 2) == 0, server.said()
     if device == "cpu" or not torch.accelerator.is_available():
-        assert done.stderr.count("processes 2") == 2
+        assert server.counted() == [2, 2]
     assert cli.main([*command, "--device", "cpu", "--records", str(tmp_path / "one")]) == 0
     two, one = (read_records(tmp_path / name)[0] for name in ("two", "one"))
     assert two.samples == one.samples == 26

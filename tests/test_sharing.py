@@ -101,6 +101,15 @@ def test_card_says_what_the_model_is(run, tmp_path):
     assert "timm fills that in" in body or "Not known: look it up." in body
 
 
+def test_card_lists_what_a_recipe_set(run, tmp_path):
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings |= {"recipe": "own", "lr": None, "normalization": None}
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    export(str(run), to=str(tmp_path / "shared"))
+    listed = (tmp_path / "shared" / "README.md").read_text().splitlines()
+    assert {"| recipe | own |", "| lr | 0.0001 |", "| normalization | model |"} <= set(listed)
+
+
 def test_card_of_an_accepted_model_does_not_warn(run, tmp_path):
     decided(run, True, sentence="Better on shifted backgrounds by +9.0 ± 1.0 points at no cost.")
     export(str(run), to=str(tmp_path / "shared"), license="mit")

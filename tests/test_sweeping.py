@@ -31,6 +31,7 @@ from robustvit.sweeps.finetune_options import FINETUNE_OPTIONS, effective_option
 from robustvit.sweeps.plots import plot_sensitivity
 from robustvit.sweeps.results import over_seeds, read_rows
 from robustvit.sweeps.trials import run_trial, trial_key
+from run_server import kill, wait_for
 
 FAST = {"epochs": 1, "lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 2, "tracker": "none"}
 
@@ -286,25 +287,24 @@ def test_crash_of_one_trial_is_a_line_too(tmp_path, base, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_killed_sweep_ends_like_one_that_was_not(tmp_path, base):
-    experiment = {"base": base | {"epochs": 6}, "grid": {"seed": [0, 1]}}
+def test_killed_sweep_ends_like_one_that_was_not(tmp_path, base, server):
+    experiment = {"base": base | {"epochs": 4}, "grid": {"seed": [0, 1]}}
     path = write_yaml(tmp_path / "e.yaml", experiment)
     trials = read_experiment(path).grid()
-    command = [sys.executable, "-m", "robustvit.cli", "sweep", path, "--out"]
-    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
+    command = ["sweep", path, "--out"]
+    assert server.run([*command, tmp_path / "whole"]) == 0
     out = tmp_path / "killed"
-    process = subprocess.Popen([*command, out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (out / trials[1].key / "state.pt").is_file() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it must have been killed before it was done"
+    (process,) = server.start([*command, out])
+    assert wait_for((out / trials[1].key / "state.pt").is_file, process)
+    kill(process)
+    assert server.wait() == [-signal.SIGKILL], "it must have been killed before it was done"
     first = out / trials[0].key / "verdict.json"
     assert first.is_file()
     written = first.stat().st_mtime_ns
     assert not (out / trials[1].key / "verdict.json").exists()
     assert [row["outcome"] for row in read(out / "results.csv")] == ["finished", "not run"]
-    done = subprocess.run([*command, out], check=True, capture_output=True, text=True)
-    assert "continuing" in done.stderr
+    assert server.run([*command, out]) == 0
+    assert "continuing" in server.said()
     assert first.stat().st_mtime_ns == written, "a finished trial is left alone"
     for trial in trials:
         for name in ("best/model.safetensors", "last/model.safetensors", "metrics.jsonl", "after.json", "verdict.json"):

@@ -87,7 +87,8 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
         resume=started,
         **SETTINGS,
     )
-    measure_shifts(str(model), folder / "run", data, seed)
+    if not (folder / "run" / "shifts.json").is_file():
+        measure_shifts(str(model), folder / "run", data, seed)
     page = report(str(folder / "run"), out=str(folder / "report.html"))
     return Demonstration(folder / "run", found.verdict, page)
 

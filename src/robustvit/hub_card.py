@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from robustvit.base_model import BaseModel
 from robustvit.classifier import Preprocessing
+from robustvit.finetuning import settled
 from robustvit.guidance import GUIDANCE
 from robustvit.intervals import Interval
 from robustvit.machine_paths import without_paths
@@ -98,7 +99,7 @@ def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
             resized=f"{resized[0]} x {resized[1]} pixels" if whole else f"{resized[0]} pixels on the shorter side",
             interpolation=facts.preprocessing.interpolation,
             trained=_trained(run, verdict),
-            settings=[(name, config[name]) for name in _SETTINGS if config.get(name) is not None],
+            settings=_settings(config),
             comparisons=[_row(comparison) for comparison in (*verdict.comparisons, *_shifts(run))],
             notes=[without_paths(note) for note in verdict.notes],
             usage=Markup(_usage(facts)),
@@ -107,6 +108,12 @@ def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
             license=license + ("" if facts.license is None else " (stated by the author)"),
         )
     )
+
+
+def _settings(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What the run was made with, also what its recipe or a default set: a run's settings hold what was asked for."""
+    used = {**config, **settled(config)[1]}
+    return [(name, used[name]) for name in _SETTINGS if used.get(name) is not None]
 
 
 def _front_matter(facts: CardFacts, license: str) -> str:

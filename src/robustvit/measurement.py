@@ -10,7 +10,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
-from torchmetrics.functional.segmentation import mean_iou
 
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.errors import UserError
@@ -92,6 +91,8 @@ def map_iou(maps: Tensor, masks: Tensor) -> Tensor:
 
     Arguments as in ``energy_inside``; soft masks are cut at one half.
     """
+    from torchmetrics.functional.segmentation import mean_iou  # seconds to import: only where maps are measured
+
     cut = (maps > maps.mean(dim=(2, 3), keepdim=True)).squeeze(1).long()
     return mean_iou(cut, (masks > 0.5).squeeze(1).long(), num_classes=2, input_format="index")
 

@@ -69,7 +69,8 @@ def figure_of_rows(rows: Sequence[Sequence[tuple[str, np.ndarray]]], path: str |
     """Write rows of titled pictures, as many in each, as one PNG; pictures as in ``figure_of``."""
     across = len(rows[0])
     figure = Figure(figsize=(2.4 * across, 2.75 * len(rows)), dpi=110, layout="constrained")
-    for axes, pictures in zip(figure.subplots(len(rows), across, squeeze=False), rows, strict=True):
+    grid = figure.subplots(len(rows), across, squeeze=False, subplot_kw={"xticks": [], "yticks": []})  # half the time
+    for axes, pictures in zip(grid, rows, strict=True):
         for axis, (title, picture) in zip(axes, pictures, strict=True):
             axis.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.ndim == 2 else None)
             axis.set_title(title, fontsize=9, parse_math=False)

@@ -38,13 +38,7 @@ def report(run: str, *, out: str | None = None) -> Path:
     Example:
         robustvit report runs/mine --out report.html
     """
-    from jinja2 import Environment, PackageLoader
-
-    from robustvit.guidance import GUIDANCE
-    from robustvit.measurement import MEASURES
-    from robustvit.panels import read_panels
     from robustvit.runs import RunFolder
-    from robustvit.verdict import read_verdict
 
     folder = RunFolder(run)
     config = folder.config()
@@ -52,6 +46,14 @@ def report(run: str, *, out: str | None = None) -> Path:
         raise UserError(f"{run} is not finished: continue it with robustvit finetune ... --resume")
     path = folder.path / "report.html" if out is None else Path(out)
     check_own_page(path, _MARK, "a report")
+    # What takes seconds to import comes after what can be wrong without it.
+    from jinja2 import Environment, PackageLoader
+
+    from robustvit.guidance import GUIDANCE
+    from robustvit.measurement import MEASURES
+    from robustvit.panels import read_panels
+    from robustvit.verdict import read_verdict
+
     panels = read_panels(folder.panels)
     page = Environment(loader=PackageLoader("robustvit"), autoescape=True).get_template("report.html.j2")
     text = page.render(

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from filelock import FileLock, Timeout
 
@@ -38,13 +38,15 @@ _PACKAGES = ("robustvit", "torch", "torchvision", *_MODELS, "accelerate", "torch
 
 def versions() -> dict[str, str]:
     """Versions of Python, the machine and the libraries that decide a result."""
-    found = {"python": platform.python_version(), "machine": platform.platform()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return {"python": platform.python_version(), "machine": platform.platform()} | {p: _version(p) for p in _PACKAGES}
+
+
+@cache  # packages do not change beneath a process, and to look one up takes milliseconds
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def provenance() -> dict[str, Any]:
@@ -234,6 +236,8 @@ class RunFolder:
         Raises:
             UserError: the disk is full; the last state is kept.
         """
+        import torch  # seconds to import: not where a run folder is only read
+
         with new_file(self.path / _STATE) as file:
             torch.save(state, file)
 
@@ -246,6 +250,8 @@ class RunFolder:
         path = self.path / _STATE
         if not path.is_file():
             return None
+        import torch
+
         try:
             return dict(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:  # a broken pickle can raise anything at all

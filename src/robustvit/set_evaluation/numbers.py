@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import stats
-from torchmetrics.functional.classification import binary_calibration_error
 
 from robustvit.benchmark_sets import Summary
 from robustvit.intervals import Interval, mcnemar, mean_interval, paired_difference, paired_interval
@@ -95,6 +94,8 @@ def calibration_error(outcomes: Outcomes, seed: int = 0) -> Interval:
 
     The interval is the basic bootstrap's, which takes back the upward bias that resampling adds, cut off at 0.
     """
+
+    from torchmetrics.functional.classification import binary_calibration_error  # seconds to import
 
     def error(rows: np.ndarray) -> float:
         chosen = rows.astype(np.int64)
