@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.measurement import energy_inside, map_iou, measure, read_measures, write_measures
+from robustvit.methods import method_of
 
 
 def plain_iou(values, mask):
@@ -95,6 +98,23 @@ def test_what_does_not_apply_is_left_out(classifier, dataset):
     labelled = [Photo(photo.image, label=0) for photo in dataset.photos[:3]]
     results = measure(classifier, MaskedPhotos(labelled, classifier.preprocessing))
     assert all(set(found.values) == {"ordinary"} for found in results)
+
+
+def test_photos_without_masks_make_no_maps(classifier, photos, monkeypatch):
+    made = []
+    monkeypatch.setattr("robustvit.measurement.method_of", lambda name: made.append(name) or method_of(name))
+    with_masks = match_labels(find_photos(*photos), 3, CLASSES)[:10]
+    without = [replace(photo, mask=None) for photo in with_masks]
+    seen = {
+        name: measure(classifier, MaskedPhotos(listed, classifier.preprocessing), swaps=0, batch_size=5)
+        for name, listed in (("bare", without), ("masked", with_masks), ("mixed", without[:6] + with_masks[6:]))
+    }
+    assert len(made) == 0 + 2 + 1
+    for bare, masked in zip(seen["bare"], seen["masked"], strict=True):
+        assert set(bare.values) == {"ordinary"}
+        assert bare.predicted == masked.predicted
+        assert bare.probability == pytest.approx(masked.probability, abs=1e-6)
+    assert ["miou" in one.values for one in seen["mixed"]] == [False] * 6 + [True] * 4
 
 
 def test_one_class_has_no_random_background(classifier, dataset):

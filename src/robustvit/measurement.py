@@ -171,7 +171,10 @@ def _measure_photos(
     mine = Subset(photos, share.of_items(range(len(photos))))
     for batch in track(_loader(mine, batch_size, workers), "measuring photos"):
         images, mask = batch["image"].to(device), batch["mask"].to(device)
-        logits, found_at = _with_maps(model, images, mask, method, places) if method else (_logits(model, images), {})
+        if method and (mask > 0.5).any():
+            logits, found_at = _with_maps(model, images, mask, method, places)
+        else:  # a map takes two more passes, for nothing where there is no mask to lay it on
+            logits, found_at = _logits(model, images), {}
         probabilities, predicted = logits.softmax(dim=1).max(dim=1)
         for i, index in enumerate(batch["index"].tolist()):
             photo = photos.photos[index]
