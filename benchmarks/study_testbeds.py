@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from photo_base import train_base
 from robustvit import shifts
 from robustvit.data.pairs import find_photos
-from robustvit.demonstration import write_scenes
+from robustvit.demonstration import VALIDATION_PER_CLASS, write_scenes
 
 SIZE = 112
 VARIANTS = ["only-fg", "only-bg-t"]  # the object on black; the background alone, where the object was is tiled over
@@ -56,11 +56,16 @@ class Embedded:
         self.judged = (str(self.data / "test" / "images"), str(self.data / "test" / "masks"))
 
     def prepare(self) -> None:
-        """Scenes and their variants; once."""
+        """Scenes and their variants; once. One validation scene a class does: it chooses nothing here."""
         done = self.folder / "prepared"
         if done.exists():
             return
         write_scenes(self.data)
+        for kind in ("images", "masks"):
+            for place in sorted((self.data / "validation" / kind).glob("*/*"))[::VALIDATION_PER_CLASS]:
+                few = self.data / "few" / kind / place.parent.name
+                few.mkdir(parents=True, exist_ok=True)
+                shutil.copy(place, few)
         shifts(*self.judged, out=str(self.folder / "shifted"), kinds=VARIANTS, size=SIZE)
         shutil.copytree(str(files("robustvit.embedded") / "model"), self.base(0), dirs_exist_ok=True)
         done.touch()
@@ -73,8 +78,8 @@ class Embedded:
         return {
             "images": str(self.data / "train" / "images"),
             "masks": str(self.data / "train" / "masks"),
-            "val_images": str(self.data / "validation" / "images"),
-            "val_masks": str(self.data / "validation" / "masks"),
+            "val_images": str(self.data / "few" / "images"),
+            "val_masks": str(self.data / "few" / "masks"),
             "samples_per_class": cell.samples,
             "classes": 0.5,
             "epochs": 6,

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import astuple
 from functools import cache
 from pathlib import Path
@@ -29,6 +26,7 @@ from robustvit.data.photos import read_photo
 from robustvit.models import load_model
 from robustvit.records import read_records
 from robustvit.set_evaluation import loop
+from run_server import kill, wait_for
 
 WRITERS = {
     "imagenet-val": miniatures.write_imagenet_val,
@@ -205,9 +203,9 @@ def test_broken_images_are_named_and_tried_again(tmp_path, thousand):
         assert astuple(found) == pytest.approx(astuple(numbers[name])), name
 
 
-def test_a_killed_call_goes_on_in_the_middle(tmp_path, thousand):
+def test_a_killed_call_goes_on_in_the_middle(tmp_path, thousand, server):
     made = miniatures.write_imagenet_val(tmp_path / "data", classes=range(30), each=4)
-    code = (
+    (tmp_path / "slow.py").write_text(
         "import sys, time\n"
         "import robustvit.set_evaluation.loop as run\n"
         "from robustvit import cli\n"
@@ -218,14 +216,11 @@ def test_a_killed_call_goes_on_in_the_middle(tmp_path, thousand):
     )
     command = ["evaluate", "--model", str(thousand), "--on", "imagenet-val", "--root", str(tmp_path / "data")]
     command += ["--records", str(tmp_path / "r"), "--batch-size", "8", "--device", "cpu"]
-    with subprocess.Popen([sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL) as process:
-        for _ in range(1800):  # a busy machine takes a minute to start
-            parts = list((tmp_path / "r").glob(".*.parts/*.npz")) if (tmp_path / "r").exists() else []
-            if len(parts) >= 3 or process.poll() is not None:
-                break
-            time.sleep(0.1)
-        process.send_signal(signal.SIGKILL)
-    assert 3 <= len(parts) < 15
+    (process,) = server.start(command, script=tmp_path / "slow.py")
+    assert wait_for(lambda: len(list((tmp_path / "r").glob(".*.parts/*.npz"))) >= 3, process), server.said()
+    kill(process)
+    assert server.wait() == [-signal.SIGKILL], "it must have been killed before it was done"
+    assert 3 <= len(list((tmp_path / "r").glob(".*.parts/*.npz"))) < 15
     assert not list((tmp_path / "r").glob("*.json"))
     seen: list[int] = []
     forward = Classifier.forward

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,6 +21,7 @@ from robustvit import UserError, cli, shifts
 from robustvit.data.masks import read_mask
 from robustvit.shift_recipes.cutouts import Placement, cut_out, place, square_background
 from robustvit.shift_recipes.plans import draw_pairs
+from run_server import kill, wait_for
 from test_swaps import slowly_tiled
 
 VARIANTS = ("original", "only-fg", "no-fg", "only-bg-b", "only-bg-t", "mixed-same", "mixed-rand", "mixed-next")
@@ -514,19 +513,18 @@ def test_seed_decides(tmp_path, photos):
 
 
 @pytest.mark.slow
-def test_killed_call_leaves_no_process_and_goes_on(tmp_path, photos, plain):
+def test_killed_call_leaves_no_process_and_goes_on(tmp_path, photos, plain, server):
     arguments = [*photos, "--out", tmp_path / "o", "--kinds", "si-location", "--backgrounds", plain, "--pairs", "5",
                  "--size", "64"]  # fmt: skip
-    command = [sys.executable, "-m", "robustvit.cli", "shifts", *map(str, arguments)]
-    process = subprocess.Popen([*command, "--workers", "1"], start_new_session=True)
+    (process,) = server.start(["shifts", *arguments, "--workers", "1"])
+    assert wait_for(lambda: list((tmp_path / "o").rglob("si-location-*.png")), process), server.said()
+    assert len(_alive(process)) > 1
+    kill(process)
+    assert server.wait() == [-signal.SIGKILL]
     deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and not list((tmp_path / "o").rglob("si-location-*.png")):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    while time.monotonic() < deadline and _alive(process.pid):
+    while time.monotonic() < deadline and _alive(process):
         time.sleep(0.1)
-    assert not _alive(process.pid), "workers must end with the process they work for"
+    assert not _alive(process), "workers must end with the process they work for"
     done = len(list((tmp_path / "o" / "si-location").rglob("[!.]*.png")))
     assert 0 < done < 5 * 441
     found = shifts(*photos, out=tmp_path / "o", kinds="si-location", backgrounds=str(plain), pairs=5, size=64)
@@ -534,15 +532,15 @@ def test_killed_call_leaves_no_process_and_goes_on(tmp_path, photos, plain):
     assert len(rows_of(tmp_path / "o")) == sum(found.images.values())
 
 
-def _alive(session: int) -> list[int]:
-    """Processes of a session that are not dead; Linux."""
+def _alive(group: int) -> list[int]:
+    """Processes of a group that are not dead; Linux."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            state, _, _, of = (process / "stat").read_text().rpartition(")")[2].split()[:4]
+            state, _, of = (process / "stat").read_text().rpartition(")")[2].split()[:3]
         except OSError:
             continue
-        if int(of) == session and state != "Z":
+        if int(of) == group and state != "Z":
             found.append(int(process.name))
     return found
 

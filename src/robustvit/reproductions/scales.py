@@ -66,6 +66,6 @@ TINY = ReproductionScale(
     samples_varied=(1, 3),
     classes_varied=(3, 5),
     forced=(99, 327),
-    remove=0.05,
+    remove=0.1,
 )
 SCALES = {scale.name: scale for scale in (PAPER, TINY)}
