@@ -347,7 +347,7 @@ MISTAKES = {
     "root beside photos": (["--images", "photos", "--root", "."], "expected no --root beside --images"),
     "no photos": (["--images", "nowhere"], "expected a folder of photos"),
     "count": (["--images", "nowhere", "--count", "0"], "expected --count of at least 1"),
-    "relevance": (["--images", "nowhere", "--relevance", "cam"], "expected a relevance method"),
+    "relevance": (["--images", ".", "--relevance", "cam"], "expected a relevance method"),
 }
 
 

@@ -243,6 +243,40 @@ def test_mistake_of_a_real_process(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+NOT_THERE = [
+    "finetune --model x --images nope --out o",
+    "finetune --model x --images . --masks nope --out o",
+    "finetune --model x --images . --test-images nope.csv --out o",
+    "search --rates 1e-5,1e-6 --model x --images nope --out o",
+    "evaluate --model x --images nope",
+    "audit --model x --images nope --out o.html",
+    "classes --model x --baseline y --images nope --out o.html",
+    "faithfulness --model x --images nope",
+    "masks nope --out o",
+    "shifts nope --out o",
+    "explain --model x nope.jpg",
+    "subset --model x nope.jpg --out o.png",
+    "report nope",
+    "export nope --to o",
+    "push nope me/mine",
+]
+
+
+def test_what_is_not_there_is_said_before_anything_heavy_is_imported(tmp_path):
+    script = (
+        "import sys\nfrom robustvit.cli import main\n"
+        f"for line in {NOT_THERE!r}:\n"
+        "    assert main(line.split()) == 2, line\n"
+        "    assert 'torch' not in sys.modules, line\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.splitlines()
+    assert len(said) == len(NOT_THERE)
+    assert all(("nope" in line and "found none" in line) or "expected a run folder" in line for line in said), said
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_peoples_files_are_not_overwritten(capsys, tmp_path, model_folder):
     images, _ = write_photos(tmp_path / "data", 1)
     shutil.copy(images / "disc" / "000.png", tmp_path / "000.png")

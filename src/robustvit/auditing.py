@@ -135,6 +135,11 @@ def audit(
     Example:
         robustvit audit --model runs/mine --images photos/test --masks masks/test --out audit.html
     """
+    settings = {name: value for name, value in locals().items() if name in inspect.signature(audit).parameters}
+    from robustvit.data.pairs import expect_photos
+
+    expect_photos(images, masks)
+    page, record = _check_options(settings)
     from robustvit.audits.inputs import background_files, find_audit_photos, trained_on
     from robustvit.audits.run import AuditRun
     from robustvit.devices import make_accelerator
@@ -142,8 +147,6 @@ def audit(
     from robustvit.methods import check_method
     from robustvit.models import load_model
 
-    settings = {name: value for name, value in locals().items() if name in inspect.signature(audit).parameters}
-    page, record = _check_options(settings)
     classifier = load_model(
         model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization, class_names=class_names
     )

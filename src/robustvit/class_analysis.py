@@ -132,18 +132,21 @@ def classes(
 
 def _check_options(settings: dict[str, Any]) -> tuple[Path, Path]:
     """The files to write."""
-    from robustvit.files import check_own_page
-    from robustvit.per_class.record import KIND
+    from robustvit.data.pairs import expect_photos
 
     _check_source(settings)
     page = Path(settings["out"])
     record = page.with_suffix(".json")
     if page.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"expected --out to end in .html, got {page}: the record goes beside it as .json")
-    check_own_page(page, KIND, "a comparison of classes")
-    check_own_page(record, KIND, "the record of a comparison of classes")
     expect_at_least(1, count=settings["count"], batch_size=settings["batch_size"])
     expect_at_least(0, **{name: settings[name] for name in ("samples", "classes_shown", "workers")})
+    expect_photos(settings["images"], settings["masks"])
+    from robustvit.files import check_own_page
+    from robustvit.per_class.record import KIND
+
+    check_own_page(page, KIND, "a comparison of classes")
+    check_own_page(record, KIND, "the record of a comparison of classes")
     return page, record
 
 

@@ -146,11 +146,14 @@ def evaluate(
         )
     if images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
+    from robustvit.data.pairs import expect_photos, find_photos
+
+    _check_options(out, batch_size, workers, seed, swaps)
+    expect_photos(images, masks)
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.gathering import check_photos
     from robustvit.data.labels import match_labels
     from robustvit.data.mask_filter import MaskFilter
-    from robustvit.data.pairs import find_photos
     from robustvit.devices import make_accelerator
     from robustvit.measurement import measure
     from robustvit.methods import check_method
@@ -158,7 +161,6 @@ def evaluate(
     from robustvit.progress import warn
     from robustvit.verdict import compare, decide
 
-    _check_options(out, batch_size, workers, seed, swaps)
     classifier = load_model(
         model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization, class_names=class_names
     )

@@ -85,16 +85,17 @@ def explain(
     """
     from robustvit.data.photos import read_photo
     from robustvit.files import check_place
-    from robustvit.methods import check_method
-    from robustvit.models import load_model
 
     check_place(Path(out) / "x")
     if not photos:
         raise UserError("expected at least one photo to explain: name image files")
+    pictures = [read_photo(path) for path in photos]
+    from robustvit.methods import check_method
+    from robustvit.models import load_model
+
     after = load_model(model, checkpoint=checkpoint, normalization=normalization, class_names=class_names)
     before = _beside(model, baseline, normalization, class_names)
     models = {"before": before, "after": after} if before is not None else {"model": after}
-    pictures = [read_photo(path) for path in photos]
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"expected a folder as --out, {out} is a file: name another")

@@ -52,6 +52,9 @@ def export(run: str, *, to: str, format: ExportFormat = "auto", license: str | N
         robustvit export runs/mine --to shared/mine
     """
     from robustvit.files import check_place
+    from robustvit.runs import RunFolder
+
+    RunFolder(run).config()  # before what takes seconds to import
     from robustvit.shared_model import finished, new_folder, write_shared
 
     folder = Path(to)

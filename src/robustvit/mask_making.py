@@ -130,9 +130,9 @@ def make_masks(
     """
     import time
 
+    from robustvit.data.pairs import expect_photos
     from robustvit.errors import printable
     from robustvit.mask_review import check_review, write_review
-    from robustvit.mask_sources import MaskOptions
 
     expect_at_least(1, objects=objects, batch_size=batch_size)
     expect_at_least(0, workers=workers)
@@ -140,6 +140,10 @@ def make_masks(
         raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {threshold}")
     if review is not None:
         check_review(review)
+    if from_ is None:
+        expect_photos(source)
+    from robustvit.mask_sources import MaskOptions
+
     start = time.monotonic()
     options = MaskOptions(
         method, model, checkpoint, feature, block, centre, threshold, size, side, objects, refine, relevance, prompts

@@ -116,13 +116,15 @@ def faithfulness(
         robustvit faithfulness --model runs/mine --images photos/test --methods gae,rollout
     """
     settings = dict(locals())
+    from robustvit.data.pairs import expect_photos, find_photos
+
+    _check_options(out, steps, batch_size, workers, seed)
+    expect_photos(images)
     from robustvit.data.batches import MaskedPhotos
-    from robustvit.data.pairs import find_photos
     from robustvit.devices import make_accelerator
     from robustvit.models import load_model
 
     wanted = _wanted(methods)
-    _check_options(out, steps, batch_size, workers, seed)
     classifier = load_model(
         model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization, class_names=class_names
     ).eval()

@@ -62,10 +62,13 @@ def push(
     """
     import tempfile
 
-    from robustvit.shared_model import finished, write_shared
+    from robustvit.runs import RunFolder
 
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII):
         raise UserError(f"expected the repository as OWNER/NAME, got {name!r}: name one such as me/my-vit")
+    RunFolder(run).config()  # before what takes seconds to import
+    from robustvit.shared_model import finished, write_shared
+
     found, verdict = finished(run)
     if not verdict.accepted and not anyway:
         raise UserError(

@@ -10,7 +10,8 @@ from typing import Any
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.options import Engine, Rates
-from robustvit.sweeps.finetune_options import effective_options, takes_finetune_options
+from robustvit.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options, takes_finetune_options
+from robustvit.yaml_files import check_known
 
 __all__ = ["RateOutcome", "RateSearch", "choose_rate", "parse_rates", "rate_outcome", "search"]
 
@@ -150,15 +151,20 @@ def search(
         robustvit search --rates 5e-7:5e-6:6 --max-drop 2 --model vit_base_patch16_224.augreg_in21k_ft_in1k
         --images photos/train --masks masks/train --out runs/rates
     """
-    from robustvit.sweeps.engines import make_engine
-    from robustvit.sweeps.folder import check_sweep_folder, start_sweep_folder
-    from robustvit.sweeps.trials import Trial
+    from robustvit.data.pairs import expect_photos
 
     folder = Path(out)
     expect_at_least(0, max_drop=max_drop)
     if "lr" in options:
         raise UserError(f"expected the rates to try in --rates, got lr={options['lr']}: leave lr to --rates")
     tried = parse_rates(rates)
+    check_known(options, FINETUNE_OPTIONS, "search")
+    for kind in ("", "val_", "test_"):  # otherwise every single run would say that they are not there
+        expect_photos(options.get(f"{kind}images"), options.get(f"{kind}masks"))
+    from robustvit.sweeps.engines import make_engine
+    from robustvit.sweeps.folder import check_sweep_folder, start_sweep_folder
+    from robustvit.sweeps.trials import Trial
+
     shared = {name: value for name, value in options.items() if value is not None}
     if shared.get("select") == "robust":
         shared["max_drop"] = max_drop  # otherwise it decides nothing in a run, and another one need not run again

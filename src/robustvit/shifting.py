@@ -121,6 +121,9 @@ def shifts(
     """
     import time
 
+    from robustvit.data.pairs import expect_photos
+
+    expect_photos(images, masks)
     from robustvit.shift_recipes.folder import ShiftFolder, check_class_names, fingerprint
     from robustvit.shift_recipes.images import SUFFIXES, make_shifts, spreading
     from robustvit.shift_recipes.kinds import ShiftOptions, kinds_named

@@ -78,13 +78,14 @@ def subset(
     """
     settings = dict(locals())
     from robustvit.data.photos import read_photo
+
+    record = _check_options(images, out, random_classes, confidence, batch_size, seed)
+    photos = dict(zip(images, map(read_photo, images), strict=False))
     from robustvit.devices import make_accelerator
     from robustvit.models import load_model
     from robustvit.subsets.classes import draw_classes, named_classes
     from robustvit.subsets.figure import draw_rows
 
-    record = _check_options(images, out, random_classes, confidence, batch_size, seed)
-    photos = dict(zip(images, map(read_photo, images), strict=False))
     classifier = load_model(model, checkpoint=checkpoint, normalization=normalization, class_names=class_names)
     named = named_classes(classifier, class_)
     _check_steps(classifier, remove, max_steps)

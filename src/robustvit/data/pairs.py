@@ -12,7 +12,7 @@ from robustvit.data.masks import MASK_SUFFIXES
 from robustvit.data.photos import IMAGE_SUFFIXES
 from robustvit.errors import UserError
 
-__all__ = ["Photo", "find_photos"]
+__all__ = ["Photo", "expect_photos", "find_photos"]
 
 _LONGEST_SHOWN = 500
 _COLUMNS = ("image", "mask", "label")
@@ -33,6 +33,29 @@ class Photo:
     mask: Path | None = None
     class_name: str | None = None
     label: int | None = None
+
+
+def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:
+    """Refuse places that are not there, as ``find_photos`` does, before a model is loaded, which takes far longer.
+
+    Raises:
+        UserError: no such folder or CSV file; what is None is not looked for.
+    """
+    if images is not None and not _is_list(Path(images)):
+        _expect_folder(Path(images), "photos")
+    elif images is not None and not Path(images).is_file():
+        raise UserError(f"expected a CSV file, found none at {images}: check the path")
+    if masks is not None:
+        _expect_folder(Path(masks), "masks")
+
+
+def _is_list(images: Path) -> bool:
+    return images.suffix.lower() == ".csv"
+
+
+def _expect_folder(folder: Path, of: str) -> None:
+    if not folder.is_dir():
+        raise UserError(f"expected a folder of {of}, found none at {folder}: check the path")
 
 
 def find_photos(
@@ -57,7 +80,7 @@ def find_photos(
         UserError: no such folder, no photos, classes missing, folders of images and masks that do not match.
     """
     images = Path(images)
-    if images.suffix.lower() == ".csv":
+    if _is_list(images):
         photos = _kept(_from_csv(images), keep)
         if masks is not None:
             raise UserError(f"expected no --masks beside {images}: name the masks in its column 'mask'")
@@ -86,8 +109,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _from_folder(folder: Path) -> list[Photo]:
-    if not folder.is_dir():
-        raise UserError(f"expected a folder of photos, found none at {folder}: check the path")
+    _expect_folder(folder, "photos")
     flat = [Photo(path) for path in _files(folder, IMAGE_SUFFIXES)]
     sorted_in = [
         Photo(path, class_name=inner.name) for inner in _folders(folder) for path in _files(inner, IMAGE_SUFFIXES)
@@ -109,8 +131,7 @@ def _kept(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Pho
 def _with_masks(
     photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool, keep: Callable[[Photo], bool] | None
 ) -> list[Photo]:
-    if not masks.is_dir():
-        raise UserError(f"expected a folder of masks, found none at {masks}: check the path")
+    _expect_folder(masks, "masks")
     by_key: dict[tuple[str | None, str], Path] = {}
     places = [(None, masks)] if photos[0].class_name is None else [(inner.name, inner) for inner in _folders(masks)]
     for class_name, place in places:
