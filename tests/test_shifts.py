@@ -551,4 +551,4 @@ def test_public_function_and_module_do_not_shadow_each_other():
 
     assert callable(robustvit.shifts)
     with pytest.raises(UserError, match="unknown kind"):
-        robustvit.shifts("a", "b", out="c", kinds="d")
+        robustvit.shifts(".", ".", out="c", kinds="d")
