@@ -297,13 +297,15 @@ def test_recipes_give_way_to_what_is_said():
 def test_recipes_for_any_model_set_the_whole_way_of_training(recipe):
     nothing = dict.fromkeys(inspect.signature(finetune).parameters) | {"model": "m", "recipe": recipe}
     proposed = recipe_settings(recipe)
-    assert set(proposed) == {"guidance", "train", "lr", "epochs", "select"}
+    assert set(proposed) == {"guidance", "train", "lr", "epochs", "samples_per_class", "select"}
     found = settled(nothing)[1]
     assert {name: found[name] for name in proposed} == proposed
-    said = settled(nothing | {"lr": 0.5, "epochs": 3, "select": "loss", "train": "all"})[1]
-    assert (said["lr"], said["epochs"], said["select"], said["train"]) == (0.5, 3, "loss", "all")
+    own = {"lr": 0.5, "epochs": 3, "samples_per_class": 7, "select": "loss", "train": "all"}
+    said = settled(nothing | own)[1]
+    assert {name: said[name] for name in own} == own
     other = settled(nothing | {"guidance": "dfr" if proposed["guidance"] != "dfr" else "robustvit"})[1]
-    assert (other["epochs"], other["select"]) == (50, "loss")  # what one method needs is not for another
+    # what one method needs is not for another
+    assert (other["epochs"], other["samples_per_class"], other["select"]) == (50, 3, "loss")
     if recipe == "paper":  # the defaults
         assert found == settled(nothing | {"recipe": None})[1]
 

@@ -65,7 +65,7 @@ def finetune(
     skip_unmasked: bool = False,
     doubtful: bool = False,
     review: str | None = None,
-    samples_per_class: int = 3,
+    samples_per_class: int | None = None,
     classes: Classes = "all",
     validation_per_class: int = 20,
     guidance: str | None = None,
@@ -124,7 +124,7 @@ def finetune(
         skip_unmasked: leave photos without a mask out instead of refusing them.
         doubtful: use masks too that their manifest.csv calls doubtful; they are left out otherwise.
         review: review.csv with the decisions made on a review page of the masks command, which go before the manifest.
-        samples_per_class: photos to train on, per class.
+        samples_per_class: photos to train on, per class, as far as there are so many (default 3, or the recipe's).
         classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
         validation_per_class: photos to hold out, per class, at most.
         guidance: guidance method: robustvit (the paper's), or a baseline to compare with: cross-entropy, gradmask, rrr,
@@ -239,7 +239,7 @@ def finetune(
         classifier,
         labelled=guide.needs_labels,
         predict=partial(with_predictions, classifier, accelerator.device),
-        samples_per_class=samples_per_class,
+        samples_per_class=start["samples_per_class"],
         classes=classes,
         validation_per_class=validation_per_class,
         choose_by_swaps=schedule.select == "robust",
@@ -276,7 +276,7 @@ def settled(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         options: of finetune, by name.
 
     Returns:
-        The method; and its options, ``train``, ``lr`` and ``normalization`` as a run has them.
+        The method; and its options, and all else that a recipe may set, as a run has them.
 
     Raises:
         UserError: no model and no recipe that names one; options that the method does not have.
@@ -295,13 +295,18 @@ def settled(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         if recipe is None:
             raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
         model_card(recipe)  # it must name one
+
+    def said(name: str, default: Any) -> Any:
+        return proposed.get(name, default) if options[name] is None else options[name]
+
     return guide, {
         "guidance": guidance,
         "train": train,
         "lr": _rate(train, proposed) if options["lr"] is None else options["lr"],
-        "epochs": proposed.get("epochs", 50) if options["epochs"] is None else options["epochs"],
-        "select": options["select"] or proposed.get("select", "loss"),
-        "normalization": options["normalization"] or proposed.get("normalization", "model"),
+        "epochs": said("epochs", 50),
+        "samples_per_class": said("samples_per_class", 3),
+        "select": said("select", "loss"),
+        "normalization": said("normalization", "model"),
         **{name: getattr(guide, name, None) for name in guidance_options()},
     }
 
