@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from hostile import Evil, changed_model, refusal, said
@@ -37,6 +38,7 @@ def test_weights_that_run_code(tmp_path, model_folder, capsys, name):
     assert "could run code" in refusal(lambda: read_checkpoint(tmp_path / name))
     torch.save({"model": Evil(mark)}, tmp_path / name)
     assert "could run code" in refusal(lambda: read_checkpoint(tmp_path / name))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     words = ["--model", "vit_tiny_patch16_224", "--checkpoint", tmp_path / name, tmp_path / "a.png"]
     assert "could run code" in said(capsys, "explain", *words)
     assert not mark.exists()

@@ -64,7 +64,7 @@ def results(tmp_path) -> Path:
         (tmp_path / path.name).write_text(path.read_text())
     study = copy.deepcopy(record)
     for testbed, groups in study["testbeds"].items():
-        first = next(iter(groups.values()))
+        first = max(groups.values(), key=len)
         first["attention at 0.0003"] = copy.deepcopy(first["attention"])
         first["an arm of tomorrow"] = copy.deepcopy(first["attention"])
         groups["3 drawn masks a class"] = {"attention": first["attention"]}
