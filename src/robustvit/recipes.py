@@ -18,11 +18,23 @@ CARDS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterd
 # Settings that go with any model: options of ``finetune``.
 RECIPES: dict[str, dict[str, Any]] = {
     # Most reliable in our own study of the methods: docs/study.md.
-    "own": {"guidance": "robustvit", "train": "attention", "lr": 1e-4, "epochs": 5, "select": "robust"}
-    | {"samples_per_class": 10},
+    "own": {
+        "guidance": "robustvit",
+        "train": "attention",
+        "lr": 1e-4,
+        "epochs": 5,
+        "samples_per_class": 10,
+        "select": "robust",
+    },
     # Chefer, Schwartz and Wolf (NeurIPS 2022); the rate of a model of theirs is in its card.
-    "paper": {"guidance": "robustvit", "train": "all", "lr": 2e-6, "epochs": 50, "select": "loss"}
-    | {"samples_per_class": 3},
+    "paper": {
+        "guidance": "robustvit",
+        "train": "all",
+        "lr": 2e-6,
+        "epochs": 50,
+        "samples_per_class": 3,
+        "select": "loss",
+    },
     # CFT (Elisha, Barkan and Koenigstein, CVPR 2026, arXiv 2603.08309): the paper's losses with the weights of context
     # and concept, for soft masks of concepts.
     "cft": {"background": 1.2, "foreground": 0.5},
