@@ -394,3 +394,25 @@ def test_swapped_photos_show_the_object_on_the_other_background(photos):
     apart = ~inside & (donor["mask"][0] < 0.5)
     assert (swapped["image"] - donor["image"])[:, apart].abs().mean() < 0.1
     assert swapped["label"] == item["label"]
+
+
+def test_swapped_photos_read_a_photo_once_and_keep_only_some(photos, monkeypatch):
+    found = match_labels(find_photos(*photos), 3, CLASSES)
+    dataset = MaskedPhotos(found, Preprocessing((SIZE, SIZE), crop_share=1.0))
+    read = []
+
+    class Counted(MaskedPhotos):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    pairs = [(index, donor) for index in range(6) for donor in range(6) if index != donor]
+    swapped = SwappedPhotos(Counted(found, dataset.preprocessing), pairs)
+    together = [swapped[position]["image"] for position in range(len(pairs))]
+    assert sorted(read) == [*range(6)]
+    monkeypatch.setattr(SwappedPhotos, "_KEPT", 2)
+    swapped = SwappedPhotos(Counted(found, dataset.preprocessing), pairs)
+    for position, (image, pair) in enumerate(zip(together, pairs, strict=True)):
+        assert torch.equal(swapped[position]["image"], image)
+        assert torch.equal(SwappedPhotos(dataset, [pair])[0]["image"], image)
+        assert len(swapped._read) <= 2

@@ -313,7 +313,7 @@ def scenes(tmp_path_factory):
 def test_command_draws_a_panel_and_writes_the_numbers(capsys, tmp_path, scenes):
     out = tmp_path / "new" / "panel.png"
     arguments = ["subset", "--model", MODEL, scenes / "heart.png", scenes / "star.png", "--class", "telephone,7"]
-    arguments += ["--random-classes", 1, "--confidence", 0.6, "--remove", 0.04, "--fill", "mean", "--out", out]
+    arguments += ["--random-classes", 1, "--confidence", 0.6, "--remove", 0.08, "--fill", "mean", "--out", out]
     assert cli.main([*map(str, arguments)]) == 0
     text = capsys.readouterr().out
     written = json.loads(out.with_suffix(".json").read_text())
@@ -359,12 +359,13 @@ def check_picture(out, rows, scenes):
 
 def test_a_seed_fixes_everything(tmp_path, scenes):
     def subsets(name, seed):
-        options = {"model": str(MODEL), "random_classes": 1, "remove": 0.1, "confidence": 0.5, "seed": seed}
+        options = {"model": str(MODEL), "random_classes": 1, "remove": 0.2, "confidence": 0.5, "seed": seed}
         return list(subset([str(scenes / "heart.png")], out=str(tmp_path / name), **options).photos.values())
 
-    assert subsets("a.png", 0) == subsets("b.png", 0)
+    first = subsets("a.png", 0)
+    assert first == subsets("b.png", 0)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert subsets("c.png", 1) != subsets("a2.png", 0)
+    assert subsets("c.png", 1) != first
 
 
 MISTAKES = {

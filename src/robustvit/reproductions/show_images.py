@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from robustvit.benchmark_sets import BENCHMARKS
 from robustvit.data.photos import read_photo
-from robustvit.files import write_json, write_text
+from robustvit.files import read_json, write_json, write_text
 from robustvit.panels import overlay
 from robustvit.per_class.answers import Compared
 from robustvit.per_class.changes import class_changes
@@ -168,20 +169,29 @@ def show_subsets(evaluator: Evaluator, target: Path) -> list[Path]:
     samples = BENCHMARKS[row["images"][0]].read(root, PROTOCOL).samples
     names = sorted(name_of(sample, root) for sample in samples)
     drawn = random.Random(0).sample(names, min(row["count"], len(names)))
+    photos = [str(root / name) for name in drawn]
     paths = []
     for run in evaluator.plan.runs:
         picture = target.with_name(f"{target.name}-{run.card}.png")
-        for old in (picture, picture.with_suffix(".json")):
-            old.unlink(missing_ok=True)
-        subset(
-            [str(root / name) for name in drawn],
-            model=place.source(run.card),
-            out=str(picture),
-            class_=[str(index) for index in place.scale.forced],
-            remove=place.scale.remove,
-            checkpoint=place.weights(run.card),
-            normalization="paper",
-            device=place.device,
-        )
         paths += [picture, picture.with_suffix(".json")]
+        options = {
+            "class_": [str(index) for index in place.scale.forced],
+            "remove": place.scale.remove,
+            "checkpoint": place.weights(run.card),
+            "normalization": "paper",
+        }
+        if _searched(paths[-2:], photos, options):  # hours on a CPU
+            continue
+        for old in paths[-2:]:
+            old.unlink(missing_ok=True)
+        subset(photos, model=place.source(run.card), out=str(picture), device=place.device, **options)
     return paths
+
+
+def _searched(files: list[Path], photos: list[str], options: dict[str, Any]) -> bool:
+    """Whether the picture and its record are there, of these photos and with these options."""
+    if not all(path.is_file() for path in files):
+        return False
+    record = read_json(files[-1])
+    wanted = {name.rstrip("_"): value for name, value in options.items()}
+    return list(record["photos"]) == photos and wanted.items() <= record["settings"].items()
