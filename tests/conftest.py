@@ -12,26 +12,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
-import torch
 from PIL import Image
-from torch import nn
-from torchvision.models import VisionTransformer
 
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
+# PyTorch and timm are imported in the functions: the process that only hands tests out must not wait for them
 
 SIZE = 48
 CLASSES = ("disc", "frame", "stripe")
 
 
 def tiny_network(num_classes: int = 3, **options):
+    import timm
+    import torch
+
     torch.manual_seed(0)
     settings = {"img_size": SIZE, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3}
     return timm.create_model("vit_tiny_patch16_224", num_classes=num_classes, **(settings | options)).eval()
 
 
 def tiny_transformers(kind: str = "ViT", head: str = "ForImageClassification", **options):
+    import torch
+
     library = pytest.importorskip("transformers")
     torch.manual_seed(0)
     settings = {"image_size": SIZE, "patch_size": 8, "hidden_size": 24, "intermediate_size": 48, "num_labels": 3}
@@ -40,6 +40,10 @@ def tiny_transformers(kind: str = "ViT", head: str = "ForImageClassification", *
 
 
 def tiny_torchvision(**options):
+    import torch
+    from torch import nn
+    from torchvision.models import VisionTransformer
+
     torch.manual_seed(0)
     settings = {"image_size": SIZE, "patch_size": 8, "hidden_dim": 24, "mlp_dim": 48, "num_classes": 3}
     network = VisionTransformer(**({"num_layers": 2, "num_heads": 3} | settings | options)).eval()
@@ -88,6 +92,9 @@ def network():
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
+    from robustvit.checkpoints import save_model
+    from robustvit.classifier import Classifier
+
     folder = tmp_path_factory.mktemp("model") / "tiny"
     return save_model(Classifier(tiny_network(), class_names=CLASSES), folder)
 
