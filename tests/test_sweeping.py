@@ -393,6 +393,7 @@ def test_places_and_engines_that_will_not_do(tmp_path, base, capsys, monkeypatch
     theirs.mkdir()
     (theirs / "chapter.txt").write_text("words")
     searching = write_yaml(tmp_path / "s.yaml", {"base": base, "search": {"lr": [1e-5, 1e-4]}, "trials": 1})
+    gone = write_yaml(tmp_path / "g.yaml", {"base": base | {"masks": "nowhere"}, "grid": {"seed": [0, 1]}})
     monkeypatch.setattr("robustvit.sweeps.engines.find_spec", lambda name: None)
     for arguments, word in (
         ([path, "--out", str(theirs)], "no sweep of ours"),
@@ -405,6 +406,8 @@ def test_places_and_engines_that_will_not_do(tmp_path, base, capsys, monkeypatch
         ([path, "--out", "x", "--engine", "ray"], "pip install 'robustvit[sweep]'"),
         ([searching, "--out", "x"], "needs optuna"),
         ([path, "--out", "x", "--engine", "slurm"], "local, ray"),
+        ([gone, "--out", "x"], "expected a folder of masks, found none at nowhere"),
+        ([gone, "--out", "x", "--dry-run"], "found none at nowhere"),
     ):
         assert cli.main(["sweep", *arguments]) == 2, arguments
         error = capsys.readouterr().err

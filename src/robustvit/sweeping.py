@@ -82,7 +82,8 @@ def sweep(
         The rows; printing it gives a table.
 
     Raises:
-        UserError: an experiment that is not understood, or an engine that is not installed; nothing is written then.
+        UserError: an experiment that is not understood, photos that are not there for any trial, or an engine that is
+            not installed; nothing is written then.
 
     Example:
         robustvit sweep experiment.yaml --out runs/sweep
@@ -101,6 +102,7 @@ def sweep(
     check_sweep_folder(folder)
     trials = {} if asked.space else {trial.key: trial for trial in reversed(asked.grid())}
     trials = dict(reversed(trials.items()))  # of several combinations that are the same run, the first
+    _expect_photos_of_one(asked, trials, folder)
     if dry_run:
         return Swept(folder, plan=_plan(asked, trials, folder))
     start_sweep_folder(folder, {"experiment": str(experiment), "base": asked.base, "varies": _ranges(asked)})
@@ -116,6 +118,26 @@ def sweep(
         return Swept(folder, rows, best=_best(asked, table.trials.values(), folder))
     _draw(folder)
     return Swept(folder, rows)
+
+
+def _expect_photos_of_one(asked: "Experiment", trials: "dict[str, Trial]", folder: Path) -> None:
+    """Refuse photos that are not there, if no trial of a new sweep has others; else a trial says so itself."""
+    from robustvit.data.pairs import expect_photos
+    from robustvit.sweeps.trials import state_of
+
+    if any(state_of(folder / key) == "finished" for key in trials):
+        return
+    errors = []
+    for options in [asked.base] if asked.space else [trial.options for trial in trials.values()]:
+        try:
+            for kind in ("", "val_"):
+                expect_photos(options.get(f"{kind}images"), options.get(f"{kind}masks"))
+        except UserError as error:
+            errors.append(error)
+        else:
+            return
+    if errors:
+        raise errors[0]
 
 
 def _plan(asked: "Experiment", trials: "dict[str, Trial]", folder: Path) -> list[str]:
