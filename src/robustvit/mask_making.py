@@ -130,7 +130,7 @@ def make_masks(
     """
     import time
 
-    from robustvit.data.pairs import expect_photos
+    from robustvit.data.pairs import expect_folder
     from robustvit.errors import printable
     from robustvit.mask_review import check_review, write_review
 
@@ -141,7 +141,7 @@ def make_masks(
     if review is not None:
         check_review(review)
     if from_ is None:
-        expect_photos(source)
+        expect_folder(Path(source), "photos")
     from robustvit.mask_sources import MaskOptions
 
     start = time.monotonic()

@@ -12,7 +12,7 @@ from robustvit.data.masks import MASK_SUFFIXES
 from robustvit.data.photos import IMAGE_SUFFIXES
 from robustvit.errors import UserError
 
-__all__ = ["Photo", "expect_photos", "find_photos"]
+__all__ = ["Photo", "expect_folder", "expect_photos", "find_photos"]
 
 _LONGEST_SHOWN = 500
 _COLUMNS = ("image", "mask", "label")
@@ -42,18 +42,19 @@ def expect_photos(images: str | Path | None, masks: str | Path | None = None) ->
         UserError: no such folder or CSV file; what is None is not looked for.
     """
     if images is not None and not _is_list(Path(images)):
-        _expect_folder(Path(images), "photos")
+        expect_folder(Path(images), "photos")
     elif images is not None and not Path(images).is_file():
         raise UserError(f"expected a CSV file, found none at {images}: check the path")
     if masks is not None:
-        _expect_folder(Path(masks), "masks")
+        expect_folder(Path(masks), "masks")
 
 
 def _is_list(images: Path) -> bool:
     return images.suffix.lower() == ".csv"
 
 
-def _expect_folder(folder: Path, of: str) -> None:
+def expect_folder(folder: Path, of: str) -> None:
+    """Refuse a folder ``of`` photos, say, that is not there."""
     if not folder.is_dir():
         raise UserError(f"expected a folder of {of}, found none at {folder}: check the path")
 
@@ -109,7 +110,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _from_folder(folder: Path) -> list[Photo]:
-    _expect_folder(folder, "photos")
+    expect_folder(folder, "photos")
     flat = [Photo(path) for path in _files(folder, IMAGE_SUFFIXES)]
     sorted_in = [
         Photo(path, class_name=inner.name) for inner in _folders(folder) for path in _files(inner, IMAGE_SUFFIXES)
@@ -131,7 +132,7 @@ def _kept(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Pho
 def _with_masks(
     photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool, keep: Callable[[Photo], bool] | None
 ) -> list[Photo]:
-    _expect_folder(masks, "masks")
+    expect_folder(masks, "masks")
     by_key: dict[tuple[str | None, str], Path] = {}
     places = [(None, masks)] if photos[0].class_name is None else [(inner.name, inner) for inner in _folders(masks)]
     for class_name, place in places:
