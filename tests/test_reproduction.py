@@ -12,15 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 
-from robustvit.benchmark_sets.class_tables import imagenet_wnids
+from robustvit.benchmark_sets.class_tables import imagenet_names, imagenet_wnids
+from robustvit.classifier import Classifier
 from robustvit.cli import main
 from robustvit.data.masks import read_mask
 from robustvit.data.pairs import find_photos
 from robustvit.errors import UserError
 from robustvit.intervals import Interval
+from robustvit.recipes import CARDS
 from robustvit.records import REPORTED, Record, reported_table
 from robustvit.reproduction import reproduce
 from robustvit.reproductions.evaluating import known_records
@@ -274,6 +277,7 @@ def test_a_foreign_folder_is_refused(tmp_path, capsys):
 
 def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("robustvit.reproductions.outlook.measure_speed", lambda model, run, warm: Speed(2.0, 0.1))
+    monkeypatch.setattr("robustvit.reproductions.outlook._architecture", lambda place, card: None)  # a ViT-L takes 8 s
     root = tmp_path / "root"
     root.mkdir()
     out = tmp_path / "out"
@@ -305,12 +309,28 @@ def state(folder: Path) -> dict[str, str]:
     }
 
 
+def narrow_stand_in(card: str) -> Classifier:
+    """As ``stand_in``, with a small network that knows nothing, for a third of the time."""
+    torch.manual_seed(CARDS.index(card))
+    shape = {"img_size": 112, "patch_size": 14, "embed_dim": 48, "depth": 2, "num_heads": 3}
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=1000, **shape)
+    with torch.no_grad():
+        network.head.weight.zero_()
+        network.head.bias.fill_(-20.0)
+        for index, _ in STANDS_FOR.values():
+            network.head.weight[index].normal_()
+            network.head.bias[index] = 0
+    return Classifier(network, class_names=imagenet_names(), source=f"stand-in for {card}").eval()
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     """One folder for all items, which share their runs in it; removed at once, as it is large."""
     pytest.importorskip("h5py")
     folder = tmp_path_factory.mktemp("reproduction") / "out"
-    yield folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("robustvit.reproductions.stand_in.stand_in", narrow_stand_in)
+        yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
