@@ -44,12 +44,12 @@ def across(groups: Groups, measure: str, counted: bool = False) -> str:
     """One measure of all methods in all settings."""
     titles = sorted(groups, key=order)
     before = [next(iter(groups[title].values()))["measures"][measure]["before"] for title in titles]
-    rows = [["base model", *(f"{value:.1f}" for value in before), *[""] * counted]]
+    rows = [["base model", *[""] * counted, *(f"{value:.1f}" for value in before)]]
     for arm in METHODS:
         found = [groups[title][arm]["measures"] if arm in groups[title] else None for title in titles]
         run = [measures[measure] for measures in found if measures]
-        rows.append([TITLES[arm], *(change(measures, measure) for measures in found), *[tally(run)] * counted])
-    return table(["", *titles, *["runs that gain"] * counted], rows)
+        rows.append([TITLES[arm], *[tally(run)] * counted, *(change(measures, measure) for measures in found)])
+    return table(["", *["runs that gain"] * counted, *titles], rows)
 
 
 def within(arms: dict[str, Any], chosen: dict[str, Any]) -> str:

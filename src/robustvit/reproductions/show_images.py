@@ -174,7 +174,7 @@ def show_subsets(evaluator: Evaluator, target: Path) -> list[Path]:
     for run in evaluator.plan.runs:
         picture = target.with_name(f"{target.name}-{run.card}.png")
         paths += [picture, picture.with_suffix(".json")]
-        options = {
+        options: dict[str, Any] = {
             "class_": [str(index) for index in place.scale.forced],
             "remove": place.scale.remove,
             "checkpoint": place.weights(run.card),
