@@ -407,7 +407,6 @@ def test_places_and_engines_that_will_not_do(tmp_path, base, capsys, monkeypatch
         ([searching, "--out", "x"], "needs optuna"),
         ([path, "--out", "x", "--engine", "slurm"], "local, ray"),
         ([gone, "--out", "x"], "expected a folder of masks, found none at nowhere"),
-        ([gone, "--out", "x", "--dry-run"], "found none at nowhere"),
     ):
         assert cli.main(["sweep", *arguments]) == 2, arguments
         error = capsys.readouterr().err

@@ -102,9 +102,9 @@ def sweep(
     check_sweep_folder(folder)
     trials = {} if asked.space else {trial.key: trial for trial in reversed(asked.grid())}
     trials = dict(reversed(trials.items()))  # of several combinations that are the same run, the first
-    _expect_photos_of_one(asked, trials, folder)
     if dry_run:
         return Swept(folder, plan=_plan(asked, trials, folder))
+    _expect_photos_of_one(asked, trials, folder)
     start_sweep_folder(folder, {"experiment": str(experiment), "base": asked.base, "varies": _ranges(asked)})
     table = _Table(folder, trials)
     if asked.space:
