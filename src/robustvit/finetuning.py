@@ -180,10 +180,9 @@ def finetune(
     """
     config = {name: _plain(value) for name, value in locals().items() if name != "resume"}
     options = dict(locals())
-    from robustvit.data.pairs import expect_photos
+    from robustvit.data.pairs import expect_photos_of
 
-    for photos, of_photos in ((images, masks), (val_images, val_masks), (test_images, test_masks)):
-        expect_photos(photos, of_photos)
+    expect_photos_of(options)
     from robustvit.data.gathering import PhotoSources, gather
     from robustvit.data.selection import selection_text
     from robustvit.devices import make_accelerator

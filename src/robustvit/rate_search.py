@@ -151,7 +151,7 @@ def search(
         robustvit search --rates 5e-7:5e-6:6 --max-drop 2 --model vit_base_patch16_224.augreg_in21k_ft_in1k
         --images photos/train --masks masks/train --out runs/rates
     """
-    from robustvit.data.pairs import expect_photos
+    from robustvit.data.pairs import expect_photos_of
 
     folder = Path(out)
     expect_at_least(0, max_drop=max_drop)
@@ -159,8 +159,7 @@ def search(
         raise UserError(f"expected the rates to try in --rates, got lr={options['lr']}: leave lr to --rates")
     tried = parse_rates(rates)
     check_known(options, FINETUNE_OPTIONS, "search")
-    for kind in ("", "val_", "test_"):  # otherwise every single run would say that they are not there
-        expect_photos(options.get(f"{kind}images"), options.get(f"{kind}masks"))
+    expect_photos_of(options)  # otherwise every single run would say that they are not there
     from robustvit.sweeps.engines import make_engine
     from robustvit.sweeps.folder import check_sweep_folder, start_sweep_folder
     from robustvit.sweeps.trials import Trial

@@ -122,7 +122,7 @@ def sweep(
 
 def _expect_photos_of_one(asked: "Experiment", trials: "dict[str, Trial]", folder: Path) -> None:
     """Refuse photos that are not there, if no trial of a new sweep has others; else a trial says so itself."""
-    from robustvit.data.pairs import expect_photos
+    from robustvit.data.pairs import expect_photos_of
     from robustvit.sweeps.trials import state_of
 
     if any(state_of(folder / key) == "finished" for key in trials):
@@ -130,8 +130,7 @@ def _expect_photos_of_one(asked: "Experiment", trials: "dict[str, Trial]", folde
     errors = []
     for options in [asked.base] if asked.space else [trial.options for trial in trials.values()]:
         try:
-            for kind in ("", "val_"):
-                expect_photos(options.get(f"{kind}images"), options.get(f"{kind}masks"))
+            expect_photos_of(options)
         except UserError as error:
             errors.append(error)
         else:

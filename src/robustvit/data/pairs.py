@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from robustvit.data.masks import MASK_SUFFIXES
 from robustvit.data.photos import IMAGE_SUFFIXES
 from robustvit.errors import UserError
 
-__all__ = ["Photo", "expect_folder", "expect_photos", "find_photos"]
+__all__ = ["Photo", "expect_folder", "expect_photos", "expect_photos_of", "find_photos"]
 
 _LONGEST_SHOWN = 500
 _COLUMNS = ("image", "mask", "label")
@@ -47,6 +48,12 @@ def expect_photos(images: str | Path | None, masks: str | Path | None = None) ->
         raise UserError(f"expected a CSV file, found none at {images}: check the path")
     if masks is not None:
         expect_folder(Path(masks), "masks")
+
+
+def expect_photos_of(options: Mapping[str, Any]) -> None:
+    """``expect_photos`` of all photos that options of ``finetune`` name."""
+    for kind in ("", "val_", "test_"):
+        expect_photos(options.get(f"{kind}images"), options.get(f"{kind}masks"))
 
 
 def _is_list(images: Path) -> bool:
