@@ -354,10 +354,25 @@ def test_every_item_at_tiny_scale(what, out, capsys, monkeypatch):
             with Image.open(path) as picture:
                 assert picture.convert("L").getextrema()[0] < picture.convert("L").getextrema()[1]
     before = state(out)
-    monkeypatch.delattr("robustvit.subset_panels.subset")  # takes hours on a CPU: not twice
+    monkeypatch.setattr("robustvit.subset_panels.subset", None)  # takes hours on a CPU: not twice
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith("0 runs made, 0 results added")
     assert state(out) == before
+
+
+@pytest.mark.slow
+def test_subsets_of_other_weights_are_searched_anew(out, monkeypatch):
+    panel = reproduce("appendix-a", scale="tiny", models="vit-b", out=str(out), device="cpu").files[0]
+    path = panel.with_suffix(".json")
+    kept = path.read_bytes()
+    path.write_text(json.dumps(json.loads(kept) | {"weights": "of another model"}))
+    monkeypatch.setattr("robustvit.subset_panels.subset", lambda photos, *, out, **_: Path(out).write_text("anew"))
+    reproduce("appendix-a", scale="tiny", models="vit-b", out=str(out), device="cpu")
+    assert panel.read_text() == "anew"
+    assert not path.exists()
+    monkeypatch.undo()
+    reproduce("appendix-a", scale="tiny", models="vit-b", out=str(out), device="cpu")
+    assert json.loads(path.read_text())["weights"] == json.loads(kept)["weights"]
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ from conftest import CLASSES, SIZE, tiny_network
 from robustvit import UserError, cli, subset, sufficient_subset
 from robustvit.classifier import Classifier
 from robustvit.embedded.scenes import make_scene
+from robustvit.models import load_model
+from robustvit.records import weights_hash
 from robustvit.subsets.classes import draw_classes, named_classes
 from robustvit.sufficient_subsets import kept_sizes
 from test_demonstration import MODEL
@@ -329,6 +331,7 @@ def test_command_draws_a_panel_and_writes_the_numbers(capsys, tmp_path, scenes):
     assert sum(one["found"] for row in rows for one in row[1:]) >= 1, "another class was forced"
     assert written["settings"]["confidence"] == 0.6
     assert written["settings"]["class"] == "telephone,7"
+    assert written["weights"] == weights_hash(load_model(MODEL))
     assert written["versions"]["torch"]
     check_picture(out, rows, scenes)
     assert cli.main([*map(str, arguments)]) == 2, "nothing is overwritten"

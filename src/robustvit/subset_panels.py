@@ -101,7 +101,7 @@ def subset(
     draw_rows([_pictures(*row) for row in zip(photos, inputs, rows, strict=True)], out)
     subsets = {name: [one for one, _ in row] for name, row in zip(photos, rows, strict=True)}
     found = SubsetPanel(str(model), subsets, Path(out), record)
-    _write_record(found, settings)
+    _write_record(found, settings, classifier)
     return found
 
 
@@ -197,10 +197,12 @@ def _pictures(photo: str, image: "Tensor", row: "list[tuple[Subset, Tensor]]") -
     return [first, *((one.title, image.where(mask, image.new_tensor(_GREY))) for one, mask in row)]
 
 
-def _write_record(found: SubsetPanel, settings: dict[str, Any]) -> None:
+def _write_record(found: SubsetPanel, settings: dict[str, Any], classifier: "Classifier") -> None:
     from robustvit.files import write_json
+    from robustvit.records import weights_hash
     from robustvit.runs import versions
 
     settings = {name.rstrip("_"): value for name, value in settings.items() if name not in ("images", "model", "out")}
     kept = {name: value for name, value in asdict(found).items() if name not in ("picture", "record")}
-    write_json(kept | {"picture": found.picture.name, "settings": settings, "versions": versions()}, found.record)
+    facts = {"picture": found.picture.name, "weights": weights_hash(classifier)}
+    write_json(kept | facts | {"settings": settings, "versions": versions()}, found.record)

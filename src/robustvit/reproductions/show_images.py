@@ -180,7 +180,7 @@ def show_subsets(evaluator: Evaluator, target: Path) -> list[Path]:
             "checkpoint": place.weights(run.card),
             "normalization": "paper",
         }
-        if _searched(paths[-2:], photos, options):  # hours on a CPU
+        if _searched(paths[-2:], photos, evaluator.model(run), options):  # hours on a CPU
             continue
         for old in paths[-2:]:
             old.unlink(missing_ok=True)
@@ -188,10 +188,11 @@ def show_subsets(evaluator: Evaluator, target: Path) -> list[Path]:
     return paths
 
 
-def _searched(files: list[Path], photos: list[str], options: dict[str, Any]) -> bool:
-    """Whether the picture and its record are there, of these photos and with these options."""
+def _searched(files: list[Path], photos: list[str], model: SetModel, options: dict[str, Any]) -> bool:
+    """Whether the picture and its record are there, of these photos and weights and with these options."""
     if not all(path.is_file() for path in files):
         return False
     record = read_json(files[-1])
     wanted = {name.rstrip("_"): value for name, value in options.items()}
-    return list(record["photos"]) == photos and wanted.items() <= record["settings"].items()
+    same = list(record["photos"]) == photos and record.get("weights") == model.weights
+    return same and wanted.items() <= record["settings"].items()
