@@ -161,3 +161,13 @@ def test_launcher_ends_when_a_worker_is_killed(place):
     assert not any(is_alive(int(child)) for child in children), "no process may be left waiting"
     assert RunFolder(out).load_state() is not None
     assert torch.isfinite(torch.tensor(RunFolder(out).metrics()[0]["train_loss"]))
+
+
+@pytest.mark.slow
+def test_accelerate_launch_trains_as_the_plain_command_does(server, place):
+    """One process: several on a CPU need MPI with this launcher."""
+    options = ["--cpu", "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no"]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", *options, "--dynamo_backend", "no", "-m"]
+    subprocess.run([*launcher, "robustvit.cli", *command(place, "by-accelerate", 4)], check=True, timeout=300)
+    assert server.run(command(place, "by-itself", 4)) == 0, server.said()
+    assert numbers(place / "by-accelerate") == pytest.approx(numbers(place / "by-itself"), abs=1e-6)
