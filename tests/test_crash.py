@@ -7,8 +7,10 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,36 @@ def test_signals_save_and_exit_in_one_line(server, command, whole, tmp_path, num
     )
     state = RunFolder(out).load_state()
     assert (state["epoch"], state["step"] > 0) >= (1, True), "the steps since the last epoch are saved"
+    assert server.run([*command, *to(out)]) == 0, server.said()
+    assert_same(out, whole[0])
+
+
+@on_linux
+def test_a_run_whose_terminal_closes_is_saved(server, command, whole, tmp_path):
+    """On a terminal of its own, with a progress bar: what is written to one that is gone would fail."""
+    import pty
+
+    out = tmp_path / "run"
+    words = ["robustvit", *map(str, command[:-1]), "1e6", *to(out)]
+    code = f"import sys; sys.argv = {words!r}; from robustvit.cli import main; sys.exit(main())"
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    os.set_blocking(terminal, False)
+    shown = b""
+
+    def trained() -> bool:
+        nonlocal shown
+        with suppress(BlockingIOError):
+            shown += os.read(terminal, 65536)  # a terminal that nobody reads holds the run up
+        return (out / "metrics.jsonl").exists()
+
+    assert wait_for(trained, process), shown
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 128 + signal.SIGHUP
+    state = RunFolder(out).load_state()
+    assert (state["epoch"], state["step"] > 0) >= (1, True), "the steps since the last epoch are saved"
+    assert "━".encode() in shown, "there was a progress bar"
     assert server.run([*command, *to(out)]) == 0, server.said()
     assert_same(out, whole[0])
 
@@ -269,6 +301,11 @@ def test_signals_are_kept_raised_and_given_back():
             os.kill(os.getpid(), signal.SIGINT)  # somebody who does not want to wait
     with pytest.raises(KeyboardInterrupt), ended_by_signals():
         os.kill(os.getpid(), signal.SIGTERM)
+    default = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
+    with StopSignals().kept() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.asked
+    signal.signal(signal.SIGHUP, default)
     thread = threading.Thread(target=lambda: StopSignals().kept().__enter__())
     thread.start()
     thread.join()

@@ -163,7 +163,7 @@ def finetune(
         workers: processes that read photos.
         tracker: tensorboard, none, or another that Accelerate knows (wandb, mlflow, ...).
         save_every: minutes after which the state of an unfinished epoch is saved (0: after every step); it is saved
-            after every epoch in any case, and when SIGTERM or Ctrl-C stops the run.
+            after every epoch in any case, and when SIGTERM, SIGHUP or Ctrl-C stops the run.
         resume: continue the run in out, with as many processes as it had.
 
     Returns:
@@ -172,7 +172,7 @@ def finetune(
     Raises:
         UserError: anything wrong with what was given; nothing is written then. The disk is full; what was saved is
             kept.
-        Stopped: SIGTERM or Ctrl-C ended the run, and it can be resumed.
+        Stopped: SIGTERM, SIGHUP or Ctrl-C ended the run, and it can be resumed.
 
     Example:
         robustvit finetune --model vit_base_patch16_224.augreg_in21k_ft_in1k --images photos/train

@@ -1,18 +1,21 @@
-"""Signals that end a run: SIGTERM and Ctrl-C wait until what was done is on the disk."""
+"""Signals that end a run: SIGTERM, Ctrl-C and a closed terminal wait until what was done is on the disk."""
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["StopSignals", "Stopped", "ended_by_signals", "naming"]
+__all__ = ["SIGNALS", "StopSignals", "Stopped", "ended_by_signals", "naming"]
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
+SIGNALS = tuple(number for number in (signal.SIGTERM, signal.SIGINT, _HANGUP) if number is not None)
 
 
 class Stopped(KeyboardInterrupt):
@@ -29,7 +32,7 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a program that a signal ended: 143 for SIGTERM, 130 for Ctrl-C."""
+        """What a shell expects of a program that a signal ended: 143 for SIGTERM, 130 for Ctrl-C, 129 for SIGHUP."""
         return 128 + self.number
 
 
@@ -38,18 +41,33 @@ def _name(number: int) -> str:
 
 
 def _raise(number: int, _: FrameType | None) -> None:
+    _leave_closed_terminal(number)
     raise Stopped(number)
+
+
+def _leave_closed_terminal(number: int) -> None:
+    """Write to nowhere after a hang-up: on a terminal that is gone a progress bar fails before the run is saved."""
+    if number != _HANGUP:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        with suppress(OSError):  # one that was closed before
+            if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
+                os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 @contextmanager
 def _handled(handler: Any) -> Iterator[None]:
-    """Both signals handled for a while; only a main thread can."""
+    """The signals handled for a while; only a main thread can. A hang-up that ``nohup`` ignores stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    if before.get(_HANGUP) == signal.SIG_IGN:
+        del before[_HANGUP]
     try:
-        for number in _SIGNALS:
+        for number in before:
             signal.signal(number, handler)
         yield
     finally:
@@ -59,7 +77,7 @@ def _handled(handler: Any) -> Iterator[None]:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """For the length of a ``with`` block SIGTERM and Ctrl-C raise ``Stopped``, so that files and workers are closed."""
+    """For the length of a ``with`` block these signals raise ``Stopped``, so that files and workers are closed."""
     with _handled(_raise):
         yield
 
@@ -85,6 +103,7 @@ class StopSignals:
         self._at_once = False
 
     def _take(self, number: int, _: FrameType | None) -> None:
+        _leave_closed_terminal(number)
         impatient = self.asked == number == signal.SIGINT
         self.asked = self.asked or number
         if self._at_once or impatient:

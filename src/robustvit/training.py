@@ -106,7 +106,7 @@ def train(
         before: those measures of the original model.
 
     Raises:
-        Stopped: SIGTERM or Ctrl-C came, and the state is saved.
+        Stopped: SIGTERM, SIGHUP or Ctrl-C came, and the state is saved.
         UserError: the loss is no number; the disk is full; the state cannot be continued.
     """
     loader = training_loader(training, schedule.batch_size, schedule.workers)

@@ -15,7 +15,7 @@ from robustvit.bad_steps import BadSteps
 from robustvit.data.batches import MaskedPhotos
 from robustvit.guidance import Guidance, GuidedLoss
 from robustvit.progress import bar
-from robustvit.stopping import Stopped, StopSignals
+from robustvit.stopping import SIGNALS, Stopped, StopSignals
 from robustvit.training_state import TrainingState
 
 __all__ = ["TrainingSteps", "guided_batch", "own_share", "training_loader"]
@@ -35,7 +35,7 @@ def training_loader(training: MaskedPhotos, batch_size: int, workers: int) -> Da
 
 def _ignore_signals(_: int) -> None:
     """A signal to the whole group of processes must not take the readers away before the step is saved."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
