@@ -35,10 +35,10 @@ Testbed = Embedded | Photos
 
 
 def cells(testbed: Testbed, arms: str) -> list[Cell]:
-    """All runs, the most important ones first; ablations and rates for the first kind and number of masks."""
+    """All runs, the most important ones first; other rates for the first kind and number of masks alone."""
     if arms != "methods":
-        (masks, samples), *_ = testbed.groups
-        return [Cell(arm, seed, samples, masks) for arm in GROUPS[arms] for seed in testbed.seeds]
+        groups = testbed.groups if arms == "ablations" else testbed.groups[:1]
+        return [Cell(arm, seed, k, masks) for masks, k in groups for arm in GROUPS[arms] for seed in testbed.seeds]
     found = [Cell(arm, seed, k, masks) for masks, k in testbed.groups for seed in testbed.seeds for arm in METHODS]
     return sorted(found, key=lambda cell: cell.arm in SLOW and (cell.masks, cell.samples) != testbed.groups[0])
 

@@ -40,15 +40,16 @@ def tally(measures: list[dict[str, Any]]) -> str:
     return f"{sum(gain > 0 for gain in gains)} of {len(gains)}"
 
 
-def across(groups: Groups, measure: str, counted: bool = False) -> str:
-    """One measure of all methods in all settings."""
-    titles = sorted(groups, key=order)
+def across(groups: Groups, measure: str, chosen: dict[str, Any] = METHODS, counted: bool = False) -> str:
+    """One measure of some arms in all settings in which most of them were run."""
+    most = len(chosen) / 2
+    titles = sorted((title for title in groups if sum(arm in groups[title] for arm in chosen) > most), key=order)
     before = [next(iter(groups[title].values()))["measures"][measure]["before"] for title in titles]
     rows = [["base model", *[""] * counted, *(f"{value:.1f}" for value in before)]]
-    for arm in METHODS:
+    for arm in chosen:
         found = [groups[title][arm]["measures"] if arm in groups[title] else None for title in titles]
         run = [measures[measure] for measures in found if measures]
-        rows.append([TITLES[arm], *[tally(run)] * counted, *(change(measures, measure) for measures in found)])
+        rows.append([TITLES.get(arm, arm), *[tally(run)] * counted, *(change(measures, measure) for measures in found)])
     return table(["", *["runs that gain"] * counted, *titles], rows)
 
 
@@ -72,6 +73,8 @@ def tables(record: dict[str, Any]) -> dict[str, str]:
         "ordinary": across(groups, "ordinary"),
         "embedded": within(embedded, METHODS),
         "photos": within(photos, METHODS),
+        "mixed-rand ablations": across(groups, "mixed-rand", attention | ABLATIONS, counted=True),
+        "ordinary ablations": across(groups, "ordinary", attention | ABLATIONS),
         "embedded ablations": within(embedded, attention | ABLATIONS),
         "photos ablations": within(photos, attention | ABLATIONS),
         "photos rates": within(
