@@ -15,7 +15,7 @@ from typing import Any
 
 from page_tables import RESULTS, ROOT, change, newest, table
 from robustvit.files import write_text
-from study_arms import METHODS, TITLES
+from study_arms import ABLATIONS, ARMS, METHODS, RATES, TITLES
 from zoo_words import CITED, FAITHFUL, GUIDANCE, PAGE, README, RELEVANCE, VARIANTS
 
 TESTBEDS = {"embedded": "embedded scenes", "photos": "real photos"}
@@ -90,19 +90,14 @@ def measured_table(groups: dict[str, tuple[str, Arms]], arms: list[str]) -> str:
 def variants(study: dict[str, Any]) -> str:
     """All other arms, such as ablations and other rates, for every testbed that has some."""
     parts = []
-    for testbed, groups in study["testbeds"].items():
-        for name, arms in groups.items():
-            if others := [arm for arm in arms if arm not in METHODS]:
-                heads = [
-                    f"{TESTBEDS.get(testbed, testbed)}, {name}",
-                    "ordinary",
-                    "random backgrounds",
-                    "mIoU of the map",
-                ]
-                shown = [arm for arm in ("attention",) if arm in arms] + others
-                rows = [[titled(arm), *(change(arms[arm]["measures"], m) for m in ("ordinary", "mixed-rand", "miou"))]
-                        for arm in shown]  # fmt: skip
-                parts.append(table(heads, rows))
+    for testbed, (name, arms) in main_groups(study).items():
+        known = [arm for arm in (*ABLATIONS, *RATES) if arm in arms]
+        if others := known + [arm for arm in arms if arm not in ARMS]:
+            heads = [f"{TESTBEDS.get(testbed, testbed)}, {name}", "ordinary", "random backgrounds", "mIoU of the map"]
+            shown = [arm for arm in ("attention",) if arm in arms] + others
+            rows = [[titled(arm), *(change(arms[arm]["measures"], m) for m in ("ordinary", "mixed-rand", "miou"))]
+                    for arm in shown]  # fmt: skip
+            parts.append(table(heads, rows))
     return "\n\n".join(parts) or "None was run for this record."
 
 

@@ -115,7 +115,7 @@ hour](tutorial.md).
 
 ### Variants
 
-Ablations of relevance guidance and other learning rates, as far as the record has them.
+Ablations of relevance guidance and other learning rates; [the study](study.md#what-each-part-of-the-loss-does) says what they mean.
 
 {variants}
 
