@@ -115,7 +115,8 @@ hour](tutorial.md).
 
 ### Variants
 
-Ablations of relevance guidance and other learning rates; [the study](study.md#what-each-part-of-the-loss-does) says what they mean.
+Ablations of relevance guidance and other learning rates; what they mean says
+[the study](study.md#what-each-part-of-the-loss-does).
 
 {variants}
 
