@@ -12,55 +12,40 @@ from __future__ import annotations
 import argparse
 import shutil
 from datetime import date
-from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from page_tables import RESULTS
 from robustvit import sweep
-from robustvit.demonstration import SETTINGS, TRAIN_PER_CLASS
-from robustvit.embedded.scenes import write_split
+from robustvit.demonstration import SETTINGS
 from robustvit.files import write_json, write_text
 from robustvit.runs import versions
-from robustvit.sweeps.results import over_seeds, read_rows, varying
+from robustvit.sweeps.results import over_seeds, read_rows, text_of
+from study_testbeds import Cell, Embedded
 
-RESULTS = Path(__file__).parent / "results"
 SHARED = ("train", "lr", "temperature")  # what the demo found; photos, classes and epochs are the sweeps'
-MEASURES = {"ordinary": "ordinary", "mixed-rand": "random backgrounds", "miou": "mIoU of the map"}
 
 
-def write_base(work: Path, epochs: int) -> Path:
-    """Scenes to train on, to choose the epoch and to judge, a copy of the model, and a file of finetune options."""
-    place = work / "base.yaml"
-    if place.exists():
-        return place
-    for name, number, seed, part in (("train", TRAIN_PER_CLASS, 1, "train"), ("validation", 3, 2, "train"),
-                                     ("test", 24, 3, "test")):  # fmt: skip
-        write_split(work / name, number, seed=seed, part=part)
-    shutil.copytree(str(files("robustvit.embedded") / "model"), work / "base", dirs_exist_ok=True)
-    options = {name: SETTINGS[name] for name in SHARED} | {"model": f"local-dir:{work / 'base'}", "epochs": epochs}
-    options |= {"swaps": 1, "panels": 0, "tracker": "none"}
-    for prefix, name in (("", "train"), ("val_", "validation"), ("test_", "test")):
-        options |= {f"{prefix}{kind}": str(work / name / kind) for kind in ("images", "masks")}
-    write_text(yaml.safe_dump(options), place)
-    return place
+def shared_options(work: Path, epochs: int) -> dict[str, Any]:
+    """Options of all trials: the study's embedded testbed, judged on its test scenes."""
+    testbed = Embedded(work)
+    testbed.prepare()
+    places = testbed.training(Cell("attention", 0, 1)).items()
+    options = {name: place for name, place in places if name.endswith(("images", "masks"))}
+    options |= dict(zip(("test_images", "test_masks"), testbed.judged, strict=True))
+    options |= {"model": f"local-dir:{testbed.base(0)}", "swaps": 1, "panels": 0, "tracker": "none"}
+    return options | {name: SETTINGS[name] for name in SHARED} | {"epochs": epochs}
 
 
-def as_markdown(record: dict) -> str:
-    """The record as tables to read."""
+def as_markdown(record: dict[str, Any], texts: dict[str, str]) -> str:
+    """The record to read, with the tables that the command prints."""
     lines = [f"# Seeds and sensitivity on the embedded benchmark, {record['date']}", "", f"`{record['command']}`; all "
-             f"trials: `{record['options']}`; 240 test scenes.", ""]  # fmt: skip
-    for name, rows in record["sweeps"].items():
-        axes = [axis for axis in rows[0] if axis in record["varies"][name]]
-        head = [*axes, "seeds", *(f"{title}, change in points" for title in MEASURES.values())]
-        lines += [f"## `robustvit sweep {name}`", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-        for row in rows:
-            changes = [f"{100 * row[f'{measure} difference']:+.1f} ± {100 * row[f'{measure} difference sd']:.1f}"
-                       for measure in MEASURES]  # fmt: skip
-            lines.append("| " + " | ".join([*(str(row[axis]) for axis in axes), str(row["seeds"]), *changes]) + " |")
-        lines.append("")
-    shown = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    return "\n".join([*lines, "Means ± standard deviations over seeds.", "", f"Versions: {shown}", ""])
+             f"trials: `{record['options']}`.", ""]  # fmt: skip
+    for name, text in texts.items():
+        lines += [f"## `robustvit sweep {name}`", "", "```", text, "```", ""]
+    return "\n".join([*lines, "Versions: " + ", ".join(f"{k} {v}" for k, v in record["versions"].items()), ""])
 
 
 def main() -> None:
@@ -70,25 +55,25 @@ def main() -> None:
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    base = write_base(args.work.absolute(), args.epochs)
-    sweeps, varies = {}, {}
+    options = shared_options(args.work.absolute(), args.epochs)
+    base = args.work / "base.yaml"
+    write_text(yaml.safe_dump(options), base)
+    sweeps, texts = {}, {}
     for name in ("seeds", "sensitivity"):
         folder = args.work / name
         print(sweep(name, base=str(base), out=str(folder), engine=args.engine), flush=True)
         rows = read_rows(folder / "results.csv")
-        sweeps[name], varies[name] = over_seeds(rows), varying(rows)
-    options = yaml.safe_load(base.read_text(encoding="utf-8"))
+        sweeps[name], texts[name] = over_seeds(rows), text_of(rows)
     record = {
         "date": date.today().isoformat(),
         "command": f"python benchmarks/sensitivity.py --engine {args.engine} --epochs {args.epochs}",
         "options": {name: options[name] for name in (*SHARED, "epochs", "swaps")},
-        "varies": varies,
         "sweeps": sweeps,
         "versions": versions(),
     }
     target = args.out / f"sensitivity-{record['date']}"
     write_json(record, target.with_suffix(".json"))
-    write_text(as_markdown(record), target.with_suffix(".md"))
+    write_text(as_markdown(record, texts), target.with_suffix(".md"))
     shutil.copy(args.work / "sensitivity" / "against_samples_per_class.png", target.with_suffix(".png"))
 
 
