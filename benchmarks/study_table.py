@@ -63,8 +63,7 @@ def change(before: list[list[float]], after: list[list[float]]) -> dict[str, Any
 
 def compared(bases: dict[int, dict], seeds: dict[int, dict]) -> dict[str, Any]:
     """All measures of one arm against the base models of the same seeds."""
-    base = {seed: bases[seed if seed in bases else 0] for seed in seeds}
-    names = [name for name in HEADS if name in base[next(iter(seeds))]]
+    names = [name for name in HEADS if name in bases[next(iter(seeds))]]
     train = [record["seconds"]["train"] for record in seeds.values()]
     return {
         "seeds": sorted(seeds),
@@ -72,7 +71,7 @@ def compared(bases: dict[int, dict], seeds: dict[int, dict]) -> dict[str, Any]:
                     and not k.startswith("val_")},
         "seconds_to_train": round(float(np.mean(train)), 1),
         "measures": {
-            name: change([base[s][name] for s in seeds], [record["values"][name] for record in seeds.values()])
+            name: change([bases[s][name] for s in seeds], [record["values"][name] for record in seeds.values()])
             for name in names
         },
     }  # fmt: skip
@@ -143,7 +142,8 @@ def write_tables(work: Path, out: Path, earlier: dict[str, Any] | None) -> None:
         bases, runs = results(work / testbed / "results")
         for (arm, masks, samples), seeds in sorted(runs.items(), key=lambda item: (item[0][1], item[0][2])):
             group = f"{samples} {WHOSE[masks]} a class"
-            testbeds.setdefault(testbed, {}).setdefault(group, {})[arm] = compared(bases, seeds)
+            own = {seed: bases[0 if testbed == "embedded" else seed] for seed in seeds}  # embedded: one base model
+            testbeds.setdefault(testbed, {}).setdefault(group, {})[arm] = compared(own, seeds)
     rates = work / "embedded" / "rates.json"
     if earlier is not None:
         with_earlier(testbeds, earlier)

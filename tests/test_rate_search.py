@@ -151,8 +151,8 @@ def test_chosen_is_the_highest_that_qualifies_and_finetune_takes_it(searched, tm
     table = [
         (
             float(row["lr"]),
-            tuple(float(row[f"accuracy {time}"]) for time in ("before", "kept", "last")),
-            tuple(float(row[f"relevance loss {time}"]) for time in ("before", "kept", "last")),
+            tuple(float(row[f"accuracy {time}"] or 0) for time in ("before", "kept", "last")),
+            tuple(float(row[f"relevance loss {time}"] or 0) for time in ("before", "kept", "last")),
             row["error"],
         )
         for row in rows_of(folder)
@@ -206,8 +206,35 @@ def test_highest_rate_tried_is_pointed_out(tmp_path):
 
 def test_run_that_does_not_say_where_it_began(tmp_path, base):
     finetune(**base, out=str(tmp_path / "run"))
+    verdict = tmp_path / "run" / "verdict.json"
+    kept = verdict.read_text()
+    verdict.unlink()
+    assert "not finished" in rate_outcome(1e-6, tmp_path / "run").error, "an epoch in the middle is no outcome"
+    verdict.write_text(kept)
     (tmp_path / "run" / "beginning.json").unlink()
     assert "where it began" in rate_outcome(1e-6, tmp_path / "run").error
+
+
+@pytest.mark.parametrize(("recipe", "expected"), [("own", 0.5), ("paper", 2.0)])
+def test_a_run_that_keeps_the_robust_epoch_keeps_it_by_the_searchs_threshold(
+    tmp_path, base, monkeypatch, recipe, expected
+):
+    """Otherwise the rate would be judged by other epochs than those of the run that chosen.yaml makes."""
+    ran = []
+
+    class Engine:
+        def run(self, trials, folder, done):
+            ran.extend(trials)
+
+    monkeypatch.setattr("robustvit.sweeps.engines.make_engine", lambda *_: Engine())
+    found = search(**base, recipe=recipe, rates="1e-6,1e-5", max_drop=0.5, out=str(tmp_path / "out"))
+    assert [trial.options["max_drop"] for trial in ran] == [expected] * 2
+    assert found.exit_code == 1
+    with (tmp_path / "out" / "rates.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert "not finished" in row["error"]
+        assert [row[name] for name in ("accuracy kept", "relevance loss last", "epoch kept")] == [""] * 3
 
 
 def test_epoch_that_was_resumed_keeps_its_beginning(tmp_path, base):

@@ -26,7 +26,7 @@ from robustvit.intervals import Interval
 from robustvit.recipes import CARDS
 from robustvit.records import REPORTED, Record, reported_table
 from robustvit.reproduction import reproduce
-from robustvit.reproductions.evaluating import known_records
+from robustvit.reproductions.evaluating import Evaluator, known_records
 from robustvit.reproductions.imagenet_s import MERGED, find_imagenet_s, write_list
 from robustvit.reproductions.outlook import Speed
 from robustvit.reproductions.place import ReproductionPlace
@@ -37,7 +37,7 @@ from robustvit.reproductions.show_plots import reported_change
 from robustvit.reproductions.show_tables import over_seeds
 from robustvit.reproductions.stand_in import STANDS_FOR, stand_in
 from robustvit.reproductions.tiny_sets import write_tiny_sets
-from robustvit.reproductions.training import options_of_run
+from robustvit.reproductions.training import _masks_folder, options_of_run, train_runs
 from robustvit.set_evaluation.outcomes import Outcomes
 
 PAPER_ITEMS = [
@@ -291,6 +291,82 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, capsys, mon
     assert "imagenet-a, 7,500 images: 0 of 6 models recorded" in said
     assert "github.com/hendrycks/natural-adv-examples" in said
     assert not out.exists()
+
+
+def test_a_dry_run_counts_the_search_for_subsets(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("robustvit.reproductions.outlook.measure_speed", lambda model, run, warm: Speed(2.0, 0.1))
+    monkeypatch.setattr("robustvit.reproductions.outlook._architecture", lambda *_: torch.nn.Identity())
+    assert main(["reproduce", "appendix-a", "--root", str(tmp_path), "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    # 5 photos, the own class and 5 others; 224 * 224 pixels by 100; three times 0.1 s for each of 503 passes
+    assert "subsets: 30 searches of 502 steps, 1.3 h" in said
+    assert said.rstrip().endswith("about 1.3 h, reading and writing files not counted")
+
+
+def test_masks_are_made_to_the_end_however_often_that_is_killed(tmp_path, monkeypatch):
+    """A call that goes on writes the manifest of what there is first: it is no sign that all masks are made."""
+    place = ReproductionPlace(tmp_path, tmp_path, ReproductionScale("paper", 1, 1, 1, 1))
+    place.imagenet_s = find_imagenet_s(write_imagenet_s(tmp_path / "s", ["n01440764"]))
+    calls = []
+
+    def killed(photos, *, out, **options):
+        calls.append(photos)
+        Path(out).mkdir(exist_ok=True)
+        (Path(out) / "manifest.csv").write_text("half of them")
+        if len(calls) < 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("robustvit.mask_making.make_masks", killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            _masks_folder(place)
+    for _ in range(2):
+        assert _masks_folder(place) == tmp_path / "masks-tokencut"
+    assert len(calls) == 3
+
+
+def test_other_weights_of_a_card_need_another_folder(tmp_path, monkeypatch):
+    plan = make_plan("table3", PAPER, models=["vit-l"], masks="human")
+    files = [tmp_path / "one.pth", tmp_path / "other.pth"]
+    for file in files:
+        file.write_text(file.name)
+    one, other = (ReproductionPlace(tmp_path / "out", tmp_path, PAPER, str(file)) for file in files)
+    one.check(plan)
+    one.start(plan)
+    one.check(plan)
+    with pytest.raises(UserError, match="holds results of other weights than"):
+        other.check(plan)
+    other.check(make_plan("table3", PAPER, models=["vit-b"], masks="human"))
+    with pytest.raises(UserError, match="a file of weights as --checkpoint, got nowhere"):
+        ReproductionPlace(tmp_path / "new", tmp_path, PAPER, "nowhere").check(plan)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_is_made_again_is_evaluated_again(tmp_path, monkeypatch):
+    place = ReproductionPlace(tmp_path, tmp_path, TINY)
+    run, other = Run("vit-b", "robustvit", 0, 3, 5), Run("vit-b", "original", 0, 3, 5)
+    place.remember_weights(run, "old")
+    place.remember_weights(other, "kept")
+    monkeypatch.setattr("robustvit.reproductions.training._listed", lambda *_: (tmp_path, tmp_path))
+    monkeypatch.setattr("robustvit.reproductions.training.run_trial", lambda options, folder: "")
+    assert train_runs(place, [run, other]) == (1, {})
+    assert place.known_weights() == {place.named(other): "kept"}
+
+
+def test_models_without_sets_need_no_imagenet_s(tmp_path, monkeypatch):
+    plan = make_plan("appendix-a", PAPER, models=["vit-b"], masks="human")
+    monkeypatch.setattr("robustvit.reproductions.evaluating.load_model", lambda *_, **__: narrow_stand_in("vit-b"))
+    found = Evaluator(ReproductionPlace(tmp_path / "out", tmp_path, PAPER), plan).model(plan.runs[0])
+    assert found.seen == frozenset()
+
+
+def test_baselines_have_no_temperature(tmp_path):
+    """Equation 8 has none; the cards' is that of equation 4."""
+    place = ReproductionPlace(tmp_path, tmp_path, PAPER)
+    for method in ("gradmask", "rrr"):
+        options = options_of_run(place, Run("deit-s", method, 0, 3, 500), (tmp_path, tmp_path))
+        assert options["temperature"] == 1.0
+    assert "temperature" not in options_of_run(place, Run("deit-s", "robustvit", 0, 3, 500), (tmp_path, tmp_path))
 
 
 def test_tiny_sets_are_whole_or_not_there(tmp_path):

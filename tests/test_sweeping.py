@@ -254,6 +254,37 @@ def test_plotted_points_are_the_means_over_seeds(swept, tmp_path, monkeypatch):
         assert bars == pytest.approx(reach)
 
 
+def test_each_models_original_is_drawn(tmp_path, monkeypatch):
+    def row(model, samples, before):
+        values = {f"{measure} {time}": before + 0.1 * (time == "after") for measure in ("ordinary", "mixed-rand")
+                  for time in ("before", "after")}  # fmt: skip
+        return {
+            "trial": f"{model}{samples}",
+            "outcome": "finished",
+            "model": model,
+            "samples_per_class": samples,
+        } | values
+
+    drawn = []
+    monkeypatch.setattr("robustvit.sweeps.plots.save_figure", lambda figure, path: drawn.append(figure) or [])
+    monkeypatch.setattr(
+        "robustvit.sweeps.plots.over_seeds", lambda rows: [one | {
+            "seeds": 1, "ordinary after sd": None, "mixed-rand after sd": None} for one in rows]
+    )  # fmt: skip
+    rows = [row(model, samples, before) for model, before in (("s", 0.5), ("b", 0.8)) for samples in (1, 3)]
+    monkeypatch.setattr("robustvit.sweeps.plots.read_rows", lambda path: rows)
+    plot_sensitivity(tmp_path / "results.csv", tmp_path / "plot", x="samples_per_class")
+    for axis in drawn[0].axes:
+        levels = {round(line.get_ydata()[0]): line.get_color() for line in axis.lines if line.get_linestyle() == ":"}
+        assert levels == {50 + 30 * number: one.lines[0].get_color() for number, one in enumerate(axis.containers)}
+
+
+def test_folder_that_is_named_as_an_experiment_of_ours(tmp_path, base, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("seeds").mkdir()
+    assert len(read_experiment("seeds", base).grid()) == 5
+
+
 def test_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path, swept, capsys):
     path, out, _ = swept
     assert cli.main(["sweep", path, "--out", str(tmp_path / "new"), "--dry-run"]) == 0
@@ -496,6 +527,32 @@ ray.shutdown()
     assert [row["outcome"] for row in rows] == ["finished"] * 2
     folders = [place for place in (tmp_path / "search").iterdir() if (place / "verdict.json").is_file()]
     assert {place.name for place in folders} == {row["trial"] for row in rows}, "the first call's run was not repeated"
+    assert not processes_of_session(process.pid)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ray_that_is_stopped_says_so(tmp_path, base, number):
+    """Ray's own handlers would let the command end as if all trials had been made, or with another code."""
+    pytest.importorskip("ray")
+    path = write_yaml(tmp_path / "e.yaml", {"base": base | {"epochs": 1000}, "grid": {"seed": [0]}})
+    (trial,) = read_experiment(path).grid()
+    out = tmp_path / "out"
+    start = "from robustvit.cli import main; raise SystemExit(main())"
+    command = [sys.executable, "-c", start, "sweep", path, "--out", str(out), "--engine", "ray"]
+    process = subprocess.Popen(
+        command, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert wait_for((out / trial.key / "metrics.jsonl").is_file, process.pid)
+        process.send_signal(number)
+        said, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + number
+    assert error.startswith("robustvit sweep: stopped by")
+    assert "Traceback" not in error
+    assert "finished" not in said
     assert not processes_of_session(process.pid)
 
 

@@ -15,8 +15,11 @@ from robustvit.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import study  # noqa: E402
 import study_arms  # noqa: E402
 import study_docs  # noqa: E402
+import study_table  # noqa: E402
+import study_testbeds  # noqa: E402
 import zoo  # noqa: E402
 import zoo_words  # noqa: E402
 
@@ -94,3 +97,35 @@ def test_other_arms_and_groups_are_shown(results):
 def test_missing_records_are_named(tmp_path):
     with pytest.raises(SystemExit, match="no record study-DATE"):
         zoo.page(results=tmp_path)
+
+
+def test_an_arm_with_some_of_its_seeds_is_run_anew(tmp_path):
+    testbed = study_testbeds.Embedded(tmp_path)
+    cell = study_testbeds.Cell("attention", 0, 20)
+    for seeds, expected in ((list(testbed.seeds), True), (list(testbed.seeds)[:3], False), ([], False)):
+        arms = {"attention": {"seeds": seeds}}
+        earlier = {"testbeds": {"embedded": {"20 drawn masks a class": arms}}}
+        assert study.recorded(earlier, testbed, cell) is expected
+    assert not study.recorded(None, testbed, cell)
+
+
+def test_a_run_is_compared_with_the_base_model_of_its_own_seed(tmp_path):
+    def values(number):
+        return {"ordinary": [number] * 4, "mixed-rand": [0.0, number, number, 1.0]}
+
+    for testbed in ("embedded", "photos"):
+        folder = tmp_path / testbed / "results"
+        folder.mkdir(parents=True)
+        (folder / "base-0.json").write_text(json.dumps(values(0.25)))
+        for seed in (0, 1):
+            run = {"cell": {"arm": "attention", "seed": seed, "samples": 3, "masks": "drawn"}, "options": {},
+                   "seconds": {"train": 1.0}, "values": values(0.75)}  # fmt: skip
+            (folder / f"attention-drawn-3-{seed}.json").write_text(json.dumps(run))
+    with pytest.raises(KeyError):  # photos have a base model each
+        study_table.write_tables(tmp_path, tmp_path / "out", None)
+    (tmp_path / "photos/results/base-1.json").write_text(json.dumps(values(0.5)))
+    study_table.write_tables(tmp_path, tmp_path / "out", None)
+    record = json.loads(next((tmp_path / "out").glob("study-*.json")).read_text())["testbeds"]
+    by_seed = {name: groups["3 drawn masks a class"]["attention"]["measures"]["ordinary"]["by_seed"]
+               for name, groups in record.items()}  # fmt: skip
+    assert by_seed == {"embedded": [50.0, 50.0], "photos": [50.0, 25.0]}

@@ -165,7 +165,7 @@ def search(
     from robustvit.sweeps.trials import Trial
 
     shared = {name: value for name, value in options.items() if value is not None}
-    if shared.get("select") == "robust":
+    if effective_options(shared | {"lr": tried[0]}, "search")["select"] == "robust":
         shared["max_drop"] = max_drop  # otherwise it decides nothing in a run, and another one need not run again
     trials = [Trial(effective_options(shared | {"lr": lr}, "search"), {"lr": lr}) for lr in tried]
     runner = make_engine(engine, trials_at_once, cpus, gpus, ray_address)
@@ -209,6 +209,8 @@ def rate_outcome(lr: float, run: Path, error: str = "") -> RateOutcome:
     folder = RunFolder(run)
     if error:
         return RateOutcome(lr, error=error)
+    if not folder.verdict.is_file():
+        return RateOutcome(lr, error="not finished: run the search again")
     epochs = folder.metrics()
     if not folder.beginning.is_file() or not epochs:
         return RateOutcome(lr, error=f"{run} does not say where it began")
@@ -232,12 +234,15 @@ def _write(found: RateSearch, trials: Sequence[Any], shared: dict[str, Any]) -> 
     from robustvit.sweeps.plots import plot_rates
     from robustvit.sweeps.results import write_rows
 
+    def measured(one: RateOutcome, value: float) -> float | str:
+        return "" if one.error else value
+
     times = ("before", "kept", "last")
     rows = [
         {"lr": one.lr, "trial": trial.key}
-        | {f"accuracy {time}": value for time, value in zip(times, one.accuracy, strict=True)}
-        | {f"relevance loss {time}": value for time, value in zip(times, one.relevance, strict=True)}
-        | {"epoch kept": one.kept, "qualifies": one.qualifies(found.max_drop), "error": one.error}
+        | {f"accuracy {time}": measured(one, value) for time, value in zip(times, one.accuracy, strict=True)}
+        | {f"relevance loss {time}": measured(one, value) for time, value in zip(times, one.relevance, strict=True)}
+        | {"epoch kept": measured(one, one.kept), "qualifies": one.qualifies(found.max_drop), "error": one.error}
         for one, trial in zip(found.outcomes, trials, strict=True)
     ]
     write_rows(rows, found.folder / "rates.csv")

@@ -130,7 +130,7 @@ def _made(place, plan) -> Reproduction:
     evaluator = Evaluator(place, plan)
     if not place.tiny:  # what is missing must be known before anything is written
         _check_data(place, plan, evaluator)
-    place.start()
+    place.start(plan)
     if place.tiny:
         _draw_data(place, plan)
     trained, failed = train_runs(place, plan.runs)

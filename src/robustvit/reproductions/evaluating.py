@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
@@ -10,7 +9,6 @@ from functools import cache, cached_property
 from robustvit.benchmark_sets import BENCHMARKS
 from robustvit.benchmark_sets.class_tables import imagenet_wnids
 from robustvit.errors import UserError
-from robustvit.files import write_json
 from robustvit.models import load_model
 from robustvit.options import Protocol
 from robustvit.records import Record, describe_model, read_records
@@ -28,7 +26,6 @@ __all__ = ["SEGMENTATION", "Evaluator", "images_of_set", "known_records", "set_o
 SEGMENTATION = "imagenet-segmentation"
 PROTOCOL: Protocol = "paper"
 
-_WEIGHTS = "weights.json"
 Known = dict[tuple[str, str], Record]
 
 
@@ -55,16 +52,10 @@ def known_records(place: ReproductionPlace) -> Known:
     sets = {one.set for one in found}
     return {
         (name, of): replace(by_weights[weights, of], model=by_weights[weights, of].model | {"source": name})
-        for name, weights in _weights(place).items()
+        for name, weights in place.known_weights().items()
         for of in sets
         if (weights, of) in by_weights
     }
-
-
-def _weights(place: ReproductionPlace) -> dict[str, str]:
-    """Hashes of the models' weights, as far as they were loaded, so that they need not be again."""
-    path = place.out / _WEIGHTS
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 class Evaluator:
@@ -101,7 +92,7 @@ class Evaluator:
         known, added = known_records(self.place), 0
         for run in runs:
             if todo := self.missing(run, known):
-                self._remember(run)
+                self.place.remember_weights(run, self.model(run).weights)
                 known = known_records(self.place)
                 todo = self.missing(run, known)
             for name in todo:
@@ -110,10 +101,6 @@ class Evaluator:
             if run.trained:
                 self._loaded.pop(run, None)
         return added
-
-    def _remember(self, run: Run) -> None:
-        named = _weights(self.place) | {self.place.named(run): self.model(run).weights}
-        write_json(named, self.place.out / _WEIGHTS)
 
     def _evaluate(self, run: Run, name: str) -> None:
         model = self.model(run)
@@ -137,7 +124,7 @@ class Evaluator:
         else:
             source = self.place.source(run.card)
             classifier = load_model(source, **self.place.loading(run.card))
-            seen = self._first_classes(run)
+            seen = self._first_classes(run) if self.plan.sets else frozenset()
         about = describe_model(classifier, source, checkpoint=None if run.trained else self.place.weights(run.card))
         about |= {"card": run.card, "method": run.method, "source": self.place.named(run)}
         return SetModel(classifier.to(self.sets.loop.accelerator.device), about, seen)

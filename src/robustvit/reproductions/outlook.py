@@ -19,6 +19,7 @@ from robustvit.reproductions.evaluating import SEGMENTATION, Evaluator, images_o
 from robustvit.reproductions.place import ReproductionPlace
 from robustvit.reproductions.plan import METHOD_OPTIONS, Plan, Run
 from robustvit.reproductions.stand_in import stand_in
+from robustvit.sufficient_subsets import kept_sizes
 from robustvit.sweeps.trials import state_of
 from robustvit.wording import counted
 
@@ -30,10 +31,11 @@ _WORDS = {"finished": "finished", "begun": "to continue", "new": "to run"}
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of a guided step of 8 photos, and of one image forward."""
+    """Seconds of a guided step of 8 photos, and of one image forward; and how many pixels an image has."""
 
     step: float
     image: float
+    pixels: int = 224 * 224
 
 
 def measure_speed(model: Classifier, run: Run, *, warm: bool = False) -> Speed:
@@ -69,7 +71,8 @@ def measure_speed(model: Classifier, run: Run, *, warm: bool = False) -> Speed:
     if not warm:
         forward()
         step()
-    return Speed(_timed(step, times, device) * _BATCH / batch, _timed(forward, times, device) / batch)
+    height, width = model.preprocessing.input_size
+    return Speed(_timed(step, times, device) * _BATCH / batch, _timed(forward, times, device) / batch, height * width)
 
 
 def _architecture(place: ReproductionPlace, card: str) -> Classifier:
@@ -147,6 +150,10 @@ def outlook(place: ReproductionPlace, plan: Plan) -> list[str]:
     lines.append("sets:")
     found, more = _set_lines(place, plan, evaluator, speeds)
     seconds += more
+    if plan.show == "subsets":
+        text, more = _subset_line(place, plan, speeds)
+        found.append(text)
+        seconds += more
     kind = "stand-in, random pixels" if place.tiny else "untrained weights of the architectures, random pixels"
     where = make_accelerator(device=place.device).device
     lines += [*found, f"speed on this machine ({where}; {kind}):", *speeds.lines()]
@@ -193,6 +200,16 @@ def _set_lines(place: ReproductionPlace, plan: Plan, evaluator: Evaluator, speed
         what = f"{len(runs) - len(left)} of {len(runs)} models recorded, {_duration(more)}" if runs else "images shown"
         lines.append(f"  {name}, {there if place.tiny else images_of_set(name):,} images: {what}; {state}")
     return lines, seconds
+
+
+def _subset_line(place: ReproductionPlace, plan: Plan, speeds: _Speeds) -> tuple[str, float]:
+    """The search: a forward and a backward pass for each step of each image and class, about three forward passes."""
+    left = [run for run in plan.runs if not (place.out / f"{plan.what}-{run.card}.png").is_file()]
+    searches = plan.row["count"] * (1 + len(place.scale.forced))
+    passes = [len(kept_sizes(speeds.of(run).pixels, place.scale.remove)) for run in left]
+    seconds = sum(3 * searches * number * speeds.of(run).image for run, number in zip(left, passes, strict=True))
+    steps = f" of {counted(passes[0] - 1, 'step')}" if passes else ""
+    return f"subsets: {searches * len(left)} searches{steps}, {_duration(seconds)}", seconds
 
 
 def _seconds_an_image(speed: Speed, name: str) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from robustvit.errors import UserError
-from robustvit.files import check_place, write_text
+from robustvit.files import check_place, write_json, write_text
 from robustvit.options import Device
 from robustvit.recipes import model_card
 from robustvit.reproductions.imagenet_s import ImageNetS, find_imagenet_s
@@ -19,6 +21,7 @@ from robustvit.yaml_files import read_mapping
 __all__ = ["ReproductionPlace"]
 
 _SETTINGS = "reproduction.yaml"
+_WEIGHTS = "weights.json"
 
 
 @dataclass  # not frozen: what is looked up is kept
@@ -90,6 +93,8 @@ class ReproductionPlace:
         if self.out.is_dir() and any(self.out.iterdir()):
             self._check_own()
         lacking = [r.card for r in plan.runs if not self.tiny and model_card(r.card).needs_checkpoint]
+        if lacking and self.checkpoint is not None:
+            self._check_same_checkpoint()
         if lacking and self.checkpoint is None and not dry_run:
             others = ",".join(dict.fromkeys(run.card for run in plan.runs if run.card not in lacking))
             instead = f", or leave it out with --models {others}" if others else ""
@@ -107,11 +112,48 @@ class ReproductionPlace:
                 f"{self.out} holds a reproduction at scale {scale}, not {self.scale.name}: name another --out"
             )
 
-    def start(self) -> None:
-        """Make the folder."""
+    def _settings(self) -> dict[str, str]:
+        return read_mapping(self.out / _SETTINGS) if (self.out / _SETTINGS).is_file() else {}
+
+    def _check_same_checkpoint(self) -> None:
+        """Runs and results are known by their card's name, so weights of another file need another folder."""
+        if self._settings().get("checkpoint", self._hash) != self._hash:
+            raise UserError(
+                f"{self.out} holds results of other weights than {self.checkpoint}: give the same, or another --out"
+            )
+
+    @cached_property
+    def _hash(self) -> str:
+        """Of the checkpoint's bytes."""
+        try:
+            with Path(str(self.checkpoint)).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"expected a file of weights as --checkpoint, got {self.checkpoint}: {reason}") from error
+
+    def start(self, plan: Plan) -> None:
+        """Make the folder, and remember which weights were given for a card of the plan that needs them."""
         self.records.mkdir(parents=True, exist_ok=True)
-        if not (self.out / _SETTINGS).is_file():
-            write_text(f"scale: {self.scale.name}\n", self.out / _SETTINGS)
+        settings = {"scale": self.scale.name} | self._settings()
+        if any(self.weights(run.card) for run in plan.runs):
+            settings["checkpoint"] = self._hash
+        text = "".join(f"{name}: {value}\n" for name, value in settings.items())
+        if settings != self._settings():
+            write_text(text, self.out / _SETTINGS)
+
+    def known_weights(self) -> dict[str, str]:
+        """Hashes of the models' weights by what records call them, as far as they were loaded."""
+        path = self.out / _WEIGHTS
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def remember_weights(self, run: Run, weights: str | None) -> None:
+        """Keep the hash of a model's weights, so that they need not be loaded again; None forgets it."""
+        known = self.known_weights()
+        others = {name: value for name, value in known.items() if name != self.named(run)}
+        now = others if weights is None else others | {self.named(run): weights}
+        if now != known:
+            write_json(now, self.out / _WEIGHTS)
 
     def loading(self, card: str) -> dict[str, Any]:
         """Arguments of ``load_model`` for a card's model under the paper's protocol."""

@@ -22,8 +22,8 @@ TOKENCUT = "robustvit-tokencut"
 METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "robustvit": {},
     TOKENCUT: {},
-    "gradmask": {"guidance": "gradmask"},
-    "rrr": {"guidance": "rrr"},
+    "gradmask": {"guidance": "gradmask", "temperature": 1.0},  # eq. 8 has none; the cards' is eq. 4's
+    "rrr": {"guidance": "rrr", "temperature": 1.0},
     "robustvit-without-eq4": {"classification_weight": 0.0},
     "robustvit-without-eq1": {"background": 0.0},
     "robustvit-without-eq2": {"foreground": 0.0},

@@ -9,6 +9,7 @@ from typing import Any
 
 from robustvit.data.manifest import MANIFEST, read_manifest
 from robustvit.errors import UserError
+from robustvit.files import write_text
 from robustvit.progress import warn
 from robustvit.reproductions.imagenet_s import Lists, Pair, write_list
 from robustvit.reproductions.place import ReproductionPlace
@@ -37,6 +38,7 @@ def train_runs(place: ReproductionPlace, runs: Sequence[Run]) -> tuple[int, dict
             warn(f"failed {run.name}: {error}")
             continue
         made += 1
+        place.remember_weights(run, None)  # of a run of that name that was removed
         _drop_state(RunFolder(folder))
     return made, failed
 
@@ -90,11 +92,12 @@ def _masks_folder(place: ReproductionPlace) -> Path:
     """Masks of all of ImageNet-S's photos, found by TokenCut as its authors cut; only the missing ones are made."""
     from robustvit.mask_making import make_masks
 
-    folder = place.out / "masks-tokencut"
-    if not (folder / MANIFEST).is_file():  # it is written last
+    folder, whole = place.out / "masks-tokencut", place.out / "masks-tokencut.done"
+    if not whole.is_file():  # the manifest says nothing: a call that goes on writes it first
         own = dict(place.scale.masks) | ({"model": place.source(_cards(place)[0])} if place.tiny else {})
         photos = str(place.imagenet_s.photos)
         make_masks(photos, out=str(folder), side="seed", workers=place.workers, device=place.device, **own)
+        write_text("", whole)
     return folder
 
 

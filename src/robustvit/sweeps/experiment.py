@@ -76,7 +76,7 @@ def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -
         UserError: anything that is not understood, in one line.
     """
     place = str(path)
-    name = place if Path(place).exists() or place not in SHIPPED else str(_FOLDER / f"{place}.yaml")
+    name = place if Path(place).is_file() or place not in SHIPPED else str(_FOLDER / f"{place}.yaml")
     if name == place and not Path(place).exists() and not place.endswith((".yaml", ".yml")):
         raise UserError(f"no experiment at {place}: name a YAML file, or one of {', '.join(SHIPPED)}")
     raw = read_mapping(name)

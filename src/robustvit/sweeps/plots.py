@@ -19,7 +19,8 @@ _MOST_LINES = 12
 def plot_sensitivity(results: str | Path, out: str | Path, x: str = "samples_per_class") -> list[Path]:
     """Plot accuracies against one thing that varies in a sweep, a line per value of the others (the paper's Fig. 7).
 
-    Points are means over seeds, bars their standard deviations; grey is the original model.
+    Points are means over seeds, bars their standard deviations; dotted is the original model, in its
+    line's colour where models differ.
 
     Args:
         results: results.csv of a sweep.
@@ -71,20 +72,19 @@ def _draw_sensitivity(lines: dict[str, list[dict[str, Any]]], x: str, out: Path)
 
     figure = Figure(figsize=(4.6 * len(_MEASURES), 3.6), layout="constrained")
     for axis, measure in zip(figure.subplots(1, len(_MEASURES)), _MEASURES, strict=True):
+        levels: dict[float, str] = {}  # of the originals, which differ where models vary; by colour of their line
         for label, rows in lines.items():
             points = sorted((float(row[x]), row) for row in rows if row[f"{measure} after"] != "")
             at = [place for place, _ in points]
             means = [100 * row[f"{measure} after"] for _, row in points]
             spread = [100 * (row[f"{measure} after sd"] or 0) for _, row in points]
-            axis.errorbar(
+            drawn = axis.errorbar(
                 at, means, yerr=spread, label=label or None, marker="o", markersize=4, capsize=3, linewidth=1.4
             )
-        before = [
-            100 * row[f"{measure} before"] for rows in lines.values() for row in rows if row[f"{measure} before"] != ""
-        ]
-        if before:
-            level = sum(before) / len(before)
-            axis.axhline(level, color="0.5", linestyle=":", linewidth=1.2)
+            if before := [100 * row[f"{measure} before"] for row in rows if row[f"{measure} before"] != ""]:
+                levels[round(sum(before) / len(before), 6)] = drawn[0].get_color()
+        for level, colour in levels.items():
+            axis.axhline(level, color="0.5" if len(levels) == 1 else colour, linestyle=":", linewidth=1.2)
             place = {"xycoords": axis.get_yaxis_transform(), "va": "bottom"}
             axis.annotate("original", (0.01, level), fontsize=8, color="0.35", **place)
         axis.set_title(f"{MEASURES[measure]}, %", fontsize=9)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from robustvit.errors import UserError
+from robustvit.stopping import Stopped, StopSignals
 from robustvit.sweeps.engines import Done, objective
 from robustvit.sweeps.experiment import Experiment
 from robustvit.sweeps.trials import Trial, run_trial, state_of
@@ -102,10 +104,12 @@ class RayEngine:
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # paths are meant from where the command was called
         os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would return after Ctrl-C as if all trials had ended
         import ray
 
         if ray.is_initialized():
-            yield  # whoever started it ends it
+            with _stopped_by_signals():
+                yield  # whoever started it ends it
             return
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
@@ -118,7 +122,8 @@ class RayEngine:
             raise UserError(f"Ray cannot be reached {where}: {' '.join(str(error).split())}") from error
         try:
             self._check_room(ray.cluster_resources())
-            yield
+            with _stopped_by_signals():
+                yield
         finally:
             ray.shutdown()
 
@@ -150,6 +155,17 @@ class RayEngine:
             tune_config=tune.TuneConfig(max_concurrent_trials=self.at_once, **settings),
             run_config=tune.RunConfig(storage_path=str(records), verbose=0, callbacks=[Report(), JsonLoggerCallback()]),
         ).fit()
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Ray exits with a code of its own at SIGTERM, and forgets which signal came where it hands an exception on."""
+    stop = StopSignals()
+    try:
+        with stop.kept(), stop.at_once():
+            yield
+    except KeyboardInterrupt:
+        raise Stopped(stop.asked or signal.SIGINT) from None
 
 
 def _proposed(experiment: Experiment, folder: Path) -> Callable[[dict[str, Any]], None]:
