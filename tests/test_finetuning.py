@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from conftest import CLASSES, write_photos
 from robustvit import UserError, finetune, load_model
 from robustvit.guidance import RobustViT
-from robustvit.measurement import read_measures
+from robustvit.measurement import measure, read_measures
 from robustvit.models import load_original
 from robustvit.training import Schedule, _robust_score
 from robustvit.verdict import read_verdict
@@ -143,6 +143,49 @@ def test_flat_folder_without_labels(tmp_path, model_folder, photos):
     )  # fmt: skip
     assert any("no labels" in note for note in found.verdict.notes)
     assert found.verdict.of("ordinary").before.mean == 1.0
+
+
+def test_the_note_on_labels_is_about_the_photos_that_judge(tmp_path, model_folder, photos):
+    flat = tmp_path / "flat"
+    for kind, source in zip(("images", "masks"), photos, strict=True):
+        (flat / kind).mkdir(parents=True)
+        for path in sorted(source.rglob("*.png")):
+            shutil.copy(path, flat / kind / f"{path.parent.name}-{path.name}")
+    unlabelled, labelled = [str(flat / "images"), str(flat / "masks")], list(map(str, write_photos(tmp_path / "t", 3)))
+    options = FAST | {"model": str(model_folder), "target": "predicted", "epochs": 1, "skip_unmasked": True}
+    for name, train, test in (("a", unlabelled, labelled), ("b", labelled, unlabelled)):
+        found = finetune(
+            images=train[0], masks=train[1], test_images=test[0], test_masks=test[1], out=str(tmp_path / name),
+            **options | {"samples_per_class": 2},
+        )  # fmt: skip
+        assert any("no labels" in note for note in found.verdict.notes) == (test is unlabelled)
+
+
+def test_measuring_takes_small_batches_where_training_does(tmp_path, model_folder, photos, monkeypatch):
+    sizes = []
+
+    def seen(*arguments, batch_size, **options):
+        sizes.append(batch_size)
+        return measure(*arguments, batch_size=batch_size, **options)
+
+    monkeypatch.setattr("robustvit.guided_run.measure", seen)
+    for batch_size in (1, 16):
+        options = FAST | {"epochs": 1, "batch_size": batch_size, "out": str(tmp_path / str(batch_size))}
+        finetune(model=str(model_folder), images=str(photos[0]), masks=str(photos[1]), **options)
+    assert sizes == [4, 4, 32, 32]
+
+
+def test_photos_that_judge_are_checked_before_anything_is_written(tmp_path, model_folder):
+    images, masks = write_photos(tmp_path, 6)
+    options = {"model": str(model_folder), "images": str(images), "masks": str(masks)}
+    options |= FAST | {"samples_per_class": 2, "select": "robust", "epochs": 1}
+    finetune(**options, out=str(tmp_path / "first"))
+    rows = list(csv.DictReader((tmp_path / "first" / "selection.csv").open()))
+    judged = next(Path(row["image"]) for row in rows if row["split"] == "verdict")
+    judged.write_bytes(judged.read_bytes()[:100])
+    with pytest.raises(UserError, match=judged.name):
+        finetune(**options, out=str(tmp_path / "second"))
+    assert not (tmp_path / "second").exists()
 
 
 def test_half_the_classes_and_separate_test_photos(tmp_path, model_folder, photos):

@@ -116,6 +116,26 @@ def test_moved_photos_keep_their_verdicts(folders, tmp_path):
     assert names(photos) == ["disc/000", "frame/000", "stripe/000"]
 
 
+def test_masks_made_in_one_call_for_train_and_test(folders, tmp_path):
+    """One level up: the manifest of the whole speaks for each part; a manifest of someone else's does not."""
+    images, masks = folders
+    photos = find_photos(images / "disc", masks / "disc", labelled=False, skip_unmasked=True)
+    (masks / "settings.json").write_text("{}")
+    keep = MaskFilter(images / "disc", masks / "disc")
+    assert [photo.image.stem for photo in photos if keep(photo)] == ["000"]
+    assert keep.left_out == {"doubtful": 1}
+    (masks / "settings.json").unlink()
+    assert all(map(MaskFilter(images / "disc", masks / "disc"), photos))
+
+
+def test_a_mask_drawn_for_a_photo_without_one_is_used(folders):
+    images, masks = folders
+    shutil.copy(masks / "disc" / "000.png", masks / "disc" / "002.png")
+    keep = MaskFilter(images, masks)
+    assert names(find_photos(images, masks, keep=keep)) == ["disc/000", "disc/002", "frame/000", "stripe/000"]
+    assert keep.left_out == {"doubtful": 3, "none": 2}
+
+
 def test_everything_left_out_is_an_error(folders):
     images, masks = folders
     with pytest.raises(UserError, match="every photo was left out"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -216,6 +217,15 @@ def test_decisions_away_from_their_photos(tmp_path):
     assert read.keeps("/data/x.png") is True
     with pytest.raises(UserError, match=r"both '\.\./photos/a/1\.png' and 'old/photos/a/1\.png' fit"):
         read.keeps("/data/copies/a/1.png")
+
+
+def test_decisions_on_training_photos_are_not_for_test_photos(tmp_path):
+    """The same class and name, in another folder; held-out photos need the whole path."""
+    read = review(tmp_path / "downloads", "../photos/train/cat/1.jpg,drop")
+    train, test = (tmp_path / "photos" / part / "cat" / "1.jpg" for part in ("train", "test"))
+    assert read.keeps(train) is read.keeps(test) is False, "by name and folder"
+    whole = replace(read, by_tail=False)
+    assert (whole.keeps(train), whole.keeps(test)) == (False, None)
 
 
 @pytest.fixture(scope="module")

@@ -81,6 +81,14 @@ def test_the_sentence(ordinary, shifted, accepted, words):
     assert ("keep the original" in verdict.sentence) == (not accepted)
 
 
+@pytest.mark.parametrize("lost", [2, 7, 14, 28, 55])
+def test_exactly_as_much_as_allowed_may_be_lost(lost):
+    """Seven of a hundred are 7.000000000000001 points."""
+    after = photos([1] * (90 - lost) + [0] * (10 + lost), [1] * 90 + [0] * 10)
+    assert decide(compare(BASE, after), max_drop=lost).accepted
+    assert not decide(compare(BASE, after), max_drop=lost - 0.5).accepted
+
+
 def test_few_photos_decide_nothing():
     few, better = photos([1] * 19, [0] * 19), photos([1] * 19, [1] * 19)
     verdict = decide(compare(few, better))

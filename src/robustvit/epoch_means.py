@@ -32,6 +32,7 @@ class EpochMeans:
             return
         self.count += count
         for name, value in {"loss": guided.loss.detach(), **guided.parts, **more}.items():
+            value = value.cpu() if value.device.type == "mps" else value  # which has no double
             self.values[name] = self.values.get(name, 0.0) + value.double() * count
 
     @property

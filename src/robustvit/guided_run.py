@@ -77,6 +77,7 @@ class GuidedRun:
             seed=self.schedule.seed,
             maps=maps,
             method=self.method,
+            batch_size=min(32, 4 * self.schedule.batch_size),  # maps of a batch fill a GPU as a step does
             workers=self.schedule.workers,
             device=self.accelerator.device,
             accelerator=self.accelerator,

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["SIGNALS", "StopSignals", "Stopped", "ended_by_signals", "naming"]
+__all__ = ["SIGNALS", "StopSignals", "Stopped", "ended_by_signals", "ignore_signals", "naming"]
 
 _HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 SIGNALS = tuple(number for number in (signal.SIGTERM, signal.SIGINT, _HANGUP) if number is not None)
@@ -38,6 +38,12 @@ class Stopped(KeyboardInterrupt):
 
 def _name(number: int) -> str:
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
+def ignore_signals(_worker: int) -> None:
+    """For processes that read photos: a signal to the whole group must not take them away before all is saved."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _raise(number: int, _: FrameType | None) -> None:

@@ -24,7 +24,7 @@ from robustvit.options import Select, Train
 from robustvit.parameters import trainable
 from robustvit.progress import console
 from robustvit.runs import RunFolder
-from robustvit.stopping import Stopped, StopSignals
+from robustvit.stopping import Stopped, StopSignals, ignore_signals
 from robustvit.training_state import TrainingState
 from robustvit.training_steps import TrainingSteps, guided_batch, training_loader
 from robustvit.wording import counted
@@ -179,7 +179,12 @@ def _breaking_off(stop: StopSignals, state: TrainingState, save: bool = True) ->
 def _shared_loader(validation: MaskedPhotos, schedule: Schedule, accelerator: Accelerator) -> DataLoader:
     """This process's share of the photos to validate on; nothing is counted twice to fill up a batch."""
     mine = range(accelerator.process_index, len(validation), accelerator.num_processes)
-    return DataLoader(Subset(validation, mine), batch_size=schedule.batch_size, num_workers=schedule.workers)
+    return DataLoader(
+        Subset(validation, mine),
+        batch_size=schedule.batch_size,
+        num_workers=schedule.workers,
+        worker_init_fn=ignore_signals,
+    )
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from robustvit.bad_steps import BadSteps
 from robustvit.data.batches import MaskedPhotos
 from robustvit.guidance import Guidance, GuidedLoss
 from robustvit.progress import bar
-from robustvit.stopping import SIGNALS, Stopped, StopSignals
+from robustvit.stopping import Stopped, StopSignals, ignore_signals
 from robustvit.training_state import TrainingState
 
 __all__ = ["TrainingSteps", "guided_batch", "own_share", "training_loader"]
@@ -29,14 +28,8 @@ def training_loader(training: MaskedPhotos, batch_size: int, workers: int) -> Da
         shuffle=True,
         num_workers=workers,
         generator=torch.Generator(),
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=ignore_signals,
     )
-
-
-def _ignore_signals(_: int) -> None:
-    """A signal to the whole group of processes must not take the readers away before the step is saved."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def guided_batch(guidance: Guidance, model: nn.Module, batch: dict[str, Tensor]) -> GuidedLoss:

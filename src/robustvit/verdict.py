@@ -90,7 +90,7 @@ def decide(comparisons: Sequence[Comparison], *, max_drop: float = 2.0, notes: S
         return Verdict(None, sentence, tuple(comparisons), tuple(notes))
     gain = f"{100 * shifted.mean:+.1f} ± {100 * shifted.half_width:.1f} points"
     change = f"{100 * ordinary.mean:+.1f} ± {100 * ordinary.half_width:.1f} points"
-    too_dear = -100 * ordinary.mean > max_drop
+    too_dear = -100 * ordinary.mean > max_drop + 1e-9  # as a rate and an epoch are judged
     if shifted.low > 0 and not too_dear:
         cost = f"at a cost of {-100 * ordinary.mean:.1f} ± {100 * ordinary.half_width:.1f} points of ordinary accuracy"
         price = cost if ordinary.mean < 0 else f"at no cost (ordinary accuracy {change})"

@@ -115,16 +115,13 @@ def gather(
         _found, sources, classifier=classifier, labelled=labelled, predict=predict, review=review, notes=notes
     )
     photos = found(sources.images, sources.masks)
-    if photos[0].class_name is None:
-        notes.append(
-            "The photos have no labels: ordinary accuracy here means agreement with the original model's predictions."
-        )
-    elif not classifier.class_names:
+    if photos[0].class_name is not None and not classifier.class_names:
         # A head without names took its classes from the sorted folders: from here on it knows them.
         names = {photo.label: str(photo.class_name) for photo in photos}
         classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))
+    whole = None if review is None else replace(review, by_tail=False)
     given = [
-        None if images is None else found(images, masks)
+        None if images is None else found(images, masks, review=whole)
         for images, masks in ((sources.val_images, sources.val_masks), (sources.test_images, sources.test_masks))
     ]
     selection = select_photos(
@@ -141,13 +138,17 @@ def gather(
         validation, verdict = _halves(validation)
     elif verdict is None:
         verdict = validation
+    if verdict[0].class_name is None:
+        notes.append(
+            "The photos have no labels: ordinary accuracy here means agreement with the original model's predictions."
+        )
     if {photo.image.resolve() for photo in validation} & {photo.image.resolve() for photo in verdict}:
         notes.append(
             "The verdict was measured on the photos that also chose the epoch, so it is a little optimistic: give "
             "--test-images and --test-masks for an independent one."
         )
     _refuse_overlap(train, [*validation, *verdict])
-    check_photos([*train, *validation, *(given[1] or [])], sources.mask_format)
+    check_photos([*train, *validation, *(() if verdict is validation else verdict)], sources.mask_format)
     return Gathered(train, validation, verdict, notes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from robustvit.data.manifest import MANIFEST, MaskRecord, read_manifest
+from robustvit.data.manifest import MANIFEST, MaskRecord, is_mask_folder, read_manifest
 from robustvit.data.pairs import Photo
 from robustvit.data.review import Review
 from robustvit.wording import counted
@@ -37,7 +37,7 @@ class MaskFilter:
     def __init__(
         self, images: str | Path, masks: str | Path | None, *, doubtful: bool = False, review: Review | None = None
     ) -> None:
-        manifest = Path(images) if masks is None else Path(masks) / MANIFEST
+        manifest = Path(images) if masks is None else _manifest_of(Path(masks))
         known = manifest.name.endswith(".csv") and manifest.is_file() and _has_verdicts(manifest)
         self._by_mask: dict[Path, MaskRecord] = {}
         self._by_image: dict[tuple[Path, str | None], MaskRecord] = {}
@@ -61,8 +61,8 @@ class MaskFilter:
         return fine
 
     def _record(self, photo: Photo) -> MaskRecord | None:
-        if photo.mask is not None and (found := self._by_mask.get(photo.mask.resolve())):
-            return found
+        if photo.mask is not None:  # one that the manifest does not know was put there by a person
+            return self._by_mask.get(photo.mask.resolve())
         return self._by_image.get((photo.image.resolve(), photo.class_name))
 
     @property
@@ -73,6 +73,13 @@ class MaskFilter:
             return ""
         way = " (--doubtful uses the doubtful ones)" if self.left_out["doubtful"] else ""
         return f"{counted(sum(self.left_out.values()), 'photo')} left out: {', '.join(parts)}{way}."
+
+
+def _manifest_of(masks: Path) -> Path:
+    """Of a folder of masks, or of the one that was made in one call for more photos than these (train and test)."""
+    place = masks.absolute()
+    whole = next((folder for folder in place.parents if is_mask_folder(folder)), place)
+    return (place if (place / MANIFEST).is_file() else whole) / MANIFEST
 
 
 def _has_verdicts(path: Path) -> bool:

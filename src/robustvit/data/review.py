@@ -22,17 +22,19 @@ class Review:
     Attributes:
         decisions: by the photo's POSIX path as the file has it: true for keep.
         path: the file; relative paths start at its folder.
+        by_tail: a decision may fit a photo by name and folder; else all of its path must.
     """
 
     decisions: dict[str, bool]
     path: Path
+    by_tail: bool = True
 
     def keeps(self, image: str | Path) -> bool | None:
         """Tell whether a photo was kept.
 
         A decision whose path leads to a file is for that file alone. Any other, as in a review.csv that the browser
         put into its downloads folder, is for the photo with the same trailing parts: as many as possible, and either
-        all of the decision's path or at least the name and the folder.
+        all of the decision's path or, with ``by_tail``, at least the name and the folder.
 
         Returns:
             None for a photo that the review does not mention.
@@ -46,7 +48,7 @@ class Review:
         fits = {name: _fit(place.parts, tail) for name, tail in self._lost.get(place.name, {}).items()}
         best = max(fits.values(), default=(False, 0))
         names = [name for name, fit in fits.items() if fit == best]
-        if best < (False, 2):
+        if best < ((False, 2) if self.by_tail else (True, 1)):
             return None
         if len(names) > 1:
             raise UserError(
