@@ -15,12 +15,13 @@ from PIL import Image
 
 from app_server import write_huge
 from conftest import CLASSES, SIZE, draw_photo, tiny_network
-from robustvit import UserError, cli
+from robustvit import UserError, application, cli
 from robustvit.application import start_app
 from robustvit.classifier import Classifier
 from robustvit.data.batches import evaluation_transform
 from robustvit.panels import overlay
 from robustvit.relevance_maps import relevance
+from robustvit.runs import RunFolder
 from robustvit.webapp.actions import OWN_PHOTO, Actions
 from robustvit.webapp.audit_tab import AuditJobs, find_folders
 from robustvit.webapp.examples import write_examples
@@ -312,3 +313,13 @@ def test_missing_gradio_is_one_line(monkeypatch):
     monkeypatch.setattr("robustvit.application.find_spec", lambda name: None if name == "gradio" else real(name))
     with pytest.raises(UserError, match=r"pip install 'robustvit\[app\]'"):
         start_app()
+
+
+def test_objects_are_found_by_the_baseline_in_audits_too(tmp_path):
+    """As in the tab of single photos: a model that was guided with masks should not judge itself by its own."""
+    run = RunFolder(tmp_path / "run")
+    run.start({"model": None, "recipe": "deit-s", "checkpoint": "mine.pth"})
+    found = application._finder_of(str(run.path), "original", None)
+    assert found == {"mask_model": "deit-s", "mask_checkpoint": "mine.pth"}
+    assert application._finder_of("m", "b", "mine.pth") == {"mask_model": "b", "mask_checkpoint": None}
+    assert application._finder_of("m", None, "mine.pth") == {"mask_model": "m", "mask_checkpoint": "mine.pth"}

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision.models import VisionTransformer, resnet18
 
@@ -114,6 +116,46 @@ def test_transformers_prepares_photos_as_we_do(preprocessing, tmp_path):
     assert (theirs - ours).abs().max() <= 1.5 / 255 / min(preprocessing.std)  # rounding to 8 bits
     read = load_model(folder).preprocessing
     assert replace(read, squash=preprocessing.squash) == preprocessing
+
+
+def test_timm_models_of_transformers_are_prepared_as_timm_says(tmp_path):
+    from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
+
+    small = {"depth": 2, "embed_dim": 24, "num_heads": 3, "img_size": SIZE}
+    config = TimmWrapperConfig(architecture="vit_tiny_patch16_224", model_args=small, num_labels=3)
+    TimmWrapperForImageClassification(config).save_pretrained(tmp_path)
+    about = json.loads((tmp_path / "config.json").read_text())
+    timms = {"input_size": [3, SIZE, SIZE], "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.25], "crop_pct": 0.8}
+    about["pretrained_cfg"] = timms | {"interpolation": "bilinear", "crop_mode": "center"}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    found = load_model(f"transformers:{tmp_path}")
+    assert found.preprocessing == Preprocessing((SIZE, SIZE), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25), 0.8, "bilinear")
+    again = load_model(f"local-dir:{save_model(found, tmp_path / 'saved')}")
+    assert torch.equal(again(IMAGES), found(IMAGES))
+    bare = Preprocessing.of(TimmWrapperForImageClassification(config))
+    assert (bare.input_size, bare.crop_share) == ((SIZE, SIZE), 0.9), "as timm says of the architecture"
+
+
+def test_what_published_weights_change_in_a_network_is_kept(tmp_path):
+    """GoogLeNet's and Inception's rescale their input, and lack the auxiliary heads."""
+    made = load_model("torchvision:googlenet", pretrained=False, num_classes=3)
+    network = made.network
+    network.transform_input, network.aux_logits, network.aux1, network.aux2 = True, False, None, None
+    again = load_model(f"local-dir:{save_model(made.eval(), tmp_path)}")
+    assert again.network.transform_input
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(again.eval()(images), made(images))
+
+
+def test_weights_that_do_not_fit_are_not_called_unknown(tmp_path):
+    """A network with stages has "tag" in the names of its weights."""
+    folder = save_model(Classifier(timm.create_model("convnext_atto", depths=(1, 1, 1, 1), num_classes=3)), tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: value for name, value in weights.items() if "stages.0" not in name}, folder / "model.safetensors")
+    with pytest.raises(UserError) as error:
+        load_model(f"local-dir:{folder}")
+    assert "did you mean" not in str(error.value)
+    assert "stages.0" in str(error.value)
 
 
 def test_checkpoints_of_other_libraries(tmp_path):

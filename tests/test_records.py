@@ -219,6 +219,21 @@ def test_models_are_described_by_where_they_come_from(tmp_path, model_folder):
         assert said(str(source)) == ("ar-s", "robustvit")
 
 
+def test_runs_are_described_by_the_weights_they_started_from(tmp_path):
+    classifier = Classifier(tiny_network())
+
+    def said(name, given=None, **settings):
+        found = describe_model(classifier, make_run(tmp_path / name, **settings), checkpoint=given)
+        return found["card"], found["method"]
+
+    assert said("recipe", recipe="paper", model="vit-b")[0] == "vit-b", "the model goes before the recipe"
+    assert said("rates", recipe="vit-b", model="vit_tiny_patch16_224")[0] is None
+    assert said("mine", recipe="deit-s", checkpoint="mine.pth")[0] is None, "weights of another model"
+    assert said("large", recipe="vit-l", checkpoint="jx.pth")[0] == "vit-l"
+    assert said("jx", recipe="paper", model="vit-l", checkpoint="jx.pth") == ("vit-l", "robustvit")
+    assert said("other", given="other.pth") == ("ar-s", "given")
+
+
 def test_a_timm_name_without_a_tag_is_known_by_its_weights():
     import timm
 

@@ -22,9 +22,12 @@ from robustvit.benchmark_sets.class_tables import imagenet_subset
 from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier, Preprocessing
 from robustvit.data.batches import evaluation_transform
+from robustvit.data.manifest import MaskRecord, write_manifest
+from robustvit.data.pairs import find_photos
 from robustvit.data.photos import read_photo
 from robustvit.models import load_model
 from robustvit.records import read_records
+from robustvit.segmentation.scores import segmentation_test
 from robustvit.set_evaluation import loop
 from run_server import kill, wait_for
 
@@ -373,6 +376,9 @@ def test_logits_that_are_no_numbers(capsys, tmp_path, thousand):
         ({"on": "imagenet-a", "root": None}, "expected --root FOLDER"),
         ({"on": "imagenet-a", "stream": True}, "expected --root or --stream, got both"),
         ({"on": "imagenet-a", "images": "photos"}, "--on segmentation"),
+        ({"on": "imagenet-a", "mask_format": "ids"}, "no --mask-format beside sets"),
+        ({"on": "imagenet-a,imagenet-val", "root": None, "stream": True}, "cannot be streamed"),
+        ({"on": "segmentation", "images": "nowhere"}, "nowhere"),
         ({"on": "imagenet-a", "out": "x.json"}, "no --out beside --on"),
         ({}, "name --images FOLDER, or sets"),
         ({"on": ""}, "expected"),
@@ -452,3 +458,39 @@ def test_segmentation_of_photos_and_masks(capsys, tmp_path, thousand, other):
     assert {"pixel_accuracy", "miou", "map", "baseline"} == set(read_records(tmp_path / "r")[0].compared)
     assert cli.main([*command[:4], "imagenet-segmentation", *command[9:], "--root", str(tmp_path)]) == 2
     assert "gtsegs_ijcv.mat" in capsys.readouterr().err
+    assert cli.main(command) == 0
+    assert "recorded before" in capsys.readouterr().out, "what is compared with is kept"
+    assert read_records(tmp_path / "r")[0].compared
+    mask = sorted(masks.rglob("*.png"))[0]
+    Image.fromarray(255 - np.asarray(Image.open(mask).convert("L"))).save(mask)
+    assert cli.main(command) == 0
+    assert "recorded before" not in capsys.readouterr().out, "a mask was drawn anew"
+    assert cli.main([*command, "--relevance", "rollout"]) == 0
+    assert {record.set.rpartition("+")[2] for record in read_records(tmp_path / "r")} >= {"rollout"}
+    assert len(read_records(tmp_path / "r")) == 2, "maps of another method are another result"
+
+
+def test_segmentation_takes_what_is_said_about_masks(tmp_path, thousand):
+    images, masks = write_photos(tmp_path, 2)
+    for mask in masks.rglob("*.png"):
+        Image.fromarray((np.asarray(Image.open(mask).convert("L")) > 0).astype(np.uint8) * 40).save(mask)
+    (masks / "disc" / "000.png").unlink()
+    options = {"model": str(thousand), "on": "segmentation", "images": str(images), "masks": str(masks)}
+    options |= {"records": str(tmp_path / "r"), "device": "cpu"}
+    with pytest.raises(UserError, match="--skip-unmasked"):
+        evaluate(**options)
+    (record,) = evaluate(**options, skip_unmasked=True, mask_format="ids").records
+    assert record.samples == 5
+    network = load_model(str(thousand))
+    photos = find_photos(images, masks, labelled=False, skip_unmasked=True)
+    expected = segmentation_test(network, photos, mask_format="ids").numbers
+    assert record.numbers["miou"].mean == pytest.approx(expected["miou"].mean)
+    assert expected["miou"].mean != segmentation_test(network, photos).numbers["miou"].mean
+    rows = [MaskRecord(photo.image, photo.mask, photo.class_name, "good", 1.0) for photo in photos[1:]]
+    write_manifest(
+        [*rows, MaskRecord(photos[0].image, photos[0].mask, "disc", "doubtful", 0.1)], masks / "manifest.csv"
+    )
+    (record,) = evaluate(**options, skip_unmasked=True, mask_format="ids").records
+    assert record.samples == 4
+    (record,) = evaluate(**options, skip_unmasked=True, mask_format="ids", doubtful=True).records
+    assert record.samples == 5

@@ -212,11 +212,21 @@ def _load(
     models = {titles[1]: classifier} if other is None else {titles[0]: other, titles[1]: classifier}
     settings: dict[str, Any] = {
         "model": model, "baseline": baseline, "checkpoint": checkpoint, "normalization": normalization,
-        "class_names": class_names, "mask_model": model, "mask_checkpoint": checkpoint,
+        "class_names": class_names, **_finder_of(model, baseline, checkpoint),
     }  # fmt: skip
     if shipped:  # small supervised models tell objects apart in their centred tokens
         settings |= {"mask_feature": "tokens", "mask_centre": True}
     return _Shown(models, intro + _names(model, baseline, run), settings)
+
+
+def _finder_of(model: str, baseline: str | None, checkpoint: str | None) -> dict[str, Any]:
+    """Whose features find objects for an audit without masks: the baseline's, or the model's where there is none."""
+    from robustvit.runs import RunFolder
+
+    if baseline != "original":
+        return {"mask_model": baseline or model, "mask_checkpoint": None if baseline else checkpoint}
+    config = RunFolder(model).config()
+    return {"mask_model": config["model"] or config["recipe"], "mask_checkpoint": config["checkpoint"]}
 
 
 def _names(model: str, baseline: str | None, run: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,7 +74,10 @@ class Preprocessing:
     @classmethod
     def of(cls, network: nn.Module, normalization: Normalization = "model") -> Preprocessing:
         """The network's own preprocessing as far as it records it, or the paper's; see ``normalized``."""
-        if made_by(network, "transformers"):
+        inner = getattr(network, "timm_model", None)  # transformers' wrapper of timm
+        if made_by(network, "transformers") and isinstance(inner, nn.Module):
+            own = cls._as_timm_says(inner)
+        elif made_by(network, "transformers"):
             config: Any = getattr(network.config, "vision_config", network.config)
             imagenet = str(config.model_type).startswith(("deit", "dinov2", "swin", "convnext", "resnet"))
             statistics = _IMAGENET if imagenet else _HALF
@@ -90,7 +93,12 @@ class Preprocessing:
         config = resolve_model_data_config(network)
         # A model made for another size than its published weights says so only in its patch embedding.
         built_for = getattr(getattr(network, "patch_embed", None), "img_size", None)
-        height, width = built_for or config["input_size"][-2:]
+        return cls.from_timm(config | {"input_size": built_for or config["input_size"]})
+
+    @classmethod
+    def from_timm(cls, config: Mapping[str, Any]) -> Preprocessing:
+        """Settings as timm's ``resolve_model_data_config`` gives them."""
+        height, width = config["input_size"][-2:]
         return cls(
             (height, width),
             tuple(config["mean"]),

@@ -134,6 +134,7 @@ def evaluate(
         robustvit evaluate --model runs/mine --images photos/test --masks masks/test --baseline original
     """
     if on is not None:
+        from robustvit.segmentation.recording import MaskedFolder
         from robustvit.set_evaluation.command import SetOptions, evaluate_on
 
         _refuse_out(out)
@@ -141,9 +142,8 @@ def evaluate(
         expect_at_least(0, workers=workers)
         options = SetOptions(root, stream, protocol, records, seen, precision, batch_size, workers, device)
         own = {"num_classes": num_classes, "normalization": normalization, "class_names": class_names}
-        return evaluate_on(
-            on, model, baseline, options, own | {"checkpoint": checkpoint}, images=images, masks=masks, method=relevance
-        )
+        folder = MaskedFolder(images, masks, mask_format, skip_unmasked, doubtful)
+        return evaluate_on(on, model, baseline, options, own | {"checkpoint": checkpoint}, own=folder, method=relevance)
     if images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
     from robustvit.data.pairs import expect_photos, find_photos

@@ -17,7 +17,7 @@ from robustvit.options import Protocol
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["stream"]
+__all__ = ["hub_of", "stream"]
 
 _WNID_COLUMNS = ("wnid", "imagenet_synsets", "synset", "synsets")
 _LABEL_COLUMNS = ("label", "labels")
@@ -38,14 +38,23 @@ def stream(benchmark: Benchmark, protocol: Protocol) -> tuple[Iterator[tuple[str
         UserError: the set is not on the hub, the library ``datasets`` is not installed, the hub cannot be reached (also
             while images are read), or the labels cannot be understood.
     """
+    rows, features = _open(benchmark, hub_of(benchmark))
+    image, label = _image_column(benchmark, features), _labeller(benchmark, features)
+    answers = benchmark.scoring[protocol]()
+    return _images(benchmark, protocol, rows, image, label, answers), answers
+
+
+def hub_of(benchmark: Benchmark) -> Hub:
+    """Where on the hub a set is.
+
+    Raises:
+        UserError: nowhere.
+    """
     if benchmark.hub is None:
         raise UserError(
             f"{benchmark.title} cannot be streamed: get it from {benchmark.source}, and name its folder with --root"
         )
-    rows, features = _open(benchmark, benchmark.hub)
-    image, label = _image_column(benchmark, features), _labeller(benchmark, features)
-    answers = benchmark.scoring[protocol]()
-    return _images(benchmark, protocol, rows, image, label, answers), answers
+    return benchmark.hub
 
 
 def _open(benchmark: Benchmark, hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:

@@ -89,7 +89,7 @@ def _create(name: str, num_classes: int | None, pretrained: bool, **options: Any
         try:
             network = timm.create_model(name, pretrained=pretrained, **options)
         except RuntimeError as error:
-            raise _unknown_tag(name) if "tag" in str(error).lower() else error from None
+            raise _unknown_tag(name) if "invalid pretrained tag" in str(error).lower() else error from None
         except (TypeError, KeyError) as error:
             if not name.startswith("local-dir:"):
                 raise

@@ -45,7 +45,10 @@ class Torchvision(Library):
     def describe(self, network: Any) -> dict[str, Any]:
         """What ``rebuild`` needs; a transformer's size is read from the network itself."""
         if type(network) is not VisionTransformer:
-            return {"architecture": network.torchvision_name, "model_args": {"num_classes": classes_of(network)}}
+            arguments = {"num_classes": classes_of(network)}
+            if hasattr(network, "transform_input"):  # GoogLeNet and Inception: what their published weights change
+                arguments |= {name: getattr(network, name) for name in ("transform_input", "aux_logits")}
+            return {"architecture": network.torchvision_name, "model_args": arguments}
         arguments = {name: getattr(network, name) for name in ("image_size", "patch_size", "hidden_dim", "mlp_dim")}
         arguments |= {"num_layers": len(network.encoder.layers), "num_heads": network.encoder.layers[0].num_heads}
         arguments |= {"num_classes": network.heads[-1].out_features}

@@ -137,6 +137,8 @@ def _processing(name: str, network: Any) -> Preprocessing | None:
 
 
 def _preprocessing(found: dict[str, Any], default: Preprocessing) -> Preprocessing:
+    if "data_config" in found:  # of a timm model, in timm's words
+        return Preprocessing.from_timm(found["data_config"])
     size, crop = found.get("size") or {}, found.get("crop_size") or {}
     size = {"height": size, "width": size} if isinstance(size, int) else size
     crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop

@@ -87,10 +87,8 @@ def describe_model(
     run = _run_of(name)
     if run is not None:
         config = run.config()
-        card, method = (
-            _card_of(config.get("recipe") or config.get("model"), config.get("checkpoint")),
-            _method_of(config),
-        )
+        card = _card_of_run(config)
+        method = _method_of(config) if checkpoint is None else "given"
     else:
         card = _card_of(_with_tag(classifier, name), checkpoint)
         own = card is not None and model_card(card).needs_checkpoint
@@ -121,6 +119,13 @@ def _with_tag(classifier: Classifier, source: str) -> str:
     config = getattr(classifier.network, "pretrained_cfg", None) or {}
     tag = config.get("tag") if isinstance(config, dict) else getattr(config, "tag", None)
     return f"{name}.{tag}" if tag else name
+
+
+def _card_of_run(config: dict[str, Any]) -> str | None:
+    """The card that a run started from: its model goes before its recipe, and other weights make another model."""
+    card = _card_of(config.get("model") or config.get("recipe"), config.get("checkpoint"))
+    own = card is not None and config.get("checkpoint") is not None and not model_card(card).needs_checkpoint
+    return None if own else card
 
 
 def _card_of(name: Any, checkpoint: Any) -> str | None:

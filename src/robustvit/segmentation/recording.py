@@ -5,11 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from robustvit.classifier import Classifier
+from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.errors import UserError
+from robustvit.methods import check_method
+from robustvit.options import MaskFormat
+from robustvit.progress import warn
 from robustvit.records import Record, check_record_place, read_record, write_record
 from robustvit.runs import provenance
 from robustvit.segmentation.photos import MAT_IMAGES, MatFile, find_mat
@@ -17,9 +24,42 @@ from robustvit.segmentation.scores import SegmentationScores, segmentation_diffe
 from robustvit.set_evaluation.recording import SetModel, SetPlace, recorded_preprocessing
 from robustvit.wording import counted
 
-__all__ = ["SEGMENTATION_SETS", "evaluate_segmentation"]
+__all__ = ["NO_PHOTOS", "SEGMENTATION_SETS", "MaskedFolder", "check_segmentation", "evaluate_segmentation"]
 
 SEGMENTATION_SETS = ("imagenet-segmentation", "segmentation")
+_USUAL = "gae"  # the paper's; maps of another method are another result
+
+
+@dataclass(frozen=True)
+class MaskedFolder:
+    """Photos and masks of one's own; see ``evaluate`` for each."""
+
+    images: str | None = None
+    masks: str | None = None
+    mask_format: MaskFormat = "auto"
+    skip_unmasked: bool = False
+    doubtful: bool = False
+
+    @property
+    def given(self) -> str:
+        """The first option that is not left out, or nothing."""
+        return next((one.name for one in fields(self) if getattr(self, one.name) != one.default), "")
+
+
+NO_PHOTOS = MaskedFolder()
+
+
+def check_segmentation(
+    name: str, place: SetPlace, own: MaskedFolder, method: str, models: Sequence[Classifier]
+) -> None:
+    """Refuse what cannot be tested before anything else is run.
+
+    Raises:
+        UserError: the set is not there, photos without masks, or a method that does not hold for a model.
+    """
+    _source(name, place, own)
+    for model in models:
+        check_method(method, model)
 
 
 def evaluate_segmentation(
@@ -28,9 +68,8 @@ def evaluate_segmentation(
     place: SetPlace,
     baseline: SetModel | None = None,
     *,
-    images: str | None = None,
-    masks: str | None = None,
-    method: str = "gae",
+    own: MaskedFolder = NO_PHOTOS,
+    method: str = _USUAL,
 ) -> tuple[Record, bool]:
     """Run the segmentation test and record it; a whole result that was recorded is not made again.
 
@@ -39,8 +78,7 @@ def evaluate_segmentation(
         model: whose relevance maps.
         place: where the set comes from and the record goes.
         baseline: model to compare with.
-        images: photos of one's own; see ``find_photos``.
-        masks: of these.
+        own: photos and masks of one's own.
         method: of the maps.
 
     Returns:
@@ -49,20 +87,23 @@ def evaluate_segmentation(
     Raises:
         UserError: the set is not there, photos without masks, maps that are no numbers.
     """
-    source, expected, of = _source(name, place, images, masks)
-    if images is not None and not isinstance(source, Path):
-        name = f"{name}/{_slug(images)}-{_hash_of(source)}"
+    source, expected, of = _source(name, place, own)
+    if own.images is not None and not isinstance(source, Path):
+        name = f"{name}/{_slug(own.images)}-{_hash_of(source)}"
+        of |= {"mask_format": own.mask_format, "content": _content_of(source)}
+    name += "" if method == _USUAL else f"+{method}"
     about = recorded_preprocessing(model, **{"squash": True, "relevance": method, "precision": "no", **of})
     path = check_record_place(place.records, name, place.protocol, model.weights, complete=True)
     if path.is_file():
         old = read_record(path)
         compared_with = old.compared.get("baseline", {}).get("weights")
-        if old.preprocessing == about and compared_with == (None if baseline is None else baseline.weights):
+        if old.preprocessing == about and (baseline is None or compared_with == baseline.weights):
             return old, True
-    after = _tested(model, source, place, method)
+    tested = partial(_tested, source=source, place=place, method=method, mask_format=own.mask_format)
+    after = tested(model)
     compared: dict[str, Any] = {}
     if baseline is not None:
-        before = _tested(baseline, source, place, method)
+        before = tested(baseline)
         compared = {"baseline": baseline.about, **segmentation_difference(before, after)}
     samples = len(after.precisions)
     record = Record(
@@ -85,19 +126,28 @@ def evaluate_segmentation(
     return record, False
 
 
-def _source(
-    name: str, place: SetPlace, images: str | None, masks: str | None
-) -> tuple[Sequence[Photo] | Path, int, dict[str, Any]]:
+def _source(name: str, place: SetPlace, own: MaskedFolder) -> tuple[Sequence[Photo] | Path, int, dict[str, Any]]:
     """The images, how many there should be, and what they are."""
     if name == "imagenet-segmentation":
         if place.root is None:
             raise UserError("imagenet-segmentation cannot be streamed: name the folder of its file with --root")
         file = find_mat(place.root)
         return file, MAT_IMAGES, {"images": len(MatFile(file))}
-    if images is None:
+    if own.images is None:
         raise UserError("expected --images and --masks with --on segmentation: photos, and masks of what they show")
-    photos = find_photos(images, masks, labelled=False)
-    return photos, len(photos), {"images": len(photos), "folder": str(Path(images).resolve())}
+    keep = MaskFilter(own.images, own.masks, doubtful=own.doubtful)
+    photos = find_photos(own.images, own.masks, labelled=False, skip_unmasked=own.skip_unmasked, keep=keep)
+    if keep.note:
+        warn(keep.note)
+    return photos, len(photos), {"images": len(photos), "folder": str(Path(own.images).resolve())}
+
+
+def _content_of(photos: Sequence[Photo]) -> str:
+    """Tells masks apart that were drawn anew, by their bytes, and photos by how many they have."""
+    found = hashlib.sha256()
+    for photo in photos:
+        found.update(str(photo.image.stat().st_size).encode() + (photo.mask.read_bytes() if photo.mask else b""))
+    return found.hexdigest()[:16]
 
 
 def _hash_of(photos: Sequence[Photo]) -> str:
@@ -111,12 +161,15 @@ def _slug(images: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(Path(images).resolve().parts[-2:])).strip("-.") or "photos"
 
 
-def _tested(model: SetModel, source: Sequence[Photo] | Path, place: SetPlace, method: str) -> SegmentationScores:
+def _tested(
+    model: SetModel, source: Sequence[Photo] | Path, place: SetPlace, method: str, mask_format: MaskFormat
+) -> SegmentationScores:
     loop = place.loop
     return segmentation_test(
         model.classifier,
         source,
         method=method,
+        mask_format=mask_format,
         batch_size=loop.batch_size,
         workers=loop.workers,
         device=loop.accelerator.device,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.benchmark_sets import benchmarks_named, check_head
+from robustvit.benchmark_sets.streaming import hub_of
 from robustvit.classifier import Classifier
 from robustvit.devices import make_accelerator
 from robustvit.errors import UserError
@@ -18,7 +19,13 @@ from robustvit.options import Device, Precision, Protocol
 from robustvit.progress import warn
 from robustvit.records import Record
 from robustvit.runs import RunFolder
-from robustvit.segmentation.recording import SEGMENTATION_SETS, evaluate_segmentation
+from robustvit.segmentation.recording import (
+    NO_PHOTOS,
+    SEGMENTATION_SETS,
+    MaskedFolder,
+    check_segmentation,
+    evaluate_segmentation,
+)
 from robustvit.set_evaluation.loop import SetLoop
 from robustvit.set_evaluation.recording import SetModel, SetPlace, evaluate_set, set_model
 from robustvit.set_evaluation.summary import Sets
@@ -50,17 +57,18 @@ def evaluate_on(
     options: SetOptions,
     loading: dict[str, Any],
     *,
-    images: str | None = None,
-    masks: str | None = None,
+    own: MaskedFolder,
     method: str = "gae",
 ) -> Sets:
     """Evaluate a model, and a baseline if one is named, on sets.
 
     Args:
         names: of the sets.
-        model: see ``evaluate``; as are ``baseline``, ``images``, ``masks`` and ``method``.
+        model: see ``evaluate``; as is ``baseline``.
         options: where the sets are and how to run them.
         loading: further arguments of ``load_model``.
+        own: photos for the segmentation test.
+        method: relevance method of that.
 
     Raises:
         UserError: unknown sets, sets that are not there, models that do not fit them.
@@ -70,8 +78,11 @@ def evaluate_on(
     others = [name for name in wanted if name not in segmentation]
     sets = benchmarks_named(others, SEGMENTATION_SETS) if others else []
     place = set_place(options, bool(sets) or "imagenet-segmentation" in wanted)
-    if "segmentation" not in segmentation and (images or masks):
-        raise UserError("expected no --images or --masks beside sets: they belong to --on segmentation")
+    if "segmentation" not in segmentation and own != NO_PHOTOS:
+        raise UserError(
+            f"expected no --{own.given.replace('_', '-')} beside sets: --images and what is about them belongs to "
+            "--on segmentation"
+        )
     candidate, other = load_set_models(model, baseline, options, loading, place.loop.accelerator.device)
     for benchmark in sets:  # what is wrong at first sight is said before hours are spent on the others
         for one in (candidate, other):
@@ -79,9 +90,13 @@ def evaluate_on(
                 check_head(benchmark, one.classifier.num_classes)
         if place.root is not None:
             benchmark.locate(place.root)
+        else:
+            hub_of(benchmark)
+    for name in segmentation:
+        check_segmentation(name, place, own, method, [one.classifier for one in (candidate, other) if one is not None])
     calls: dict[str, _Call] = {one.name: partial(evaluate_set, one, candidate, place, other) for one in sets}
-    own = partial(evaluate_segmentation, images=images, masks=masks, method=method)
-    calls |= {name: partial(own, name, candidate, place, other) for name in segmentation}
+    maps = partial(evaluate_segmentation, own=own, method=method)
+    calls |= {name: partial(maps, name, candidate, place, other) for name in segmentation}
     return _evaluated(calls)
 
 
@@ -150,7 +165,7 @@ def _baseline(baseline: str, model: str, loading: dict[str, Any], seen: frozense
     if loading["normalization"] == "paper":
         original = _as_in_the_paper(original)
     config = RunFolder(model).config()
-    return set_model(original.to(device), str(config["model"] or config["recipe"]), seen)
+    return set_model(original.to(device), str(config["model"] or config["recipe"]), seen, config["checkpoint"])
 
 
 def _as_in_the_paper(classifier: Classifier) -> Classifier:
