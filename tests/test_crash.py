@@ -125,6 +125,30 @@ def test_signals_save_and_exit_in_one_line(server, command, whole, tmp_path, num
     assert_same(out, whole[0])
 
 
+def test_an_error_while_photos_are_read_ends_the_process(tmp_path):
+    """Readers pass over SIGTERM, by which Python ends daemons before it waits for them."""
+    script = tmp_path / "script.py"
+    script.write_text("""
+from torch.utils.data import DataLoader
+from robustvit.stopping import reading_processes
+
+class Photos:
+    def __len__(self):
+        return 100
+    def __getitem__(self, index):
+        if index == 9:
+            raise ValueError("no such photo")
+        return index
+
+if __name__ == "__main__":
+    for _ in (loader := iter(DataLoader(Photos(), **reading_processes(2)))):
+        pass
+""")
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert "no such photo" in ended.stderr
+
+
 @on_linux
 def test_a_run_whose_terminal_closes_is_saved(server, command, whole, tmp_path):
     """On a terminal of its own, with a progress bar: what is written to one that is gone would fail."""

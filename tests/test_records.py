@@ -228,6 +228,7 @@ def test_runs_are_described_by_the_weights_they_started_from(tmp_path):
 
     assert said("recipe", recipe="paper", model="vit-b")[0] == "vit-b", "the model goes before the recipe"
     assert said("rates", recipe="vit-b", model="vit_tiny_patch16_224")[0] is None
+    assert said("untagged", recipe="deit-s", model="deit_small_patch16_224")[0] == "deit-s", "timm's default weights"
     assert said("mine", recipe="deit-s", checkpoint="mine.pth")[0] is None, "weights of another model"
     assert said("large", recipe="vit-l", checkpoint="jx.pth")[0] == "vit-l"
     assert said("jx", recipe="paper", model="vit-l", checkpoint="jx.pth") == ("vit-l", "robustvit")

@@ -300,6 +300,7 @@ def test_a_dry_run_counts_the_search_for_subsets(tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().out
     # 5 photos, the own class and 5 others; 224 * 224 pixels by 100; three times 0.1 s for each of 503 passes
     assert "subsets: 30 searches of 502 steps, 1.3 h" in said
+    assert "ImageNet-S" not in said, "nothing is finetuned"
     assert said.rstrip().endswith("about 1.3 h, reading and writing files not counted")
 
 
@@ -323,6 +324,9 @@ def test_masks_are_made_to_the_end_however_often_that_is_killed(tmp_path, monkey
     for _ in range(2):
         assert _masks_folder(place) == tmp_path / "masks-tokencut"
     assert len(calls) == 3
+    shutil.rmtree(tmp_path / "masks-tokencut")
+    _masks_folder(place)
+    assert len(calls) == 4, "whoever removes them wants them made again"
 
 
 def test_other_weights_of_a_card_need_another_folder(tmp_path, monkeypatch):
@@ -334,6 +338,8 @@ def test_other_weights_of_a_card_need_another_folder(tmp_path, monkeypatch):
     one.check(plan)
     one.start(plan)
     one.check(plan)
+    other.check(plan)  # nothing was made of the first: it may have been the wrong file
+    one.remember_weights(plan.runs[0], "of one.pth")
     with pytest.raises(UserError, match="holds results of other weights than"):
         other.check(plan)
     other.check(make_plan("table3", PAPER, models=["vit-b"], masks="human"))
@@ -348,6 +354,9 @@ def test_a_run_that_is_made_again_is_evaluated_again(tmp_path, monkeypatch):
     place.remember_weights(run, "old")
     place.remember_weights(other, "kept")
     monkeypatch.setattr("robustvit.reproductions.training._listed", lambda *_: (tmp_path, tmp_path))
+    monkeypatch.setattr("robustvit.reproductions.training.run_trial", lambda options, folder: "the disk is full")
+    assert train_runs(place, [run])[1] == {run: "the disk is full"}
+    assert place.known_weights() == {place.named(other): "kept"}, "no old numbers beside the failure"
     monkeypatch.setattr("robustvit.reproductions.training.run_trial", lambda options, folder: "")
     assert train_runs(place, [run, other]) == (1, {})
     assert place.known_weights() == {place.named(other): "kept"}

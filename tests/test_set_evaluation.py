@@ -379,6 +379,7 @@ def test_logits_that_are_no_numbers(capsys, tmp_path, thousand):
         ({"on": "imagenet-a", "mask_format": "ids"}, "no --mask-format beside sets"),
         ({"on": "imagenet-a,imagenet-val", "root": None, "stream": True}, "cannot be streamed"),
         ({"on": "segmentation", "images": "nowhere"}, "nowhere"),
+        ({"on": "segmentation", "images": str(Path(__file__).parents[1] / "docs")}, "expected a mask for every photo"),
         ({"on": "imagenet-a", "out": "x.json"}, "no --out beside --on"),
         ({}, "name --images FOLDER, or sets"),
         ({"on": ""}, "expected"),
@@ -470,7 +471,7 @@ def test_segmentation_of_photos_and_masks(capsys, tmp_path, thousand, other):
     assert len(read_records(tmp_path / "r")) == 2, "maps of another method are another result"
 
 
-def test_segmentation_takes_what_is_said_about_masks(tmp_path, thousand):
+def test_segmentation_takes_what_is_said_about_masks(capsys, tmp_path, thousand):
     images, masks = write_photos(tmp_path, 2)
     for mask in masks.rglob("*.png"):
         Image.fromarray((np.asarray(Image.open(mask).convert("L")) > 0).astype(np.uint8) * 40).save(mask)
@@ -490,7 +491,9 @@ def test_segmentation_takes_what_is_said_about_masks(tmp_path, thousand):
     write_manifest(
         [*rows, MaskRecord(photos[0].image, photos[0].mask, "disc", "doubtful", 0.1)], masks / "manifest.csv"
     )
+    capsys.readouterr()
     (record,) = evaluate(**options, skip_unmasked=True, mask_format="ids").records
     assert record.samples == 4
+    assert capsys.readouterr().err.count("left out") == 1
     (record,) = evaluate(**options, skip_unmasked=True, mask_format="ids", doubtful=True).records
     assert record.samples == 5

@@ -19,7 +19,7 @@ from robustvit.methods import method_of
 from robustvit.progress import track
 from robustvit.relevance_maps import image_map
 from robustvit.shares import Share
-from robustvit.stopping import ignore_signals
+from robustvit.stopping import reading_processes
 from robustvit.swaps import Swap, pair_backgrounds, usable_background
 
 __all__ = [
@@ -160,7 +160,7 @@ def measure(
 
 
 def _loader(dataset: Dataset, batch_size: int, workers: int) -> DataLoader:
-    return DataLoader(dataset, batch_size=batch_size, num_workers=workers, worker_init_fn=ignore_signals)
+    return DataLoader(dataset, batch_size=batch_size, **reading_processes(workers))
 
 
 def _measure_photos(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
 import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["SIGNALS", "StopSignals", "Stopped", "ended_by_signals", "ignore_signals", "naming"]
+__all__ = ["SIGNALS", "StopSignals", "Stopped", "ended_by_signals", "naming", "reading_processes"]
 
 _HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 SIGNALS = tuple(number for number in (signal.SIGTERM, signal.SIGINT, _HANGUP) if number is not None)
@@ -40,10 +43,30 @@ def _name(number: int) -> str:
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
-def ignore_signals(_worker: int) -> None:
-    """For processes that read photos: a signal to the whole group must not take them away before all is saved."""
+def reading_processes(workers: int) -> dict[str, Any]:
+    """Options of a ``DataLoader`` whose readers a signal to the whole group does not take away before all is saved."""
+    if workers:
+        _end_readers_at_exit()
+    return {"num_workers": workers, "worker_init_fn": _ignore_signals}
+
+
+def _ignore_signals(_worker: int) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+@cache
+def _end_readers_at_exit() -> None:
+    """Python ends daemons by SIGTERM and waits for them, for ever where an error still holds what they are read by."""
+    atexit.register(_kill_daemons)
+
+
+def _kill_daemons() -> None:
+    daemons = [process for process in multiprocessing.active_children() if process.daemon]
+    if daemons and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would call that an error
+    for process in daemons:
+        process.kill()
 
 
 def _raise(number: int, _: FrameType | None) -> None:

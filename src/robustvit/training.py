@@ -24,7 +24,7 @@ from robustvit.options import Select, Train
 from robustvit.parameters import trainable
 from robustvit.progress import console
 from robustvit.runs import RunFolder
-from robustvit.stopping import Stopped, StopSignals, ignore_signals
+from robustvit.stopping import Stopped, StopSignals, reading_processes
 from robustvit.training_state import TrainingState
 from robustvit.training_steps import TrainingSteps, guided_batch, training_loader
 from robustvit.wording import counted
@@ -182,8 +182,7 @@ def _shared_loader(validation: MaskedPhotos, schedule: Schedule, accelerator: Ac
     return DataLoader(
         Subset(validation, mine),
         batch_size=schedule.batch_size,
-        num_workers=schedule.workers,
-        worker_init_fn=ignore_signals,
+        **reading_processes(schedule.workers),
     )
 
 

@@ -14,7 +14,7 @@ from robustvit.bad_steps import BadSteps
 from robustvit.data.batches import MaskedPhotos
 from robustvit.guidance import Guidance, GuidedLoss
 from robustvit.progress import bar
-from robustvit.stopping import Stopped, StopSignals, ignore_signals
+from robustvit.stopping import Stopped, StopSignals, reading_processes
 from robustvit.training_state import TrainingState
 
 __all__ = ["TrainingSteps", "guided_batch", "own_share", "training_loader"]
@@ -26,9 +26,8 @@ def training_loader(training: MaskedPhotos, batch_size: int, workers: int) -> Da
         training,
         batch_size=batch_size,
         shuffle=True,
-        num_workers=workers,
         generator=torch.Generator(),
-        worker_init_fn=ignore_signals,
+        **reading_processes(workers),
     )
 
 

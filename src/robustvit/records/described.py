@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -123,9 +124,16 @@ def _with_tag(classifier: Classifier, source: str) -> str:
 
 def _card_of_run(config: dict[str, Any]) -> str | None:
     """The card that a run started from: its model goes before its recipe, and other weights make another model."""
-    card = _card_of(config.get("model") or config.get("recipe"), config.get("checkpoint"))
+    card = _card_of(_with_default_tag(config.get("model")) or config.get("recipe"), config.get("checkpoint"))
     own = card is not None and config.get("checkpoint") is not None and not model_card(card).needs_checkpoint
     return None if own else card
+
+
+def _with_default_tag(model: Any) -> Any:
+    """A timm name with the tag of the weights that timm takes where none is named; anything else as it is."""
+    name = str(model or "").removeprefix("timm:")
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True) if name and "." not in name else None
+    return f"{name}.{config.tag}" if config is not None and config.tag else model
 
 
 def _card_of(name: Any, checkpoint: Any) -> str | None:

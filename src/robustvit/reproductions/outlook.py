@@ -141,7 +141,8 @@ def outlook(place: ReproductionPlace, plan: Plan) -> list[str]:
         seconds += more
     if not any(run.trained for run in plan.runs):
         lines.append("  none: it shows original models only")
-    lines += ["photos to finetune on:", f"  {_photos_line(place)}"]
+    if any(run.trained for run in plan.runs) or plan.sets:
+        lines += ["photos to finetune on:", f"  {_photos_line(place)}"]
     if any(run.tokencut for run in plan.runs):
         lines.append("  masks: TokenCut's, made first of all ImageNet-S photos (their time is not in the estimate)")
     lacking = [run.card for run in plan.runs if not place.tiny and model_card(run.card).needs_checkpoint]
@@ -204,7 +205,8 @@ def _set_lines(place: ReproductionPlace, plan: Plan, evaluator: Evaluator, speed
 
 def _subset_line(place: ReproductionPlace, plan: Plan, speeds: _Speeds) -> tuple[str, float]:
     """The search: a forward and a backward pass for each step of each image and class, about three forward passes."""
-    left = [run for run in plan.runs if not (place.out / f"{plan.what}-{run.card}.png").is_file()]
+    files = [(run, place.out / f"{plan.what}-{run.card}.png") for run in plan.runs]
+    left = [run for run, file in files if not (file.is_file() and file.with_suffix(".json").is_file())]
     searches = plan.row["count"] * (1 + len(place.scale.forced))
     passes = [len(kept_sizes(speeds.of(run).pixels, place.scale.remove)) for run in left]
     seconds = sum(3 * searches * number * speeds.of(run).image for run, number in zip(left, passes, strict=True))

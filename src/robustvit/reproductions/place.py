@@ -12,7 +12,7 @@ from typing import Any
 from robustvit.errors import UserError
 from robustvit.files import check_place, write_json, write_text
 from robustvit.options import Device
-from robustvit.recipes import model_card
+from robustvit.recipes import CARDS, model_card
 from robustvit.reproductions.imagenet_s import ImageNetS, find_imagenet_s
 from robustvit.reproductions.plan import Plan, Run
 from robustvit.reproductions.scales import ReproductionScale
@@ -117,7 +117,9 @@ class ReproductionPlace:
 
     def _check_same_checkpoint(self) -> None:
         """Runs and results are known by their card's name, so weights of another file need another folder."""
-        if self._settings().get("checkpoint", self._hash) != self._hash:
+        given = [card for card in CARDS if model_card(card).needs_checkpoint]
+        used = any(card in self.known_weights() or [*(self.out / "runs").glob(f"{card}-*")] for card in given)
+        if self._settings().get("checkpoint", self._hash) != self._hash and used:
             raise UserError(
                 f"{self.out} holds results of other weights than {self.checkpoint}: give the same, or another --out"
             )

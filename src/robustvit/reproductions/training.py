@@ -33,12 +33,12 @@ def train_runs(place: ReproductionPlace, runs: Sequence[Run]) -> tuple[int, dict
         folder = place.run_folder(run)
         if not run.trained or state_of(folder) == "finished":
             continue
+        place.remember_weights(run, None)  # of a run of that name that was removed
         if error := run_trial(options_of_run(place, run, _listed(place, run)), folder):
             failed[run] = error
             warn(f"failed {run.name}: {error}")
             continue
         made += 1
-        place.remember_weights(run, None)  # of a run of that name that was removed
         _drop_state(RunFolder(folder))
     return made, failed
 
@@ -93,7 +93,7 @@ def _masks_folder(place: ReproductionPlace) -> Path:
     from robustvit.mask_making import make_masks
 
     folder, whole = place.out / "masks-tokencut", place.out / "masks-tokencut.done"
-    if not whole.is_file():  # the manifest says nothing: a call that goes on writes it first
+    if not (whole.is_file() and (folder / MANIFEST).is_file()):  # a call that goes on writes the manifest first
         own = dict(place.scale.masks) | ({"model": place.source(_cards(place)[0])} if place.tiny else {})
         photos = str(place.imagenet_s.photos)
         make_masks(photos, out=str(folder), side="seed", workers=place.workers, device=place.device, **own)

@@ -20,7 +20,12 @@ from robustvit.progress import warn
 from robustvit.records import Record, check_record_place, read_record, write_record
 from robustvit.runs import provenance
 from robustvit.segmentation.photos import MAT_IMAGES, MatFile, find_mat
-from robustvit.segmentation.scores import SegmentationScores, segmentation_difference, segmentation_test
+from robustvit.segmentation.scores import (
+    SegmentationScores,
+    segmentation_difference,
+    segmentation_test,
+    with_masks,
+)
 from robustvit.set_evaluation.recording import SetModel, SetPlace, recorded_preprocessing
 from robustvit.wording import counted
 
@@ -87,7 +92,9 @@ def evaluate_segmentation(
     Raises:
         UserError: the set is not there, photos without masks, maps that are no numbers.
     """
-    source, expected, of = _source(name, place, own)
+    source, expected, note, of = _source(name, place, own)
+    if note and place.loop.accelerator.is_main_process:
+        warn(note)
     if own.images is not None and not isinstance(source, Path):
         name = f"{name}/{_slug(own.images)}-{_hash_of(source)}"
         of |= {"mask_format": own.mask_format, "content": _content_of(source)}
@@ -126,20 +133,19 @@ def evaluate_segmentation(
     return record, False
 
 
-def _source(name: str, place: SetPlace, own: MaskedFolder) -> tuple[Sequence[Photo] | Path, int, dict[str, Any]]:
-    """The images, how many there should be, and what they are."""
+def _source(name: str, place: SetPlace, own: MaskedFolder) -> tuple[Sequence[Photo] | Path, int, str, dict[str, Any]]:
+    """The images, how many there should be, what is to be said of them, and what they are."""
     if name == "imagenet-segmentation":
         if place.root is None:
             raise UserError("imagenet-segmentation cannot be streamed: name the folder of its file with --root")
         file = find_mat(place.root)
-        return file, MAT_IMAGES, {"images": len(MatFile(file))}
+        return file, MAT_IMAGES, "", {"images": len(MatFile(file))}
     if own.images is None:
         raise UserError("expected --images and --masks with --on segmentation: photos, and masks of what they show")
     keep = MaskFilter(own.images, own.masks, doubtful=own.doubtful)
     photos = find_photos(own.images, own.masks, labelled=False, skip_unmasked=own.skip_unmasked, keep=keep)
-    if keep.note:
-        warn(keep.note)
-    return photos, len(photos), {"images": len(photos), "folder": str(Path(own.images).resolve())}
+    about = {"images": len(photos), "folder": str(Path(own.images).resolve())}
+    return with_masks(photos), len(photos), keep.note, about
 
 
 def _content_of(photos: Sequence[Photo]) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "segmentation_difference",
     "segmentation_scores",
     "segmentation_test",
+    "with_masks",
 ]
 
 _TITLES = {"pixel_accuracy": "pixel accuracy", "miou": "mIoU", "map": "mAP"}
@@ -100,7 +101,7 @@ def segmentation_test(
     expect_at_least(1, batch_size=batch_size)
     expect_at_least(0, workers=workers)
     check_method(method, model)
-    source = MatFile(find_mat(photos)) if isinstance(photos, (str, Path)) else _with_masks(photos)
+    source = MatFile(find_mat(photos)) if isinstance(photos, (str, Path)) else with_masks(photos)
     data = SegmentedPhotos(source, model.preprocessing.input_size, mask_format=mask_format)
     modes = [(module, module.training) for module in model.modules()]
     counts, precisions = [], []
@@ -118,7 +119,12 @@ def segmentation_test(
     return segmentation_scores(np.concatenate(counts), np.concatenate(precisions), seed)
 
 
-def _with_masks(photos: Sequence[Photo]) -> Sequence[Photo]:
+def with_masks(photos: Sequence[Photo]) -> Sequence[Photo]:
+    """These photos.
+
+    Raises:
+        UserError: one has no mask, or there is none.
+    """
     if not photos:
         raise UserError("expected photos with masks for the segmentation test, got none: name their folders")
     for photo in photos:
