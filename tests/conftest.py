@@ -8,6 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # several tests run at once, one on each core
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,15 @@ def draw_photo(rng: np.random.Generator, label: int, size: int = SIZE) -> tuple[
     )
     canvas[shapes[label]] = rng.integers(200, 255, 3)
     return Image.fromarray(canvas), Image.fromarray((255 * shapes[label]).astype(np.uint8))
+
+
+def without_classes(photos: tuple[Path, Path], folder: Path, pattern: str = "*.png") -> tuple[str, str]:
+    """Copies of photos and masks in one flat folder each."""
+    for kind, source in zip(("images", "masks"), photos, strict=True):
+        (folder / kind).mkdir(parents=True)
+        for path in sorted(source.rglob(pattern)):
+            shutil.copy(path, folder / kind / f"{path.parent.name}-{path.name}")
+    return str(folder / "images"), str(folder / "masks")
 
 
 def write_photos(folder: Path, count: int, seed: int = 0, classes=CLASSES) -> tuple[Path, Path]:

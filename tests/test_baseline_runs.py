@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from conftest import CLASSES, tiny_network, write_photos
+from conftest import CLASSES, tiny_network, without_classes, write_photos
 from robustvit import UserError, cli, finetune, guided_loss, report
 from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
@@ -180,15 +179,11 @@ def test_a_model_without_second_derivative_is_refused_before_anything_is_written
 
 
 def test_photos_without_classes_need_labels(settings, tmp_path, photos):
-    flat = tmp_path / "flat"
-    for kind, source in zip(("images", "masks"), photos, strict=True):
-        (flat / kind).mkdir(parents=True)
-        for path in sorted(source.rglob("00*.png")):
-            shutil.copy(path, flat / kind / f"{path.parent.name}-{path.name}")
+    images, masks = without_classes(photos, tmp_path / "flat", "00*.png")
     with pytest.raises(UserError, match="expected a class"):
         finetune(
             out=str(tmp_path / "run"), guidance="gradmask",
-            **settings | {"images": str(flat / "images"), "masks": str(flat / "masks")},
+            **settings | {"images": images, "masks": masks},
         )  # fmt: skip
     assert not (tmp_path / "run").exists()
 

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from conftest import CLASSES, write_photos
+from conftest import CLASSES, without_classes, write_photos
 from robustvit import UserError, finetune, load_model
 from robustvit.guidance import RobustViT
 from robustvit.measurement import measure, read_measures
@@ -132,13 +132,9 @@ def test_killed_run_resumes_to_identical_weights(tmp_path, model_folder, photos,
 
 
 def test_flat_folder_without_labels(tmp_path, model_folder, photos):
-    flat = tmp_path / "flat"
-    for kind, source in zip(("images", "masks"), photos, strict=True):
-        (flat / kind).mkdir(parents=True)
-        for path in sorted(source.rglob("*.png")):
-            shutil.copy(path, flat / kind / f"{path.parent.name}-{path.name}")
+    images, masks = without_classes(photos, tmp_path / "flat")
     found = finetune(
-        model=str(model_folder), images=str(flat / "images"), masks=str(flat / "masks"), out=str(tmp_path / "run"),
+        model=str(model_folder), images=images, masks=masks, out=str(tmp_path / "run"),
         **FAST | {"target": "predicted", "epochs": 1},
     )  # fmt: skip
     assert any("no labels" in note for note in found.verdict.notes)
@@ -146,12 +142,8 @@ def test_flat_folder_without_labels(tmp_path, model_folder, photos):
 
 
 def test_the_note_on_labels_is_about_the_photos_that_judge(tmp_path, model_folder, photos):
-    flat = tmp_path / "flat"
-    for kind, source in zip(("images", "masks"), photos, strict=True):
-        (flat / kind).mkdir(parents=True)
-        for path in sorted(source.rglob("*.png")):
-            shutil.copy(path, flat / kind / f"{path.parent.name}-{path.name}")
-    unlabelled, labelled = [str(flat / "images"), str(flat / "masks")], list(map(str, write_photos(tmp_path / "t", 3)))
+    unlabelled = without_classes(photos, tmp_path / "flat")
+    labelled = tuple(map(str, write_photos(tmp_path / "t", 3)))
     options = FAST | {"model": str(model_folder), "target": "predicted", "epochs": 1, "skip_unmasked": True}
     for name, train, test in (("a", unlabelled, labelled), ("b", labelled, unlabelled)):
         found = finetune(
