@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from conftest import tiny_torchvision, tiny_transformers
-from robustvit import Layout, UserError, register_family, relevance
+from robustvit import Layout, UserError, guided_loss, register_family, relevance
 from robustvit.attention import explicit_attention, lean_forward, recorded_forward
 from robustvit.classifier import logits_of
 from robustvit.families import find_layout
 from robustvit.interception import ready_for_interception
 from robustvit.methods.gae import gae
+from robustvit.relevance_maps import image_map
 
 PATCH = 8
 
@@ -230,6 +231,12 @@ def slow_relevance(model, logits, maps, target, layout) -> Tensor:
     return rows[layout.readout]()[:, prefix:]
 
 
+def slow_start(layout, patches: int) -> float:
+    """What the readout's row starts with, the same for every patch."""
+    shares = {"patches": 1 / patches, "tokens": 1 / (layout.prefix_tokens + patches), "class+patches": 1 / 2 / patches}
+    return shares.get(layout.readout, 0.0)
+
+
 def weights_gradient(model, value) -> dict[str, Tensor]:
     named = dict(model.named_parameters())
     found = torch.autograd.grad(value, list(named.values()), allow_unused=True)
@@ -261,18 +268,22 @@ def test_map_and_gradients_equal_a_slow_reference(family, monkeypatch, second_or
     target = torch.tensor([0, 2])
     layout = find_layout(model)
     logits, maps = explicit(monkeypatch, model, images)
-    expected = slow_relevance(model, logits, maps, target, layout)
+    published = slow_relevance(model, logits, maps, target, layout)
+    start = slow_start(layout, published.shape[1])
+    expected = published - start
     trace = gae(model, images, second_order)
     found = trace.explain(target, True)
     assert torch.allclose(trace.logits, logits, atol=1e-12)
     assert found.shape == (2, *layout.grid(images))
     assert torch.allclose(found.flatten(1), expected, atol=1e-12 * float(expected.max()))
+    size = images.shape[-2:]
+    assert torch.allclose(image_map(found, size), image_map(published.view_as(found), size), atol=1e-12)
     loss = (found / expected.detach().max()).square().sum() + trace.logits.logsumexp(dim=1).sum()
 
     explained = logits[torch.arange(2), target].sum()
     gradients = torch.autograd.grad(explained, maps, create_graph=True)
     blocks = [(g if second_order else g.detach()) * a for g, a in zip(gradients, maps, strict=True)]
-    reference = slow_row([b.clamp(min=0).mean(dim=1) for b in blocks], layout)
+    reference = slow_row([b.clamp(min=0).mean(dim=1) for b in blocks], layout) - start
     slow_loss = (reference / expected.detach().max()).square().sum() + logits.logsumexp(dim=1).sum()
     assert_close(weights_gradient(model, loss), weights_gradient(model, slow_loss), 1e-9)
 
@@ -289,6 +300,40 @@ def slow_row(blocks, layout) -> Tensor:
         return (pool @ product[:, tokens - pool.shape[-1] :])[:, 0, prefix:]
     weights = layout.start(tokens, product)
     return torch.einsum("n,bnm->bm", weights, product)[:, prefix:]
+
+
+class Fainter(nn.Module):
+    """A model whose head's weights and biases are all multiplied by a number."""
+
+    def __init__(self, model: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.model, self.scale = model, scale
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scale * logits_of(self.model(images))
+
+
+def guided_gradient(model, images, masks, second_order: bool) -> tuple[Tensor, Tensor]:
+    """Maps and the relevance loss's gradient in all weights, as one vector."""
+    guided = guided_loss(
+        model, images, masks, torch.tensor([0, 2]), classification_weight=0.0, second_order=second_order
+    )
+    found = torch.autograd.grad(guided.loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
+    return guided.maps, torch.cat([g.flatten() for g in found]).double()
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+def test_maps_and_gradients_do_not_depend_on_the_size_of_the_logits(family, second_order):
+    """In float32, where contributions of 1e-9 would be lost beside the 1 / N of a readout that averages patches."""
+    model, images = family
+    masks = (torch.rand(len(images), 1, *images.shape[-2:], dtype=torch.double) > 0.5).double()
+    exact, expected = guided_gradient(Fainter(model, 1e-6), images, masks, second_order)
+    for scale in (1e-3, 1e-6):
+        maps, gradient = guided_gradient(Fainter(model.float(), scale), images.float(), masks.float(), second_order)
+        assert maps.amax(dim=(1, 2, 3)).eq(1).all()
+        assert torch.allclose(maps.double(), exact, atol=1e-4 if scale < 1e-3 else 1e-3)
+        assert gradient.isfinite().all()
+        assert (gradient - expected).norm() <= 0.01 * expected.norm() > 0
 
 
 def test_recording_changes_neither_logits_nor_model(family):

@@ -21,8 +21,9 @@ def gae(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
     """Generic attention explainability (Chefer, Gur and Wolf, ICCV 2021; equations 6 and 7 of RobustViT).
 
     Each block's map is ``mean over heads of max(0, dA * A)`` with ``dA`` the gradient of the target's logit; the
-    relevance is the readout's row of the product of ``I + map`` over all blocks. Non-negative. First order, as
-    published, holds ``dA`` constant; no attention map is in the graph then. Second order differentiates it too.
+    relevance is the readout's row of the product of ``I + map`` over all blocks, less the constant that a readout which
+    averages patches starts with (see ``propagate``). Non-negative. First order, as published, holds ``dA`` constant; no
+    attention map is in the graph then. Second order differentiates it too.
     """
     forward = lean_forward(model, images, twice=second_order)
     layout = forward.layout
@@ -40,10 +41,12 @@ def gae(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
 
 
 def propagate(maps: Sequence[Tensor], layout: Layout) -> Tensor:
-    """The readout's row of the product of ``I + map`` over all blocks, ``(B, N)``.
+    """What the blocks add to the readout's row in the product of ``I + map`` over all blocks, ``(B, N)``.
 
     Only that row is needed, so a vector is carried from the last block to the first, in O(N^2) a block, instead of
-    N x N matrices from the first to the last.
+    N x N matrices from the first to the last. The row that the readout starts with is the same for all patches (0, or
+    1 / N where they are averaged), so without it the map keeps its shape, and contributions far below 1 / N are not
+    rounded away. An attention pool's row differs between patches: it is part of the map.
 
     Args:
         maps: ``(B, N, N)`` per block, first block first; ``(B, 1, N)`` stands for the class token's row alone, and
@@ -52,9 +55,11 @@ def propagate(maps: Sequence[Tensor], layout: Layout) -> Tensor:
     """
     exact = [block.to(torch.promote_types(block.dtype, torch.float32)) for block in maps]
     row = readout_row(exact, layout)
+    added = row if layout.readout == "pool" else torch.zeros_like(row)
     for block in reversed(exact[: len(layout.blocks)]):
-        row = row + (block if block.shape[1] == 1 else row @ block)
-    return row[:, 0]
+        more = block if block.shape[1] == 1 else row @ block
+        row, added = row + more, added + more
+    return added[:, 0]
 
 
 def readout_row(maps: Sequence[Tensor], layout: Layout) -> Tensor:

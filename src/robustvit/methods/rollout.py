@@ -19,9 +19,9 @@ def rollout(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
     """Attention rollout (Abnar and Zuidema, ACL 2020).
 
     The readout's row of the product over all blocks of ``(I + mean over heads of A) / 2``, whose rows sum to 1: each
-    block's tokens are half themselves (the residual connection), half what they attend to. The same for every class,
-    differentiable in the weights of queries and keys, and of all that comes before them. No gradient of a logit is in
-    it, so ``second_order`` has no effect.
+    block's tokens are half themselves (the residual connection), half what they attend to. A constant that the readout
+    starts with is left out, as in ``gae``. The same for every class, differentiable in the weights of queries and keys,
+    and of all that comes before them. No gradient of a logit is in it, so ``second_order`` has no effect.
 
     Raises:
         UserError: attention over the model's tokens does not tell the relevance of the patches.
