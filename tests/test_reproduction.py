@@ -212,6 +212,9 @@ def test_means_over_seeds():
     assert (cell.value, cell.spread, cell.difference) == pytest.approx((mean, deviation, mean - 23.6))
     assert found.cells[0].value is None
     assert over_seeds(row, table, records[:1]) == []
+    assert cell.mark == ""
+    (found,) = over_seeds(row, table, [*records[:2], replace(records[2], complete=False)])
+    assert found.cells[1].mark == "†", "one run was measured on a part of the images"
 
 
 def test_stand_ins_answer_as_the_embedded_model_under_the_papers_normalisation():

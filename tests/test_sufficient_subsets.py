@@ -134,7 +134,26 @@ def test_equals_the_plain_loop(fill):
     assert ((ours.size > 0) & (ours.size < 256)).any()
 
 
-def test_subset_suffices_and_is_minimal_in_its_order():
+class Wavering(nn.Module):
+    """Sure of class 1 with 3 pixels of ones and with 9 or more, but not with others."""
+
+    def forward(self, images):
+        count = images[:, 0].sum(dim=(1, 2))
+        margin = 4 * (count - 2.5) * (count - 3.5) * (count - 8.5)
+        return torch.stack([torch.zeros_like(margin), margin], dim=1)
+
+
+def test_a_smaller_number_between_the_steps_may_be_missed():
+    """What the documents say of the result holds, and no more: probability need not rise with every pixel."""
+    images = torch.ones(1, 3, 4, 4, dtype=torch.float64)
+    found = sufficient_subset(Wavering(), images, 1, confidence=0.9, fill="black", remove=5)  # 16, 11, 6, 1, 0
+    assert found.size == 9
+    smaller = torch.where(found.order >= 16 - 3, images, 0.0)
+    assert Wavering()(smaller).softmax(dim=1)[0, 1] > 0.9
+    assert sufficient_subset(Wavering(), images, 1, confidence=0.9, fill="black", remove=1).size == 3
+
+
+def test_subset_suffices_and_without_its_least_pixel_does_not():
     network, images = small_network(), small_images(6)
     target = network(images).argmax(dim=1)
     threshold = float(network(images).softmax(dim=1).amax(dim=1).min().detach()) - 1e-6

@@ -56,7 +56,7 @@ def write_review(records: Sequence[MaskRecord], path: str | Path, *, title: str 
     Raises:
         UserError: no records, or something at ``path`` that is not a review page of ours.
     """
-    from jinja2 import Environment, PackageLoader
+    from robustvit.pages import page_template
 
     path = Path(path)
     if not records:
@@ -67,7 +67,7 @@ def write_review(records: Sequence[MaskRecord], path: str | Path, *, title: str 
         drawn = pool.map(partial(_card, folder=path.parent), latest.values())
         cards = list(progress.track(drawn, total=len(latest), description="drawing outlines"))
     cards.sort(key=lambda card: (card.confidence, card.image))
-    page = Environment(loader=PackageLoader("robustvit"), autoescape=True).get_template("review.html.j2")
+    page = page_template("review.html.j2")
     text = page.render(mark=_MARK, title=_printable(title), key=_key(cards), cards=cards)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(text, path)

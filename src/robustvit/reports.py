@@ -47,15 +47,14 @@ def report(run: str, *, out: str | None = None) -> Path:
     path = folder.path / "report.html" if out is None else Path(out)
     check_own_page(path, _MARK, "a report")
     # What takes seconds to import comes after what can be wrong without it.
-    from jinja2 import Environment, PackageLoader
-
     from robustvit.guidance import GUIDANCE
     from robustvit.measurement import MEASURES
+    from robustvit.pages import page_template
     from robustvit.panels import read_panels
     from robustvit.verdict import read_verdict
 
     panels = read_panels(folder.panels)
-    page = Environment(loader=PackageLoader("robustvit"), autoescape=True).get_template("report.html.j2")
+    page = page_template("report.html.j2")
     text = page.render(
         mark=_MARK,
         verdict=read_verdict(folder.verdict),

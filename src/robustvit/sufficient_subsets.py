@@ -68,9 +68,10 @@ def sufficient_subset(
     Carter, Mueller, Jain and Gifford (AISTATS 2019) and Carter, Jain, Mueller and Gifford (NeurIPS 2021). Pixels are
     removed step by step, those first whose removal lowers the class's probability least by its gradient in the mask;
     then they are brought back, the last removed first, until the probability reaches ``confidence``. Inside the step
-    where it does, the number is halved down to one that suffices while one pixel fewer does not. A smaller subset may
-    exist, in this order or another; and where none is found, that proves nothing. The target may be any class: such
-    subsets resemble adversarial examples, and are no evidence of what the model used (RobustViT's Appendix A).
+    where it does, bisection finds a number of pixels that suffices while one pixel fewer does not. The probability need
+    not rise with every pixel, so a smaller subset may exist, in this order or another; and where none is found, that
+    proves nothing. The target may be any class: such subsets resemble adversarial examples, and are no evidence of what
+    the model used (RobustViT's Appendix A).
 
     The gradient is that of the log-odds ``log p / (1 - p)``: it has the order of the probability's gradient, but does
     not vanish when the probability is next to 0 or 1. The model is judged in evaluation mode and left as it was.

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
-
 from robustvit.audits.charts import accuracy_chart, shift_charts
 from robustvit.audits.pictures import Tile
 from robustvit.audits.record import KIND
 from robustvit.errors import printable
-from robustvit.wording import counted
+from robustvit.pages import page_template
 
 __all__ = ["CLASS_COLUMNS", "MOST_GROUPS", "MOST_PHOTOS", "MOST_TURNS", "render_audit", "shown_groups"]
 
@@ -39,13 +37,10 @@ def render_audit(
         thumbnails: of the typical photos of backgrounds and of ``shown_groups``.
         record_name: file name of the record beside the page.
     """
-    environment = Environment(loader=PackageLoader("robustvit"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["file_name"] = lambda path: printable("/".join(Path(path).parts[-2:]))
-    environment.filters["counted"] = counted
-    environment.filters["printable"] = lambda value: printable(str(value))
+    page = page_template("audit.html.j2", trim=True, file_name=lambda path: printable("/".join(Path(path).parts[-2:])))
     measured = [name for name in record["titles"] if any(name in row for row in record["classes"].values())]
     sides = ["model", "baseline"] if record["baseline"] else ["model"]
-    return environment.get_template("audit.html.j2").render(
+    return page.render(
         mark=KIND,
         record=record,
         sides=sides,

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
-from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 from robustvit.audits.charts import Chart
 from robustvit.errors import printable
+from robustvit.pages import page_template
 from robustvit.per_class.record import KIND
-from robustvit.wording import counted
 
 __all__ = ["class_charts", "render_classes"]
 
@@ -80,11 +79,8 @@ def render_classes(record: Mapping[str, Any], pictures: Mapping[str, Sequence[st
         pictures: see ``draw_turned``.
         record_name: file name of the record beside the page.
     """
-    environment = Environment(loader=PackageLoader("robustvit"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["counted"] = counted
-    environment.filters["printable"] = lambda value: printable(str(value))
-    environment.filters["p_value"] = lambda p: f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
-    return environment.get_template("classes.html.j2").render(
+    page = page_template("classes.html.j2", trim=True, p_value=lambda p: f"{p:.3f}" if p >= 0.001 else f"{p:.1e}")
+    return page.render(
         mark=KIND,
         record=record,
         charts=class_charts(record),

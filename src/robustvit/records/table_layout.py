@@ -10,7 +10,7 @@ from robustvit.intervals import Interval
 from robustvit.recipes import CARDS, model_card
 from robustvit.records import METHODS, Column, Record, ReportedTable
 
-__all__ = ["SET_TITLES", "Cell", "Heading", "Layout", "Row", "lay_out_all", "lay_out_reported"]
+__all__ = ["INCOMPLETE", "SET_TITLES", "Cell", "Heading", "Layout", "Row", "lay_out_all", "lay_out_reported"]
 
 MEASURES: dict[str, str] = {
     "headline": "headline",
@@ -39,7 +39,7 @@ SET_TITLES: dict[str, str] = {
     "imagenet-segmentation": "INet segmentation",
 }
 _PARTS = {"": "", "seen": "classes seen", "unseen": "other classes"}
-_INCOMPLETE, _OTHER = "†", "‡"
+INCOMPLETE, _OTHER = "†", "‡"
 _NOTED = 4  # sets that a note lists
 
 
@@ -202,7 +202,7 @@ class _Notes:
             self._incomplete[f"{title} {record.samples:,} of {record.expected:,}"] = None
         self._other = self._other or bool(mark)
         difference = None if reported is None else 100 * number.mean - reported
-        marks = mark + (_INCOMPLETE if not record.complete else "")
+        marks = mark + (INCOMPLETE if not record.complete else "")
         return Cell(100 * number.mean, 100 * number.low, 100 * number.high, None, difference, marks)
 
     def lines(self) -> list[str]:
@@ -211,7 +211,7 @@ class _Notes:
         if self._incomplete:
             parts = list(self._incomplete)
             more = [f"and {len(parts) - _NOTED} more"] if len(parts) > _NOTED else []
-            said.append(f"{_INCOMPLETE} on a part of the images: {'; '.join([*parts[:_NOTED], *more])}.")
+            said.append(f"{INCOMPLETE} on a part of the images: {'; '.join([*parts[:_NOTED], *more])}.")
         if self._other:
             said.append(f"{_OTHER} measured under another protocol than what was reported.")
         return said

@@ -35,6 +35,7 @@ __all__ = ["choose_images", "show_classes", "show_panels", "show_subsets"]
 
 _HELPED = 20  # classes of each chart
 _SAMPLES, _CLASSES = 3, 2  # the paper's Fig. 15
+_METHOD = "gae"  # of its relevance maps
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _explained(name: str, photo: Image.Image, model: SetModel) -> tuple[str, np.
     inputs = image[None].to(classifier.mean.device)
     with torch.no_grad():
         probabilities = classifier(inputs).softmax(dim=1)[0]
-        found = relevance(classifier, inputs)[0]
+        found = relevance(classifier, inputs, method=_METHOD)[0]
     best = int(probabilities.argmax())
     which = "original" if model.about["method"] == "original" else "ours"
     return f"{which}: {classifier.name_of(best)}\n{100 * float(probabilities[best]):.0f} %", overlay(image, found)
@@ -143,11 +144,13 @@ def show_classes(evaluator: Evaluator, target: Path) -> list[Path]:
         for name in evaluator.plan.sets:
             compared = _compared(evaluator, run, name)
             panels = choose_panels(compared, _CLASSES, _SAMPLES)
-            settings = {"model": compared.model.about["source"], "on": name, "protocol": PROTOCOL}
+            settings = {"model": compared.model.about["source"], "on": name, "protocol": PROTOCOL, "relevance": _METHOD}
             record = class_record(compared, panels, _HELPED, settings)
             page = target / f"{run.card}-{name.replace('/', '-')}.html"
             write_json(record, page.with_suffix(".json"))
-            write_text(render_classes(record, draw_turned(compared, panels), page.with_suffix(".json").name), page)
+            write_text(
+                render_classes(record, draw_turned(compared, panels, _METHOD), page.with_suffix(".json").name), page
+            )
             paths += [page, page.with_suffix(".json")]
     return paths
 

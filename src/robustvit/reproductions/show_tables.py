@@ -10,7 +10,7 @@ import numpy as np
 
 from robustvit.recipes import model_card
 from robustvit.records import METHODS, Record, ReportedRow, ReportedTable, reported_table
-from robustvit.records.table_layout import Cell, Layout, Row, lay_out_reported
+from robustvit.records.table_layout import INCOMPLETE, Cell, Layout, Row, lay_out_reported
 from robustvit.reproductions.evaluating import Evaluator
 from robustvit.tables import rendered
 
@@ -72,12 +72,14 @@ def over_seeds(said: ReportedRow, table: ReportedTable, records: Sequence[Record
         return []
     cells = []
     for column, value in zip(table.columns, said.values, strict=True):
-        found = [100 * one.numbers[column.measure].mean for one in mine
-                 if one.set == column.set and column.measure in one.numbers]  # fmt: skip
-        if len(found) < 2:
+        there = [one for one in mine if one.set == column.set and column.measure in one.numbers]
+        if len(there) < 2:
             cells.append(Cell())
             continue
+        found = [100 * one.numbers[column.measure].mean for one in there]
         mean, deviation = float(np.mean(found)), float(np.std(found, ddof=1))
-        cells.append(Cell(mean, spread=deviation, difference=None if value is None else mean - value))
+        difference = None if value is None else mean - value
+        mark = "" if all(one.complete for one in there) else INCOMPLETE  # the runs' own rows bring its note
+        cells.append(Cell(mean, spread=deviation, difference=difference, mark=mark))
     method = f"{METHODS[said.method]}: mean ± standard deviation of {count} runs"
     return [Row(model_card(said.model).title, method, f"measured, {table.protocol}", cells, True)]

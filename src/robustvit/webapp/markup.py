@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, Template
+from jinja2 import Template
 from PIL import Image
 from torch import Tensor
 
+from robustvit.pages import page_template
 from robustvit.webapp.prediction import Answer
 
 __all__ = ["SCRIPT", "STYLE", "answers_html"]
@@ -59,7 +60,7 @@ SCRIPT = """
 
 @cache
 def _template() -> Template:
-    return Environment(loader=PackageLoader("robustvit"), autoescape=True).get_template("app_answers.html.j2")
+    return page_template("app_answers.html.j2")
 
 
 def answers_html(
