@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -438,6 +440,9 @@ def test_every_item_at_tiny_scale(what, out, capsys, monkeypatch):
     assert files
     assert all(path.is_file() for path in files)
     for path in files:
+        if path.suffix in (".html", ".md", ".tex"):
+            text = re.sub(r"<(svg|script|style).*?</\1>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+            assert not re.search(r"\(\s*\)|\b(nan|None)\b", text), "an empty place"
         if path.suffix == ".png":
             with Image.open(path) as picture:
                 assert picture.convert("L").getextrema()[0] < picture.convert("L").getextrema()[1]

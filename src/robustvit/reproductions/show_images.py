@@ -148,9 +148,8 @@ def show_classes(evaluator: Evaluator, target: Path) -> list[Path]:
             record = class_record(compared, panels, _HELPED, settings)
             page = target / f"{run.card}-{name.replace('/', '-')}.html"
             write_json(record, page.with_suffix(".json"))
-            write_text(
-                render_classes(record, draw_turned(compared, panels, _METHOD), page.with_suffix(".json").name), page
-            )
+            pictures = draw_turned(compared, panels, _METHOD)
+            write_text(render_classes(record, pictures, page.with_suffix(".json").name), page)
             paths += [page, page.with_suffix(".json")]
     return paths
 
