@@ -117,8 +117,8 @@ def make_masks(
             but a part that holds three or four corners of the frame is the background if the other holds one at most.
         objects: how many objects to look for in a photo.
         refine: draw masks to the photo's edges with the bilateral solver.
-        protocol: standard, or paper: exactly as RobustViT's authors cut. DINO ViT-B/16, photos at their own size, TokenCut's
-            side, the solver at full size; photos whose refined mask differs too much or is too small are skipped.
+        protocol: standard, or paper: exactly as RobustViT's authors cut. DINO ViT-B/16, photos at their own size,
+            TokenCut's side, the solver at full size; photos whose masks they skip get none.
         relevance: method of the map for --method relevance.
         prompts: CSV file for sam2: image,x0,y0,x1,y1 (boxes) or image,x,y (points).
         from_: read masks from annotations instead: coco, yolo, labelme, voc, imagenet-s, binary, grey or soft.

@@ -86,8 +86,8 @@ def find_objects(job: CutJob) -> FoundMask:
 def enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A mask ``(h, w)`` in another size ``(H, W)``, each pixel as PyTorch's ``interpolate(mode="nearest")`` takes it.
 
-    Row i comes from row ``floor(i * h / H)``, computed in single precision as there. Pillow's rule has half a pixel more
-    in it: ``floor((i + 0.5) * h / H)``.
+    Row i comes from row ``floor(i * h / H)``, in single precision, as PyTorch computes it on a GPU. Pillow's rule is
+    another: ``floor((i + 0.5) * h / H)``.
     """
     rows, columns = (
         np.minimum((np.arange(new, dtype=np.float32) * (np.float32(old) / np.float32(new))).astype(int), old - 1)

@@ -58,7 +58,7 @@ class MaskOptions:
         for name, usual in (("size", 480), ("side", "corners"), ("objects", 1), ("refine", True)):
             if getattr(self, name) not in (usual, PAPER_CUT[name]):
                 raise UserError(
-                    f"--protocol paper sets {name} itself (photo at its own size, one object, TokenCut's side, refined): "
+                    f"--protocol paper sets {name} itself (photos at their own size, one object, refined): "
                     f"leave out --{name} {getattr(self, name)}"
                 )
         return replace(self, **PAPER_CUT, model=self.model or PAPER_BACKBONE)

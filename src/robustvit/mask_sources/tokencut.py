@@ -14,7 +14,6 @@ from PIL import Image
 
 from robustvit.classifier import Classifier
 from robustvit.errors import UserError
-from robustvit.mask_confidence import FoundMask, no_object
 from robustvit.mask_sources.dino_positions import dino_positions
 from robustvit.mask_sources.source import MaskSource, resized_photo
 from robustvit.options import Feature
@@ -34,8 +33,8 @@ class TokenCut(MaskSource):
         model: the backbone; photos of any shape where it takes them, else resized to its own input size.
         feature: see ``patch_features``; as are ``block`` and ``centre``.
         size: longer side of a photo in pixels for the backbone, rounded to whole patches; None for the photo's own.
-        settings: see ``CutSettings``. Under the paper's protocol photos are resized with Pillow's Lanczos filter, one at
-            a time, and positions are interpolated as DINO's code does.
+        settings: see ``CutSettings``. Under the paper's protocol photos are resized with Pillow's Lanczos filter, one
+            at a time, and positions are interpolated as DINO's code does.
     """
 
     name = "tokencut"

@@ -106,8 +106,8 @@ class ReproductionPlace:
             self._check_own()
         if self.has_older_masks and any(run.tokencut for run in plan.runs):
             raise UserError(
-                f"{self.found_masks} holds masks of an older version, which did not cut as RobustViT's authors do: name "
-                "another --out, or remove that folder and the runs named robustvit-tokencut"
+                f"{self.found_masks} holds masks of an older version, which did not cut as RobustViT's authors do: "
+                "name another --out, or remove that folder and the runs named robustvit-tokencut"
             )
         lacking = [r.card for r in plan.runs if not self.tiny and model_card(r.card).needs_checkpoint]
         if lacking and self.checkpoint is not None:
