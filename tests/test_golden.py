@@ -11,6 +11,8 @@ import timm
 import torch
 
 from robustvit import guided_loss, relevance
+from robustvit.bilateral_solver import bilateral_solver, refined_mask
+from robustvit.normalized_cut import normalized_cut, similar_patches
 
 GOLDEN = Path(os.environ.get("ROBUSTVIT_GOLDEN", Path(__file__).parents[2] / "shared" / "golden"))
 FILES = sorted(GOLDEN.glob("reference_seed*.npz"))
@@ -60,3 +62,20 @@ def test_losses_and_gradients_equal_the_authors(golden, model, temperature, suff
         expected = golden[name]
         ours = dict(model.named_parameters())[name[len(prefix) :]].grad.numpy()
         assert np.linalg.norm(ours - expected) <= 1e-4 * np.linalg.norm(expected), name
+
+
+def test_cuts_equal_tokencuts(golden):
+    grid = tuple(golden["ncut_grid"])
+    cut = normalized_cut(similar_patches(golden["ncut_features"], 0.2), grid)
+    expected = golden["ncut_eigvec"]
+    sign = np.sign((cut.eigenvector * expected).sum())
+    assert np.abs(sign * cut.eigenvector - expected).max() < 1e-4
+    size = np.abs(expected).ravel()  # patches with the same neighbours tie, and rounding chooses among them
+    assert size[np.ravel_multi_index(cut.seed, grid)] == pytest.approx(size[golden["ncut_seed"]], abs=1e-9)
+    assert (cut.mask == golden["ncut_mask"].astype(bool)).all()
+
+
+def test_bilateral_solutions_equal_tokencuts(golden):
+    soft = bilateral_solver(golden["bilateral_image"], golden["bilateral_target"].astype(float))
+    assert np.abs(soft - golden["bilateral_soft"]).max() < 1e-3
+    assert (refined_mask(soft) == golden["bilateral_mask"].astype(bool)).all()

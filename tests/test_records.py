@@ -264,8 +264,10 @@ def test_runs_tell_their_method(tmp_path):
     assert method("heavy", guidance="gradmask", **nothing, relevance_weight=5.0) == "gradmask (relevance_weight 5.0)"
     masks = tmp_path / "masks"
     masks.mkdir()
-    (masks / "settings.json").write_text('{"method": "tokencut"}')
+    (masks / "settings.json").write_text('{"method": "tokencut", "protocol": "paper"}')
     assert method("found", masks=str(masks)) == "robustvit-tokencut"
+    (masks / "settings.json").write_text('{"method": "tokencut"}')
+    assert method("older", masks=str(masks)) == "robustvit (masks by TokenCut, protocol standard)"
 
 
 @pytest.mark.parametrize("name", REPORTED)

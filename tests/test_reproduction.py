@@ -21,12 +21,15 @@ from PIL import Image
 from robustvit.benchmark_sets.class_tables import imagenet_names, imagenet_wnids
 from robustvit.classifier import Classifier
 from robustvit.cli import main
+from robustvit.data.manifest import MaskRecord, write_manifest
 from robustvit.data.masks import read_mask
 from robustvit.data.pairs import find_photos
 from robustvit.errors import UserError
 from robustvit.intervals import Interval
+from robustvit.mask_making import MadeMasks
 from robustvit.recipes import CARDS
-from robustvit.records import REPORTED, Record, reported_table
+from robustvit.records import REPORTED, Record, reported_table, write_record
+from robustvit.records.setting import RunSetting, setting_of
 from robustvit.reproduction import reproduce
 from robustvit.reproductions.evaluating import Evaluator, known_records
 from robustvit.reproductions.imagenet_s import MERGED, find_imagenet_s, write_list
@@ -34,13 +37,15 @@ from robustvit.reproductions.outlook import Speed
 from robustvit.reproductions.place import ReproductionPlace
 from robustvit.reproductions.plan import ITEMS, METHOD_OPTIONS, Run, make_plan
 from robustvit.reproductions.scales import PAPER, SCALES, TINY, ReproductionScale
-from robustvit.reproductions.show_images import choose_images
+from robustvit.reproductions.show_images import Shown, choose_images
 from robustvit.reproductions.show_plots import reported_change
 from robustvit.reproductions.show_tables import over_seeds
+from robustvit.reproductions.showing import show
 from robustvit.reproductions.stand_in import STANDS_FOR, stand_in
 from robustvit.reproductions.tiny_sets import write_tiny_sets
-from robustvit.reproductions.training import _masks_folder, options_of_run, train_runs
+from robustvit.reproductions.training import _masks_folder, _with_found_masks, options_of_run, train_runs
 from robustvit.set_evaluation.outcomes import Outcomes
+from robustvit.tables import table
 
 PAPER_ITEMS = [
     *(f"table{number}" for number in (1, 2, 3, 4, 8, 9, 10, 11, 12)),
@@ -321,6 +326,7 @@ def test_masks_are_made_to_the_end_however_often_that_is_killed(tmp_path, monkey
         (Path(out) / "manifest.csv").write_text("half of them")
         if len(calls) < 3:
             raise KeyboardInterrupt
+        return MadeMasks(Path(out), Path(out) / "manifest.csv", [], [], 0, 0, 1.0)
 
     monkeypatch.setattr("robustvit.mask_making.make_masks", killed)
     for _ in range(2):
@@ -411,6 +417,160 @@ def narrow_stand_in(card: str) -> Classifier:
             network.head.weight[index].normal_()
             network.head.bias[index] = 0
     return Classifier(network, class_names=imagenet_names(), source=f"stand-in for {card}").eval()
+
+
+def write_results(place: ReproductionPlace, run: Run, sets, share: float = 0.5) -> None:
+    """Records of a model that was evaluated, without a model."""
+    evaluator = Evaluator(place, make_plan("table1", TINY, models=["vit-b"], masks="human"))
+    weights = hashlib.sha256(run.name.encode()).hexdigest()
+    place.out.mkdir(exist_ok=True)
+    place.remember_weights(run, weights)
+    model = evaluator._said_of(run) | {"source": place.named(run), "weights": weights, "classes": 1000}
+    number = Interval(share, share - 0.1, share + 0.1, 20)
+    measures = ("top1", "top5", "pixel_accuracy", "miou", "map")
+    names = [*measures, *(f"{part}_{name}" for part in ("seen", "unseen") for name in ("top1", "top5"))]
+    for name in sets:
+        record = Record(
+            name, "paper", model, {}, 20, 20, True, [], dict.fromkeys(names, number), {}, {}, {}, {}, [], ""
+        )
+        write_record(record, place.records)
+
+
+def shown(place: ReproductionPlace, what: str, models: list[str], masks: str = "human") -> list[Path]:
+    """What a call shows once its runs are evaluated."""
+    plan = make_plan(what, TINY, models=models, masks=masks)
+    for run in plan.runs:
+        write_results(place, run, plan.sets)
+    return show(Evaluator(place, plan))
+
+
+@pytest.fixture
+def place(tmp_path):
+    return ReproductionPlace(tmp_path / "out", tmp_path / "out" / "data", TINY)
+
+
+@pytest.mark.parametrize("what", [item for item in ITEMS if item in REPORTED])
+def test_a_table_keeps_the_models_of_earlier_calls(place, what):
+    first, second = list(dict.fromkeys(row.model for row in reported_table(what).rows))[:2]
+    (before, *_) = shown(place, what, [first])
+    old = [line for line in before.read_text(encoding="utf-8").splitlines() if "measured, paper" in line]
+    (after, *_) = shown(place, what, [second])
+    lines = after.read_text(encoding="utf-8").splitlines()
+    assert old
+    assert [line for line in old if line not in lines] == []
+    assert any(f"stand-in for {second}" in line for line in lines)
+    assert shown(place, what, [first])[0].read_text(encoding="utf-8").splitlines() == lines, "whichever came last"
+
+
+@pytest.mark.parametrize("what", ["table1", "table2"])
+def test_annotated_and_tokencut_rows_stand_side_by_side(place, what):
+    shown(place, what, ["vit-b"])
+    text = shown(place, what, ["vit-b"], "tokencut")[0].read_text(encoding="utf-8")
+    for method in ("gradmask", "rrr", "robustvit", "robustvit-tokencut"):
+        assert f"vit-b-{method}-seed0-5x3" in text
+    assert shown(place, what, ["vit-b"])[0].read_text(encoding="utf-8") == text
+
+
+def test_tables_leave_out_what_a_figure_varies(place):
+    """Figure 7's runs on other numbers of photos and classes are no rows of tables, nor are the seeds of table 8."""
+    shown(place, "figure7", ["vit-b"])
+    shown(place, "table8", ["vit-b"])
+    for file in shown(place, "table1", ["vit-b"]):
+        text = file.read_text(encoding="utf-8")
+        assert "seed0-5x3" in text
+        assert "5x1" not in text
+        assert "3x3" not in text
+        assert "seed1" not in text
+    by_records = table("table1", records=str(place.records))
+    assert "seed0-5x3" in by_records
+    assert "5x1" not in by_records
+    assert "results are recorded" in by_records
+    assert "RobustViT, 1 photo of each of 5 classes" in table("all", records=str(place.records))
+
+
+def test_records_of_older_versions_tell_their_setting_by_the_runs_name():
+    usual = {"source": "out/runs/vit-b-robustvit-seed0-500x3"}
+    assert setting_of(usual) == RunSetting(0, 500, 3, True)
+    varied = setting_of({"source": "out/runs/vit-b-robustvit-seed2-300x3/best"})
+    assert (varied.seed, varied.usual, str(varied)) == (2, False, "3 photos of each of 300 classes")
+    assert setting_of({"source": "runs/mine"}) is None
+    assert (
+        setting_of({"source": "renamed", "setting": {"seed": 0, "classes": 5, "samples": 1, "usual": False}}).samples
+        == 1
+    )
+
+
+def test_figure_4_averages_over_the_models_of_all_calls(place):
+    shown(place, "figure4", ["vit-b"])
+    one = make_plan("figure3", TINY, models=["deit-b"], masks="human")  # evaluated on three sets only: counts not yet
+    for run in one.runs:
+        write_results(place, run, one.sets)
+    files = shown(place, "figure4", ["ar-b"])
+    with files[-1].open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(dict.fromkeys(row["models"] for row in rows)) == ["vit-b ar-b", "vit-b", "ar-b"]
+    assert float(rows[0]["reported"]) == pytest.approx(reported_change(["vit-b", "ar-b"], "imagenet-val", "seen"))
+
+
+def test_panels_keep_the_models_of_earlier_calls(place, monkeypatch):
+    def rows(evaluator, original, guided):
+        picture = np.zeros((8, 8, 3))
+        yield Shown(f"{original.card}.png", "imagenet-val", "same", "goose"), [("input", picture), ("ours", picture)]
+
+    monkeypatch.setattr("robustvit.reproductions.show_images._rows", rows)
+    first, *_ = shown(place, "figure2", ["deit-b"])
+    before = first.read_bytes()
+    drawn = shown(place, "figure2", ["vit-b"])
+    assert first.read_bytes() == before
+    assert [one["model"] for one in json.loads(drawn[-1].read_text())] == ["vit-b", "deit-b"]
+    monkeypatch.setattr("robustvit.reproductions.show_images._rows", None)
+    assert shown(place, "figure2", ["deit-b"])[0] == first, "drawn already"
+
+
+def test_masks_of_older_versions_are_not_taken_for_the_authors(place):
+    """They were cut with ViT-S/16; whoever has them keeps them, and the other items of the folder."""
+    plan = make_plan("table2", TINY, models=["vit-b"], masks="tokencut")
+    shown(place, "table2", ["vit-b"], "tokencut")
+    place.found_masks.mkdir()
+    (place.out / "reproduction.yaml").write_text("scale: tiny\n")
+    (place.found_masks / "settings.json").write_text('{"method": "tokencut", "side": "seed"}')
+    with pytest.raises(UserError, match="masks of an older version, which did not cut as RobustViT's authors do"):
+        place.check(plan)
+    human = make_plan("table2", TINY, models=["vit-b"], masks="human")
+    place.check(human)
+    assert "vit-b-robustvit-tokencut" not in shown(place, "table2", ["vit-b"])[0].read_text(encoding="utf-8")
+    (place.found_masks / "settings.json").write_text('{"method": "tokencut", "protocol": "paper"}')
+    place.check(plan)
+
+
+def test_skipped_photos_are_counted(place, monkeypatch, tmp_path):
+    """A class whose photos were skipped gives fewer, and that is said."""
+    root = find_imagenet_s(write_imagenet_s(tmp_path / "s", ["n01440764", "n01443537"]))
+    place.imagenet_s = root
+    said = []
+
+    def made(photos, *, out, protocol, **_):
+        assert protocol == "paper"
+        photos = sorted(Path(photos).glob("*/*.JPEG"))
+        records = []
+        for number, photo in enumerate(photos):
+            skipped = number in (0, 1)
+            mask = None if skipped else Path(out) / photo.parent.name / f"{photo.stem}.png"
+            verdict, reason = ("none", f"fewer than 520 pixels ({number})") if skipped else ("good", "")
+            records.append(MaskRecord(photo, mask, photo.parent.name, verdict, 0.5, reason, "tokencut", {}))
+        Path(out).mkdir(parents=True)
+        write_manifest(records, Path(out) / "manifest.csv")
+        return MadeMasks(Path(out), Path(out) / "manifest.csv", records, [], 0, len(records), 1.0)
+
+    monkeypatch.setattr("robustvit.mask_making.make_masks", made)
+    monkeypatch.setattr("robustvit.reproductions.training.warn", said.append)
+    (place.out / "stand-ins" / "vit-b").mkdir(parents=True)
+    run = Run("vit-b", "robustvit-tokencut", 0, 3, 1)
+    lists = _with_found_masks(place, run, _masks_folder(place))
+    assert [photo.name for photo, _, _ in lists.train] == ["n01440764_2.JPEG", "n01440764_3.JPEG"]
+    assert len(lists.validation) == 1
+    assert said[0].startswith("TokenCut: 2 photos skipped, fewer than 520 pixels; ")
+    assert said[1] == f"{run.name}: 1 photo fewer than 4, as their classes have no more masks"
 
 
 @pytest.fixture(scope="module")

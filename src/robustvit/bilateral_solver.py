@@ -155,4 +155,4 @@ def refined_mask(soft: np.ndarray) -> np.ndarray:
     sizes = np.bincount(labels.ravel(), minlength=parts + 1)
     if parts == 0 or sizes[0] == 0:
         return np.zeros(soft.shape, bool)
-    return labels == np.argsort(-sizes, kind="stable")[1]
+    return labels == np.argsort(sizes, kind="stable")[-2]  # of equal parts the last, as TokenCut's code sorts them

@@ -14,7 +14,7 @@ _CUT_WEIGHT, _BORDER_WEIGHT = 0.8, 1.4
 _GOOD = 0.5
 # Above this the two sides have as many edges across as inside: patches of pure noise.
 _NO_OBJECT = 0.9
-# TokenCut's authors skip masks below 520 of 224 x 224 pixels.
+# Smaller or larger masks are seldom an object; 0.01 is about 520 of 224 x 224 pixels.
 _LEAST_SHARE, _LARGEST_SHARE = 0.01, 0.9
 
 

@@ -86,6 +86,8 @@ class MaskFolder:
             old = None
         if not isinstance(old, dict):
             raise UserError(f"{self.path} exists and holds no masks of ours: name a new or empty folder as --out")
+        if "method" in old:  # folders of versions before there were two protocols
+            old = {"protocol": "standard"} | old
         other = [name for name in sorted({*old, *self.settings}) if old.get(name) != self.settings.get(name)]
         if other:
             name = other[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.errors import UserError, expect_at_least
-from robustvit.options import AnnotationFormat, Categories, Device, Feature, LabelFrom, MaskMethod, Side
+from robustvit.options import AnnotationFormat, Categories, Device, Feature, LabelFrom, MaskMethod, Protocol, Side
 from robustvit.wording import counted
 
 if TYPE_CHECKING:
@@ -43,12 +43,20 @@ class MadeMasks:
     seconds: float
     review: Path | None = None
 
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many photos got no mask, by the reason; the manifest names them."""
+        from robustvit.data.manifest import skipped_photos
+
+        return skipped_photos(self.records)
+
     def __str__(self) -> str:
         counts = {name: sum(r.verdict == name for r in self.records) for name in ("good", "doubtful", "none")}
         masks, speed = counted(counts["good"] + counts["doubtful"], "mask"), self.made / max(self.seconds, 1e-9)
         lines = [
             f"{masks} in {self.folder}: {counts['good']} good, {counts['doubtful']} doubtful (left out of training); "
             f"{counted(counts['none'], 'photo')} without an object",
+            *(f"  {counted(number, 'photo')}: {reason}" for reason, number in self.skipped.items()),
             f"{counted(self.made, 'photo')} done now, {speed:.1f} images/s; {self.manifest}",
         ]
         if self.problems:
@@ -75,6 +83,7 @@ def make_masks(
     side: Side = "corners",
     objects: int = 1,
     refine: bool = True,
+    protocol: Protocol = "standard",
     relevance: str = "gae",
     prompts: str | None = None,
     from_: AnnotationFormat | None = None,
@@ -108,6 +117,8 @@ def make_masks(
             but a part that holds three or four corners of the frame is the background if the other holds one at most.
         objects: how many objects to look for in a photo.
         refine: draw masks to the photo's edges with the bilateral solver.
+        protocol: standard, or paper: exactly as RobustViT's authors cut. DINO ViT-B/16, photos at their own size,
+            TokenCut's side, the solver at full size; photos whose masks they skip get none.
         relevance: method of the map for --method relevance.
         prompts: CSV file for sam2: image,x0,y0,x1,y1 (boxes) or image,x,y (points).
         from_: read masks from annotations instead: coco, yolo, labelme, voc, imagenet-s, binary, grey or soft.
@@ -146,8 +157,9 @@ def make_masks(
 
     start = time.monotonic()
     options = MaskOptions(
-        method, model, checkpoint, feature, block, centre, threshold, size, side, objects, refine, relevance, prompts
-    )
+        method, model, checkpoint, feature, block, centre, threshold, size, side, objects, refine, relevance, prompts,
+        protocol,
+    ).settled()  # fmt: skip
     if from_ is not None:
         folder, problems, left_out, made = _imported(source, out, from_, images, _listed(categories), label_from)
     elif images is not None or categories:

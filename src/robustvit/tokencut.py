@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -10,14 +10,17 @@ from PIL import Image
 from robustvit.bilateral_solver import bilateral_solver, refined_mask
 from robustvit.mask_confidence import FoundMask, judged, measures_of, no_object, overlap
 from robustvit.normalized_cut import Cut, normalized_cut, similar_patches
-from robustvit.options import Side
+from robustvit.options import Protocol, Side
 
-__all__ = ["CutJob", "CutSettings", "find_objects", "refined"]
+__all__ = ["CutJob", "CutSettings", "enlarged", "find_objects", "refined"]
 
 # The solver's cells are in pixels of about this size of photo; larger ones are refined at it.
 _SOLVER_SIDE = 640
-# The two masks must agree this much; the authors invert the refined one otherwise.
+# IoU of the coarse and the refined mask. Below it we keep the coarse mask; RobustViT's authors skip the photo.
 _AGREEMENT = 0.5
+# RobustViT's authors skip masks of fewer pixels, counted in the photo's own size.
+_LEAST_PIXELS = 520
+_ALIKE = "all patches are alike: nothing stands out"
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,15 @@ class CutSettings:
         side: see ``normalized_cut``.
         objects: at most so many are looked for, one after the other, each among the patches that are left.
         refine: draw the mask to the photo's edges with the bilateral solver.
+        protocol: ``standard``, our rules; or ``paper``: refine at the photo's own size, and skip a photo where
+            RobustViT's authors skip it. ``side``, ``objects`` and ``refine`` are not used then.
     """
 
     threshold: float = 0.2
     side: Side = "corners"
     objects: int = 1
     refine: bool = True
+    protocol: Protocol = "standard"
 
 
 @dataclass(frozen=True)
@@ -45,18 +51,24 @@ class CutJob:
         features: ``(rows, columns, C)``.
         photo: ``(H, W, 3)`` uint8.
         settings: how to cut.
+        problem: why the photo has no features, if it has none.
     """
 
     features: np.ndarray
     photo: np.ndarray
     settings: CutSettings
+    problem: str = ""
 
 
 def find_objects(job: CutJob) -> FoundMask:
     """The object, or the objects, that a photo's features show, with a verdict on the mask."""
     rows, columns, channels = job.features.shape
     size = job.photo.shape[:2]
+    if job.problem:
+        return no_object((size[0], size[1]), job.problem)
     similar = similar_patches(job.features.reshape(-1, channels), job.settings.threshold)
+    if job.settings.protocol == "paper":
+        return _paper_object(normalized_cut(similar, (rows, columns)), job)
     allowed = np.ones(rows * columns, bool)
     union: FoundMask | None = None
     for number in range(job.settings.objects):
@@ -68,14 +80,49 @@ def find_objects(job: CutJob) -> FoundMask:
             break  # the first is shown whatever it is; a further one must stand by itself
         union = found if union is None else _joined(union, found)
         allowed &= ~cut.mask.ravel()
-    return union or no_object((size[0], size[1]), "all patches are alike: nothing stands out")
+    return union or no_object((size[0], size[1]), _ALIKE)
+
+
+def enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask ``(h, w)`` in another size ``(H, W)``, each pixel as PyTorch's ``interpolate(mode="nearest")`` takes it.
+
+    Row i comes from row ``floor(i * h / H)``, in single precision, as PyTorch computes it on a GPU. Pillow's rule is
+    another: ``floor((i + 0.5) * h / H)``.
+    """
+    rows, columns = (
+        np.minimum((np.arange(new, dtype=np.float32) * (np.float32(old) / np.float32(new))).astype(int), old - 1)
+        for old, new in zip(mask.shape, size, strict=True)
+    )
+    return mask[np.ix_(rows, columns)]
+
+
+def _paper_object(cut: Cut | None, job: CutJob) -> FoundMask:
+    """The mask that RobustViT's authors would train on, or the reason why they skip the photo."""
+    size = (job.photo.shape[0], job.photo.shape[1])
+    if cut is None:
+        return no_object(size, _ALIKE)
+    coarse = enlarged(cut.mask, size)
+    soft = bilateral_solver(job.photo, coarse)
+    mask = refined_mask(soft) if (soft > 0.5).any() else np.ones(size, bool)  # theirs is the whole frame then
+    agreement, pixels = overlap(mask, coarse), int(np.count_nonzero(mask))
+    found = judged(mask.astype(np.float32), _measures(mask, cut, agreement))
+    reason = ""
+    if agreement < _AGREEMENT:
+        reason = f"IoU of coarse and refined mask below {_AGREEMENT} ({agreement:.2f})"
+    elif pixels < _LEAST_PIXELS:
+        reason = f"fewer than {_LEAST_PIXELS} pixels ({pixels})"
+    return replace(found, verdict="none" if reason else "good", reason=reason)
 
 
 def _object(cut: Cut, job: CutJob) -> FoundMask:
     height, width = job.photo.shape[:2]
-    coarse = np.asarray(Image.fromarray(cut.mask).resize((width, height), Image.Resampling.NEAREST))
+    coarse = enlarged(cut.mask, (height, width))
     mask, agreement = refined(coarse, job.photo) if job.settings.refine else (coarse, None)
-    measures = measures_of(
+    return judged(mask.astype(np.float32), _measures(mask, cut, agreement))
+
+
+def _measures(mask: np.ndarray, cut: Cut, agreement: float | None) -> dict[str, float]:
+    return measures_of(
         mask,
         cut=cut.cut,
         eigengap=cut.eigenvalues[1] - cut.eigenvalues[0],
@@ -83,7 +130,6 @@ def _object(cut: Cut, job: CutJob) -> FoundMask:
         turned=float(cut.turned),
         agreement=agreement,
     )
-    return judged(mask.astype(np.float32), measures)
 
 
 def refined(coarse: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "append_record",
     "is_mask_folder",
     "read_manifest",
+    "skipped_photos",
     "write_manifest",
 ]
 
@@ -104,6 +106,12 @@ def read_manifest(path: str | Path) -> list[MaskRecord]:
     if rows and (not text.endswith("\n") or None in rows[-1].values()):
         rows.pop()
     return [_record(row, path, line) for line, row in enumerate(rows, start=2)]
+
+
+def skipped_photos(records: Sequence[MaskRecord]) -> dict[str, int]:
+    """How many photos have no mask, by the reason without the photo's own numbers in brackets, most frequent first."""
+    reasons = Counter(one.reason.partition(" (")[0] for one in records if one.verdict == "none")
+    return dict(reasons.most_common())
 
 
 def _row(record: MaskRecord, path: Path) -> list[str]:

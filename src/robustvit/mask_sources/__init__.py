@@ -24,7 +24,7 @@ def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
         block=options.block,
         centre=options.centre,
         size=options.size,
-        settings=CutSettings(options.threshold, options.side, options.objects, options.refine),
+        settings=CutSettings(options.threshold, options.side, options.objects, options.refine, options.protocol),
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from PIL import Image
@@ -13,10 +13,15 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
+from robustvit.errors import UserError
 from robustvit.mask_confidence import FoundMask, judged, measures_of, overlap
-from robustvit.options import Feature, Side
+from robustvit.options import Feature, Protocol, Side
 
-__all__ = ["MaskOptions", "MaskSource", "found_from_soft", "resized_photo"]
+__all__ = ["PAPER_BACKBONE", "MaskOptions", "MaskSource", "found_from_soft", "resized_photo"]
+
+# How RobustViT's authors cut; None is the photo's own size.
+PAPER_BACKBONE = "vit_base_patch16_224.dino"
+PAPER_CUT: dict[str, Any] = {"size": None, "side": "seed", "objects": 1, "refine": True}
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,33 @@ class MaskOptions:
     block: int | None
     centre: bool
     threshold: float
-    size: int
+    size: int | None
     side: Side
     objects: int
     refine: bool
     relevance: str
     prompts: str | None
+    protocol: Protocol = "standard"
+
+    def settled(self) -> MaskOptions:
+        """The options as the protocol has them: ``paper`` sets backbone, size, side, objects and refinement.
+
+        Raises:
+            UserError: an option beside ``paper`` that it does not leave open.
+        """
+        if self.protocol == "standard":
+            return self
+        if self.protocol != "paper":
+            raise UserError(f"expected --protocol to be one of {', '.join(get_args(Protocol))}, got {self.protocol!r}")
+        if self.method != "tokencut":
+            raise UserError(f"--protocol paper is about --method tokencut, got {self.method}: leave one of them out")
+        for name, usual in (("size", 480), ("side", "corners"), ("objects", 1), ("refine", True)):
+            if getattr(self, name) not in (usual, PAPER_CUT[name]):
+                raise UserError(
+                    f"--protocol paper sets {name} itself (photos at their own size, one object, refined): "
+                    f"leave out --{name} {getattr(self, name)}"
+                )
+        return replace(self, **PAPER_CUT, model=self.model or PAPER_BACKBONE)
 
 
 class MaskSource:
@@ -69,5 +95,8 @@ def found_from_soft(soft: np.ndarray) -> FoundMask:
 
 def resized_photo(photo: Image.Image, size: tuple[int, int], interpolation: str = "bicubic") -> Tensor:
     """A whole photo as ``(3, height, width)`` in [0, 1], squashed to a size."""
+    if interpolation == "lanczos":  # torchvision has it for Pillow's images alone
+        own = photo.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+        return TF.pil_to_tensor(own).float() / 255
     resized = TF.resize(TF.pil_to_tensor(photo), list(size), InterpolationMode(interpolation), antialias=True)
     return resized.float() / 255

@@ -159,7 +159,10 @@ def _method_of(config: dict[str, Any]) -> str:
         return found
     if changed:
         return f"{guidance} ({', '.join(f'{name} {value}' for name, value in changed.items())})"
-    return f"{guidance}-tokencut" if guidance == "robustvit" and _masks_by_tokencut(config) else guidance
+    protocol = _tokencut_protocol(config) if guidance == "robustvit" else None
+    if protocol is None:
+        return guidance
+    return f"{guidance}-tokencut" if protocol == "paper" else f"{guidance} (masks by TokenCut, protocol {protocol})"
 
 
 def _usual_of(guidance: str) -> dict[str, Any]:
@@ -172,13 +175,15 @@ def _usual_of(guidance: str) -> dict[str, Any]:
     }  # that is the model's, not the method's
 
 
-def _masks_by_tokencut(config: dict[str, Any]) -> bool:
-    """Whether the masks were found by our TokenCut, as the settings in their folder say."""
+def _tokencut_protocol(config: dict[str, Any]) -> str | None:
+    """How our TokenCut cut the masks, as the settings in their folder say; None where it did not make them."""
     place = config.get("masks") or (Path(str(config["images"])).parent if config.get("images") else None)
     if place is None or not (Path(str(place)) / SETTINGS).is_file():
-        return False
+        return None
     try:
         settings = json.loads((Path(str(place)) / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {Path(str(place)) / SETTINGS}: {error}") from error
-    return isinstance(settings, dict) and settings.get("method") == "tokencut"
+    if not isinstance(settings, dict) or settings.get("method") != "tokencut":
+        return None
+    return str(settings.get("protocol", "standard"))  # versions before there were two cut by our rules

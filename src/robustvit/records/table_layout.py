@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from robustvit.intervals import Interval
 from robustvit.recipes import CARDS, model_card
 from robustvit.records import METHODS, Column, Record, ReportedTable
+from robustvit.records.setting import setting_of
 
 __all__ = ["INCOMPLETE", "SET_TITLES", "Cell", "Heading", "Layout", "Row", "lay_out_all", "lay_out_reported"]
 
@@ -137,7 +138,10 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Layo
     notes = _Notes()
     known = {(row.model, row.method) for row in reported.rows}
     sets = {column.set for column in reported.columns}
-    mine = [r for r in records if r.set in sets and (r.model.get("card"), r.model.get("method")) in known]
+    mine = [
+        r for r in records
+        if r.set in sets and (r.model.get("card"), r.model.get("method")) in known and not _other_setting(r)
+    ]  # fmt: skip
     for row in reported.rows:
         part = f", {_PARTS[row.part]}" if row.part else ""
         spread = row.spread or (None,) * len(row.values)
@@ -244,7 +248,14 @@ def _who(record: Record) -> str:
 
 def _method(record: Record) -> str:
     method = str(record.model.get("method"))
-    return METHODS.get(method, method)
+    setting = _other_setting(record)
+    return METHODS.get(method, method) + (f", {setting}" if setting else "")
+
+
+def _other_setting(record: Record) -> str:
+    """What a run was finetuned on, where that is not what the paper's tables have."""
+    setting = setting_of(record.model)
+    return "" if setting is None or setting.usual else str(setting)
 
 
 def _digits(reported: ReportedTable) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache, cached_property
+from typing import Any
 
 from robustvit.benchmark_sets import BENCHMARKS
 from robustvit.benchmark_sets.class_tables import imagenet_wnids
@@ -12,8 +13,9 @@ from robustvit.errors import UserError
 from robustvit.models import load_model
 from robustvit.options import Protocol
 from robustvit.records import Record, describe_model, read_records
+from robustvit.records.setting import RunSetting
 from robustvit.reproductions.place import ReproductionPlace
-from robustvit.reproductions.plan import Plan, Run
+from robustvit.reproductions.plan import Plan, Run, item_runs
 from robustvit.runs import RunFolder
 from robustvit.segmentation.photos import MAT_IMAGES, MatFile, find_mat
 from robustvit.segmentation.recording import evaluate_segmentation
@@ -126,8 +128,15 @@ class Evaluator:
             classifier = load_model(source, **self.place.loading(run.card))
             seen = self._first_classes(run) if self.plan.sets else frozenset()
         about = describe_model(classifier, source, checkpoint=None if run.trained else self.place.weights(run.card))
-        about |= {"card": run.card, "method": run.method, "source": self.place.named(run)}
+        about |= self._said_of(run) | {"source": self.place.named(run)}
         return SetModel(classifier.to(self.sets.loop.accelerator.device), about, seen)
+
+    def _said_of(self, run: Run) -> dict[str, Any]:
+        """What records of a run say besides its weights, so that a table can choose by it."""
+        scale = self.place.scale
+        usual = (run.classes, run.samples) == (scale.classes, scale.samples)
+        setting = {"setting": asdict(RunSetting(run.seed, run.classes, run.samples, usual))} if run.trained else {}
+        return {"card": run.card, "method": run.method} | setting
 
     def _first_classes(self, run: Run) -> frozenset[int]:
         """The classes of seed 0, which the original is reported on apart, as in the paper's Tables 10 and 11."""
@@ -150,12 +159,31 @@ class Evaluator:
             number = counted(len(lacking), "set")
             raise UserError(f"{number} missing: {', '.join(lacking)}; --dry-run says where to get each")
 
+    def with_earlier(self) -> Evaluator:
+        """An evaluator of the whole item as far as this folder has it: this call's runs, and those of earlier calls.
+
+        Where the item averages over models (figure 4), a model counts once it was evaluated on every set.
+        """
+        known = set(known_records(self.place))
+
+        def there(run: Run) -> bool:
+            found = [(self.place.named(run), name) in known for name in self.plan.sets]
+            return (any if self.plan.show == "table" else all)(found) and not (
+                run.tokencut and self.place.has_older_masks
+            )
+
+        runs = [run for run in item_runs(self.plan.what, self.place.scale) if run in self.plan.runs or there(run)]
+        if self.plan.show != "table":  # both models of a card, or neither
+            cards = {run.card for run in runs if run.trained}
+            runs = [run for run in runs if run.card in cards]
+        return Evaluator(self.place, replace(self.plan, runs=tuple(runs)))
+
     def records_of(self, runs: Sequence[Run]) -> list[Record]:
         """What is recorded of some models on the plan's sets."""
         known = known_records(self.place)
         found = []
         for run in runs:
-            who = {"card": run.card, "method": run.method}
+            who = self._said_of(run)
             mine = [known[key] for name in self.plan.sets if (key := (self.place.named(run), name)) in known]
             found += [replace(record, model=record.model | who) for record in mine]
         return found

@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from robustvit.data.manifest import SETTINGS
 from robustvit.errors import UserError
-from robustvit.files import check_place, write_json, write_text
+from robustvit.files import check_place, read_json, write_json, write_text
 from robustvit.options import Device
 from robustvit.recipes import CARDS, model_card
 from robustvit.reproductions.imagenet_s import ImageNetS, find_imagenet_s
@@ -54,6 +55,17 @@ class ReproductionPlace:
         """Folder of the results."""
         return self.out / "records"
 
+    @property
+    def found_masks(self) -> Path:
+        """Folder of the masks that TokenCut finds."""
+        return self.out / "masks-tokencut"
+
+    @property
+    def has_older_masks(self) -> bool:
+        """Whether its masks are of a version that cut otherwise than the authors: with ViT-S/16 and another rule."""
+        settings = self.found_masks / SETTINGS
+        return settings.is_file() and read_json(settings).get("protocol") != "paper"
+
     @cached_property
     def imagenet_s(self) -> ImageNetS:
         """The masked photos."""
@@ -92,6 +104,11 @@ class ReproductionPlace:
             raise UserError(f"expected a folder as --out, {self.out} is a file: name another")
         if self.out.is_dir() and any(self.out.iterdir()):
             self._check_own()
+        if self.has_older_masks and any(run.tokencut for run in plan.runs):
+            raise UserError(
+                f"{self.found_masks} holds masks of an older version, which did not cut as RobustViT's authors do: "
+                "name another --out, or remove that folder and the runs named robustvit-tokencut"
+            )
         lacking = [r.card for r in plan.runs if not self.tiny and model_card(r.card).needs_checkpoint]
         if lacking and self.checkpoint is not None:
             self._check_same_checkpoint()

@@ -15,7 +15,7 @@ from robustvit.errors import UserError
 from robustvit.records import reported_table
 from robustvit.reproductions.scales import ReproductionScale
 
-__all__ = ["ITEMS", "METHOD_OPTIONS", "Plan", "Run", "make_plan"]
+__all__ = ["ITEMS", "METHOD_OPTIONS", "Plan", "Run", "item_runs", "make_plan"]
 
 TOKENCUT = "robustvit-tokencut"
 # Options of finetune by the method's name in records.
@@ -117,7 +117,7 @@ def make_plan(what: str, scale: ReproductionScale, *, models: Sequence[str] | No
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"unknown item {what!r}: {hint}expected one of {', '.join(ITEMS)}")
     row = _rows()[what]
-    pairs, sets = _of_table(what) if row["show"] == "table" else _of_row(row)
+    pairs, sets = _pairs_and_sets(what)
     if masks == "tokencut" and not any(method == TOKENCUT for _, method in pairs):
         raise UserError(
             f"the paper has {what} for annotated masks only: leave --masks out, or ask for table1 or table2"
@@ -126,10 +126,25 @@ def make_plan(what: str, scale: ReproductionScale, *, models: Sequence[str] | No
     pairs = [pair for pair in pairs if pair[1] != left_out]
     if masks == "tokencut":
         pairs = [pair for pair in pairs if pair[1] in ("original", TOKENCUT)]
-    pairs = _chosen(what, pairs, models)
-    runs = [one for card, method in pairs for one in _runs(card, method, row, scale)]
+    runs = _all_runs(what, _chosen(what, pairs, models), scale)
+    return Plan(what, row["show"], runs, sets, tuple(row.get("images", ())), row)
+
+
+def item_runs(what: str, scale: ReproductionScale) -> tuple[Run, ...]:
+    """Every run of an item, whatever a call asks for: of all cards, on annotated masks and on those of TokenCut."""
+    return _all_runs(what, _pairs_and_sets(what)[0], scale)
+
+
+def _all_runs(what: str, pairs: Sequence[tuple[str, str]], scale: ReproductionScale) -> tuple[Run, ...]:
+    runs = [one for card, method in pairs for one in _runs(card, method, _rows()[what], scale)]
     runs.sort(key=lambda run: run.trained)  # originals first; the order stays otherwise
-    return Plan(what, row["show"], tuple(dict.fromkeys(runs)), sets, tuple(row.get("images", ())), row)
+    return tuple(dict.fromkeys(runs))
+
+
+def _pairs_and_sets(what: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """Cards with methods, and sets."""
+    row = _rows()[what]
+    return _of_table(what) if row["show"] == "table" else _of_row(row)
 
 
 def _of_table(name: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:

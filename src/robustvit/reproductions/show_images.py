@@ -84,9 +84,14 @@ def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
             paths.append(target / f"{original.card}.png")
             _draw(rows, paths[-1])
         else:
+            (target / f"{original.card}.png").unlink(missing_ok=True)
             warn(f"no image for {evaluator.plan.what} of {original.card}: no answer turned as it shows")
-    write_json(said, target / "images.json")
-    return [*paths, target / "images.json"]
+    listed = target / "images.json"
+    shown = {original.card for original in originals}
+    earlier = read_json(listed) if listed.is_file() else []
+    said += [one for one in earlier if one["model"] not in shown]
+    write_json(sorted(said, key=lambda one: evaluator.plan.row["cards"].index(one["model"])), listed)
+    return [*paths, listed]
 
 
 def _rows(

@@ -29,19 +29,8 @@ def show_seen(evaluator: Evaluator, target: Path) -> list[Path]:
     """Average change of top-1 accuracy over the models, for classes seen and others, with the paper's as outlines."""
     numbers = _numbers(evaluator)
     cards = list(dict.fromkeys(run.card for run in evaluator.plan.runs))
-    rows: list[dict[str, Any]] = []
-    for name in evaluator.plan.sets:
-        for part in _PARTS:
-            changes = [_change(evaluator, numbers, run, name, part) for run in evaluator.plan.runs if run.trained]
-            rows.append(
-                {
-                    "set": name,
-                    "classes": _PARTS[part][0],
-                    "measured": average_change(changes),
-                    "reported": reported_change(cards, name, part),
-                    "models": " ".join(cards),
-                }
-            )
+    rows = _change_rows(evaluator, numbers, cards)
+    single = [row for card in cards for row in _change_rows(evaluator, numbers, [card])] if len(cards) > 1 else []
     figure = Figure(figsize=(9.5, 3.8), layout="constrained")
     axis = figure.subplots()
     for number, (title, colour) in enumerate(_PARTS.values()):
@@ -56,7 +45,23 @@ def show_seen(evaluator: Evaluator, target: Path) -> list[Path]:
     axis.set_title(_title(evaluator, f"average over {', '.join(cards)}"), fontsize=9)
     axis.legend(fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
-    return [*save_figure(figure, target), _write_rows(rows, target.with_suffix(".csv"))]
+    return [*save_figure(figure, target), _write_rows([*rows, *single], target.with_suffix(".csv"))]
+
+
+def _change_rows(evaluator: Evaluator, numbers: Numbers, cards: Sequence[str]) -> list[dict[str, Any]]:
+    """Average change of top-1 over cards: a row for each set and part of the classes."""
+    runs = [run for run in evaluator.plan.runs if run.trained and run.card in cards]
+    return [
+        {
+            "set": name,
+            "classes": _PARTS[part][0],
+            "measured": average_change([_change(evaluator, numbers, run, name, part) for run in runs]),
+            "reported": reported_change(cards, name, part),
+            "models": " ".join(cards),
+        }
+        for name in evaluator.plan.sets
+        for part in _PARTS
+    ]
 
 
 def average_change(changes: Sequence[float | None]) -> float | None:

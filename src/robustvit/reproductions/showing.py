@@ -23,12 +23,22 @@ _SHOWS: dict[str, Callable[[Evaluator, Path], list[Path]]] = {
     "subsets": show_subsets,
     "classes": show_classes,
 }
+_WHOLE = ("table", "seen")  # one file for all models
 
 
 def show(evaluator: Evaluator) -> list[Path]:
-    """Write an item's files; what was written for the same results is left alone."""
+    """Write an item's files; what was written for the same results is left alone.
+
+    Tables and averages hold what earlier calls added, of other models, methods or masks; where each model has files of
+    its own, those of other models stay.
+    """
+    name = evaluator.plan.what
+    if evaluator.plan.show in _WHOLE:
+        evaluator = evaluator.with_earlier()
+    else:
+        name = "--".join([name, *dict.fromkeys(run.card for run in evaluator.plan.runs)])
     place, plan = evaluator.place, evaluator.plan
-    stamp = place.out / "shown" / f"{plan.what}.json"
+    stamp = place.out / "shown" / f"{name}.json"
     records = evaluator.records_of(plan.runs)
     key = [[run.name for run in plan.runs], [[one.set, one.model["weights"], one.samples] for one in records]]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()

@@ -16,10 +16,9 @@ from robustvit.reproductions.place import ReproductionPlace
 from robustvit.reproductions.plan import METHOD_OPTIONS, Run
 from robustvit.runs import RunFolder
 from robustvit.sweeps.trials import run_trial, state_of
+from robustvit.wording import counted
 
 __all__ = ["options_of_run", "train_runs"]
-
-_LEAST_PIXELS = 520 / 224**2  # the authors skip masks found under 520 pixels, of 224 x 224
 
 
 def train_runs(place: ReproductionPlace, runs: Sequence[Run]) -> tuple[int, dict[Run, str]]:
@@ -89,15 +88,17 @@ def _listed(place: ReproductionPlace, run: Run) -> tuple[Path, Path]:
 
 
 def _masks_folder(place: ReproductionPlace) -> Path:
-    """Masks of all of ImageNet-S's photos, found by TokenCut as its authors cut; only the missing ones are made."""
+    """Masks of all of ImageNet-S's photos as RobustViT's authors cut them; only the missing ones are made."""
     from robustvit.mask_making import make_masks
 
-    folder, whole = place.out / "masks-tokencut", place.out / "masks-tokencut.done"
+    folder, whole = place.found_masks, place.found_masks.with_suffix(".done")
     if not (whole.is_file() and (folder / MANIFEST).is_file()):  # a call that goes on writes the manifest first
         own = dict(place.scale.masks) | ({"model": place.source(_cards(place)[0])} if place.tiny else {})
         photos = str(place.imagenet_s.photos)
-        make_masks(photos, out=str(folder), side="seed", workers=place.workers, device=place.device, **own)
+        made = make_masks(photos, out=str(folder), protocol="paper", workers=place.workers, device=place.device, **own)
         write_text("", whole)
+        for reason, number in made.skipped.items():
+            warn(f"TokenCut: {counted(number, 'photo')} skipped, {reason}; {folder / MANIFEST} names them")
     return folder
 
 
@@ -106,10 +107,10 @@ def _cards(place: ReproductionPlace) -> list[str]:
 
 
 def _with_found_masks(place: ReproductionPlace, run: Run, folder: Path) -> Lists:
-    """As in the authors' code, a class gives its first photos whose mask is large enough, fewer where it has fewer."""
+    """As in the authors' code, a class gives its first photos that were not skipped, fewer where it has fewer."""
     by_class: dict[str, list[Pair]] = {}
     for record in sorted(read_manifest(folder / MANIFEST), key=lambda one: one.image.name):
-        if record.mask is not None and record.label and record.measures.get("share", 1.0) >= _LEAST_PIXELS:
+        if record.mask is not None and record.label:
             by_class.setdefault(record.label, []).append((record.image, record.mask))
 
     chosen, others = place.imagenet_s.split(run)
@@ -119,5 +120,8 @@ def _with_found_masks(place: ReproductionPlace, run: Run, folder: Path) -> Lists
 
     lists = Lists(first(chosen, run.samples), first(others, 1))
     if not lists.train or not lists.validation:
-        raise UserError(f"TokenCut found no usable mask in {place.imagenet_s.photos}: see {folder / 'problems.txt'}")
+        raise UserError(f"TokenCut found no usable mask in {place.imagenet_s.photos}: see {folder / MANIFEST}")
+    wanted = run.samples * len(chosen) + len(others)
+    if (lacking := wanted - len(lists.train) - len(lists.validation)) > 0:
+        warn(f"{run.name}: {counted(lacking, 'photo')} fewer than {wanted:,}, as their classes have no more masks")
     return lists
