@@ -49,6 +49,7 @@ def report(run: str, *, out: str | None = None) -> Path:
     # What takes seconds to import comes after what can be wrong without it.
     from jinja2 import Environment, PackageLoader
 
+    from robustvit.finetuning import used_settings
     from robustvit.guidance import GUIDANCE
     from robustvit.measurement import MEASURES
     from robustvit.panels import read_panels
@@ -60,7 +61,7 @@ def report(run: str, *, out: str | None = None) -> Path:
         mark=_MARK,
         verdict=read_verdict(folder.verdict),
         measures=MEASURES,
-        config=config,
+        config={name: value for name, value in used_settings(config).items() if name != "resume"},
         guidance=GUIDANCE.get(str(config.get("guidance", "robustvit"))),
         versions=folder.versions(),
         shifts=folder.shifts(),

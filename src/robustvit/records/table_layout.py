@@ -244,7 +244,8 @@ def _who(record: Record) -> str:
 
 def _method(record: Record) -> str:
     method = str(record.model.get("method"))
-    return METHODS.get(method, method)
+    name, bracket, options = method.partition(" (")
+    return METHODS.get(name, name) + bracket + options if name == "dfr" else METHODS.get(method, method)
 
 
 def _digits(reported: ReportedTable) -> int:
