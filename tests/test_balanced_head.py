@@ -28,7 +28,7 @@ def objective(weights, offsets, features, labels, strength):
     return strength * total + float(np.abs(weights).sum())
 
 
-def plain_ista(features, labels, classes, strength, steps=30_000):
+def plain_ista(features, labels, classes, strength, steps=8_000):
     """Proximal gradient without any acceleration, one problem, NumPy."""
     count, width = features.shape
     weights, offsets = np.zeros((classes, width)), np.zeros(classes)
@@ -129,13 +129,13 @@ def test_balance_and_penalty_each_raise_the_worst_group():
         rng = np.random.default_rng(seed)
         drawn, test = photos(rng, 400, 0.95), photos(rng, 4000, 0.5)
         plain = LogisticRegression(C=1e6, max_iter=2000).fit(drawn[0], drawn[1])
-        old = worst_group(np.stack([-plain.coef_[0], plain.coef_[0]]) / 2, np.array([-1, 1]) * plain.intercept_ / 2, test)
-        half = rng.permutation(400)
-        choice = choose_strength(
-            subsets(drawn, rng, members=half[:200]), subsets(drawn, rng, members=half[200:]), 2
+        old = worst_group(
+            np.stack([-plain.coef_[0], plain.coef_[0]]) / 2, np.array([-1, 1]) * plain.intercept_ / 2, test
         )
+        half = rng.permutation(400)
+        choice = choose_strength(subsets(drawn, rng, members=half[:200]), subsets(drawn, rng, members=half[200:]), 2)
         whole = subsets(drawn, rng)
-        head, loose = (average_head(whole, 2, c) for c in (choice.strength, 1e3))
+        head, loose = (average_head(whole, 2, c) for c in (choice.strength, 30.0))
         new, balanced = (worst_group(one.weight.numpy(), one.bias.numpy(), test) for one in (head, loose))
         assert choice.strength in STRENGTHS
         gains.append((balanced - old, new - balanced))

@@ -128,8 +128,8 @@ def finetune(
         classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
         validation_per_class: photos to hold out, per class, at most.
         guidance: guidance method: robustvit (the paper's), or a baseline to compare with: cross-entropy, gradmask, rrr,
-            swap-augmentation, dfr (default robustvit, or the recipe's). The options up to balance belong to some
-            methods; those of another are refused.
+            swap-augmentation, last-layer, dfr (default robustvit, or the recipe's). The options up to balance belong to
+            some methods; those of another are refused. dfr makes a new head at once, without lr, epochs and select.
         target: class that is explained in training: the true label (the default), or the predicted one (works without
             labels).
         relevance: method of the relevance map: gae (the paper's, the default), attnlrp, rollout or raw_attention for
@@ -144,14 +144,15 @@ def finetune(
         classification: confidence (the model's own prediction, equation 4, the default) or label (the true class).
         temperature: divides the logits in the classification loss (default 1, or the recipe's).
         swap_share: share of the photos that swap-augmentation puts on another background (default 1).
-        balance: photos that dfr retrains the head on: background (every object on another photo's background, the
+        balance: photos for the head of last-layer and dfr: background (every object on another photo's background, the
             default) or class (the photos as they are); equally many of every class in both cases.
         lr: learning rate (default 2e-6, or the recipe's; 1e-3 for the head alone).
         epochs: passes over the training photos (default 50, or the recipe's).
         batch_size: photos per step, in each process where there are several.
         weight_decay: AdamW's weight decay.
         train: weights that may change: all (the paper, the default); attention: only the queries and keys, where the
-            model looks; it bears far higher rates (3e-4); head: only the last layer (dfr's default, and its only one).
+            model looks; it bears far higher rates (3e-4); head: only the last layer (the only one of last-layer
+            and dfr).
         select: epoch to keep, by the lowest validation loss (the paper's, the default) or robust: the highest accuracy
             on random backgrounds whose ordinary accuracy fell by at most max_drop.
         max_drop: points of ordinary accuracy that may be lost; the verdict refuses a model that lost more.
@@ -346,6 +347,8 @@ def settled(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
             raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
         model_card(recipe)  # it must name one
 
+    proposed["lr"] = _rate(train, proposed)
+
     def said(name: str, default: Any) -> Any:
         if options[name] is None:
             return None if name in guide.unused else proposed.get(name, default)
@@ -356,7 +359,7 @@ def settled(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     return guide, {
         "guidance": guidance,
         "train": train,
-        "lr": said("lr", _rate(train, proposed)),
+        "lr": said("lr", None),
         "epochs": said("epochs", 50),
         "samples_per_class": said("samples_per_class", 3),
         "select": said("select", "loss"),
