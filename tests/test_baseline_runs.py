@@ -103,10 +103,11 @@ def test_convolutional_networks_and_half_precision(tmp_path, photos, name, preci
     small = {"input_size": (3, 64, 64)}  # half precision is slow on many a CPU
     network = timm.create_model("test_resnet", num_classes=3, pretrained_cfg_overlay=small)
     folder = save_model(Classifier(network, class_names=CLASSES), tmp_path / "model")
+    held = 2 if name == "dfr" else 1  # of which one judges
     found = finetune(
         model=str(folder), images=str(photos[0]), masks=str(photos[1]), out=str(tmp_path / "run"), guidance=name,
         precision=precision,
-        **fitting(FAST | {"epochs": 1, "samples_per_class": 1, "validation_per_class": 2 if name == "dfr" else 1}, name),
+        **fitting(FAST | {"epochs": 1, "samples_per_class": 1, "validation_per_class": held}, name),
     )  # fmt: skip
     assert found.verdict.of("miou") is not None, "relevance is measured somehow"
     row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
@@ -320,8 +321,18 @@ def test_recipes_for_any_model_set_the_whole_way_of_training(recipe):
 
 
 DEFAULTS = {"guidance": "robustvit", "epochs": 50, "samples_per_class": 3, "select": "loss", "normalization": "model"}
-SAID = {"lr": 0.5, "epochs": 4, "samples_per_class": 7, "select": "robust", "normalization": "paper",
-        "temperature": 0.7, "background": 1.7, "relevance_weight": 0.4, "balance": "class", "train": "head"}  # fmt: skip
+SAID = {
+    "lr": 0.5,
+    "epochs": 4,
+    "samples_per_class": 7,
+    "select": "robust",
+    "normalization": "paper",
+    "temperature": 0.7,
+    "background": 1.7,
+    "relevance_weight": 0.4,
+    "balance": "class",
+    "train": "head",
+}
 
 
 def expected(recipe, guidance, said):

@@ -130,8 +130,8 @@ def fit_run(
         )
     accelerator.wait_for_everyone()
     return (
-        f"The last layer is new: fitted on {len(photos)} photos, none of which judges, as the mean over {SUBSETS} balanced "
-        f"subsets, with C = {choice.strength:g}, chosen by the accuracy of the worst group in halves of these photos."
+        f"The last layer is new: fitted on {len(photos)} photos, none of which judges, as the mean over {SUBSETS} "
+        f"balanced subsets, with C = {choice.strength:g}, chosen by the accuracy of the worst group in halves of them."
     )
 
 
