@@ -18,7 +18,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "gradmask": {"guidance": "gradmask"},
     "rrr": {"guidance": "rrr"},
     "swap-augmentation": {"guidance": "swap-augmentation"},
-    "dfr": {"guidance": "dfr"},
+    "dfr": {"guidance": "last-layer"},  # the name of its records
 }
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no guidance": {**_ATTENTION, "relevance_weight": 0.0},
@@ -48,7 +48,7 @@ TITLES: dict[str, str] = {
     "gradmask": "GradMask",
     "rrr": "Right for the Right Reasons",
     "swap-augmentation": "background-swap augmentation",
-    "dfr": "last-layer retraining on swapped backgrounds (DFR)",
+    "dfr": "last layer, from the old head, on swapped backgrounds",
 }
 TITLES |= {name: f"{TITLES[name.split(' at ')[0]]}, at {name.split(' at ')[1]}" for name in RATES}
 
@@ -57,7 +57,7 @@ def options_of(arm: str, rates: dict[str, float], temperature: float) -> dict[st
     """Options of finetune for an arm, with the testbed's rates (by arm, or for ``attention`` and ``all`` weights)."""
     options = dict(ARMS[arm])
     guidance = options.get("guidance", "robustvit")
-    if "lr" not in options and guidance != "dfr":  # its default is for the head
+    if "lr" not in options and guidance != "last-layer":  # its default is for the head
         options["lr"] = rates.get(arm, rates[str(options.get("train", "all"))])
     if guidance == "robustvit":
         options["temperature"] = temperature

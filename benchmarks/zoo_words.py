@@ -49,8 +49,9 @@ GUIDANCE: dict[str, tuple[str, str, str, str]] = {
         "you want answers that hold on other backgrounds, and do not mind where the map lies: try it beside the first",
     ),
     "dfr": (
-        "`--guidance dfr`",
-        "the last layer alone, retrained on swapped backgrounds",
+        "`--guidance last-layer`",
+        "the last layer alone, trained from the old head on swapped backgrounds; `--guidance dfr` (a new head, Deep "
+        "Feature Reweighting) was not measured here",
         "",
         "the features are good (a large pretrained model) and training must be quick",
     ),

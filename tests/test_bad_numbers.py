@@ -114,7 +114,7 @@ def test_a_run_on_photos_of_one_colour(tmp_path, model_folder, kind):
     assert "Infinity" not in text
 
 
-@pytest.mark.parametrize("guidance", ["robustvit", "gradmask", "swap-augmentation", "dfr"])
+@pytest.mark.parametrize("guidance", ["robustvit", "gradmask", "swap-augmentation", "last-layer"])
 def test_a_run_with_batches_of_one(tmp_path, model_folder, photos, guidance):
     options = {"guidance": guidance, "batch_size": 1, "epochs": 1}
     finetune(

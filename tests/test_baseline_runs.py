@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 
@@ -19,15 +20,21 @@ from robustvit.checkpoints import save_model
 from robustvit.classifier import Classifier
 from robustvit.data.pairs import Photo
 from robustvit.data.selection import balanced_classes
-from robustvit.finetuning import settled
+from robustvit.finetuning import left_out, settled
 from robustvit.guidance import GUIDANCE, guidance_options, options_of
 from robustvit.methods import measuring_method
 from robustvit.models import load_original
-from robustvit.recipes import CARDS, model_card, recipe_settings
+from robustvit.recipes import CARDS, RECIPES, model_card, recipe_settings
 from robustvit.verdict import read_verdict
 
 FAST = {"lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 3, "validation_per_class": 3, "tracker": "none"}
 every_guidance = pytest.mark.parametrize("name", GUIDANCE)
+HEAD = ("last-layer", "dfr")  # train nothing but the last layer
+
+
+def fitting(settings, name):
+    """Settings without those that a method has no use for."""
+    return {option: value for option, value in settings.items() if option not in GUIDANCE[name].unused}
 
 
 @pytest.fixture
@@ -38,15 +45,15 @@ def settings(model_folder, photos):
 @every_guidance
 def test_runs_resume_bit_for_bit_and_name_the_method(settings, tmp_path, name):
     whole, halved = tmp_path / "whole", tmp_path / "halved"
-    found = finetune(out=str(whole), guidance=name, epochs=2, **settings)
-    finetune(out=str(halved), guidance=name, epochs=1, **settings)
-    finetune(out=str(halved), guidance=name, epochs=2, resume=True, **settings)
+    found = finetune(out=str(whole), guidance=name, **fitting(settings | {"epochs": 2}, name))
+    finetune(out=str(halved), guidance=name, **fitting(settings | {"epochs": 1}, name))
+    finetune(out=str(halved), guidance=name, resume=True, **fitting(settings | {"epochs": 2}, name))
     for file in ("last/model.safetensors", "best/model.safetensors", "metrics.jsonl", "after.json", "verdict.json"):
         assert (whole / file).read_bytes() == (halved / file).read_bytes(), file
     assert found.verdict.guidance == name
     assert read_verdict(whole / "verdict.json") == found.verdict
     swapped = any("trained on photos with swapped backgrounds" in note for note in found.verdict.notes)
-    assert swapped == (name in ("swap-augmentation", "dfr")), "what was trained must not pass for another shift"
+    assert swapped == (name in ("swap-augmentation", *HEAD)), "what was trained must not pass for another shift"
     assert f"guidance: {name}" in str(found)
     page = report(str(whole)).read_text()
     assert f"with {name}" in page
@@ -59,18 +66,21 @@ def test_runs_resume_bit_for_bit_and_name_the_method(settings, tmp_path, name):
     other = "gradmask" if name != "gradmask" else "rrr"
     with pytest.raises(UserError, match="guidance="):
         finetune(out=str(whole), guidance=other, epochs=2, resume=True, **settings)
+    if name == "dfr":
+        assert (config["lr"], config["epochs"], config["select"]) == (None, None, None), "no steps, no rate"
+        assert any("fitted on 12 photos, none of which judges" in note for note in found.verdict.notes)
 
 
 @every_guidance
 def test_the_weights_change_that_should(settings, tmp_path, model_folder, name):
-    finetune(out=str(tmp_path / "run"), guidance=name, epochs=1, **settings)
+    finetune(out=str(tmp_path / "run"), guidance=name, **fitting(settings | {"epochs": 1}, name))
     before = load_file(model_folder / "model.safetensors")
     after = load_file(tmp_path / "run" / "last" / "model.safetensors")
     changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
     assert {"head.weight", "head.bias"} <= changed
-    assert ("blocks.0.attn.qkv.weight" in changed) == (name != "dfr")
-    assert name != "dfr" or changed == {"head.weight", "head.bias"}
-    if name == "dfr":
+    assert ("blocks.0.attn.qkv.weight" in changed) == (name not in HEAD)
+    if name in HEAD:
+        assert changed == {"head.weight", "head.bias"}
         assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"] == "head"
 
 
@@ -93,14 +103,16 @@ def test_convolutional_networks_and_half_precision(tmp_path, photos, name, preci
     small = {"input_size": (3, 64, 64)}  # half precision is slow on many a CPU
     network = timm.create_model("test_resnet", num_classes=3, pretrained_cfg_overlay=small)
     folder = save_model(Classifier(network, class_names=CLASSES), tmp_path / "model")
+    held = 2 if name == "dfr" else 1  # of which one judges
     found = finetune(
         model=str(folder), images=str(photos[0]), masks=str(photos[1]), out=str(tmp_path / "run"), guidance=name,
-        epochs=1, precision=precision, **FAST | {"samples_per_class": 1, "validation_per_class": 1},
+        precision=precision,
+        **fitting(FAST | {"epochs": 1, "samples_per_class": 1, "validation_per_class": held}, name),
     )  # fmt: skip
     assert found.verdict.of("miou") is not None, "relevance is measured somehow"
     row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
     assert np.isfinite(row["train_loss"])
-    if name == "dfr":
+    if name in HEAD:
         before, after = (load_file(path / "model.safetensors") for path in (folder, tmp_path / "run" / "last"))
         changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
         assert {key.split(".")[0] for key in changed} == {"fc"}, "not even statistics change"
@@ -122,6 +134,8 @@ MISTAKES = {
     "balance of another method": ({"balance": "class"}, "--balance with --guidance robustvit"),
     "unknown method": ({"guidance": "grad-mask"}, "robustvit, cross-entropy, gradmask"),
     "weights of dfr": ({"guidance": "dfr", "train": "all"}, "--train head"),
+    "weights of the last layer": ({"guidance": "last-layer", "train": "all"}, "--train head"),
+    "steps of dfr": ({"guidance": "dfr"}, "expected no --lr with --guidance dfr"),
     "share": ({"guidance": "swap-augmentation", "swap_share": 2.0}, "--swap-share"),
     "weight below zero": ({"guidance": "rrr", "relevance_weight": -1.0}, "--relevance-weight"),
     "nothing to train": ({"relevance_weight": 0.0, "classification_weight": 0.0}, "nothing would be trained"),
@@ -196,11 +210,11 @@ def test_every_option_of_a_method_is_one_of_the_command():
 
 def test_command_line_knows_baselines(capsys, settings, tmp_path):
     words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    code = cli.main(["finetune", *words, f"--out={tmp_path / 'run'}", "--guidance", "dfr", "--balance", "class",
+    code = cli.main(["finetune", *words, f"--out={tmp_path / 'run'}", "--guidance", "last-layer", "--balance", "class",
                      "--epochs", "1"])  # fmt: skip
     assert code == 0
-    assert "guidance: dfr" in capsys.readouterr().out
-    code = cli.main(["finetune", *words, f"--out={tmp_path / 'no'}", "--guidance", "dfr", "--second-order"])
+    assert "guidance: last-layer" in capsys.readouterr().out
+    code = cli.main(["finetune", *words, f"--out={tmp_path / 'no'}", "--guidance", "last-layer", "--second-order"])
     said = capsys.readouterr().err
     assert code == 2
     assert said.count("\n") == 1
@@ -224,20 +238,20 @@ def test_balanced_classes_keeps_as_many_as_the_smallest_class_has():
     assert balanced_classes([]) == []
 
 
-def test_dfr_trains_on_equally_many_photos_of_every_class(settings, tmp_path):
+def test_last_layer_trains_on_equally_many_photos_of_every_class(settings, tmp_path):
     images, masks = write_photos(tmp_path / "data", 6)
     for folder in (images, masks):
         for number in (3, 4, 5):
             (folder / "frame" / f"{number:03d}.png").unlink()
     given = settings | {"images": str(images), "masks": str(masks), "epochs": 1}
     counts = {}
-    for name in ("cross-entropy", "dfr"):
+    for name in ("cross-entropy", "last-layer"):
         found = finetune(out=str(tmp_path / name), guidance=name, **given)
         rows = (tmp_path / name / "selection.csv").read_text().splitlines()
         counts[name] = [sum(row.startswith(f"train,{kind},") for row in rows) for kind in CLASSES]
         balanced = "Classes were balanced: trained on 2 photos of each"
-        assert any(balanced in note for note in found.verdict.notes) == (name == "dfr")
-    assert counts == {"cross-entropy": [3, 2, 3], "dfr": [2, 2, 2]}
+        assert any(balanced in note for note in found.verdict.notes) == (name == "last-layer")
+    assert counts == {"cross-entropy": [3, 2, 3], "last-layer": [2, 2, 2]}
 
 
 # Recipes
@@ -298,11 +312,122 @@ def test_recipes_for_any_model_set_the_whole_way_of_training(recipe):
     own = {"lr": 0.5, "epochs": 3, "samples_per_class": 7, "select": "loss", "train": "all"}
     said = settled(nothing | own)[1]
     assert {name: said[name] for name in own} == own
-    other = settled(nothing | {"guidance": "dfr" if proposed["guidance"] != "dfr" else "robustvit"})[1]
-    # what one method needs is not for another
-    assert (other["epochs"], other["samples_per_class"], other["select"]) == (50, 3, "loss")
+    other = settled(nothing | {"guidance": "gradmask"})[1]
+    stays = ("epochs", "samples_per_class", "select")
+    assert {name: other[name] for name in stays} == {name: proposed[name] for name in stays}
+    assert (other["train"], other["lr"]) == ("all", 2e-6), "what one method was found to need is not for another"
     if recipe == "paper":  # the defaults
         assert found == settled(nothing | {"recipe": None})[1]
+
+
+DEFAULTS = {"guidance": "robustvit", "epochs": 50, "samples_per_class": 3, "select": "loss", "normalization": "model"}
+SAID = {
+    "lr": 0.5,
+    "epochs": 4,
+    "samples_per_class": 7,
+    "select": "robust",
+    "normalization": "paper",
+    "temperature": 0.7,
+    "background": 1.7,
+    "relevance_weight": 0.4,
+    "balance": "class",
+    "train": "head",
+}
+
+
+def expected(recipe, guidance, said):
+    """The rule, written out plainly: the user's, else the recipe's where it fits, else the method's default."""
+    proposed = recipe_settings(recipe)
+    named = guidance or proposed.get("guidance", "robustvit")
+    kind = GUIDANCE[named]
+    if proposed.get("guidance", named) != named:
+        proposed = {name: value for name, value in proposed.items() if name not in ("train", "lr")}
+    train = kind.trains or said.get("train") or proposed.get("train") or "all"
+    if train != proposed.get("train", "all"):
+        proposed.pop("lr", None)
+    method = {field.name: field.default for field in dataclasses.fields(kind)}
+    found = {"train": train, "guidance": named}
+    for name in set(SAID) - {"train"}:
+        if name in kind.unused or (name in guidance_options() and name not in method):
+            found[name] = None
+            continue
+        default = method[name] if name in method else DEFAULTS.get(name, 1e-3 if train == "head" else 2e-6)
+        found[name] = said.get(name, proposed.get(name, default))
+    return found
+
+
+@every_guidance
+@pytest.mark.parametrize("recipe", [None, *CARDS, *RECIPES])
+def test_settled_is_the_users_else_the_recipes_else_the_methods(recipe, name):
+    nothing = dict.fromkeys(inspect.signature(finetune).parameters) | {"model": "m", "recipe": recipe}
+    for guidance in (name, None):
+        method = options_of(guidance or recipe_settings(recipe).get("guidance", "robustvit"))
+        for option in (None, *SAID):
+            said = {} if option is None else {option: SAID[option]}
+            given = nothing | {"guidance": guidance} | said
+            wanted = expected(recipe, guidance, said)
+            lacking = option in guidance_options() and option not in method
+            if lacking or (option is not None and wanted[option] != SAID[option]):
+                with pytest.raises(UserError, match=f"--{option.replace('_', '-')}"):
+                    settled(given)
+                continue
+            found = settled(given)[1]
+            assert {one: found[one] for one in wanted} == wanted
+            lost = [one for one, value in recipe_settings(recipe).items() if found[one] != value]
+            lost = [one for one in lost if given[one] is None]
+            assert all(f"--{one.replace('_', '-')} " in left_out(given) for one in lost)
+            assert bool(left_out(given)) == bool(lost)
+
+
+@pytest.mark.parametrize("guidance", ["gradmask", "rrr", "swap-augmentation", "robustvit", "dfr"])
+def test_settings_on_disk_are_those_that_training_used(settings, tmp_path, guidance, capsys, monkeypatch):
+    from robustvit import training
+
+    used = []
+    plain = training.train
+    monkeypatch.setattr("robustvit.guided_run.train", lambda *a, **k: (used.append(k), plain(*a, **k))[1])
+    given = {key: value for key, value in settings.items() if key not in ("lr", "samples_per_class")}
+    if guidance != "dfr":
+        given["epochs"] = 1
+    found = finetune(out=str(tmp_path / "r"), recipe="own", guidance=guidance, **given)
+    config = yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())
+    assert (config["recipe"], config["samples_per_class"], config["num_classes"]) == ("own", 10, 3)
+    assert config["normalization"] == "model"
+    said = any(note.startswith("Of recipe own, ") for note in found.verdict.notes)
+    assert said == (guidance != "robustvit") == ("Of recipe own" in " ".join(capsys.readouterr().err.split()))
+    if guidance == "dfr":
+        assert used == []
+        return
+    schedule, guide = used[0]["schedule"], used[0]["guidance"]
+    for name in ("lr", "epochs", "train", "select"):
+        assert config[name] == getattr(schedule, name), name
+    for name in options_of(guidance) - {"relevance_weight"}:
+        assert config[name] == getattr(guide, name), name
+    weights = {"gradmask": 1000.0, "rrr": 0.04 / 9, "robustvit": 0.8, "swap-augmentation": None}
+    assert config["relevance_weight"] == pytest.approx(weights[guidance])
+    assert f"<dt>lr</dt><dd>{config['lr']}</dd>" in report(str(tmp_path / "r")).read_text()
+
+
+@pytest.mark.parametrize("guidance", ["robustvit", "rrr", "last-layer"])
+def test_runs_of_older_versions_are_resumed_and_shown(settings, tmp_path, guidance):
+    """Their settings lack the rate, the normalization and the number of classes; the last layer was called dfr."""
+    given = settings | {"guidance": guidance}
+    del given["lr"]
+    finetune(out=str(tmp_path / "r"), epochs=1, **given)
+    path = tmp_path / "r" / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config |= {"lr": None, "normalization": None, "num_classes": None}
+    if guidance == "rrr":
+        config["relevance_weight"] = None
+    config["guidance"] = "dfr" if guidance == "last-layer" else guidance
+    path.write_text(yaml.safe_dump(config))
+    page = report(str(tmp_path / "r")).read_text()
+    assert f"with {guidance}" in page
+    assert f"<dt>lr</dt><dd>{1e-3 if guidance == 'last-layer' else 2e-6}</dd>" in page
+    with pytest.raises(UserError, match="lr="):
+        finetune(out=str(tmp_path / "r"), epochs=2, resume=True, lr=0.1, **given)
+    finetune(out=str(tmp_path / "r"), epochs=2, resume=True, **given)
+    assert yaml.safe_load(path.read_text())["lr"] == (1e-3 if guidance == "last-layer" else 2e-6)
 
 
 def test_one_call_from_python():
@@ -317,7 +442,7 @@ def test_one_call_from_python():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [["--classification-weight", "0"], ["--guidance", "dfr"], ["--guidance", "gradmask"]]
+    "options", [["--classification-weight", "0"], ["--guidance", "last-layer"], ["--guidance", "gradmask"]]
 )
 def test_several_processes(settings, tmp_path, options, server):
     """Weights that get no gradient must not leave other processes waiting."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from conftest import SIZE, tiny_network, tiny_torchvision, tiny_transformers
 from robustvit import Classifier, UserError, guided_loss
-from robustvit.baselines import CrossEntropy, DeepFeatureReweighting, GradMask, RightReasons, SwapAugmentation
+from robustvit.baselines import CrossEntropy, GradMask, LastLayer, RightReasons, SwapAugmentation
 from robustvit.baselines.swap_augmentation import on_other_backgrounds
 from robustvit.classifier import Preprocessing, logits_of
 from robustvit.guidance import GUIDANCE, chosen_options, guidance_options, options_of
@@ -360,7 +360,7 @@ def test_swap_augmentation_is_cross_entropy_on_swapped_photos_and_validates_on_t
 
 
 @every_network
-def test_dfr_trains_the_head_alone_on_features_that_stay(kind):
+def test_last_layer_trains_the_head_alone_on_features_that_stay(kind):
     network, (images, masks, labels) = network_of(kind).train(), batch_of(3)
     buffers = copy.deepcopy(dict(network.named_buffers()))
     inputs = {}
@@ -368,7 +368,7 @@ def test_dfr_trains_the_head_alone_on_features_that_stay(kind):
         layer.register_forward_hook(lambda one, given, _: inputs.update({one: given[0].detach()}))
         for layer in head_layers(network)
     ]
-    guided = DeepFeatureReweighting(balance="class")(network, images, masks, labels)
+    guided = LastLayer(balance="class")(network, images, masks, labels)
     for hook in hooks:
         hook.remove()
     guided.loss.backward()
@@ -383,16 +383,16 @@ def test_dfr_trains_the_head_alone_on_features_that_stay(kind):
     assert torch.allclose(guided.logits, logits_of(network.eval()(images)), atol=1e-8)
 
 
-def test_dfr_balances_backgrounds_while_it_trains():
+def test_last_layer_balances_backgrounds_while_it_trains():
     network, (images, masks, labels) = tiny_network().double(), batch_of()
     torch.manual_seed(5)
-    guided = DeepFeatureReweighting()(network, images, masks, labels)
+    guided = LastLayer()(network, images, masks, labels)
     torch.manual_seed(5)
     assert torch.allclose(guided.logits, network(on_other_backgrounds(images, masks)), atol=1e-12)
     with torch.no_grad():
-        assert torch.allclose(DeepFeatureReweighting()(network, images, masks, labels).logits, network(images))
+        assert torch.allclose(LastLayer()(network, images, masks, labels).logits, network(images))
     with pytest.raises(UserError, match="class or background"):
-        DeepFeatureReweighting(balance="photos")
+        LastLayer(balance="photos")
 
 
 @every_network

@@ -26,7 +26,7 @@ from robustvit.options import (
 if TYPE_CHECKING:
     from robustvit.verdict import Verdict
 
-__all__ = ["Finetuned", "finetune", "settled"]
+__all__ = ["Finetuned", "finetune", "left_out", "settled", "used_settings"]
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ def finetune(
         classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
         validation_per_class: photos to hold out, per class, at most.
         guidance: guidance method: robustvit (the paper's), or a baseline to compare with: cross-entropy, gradmask, rrr,
-            swap-augmentation, dfr (default robustvit, or the recipe's). The options up to balance belong to some
-            methods; those of another are refused.
+            swap-augmentation, last-layer, dfr (default robustvit, or the recipe's). The options up to balance belong to
+            some methods; those of another are refused. dfr makes a new head at once, without lr, epochs and select.
         target: class that is explained in training: the true label (the default), or the predicted one (works without
             labels).
         relevance: method of the relevance map: gae (the paper's, the default), attnlrp, rollout or raw_attention for
@@ -144,14 +144,15 @@ def finetune(
         classification: confidence (the model's own prediction, equation 4, the default) or label (the true class).
         temperature: divides the logits in the classification loss (default 1, or the recipe's).
         swap_share: share of the photos that swap-augmentation puts on another background (default 1).
-        balance: photos that dfr retrains the head on: background (every object on another photo's background, the
+        balance: photos for the head of last-layer and dfr: background (every object on another photo's background, the
             default) or class (the photos as they are); equally many of every class in both cases.
         lr: learning rate (default 2e-6, or the recipe's; 1e-3 for the head alone).
         epochs: passes over the training photos (default 50, or the recipe's).
         batch_size: photos per step, in each process where there are several.
         weight_decay: AdamW's weight decay.
         train: weights that may change: all (the paper, the default); attention: only the queries and keys, where the
-            model looks; it bears far higher rates (3e-4); head: only the last layer (dfr's default, and its only one).
+            model looks; it bears far higher rates (3e-4); head: only the last layer (the only one of last-layer
+            and dfr).
         select: epoch to keep, by the lowest validation loss (the paper's, the default) or robust: the highest accuracy
             on random backgrounds whose ordinary accuracy fell by at most max_drop.
         max_drop: points of ordinary accuracy that may be lost; the verdict refuses a model that lost more.
@@ -189,9 +190,11 @@ def finetune(
     from robustvit.files import write_text
     from robustvit.guidance import check_guidance
     from robustvit.guided_run import GuidedRun, with_predictions
+    from robustvit.head_fitting import photos_to_fit
     from robustvit.methods import measuring_method
     from robustvit.models import load_model
     from robustvit.parameters import trainable
+    from robustvit.progress import warn
     from robustvit.runs import RunFolder
     from robustvit.stopping import naming
     from robustvit.training import Schedule
@@ -199,21 +202,21 @@ def finetune(
     folder = RunFolder(out)
     folder.check_free(resume)
     guide, start = settled(options)
-    config |= {name: value for name, value in start.items() if name not in ("lr", "normalization")}
+    config |= start
+    old = used_settings(folder.config()) if resume else {}
     if resume:
-        folder.check_same(config)
+        folder.check_same({name: value for name, value in config.items() if name not in _OF_THE_MODEL}, old)
     source: Any = recipe if model is None else model
+    stepping = {name: start[name] for name in ("lr", "epochs", "select") if start[name] is not None}
     schedule = Schedule(
-        start["lr"],
-        start["epochs"],
-        batch_size,
-        weight_decay,
-        start["train"],
-        start["select"],
-        max_drop,
-        seed,
-        workers,
-        save_every,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        train=start["train"],
+        max_drop=max_drop,
+        seed=seed,
+        workers=workers,
+        save_every=save_every,
+        **stepping,
     )
     expect_at_least(0, swaps=swaps, panels=panels)
     if schedule.select == "robust" and swaps < 1:
@@ -226,6 +229,9 @@ def finetune(
         normalization=start["normalization"],
         class_names=class_names,
     )
+    config |= _of_the_model(guide, classifier.num_classes)
+    if resume:
+        folder.check_same(config, old | {name: config[name] for name in _OF_THE_MODEL if old[name] is None})
     # A model that guidance does not work for must be refused before anything is written.
     measuring = measuring_method(guide.explains_with, classifier)
     with trainable(classifier, start["train"]) as parameters:
@@ -241,10 +247,15 @@ def finetune(
         samples_per_class=start["samples_per_class"],
         classes=classes,
         validation_per_class=validation_per_class,
-        choose_by_swaps=schedule.select == "robust",
+        choose_by_swaps=schedule.select == "robust" or guide.fits,
         seed=seed,
         balanced=guide.balanced,
     )
+    if guide.fits:
+        photos_to_fit(gathered, classifier.num_classes)
+    if unfit := left_out(options):
+        gathered.notes.append(unfit)
+        warn(unfit)
     selected = selection_text(gathered.splits)
     if resume:
         folder.check_same_selection(selected)
@@ -268,6 +279,48 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else f"{MODULE} ({type(value).__name__})"
 
 
+_OF_THE_MODEL = ("num_classes", "relevance_weight")  # known when the model is loaded, where they are not given
+
+
+def _of_the_model(guide: Any, classes: int) -> dict[str, Any]:
+    """Settings that follow from the number of classes: that number, and the weight of input gradients by default."""
+    weight = getattr(guide, "relevance_weight", None)
+    by_classes = getattr(guide, "default_weight", None)
+    return {
+        "num_classes": classes,
+        "relevance_weight": by_classes(classes) if weight is None and by_classes else weight,
+    }
+
+
+def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run as it used them, also where an older version did not write those of a recipe or default."""
+    import inspect
+
+    asked = dict.fromkeys(inspect.signature(finetune).parameters) | dict(config)
+    return asked | settled(asked)[1]
+
+
+def left_out(options: Mapping[str, Any]) -> str:
+    """What a recipe sets and a run with these options of finetune does not have, in one line; nothing where it has all.
+
+    What the user set is no loss of the recipe's.
+    """
+    from robustvit.recipes import recipe_settings
+
+    used = settled(options)[1]
+    lost = [
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in recipe_settings(options["recipe"]).items()
+        if options[name] is None and used[name] != value
+    ]
+    if not lost:
+        return ""
+    return (
+        f"Of recipe {options['recipe']}, {', '.join(lost)} {'does' if len(lost) == 1 else 'do'} not fit --guidance "
+        f"{used['guidance']} with --train {used['train']}, and {'is' if len(lost) == 1 else 'are'} left out."
+    )
+
+
 def settled(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The guidance method, and what depends on it and on a recipe: options given, else the recipe's, else defaults.
 
@@ -275,19 +328,18 @@ def settled(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         options: of finetune, by name.
 
     Returns:
-        The method; and its options, and all else that a recipe may set, as a run has them.
+        The method; and its options, and all else that a recipe may set, as a run has them; None for what the method
+        has no use for.
 
     Raises:
-        UserError: no model and no recipe that names one; options that the method does not have.
+        UserError: no model and no recipe that names one; options that the method does not have or has no use for.
     """
     from robustvit.guidance import chosen_options, guidance_options, make_guidance
-    from robustvit.recipes import model_card, recipe_settings
+    from robustvit.recipes import fitting_settings, model_card
 
     recipe = options["recipe"]
-    proposed = recipe_settings(recipe)
+    proposed = fitting_settings(recipe, options["guidance"])
     guidance = options["guidance"] or proposed.get("guidance", "robustvit")
-    if guidance != proposed.get("guidance", guidance):
-        proposed = {}  # settings that another method was found to need
     guide: Any = make_guidance(guidance, **chosen_options(guidance, options, proposed))
     train = _trained_weights(guide, guidance, options["train"], proposed.get("train"))
     if options["model"] is None:
@@ -295,13 +347,19 @@ def settled(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
             raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
         model_card(recipe)  # it must name one
 
+    proposed["lr"] = _rate(train, proposed)
+
     def said(name: str, default: Any) -> Any:
-        return proposed.get(name, default) if options[name] is None else options[name]
+        if options[name] is None:
+            return None if name in guide.unused else proposed.get(name, default)
+        if name in guide.unused:
+            raise UserError(f"expected no --{name} with --guidance {guidance}, which makes no steps: leave it out")
+        return options[name]
 
     return guide, {
         "guidance": guidance,
         "train": train,
-        "lr": _rate(train, proposed) if options["lr"] is None else options["lr"],
+        "lr": said("lr", None),
         "epochs": said("epochs", 50),
         "samples_per_class": said("samples_per_class", 3),
         "select": said("select", "loss"),
@@ -314,7 +372,7 @@ def _rate(train: Train, proposed: Mapping[str, Any]) -> float:
     """The learning rate where none is given: a recipe's, for the weights that it trains, or the default."""
     rated = proposed.get("train", "all" if train == "head" else train)  # what a recipe's rate is for
     default = 1e-3 if train == "head" else 2e-6
-    return proposed.get("lr", default) if train == rated else default
+    return float(proposed.get("lr", default)) if train == rated else default
 
 
 def _trained_weights(guide: Any, guidance: str, train: Train | None, proposed: Train | None) -> Train:

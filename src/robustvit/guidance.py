@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustvit.baselines import CrossEntropy, DeepFeatureReweighting, GradMask, RightReasons, SwapAugmentation
+from robustvit.baselines import (
+    CrossEntropy,
+    DeepFeatureReweighting,
+    GradMask,
+    LastLayer,
+    RightReasons,
+    SwapAugmentation,
+)
 from robustvit.classifier import Classifier, logits_of
 from robustvit.errors import UserError
 from robustvit.guided_losses import Guidance, GuidanceMethod, GuidedLoss, check_weights, weighted_sum
@@ -130,7 +137,7 @@ class RobustViT(GuidanceMethod):
 
 GUIDANCE: dict[str, Any] = {
     kind.title: kind
-    for kind in (RobustViT, CrossEntropy, GradMask, RightReasons, SwapAugmentation, DeepFeatureReweighting)
+    for kind in (RobustViT, CrossEntropy, GradMask, RightReasons, SwapAugmentation, LastLayer, DeepFeatureReweighting)
 }
 
 

@@ -51,12 +51,17 @@ class GuidanceMethod(ABC):
         source: where it was published.
         trains: the only weights that it is made for; None where it may train any.
         balanced: whether it wants equally many photos of every class.
+        fits: whether it solves for the head at once instead of taking steps; the photos held out are then halved, one
+            half to fit on and one to judge.
+        unused: options of ``finetune`` that mean nothing with it.
     """
 
     title: ClassVar[str]
     source: ClassVar[str]
     trains: ClassVar[Train | None] = None
     balanced: ClassVar[bool] = False
+    fits: ClassVar[bool] = False
+    unused: ClassVar[tuple[str, ...]] = ()
 
     @property
     def needs_labels(self) -> bool:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -17,6 +18,7 @@ from robustvit.data.gathering import Gathered
 from robustvit.data.pairs import Photo
 from robustvit.errors import UserError
 from robustvit.guidance import Guidance
+from robustvit.head_fitting import fit_run, photos_to_fit
 from robustvit.measurement import PhotoMeasure, measure, read_measures, write_measures
 from robustvit.options import MaskFormat
 from robustvit.panels import choose_panels, draw_panels
@@ -86,6 +88,37 @@ class GuidedRun:
     def finish(self, guidance: Guidance, panels: int) -> Verdict:
         """Measure, train, measure again, decide and draw."""
         before = self._before()
+        notes = [*self.gathered.notes, *getattr(guidance, "notes", ())]
+        if getattr(guidance, "fits", False):
+            notes.append(self._fit(guidance))
+        else:
+            self._train(guidance)
+        restore_weights(self.classifier, self.folder.best)
+        after = self.measured(self.held_out)
+        comparisons = compare(before, after, self.schedule.seed)
+        decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes)
+        verdict = replace(decided, guidance=getattr(guidance, "title", None))
+        if self.accelerator.is_main_process:
+            self._write_outcome(before, after, verdict, panels)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
+        return verdict
+
+    def _fit(self, guidance: Any) -> str:
+        """Give the classifier a new head; a note for the verdict."""
+        photos = photos_to_fit(self.gathered, self.classifier.num_classes)
+        plain = MaskedPhotos(photos, self.classifier.preprocessing, mask_format=self.held_out.mask_format)
+        return fit_run(
+            self.classifier,
+            plain,
+            balance=guidance.balance,
+            schedule=self.schedule,
+            accelerator=self.accelerator,
+            folder=self.folder,
+        )
+
+    def _train(self, guidance: Guidance) -> None:
+        """Train, epoch by epoch."""
         robust = self.schedule.select == "robust"
         train(
             self.classifier,
@@ -98,17 +131,6 @@ class GuidedRun:
             measure_now=lambda: self.measured(self.validation, maps=False),
             before=self._validated() if robust else [],
         )
-        restore_weights(self.classifier, self.folder.best)
-        after = self.measured(self.held_out)
-        comparisons = compare(before, after, self.schedule.seed)
-        notes = [*self.gathered.notes, *getattr(guidance, "notes", ())]
-        decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes)
-        verdict = replace(decided, guidance=getattr(guidance, "title", None))
-        if self.accelerator.is_main_process:
-            self._write_outcome(before, after, verdict, panels)
-        self.accelerator.wait_for_everyone()
-        self.accelerator.end_training()
-        return verdict
 
     def _validated(self) -> list[PhotoMeasure]:
         """The original's accuracies on the photos that choose the epoch."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import inspect
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from markupsafe import Markup
 
 from robustvit.base_model import BaseModel
 from robustvit.classifier import Preprocessing
-from robustvit.finetuning import finetune, settled
+from robustvit.finetuning import used_settings
 from robustvit.guidance import GUIDANCE
 from robustvit.intervals import Interval
 from robustvit.machine_paths import without_paths
@@ -113,8 +112,7 @@ def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
 
 def _settings(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """What the run was made with, also what its recipe or a default set: a run's settings hold what was asked for."""
-    asked = dict.fromkeys(inspect.signature(finetune).parameters) | dict(config)
-    used = asked | settled(asked)[1]
+    used = used_settings(config)
     return [(name, used[name]) for name in _SETTINGS if used.get(name) is not None]
 
 

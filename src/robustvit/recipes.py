@@ -11,7 +11,7 @@ import yaml
 from robustvit.errors import UserError
 from robustvit.options import Normalization
 
-__all__ = ["CARDS", "RECIPES", "ModelCard", "model_card", "recipe_settings"]
+__all__ = ["CARDS", "RECIPES", "ModelCard", "fitting_settings", "model_card", "recipe_settings"]
 
 _FOLDER = files("robustvit") / "cards"
 CARDS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
@@ -39,6 +39,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     # and concept, for soft masks of concepts.
     "cft": {"background": 1.2, "foreground": 0.5},
 }
+
+_OF_ITS_METHOD = ("guidance", "train", "lr")
 
 
 @dataclass(frozen=True)
@@ -85,3 +87,16 @@ def recipe_settings(name: str | None) -> dict[str, Any]:
         return dict(RECIPES[name]) if name else {}
     card = asdict(model_card(name))
     return {option: card[option] for option in ("lr", "temperature", "normalization")}
+
+
+def fitting_settings(name: str | None, guidance: str | None) -> dict[str, Any]:
+    """What a recipe sets where the guidance method is this one: with another than the recipe's, all but what may change
+    and the rate, which were found for the recipe's method. Options that the method does not have are not looked for.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    found = recipe_settings(name)
+    if guidance in (None, found.get("guidance", guidance)):
+        return found
+    return {option: value for option, value in found.items() if option not in _OF_ITS_METHOD}

@@ -47,6 +47,7 @@ def report(run: str, *, out: str | None = None) -> Path:
     path = folder.path / "report.html" if out is None else Path(out)
     check_own_page(path, _MARK, "a report")
     # What takes seconds to import comes after what can be wrong without it.
+    from robustvit.finetuning import used_settings
     from robustvit.guidance import GUIDANCE
     from robustvit.measurement import MEASURES
     from robustvit.pages import page_template
@@ -59,7 +60,7 @@ def report(run: str, *, out: str | None = None) -> Path:
         mark=_MARK,
         verdict=read_verdict(folder.verdict),
         measures=MEASURES,
-        config=config,
+        config={name: value for name, value in used_settings(config).items() if name != "resume"},
         guidance=GUIDANCE.get(str(config.get("guidance", "robustvit"))),
         versions=folder.versions(),
         shifts=folder.shifts(),

@@ -6,7 +6,7 @@ import csv
 import json
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -156,6 +156,8 @@ class RunFolder:
             raise UserError(f"{error}; it is no settings file of a run") from error
         if _VERSION not in found:
             raise UserError(f"{path} was not written by robustvit finetune: name a run folder")
+        if found.get("guidance") == "dfr" and found.get("epochs") is not None:
+            found["guidance"] = "last-layer"  # older versions called it so, though it started from the old head
         return found
 
     def shifts(self) -> list[dict[str, Any]]:
@@ -171,13 +173,16 @@ class RunFolder:
         path = self.path / "versions.json"
         return _of_kind(dict, path) if path.is_file() else {}
 
-    def check_same(self, config: dict[str, Any]) -> None:
+    def check_same(self, config: Mapping[str, Any], old: Mapping[str, Any]) -> None:
         """Refuse to resume with other settings than the run was started with.
+
+        Args:
+            config: settings now.
+            old: those of the run, made complete where an older version did not write them all.
 
         Raises:
             UserError: a setting differs; only those may that change no result of an epoch.
         """
-        old = self.config()
         for name, value in config.items():
             if name not in _MAY_CHANGE and old.get(name) != value:
                 raise UserError(

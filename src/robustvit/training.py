@@ -50,7 +50,7 @@ class Schedule:
         save_every: minutes of an epoch after which the state is saved; it is after every epoch, too.
     """
 
-    lr: float
+    lr: float = 2e-6
     epochs: int = 50
     batch_size: int = 8
     weight_decay: float = 1e-4

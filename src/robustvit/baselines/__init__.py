@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from robustvit.baselines.cross_entropy import CrossEntropy
 from robustvit.baselines.input_gradients import GradMask, RightReasons
-from robustvit.baselines.last_layer import DeepFeatureReweighting
+from robustvit.baselines.last_layer import DeepFeatureReweighting, LastLayer
 from robustvit.baselines.swap_augmentation import SwapAugmentation
 
-__all__ = ["CrossEntropy", "DeepFeatureReweighting", "GradMask", "RightReasons", "SwapAugmentation"]
+__all__ = ["CrossEntropy", "DeepFeatureReweighting", "GradMask", "LastLayer", "RightReasons", "SwapAugmentation"]

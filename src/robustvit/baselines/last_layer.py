@@ -18,27 +18,25 @@ from robustvit.interception import evaluating
 from robustvit.options import Balance
 from robustvit.parameters import head_layers
 
-__all__ = ["DeepFeatureReweighting"]
+__all__ = ["DeepFeatureReweighting", "LastLayer"]
 
 
 @dataclass(frozen=True)
-class DeepFeatureReweighting(GuidanceMethod):
-    """Deep Feature Reweighting (Kirichenko, Izmailov and Wilson 2022, arXiv 2204.02937): the last layer alone learns
-    anew, from data in which the spurious cue says nothing, which features to use.
+class LastLayer(GuidanceMethod):
+    """The last layer alone is trained, from the head that is there, by steps of the loop on balanced photos.
 
-    The model runs in evaluation mode (no dropout, fixed statistics), and only its head receives a gradient. Their
-    L1-regularised logistic regression, averaged over balanced subsets, is here the loop's AdamW on photos augmented as
-    for every other method. The loop gives it equally many photos of every class.
+    A cheap relative of Deep Feature Reweighting. The model runs in evaluation mode (no dropout, fixed statistics), and
+    only its head receives a gradient. The loop gives it equally many photos of every class.
 
     Attributes:
         balance: what the photos are balanced by: ``class``, or ``background`` too: every object on the background of
             another photo, drawn anew for every batch, so that background and class are nearly independent.
     """
 
-    title = "dfr"
+    title = "last-layer"
     source = (
-        "Kirichenko, Izmailov and Wilson, Last Layer Re-Training is Sufficient for Robustness to Spurious "
-        "Correlations, ICLR 2023"
+        "the last layer trained from the old head; a cheap relative of Kirichenko, Izmailov and Wilson, Last Layer "
+        "Re-Training is Sufficient for Robustness to Spurious Correlations, ICLR 2023"
     )
     trains = "head"
     balanced = True
@@ -55,11 +53,35 @@ class DeepFeatureReweighting(GuidanceMethod):
         return (SWAPS_TRAINED,) if self.balance == "background" else ()
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
-        target = expect_labels(target, "--guidance dfr")
+        target = expect_labels(target, f"--guidance {self.title}")
         if self.balance == "background" and torch.is_grad_enabled():
             images = on_other_backgrounds(images, masks)
         with _fixed_features(model):
             return classified(model, images, target)
+
+
+@dataclass(frozen=True)
+class DeepFeatureReweighting(LastLayer):
+    """Deep Feature Reweighting (Kirichenko, Izmailov and Wilson 2022, arXiv 2204.02937): a new last layer, fitted on
+    held-out photos in which the spurious cue says nothing.
+
+    ``finetune`` fits it as published, see ``robustvit.head_fitting``: logistic regression with an L1 penalty on
+    standardised features, C chosen by the worst group's accuracy, averaged over balanced subsets. Called with a batch,
+    it is the loss of that regression without its penalty.
+
+    Attributes:
+        balance: what the subsets are balanced by: ``class``, or ``background`` too: every object on the backgrounds of
+            photos of classes drawn uniformly.
+    """
+
+    title = "dfr"
+    source = (
+        "Kirichenko, Izmailov and Wilson, Last Layer Re-Training is Sufficient for Robustness to Spurious "
+        "Correlations, ICLR 2023"
+    )
+    balanced = False  # its subsets are
+    fits = True
+    unused = ("lr", "epochs", "select")
 
 
 @contextmanager

@@ -195,7 +195,10 @@ def _halves(photos: list[Photo]) -> tuple[list[Photo], list[Photo]]:
         counts[photo.class_name] = counts.get(photo.class_name, 0) + 1
         halves[counts[photo.class_name] % 2 == 1].append(photo)
     if not halves[0]:
-        raise UserError("expected at least two photos of a class to hold out for --select robust: give --test-images")
+        raise UserError(
+            "expected at least two photos of a class to hold out where one half chooses or fits and the other judges: "
+            "give --test-images"
+        )
     return halves
 
 

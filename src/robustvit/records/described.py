@@ -34,6 +34,9 @@ METHODS: dict[str, str] = {
     "robustvit-ground-truth": "RobustViT with true labels",
     "cft-object": "CFT, object masks",
     "cft-concept": "CFT, concept masks",
+    "dfr-new-head": "Deep Feature Reweighting",
+    "last-layer": "last layer, from the old head",
+    "dfr": "last layer, from the old head",  # what older versions called so
     "given": "weights of another origin",
 }
 _PUBLISHED = {
@@ -155,6 +158,7 @@ def _method_of(config: dict[str, Any]) -> str:
     guidance = str(config.get("guidance", "robustvit"))
     usual = _PUBLISHED if guidance == "robustvit" else _usual_of(guidance)
     changed = {name: config[name] for name, value in usual.items() if config.get(name) not in (None, value)}
+    guidance = "dfr-new-head" if guidance == "dfr" else guidance
     if guidance == "robustvit" and len(changed) == 1 and (found := _CHANGED.get(next(iter(changed.items())))):
         return found
     if changed:

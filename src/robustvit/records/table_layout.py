@@ -248,8 +248,10 @@ def _who(record: Record) -> str:
 
 def _method(record: Record) -> str:
     method = str(record.model.get("method"))
+    name, bracket, options = method.partition(" (")
+    shown = METHODS.get(name, name) + bracket + options if name == "dfr" else METHODS.get(method, method)
     setting = _other_setting(record)
-    return METHODS.get(method, method) + (f", {setting}" if setting else "")
+    return shown + (f", {setting}" if setting else "")
 
 
 def _other_setting(record: Record) -> str:

@@ -11,7 +11,8 @@ from functools import cache
 from typing import Any
 
 from robustvit.errors import UserError
-from robustvit.finetuning import finetune, settled
+from robustvit.finetuning import finetune, left_out, settled
+from robustvit.progress import warn
 from robustvit.yaml_files import check_known
 
 __all__ = ["FINETUNE_OPTIONS", "effective_options", "takes_finetune_options"]
@@ -45,7 +46,15 @@ def effective_options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
     except ArgumentError as error:
         raise UserError(f"{place}: {_complaint(str(error), values)}") from error
     found = {name: found[name] for name in FINETUNE_OPTIONS}
+    if unfit := left_out(found):
+        _say(unfit)
     return found | settled(found)[1]
+
+
+@cache
+def _say(line: str) -> None:
+    """Warn once of what every run would have to say."""
+    warn(line)
 
 
 @cache
