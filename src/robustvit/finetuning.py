@@ -244,8 +244,9 @@ def finetune(
         choose_by_swaps=schedule.select == "robust",
         seed=seed,
         balanced=guide.balanced,
+        older=resume and not folder.records_content,
     )
-    selected = selection_text(gathered.splits)
+    selected = selection_text(gathered.splits, gathered.prints)
     if resume:
         folder.check_same_selection(selected)
     accelerator.wait_for_everyone()  # every process must have found the folder free before one writes to it
