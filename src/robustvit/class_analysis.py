@@ -105,8 +105,8 @@ def classes(
             cat,dog, or a text file with one name a line.
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
         skip_unmasked: leave photos without a mask out instead of refusing them.
-        include_trained: compare on photos too that the model's run was trained on (the same files, or photos that look
-            the same); they are left out otherwise.
+        include_trained: measure photos too that the model's run was trained on (the same files, or photos that look the
+            same). They are left out otherwise, and with them no verdict accepts a model.
         count: classes in each chart, most helped and most harmed; one chart of all where there are no more than twice
             as many.
         samples: images shown of a class.

@@ -118,7 +118,7 @@ def evaluate(
         skip_unmasked: leave photos without a mask out instead of refusing them.
         doubtful: use masks too that their manifest.csv calls doubtful; they are left out otherwise.
         include_trained: measure photos too that the model's run was trained on (the same files, or photos that look the
-            same); no verdict accepts a model then.
+            same). They are left out otherwise, and with them no verdict accepts a model.
         relevance: method that tells where the relevance lies: gae, attnlrp, rollout or raw_attention for vision
             transformers, grad_cam or input_gradient for any classifier.
         swaps: swapped backgrounds per photo and kind.

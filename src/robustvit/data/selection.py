@@ -109,9 +109,7 @@ def balanced_classes(photos: Sequence[Photo]) -> list[Photo]:
     return kept
 
 
-def selection_text(
-    splits: dict[str, Sequence[Photo]], prints: Mapping[Path, Fingerprint] | None = None
-) -> str:
+def selection_text(splits: dict[str, Sequence[Photo]], prints: Mapping[Path, Fingerprint] | None = None) -> str:
     """Which photo was used for what, as CSV: columns split, class, label, image, mask, sha256 and phash.
 
     Args:

@@ -17,10 +17,20 @@ from robustvit.wording import counted
 if TYPE_CHECKING:
     from robustvit.verdict import Verdict
 
-__all__ = ["SeenPhotos", "TrainedPhotos", "pairs_named", "photos_behind", "runs_behind"]
+__all__ = [
+    "SAYS_LITTLE",
+    "UNKNOWN",
+    "SeenPhotos",
+    "TrainedPhotos",
+    "notes_on_photos",
+    "pairs_named",
+    "photos_behind",
+    "runs_behind",
+]
 
 _NAMED = 3
 _INCLUDE = "--include-trained"
+SAYS_LITTLE = "its answers to these say little about photos it has not seen"
 
 
 def runs_behind(*sources: Any) -> list[RunFolder]:
@@ -37,7 +47,7 @@ def runs_behind(*sources: Any) -> list[RunFolder]:
         run = _run_of(source) if isinstance(source, (str, Path)) else None
         if run is not None and run.path.resolve() not in found:
             found[run.path.resolve()] = run
-            config = run.config()
+            config = run.config() if run.is_run else {}
             waiting += [config.get("model"), config.get("checkpoint")]
     return list(found.values())
 
@@ -46,7 +56,7 @@ def _run_of(source: str | Path) -> RunFolder | None:
     for place in filter(Path.exists, _places(str(source))):
         folder = place if place.is_dir() else place.parent
         for run in map(RunFolder, (folder, folder.absolute().parent)):
-            if run.is_run:
+            if run.is_run or run.selection.is_file():
                 return run
     return None
 
@@ -89,6 +99,9 @@ class TrainedPhotos:
         return SeenPhotos(self, list(photos), trained, len(chose.keys() - trained.either.keys()))
 
 
+UNKNOWN = TrainedPhotos()
+
+
 def photos_behind(*sources: Any) -> TrainedPhotos:
     """The photos that models were trained on, as far as their runs are known.
 
@@ -99,24 +112,36 @@ def photos_behind(*sources: Any) -> TrainedPhotos:
         sources: as in ``runs_behind``.
     """
     runs = runs_behind(*sources)
-    found = TrainedPhotos(" or ".join(str(run.path) for run in runs))
+    found = TrainedPhotos(" or ".join(_short(run.path) for run in runs))
     for source in sources:
         place = Path(str(source).removeprefix("local-dir:"))
         if isinstance(source, (str, Path)) and (place / "verdict.json").is_file() and _run_of(source) is None:
             found.notes.append(
-                f"{source} does not say which photos it was trained on, and its run folder is not known: whether they "
-                "are among these photos was not checked."
+                f"{_short(place)} does not say which photos it was trained on, and its run folder is not known: "
+                "whether they are among these photos was not checked."
             )
     for run in runs:
         _add(run, found)
     return found
 
 
+def notes_on_photos(photos: Sequence[Path], *sources: Any) -> tuple[str, ...]:
+    """What must be said where a model that was trained on photos explains them; ``sources`` as in ``runs_behind``.
+
+    Raises:
+        UserError: a photo that cannot be read.
+    """
+    return tuple(photos_behind(*sources).among(photos).notes(SAYS_LITTLE))
+
+
 def _add(run: RunFolder, found: TrainedPhotos) -> None:
     try:
         rows = [row for row in run.selected() if row["split"] in ("train", "validation")]
-    except UserError as error:
-        found.notes.append(f"{error}; whether it was trained on these photos was not checked.")
+    except UserError:
+        found.notes.append(
+            f"The selection.csv of {_short(run.path)} is missing or broken: whether it was trained on these photos was "
+            "not checked."
+        )
         return
     old = [Path(row["image"]) for row in rows if not row.get("sha256")]
     known = _readable(old)
@@ -133,8 +158,8 @@ def _add(run: RunFolder, found: TrainedPhotos) -> None:
     gone = sum(row["split"] == "train" and not row.get("sha256") and Path(row["image"]) not in known for row in rows)
     if gone:
         found.notes.append(
-            f"{counted(gone, 'photo')} that {run.path} was trained on cannot be compared with these: an older version "
-    "recorded no hashes, and the files are not there any more."
+            f"{counted(gone, 'photo')} that {_short(run.path)} was trained on cannot be compared with these: an older "
+            "version recorded no hashes, and the files are not there any more."
         )
 
 
@@ -219,7 +244,12 @@ class SeenPhotos:
 
 
 def pairs_named(pairs: dict[int, int], photos: Sequence[Path], known: Sequence[Path]) -> str:
-    """The first few copies with what they are copies of; of a path the last two parts, as a note may be published."""
+    """The first few copies with what they are copies of."""
     first = list(pairs.items())[:_NAMED]
-    named = ["/".join(photos[one].parts[-2:]) + " is like " + "/".join(known[other].parts[-2:]) for one, other in first]
+    named = [f"{_short(photos[one])} is like {_short(known[other])}" for one, other in first]
     return ", ".join(named) + (", ..." if len(pairs) > _NAMED else "")
+
+
+def _short(path: Path) -> str:
+    """The last two parts of a path: notes may be published, and places of this machine must not be."""
+    return "/".join(path.parts[-2:])
