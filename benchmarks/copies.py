@@ -115,7 +115,8 @@ def page(rows: list[dict], seconds: float, command: str, machine: str) -> str:
     lines = [
         f"# Copies of photos, {date.today()}",
         "",
-        f"`{command}` on {machine}. Perceptual hash of {BITS} bits; copies are pairs with at most **{NEAR}** bits apart.",
+        f"`{command}` on {machine}.",
+        f"Perceptual hash of {BITS} bits; copies are pairs with at most **{NEAR}** bits apart.",
         f"Comparing {MANY:,} photos with {MANY:,} others takes {seconds:.0f} seconds.",
     ]
     for row in rows:

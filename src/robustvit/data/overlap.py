@@ -10,7 +10,6 @@ from robustvit.data.pairs import Photo
 from robustvit.data.trained_photos import pairs_named
 from robustvit.errors import UserError
 from robustvit.progress import warn
-from robustvit.wording import counted
 
 __all__ = ["check_overlap", "hash_photos", "without_copies"]
 
@@ -45,7 +44,7 @@ def without_copies(pool: Sequence[Photo], train: Sequence[Photo], prints: Prints
         )
     if pairs:
         named = _named({pool[index].image: other for index, other in pairs.items()})
-        _note(f"{counted(len(pairs), 'photo')} were left out, being copies of others: {named}.", notes)
+        _note(f"Photos left out as copies of others: {len(pairs)} ({named}).", notes)
     return kept
 
 
@@ -80,8 +79,8 @@ def check_overlap(
     if copies.either:
         named = _named({held[index].image: train[other].image for index, other in copies.either.items()})
         _note(
-            f"{counted(len(copies.either), 'held-out photo')} look like photos that are trained on, so the verdict may "
-            f"be too good: {named}.",
+            f"Held-out photos that look like photos trained on: {len(copies.either)} ({named}); the verdict may be too "
+            "good.",
             notes,
         )
     chosen = {photo.image.resolve() for photo in validation}
@@ -89,7 +88,7 @@ def check_overlap(
         return  # another note says so
     if again := _copies(verdict, validation, prints).either:
         named = _named({verdict[index].image: validation[other].image for index, other in again.items()})
-        _note(f"{counted(len(again), 'photo')} to judge by look like photos that choose the epoch: {named}.", notes)
+        _note(f"Photos to judge by that look like photos that choose the epoch: {len(again)} ({named}).", notes)
 
 
 def _copies(photos: Sequence[Photo], known: Sequence[Photo], prints: Prints) -> Copies:
