@@ -21,7 +21,7 @@ BITS = 256
 NEAR = 38  # bits that may differ; benchmarks/copies.py measures what that finds and what it confuses
 _DECODED = 128  # pixels a side that a JPEG is decoded to at least; the hash itself looks at 64
 _DETAIL = 2.0  # standard deviation of the grey levels below which a photo is blank, and looks like any other
-_PAIRS = 2**22  # compared at a time: 100 MB
+_PAIRS = 2**18  # compared at a time: a block fits into a processor's cache
 _READERS = 4
 
 
