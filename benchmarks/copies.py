@@ -122,7 +122,9 @@ def page(rows: list[dict], seconds: float, command: str, machine: str) -> str:
     for row in rows:
         lines += [
             "",
-            f"## {row['folder']}: {row['photos']:,} photos, {row['processor milliseconds a photo']:.1f} ms of a processor each to hash",
+            f"## {row['folder']}: {row['photos']:,} photos",
+            "",
+            f"Hashing takes {row['processor milliseconds a photo']:.1f} ms of a processor a photo.",
             "",
             f"| pairs |{heads}",
             "|---|" + "---|" * len(THRESHOLDS),
