@@ -286,9 +286,9 @@ def test_photos_that_a_run_was_trained_on_are_named(tmp_path, photos):
 
     found = find_photos(*photos)
     (tmp_path / "selection.csv").write_text(selection_text({"train": found[:4], "verdict": found[4:]}))
-    assert f"was trained on 4 of {len(found)} photos here" in trained_on(str(tmp_path), found)[0]
-    assert trained_on(str(tmp_path), found[4:]) == []
-    assert trained_on("vit_tiny_patch16_224", found) == []
+    assert f"was trained on 4 of {len(found)} photos here" in trained_on(found, str(tmp_path))[0]
+    assert trained_on(found[4:], str(tmp_path)) == []
+    assert trained_on(found, "vit_tiny_patch16_224") == []
 
 
 def test_mistakes_are_one_line_and_leave_nothing_behind(tmp_path, photos, model_folder, capsys):

@@ -329,7 +329,7 @@ def test_selection_as_csv():
     text = selection_text({"train": chosen.train, "validation": chosen.validation})
     rows = list(csv.DictReader(text.splitlines()))
     assert [row["split"] for row in rows] == ["train"] * 2 + ["validation"] * 3
-    assert set(rows[0]) == {"split", "class", "label", "image", "mask"}
+    assert set(rows[0]) == {"split", "class", "label", "image", "mask", "sha256", "phash"}
 
 
 def test_transforms_move_image_and_mask_together(photos):

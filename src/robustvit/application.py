@@ -15,6 +15,7 @@ from robustvit.options import ClassNames, Device, Normalization
 
 if TYPE_CHECKING:
     from robustvit.classifier import Classifier
+    from robustvit.data.trained_photos import TrainedPhotos
     from robustvit.webapp.serving import Server
 
 __all__ = ["app", "start_app"]
@@ -101,6 +102,7 @@ class _Shown:
     models: "dict[str, Classifier]"
     intro: str
     audit: dict[str, Any]
+    trained: "TrainedPhotos"
 
 
 def start_app(
@@ -165,7 +167,7 @@ def _build(shown: _Shown, finder: "Classifier | None", folder: Path, device: Dev
     examples = write_examples(folder / "examples", explorer.class_names)
     finder = (finder or next(iter(shown.models.values()))).to(place)
     results = Results(folder / "results")
-    actions = Actions(explorer, examples, results, finder)
+    actions = Actions(explorer, examples, results, finder, shown.trained)
     pages = {"limits": limits, "style": STYLE, "script": SCRIPT}
     return build(actions, AuditJobs(shown.audit, folder, results, limits), shown.intro), pages
 
@@ -178,6 +180,7 @@ def _load(
     normalization: Normalization,
     class_names: ClassNames | None,
 ) -> _Shown:
+    from robustvit.data.trained_photos import photos_behind
     from robustvit.evaluation import load_baseline
     from robustvit.models import load_model
     from robustvit.progress import warn
@@ -216,7 +219,8 @@ def _load(
     }  # fmt: skip
     if shipped:  # small supervised models tell objects apart in their centred tokens
         settings |= {"mask_feature": "tokens", "mask_centre": True}
-    return _Shown(models, intro + _names(model, baseline, run), settings)
+    trained = photos_behind(model, baseline, checkpoint)
+    return _Shown(models, intro + _names(model, baseline, run), settings, trained)
 
 
 def _finder_of(model: str, baseline: str | None, checkpoint: str | None) -> dict[str, Any]:

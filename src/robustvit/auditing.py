@@ -157,7 +157,7 @@ def audit(
     grouper = _group_backbone(settings, classifier)
     files = background_files(backgrounds)
     photos, notes = find_audit_photos(settings, classifier)
-    notes += trained_on(model, photos)
+    notes += trained_on(photos, model, baseline, checkpoint)
     place = make_accelerator(device=device).device
     run = AuditRun(settings, [one.to(place) for one in models], grouper.to(place), photos, notes, files)
     found = run.measure()

@@ -67,6 +67,7 @@ def classes(
     class_names: ClassNames | None = None,
     mask_format: MaskFormat = "auto",
     skip_unmasked: bool = False,
+    include_trained: bool = False,
     count: int = 20,
     samples: int = 3,
     classes_shown: int = 2,
@@ -104,6 +105,8 @@ def classes(
             cat,dog, or a text file with one name a line.
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
         skip_unmasked: leave photos without a mask out instead of refusing them.
+        include_trained: measure photos too that the model's run was trained on (the same files, or photos that look the
+            same). They are left out otherwise, and with them no verdict accepts a model.
         count: classes in each chart, most helped and most harmed; one chart of all where there are no more than twice
             as many.
         samples: images shown of a class.
@@ -154,8 +157,9 @@ def _check_source(settings: dict[str, Any]) -> None:
     on, images = settings["on"], settings["images"]
     if (on is None) == (images is None):
         raise UserError("expected one of --on SET, such as --on imagenet-a --root DATA, and --images FOLDER")
-    if images is None and (settings["masks"] is not None or settings["skip_unmasked"]):
-        raise UserError("expected no --masks or --skip-unmasked beside --on: they belong to --images")
+    of_photos = [name for name in ("masks", "skip_unmasked", "include_trained") if settings[name]]
+    if images is None and of_photos:
+        raise UserError(f"expected no --{of_photos[0].replace('_', '-')} beside --on: it belongs to --images")
     if images is not None:
         of_sets = [name for name in ("root", "stream") if settings[name]]
         of_sets += ["protocol"] if settings["protocol"] != "standard" else []
@@ -165,7 +169,7 @@ def _check_source(settings: dict[str, Any]) -> None:
 
 def _compare(settings: dict[str, Any]) -> "Compared":
     from robustvit.methods import method_of
-    from robustvit.per_class.answers import compare_on_photos, compare_on_set
+    from robustvit.per_class.answers import OwnPhotos, compare_on_photos, compare_on_set
     from robustvit.set_evaluation.command import SetOptions
 
     method_of(settings["relevance"])
@@ -176,8 +180,8 @@ def _compare(settings: dict[str, Any]) -> "Compared":
     pair = settings["model"], settings["baseline"]
     if settings["on"] is not None:
         return compare_on_set(settings["on"], *pair, options, loading, method)
-    photos = settings["images"], settings["masks"], settings["skip_unmasked"]
-    return compare_on_photos(*photos, *pair, options, loading, method)
+    photos = OwnPhotos(*(settings[name] for name in ("images", "masks", "skip_unmasked", "include_trained")))
+    return compare_on_photos(photos, *pair, options, loading, method)
 
 
 def _shows(settings: dict[str, Any]) -> bool:

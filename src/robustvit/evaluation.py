@@ -30,6 +30,7 @@ class Evaluation:
         measures: by name, 0 to 1, with 95 % intervals over photos.
         photos: what was measured on each.
         verdict: the comparison with the baseline, if there is one.
+        notes: what a reader of the numbers must know, such as photos that were left out.
     """
 
     model: str
@@ -37,6 +38,7 @@ class Evaluation:
     measures: "dict[str, Interval]"
     photos: "list[PhotoMeasure]"
     verdict: "Verdict | None" = None
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         from robustvit.measurement import MEASURES
@@ -72,6 +74,7 @@ def evaluate(
     mask_format: MaskFormat = "auto",
     skip_unmasked: bool = False,
     doubtful: bool = False,
+    include_trained: bool = False,
     relevance: str = "gae",
     swaps: int = 2,
     max_drop: float = 2.0,
@@ -87,7 +90,8 @@ def evaluate(
     With --images: accuracy and, with masks, reliance on the background. The objects are put on other photos'
     backgrounds (mixed-same, mixed-rand), and the relevance map of the predicted class is held against the mask. With a
     baseline the differences are paired photo by photo, and the verdict says which one to keep. Photos without classes
-    (a flat folder with masks) show the place of the relevance only.
+    (a flat folder with masks) show the place of the relevance only. Photos that the model's run was trained on, or
+    copies of them, are left out and counted.
 
     With --on: imagenet-val, imagenet-a, imagenet-r, imagenet-sketch, imagenet-v2, objectnet, si-score, imagenet-9,
     waterbirds, cue-conflict, imagenet-segmentation, or segmentation for --images and --masks of your own. Results are
@@ -113,6 +117,8 @@ def evaluate(
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
         skip_unmasked: leave photos without a mask out instead of refusing them.
         doubtful: use masks too that their manifest.csv calls doubtful; they are left out otherwise.
+        include_trained: measure photos too that the model's run was trained on (the same files, or photos that look the
+            same). They are left out otherwise, and with them no verdict accepts a model.
         relevance: method that tells where the relevance lies: gae, attnlrp, rollout or raw_attention for vision
             transformers, grad_cam or input_gradient for any classifier.
         swaps: swapped backgrounds per photo and kind.
@@ -142,7 +148,7 @@ def evaluate(
         expect_at_least(0, workers=workers)
         options = SetOptions(root, stream, protocol, records, seen, precision, batch_size, workers, device)
         own = {"num_classes": num_classes, "normalization": normalization, "class_names": class_names}
-        folder = MaskedFolder(images, masks, mask_format, skip_unmasked, doubtful)
+        folder = MaskedFolder(images, masks, mask_format, skip_unmasked, doubtful, include_trained)
         return evaluate_on(on, model, baseline, options, own | {"checkpoint": checkpoint}, own=folder, method=relevance)
     if images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
@@ -154,6 +160,7 @@ def evaluate(
     from robustvit.data.gathering import check_photos
     from robustvit.data.labels import match_labels
     from robustvit.data.mask_filter import MaskFilter
+    from robustvit.data.trained_photos import photos_behind
     from robustvit.devices import make_accelerator
     from robustvit.measurement import measure
     from robustvit.methods import check_method
@@ -167,9 +174,12 @@ def evaluate(
     check_method(relevance, classifier)
     keep = MaskFilter(images, masks, doubtful=doubtful)
     listed = find_photos(images, masks, labelled=masks is None, skip_unmasked=skip_unmasked, keep=keep)
-    if keep.note:
-        warn(keep.note)
-    photos = match_labels(listed, classifier.num_classes, classifier.class_names)
+    seen = photos_behind(model, baseline, checkpoint).among([photo.image for photo in listed])
+    kept, notes = seen.left(listed, include_trained)
+    notes = [*([keep.note] if keep.note else []), *notes]
+    for note in notes:
+        warn(note)
+    photos = match_labels(kept, classifier.num_classes, classifier.class_names)
     check_photos(photos, mask_format)
     other = load_baseline(baseline, model, classifier, num_classes, normalization, class_names)
     if other is not None:
@@ -192,13 +202,23 @@ def evaluate(
         )
 
     after = measured(classifier)
-    verdict = None if other is None else decide(compare(measured(other), after, seed), max_drop=max_drop)
-    found = Evaluation(str(model), str(images), _summary(after, seed), after, verdict)
+    verdict = None
+    if other is not None:
+        decided = decide(compare(measured(other), after, seed), max_drop=max_drop, notes=notes)
+        verdict = seen.judge(decided, include_trained)
+    found = Evaluation(str(model), str(images), _summary(after, seed), after, verdict, tuple(notes))
     if out is not None and accelerator.is_main_process:  # the others checked that it was new before they measured
         _write_record(
             found,
             Path(out),
-            dict(relevance=relevance, swaps=swaps, seed=seed, normalization=normalization, baseline=str(baseline)),
+            dict(
+                relevance=relevance,
+                swaps=swaps,
+                seed=seed,
+                normalization=normalization,
+                baseline=str(baseline),
+                include_trained=include_trained,
+            ),
         )
     return found
 

@@ -1,7 +1,7 @@
 """Explanations of single photos: what a model says, and where in the photo it comes from."""
 
 # Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,13 @@ class Explanation:
         photo: the file.
         top: for each model (``before``, ``after``) its five most probable classes with probabilities.
         picture: the PNG with the photo and each model's relevance laid over it.
+        trained: whether a model was trained on this photo, or on one that looks the same, as far as its run is known.
     """
 
     photo: Path
     top: dict[str, list[tuple[str, float]]]
     picture: Path
+    trained: bool = False
 
     def __str__(self) -> str:
         rows = [f"{self.photo}  ->  {self.picture}"]
@@ -84,6 +86,7 @@ def explain(
         robustvit explain --model runs/mine photo.jpg other.jpg
     """
     from robustvit.data.photos import read_photo
+    from robustvit.data.trained_photos import SAYS_LITTLE, photos_behind
     from robustvit.files import check_place
 
     check_place(Path(out) / "x")
@@ -92,6 +95,7 @@ def explain(
     pictures = [read_photo(path) for path in photos]
     from robustvit.methods import check_method
     from robustvit.models import load_model
+    from robustvit.progress import warn
 
     after = load_model(model, checkpoint=checkpoint, normalization=normalization, class_names=class_names)
     before = _beside(model, baseline, normalization, class_names)
@@ -104,12 +108,16 @@ def explain(
         if one.num_classes != after.num_classes:
             raise UserError(f"expected a baseline of {after.num_classes} classes, {baseline} has {one.num_classes}")
     index = None if target is None else _class_index(after, target)
+    seen = photos_behind(model, baseline, checkpoint).among([Path(photo) for photo in photos])
+    for note in seen.notes(SAYS_LITTLE):
+        warn(note)
     folder.mkdir(parents=True, exist_ok=True)
     names = _picture_names(photos, folder)
-    return Explanations(
+    found = Explanations(
         _explain_one(Path(photo), picture, models, index, relevance, folder / name)
         for photo, picture, name in zip(photos, pictures, names, strict=True)
     )
+    return Explanations(replace(one, trained=index in seen.copies.either) for index, one in enumerate(found))
 
 
 def _explain_one(

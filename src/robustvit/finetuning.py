@@ -250,13 +250,14 @@ def finetune(
         choose_by_swaps=schedule.select == "robust" or guide.fits,
         seed=seed,
         balanced=guide.balanced,
+        older=resume and not folder.records_content,
     )
     if guide.fits:
         photos_to_fit(gathered, classifier.num_classes)
     if unfit := left_out(options):
         gathered.notes.append(unfit)
         warn(unfit)
-    selected = selection_text(gathered.splits)
+    selected = selection_text(gathered.splits, gathered.prints)
     if resume:
         folder.check_same_selection(selected)
     accelerator.wait_for_everyone()  # every process must have found the folder free before one writes to it

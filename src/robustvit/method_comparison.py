@@ -46,6 +46,7 @@ class Faithfulness:
         photos: the photos measured.
         scores: by method; ``random`` maps are the control.
         unsupported: by method, why the model does not allow it.
+        notes: what a reader must know of the photos.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Faithfulness:
     photos: list[str]
     scores: dict[str, MethodScore]
     unsupported: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [
@@ -121,8 +123,10 @@ def faithfulness(
     _check_options(out, steps, batch_size, workers, seed)
     expect_photos(images)
     from robustvit.data.batches import MaskedPhotos
+    from robustvit.data.trained_photos import notes_on_photos
     from robustvit.devices import make_accelerator
     from robustvit.models import load_model
+    from robustvit.progress import warn
 
     wanted = _wanted(methods)
     classifier = load_model(
@@ -131,11 +135,14 @@ def faithfulness(
     unsupported = _unsupported(wanted, classifier)
     measured = [name for name in wanted if name not in unsupported]
     photos = [one.image for one in find_photos(images, labelled=False)]
+    notes = notes_on_photos(photos, model, checkpoint)
+    for note in notes:
+        warn(note)
     classifier.to(make_accelerator(device=device).device)
     data = MaskedPhotos(_bare(photos), classifier.preprocessing)
     loader = _loader(data, batch_size, workers)
     scores = _scores(classifier, loader, [*measured, _CONTROL], steps, fill, seed)
-    found = Faithfulness(str(model), str(images), [str(photo) for photo in photos], scores, unsupported)
+    found = Faithfulness(str(model), str(images), [str(photo) for photo in photos], scores, unsupported, notes)
     if out is not None:
         _write_record(found, Path(out), settings)
     return found

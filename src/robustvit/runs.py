@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import platform
 import sys
@@ -194,13 +195,38 @@ class RunFolder:
         """Refuse to resume with other photos than the run was started with.
 
         Raises:
-            UserError: photos were added, removed or renamed since.
+            UserError: photos were added, removed, renamed or changed since.
         """
-        if self.selection.is_file() and self.selection.read_text(encoding="utf-8") != text:
+        if not self.selection.is_file():
+            return
+        old, new = self.selected(), list(csv.DictReader(io.StringIO(text)))
+        # Older versions wrote no hashes; and what a photo looks like may depend on the version that decodes it.
+        columns = [name for name in old[0] if name != "phash"] if old else []
+        if [[row[name] for name in columns] for row in old] != [[row.get(name) for name in columns] for row in new]:
             raise UserError(
                 f"the photos are not those {self.path} was started with ({self.selection}): put them back as they were "
                 "or start a new run"
             )
+
+    def selected(self) -> list[dict[str, str]]:
+        """The rows of ``selection.csv``: one per photo, ``split`` says what it was used for.
+
+        Raises:
+            UserError: the run's selection is not there.
+        """
+        try:
+            with self.selection.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            if not all(row.get("split") and row.get("image") and "label" in row for row in rows):
+                raise ValueError("a row without split, label or image")
+            return rows
+        except (OSError, ValueError, csv.Error) as error:
+            raise self._unknown_selection() from error
+
+    @property
+    def records_content(self) -> bool:
+        """Whether the selection tells photos by their content, as those of older versions did not."""
+        return self.selection.is_file() and any(row.get("sha256") for row in self.selected())
 
     def trained_labels(self) -> frozenset[int]:
         """The classes that were trained on, as labels of the model's head.
@@ -209,13 +235,12 @@ class RunFolder:
             UserError: the run's selection is not there.
         """
         try:
-            with self.selection.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
-            return frozenset(int(row["label"]) for row in rows if row["label"])
-        except (OSError, KeyError, ValueError) as error:
-            raise UserError(
-                f"cannot tell what {self.path} was trained on: {self.selection} is missing or broken"
-            ) from error
+            return frozenset(int(row["label"]) for row in self.selected() if row["split"] == "train" and row["label"])
+        except ValueError as error:
+            raise self._unknown_selection() from error
+
+    def _unknown_selection(self) -> UserError:
+        return UserError(f"cannot tell what {self.path} was trained on: {self.selection} is missing or broken")
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one epoch's line; a line of the same or a later epoch, left by a killed process, is dropped first."""

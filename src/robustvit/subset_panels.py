@@ -81,14 +81,19 @@ def subset(
 
     record = _check_options(images, out, random_classes, confidence, batch_size, seed)
     photos = dict(zip(images, map(read_photo, images), strict=False))
+    from robustvit.data.trained_photos import notes_on_photos
     from robustvit.devices import make_accelerator
     from robustvit.models import load_model
+    from robustvit.progress import warn
     from robustvit.subsets.classes import draw_classes, named_classes
     from robustvit.subsets.figure import draw_rows
 
     classifier = load_model(model, checkpoint=checkpoint, normalization=normalization, class_names=class_names)
     named = named_classes(classifier, class_)
     _check_steps(classifier, remove, max_steps)
+    notes = notes_on_photos([Path(photo) for photo in photos], model, checkpoint)
+    for note in notes:
+        warn(note)
     classifier.to(make_accelerator(device=device).device)
     inputs = _inputs(classifier, list(photos.values()))
     own = _predicted(classifier, inputs, batch_size)
@@ -100,7 +105,7 @@ def subset(
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     draw_rows([_pictures(*row) for row in zip(photos, inputs, rows, strict=True)], out)
     subsets = {name: [one for one, _ in row] for name, row in zip(photos, rows, strict=True)}
-    found = SubsetPanel(str(model), subsets, Path(out), record)
+    found = SubsetPanel(str(model), subsets, Path(out), record, notes)
     _write_record(found, settings, classifier)
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.photo_tree import files_below
 from robustvit.data.photos import IMAGE_SUFFIXES
+from robustvit.data.trained_photos import photos_behind
 from robustvit.errors import UserError
 from robustvit.mask_making import MadeMasks, make_masks
-from robustvit.runs import RunFolder
 from robustvit.wording import counted
 
 __all__ = ["background_files", "find_audit_photos", "trained_on"]
@@ -116,15 +115,15 @@ def _made_note(made: MadeMasks, settings: dict[str, Any]) -> str:
     )
 
 
-def trained_on(model: str, photos: list[Photo]) -> list[str]:
-    """A word of warning where a run was trained on some of the photos."""
-    run = RunFolder(model) if isinstance(model, str) else None
-    if run is None or not run.selection.is_file():
-        return []
-    with run.selection.open(encoding="utf-8", newline="") as file:
-        trained = {Path(row["image"]).resolve() for row in csv.DictReader(file) if row.get("split") == "train"}
-    count = sum(photo.image.resolve() in trained for photo in photos)
-    if not count:
-        return []
-    seen = f"{count} of {counted(len(photos), 'photo')} here"
-    return [f"{model} was trained on {seen}: audit photos that it has not seen."]
+def trained_on(photos: list[Photo], *sources: Any) -> list[str]:
+    """What must be said of photos that the models' runs were trained on; they are audited all the same.
+
+    Args:
+        photos: of the audit.
+        sources: models and checkpoints as a user names them.
+
+    Raises:
+        UserError: a photo that cannot be read.
+    """
+    seen = photos_behind(*sources).among([photo.image for photo in photos])
+    return seen.notes("audit photos that it has not seen")

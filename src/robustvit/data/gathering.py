@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from robustvit.classifier import Classifier
 from robustvit.data.batches import read_pair
+from robustvit.data.duplicates import Fingerprint
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import MaskFilter
+from robustvit.data.overlap import check_overlap, hash_photos, without_copies
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.review import Review, read_review
 from robustvit.data.selection import balanced_classes, select_photos
@@ -48,12 +51,14 @@ class Gathered:
         validation: held out, to choose the epoch by.
         verdict: held out, to measure before and after.
         notes: what a reader of the verdict must know.
+        prints: fingerprints of all of them, by file.
     """
 
     train: list[Photo]
     validation: list[Photo]
     verdict: list[Photo]
     notes: list[str]
+    prints: dict[Path, Fingerprint]
 
     @property
     def splits(self) -> dict[str, Sequence[Photo]]:
@@ -93,6 +98,7 @@ def gather(
     validation_per_class: int,
     seed: int,
     balanced: bool = False,
+    older: bool = False,
 ) -> Gathered:
     """Find, match, select and look at every photo that a run will use, before anything is written.
 
@@ -105,9 +111,11 @@ def gather(
             one half to choose and one to judge, unless there are photos to test on.
         samples_per_class: see ``select_photos``; so are ``classes``, ``validation_per_class`` and ``seed``.
         balanced: train on equally many photos of every class.
+        older: a run that an older version started is resumed: its photos stay as they are, copies or not.
 
     Raises:
-        UserError: anything wrong with folders, files or counts; a photo both trained on and held out.
+        UserError: anything wrong with folders, files or counts; a photo, or a file of the same content, both trained on
+            and held out.
     """
     notes: list[str] = []
     review = None if sources.review is None else read_review(sources.review)
@@ -134,6 +142,9 @@ def gather(
     )
     train = _balanced(selection.train, notes) if balanced else selection.train
     validation, verdict = selection.validation, given[1]
+    prints = hash_photos([*train, *validation, *(verdict or ())])
+    if given[0] is None and not older:
+        validation = without_copies(validation, train, prints, notes)
     if verdict is None and choose_by_swaps:
         validation, verdict = _halves(validation)
     elif verdict is None:
@@ -147,9 +158,9 @@ def gather(
             "The verdict was measured on the photos that also chose the epoch, so it is a little optimistic: give "
             "--test-images and --test-masks for an independent one."
         )
-    _refuse_overlap(train, [*validation, *verdict])
+    check_overlap(train, validation, verdict, prints, notes, older=older)
     check_photos([*train, *validation, *(() if verdict is validation else verdict)], sources.mask_format)
-    return Gathered(train, validation, verdict, notes)
+    return Gathered(train, validation, verdict, notes, prints)
 
 
 def _balanced(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
@@ -200,12 +211,6 @@ def _halves(photos: list[Photo]) -> tuple[list[Photo], list[Photo]]:
             "give --test-images"
         )
     return halves
-
-
-def _refuse_overlap(train: Sequence[Photo], held_out: Sequence[Photo]) -> None:
-    trained = {photo.image.resolve() for photo in train}
-    if both := next((photo.image for photo in held_out if photo.image.resolve() in trained), None):
-        raise UserError(f"{both} would be trained on and held out: name folders for validation and test without it")
 
 
 def check_photos(photos: Sequence[Photo], mask_format: MaskFormat) -> None:

@@ -6,9 +6,11 @@ import csv
 import io
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from robustvit.data.duplicates import Fingerprint
 from robustvit.data.pairs import Photo
 from robustvit.errors import UserError
 from robustvit.options import Classes
@@ -107,12 +109,19 @@ def balanced_classes(photos: Sequence[Photo]) -> list[Photo]:
     return kept
 
 
-def selection_text(splits: dict[str, Sequence[Photo]]) -> str:
-    """Which photo was used for what, as CSV: columns split, class, label, image, mask."""
+def selection_text(splits: dict[str, Sequence[Photo]], prints: Mapping[Path, Fingerprint] | None = None) -> str:
+    """Which photo was used for what, as CSV: columns split, class, label, image, mask, sha256 and phash.
+
+    Args:
+        splits: photos by what they are used for.
+        prints: fingerprints by the photo's file; the last two columns stay empty without.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["split", "class", "label", "image", "mask"])
+    writer.writerow(["split", "class", "label", "image", "mask", "sha256", "phash"])
     for split, members in splits.items():
         for p in members:
-            writer.writerow([split, p.class_name or "", "" if p.label is None else p.label, p.image, p.mask or ""])
+            own = (prints or {}).get(p.image, Fingerprint("", ""))
+            named = [split, p.class_name or "", "" if p.label is None else p.label, p.image, p.mask or ""]
+            writer.writerow([*named, own.content, own.look])
     return text.getvalue()

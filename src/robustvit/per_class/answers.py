@@ -19,17 +19,19 @@ from robustvit.benchmark_sets.answers import MemberMaxima, MemberMeans, OwnHead
 from robustvit.classifier import Classifier
 from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
+from robustvit.data.trained_photos import photos_behind
 from robustvit.errors import UserError
 from robustvit.evaluation import load_baseline
 from robustvit.methods import check_method
 from robustvit.models import load_model
 from robustvit.options import Protocol
 from robustvit.per_class.changes import Changes, class_changes
+from robustvit.progress import warn
 from robustvit.set_evaluation.command import SetOptions, load_set_models, seen_labels, set_place
 from robustvit.set_evaluation.images import name_of
 from robustvit.set_evaluation.recording import SetAnswers, SetModel, SetPlace, ask_set, record_set, set_model
 
-__all__ = ["Compared", "compare_on_photos", "compare_on_set"]
+__all__ = ["Compared", "OwnPhotos", "compare_on_photos", "compare_on_set"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Compared:
         before: answers of the baseline.
         changes: class by class.
         photos: the user's own by their names among the answers; empty for a set.
+        notes: what a reader must know of them.
     """
 
     model: SetModel
@@ -55,6 +58,17 @@ class Compared:
     before: SetAnswers
     changes: Changes
     photos: dict[str, Photo]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class OwnPhotos:
+    """Photos of one's own to compare on; see ``classes`` for each."""
+
+    images: str
+    masks: str | None = None
+    skip_unmasked: bool = False
+    include_trained: bool = False
 
 
 def compare_on_set(
@@ -89,9 +103,7 @@ def compare_on_set(
 
 
 def compare_on_photos(
-    images: str,
-    masks: str | None,
-    skip_unmasked: bool,
+    own: OwnPhotos,
     model: str,
     baseline: str,
     options: SetOptions,
@@ -101,34 +113,40 @@ def compare_on_photos(
     """Compare two models on one's own photos; nothing is recorded.
 
     Args:
-        images: see ``classes``; as are ``masks``, ``skip_unmasked``, ``model`` and ``baseline``.
+        own: the photos.
+        model: see ``classes``; as is ``baseline``.
         options: see ``compare_on_set``; as are ``loading`` and ``method``.
 
     Raises:
         UserError: no photos with classes of the model, or models that do not fit one another.
     """
-    listed = find_photos(images, masks, labelled=masks is None, skip_unmasked=skip_unmasked)
+    images = own.images
+    listed = find_photos(images, own.masks, labelled=own.masks is None, skip_unmasked=own.skip_unmasked)
     if any(photo.class_name is None for photo in listed):
         raise UserError(f"expected a class for every photo in {images}, found photos without: sort them into folders")
     _refuse_twice(listed, images)
     root = Path(images) if Path(images).is_dir() else Path(images).parent
     place = set_place(replace(options, root=str(root), records=tempfile.gettempdir()))
     classifier = load_model(model, **loading)
-    photos = match_labels(listed, classifier.num_classes, classifier.class_names)
-    own = {name: loading[name] for name in ("num_classes", "normalization", "class_names")}
-    other = load_baseline(baseline, model, classifier, **own)
+    trained = photos_behind(model, baseline, loading["checkpoint"]).among([photo.image for photo in listed])
+    kept, notes = trained.left(listed, own.include_trained)
+    photos = match_labels(kept, classifier.num_classes, classifier.class_names)
+    loaded = {name: loading[name] for name in ("num_classes", "normalization", "class_names")}
+    other = load_baseline(baseline, model, classifier, **loaded)
     assert other is not None  # a baseline was named
     device, seen = place.loop.accelerator.device, seen_labels(options.seen, model)
     candidate = set_model(classifier.to(device), model, seen, loading["checkpoint"])
     original = set_model(other.to(device), other.source or baseline, seen)
     _check_methods(method, candidate, original)
+    for note in notes:
+        warn(note)
     benchmark = _as_benchmark(images, photos, classifier)
     with _shared_folder(place.loop.accelerator) as folder:
         after, before = ask_set(benchmark, candidate, replace(place, records=folder), original)
     assert before is not None
     changes = class_changes(before.outcomes, after.outcomes, seen or None)
     named = _by_name(photos, root)
-    return Compared(candidate, original, benchmark, place, after, before, changes, named)
+    return Compared(candidate, original, benchmark, place, after, before, changes, named, notes)
 
 
 def _refuse_twice(photos: Sequence[Photo], images: str) -> None:

@@ -47,6 +47,7 @@ def class_record(
             "protocol": None if compared.photos else compared.place.protocol,
             "images": changes.before.count,
             "expected": after.expected,
+            "notes": list(compared.notes),
             "problems": list(dict.fromkeys([*after.problems, *compared.before.problems])),
         },
         "sentence": sentence_of(changes),

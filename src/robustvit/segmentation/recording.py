@@ -13,6 +13,7 @@ from typing import Any
 from robustvit.classifier import Classifier
 from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import Photo, find_photos
+from robustvit.data.trained_photos import UNKNOWN, TrainedPhotos
 from robustvit.errors import UserError
 from robustvit.methods import check_method
 from robustvit.options import MaskFormat
@@ -44,6 +45,7 @@ class MaskedFolder:
     mask_format: MaskFormat = "auto"
     skip_unmasked: bool = False
     doubtful: bool = False
+    include_trained: bool = False
 
     @property
     def given(self) -> str:
@@ -75,6 +77,7 @@ def evaluate_segmentation(
     *,
     own: MaskedFolder = NO_PHOTOS,
     method: str = _USUAL,
+    trained: TrainedPhotos = UNKNOWN,
 ) -> tuple[Record, bool]:
     """Run the segmentation test and record it; a whole result that was recorded is not made again.
 
@@ -85,6 +88,7 @@ def evaluate_segmentation(
         baseline: model to compare with.
         own: photos and masks of one's own.
         method: of the maps.
+        trained: photos that the models were trained on, which are left out of one's own unless they are included.
 
     Returns:
         The record, and whether it had been there.
@@ -93,8 +97,13 @@ def evaluate_segmentation(
         UserError: the set is not there, photos without masks, maps that are no numbers.
     """
     source, expected, note, of = _source(name, place, own)
-    if note and place.loop.accelerator.is_main_process:
-        warn(note)
+    seen: list[str] = []
+    if own.images is not None and not isinstance(source, Path):
+        source, seen = trained.among([photo.image for photo in source]).left(source, own.include_trained)
+        expected = of["images"] = len(source)
+    if place.loop.accelerator.is_main_process:
+        for line in [*[note] * bool(note), *seen]:
+            warn(line)
     if own.images is not None and not isinstance(source, Path):
         name = f"{name}/{_slug(own.images)}-{_hash_of(source)}"
         of |= {"mask_format": own.mask_format, "content": _content_of(source)}
@@ -113,6 +122,7 @@ def evaluate_segmentation(
         before = tested(baseline)
         compared = {"baseline": baseline.about, **segmentation_difference(before, after)}
     samples = len(after.precisions)
+    lacking = [] if samples == expected else [f"expected {counted(expected, 'image')}, found {samples:,}"]
     record = Record(
         set=name,
         protocol=place.protocol,
@@ -121,7 +131,7 @@ def evaluate_segmentation(
         samples=samples,
         expected=expected,
         complete=samples == expected,
-        problems=[] if samples == expected else [f"expected {counted(expected, 'image')}, found {samples:,}"],
+        problems=[*seen, *lacking],
         numbers=after.numbers,
         classes={},
         groups={},

@@ -11,6 +11,7 @@ from typing import Any
 from robustvit.benchmark_sets import benchmarks_named, check_head
 from robustvit.benchmark_sets.streaming import hub_of
 from robustvit.classifier import Classifier
+from robustvit.data.trained_photos import UNKNOWN, photos_behind
 from robustvit.devices import make_accelerator
 from robustvit.errors import UserError
 from robustvit.files import check_place
@@ -95,7 +96,8 @@ def evaluate_on(
     for name in segmentation:
         check_segmentation(name, place, own, method, [one.classifier for one in (candidate, other) if one is not None])
     calls: dict[str, _Call] = {one.name: partial(evaluate_set, one, candidate, place, other) for one in sets}
-    maps = partial(evaluate_segmentation, own=own, method=method)
+    trained = photos_behind(model, baseline, loading["checkpoint"]) if "segmentation" in segmentation else UNKNOWN
+    maps = partial(evaluate_segmentation, own=own, method=method, trained=trained)
     calls |= {name: partial(maps, name, candidate, place, other) for name in segmentation}
     return _evaluated(calls)
 

@@ -62,12 +62,14 @@ class SubsetPanel:
         photos: by file, the subset of the model's own class first, then those of the classes forced.
         picture: the PNG.
         record: the JSON file with the numbers.
+        notes: what a reader must know of the photos.
     """
 
     model: str
     photos: dict[str, list[Subset]]
     picture: Path
     record: Path
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = []

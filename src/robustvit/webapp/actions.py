@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustvit.classifier import Classifier
+from robustvit.data.trained_photos import SAYS_LITTLE, UNKNOWN, TrainedPhotos
 from robustvit.errors import UserError
 from robustvit.mask_sources.tokencut import TokenCut
 from robustvit.webapp.examples import Example
@@ -41,15 +43,24 @@ class Actions:
         examples: photos to begin with.
         results: where files for visitors go.
         mask_model: backbone by which TokenCut finds objects; where it cannot, TokenCut is not offered.
+        trained: photos that the models were trained on, as far as that is known.
     """
 
     OWN, FOUND = "the example's own mask", "found by TokenCut"
     DRAWN, FILE = "drawn with the brush", "a mask file"
 
-    def __init__(self, explorer: Explorer, examples: list[Example], results: Results, mask_model: Classifier) -> None:
+    def __init__(
+        self,
+        explorer: Explorer,
+        examples: list[Example],
+        results: Results,
+        mask_model: Classifier,
+        trained: TrainedPhotos = UNKNOWN,
+    ) -> None:
         self.explorer, self.examples, self.results = explorer, examples, results
         self.class_names, self.methods = explorer.class_names, explorer.methods
         self._masks: Recent[np.ndarray] = Recent(24)
+        self.trained, self._seen = trained, Recent[str](24)
         try:
             # Keys are TokenCut's own choice; small supervised models tell objects apart in their centred tokens only.
             self._finders = [TokenCut(mask_model), TokenCut(mask_model, feature="tokens", centre=True)]
@@ -70,8 +81,21 @@ class Actions:
         """
         if photo is None:
             return _NO_PHOTO
-        answers = self.explorer.explain(self.explorer.read(photo).inputs, _class(target), method)
-        return answers_html(answers, _share(opacity))
+        picture = self.explorer.read(photo)
+        answers = self.explorer.explain(picture.inputs, _class(target), method)
+        return self._said_of(photo, picture.digest) + answers_html(answers, _share(opacity))
+
+    def _said_of(self, photo: str, digest: str) -> str:
+        """A line, as HTML, where a model was trained on the photo."""
+
+        def look() -> str:
+            copies = self.trained.among([Path(photo)]).copies
+            if not copies.either:
+                return ""
+            of = "this photo" if copies.same else "a photo that looks like this one"
+            return f"<p>A model shown here was trained on {of}: {SAYS_LITTLE}.</p>"
+
+        return self._seen.get_or_make(digest, look)
 
     def opened(self, photo: str | None, side: int) -> tuple[str, Any, bool, str]:
         """What a new photo makes of the swap: the source of masks, a picture to draw on, and nothing swapped yet.

@@ -1,0 +1,127 @@
+"""Copies among photos: the same file under another name, and the same picture in another size, quality or format."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from robustvit.data.photos import read_photo
+from robustvit.progress import bar
+
+__all__ = ["BITS", "NEAR", "Copies", "Fingerprint", "find_copies", "fingerprint", "fingerprints"]
+
+BITS = 256
+NEAR = 38  # bits that may differ; benchmarks/copies.py measures what that finds and what it confuses
+_DECODED = 128  # pixels a side that a JPEG is decoded to at least; the hash itself looks at 64
+_DETAIL = 2.0  # standard deviation of the grey levels below which a photo is blank, and looks like any other
+_PAIRS = 2**18  # compared at a time: a block fits into a processor's cache
+_READERS = 4
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a photo is recognised by.
+
+    Attributes:
+        content: SHA-256 of the file's bytes, in hexadecimal.
+        look: perceptual hash of 256 bits (pHash, the signs of the lowest 16 x 16 frequencies), in hexadecimal; empty
+            for a blank photo.
+    """
+
+    content: str
+    look: str
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Which photos are copies of which.
+
+    Attributes:
+        same: of the same bytes, by the photo's index: the index of the first known one.
+        near: of another file that looks the same, by the photo's index: the index of the likest known one.
+    """
+
+    same: dict[int, int]
+    near: dict[int, int]
+
+    @property
+    def either(self) -> dict[int, int]:
+        """Both kinds."""
+        return self.same | self.near
+
+
+def fingerprint(path: str | Path) -> Fingerprint:
+    """Hash a photo's bytes and its look; large JPEGs are decoded at a fraction of their size.
+
+    Raises:
+        UserError: a photo that cannot be read.
+    """
+    grey = read_photo(path, at_least=_DECODED).convert("L")
+    content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    if np.asarray(grey.resize((64, 64), Image.Resampling.LANCZOS)).std() < _DETAIL:
+        return Fingerprint(content, "")
+    return Fingerprint(content, str(imagehash.phash(grey, hash_size=16)))
+
+
+def fingerprints(paths: Sequence[Path]) -> list[Fingerprint]:
+    """The fingerprint of every photo, several read at a time.
+
+    Raises:
+        UserError: a photo that cannot be read.
+    """
+    with ThreadPoolExecutor(_READERS) as pool, bar() as progress:  # Pillow decodes without holding other threads up
+        found = pool.map(fingerprint, paths)
+        return list(progress.track(found, total=len(paths), description="hashing photos"))
+
+
+def find_copies(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], *, earlier: bool = False) -> Copies:
+    """Tell which photos are copies of known ones.
+
+    Two photos look the same where at most ``NEAR`` of the ``BITS`` bits of their perceptual hashes differ. That holds
+    for resized, recompressed and converted copies and for crops of up to some 2 % a side; not for mirrored, rotated or
+    closely cropped ones.
+
+    Args:
+        photos: to judge.
+        known: to compare with.
+        earlier: both are the same list, and each photo is compared with those before it.
+    """
+    first: dict[str, int] = {}
+    for index, one in enumerate(known):
+        first.setdefault(one.content, index)
+    same = {i: first[one.content] for i, one in enumerate(photos) if one.content in first}
+    if earlier:
+        same = {i: other for i, other in same.items() if other < i}
+    return Copies(same, {i: other for i, other in _likest(photos, known, earlier) if i not in same})
+
+
+def _likest(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], earlier: bool) -> Iterator[tuple[int, int]]:
+    """Photos that look like a known one, each with the likest: every pair is compared, in blocks."""
+    rows = np.array([i for i, one in enumerate(photos) if one.look], dtype=np.intp)
+    columns = np.array([i for i, one in enumerate(known) if one.look], dtype=np.intp)
+    if not len(rows) or not len(columns):
+        return
+    ours, theirs = (_words([side[i] for i in kept]) for side, kept in ((photos, rows), (known, columns)))
+    step = max(1, _PAIRS // len(columns))
+    for start in range(0, len(rows), step):
+        block = slice(start, start + step)
+        apart = np.zeros((len(rows[block]), len(columns)), dtype=np.uint16)
+        for word in range(ours.shape[1]):
+            apart += np.bitwise_count(ours[block, word, None] ^ theirs[None, :, word])
+        if earlier:
+            apart[columns[None] >= rows[block, None]] = BITS
+        best = apart.argmin(axis=1)
+        for row in np.flatnonzero(apart[np.arange(len(best)), best] <= NEAR):
+            yield int(rows[start + row]), int(columns[best[row]])
+
+
+def _words(found: Sequence[Fingerprint]) -> np.ndarray:
+    """Perceptual hashes as ``(N, 4)`` words of 64 bits."""
+    return np.frombuffer(bytes.fromhex("".join(one.look for one in found)), dtype=np.uint64).reshape(len(found), -1)

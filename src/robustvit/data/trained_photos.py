@@ -1,0 +1,255 @@
+"""Whether a model was trained on the photos that it is judged by: by their content, whatever they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprint, fingerprints
+from robustvit.data.pairs import Photo
+from robustvit.errors import UserError
+from robustvit.runs import RunFolder
+from robustvit.wording import counted
+
+if TYPE_CHECKING:
+    from robustvit.verdict import Verdict
+
+__all__ = [
+    "SAYS_LITTLE",
+    "UNKNOWN",
+    "SeenPhotos",
+    "TrainedPhotos",
+    "notes_on_photos",
+    "pairs_named",
+    "photos_behind",
+    "runs_behind",
+]
+
+_NAMED = 3
+_INCLUDE = "--include-trained"
+SAYS_LITTLE = "its answers to these say little about photos it has not seen"
+
+
+def runs_behind(*sources: Any) -> list[RunFolder]:
+    """The run folders that models come from, and the runs that those started from.
+
+    Args:
+        sources: models and checkpoints as a user names them: a run folder, its ``best`` or ``last``, a file in them, or
+            anything else, which leads to no run.
+    """
+    found: dict[Path, RunFolder] = {}
+    waiting = list(sources)
+    while waiting:
+        source = waiting.pop(0)
+        run = _run_of(source) if isinstance(source, (str, Path)) else None
+        if run is not None and run.path.resolve() not in found:
+            found[run.path.resolve()] = run
+            config = run.config() if run.is_run else {}
+            waiting += [config.get("model"), config.get("checkpoint")]
+    return list(found.values())
+
+
+def _run_of(source: str | Path) -> RunFolder | None:
+    for place in filter(Path.exists, _places(str(source))):
+        folder = place if place.is_dir() else place.parent
+        for run in map(RunFolder, (folder, folder.absolute().parent)):
+            if run.is_run or run.selection.is_file():
+                return run
+    return None
+
+
+def _places(source: str) -> Iterator[Path]:
+    """The path that a source names, with and without what stands before it, such as ``local-dir:``."""
+    while source:
+        yield Path(source)
+        source = source.partition(":")[2]
+
+
+@dataclass(frozen=True)
+class TrainedPhotos:
+    """The photos that runs were trained on, and those that chose their epochs.
+
+    Attributes:
+        name: of the runs, for sentences; empty where there is none.
+        files: the photos trained on.
+        prints: their fingerprints.
+        chose: fingerprints of the photos that chose the epoch.
+        notes: what could not be checked.
+    """
+
+    name: str = ""
+    files: list[Path] = field(default_factory=list)
+    prints: list[Fingerprint] = field(default_factory=list)
+    chose: list[Fingerprint] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def among(self, photos: Sequence[Path]) -> SeenPhotos:
+        """Tell which photos were trained on; nothing is read where no run is known.
+
+        Raises:
+            UserError: a photo that cannot be read.
+        """
+        if not self.prints:
+            return SeenPhotos(self, list(photos), Copies({}, {}), 0)
+        own = fingerprints(photos)
+        trained, chose = find_copies(own, self.prints), find_copies(own, self.chose).either
+        return SeenPhotos(self, list(photos), trained, len(chose.keys() - trained.either.keys()))
+
+
+UNKNOWN = TrainedPhotos()
+
+
+def photos_behind(*sources: Any) -> TrainedPhotos:
+    """The photos that models were trained on, as far as their runs are known.
+
+    A run of this version recorded the hashes of its photos. For an older one the files at the recorded paths are
+    hashed; those that are not there any more are counted in the notes.
+
+    Args:
+        sources: as in ``runs_behind``.
+    """
+    runs = runs_behind(*sources)
+    found = TrainedPhotos(" or ".join(_short(run.path) for run in runs))
+    for source in sources:
+        place = Path(str(source).removeprefix("local-dir:"))
+        if isinstance(source, (str, Path)) and (place / "verdict.json").is_file() and _run_of(source) is None:
+            found.notes.append(
+                f"{_short(place)} does not say which photos it was trained on, and its run folder is not known: "
+                "whether they are among these photos was not checked."
+            )
+    for run in runs:
+        _add(run, found)
+    return found
+
+
+def notes_on_photos(photos: Sequence[Path], *sources: Any) -> tuple[str, ...]:
+    """What must be said where a model that was trained on photos explains them; ``sources`` as in ``runs_behind``.
+
+    Raises:
+        UserError: a photo that cannot be read.
+    """
+    return tuple(photos_behind(*sources).among(photos).notes(SAYS_LITTLE))
+
+
+def _add(run: RunFolder, found: TrainedPhotos) -> None:
+    try:
+        rows = [row for row in run.selected() if row["split"] in ("train", "validation")]
+    except UserError:
+        found.notes.append(
+            f"The selection.csv of {_short(run.path)} is missing or broken: whether it was trained on these photos was "
+            "not checked."
+        )
+        return
+    old = [Path(row["image"]) for row in rows if not row.get("sha256")]
+    known = _readable(old)
+    for row in rows:
+        path = Path(row["image"])
+        own = Fingerprint(row["sha256"], row.get("phash") or "") if row.get("sha256") else known.get(path)
+        if own is None:
+            continue
+        if row["split"] == "train":
+            found.files.append(path)
+            found.prints.append(own)
+        else:
+            found.chose.append(own)
+    gone = sum(row["split"] == "train" and not row.get("sha256") and Path(row["image"]) not in known for row in rows)
+    if gone:
+        found.notes.append(
+            f"{counted(gone, 'photo')} that {_short(run.path)} was trained on cannot be compared with these: an older "
+            "version recorded no hashes, and the files are not there any more."
+        )
+
+
+def _readable(paths: Sequence[Path]) -> dict[Path, Fingerprint]:
+    """Fingerprints of the photos that are still there."""
+    found = {}
+    for path in paths:
+        with suppress(UserError):
+            found[path] = fingerprint(path)
+    return found
+
+
+@dataclass(frozen=True)
+class SeenPhotos:
+    """What is known of the photos that a model is judged by.
+
+    Attributes:
+        trained: what its runs were trained on.
+        files: the photos.
+        copies: those that were trained on, as the same file or one that looks the same.
+        chose: how many of the others chose the epoch that was kept.
+    """
+
+    trained: TrainedPhotos
+    files: list[Path]
+    copies: Copies
+    chose: int
+
+    @property
+    def count(self) -> int:
+        """Photos that were trained on, copies that look the same included."""
+        return len(self.copies.either)
+
+    @property
+    def sentence(self) -> str:
+        """How many photos were trained on, without a full stop; empty if none was."""
+        same, near = self.copies.same, self.copies.near
+        of = f"{self.trained.name} was trained on"
+        here, alike = counted(len(self.files), "photo"), pairs_named(near, self.files, self.trained.files)
+        if same and near:
+            return f"{of} {len(same)} of {here} here, and on photos that look like {len(near)} more ({alike})"
+        if near:
+            return f"{of} photos that look like {len(near)} of {here} here ({alike})"
+        return f"{of} {len(same)} of {here} here" if same else ""
+
+    def notes(self, then: str) -> list[str]:
+        """A line for each thing that a reader of the numbers must know; ``then`` ends the line on photos trained on."""
+        lines = [f"{self.sentence}: {then}."] if self.count else []
+        if self.chose:
+            lines.append(
+                f"{self.chose} of the photos also chose the epoch of {self.trained.name}, so accuracy on them is a "
+                "little optimistic."
+            )
+        return lines + self.trained.notes
+
+    def left(self, photos: Sequence[Photo], include: bool) -> tuple[list[Photo], list[str]]:
+        """The photos to measure, and notes on them.
+
+        Args:
+            photos: as they were given to ``TrainedPhotos.among``.
+            include: keep those that were trained on.
+
+        Raises:
+            UserError: none is left.
+        """
+        if include:
+            return list(photos), self.notes("the numbers rest on training photos")
+        kept = [photo for index, photo in enumerate(photos) if index not in self.copies.either]
+        if not kept:
+            raise UserError(
+                f"expected photos that the model has not seen, but {self.sentence}: name others, or measure these all "
+                f"the same with {_INCLUDE}"
+            )
+        return kept, self.notes(f"left out ({_INCLUDE} measures them too)")
+
+    def judge(self, verdict: Verdict, include: bool) -> Verdict:
+        """The verdict, which accepts no model for its answers to photos that it was trained on."""
+        if not (include and self.count and verdict.accepted):
+            return verdict
+        sentence = f"Not accepted, for it rests on {counted(self.count, 'photo')} of the training. {verdict.sentence}"
+        return replace(verdict, accepted=None, sentence=sentence)
+
+
+def pairs_named(pairs: dict[int, int], photos: Sequence[Path], known: Sequence[Path]) -> str:
+    """The first few copies with what they are copies of."""
+    first = list(pairs.items())[:_NAMED]
+    named = [f"{_short(photos[one])} is like {_short(known[other])}" for one, other in first]
+    return ", ".join(named) + (", ..." if len(pairs) > _NAMED else "")
+
+
+def _short(path: Path) -> str:
+    """The last two parts of a path: notes may be published, and places of this machine must not be."""
+    return "/".join(path.parts[-2:])
