@@ -192,8 +192,8 @@ def evaluate(
         )
 
     after = measured(classifier)
-    verdict = None if other is None else decide(compare(measured(other), after, seed), max_drop=max_drop)
-    found = Evaluation(str(model), str(images), _summary(after, seed), after, verdict)
+    verdict = None if other is None else decide(compare(measured(other), after), max_drop=max_drop)
+    found = Evaluation(str(model), str(images), _summary(after), after, verdict)
     if out is not None and accelerator.is_main_process:  # the others checked that it was new before they measured
         _write_record(
             found,
@@ -248,12 +248,12 @@ def load_baseline(
     return other
 
 
-def _summary(results: "Sequence[PhotoMeasure]", seed: int) -> "dict[str, Interval]":
-    from robustvit.intervals import mean_interval
+def _summary(results: "Sequence[PhotoMeasure]") -> "dict[str, Interval]":
+    from robustvit.measured_intervals import measure_interval
     from robustvit.measurement import MEASURES
 
-    values = {name: [r.values[name] for r in results if name in r.values] for name in MEASURES}
-    return {name: mean_interval(found, seed) for name, found in values.items() if found}
+    intervals = {name: measure_interval(results, name) for name in MEASURES}
+    return {name: interval for name, interval in intervals.items() if interval is not None}
 
 
 def _percent(found: "Interval") -> str:

@@ -100,7 +100,7 @@ class GuidedRun:
         )
         restore_weights(self.classifier, self.folder.best)
         after = self.measured(self.held_out)
-        comparisons = compare(before, after, self.schedule.seed)
+        comparisons = compare(before, after)
         notes = [*self.gathered.notes, *getattr(guidance, "notes", ())]
         decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes)
         verdict = replace(decided, guidance=getattr(guidance, "title", None))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from robustvit.errors import UserError
 from robustvit.files import read_json, write_json
-from robustvit.intervals import Interval, mean_interval, paired_difference
+from robustvit.intervals import Interval
+from robustvit.measured_intervals import measure_difference, measure_interval
 from robustvit.measurement import MEASURES, PhotoMeasure
 
 __all__ = ["Comparison", "Verdict", "compare", "decide", "read_verdict", "write_verdict"]
@@ -50,19 +51,16 @@ class Verdict:
         return next((c for c in self.comparisons if c.measure == measure), None)
 
 
-def compare(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], seed: int = 0) -> tuple[Comparison, ...]:
+def compare(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure]) -> tuple[Comparison, ...]:
     """Compare two models photo by photo; the measures must be of the same photos in the same order."""
     if [b.image for b in before] != [a.image for a in after]:
         raise UserError("expected both models measured on the same photos in the same order: measure them again")
     found = []
     for name in MEASURES:
-        pairs = [(b.values[name], a.values[name]) for b, a in zip(before, after, strict=True)
-                 if name in b.values and name in a.values]  # fmt: skip
-        if pairs:
-            old, new = [b for b, _ in pairs], [a for _, a in pairs]
-            found.append(
-                Comparison(name, mean_interval(old, seed), mean_interval(new, seed), paired_difference(old, new, seed))
-            )
+        difference = measure_difference(before, after, name)
+        if difference is not None:
+            sides = [measure_interval(side, name) for side in (before, after)]
+            found.append(Comparison(name, *sides, difference))
     return tuple(found)
 
 

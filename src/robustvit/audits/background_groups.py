@@ -228,7 +228,7 @@ def group_photos(
     for (name, kind), photos in sorted(members.items()):
         new = [right[i] for i in photos]
         if before is None:
-            groups.append(Group(name, kind, photos, mean_interval(new, seed)))
+            groups.append(Group(name, kind, photos, mean_interval(new)))
             continue
         old = [before[i] for i in photos]
         groups.append(
@@ -236,9 +236,9 @@ def group_photos(
                 name,
                 kind,
                 photos,
-                mean_interval(new, seed),
-                mean_interval(old, seed),
-                paired_difference(old, new, seed),
+                mean_interval(new),
+                mean_interval(old),
+                paired_difference(old, new),
             )
         )
     return sorted(groups, key=lambda group: (not group.fair, group.accuracy.mean, group.class_name, group.background))

@@ -169,7 +169,7 @@ def _shifts(data: AuditData) -> list[dict[str, Any]]:
         for (_, placement), row in rows.items():
             both = [i for i in new if placement in new[i] and placement in old.get(i, {})]
             before, after = [float(old[i][placement]) for i in both], [float(new[i][placement]) for i in both]
-            row["difference"] = asdict(paired_difference(before, after, data.model.seed))
+            row["difference"] = asdict(paired_difference(before, after))
     return list(rows.values())
 
 

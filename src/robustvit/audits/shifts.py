@@ -145,7 +145,7 @@ def shift_points(answers: ShiftedAnswers, seed: int = 0) -> list[ShiftPoint]:
         for placement in placements:
             right = [float(said[placement]) for said in answers.values() if placement in said]
             if right:
-                found.append(ShiftPoint(kind, placement, mean_interval(right, seed)))
+                found.append(ShiftPoint(kind, placement, mean_interval(right)))
     return found
 
 

@@ -40,7 +40,7 @@ def beyond_chance(labels: Sequence[int], answers: Sequence[Sequence[int]], seed:
     shares = {label: count / len(labels) for label, count in Counter(labels).items()}
     lucky = [sum(shares.get(one, 0.0) for one in said) / len(said) for said in answers]
     right = [sum(one == label for one in said) / len(said) for label, said in zip(labels, answers, strict=True)]
-    return Beyond(sum(lucky) / len(lucky), paired_difference(lucky, right, seed))
+    return Beyond(sum(lucky) / len(lucky), paired_difference(lucky, right, shares=True))
 
 
 def beyond_chances(photos: Sequence[AuditedPhoto], seed: int = 0) -> dict[str, Beyond]:
@@ -64,8 +64,8 @@ def means(
 def _interval(name: str, values: Sequence[float], seed: int) -> Interval:
     """Wilson's interval is for shares, and a gap of 0 and 1 only is none: it has the interval of a difference."""
     if name == "gap":
-        return paired_difference([0.0] * len(values), values, seed)
-    return mean_interval(values, seed)
+        return paired_difference([0.0] * len(values), values, shares=True)
+    return mean_interval(values)
 
 
 def _answers_to(photo: AuditedPhoto, measure: str) -> list[int]:
@@ -89,7 +89,7 @@ def compare_photos(
                  if name in b.values and name in a.values]  # fmt: skip
         if pairs:
             old, new = [b for b, _ in pairs], [a for _, a in pairs]
-            change = paired_difference(old, new, seed)
+            change = paired_difference(old, new)
             found[name] = Comparison(name, _interval(name, old, seed), _interval(name, new, seed), change)
     return found
 
