@@ -197,6 +197,16 @@ class RunFolder:
                 "or start a new run"
             )
 
+    @property
+    def judged_by_all(self) -> bool:
+        """Whether the same photos choose the epoch and judge, as in older versions without photos to test on."""
+        if not self.selection.is_file():
+            return False
+        with self.selection.open(newline="", encoding="utf-8") as file:
+            rows = [(row.get("split"), row.get("image")) for row in csv.DictReader(file)]
+        chose, judged = ([image for split, image in rows if split == name] for name in ("validation", "verdict"))
+        return bool(chose) and chose == judged
+
     def trained_labels(self) -> frozenset[int]:
         """The classes that were trained on, as labels of the model's head.
 

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from robustvit.audits.charts import accuracy_chart, shift_charts
+from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.pictures import Tile
 from robustvit.audits.record import KIND
 from robustvit.errors import printable
@@ -17,7 +18,7 @@ from robustvit.wording import counted
 __all__ = ["CLASS_COLUMNS", "MOST_GROUPS", "MOST_PHOTOS", "MOST_TURNS", "render_audit", "shown_groups"]
 
 MOST_GROUPS, MOST_TURNS, MOST_PHOTOS = 40, 12, 200  # rows on the page; all of them are in the record
-CLASS_COLUMNS = ("ordinary", "gap", "only-bg-t", "only-fg", "vulnerable", "energy", "pointing")
+CLASS_COLUMNS = ("ordinary", "cost", "only-bg-t", "only-fg", "vulnerable", "energy", "pointing")
 
 
 def shown_groups(record: Mapping[str, Any], fair: bool) -> list[dict[str, Any]]:
@@ -60,4 +61,5 @@ def render_audit(
         worst=[[worst[side][position] for side in sides] for position in range(len(record["worst"]))],
         thumbnails=thumbnails,
         record_name=printable(record_name),
+        differences=list(DIFFERENCES),
     )

@@ -105,7 +105,7 @@ def audit_record(data: AuditData) -> dict[str, Any]:
         "verdict": {side: asdict(one.verdict) for side, one in data.sides.items()},
         "change": _change(data),
         "rules": {
-            "strong_gap": audit_verdict.STRONG_GAP,
+            "strong_cost": audit_verdict.STRONG_COST,
             "background_alone": audit_verdict.BACKGROUND_ALONE,
             "min_photos": audit_verdict.MIN_PHOTOS,
             "no_sign_photos": audit_verdict.NO_SIGN_PHOTOS,
@@ -134,8 +134,8 @@ def audit_record(data: AuditData) -> dict[str, Any]:
 def _change(data: AuditData) -> str | None:
     if data.baseline is None:
         return None
-    gaps = compare_photos(data.baseline.photos, data.model.photos, data.model.seed, ("gap",)).get("gap")
-    return None if gaps is None else change_of(gaps.difference)
+    costs = compare_photos(data.baseline.photos, data.model.photos, ("cost",)).get("cost")
+    return None if costs is None else change_of(costs.difference)
 
 
 def _measures(

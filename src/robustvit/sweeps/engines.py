@@ -67,12 +67,15 @@ class LocalEngine:
 def objective(measure: str, max_drop: float, folder: Path) -> float | None:
     """What a search maximises: how much a finished run raised a measure, from -1 to 1; None where it was not measured.
 
-    Runs that lost more ordinary accuracy than ``max_drop`` points rank behind all others, by what they lost.
+    Runs that lost more ordinary accuracy than ``max_drop`` points rank behind all others, by what they lost. A run of
+    an older version has no mixed-other, and counts by its mixed-rand.
     """
     from robustvit.verdict import read_verdict
 
     verdict = read_verdict(folder / "verdict.json")
     gained, ordinary = verdict.of(measure), verdict.of("ordinary")
+    if gained is None and measure == "mixed-other":
+        gained = verdict.of("mixed-rand")
     if gained is None:
         return None
     lost = -100 * ordinary.difference.mean if ordinary is not None else 0.0
