@@ -209,7 +209,6 @@ def group_photos(
     names: Sequence[str],
     right: Sequence[float],
     before: Sequence[float] | None = None,
-    seed: int = 0,
 ) -> list[Group]:
     """Accuracy in every group of class and background, the least first; groups under ``MIN_GROUP`` photos come last.
 
@@ -218,7 +217,6 @@ def group_photos(
         names: class of each photo.
         right: 1 where a photo was answered right, else 0.
         before: the same of a baseline.
-        seed: of the bootstrap.
     """
     members: dict[tuple[str, int], list[int]] = {}
     for index, (name, kind) in enumerate(zip(names, backgrounds.members, strict=True)):

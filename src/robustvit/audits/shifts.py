@@ -138,7 +138,7 @@ def measure_shifts(
     return found
 
 
-def shift_points(answers: ShiftedAnswers, seed: int = 0) -> list[ShiftPoint]:
+def shift_points(answers: ShiftedAnswers) -> list[ShiftPoint]:
     """Accuracy at each placement of each grid, over the objects that it leaves in the frame."""
     found = []
     for kind, placements in GRIDS.items():

@@ -49,7 +49,8 @@ BACKGROUND_ALONE = 0.10
 NO_SIGN_PHOTOS = 30
 
 RULES: dict[Reliance, str] = {
-    "strong reliance": f"the whole interval of the cost of a wrong background is at {100 * STRONG_COST:g} points or above.",
+    "strong reliance": "the whole interval of the cost of a wrong background (mixed-same less mixed-other) is at "
+    f"{100 * STRONG_COST:g} points or above.",
     "some": "the whole interval of that cost is above zero, or the background alone (only-bg-t) is answered with the "
     f"object's class at least {100 * BACKGROUND_ALONE:g} points above chance, by the whole interval.",
     "no sign": f"neither, and the interval of the cost ends at {100 * STRONG_COST:g} points or below, over at least "
@@ -102,20 +103,23 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> Aud
     if cost.high > STRONG_COST:
         return AuditVerdict(
             "cannot tell",
-            f"{size}: none is shown, but one of {100 * STRONG_COST:g} points is not excluded{gives}. Audit more photos.",
+            f"{size}: no cost is shown, but one of {100 * STRONG_COST:g} points is not excluded{gives}. Audit more "
+            "photos.",
         )
     if cost.count < NO_SIGN_PHOTOS:
         return AuditVerdict(
             "cannot tell",
-            f"{size} over {cost.count} photos, too few to exclude a strong one (at least {NO_SIGN_PHOTOS}){gives}.",
+            f"{size} over {cost.count} photos, too few to exclude a strong cost (at least {NO_SIGN_PHOTOS}){gives}.",
         )
-    return AuditVerdict("no sign", f"{size}, and one above {100 * STRONG_COST:g} points is excluded{gives}.")
+    return AuditVerdict("no sign", f"{size}, and a cost above {100 * STRONG_COST:g} points is excluded{gives}.")
 
 
 def change_of(difference: Interval) -> str:
     """What became of the cost of a wrong background from one model to another, from the paired difference."""
     if difference.count < MIN_PHOTOS:
-        return f"Whether the cost of a wrong background changed cannot be told from {counted(difference.count, 'photo')}."
+        return (
+            f"Whether the cost of a wrong background changed cannot be told from {counted(difference.count, 'photo')}."
+        )
     if difference.high < 0:
         return f"The cost of a wrong background fell: {_points(difference)}."
     if difference.low > 0:
