@@ -65,8 +65,7 @@ def test_selection_is_what_was_trained_on(finished):
     out, _ = finished
     rows = list(csv.DictReader((out / "selection.csv").open()))
     train = {row["image"] for row in rows if row["split"] == "train"}
-    held_out = {row["image"] for row in rows if row["split"] == "verdict"}
-    assert held_out == {row["image"] for row in rows if row["split"] == "validation"}, "no test photos were given"
+    held_out = {row["image"] for row in rows if row["split"] in ("validation", "verdict")}
     assert len(train) == 12
     assert not train & held_out
     assert {found.image for found in read_measures(out / "before.json")} == held_out

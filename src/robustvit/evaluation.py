@@ -85,7 +85,7 @@ def evaluate(
     """Measure a model on photos it was not trained on, or on the sets that robustness is reported on.
 
     With --images: accuracy and, with masks, reliance on the background. The objects are put on other photos'
-    backgrounds (mixed-same, mixed-rand), and the relevance map of the predicted class is held against the mask. With a
+    backgrounds (mixed-same, mixed-other), and the relevance map of the predicted class is held against the mask. With a
     baseline the differences are paired photo by photo, and the verdict says which one to keep. Photos without classes
     (a flat folder with masks) show the place of the relevance only.
 
@@ -115,7 +115,7 @@ def evaluate(
         doubtful: use masks too that their manifest.csv calls doubtful; they are left out otherwise.
         relevance: method that tells where the relevance lies: gae, attnlrp, rollout or raw_attention for vision
             transformers, grad_cam or input_gradient for any classifier.
-        swaps: swapped backgrounds per photo and kind.
+        swaps: swapped backgrounds per photo, of its own class and as many of other classes.
         max_drop: points of ordinary accuracy that the verdict lets a model lose against the baseline.
         batch_size: photos at a time.
         precision: no (float32), bf16 or fp16, on sets.

@@ -145,9 +145,9 @@ def gather(
         )
     if both := {photo.image.resolve() for photo in validation} & {photo.image.resolve() for photo in verdict}:
         notes.append(
-            f"{len(both)} of the {counted(len(verdict), 'photo')} that judge also chose the epoch: then up to one run "
-            "in seven that changed nothing is called better, where it should be one in forty. Give other photos with "
-            "--test-images and --test-masks."
+            f"{len(both)} of the {counted(len(verdict), 'photo')} that judge also chose the epoch: in simulations, one "
+            "run in seven that changed nothing is called better then, where it should be one in forty. Give other "
+            "photos with --test-images and --test-masks."
         )
     _refuse_overlap(train, [*validation, *verdict])
     check_photos([*train, *validation, *(() if verdict is validation else verdict)], sources.mask_format)
