@@ -115,7 +115,9 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> Aud
 def change_of(difference: Interval) -> str:
     """What became of the cost of a wrong background from one model to another, from the paired difference."""
     if difference.count < MIN_PHOTOS:
-        return f"Whether the cost of a wrong background changed cannot be told from {counted(difference.count, 'photo')}."
+        return (
+            f"Whether the cost of a wrong background changed cannot be told from {counted(difference.count, 'photo')}."
+        )
     if difference.high < 0:
         return f"The cost of a wrong background fell: {_points(difference)}."
     if difference.low > 0:
