@@ -33,7 +33,7 @@ BASE = photos(answers(900, 1000), answers(500, 1000))
     [
         (900, 700, "better", "Better on backgrounds of other classes by +20.0 points"),
         (895, 700, "better", "at no more than the allowed cost: ordinary accuracy changed by -0.5 points"),
-        (885, 700, "cost-open", "so up to 2.5 points may be lost where 2 are allowed. About 1,600 more photos"),
+        (885, 700, "cost-open", "so up to 2.3 points may be lost where 2 are allowed. About 1,600 more photos"),
         (880, 700, "cost-open", "More photos would hardly settle it"),
         (700, 700, "worse", "surely more than the 2 points that may be lost"),
         (900, 501, "not-shown", "These 1000 photos could show a gain of 5 points"),
