@@ -49,6 +49,8 @@ class Evaluation:
                 change = compared.difference
                 row += f"   baseline {100 * compared.before.mean:.1f}, change {100 * change.mean:+.1f} "
                 row += f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+                if compared.mcnemar_p is not None:
+                    row += f", {compared.helped} helped, {compared.harmed} harmed, McNemar p {compared.mcnemar_p:.2g}"
             lines.append(row)
         return "\n".join(lines + ([self.verdict.sentence] if self.verdict else []))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 __all__ = [
     "Answers",
@@ -191,20 +191,15 @@ class _Cells:
 def _crossed(cells: _Cells, residuals: np.ndarray, middle: float, added: np.ndarray, least: float) -> Interval:
     """Interval around ``middle`` from the values' distances to it; ``added`` are photos with a donor of their own."""
     parts = cells.weights * residuals
-    _, pairs = np.unique(np.stack([cells.photos, cells.donors]), axis=1, return_inverse=True)
-    by_photo, by_donor, by_pair = (
-        float((_sums(parts, groups) ** 2).sum()) for groups in (cells.photos, cells.donors, pairs.ravel())
-    )
-    each = _sums(cells.weights, cells.donors)
+    photos, donors = (np.unique(groups, return_inverse=True)[1].ravel() for groups in (cells.photos, cells.donors))
+    pairs = np.unique(photos * (donors.max() + 1) + donors, return_inverse=True)[1].ravel()
+    by_photo, by_donor, by_pair = (float((np.bincount(groups, parts) ** 2).sum()) for groups in (photos, donors, pairs))
+    each = np.bincount(donors, cells.weights)
     equal_donors = each.sum() ** 2 / (each**2).sum()
-    wider = (float(stats.t.ppf(0.975, max(equal_donors - 1, 1.0))) / _Z) ** 2
+    wider = (float(special.stdtrit(max(equal_donors - 1, 1.0), 0.975)) / _Z) ** 2
     spread = max(by_photo, by_pair) + wider * max(0.0, by_donor - by_pair) + float(((added - middle) ** 2).sum())
     reach = _Z * math.sqrt(spread) / (cells.count + added.size)
     return _limited(cells.total / cells.count, middle, reach, cells.count, least)
-
-
-def _sums(parts: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    return np.bincount(np.unique(groups, return_inverse=True)[1].ravel(), weights=parts)
 
 
 def _among(numbers: np.ndarray, added: np.ndarray) -> Interval:
@@ -222,7 +217,7 @@ def _student(numbers: np.ndarray, least: float = 0.0) -> Interval:
     mean, count = float(numbers.mean()), numbers.size
     reach = 2.0  # of one value nothing is known: the whole range
     if count > 1:
-        reach = float(stats.t.ppf(0.975, count - 1) * numbers.std(ddof=1)) / math.sqrt(count)
+        reach = float(special.stdtrit(count - 1, 0.975) * numbers.std(ddof=1)) / math.sqrt(count)
     return _limited(mean, mean, reach, count, -1.0 if numbers.min() < 0 else least)
 
 

@@ -59,7 +59,7 @@ def result_row(trial: Trial, folder: Path, error: str = "") -> Row:
             values = (interval.mean, interval.low, interval.high)
             row |= dict(zip(_columns(found.measure, side), values, strict=True))
         row["photos"] = max(row["photos"] or 0, found.difference.count)
-    accepted = "cannot tell" if verdict.accepted is None else "yes" if verdict.accepted else "no"
+    accepted = {True: "yes", False: "no"}.get(verdict.accepted, "open" if verdict.outcome else "cannot tell")
     return row | {"accepted": accepted, "verdict": verdict.sentence, "seconds": trial_seconds(place)}
 
 
