@@ -222,4 +222,5 @@ def _student(numbers: np.ndarray, least: float = 0.0) -> Interval:
 
 
 def _limited(mean: float, middle: float, reach: float, count: int, least: float) -> Interval:
-    return Interval(mean, max(least, middle - reach), min(1.0, middle + reach), count)
+    low, high = max(least, middle - reach), min(1.0, middle + reach)
+    return Interval(float(np.clip(mean, least, 1.0)), float(low), float(high), count)  # sums of weights round
