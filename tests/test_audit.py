@@ -7,6 +7,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,10 +30,9 @@ FAST = {"tries": 3, "shifted": 6, "worst": 3}
 class Looking(nn.Module):
     """Answers by the share of pixels near the colours of the classes' objects or backgrounds."""
 
-    num_classes = 3
-
     def __init__(self, colours: torch.Tensor, border: bool) -> None:
         super().__init__()
+        self.num_classes = len(colours)
         self.border = border
         self.colours = nn.Parameter(colours)
 
@@ -48,7 +48,7 @@ def classifier(colours: torch.Tensor, border: bool) -> Classifier:
     return Classifier(
         Looking(colours, border),
         preprocessing=Preprocessing((SIZE, SIZE), crop_share=1.0),
-        class_names=CLASSES,
+        class_names=CLASSES[: len(colours)],
         source="looks at " + ("backgrounds" if border else "objects"),
     )
 
@@ -138,13 +138,41 @@ def test_a_model_built_to_look_at_the_background(drawn, looks_outside, tmp_path)
     assert "strong reliance" in str(found)
 
 
+def test_two_classes_and_nothing_but_background(drawn, tmp_path):
+    """ImageNet-9's random backgrounds are of the own class in half of the cases, so its gap is half of the cost."""
+    for kind in ("images", "masks"):
+        for name in CLASSES[:2]:
+            shutil.copytree(Path(drawn[kind]) / name, tmp_path / kind / name)
+    model = classifier(BACKGROUNDS[:2], border=True)
+    two = {kind: str(tmp_path / kind) for kind in ("images", "masks")}
+    options = FAST | {"swaps": 20, "shifted": 0, "relevance": "input_gradient"}
+    found = audit(model=model, **two, out=str(tmp_path / "a.html"), **options)
+    measures = found.found.model.measures
+    assert measures["cost"].mean == measures["mixed-same"].mean == 1
+    assert measures["mixed-other"].mean == 0
+    assert measures["gap"].mean == pytest.approx(0.5, abs=0.1)  # 480 draws: a standard deviation of 0.023
+    assert found.reliance == "strong reliance"
+    assert "A wrong background costs +100.0 points" in str(found)
+
+
 def test_a_model_built_to_look_at_the_object(drawn, looks_inside, tmp_path):
     found = audit(model=looks_inside, **drawn, out=str(tmp_path / "a.html"), relevance="input_gradient", **FAST)
     assert found.reliance == "no sign"
     measures = found.found.model.measures
-    for name in ("ordinary", "mixed-same", "mixed-rand", "only-fg", "position", "size", "rotation", "pointing"):
+    for name in (
+        "ordinary",
+        "mixed-same",
+        "mixed-other",
+        "mixed-rand",
+        "only-fg",
+        "position",
+        "size",
+        "rotation",
+        "pointing",
+    ):
         assert measures[name].mean == 1, name
-    assert measures["gap"].low == measures["gap"].high == measures["vulnerable"].mean == 0
+    assert measures["cost"].mean == measures["gap"].mean == measures["vulnerable"].mean == measures["turned"].mean == 0
+    assert measures["cost"].low < 0 < measures["cost"].high <= 0.1, "36 photos leave something open"
     assert found.found.model.beyond["only-bg-t"].excess.mean == pytest.approx(0)
     assert found.found.worst == []
     page = Page((tmp_path / "a.html").read_text())
@@ -157,13 +185,13 @@ def test_before_and_after(drawn, looks_inside, looks_outside, tmp_path, model_fo
     found = audit(model=looks_inside, baseline=looks_outside, **drawn, out=str(tmp_path / "a.html"), **options)
     assert [one.verdict.reliance for one in found.found.sides.values()] == ["no sign", "strong reliance"]
     record = json.loads(found.record.read_text())
-    gap = record["measures"]["gap"]
+    cost = record["measures"]["cost"]
     alone = audit(model=looks_outside, **drawn, out=str(tmp_path / "b.html"), **options)
-    assert gap["baseline"] == json.loads(alone.record.read_text())["measures"]["gap"]["model"]
-    both = [(p["baseline"]["values"]["gap"], p["model"]["values"]["gap"]) for p in record["photos"]]
-    assert gap["difference"]["mean"] == pytest.approx(np.mean([after - before for before, after in both]))
-    assert gap["difference"]["high"] < 0
-    assert record["change"].startswith("The BG-Gap shrank")
+    assert cost["baseline"] == json.loads(alone.record.read_text())["measures"]["cost"]["model"]
+    both = [(p["baseline"]["values"]["cost"], p["model"]["values"]["cost"]) for p in record["photos"]]
+    assert cost["difference"]["mean"] == pytest.approx(np.mean([after - before for before, after in both]))
+    assert cost["difference"]["high"] < 0
+    assert record["change"].startswith("The cost of a wrong background fell: -100.0 points")
     assert all("difference" in row for row in [*record["shifts"], *record["groups"], *record["measures"].values()])
     assert all("difference" in cell for row in record["classes"].values() for cell in row.values())
     assert record["backgrounds"]["usual"]["usual"]["difference"]["mean"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,8 +31,8 @@ from robustvit.data.batches import MaskedPhotos, evaluation_transform, read_pair
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.intervals import Interval, mean_interval, paired_difference
-from robustvit.measurement import PhotoMeasure, measure, pointing_hit
+from robustvit.intervals import Answers, Interval, crossed_difference, crossed_interval, mean_interval
+from robustvit.measurement import PhotoMeasure, Swapped, measure, pointing_hit
 from robustvit.patch_features import patch_features
 from robustvit.shift_recipes.cutouts import cut_out, place, square_background
 from robustvit.swaps import paste, tiled_background
@@ -142,6 +143,7 @@ def test_everything_measured_on_a_photo_one_by_one(held, classifier):
                 assert photo.answers[name] == said
                 assert photo.values[name] == float(said == item["label"])
             assert photo.values["uniform"] == pytest.approx(float(mask.mean()))
+            assert photo.values["cost"] == photo.values["mixed-same"] - photo.values["mixed-other"]
             assert photo.values["gap"] == photo.values["mixed-same"] - photo.values["mixed-rand"]
             donors = [donor for own, donor in pairs if own == index]
             assert [one.donor for one in photo.tried] == donors
@@ -328,13 +330,13 @@ def interval(mean, half, count=100):
 
 
 @pytest.mark.parametrize(
-    ("gap", "alone", "same", "wanted", "words"),
+    ("cost", "alone", "same", "wanted", "words"),
     [
         (interval(0.2, 0.1), 0.0, 0.5, "strong reliance", "at 10 or above"),
         (interval(0.2, 0.11), 0.0, 0.5, "some", "above zero"),
         (interval(0.03, 0.02), 0.0, 0.5, "some", "above zero"),
-        (interval(0.0, 0.05), 0.25, 0.5, "some", "does not show a gap"),
-        (interval(0.0, 0.11), 0.25, 0.5, "some", "does not show a gap"),
+        (interval(0.0, 0.05), 0.25, 0.5, "some", "does not show a cost"),
+        (interval(0.0, 0.11), 0.25, 0.5, "some", "does not show a cost"),
         (interval(0.0, 0.05), 0.14, 0.5, "no sign", "is excluded"),
         (interval(0.0, 0.10), 0.0, 0.5, "no sign", "is excluded"),
         (interval(0.0, 0.11), 0.0, 0.5, "cannot tell", "Audit more photos"),
@@ -346,25 +348,106 @@ def interval(mean, half, count=100):
         (None, 0.5, 0.5, "cannot tell", "Only 0 photos"),
     ],
 )
-def test_rules_of_the_verdict(gap, alone, same, wanted, words):
+def test_rules_of_the_verdict(cost, alone, same, wanted, words):
     beyond = {"only-bg-t": Beyond(0.2, interval(alone, 0.05)), "mixed-same": Beyond(0.2, interval(same, 0.05))}
-    found = judge({} if gap is None else {"gap": gap}, beyond)
+    found = judge({} if cost is None else {"cost": cost, "gap": interval(0.5, 0.1)}, beyond)
     assert found.reliance == wanted
     assert words in found.sentence
 
 
-def test_the_gap_has_the_interval_of_a_paired_difference():
-    photos = [AuditedPhoto(PhotoMeasure("x", 0, 0, 0.9), {"gap": gap, "ordinary": 1.0}) for gap in [0.0] * 30 + [1.0]]
+def audited(label, said, donors, kind="mixed-same", rest=()):
+    ones = [Swapped(kind, donor, one, 0.5) for donor, one in zip(donors, said, strict=True)]
+    plain = PhotoMeasure("x", label, label, 0.9, {}, [*ones, *rest])
+    photo = AuditedPhoto(plain)
+    for name in {one.kind for one in plain.swapped}:
+        photo.values[name] = np.mean([one.predicted == label for one in plain.swapped if one.kind == name])
+    if {"mixed-same", "mixed-other"} <= set(photo.values):
+        photo.values["cost"] = photo.values["mixed-same"] - photo.values["mixed-other"]
+    return photo
+
+
+def drawn_photos(seed, count=40):
+    """Answers that depend on photo and donor alike."""
+    rng = np.random.default_rng(seed)
+    easy = rng.random(count)
+    photos = []
+    for index in range(count):
+        donors = rng.permutation(count)[:4].tolist()
+        said = [int(rng.random() > (easy[index] + easy[donor]) / 2) for donor in donors]
+        other = [Swapped("mixed-other", donor, one, 0.5) for donor, one in zip(donors[2:], said[2:], strict=True)]
+        photos.append(audited(0, said[:2], donors[:2], rest=other))
+    return photos
+
+
+def answers_of(photos, kind):
+    rows = [(one.predicted == p.label, i, one.donor) for i, p in enumerate(photos) for one in p.plain.swapped
+            if one.kind == kind]  # fmt: skip
+    return Answers(*map(list, zip(*rows, strict=True)))
+
+
+def test_swapped_accuracy_and_cost_have_intervals_over_photos_and_donors():
+    photos, others = drawn_photos(0), drawn_photos(0)
+    for photo in others[:9]:
+        photo.plain.swapped[0] = replace(photo.plain.swapped[0], predicted=0)
+        photo.values = audited(0, [], [], rest=photo.plain.swapped).values
     found = means(photos)
-    assert found["gap"] == paired_difference([0.0] * 31, [0.0] * 30 + [1.0])
-    assert found["ordinary"] == mean_interval([1.0] * 31)
-    compared = compare_photos(photos[:30], photos[1:])
-    assert compared["gap"].before == means(photos[:30])["gap"]
-    assert compared["gap"].difference.mean == pytest.approx(1 / 30)
+    assert found["mixed-other"] == crossed_interval(answers_of(photos, "mixed-other"))
+    same, other = answers_of(photos, "mixed-same"), answers_of(photos, "mixed-other")
+    assert found["cost"] == crossed_difference(other, same)
+    assert found["cost"].mean == pytest.approx(np.mean([photo.values["cost"] for photo in photos]))
+    compared = compare_photos(photos, others)
+    assert compared["mixed-same"].difference == crossed_difference(same, answers_of(others, "mixed-same"))
+    assert compared["cost"].before == found["cost"]
+    wanted = np.mean([new.values["cost"] - old.values["cost"] for old, new in zip(photos, others, strict=True)])
+    assert compared["cost"].difference.mean == pytest.approx(wanted)
 
 
-def test_change_of_the_gap_in_words():
-    assert change_of(interval(-0.1, 0.05)).startswith("The BG-Gap shrank: -10.0 points [-15.0, -5.0]")
-    assert "grew" in change_of(interval(0.1, 0.05))
+def test_a_change_of_the_cost_is_that_of_the_answers_that_changed():
+    """On the same pictures, what both models answer alike must not widen the interval."""
+    photos, others = drawn_photos(1), drawn_photos(1)
+    changed = compare_photos(photos, others)["cost"].difference
+    assert changed.mean == 0
+    assert changed == crossed_difference(
+        *[Answers([0.0] * 160, [i for i in range(40) for _ in range(4)], list(range(160)))] * 2
+    )
+
+
+def test_few_donors_make_the_cost_less_certain():
+    """All answers turn with the donor; the same photos with donors of their own are known better."""
+    few, many = [], []
+    for index in range(60):
+        turned = index % 4 == 0
+        other = {donors: [Swapped("mixed-other", donor, int(turned), 0.5)] for donors, donor in
+                 (("few", index % 4), ("many", index))}  # fmt: skip
+        few.append(audited(0, [0], [100 + index], rest=other["few"]))
+        many.append(audited(0, [0], [100 + index], rest=other["many"]))
+    few, many = means(few)["cost"], means(many)["cost"]
+    assert few.mean == many.mean == 0.25
+    assert few.low < 0 < many.low
+
+
+def test_backgrounds_that_take_over_are_shared_as_well():
+    photos = []
+    for index in range(30):
+        photo = AuditedPhoto(PhotoMeasure("x", 0, 0, 0.9))
+        photo.tried = [Tried(donor, 1, Answer(int(donor == 100), 0.5, 0.5)) for donor in (100, 200 + index)]
+        photo.values["turned"] = len(photo.turned) / 2
+        photos.append(photo)
+    found = means(photos)["turned"]
+    assert found.mean == 0.5
+    assert found.half_width > mean_interval([0.5] * 30, shares=True).half_width
+
+
+def test_chance_on_swapped_backgrounds_covers_donors_too():
+    labels, answers = [0, 0, 1, 2, 1], [[0], [1], [1], [1], [7]]
+    own = beyond_chance(labels, answers, [[10], [11], [12], [13], [14]])
+    assert own.chance == pytest.approx(beyond_chance(labels, answers).chance)
+    assert own.excess.mean == pytest.approx(beyond_chance(labels, answers).excess.mean)
+    assert beyond_chance(labels, answers, [[10], [10], [10], [13], [13]]).excess.half_width >= own.excess.half_width
+
+
+def test_change_of_the_cost_in_words():
+    assert change_of(interval(-0.1, 0.05)).startswith("The cost of a wrong background fell: -10.0 points [-15.0, -5.0]")
+    assert "rose" in change_of(interval(0.1, 0.05))
     assert "No change" in change_of(interval(0.1, 0.2))
     assert "cannot be told" in change_of(interval(-0.1, 0.05, 19))

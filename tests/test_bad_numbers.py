@@ -155,7 +155,7 @@ def test_measures_of_no_usable_photo_give_no_numbers_and_no_improvement(network)
     folder_photos = MaskedPhotos([], classifier.preprocessing)
     found = measure(classifier, folder_photos, swaps=1)
     assert found == []
-    verdict = decide(compare(found, found, 0))
+    verdict = decide(compare(found, found))
     assert not verdict.accepted
     assert "nan" not in verdict.sentence.lower()
 

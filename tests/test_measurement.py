@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from robustvit import Classifier, UserError, relevance
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.measurement import energy_inside, map_iou, measure, read_measures, write_measures
+from robustvit.measurement import Swapped, energy_inside, map_iou, measure, read_measures, write_measures
 from robustvit.methods import method_of
 
 
@@ -69,7 +70,7 @@ def test_measures_equal_one_photo_at_a_time(classifier, dataset):
         heat = relevance(classifier, item["image"][None]).detach()
         values, mask = heat.flatten().tolist(), item["mask"].flatten().tolist()
         assert found.values["miou"] == pytest.approx(plain_iou(values, mask), abs=2e-3)
-        for kind in ("mixed-same", "mixed-rand"):
+        for kind in ("mixed-same", "mixed-other", "mixed-rand"):
             ones = [one for one in found.swapped if one.kind == kind]
             assert len(ones) == 2
             right = []
@@ -78,8 +79,52 @@ def test_measures_equal_one_photo_at_a_time(classifier, dataset):
                 assert int(classifier(picture[None]).argmax()) == one.predicted
                 right.append(one.predicted == item["label"])
             assert found.values[kind] == np.mean(right)
-        same = [dataset.photos[one.donor].label for one in found.swapped if one.kind == "mixed-same"]
-        assert same == [item["label"]] * 2
+        lent = {kind: [dataset.photos[one.donor].label for one in found.swapped if one.kind == kind] for kind in KINDS}
+        assert lent["mixed-same"] == [item["label"]] * 2
+        assert item["label"] not in lent["mixed-other"]
+
+
+KINDS = ("mixed-same", "mixed-other", "mixed-rand")
+
+
+def test_random_backgrounds_are_the_mixture_and_cost_no_answer(classifier, dataset, monkeypatch):
+    shown = []
+    monkeypatch.setattr(SwappedPhotos, "__getitem__", lambda self, at, real=SwappedPhotos.__getitem__: (
+        shown.append(self.pairs[at]), real(self, at))[1])  # fmt: skip
+    own = drawn = 0
+    for seed in range(8):
+        shown.clear()
+        for index, found in enumerate(measure(classifier, dataset, swaps=3, seed=seed, maps=False)):
+            same, other, rand = ([one for one in found.swapped if one.kind == kind] for kind in KINDS)
+            assert len(same) == len(other) == len(rand) == 3
+            for place, one in enumerate(rand):
+                mine = dataset.photos[one.donor].label == dataset.photos[index].label
+                assert one == replace(same[place] if mine else other[place], kind="mixed-rand")
+                own, drawn = own + mine, drawn + 1
+        assert len(shown) == 2 * 3 * 30
+    # Three classes: the own one in a third of 720 draws, with a standard deviation of 12.6.
+    assert drawn == 720
+    assert abs(own - 240) < 50
+
+
+def test_the_only_photo_of_a_class_has_other_backgrounds_alone(classifier, dataset):
+    photos = [photo for photo in dataset.photos if photo.label]
+    lone = [next(photo for photo in dataset.photos if photo.label == 0), *photos]
+    found = measure(classifier, MaskedPhotos(lone, classifier.preprocessing), swaps=2, maps=False)[0]
+    kinds = [one.kind for one in found.swapped]
+    assert kinds == ["mixed-other"] * 2 + ["mixed-rand"] * 2
+    assert "mixed-same" not in found.values
+    assert found.values["mixed-rand"] == found.values["mixed-other"]
+
+
+def test_measures_of_an_older_version_are_read(tmp_path):
+    old = {"image": "a.png", "label": 0, "predicted": 1, "probability": 0.5,
+           "values": {"ordinary": 0.0, "mixed-rand": 0.5},
+           "swapped": [{"kind": "mixed-rand", "donor": 3, "predicted": 0, "probability": 0.4}]}  # fmt: skip
+    (tmp_path / "before.json").write_text(json.dumps([old]))
+    found = read_measures(tmp_path / "before.json")[0]
+    assert found.values == old["values"]
+    assert found.swapped == [Swapped("mixed-rand", 3, 0, 0.4)]
 
 
 def test_swaps_are_seeded_and_batch_size_does_not_matter(classifier, dataset):

@@ -10,7 +10,7 @@ from robustvit.panels import choose_panels, overlay
 
 
 def photo(label, predicted, swapped=()):
-    ones = [Swapped("mixed-rand", donor, said, 0.5) for donor, said in swapped]
+    ones = [Swapped("mixed-other", donor, said, 0.5) for donor, said in swapped]
     return PhotoMeasure("x", label, predicted, 0.5, {}, ones)
 
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,27 @@ def test_variants_equal_their_definition_pixel_by_pixel(everything, photos):
         if row["mask"]:
             assert torch.equal(mask_at(everything / row["mask"]), mask)
         assert float(row["inside"]) == 1
+
+
+def test_backgrounds_of_other_classes_are_a_kind_of_their_own(photos, tmp_path):
+    found = shifts(*photos, out=tmp_path / "o", kinds="mixed-other", size=SIZE)
+    rows = rows_of(tmp_path / "o", "mixed-other")
+    assert len(rows) == found.images["mixed-other"] > 0
+    assert all(row["background_class"] != row["foreground_class"] for row in rows)
+    assert all(row["mask"] for row in rows)
+
+
+def test_copies_whose_backgrounds_an_older_version_drew_are_not_gone_on_with(photos, tmp_path):
+    for kinds, refused in (("mixed-same,no-fg", True), ("no-fg", False)):
+        out = tmp_path / str(refused)
+        shifts(*photos, out=out, kinds=kinds, size=SIZE)
+        settings = json.loads((out / "settings.json").read_text())
+        settings.pop("draws", None)
+        (out / "settings.json").write_text(json.dumps(settings))
+        with (
+            pytest.raises(UserError, match="older version, which drew other backgrounds") if refused else nullcontext()
+        ):
+            shifts(*photos, out=out, kinds=kinds, size=SIZE)
 
 
 def test_random_backgrounds_come_from_every_class(everything):

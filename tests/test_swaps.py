@@ -199,6 +199,8 @@ def test_donors_are_other_usable_photos_of_the_right_class(kind, seed):
             assert classes == {LABELS[index]}
         elif kind == "mixed-next":
             assert classes == {FOLLOWING[LABELS[index]]}
+        elif kind == "mixed-other":
+            assert LABELS[index] not in classes
 
 
 def test_random_backgrounds_come_uniformly_from_all_classes_the_own_one_too():
@@ -209,6 +211,13 @@ def test_random_backgrounds_come_uniformly_from_all_classes_the_own_one_too():
         # 600 draws with chance 1/4: 150 with a standard deviation of 10.6, though class 1 has twice class 7's photos.
         assert set(count) == {0, 1, 3, 7}
         assert all(abs(share - swaps / 4) < 50 for share in count.values())
+
+
+def test_other_backgrounds_come_uniformly_from_the_other_classes():
+    for index, donors in enumerate(pair_backgrounds(LABELS, USABLE, "mixed-other", swaps=600)):
+        count = Counter(LABELS[donor] for donor in donors)
+        assert set(count) == {0, 1, 3, 7} - {LABELS[index]}
+        assert all(abs(share - 200) < 50 for share in count.values())
 
 
 @pytest.mark.parametrize("kind", SWAPS)
@@ -232,8 +241,9 @@ def test_class_without_donors_lends_nothing():
     labels, usable = [0, 0, 1, 1], [True, True, False, False]
     assert pair_backgrounds(labels, usable, "mixed-same", swaps=2)[2:] == [[], []]
     assert pair_backgrounds(labels, usable, "mixed-next", swaps=2)[:2] == [[], []]
+    assert pair_backgrounds(labels, usable, "mixed-other", swaps=2)[:2] == [[], []]
     for donors in pair_backgrounds(labels, usable, "mixed-rand", swaps=40):
-        assert 0 < len(donors) < 40
+        assert len(donors) == 40
         assert set(donors) <= {0, 1}
 
 
@@ -242,7 +252,7 @@ def test_only_photo_of_its_class_has_no_partner_of_its_own_class():
 
 
 def test_unknown_swap_and_lists_of_different_length_are_refused():
-    with pytest.raises(UserError, match=r"mixed-same, mixed-rand, mixed-next.*'mixed'"):
+    with pytest.raises(UserError, match=r"mixed-same, mixed-rand, mixed-next, mixed-other.*'mixed'"):
         pair_backgrounds([0, 1], [True, True], "mixed")
     with pytest.raises(ValueError, match=r"longer|shorter"):
         pair_backgrounds([0, 1], [True], "mixed-same")

@@ -243,7 +243,7 @@ def test_plotted_points_are_the_means_over_seeds(swept, tmp_path, monkeypatch):
     monkeypatch.setattr("robustvit.sweeps.plots.save_figure", lambda figure, path: drawn.append(figure) or [])
     plot_sensitivity(out / "results.csv", tmp_path / "plot")
     rows = [row for row in over_seeds(read_rows(out / "results.csv")) if row["seeds"]]
-    for axis, measure in zip(drawn[0].axes, ("ordinary", "mixed-rand"), strict=True):
+    for axis, measure in zip(drawn[0].axes, ("ordinary", "mixed-other"), strict=True):
         (container,) = axis.containers
         points = container.lines[0]
         assert container.get_label() == "masks=ours"

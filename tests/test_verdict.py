@@ -1,99 +1,162 @@
-"""Intervals and the sentence that a comparison comes to."""
+"""What a comparison comes to: four outcomes by intervals, their sentences, and how often a bad model is accepted."""
 
 from __future__ import annotations
 
-import math
+import json
 
 import numpy as np
 import pytest
 
 from robustvit import UserError
-from robustvit.intervals import Interval, mean_interval, paired_difference
-from robustvit.measurement import PhotoMeasure
+from robustvit.intervals import Interval, paired_interval
+from robustvit.measurement import PhotoMeasure, Swapped
+from robustvit.outcomes import OUTCOMES, outcome_of, photos_needed, rank
 from robustvit.verdict import Comparison, compare, decide, read_verdict, write_verdict
 
 
-def plain_wilson(right, count, z=1.959964):
-    share = right / count
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    reach = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return middle - reach, middle + reach
-
-
-@pytest.mark.parametrize(("right", "count"), [(0, 5), (7, 9), (30, 30), (81, 150)])
-def test_accuracy_has_wilsons_interval(right, count):
-    found = mean_interval([1.0] * right + [0.0] * (count - right))
-    assert found.mean == right / count
-    assert (found.low, found.high) == pytest.approx(plain_wilson(right, count), abs=1e-6)
-    assert found.count == count
-
-
-def test_bootstrap_equals_a_plain_one():
-    numbers = np.random.default_rng(1).random(60)
-    draw = np.random.default_rng(2)
-    means = sorted(draw.choice(numbers, 60).mean() for _ in range(9999))
-    found = mean_interval(numbers.tolist())
-    assert found.mean == pytest.approx(numbers.mean())
-    assert (found.low, found.high) == pytest.approx((means[249], means[9749]), abs=5e-3)
-    assert found == mean_interval(numbers.tolist()), "the same seed must give the same interval"
-
-
-def test_paired_difference_is_narrower_than_unpaired():
-    draw = np.random.default_rng(3)
-    before = draw.random(80)
-    after = before + 0.05 + 0.01 * draw.standard_normal(80)
-    found = paired_difference(before.tolist(), after.tolist())
-    assert found.mean == pytest.approx(float((after - before).mean()))
-    assert 0 < found.low < 0.05 < found.high
-    assert found.half_width < mean_interval(before.tolist()).half_width / 10
-
-
-def test_degenerate_intervals():
-    assert paired_difference([1.0, 0.0], [1.0, 0.0]) == Interval(0, 0, 0, 2)
-    assert mean_interval([0.25]) == Interval(0.25, 0.25, 0.25, 1)
-    assert math.isnan(mean_interval([]).mean)
-
-
-def photos(ordinary, shifted):
+def photos(ordinary, shifted, measure="mixed-other"):
     return [
-        PhotoMeasure(f"{i}.png", 0, 0, 1.0, {"ordinary": float(o), "mixed-rand": float(s)})
+        PhotoMeasure(f"{i}.png", 0, 0, 1.0, {"ordinary": float(o), measure: float(s)})
         for i, (o, s) in enumerate(zip(ordinary, shifted, strict=True))
     ]
 
 
-BASE = photos([1] * 90 + [0] * 10, [1] * 50 + [0] * 50)
+def answers(right, count):
+    return [1] * right + [0] * (count - right)
+
+
+BASE = photos(answers(900, 1000), answers(500, 1000))
 
 
 @pytest.mark.parametrize(
-    ("ordinary", "shifted", "accepted", "words"),
+    ("ordinary", "shifted", "outcome", "words"),
     [
-        ([1] * 90 + [0] * 10, [1] * 70 + [0] * 30, True, "Better on shifted backgrounds by +20.0"),
-        ([1] * 89 + [0] * 11, [1] * 70 + [0] * 30, True, "at a cost of 1.0"),
-        ([1] * 70 + [0] * 30, [1] * 70 + [0] * 30, False, "more than the 2 points allowed: keep the original"),
-        ([1] * 90 + [0] * 10, [1] * 51 + [0] * 49, False, "No improvement on shifted backgrounds"),
-        ([1] * 90 + [0] * 10, [1] * 20 + [0] * 80, False, "Worse on shifted backgrounds by -30.0"),
+        (900, 700, "better", "Better on backgrounds of other classes by +20.0 points"),
+        (895, 700, "better", "at no more than the allowed cost: ordinary accuracy changed by -0.5 points"),
+        (885, 700, "cost-open", "so up to 2.3 points may be lost where 2 are allowed. About 1,600 more photos"),
+        (880, 700, "cost-open", "More photos would hardly settle it"),
+        (700, 700, "worse", "surely more than the 2 points that may be lost"),
+        (900, 501, "not-shown", "These 1000 photos could show a gain of 5 points"),
+        (900, 200, "worse", "Worse on backgrounds of other classes: -30.0 points"),
     ],
 )
-def test_the_sentence(ordinary, shifted, accepted, words):
-    verdict = decide(compare(BASE, photos(ordinary, shifted)))
-    assert verdict.accepted is accepted
+def test_the_outcome_and_its_sentence(ordinary, shifted, outcome, words):
+    verdict = decide(compare(BASE, photos(answers(ordinary, 1000), answers(shifted, 1000))))
+    assert verdict.outcome == outcome
+    assert verdict.accepted is {"better": True, "cost-open": None}.get(outcome, False)
+    assert verdict.title == ("Robust model" if outcome == "better" else "Guided model")
     assert words in verdict.sentence
-    assert ("keep the original" in verdict.sentence) == (not accepted)
+    assert ("Keep the original" in verdict.sentence) == (outcome in ("not-shown", "worse"))
+    assert ("your choice" in verdict.sentence) == (outcome == "cost-open")
 
 
-@pytest.mark.parametrize("lost", [2, 7, 14, 28, 55])
-def test_exactly_as_much_as_allowed_may_be_lost(lost):
-    """Seven of a hundred are 7.000000000000001 points."""
-    after = photos([1] * (90 - lost) + [0] * (10 + lost), [1] * 90 + [0] * 10)
-    assert decide(compare(BASE, after), max_drop=lost).accepted
-    assert not decide(compare(BASE, after), max_drop=lost - 0.5).accepted
+def test_twenty_photos_show_what_they_can():
+    """Four of twenty helped, none harmed, ordinary accuracy unchanged: once "better by +20.0 ± 17.5 at no cost"."""
+    before, after = photos(answers(18, 20), answers(10, 20)), photos(answers(18, 20), answers(14, 20))
+    verdict = decide(compare(before, after))
+    gain, ordinary = verdict.of("mixed-other"), verdict.of("ordinary")
+    assert verdict.outcome == "not-shown"
+    assert 100 * gain.difference.low == pytest.approx(-2.3, abs=0.05)
+    assert (gain.helped, gain.harmed, gain.mcnemar_p) == (4, 0, 0.125)
+    assert 100 * ordinary.difference.half_width == pytest.approx(12.6, abs=0.05)
+    assert ordinary.mcnemar_p == 1
+    many = decide(compare(before, photos(answers(18, 20), answers(20, 20))))
+    assert many.outcome == "cost-open"
+    assert "up to 12.6 points may be lost where 2 are allowed. About 860 more photos" in many.sentence
 
 
-def test_few_photos_decide_nothing():
-    few, better = photos([1] * 19, [0] * 19), photos([1] * 19, [1] * 19)
-    verdict = decide(compare(few, better))
-    assert verdict.accepted is None
-    assert "only 19 photos" in verdict.sentence
+@pytest.mark.parametrize("lost", [20, 70, 140])
+def test_the_estimate_alone_accepts_nothing(lost):
+    """As many as are allowed were lost: the interval reaches beyond."""
+    after = photos(answers(900 - lost, 1000), answers(900, 1000))
+    assert decide(compare(BASE, after), max_drop=lost / 10).outcome == "cost-open"
+    assert decide(compare(BASE, after), max_drop=lost / 10 + 3).outcome == "better"
+
+
+def test_few_photos_show_nothing():
+    verdict = decide(compare(photos([1] * 19, [0] * 19), photos([1] * 19, [1] * 19)))
+    assert verdict.outcome == "not-shown"
+    assert "Only 19 photos" in verdict.sentence
+
+
+def test_as_many_photos_as_it_says_are_enough():
+    for helped, harmed, count in ((4, 0, 20), (12, 9, 50), (30, 33, 150)):
+        change = paired_interval(helped, harmed, count)
+        needed = photos_needed(change, 0.05)
+        more = needed / count
+        again = paired_interval(helped * more, harmed * more, needed)
+        assert again.half_width == pytest.approx(0.05, rel=0.25)
+
+
+def test_accepted_at_most_rarely_at_a_loss_of_four_points():
+    """Two points are allowed, four are lost and the gain is real: by the estimate alone 36, 44, 22 and 4 % passed."""
+    draw = np.random.default_rng(4)
+    for count in (20, 50, 150, 600):
+        accepted = 0
+        for _ in range(1500):
+            up, down, _ = draw.multinomial(count, (0.03, 0.07, 0.9))
+            helped, harmed, _ = draw.multinomial(count, (0.35, 0.05, 0.6))
+            gain, ordinary = paired_interval(helped, harmed, count), paired_interval(up, down, count)
+            accepted += outcome_of(gain, ordinary, 2.0) == "better"
+        assert accepted / 1500 < 0.025, count
+
+
+def test_more_helps_where_no_photo_turned():
+    wide, narrow = (outcome_of(paired_interval(n // 2, 0, n), paired_interval(0, 0, n), 2.0) for n in (100, 300))
+    assert (wide, narrow) == ("cost-open", "better")
+
+
+def test_ranking_is_by_outcome_then_allowed_loss_then_gain():
+    def around(mean, reach):
+        return Interval(mean, mean - reach, mean + reach, 100)
+
+    best_first = [
+        (around(0.2, 0.1), around(0.0, 0.01)),  # better
+        (around(0.15, 0.1), around(0.0, 0.01)),
+        (around(0.3, 0.1), around(-0.01, 0.05)),  # cost open
+        (around(0.4, 0.1), around(-0.03, 0.05)),
+        (around(0.1, 0.2), around(0.0, 0.01)),  # not shown
+        (around(0.0, 0.2), around(0.0, 0.01)),
+        (around(0.9, 0.1), around(-0.2, 0.01)),  # worse
+        (around(-0.5, 0.1), around(-0.2, 0.01)),
+    ]
+    ranks = [rank(gain, ordinary, 2.0) for gain, ordinary in best_first]
+    assert ranks == sorted(ranks, reverse=True)
+    assert {outcome_of(*pair, 2.0) for pair in best_first} == set(OUTCOMES)
+
+
+def test_backgrounds_that_are_shared_make_the_interval_wider():
+    def asked(right):
+        return [
+            PhotoMeasure(f"{i}.png", 0, 0, 1.0, {"ordinary": 1.0, "mixed-other": float(answer)},
+                         [Swapped("mixed-other", i % 4, 0 if answer else 1, 1.0)])
+            for i, answer in enumerate(right)
+        ]  # fmt: skip
+
+    before, after = asked([0] * 40), asked([i % 4 == 0 for i in range(40)])  # one donor of four helps all its guests
+    found = next(c for c in compare(before, after) if c.measure == "mixed-other")
+    assert found.difference.half_width > 2 * paired_interval(10, 0, 40).half_width
+    assert decide(compare(before, after)).outcome == "not-shown"
+
+
+def test_measures_of_older_versions_are_decided_on_random_backgrounds():
+    before, after = (photos(answers(900, 1000), answers(k, 1000), "mixed-rand") for k in (500, 700))
+    verdict = decide(compare(before, after))
+    assert verdict.outcome == "better"
+    assert "Better on random backgrounds" in verdict.sentence
+    assert "older versions" in verdict.notes[0]
+
+
+def test_verdicts_of_older_versions_are_read(tmp_path):
+    side = {"mean": 0.5, "low": 0.4, "high": 0.6, "count": 30}
+    row = {"measure": "ordinary", "before": side, "after": side, "difference": side}
+    old = {"accepted": True, "sentence": "Better.", "comparisons": [row], "notes": []}
+    (tmp_path / "v.json").write_text(json.dumps(old))
+    found = read_verdict(tmp_path / "v.json")
+    assert (found.accepted, found.outcome, found.of("ordinary").mcnemar_p) == (True, None, None)
+    (tmp_path / "v.json").write_text(json.dumps(old | {"outcome": "splendid"}))
+    with pytest.raises(UserError, match="splendid"):
+        read_verdict(tmp_path / "v.json")
 
 
 def test_measures_of_other_photos_are_not_compared():
@@ -105,16 +168,17 @@ def test_no_masks_no_verdict():
     bare = [PhotoMeasure("a", 0, 0, 1.0, {"ordinary": 1.0})]
     verdict = decide(compare(bare, bare))
     assert verdict.accepted is None
-    assert verdict.sentence.startswith("Cannot tell")
+    assert verdict.sentence.startswith("Not measured")
+    assert verdict.outcome is None
 
 
 def test_compare_pairs_only_what_both_have():
     other = [PhotoMeasure(p.image, 0, 0, 1.0, dict(p.values)) for p in BASE]
-    del other[0].values["mixed-rand"]
+    del other[0].values["mixed-other"]
     by_name = {c.measure: c for c in compare(BASE, other)}
-    assert by_name["mixed-rand"].difference.count == 99
-    assert by_name["ordinary"].difference.count == 100
-    assert set(by_name) == {"ordinary", "mixed-rand"}
+    assert by_name["mixed-other"].difference.count == 999
+    assert by_name["ordinary"].difference.count == 1000
+    assert set(by_name) == {"ordinary", "mixed-other"}
 
 
 def test_round_trip(tmp_path):

@@ -211,7 +211,7 @@ def _load(
         warn(f"the original model is not shown: {error}")
         intro += "The original model is not shown: start the app with `--baseline` and its folder to see it too. "
         baseline = other = None
-    titles = ("Original model", "Robust model") if baseline == "original" else ("Baseline", "Model")
+    titles = ("Original model", _title(run)) if baseline == "original" else ("Baseline", "Model")
     models = {titles[1]: classifier} if other is None else {titles[0]: other, titles[1]: classifier}
     settings: dict[str, Any] = {
         "model": model, "baseline": baseline, "checkpoint": checkpoint, "normalization": normalization,
@@ -221,6 +221,13 @@ def _load(
         settings |= {"mask_feature": "tokens", "mask_centre": True}
     trained = photos_behind(model, baseline, checkpoint)
     return _Shown(models, intro + _names(model, baseline, run), settings, trained)
+
+
+def _title(run: Any) -> str:
+    """What a run's model may be called: a robust one only where its own test showed so."""
+    from robustvit.verdict import read_verdict
+
+    return read_verdict(run.verdict).title if run is not None and run.verdict.is_file() else "Guided model"
 
 
 def _finder_of(model: str, baseline: str | None, checkpoint: str | None) -> dict[str, Any]:

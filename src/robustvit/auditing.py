@@ -112,7 +112,7 @@ def audit(
         mask_size: longer side in pixels at which the backbone sees a photo.
         relevance: method that tells where the relevance lies: gae, attnlrp, rollout or raw_attention for vision
             transformers, grad_cam or input_gradient for any classifier.
-        swaps: swapped backgrounds per photo, of its own class and of a random one.
+        swaps: swapped backgrounds per photo, of its own class and as many of other classes.
         tries: backgrounds of other classes per photo, in search of one that takes the answer over.
         shifted: photos whose object is placed elsewhere.
         groups: kinds of background to find; 0 takes the number from 2 to 12 with the largest mean silhouette.

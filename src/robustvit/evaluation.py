@@ -51,6 +51,8 @@ class Evaluation:
                 change = compared.difference
                 row += f"   baseline {100 * compared.before.mean:.1f}, change {100 * change.mean:+.1f} "
                 row += f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+                if compared.mcnemar_p is not None:
+                    row += f", {compared.helped} helped, {compared.harmed} harmed, McNemar p {compared.mcnemar_p:.2g}"
             lines.append(row)
         return "\n".join(lines + ([self.verdict.sentence] if self.verdict else []))
 
@@ -88,7 +90,7 @@ def evaluate(
     """Measure a model on photos it was not trained on, or on the sets that robustness is reported on.
 
     With --images: accuracy and, with masks, reliance on the background. The objects are put on other photos'
-    backgrounds (mixed-same, mixed-rand), and the relevance map of the predicted class is held against the mask. With a
+    backgrounds (mixed-same, mixed-other), and the relevance map of the predicted class is held against the mask. With a
     baseline the differences are paired photo by photo, and the verdict says which one to keep. Photos without classes
     (a flat folder with masks) show the place of the relevance only. Photos that the model's run was trained on, or
     copies of them, are left out and counted.
@@ -121,7 +123,7 @@ def evaluate(
             same). They are left out otherwise, and with them no verdict accepts a model.
         relevance: method that tells where the relevance lies: gae, attnlrp, rollout or raw_attention for vision
             transformers, grad_cam or input_gradient for any classifier.
-        swaps: swapped backgrounds per photo and kind.
+        swaps: swapped backgrounds per photo, of its own class and as many of other classes.
         max_drop: points of ordinary accuracy that the verdict lets a model lose against the baseline.
         batch_size: photos at a time.
         precision: no (float32), bf16 or fp16, on sets.
@@ -204,9 +206,9 @@ def evaluate(
     after = measured(classifier)
     verdict = None
     if other is not None:
-        decided = decide(compare(measured(other), after, seed), max_drop=max_drop, notes=notes)
+        decided = decide(compare(measured(other), after), max_drop=max_drop, notes=notes)
         verdict = seen.judge(decided, include_trained)
-    found = Evaluation(str(model), str(images), _summary(after, seed), after, verdict, tuple(notes))
+    found = Evaluation(str(model), str(images), _summary(after), after, verdict, tuple(notes))
     if out is not None and accelerator.is_main_process:  # the others checked that it was new before they measured
         _write_record(
             found,
@@ -268,12 +270,12 @@ def load_baseline(
     return other
 
 
-def _summary(results: "Sequence[PhotoMeasure]", seed: int) -> "dict[str, Interval]":
-    from robustvit.intervals import mean_interval
+def _summary(results: "Sequence[PhotoMeasure]") -> "dict[str, Interval]":
+    from robustvit.measured_intervals import measure_interval
     from robustvit.measurement import MEASURES
 
-    values = {name: [r.values[name] for r in results if name in r.values] for name in MEASURES}
-    return {name: mean_interval(found, seed) for name, found in values.items() if found}
+    intervals = {name: measure_interval(results, name) for name in MEASURES}
+    return {name: interval for name, interval in intervals.items() if interval is not None}
 
 
 def _percent(found: "Interval") -> str:

@@ -118,7 +118,7 @@ def finetune(
             cat,dog, or a text file with one name a line.
         val_images: photos to hold out; otherwise they are taken from images.
         val_masks: their masks.
-        test_images: photos for the verdict only; otherwise it is measured on the photos held out.
+        test_images: photos for the verdict only; otherwise half of the photos held out, which choose no epoch then.
         test_masks: their masks.
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
         skip_unmasked: leave photos without a mask out instead of refusing them.
@@ -154,9 +154,9 @@ def finetune(
             model looks; it bears far higher rates (3e-4); head: only the last layer (the only one of last-layer
             and dfr).
         select: epoch to keep, by the lowest validation loss (the paper's, the default) or robust: the highest accuracy
-            on random backgrounds whose ordinary accuracy fell by at most max_drop.
+            on backgrounds of other classes whose ordinary accuracy fell by at most max_drop.
         max_drop: points of ordinary accuracy that may be lost; the verdict refuses a model that lost more.
-        swaps: swapped backgrounds per photo and kind.
+        swaps: swapped backgrounds per photo, of its own class and as many of other classes.
         panels: examples to draw of each outcome.
         seed: fixes selection, order, augmentation and swaps.
         device: auto (a GPU where there is one) or cpu.
@@ -247,9 +247,9 @@ def finetune(
         samples_per_class=start["samples_per_class"],
         classes=classes,
         validation_per_class=validation_per_class,
-        choose_by_swaps=schedule.select == "robust" or guide.fits,
         seed=seed,
         balanced=guide.balanced,
+        halve=not (resume and folder.judged_by_all),
         older=resume and not folder.records_content,
     )
     if guide.fits:

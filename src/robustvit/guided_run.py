@@ -22,6 +22,7 @@ from robustvit.head_fitting import fit_run, photos_to_fit
 from robustvit.measurement import PhotoMeasure, measure, read_measures, write_measures
 from robustvit.options import MaskFormat
 from robustvit.panels import choose_panels, draw_panels
+from robustvit.progress import warn
 from robustvit.runs import RunFolder
 from robustvit.training import Schedule, train
 from robustvit.verdict import Verdict, compare, decide, write_verdict
@@ -70,10 +71,10 @@ class GuidedRun:
         self.original = copy.deepcopy(classifier).cpu()
         classifier.to(accelerator.device)
 
-    def measured(self, photos: MaskedPhotos, maps: bool = True) -> list[PhotoMeasure]:
-        """Measures of the classifier as it is now."""
+    def measured(self, photos: MaskedPhotos, maps: bool = True, model: Classifier | None = None) -> list[PhotoMeasure]:
+        """Measures of the classifier as it is now, or of another one."""
         return measure(
-            self.classifier,
+            model or self.classifier,
             photos,
             swaps=self.swaps,
             seed=self.schedule.seed,
@@ -95,7 +96,9 @@ class GuidedRun:
             self._train(guidance)
         restore_weights(self.classifier, self.folder.best)
         after = self.measured(self.held_out)
-        comparisons = compare(before, after, self.schedule.seed)
+        if _pictures(before) != _pictures(after):
+            before = self._measured_again(notes)
+        comparisons = compare(before, after)
         decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes)
         verdict = replace(decided, guidance=getattr(guidance, "title", None))
         if self.accelerator.is_main_process:
@@ -135,7 +138,7 @@ class GuidedRun:
     def _validated(self) -> list[PhotoMeasure]:
         """The original's accuracies on the photos that choose the epoch."""
         found = self.measured(self.validation, maps=False)
-        if not any("mixed-rand" in one.values for one in found):
+        if not any("mixed-other" in one.values for one in found):
             raise UserError(
                 "expected photos of at least two classes whose backgrounds can be swapped for --select robust, found "
                 "none: use --select loss"
@@ -161,3 +164,22 @@ class GuidedRun:
         if self.accelerator.is_main_process:
             write_measures(before, self.folder.before)
         return before
+
+    def _measured_again(self, notes: list[str]) -> list[PhotoMeasure]:
+        """Measures of the original on the pictures that are shown now; those in the folder are an older version's."""
+        chosen = "" if self.schedule.select == "loss" else " Epochs before that were chosen on the other backgrounds."
+        notes.append(
+            "The run was begun with an older version, which drew other backgrounds: the original was measured again."
+            + chosen
+        )
+        warn(notes[-1])
+        before = self.measured(self.held_out, model=self.original.to(self.accelerator.device))
+        self.original.cpu()
+        if self.accelerator.is_main_process:
+            write_measures(before, self.folder.before)
+        return before
+
+
+def _pictures(results: Sequence[PhotoMeasure]) -> list[list[tuple[str, int]]]:
+    """The swapped backgrounds that each photo was measured on."""
+    return [[(one.kind, one.donor) for one in found.swapped] for found in results]

@@ -1,4 +1,8 @@
-"""Means with 95 % intervals, of one model and of the paired difference of two."""
+"""Means with 95 % intervals: of one model, of the paired difference of two, and of answers on shared backgrounds.
+
+Answers (right or wrong) and shares of answers never get an interval without width: a photo that could have changed its
+answer and did not still says little about the next one. Everything is a formula, so nothing depends on a seed.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
-__all__ = ["Interval", "independent_difference", "mcnemar", "mean_interval", "paired_difference", "paired_interval"]
+__all__ = [
+    "Answers",
+    "Interval",
+    "crossed_difference",
+    "crossed_interval",
+    "independent_difference",
+    "mcnemar",
+    "mean_interval",
+    "paired_difference",
+    "paired_interval",
+]
 
-_RESAMPLES = 9999
 _Z = float(stats.norm.ppf(0.975))
+# What is added to the photos before the variance is taken, so that few or like answers do not look certain.
+_FOR_MEAN = np.array([0.0, 0.0, 1.0, 1.0])  # Agresti and Coull 1998: two wrong and two right answers
+_FOR_DIFFERENCE = np.array([1.0, -1.0])  # Bonett and Price 2012: one photo helped and one harmed
 
 
 @dataclass(frozen=True)
@@ -30,18 +46,52 @@ class Interval:
         return (self.high - self.low) / 2
 
 
-def mean_interval(values: ArrayLike, seed: int = 0) -> Interval:
-    """Mean of one value per photo: Wilson's interval where all are 0 or 1, a percentile bootstrap otherwise."""
+@dataclass(frozen=True)
+class Answers:
+    """Answers to photos' objects on other photos' backgrounds, one entry each.
+
+    Attributes:
+        right: 1 where the answer was right, 0 where it was wrong.
+        photos: which photo the object is from; any integers.
+        donors: which photo lent the background; any integers.
+    """
+
+    right: ArrayLike
+    photos: ArrayLike
+    donors: ArrayLike
+
+
+def mean_interval(values: ArrayLike, *, shares: bool = False) -> Interval:
+    """Mean of one value per photo, each in [-1, 1].
+
+    Wilson's interval where all values are 0 or 1. Student's t otherwise, cut off at the ends of the range; with one
+    value that is the whole range.
+
+    Args:
+        values: ``(N,)``.
+        shares: the values are shares of answers, such as accuracy averaged over seeds. They get the interval of Agresti
+            and Coull (1998), with the variance of the shares.
+    """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size and np.isin(numbers, (0.0, 1.0)).all():
         wilson = stats.binomtest(int(numbers.sum()), numbers.size).proportion_ci(method="wilson")
         return Interval(float(numbers.mean()), float(wilson.low), float(wilson.high), numbers.size)
-    return _bootstrap(numbers, seed)
+    return _among(numbers, _FOR_MEAN) if shares else _student(numbers)
 
 
-def paired_difference(before: ArrayLike, after: ArrayLike, seed: int = 0) -> Interval:
-    """Mean of ``after - before`` over the same photos, bootstrapped over photos."""
-    return _bootstrap(np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64), seed)
+def paired_difference(before: ArrayLike, after: ArrayLike, *, shares: bool = False) -> Interval:
+    """Mean of ``after - before`` over the same photos, values in [0, 1].
+
+    Bonett and Price's interval (see ``paired_interval``) where all values are answers, Student's t otherwise.
+
+    Args:
+        before: ``(N,)``.
+        after: ``(N,)``, the same photos.
+        shares: the values are shares of answers, or answers beside what chance gives; they are treated as answers.
+    """
+    old, new = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    whole = all(np.isin(side, (-1.0, 0.0, 1.0)).all() for side in (old, new))
+    return _among(new - old, _FOR_DIFFERENCE) if shares or whole else _student(new - old, least=-1.0)
 
 
 def mcnemar(helped: int, harmed: int) -> float:
@@ -53,12 +103,55 @@ def mcnemar(helped: int, harmed: int) -> float:
 def paired_interval(helped: int, harmed: int, count: int) -> Interval:
     """Difference of two paired accuracies, ``(helped - harmed) / count``, with a 95 % interval that holds for few.
 
-    Bonett and Price (2012): Wald's interval after adding one image to each kind of turn. A bootstrap of a class of
-    three images that all turned alike would have no width.
+    Bonett and Price (2012): Wald's interval after adding one image to each kind of turn.
     """
+    if not count:
+        return _student(np.empty(0))
     up, down, total = (helped + 1) / (count + 2), (harmed + 1) / (count + 2), count + 2
     reach = _Z * math.sqrt((up + down - (up - down) ** 2) / total)
-    return Interval((helped - harmed) / count, max(-1.0, up - down - reach), min(1.0, up - down + reach), count)
+    return _limited((helped - harmed) / count, up - down, reach, count, -1.0)
+
+
+def crossed_interval(answers: Answers) -> Interval:
+    """Accuracy on other backgrounds, averaged per photo first; covers the choice of photos and of backgrounds.
+
+    See ``crossed_difference``; two right and two wrong photos are added.
+    """
+    cells = _Cells.of(answers)
+    if not cells.count:
+        return _student(cells.values)
+    middle = (cells.total + _FOR_MEAN.sum()) / (cells.count + _FOR_MEAN.size)
+    return _crossed(cells, cells.values - middle, middle, _FOR_MEAN, 0.0)
+
+
+def crossed_difference(before: Answers, after: Answers) -> Interval:
+    """Mean over photos of ``after - before``, with an interval that covers the choice of photos and of backgrounds.
+
+    Answers on the same background are not independent, even those of different photos. The variance is that of two-way
+    clusters (Cameron, Gelbach and Miller 2011), V(photos) + V(donors) - V(pairs), never below V(photos), after adding
+    one photo helped and one harmed as Bonett and Price (2012) do. What the donors add is multiplied by Student's t,
+    with one degree of freedom less than donors of equal weight. With a donor of its own for each photo this is
+    ``paired_interval``.
+
+    Args:
+        before: answers of one model, or on one kind of background.
+        after: answers of the other. Photos that only one of the two has are left out.
+    """
+    shared = np.intersect1d(before.photos, after.photos)
+    old, new = _Cells.of(before, shared), _Cells.of(after, shared)
+    if not shared.size:
+        return _student(shared)
+    middle = (new.total - old.total) / (shared.size + _FOR_DIFFERENCE.size)
+    level = old.total / shared.size
+    both = _Cells(
+        np.concatenate([-old.values, new.values]),
+        np.concatenate([old.weights, new.weights]),
+        np.concatenate([old.photos, new.photos]),
+        np.concatenate([old.donors, new.donors]),
+        shared.size,
+    )
+    residuals = np.concatenate([level - old.values, new.values - level - middle])
+    return _crossed(both, residuals, middle, _FOR_DIFFERENCE, -1.0)
 
 
 def independent_difference(before: Interval, after: Interval) -> Interval:
@@ -69,18 +162,65 @@ def independent_difference(before: Interval, after: Interval) -> Interval:
     return Interval(mean, low, high, min(before.count, after.count))
 
 
-def _bootstrap(numbers: np.ndarray, seed: int) -> Interval:
-    if numbers.size == 0:
-        return Interval(float("nan"), float("nan"), float("nan"), 0)
-    mean = float(numbers.mean())
-    if numbers.size == 1 or np.ptp(numbers) == 0:
-        return Interval(mean, mean, mean, numbers.size)
-    found = stats.bootstrap(
-        (numbers,),
-        np.mean,
-        n_resamples=_RESAMPLES,
-        batch=max(1, 2_000_000 // numbers.size),
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high), numbers.size)
+@dataclass(frozen=True)
+class _Cells:
+    """Values by photo and donor; the weights of a photo's values sum to 1, over ``count`` photos."""
+
+    values: np.ndarray
+    weights: np.ndarray
+    photos: np.ndarray
+    donors: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, answers: Answers, only: np.ndarray | None = None) -> _Cells:
+        values = np.asarray(answers.right, dtype=np.float64)
+        photos, donors = np.asarray(answers.photos), np.asarray(answers.donors)
+        if only is not None:
+            kept = np.isin(photos, only)
+            values, photos, donors = values[kept], photos[kept], donors[kept]
+        _, which, times = np.unique(photos, return_inverse=True, return_counts=True)
+        return cls(values, 1 / times[which], photos, donors, len(times))
+
+    @property
+    def total(self) -> float:
+        """Sum of the photos' means."""
+        return float((self.weights * self.values).sum())
+
+
+def _crossed(cells: _Cells, residuals: np.ndarray, middle: float, added: np.ndarray, least: float) -> Interval:
+    """Interval around ``middle`` from the values' distances to it; ``added`` are photos with a donor of their own."""
+    parts = cells.weights * residuals
+    photos, donors = (np.unique(groups, return_inverse=True)[1].ravel() for groups in (cells.photos, cells.donors))
+    pairs = np.unique(photos * (donors.max() + 1) + donors, return_inverse=True)[1].ravel()
+    by_photo, by_donor, by_pair = (float((np.bincount(groups, parts) ** 2).sum()) for groups in (photos, donors, pairs))
+    each = np.bincount(donors, cells.weights)
+    equal_donors = each.sum() ** 2 / (each**2).sum()
+    wider = (float(special.stdtrit(max(equal_donors - 1, 1.0), 0.975)) / _Z) ** 2
+    spread = max(by_photo, by_pair) + wider * max(0.0, by_donor - by_pair) + float(((added - middle) ** 2).sum())
+    reach = _Z * math.sqrt(spread) / (cells.count + added.size)
+    return _limited(cells.total / cells.count, middle, reach, cells.count, least)
+
+
+def _among(numbers: np.ndarray, added: np.ndarray) -> Interval:
+    """Wald's interval of the mean after a few photos were added."""
+    if not numbers.size:
+        return _student(numbers)
+    every = np.concatenate([numbers, added])
+    reach = _Z * float(every.std()) / math.sqrt(every.size)
+    return _limited(float(numbers.mean()), float(every.mean()), reach, numbers.size, float(added.min()))
+
+
+def _student(numbers: np.ndarray, least: float = 0.0) -> Interval:
+    if not numbers.size:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    mean, count = float(numbers.mean()), numbers.size
+    reach = 2.0  # of one value nothing is known: the whole range
+    if count > 1:
+        reach = float(special.stdtrit(count - 1, 0.975) * numbers.std(ddof=1)) / math.sqrt(count)
+    return _limited(mean, mean, reach, count, -1.0 if numbers.min() < 0 else least)
+
+
+def _limited(mean: float, middle: float, reach: float, count: int, least: float) -> Interval:
+    low, high = max(least, middle - reach), min(1.0, middle + reach)
+    return Interval(float(np.clip(mean, least, 1.0)), float(low), float(high), count)  # sums of weights round

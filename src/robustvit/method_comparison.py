@@ -105,7 +105,7 @@ def faithfulness(
         batch_size: photos at a time.
         device: auto (a GPU where there is one) or cpu.
         workers: processes that read photos.
-        seed: fixes the random maps and the intervals.
+        seed: fixes the random maps.
         out: JSON file to write everything to; must be new.
 
     Returns:
@@ -213,7 +213,7 @@ def _scores(
             curves = _curves(classifier, image, name, generator, steps, fill)
             found += zip(curves.deletion_auc.tolist(), curves.insertion_auc.tolist(), strict=True)
     return {
-        name: MethodScore(mean_interval([d for d, _ in found], seed), mean_interval([i for _, i in found], seed), found)
+        name: MethodScore(mean_interval([d for d, _ in found]), mean_interval([i for _, i in found]), found)
         for name, found in areas.items()
     }
 

@@ -89,7 +89,7 @@ def choose_panels(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure],
             continue
         plain.append((old.label, Panel(_outcome(old.predicted, new.predicted, old.label), index)))
         for a, b in zip(old.swapped, new.swapped, strict=True):
-            if a.kind == "mixed-rand":
+            if a.kind == "mixed-other":
                 outcome = _outcome(a.predicted, b.predicted, old.label)
                 swapped.append((old.label, Panel(outcome, index, a.donor)))
     outcomes: tuple[Outcome, ...] = ("corrected", "broken", "same")

@@ -87,7 +87,11 @@ def _curves(epochs: list[dict[str, Any]]) -> list[str]:
     if len(epochs) < 2:
         return []
     losses = {"training": "train_loss", "validation": "val_loss"}
-    accuracies = {"ordinary": "val_accuracy", "random backgrounds": "val_mixed_rand"}
+    accuracies = {
+        "ordinary": "val_accuracy",
+        "backgrounds of other classes": "val_mixed_other",
+        "random backgrounds": "val_mixed_rand",  # what older versions chose by
+    }
     return [
         _curve("loss", epochs, losses, scale=1),
         _curve("accuracy of photos held out, %", epochs, accuracies, scale=100),

@@ -228,6 +228,15 @@ class RunFolder:
         """Whether the selection tells photos by their content, as those of older versions did not."""
         return self.selection.is_file() and any(row.get("sha256") for row in self.selected())
 
+    @property
+    def judged_by_all(self) -> bool:
+        """Whether the same photos choose the epoch and judge, as in older versions without photos to test on."""
+        if not self.selection.is_file():
+            return False
+        rows = self.selected()
+        chose, judged = ([row["image"] for row in rows if row["split"] == name] for name in ("validation", "verdict"))
+        return bool(chose) and chose == judged
+
     def trained_labels(self) -> frozenset[int]:
         """The classes that were trained on, as labels of the model's head.
 

@@ -83,9 +83,10 @@ def shifts(
 
     imagenet-9 stands for original (shorter side resized, centre crop), and from it only-fg (background black), no-fg
     (object black), only-bg-b (its box black), only-bg-t (its box tiled over), mixed-same, mixed-rand and mixed-next
-    (object on an only-bg-t photo of its own class, a random one, the next one): one image for every photo. si-score
-    stands for si-size, si-rotation and si-location: the object cut out and placed at 100, 72 or 441 points of a grid,
-    for every pair of an object and a background. Images go to OUT/KIND/CLASS, masks of those that show the object to
+    (object on an only-bg-t photo of its own class, a random one, the next one): one image for every photo; so is
+    mixed-other (a random class, but never its own), which is named by itself. si-score stands for si-size, si-rotation
+    and si-location: the object cut out and placed at 100, 72 or 441 points of a grid, for every pair of an object and
+    a background. Images go to OUT/KIND/CLASS, masks of those that show the object to
     OUT/masks/KIND/CLASS. A second call with the same options makes only what is missing.
 
     Args:
@@ -93,7 +94,7 @@ def shifts(
         masks: folder of masks that mirrors images; not for a CSV file.
         out: folder to write to: new, empty, or begun with the same options.
         kinds: kinds or groups of them, separated by commas: imagenet-9, si-score, original, only-fg, no-fg, only-bg-b,
-            only-bg-t, mixed-same, mixed-rand, mixed-next, si-size, si-rotation, si-location.
+            only-bg-t, mixed-same, mixed-rand, mixed-next, mixed-other, si-size, si-rotation, si-location.
         backgrounds: folder of plain photos that si kinds place objects on; the other classes' own photos, with the
             object's box tiled over, when left out.
         pairs: pairs of an object and a background for si kinds, spread evenly over the classes; one for each class, and
@@ -117,7 +118,7 @@ def shifts(
         UserError: anything wrong with what was given; nothing is written then.
 
     Example:
-        robustvit shifts photos/test masks/test --out shifted --kinds mixed-same,mixed-rand,si-location --pairs 10
+        robustvit shifts photos/test masks/test --out shifted --kinds mixed-same,mixed-other,si-location --pairs 10
     """
     import time
 
@@ -136,7 +137,7 @@ def shifts(
     check_class_names(photos)
     plain = [] if backgrounds is None else _plain(backgrounds)
     inputs = [Path(place) for place in (images, masks, backgrounds) if place is not None]
-    settings = asdict(options) | {"inputs": fingerprint(photos, plain)}
+    settings = asdict(options) | {"inputs": fingerprint(photos, plain)} | options.draws
     folder = ShiftFolder(out, settings, suffix=SUFFIXES[format], inputs=inputs)
     with spreading(workers) as spread:
         plan = plan_shifts(photos, plain, options, spread)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import torch
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -24,8 +24,8 @@ __all__ = [
     "usable_background",
 ]
 
-Swap = Literal["mixed-same", "mixed-rand", "mixed-next"]
-SWAPS: tuple[Swap, ...] = ("mixed-same", "mixed-rand", "mixed-next")
+Swap = Literal["mixed-same", "mixed-rand", "mixed-next", "mixed-other"]
+SWAPS: tuple[Swap, ...] = ("mixed-same", "mixed-rand", "mixed-next", "mixed-other")
 
 
 class Box(NamedTuple):
@@ -131,11 +131,12 @@ def paste(image: Tensor, mask: Tensor, background: Tensor) -> Tensor:
 def pair_backgrounds(
     labels: Sequence[int], usable: Sequence[bool], kind: Swap, *, swaps: int = 1, seed: int = 0
 ) -> list[list[int]]:
-    """Choose the images that lend their background to each image.
+    """Choose the images that lend their background to each image, all of them equally often as far as it goes.
 
-    ``mixed-same`` draws from the image's own class, ``mixed-rand`` from a class drawn uniformly out of all, and
-    ``mixed-next`` from the next class in order. An image never lends to itself, and no donor is repeated for an image
-    before all donors of the class drawn were used.
+    ``mixed-same`` draws from the image's own class, ``mixed-other`` from a class drawn uniformly out of the others,
+    ``mixed-rand`` out of all classes, the own one too (ImageNet-9's rule), and ``mixed-next`` from the next class in
+    order. Over all images, each donor of a class lends once before any lends twice. An image never lends to itself, and
+    no donor is repeated for an image before all donors of the class drawn were used.
 
     Args:
         labels: class index of each image.
@@ -145,32 +146,96 @@ def pair_backgrounds(
         seed: fixes the choice.
 
     Returns:
-        For each image the indices of its donors; fewer than ``swaps`` (even none) where a class has no donor.
+        For each image the indices of its donors; none where no class of that kind can lend to it. Classes that cannot
+        lend are not drawn.
 
     Raises:
         UserError: ``kind`` is unknown.
     """
     if kind not in SWAPS:
         raise UserError(f"expected a background swap out of {', '.join(SWAPS)}, got {kind!r}")
-    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    members: dict[int, list[int]] = {}
+    for index, (label, ok) in enumerate(zip(labels, usable, strict=True)):
+        if ok:
+            members.setdefault(label, []).append(index)
+    donors = {label: _Donors(own, rng) for label, own in sorted(members.items())}
     classes = sorted(set(labels))
-    donors = {
-        c: [i for i, (label, ok) in enumerate(zip(labels, usable, strict=True)) if ok and label == c] for c in classes
-    }
     following = dict(zip(classes, classes[1:] + classes[:1], strict=True))
+    decks: dict[tuple[int, bool], _Deck] = {}
+    chosen: list[list[int]] = [[] for _ in labels]
+    for index in (i for _ in range(swaps) for i in rng.permutation(len(labels)).tolist()):
+        label = labels[index]
+        own = any(donor != index for donor in members.get(label, [])[:2])
+        if (label, own) not in decks:
+            decks[label, own] = _Deck(_lending(kind, label, own, list(donors), following[label]), rng)
+        # Classes are dealt as donors are: the images of a class get every class in turn.
+        if decks[label, own].cards:
+            donors[decks[label, own].next()].lend(index, chosen[index])
+    return chosen
 
-    def draw(index: int) -> list[int]:
-        chosen: list[int] = []
-        for _ in range(swaps):
-            label = labels[index]
-            if kind == "mixed-rand":
-                label = classes[int(torch.randint(len(classes), (1,), generator=generator))]
-            elif kind == "mixed-next":
-                label = following[label]
-            others = [donor for donor in donors[label] if donor != index]
-            fresh = [donor for donor in others if donor not in chosen] or others
-            if fresh:
-                chosen.append(fresh[int(torch.randint(len(fresh), (1,), generator=generator))])
-        return chosen
 
-    return [draw(index) for index in range(len(labels))]
+def _lending(kind: Swap, label: int, own: bool, lending: Sequence[int], following: int) -> list[int]:
+    """Classes to draw from for an image of class ``label``; ``own`` says whether its own can lend to it."""
+    others = [one for one in lending if one != label]
+    mine = [label] if own else []
+    if kind == "mixed-next":
+        return [one for one in others if one == following]
+    return {"mixed-same": mine, "mixed-other": others, "mixed-rand": [*mine, *others]}[kind]
+
+
+class _Deck:
+    """Cards dealt in a random order, all of them once before any comes again."""
+
+    def __init__(self, cards: Sequence[int], rng: np.random.Generator) -> None:
+        self.cards, self.rng = list(cards), rng
+        self.left: list[int] = []
+
+    def next(self) -> int:
+        """The next card."""
+        self.fill()
+        return self.left.pop()
+
+    def fill(self) -> None:
+        """Begin anew where none is left."""
+        if not self.left:
+            self.left = self.rng.permutation(self.cards).tolist()
+
+
+class _Donors(_Deck):
+    """Images of a class that lend their backgrounds."""
+
+    def __init__(self, cards: Sequence[int], rng: np.random.Generator) -> None:
+        super().__init__(cards, rng)
+        self.members = frozenset(cards)
+        self.lent: list[tuple[int, list[int]]] = []  # to whom, with all donors of each
+
+    def lend(self, image: int, had: list[int]) -> None:
+        """Add a donor to those that an image had; one of ``members`` must be another image."""
+        self.fill()
+        at = next((at for at in reversed(range(len(self.left))) if self._fits(self.left[at], image, had)), None)
+        had.append(self._exchanged(image, had) if at is None else self.left.pop(at))
+        self.lent.append((image, had))
+
+    def _fits(self, donor: int, image: int, had: Sequence[int]) -> bool:
+        """Whether an image may have a donor next: not itself, and none again before it had all others."""
+        others = len(self.members) - (image in self.members)
+        rounds = sum(one in self.members for one in had) // others
+        return donor != image and had.count(donor) <= rounds
+
+    def _exchanged(self, image: int, had: Sequence[int]) -> int:
+        """A donor that another image gives up for one that is left, so that none is used less than the others; where
+        no image can, one that fits is used once more.
+        """
+        start = int(self.rng.integers(len(self.lent) + 1))
+        for other, theirs in [*self.lent[start:], *self.lent[:start]]:
+            for left in self.left if other != image else ():
+                for given in dict.fromkeys(reversed(theirs)):
+                    fewer = given in self.members and left != other and theirs.count(left) < theirs.count(given)
+                    if fewer and self._fits(given, image, had):
+                        # The last of its kind: what came before had no repeats, and has none now.
+                        theirs[len(theirs) - 1 - theirs[::-1].index(given)] = left
+                        self.left.remove(left)
+                        return given
+        fit = [donor for donor in self.cards if self._fits(donor, image, had)]
+        return fit[int(self.rng.integers(len(fit)))]

@@ -191,7 +191,8 @@ class _Table:
 
 
 def _best(asked: "Experiment", trials: "Iterable[Trial]", folder: Path) -> str:
-    from robustvit.sweeps.engines import objective
+    from robustvit.outcomes import OUTCOMES, outcome_of
+    from robustvit.sweeps.engines import changes, objective
     from robustvit.sweeps.trials import state_of
 
     found = [(objective(asked.maximise, trial.options["max_drop"], folder / trial.key), trial)
@@ -199,12 +200,17 @@ def _best(asked: "Experiment", trials: "Iterable[Trial]", folder: Path) -> str:
     measured = [(value, trial) for value, trial in found if value is not None]
     if not measured:
         return f"Best: none, {asked.maximise} was not measured in any trial."
-    value, trial = max(measured, key=lambda one: one[0])
-    if value < -1:
-        return f"Best: none, every trial lost more than {trial.options['max_drop']:g} points of ordinary accuracy."
+    _, trial = max(measured, key=lambda one: one[0])
+    max_drop = trial.options["max_drop"]
+    gained, ordinary = changes(asked.maximise, folder / trial.key)
+    assert gained is not None  # it was ranked by it
+    lost = 0.0 if ordinary is None else -100 * ordinary.mean
+    if lost > max_drop + 1e-9:
+        return f"Best: none, the first of the ranking lost {lost:.1f} points of ordinary accuracy: {trial}."
     return (
-        f"Best: {trial} ({asked.maximise} {100 * value:+.1f} points). The photos it is measured on here chose it, "
-        "which flatters it: evaluate it on others."
+        f"Best: {trial} ({asked.maximise} {100 * gained.mean:+.1f} points; "
+        f"{OUTCOMES[outcome_of(gained, ordinary, max_drop)]}). The photos it is measured on here chose it, which "
+        "flatters it: evaluate it on others."
     )
 
 

@@ -19,8 +19,10 @@ from robustvit.epoch_means import EpochMeans
 from robustvit.errors import UserError, expect_at_least
 from robustvit.files import write_json
 from robustvit.guidance import Guidance
+from robustvit.measured_intervals import measure_difference, measure_interval
 from robustvit.measurement import PhotoMeasure
 from robustvit.options import Select, Train
+from robustvit.outcomes import rank
 from robustvit.parameters import trainable
 from robustvit.progress import console
 from robustvit.runs import RunFolder
@@ -42,8 +44,8 @@ class Schedule:
         batch_size: photos per step, in each of several processes.
         weight_decay: AdamW's.
         train: weights that may change: ``all``, ``attention`` (queries and keys, without weight decay) or ``head``.
-        select: keep the epoch of the lowest validation ``loss`` (the paper's), or the ``robust`` one: highest
-            mixed-rand accuracy whose ordinary accuracy fell by at most ``max_drop``.
+        select: keep the epoch of the lowest validation ``loss`` (the paper's), or the ``robust`` one: of the best
+            outcome against the original, then within ``max_drop``, then of the highest mixed-other accuracy.
         max_drop: points of ordinary accuracy that may be lost.
         seed: fixes order and augmentation.
         workers: processes that read photos.
@@ -206,19 +208,13 @@ def _validate(
 
 
 def _robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float) -> dict[str, float]:
-    """Accuracies of this epoch, and a score to minimise: ``--select robust``.
-
-    Epochs that lost too much ordinary accuracy rank behind all others, by how much they lost.
-    """
-
-    def mean(results: list[PhotoMeasure], name: str) -> float:
-        values = [r.values[name] for r in results if name in r.values]
-        return sum(values) / len(values)
-
-    ordinary, shifted = mean(now, "ordinary"), mean(now, "mixed-rand")
-    lost = 100 * (mean(before, "ordinary") - ordinary)
-    score = -shifted if lost <= max_drop + 1e-9 else 1 + lost
-    return {"val_ordinary": ordinary, "val_mixed_rand": shifted, "score": score}
+    """Accuracies of this epoch, and a score to minimise: ``--select robust``; see ``rank``."""
+    gain, ordinary = (measure_difference(before, now, name) for name in ("mixed-other", "ordinary"))
+    if gain is None:
+        raise UserError("expected photos on backgrounds of other classes for --select robust: use --select loss")
+    shifted, plain = (measure_interval(now, name) for name in ("mixed-other", "ordinary"))
+    found = {"val_ordinary": plain, "val_mixed_other": shifted}
+    return {name: value.mean for name, value in found.items() if value} | {"score": -rank(gain, ordinary, max_drop)}
 
 
 def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any]) -> None:

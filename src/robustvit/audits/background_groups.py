@@ -209,7 +209,6 @@ def group_photos(
     names: Sequence[str],
     right: Sequence[float],
     before: Sequence[float] | None = None,
-    seed: int = 0,
 ) -> list[Group]:
     """Accuracy in every group of class and background, the least first; groups under ``MIN_GROUP`` photos come last.
 
@@ -218,7 +217,6 @@ def group_photos(
         names: class of each photo.
         right: 1 where a photo was answered right, else 0.
         before: the same of a baseline.
-        seed: of the bootstrap.
     """
     members: dict[tuple[str, int], list[int]] = {}
     for index, (name, kind) in enumerate(zip(names, backgrounds.members, strict=True)):
@@ -228,7 +226,7 @@ def group_photos(
     for (name, kind), photos in sorted(members.items()):
         new = [right[i] for i in photos]
         if before is None:
-            groups.append(Group(name, kind, photos, mean_interval(new, seed)))
+            groups.append(Group(name, kind, photos, mean_interval(new)))
             continue
         old = [before[i] for i in photos]
         groups.append(
@@ -236,9 +234,9 @@ def group_photos(
                 name,
                 kind,
                 photos,
-                mean_interval(new, seed),
-                mean_interval(old, seed),
-                paired_difference(old, new, seed),
+                mean_interval(new),
+                mean_interval(old),
+                paired_difference(old, new),
             )
         )
     return sorted(groups, key=lambda group: (not group.fair, group.accuracy.mean, group.class_name, group.background))

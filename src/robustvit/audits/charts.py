@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 __all__ = ["Chart", "accuracy_chart", "shift_charts"]
 
-_SHOWN = ("ordinary", "mixed-same", "mixed-rand", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
+_SHOWN = ("ordinary", "mixed-same", "mixed-other", "mixed-rand", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
 _COLOURS = {"model": "#1f5fbf", "baseline": "#b0672a"}
 
 

@@ -19,6 +19,7 @@ from robustvit.swaps import boxed_background, no_foreground, only_foreground, ti
 
 __all__ = [
     "AUDIT_MEASURES",
+    "DIFFERENCES",
     "VARIANTS",
     "Answer",
     "AuditedPhoto",
@@ -38,9 +39,11 @@ _NEEDS_BACKGROUND = ("only-bg-t", "only-bg-b")
 
 AUDIT_MEASURES: dict[str, str] = {
     "ordinary": "ordinary accuracy",
+    "mixed-other": "accuracy on backgrounds of other classes (mixed-other)",
     "mixed-same": "accuracy on backgrounds of the same class (mixed-same)",
-    "mixed-rand": "accuracy on random backgrounds (mixed-rand)",
-    "gap": "BG-Gap: mixed-same − mixed-rand, points",
+    "cost": "cost of a wrong background: mixed-same − mixed-other, points",
+    "mixed-rand": "accuracy on random backgrounds, the own class's too (mixed-rand)",
+    "gap": "ImageNet-9's BG-Gap, to compare: mixed-same − mixed-rand, points",
     "only-fg": "accuracy on the object alone (only-fg)",
     "only-bg-t": "accuracy on the background alone, object's box tiled over (only-bg-t)",
     "only-bg-b": "accuracy on the background alone, object's box black (only-bg-b)",
@@ -55,6 +58,9 @@ AUDIT_MEASURES: dict[str, str] = {
     "miou": "mIoU of relevance map and mask",
     "pointing": "pointing game: the map's highest point is on the object",
 }
+
+# Measures that are one kind of swapped backgrounds less another one.
+DIFFERENCES: dict[str, tuple[str, str]] = {"cost": ("mixed-same", "mixed-other"), "gap": ("mixed-same", "mixed-rand")}
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class AuditedPhoto:
 
     Attributes:
         plain: on the photo as it is and on swapped backgrounds.
-        values: by the names in ``AUDIT_MEASURES``, 0 to 1 (``gap``: -1 to 1); what does not apply is left out.
+        values: by the names in ``AUDIT_MEASURES``, 0 to 1 (``DIFFERENCES``: -1 to 1); what does not apply is left out.
         answers: class predicted, by variant.
         tried: the backgrounds of other classes that its object was put on.
     """
@@ -156,7 +162,7 @@ def audit_photos(
     Args:
         model: a ``Classifier``, already on ``device``.
         photos: the photos.
-        swaps: backgrounds per photo for mixed-same and for mixed-rand.
+        swaps: backgrounds per photo for mixed-same, and as many for mixed-other.
         tries: backgrounds of other classes per photo, in search of one that takes the answer over.
         seed: fixes which backgrounds.
         method: relevance method of the maps.
@@ -169,8 +175,9 @@ def audit_photos(
     )
     found = [AuditedPhoto(one, dict(one.values)) for one in measured]
     for index, photo in enumerate(found):
-        if "mixed-same" in photo.values and "mixed-rand" in photo.values:
-            photo.values["gap"] = photo.values["mixed-same"] - photo.values["mixed-rand"]
+        for name, (kind, less) in DIFFERENCES.items():
+            if kind in photo.values and less in photo.values:
+                photo.values[name] = photo.values[kind] - photo.values[less]
         if "energy" in photo.values:
             photo.values["uniform"] = float(photos[index]["mask"].mean())
     able, usable = fit_photos(photos)

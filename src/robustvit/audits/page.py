@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits.charts import accuracy_chart, shift_charts
+from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.pictures import Tile
 from robustvit.audits.record import KIND
 from robustvit.errors import printable
@@ -15,7 +16,7 @@ from robustvit.pages import page_template
 __all__ = ["CLASS_COLUMNS", "MOST_GROUPS", "MOST_PHOTOS", "MOST_TURNS", "render_audit", "shown_groups"]
 
 MOST_GROUPS, MOST_TURNS, MOST_PHOTOS = 40, 12, 200  # rows on the page; all of them are in the record
-CLASS_COLUMNS = ("ordinary", "gap", "only-bg-t", "only-fg", "vulnerable", "energy", "pointing")
+CLASS_COLUMNS = ("ordinary", "cost", "only-bg-t", "only-fg", "vulnerable", "energy", "pointing")
 
 
 def shown_groups(record: Mapping[str, Any], fair: bool) -> list[dict[str, Any]]:
@@ -55,4 +56,5 @@ def render_audit(
         worst=[[worst[side][position] for side in sides] for position in range(len(record["worst"]))],
         thumbnails=thumbnails,
         record_name=printable(record_name),
+        differences=list(DIFFERENCES),
     )

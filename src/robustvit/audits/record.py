@@ -39,14 +39,13 @@ class ModelAudit:
     source: str
     photos: list[AuditedPhoto]
     shifts: ShiftedAnswers
-    seed: int = 0
     measures: dict[str, Interval] = field(init=False)
     beyond: dict[str, Beyond] = field(init=False)
     verdict: AuditVerdict = field(init=False)
 
     def __post_init__(self) -> None:
-        self.measures = means(self.photos, self.seed)
-        self.beyond = beyond_chances(self.photos, self.seed)
+        self.measures = means(self.photos)
+        self.beyond = beyond_chances(self.photos)
         self.verdict = judge(self.measures, self.beyond)
 
 
@@ -105,7 +104,7 @@ def audit_record(data: AuditData) -> dict[str, Any]:
         "verdict": {side: asdict(one.verdict) for side, one in data.sides.items()},
         "change": _change(data),
         "rules": {
-            "strong_gap": audit_verdict.STRONG_GAP,
+            "strong_cost": audit_verdict.STRONG_COST,
             "background_alone": audit_verdict.BACKGROUND_ALONE,
             "min_photos": audit_verdict.MIN_PHOTOS,
             "no_sign_photos": audit_verdict.NO_SIGN_PHOTOS,
@@ -113,10 +112,10 @@ def audit_record(data: AuditData) -> dict[str, Any]:
         },
         "notes": list(data.notes),
         "titles": AUDIT_MEASURES,
-        "measures": _measures(photos, data.model.seed),
+        "measures": _measures(photos),
         "chance": _chance(data),
         "classes": {
-            name: _measures([[side[i] for i in members] for side in photos], data.model.seed)
+            name: _measures([[side[i] for i in members] for side in photos])
             for name, members in by_class(data.names).items()
         },
         "shifts": _shifts(data),
@@ -134,19 +133,19 @@ def audit_record(data: AuditData) -> dict[str, Any]:
 def _change(data: AuditData) -> str | None:
     if data.baseline is None:
         return None
-    gaps = compare_photos(data.baseline.photos, data.model.photos, data.model.seed, ("gap",)).get("gap")
-    return None if gaps is None else change_of(gaps.difference)
+    costs = compare_photos(data.baseline.photos, data.model.photos, ("cost",)).get("cost")
+    return None if costs is None else change_of(costs.difference)
 
 
 def _measures(
-    photos: Sequence[Sequence[AuditedPhoto]], seed: int, names: Sequence[str] = tuple(AUDIT_MEASURES)
+    photos: Sequence[Sequence[AuditedPhoto]], names: Sequence[str] = tuple(AUDIT_MEASURES)
 ) -> dict[str, dict[str, Any]]:
     """Measures of the model, and of the baseline with paired differences, where there is one."""
     if len(photos) == 1:
-        return {name: {"model": asdict(found)} for name, found in means(photos[0], seed, names).items()}
+        return {name: {"model": asdict(found)} for name, found in means(photos[0], names).items()}
     return {
         name: {"model": asdict(one.after), "baseline": asdict(one.before), "difference": asdict(one.difference)}
-        for name, one in compare_photos(photos[1], photos[0], seed, names).items()
+        for name, one in compare_photos(photos[1], photos[0], names).items()
     }
 
 
@@ -161,7 +160,7 @@ def _chance(data: AuditData) -> dict[str, dict[str, Any]]:
 def _shifts(data: AuditData) -> list[dict[str, Any]]:
     rows: dict[Any, dict[str, Any]] = {}
     for side, one in data.sides.items():
-        for point in shift_points(one.shifts, one.seed):
+        for point in shift_points(one.shifts):
             row = rows.setdefault((point.kind, point.placement), {"kind": point.kind, **asdict(point.placement)})
             row[side] = asdict(point.accuracy)
     if data.baseline is not None:
@@ -169,7 +168,7 @@ def _shifts(data: AuditData) -> list[dict[str, Any]]:
         for (_, placement), row in rows.items():
             both = [i for i in new if placement in new[i] and placement in old.get(i, {})]
             before, after = [float(old[i][placement]) for i in both], [float(new[i][placement]) for i in both]
-            row["difference"] = asdict(paired_difference(before, after, data.model.seed))
+            row["difference"] = asdict(paired_difference(before, after))
     return list(rows.values())
 
 
@@ -208,7 +207,7 @@ def _usual(backgrounds: Backgrounds, data: AuditData) -> dict[str, dict[str, Any
         members = [index for index, own in enumerate(usual) if own is wanted]
         if members:
             photos = [[one.photos[index] for index in members] for one in data.sides.values()]
-            found[name] = _measures(photos, data.model.seed, ("ordinary",))["ordinary"]
+            found[name] = _measures(photos, ("ordinary",))["ordinary"]
     return found
 
 

@@ -79,7 +79,6 @@ class AuditRun:
         }
         right = [[one.values["ordinary"] for one in side.photos] for side in found]
         before = right[1] if len(right) > 1 else None
-        seed = self.settings["seed"]
         return AuditData(
             model=found[0],
             baseline=found[1] if len(found) > 1 else None,
@@ -89,7 +88,7 @@ class AuditRun:
             names=names,
             labels=labels,
             backgrounds=kinds,
-            groups=[] if kinds is None else group_photos(kinds, names, right[0], before, seed),
+            groups=[] if kinds is None else group_photos(kinds, names, right[0], before),
             worst=choose_worst(found[0].photos, self.settings["worst"]),
             notes=self.notes,
             settings={name: _plain(value) for name, value in self.settings.items()},
@@ -122,7 +121,7 @@ class AuditRun:
             for index, values in shift_values(answers).items():
                 photos[index].values |= values
         return [
-            ModelAudit(model.source, photos, answers, self.settings["seed"])
+            ModelAudit(model.source, photos, answers)
             for model, photos, answers in zip(self.models, audited, shifts, strict=True)
         ]
 

@@ -138,14 +138,14 @@ def measure_shifts(
     return found
 
 
-def shift_points(answers: ShiftedAnswers, seed: int = 0) -> list[ShiftPoint]:
+def shift_points(answers: ShiftedAnswers) -> list[ShiftPoint]:
     """Accuracy at each placement of each grid, over the objects that it leaves in the frame."""
     found = []
     for kind, placements in GRIDS.items():
         for placement in placements:
             right = [float(said[placement]) for said in answers.values() if placement in said]
             if right:
-                found.append(ShiftPoint(kind, placement, mean_interval(right, seed)))
+                found.append(ShiftPoint(kind, placement, mean_interval(right)))
     return found
 
 

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from statistics import fmean
 
-from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto
-from robustvit.intervals import Interval, mean_interval, paired_difference
+from robustvit.audits.measures import AUDIT_MEASURES, DIFFERENCES, AuditedPhoto
+from robustvit.intervals import (
+    Answers,
+    Interval,
+    crossed_difference,
+    crossed_interval,
+    mean_interval,
+    paired_difference,
+)
 from robustvit.verdict import Comparison
 
 __all__ = ["Beyond", "beyond_chance", "beyond_chances", "by_class", "compare_photos", "means"]
 
+_SHARED = ("mixed-same", "mixed-other", "mixed-rand", "turned")  # answers on backgrounds that photos share
+_NO_SHARES = ("energy", "uniform", "miou")  # neither answers nor shares of answers
 _CHANCE = ("ordinary", "mixed-same", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
 
 
@@ -22,76 +33,119 @@ class Beyond:
     Attributes:
         chance: accuracy if the same answers were dealt out to the photos at random: the sum over classes of the share
             of photos times the share of answers (the expected agreement of Cohen's kappa).
-        excess: accuracy minus chance, with an interval over photos.
+        excess: accuracy minus chance, with an interval over photos, and over backgrounds where these were swapped.
     """
 
     chance: float
     excess: Interval
 
 
-def beyond_chance(labels: Sequence[int], answers: Sequence[Sequence[int]], seed: int = 0) -> Beyond:
+def beyond_chance(
+    labels: Sequence[int], answers: Sequence[Sequence[int]], donors: Sequence[Sequence[int]] | None = None
+) -> Beyond:
     """Hold answers against chance; see ``Beyond``.
 
     Args:
         labels: class of each photo.
         answers: classes predicted for each photo, one or more of equal weight.
-        seed: of the bootstrap.
+        donors: photo whose background each answer was given on, where backgrounds were swapped.
     """
     shares = {label: count / len(labels) for label, count in Counter(labels).items()}
-    lucky = [sum(shares.get(one, 0.0) for one in said) / len(said) for said in answers]
-    right = [sum(one == label for one in said) / len(said) for label, said in zip(labels, answers, strict=True)]
-    return Beyond(sum(lucky) / len(lucky), paired_difference(lucky, right, seed))
+    lucky = [[shares.get(one, 0.0) for one in said] for said in answers]
+    right = [[float(one == label) for one in said] for label, said in zip(labels, answers, strict=True)]
+    if donors is not None:
+        places = [index for index, said in enumerate(answers) for _ in said]
+        lent = list(chain(*donors))
+        excess = crossed_difference(
+            Answers(list(chain(*lucky)), places, lent), Answers(list(chain(*right)), places, lent)
+        )
+    else:
+        excess = paired_difference(list(map(fmean, lucky)), list(map(fmean, right)), shares=True)
+    return Beyond(fmean(map(fmean, lucky)), excess)
 
 
-def beyond_chances(photos: Sequence[AuditedPhoto], seed: int = 0) -> dict[str, Beyond]:
+def beyond_chances(photos: Sequence[AuditedPhoto]) -> dict[str, Beyond]:
     """Every accuracy of a model that means something beside chance, by measure."""
     found = {}
     for measure in _CHANCE:
         said = [(photo.label, answers) for photo in photos if (answers := _answers_to(photo, measure))]
         if said:
-            found[measure] = beyond_chance([label for label, _ in said], [answers for _, answers in said], seed)
+            lent = [[donor for _, donor in answers] for _, answers in said] if measure.startswith("mixed-") else None
+            labels = [label for label, _ in said]
+            found[measure] = beyond_chance(labels, [[one for one, _ in answers] for _, answers in said], lent)
     return found
 
 
-def means(
-    photos: Sequence[AuditedPhoto], seed: int = 0, names: Sequence[str] = tuple(AUDIT_MEASURES)
-) -> dict[str, Interval]:
-    """Measures of a model over photos, with intervals, as far as they apply."""
-    values = {name: [p.values[name] for p in photos if name in p.values] for name in names}
-    return {name: _interval(name, found, seed) for name, found in values.items() if found}
-
-
-def _interval(name: str, values: Sequence[float], seed: int) -> Interval:
-    """Wilson's interval is for shares, and a gap of 0 and 1 only is none: it has the interval of a difference."""
-    if name == "gap":
-        return paired_difference([0.0] * len(values), values, seed)
-    return mean_interval(values, seed)
-
-
-def _answers_to(photo: AuditedPhoto, measure: str) -> list[int]:
+def _answers_to(photo: AuditedPhoto, measure: str) -> list[tuple[int, int]]:
+    """Classes predicted, and who lent the background (-1 where it is the photo's own)."""
     if measure == "ordinary":
-        return [photo.plain.predicted]
+        return [(photo.plain.predicted, -1)]
     if measure.startswith("mixed-"):
-        return [one.predicted for one in photo.plain.swapped if one.kind == measure]
-    return [photo.answers[measure]] if measure in photo.answers else []
+        return [(one.predicted, one.donor) for one in photo.plain.swapped if one.kind == measure]
+    return [(photo.answers[measure], -1)] if measure in photo.answers else []
+
+
+def means(photos: Sequence[AuditedPhoto], names: Sequence[str] = tuple(AUDIT_MEASURES)) -> dict[str, Interval]:
+    """Measures of a model over photos, with intervals, as far as they apply."""
+    having = {name: [photo for photo in photos if name in photo.values] for name in names}
+    return {name: _mean(name, able) for name, able in having.items() if able}
+
+
+def _mean(name: str, photos: Sequence[AuditedPhoto]) -> Interval:
+    """Mean of a measure that every photo has; answers on shared backgrounds get the interval that covers both."""
+    if name in DIFFERENCES:
+        kind, less = (_swapped(photos, one) for one in DIFFERENCES[name])
+        return crossed_difference(less, kind)
+    if name in _SHARED:
+        return crossed_interval(_swapped(photos, name))
+    return mean_interval([photo.values[name] for photo in photos], shares=name not in _NO_SHARES)
+
+
+def _swapped(photos: Sequence[AuditedPhoto], name: str) -> Answers:
+    """Answers on other photos' backgrounds: whether they were right, or (``turned``) taken over."""
+    if name == "turned":
+        rows = [(one in photo.turned, index, one.donor) for index, photo in enumerate(photos) for one in photo.tried]
+    else:
+        rows = [
+            (said == photo.label, index, donor)
+            for index, photo in enumerate(photos)
+            for said, donor in _answers_to(photo, name)
+        ]
+    return Answers(*map(list, zip(*rows, strict=True)))
+
+
+def _contrast(photos: Sequence[AuditedPhoto], name: str) -> Answers:
+    """One of ``DIFFERENCES`` as values of answers, whose mean over a photo is the photo's difference."""
+    kind, less = DIFFERENCES[name]
+    rows = []
+    for index, photo in enumerate(photos):
+        right = {one: [(said == photo.label, donor) for said, donor in _answers_to(photo, one)] for one in (kind, less)}
+        both = len(right[kind]) + len(right[less])
+        for one, sign in ((kind, 1), (less, -1)):
+            rows += [(sign * both / len(right[one]) * said, index, donor) for said, donor in right[one]]
+    return Answers(*map(list, zip(*rows, strict=True)))
 
 
 def compare_photos(
-    before: Sequence[AuditedPhoto],
-    after: Sequence[AuditedPhoto],
-    seed: int = 0,
-    names: Sequence[str] = tuple(AUDIT_MEASURES),
+    before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto], names: Sequence[str] = tuple(AUDIT_MEASURES)
 ) -> dict[str, Comparison]:
     """Measures of two models over the same photos, with paired differences, as far as both have them."""
     found = {}
     for name in names:
-        pairs = [(b.values[name], a.values[name]) for b, a in zip(before, after, strict=True)
-                 if name in b.values and name in a.values]  # fmt: skip
+        pairs = [(b, a) for b, a in zip(before, after, strict=True) if name in b.values and name in a.values]
         if pairs:
             old, new = [b for b, _ in pairs], [a for _, a in pairs]
-            change = paired_difference(old, new, seed)
-            found[name] = Comparison(name, _interval(name, old, seed), _interval(name, new, seed), change)
+            found[name] = Comparison(name, _mean(name, old), _mean(name, new), _change(name, old, new))
     return found
+
+
+def _change(name: str, before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto]) -> Interval:
+    if name in DIFFERENCES:
+        return crossed_difference(_contrast(before, name), _contrast(after, name))
+    if name in _SHARED:
+        return crossed_difference(_swapped(before, name), _swapped(after, name))
+    old, new = ([photo.values[name] for photo in side] for side in (before, after))
+    return paired_difference(old, new, shares=name not in _NO_SHARES)
 
 
 def by_class(names: Sequence[str]) -> dict[str, list[int]]:

@@ -1,14 +1,19 @@
 """The verdict of an audit: does the model rely on the background? Rules on intervals, not on means.
 
-In this order, with 95 % intervals over photos:
+The cost of a wrong background is accuracy on backgrounds of the own class less that on backgrounds of other classes
+(mixed-same less mixed-other). ImageNet-9's BG-Gap is that cost times 1 - 1/K with K classes, because its random
+backgrounds are of the own class once in K: with two classes it calls a model that sees nothing but the background half
+as bad as it is. So it is reported to compare with others, and decides nothing.
 
-1. *cannot tell*: fewer than ``MIN_PHOTOS`` photos could be put both on backgrounds of their own and of random classes,
+In this order, with 95 % intervals over photos and backgrounds:
+
+1. *cannot tell*: fewer than ``MIN_PHOTOS`` photos could be put both on backgrounds of their own and of other classes,
    or the objects are not recognised above chance even on backgrounds of their own class, so that there is nothing for
    the background to spoil.
-2. *strong reliance*: the whole interval of the BG-Gap lies at ``STRONG_GAP`` or above.
-3. *some*: the whole interval of the BG-Gap lies above zero; or the background alone, without the object (only-bg-t),
+2. *strong reliance*: the whole interval of the cost of a wrong background lies at ``STRONG_COST`` or above.
+3. *some*: the whole interval of the cost lies above zero; or the background alone, without the object (only-bg-t),
    is answered with the object's class more often than chance by ``BACKGROUND_ALONE``, by the whole interval.
-4. *cannot tell*: no gap could be shown, but one of ``STRONG_GAP`` cannot be excluded either, because the interval
+4. *cannot tell*: no cost could be shown, but one of ``STRONG_COST`` cannot be excluded either, because the interval
    reaches it or because there are fewer than ``NO_SIGN_PHOTOS`` photos.
 5. *no sign*: what is left.
 
@@ -30,7 +35,7 @@ __all__ = [
     "BACKGROUND_ALONE",
     "NO_SIGN_PHOTOS",
     "RULES",
-    "STRONG_GAP",
+    "STRONG_COST",
     "AuditVerdict",
     "Reliance",
     "change_of",
@@ -38,19 +43,20 @@ __all__ = [
 ]
 
 Reliance = Literal["no sign", "some", "strong reliance", "cannot tell"]
-STRONG_GAP = 0.10  # ten points, about the gap of ImageNet classifiers in Xiao et al. 2020
+STRONG_COST = 0.10  # one object in ten is lost on the background of another class, however many classes there are
 BACKGROUND_ALONE = 0.10
-# n photos of which none shows a thing leave room for 3/n of all photos (rule of three): 30 exclude a strong gap.
+# n photos of which none shows a thing leave room for 3/n of all photos (rule of three): 30 exclude a strong cost.
 NO_SIGN_PHOTOS = 30
 
 RULES: dict[Reliance, str] = {
-    "strong reliance": f"the whole interval of the BG-Gap is at {100 * STRONG_GAP:g} points or above.",
-    "some": "the whole interval of the BG-Gap is above zero, or the background alone (only-bg-t) is answered with the "
+    "strong reliance": "the whole interval of the cost of a wrong background (mixed-same less mixed-other) is at "
+    f"{100 * STRONG_COST:g} points or above.",
+    "some": "the whole interval of that cost is above zero, or the background alone (only-bg-t) is answered with the "
     f"object's class at least {100 * BACKGROUND_ALONE:g} points above chance, by the whole interval.",
-    "no sign": f"neither, and the interval of the BG-Gap ends at {100 * STRONG_GAP:g} points or below, over at least "
+    "no sign": f"neither, and the interval of the cost ends at {100 * STRONG_COST:g} points or below, over at least "
     f"{NO_SIGN_PHOTOS} photos.",
     "cannot tell": f"fewer than {MIN_PHOTOS} photos could be put on other backgrounds; or the objects are not "
-    "recognised above chance on backgrounds of their own class; or a strong gap is neither shown nor excluded.",
+    "recognised above chance on backgrounds of their own class; or a strong cost is neither shown nor excluded.",
 }
 
 
@@ -69,12 +75,12 @@ class AuditVerdict:
 
 def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> AuditVerdict:
     """Apply the rules above to a model's measures; ``beyond`` needs ``only-bg-t`` and ``mixed-same``, if there are."""
-    gap = measures.get("gap")
-    if gap is None or gap.count < MIN_PHOTOS:
-        count = 0 if gap is None else gap.count
+    cost = measures.get("cost")
+    if cost is None or cost.count < MIN_PHOTOS:
+        count = 0 if cost is None else cost.count
         return AuditVerdict(
             "cannot tell",
-            f"Only {counted(count, 'photo')} could be put on backgrounds of their own class and of random ones; at "
+            f"Only {counted(count, 'photo')} could be put on backgrounds of their own class and of others; at "
             f"least {MIN_PHOTOS} are needed.",
         )
     same = beyond.get("mixed-same")
@@ -85,37 +91,40 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> Aud
             "is not clearly more than none: there is nothing that the background could spoil.",
         )
     alone = beyond.get("only-bg-t")
-    size = f"The BG-Gap is {_points(gap)}"
+    size = f"A wrong background costs {_points(cost)}"
     given = alone is not None and alone.excess.low >= BACKGROUND_ALONE
     gives = "" if alone is None else f"; the background alone is answered {_points(alone.excess)} above chance"
-    if gap.low >= STRONG_GAP:
-        return AuditVerdict("strong reliance", f"{size}, the whole interval at {100 * STRONG_GAP:g} or above{gives}.")
-    if gap.low > 0:
+    if cost.low >= STRONG_COST:
+        return AuditVerdict("strong reliance", f"{size}, the whole interval at {100 * STRONG_COST:g} or above{gives}.")
+    if cost.low > 0:
         return AuditVerdict("some", f"{size}, the whole interval above zero{gives}.")
     if given:
-        return AuditVerdict("some", f"{size}, which does not show a gap{gives}.")
-    if gap.high > STRONG_GAP:
+        return AuditVerdict("some", f"{size}, which does not show a cost{gives}.")
+    if cost.high > STRONG_COST:
         return AuditVerdict(
             "cannot tell",
-            f"{size}: none is shown, but one of {100 * STRONG_GAP:g} points is not excluded{gives}. Audit more photos.",
+            f"{size}: no cost is shown, but one of {100 * STRONG_COST:g} points is not excluded{gives}. Audit more "
+            "photos.",
         )
-    if gap.count < NO_SIGN_PHOTOS:
+    if cost.count < NO_SIGN_PHOTOS:
         return AuditVerdict(
             "cannot tell",
-            f"{size} over {gap.count} photos, too few to exclude a strong one (at least {NO_SIGN_PHOTOS}){gives}.",
+            f"{size} over {cost.count} photos, too few to exclude a strong cost (at least {NO_SIGN_PHOTOS}){gives}.",
         )
-    return AuditVerdict("no sign", f"{size}, and one above {100 * STRONG_GAP:g} points is excluded{gives}.")
+    return AuditVerdict("no sign", f"{size}, and a cost above {100 * STRONG_COST:g} points is excluded{gives}.")
 
 
 def change_of(difference: Interval) -> str:
-    """What became of the BG-Gap from one model to another, from the paired difference."""
+    """What became of the cost of a wrong background from one model to another, from the paired difference."""
     if difference.count < MIN_PHOTOS:
-        return f"Whether the BG-Gap changed cannot be told from {counted(difference.count, 'photo')}."
+        return (
+            f"Whether the cost of a wrong background changed cannot be told from {counted(difference.count, 'photo')}."
+        )
     if difference.high < 0:
-        return f"The BG-Gap shrank: {_points(difference)}."
+        return f"The cost of a wrong background fell: {_points(difference)}."
     if difference.low > 0:
-        return f"The BG-Gap grew: {_points(difference)}."
-    return f"No change of the BG-Gap could be shown: {_points(difference)}."
+        return f"The cost of a wrong background rose: {_points(difference)}."
+    return f"No change of the cost of a wrong background could be shown: {_points(difference)}."
 
 
 def _points(found: Interval) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +20,7 @@ from robustvit.data.selection import balanced_classes, select_photos
 from robustvit.errors import UserError
 from robustvit.options import Classes, MaskFormat
 from robustvit.progress import track, warn
+from robustvit.verdict import MIN_PHOTOS
 from robustvit.wording import counted
 
 __all__ = ["Gathered", "PhotoSources", "check_photos", "find_labelled", "gather"]
@@ -92,12 +94,12 @@ def gather(
     *,
     labelled: bool,
     predict: Labeller,
-    choose_by_swaps: bool,
     samples_per_class: int,
     classes: Classes,
     validation_per_class: int,
     seed: int,
     balanced: bool = False,
+    halve: bool = True,
     older: bool = False,
 ) -> Gathered:
     """Find, match, select and look at every photo that a run will use, before anything is written.
@@ -107,15 +109,15 @@ def gather(
         classifier: the model they are for.
         labelled: whether true labels are needed.
         predict: gives photos without labels the model's own prediction as label.
-        choose_by_swaps: whether the epoch is chosen by what the verdict measures; the photos held out are then halved,
-            one half to choose and one to judge, unless there are photos to test on.
         samples_per_class: see ``select_photos``; so are ``classes``, ``validation_per_class`` and ``seed``.
         balanced: train on equally many photos of every class.
+        halve: what chooses the epoch must not judge it: without photos to test on, one half of those held out chooses
+            and the other judges. Only a run of an older version goes on with all of them for both.
         older: a run that an older version started is resumed: its photos stay as they are, copies or not.
 
     Raises:
         UserError: anything wrong with folders, files or counts; a photo, or a file of the same content, both trained on
-            and held out.
+            and held out; a single photo held out, which cannot be halved.
     """
     notes: list[str] = []
     review = None if sources.review is None else read_review(sources.review)
@@ -145,18 +147,17 @@ def gather(
     prints = hash_photos([*train, *validation, *(verdict or ())])
     if given[0] is None and not older:
         validation = without_copies(validation, train, prints, notes)
-    if verdict is None and choose_by_swaps:
-        validation, verdict = _halves(validation)
-    elif verdict is None:
-        verdict = validation
+    if verdict is None:
+        validation, verdict = _halves(validation, notes) if halve else (validation, validation)
     if verdict[0].class_name is None:
         notes.append(
             "The photos have no labels: ordinary accuracy here means agreement with the original model's predictions."
         )
-    if {photo.image.resolve() for photo in validation} & {photo.image.resolve() for photo in verdict}:
+    if both := {photo.image.resolve() for photo in validation} & {photo.image.resolve() for photo in verdict}:
         notes.append(
-            "The verdict was measured on the photos that also chose the epoch, so it is a little optimistic: give "
-            "--test-images and --test-masks for an independent one."
+            f"{len(both)} of the {counted(len(verdict), 'photo')} that judge also chose the epoch: in simulations, one "
+            "run in seven that changed nothing is called better then, where it should be one in forty. Give other "
+            "photos with --test-images and --test-masks."
         )
     check_overlap(train, validation, verdict, prints, notes, older=older)
     check_photos([*train, *validation, *(() if verdict is validation else verdict)], sources.mask_format)
@@ -198,17 +199,26 @@ def _found(
     return photos
 
 
-def _halves(photos: list[Photo]) -> tuple[list[Photo], list[Photo]]:
-    """Every other photo of each class; a class with a single photo is judged, not chosen by."""
+def _halves(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Photo]]:
+    """Photos that choose the epoch, and photos that judge: every other photo of each class, the first to judge; of the
+    classes with a single photo every other one.
+    """
+    counts = Counter(photo.class_name for photo in photos)
+    singles = [name for name, count in counts.items() if count == 1]
+    seen: Counter[str | None] = Counter({name: 1 for name in singles[1::2]})
     halves: tuple[list[Photo], list[Photo]] = ([], [])
-    counts: dict[str | None, int] = {}
     for photo in photos:
-        counts[photo.class_name] = counts.get(photo.class_name, 0) + 1
-        halves[counts[photo.class_name] % 2 == 1].append(photo)
+        seen[photo.class_name] += 1
+        halves[seen[photo.class_name] % 2 == 1].append(photo)
     if not halves[0]:
         raise UserError(
-            "expected at least two photos of a class to hold out where one half chooses or fits and the other judges: "
-            "give --test-images"
+            "expected at least two photos to hold out, one to choose or fit and one to judge, found 1: give "
+            "--test-images"
+        )
+    if len(halves[1]) < MIN_PHOTOS:
+        notes.append(
+            f"Of {len(photos)} photos held out, {len(halves[0])} chose the epoch and {len(halves[1])} judge, under the "
+            f"{MIN_PHOTOS} that a verdict needs: give more with --test-images and --test-masks."
         )
     return halves
 

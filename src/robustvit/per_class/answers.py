@@ -95,10 +95,10 @@ def compare_on_set(
     _check_methods(method, candidate, other)
     after, before = ask_set(sets[0], candidate, place, other)
     assert before is not None
-    record = record_set(sets[0], candidate, place, after, other, before)
+    record_set(sets[0], candidate, place, after, other, before)
     grouped = isinstance(after.answers, (MemberMeans, MemberMaxima))
     seen = after.answers.places(candidate.seen) if candidate.seen and not grouped else None
-    changes = class_changes(before.outcomes, after.outcomes, seen, record.compared["top1"])
+    changes = class_changes(before.outcomes, after.outcomes, seen)
     return Compared(candidate, other, sets[0], place, after, before, changes, {})
 
 

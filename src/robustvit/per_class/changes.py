@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from robustvit.intervals import Interval, mcnemar, mean_interval, paired_difference, paired_interval
+from robustvit.intervals import Interval, mcnemar, mean_interval, paired_interval
 from robustvit.set_evaluation.outcomes import Outcomes
 
 __all__ = ["RATE", "Changes", "ClassChange", "Tally", "class_changes"]
@@ -78,7 +78,7 @@ class Changes:
 
     Attributes:
         before: top-1 accuracy of the baseline; as is ``after``, of the model.
-        difference: after minus before, bootstrapped over images.
+        difference: after minus before; see ``paired_interval``.
         helped: see ``ClassChange``; as are ``harmed`` and ``p``.
         classes: in ``ClassChange.order``.
     """
@@ -101,16 +101,13 @@ class Changes:
         return sorted(fell, key=lambda row: (row.difference.mean, *row.order[1:]))[:count]
 
 
-def class_changes(
-    before: Outcomes, after: Outcomes, seen: Collection[int] | None = None, difference: Interval | None = None
-) -> Changes:
+def class_changes(before: Outcomes, after: Outcomes, seen: Collection[int] | None = None) -> Changes:
     """Compare two models class by class.
 
     Args:
         before: answers of the baseline.
         after: answers of the model.
         seen: answers that the model was finetuned on; None where that is not known.
-        difference: of all images, where it was computed before.
     """
     _, one, other = np.intersect1d(before.names, after.names, return_indices=True)
     before, after = before.at(one), after.at(other)
@@ -139,7 +136,7 @@ def class_changes(
     return Changes(
         mean_interval(old),
         mean_interval(new),
-        difference or paired_difference(old, new),
+        paired_interval(int(helped.sum()), int(harmed.sum()), len(old)),
         int(helped.sum()),
         int(harmed.sum()),
         mcnemar(int(helped.sum()), int(harmed.sum())),

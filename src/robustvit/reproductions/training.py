@@ -33,7 +33,10 @@ def train_runs(place: ReproductionPlace, runs: Sequence[Run]) -> tuple[int, dict
         if not run.trained or state_of(folder) == "finished":
             continue
         place.remember_weights(run, None)  # of a run of that name that was removed
-        if error := run_trial(options_of_run(place, run, _listed(place, run)), folder):
+        options = options_of_run(place, run, _listed(place, run))
+        if RunFolder(folder).is_run and RunFolder(folder).config().get("test_images") is None:
+            del options["test_images"]  # a run of an older version goes on as it was begun
+        if error := run_trial(options, folder):
             failed[run] = error
             warn(f"failed {run.name}: {error}")
             continue
@@ -56,6 +59,7 @@ def options_of_run(place: ReproductionPlace, run: Run, lists: tuple[Path, Path])
         "checkpoint": place.weights(run.card),
         "images": str(lists[0]),
         "val_images": str(lists[1]),
+        "test_images": str(lists[1]),  # the paper chooses the epoch by all of them, and is judged on other sets
         "mask_format": "soft" if run.tokencut else "imagenet-s",
         "samples_per_class": run.samples,
         "epochs": place.scale.epochs,

@@ -97,6 +97,10 @@ class ShiftFolder:
             told = f"{name} {old.get(name)}, not {self.settings.get(name)}"
             if name == "inputs":
                 told = "other photos, masks or backgrounds"
+            if other == ["draws"]:
+                raise UserError(
+                    f"{self.path} holds copies of an older version, which drew other backgrounds: name another --out"
+                )
             raise UserError(
                 f"{self.path} holds copies made with {told}: give the same options to go on with them, or another --out"
             )

@@ -18,10 +18,10 @@ __all__ = ["BACKGROUND_KINDS", "GROUPS", "KINDS", "PHOTO_SIZE", "Plan", "Shift",
 PHOTO_SIZE = 224  # side of ImageNet-9's images
 BACKGROUND_KINDS = ("only-bg-b", "only-bg-t")
 GROUPS: dict[str, tuple[str, ...]] = {
-    "imagenet-9": ("original", "only-fg", "no-fg", *BACKGROUND_KINDS, *SWAPS),
+    "imagenet-9": ("original", "only-fg", "no-fg", *BACKGROUND_KINDS, "mixed-same", "mixed-rand", "mixed-next"),
     "si-score": tuple(SIZES),
 }
-KINDS: tuple[str, ...] = GROUPS["imagenet-9"] + GROUPS["si-score"]
+KINDS: tuple[str, ...] = (*GROUPS["imagenet-9"], "mixed-other", *GROUPS["si-score"])
 _MASKED = frozenset({"original", "only-fg", *SWAPS, *SIZES})
 
 
@@ -42,6 +42,11 @@ class ShiftOptions:
     def moved(self) -> list[str]:
         """The kinds chosen that move the object."""
         return [kind for kind in self.kinds if kind in SIZES]
+
+    @property
+    def draws(self) -> dict[str, str]:
+        """How backgrounds are drawn, where some are: a folder of an older version, which drew others, is refused."""
+        return {"draws": "without reuse"} if any(kind in SWAPS for kind in self.kinds) else {}
 
     @property
     def variants(self) -> list[str]:

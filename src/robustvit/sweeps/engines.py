@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from robustvit.errors import UserError, expect_at_least
+from robustvit.intervals import Interval
+from robustvit.outcomes import rank
 from robustvit.progress import console, printable
 from robustvit.sweeps.experiment import Experiment
 from robustvit.sweeps.trials import Trial, run_trial, state_of
 
-__all__ = ["Done", "LocalEngine", "TrialEngine", "check_installed", "make_engine", "objective"]
+__all__ = ["Done", "LocalEngine", "TrialEngine", "changes", "check_installed", "make_engine", "objective"]
 
 Done = Callable[[Trial, str], None]  # takes a trial that ended, and what went wrong with it or ""
 
@@ -65,18 +67,23 @@ class LocalEngine:
 
 
 def objective(measure: str, max_drop: float, folder: Path) -> float | None:
-    """What a search maximises: how much a finished run raised a measure, from -1 to 1; None where it was not measured.
+    """What a search maximises, see ``rank``; None where the measure was not measured."""
+    gained, ordinary = changes(measure, folder)
+    return None if gained is None else rank(gained, ordinary, max_drop)
 
-    Runs that lost more ordinary accuracy than ``max_drop`` points rank behind all others, by what they lost.
+
+def changes(measure: str, folder: Path) -> tuple[Interval | None, Interval | None]:
+    """What a finished run changed of a measure and of ordinary accuracy, as far as they were measured.
+
+    A run of an older version has no mixed-other, and counts by its mixed-rand.
     """
     from robustvit.verdict import read_verdict
 
     verdict = read_verdict(folder / "verdict.json")
     gained, ordinary = verdict.of(measure), verdict.of("ordinary")
-    if gained is None:
-        return None
-    lost = -100 * ordinary.difference.mean if ordinary is not None else 0.0
-    return gained.difference.mean if lost <= max_drop + 1e-9 else -1 - lost
+    if gained is None and measure == "mixed-other":
+        gained = verdict.of("mixed-rand")
+    return gained and gained.difference, ordinary and ordinary.difference
 
 
 def make_engine(

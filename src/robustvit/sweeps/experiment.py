@@ -42,7 +42,7 @@ class Experiment:
     axes: dict[str, list[Option]] = field(default_factory=dict)
     space: dict[str, Space] = field(default_factory=dict)
     trials: int = 0
-    maximise: str = "mixed-rand"
+    maximise: str = "mixed-other"
 
     def grid(self) -> list[Trial]:
         """Every combination of the axes' values, the last axis going round fastest.
@@ -137,7 +137,7 @@ def _search(raw: dict[str, Any], base: dict[str, Any], place: str) -> Experiment
     check_known(ranges, FINETUNE_OPTIONS, f"{place}: search")
     if not ranges:
         raise UserError(f"{place}: search: expected at least one option, got none; e.g. lr: [5e-7, 5e-6, log]")
-    trials, maximise = raw.get("trials"), raw.get("maximise", "mixed-rand")
+    trials, maximise = raw.get("trials"), raw.get("maximise", "mixed-other")
     if isinstance(trials, bool) or not isinstance(trials, int) or not 1 <= trials < math.inf:
         raise UserError(f"{place}: expected trials, the number of runs to make, of at least 1, got {trials!r}")
     if maximise not in MEASURES:

@@ -8,11 +8,10 @@ from typing import Any
 
 from robustvit.errors import UserError
 from robustvit.measurement import MEASURES
-from robustvit.sweeps.results import SEED, over_seeds, read_rows, varying
+from robustvit.sweeps.results import SEED, over_seeds, read_rows, shifted_measure, varying
 
 __all__ = ["plot_rates", "plot_sensitivity", "save_figure"]
 
-_MEASURES = ("ordinary", "mixed-rand")
 _MOST_LINES = 12
 
 
@@ -46,7 +45,7 @@ def plot_sensitivity(results: str | Path, out: str | Path, x: str = "samples_per
         lines.setdefault(", ".join(f"{name}={row[name]}" for name in others), []).append(row)
     if len(lines) > _MOST_LINES:
         raise UserError(f"expected at most {_MOST_LINES} lines to plot, {results} has {len(lines)}")
-    return _draw_sensitivity(lines, x, Path(out))
+    return _draw_sensitivity(lines, x, ("ordinary", shifted_measure(rows)), Path(out))
 
 
 def numeric_axes(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -67,11 +66,11 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _draw_sensitivity(lines: dict[str, list[dict[str, Any]]], x: str, out: Path) -> list[Path]:
+def _draw_sensitivity(lines: dict[str, list[dict[str, Any]]], x: str, measures: Sequence[str], out: Path) -> list[Path]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6 * len(_MEASURES), 3.6), layout="constrained")
-    for axis, measure in zip(figure.subplots(1, len(_MEASURES)), _MEASURES, strict=True):
+    figure = Figure(figsize=(4.6 * len(measures), 3.6), layout="constrained")
+    for axis, measure in zip(figure.subplots(1, len(measures)), measures, strict=True):
         levels: dict[float, str] = {}  # of the originals, which differ where models vary; by colour of their line
         for label, rows in lines.items():
             points = sorted((float(row[x]), row) for row in rows if row[f"{measure} after"] != "")

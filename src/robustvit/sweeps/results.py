@@ -16,14 +16,24 @@ from robustvit.measurement import MEASURES
 from robustvit.sweeps.trials import Trial, state_of, trial_seconds
 from robustvit.verdict import read_verdict
 
-__all__ = ["SEED", "SIDES", "aligned", "over_seeds", "read_rows", "result_row", "text_of", "varying", "write_rows"]
+__all__ = [
+    "SEED",
+    "SIDES",
+    "aligned",
+    "over_seeds",
+    "read_rows",
+    "result_row",
+    "shifted_measure",
+    "text_of",
+    "varying",
+    "write_rows",
+]
 
 Row = dict[str, Any]
 SEED = "seed"
 SIDES = ("before", "after", "difference")
 _OUTCOME = "outcome"
 _AFTER = ("photos", "accepted", "verdict", "seconds", "error")
-_SHOWN = ("ordinary", "mixed-rand", "miou")
 
 
 def result_row(trial: Trial, folder: Path, error: str = "") -> Row:
@@ -49,7 +59,7 @@ def result_row(trial: Trial, folder: Path, error: str = "") -> Row:
             values = (interval.mean, interval.low, interval.high)
             row |= dict(zip(_columns(found.measure, side), values, strict=True))
         row["photos"] = max(row["photos"] or 0, found.difference.count)
-    accepted = "cannot tell" if verdict.accepted is None else "yes" if verdict.accepted else "no"
+    accepted = {True: "yes", False: "no"}.get(verdict.accepted, "open" if verdict.outcome else "cannot tell")
     return row | {"accepted": accepted, "verdict": verdict.sentence, "seconds": trial_seconds(place)}
 
 
@@ -94,10 +104,16 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
         summary: Row = {name: members[0][name] for name in axes} | {"seeds": len(finished)}
         for measure in MEASURES:
             for side in SIDES:
-                values = [float(row[f"{measure} {side}"]) for row in finished if row[f"{measure} {side}"] != ""]
+                values = [float(row[name]) for row in finished if row.get(name := f"{measure} {side}", "") != ""]
                 summary |= _spread(f"{measure} {side}", values)
         found.append(summary)
     return found
+
+
+def shifted_measure(rows: Sequence[Row]) -> str:
+    """The accuracy on other backgrounds that all trials have: trials of older versions have no mixed-other."""
+    old = any(row.get("mixed-rand after", "") != "" == row.get("mixed-other after", "") for row in rows)
+    return "mixed-rand" if old else "mixed-other"
 
 
 def _spread(name: str, values: Sequence[float]) -> Row:
@@ -117,10 +133,11 @@ def text_of(rows: Sequence[Row]) -> str:
     spread = SEED in axes and len({str(row[SEED]) for row in rows}) > 1
     if spread:
         axes.remove(SEED)
-    table = [[*axes, "seeds" if spread else "outcome", *_SHOWN]]
+    shown = ("ordinary", shifted_measure(rows), "miou")
+    table = [[*axes, "seeds" if spread else "outcome", *shown]]
     for row in over_seeds(rows) if spread else rows:
         labels = [str(row[name]) for name in axes]
-        table.append([*labels, str(row[table[0][len(axes)]]), *(_cell(row, name, spread) for name in _SHOWN)])
+        table.append([*labels, str(row[table[0][len(axes)]]), *(_cell(row, name, spread) for name in shown)])
     legend = "before → after, change ± standard deviation over seeds [95 % t interval of the mean], in percent"
     if not spread:
         legend = "before → after, change [95 % interval over photos], in percent"
