@@ -3,7 +3,7 @@
 python benchmarks/study_intervals.py
 
 The record holds no values by photo, but the bootstrap's interval tells their variance: its half width is 1.96 times the
-standard error. With the mean and the number of photos that is all that the formulas take. Intervals of the bootstrap are
+standard error. With the mean and the number of photos that is all that the formulas take. The bootstrap intervals are
 kept as ``over_photos_bootstrap``. What shared backgrounds add is not in it: donors were not recorded.
 """
 
@@ -33,7 +33,10 @@ def widened(found: dict[str, Any], share: bool) -> dict[str, Any]:
         reach = _Z * math.sqrt(squares) / (count + 2)
     else:
         middle, reach = mean, float(stats.t.ppf(0.975, count - 1)) * error * math.sqrt(count / (count - 1))
-    return found | {"over_photos": [100 * (middle - reach), 100 * (middle + reach)], "over_photos_bootstrap": [low, high]}
+    return found | {
+        "over_photos": [100 * (middle - reach), 100 * (middle + reach)],
+        "over_photos_bootstrap": [low, high],
+    }
 
 
 def main() -> None:
