@@ -244,7 +244,7 @@ def finetune(
         choose_by_swaps=schedule.select == "robust",
         seed=seed,
         balanced=guide.balanced,
-        older=resume and not folder.records_content,
+        older=resume and folder.selection.is_file() and not folder.records_content,
     )
     selected = selection_text(gathered.splits, gathered.prints)
     if resume:
@@ -253,7 +253,8 @@ def finetune(
     with folder.locked(resume, accelerator.is_main_process), naming(folder.path):
         if accelerator.is_main_process:
             folder.start(config)
-            write_text(selected, folder.selection)
+            if not folder.selection.is_file():  # an older run's has no hashes, and stays known as such
+                write_text(selected, folder.selection)
         accelerator.wait_for_everyone()
         accelerator.init_trackers("robustvit" if tracker != "tensorboard" else "tensorboard")
         run = GuidedRun(folder, classifier, gathered, schedule, accelerator, swaps, mask_format, measuring)
