@@ -250,7 +250,7 @@ def finetune(
         seed=seed,
         balanced=guide.balanced,
         halve=not (resume and folder.judged_by_all),
-        older=resume and not folder.records_content,
+        older=resume and folder.selection.is_file() and not folder.records_content,
     )
     if guide.fits:
         photos_to_fit(gathered, classifier.num_classes)
@@ -264,7 +264,8 @@ def finetune(
     with folder.locked(resume, accelerator.is_main_process), naming(folder.path):
         if accelerator.is_main_process:
             folder.start(config)
-            write_text(selected, folder.selection)
+            if not folder.selection.is_file():  # an older run's has no hashes, and stays known as such
+                write_text(selected, folder.selection)
         accelerator.wait_for_everyone()
         accelerator.init_trackers("robustvit" if tracker != "tensorboard" else "tensorboard")
         run = GuidedRun(folder, classifier, gathered, schedule, accelerator, swaps, mask_format, measuring)

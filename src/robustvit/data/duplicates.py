@@ -85,7 +85,7 @@ def find_copies(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], *, 
     """Tell which photos are copies of known ones.
 
     Two photos look the same where at most ``NEAR`` of the ``BITS`` bits of their perceptual hashes differ. That holds
-    for resized, recompressed and converted copies and for crops of up to some 2 % a side; not for mirrored, rotated or
+    for resized, recompressed and converted copies and mostly for crops of 1 % a side; not for mirrored, rotated or
     closely cropped ones.
 
     Args:

@@ -237,10 +237,10 @@ class SeenPhotos:
 
     def judge(self, verdict: Verdict, include: bool) -> Verdict:
         """The verdict, which accepts no model for its answers to photos that it was trained on."""
-        if not (include and self.count and verdict.accepted):
+        if not (include and self.count) or verdict.accepted is False:
             return verdict
-        sentence = f"Not accepted, for it rests on {counted(self.count, 'photo')} of the training. {verdict.sentence}"
-        return replace(verdict, accepted=None, sentence=sentence)
+        sentence = f"Not accepted: it rests on {counted(self.count, 'photo')} of the training. {verdict.sentence}"
+        return replace(verdict, accepted=None, outcome=None, sentence=sentence)
 
 
 def pairs_named(pairs: dict[int, int], photos: Sequence[Path], known: Sequence[Path]) -> str:
