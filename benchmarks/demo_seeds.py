@@ -58,9 +58,9 @@ def t_interval(per_seed: np.ndarray) -> list[float]:
     return [float(per_seed.mean() - reach), float(per_seed.mean() + reach)]
 
 
-def summary(before: np.ndarray, after: np.ndarray) -> dict:
+def summary(before: np.ndarray, after: np.ndarray, shares: bool = True) -> dict:
     """Both arrays are ``(seeds, scenes)`` in [0, 1]."""
-    over_scenes = paired_difference(before.mean(axis=0).tolist(), after.mean(axis=0).tolist())
+    over_scenes = paired_difference(before.mean(axis=0).tolist(), after.mean(axis=0).tolist(), shares=shares)
     per_seed = 100 * (after - before).mean(axis=1)
     return {
         "before": 100 * float(before.mean()),

@@ -38,6 +38,7 @@ from robustvit import evaluate, finetune
 from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import find_photos
 from robustvit.intervals import mean_interval, paired_difference
+from robustvit.measured_intervals import is_accuracy
 from robustvit.measurement import MEASURES
 from robustvit.runs import versions
 
@@ -112,7 +113,9 @@ def compared(before: list[list[dict]], after: list[list[dict]]) -> dict[str, dic
     found = {}
     for measure in MEASURES:
         old, new = mean_over_seeds(before, measure), mean_over_seeds(after, measure)
-        parts = {"before": mean_interval(old), "after": mean_interval(new), "difference": paired_difference(old, new)}
+        shares = is_accuracy(measure)
+        parts = {"before": mean_interval(old, shares=shares), "after": mean_interval(new, shares=shares),
+                 "difference": paired_difference(old, new, shares=shares)}  # fmt: skip
         found[measure] = {
             side: {"mean": 100 * i.mean, "low": 100 * i.low, "high": 100 * i.high, "photos": i.count}
             for side, i in parts.items()

@@ -43,18 +43,24 @@ def results(folder: Path) -> tuple[dict[int, dict], dict[tuple, dict[int, dict]]
     return bases, dict(runs)
 
 
-def change(before: list[list[float]], after: list[list[float]]) -> dict[str, Any]:
+def is_share(measure: str) -> bool:
+    """Whether a measure is a share of answers; the place of a map is none."""
+    return measure not in ("miou", "energy")
+
+
+def change(before: list[list[float]], after: list[list[float]], shares: bool = True) -> dict[str, Any]:
     """One measure: lists of values by photo, a list for each seed; photos without a value are left out."""
     old, new = np.array(before, dtype=float), np.array(after, dtype=float)
     kept = ~(np.isnan(old).any(axis=0) | np.isnan(new).any(axis=0))
-    old, new = 100 * old[:, kept], 100 * new[:, kept]
-    photos = paired_difference(old.mean(axis=0), new.mean(axis=0))
+    old, new = old[:, kept], new[:, kept]
+    photos = paired_difference(old.mean(axis=0), new.mean(axis=0), shares=shares)
+    old, new = 100 * old, 100 * new
     seeds = (new - old).mean(axis=1)
     return {
         "before": old.mean(),
         "after": new.mean(),
-        "change": photos.mean,
-        "over_photos": [photos.low, photos.high],
+        "change": 100 * photos.mean,
+        "over_photos": [100 * photos.low, 100 * photos.high],
         "over_seeds": t_interval(seeds) if len(seeds) > 1 else None,
         "by_seed": seeds.round(2).tolist(),
         "photos": photos.count,
@@ -71,7 +77,9 @@ def compared(bases: dict[int, dict], seeds: dict[int, dict]) -> dict[str, Any]:
                     and not k.startswith("val_")},
         "seconds_to_train": round(float(np.mean(train)), 1),
         "measures": {
-            name: change([bases[s][name] for s in seeds], [record["values"][name] for record in seeds.values()])
+            name: change(
+                [bases[s][name] for s in seeds], [record["values"][name] for record in seeds.values()], is_share(name)
+            )
             for name in names
         },
     }  # fmt: skip
@@ -119,8 +127,8 @@ def as_markdown(record: dict[str, Any]) -> str:
 
 
 ABOUT = (
-    "Changes in points against the base model of the same seed: mean over the seeds, 95 % bootstrap interval over "
-    "photos; bold where it leaves out zero. By seed, and as a t interval over seeds, in the JSON file. ↓: lower is "
+    "Changes in points against the base model of the same seed: mean over the seeds, 95 % interval over photos "
+    "(Bonett and Price; of mIoU Student's t); bold where it leaves out zero. By seed, and as a t interval over seeds, in the JSON file. ↓: lower is "
     "better (the object is not in the picture, so what is right is read off the background). Kept: the last epoch, "
     "whatever it gave."
 )

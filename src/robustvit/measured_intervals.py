@@ -14,7 +14,7 @@ from robustvit.intervals import (
 )
 from robustvit.measurement import PhotoMeasure
 
-__all__ = ["measure_difference", "measure_interval", "swapped_answers"]
+__all__ = ["is_accuracy", "measure_difference", "measure_interval", "swapped_answers"]
 
 
 def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> Answers | None:
@@ -39,7 +39,7 @@ def measure_interval(results: Sequence[PhotoMeasure], name: str) -> Interval | N
     if answers is not None:
         return crossed_interval(answers)
     values = [result.values[name] for result in results if name in result.values]
-    return mean_interval(values, shares=_is_accuracy(name)) if values else None
+    return mean_interval(values, shares=is_accuracy(name)) if values else None
 
 
 def measure_difference(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], name: str) -> Interval | None:
@@ -54,8 +54,9 @@ def measure_difference(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeas
     ]
     if not pairs:
         return None
-    return paired_difference([b for b, _ in pairs], [a for _, a in pairs], shares=_is_accuracy(name))
+    return paired_difference([b for b, _ in pairs], [a for _, a in pairs], shares=is_accuracy(name))
 
 
-def _is_accuracy(name: str) -> bool:
+def is_accuracy(name: str) -> bool:
+    """Whether a measure of photos is a share of answers; the place of the relevance is none."""
     return name == "ordinary" or name.startswith("mixed-")

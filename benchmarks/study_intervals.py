@@ -1,0 +1,53 @@
+"""Intervals of an earlier record of the study as intervals are computed now; nothing is trained.
+
+python benchmarks/study_intervals.py
+
+The record holds no values by photo, but the bootstrap's interval tells their variance: its half width is 1.96 times the
+standard error. With the mean and the number of photos that is all that the formulas take. Intervals of the bootstrap are
+kept as ``over_photos_bootstrap``. What shared backgrounds add is not in it: donors were not recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from scipy import stats
+
+from page_tables import RESULTS, newest
+from robustvit.files import write_json, write_text
+from study_table import ABOUT, as_markdown, is_share
+
+_Z = float(stats.norm.ppf(0.975))
+
+
+def widened(found: dict[str, Any], share: bool) -> dict[str, Any]:
+    """One measure with ``over_photos`` as ``paired_difference`` gives it, from mean, count and bootstrap interval."""
+    if "over_photos_bootstrap" in found:
+        return found
+    count, mean, (low, high) = found["photos"], found["change"] / 100, found["over_photos"]
+    error = (high - low) / 200 / _Z
+    if share:  # one photo helped and one harmed are added
+        middle = count * mean / (count + 2)
+        squares = (count * error) ** 2 + count * (mean - middle) ** 2 + (1 - middle) ** 2 + (1 + middle) ** 2
+        reach = _Z * math.sqrt(squares) / (count + 2)
+    else:
+        middle, reach = mean, float(stats.t.ppf(0.975, count - 1)) * error * math.sqrt(count / (count - 1))
+    return found | {"over_photos": [100 * (middle - reach), 100 * (middle + reach)], "over_photos_bootstrap": [low, high]}
+
+
+def main() -> None:
+    """Rewrite the newest record of the study and its tables."""
+    path, record = newest(RESULTS, "study")
+    for groups in record["testbeds"].values():
+        for arms in groups.values():
+            for found in arms.values():
+                measures = found["measures"]
+                found["measures"] = {name: widened(one, is_share(name)) for name, one in measures.items()}
+    record["about"] = ABOUT
+    write_json(record, path)
+    write_text(as_markdown(record), path.with_suffix(".md"))
+
+
+if __name__ == "__main__":
+    main()
