@@ -33,7 +33,10 @@ def widened(found: dict[str, Any], share: bool) -> dict[str, Any]:
         reach = _Z * math.sqrt(squares) / (count + 2)
     else:
         middle, reach = mean, float(stats.t.ppf(0.975, count - 1)) * error * math.sqrt(count / (count - 1))
-    return found | {"over_photos": [100 * (middle - reach), 100 * (middle + reach)], "over_photos_bootstrap": [low, high]}
+    return found | {
+        "over_photos": [100 * (middle - reach), 100 * (middle + reach)],
+        "over_photos_bootstrap": [low, high],
+    }
 
 
 def main() -> None:
