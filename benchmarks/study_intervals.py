@@ -2,8 +2,8 @@
 
 python benchmarks/study_intervals.py
 
-The record holds no values by photo, but the bootstrap's interval tells their variance: its half width is 1.96 times the
-standard error. With the mean and the number of photos that is all that the formulas take. The bootstrap intervals are
+The record holds no values by photo, but the bootstrap's interval tells their variance: its half width is 1.96 standard
+errors. With the mean and the number of photos that is all that the formulas take. Intervals of the bootstrap are
 kept as ``over_photos_bootstrap``. What shared backgrounds add is not in it: donors were not recorded.
 """
 

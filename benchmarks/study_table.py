@@ -128,9 +128,9 @@ def as_markdown(record: dict[str, Any]) -> str:
 
 ABOUT = (
     "Changes in points against the base model of the same seed: mean over the seeds, 95 % interval over photos "
-    "(Bonett and Price; of mIoU Student's t); bold where it leaves out zero. By seed, and as a t interval over seeds, in the JSON file. ↓: lower is "
-    "better (the object is not in the picture, so what is right is read off the background). Kept: the last epoch, "
-    "whatever it gave."
+    "(Bonett and Price; of mIoU Student's t); bold where it leaves out zero. By seed, and as a t interval over "
+    "seeds, in the JSON file. ↓: lower is better (the object is not in the picture, so what is right is read off "
+    "the background). Kept: the last epoch, whatever it gave."
 )
 
 

@@ -374,17 +374,22 @@ def test_learning_rate_falls_every_second_epoch():
     assert [schedule.rate(epoch) for epoch in range(5)] == pytest.approx([1, 1, 0.85, 0.85, 0.7225])
 
 
-def test_robust_score_prefers_random_backgrounds_within_the_drop():
+def test_robust_score_prefers_the_best_outcome_then_the_allowed_loss_then_the_gain():
     from robustvit.measurement import PhotoMeasure
 
     def results(ordinary, shifted):
-        return [PhotoMeasure("x", 0, 0, 1.0, {"ordinary": ordinary, "mixed-rand": shifted})]
+        return [
+            PhotoMeasure(str(i), 0, 0, 1.0, {"ordinary": float(i < ordinary), "mixed-other": float(i < shifted)})
+            for i in range(400)
+        ]
 
-    base = results(0.9, 0.5)
-    scores = [
-        _robust_score(base, results(*pair), 2.0)["score"] for pair in ((0.89, 0.7), (0.9, 0.6), (0.8, 0.9), (0.7, 1))
-    ]
-    assert scores == sorted(scores), "best first: most robust within the drop, then by what was lost"
+    base = results(360, 200)
+    # better; open cost within and beyond the allowance; nothing shown; lost for sure
+    epochs = ((360, 290), (360, 280), (356, 300), (350, 320), (360, 202), (360, 199), (280, 400))
+    scores = [_robust_score(base, results(*pair), 2.0)["score"] for pair in epochs]
+    assert scores == sorted(scores)
+    row = _robust_score(base, results(356, 300), 2.0)
+    assert (row["val_ordinary"], row["val_mixed_other"]) == (0.89, 0.75)
 
 
 def test_hub_recipe_without_a_network_says_so(tmp_path, photos, monkeypatch):

@@ -53,7 +53,8 @@ def run(tmp_path, finished_run):
 
 
 def decided(run: Path, accepted: bool | None, **changes) -> None:
-    verdict = replace(read_verdict(run / "verdict.json"), accepted=accepted, **changes)
+    outcome = {True: "better", False: "worse", None: "cost-open"}[accepted]
+    verdict = replace(read_verdict(run / "verdict.json"), accepted=accepted, **{"outcome": outcome} | changes)
     write_verdict(verdict, run / "verdict.json")
 
 
@@ -108,6 +109,22 @@ def test_card_lists_what_a_recipe_set(run, tmp_path):
     export(str(run), to=str(tmp_path / "shared"))
     listed = (tmp_path / "shared" / "README.md").read_text().splitlines()
     assert {"| recipe | own |", "| lr | 0.0001 |", "| normalization | model |"} <= set(listed)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "outcome", "words"),
+    [
+        (None, "cost-open", "ordinary accuracy stays within what its author allowed"),
+        (False, "not-shown", "It has not been shown that this model is better"),
+        (False, "worse", "it should not replace the model"),
+        (None, None, "It has not been shown that this model is better"),
+        (False, None, "it should not replace the model"),
+    ],
+)
+def test_card_says_which_outcome_it_was(run, tmp_path, accepted, outcome, words):
+    decided(run, accepted, outcome=outcome)
+    export(str(run), to=str(tmp_path / "shared"))
+    assert words in (tmp_path / "shared" / "README.md").read_text()
 
 
 def test_card_of_an_accepted_model_does_not_warn(run, tmp_path):

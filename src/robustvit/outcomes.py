@@ -82,8 +82,10 @@ def _cost(ordinary: Interval, max_drop: float) -> str:
     possible = f"so up to {-100 * ordinary.low:.1f} points may be lost where {max_drop:g} are allowed."
     spare = max_drop / 100 + ordinary.mean
     if spare <= 1e-9:
-        more = "More photos would hardly settle it, as the loss measured uses up what is allowed. It is your choice."
-        return f"{possible} {more}"
+        return (
+            f"{possible} More photos would hardly settle it, as the loss measured uses up what is allowed. It is your "
+            "choice."
+        )
     more = max(1, photos_needed(ordinary, spare) - ordinary.count)
     return (
         f"{possible} About {_rounded(more)} more photos would settle it, if as many answers change as here. Until then "
