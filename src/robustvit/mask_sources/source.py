@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from robustvit.mask_confidence import FoundMask, judged, measures_of, overlap
-from robustvit.options import Feature, Side
 
-__all__ = ["MaskOptions", "MaskSource", "found_from_soft", "resized_photo"]
-
-
-@dataclass(frozen=True)
-class MaskOptions:
-    """What ``make_masks`` may be told about finding masks; see there for each."""
-
-    method: str
-    model: str | None
-    checkpoint: str | None
-    feature: Feature
-    block: int | None
-    centre: bool
-    threshold: float
-    size: int
-    side: Side
-    objects: int
-    refine: bool
-    relevance: str
-    prompts: str | None
+__all__ = ["MaskSource", "found_from_soft", "resized_photo"]
 
 
 class MaskSource:

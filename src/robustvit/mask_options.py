@@ -1,0 +1,60 @@
+"""Options of making masks; see ``option_groups`` for those that other commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robustvit.option_groups import MapOptions, ModelFile
+from robustvit.options import AnnotationFormat, Categories, Feature, LabelFrom, MaskMethod, Side
+
+__all__ = ["AnnotationOptions", "MaskOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskOptions(MapOptions, ModelFile):
+    """Masks that a model finds.
+
+    Attributes:
+        method: tokencut (no supervision), rembg, sam2 (needs --prompts), relevance (the model's own map).
+        model: backbone for tokencut (default vit_small_patch16_224.dino), rembg's or SAM 2's name, or the classifier
+            for relevance; sources as for finetune.
+        feature: what tokencut compares: keys, queries, values or tokens.
+        block: of the backbone, counted from 1; the last when left out.
+        centre: subtract the mean over patches from the features; DINOv2-like backbones need it.
+        threshold: cosine above which two patches are alike.
+        size: longer side in pixels at which the backbone sees a photo.
+        side: which part is the object. seed: the one with the most extreme patch (TokenCut's rule); corners: the same,
+            but a part that holds three or four corners of the frame is the background if the other holds one at most.
+        objects: how many objects to look for in a photo.
+        refine: draw masks to the photo's edges with the bilateral solver.
+        relevance: method of the map for --method relevance.
+        prompts: CSV file for sam2: image,x0,y0,x1,y1 (boxes) or image,x,y (points).
+    """
+
+    method: MaskMethod = "tokencut"
+    feature: Feature = "keys"
+    block: int | None = None
+    centre: bool = False
+    threshold: float = 0.2
+    size: int = 480
+    side: Side = "corners"
+    objects: int = 1
+    refine: bool = True
+    prompts: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotationOptions:
+    """Masks that are read from annotations.
+
+    Attributes:
+        from_: read masks from annotations instead: coco, yolo, labelme, voc, imagenet-s, binary, grey or soft.
+        images: folder of the photos that the annotations are about.
+        categories: the only ones to take from annotations: cat,dog or a list; ids where they have no names.
+        label_from: of a photo with several categories, take the largest, or all (a mask for each).
+    """
+
+    from_: AnnotationFormat | None = None
+    images: str | None = None
+    categories: Categories | None = None
+    label_from: LabelFrom = "largest"
