@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError
-from robustvit.option_groups import ComparedModels, OptionalModels
+from robustvit.option_groups import ComparedModels, RunningOptions, ShownModels
 from robustvit.options import Device
 
 if TYPE_CHECKING:
@@ -42,16 +42,16 @@ class ServingOptions:
     auth: str | None = None
 
 
-_takes_options = command(normalization="model", leave_out=("num_classes",))
+_takes_options = command(normalization="model", leave_out=("num_classes", "batch_size", "workers", "precision", "seed"))
 
 
 @_takes_options
 def app(
     *,
-    models: OptionalModels,
+    models: ShownModels,
     mask_model: str | None = None,
     serving: ServingOptions,
-    device: Device = "auto",
+    running: RunningOptions,
 ) -> None:
     """Open a page on which photos are explained, backgrounds swapped and folders audited, by two models side by side.
 
@@ -61,9 +61,7 @@ def app(
         model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
             hf-hub:OWNER/NAME or local-dir:FOLDER; when left out the run of the demo at runs/demo, or else the model
             that comes with the package.
-        baseline: model to show beside it; a run folder's original when left out.
         mask_model: backbone that finds objects; the baseline or else the model itself when left out.
-        device: auto (a GPU where there is one) or cpu.
 
     Raises:
         UserError: Gradio is not installed, an unknown model, models that do not fit together, a port that is taken.
@@ -73,7 +71,7 @@ def app(
     """
     from robustvit.progress import warn
 
-    server = start_app(**settings_of(app, models, serving, mask_model=mask_model, device=device))
+    server = start_app(**settings_of(app, models, serving, running, mask_model=mask_model))
     try:
         from robustvit.webapp.serving import is_loopback
 
@@ -111,12 +109,12 @@ class _Shown:
 
 @_takes_options
 def start_app(
-    *, models: OptionalModels, mask_model: str | None = None, serving: ServingOptions, device: Device = "auto"
+    *, models: ShownModels, mask_model: str | None = None, serving: ServingOptions, running: RunningOptions
 ) -> Server:
     """Start the app in threads of this process and come back; options as for ``app``."""
     if find_spec("gradio") is None:
         raise UserError("the app needs Gradio, which is not installed: pip install 'robustvit[app]'")
-    host, port = serving.host, serving.port
+    device, host, port = running.device, serving.host, serving.port
     if port is not None and not 0 < port < 65536:
         raise UserError(f"expected --port from 1 to 65535, got {port}")
     credentials = _credentials(serving.auth)
@@ -167,7 +165,7 @@ def _build(shown: _Shown, finder: Classifier | None, folder: Path, device: Devic
     return build(actions, AuditJobs(shown.audit, folder, results, limits), shown.intro), pages
 
 
-def _load(stack: ExitStack, given: OptionalModels) -> _Shown:
+def _load(stack: ExitStack, given: ShownModels) -> _Shown:
     from robustvit.evaluation import load_baseline
     from robustvit.progress import warn
     from robustvit.runs import RunFolder

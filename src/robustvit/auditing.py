@@ -127,10 +127,9 @@ def _files(out: str) -> tuple[Path, Path]:
 
 
 def _check_options(request: AuditRequest) -> None:
-    auditing, running, groups = request.auditing, request.running, request.grouping.groups
-    expect_at_least(1, swaps=request.judging.swaps, tries=auditing.tries, batch_size=running.batch_size)
+    auditing, groups = request.auditing, request.grouping.groups
+    expect_at_least(1, swaps=request.judging.swaps, tries=auditing.tries)
     expect_at_least(0, shifted=auditing.shifted, groups=groups, worst=auditing.worst)
-    expect_at_least(0, workers=running.workers, seed=running.seed)
     if groups == 1:
         raise UserError("expected --groups of at least 2, or 0 to have the number found, got 1")
     finding = ("masks_out", "mask_model", "mask_checkpoint")

@@ -111,8 +111,8 @@ def classes(
     """
     settings = settings_of(classes, models, sets, photos, shown, maps, running, out=out, on=on)
     _check_source(on, sets, photos)
-    expect_at_least(1, count=shown.count, batch_size=running.batch_size)
-    expect_at_least(0, samples=shown.samples, classes_shown=shown.classes_shown, workers=running.workers)
+    expect_at_least(1, count=shown.count)
+    expect_at_least(0, samples=shown.samples, classes_shown=shown.classes_shown)
     page, record = _files(out, photos)
     from robustvit.methods import method_of
     from robustvit.per_class.answers import compare_on_photos, compare_on_set

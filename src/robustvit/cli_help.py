@@ -12,8 +12,6 @@ from typing import Any
 from robustvit.cli_messages import option_name
 from robustvit.command_options import REQUIRED, Option, first_options, options_of, type_in_words
 
-__all__ = ["ALL", "add_common", "add_options", "description_of", "help_text", "option_groups", "usage_of"]
-
 ALL = "--help-all"
 
 
@@ -90,6 +88,11 @@ def add_options(place: Any, options: Sequence[Option]) -> list[tuple[Option, arg
             more["metavar"] = _value(one.type)
         added.append((one, place.add_argument(name, help=_plain(f"{one.text} {_kind(one)}".strip()), **more)))
     return added
+
+
+def described(one: Option) -> tuple[str, str]:
+    """An option as it is typed, and its description with type and default."""
+    return (one.name.upper() if one.positional else option_name(one.name)), f"{one.text} {_kind(one)}"
 
 
 def _count(one: Option) -> str | None:

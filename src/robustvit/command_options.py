@@ -18,17 +18,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
-__all__ = [
-    "REQUIRED",
-    "Option",
-    "add_arguments",
-    "command",
-    "first_options",
-    "options_of",
-    "settings_of",
-    "type_in_words",
-]
-
 REQUIRED = inspect.Parameter.empty
 _Result = TypeVar("_Result")
 _SECTION = r"\n\n(?:Returns|Raises|Example):\n"

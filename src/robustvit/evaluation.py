@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.command_options import command
-from robustvit.errors import UserError, expect_at_least
+from robustvit.errors import UserError
 from robustvit.option_groups import (
     ComparedModels,
     JudgingOptions,
@@ -103,15 +103,16 @@ def evaluate(
     if on is not None:
         from robustvit.set_evaluation.command import evaluate_on
 
-        _refuse_out(out)
-        expect_at_least(1, batch_size=running.batch_size)
-        expect_at_least(0, workers=running.workers)
+        if out is not None:
+            raise UserError("expected no --out beside --on: results on sets go to the folder --records, a file each")
         return evaluate_on(on, models, sets, running, own=photos, method=maps.relevance)
     if photos.images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
     from robustvit.data.pairs import expect_photos, find_photos
+    from robustvit.files import check_new_file
 
-    _check_options(out, running, judging.swaps)
+    if out is not None:
+        check_new_file(out)
     expect_photos(photos.images, photos.masks)
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.gathering import check_photos
@@ -170,20 +171,6 @@ def evaluate(
             ),
         )
     return found
-
-
-def _refuse_out(out: str | None) -> None:
-    if out is not None:
-        raise UserError("expected no --out beside --on: results on sets go to the folder --records, a file for each")
-
-
-def _check_options(out: str | None, running: RunningOptions, swaps: int) -> None:
-    from robustvit.files import check_new_file
-
-    if out is not None:
-        check_new_file(out)
-    expect_at_least(1, batch_size=running.batch_size)
-    expect_at_least(0, workers=running.workers, seed=running.seed, swaps=swaps)
 
 
 def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from robustvit.command_options import command
 from robustvit.errors import UserError
-from robustvit.option_groups import ComparedModels, MapOptions
+from robustvit.option_groups import ComparedModels, MapOptions, ShownModels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,11 +46,16 @@ class Explanations(list[Explanation]):
         return "\n".join(map(str, self))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExplainedModels(ComparedModels, ShownModels):
+    """Models."""
+
+
 @command(leave_out=("num_classes",))
 def explain(
     photos: list[str],
     *,
-    models: ComparedModels,
+    models: ExplainedModels,
     target: str | None = None,
     maps: MapOptions,
     out: str = "explanations",
@@ -61,7 +66,6 @@ def explain(
 
     Args:
         photos: photo files.
-        baseline: model to show beside it; a run folder's original when left out.
         target: class to explain, by name or index; the predicted one when left out.
         out: folder for the pictures.
 

@@ -103,7 +103,7 @@ def finetune(
     if resume:
         folder.check_same(config)
     plan = Schedule(**{one.name: (options | chosen)[one.name] for one in fields(Schedule)})
-    expect_at_least(0, swaps=judging.swaps, panels=judging.panels)
+    expect_at_least(0, panels=judging.panels)
     if plan.select == "robust" and judging.swaps < 1:
         raise UserError(f"expected --swaps of at least 1 for --select robust, got {judging.swaps}")
     accelerator = make_accelerator(running.precision, running.tracker, out, running.device)

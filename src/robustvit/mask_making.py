@@ -104,8 +104,7 @@ def make_masks(
     from robustvit.errors import printable
     from robustvit.mask_review import check_review, write_review
 
-    expect_at_least(1, objects=finding.objects, batch_size=running.batch_size)
-    expect_at_least(0, workers=running.workers)
+    expect_at_least(1, objects=finding.objects)
     if not -1 <= finding.threshold < 1:
         raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {finding.threshold}")
     if review is not None:

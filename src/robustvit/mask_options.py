@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from robustvit.option_groups import MapOptions, ModelFile
 from robustvit.options import AnnotationFormat, Categories, Feature, LabelFrom, MaskMethod, Side
 
-__all__ = ["AnnotationOptions", "MaskOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class MaskOptions(MapOptions, ModelFile):

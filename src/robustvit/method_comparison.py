@@ -116,7 +116,7 @@ def faithfulness(
     settings = settings_of(faithfulness, given, deletion, running, images=images, out=out)
     from robustvit.data.pairs import expect_photos, find_photos
 
-    _check_options(out, deletion.steps, running)
+    _check_options(out, deletion.steps)
     expect_photos(images)
     from robustvit.data.batches import MaskedPhotos
     from robustvit.devices import make_accelerator
@@ -145,13 +145,12 @@ def _wanted(methods: str | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _check_options(out: str | None, steps: int, running: RunningOptions) -> None:
+def _check_options(out: str | None, steps: int) -> None:
     from robustvit.files import check_new_file
 
     if out is not None:
         check_new_file(out)
-    expect_at_least(1, steps=steps, batch_size=running.batch_size)
-    expect_at_least(0, workers=running.workers, seed=running.seed)
+    expect_at_least(1, steps=steps)
 
 
 def _unsupported(names: list[str], classifier: Classifier) -> dict[str, str]:

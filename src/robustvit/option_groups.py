@@ -9,36 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from robustvit.options import (
-    ClassNames,
-    Device,
-    Engine,
-    ExportFormat,
-    MaskFormat,
-    Normalization,
-    Precision,
-    Protocol,
-)
+from robustvit.errors import expect_at_least
+from robustvit.options import ClassNames, Device, Engine, ExportFormat, MaskFormat, Normalization, Precision, Protocol
 
 if TYPE_CHECKING:
     from robustvit.classifier import Classifier
-
-__all__ = [
-    "ComparedModels",
-    "EngineOptions",
-    "GivenModel",
-    "GivenPhotos",
-    "JudgingOptions",
-    "MapOptions",
-    "ModelFile",
-    "ModelOptions",
-    "OptionalModels",
-    "PhotoOptions",
-    "RelevanceOptions",
-    "RunningOptions",
-    "SetOptions",
-    "SharedForm",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +113,15 @@ class OptionalModels(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShownModels(OptionalModels):
+    """Models.
+
+    Attributes:
+        baseline: model to show beside it; a run folder's original when left out.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComparedModels(GivenModel, OptionalModels):
     """Models."""
 
@@ -192,6 +176,9 @@ class JudgingOptions:
     max_drop: float = 2.0
     swaps: int = 2
 
+    def __post_init__(self) -> None:
+        expect_at_least(0, max_drop=self.max_drop, swaps=self.swaps)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunningOptions:
@@ -210,6 +197,10 @@ class RunningOptions:
     device: Device = "auto"
     precision: Precision = "no"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        expect_at_least(1, batch_size=self.batch_size)
+        expect_at_least(0, workers=self.workers, seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.command_options import command, settings_of
-from robustvit.errors import UserError, expect_at_least
+from robustvit.errors import UserError
 from robustvit.option_groups import EngineOptions
 from robustvit.options import Rates
 from robustvit.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
@@ -121,7 +121,7 @@ class RateSearch:
 
 
 @command(
-    first=("images", "masks", "model", "recipe", "out", "rates", "judging", "engines"), leave_out=("lr", "save_every")
+    first=("images", "masks", "model", "recipe", "out", "rates", "max_drop", "engines"), leave_out=("lr", "save_every")
 )
 def search(
     *,
@@ -162,7 +162,6 @@ def search(
 
     folder = Path(out)
     max_drop = judging.max_drop
-    expect_at_least(0, max_drop=max_drop)
     tried = parse_rates(rates)
     given = settings_of(search, photos, start, guiding, schedule, judging, running, engines, out=out, rates=rates)
     shared = {name: given[name] for name in FINETUNE_OPTIONS if name != "max_drop" and given.get(name) is not None}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robustvit.command_options import command
-from robustvit.errors import UserError, expect_at_least
+from robustvit.errors import UserError
 from robustvit.option_groups import RunningOptions
 from robustvit.options import FoundMasks, ReproductionSize
 from robustvit.wording import counted
@@ -93,8 +93,6 @@ def reproduce(
     from robustvit.reproductions.plan import make_plan
     from robustvit.reproductions.scales import SCALES
 
-    expect_at_least(1, batch_size=running.batch_size)
-    expect_at_least(0, workers=running.workers)
     for option, value, choices in (("scale", scale, tuple(SCALES)), ("masks", masks, ("human", "tokencut"))):
         if value not in choices:
             raise UserError(f"expected --{option} to be one of {', '.join(choices)}, got {value!r}")

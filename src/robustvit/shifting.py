@@ -132,7 +132,7 @@ def shifts(
     options = ShiftOptions(
         kinds_named(_listed(kinds)), pairs, every, size, min_inside, format, given.mask_format, running.seed
     )
-    _check_options(options, backgrounds, running.workers)
+    _check_options(options, backgrounds)
     photos = _photos(given)
     check_class_names(photos)
     plain = [] if backgrounds is None else _plain(backgrounds)
@@ -155,8 +155,7 @@ def _listed(kinds: ShiftKinds) -> list[str]:
     return [str(name).strip() for name in given if str(name).strip()]
 
 
-def _check_options(options: ShiftOptions, backgrounds: str | None, workers: int) -> None:
-    expect_at_least(0, seed=options.seed, workers=workers)
+def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:
     expect_at_least(1, every=options.every)
     if options.pairs is not None:
         expect_at_least(1, pairs=options.pairs)

@@ -83,8 +83,8 @@ def subset(
     )
     from robustvit.data.photos import read_photo
 
-    record = _check_options(images, out, searching.confidence, running.batch_size)
-    expect_at_least(0, random_classes=random_classes or 0, seed=running.seed)
+    record = _check_options(images, out, searching.confidence)
+    expect_at_least(0, random_classes=random_classes or 0)
     photos = dict(zip(images, map(read_photo, images), strict=False))
     from robustvit.devices import make_accelerator
     from robustvit.subsets.classes import draw_classes, named_classes
@@ -108,7 +108,7 @@ def subset(
     return found
 
 
-def _check_options(images: list[str], out: str, confidence: float, batch_size: int) -> Path:
+def _check_options(images: list[str], out: str, confidence: float) -> Path:
     """The place of the JSON file, once everything that can be checked without the model is right."""
     from robustvit.files import check_new_file
 
@@ -118,7 +118,6 @@ def _check_options(images: list[str], out: str, confidence: float, batch_size: i
         raise UserError(f"expected a PNG file as --out, got {out}: name it panel.png")
     if not 0 < confidence < 1:
         raise UserError(f"expected --confidence between 0 and 1, got {confidence}")
-    expect_at_least(1, batch_size=batch_size)
     record = Path(out).with_suffix(".json")
     for path in (out, record):
         check_new_file(path)

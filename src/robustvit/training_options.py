@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from robustvit.option_groups import GivenPhotos, JudgingOptions, ModelOptions, RelevanceOptions, RunningOptions
 from robustvit.options import Balance, Classes, Classification, Select, Target, Train
 
-__all__ = ["GuidanceOptions", "ScheduleOptions", "StartOptions", "TrainingPhotos", "TrainingRun", "VerdictOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPhotos(GivenPhotos):

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from robustvit.option_groups import GivenPhotos, JudgingOptions, MapOptions, RunningOptions
 from robustvit.options import Feature
 
-__all__ = ["AuditOptions", "AuditRequest", "FoundMasks", "GroupOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class FoundMasks:
