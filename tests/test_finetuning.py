@@ -20,7 +20,7 @@ from robustvit import UserError, finetune, load_model
 from robustvit.guidance import RobustViT
 from robustvit.measurement import measure, read_measures
 from robustvit.models import load_original
-from robustvit.training import Schedule, _robust_score
+from robustvit.training import Schedule, robust_score
 from robustvit.verdict import read_verdict
 from run_server import kill, wait_for
 
@@ -371,7 +371,7 @@ def test_learning_rate_falls_every_second_epoch():
     assert [schedule.rate(epoch) for epoch in range(5)] == pytest.approx([1, 1, 0.85, 0.85, 0.7225])
 
 
-def test_robust_score_prefers_random_backgrounds_within_the_drop():
+def testrobust_score_prefers_random_backgrounds_within_the_drop():
     from robustvit.measurement import PhotoMeasure
 
     def results(ordinary, shifted):
@@ -379,7 +379,7 @@ def test_robust_score_prefers_random_backgrounds_within_the_drop():
 
     base = results(0.9, 0.5)
     scores = [
-        _robust_score(base, results(*pair), 2.0)["score"] for pair in ((0.89, 0.7), (0.9, 0.6), (0.8, 0.9), (0.7, 1))
+        robust_score(base, results(*pair), 2.0)["score"] for pair in ((0.89, 0.7), (0.9, 0.6), (0.8, 0.9), (0.7, 1))
     ]
     assert scores == sorted(scores), "best first: most robust within the drop, then by what was lost"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError
-from robustvit.option_groups import ComparedModels, RunningOptions, ShownModels
+from robustvit.option_groups import ComparedModels, RunningOptions, ServingOptions, ShownModels
 from robustvit.options import Device
 
 if TYPE_CHECKING:
@@ -23,23 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["app", "start_app"]
 
 _DEMO = "runs/demo/run"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServingOptions:
-    """Address.
-
-    Attributes:
-        share: also serve through a public address of Gradio's, for 72 hours at most.
-        host: address to listen on; 0.0.0.0 lets the whole network in.
-        port: to listen on; the first free one from 7860 when left out.
-        auth: NAME:PASSWORD that visitors must give.
-    """
-
-    share: bool = False
-    host: str = "127.0.0.1"
-    port: int | None = None
-    auth: str | None = None
 
 
 _takes_options = command(normalization="model", leave_out=("num_classes", "batch_size", "workers", "precision", "seed"))
@@ -130,7 +113,7 @@ def start_app(
         folder = prepare_folder()
         blocks, pages = _build(shown, finder, folder, device)
         # The embedded model's files must stay while audits may load them: as long as the server runs.
-        server = start(blocks, folder, **pages, host=host, port=port, share=serving.share, auth=credentials)
+        server = start(blocks, folder, **pages, serving=serving, auth=credentials)
         server.until_closed(stack.pop_all())
         return server
 

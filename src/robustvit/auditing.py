@@ -89,9 +89,13 @@ def audit(
         settings=settings,
     )  # fmt: skip
     _check_options(request)
-    page, record = _files(out)
-    from robustvit.audits.inputs import background_files, find_audit_photos, trained_on
+    from robustvit.audits.record import KIND
+    from robustvit.files import page_and_record
+
+    page, record = page_and_record(out, KIND, "an audit")
+    from robustvit.audits.inputs import find_audit_photos, trained_on
     from robustvit.audits.run import AuditRun
+    from robustvit.data.photo_tree import photos_below
     from robustvit.devices import make_accelerator
     from robustvit.evaluation import load_baseline
     from robustvit.methods import check_method
@@ -102,7 +106,7 @@ def audit(
     for one in both:
         check_method(maps.relevance, one)
     grouper = _group_backbone(grouping, classifier)
-    files = background_files(auditing.backgrounds)
+    files = [] if auditing.backgrounds is None else photos_below(auditing.backgrounds)
     audited, notes = find_audit_photos(request, page, classifier)
     notes += trained_on(models.model, audited)
     place = make_accelerator(device=running.device).device
@@ -110,20 +114,6 @@ def audit(
     measured = run.measure()
     run.write(measured, page, record)
     return Audit(page, record, measured)
-
-
-def _files(out: str) -> tuple[Path, Path]:
-    """The page and the record to write."""
-    from robustvit.audits.record import KIND
-    from robustvit.files import check_own_page
-
-    page = Path(out)
-    record = page.with_suffix(".json")
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"expected --out to end in .html, got {page}: the record goes beside it as .json")
-    check_own_page(page, KIND, "an audit")
-    check_own_page(record, KIND, "the record of an audit")
-    return page, record
 
 
 def _check_options(request: AuditRequest) -> None:

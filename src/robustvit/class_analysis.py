@@ -113,7 +113,13 @@ def classes(
     _check_source(on, sets, photos)
     expect_at_least(1, count=shown.count)
     expect_at_least(0, samples=shown.samples, classes_shown=shown.classes_shown)
-    page, record = _files(out, photos)
+    from robustvit.data.pairs import expect_photos
+    from robustvit.files import page_and_record
+
+    expect_photos(photos.images, photos.masks)
+    from robustvit.per_class.record import KIND
+
+    page, record = page_and_record(out, KIND, "a comparison of classes")
     from robustvit.methods import method_of
     from robustvit.per_class.answers import compare_on_photos, compare_on_set
 
@@ -124,23 +130,6 @@ def classes(
     else:
         compared = compare_on_photos(photos, models, sets, running, method)
     return _write(compared, settings, page, record)
-
-
-def _files(out: str, photos: PhotoOptions) -> tuple[Path, Path]:
-    """The files to write."""
-    from robustvit.data.pairs import expect_photos
-
-    page = Path(out)
-    record = page.with_suffix(".json")
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"expected --out to end in .html, got {page}: the record goes beside it as .json")
-    expect_photos(photos.images, photos.masks)
-    from robustvit.files import check_own_page
-    from robustvit.per_class.record import KIND
-
-    check_own_page(page, KIND, "a comparison of classes")
-    check_own_page(record, KIND, "the record of a comparison of classes")
-    return page, record
 
 
 def _check_source(on: str | None, sets: SetOptions, photos: PhotoOptions) -> None:

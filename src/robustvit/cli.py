@@ -178,7 +178,7 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
 
     class Parser(ArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> Any:
-            said = said_plainly(message, [one.name for one in options], positional)
+            said = said_plainly(message, options)
             raise UserError(f"{said}; robustvit {name} --help lists the options")
 
         def format_help(self, *_: Any) -> str:

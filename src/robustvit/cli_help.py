@@ -109,8 +109,8 @@ def _value(kind: Any) -> str:
 def _kind(one: Option) -> str:
     """The type and the default of an option in brackets."""
     words = "a switch" if one.type is bool and one.default is False else type_in_words(one.type)
-    default = [] if one.default in (REQUIRED, None, False) else [f"default {str(one.default).lower()}"
-               if one.default is True else f"default {one.default}"]  # fmt: skip
+    said = not any(one.default is nothing for nothing in (REQUIRED, None, False))
+    default = [f"default {str(one.default).lower() if one.default is True else one.default}"] * said
     needed = ["required"] if one.default is REQUIRED and not one.positional else []
     return f"({'; '.join([words, *default, *needed])})"
 

@@ -108,7 +108,7 @@ def finetune(
         raise UserError(f"expected --swaps of at least 1 for --select robust, got {judging.swaps}")
     accelerator = make_accelerator(running.precision, running.tracker, out, running.device)
     classifier = load_model(
-        copy.deepcopy(start.recipe if start.model is None else start.model),  # a module from Python stays as it is
+        copy.deepcopy(str(start.recipe) if start.model is None else start.model),  # a module from Python stays as it is
         num_classes=start.num_classes,
         checkpoint=start.checkpoint,
         normalization=chosen["normalization"],

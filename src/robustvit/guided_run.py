@@ -21,7 +21,7 @@ from robustvit.measurement import PhotoMeasure, measure, read_measures, write_me
 from robustvit.options import MaskFormat
 from robustvit.panels import choose_panels, draw_panels
 from robustvit.runs import RunFolder
-from robustvit.training import Schedule, train
+from robustvit.training import Schedule, robust_score, train
 from robustvit.verdict import Verdict, compare, decide, write_verdict
 
 __all__ = ["GuidedRun", "with_predictions"]
@@ -86,7 +86,7 @@ class GuidedRun:
     def finish(self, guidance: Guidance, panels: int) -> Verdict:
         """Measure, train, measure again, decide and draw."""
         before = self._before()
-        robust = self.schedule.select == "robust"
+        validated = self._validated() if self.schedule.select == "robust" else []
         train(
             self.classifier,
             self.training,
@@ -95,8 +95,9 @@ class GuidedRun:
             schedule=self.schedule,
             accelerator=self.accelerator,
             folder=self.folder,
-            measure_now=lambda: self.measured(self.validation, maps=False),
-            before=self._validated() if robust else [],
+            robust_score=lambda: robust_score(
+                validated, self.measured(self.validation, maps=False), self.schedule.max_drop
+            ),
         )
         restore_weights(self.classifier, self.folder.best)
         after = self.measured(self.held_out)

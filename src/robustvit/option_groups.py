@@ -234,3 +234,20 @@ class SharedForm:
 
     format: ExportFormat = "auto"
     license: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingOptions:
+    """Address.
+
+    Attributes:
+        share: also serve through a public address of Gradio's, for 72 hours at most.
+        host: address to listen on; 0.0.0.0 lets the whole network in.
+        port: to listen on; the first free one from 7860 when left out.
+        auth: NAME:PASSWORD that visitors must give.
+    """
+
+    share: bool = False
+    host: str = "127.0.0.1"
+    port: int | None = None
+    auth: str | None = None

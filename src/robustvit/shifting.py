@@ -123,6 +123,7 @@ def shifts(
 
     images, masks = given.images, given.masks
     expect_photos(images, masks)
+    from robustvit.data.photo_tree import photos_below
     from robustvit.shift_recipes.folder import ShiftFolder, check_class_names, fingerprint
     from robustvit.shift_recipes.images import SUFFIXES, make_shifts, spreading
     from robustvit.shift_recipes.kinds import ShiftOptions, kinds_named
@@ -135,7 +136,7 @@ def shifts(
     _check_options(options, backgrounds)
     photos = _photos(given)
     check_class_names(photos)
-    plain = [] if backgrounds is None else _plain(backgrounds)
+    plain = [] if backgrounds is None else photos_below(backgrounds)
     inputs = [Path(place) for place in (images, masks, backgrounds) if place is not None]
     settings = asdict(options) | {"inputs": fingerprint(photos, plain)}
     folder = ShiftFolder(out, settings, suffix=SUFFIXES[format], inputs=inputs)
@@ -191,18 +192,6 @@ def _photos(given: GivenPhotos) -> list[Photo]:
             "a CSV column 'label'"
         )
     return photos
-
-
-def _plain(backgrounds: str) -> list[Path]:
-    from robustvit.data.photo_tree import files_below
-    from robustvit.data.photos import IMAGE_SUFFIXES
-
-    if not Path(backgrounds).is_dir():
-        raise UserError(f"expected a folder of backgrounds, found none at {backgrounds}: check the path")
-    found = list(files_below(Path(backgrounds), IMAGE_SUFFIXES).values())
-    if not found:
-        raise UserError(f"expected photos in {backgrounds}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return found
 
 
 def _summary(

@@ -10,30 +10,12 @@ from robustvit.classifier import Classifier
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.data.photo_tree import files_below
-from robustvit.data.photos import IMAGE_SUFFIXES
 from robustvit.errors import UserError
 from robustvit.mask_making import MadeMasks, make_masks
 from robustvit.runs import RunFolder
 from robustvit.wording import counted
 
-__all__ = ["background_files", "find_audit_photos", "trained_on"]
-
-
-def background_files(folder: str | None) -> list[Path]:
-    """Photos anywhere in a folder of backgrounds; none without a folder.
-
-    Raises:
-        UserError: no such folder, or no photos in it.
-    """
-    if folder is None:
-        return []
-    if not Path(folder).is_dir():
-        raise UserError(f"expected a folder of backgrounds, found none at {folder}: check the path")
-    found = list(files_below(Path(folder), IMAGE_SUFFIXES).values())
-    if not found:
-        raise UserError(f"expected photos of backgrounds in {folder}, found none")
-    return found
+__all__ = ["find_audit_photos", "trained_on"]
 
 
 def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier) -> tuple[list[Photo], list[str]]:
