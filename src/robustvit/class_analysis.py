@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError, expect_at_least
@@ -12,7 +12,6 @@ from robustvit.option_groups import ComparedModels, MapOptions, PhotoOptions, Ru
 from robustvit.wording import counted
 
 if TYPE_CHECKING:
-    from robustvit.per_class.answers import Compared
     from robustvit.per_class.changes import Changes, ClassChange
 
 __all__ = ["ClassAnalysis", "classes"]
@@ -109,19 +108,20 @@ def classes(
     Example:
         robustvit classes --model runs/mine --baseline original --on imagenet-a --root DATA --out classes.html
     """
-    settings = settings_of(classes, models, sets, photos, shown, maps, running, out=out, on=on)
     _check_source(on, sets, photos)
     expect_at_least(1, count=shown.count)
     expect_at_least(0, samples=shown.samples, classes_shown=shown.classes_shown)
     from robustvit.data.pairs import expect_photos
-    from robustvit.files import page_and_record
+    from robustvit.files import page_and_record, write_json, write_text
 
     expect_photos(photos.images, photos.masks)
-    from robustvit.per_class.record import KIND
+    from robustvit.per_class.record import KIND, class_record
 
     page, record = page_and_record(out, KIND, "a comparison of classes")
     from robustvit.methods import method_of
     from robustvit.per_class.answers import compare_on_photos, compare_on_set
+    from robustvit.per_class.page import render_classes
+    from robustvit.per_class.pictures import choose_panels, draw_turned
 
     method_of(maps.relevance)
     method = maps.relevance if shown.samples > 0 and shown.classes_shown > 0 else None
@@ -129,7 +129,16 @@ def classes(
         compared = compare_on_set(on, models, sets, running, method)
     else:
         compared = compare_on_photos(photos, models, sets, running, method)
-    return _write(compared, settings, page, record)
+    panels = choose_panels(compared, shown.classes_shown, shown.samples)
+    settings = settings_of(classes, models, sets, photos, shown, maps, running, out=out, on=on)
+    found = class_record(compared, panels, shown.count, settings)
+    if compared.place.loop.accelerator.is_main_process:
+        pictures = draw_turned(compared, panels, maps.relevance, photos.mask_format)
+        text = render_classes(found, pictures, record.name)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        write_json(found, record)
+        write_text(text, page)
+    return ClassAnalysis(page, record, compared.changes, found["data"]["title"], found["sentence"])
 
 
 def _check_source(on: str | None, sets: SetOptions, photos: PhotoOptions) -> None:
@@ -142,23 +151,6 @@ def _check_source(on: str | None, sets: SetOptions, photos: PhotoOptions) -> Non
         of_sets += ["protocol"] if sets.protocol != "standard" else []
         if of_sets:
             raise UserError(f"expected no --{of_sets[0]} beside --images: it belongs to --on")
-
-
-def _write(compared: Compared, settings: dict[str, Any], page: Path, record_file: Path) -> ClassAnalysis:
-    from robustvit.files import write_json, write_text
-    from robustvit.per_class.page import render_classes
-    from robustvit.per_class.pictures import choose_panels, draw_turned
-    from robustvit.per_class.record import class_record
-
-    panels = choose_panels(compared, settings["classes_shown"], settings["samples"])
-    record = class_record(compared, panels, settings["count"], settings)
-    if compared.place.loop.accelerator.is_main_process:
-        pictures = draw_turned(compared, panels, settings["relevance"], settings["mask_format"])
-        text = render_classes(record, pictures, record_file.name)
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_json(record, record_file)
-        write_text(text, page)
-    return ClassAnalysis(page, record_file, compared.changes, record["data"]["title"], record["sentence"])
 
 
 def _line(row: ClassChange) -> str:

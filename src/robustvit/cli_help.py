@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from robustvit.cli_messages import option_name
-from robustvit.command_options import REQUIRED, Option, first_options, options_of, type_in_words
+from robustvit.command_options import REQUIRED, Option, options_of, type_in_words
 
 ALL = "--help-all"
 
@@ -35,12 +35,10 @@ def option_groups(function: Callable[..., Any], everything: bool = True) -> dict
         function: the command's.
         everything: all options, not only those that the short help shows.
     """
-    first, options = first_options(function), options_of(function)
-    known = {one.name for one in first} if len(first) < len(options) else set()
-    named = set(getattr(function, "first", ()))
-    groups: dict[str, list[Option]] = {"": [one for one in first if one.name in named]}
+    options, first = options_of(function), getattr(function, "first", ())
+    groups = {"": sorted((one for one in options if one.name in first), key=lambda one: first.index(one.name))}
     for one in options:
-        if one.name not in named and (everything or not known or one.name in known):
+        if one.name not in first and (everything or not first or one.parameter in first):
             groups.setdefault(one.group, []).append(one)
     return {heading: members for heading, members in groups.items() if members}
 

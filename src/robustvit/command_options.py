@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 
 REQUIRED = inspect.Parameter.empty
 _Result = TypeVar("_Result")
-_SECTION = r"\n\n(?:Returns|Raises|Example):\n"
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,11 @@ class Option:
     positional: bool
     parameter: str
 
+    def as_parameter(self) -> inspect.Parameter:
+        """The option in a signature."""
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if self.positional else inspect.Parameter.KEYWORD_ONLY
+        return inspect.Parameter(self.name, kind, default=self.default, annotation=self.type)
+
 
 def command(
     *, first: Sequence[str] = (), positional: Collection[str] = (), leave_out: Collection[str] = (), **defaults: Any
@@ -63,8 +67,8 @@ def command(
     def spread(function: Callable[..., _Result]) -> Callable[..., _Result]:
         kinds = _annotations(function)
         groups: dict[str, Any] = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
-        options = _in_order(_spread(function, kinds, positional, leave_out, defaults))
-        signature = inspect.Signature([_parameter(one) for one in options])
+        options = _spread(function, kinds, positional, leave_out, defaults)
+        signature = inspect.Signature([one.as_parameter() for one in options])
 
         @functools.wraps(function)
         def call(*arguments: Any, **keywords: Any) -> _Result:
@@ -93,18 +97,7 @@ def command(
 def options_of(function: Callable[..., Any]) -> list[Option]:
     """The options of a command, in the order of its signature."""
     found = getattr(function, "options", None)
-    return _in_order(_spread(function, _annotations(function))) if found is None else found
-
-
-def first_options(function: Callable[..., Any]) -> list[Option]:
-    """The options that the short help of a command shows."""
-    first = getattr(function, "first", ())
-    options = options_of(function)
-    if not first:
-        return options
-    place = {name: number for number, name in enumerate(first)}
-    shown = [one for one in options if one.name in place or one.parameter in place]
-    return sorted(shown, key=lambda one: place.get(one.name, place.get(one.parameter, 0)))
+    return _spread(function, _annotations(function)) if found is None else found
 
 
 def settings_of(function: Callable[..., Any], *groups: Any, **own: Any) -> dict[str, Any]:
@@ -127,33 +120,21 @@ def _spread(
     leave_out: Collection[str] = (),
     defaults: dict[str, Any] | None = None,
 ) -> list[Option]:
-    defaults = defaults or {}
     said = _described(inspect.getdoc(function) or "", "Args")
     found: list[Option] = []
     for name, parameter in inspect.signature(function).parameters.items():
         kind = kinds.get(name, str)
         if not is_dataclass(kind):
-            keyed = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-            found.append(Option(name, kind, parameter.default, said.get(name, ""), "", not keyed, name))
+            named = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            found.append(Option(name, kind, parameter.default, said.get(name, ""), "", not named, name))
             continue
-        texts, hints = _texts(kind), typing.get_type_hints(kind)
+        texts, hints = _texts(kind) | said, typing.get_type_hints(kind)
         heading = (inspect.getdoc(kind) or "").partition("\n")[0].rstrip(".")
         for one in fields(kind):
-            if one.name not in leave_out:
-                default = defaults.get(one.name, REQUIRED if one.default is MISSING else one.default)
-                text = said.get(one.name, texts.get(one.name, ""))
-                found.append(Option(one.name, hints[one.name], default, text, heading, one.name in positional, name))
-    return found
-
-
-def _in_order(options: list[Option]) -> list[Option]:
-    """Those without a name on the command line first, as a signature wants it."""
-    return sorted(options, key=lambda one: not one.positional)
-
-
-def _parameter(one: Option) -> inspect.Parameter:
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if one.positional else inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(one.name, kind, default=one.default, annotation=one.type)
+            default = (defaults or {}).get(one.name, REQUIRED if one.default is MISSING else one.default)
+            about = texts.get(one.name, ""), heading, one.name in positional, name
+            found += [Option(one.name, hints[one.name], default, *about)] * (one.name not in leave_out)
+    return sorted(found, key=lambda one: not one.positional)  # as a signature wants it
 
 
 def _texts(group: Any) -> dict[str, str]:
@@ -180,7 +161,7 @@ def _document(doc: str, options: list[Option]) -> str:
         )
         for one in options
     ]
-    end = re.search(_SECTION, bare)
+    end = re.search(r"\n\n(?:Returns|Raises|Example):\n", bare)
     at = end.start() if end else len(bare)
     return f"{bare[:at]}\n\nArgs:\n" + "\n".join(lines) + bare[at:]
 
