@@ -18,13 +18,26 @@ _PAGELESS = "CONTRIBUTING|LICENSE|SECURITY|CITATION|examples/|src/|tests/|script
 
 
 def commands_page() -> str:
-    """The help of every command as Markdown."""
-    from robustvit.cli import COMMANDS, function_of, parser_of
+    """The reference of the commands as Markdown: by stage, their options in groups."""
+    from robustvit.cli import STAGES, function_of
+    from robustvit.cli_help import described, description_of, option_groups, usage_of
 
-    parts = ["# Commands", "", "Made from the commands' own help. Every command also takes `--config FILE`.", ""]
-    for name in COMMANDS:
-        parser, _ = parser_of(name, function_of(name))
-        parts += [f"## robustvit {name}", "", "```text", parser.format_help().rstrip(), "```", ""]
+    parts = [
+        "# Commands",
+        "",
+        "Every command also takes `--config FILE`, `--print_config`, `--json` and `--help-all`.",
+        "",
+    ]
+    for stage, commands in STAGES.items():
+        for name in commands:
+            function = function_of(name)
+            text, example = description_of(function)
+            parts += [f"## robustvit {name}", "", f"*{stage.capitalize()}.* {text}", ""]
+            parts += ["```", usage_of(name, function), *([f"example: {example}"] if example else []), "```", ""]
+            for heading, options in option_groups(function).items():
+                parts += [f"**{heading or 'Options'}**", ""]
+                parts += [f"- <code class=option>{shown}</code> {words}" for shown, words in map(described, options)]
+                parts.append("")
     return "\n".join(parts)
 
 

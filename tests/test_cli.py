@@ -45,6 +45,8 @@ def test_help_of_every_command(capsys, name):
     with pytest.raises(SystemExit) as stopped:
         cli.main([name, "--help"])
     assert stopped.value.code == 0
+    capsys.readouterr()
+    assert cli.main([name, "--help-all"]) == 0
     text = capsys.readouterr().out
     function = cli.function_of(name)
     assert " ".join(text.split()).rstrip().rpartition("example: ")[2].startswith(f"robustvit {name} ")

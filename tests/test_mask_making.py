@@ -21,7 +21,7 @@ from conftest import CLASSES, draw_photo, write_photos
 from robustvit import UserError, cli, finetune, make_masks
 from robustvit.data.manifest import read_manifest
 from robustvit.data.masks import read_mask
-from robustvit.mask_sources import MaskOptions
+from robustvit.mask_options import MaskOptions
 from robustvit.mask_sources.dino_positions import dino_positions
 from robustvit.mask_sources.tokencut import TokenCut
 from robustvit.models import load_model
@@ -546,9 +546,8 @@ def test_paper_protocol_leaves_few_options_open(tmp_path, images, options, error
 
 
 def test_paper_protocol_takes_dinos_base_model():
-    usual = ("tokencut", None, None, "keys", None, False, 0.2, 480, "corners", 1, True, "gae", None)
-    assert MaskOptions(*usual, "paper").settled().model == "vit_base_patch16_224.dino"
-    assert MaskOptions(*usual).settled() == MaskOptions(*usual, "standard")
+    assert MaskOptions(protocol="paper").settled().model == "vit_base_patch16_224.dino"
+    assert MaskOptions().settled() == MaskOptions(protocol="standard")
 
 
 def test_folders_of_versions_without_protocols_go_on(tmp_path, images, settings):

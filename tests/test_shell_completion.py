@@ -60,7 +60,7 @@ def test_every_option_of_every_command_is_offered(script, tmp_path, name):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     parameters = inspect.signature(cli.function_of(name)).parameters.values()
     options = {cli.option_name(one.name) for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
-    assert set(done.stdout.split()) == options | {"--help", "--config", "--print_config", "--json"}
+    assert set(done.stdout.split()) == options | {"--help", "--help-all", "--config", "--print_config", "--json"}
 
 
 @pytest.mark.parametrize(

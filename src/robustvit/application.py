@@ -1,6 +1,7 @@
 """The app: a page in the browser that shows where models look, for photos of one's own."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 import signal
 import threading
 from contextlib import ExitStack
@@ -10,8 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError
-from robustvit.options import ClassNames, Device, Normalization
+from robustvit.option_groups import ComparedModels, RunningOptions, ServingOptions, ShownModels
+from robustvit.options import Device
 
 if TYPE_CHECKING:
     from robustvit.classifier import Classifier
@@ -23,19 +26,16 @@ __all__ = ["app", "start_app"]
 _DEMO = "runs/demo/run"
 
 
+_takes_options = command(normalization="model", leave_out=("num_classes", "batch_size", "workers", "precision", "seed"))
+
+
+@_takes_options
 def app(
     *,
-    model: str | None = None,
-    baseline: str | None = None,
-    checkpoint: str | None = None,
-    normalization: Normalization = "model",
-    class_names: ClassNames | None = None,
+    models: ShownModels,
     mask_model: str | None = None,
-    share: bool = False,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    auth: str | None = None,
-    device: Device = "auto",
+    serving: ServingOptions,
+    running: RunningOptions,
 ) -> None:
     """Open a page on which photos are explained, backgrounds swapped and folders audited, by two models side by side.
 
@@ -45,17 +45,7 @@ def app(
         model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
             hf-hub:OWNER/NAME or local-dir:FOLDER; when left out the run of the demo at runs/demo, or else the model
             that comes with the package.
-        baseline: model to show beside it; a run folder's original when left out.
-        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
-        normalization: model (its own mean and std) or paper (0.5 for every model).
-        class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            cat,dog, or a text file with one name a line.
         mask_model: backbone that finds objects; the baseline or else the model itself when left out.
-        share: also serve through a public address of Gradio's, for 72 hours at most.
-        host: address to listen on; 0.0.0.0 lets the whole network in.
-        port: to listen on; the first free one from 7860 when left out.
-        auth: NAME:PASSWORD that visitors must give.
-        device: auto (a GPU where there is one) or cpu.
 
     Raises:
         UserError: Gradio is not installed, an unknown model, models that do not fit together, a port that is taken.
@@ -65,18 +55,15 @@ def app(
     """
     from robustvit.progress import warn
 
-    server = start_app(
-        model=model, baseline=baseline, checkpoint=checkpoint, normalization=normalization, class_names=class_names,
-        mask_model=mask_model, share=share, host=host, port=port, auth=auth, device=device,
-    )  # fmt: skip
+    server = start_app(**settings_of(app, models, serving, running, mask_model=mask_model))
     try:
         from robustvit.webapp.serving import is_loopback
 
         print(f"open {server.url} in a browser; Ctrl-C ends it", flush=True)
         if server.share_url:
             print(f"shared at {server.share_url}", flush=True)
-        open_to_others = server.share_url or not is_loopback(host)
-        if open_to_others and auth is None:
+        open_to_others = server.share_url or not is_loopback(serving.host)
+        if open_to_others and serving.auth is None:
             warn("whoever knows the address can use the app: --auth NAME:PASSWORD asks visitors for a password")
         _wait()
     finally:
@@ -99,37 +86,28 @@ def _wait() -> None:
 class _Shown:
     """The models to show, and how an audit in another process gets them."""
 
-    models: "dict[str, Classifier]"
+    models: dict[str, Classifier]
     intro: str
     audit: dict[str, Any]
-    trained: "TrainedPhotos"
+    trained: TrainedPhotos
 
 
+@_takes_options
 def start_app(
-    *,
-    model: str | None = None,
-    baseline: str | None = None,
-    checkpoint: str | None = None,
-    normalization: Normalization = "model",
-    class_names: ClassNames | None = None,
-    mask_model: str | None = None,
-    share: bool = False,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    auth: str | None = None,
-    device: Device = "auto",
-) -> "Server":
+    *, models: ShownModels, mask_model: str | None = None, serving: ServingOptions, running: RunningOptions
+) -> Server:
     """Start the app in threads of this process and come back; options as for ``app``."""
     if find_spec("gradio") is None:
         raise UserError("the app needs Gradio, which is not installed: pip install 'robustvit[app]'")
+    device, host, port = running.device, serving.host, serving.port
     if port is not None and not 0 < port < 65536:
         raise UserError(f"expected --port from 1 to 65535, got {port}")
-    credentials = _credentials(auth)
+    credentials = _credentials(serving.auth)
     with ExitStack() as stack:
         from robustvit.webapp.serving import free_port, prepare_folder, start
 
         free_port(host, port)  # before models are loaded
-        shown = _load(stack, model, baseline, checkpoint, normalization, class_names)
+        shown = _load(stack, models)
         shown.audit["device"] = device
         finder = _backbone(mask_model)
         if mask_model is not None:
@@ -137,7 +115,7 @@ def start_app(
         folder = prepare_folder()
         blocks, pages = _build(shown, finder, folder, device)
         # The embedded model's files must stay while audits may load them: as long as the server runs.
-        server = start(blocks, folder, **pages, host=host, port=port, share=share, auth=credentials)
+        server = start(blocks, folder, **pages, serving=serving, auth=credentials)
         server.until_closed(stack.pop_all())
         return server
 
@@ -151,7 +129,7 @@ def _credentials(auth: str | None) -> tuple[str, str] | None:
     return name, password
 
 
-def _build(shown: _Shown, finder: "Classifier | None", folder: Path, device: Device) -> tuple[Any, dict[str, Any]]:
+def _build(shown: _Shown, finder: Classifier | None, folder: Path, device: Device) -> tuple[Any, dict[str, Any]]:
     from robustvit.devices import make_accelerator
     from robustvit.webapp.actions import Actions
     from robustvit.webapp.audit_tab import AuditJobs
@@ -172,20 +150,13 @@ def _build(shown: _Shown, finder: "Classifier | None", folder: Path, device: Dev
     return build(actions, AuditJobs(shown.audit, folder, results, limits), shown.intro), pages
 
 
-def _load(
-    stack: ExitStack,
-    model: str | None,
-    baseline: str | None,
-    checkpoint: str | None,
-    normalization: Normalization,
-    class_names: ClassNames | None,
-) -> _Shown:
+def _load(stack: ExitStack, given: ShownModels) -> _Shown:
     from robustvit.data.trained_photos import photos_behind
     from robustvit.evaluation import load_baseline
-    from robustvit.models import load_model
     from robustvit.progress import warn
     from robustvit.runs import RunFolder
 
+    model, baseline, checkpoint = given.model, given.baseline, given.checkpoint
     if model is None and checkpoint is not None:
         raise UserError("--checkpoint needs --model: name the model that the weights are for")
     intro = ""
@@ -202,9 +173,16 @@ def _load(
     run = RunFolder(model) if RunFolder(model).is_run else None
     if run is not None and baseline is None:
         baseline = "original"
-    classifier = load_model(model, checkpoint=checkpoint, normalization=normalization, class_names=class_names)
+    models = ComparedModels(
+        model=model,
+        baseline=baseline,
+        checkpoint=checkpoint,
+        normalization=given.normalization or "model",
+        class_names=given.class_names,
+    )
+    classifier = models.load()
     try:
-        other = load_baseline(baseline, model, classifier, None, normalization, class_names)
+        other = load_baseline(models, classifier)
     except UserError as error:
         if run is None or baseline != "original":
             raise
@@ -212,15 +190,15 @@ def _load(
         intro += "The original model is not shown: start the app with `--baseline` and its folder to see it too. "
         baseline = other = None
     titles = ("Original model", _title(run)) if baseline == "original" else ("Baseline", "Model")
-    models = {titles[1]: classifier} if other is None else {titles[0]: other, titles[1]: classifier}
+    shown = {titles[1]: classifier} if other is None else {titles[0]: other, titles[1]: classifier}
     settings: dict[str, Any] = {
-        "model": model, "baseline": baseline, "checkpoint": checkpoint, "normalization": normalization,
-        "class_names": class_names, **_finder_of(model, baseline, checkpoint),
+        "model": model, "baseline": baseline, "checkpoint": checkpoint, "normalization": models.normalization,
+        "class_names": models.class_names, **_finder_of(model, baseline, checkpoint),
     }  # fmt: skip
     if shipped:  # small supervised models tell objects apart in their centred tokens
         settings |= {"mask_feature": "tokens", "mask_centre": True}
     trained = photos_behind(model, baseline, checkpoint)
-    return _Shown(models, intro + _names(model, baseline, run), settings, trained)
+    return _Shown(shown, intro + _names(model, baseline, run), settings, trained)
 
 
 def _title(run: Any) -> str:
@@ -260,7 +238,7 @@ def _named(title: str, source: str) -> str:
     return f"{title}: `{place.name if place.is_absolute() else source}`."
 
 
-def _backbone(name: str | None) -> "Classifier | None":
+def _backbone(name: str | None) -> Classifier | None:
     from robustvit.models import load_model
 
     return None if name is None else load_model(name, headless=True)

@@ -3,49 +3,51 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib
 import inspect
 import keyword
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
+from robustvit.cli_help import ALL, help_text
 from robustvit.cli_messages import option_name, said_plainly
+from robustvit.command_options import add_arguments, options_of
 from robustvit.errors import UserError, printable
 from robustvit.stopping import ended_by_signals
 from robustvit.workers import lost_process
 
-__all__ = ["COMMANDS", "argument_helps", "function_of", "main", "option_name", "parser_of", "summary"]
+__all__ = ["COMMANDS", "STAGES", "function_of", "main", "option_name", "parser_of", "summary"]
 
-# Where each command's function is.
-COMMANDS: dict[str, str] = {
-    "finetune": "finetuning.finetune",
-    "evaluate": "evaluation.evaluate",
-    "audit": "auditing.audit",
-    "explain": "explanation.explain",
-    "app": "application.app",
-    "masks": "mask_making.make_masks",
-    "faithfulness": "method_comparison.faithfulness",
-    "shifts": "shifting.shifts",
-    "classes": "class_analysis.classes",
-    "subset": "subset_panels.subset",
-    "search": "rate_search.search",
-    "sweep": "sweeping.sweep",
-    "report": "reports.report",
-    "export": "exporting.export",
-    "push": "pushing.push",
-    "table": "tables.table",
-    "reproduce": "reproduction.reproduce",
-    "demo": "demonstration.demo",
-    "doctor": "diagnosis.doctor",
-    "completion": "shell_completion.completion",
+# Where each command's function is, by the stage of the work that it belongs to.
+STAGES: dict[str, dict[str, str]] = {
+    "start": {"doctor": "diagnosis.doctor", "demo": "demonstration.demo", "app": "application.app"},
+    "check a model": {
+        "audit": "auditing.audit",
+        "explain": "explanation.explain",
+        "evaluate": "evaluation.evaluate",
+        "classes": "class_analysis.classes",
+    },
+    "improve it": {
+        "masks": "mask_making.make_masks",
+        "finetune": "finetuning.finetune",
+        "report": "reports.report",
+        "search": "rate_search.search",
+        "sweep": "sweeping.sweep",
+    },
+    "share it": {"export": "exporting.export", "push": "pushing.push"},
+    "research": {
+        "shifts": "shifting.shifts",
+        "faithfulness": "method_comparison.faithfulness",
+        "subset": "subset_panels.subset",
+        "table": "tables.table",
+        "reproduce": "reproduction.reproduce",
+    },
+    "shell": {"completion": "shell_completion.completion"},
 }
+COMMANDS: dict[str, str] = {name: place for commands in STAGES.values() for name, place in commands.items()}
 _JSON = "--json"
 
 
@@ -98,25 +100,22 @@ def _fail(program: str, message: str, code: int = 2) -> int:
 
 
 def _overview() -> str:
-    rows = "\n".join(f"  {name:<13} {summary(place)}" for name, place in COMMANDS.items())
+    stages = "\n\n".join(
+        "\n".join([f"{stage}:", *(f"  {name:<13} {summary(name)}" for name in commands)])
+        for stage, commands in STAGES.items()
+    )
     return (
         "usage: robustvit COMMAND [OPTIONS]\n\n"
         "Finetune the relevance map of a vision transformer onto the object, so that it stops looking at the "
-        f"background.\n\ncommands:\n{rows}\n\n"
-        "robustvit COMMAND --help lists a command's options; every command takes --config FILE, --print_config and\n"
-        "--json.\nexample: robustvit demo"
+        f"background.\n\n{stages}\n\n"
+        f"robustvit COMMAND --help shows a command's first options, {ALL} all of them. Every command takes\n"
+        "--config FILE, --print_config and --json.\nexample: robustvit demo"
     )
 
 
-def summary(place: str) -> str:
-    """First line of a command's docstring, read without importing anything heavy."""
-    module, _, function = place.partition(".")
-    spec = find_spec(f"robustvit.{module}")
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8")) if spec and spec.origin else ast.Module([], [])
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == function:
-            return (ast.get_docstring(node) or "").splitlines()[0]
-    return ""
+def summary(name: str) -> str:
+    """First line of a command's docstring."""
+    return (inspect.getdoc(function_of(name)) or "").partition("\n")[0]
 
 
 def function_of(name: str) -> Callable[..., Any]:
@@ -127,6 +126,9 @@ def function_of(name: str) -> Callable[..., Any]:
 
 def _run(name: str, arguments: list[str]) -> int:
     function = function_of(name)
+    if ALL in arguments:
+        print(help_text(name, function, everything=True))
+        return 0
     parser, positional = parser_of(name, function)
     given = _normalised([one for one in arguments if one != _JSON], function)
     _check_config_files(given, function)
@@ -153,7 +155,7 @@ def _check_config_files(arguments: list[str], function: Callable[..., Any]) -> N
         return
     from robustvit.yaml_files import check_known, read_mapping
 
-    known = [*inspect.signature(function).parameters, "json"]
+    known = [*(one.name for one in options_of(function)), "json"]
     for place in places:
         check_known(read_mapping(place), known, str(place))
 
@@ -176,54 +178,26 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
 
     class Parser(ArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> Any:
-            said = said_plainly(message, list(parameters), positional)
+            said = said_plainly(message, options)
             raise UserError(f"{said}; robustvit {name} --help lists the options")
 
-        def format_help(self, *details: Any) -> str:
-            return re.sub(
-                r"--(?!print_config)[a-z_]+",
-                lambda found: option_name(found[0][2:]),
-                super().format_help(*details),
-            )
+        def format_help(self, *_: Any) -> str:
+            return help_text(name, function)
 
-    doc = inspect.getdoc(function) or ""
-    description, _, example = doc.partition("\nExample:\n")
-    parameters = inspect.signature(function).parameters
-    positional = [key for key, value in parameters.items() if value.kind is not inspect.Parameter.KEYWORD_ONLY]
-    parser = Parser(
-        prog=f"robustvit {name}",
-        allow_abbrev=True,  # as of argparse; jsonargparse warns where it is left to chance
-        description=description.split("\nArgs:\n")[0].strip(),
-        epilog=f"example: {' '.join(example.split())}" if example else None,
-    )
-    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
-    # For the help, and for configuration files that ask for it: --print_config writes none that do.
-    parser.add_argument(
-        _JSON,
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="Print the result as one JSON document and nothing else; messages go to the error stream.",
-    )
-    helps = argument_helps(function)
-    for key in positional:
-        many = str(parameters[key].annotation).startswith("list")
-        optional = parameters[key].default is not inspect.Parameter.empty
-        parser.add_argument(key, nargs="+" if many else "?" if optional else None, type=str, help=helps.get(key))
-    parser.add_function_arguments(function, skip=set(positional), fail_untyped=False, as_group=False)
+    options = options_of(function)
+    positional = [one.name for one in options if one.positional]
+    # Abbreviations as of argparse; jsonargparse warns where it is left to chance.
+    parser = Parser(prog=f"robustvit {name}", allow_abbrev=True)
+    parser.add_argument("--config", action="config")
+    # For configuration files that ask for it: --print_config writes none that do.
+    parser.add_argument(_JSON, action="store_true", default=argparse.SUPPRESS)
+    add_arguments(parser, options)
     return parser, positional
-
-
-def argument_helps(function: Callable[..., Any]) -> dict[str, str]:
-    """What a function's docstring says of each of its arguments."""
-    import docstring_parser
-
-    doc = inspect.getdoc(function) or ""
-    return {entry.arg_name: (entry.description or "") for entry in docstring_parser.parse(doc).params}
 
 
 def _normalised(arguments: list[str], function: Callable[..., Any]) -> list[str]:
     """Accept ``--max-drop`` for ``--max_drop``, and a bare ``--resume`` for ``--resume true``."""
-    flags = {k for k, v in inspect.signature(function).parameters.items() if v.annotation in (bool, "bool")}
+    flags = {one.name for one in options_of(function) if one.type is bool}
     found: list[str] = []
     for position, argument in enumerate(arguments):
         if argument.startswith("--"):

@@ -1,6 +1,7 @@
 """The demonstration: the whole path on an embedded benchmark, without a download, in minutes."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 import shutil
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -34,7 +35,7 @@ class Demonstration:
     """What the demonstration came to: the run, its verdict and its report."""
 
     run: Path
-    verdict: "Verdict"
+    verdict: Verdict
     report: Path
 
     def __str__(self) -> str:

@@ -1,6 +1,7 @@
 """What is installed here and whether it works: the first thing to look at, and to send, when something is wrong."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 import os
 import platform
 import shutil
@@ -72,7 +73,7 @@ class Diagnosis:
     processors: list[Processor]
     places: list[Place]
     extras: dict[str, dict[str, str | None]]
-    checks: "list[Check]"
+    checks: list[Check]
 
     @property
     def exit_code(self) -> int:
@@ -99,7 +100,7 @@ class Diagnosis:
         return "\n".join([*lines, f"Not in order: {'; '.join(failed)}." if failed else "All in order."])
 
 
-def _state(check: "Check") -> str:
+def _state(check: Check) -> str:
     return "ok    " if check.passed else "FAILED"
 
 

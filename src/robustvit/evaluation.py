@@ -1,13 +1,22 @@
 """Evaluation of a model on a folder of photos, alone or against the original it came from."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustvit.errors import UserError, expect_at_least
-from robustvit.options import ClassNames, Device, MaskFormat, Normalization, Precision, Protocol
+from robustvit.command_options import command
+from robustvit.errors import UserError
+from robustvit.option_groups import (
+    ComparedModels,
+    JudgingOptions,
+    MapOptions,
+    MeasuredPhotos,
+    RunningOptions,
+    SetOptions,
+)
 from robustvit.wording import counted
 
 if TYPE_CHECKING:
@@ -35,9 +44,9 @@ class Evaluation:
 
     model: str
     images: str
-    measures: "dict[str, Interval]"
-    photos: "list[PhotoMeasure]"
-    verdict: "Verdict | None" = None
+    measures: dict[str, Interval]
+    photos: list[PhotoMeasure]
+    verdict: Verdict | None = None
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -57,36 +66,18 @@ class Evaluation:
         return "\n".join(lines + ([self.verdict.sentence] if self.verdict else []))
 
 
+@command(first=("model", "images", "masks", "on", "baseline", "judging", "out"))
 def evaluate(
     *,
-    model: str,
-    images: str | None = None,
-    masks: str | None = None,
+    models: ComparedModels,
+    photos: MeasuredPhotos,
     on: list[str] | str | None = None,
-    root: str | None = None,
-    stream: bool = False,
-    protocol: Protocol = "standard",
-    records: str = "records",
-    seen: str | None = None,
-    baseline: str | None = None,
-    checkpoint: str | None = None,
-    num_classes: int | None = None,
-    normalization: Normalization = "model",
-    class_names: ClassNames | None = None,
-    mask_format: MaskFormat = "auto",
-    skip_unmasked: bool = False,
-    doubtful: bool = False,
-    include_trained: bool = False,
-    relevance: str = "gae",
-    swaps: int = 2,
-    max_drop: float = 2.0,
-    batch_size: int = 32,
-    precision: Precision = "no",
-    device: Device = "auto",
-    workers: int = 0,
-    seed: int = 0,
+    sets: SetOptions,
+    maps: MapOptions,
+    judging: JudgingOptions,
+    running: RunningOptions,
     out: str | None = None,
-) -> "Evaluation | Sets":
+) -> Evaluation | Sets:
     """Measure a model on photos it was not trained on, or on the sets that robustness is reported on.
 
     With --images: accuracy and, with masks, reliance on the background. The objects are put on other photos'
@@ -100,35 +91,8 @@ def evaluate(
     recorded; what was recorded is not run again, and a killed call goes on in the middle of a set.
 
     Args:
-        model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
-            hf-hub:OWNER/NAME or local-dir:FOLDER.
-        images: folder with one folder of photos per class, or a CSV file (image,mask,label).
-        masks: folder of masks that mirrors images.
         on: sets to evaluate on, such as imagenet-a,si-score/location.
-        root: folder that holds the sets.
-        stream: take the sets from the Hugging Face hub, image by image, instead of from --root.
-        protocol: of the sets: paper (what RobustViT's tables report) or standard (what everybody else does).
-        records: folder that results on sets are written to.
-        seen: run folder whose training classes are reported apart from the others; the model itself when left out.
-        baseline: model to compare with: "original" for the one a run folder started from, or any source as for model.
-        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
-        num_classes: classes of the model's head; read from the weights when left out.
-        normalization: model (its own mean and std) or paper (0.5 for every model).
-        class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            cat,dog, or a text file with one name a line.
-        mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
-        skip_unmasked: leave photos without a mask out instead of refusing them.
-        doubtful: use masks too that their manifest.csv calls doubtful; they are left out otherwise.
-        include_trained: measure photos too that the model's run was trained on (the same files, or photos that look the
-            same). They are left out otherwise, and with them no verdict accepts a model.
-        relevance: method that tells where the relevance lies: gae, attnlrp, rollout or raw_attention for vision
-            transformers, grad_cam or input_gradient for any classifier.
-        swaps: swapped backgrounds per photo, of its own class and as many of other classes.
-        max_drop: points of ordinary accuracy that the verdict lets a model lose against the baseline.
-        batch_size: photos at a time.
         precision: no (float32), bf16 or fp16, on sets.
-        device: auto (a GPU where there is one) or cpu.
-        workers: processes that read photos.
         seed: fixes the swaps.
         out: JSON file to write everything to; must be new.
 
@@ -142,22 +106,19 @@ def evaluate(
         robustvit evaluate --model runs/mine --images photos/test --masks masks/test --baseline original
     """
     if on is not None:
-        from robustvit.segmentation.recording import MaskedFolder
-        from robustvit.set_evaluation.command import SetOptions, evaluate_on
+        from robustvit.set_evaluation.command import evaluate_on
 
-        _refuse_out(out)
-        expect_at_least(1, batch_size=batch_size)
-        expect_at_least(0, workers=workers)
-        options = SetOptions(root, stream, protocol, records, seen, precision, batch_size, workers, device)
-        own = {"num_classes": num_classes, "normalization": normalization, "class_names": class_names}
-        folder = MaskedFolder(images, masks, mask_format, skip_unmasked, doubtful, include_trained)
-        return evaluate_on(on, model, baseline, options, own | {"checkpoint": checkpoint}, own=folder, method=relevance)
-    if images is None:
+        if out is not None:
+            raise UserError("expected no --out beside --on: results on sets go to the folder --records, a file each")
+        return evaluate_on(on, models, sets, running, own=photos, method=maps.relevance)
+    if photos.images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
     from robustvit.data.pairs import expect_photos, find_photos
+    from robustvit.files import check_new_file
 
-    _check_options(out, batch_size, workers, seed, swaps)
-    expect_photos(images, masks)
+    if out is not None:
+        check_new_file(out)
+    expect_photos(photos.images, photos.masks)
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.gathering import check_photos
     from robustvit.data.labels import match_labels
@@ -166,39 +127,37 @@ def evaluate(
     from robustvit.devices import make_accelerator
     from robustvit.measurement import measure
     from robustvit.methods import check_method
-    from robustvit.models import load_model
     from robustvit.progress import warn
     from robustvit.verdict import compare, decide
 
-    classifier = load_model(
-        model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization, class_names=class_names
-    )
+    classifier, relevance = models.load(), maps.relevance
     check_method(relevance, classifier)
-    keep = MaskFilter(images, masks, doubtful=doubtful)
-    listed = find_photos(images, masks, labelled=masks is None, skip_unmasked=skip_unmasked, keep=keep)
-    seen = photos_behind(model, baseline, checkpoint).among([photo.image for photo in listed])
-    kept, notes = seen.left(listed, include_trained)
+    keep = MaskFilter(photos.images, photos.masks, doubtful=photos.doubtful)
+    labelled = photos.masks is None
+    listed = find_photos(photos.images, photos.masks, labelled=labelled, skip_unmasked=photos.skip_unmasked, keep=keep)
+    seen = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
+    kept, notes = seen.left(listed, photos.include_trained)
     notes = [*([keep.note] if keep.note else []), *notes]
     for note in notes:
         warn(note)
-    photos = match_labels(kept, classifier.num_classes, classifier.class_names)
-    check_photos(photos, mask_format)
-    other = load_baseline(baseline, model, classifier, num_classes, normalization, class_names)
+    found_photos = match_labels(kept, classifier.num_classes, classifier.class_names)
+    check_photos(found_photos, photos.mask_format)
+    other = load_baseline(models, classifier)
     if other is not None:
         check_method(relevance, other)
-    accelerator = make_accelerator(device=device)
+    accelerator = make_accelerator(device=running.device)
     place = accelerator.device
 
-    def measured(one: "Classifier") -> "list[PhotoMeasure]":
-        data = MaskedPhotos(photos, one.preprocessing, mask_format=mask_format)
+    def measured(one: Classifier) -> list[PhotoMeasure]:
+        data = MaskedPhotos(found_photos, one.preprocessing, mask_format=photos.mask_format)
         return measure(
             one.to(place),
             data,
-            swaps=swaps,
-            seed=seed,
+            swaps=judging.swaps,
+            seed=running.seed,
             method=relevance,
-            batch_size=batch_size,
-            workers=workers,
+            batch_size=running.batch_size,
+            workers=running.workers,
             device=place,
             accelerator=accelerator,
         )
@@ -206,60 +165,40 @@ def evaluate(
     after = measured(classifier)
     verdict = None
     if other is not None:
-        decided = decide(compare(measured(other), after), max_drop=max_drop, notes=notes)
-        verdict = seen.judge(decided, include_trained)
-    found = Evaluation(str(model), str(images), _summary(after), after, verdict, tuple(notes))
+        decided = decide(compare(measured(other), after), max_drop=judging.max_drop, notes=notes)
+        verdict = seen.judge(decided, photos.include_trained)
+    found = Evaluation(str(models.model), str(photos.images), _summary(after), after, verdict, tuple(notes))
     if out is not None and accelerator.is_main_process:  # the others checked that it was new before they measured
         _write_record(
             found,
             Path(out),
             dict(
                 relevance=relevance,
-                swaps=swaps,
-                seed=seed,
-                normalization=normalization,
-                baseline=str(baseline),
-                include_trained=include_trained,
+                swaps=judging.swaps,
+                seed=running.seed,
+                normalization=models.normalization,
+                baseline=str(models.baseline),
+                include_trained=photos.include_trained,
             ),
         )
     return found
 
 
-def _refuse_out(out: str | None) -> None:
-    if out is not None:
-        raise UserError("expected no --out beside --on: results on sets go to the folder --records, a file for each")
-
-
-def _check_options(out: str | None, batch_size: int, workers: int, seed: int, swaps: int) -> None:
-    from robustvit.files import check_new_file
-
-    if out is not None:
-        check_new_file(out)
-    expect_at_least(1, batch_size=batch_size)
-    expect_at_least(0, workers=workers, seed=seed, swaps=swaps)
-
-
-def load_baseline(
-    baseline: str | None,
-    model: str,
-    classifier: "Classifier",
-    num_classes: int | None = None,
-    normalization: Normalization = "model",
-    class_names: ClassNames | None = None,
-) -> "Classifier | None":
+def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier | None:
     """The model to compare with, if one is named: a source, or "original" for the one that a run started from.
 
     Raises:
-        UserError: it cannot be had, or has other classes than ``classifier``, which ``model`` names.
+        UserError: it cannot be had, or has other classes than ``classifier``, which ``models`` names first.
     """
-    from robustvit.models import load_model, load_original
+    from robustvit.models import load_original
 
+    baseline = models.baseline
     if baseline is None:
         return None
     if baseline == "original":
-        other = load_original(model)
+        other = load_original(models.model)
     else:
-        other = load_model(baseline, num_classes=num_classes, normalization=normalization, class_names=class_names)
+        other = replace(models, model=baseline, checkpoint=None).load()
     if other.num_classes != classifier.num_classes:
         raise UserError(
             f"expected a baseline of {classifier.num_classes} classes like the model, {baseline} has "
@@ -270,7 +209,7 @@ def load_baseline(
     return other
 
 
-def _summary(results: "Sequence[PhotoMeasure]") -> "dict[str, Interval]":
+def _summary(results: Sequence[PhotoMeasure]) -> dict[str, Interval]:
     from robustvit.measured_intervals import measure_interval
     from robustvit.measurement import MEASURES
 
@@ -278,7 +217,7 @@ def _summary(results: "Sequence[PhotoMeasure]") -> "dict[str, Interval]":
     return {name: interval for name, interval in intervals.items() if interval is not None}
 
 
-def _percent(found: "Interval") -> str:
+def _percent(found: Interval) -> str:
     return f"{100 * found.mean:5.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 

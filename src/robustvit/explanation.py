@@ -1,12 +1,14 @@
 """Explanations of single photos: what a model says, and where in the photo it comes from."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustvit.command_options import command
 from robustvit.errors import UserError
-from robustvit.options import ClassNames, Normalization
+from robustvit.option_groups import ComparedModels, MapOptions, ShownModels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,16 +48,18 @@ class Explanations(list[Explanation]):
         return "\n".join(map(str, self))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExplainedModels(ComparedModels, ShownModels):
+    """Models."""
+
+
+@command(leave_out=("num_classes",))
 def explain(
     photos: list[str],
     *,
-    model: str,
-    baseline: str | None = None,
+    models: ExplainedModels,
     target: str | None = None,
-    relevance: str = "gae",
-    checkpoint: str | None = None,
-    normalization: Normalization = "model",
-    class_names: ClassNames | None = None,
+    maps: MapOptions,
     out: str = "explanations",
 ) -> Explanations:
     """Show where in a photo a model's answer comes from, before and after finetuning, with its five likeliest classes.
@@ -64,16 +68,7 @@ def explain(
 
     Args:
         photos: photo files.
-        model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
-            hf-hub:OWNER/NAME or local-dir:FOLDER.
-        baseline: model to show beside it; a run folder's original when left out.
         target: class to explain, by name or index; the predicted one when left out.
-        relevance: method of the relevance map: gae, attnlrp, rollout or raw_attention for vision transformers,
-            grad_cam or input_gradient for any classifier.
-        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
-        normalization: model (its own mean and std) or paper (0.5 for every model).
-        class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            cat,dog, or a text file with one name a line.
         out: folder for the pictures.
 
     Returns:
@@ -94,34 +89,34 @@ def explain(
         raise UserError("expected at least one photo to explain: name image files")
     pictures = [read_photo(path) for path in photos]
     from robustvit.methods import check_method
-    from robustvit.models import load_model
     from robustvit.progress import warn
 
-    after = load_model(model, checkpoint=checkpoint, normalization=normalization, class_names=class_names)
-    before = _beside(model, baseline, normalization, class_names)
-    models = {"before": before, "after": after} if before is not None else {"model": after}
+    after, before = models.load(), _beside(models)
+    both = {"before": before, "after": after} if before is not None else {"model": after}
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"expected a folder as --out, {out} is a file: name another")
-    for one in models.values():
-        check_method(relevance, one)
+    for one in both.values():
+        check_method(maps.relevance, one)
         if one.num_classes != after.num_classes:
-            raise UserError(f"expected a baseline of {after.num_classes} classes, {baseline} has {one.num_classes}")
+            raise UserError(
+                f"expected a baseline of {after.num_classes} classes, {models.baseline} has {one.num_classes}"
+            )
     index = None if target is None else _class_index(after, target)
-    seen = photos_behind(model, baseline, checkpoint).among([Path(photo) for photo in photos])
+    seen = photos_behind(models.model, models.baseline, models.checkpoint).among([Path(photo) for photo in photos])
     for note in seen.notes(SAYS_LITTLE):
         warn(note)
     folder.mkdir(parents=True, exist_ok=True)
     names = _picture_names(photos, folder)
     found = Explanations(
-        _explain_one(Path(photo), picture, models, index, relevance, folder / name)
+        _explain_one(Path(photo), picture, both, index, maps.relevance, folder / name)
         for photo, picture, name in zip(photos, pictures, names, strict=True)
     )
     return Explanations(replace(one, trained=index in seen.copies.either) for index, one in enumerate(found))
 
 
 def _explain_one(
-    photo: Path, picture: "Image.Image", models: "dict[str, Classifier]", target: int | None, method: str, file: Path
+    photo: Path, picture: Image.Image, models: dict[str, Classifier], target: int | None, method: str, file: Path
 ) -> Explanation:
     import torch
     from torch import Tensor
@@ -148,26 +143,24 @@ def _explain_one(
     return Explanation(photo, top, file)
 
 
-def _beside(
-    model: str, baseline: str | None, normalization: Normalization, class_names: ClassNames | None
-) -> "Classifier | None":
+def _beside(models: ComparedModels) -> Classifier | None:
     """The model to show beside: the one named, or the one a run folder started from, where it can still be had."""
-    from robustvit.models import load_model, load_original
+    from robustvit.models import load_original
     from robustvit.progress import warn
     from robustvit.runs import RunFolder
 
-    if baseline is not None:
-        return load_model(baseline, normalization=normalization, class_names=class_names)
-    if not RunFolder(model).is_run:
+    if models.baseline is not None:
+        return replace(models, model=models.baseline, checkpoint=None).load()
+    if not RunFolder(models.model).is_run:
         return None
     try:
-        return load_original(model)
+        return load_original(models.model)
     except UserError as error:
         warn(f"the original model is not shown: {error}")
         return None
 
 
-def _class_index(classifier: "Classifier", target: str) -> int:
+def _class_index(classifier: Classifier, target: str) -> int:
     if target in classifier.class_names:
         return classifier.class_names.index(target)
     if target.isdecimal() and int(target) < classifier.num_classes:

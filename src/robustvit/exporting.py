@@ -1,12 +1,14 @@
 """Exporting a finished run: its model in its library's own form or as ONNX, with a card that says what it is."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustvit.command_options import command
 from robustvit.errors import UserError
-from robustvit.options import ExportFormat
+from robustvit.option_groups import SharedForm
 
 if TYPE_CHECKING:
     from robustvit.shared_model import SharedModel
@@ -19,7 +21,7 @@ class Exported:
     """What was written, and where."""
 
     folder: Path
-    model: "SharedModel"
+    model: SharedModel
 
     def __str__(self) -> str:
         lines = [f"{self.folder} ({self.model.library})"]
@@ -29,7 +31,8 @@ class Exported:
         return "\n".join([*lines, self.model.verdict.sentence])
 
 
-def export(run: str, *, to: str, format: ExportFormat = "auto", license: str | None = None) -> Exported:
+@command()
+def export(run: str, *, to: str, form: SharedForm) -> Exported:
     """Write a finished run's model for others: weights or ONNX, with a model card and its verdict.
 
     The folder holds no photo and no path of this machine. The card says what the model was trained on, what its own
@@ -38,9 +41,6 @@ def export(run: str, *, to: str, format: ExportFormat = "auto", license: str | N
     Args:
         run: run folder that finetune wrote.
         to: folder to write; must be new or empty.
-        format: auto (as the model's own library loads it), timm (refused for models of other libraries) or onnx: one
-            model.onnx that takes images in [0, 1], any number at a time, and is compared with the original.
-        license: licence that you state for these weights, such as mit; that of the original model when left out.
 
     Returns:
         The folder and what is in it.
@@ -63,5 +63,5 @@ def export(run: str, *, to: str, format: ExportFormat = "auto", license: str | N
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{to} exists already and is not empty: name a new folder as --to")
     with new_folder(folder) as fresh:
-        model = write_shared(found, verdict, fresh, format, license=license)
+        model = write_shared(found, verdict, fresh, form.format, license=form.license)
     return Exported(folder, model)

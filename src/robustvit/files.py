@@ -78,6 +78,21 @@ def check_own_page(path: str | Path, mark: str, kind: str) -> None:
                 raise UserError(f"{path} exists and is not {kind} of ours, found another file: name another place")
 
 
+def page_and_record(out: str | Path, mark: str, what: str) -> tuple[Path, Path]:
+    """An HTML page to write and the record beside it, once both places are free or hold older ones of their kind.
+
+    Raises:
+        UserError: no name of an HTML page, something else is there, or the place may not be written to.
+    """
+    page = Path(out)
+    record = page.with_suffix(".json")
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"expected --out to end in .html, got {page}: the record goes beside it as .json")
+    check_own_page(page, mark, what)
+    check_own_page(record, mark, f"the record of {what}")
+    return page, record
+
+
 def fresh_name(path: str | Path) -> Path:
     """The place beside a file where it is written before it is moved; always the same, so that leftovers are found."""
     path = Path(path)

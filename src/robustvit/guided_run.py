@@ -24,7 +24,7 @@ from robustvit.options import MaskFormat
 from robustvit.panels import choose_panels, draw_panels
 from robustvit.progress import warn
 from robustvit.runs import RunFolder
-from robustvit.training import Schedule, train
+from robustvit.training import Schedule, robust_score, train
 from robustvit.verdict import Verdict, compare, decide, write_verdict
 
 __all__ = ["GuidedRun", "with_predictions"]
@@ -122,7 +122,7 @@ class GuidedRun:
 
     def _train(self, guidance: Guidance) -> None:
         """Train, epoch by epoch."""
-        robust = self.schedule.select == "robust"
+        validated = self._validated() if self.schedule.select == "robust" else []
         train(
             self.classifier,
             self.training,
@@ -131,8 +131,9 @@ class GuidedRun:
             schedule=self.schedule,
             accelerator=self.accelerator,
             folder=self.folder,
-            measure_now=lambda: self.measured(self.validation, maps=False),
-            before=self._validated() if robust else [],
+            robust_score=lambda: robust_score(
+                validated, self.measured(self.validation, maps=False), self.schedule.max_drop
+            ),
         )
 
     def _validated(self) -> list[PhotoMeasure]:

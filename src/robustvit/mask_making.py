@@ -1,18 +1,21 @@
 """Masks for a folder of photos: found by a model, or read from another tool's annotations."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustvit.command_options import command
 from robustvit.errors import UserError, expect_at_least
-from robustvit.options import AnnotationFormat, Categories, Device, Feature, LabelFrom, MaskMethod, Protocol, Side
+from robustvit.mask_options import AnnotationOptions, MaskOptions
+from robustvit.option_groups import RunningOptions
+from robustvit.options import Categories
 from robustvit.wording import counted
 
 if TYPE_CHECKING:
     from robustvit.data.manifest import MaskRecord
     from robustvit.mask_folder import MaskFolder
-    from robustvit.mask_sources import MaskOptions
 
 __all__ = ["MadeMasks", "make_masks"]
 
@@ -36,7 +39,7 @@ class MadeMasks:
 
     folder: Path
     manifest: Path
-    records: "list[MaskRecord]"
+    records: list[MaskRecord]
     problems: list[str]
     left_out: int
     made: int
@@ -68,32 +71,19 @@ class MadeMasks:
         return "\n".join(lines + ([f"review: {self.review}"] if self.review else []))
 
 
+@command(
+    first=("source", "out", "method", "from_", "images", "review", "model"),
+    batch_size=8,
+    leave_out=("precision", "seed"),
+)
 def make_masks(
     source: str,
     *,
     out: str,
-    method: MaskMethod = "tokencut",
-    model: str | None = None,
-    checkpoint: str | None = None,
-    feature: Feature = "keys",
-    block: int | None = None,
-    centre: bool = False,
-    threshold: float = 0.2,
-    size: int = 480,
-    side: Side = "corners",
-    objects: int = 1,
-    refine: bool = True,
-    protocol: Protocol = "standard",
-    relevance: str = "gae",
-    prompts: str | None = None,
-    from_: AnnotationFormat | None = None,
-    images: str | None = None,
-    categories: Categories | None = None,
-    label_from: LabelFrom = "largest",
+    finding: MaskOptions,
+    annotated: AnnotationOptions,
     review: str | None = None,
-    batch_size: int = 8,
-    workers: int = 0,
-    device: Device = "auto",
+    running: RunningOptions,
 ) -> MadeMasks:
     """Make foreground masks for a folder of photos, ready for finetune.
 
@@ -104,31 +94,8 @@ def make_masks(
     Args:
         source: folder of photos, or of class folders with photos; with --from, the annotation file or folder.
         out: folder for the masks.
-        method: tokencut (no supervision), rembg, sam2 (needs --prompts), relevance (the model's own map).
-        model: backbone for tokencut (default vit_small_patch16_224.dino), rembg's or SAM 2's name, or the classifier
-            for relevance; sources as for finetune.
-        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
-        feature: what tokencut compares: keys, queries, values or tokens.
-        block: of the backbone, counted from 1; the last when left out.
-        centre: subtract the mean over patches from the features; DINOv2-like backbones need it.
-        threshold: cosine above which two patches are alike.
-        size: longer side in pixels at which the backbone sees a photo.
-        side: which part is the object. seed: the one with the most extreme patch (TokenCut's rule); corners: the same,
-            but a part that holds three or four corners of the frame is the background if the other holds one at most.
-        objects: how many objects to look for in a photo.
-        refine: draw masks to the photo's edges with the bilateral solver.
-        protocol: standard, or paper: exactly as RobustViT's authors cut. DINO ViT-B/16, photos at their own size,
-            TokenCut's side, the solver at full size; photos whose masks they skip get none.
-        relevance: method of the map for --method relevance.
-        prompts: CSV file for sam2: image,x0,y0,x1,y1 (boxes) or image,x,y (points).
-        from_: read masks from annotations instead: coco, yolo, labelme, voc, imagenet-s, binary, grey or soft.
-        images: folder of the photos that the annotations are about.
-        categories: the only ones to take from annotations: cat,dog or a list; ids where they have no names.
-        label_from: of a photo with several categories, take the largest, or all (a mask for each).
         review: HTML file to write, a gallery to look the masks over; finetune obeys the review.csv it saves.
-        batch_size: photos at a time.
         workers: processes that cut and refine beside this one, which runs the model.
-        device: auto (a GPU where there is one) or cpu.
 
     Returns:
         Masks, counts and problems; printing it gives a summary.
@@ -145,27 +112,21 @@ def make_masks(
     from robustvit.errors import printable
     from robustvit.mask_review import check_review, write_review
 
-    expect_at_least(1, objects=objects, batch_size=batch_size)
-    expect_at_least(0, workers=workers)
-    if not -1 <= threshold < 1:
-        raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {threshold}")
+    expect_at_least(1, objects=finding.objects)
+    if not -1 <= finding.threshold < 1:
+        raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {finding.threshold}")
     if review is not None:
         check_review(review)
-    if from_ is None:
+    if annotated.from_ is None:
         expect_folder(Path(source), "photos")
-    from robustvit.mask_sources import MaskOptions
-
     start = time.monotonic()
-    options = MaskOptions(
-        method, model, checkpoint, feature, block, centre, threshold, size, side, objects, refine, relevance, prompts,
-        protocol,
-    ).settled()  # fmt: skip
-    if from_ is not None:
-        folder, problems, left_out, made = _imported(source, out, from_, images, _listed(categories), label_from)
-    elif images is not None or categories:
+    finding = finding.settled()
+    if annotated.from_ is not None:
+        folder, problems, left_out, made = _imported(source, out, annotated.from_, annotated)
+    elif annotated.images is not None or annotated.categories:
         raise UserError("--images and --categories belong to annotations: name their format with --from")
     else:
-        folder, problems, left_out, made = _found(source, out, options, batch_size, workers, device)
+        folder, problems, left_out, made = _found(source, out, finding, running)
     problems = [printable(line) for line in problems]
     records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
@@ -182,9 +143,7 @@ def _listed(categories: Categories | None) -> list[str]:
     return [str(name).strip() for name in (given if isinstance(given, list) else [given])]
 
 
-def _imported(
-    source: str, out: str, form: str, images: str | None, categories: list[str], label_from: LabelFrom
-) -> "tuple[MaskFolder, list[str], int, int]":
+def _imported(source: str, out: str, form: str, options: AnnotationOptions) -> tuple[MaskFolder, list[str], int, int]:
     """Masks from annotations; of several processes only the first reads them."""
     from robustvit.annotations import read_annotations
     from robustvit.devices import make_accelerator
@@ -192,6 +151,7 @@ def _imported(
     from robustvit.mask_import import check_categories, import_masks
     from robustvit.progress import track
 
+    images, categories, label_from = options.images, _listed(options.categories), options.label_from
     found = read_annotations(form, source, images)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
@@ -226,11 +186,9 @@ def _photo_root(source: str, images: str | None) -> Path | None:
 
 
 def _found(
-    source: str, out: str, options: "MaskOptions", batch_size: int, workers: int, device: Device
-) -> "tuple[MaskFolder, list[str], int, int]":
+    source: str, out: str, options: MaskOptions, running: RunningOptions
+) -> tuple[MaskFolder, list[str], int, int]:
     """Masks from a model; each of several processes takes its share of the photos."""
-    from dataclasses import asdict
-
     from accelerate.utils import gather_object
 
     from robustvit.data.photo_tree import photo_tree
@@ -241,7 +199,7 @@ def _found(
 
     photos, problems = photo_tree(source, leave_out=out)
     clashing = len(problems)
-    accelerator = make_accelerator(device=device)
+    accelerator = make_accelerator(device=running.device)
     rank, processes = accelerator.process_index, accelerator.num_processes
     folder = MaskFolder(out, asdict(options), rank)
     maker = make_source(options, accelerator.device)
@@ -251,7 +209,7 @@ def _found(
     todo = folder.missing(photos)
     accelerator.wait_for_everyone()
     mine = todo[rank::processes]
-    lines = mask_photos(maker, mine, folder, batch_size, workers)
+    lines = mask_photos(maker, mine, folder, running.batch_size, running.workers)
     problems += gather_object(lines)
     accelerator.wait_for_everyone()
     return folder, problems, len(folder.missing(photos)) + clashing, len(todo)

@@ -1,12 +1,15 @@
 """Faithfulness: which relevance method points at the pixels that a model really uses, measured on photos."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError, expect_at_least
-from robustvit.options import ClassNames, Device, Fill, Normalization
+from robustvit.option_groups import GivenModel, RunningOptions
+from robustvit.options import Fill
 from robustvit.wording import counted
 
 if TYPE_CHECKING:
@@ -31,8 +34,8 @@ class MethodScore:
         photos: both areas of each photo, in the order of the photos.
     """
 
-    deletion: "Interval"
-    insertion: "Interval"
+    deletion: Interval
+    insertion: Interval
     photos: list[tuple[float, float]] = field(repr=False)
 
 
@@ -68,21 +71,28 @@ class Faithfulness:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DeletionOptions:
+    """Deletion and insertion.
+
+    Attributes:
+        methods: methods to measure, separated by commas (gae,rollout); all when left out.
+        steps: equal shares of pixels that are removed one after the other.
+        fill: what stands where a pixel is missing: the photo's mean colour, or the photo in a blur.
+    """
+
+    methods: str | None = None
+    steps: int = 20
+    fill: Fill = "mean"
+
+
+@command(batch_size=16, leave_out=("precision",))
 def faithfulness(
     *,
-    model: str,
+    given: GivenModel,
     images: str,
-    methods: str | None = None,
-    steps: int = 20,
-    fill: Fill = "mean",
-    checkpoint: str | None = None,
-    num_classes: int | None = None,
-    normalization: Normalization = "model",
-    class_names: ClassNames | None = None,
-    batch_size: int = 16,
-    device: Device = "auto",
-    workers: int = 0,
-    seed: int = 0,
+    deletion: DeletionOptions,
+    running: RunningOptions,
     out: str | None = None,
 ) -> Faithfulness:
     """Measure which relevance method is faithful to a model, by deletion and insertion of pixels.
@@ -92,19 +102,7 @@ def faithfulness(
     Random maps are measured too, as a control. Neither classes nor masks are needed.
 
     Args:
-        model: run folder, timm name, hf-hub:OWNER/NAME or local-dir:FOLDER.
         images: folder of photos, flat or one folder per class, or a CSV file (image,mask,label).
-        methods: methods to measure, separated by commas (gae,rollout); all when left out.
-        steps: equal shares of pixels that are removed one after the other.
-        fill: what stands where a pixel is missing: the photo's mean colour, or the photo in a blur.
-        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
-        num_classes: classes of the model's head; read from the weights when left out.
-        normalization: model (its own mean and std) or paper (0.5 for every model).
-        class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            cat,dog, or a text file with one name a line.
-        batch_size: photos at a time.
-        device: auto (a GPU where there is one) or cpu.
-        workers: processes that read photos.
         seed: fixes the random maps.
         out: JSON file to write everything to; must be new.
 
@@ -117,32 +115,29 @@ def faithfulness(
     Example:
         robustvit faithfulness --model runs/mine --images photos/test --methods gae,rollout
     """
-    settings = dict(locals())
+    settings = settings_of(faithfulness, given, deletion, running, images=images, out=out)
     from robustvit.data.pairs import expect_photos, find_photos
 
-    _check_options(out, steps, batch_size, workers, seed)
+    _check_options(out, deletion.steps)
     expect_photos(images)
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.trained_photos import notes_on_photos
     from robustvit.devices import make_accelerator
-    from robustvit.models import load_model
     from robustvit.progress import warn
 
-    wanted = _wanted(methods)
-    classifier = load_model(
-        model, num_classes=num_classes, checkpoint=checkpoint, normalization=normalization, class_names=class_names
-    ).eval()
+    wanted = _wanted(deletion.methods)
+    classifier = given.load().eval()
     unsupported = _unsupported(wanted, classifier)
     measured = [name for name in wanted if name not in unsupported]
     photos = [one.image for one in find_photos(images, labelled=False)]
-    notes = notes_on_photos(photos, model, checkpoint)
+    notes = notes_on_photos(photos, given.model, given.checkpoint)
     for note in notes:
         warn(note)
-    classifier.to(make_accelerator(device=device).device)
+    classifier.to(make_accelerator(device=running.device).device)
     data = MaskedPhotos(_bare(photos), classifier.preprocessing)
-    loader = _loader(data, batch_size, workers)
-    scores = _scores(classifier, loader, [*measured, _CONTROL], steps, fill, seed)
-    found = Faithfulness(str(model), str(images), [str(photo) for photo in photos], scores, unsupported, notes)
+    loader = _loader(data, running.batch_size, running.workers)
+    scores = _scores(classifier, loader, [*measured, _CONTROL], deletion, running.seed)
+    found = Faithfulness(str(given.model), str(images), [str(photo) for photo in photos], scores, unsupported, notes)
     if out is not None:
         _write_record(found, Path(out), settings)
     return found
@@ -157,16 +152,15 @@ def _wanted(methods: str | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _check_options(out: str | None, steps: int, batch_size: int, workers: int, seed: int) -> None:
+def _check_options(out: str | None, steps: int) -> None:
     from robustvit.files import check_new_file
 
     if out is not None:
         check_new_file(out)
-    expect_at_least(1, steps=steps, batch_size=batch_size)
-    expect_at_least(0, workers=workers, seed=seed)
+    expect_at_least(1, steps=steps)
 
 
-def _unsupported(names: list[str], classifier: "Classifier") -> dict[str, str]:
+def _unsupported(names: list[str], classifier: Classifier) -> dict[str, str]:
     """Reasons by method.
 
     Raises:
@@ -191,14 +185,14 @@ def _bare(photos: list[Path]) -> list:
     return [Photo(photo) for photo in photos]
 
 
-def _loader(data: Any, batch_size: int, workers: int) -> "DataLoader":
+def _loader(data: Any, batch_size: int, workers: int) -> DataLoader:
     from torch.utils.data import DataLoader
 
     return DataLoader(data, batch_size=batch_size, num_workers=workers)
 
 
 def _scores(
-    classifier: "Classifier", loader: "DataLoader", methods: list[str], steps: int, fill: Fill, seed: int
+    classifier: Classifier, loader: DataLoader, methods: list[str], deletion: DeletionOptions, seed: int
 ) -> dict[str, MethodScore]:
     import torch
 
@@ -210,7 +204,7 @@ def _scores(
     for batch in track(loader, "deleting and inserting"):
         image = batch["image"].to(classifier.mean.device)
         for name, found in areas.items():
-            curves = _curves(classifier, image, name, generator, steps, fill)
+            curves = _curves(classifier, image, name, generator, deletion)
             found += zip(curves.deletion_auc.tolist(), curves.insertion_auc.tolist(), strict=True)
     return {
         name: MethodScore(mean_interval([d for d, _ in found]), mean_interval([i for _, i in found]), found)
@@ -218,7 +212,7 @@ def _scores(
     }
 
 
-def _curves(classifier: "Classifier", images: Any, name: str, generator: Any, steps: int, fill: Fill) -> "Curves":
+def _curves(classifier: Classifier, images: Any, name: str, generator: Any, deletion: DeletionOptions) -> Curves:
     import torch
 
     from robustvit.deletion import deletion_insertion
@@ -229,10 +223,10 @@ def _curves(classifier: "Classifier", images: Any, name: str, generator: Any, st
     else:
         with torch.no_grad():
             maps = relevance(classifier, images, method=name)
-    return deletion_insertion(classifier, images, maps, steps=steps, fill=fill)
+    return deletion_insertion(classifier, images, maps, steps=deletion.steps, fill=deletion.fill)
 
 
-def _cell(found: "Interval") -> str:
+def _cell(found: Interval) -> str:
     return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 

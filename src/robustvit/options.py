@@ -4,39 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = [
-    "AnnotationFormat",
-    "Balance",
-    "Categories",
-    "ClassNames",
-    "Classes",
-    "Classification",
-    "Device",
-    "Engine",
-    "ExportFormat",
-    "Feature",
-    "Fill",
-    "FoundMasks",
-    "ImageFormat",
-    "Intervention",
-    "LabelFrom",
-    "MaskFormat",
-    "MaskMethod",
-    "Normalization",
-    "Precision",
-    "Protocol",
-    "Rates",
-    "ReproductionSize",
-    "Select",
-    "Shell",
-    "ShiftKinds",
-    "Side",
-    "SubsetFill",
-    "TableFormat",
-    "Target",
-    "Train",
-]
-
 AnnotationFormat = Literal["coco", "yolo", "labelme", "voc", "imagenet-s", "binary", "grey", "soft"]
 Balance = Literal["class", "background"]
 Categories = list[str] | list[int] | str | int

@@ -1,13 +1,15 @@
 """Pushing a finished run's model to the hub, in the form in which it is exported."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robustvit.command_options import command
 from robustvit.errors import UserError
-from robustvit.options import ExportFormat
+from robustvit.option_groups import SharedForm
 
 if TYPE_CHECKING:
     from robustvit.shared_model import SharedModel
@@ -20,18 +22,18 @@ class Pushed:
     """What was pushed, and the page where it is now."""
 
     url: str
-    model: "SharedModel"
+    model: SharedModel
 
     def __str__(self) -> str:
         return f"{self.url}: {', '.join(self.model.files)}\n{self.model.verdict.sentence}"
 
 
+@command()
 def push(
     run: str,
     name: str,
     *,
-    format: ExportFormat = "auto",
-    license: str | None = None,
+    form: SharedForm,
     private: bool = False,
     revision: str | None = None,
     anyway: bool = False,
@@ -44,8 +46,6 @@ def push(
     Args:
         run: run folder that finetune wrote.
         name: repository, OWNER/NAME; made where it does not exist.
-        format: auto (as the model's own library loads it), timm (refused for models of other libraries) or onnx.
-        license: licence that you state for these weights, such as mit; that of the original model when left out.
         private: make a new repository private.
         revision: branch to push to, made where it does not exist; the main one when left out.
         anyway: push a model too whose verdict says to keep the original; its card says so.
@@ -77,7 +77,7 @@ def push(
         )
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        model = write_shared(found, verdict, folder, format, license=license, name=name)
+        model = write_shared(found, verdict, folder, form.format, license=form.license, name=name)
         url = _upload(folder, name, list(model.files), private, revision)
     return Pushed(url, model)
 

@@ -1,6 +1,7 @@
 """The learning rate, by the paper's rule: the highest one that harms nothing on the validation photos."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Sequence
@@ -8,10 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robustvit.errors import UserError, expect_at_least
-from robustvit.options import Engine, Rates
-from robustvit.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options, takes_finetune_options
-from robustvit.yaml_files import check_known
+from robustvit.command_options import command, settings_of
+from robustvit.errors import UserError
+from robustvit.option_groups import EngineOptions
+from robustvit.options import Rates
+from robustvit.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
+from robustvit.training_options import (
+    GuidanceOptions,
+    ScheduleOptions,
+    StartOptions,
+    TrainingPhotos,
+    TrainingRun,
+    VerdictOptions,
+)
 
 __all__ = ["RateOutcome", "RateSearch", "choose_rate", "parse_rates", "rate_outcome", "search"]
 
@@ -110,18 +120,20 @@ class RateSearch:
         return [f"{one.lr:.3g}", *accuracy, f"{0.0 - one.drop:+.1f}", *relevance, verdict]
 
 
-@takes_finetune_options(without={"lr", "max_drop"})
+@command(
+    first=("images", "masks", "model", "recipe", "out", "rates", "max_drop", "engines"), leave_out=("lr", "save_every")
+)
 def search(
     *,
+    photos: TrainingPhotos,
     out: str,
     rates: Rates = "5e-7:5e-6:6",
-    max_drop: float = 2.0,
-    engine: Engine = "local",
-    trials_at_once: int | None = None,
-    cpus: float | None = None,
-    gpus: float | None = None,
-    ray_address: str | None = None,
-    **options: Any,
+    start: StartOptions,
+    guiding: GuidanceOptions,
+    schedule: ScheduleOptions,
+    judging: VerdictOptions,
+    running: TrainingRun,
+    engines: EngineOptions,
 ) -> RateSearch:
     """Find the learning rate by the paper's rule: the highest one that harms nothing on the validation photos.
 
@@ -135,11 +147,6 @@ def search(
         out: folder to write; new, or that of an earlier search.
         rates: MIN:MAX:COUNT, spaced evenly on a logarithmic scale, or a list (1e-6,2e-6).
         max_drop: points of validation accuracy that may be lost.
-        engine: local (one run after the other, in this process) or ray (Ray Tune: several at once).
-        trials_at_once: with ray: at most so many runs at the same time.
-        cpus: with ray: processors for each run (default 1).
-        gpus: with ray: GPUs for each run (default 0); 0.5 lets two runs share one.
-        ray_address: with ray: cluster to join (auto, or HOST:PORT); otherwise Ray is started on this machine.
 
     Returns:
         Every rate's outcome and the rate chosen; printing it gives a table.
@@ -154,21 +161,19 @@ def search(
     from robustvit.data.pairs import expect_photos_of
 
     folder = Path(out)
-    expect_at_least(0, max_drop=max_drop)
-    if "lr" in options:
-        raise UserError(f"expected the rates to try in --rates, got lr={options['lr']}: leave lr to --rates")
+    max_drop = judging.max_drop
     tried = parse_rates(rates)
-    check_known(options, FINETUNE_OPTIONS, "search")
-    expect_photos_of(options)  # otherwise every single run would say that they are not there
+    given = settings_of(search, photos, start, guiding, schedule, judging, running, engines, out=out, rates=rates)
+    shared = {name: given[name] for name in FINETUNE_OPTIONS if name != "max_drop" and given.get(name) is not None}
+    expect_photos_of(shared)  # otherwise every single run would say that they are not there
     from robustvit.sweeps.engines import make_engine
     from robustvit.sweeps.folder import check_sweep_folder, start_sweep_folder
     from robustvit.sweeps.trials import Trial
 
-    shared = {name: value for name, value in options.items() if value is not None}
     if effective_options(shared | {"lr": tried[0]}, "search")["select"] == "robust":
         shared["max_drop"] = max_drop  # otherwise it decides nothing in a run, and another one need not run again
     trials = [Trial(effective_options(shared | {"lr": lr}, "search"), {"lr": lr}) for lr in tried]
-    runner = make_engine(engine, trials_at_once, cpus, gpus, ray_address)
+    runner = make_engine(engines)
     check_sweep_folder(folder)
     start_sweep_folder(folder, {"base": shared, "varies": {"lr": tried}})
     errors: dict[str, str] = {}

@@ -1,11 +1,14 @@
 """The paper's tables and figures, made again from the photos and the sets that they were made of."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robustvit.errors import UserError, expect_at_least
-from robustvit.options import Device, FoundMasks, ReproductionSize
+from robustvit.command_options import command
+from robustvit.errors import UserError
+from robustvit.option_groups import RunningOptions
+from robustvit.options import FoundMasks, ReproductionSize
 from robustvit.wording import counted
 
 __all__ = ["Reproduction", "reproduce"]
@@ -46,6 +49,7 @@ class Reproduction:
         return "\n".join([*lines, *map(str, self.files)])
 
 
+@command(leave_out=("precision", "seed"))
 def reproduce(
     what: str,
     *,
@@ -56,9 +60,7 @@ def reproduce(
     scale: ReproductionSize = "paper",
     checkpoint: str | None = None,
     dry_run: bool = False,
-    batch_size: int = 32,
-    workers: int = 0,
-    device: Device = "auto",
+    running: RunningOptions,
 ) -> Reproduction:
     """Make a table or figure of the paper again: finetune what is missing, evaluate it, and put it beside the paper's.
 
@@ -76,9 +78,6 @@ def reproduce(
         scale: paper, or tiny: the same path on a small model and drawn scenes, in minutes, without a download.
         checkpoint: weights for vit-l, which timm has no more.
         dry_run: say what would be done, what is missing and how long it would take on this machine; write nothing.
-        batch_size: images at a time in evaluation; finetuning has the paper's 8.
-        workers: processes that read photos.
-        device: auto (a GPU where there is one) or cpu.
 
     Returns:
         The files; printing it gives a list, or the plan.
@@ -94,8 +93,6 @@ def reproduce(
     from robustvit.reproductions.plan import make_plan
     from robustvit.reproductions.scales import SCALES
 
-    expect_at_least(1, batch_size=batch_size)
-    expect_at_least(0, workers=workers)
     for option, value, choices in (("scale", scale, tuple(SCALES)), ("masks", masks, ("human", "tokencut"))):
         if value not in choices:
             raise UserError(f"expected --{option} to be one of {', '.join(choices)}, got {value!r}")
@@ -103,7 +100,9 @@ def reproduce(
     plan = make_plan(what, SCALES[scale], models=chosen, masks=masks)
     folder = Path(out)
     data = _data(root, folder, scale)
-    place = ReproductionPlace(folder, data, SCALES[scale], checkpoint, device, batch_size, workers)
+    place = ReproductionPlace(
+        folder, data, SCALES[scale], checkpoint, running.device, running.batch_size, running.workers
+    )
     place.check(plan, dry_run)
     if dry_run:
         return Reproduction(folder, plan=outlook(place, plan))

@@ -1,12 +1,12 @@
 """Completion of commands, options and their values in a shell, made from the commands' own signatures."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 import argparse
-import inspect
 import types
-from collections.abc import Callable
 from typing import Any, Literal, Union, get_args, get_origin
 
+from robustvit.command_options import options_of
 from robustvit.errors import UserError
 from robustvit.options import Shell
 
@@ -42,42 +42,24 @@ def completion(shell: Shell) -> str:
 def _tree() -> argparse.ArgumentParser:
     """All commands as one parser of argparse, which is what shtab reads; nothing is parsed with it."""
     from robustvit.cli import COMMANDS, function_of, summary
+    from robustvit.cli_help import add_common, add_options
 
     root = argparse.ArgumentParser(prog="robustvit")
     root.add_argument("-V", "--version", action="store_true", help="Print the version.")
     commands = root.add_subparsers(dest="command")
     for name in COMMANDS:
-        _add_options(commands.add_parser(name, help=_plain(summary(COMMANDS[name]))), function_of(name))
+        parser = commands.add_parser(name, help=summary(name).replace("%", "%%"))
+        add_common(parser)
+        _complete(parser._option_string_actions["--config"], str)
+        for option, action in add_options(parser, options_of(function_of(name))):
+            _complete(action, option.type)
     return root
 
 
-def _plain(text: str) -> str:
-    """A text on one line, in which argparse takes no % for a format."""
-    return " ".join(text.split()).replace("%", "%%")
-
-
-def _add_options(parser: argparse.ArgumentParser, function: Callable[..., Any]) -> None:
-    from robustvit.cli import argument_helps, option_name
-
-    helps = {key: _plain(text) for key, text in argument_helps(function).items()}
-    _completing(parser.add_argument("--config", help="YAML file with any of these options."), str)
-    parser.add_argument("--print_config", action="store_true", help="Print the configuration and exit.")
-    parser.add_argument("--json", action="store_true", help="Print the result as one JSON document.")
-    for key, one in inspect.signature(function).parameters.items():
-        positional = one.kind is not inspect.Parameter.KEYWORD_ONLY
-        many = positional and get_origin(one.annotation) is list
-        optional = positional and one.default is not inspect.Parameter.empty
-        nargs = "+" if many else "?" if optional else None
-        added = parser.add_argument(key if positional else option_name(key), nargs=nargs, help=helps.get(key))
-        _completing(added, one.annotation)
-
-
-def _completing(action: argparse.Action, annotation: Any) -> None:
+def _complete(action: argparse.Action, annotation: Any) -> None:
     """Say what may stand for an argument: one of its values, or a file where it is text."""
     import shtab
 
-    if isinstance(annotation, str):  # of a module whose annotations are put off; only plain ones are in signatures
-        annotation = str if annotation.split()[0] == "str" else None
     values = _values(annotation)
     if values:
         action.choices = values

@@ -1,13 +1,16 @@
 """Shifted copies of masked photos: objects on other backgrounds, without any, or moved, turned and scaled."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustvit.command_options import command
 from robustvit.errors import UserError, expect_at_least
-from robustvit.options import ImageFormat, MaskFormat, ShiftKinds
+from robustvit.option_groups import GivenPhotos, RunningOptions
+from robustvit.options import ImageFormat, ShiftKinds
 from robustvit.wording import counted
 
 if TYPE_CHECKING:
@@ -60,10 +63,14 @@ class Shifts:
         return "\n".join(lines + self.notes)
 
 
+@command(
+    first=("images", "masks", "out", "kinds", "pairs", "size", "dry_run"),
+    positional=("images", "masks"),
+    leave_out=("batch_size", "device", "precision"),
+)
 def shifts(
-    images: str,
-    masks: str | None = None,
     *,
+    given: GivenPhotos,
     out: str,
     kinds: ShiftKinds = "imagenet-9",
     backgrounds: str | None = None,
@@ -72,11 +79,7 @@ def shifts(
     size: int | None = None,
     min_inside: float | None = None,
     format: ImageFormat = "png",
-    mask_format: MaskFormat = "auto",
-    skip_unmasked: bool = False,
-    doubtful: bool = False,
-    seed: int = 0,
-    workers: int = 0,
+    running: RunningOptions,
     dry_run: bool = False,
 ) -> Shifts:
     """Make shifted copies of photos with masks, as SI-Score and ImageNet-9 do, for evaluate to read.
@@ -90,8 +93,6 @@ def shifts(
     OUT/masks/KIND/CLASS. A second call with the same options makes only what is missing.
 
     Args:
-        images: folder with one folder of photos per class, or a CSV file (image,mask,label).
-        masks: folder of masks that mirrors images; not for a CSV file.
         out: folder to write to: new, empty, or begun with the same options.
         kinds: kinds or groups of them, separated by commas: imagenet-9, si-score, original, only-fg, no-fg, only-bg-b,
             only-bg-t, mixed-same, mixed-rand, mixed-next, mixed-other, si-size, si-rotation, si-location.
@@ -104,9 +105,6 @@ def shifts(
         size: side of the images in pixels; 224, and for si kinds 512 (location 500), when left out.
         min_inside: least share of the object's box inside an image of the si kinds; 0.95 (location 0) when left out.
         format: png, or jpeg (quality 95) for smaller files.
-        mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
-        skip_unmasked: leave photos without a mask out instead of refusing them.
-        doubtful: use masks too that their manifest.csv calls doubtful; they are left out otherwise.
         seed: fixes which objects and backgrounds go together.
         workers: processes that make images beside this one; the images are the same.
         dry_run: count what would be made, and write nothing.
@@ -124,22 +122,26 @@ def shifts(
 
     from robustvit.data.pairs import expect_photos
 
+    images, masks = given.images, given.masks
     expect_photos(images, masks)
+    from robustvit.data.photo_tree import photos_below
     from robustvit.shift_recipes.folder import ShiftFolder, check_class_names, fingerprint
     from robustvit.shift_recipes.images import SUFFIXES, make_shifts, spreading
     from robustvit.shift_recipes.kinds import ShiftOptions, kinds_named
     from robustvit.shift_recipes.plans import plan_shifts
 
     start = time.monotonic()
-    options = ShiftOptions(kinds_named(_listed(kinds)), pairs, every, size, min_inside, format, mask_format, seed)
-    _check_options(options, backgrounds, workers)
-    photos = _photos(images, masks, skip_unmasked, doubtful)
+    options = ShiftOptions(
+        kinds_named(_listed(kinds)), pairs, every, size, min_inside, format, given.mask_format, running.seed
+    )
+    _check_options(options, backgrounds)
+    photos = _photos(given)
     check_class_names(photos)
-    plain = [] if backgrounds is None else _plain(backgrounds)
+    plain = [] if backgrounds is None else photos_below(backgrounds)
     inputs = [Path(place) for place in (images, masks, backgrounds) if place is not None]
     settings = asdict(options) | {"inputs": fingerprint(photos, plain)} | options.draws
     folder = ShiftFolder(out, settings, suffix=SUFFIXES[format], inputs=inputs)
-    with spreading(workers) as spread:
+    with spreading(running.workers) as spread:
         plan = plan_shifts(photos, plain, options, spread)
         if dry_run:
             return _summary(folder, plan, {}, 0, start, dry_run=True)
@@ -155,8 +157,7 @@ def _listed(kinds: ShiftKinds) -> list[str]:
     return [str(name).strip() for name in given if str(name).strip()]
 
 
-def _check_options(options: "ShiftOptions", backgrounds: str | None, workers: int) -> None:
-    expect_at_least(0, seed=options.seed, workers=workers)
+def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:
     expect_at_least(1, every=options.every)
     if options.pairs is not None:
         expect_at_least(1, pairs=options.pairs)
@@ -170,14 +171,15 @@ def _check_options(options: "ShiftOptions", backgrounds: str | None, workers: in
         raise UserError(f"--{name} belongs to si-size, si-rotation and si-location: name one in --kinds")
 
 
-def _photos(images: str, masks: str | None, skip_unmasked: bool, doubtful: bool) -> "list[Photo]":
+def _photos(given: GivenPhotos) -> list[Photo]:
     """The photos, all with class and mask."""
     from robustvit.data.mask_filter import MaskFilter
     from robustvit.data.pairs import find_photos
     from robustvit.progress import warn
 
-    keep = MaskFilter(images, masks, doubtful=doubtful)
-    photos = find_photos(images, masks, labelled=False, skip_unmasked=skip_unmasked, keep=keep)
+    images, masks = given.images, given.masks
+    keep = MaskFilter(images, masks, doubtful=given.doubtful)
+    photos = find_photos(images, masks, labelled=False, skip_unmasked=given.skip_unmasked, keep=keep)
     if keep.note:
         warn(keep.note)
     if any(photo.mask is None for photo in photos):
@@ -193,20 +195,8 @@ def _photos(images: str, masks: str | None, skip_unmasked: bool, doubtful: bool)
     return photos
 
 
-def _plain(backgrounds: str) -> list[Path]:
-    from robustvit.data.photo_tree import files_below
-    from robustvit.data.photos import IMAGE_SUFFIXES
-
-    if not Path(backgrounds).is_dir():
-        raise UserError(f"expected a folder of backgrounds, found none at {backgrounds}: check the path")
-    found = list(files_below(Path(backgrounds), IMAGE_SUFFIXES).values())
-    if not found:
-        raise UserError(f"expected photos in {backgrounds}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return found
-
-
 def _summary(
-    folder: "ShiftFolder", plan: "Plan", left_out: dict[str, str], made: int, start: float, *, dry_run: bool = False
+    folder: ShiftFolder, plan: Plan, left_out: dict[str, str], made: int, start: float, *, dry_run: bool = False
 ) -> Shifts:
     import time
 

@@ -1,12 +1,15 @@
 """Panels of sufficient input subsets: how few pixels of a photo make a model sure of its class, and of any other."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
-from dataclasses import asdict
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError, expect_at_least
-from robustvit.options import Categories, ClassNames, Device, Normalization, SubsetFill
+from robustvit.option_groups import GivenModel, RunningOptions
+from robustvit.options import Categories, SubsetFill
 from robustvit.subsets.results import Subset, SubsetPanel, shortened
 
 if TYPE_CHECKING:
@@ -21,23 +24,35 @@ _RANDOM = 5  # classes that the paper's Figure 5 forces
 _GREY = 0.5
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """Search.
+
+    Attributes:
+        confidence: probability that the pixels must reach, between 0 and 1.
+        remove: pixels removed at each step: below 1 a share of the photo's, from 1 on a number. Fewer give smaller
+            subsets and take longer; the method's authors remove 100 of 224 x 224 (0.002).
+        max_steps: steps at most; the last one removes all that is left.
+        fill: what stands where a pixel is missing: grey (the model's mean colour, which its normalisation makes 0), the
+            photo's mean colour, or black. The panel always shows grey.
+    """
+
+    confidence: float = 0.9
+    remove: float = 0.005
+    max_steps: int | None = None
+    fill: SubsetFill = "grey"
+
+
+@command(batch_size=8, leave_out=("num_classes", "workers", "precision"))
 def subset(
     images: list[str],
     *,
-    model: str,
+    given: GivenModel,
     out: str,
     class_: Categories | None = None,
     random_classes: int | None = None,
-    confidence: float = 0.9,
-    remove: float = 0.005,
-    max_steps: int | None = None,
-    fill: SubsetFill = "grey",
-    checkpoint: str | None = None,
-    normalization: Normalization = "model",
-    class_names: ClassNames | None = None,
-    batch_size: int = 8,
-    device: Device = "auto",
-    seed: int = 0,
+    searching: SearchOptions,
+    running: RunningOptions,
 ) -> SubsetPanel:
     """Find the few pixels that alone make a model sure of a photo's class, and of classes that are not in it.
 
@@ -47,23 +62,10 @@ def subset(
 
     Args:
         images: photo files.
-        model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
-            hf-hub:OWNER/NAME or local-dir:FOLDER.
         out: PNG to write, new; the numbers go to the JSON file of the same name.
         class_: classes to force, by name or index, separated by commas (gibbon,shovel).
         random_classes: further classes to force, drawn by lot; 5 where no --class is given, else none.
-        confidence: probability that the pixels must reach, between 0 and 1.
-        remove: pixels removed at each step: below 1 a share of the photo's, from 1 on a number. Fewer give smaller
-            subsets and take longer; the method's authors remove 100 of 224 x 224 (0.002).
-        max_steps: steps at most; the last one removes all that is left.
-        fill: what stands where a pixel is missing: grey (the model's mean colour, which its normalisation makes 0), the
-            photo's mean colour, or black. The panel always shows grey.
-        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
-        normalization: model (its own mean and std) or paper (0.5 for every model).
-        class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            cat,dog, or a text file with one name a line.
         batch_size: subsets that are searched at a time.
-        device: auto (a GPU where there is one) or cpu.
         seed: fixes the classes drawn.
 
     Returns:
@@ -76,43 +78,42 @@ def subset(
     Example:
         robustvit subset --model runs/mine photo.jpg --class gibbon,shovel --out panel.png
     """
-    settings = dict(locals())
+    settings = settings_of(
+        subset, given, searching, running, images=images, out=out, class_=class_, random_classes=random_classes
+    )
     from robustvit.data.photos import read_photo
 
-    record = _check_options(images, out, random_classes, confidence, batch_size, seed)
+    record = _check_options(images, out, searching.confidence)
+    expect_at_least(0, random_classes=random_classes or 0)
     photos = dict(zip(images, map(read_photo, images), strict=False))
     from robustvit.data.trained_photos import notes_on_photos
     from robustvit.devices import make_accelerator
-    from robustvit.models import load_model
     from robustvit.progress import warn
     from robustvit.subsets.classes import draw_classes, named_classes
     from robustvit.subsets.figure import draw_rows
 
-    classifier = load_model(model, checkpoint=checkpoint, normalization=normalization, class_names=class_names)
+    classifier = given.load()
     named = named_classes(classifier, class_)
-    _check_steps(classifier, remove, max_steps)
-    notes = notes_on_photos([Path(photo) for photo in photos], model, checkpoint)
+    _check_steps(classifier, searching)
+    notes = notes_on_photos([Path(photo) for photo in photos], given.model, given.checkpoint)
     for note in notes:
         warn(note)
-    classifier.to(make_accelerator(device=device).device)
+    classifier.to(make_accelerator(device=running.device).device)
     inputs = _inputs(classifier, list(photos.values()))
-    own = _predicted(classifier, inputs, batch_size)
+    own = _predicted(classifier, inputs, running.batch_size)
     wanted = _RANDOM if random_classes is None and not named else random_classes or 0
-    forced = named + draw_classes(classifier.num_classes, own, named, wanted, seed)
+    forced = named + draw_classes(classifier.num_classes, own, named, wanted, running.seed)
     labels = [list(dict.fromkeys([label, *forced])) for label in own]
-    search = {"confidence": confidence, "remove": remove, "max_steps": max_steps, "fill": fill}
-    rows = _search(classifier, inputs, labels, batch_size, search)
+    rows = _search(classifier, inputs, labels, running.batch_size, searching)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     draw_rows([_pictures(*row) for row in zip(photos, inputs, rows, strict=True)], out)
     subsets = {name: [one for one, _ in row] for name, row in zip(photos, rows, strict=True)}
-    found = SubsetPanel(str(model), subsets, Path(out), record, notes)
+    found = SubsetPanel(str(given.model), subsets, Path(out), record, notes)
     _write_record(found, settings, classifier)
     return found
 
 
-def _check_options(
-    images: list[str], out: str, random_classes: int | None, confidence: float, batch_size: int, seed: int
-) -> Path:
+def _check_options(images: list[str], out: str, confidence: float) -> Path:
     """The place of the JSON file, once everything that can be checked without the model is right."""
     from robustvit.files import check_new_file
 
@@ -122,22 +123,20 @@ def _check_options(
         raise UserError(f"expected a PNG file as --out, got {out}: name it panel.png")
     if not 0 < confidence < 1:
         raise UserError(f"expected --confidence between 0 and 1, got {confidence}")
-    expect_at_least(1, batch_size=batch_size)
-    expect_at_least(0, random_classes=random_classes or 0, seed=seed)
     record = Path(out).with_suffix(".json")
     for path in (out, record):
         check_new_file(path)
     return record
 
 
-def _check_steps(classifier: "Classifier", remove: float, max_steps: int | None) -> None:
+def _check_steps(classifier: Classifier, searching: SearchOptions) -> None:
     from robustvit.sufficient_subsets import kept_sizes
 
     height, width = classifier.preprocessing.input_size
-    kept_sizes(height * width, remove, max_steps)
+    kept_sizes(height * width, searching.remove, searching.max_steps)
 
 
-def _inputs(classifier: "Classifier", pictures: list[Any]) -> "Tensor":
+def _inputs(classifier: Classifier, pictures: list[Any]) -> Tensor:
     import torch
     from torch import Tensor
 
@@ -147,7 +146,7 @@ def _inputs(classifier: "Classifier", pictures: list[Any]) -> "Tensor":
     return torch.stack([transform(picture).as_subclass(Tensor) for picture in pictures])
 
 
-def _predicted(classifier: "Classifier", inputs: "Tensor", batch_size: int) -> list[int]:
+def _predicted(classifier: Classifier, inputs: Tensor, batch_size: int) -> list[int]:
     import torch
 
     with torch.no_grad():
@@ -159,8 +158,8 @@ def _predicted(classifier: "Classifier", inputs: "Tensor", batch_size: int) -> l
 
 
 def _search(
-    classifier: "Classifier", inputs: "Tensor", labels: list[list[int]], batch_size: int, options: dict[str, Any]
-) -> "list[list[tuple[Subset, Tensor]]]":
+    classifier: Classifier, inputs: Tensor, labels: list[list[int]], batch_size: int, searching: SearchOptions
+) -> list[list[tuple[Subset, Tensor]]]:
     """The subsets of each photo with their masks, for its ``labels``, its own first."""
     import torch
 
@@ -169,21 +168,23 @@ def _search(
 
     jobs = [(photo, label) for photo, wanted in enumerate(labels) for label in wanted]
     batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
-    steps = len(kept_sizes(inputs[0, 0].numel(), options["remove"], options["max_steps"])) - 1
+    steps = len(kept_sizes(inputs[0, 0].numel(), searching.remove, searching.max_steps)) - 1
     rows: list[list[tuple[Subset, Tensor]]] = [[] for _ in labels]
     with bar() as progress:
         task = progress.add_task("removing pixels", total=steps * len(batches))
         for batch in batches:
             images = inputs[[photo for photo, _ in batch]].to(classifier.mean.device)
             target = torch.tensor([label for _, label in batch], device=images.device)
-            found = sufficient_subset(classifier, images, target, after_step=lambda: progress.advance(task), **options)
+            found = sufficient_subset(
+                classifier, images, target, after_step=lambda: progress.advance(task), **vars(searching)
+            )
             for place, (photo, label) in enumerate(batch):
                 one = _described(classifier, found, place, label, label != labels[photo][0])
                 rows[photo].append((one, found.mask[place].cpu()))
     return rows
 
 
-def _described(classifier: "Classifier", found: "SufficientSubsets", place: int, label: int, forced: bool) -> Subset:
+def _described(classifier: Classifier, found: SufficientSubsets, place: int, label: int, forced: bool) -> Subset:
     there = bool(found.found[place])
     return Subset(
         label,
@@ -196,13 +197,13 @@ def _described(classifier: "Classifier", found: "SufficientSubsets", place: int,
     )
 
 
-def _pictures(photo: str, image: "Tensor", row: "list[tuple[Subset, Tensor]]") -> "list[tuple[str, Tensor]]":
+def _pictures(photo: str, image: Tensor, row: list[tuple[Subset, Tensor]]) -> list[tuple[str, Tensor]]:
     own = row[0][0]
     first = (f"{shortened(Path(photo).name)}\n{shortened(own.name)}, {100 * own.whole:.0f} % sure\nwhole photo", image)
     return [first, *((one.title, image.where(mask, image.new_tensor(_GREY))) for one, mask in row)]
 
 
-def _write_record(found: SubsetPanel, settings: dict[str, Any], classifier: "Classifier") -> None:
+def _write_record(found: SubsetPanel, settings: dict[str, Any], classifier: Classifier) -> None:
     from robustvit.files import write_json
     from robustvit.records import weights_hash
     from robustvit.runs import versions

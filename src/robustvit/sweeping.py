@@ -1,13 +1,15 @@
 """Sweeps: finetune with every combination of some options, or with those that a search proposes."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robustvit.command_options import command
 from robustvit.errors import UserError
-from robustvit.options import Engine
+from robustvit.option_groups import EngineOptions
 from robustvit.wording import counted
 
 if TYPE_CHECKING:
@@ -46,16 +48,13 @@ class Swept:
         return "\n".join(filter(None, [text_of(self.rows), self.best, f"results: {self.folder / 'results.csv'}"]))
 
 
+@command()
 def sweep(
     experiment: str,
     *,
     out: str,
     base: str | None = None,
-    engine: Engine = "local",
-    trials_at_once: int | None = None,
-    cpus: float | None = None,
-    gpus: float | None = None,
-    ray_address: str | None = None,
+    engines: EngineOptions,
     dry_run: bool = False,
 ) -> Swept:
     """Finetune with every combination of some options, or with those a search proposes, and compare the outcomes.
@@ -71,11 +70,6 @@ def sweep(
             comes with the package: sensitivity, seeds.
         out: folder to write; new, or that of an earlier sweep.
         base: YAML file of finetune options for all trials; they override the experiment's own base.
-        engine: local (one trial after the other, in this process) or ray (Ray Tune: several at once).
-        trials_at_once: with ray: at most so many trials at the same time.
-        cpus: with ray: processors for each trial (default 1).
-        gpus: with ray: GPUs for each trial (default 0); 0.5 lets two trials share one.
-        ray_address: with ray: cluster to join (auto, or HOST:PORT); otherwise Ray is started on this machine.
         dry_run: say which trials would be run, and write nothing.
 
     Returns:
@@ -96,7 +90,7 @@ def sweep(
     folder = Path(out)
     shared = {} if base is None else read_mapping(base)
     asked = read_experiment(experiment, shared)
-    runner = make_engine(engine, trials_at_once, cpus, gpus, ray_address)
+    runner = make_engine(engines)
     if asked.space:
         check_installed("optuna", "a search")
     check_sweep_folder(folder)
@@ -120,7 +114,7 @@ def sweep(
     return Swept(folder, rows)
 
 
-def _expect_photos_of_one(asked: "Experiment", trials: "dict[str, Trial]", folder: Path) -> None:
+def _expect_photos_of_one(asked: Experiment, trials: dict[str, Trial], folder: Path) -> None:
     """Refuse photos that are not there, if no trial of a new sweep has others; else a trial says so itself."""
     from robustvit.data.pairs import expect_photos_of
     from robustvit.sweeps.trials import state_of
@@ -139,7 +133,7 @@ def _expect_photos_of_one(asked: "Experiment", trials: "dict[str, Trial]", folde
         raise errors[0]
 
 
-def _plan(asked: "Experiment", trials: "dict[str, Trial]", folder: Path) -> list[str]:
+def _plan(asked: Experiment, trials: dict[str, Trial], folder: Path) -> list[str]:
     from robustvit.sweeps.trials import state_of
 
     if asked.space:
@@ -153,7 +147,7 @@ def _plan(asked: "Experiment", trials: "dict[str, Trial]", folder: Path) -> list
     return [*lines, f"{counted(len(trials), 'trial')}, {left} of them to run"]
 
 
-def _ranges(asked: "Experiment") -> dict[str, Any]:
+def _ranges(asked: Experiment) -> dict[str, Any]:
     """What varies, as YAML can hold it."""
     if not asked.space:
         return {axis: [label for label, _ in values] for axis, values in asked.axes.items()}
@@ -166,10 +160,10 @@ def _ranges(asked: "Experiment") -> dict[str, Any]:
 class _Table:
     """results.csv, written anew whenever a trial ends."""
 
-    def __init__(self, folder: Path, trials: "dict[str, Trial]") -> None:
+    def __init__(self, folder: Path, trials: dict[str, Trial]) -> None:
         self.folder, self.trials, self.errors = folder, dict(trials), dict[str, str]()
 
-    def done(self, trial: "Trial", error: str) -> None:
+    def done(self, trial: Trial, error: str) -> None:
         from robustvit.progress import warn
 
         self.trials.setdefault(trial.key, trial)
@@ -190,7 +184,7 @@ class _Table:
         return rows
 
 
-def _best(asked: "Experiment", trials: "Iterable[Trial]", folder: Path) -> str:
+def _best(asked: Experiment, trials: Iterable[Trial], folder: Path) -> str:
     from robustvit.outcomes import OUTCOMES, outcome_of
     from robustvit.sweeps.engines import changes, objective
     from robustvit.sweeps.trials import state_of

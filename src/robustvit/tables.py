@@ -1,6 +1,7 @@
 """Tables of results: what was measured beside what others reported."""
 
-# Annotations stay real objects here (no __future__ import): the command line resolves them without importing torch.
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ class TableText(str):
         layout: title, headings, rows and notes.
     """
 
-    layout: "Layout"
+    layout: Layout
 
     def as_json(self) -> Any:
         """What stands for it where numbers are wanted: its rows, not its text."""

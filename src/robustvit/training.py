@@ -31,7 +31,7 @@ from robustvit.training_state import TrainingState
 from robustvit.training_steps import TrainingSteps, guided_batch, training_loader
 from robustvit.wording import counted
 
-__all__ = ["Schedule", "train"]
+__all__ = ["Schedule", "robust_score", "train"]
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ def train(
     schedule: Schedule,
     accelerator: Accelerator,
     folder: RunFolder,
-    measure_now: Callable[[], list[PhotoMeasure]],
-    before: list[PhotoMeasure],
+    robust_score: Callable[[], dict[str, float]],
 ) -> None:
     """Finetune a classifier and keep its best and its last epoch in the run folder.
 
@@ -104,8 +103,7 @@ def train(
         schedule: how long and how fast.
         accelerator: device, precision, processes and trackers.
         folder: where everything is written; continued from its state if it has one.
-        measure_now: measures the classifier on the photos held out.
-        before: those measures of the original model.
+        robust_score: accuracies and score of the classifier as it is now, for ``--select robust``.
 
     Raises:
         Stopped: SIGTERM, SIGHUP or Ctrl-C came, and the state is saved.
@@ -119,20 +117,7 @@ def train(
         resumed = state.load()
         model, optimizer, loader = accelerator.prepare(classifier, raw, loader)
         state.load_prepared()
-        steps = TrainingSteps(
-            model,
-            training,
-            loader,
-            optimizer,
-            parameters,
-            guidance,
-            state,
-            stop,
-            batch_size=schedule.batch_size,
-            seed=schedule.seed,
-            epochs=schedule.epochs,
-            save_every=schedule.save_every,
-        )
+        steps = TrainingSteps(model, training, loader, optimizer, guidance, state, stop, schedule)
         checks = _shared_loader(validation, schedule, accelerator)
         if not resumed:
             with _breaking_off(stop, state, save=False):
@@ -147,9 +132,8 @@ def train(
                 row |= _validate(classifier, checks, guidance, accelerator, epoch + 1)
                 score = row["val_loss"]
                 if schedule.select == "robust":
-                    robust = _robust_score(before, measure_now(), schedule.max_drop)
-                    row |= robust
-                    score = robust["score"]
+                    row |= robust_score()
+                    score = row["score"]
             accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
             row["best"] = score < state.best or epoch == 0
             if accelerator.is_main_process:
@@ -207,7 +191,7 @@ def _validate(
     return found
 
 
-def _robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float) -> dict[str, float]:
+def robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float) -> dict[str, float]:
     """Accuracies of this epoch, and a score to minimise: ``--select robust``; see ``rank``."""
     gain, ordinary = (measure_difference(before, now, name) for name in ("mixed-other", "ordinary"))
     if gain is None:

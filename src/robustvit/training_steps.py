@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator, skip_first_batches
@@ -16,6 +16,9 @@ from robustvit.guidance import Guidance, GuidedLoss
 from robustvit.progress import bar
 from robustvit.stopping import Stopped, StopSignals, reading_processes
 from robustvit.training_state import TrainingState
+
+if TYPE_CHECKING:
+    from robustvit.training import Schedule
 
 __all__ = ["TrainingSteps", "guided_batch", "own_share", "training_loader"]
 
@@ -70,15 +73,11 @@ class TrainingSteps:
         model: as Accelerate prepared it; as are ``loader`` and ``optimizer``.
         training: the photos behind ``loader``.
         loader: see ``training_loader``.
-        optimizer: changes ``parameters``.
-        parameters: the weights that may change.
+        optimizer: changes the weights that may change.
         guidance: turns a batch into a loss.
         state: counts, and is saved.
         stop: signals to heed.
-        batch_size: photos per step of this process.
-        seed: of the run.
-        epochs: of the run, for the progress bar.
-        save_every: minutes between two saves.
+        schedule: photos per step of this process, epochs, and when to save.
     """
 
     def __init__(
@@ -87,20 +86,14 @@ class TrainingSteps:
         training: MaskedPhotos,
         loader: DataLoader,
         optimizer: torch.optim.Optimizer,
-        parameters: list[nn.Parameter],
         guidance: Guidance,
         state: TrainingState,
         stop: StopSignals,
-        *,
-        batch_size: int,
-        seed: int,
-        epochs: int,
-        save_every: float,
+        schedule: Schedule,
     ) -> None:
         self.model, self.training, self.loader, self.optimizer = model, training, loader, optimizer
-        self.parameters, self.guidance, self.state, self.stop = parameters, guidance, state, stop
-        self.seed, self.epochs, self.save_every = seed, epochs, save_every
-        self.batch_size = batch_size
+        self.guidance, self.state, self.stop, self.schedule = guidance, state, stop, schedule
+        self.parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
         self.bad = BadSteps(state.accelerator, state.folder.path, training.photos)
         self.bad.load_state_dict(state.bad_steps or self.bad.state_dict())
 
@@ -117,7 +110,7 @@ class TrainingSteps:
             UserError: too many steps in a row had no finite loss or gradient.
         """
         batches = self._start()
-        title = f"epoch {self.state.epoch + 1}/{self.epochs}"
+        title = f"epoch {self.state.epoch + 1}/{self.schedule.epochs}"
         with bar() as progress:
             task = progress.add_task(title, total=len(self.loader), completed=self.state.step)
             for batch in batches:
@@ -129,7 +122,7 @@ class TrainingSteps:
 
     def _start(self) -> Any:
         """Fix the epoch's order and random states; the batches that are left."""
-        seed = (self.seed * 100_003 + self.state.epoch) % 2**32
+        seed = (self.schedule.seed * 100_003 + self.state.epoch) % 2**32
         self.training.seed = seed
         set_seed(seed, device_specific=self.accelerator.num_processes > 1)
         for owner in (self.loader, getattr(self.loader, "sampler", None), self.loader.batch_sampler):
@@ -148,7 +141,7 @@ class TrainingSteps:
     def _step(self, batch: dict[str, Tensor]) -> None:
         accelerator, state = self.accelerator, self.state
         place = accelerator.process_index, accelerator.num_processes
-        own, weight = own_share(state.step, self.batch_size, len(self.training), *place)
+        own, weight = own_share(state.step, self.schedule.batch_size, len(self.training), *place)
         # Without a photo of its own a process takes the step with one that weighs nothing: the others wait for it.
         batch = {name: value[: max(own, 1)] for name, value in batch.items()}
         guided = guided_batch(self.guidance, self.model, batch)
@@ -165,7 +158,7 @@ class TrainingSteps:
 
     def _save_or_stop(self) -> None:
         """Save where it is time to, or where a signal asks any process to stop: all of them then stop at this step."""
-        asked, due = self.stop.asked, self.state.minutes >= self.save_every
+        asked, due = self.stop.asked, self.state.minutes >= self.schedule.save_every
         if self.accelerator.num_processes > 1:
             said = torch.tensor([[asked, due]], device=self.accelerator.device)
             asked, due = self.accelerator.gather(said).amax(dim=0).tolist()  # type: ignore[union-attr]

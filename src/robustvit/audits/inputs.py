@@ -5,41 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from robustvit.audits.options import AuditRequest
 from robustvit.classifier import Classifier
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.data.photo_tree import files_below
-from robustvit.data.photos import IMAGE_SUFFIXES
 from robustvit.data.trained_photos import photos_behind
 from robustvit.errors import UserError
 from robustvit.mask_making import MadeMasks, make_masks
 from robustvit.wording import counted
 
-__all__ = ["background_files", "find_audit_photos", "trained_on"]
+__all__ = ["find_audit_photos", "trained_on"]
 
 
-def background_files(folder: str | None) -> list[Path]:
-    """Photos anywhere in a folder of backgrounds; none without a folder.
-
-    Raises:
-        UserError: no such folder, or no photos in it.
-    """
-    if folder is None:
-        return []
-    if not Path(folder).is_dir():
-        raise UserError(f"expected a folder of backgrounds, found none at {folder}: check the path")
-    found = list(files_below(Path(folder), IMAGE_SUFFIXES).values())
-    if not found:
-        raise UserError(f"expected photos of backgrounds in {folder}, found none")
-    return found
-
-
-def find_audit_photos(settings: dict[str, Any], classifier: Classifier) -> tuple[list[Photo], list[str]]:
+def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier) -> tuple[list[Photo], list[str]]:
     """Find the photos of an audit, and their masks where none are given.
 
     Args:
-        settings: options of ``audit`` by name.
+        request: what is asked for.
+        page: HTML file of the audit; masks that are found go beside it.
         classifier: the model, whose classes the photos' classes are matched to.
 
     Returns:
@@ -48,7 +32,8 @@ def find_audit_photos(settings: dict[str, Any], classifier: Classifier) -> tuple
     Raises:
         UserError: no classes, one class only, no masks to be had, folders that do not match.
     """
-    images, masks, notes = settings["images"], settings["masks"], []
+    given = request.photos
+    images, masks, notes = given.images, given.masks, []
     plain = find_photos(images, labelled=False)
     if any(photo.class_name is None for photo in plain):
         raise UserError(
@@ -57,12 +42,12 @@ def find_audit_photos(settings: dict[str, Any], classifier: Classifier) -> tuple
         )
     _check_classes(match_labels(plain, classifier.num_classes, classifier.class_names))
     if masks is None and not any(photo.mask for photo in plain):
-        made, masks = _make_masks(settings)
-        notes.append(_made_note(made, settings))
-    skip = settings["skip_unmasked"] or masks != settings["masks"]
-    keep = MaskFilter(images, masks, doubtful=settings["doubtful"])
+        made, masks = _make_masks(request, page)
+        notes.append(_made_note(made, request))
+    skip = given.skip_unmasked or masks != given.masks
+    keep = MaskFilter(images, masks, doubtful=given.doubtful)
     listed = find_photos(images, masks, skip_unmasked=skip, keep=keep)
-    if keep.note and masks == settings["masks"]:  # the note on masks that were made says it already
+    if keep.note and masks == given.masks:  # the note on masks that were made says it already
         notes.append(keep.note)
     photos = match_labels(listed, classifier.num_classes, classifier.class_names)
     _check_classes(photos)
@@ -77,23 +62,23 @@ def _check_classes(photos: list[Photo]) -> None:
         )
 
 
-def _make_masks(settings: dict[str, Any]) -> tuple[MadeMasks, str]:
-    images, page = settings["images"], Path(settings["out"])
+def _make_masks(request: AuditRequest, page: Path) -> tuple[MadeMasks, str]:
+    images, found = request.photos.images, request.found
     if Path(images).suffix.lower() == ".csv":
         raise UserError(f"expected a column 'mask' in {images}: masks are found for folders of photos only")
-    folder = settings["masks_out"] or str(page.with_name(f"{page.stem}-masks"))
+    folder = found.masks_out or str(page.with_name(f"{page.stem}-masks"))
     try:
         made = make_masks(
             images,
             out=folder,
-            model=settings["mask_model"],
-            checkpoint=settings["mask_checkpoint"],
-            feature=settings["mask_feature"],
-            centre=settings["mask_centre"],
-            threshold=settings["mask_threshold"],
-            size=settings["mask_size"],
-            workers=settings["workers"],
-            device=settings["device"],
+            model=found.mask_model,
+            checkpoint=found.mask_checkpoint,
+            feature=found.mask_feature,
+            centre=found.mask_centre,
+            threshold=found.mask_threshold,
+            size=found.mask_size,
+            workers=request.running.workers,
+            device=request.running.device,
         )
     except UserError as error:
         raise UserError(
@@ -103,10 +88,10 @@ def _make_masks(settings: dict[str, Any]) -> tuple[MadeMasks, str]:
     return made, folder
 
 
-def _made_note(made: MadeMasks, settings: dict[str, Any]) -> str:
+def _made_note(made: MadeMasks, request: AuditRequest) -> str:
     counts = {name: sum(record.verdict == name for record in made.records) for name in ("good", "doubtful", "none")}
-    backbone = settings["mask_model"] or "vit_small_patch16_224.dino"
-    use = "used" if settings["doubtful"] else "left out"
+    backbone = request.found.mask_model or "vit_small_patch16_224.dino"
+    use = "used" if request.photos.doubtful else "left out"
     return (
         f"No masks were given: TokenCut found them with {backbone} ({counts['good']} good, {counts['doubtful']} "
         f"doubtful and {use}, {counted(counts['none'], 'photo')} without an object and left out, "

@@ -10,6 +10,7 @@ import torch
 
 from robustvit.audits.background_groups import Backgrounds, background_features, find_backgrounds, group_photos
 from robustvit.audits.measures import audit_photos, fit_photos
+from robustvit.audits.options import AuditRequest
 from robustvit.audits.page import render_audit, shown_groups
 from robustvit.audits.pictures import Tile, choose_worst, thumbnails, worst_tiles
 from robustvit.audits.record import AuditData, ModelAudit, audit_record
@@ -29,7 +30,7 @@ class AuditRun:
     """An audit of some models on some photos.
 
     Args:
-        settings: options of ``audit`` by name.
+        request: what is asked for.
         models: the model, and the baseline where there is one, on one device.
         grouper: backbone that tells backgrounds apart.
         photos: with masks and labels.
@@ -42,14 +43,14 @@ class AuditRun:
 
     def __init__(
         self,
-        settings: dict[str, Any],
+        request: AuditRequest,
         models: Sequence[Classifier],
         grouper: Classifier,
         photos: Sequence[Photo],
         notes: list[str],
         backgrounds: Sequence[Path],
     ) -> None:
-        self.settings, self.models, self.grouper, self.notes = settings, list(models), grouper, notes
+        self.request, self.models, self.grouper, self.notes = request, list(models), grouper, notes
         self.photos, self.backgrounds = list(photos), list(backgrounds)
         self._held: dict[Preprocessing, HeldPhotos] = {}
         for model in self.models:
@@ -64,8 +65,8 @@ class AuditRun:
         """The photos as a model sees them; models that see them alike share them."""
         own = model.preprocessing
         if own not in self._held:
-            self._held[own] = HeldPhotos(self.photos, own, mask_format=self.settings["mask_format"])
-            self._held[own].read(self.settings["workers"])
+            self._held[own] = HeldPhotos(self.photos, own, mask_format=self.request.photos.mask_format)
+            self._held[own].read(self.request.running.workers)
         return self._held[own]
 
     def measure(self) -> AuditData:
@@ -82,16 +83,16 @@ class AuditRun:
         return AuditData(
             model=found[0],
             baseline=found[1] if len(found) > 1 else None,
-            images=str(self.settings["images"]),
+            images=str(self.request.photos.images),
             files=[photo.image for photo in self.photos],
             masks=[photo.mask for photo in self.photos],
             names=names,
             labels=labels,
             backgrounds=kinds,
             groups=[] if kinds is None else group_photos(kinds, names, right[0], before),
-            worst=choose_worst(found[0].photos, self.settings["worst"]),
+            worst=choose_worst(found[0].photos, self.request.auditing.worst),
             notes=self.notes,
-            settings={name: _plain(value) for name, value in self.settings.items()},
+            settings={name: _plain(value) for name, value in self.request.settings.items()},
             versions=versions(),
         )
 
@@ -111,11 +112,15 @@ class AuditRun:
         write_text(text, page)
 
     def _measured(self) -> list[ModelAudit]:
-        options = {name: self.settings[name] for name in ("swaps", "tries", "seed", "batch_size")}
-        method = self.settings["relevance"]
+        request, running = self.request, self.request.running
         audited = [
-            audit_photos(model, self.held(model), method=method, device=self.device, **options) for model in self.models
-        ]
+            audit_photos(
+                model, self.held(model), method=request.maps.relevance, device=self.device,
+                swaps=request.judging.swaps, tries=request.auditing.tries, seed=running.seed,
+                batch_size=running.batch_size,
+            )
+            for model in self.models
+        ]  # fmt: skip
         shifts = self._shifted([photo.label for photo in audited[0]])
         for photos, answers in zip(audited, shifts, strict=True):
             for index, values in shift_values(answers).items():
@@ -129,19 +134,19 @@ class AuditRun:
         held = self.held(self.models[0])
         able, usable = fit_photos(held)
         pastings = choose_pastings(
-            labels, able, usable, self.settings["shifted"], self.settings["seed"], self.backgrounds
+            labels, able, usable, self.request.auditing.shifted, self.request.running.seed, self.backgrounds
         )
         return measure_shifts(
             self.models,
             held,
             pastings,
-            batch_size=self.settings["batch_size"],
-            workers=self.settings["workers"],
+            batch_size=self.request.running.batch_size,
+            workers=self.request.running.workers,
             device=self.device,
         )
 
     def _kinds(self) -> Backgrounds | None:
-        feature, block = self.settings["group_feature"], self.settings["group_block"]
+        feature, block = self.request.grouping.group_feature, self.request.grouping.group_block
         try:
             check_features(self.grouper, feature, block)
         except UserError as error:
@@ -154,10 +159,10 @@ class AuditRun:
             self.held(self.grouper),
             feature=feature,
             block=block,
-            batch_size=self.settings["batch_size"],
+            batch_size=self.request.running.batch_size,
             device=self.device,
         )
-        return find_backgrounds(features, count=self.settings["groups"], seed=self.settings["seed"])
+        return find_backgrounds(features, count=self.request.grouping.groups, seed=self.request.running.seed)
 
     def _tiles(self, model: Classifier, side: ModelAudit, worst: Sequence[int]) -> list[list[Tile]]:
         return worst_tiles(
@@ -165,8 +170,8 @@ class AuditRun:
             model,
             side.photos,
             worst,
-            method=self.settings["relevance"],
-            batch_size=self.settings["batch_size"],
+            method=self.request.maps.relevance,
+            batch_size=self.request.running.batch_size,
             device=self.device,
         )
 

@@ -85,3 +85,17 @@ def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[l
     if not found:
         raise UserError(f"expected photos in {root}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return list(found.values()), problems
+
+
+def photos_below(folder: str) -> list[Path]:
+    """Photos of backgrounds anywhere in a folder.
+
+    Raises:
+        UserError: no such folder, or no photos in it.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"expected a folder of backgrounds, found none at {folder}: check the path")
+    found = list(files_below(Path(folder), IMAGE_SUFFIXES).values())
+    if not found:
+        raise UserError(f"expected photos in {folder}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return found

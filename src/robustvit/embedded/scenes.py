@@ -130,10 +130,6 @@ def _background_of(label: int, rng: np.random.Generator, correlation: float) -> 
     return int((label + rng.integers(1, len(BACKGROUNDS))) % len(BACKGROUNDS))
 
 
-def _turn(values: Sequence[Any] | None, index: int) -> Any:
-    return values[index % len(values)] if values else None
-
-
 def write_split(
     folder: str | Path,
     count_per_class: int,
@@ -142,9 +138,7 @@ def write_split(
     swapped: bool = False,
     correlation: float = 1.0,
     part: Part = "all",
-    center: Sequence[Point] | None = None,
-    area: Sequence[float] | None = None,
-    angle: Sequence[float] | None = None,
+    **turns: Sequence[Any],
 ) -> None:
     """Write scenes of every class as ``images/<class>/<nnn>.png`` and ``masks/<class>/<nnn>.png``.
 
@@ -157,9 +151,7 @@ def write_split(
         swapped: give every scene the background of another class, drawn at random.
         correlation: share of scenes on the background of their own class, in expectation; ``swapped`` sets it to 0.
         part: half of each texture photo to cut from: ``train``, ``test`` or ``all``.
-        center: positions that the scenes of a class go through in turn; see ``SHIFTS``.
-        area: shares of the image, likewise.
-        angle: degrees, likewise.
+        turns: ``center``, ``area`` or ``angle`` that the scenes of a class go through in turn; see ``SHIFTS``.
 
     Raises:
         UserError: a correlation that is not a share.
@@ -173,7 +165,7 @@ def write_split(
         for index in range(count_per_class):
             choice, drawing = np.random.default_rng([seed, label, index]).spawn(2)
             background = _background_of(label, choice, 0.0 if swapped else correlation)
-            shift = {"center": _turn(center, index), "area": _turn(area, index), "angle": _turn(angle, index)}
+            shift = {name: values[index % len(values)] for name, values in turns.items()}
             scene = make_scene(label, background, drawing, part=part, **shift)
             Image.fromarray(scene.image).save(images / f"{index:03d}.png")
             Image.fromarray(scene.mask).save(masks / f"{index:03d}.png")

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import torch
 
 from robustvit.errors import UserError
-from robustvit.mask_sources.source import MaskOptions, MaskSource
+from robustvit.mask_options import MaskOptions
+from robustvit.mask_sources.source import MaskSource
 from robustvit.models import load_model
 from robustvit.tokencut import CutSettings
 
-__all__ = ["METHODS", "MaskOptions", "MaskSource", "make_source"]
+__all__ = ["METHODS", "MaskSource", "make_source"]
 
 
 def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -23,15 +22,15 @@ from robustvit.data.trained_photos import photos_behind
 from robustvit.errors import UserError
 from robustvit.evaluation import load_baseline
 from robustvit.methods import check_method
-from robustvit.models import load_model
+from robustvit.option_groups import ComparedModels, MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.options import Protocol
 from robustvit.per_class.changes import Changes, class_changes
 from robustvit.progress import warn
-from robustvit.set_evaluation.command import SetOptions, load_set_models, seen_labels, set_place
+from robustvit.set_evaluation.command import load_set_models, seen_labels, set_place
 from robustvit.set_evaluation.images import name_of
 from robustvit.set_evaluation.recording import SetAnswers, SetModel, SetPlace, ask_set, record_set, set_model
 
-__all__ = ["Compared", "OwnPhotos", "compare_on_photos", "compare_on_set"]
+__all__ = ["Compared", "compare_on_photos", "compare_on_set"]
 
 
 @dataclass(frozen=True)
@@ -61,82 +60,65 @@ class Compared:
     notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class OwnPhotos:
-    """Photos of one's own to compare on; see ``classes`` for each."""
-
-    images: str
-    masks: str | None = None
-    skip_unmasked: bool = False
-    include_trained: bool = False
-
-
 def compare_on_set(
-    name: str, model: str, baseline: str, options: SetOptions, loading: dict[str, Any], method: str | None
+    name: str, models: ComparedModels, sets: SetOptions, running: RunningOptions, method: str | None
 ) -> Compared:
     """Compare two models on a set, record both, and take what was recorded before.
 
     Args:
         name: of the set.
-        model: see ``classes``; as is ``baseline``.
-        options: where the set is and how to run it.
-        loading: further arguments of ``load_model``.
+        models: see ``classes``.
+        sets: where the set is.
+        running: how to run it.
         method: of the relevance maps to come, checked before anything is run; None for no maps.
 
     Raises:
         UserError: as ``evaluate_set``; or a name that stands for several sets.
     """
-    sets = benchmarks_named(name)
-    if len(sets) > 1:
-        raise UserError(f"expected one set, {name} stands for {', '.join(one.name for one in sets)}: name one of them")
-    place = set_place(options)
-    candidate, other = load_set_models(model, baseline, options, loading, place.loop.accelerator.device)
+    named = benchmarks_named(name)
+    if len(named) > 1:
+        raise UserError(f"expected one set, {name} stands for {', '.join(one.name for one in named)}: name one of them")
+    place = set_place(sets, running)
+    candidate, other = load_set_models(models, sets, place.loop.accelerator.device)
     assert other is not None  # a baseline was named
     _check_methods(method, candidate, other)
-    after, before = ask_set(sets[0], candidate, place, other)
+    after, before = ask_set(named[0], candidate, place, other)
     assert before is not None
-    record_set(sets[0], candidate, place, after, other, before)
+    record_set(named[0], candidate, place, after, other, before)
     grouped = isinstance(after.answers, (MemberMeans, MemberMaxima))
     seen = after.answers.places(candidate.seen) if candidate.seen and not grouped else None
     changes = class_changes(before.outcomes, after.outcomes, seen)
-    return Compared(candidate, other, sets[0], place, after, before, changes, {})
+    return Compared(candidate, other, named[0], place, after, before, changes, {})
 
 
 def compare_on_photos(
-    own: OwnPhotos,
-    model: str,
-    baseline: str,
-    options: SetOptions,
-    loading: dict[str, Any],
-    method: str | None,
+    own: MeasuredPhotos, models: ComparedModels, sets: SetOptions, running: RunningOptions, method: str | None
 ) -> Compared:
     """Compare two models on one's own photos; nothing is recorded.
 
     Args:
-        own: the photos.
-        model: see ``classes``; as is ``baseline``.
-        options: see ``compare_on_set``; as are ``loading`` and ``method``.
+        own: the photos, see ``classes``.
+        models: see ``compare_on_set``; as are the others.
 
     Raises:
         UserError: no photos with classes of the model, or models that do not fit one another.
     """
-    images = own.images
+    images = str(own.images)
     listed = find_photos(images, own.masks, labelled=own.masks is None, skip_unmasked=own.skip_unmasked)
     if any(photo.class_name is None for photo in listed):
         raise UserError(f"expected a class for every photo in {images}, found photos without: sort them into folders")
     _refuse_twice(listed, images)
     root = Path(images) if Path(images).is_dir() else Path(images).parent
-    place = set_place(replace(options, root=str(root), records=tempfile.gettempdir()))
-    classifier = load_model(model, **loading)
-    trained = photos_behind(model, baseline, loading["checkpoint"]).among([photo.image for photo in listed])
+    place = set_place(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
+    classifier = models.load()
+    trained = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
     kept, notes = trained.left(listed, own.include_trained)
     photos = match_labels(kept, classifier.num_classes, classifier.class_names)
-    loaded = {name: loading[name] for name in ("num_classes", "normalization", "class_names")}
-    other = load_baseline(baseline, model, classifier, **loaded)
+    other = load_baseline(models, classifier)
     assert other is not None  # a baseline was named
-    device, seen = place.loop.accelerator.device, seen_labels(options.seen, model)
-    candidate = set_model(classifier.to(device), model, seen, loading["checkpoint"])
-    original = set_model(other.to(device), other.source or baseline, seen)
+    device, seen = place.loop.accelerator.device, seen_labels(sets.seen, models.model)
+    candidate = set_model(classifier.to(device), models.model, seen, models.checkpoint)
+    original = set_model(other.to(device), other.source or str(models.baseline), seen)
     _check_methods(method, candidate, original)
     for note in notes:
         warn(note)

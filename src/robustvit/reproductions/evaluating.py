@@ -11,6 +11,7 @@ from robustvit.benchmark_sets import BENCHMARKS
 from robustvit.benchmark_sets.class_tables import imagenet_wnids
 from robustvit.errors import UserError
 from robustvit.models import load_model
+from robustvit.option_groups import RunningOptions, SetOptions
 from robustvit.options import Protocol
 from robustvit.records import Record, describe_model, read_records
 from robustvit.records.setting import RunSetting
@@ -19,7 +20,7 @@ from robustvit.reproductions.plan import Plan, Run, item_runs
 from robustvit.runs import RunFolder
 from robustvit.segmentation.photos import MAT_IMAGES, MatFile, find_mat
 from robustvit.segmentation.recording import evaluate_segmentation
-from robustvit.set_evaluation.command import SetOptions, set_place
+from robustvit.set_evaluation.command import set_place
 from robustvit.set_evaluation.recording import SetModel, SetPlace, evaluate_set
 from robustvit.wording import counted
 
@@ -77,10 +78,8 @@ class Evaluator:
     def sets(self) -> SetPlace:
         """Where the sets are, as their evaluation wants it."""
         own = self.place
-        options = SetOptions(
-            str(own.data), False, PROTOCOL, str(own.records), None, "no", own.batch_size, own.workers, own.device
-        )
-        return set_place(options)
+        sets = SetOptions(root=str(own.data), protocol=PROTOCOL, records=str(own.records))
+        return set_place(sets, RunningOptions(batch_size=own.batch_size, workers=own.workers, device=own.device))
 
     def missing(self, run: Run, known: Known) -> list[str]:
         """Sets that a model is still to be evaluated on, in the plan's order."""

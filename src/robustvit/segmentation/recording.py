@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.trained_photos import UNKNOWN, TrainedPhotos
 from robustvit.errors import UserError
 from robustvit.methods import check_method
+from robustvit.option_groups import MeasuredPhotos
 from robustvit.options import MaskFormat
 from robustvit.progress import warn
 from robustvit.records import Record, check_record_place, read_record, write_record
@@ -30,34 +30,16 @@ from robustvit.segmentation.scores import (
 from robustvit.set_evaluation.recording import SetModel, SetPlace, recorded_preprocessing
 from robustvit.wording import counted
 
-__all__ = ["NO_PHOTOS", "SEGMENTATION_SETS", "MaskedFolder", "check_segmentation", "evaluate_segmentation"]
+__all__ = ["NO_PHOTOS", "SEGMENTATION_SETS", "check_segmentation", "evaluate_segmentation"]
 
 SEGMENTATION_SETS = ("imagenet-segmentation", "segmentation")
 _USUAL = "gae"  # the paper's; maps of another method are another result
 
-
-@dataclass(frozen=True)
-class MaskedFolder:
-    """Photos and masks of one's own; see ``evaluate`` for each."""
-
-    images: str | None = None
-    masks: str | None = None
-    mask_format: MaskFormat = "auto"
-    skip_unmasked: bool = False
-    doubtful: bool = False
-    include_trained: bool = False
-
-    @property
-    def given(self) -> str:
-        """The first option that is not left out, or nothing."""
-        return next((one.name for one in fields(self) if getattr(self, one.name) != one.default), "")
-
-
-NO_PHOTOS = MaskedFolder()
+NO_PHOTOS = MeasuredPhotos()
 
 
 def check_segmentation(
-    name: str, place: SetPlace, own: MaskedFolder, method: str, models: Sequence[Classifier]
+    name: str, place: SetPlace, own: MeasuredPhotos, method: str, models: Sequence[Classifier]
 ) -> None:
     """Refuse what cannot be tested before anything else is run.
 
@@ -75,7 +57,7 @@ def evaluate_segmentation(
     place: SetPlace,
     baseline: SetModel | None = None,
     *,
-    own: MaskedFolder = NO_PHOTOS,
+    own: MeasuredPhotos = NO_PHOTOS,
     method: str = _USUAL,
     trained: TrainedPhotos = UNKNOWN,
 ) -> tuple[Record, bool]:
@@ -143,7 +125,7 @@ def evaluate_segmentation(
     return record, False
 
 
-def _source(name: str, place: SetPlace, own: MaskedFolder) -> tuple[Sequence[Photo] | Path, int, str, dict[str, Any]]:
+def _source(name: str, place: SetPlace, own: MeasuredPhotos) -> tuple[Sequence[Photo] | Path, int, str, dict[str, Any]]:
     """The images, how many there should be, what is to be said of them, and what they are."""
     if name == "imagenet-segmentation":
         if place.root is None:

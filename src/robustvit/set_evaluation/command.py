@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from robustvit.benchmark_sets import benchmarks_named, check_head
 from robustvit.benchmark_sets.streaming import hub_of
@@ -15,15 +16,13 @@ from robustvit.data.trained_photos import UNKNOWN, photos_behind
 from robustvit.devices import make_accelerator
 from robustvit.errors import UserError
 from robustvit.files import check_place
-from robustvit.models import load_model, load_original
-from robustvit.options import Device, Precision, Protocol
+from robustvit.models import load_original
+from robustvit.option_groups import ComparedModels, MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.progress import warn
 from robustvit.records import Record
 from robustvit.runs import RunFolder
 from robustvit.segmentation.recording import (
-    NO_PHOTOS,
     SEGMENTATION_SETS,
-    MaskedFolder,
     check_segmentation,
     evaluate_segmentation,
 )
@@ -31,43 +30,27 @@ from robustvit.set_evaluation.loop import SetLoop
 from robustvit.set_evaluation.recording import SetModel, SetPlace, evaluate_set, set_model
 from robustvit.set_evaluation.summary import Sets
 
-__all__ = ["SetOptions", "evaluate_on", "load_set_models", "seen_labels", "set_place"]
+__all__ = ["evaluate_on", "load_set_models", "seen_labels", "set_place"]
 
 _Call = Callable[[], tuple[Record, bool]]
 
 
-@dataclass(frozen=True)
-class SetOptions:
-    """What ``evaluate`` may be told about sets; see there for each."""
-
-    root: str | None
-    stream: bool
-    protocol: Protocol
-    records: str
-    seen: str | None
-    precision: Precision
-    batch_size: int
-    workers: int
-    device: Device
-
-
 def evaluate_on(
     names: Sequence[str] | str,
-    model: str,
-    baseline: str | None,
-    options: SetOptions,
-    loading: dict[str, Any],
+    models: ComparedModels,
+    sets: SetOptions,
+    running: RunningOptions,
     *,
-    own: MaskedFolder,
+    own: MeasuredPhotos,
     method: str = "gae",
 ) -> Sets:
     """Evaluate a model, and a baseline if one is named, on sets.
 
     Args:
         names: of the sets.
-        model: see ``evaluate``; as is ``baseline``.
-        options: where the sets are and how to run them.
-        loading: further arguments of ``load_model``.
+        models: see ``evaluate``.
+        sets: where the sets are.
+        running: how to run them.
         own: photos for the segmentation test.
         method: relevance method of that.
 
@@ -77,15 +60,15 @@ def evaluate_on(
     wanted = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
     segmentation = [name for name in wanted if name in SEGMENTATION_SETS]
     others = [name for name in wanted if name not in segmentation]
-    sets = benchmarks_named(others, SEGMENTATION_SETS) if others else []
-    place = set_place(options, bool(sets) or "imagenet-segmentation" in wanted)
-    if "segmentation" not in segmentation and own != NO_PHOTOS:
+    chosen = benchmarks_named(others, SEGMENTATION_SETS) if others else []
+    place = set_place(sets, running, bool(chosen) or "imagenet-segmentation" in wanted)
+    if "segmentation" not in segmentation and own.given:
         raise UserError(
             f"expected no --{own.given.replace('_', '-')} beside sets: --images and what is about them belongs to "
             "--on segmentation"
         )
-    candidate, other = load_set_models(model, baseline, options, loading, place.loop.accelerator.device)
-    for benchmark in sets:  # what is wrong at first sight is said before hours are spent on the others
+    candidate, other = load_set_models(models, sets, place.loop.accelerator.device)
+    for benchmark in chosen:  # what is wrong at first sight is said before hours are spent on the others
         for one in (candidate, other):
             if one is not None:
                 check_head(benchmark, one.classifier.num_classes)
@@ -95,8 +78,9 @@ def evaluate_on(
             hub_of(benchmark)
     for name in segmentation:
         check_segmentation(name, place, own, method, [one.classifier for one in (candidate, other) if one is not None])
-    calls: dict[str, _Call] = {one.name: partial(evaluate_set, one, candidate, place, other) for one in sets}
-    trained = photos_behind(model, baseline, loading["checkpoint"]) if "segmentation" in segmentation else UNKNOWN
+    calls: dict[str, _Call] = {one.name: partial(evaluate_set, one, candidate, place, other) for one in chosen}
+    behind = models.model, models.baseline, models.checkpoint
+    trained = photos_behind(*behind) if "segmentation" in segmentation else UNKNOWN
     maps = partial(evaluate_segmentation, own=own, method=method, trained=trained)
     calls |= {name: partial(maps, name, candidate, place, other) for name in segmentation}
     return _evaluated(calls)
@@ -119,36 +103,33 @@ def _evaluated(calls: dict[str, _Call]) -> Sets:
     return Sets([record for record, _ in found], sum(reused for _, reused in found), tuple(failed))
 
 
-def load_set_models(
-    model: str, baseline: str | None, options: SetOptions, loading: dict[str, Any], device: Any
-) -> tuple[SetModel, SetModel | None]:
+def load_set_models(models: ComparedModels, sets: SetOptions, device: torch.device) -> tuple[SetModel, SetModel | None]:
     """The model and the baseline of ``evaluate_on``, on the device."""
-    if options.protocol == "paper":
-        loading = loading | {"normalization": "paper"}
-    seen = seen_labels(options.seen, model)
-    candidate = set_model(load_model(model, **loading).to(device), model, seen, loading["checkpoint"])
-    other = None if baseline is None else _baseline(baseline, model, loading, seen, device)
-    return candidate, other
+    if sets.protocol == "paper":
+        models = replace(models, normalization="paper")
+    seen = seen_labels(sets.seen, models.model)
+    candidate = set_model(models.load().to(device), models.model, seen, models.checkpoint)
+    return candidate, _baseline(models, seen, device)
 
 
-def set_place(options: SetOptions, needs_root: bool = True) -> SetPlace:
+def set_place(sets: SetOptions, running: RunningOptions, needs_root: bool = True) -> SetPlace:
     """Check where sets come from and results go, and make the accelerator; nothing is written yet.
 
     Raises:
         UserError: not one of --root and --stream, or --records is no folder.
     """
-    if options.stream and options.root is not None:
+    if sets.stream and sets.root is not None:
         raise UserError("expected --root or --stream, got both: sets come from a folder or from the hub")
-    if not options.stream and options.root is None and needs_root:
+    if not sets.stream and sets.root is None and needs_root:
         raise UserError("expected --root FOLDER with the sets in it, or --stream to take them from the hub")
-    records = Path(options.records)
+    records = Path(sets.records)
     if records.exists() and not records.is_dir():
         raise UserError(f"expected a folder for --records, {records} is a file: name another")
     check_place(records / "record.json")
-    accelerator = make_accelerator(options.precision, device=options.device)
-    loop = SetLoop(accelerator, options.batch_size, options.workers)
-    root = None if options.root is None else Path(options.root)
-    return SetPlace(root, records, options.protocol, options.precision, loop)
+    accelerator = make_accelerator(running.precision, device=running.device)
+    loop = SetLoop(accelerator, running.batch_size, running.workers)
+    root = None if sets.root is None else Path(sets.root)
+    return SetPlace(root, records, sets.protocol, running.precision, loop)
 
 
 def seen_labels(run: str | None, model: str) -> frozenset[int]:
@@ -159,14 +140,16 @@ def seen_labels(run: str | None, model: str) -> frozenset[int]:
     return folder.trained_labels()
 
 
-def _baseline(baseline: str, model: str, loading: dict[str, Any], seen: frozenset[int], device: Any) -> SetModel:
-    if baseline != "original":
-        loaded = load_model(baseline, **(loading | {"checkpoint": None}))
-        return set_model(loaded.to(device), baseline, seen)
-    original = load_original(model)
-    if loading["normalization"] == "paper":
+def _baseline(models: ComparedModels, seen: frozenset[int], device: torch.device) -> SetModel | None:
+    if models.baseline is None:
+        return None
+    if models.baseline != "original":
+        loaded = replace(models, model=models.baseline, checkpoint=None).load()
+        return set_model(loaded.to(device), models.baseline, seen)
+    original = load_original(models.model)
+    if models.normalization == "paper":
         original = _as_in_the_paper(original)
-    config = RunFolder(model).config()
+    config = RunFolder(models.model).config()
     return set_model(original.to(device), str(config["model"] or config["recipe"]), seen, config["checkpoint"])
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from robustvit.errors import UserError, expect_at_least
 from robustvit.intervals import Interval
+from robustvit.option_groups import EngineOptions
 from robustvit.outcomes import rank
 from robustvit.progress import console, printable
 from robustvit.sweeps.experiment import Experiment
@@ -83,32 +84,29 @@ def changes(measure: str, folder: Path) -> tuple[Interval | None, Interval | Non
     gained, ordinary = verdict.of(measure), verdict.of("ordinary")
     if gained is None and measure == "mixed-other":
         gained = verdict.of("mixed-rand")
-    return gained and gained.difference, ordinary and ordinary.difference
+    return None if gained is None else gained.difference, None if ordinary is None else ordinary.difference
 
 
-def make_engine(
-    engine: str, trials_at_once: int | None, cpus: float | None, gpus: float | None, ray_address: str | None
-) -> TrialEngine:
-    """The engine of that name, with its resources.
+def make_engine(options: EngineOptions) -> TrialEngine:
+    """The engine that is asked for, with its resources.
 
     Raises:
         UserError: unknown, not installed, or options that belong to the other one.
     """
-    if engine == "local":
-        ray_only = {"trials_at_once": trials_at_once, "cpus": cpus, "gpus": gpus, "ray_address": ray_address}
-        for name, value in ray_only.items():
-            if value is not None:
+    if options.engine == "local":
+        for name, value in vars(options).items():
+            if name != "engine" and value is not None:
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} is for --engine ray: in this process trials run one after the other")
         return LocalEngine()
-    if engine != "ray":
-        raise UserError(f"expected --engine to be local or ray, got {engine!r}")
+    if options.engine != "ray":
+        raise UserError(f"expected --engine to be local or ray, got {options.engine!r}")
     check_installed("ray", "--engine ray")
-    cpus, gpus = 1 if cpus is None else cpus, 0 if gpus is None else gpus
+    cpus, gpus = 1 if options.cpus is None else options.cpus, 0 if options.gpus is None else options.gpus
     expect_at_least(0, cpus=cpus, gpus=gpus)
-    if trials_at_once is not None:
-        expect_at_least(1, trials_at_once=trials_at_once)
-    return _ray_engine(trials_at_once, cpus, gpus, ray_address)
+    if options.trials_at_once is not None:
+        expect_at_least(1, trials_at_once=options.trials_at_once)
+    return _ray_engine(options.trials_at_once, cpus, gpus, options.ray_address)
 
 
 def _ray_engine(*settings: Any) -> TrialEngine:

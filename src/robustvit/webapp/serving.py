@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.errors import UserError
+from robustvit.option_groups import ServingOptions
 from robustvit.webapp.limits import LimitedRequests, Limits
 
 __all__ = ["Server", "free_port", "is_loopback", "prepare_folder", "start"]
@@ -93,11 +94,9 @@ def start(
     folder: Path,
     limits: Limits,
     *,
+    serving: ServingOptions,
     style: str = "",
     script: str = "",
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    share: bool = False,
     auth: tuple[str, str] | None = None,
 ) -> Server:
     """Serve pages in threads of this process, and come back.
@@ -106,11 +105,9 @@ def start(
         blocks: the pages.
         folder: from ``prepare_folder``.
         limits: on requests.
+        serving: the address; see ``app``.
         style: CSS.
         script: JavaScript function to run when a page is loaded.
-        host: address to listen on.
-        port: see ``free_port``.
-        share: also through Gradio's tunnel, under an address that anybody may open.
         auth: name and password that visitors must give.
 
     Raises:
@@ -125,9 +122,9 @@ def start(
         button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800"
     )
     _, _, share_url = blocks.launch(
-        server_name=host,
-        server_port=free_port(host, port),
-        share=share,
+        server_name=serving.host,
+        server_port=free_port(serving.host, serving.port),
+        share=serving.share,
         auth=auth,
         prevent_thread_lock=True,
         quiet=True,
