@@ -88,7 +88,8 @@ def command(
         told.__signature__ = signature
         told.__annotations__ = {one.name: one.type for one in options}
         told.__doc__ = _document(inspect.getdoc(function) or "", options)
-        told.options, told.first = options, tuple(first)
+        told.options, told.first, told.function = options, tuple(first), function
+        del told.__wrapped__  # whoever unwraps it, as the documentation does, would see the groups
         return call
 
     return spread
