@@ -32,7 +32,7 @@ OTHER_MEANING = {
 
 def groups_of(function):
     """The groups among the parameters of a command's function, as it is written."""
-    bare = getattr(function, "__wrapped__", function)
+    bare = getattr(function, "function", function)
     named = [bare.__globals__.get(str(one.annotation)) for one in inspect.signature(bare).parameters.values()]
     return [kind for kind in named if is_dataclass(kind)]
 

@@ -60,7 +60,7 @@ def help_text(name: str, function: Callable[..., Any], everything: bool = False)
     return parser.format_help()
 
 
-def add_common(place: Any) -> None:
+def add_common(place: argparse._ActionsContainer) -> None:
     """Add what every command takes beside its own options."""
     place.add_argument("--config", metavar="FILE", help="YAML file with any of these options.")
     place.add_argument("--print_config", action="store_true", help="Print the configuration and exit.")
@@ -77,14 +77,16 @@ def description_of(function: Callable[..., Any]) -> tuple[str, str]:
     return description.split("\nArgs:\n")[0].split("\nReturns:\n")[0].strip(), " ".join(example.split())
 
 
-def add_options(place: Any, options: Sequence[Option]) -> list[tuple[Option, argparse.Action]]:
+def add_options(place: argparse._ActionsContainer, options: Sequence[Option]) -> list[tuple[Option, argparse.Action]]:
     """Add options to a parser of argparse, which is for showing and completing them; nothing is parsed with it."""
     added = []
     for one in options:
-        name, more = (one.name, {"nargs": _count(one)}) if one.positional else (option_name(one.name), {})
-        if not one.positional:
-            more["metavar"] = _value(one.type)
-        added.append((one, place.add_argument(name, help=_plain(f"{one.text} {_kind(one)}".strip()), **more)))
+        text = _plain(f"{one.text} {_kind(one)}".strip())
+        if one.positional:
+            action = place.add_argument(one.name, nargs=_count(one), help=text)
+        else:
+            action = place.add_argument(option_name(one.name), metavar=_value(one.type), help=text)
+        added.append((one, action))
     return added
 
 
@@ -97,7 +99,7 @@ def _count(one: Option) -> str | None:
     return "+" if typing.get_origin(one.type) is list else None if one.default is REQUIRED else "?"
 
 
-def _value(kind: Any) -> str:
+def _value(kind: object) -> str:
     words = type_in_words(kind)
     if words.startswith("one of"):
         return "CHOICE"

@@ -16,7 +16,10 @@ import types
 import typing
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 REQUIRED = inspect.Parameter.empty
 _Result = TypeVar("_Result")
@@ -37,8 +40,8 @@ class Option:
     """
 
     name: str
-    type: Any
-    default: Any
+    type: object
+    default: object
     text: str
     group: str
     positional: bool
@@ -51,7 +54,7 @@ class Option:
 
 
 def command(
-    *, first: Sequence[str] = (), positional: Collection[str] = (), leave_out: Collection[str] = (), **defaults: Any
+    *, first: Sequence[str] = (), positional: Collection[str] = (), leave_out: Collection[str] = (), **defaults: object
 ) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """Spread the groups among a function's parameters into flat keywords.
 
@@ -88,7 +91,8 @@ def command(
         told.__signature__ = signature
         told.__annotations__ = {one.name: one.type for one in options}
         told.__doc__ = _document(inspect.getdoc(function) or "", options)
-        told.options, told.first = options, tuple(first)
+        told.options, told.first, told.function = options, tuple(first), function
+        del told.__wrapped__  # whoever unwraps it, as the documentation does, would see the groups
         return call
 
     return spread
@@ -100,7 +104,7 @@ def options_of(function: Callable[..., Any]) -> list[Option]:
     return _spread(function, _annotations(function)) if found is None else found
 
 
-def settings_of(function: Callable[..., Any], *groups: Any, **own: Any) -> dict[str, Any]:
+def settings_of(function: Callable[..., Any], *groups: object, **own: object) -> dict[str, Any]:
     """The options of a call by their names, from the groups and options that the function of a command received."""
     for group in groups:
         own |= vars(group)
@@ -166,7 +170,7 @@ def _document(doc: str, options: list[Option]) -> str:
     return f"{bare[:at]}\n\nArgs:\n" + "\n".join(lines) + bare[at:]
 
 
-def add_arguments(parser: Any, options: Sequence[Option]) -> None:
+def add_arguments(parser: ArgumentParser, options: Sequence[Option]) -> None:
     """Add options to a parser of jsonargparse, which reads their values."""
     for one in options:
         if one.positional:
@@ -178,14 +182,14 @@ def add_arguments(parser: Any, options: Sequence[Option]) -> None:
             parser.add_argument(f"--{one.name}", type=one.type, default=one.default)
 
 
-def type_in_words(kind: Any) -> str:
+def type_in_words(kind: object) -> str:
     """What an option takes, as one would say it: a number, one of a, b."""
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
         return f"one of {', '.join(map(str, inside))}" if len(inside) > 1 else str(inside[0])
     if origin in (types.UnionType, typing.Union):
         return " or ".join(dict.fromkeys(type_in_words(one) for one in inside if one is not types.NoneType))
-    return _WORDS.get(kind, "a list")
+    return next((words for one, words in _WORDS.items() if one is kind), "a list")
 
 
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import types
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Literal, Union, get_args, get_origin
 
 from robustvit.command_options import options_of
 from robustvit.errors import UserError
@@ -56,7 +56,7 @@ def _tree() -> argparse.ArgumentParser:
     return root
 
 
-def _complete(action: argparse.Action, annotation: Any) -> None:
+def _complete(action: argparse.Action, annotation: object) -> None:
     """Say what may stand for an argument: one of its values, or a file where it is text."""
     import shtab
 
@@ -67,7 +67,7 @@ def _complete(action: argparse.Action, annotation: Any) -> None:
         action.complete = shtab.FILE  # type: ignore[attr-defined]
 
 
-def _values(annotation: Any) -> list[str]:
+def _values(annotation: object) -> list[str]:
     """The values that a type lists; none where it takes others too."""
     if annotation is bool:
         return ["true", "false"]
@@ -80,5 +80,5 @@ def _values(annotation: Any) -> list[str]:
     return []
 
 
-def _holds(annotation: Any, kind: type) -> bool:
+def _holds(annotation: object, kind: type) -> bool:
     return annotation is kind or any(_holds(one, kind) for one in get_args(annotation))
