@@ -67,8 +67,8 @@ class RateSearch:
         if self.chosen is None:
             photos = "" if self.likely.change is None else f" by {self.likely.change.count} validation photos"
             return (
-                f"No rate is shown{photos} to cost at most {self.max_drop:g} points. {open_words}\nrobustvit finetune --config "
-                f"{self.folder / _LIKELY}"
+                f"No rate is shown{photos} to cost at most {self.max_drop:g} points. {open_words}\n"
+                f"robustvit finetune --config {self.folder / _LIKELY}"
             )
         higher = f" {open_words}" if self.likely is not self.chosen else ""
         edge = "" if self.chosen is not max(self.outcomes, key=lambda one: one.lr) else (

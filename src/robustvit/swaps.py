@@ -153,8 +153,8 @@ def pair_backgrounds(
         borrowers: images that need donors, by index; all of them where none are named.
 
     Returns:
-        For each image the indices of its donors; none where it is no borrower or where no class of that kind can lend to it. Classes that cannot
-        lend are not drawn.
+        For each image the indices of its donors; none where it is no borrower or where no class of that kind can lend
+        to it. Classes that cannot lend are not drawn.
 
     Raises:
         UserError: ``kind`` is unknown.

@@ -245,7 +245,7 @@ def _side(photo: AuditedPhoto, shifted: PlacedAnswers | None, data: AuditData) -
             "own_class": answer.right,
         }
 
-    harmful = photo.most_harmful
+    harmful, placed = photo.most_harmful, shifted.right.items() if shifted else ()
     return {
         "predicted": data.name_of(photo.plain.predicted),
         "probability": photo.plain.probability,
@@ -256,7 +256,6 @@ def _side(photo: AuditedPhoto, shifted: PlacedAnswers | None, data: AuditData) -
         "turned": [tried(one) for one in photo.turned],
         "most_harmful": None if harmful is None else tried(harmful),
         "tried": [tried(one) for one in photo.tried],
-        "placed": [
-            {**asdict(placement), "right": right} for placement, right in (shifted.right.items() if shifted else ())
-        ],
+        "placed_on": shifted.background if shifted else None,
+        "placed": [{**asdict(placement), "right": right} for placement, right in placed],
     }

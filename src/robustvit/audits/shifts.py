@@ -104,8 +104,11 @@ def choose_pastings(
         rounds = -(-len(chosen) // len(backgrounds))
         drawn = [backgrounds[at] for _ in range(rounds) for at in rng.permutation(len(backgrounds))]
         return [Pasting(index, file, ()) for index, file in zip(chosen, drawn, strict=False)]
-    pairs = pair_backgrounds(labels, usable, "mixed-other", swaps=_CANDIDATES, seed=seed, borrowers=chosen)
-    return [Pasting(index, None, tuple(dict.fromkeys(pairs[index]))) for index in chosen if pairs[index]]
+    first, more = (
+        pair_backgrounds(labels, usable, "mixed-other", swaps=swaps, seed=seed, borrowers=chosen)
+        for swaps in (1, _CANDIDATES)  # the first ones alone are even
+    )
+    return [Pasting(i, None, tuple(dict.fromkeys(first[i] + more[i]))) for i in chosen if first[i]]
 
 
 def measure_shifts(
