@@ -23,7 +23,17 @@ from robustvit.audits.background_groups import (
 )
 from robustvit.audits.measures import Answer, AuditedPhoto, Tried, audit_photos, choose_tries, fit_photos
 from robustvit.audits.pictures import choose_worst
-from robustvit.audits.shifts import GRIDS, MIN_INSIDE, SIDE, choose_pastings, measure_shifts, shift_points, shift_values
+from robustvit.audits.shifts import (
+    GRIDS,
+    MIN_INSIDE,
+    SIDE,
+    PlacedAnswers,
+    choose_pastings,
+    measure_shifts,
+    shift_difference,
+    shift_points,
+    shift_values,
+)
 from robustvit.audits.summary import Beyond, beyond_chance, compare_photos, means
 from robustvit.audits.verdict import change_of, judge
 from robustvit.classifier import Classifier, Preprocessing
@@ -115,6 +125,38 @@ def test_tries_are_of_other_classes_in_turn_and_none_twice():
     assert choose_tries([0, 0], [0, 1], [True, True], 3, seed=0) == []
 
 
+@pytest.mark.parametrize("sizes", [(40, 40, 40), (60, 30), (3, 50, 20)])
+def test_tries_and_placements_use_the_backgrounds_of_a_class_evenly(sizes):
+    labels = [label for label, size in enumerate(sizes) for _ in range(size)]
+    usable = [index % 7 != 0 for index in range(len(labels))]
+    able = [index for index in range(len(labels)) if index % 11 != 0]  # the others lend, and ask for nothing
+    pairs = choose_tries(labels, able, usable, 2, seed=3)
+    pastings = choose_pastings(labels, able, usable, 30, seed=3)
+    assert {index for index, _ in pairs} == set(able)
+    for drawn in ([donor for _, donor in pairs], [one.donors[0] for one in pastings]):
+        lent = Counter(drawn)
+        for label in range(len(sizes)):
+            own = [lent[i] for i in range(len(labels)) if usable[i] and labels[i] == label]
+            assert max(own) - min(own) <= 1
+        assert not any(lent[i] for i in range(len(labels)) if not usable[i])
+
+
+def test_intervals_of_placements_cover_the_backgrounds():
+    """Each background turns all objects on it or none: the interval is as wide as that of so many backgrounds."""
+    generator, point, covered, by_photos = np.random.default_rng(0), GRIDS["position"][0], 0, 0
+    for _ in range(400):
+        turned = generator.random(12) < 0.4
+        answers = {at: PlacedAnswers(at % 12, {point: not turned[at % 12]}) for at in range(120)}
+        found = shift_points(answers)[0].accuracy
+        covered += found.low <= 0.6 <= found.high
+        plain = mean_interval([float(one.right[point]) for one in answers.values()])
+        by_photos += plain.low <= 0.6 <= plain.high
+        turns = {at: PlacedAnswers(one.background, {point: True}) for at, one in answers.items()}
+        assert shift_difference(answers, turns, point).mean == pytest.approx(1 - found.mean)
+    assert covered >= 0.93 * 400
+    assert by_photos < 0.7 * 400, "otherwise the test shows nothing"
+
+
 def test_everything_measured_on_a_photo_one_by_one(held, classifier):
     classifier.train()
     found = audit_photos(classifier, held, swaps=1, tries=4, seed=5, batch_size=4)
@@ -200,16 +242,17 @@ def test_placed_objects_one_by_one(held, classifier):
             background = square_background(Image.fromarray(tiled), SIDE)
             for placement in {point for grid in GRIDS.values() for point in grid}:
                 image, inside = place(cut_out(photo, mask[0].numpy()), background, placement)
-                assert (placement in said[pasting.index]) == (inside >= MIN_INSIDE)
+                assert (placement in said[pasting.index].right) == (inside >= MIN_INSIDE)
                 with torch.no_grad():
                     predicted = int(model(transform(image)[None]).argmax())
-                assert said[pasting.index][placement] == (predicted == labels[pasting.index])
+                assert said[pasting.index].right[placement] == (predicted == labels[pasting.index])
     values = shift_values(answers[0])
     for point in shift_points(answers[0]):
-        right = [one[point.placement] for one in answers[0].values() if point.placement in one]
+        right = [one.right[point.placement] for one in answers[0].values() if point.placement in one.right]
         assert point.accuracy.mean == pytest.approx(sum(right) / len(right))
     for index, one in answers[0].items():
-        assert values[index]["size"] == pytest.approx(np.mean([one[p] for p in GRIDS["size"] if p in one]))
+        assert values[index]["size"] == pytest.approx(np.mean([one.right[p] for p in GRIDS["size"] if p in one.right]))
+        assert one.background == next(pasting.donors[0] for pasting in pastings if pasting.index == index)
 
 
 def test_objects_are_placed_on_backgrounds_given(held, classifier, tmp_path):
@@ -218,7 +261,10 @@ def test_objects_are_placed_on_backgrounds_given(held, classifier, tmp_path):
     files = [tmp_path / "a.png", tmp_path / "b.png"]
     pastings = choose_pastings([0, 1, 2] * 3, range(9), [True] * 9, 100, 0, files)
     assert len(pastings) == 9
-    assert {one.file for one in pastings} == set(files)
+    assert sorted(Counter(one.file for one in pastings).values()) == [4, 5], "each file as often as the other"
+    (answers,) = measure_shifts([classifier], held, pastings)
+    by_file = {one.file: {answers[p.index].background for p in pastings if p.file == one.file} for one in pastings}
+    assert sorted(by_file.values(), key=min) == [{0}, {1}]
     files[0].write_bytes(b"no image")
     with pytest.raises(UserError, match="not an image"):
         measure_shifts([classifier], held, pastings)

@@ -8,14 +8,20 @@ import itertools
 import json
 import math
 import random
+import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from robustvit.sweeps.rate_outcomes import RateOutcome, choose_rate, likely_rate, rate_outcome
 
 from robustvit import UserError, cli, finetune, search
 from robustvit.finetuning import finetune as finetune_itself
-from robustvit.rate_search import RateOutcome, RateSearch, choose_rate, parse_rates, rate_outcome
+from robustvit.intervals import paired_interval
+from robustvit.outcomes import photos_needed
+from robustvit.rate_search import RateSearch, parse_rates
 
 FAST = {"epochs": 2, "swaps": 1, "panels": 0, "samples_per_class": 4, "tracker": "none"}
 
@@ -25,10 +31,17 @@ def base(model_folder, photos):
     return FAST | {"model": f"local-dir:{model_folder}", "images": str(photos[0]), "masks": str(photos[1])}
 
 
+def turned(lr, helped, harmed, photos, relevance=(0.3, 0.2, 0.2)):
+    """An outcome from answers that turned, the same in the epoch kept and in the last."""
+    after = 0.8 + (helped - harmed) / photos
+    change = paired_interval(helped, harmed, photos)
+    return RateOutcome(lr, (0.8, after, after), relevance, 1, changes=(change, change))
+
+
 def by_hand(table, max_drop):
-    """The rule, read line by line from the highest rate down."""
-    for rate, accuracy, relevance, error in sorted(table, reverse=True):
-        if error:
+    """The rule, read line by line from the highest rate down; accuracies as the counts of answers that turned."""
+    for rate, turns, accuracy, relevance, error in sorted(table, key=lambda row: row[0], reverse=True):
+        if error or not turns or any(lowest(*one) < -max_drop - 1e-9 for one in turns):
             continue
         fell_too_much = rose = False
         for position in (1, 2):  # the epoch kept, the last epoch
@@ -41,22 +54,31 @@ def by_hand(table, max_drop):
     return None
 
 
+def lowest(helped, harmed, photos):
+    """The lower end of Bonett and Price's interval, in points, from their table with one more in each corner."""
+    n = photos + 2
+    up, down = (helped + 1) / n, (harmed + 1) / n
+    return max(-100.0, 100 * (up - down - 1.959963984540054 * ((up + down - (up - down) ** 2) / n) ** 0.5))
+
+
 def test_rule_against_a_plain_one():
     generator = random.Random(0)
     chosen = []
     for _ in range(500):
-        table = [
-            (
-                rate,
-                (0.8, *(generator.choice((0.75, 0.78, 0.79, 0.8, 0.85)) for _ in range(2))),
-                (0.3, *(generator.choice((0.1, 0.2, 0.3, 0.31, math.nan)) for _ in range(2))),
-                generator.choice(("", "", "", "the loss became nan")),
-            )
-            for rate in (1e-7, 1e-6, 3e-6, 1e-5)
-        ]
+        table = []
+        for rate in (1e-7, 1e-6, 3e-6, 1e-5):
+            photos = generator.choice((50, 300, 2000))
+            turns = [(generator.randrange(photos // 9), generator.randrange(photos // 9), photos) for _ in range(2)]
+            accuracy = (0.8, *(0.8 + (helped - harmed) / photos for helped, harmed, _ in turns))
+            turns = generator.choice((turns, turns, turns, []))
+            relevance = (0.3, *(generator.choice((0.1, 0.2, 0.3, 0.31, math.nan)) for _ in range(2)))
+            table.append((rate, turns, accuracy, relevance, generator.choice(("", "", "", "the loss became nan"))))
         max_drop = generator.choice((0, 1, 2, 5))
         generator.shuffle(table)
-        outcomes = [RateOutcome(rate, accuracy, relevance, 1, error) for rate, accuracy, relevance, error in table]
+        outcomes = [
+            RateOutcome(rate, accuracy, relevance, 1, error, tuple(paired_interval(*one) for one in turns))
+            for rate, turns, accuracy, relevance, error in table
+        ]
         found = choose_rate(outcomes, max_drop)
         assert (found.lr if found else None) == by_hand(table, max_drop)
         chosen.append(found is not None)
@@ -75,8 +97,10 @@ def test_rule_against_a_plain_one():
     ],
 )
 def test_each_condition_alone_disqualifies(accuracy, relevance, reason):
-    outcome = RateOutcome(1e-6, accuracy, relevance, 1)
+    unsure = RateOutcome(1e-6, accuracy, relevance, 1)
+    outcome = replace(unsure, changes=(paired_interval(40, 0, 1000),) * 2)
     assert outcome.qualifies(2.0) == (reason == "")
+    assert not unsure.qualifies(2.0), "nothing says how far the estimate can be off"
     assert reason in " ".join(outcome.reasons(2.0))
 
 
@@ -122,6 +146,16 @@ def searched(tmp_path_factory, model_folder, photos):
     return folder, command, cli.main(command)
 
 
+def turns_of(run):
+    """Answers helped and harmed in the epoch kept and in the last, and the number of photos."""
+    if not (run / "verdict.json").exists():
+        return []
+    photos = len(json.loads((run / "beginning.json").read_text())["val_right"])
+    epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    kept = [row for row in epochs if row["best"]][-1]
+    return [(row["val_helped"], row["val_harmed"], photos) for row in (kept, epochs[-1])]
+
+
 def rows_of(folder):
     with (folder / "out" / "rates.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -132,6 +166,7 @@ def test_table_is_what_the_runs_say(searched):
     rows = rows_of(folder)
     assert [float(row["lr"]) for row in rows] == [1e-4, 1e-1, 1e9]
     assert "lower --lr" in rows[2]["error"]
+    begun = []
     for row in rows[:2]:
         run = folder / "out" / row["trial"]
         beginning = json.loads((run / "beginning.json").read_text())
@@ -141,9 +176,15 @@ def test_table_is_what_the_runs_say(searched):
         for time, found in (("before", beginning), ("kept", kept), ("last", epochs[-1])):
             assert float(row[f"accuracy {time}"]) == found["val_accuracy"]
             assert float(row[f"relevance loss {time}"]) == found["val_relevance"]
-        before = json.loads((run / "before.json").read_text())
-        right = [photo["values"]["ordinary"] for photo in before]
-        assert beginning["val_accuracy"] == pytest.approx(sum(right) / len(right)), "no test photos: they are the same"
+            change = found.get("val_helped", 0) - found.get("val_harmed", 0)
+            assert found["val_accuracy"] - beginning["val_accuracy"] == pytest.approx(
+                change / len(beginning["val_right"])
+            )
+        assert beginning["val_accuracy"] == pytest.approx(np.mean(beginning["val_right"]))
+        assert float(row["change low"]) * 100 == pytest.approx(min(lowest(*one) for one in turns_of(run)))
+        assert int(row["validation photos"]) == len(beginning["val_right"])
+        begun.append(beginning)
+    assert begun[0] == begun[1], "the original on the same photos"
 
 
 def test_chosen_is_the_highest_that_qualifies_and_finetune_takes_it(searched, tmp_path, capsys):
@@ -151,6 +192,7 @@ def test_chosen_is_the_highest_that_qualifies_and_finetune_takes_it(searched, tm
     table = [
         (
             float(row["lr"]),
+            turns_of(folder / "out" / row["trial"]),
             tuple(float(row[f"accuracy {time}"] or 0) for time in ("before", "kept", "last")),
             tuple(float(row[f"relevance loss {time}"] or 0) for time in ("before", "kept", "last")),
             row["error"],
@@ -198,10 +240,71 @@ def test_no_rate_qualifies(tmp_path, base, capsys):
 
 
 def test_highest_rate_tried_is_pointed_out(tmp_path):
-    good = RateOutcome(1e-6, (0.8, 0.8, 0.8), (0.3, 0.2, 0.2), 1)
-    bad = RateOutcome(1e-5, (0.8, 0.1, 0.1), (0.3, 0.2, 0.2), 1)
+    good, bad = turned(1e-6, 0, 0, 1000), turned(1e-5, 0, 700, 1000)
     assert "highest that was tried" in str(RateSearch(tmp_path, (good,), 2.0, good))
     assert "highest that was tried" not in str(RateSearch(tmp_path, (good, bad), 2.0, good))
+
+
+def test_too_few_photos_show_no_rate_and_say_how_many_would(tmp_path):
+    """With 40 photos that all answer as before up to 6.8 points may be lost: nothing is claimed."""
+    rates = (turned(1e-6, 0, 0, 40), turned(3e-6, 1, 1, 40), turned(1e-5, 0, 8, 40))
+    found = RateSearch(tmp_path, rates, 2.0, choose_rate(rates, 2.0))
+    assert found.chosen is None
+    assert found.exit_code == 1
+    said = str(found)
+    change = rates[1].change
+    more = photos_needed(change, 0.02) - 40
+    assert "No rate is shown by 40 validation photos to cost at most 2 points" in said
+    assert (
+        "3e-06 is the highest rate that qualifies by the measured loss alone: accuracy changed by +0.0 points" in said
+    )
+    assert f"up to {-100 * change.low:.1f} points may be lost where 2 are allowed" in said
+    written = int(re.search(r"About ([\d,]+) more photos would settle it", said)[1].replace(",", ""))
+    assert more <= written <= 1.1 * more
+    assert f"robustvit finetune --config {tmp_path / 'likely.yaml'}" in said
+    enough = [turned(3e-6, round((40 + more) / 40), round((40 + more) / 40), 40 + more)]
+    assert choose_rate(enough, 2.0) is enough[0]
+
+
+def test_a_higher_rate_that_only_looks_good_is_named_beside_the_one_chosen(tmp_path):
+    rates = (turned(1e-6, 0, 0, 400), turned(3e-6, 10, 12, 400))
+    found = RateSearch(tmp_path, rates, 2.0, choose_rate(rates, 2.0))
+    assert found.chosen is rates[0]
+    assert found.exit_code == 0
+    said = str(found)
+    assert "Chosen: 1e-06" in said
+    assert "3e-06 is the highest rate that qualifies by the measured loss alone" in said
+    assert "not shown" in said
+
+
+@pytest.mark.parametrize("photos", [40, 150, 600])
+def test_a_rate_that_costs_too_much_is_seldom_chosen(photos):
+    """Four rates, of which the two highest truly lose 4 points of accuracy, 2 are allowed."""
+    generator, repeats = np.random.default_rng(photos), 1000
+    by_interval = by_estimate = 0
+    for _ in range(repeats):
+        rates = []
+        for lr, lost in ((1e-7, 0.0), (1e-6, 0.0), (3e-6, 0.04), (1e-5, 0.04)):
+            helped, harmed, _ = generator.multinomial(photos, (0.03, 0.03 + lost, 0.94 - lost))
+            rates.append(turned(lr, int(helped), int(harmed), photos))
+        chosen, likely = choose_rate(rates, 2.0), likely_rate(rates, 2.0)
+        by_interval += chosen is not None and chosen.lr > 2e-6
+        by_estimate += likely is not None and likely.lr > 2e-6
+    assert by_interval <= 0.03 * repeats
+    assert by_estimate > (0.3 if photos < 600 else 0.02) * repeats, "otherwise the test shows nothing"
+
+
+def test_runs_of_older_versions_are_read_and_nothing_is_claimed_of_them(tmp_path):
+    rows = [{"epoch": epoch, "val_accuracy": 0.8, "val_relevance": 0.2, "best": epoch == 1} for epoch in (1, 2)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "beginning.json").write_text(json.dumps({"val_accuracy": 0.8, "val_relevance": 0.3}))
+    (tmp_path / "verdict.json").write_text("{}")
+    old = rate_outcome(1e-6, tmp_path)
+    assert old.error == ""
+    assert old.change is None
+    assert choose_rate([old], 2.0) is None
+    assert likely_rate([old], 2.0) is old
+    assert "is not known" in str(RateSearch(tmp_path, (old,), 2.0, None))
 
 
 def test_run_that_does_not_say_where_it_began(tmp_path, base):

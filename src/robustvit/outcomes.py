@@ -7,7 +7,7 @@ from typing import Literal
 
 from robustvit.intervals import Interval
 
-__all__ = ["MIN_PHOTOS", "OUTCOMES", "Outcome", "outcome_of", "photos_needed", "rank", "sentence_of"]
+__all__ = ["MIN_PHOTOS", "OUTCOMES", "Outcome", "open_cost", "outcome_of", "photos_needed", "rank", "sentence_of"]
 
 Outcome = Literal["better", "cost-open", "not-shown", "worse"]
 OUTCOMES: dict[Outcome, str] = {  # from the worst to the best
@@ -67,7 +67,8 @@ def sentence_of(outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: 
             "be lost."
         )
     if outcome == "cost-open":
-        return f"Better on {where} by {gained}, but the cost is not bounded yet: {changed}, {_cost(ordinary, max_drop)}"
+        cost = open_cost(ordinary, max_drop)
+        return f"Better on {where} by {gained}, but the cost is not bounded yet: ordinary accuracy changed by {cost}"
     if outcome == "not-shown":
         return f"No gain shown on {where}: {gained} ({changed}). Keep the original. {_could_show(gain)}"
     if gain.high < 0:
@@ -78,8 +79,10 @@ def sentence_of(outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: 
     )
 
 
-def _cost(ordinary: Interval, max_drop: float) -> str:
-    possible = f"so up to {-100 * ordinary.low:.1f} points may be lost where {max_drop:g} are allowed."
+def open_cost(ordinary: Interval, max_drop: float) -> str:
+    """A change of accuracy whose interval reaches beyond ``max_drop`` points, and how many photos would settle it."""
+    lost = f"{-100 * ordinary.low:.1f} points may be lost where {max_drop:g} are allowed"
+    possible = f"{_points(ordinary)}, so up to {lost}."
     spare = max_drop / 100 + ordinary.mean
     if spare <= 1e-9:
         return (

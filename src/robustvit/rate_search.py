@@ -1,13 +1,11 @@
-"""The learning rate, by the paper's rule: the highest one that harms nothing on the validation photos."""
+"""The learning rate, by the paper's rule: the highest one that is shown to harm nothing on the validation photos."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError
@@ -23,59 +21,29 @@ from robustvit.training_options import (
     VerdictOptions,
 )
 
-__all__ = ["RateOutcome", "RateSearch", "choose_rate", "parse_rates", "rate_outcome", "search"]
+if TYPE_CHECKING:
+    from robustvit.sweeps.rate_outcomes import RateOutcome
 
+__all__ = ["RateSearch", "parse_rates", "search"]
 
-@dataclass(frozen=True)
-class RateOutcome:
-    """What one learning rate did to the validation photos.
-
-    Attributes:
-        lr: the rate.
-        accuracy: before training, in the epoch kept and in the last epoch, 0 to 1.
-        relevance: the relevance loss likewise, or the whole loss of a guidance method that has none.
-        kept: number of the epoch kept.
-        error: what went wrong with the run, or nothing.
-    """
-
-    lr: float
-    accuracy: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    relevance: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    kept: int = 0
-    error: str = ""
-
-    @property
-    def drop(self) -> float:
-        """Points of accuracy lost, in the epoch kept or in the last, whichever lost more."""
-        return 100 * (self.accuracy[0] - min(self.accuracy[1:]))
-
-    @property
-    def increase(self) -> float:
-        """How much the relevance loss rose, in the epoch kept or in the last, whichever rose more."""
-        return max(self.relevance[1:]) - self.relevance[0]
-
-    def qualifies(self, max_drop: float) -> bool:
-        """Whether the rate harms neither accuracy, beyond ``max_drop`` points, nor the relevance loss."""
-        return not self.reasons(max_drop)
-
-    def reasons(self, max_drop: float) -> list[str]:
-        """Why the rate does not qualify; nothing where it does."""
-        if self.error:
-            return [self.error]
-        if not all(map(math.isfinite, self.relevance)):
-            return ["the loss became no number"]
-        found = [f"accuracy fell by {self.drop:.1f}"] * (self.drop > max_drop + 1e-9)
-        return found + ["relevance loss rose"] * (self.increase > 0)
+_CHOSEN, _LIKELY = "chosen.yaml", "likely.yaml"
 
 
 @dataclass(frozen=True)
 class RateSearch:
-    """What a search came to: every rate's outcome, and the rate chosen, or None where none qualified."""
+    """What a search came to: every rate's outcome, and the rate chosen, or None where none is shown to qualify."""
 
     folder: Path
     outcomes: tuple[RateOutcome, ...]
     max_drop: float
     chosen: RateOutcome | None
+
+    @property
+    def likely(self) -> RateOutcome | None:
+        """The highest rate that nothing measured speaks against, whether its cost is bounded or not."""
+        from robustvit.sweeps.rate_outcomes import likely_rate
+
+        return likely_rate(self.outcomes, self.max_drop)
 
     @property
     def exit_code(self) -> int:
@@ -90,34 +58,47 @@ class RateSearch:
             "accuracy before",
             "kept",
             "last",
-            "change",
+            "change, points",
             "relevance loss before",
             "kept",
             "last",
             "qualifies",
         ]
         table = [header, *(self._line(one) for one in self.outcomes)]
-        if self.chosen is None:
-            sentence = (
+        return f"{aligned(table)}\n{self._sentence()}"
+
+    def _sentence(self) -> str:
+        if self.likely is None:
+            return (
                 f"No rate qualifies: at each, accuracy fell by more than {self.max_drop:g} points, the relevance loss "
                 "rose, or the run failed. Try lower rates, more epochs, or a larger --max-drop."
             )
-            return f"{aligned(table)}\n{sentence}"
+        open_words = self.likely.open_words(self.max_drop)
+        if self.chosen is None:
+            photos = "" if self.likely.change is None else f" by {self.likely.change.count} validation photos"
+            return (
+                f"No rate is shown{photos} to cost at most {self.max_drop:g} points. {open_words}\n"
+                f"robustvit finetune --config {self.folder / _LIKELY}"
+            )
+        higher = f" {open_words}" if self.likely is not self.chosen else ""
         edge = "" if self.chosen is not max(self.outcomes, key=lambda one: one.lr) else (
             " It is the highest that was tried: higher ones may qualify too."
         )  # fmt: skip
         return (
-            f"{aligned(table)}\nChosen: {self.chosen.lr:.3g}, the highest rate that qualifies.{edge}\n"
-            f"robustvit finetune --config {self.folder / 'chosen.yaml'}"
+            f"Chosen: {self.chosen.lr:.3g}, the highest rate that is shown to qualify.{edge}{higher}\n"
+            f"robustvit finetune --config {self.folder / _CHOSEN}"
         )
 
     def _line(self, one: RateOutcome) -> list[str]:
         reasons = one.reasons(self.max_drop)
-        verdict = f"no: {', '.join(reasons)}" if reasons else "yes"
+        verdict = f"no: {', '.join(reasons)}" if reasons else "yes" if one.qualifies(self.max_drop) else "not shown"
         if one.error:
             return [f"{one.lr:.3g}", *["–"] * 7, verdict]
         accuracy, relevance = [f"{100 * a:.1f}" for a in one.accuracy], [f"{r:.5f}" for r in one.relevance]
-        return [f"{one.lr:.3g}", *accuracy, f"{0.0 - one.drop:+.1f}", *relevance, verdict]
+        change = f"{0.0 - one.drop:+.1f}"
+        if one.change is not None:
+            change += f" [{100 * one.change.low:+.1f}, {100 * one.change.high:+.1f}]"
+        return [f"{one.lr:.3g}", *accuracy, change, *relevance, verdict]
 
 
 @command(
@@ -137,11 +118,12 @@ def search(
 ) -> RateSearch:
     """Find the learning rate by the paper's rule: the highest one that harms nothing on the validation photos.
 
-    Finetunes once at every rate. A rate qualifies if validation accuracy falls by at most max_drop points and the
-    relevance loss of the validation photos does not rise, both against the original model, in the epoch that is kept
-    and in the last. Every run is a folder in out; called again, finished ones are left alone and killed ones continued.
-    Writes rates.csv, rates.png, rates.svg and chosen.yaml, which finetune takes as --config. Exit code 1 says that no
-    rate qualifies.
+    Finetunes once at every rate. A rate qualifies if validation accuracy falls by at most max_drop points, by the whole
+    95 % interval, and the relevance loss of the validation photos does not rise, both against the original model, in
+    the epoch that is kept and in the last. Every run is a folder in out; called again, finished ones are left alone and
+    killed ones continued. Writes rates.csv, rates.png, rates.svg and chosen.yaml, which finetune takes as --config.
+    Exit code 1 says that no rate is shown to qualify; with too few photos likely.yaml then has the highest that
+    qualifies by the measured loss alone.
 
     Args:
         out: folder to write; new, or that of an earlier search.
@@ -168,6 +150,7 @@ def search(
     expect_photos_of(shared)  # otherwise every single run would say that they are not there
     from robustvit.sweeps.engines import make_engine
     from robustvit.sweeps.folder import check_sweep_folder, start_sweep_folder
+    from robustvit.sweeps.rate_outcomes import choose_rate, rate_outcome
     from robustvit.sweeps.trials import Trial
 
     if effective_options(shared | {"lr": tried[0]}, "search")["select"] == "robust":
@@ -207,30 +190,6 @@ def parse_rates(rates: Rates) -> list[float]:
     return sorted(set(numbers))
 
 
-def rate_outcome(lr: float, run: Path, error: str = "") -> RateOutcome:
-    """Read what a finished run did to the validation photos."""
-    from robustvit.runs import RunFolder
-
-    folder = RunFolder(run)
-    if error:
-        return RateOutcome(lr, error=error)
-    if not folder.verdict.is_file():
-        return RateOutcome(lr, error="not finished: run the search again")
-    epochs = folder.metrics()
-    if not folder.beginning.is_file() or not epochs:
-        return RateOutcome(lr, error=f"{run} does not say where it began")
-    kept = [row for row in epochs if row["best"]][-1]
-    rows = (json.loads(folder.beginning.read_text(encoding="utf-8")), kept, epochs[-1])
-    guided = "val_relevance" if all("val_relevance" in row for row in rows) else "val_loss"
-    before, at, last = ((row["val_accuracy"], row[guided]) for row in rows)
-    return RateOutcome(lr, (before[0], at[0], last[0]), (before[1], at[1], last[1]), kept["epoch"])
-
-
-def choose_rate(outcomes: Sequence[RateOutcome], max_drop: float) -> RateOutcome | None:
-    """The highest rate that qualifies, or None."""
-    return max((one for one in outcomes if one.qualifies(max_drop)), key=lambda one: one.lr, default=None)
-
-
 def _write(found: RateSearch, trials: Sequence[Any], shared: dict[str, Any]) -> None:
     """The table, the picture, and the options to finetune with."""
     import yaml
@@ -247,15 +206,18 @@ def _write(found: RateSearch, trials: Sequence[Any], shared: dict[str, Any]) -> 
         {"lr": one.lr, "trial": trial.key}
         | {f"accuracy {time}": measured(one, value) for time, value in zip(times, one.accuracy, strict=True)}
         | {f"relevance loss {time}": measured(one, value) for time, value in zip(times, one.relevance, strict=True)}
-        | {"epoch kept": measured(one, one.kept), "qualifies": one.qualifies(found.max_drop), "error": one.error}
+        | {f"change {end}": getattr(one.change, end, "") for end in ("low", "high")}
+        | {"validation photos": getattr(one.change, "count", ""), "epoch kept": measured(one, one.kept)}
+        | {"qualifies": one.qualifies(found.max_drop), "error": one.error}
         for one, trial in zip(found.outcomes, trials, strict=True)
     ]
     write_rows(rows, found.folder / "rates.csv")
-    chosen = found.folder / "chosen.yaml"
     if any(not one.error for one in found.outcomes):
         plot_rates(found.outcomes, found.max_drop, found.chosen.lr if found.chosen else None, found.folder / "rates")
-    if found.chosen is None:
-        chosen.unlink(missing_ok=True)
-        return
-    settings = shared | {"lr": found.chosen.lr, "max_drop": found.max_drop, "out": str(found.folder / "chosen")}
-    write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), chosen)
+    for name, one in ((_CHOSEN, found.chosen), (_LIKELY, found.likely if found.chosen is None else None)):
+        path = found.folder / name
+        if one is None:
+            path.unlink(missing_ok=True)  # of an earlier call
+            continue
+        settings = shared | {"lr": one.lr, "max_drop": found.max_drop, "out": str(path.with_suffix(""))}
+        write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), path)

@@ -129,7 +129,13 @@ def paste(image: Tensor, mask: Tensor, background: Tensor) -> Tensor:
 
 
 def pair_backgrounds(
-    labels: Sequence[int], usable: Sequence[bool], kind: Swap, *, swaps: int = 1, seed: int = 0
+    labels: Sequence[int],
+    usable: Sequence[bool],
+    kind: Swap,
+    *,
+    swaps: int = 1,
+    seed: int = 0,
+    borrowers: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """Choose the images that lend their background to each image, all of them equally often as far as it goes.
 
@@ -144,10 +150,11 @@ def pair_backgrounds(
         kind: one of ``SWAPS``.
         swaps: donors for each image.
         seed: fixes the choice.
+        borrowers: images that need donors, by index; all of them where none are named.
 
     Returns:
-        For each image the indices of its donors; none where no class of that kind can lend to it. Classes that cannot
-        lend are not drawn.
+        For each image the indices of its donors; none where it is no borrower or where no class of that kind can lend
+        to it. Classes that cannot lend are not drawn.
 
     Raises:
         UserError: ``kind`` is unknown.
@@ -164,7 +171,8 @@ def pair_backgrounds(
     following = dict(zip(classes, classes[1:] + classes[:1], strict=True))
     decks: dict[tuple[int, bool], _Deck] = {}
     chosen: list[list[int]] = [[] for _ in labels]
-    for index in (i for _ in range(swaps) for i in rng.permutation(len(labels)).tolist()):
+    needing = range(len(labels)) if borrowers is None else borrowers
+    for index in (i for _ in range(swaps) for i in rng.permutation(needing).tolist()):
         label = labels[index]
         own = any(donor != index for donor in members.get(label, [])[:2])
         if (label, own) not in decks:

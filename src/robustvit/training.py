@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from robustvit.outcomes import rank
 from robustvit.parameters import trainable
 from robustvit.progress import console
 from robustvit.runs import RunFolder
+from robustvit.shares import Share
 from robustvit.stopping import Stopped, StopSignals, reading_processes
 from robustvit.training_state import TrainingState
 from robustvit.training_steps import TrainingSteps, guided_batch, training_loader
@@ -121,15 +123,16 @@ def train(
         checks = _shared_loader(validation, schedule, accelerator)
         if not resumed:
             with _breaking_off(stop, state, save=False):
-                beginning = _validate(classifier, checks, guidance, accelerator, epoch=0)
+                beginning, right = _validate(classifier, checks, guidance, accelerator, epoch=0)
             if accelerator.is_main_process:
-                write_json(beginning, folder.beginning)
+                write_json(beginning | {"val_right": right}, folder.beginning)
         for epoch in range(state.epoch, schedule.epochs):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(epoch)
             row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)} | steps.run_epoch()
             with _breaking_off(stop, state):
-                row |= _validate(classifier, checks, guidance, accelerator, epoch + 1)
+                found, right = _validate(classifier, checks, guidance, accelerator, epoch + 1)
+                row |= found | (_turned(folder, right) if accelerator.is_main_process else {})
                 score = row["val_loss"]
                 if schedule.select == "robust":
                     row |= robust_score()
@@ -175,20 +178,33 @@ def _shared_loader(validation: MaskedPhotos, schedule: Schedule, accelerator: Ac
 @torch.no_grad()
 def _validate(
     classifier: Classifier, loader: DataLoader, guidance: Guidance, accelerator: Accelerator, epoch: int
-) -> dict[str, Any]:
-    """Means over the photos of all processes; the bare model is asked, as a wrapped one would wait for the others."""
+) -> tuple[dict[str, Any], list[int]]:
+    """Means over the photos of all processes, and for each photo, in order, whether its answer was right.
+
+    The bare model is asked, as a wrapped one would wait for the others.
+    """
     classifier.eval()
-    means = EpochMeans()
+    means, mine = EpochMeans(), []
     for raw in loader:
         batch = {name: value.to(accelerator.device) for name, value in raw.items()}
         guided = guided_batch(guidance, classifier, batch)
-        accuracy = (guided.logits.argmax(dim=1) == batch["label"]).float().mean()
-        means.add(guided, len(batch["image"]), accuracy=accuracy)
+        right = guided.logits.argmax(dim=1) == batch["label"]
+        means.add(guided, len(batch["image"]), accuracy=right.float().mean())
+        mine.append(right)
     found: dict[str, Any] = means.result("val")
     if not math.isfinite(found["val_loss"]):
         advice = f"in epoch {epoch}: lower --lr and start anew" if epoch else "before training: try other weights"
         raise UserError(f"the validation loss was {found['val_loss']} {advice}")
-    return found
+    return found, Share.of(accelerator).joined([int(one) for part in mine for one in part.tolist()])
+
+
+def _turned(folder: RunFolder, right: list[int]) -> dict[str, int]:
+    """How many answers to the validation photos were right now and wrong before training, and the other way round."""
+    beginning = json.loads(folder.beginning.read_text(encoding="utf-8")) if folder.beginning.is_file() else {}
+    if "val_right" not in beginning:
+        return {}  # a run that an older version began
+    pairs = list(zip(beginning["val_right"], right, strict=True))
+    return {"val_helped": pairs.count((0, 1)), "val_harmed": pairs.count((1, 0))}
 
 
 def robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float) -> dict[str, float]:

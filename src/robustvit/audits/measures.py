@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -15,7 +15,14 @@ from robustvit.data.batches import SwappedPhotos
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.measurement import PLACES, PhotoMeasure, measure, pointing_hit
 from robustvit.progress import track
-from robustvit.swaps import boxed_background, no_foreground, only_foreground, tiled_background, usable_background
+from robustvit.swaps import (
+    boxed_background,
+    no_foreground,
+    only_foreground,
+    pair_backgrounds,
+    tiled_background,
+    usable_background,
+)
 
 __all__ = [
     "AUDIT_MEASURES",
@@ -90,12 +97,14 @@ class AuditedPhoto:
         values: by the names in ``AUDIT_MEASURES``, 0 to 1 (``DIFFERENCES``: -1 to 1); what does not apply is left out.
         answers: class predicted, by variant.
         tried: the backgrounds of other classes that its object was put on.
+        placed_on: a number of the background on which it was placed elsewhere.
     """
 
     plain: PhotoMeasure
     values: dict[str, float] = field(default_factory=dict)
     answers: dict[str, int] = field(default_factory=dict)
     tried: list[Tried] = field(default_factory=list)
+    placed_on: int = -1
 
     @property
     def label(self) -> int:
@@ -132,18 +141,18 @@ def choose_tries(
     labels: Sequence[int], able: Sequence[int], usable: Sequence[bool], tries: int, seed: int
 ) -> list[tuple[int, int]]:
     """Pairs of a photo and another one that lends its background: ``tries`` for each photo that is able, fewer where
-    there are not so many, of the other classes in turn, at random, none twice.
+    there are not so many, of the other classes in turn (``pair_backgrounds``), none twice. Where a class has too few,
+    those of others that lend least join.
     """
-    donors = {c: [i for i in range(len(labels)) if usable[i] and labels[i] == c] for c in sorted(set(labels))}
-    pairs: list[tuple[int, int]] = []
-    for index in able:
-        rng = np.random.default_rng([seed, index])
-        others = [rng.permutation(members).tolist() for c, members in donors.items() if c != labels[index] and members]
-        rng.shuffle(others)
-        rounds = max(map(len, others), default=0)
-        in_turn = [members[turn] for turn in range(rounds) for members in others if turn < len(members)]
-        pairs += [(index, donor) for donor in in_turn[:tries]]
-    return pairs
+    drawn = pair_backgrounds(labels, usable, "mixed-other", swaps=tries, seed=seed, borrowers=able)
+    donors = {index: list(dict.fromkeys(drawn[index])) for index in able}
+    lent = Counter(donor for own in donors.values() for donor in own)
+    for index, own in donors.items():
+        others = [i for i, ok in enumerate(usable) if ok and labels[i] != labels[index]] if len(own) < tries else []
+        spare = sorted(set(others).difference(own), key=lambda i: (lent[i], i))[: tries - len(own)]
+        own += spare
+        lent.update(spare)
+    return [(index, donor) for index, own in donors.items() for donor in own]
 
 
 def audit_photos(

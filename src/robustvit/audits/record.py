@@ -12,11 +12,11 @@ from robustvit.audits import verdict as audit_verdict
 from robustvit.audits.background_groups import MIN_GROUP, Backgrounds, Group, usual_photos
 from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto
 from robustvit.audits.pictures import WORST_RULE
-from robustvit.audits.shifts import ShiftedAnswers, shift_points
+from robustvit.audits.shifts import PlacedAnswers, ShiftedAnswers, shift_difference, shift_points
 from robustvit.audits.summary import Beyond, beyond_chances, by_class, compare_photos, means
 from robustvit.audits.verdict import AuditVerdict, change_of, judge
 from robustvit.errors import printable
-from robustvit.intervals import Interval, paired_difference
+from robustvit.intervals import Interval
 
 __all__ = ["KIND", "AuditData", "ModelAudit", "audit_record"]
 
@@ -166,9 +166,7 @@ def _shifts(data: AuditData) -> list[dict[str, Any]]:
     if data.baseline is not None:
         old, new = data.baseline.shifts, data.model.shifts
         for (_, placement), row in rows.items():
-            both = [i for i in new if placement in new[i] and placement in old.get(i, {})]
-            before, after = [float(old[i][placement]) for i in both], [float(new[i][placement]) for i in both]
-            row["difference"] = asdict(paired_difference(before, after))
+            row["difference"] = asdict(shift_difference(old, new, placement))
     return list(rows.values())
 
 
@@ -236,7 +234,7 @@ def _photo(index: int, data: AuditData) -> dict[str, Any]:
     }
 
 
-def _side(photo: AuditedPhoto, shifted: Mapping[Any, bool] | None, data: AuditData) -> dict[str, Any]:
+def _side(photo: AuditedPhoto, shifted: PlacedAnswers | None, data: AuditData) -> dict[str, Any]:
     def tried(one: Any) -> dict[str, Any]:
         answer = one.answer
         return {
@@ -247,7 +245,7 @@ def _side(photo: AuditedPhoto, shifted: Mapping[Any, bool] | None, data: AuditDa
             "own_class": answer.right,
         }
 
-    harmful = photo.most_harmful
+    harmful, placed = photo.most_harmful, shifted.right.items() if shifted else ()
     return {
         "predicted": data.name_of(photo.plain.predicted),
         "probability": photo.plain.probability,
@@ -258,5 +256,6 @@ def _side(photo: AuditedPhoto, shifted: Mapping[Any, bool] | None, data: AuditDa
         "turned": [tried(one) for one in photo.turned],
         "most_harmful": None if harmful is None else tried(harmful),
         "tried": [tried(one) for one in photo.tried],
-        "placed": [{**asdict(placement), "right": right} for placement, right in (shifted or {}).items()],
+        "placed_on": shifted.background if shifted else None,
+        "placed": [{**asdict(placement), "right": right} for placement, right in placed],
     }

@@ -14,7 +14,7 @@ from robustvit.audits.options import AuditRequest
 from robustvit.audits.page import render_audit, shown_groups
 from robustvit.audits.pictures import Tile, choose_worst, thumbnails, worst_tiles
 from robustvit.audits.record import AuditData, ModelAudit, audit_record
-from robustvit.audits.shifts import choose_pastings, measure_shifts, shift_values
+from robustvit.audits.shifts import ShiftedAnswers, choose_pastings, measure_shifts, shift_values
 from robustvit.classifier import Classifier, Preprocessing
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.pairs import Photo
@@ -125,12 +125,13 @@ class AuditRun:
         for photos, answers in zip(audited, shifts, strict=True):
             for index, values in shift_values(answers).items():
                 photos[index].values |= values
+                photos[index].placed_on = answers[index].background
         return [
             ModelAudit(model.source, photos, answers)
             for model, photos, answers in zip(self.models, audited, shifts, strict=True)
         ]
 
-    def _shifted(self, labels: list[int]) -> list[dict[int, dict[Any, bool]]]:
+    def _shifted(self, labels: list[int]) -> list[ShiftedAnswers]:
         held = self.held(self.models[0])
         able, usable = fit_photos(held)
         pastings = choose_pastings(

@@ -19,20 +19,22 @@ from robustvit.data.batches import evaluation_transform, read_pair
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.photos import read_photo
 from robustvit.errors import UserError
-from robustvit.intervals import Interval, mean_interval
+from robustvit.intervals import Answers, Interval, crossed_difference, crossed_interval
 from robustvit.progress import track
 from robustvit.shift_recipes.cutouts import Placement, cut_out, place, square_background
-from robustvit.swaps import tiled_background, usable_background
+from robustvit.swaps import pair_backgrounds, tiled_background, usable_background
 
 __all__ = [
     "GRIDS",
     "MIN_INSIDE",
     "Pasting",
+    "PlacedAnswers",
     "ShiftKind",
     "ShiftPoint",
     "ShiftedAnswers",
     "choose_pastings",
     "measure_shifts",
+    "shift_difference",
     "shift_points",
     "shift_values",
 ]
@@ -40,6 +42,7 @@ __all__ = [
 ShiftKind = Literal["position", "size", "rotation"]
 SIDE = 512  # of the images made, as in SI-Score
 MIN_INSIDE = 0.5  # a placement of which less of the box is in the frame is left out
+_CANDIDATES = 5  # backgrounds drawn for an object, in case the first is not fit
 _LARGEST = 1024  # pixels of a cut-out's longer side that are worth keeping
 
 GRIDS: dict[ShiftKind, tuple[Placement, ...]] = {
@@ -68,8 +71,15 @@ class ShiftPoint:
     accuracy: Interval
 
 
-# For each photo that was placed, by index, for each placement: whether the answer was right.
-ShiftedAnswers = dict[int, dict[Placement, bool]]
+@dataclass(frozen=True)
+class PlacedAnswers:
+    """Whether the answers to an object were right, by placement; ``background`` tells which one it was placed on."""
+
+    background: int
+    right: dict[Placement, bool]
+
+
+ShiftedAnswers = dict[int, PlacedAnswers]  # for each photo that was placed, by index
 
 
 def choose_pastings(
@@ -82,23 +92,23 @@ def choose_pastings(
 ) -> list[Pasting]:
     """Choose objects, up to ``count``, of the classes in turn, and draw for each a background that stays the same at
     every placement: out of ``backgrounds``, or, where there are none, the tiled background of a photo of another class.
+    Every background is used once before any is used twice, as far as it goes (``pair_backgrounds``).
     """
     rng = np.random.default_rng(seed)
     classes = {c: [i for i in able if labels[i] == c] for c in sorted({labels[i] for i in able})}
     shuffled = [rng.permutation(members).tolist() for members in classes.values()]
     longest = max(map(len, shuffled), default=0)
     chosen = [members[turn] for turn in range(longest) for members in shuffled if turn < len(members)][:count]
-    pastings = []
-    for index in sorted(chosen):
-        own = np.random.default_rng([seed, index])
-        if backgrounds:
-            pastings.append(Pasting(index, backgrounds[int(own.integers(len(backgrounds)))], ()))
-            continue
-        pool = [i for i in able if usable[i] and labels[i] != labels[index]]
-        donors = tuple(pool[at] for at in own.permutation(len(pool))[:5])
-        if donors:
-            pastings.append(Pasting(index, None, donors))
-    return pastings
+    chosen.sort()
+    if backgrounds:
+        rounds = -(-len(chosen) // len(backgrounds))
+        drawn = [backgrounds[at] for _ in range(rounds) for at in rng.permutation(len(backgrounds))]
+        return [Pasting(index, file, ()) for index, file in zip(chosen, drawn, strict=False)]
+    first, more = (
+        pair_backgrounds(labels, usable, "mixed-other", swaps=swaps, seed=seed, borrowers=chosen)
+        for swaps in (1, _CANDIDATES)  # the first ones alone are even
+    )
+    return [Pasting(i, None, tuple(dict.fromkeys(first[i] + more[i]))) for i in chosen if first[i]]
 
 
 def measure_shifts(
@@ -132,9 +142,10 @@ def measure_shifts(
             continue  # an object so thin that it is outside the frame everywhere
         for answers, model, images in zip(found, models, item["images"], strict=True):
             predicted = _predicted(model, images, batch_size, device)
-            answers[item["index"]] = {
+            right = {
                 _POINTS[point]: said == item["label"] for point, said in zip(item["points"], predicted, strict=True)
             }
+            answers[item["index"]] = PlacedAnswers(item["background"], right)
     return found
 
 
@@ -143,10 +154,21 @@ def shift_points(answers: ShiftedAnswers) -> list[ShiftPoint]:
     found = []
     for kind, placements in GRIDS.items():
         for placement in placements:
-            right = [float(said[placement]) for said in answers.values() if placement in said]
-            if right:
-                found.append(ShiftPoint(kind, placement, mean_interval(right)))
+            if any(placement in said.right for said in answers.values()):
+                found.append(ShiftPoint(kind, placement, crossed_interval(_answers_at(answers, placement))))
     return found
+
+
+def shift_difference(before: ShiftedAnswers, after: ShiftedAnswers, placement: Placement) -> Interval:
+    """Change of accuracy at a placement, over the objects that both models were asked for there."""
+    return crossed_difference(_answers_at(before, placement), _answers_at(after, placement))
+
+
+def _answers_at(answers: ShiftedAnswers, placement: Placement) -> Answers:
+    rows = [
+        (said.right[placement], index, said.background) for index, said in answers.items() if placement in said.right
+    ]
+    return Answers(*map(list, zip(*rows, strict=True)))
 
 
 def shift_values(answers: ShiftedAnswers) -> dict[int, dict[str, float]]:
@@ -154,7 +176,7 @@ def shift_values(answers: ShiftedAnswers) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = {}
     for index, said in answers.items():
         for kind, placements in GRIDS.items():
-            right = [said[placement] for placement in placements if placement in said]
+            right = [said.right[placement] for placement in placements if placement in said.right]
             if right:
                 found.setdefault(index, {})[kind] = sum(right) / len(right)
     return found
@@ -176,6 +198,7 @@ class _PlacedObjects(Dataset):
     def __init__(self, photos: HeldPhotos, pastings: Sequence[Pasting], models: Sequence[Classifier]) -> None:
         self.photos, self.pastings = photos, list(pastings)
         self.preprocessings = [model.preprocessing for model in models]
+        self.files = {file: number for number, file in enumerate(dict.fromkeys(one.file for one in pastings))}
 
     def __len__(self) -> int:
         return len(self.pastings)
@@ -191,7 +214,8 @@ class _PlacedObjects(Dataset):
         photo, mask = read_pair(self.photos.photos[pasting.index], self.photos.mask_format)
         cutout = cut_out(photo, mask[0].numpy())
         cutout = cutout.reduce(max(1, max(cutout.size) // _LARGEST))
-        background = square_background(self._background(pasting), SIDE)
+        number, drawn = self._background(pasting)
+        background = square_background(drawn, SIDE)
         placed = [place(cutout, background, placement) for placement in _POINTS]
         points = [point for point, (_, inside) in enumerate(placed) if inside >= MIN_INSIDE]
         made = {
@@ -202,15 +226,17 @@ class _PlacedObjects(Dataset):
             "images": [made[own] for own in self.preprocessings if own in made],
             "points": points,
             "index": pasting.index,
+            "background": number,
             "label": self.photos.photos[pasting.index].label,
         }
 
-    def _background(self, pasting: Pasting) -> Image.Image:
+    def _background(self, pasting: Pasting) -> tuple[int, Image.Image]:
+        """The background, and a number that tells it from others."""
         if pasting.file is not None:
-            return read_photo(pasting.file)
+            return self.files[pasting.file], read_photo(pasting.file)
         for index in pasting.donors:
             photo, mask = read_pair(self.photos.photos[index], self.photos.mask_format)
             if usable_background(mask):  # the crop that the model sees was, but the whole photo may not be
-                return TF.to_pil_image(tiled_background(TF.pil_to_tensor(photo), mask.as_subclass(Tensor)))
+                return index, TF.to_pil_image(tiled_background(TF.pil_to_tensor(photo), mask.as_subclass(Tensor)))
         donor = self.photos[pasting.donors[0]]
-        return TF.to_pil_image(tiled_background(donor["image"], donor["mask"]))
+        return pasting.donors[0], TF.to_pil_image(tiled_background(donor["image"], donor["mask"]))

@@ -21,7 +21,8 @@ from robustvit.verdict import Comparison
 
 __all__ = ["Beyond", "beyond_chance", "beyond_chances", "by_class", "compare_photos", "means"]
 
-_SHARED = ("mixed-same", "mixed-other", "mixed-rand", "turned")  # answers on backgrounds that photos share
+_PLACED = ("position", "size", "rotation")
+_SHARED = ("mixed-same", "mixed-other", "mixed-rand", "turned", *_PLACED)  # answers on backgrounds that photos share
 _NO_SHARES = ("energy", "uniform", "miou")  # neither answers nor shares of answers
 _CHANCE = ("ordinary", "mixed-same", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
 
@@ -102,7 +103,11 @@ def _mean(name: str, photos: Sequence[AuditedPhoto]) -> Interval:
 
 
 def _swapped(photos: Sequence[AuditedPhoto], name: str) -> Answers:
-    """Answers on other photos' backgrounds: whether they were right, or (``turned``) taken over."""
+    """Answers on other photos' backgrounds: whether they were right, or (``turned``) taken over; of objects placed
+    elsewhere the share that was right.
+    """
+    if name in _PLACED:
+        return Answers(*zip(*((one.values[name], at, one.placed_on) for at, one in enumerate(photos)), strict=True))
     if name == "turned":
         rows = [(one in photo.turned, index, one.donor) for index, photo in enumerate(photos) for one in photo.tried]
     else:
