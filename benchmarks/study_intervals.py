@@ -10,6 +10,7 @@ kept as ``over_photos_bootstrap``. What shared backgrounds add is not in it: don
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from scipy import stats
@@ -25,18 +26,31 @@ def widened(found: dict[str, Any], share: bool) -> dict[str, Any]:
     """One measure with ``over_photos`` as ``paired_difference`` gives it, from mean, count and bootstrap interval."""
     if "over_photos_bootstrap" in found:
         return found
-    count, mean, (low, high) = found["photos"], found["change"] / 100, found["over_photos"]
-    error = (high - low) / 200 / _Z
-    if share:  # one photo helped and one harmed are added
-        middle = count * mean / (count + 2)
-        squares = (count * error) ** 2 + count * (mean - middle) ** 2 + (1 - middle) ** 2 + (1 + middle) ** 2
-        reach = _Z * math.sqrt(squares) / (count + 2)
-    else:
-        middle, reach = mean, float(stats.t.ppf(0.975, count - 1)) * error * math.sqrt(count / (count - 1))
-    return found | {
-        "over_photos": [100 * (middle - reach), 100 * (middle + reach)],
-        "over_photos_bootstrap": [low, high],
-    }
+    low, high = found["over_photos"]
+    # One photo helped and one harmed are added.
+    now = as_now(found["change"] / 100, low / 100, high / 100, found["photos"], (1.0, -1.0) if share else ())
+    return found | {"over_photos": [100 * end for end in now], "over_photos_bootstrap": [low, high]}
+
+
+def as_now(mean: float, low: float, high: float, count: int, added: Sequence[float]) -> tuple[float, float]:
+    """The interval that ``robustvit.intervals`` gives, from that of a bootstrap; Student's t where nothing is added.
+
+    Args:
+        mean: over ``count`` photos.
+        low: lower end of the bootstrap's interval.
+        high: upper end.
+        count: number of photos.
+        added: answers added to the photos.
+    """
+    error = (high - low) / 2 / _Z
+    if not added:
+        reach = float(stats.t.ppf(0.975, count - 1)) * error * math.sqrt(count / (count - 1))
+        return mean - reach, mean + reach
+    total = count + len(added)
+    middle = (count * mean + sum(added)) / total
+    squares = (count * error) ** 2 + count * (mean - middle) ** 2 + sum((one - middle) ** 2 for one in added)
+    reach = _Z * math.sqrt(squares) / total
+    return middle - reach, middle + reach
 
 
 def main() -> None:

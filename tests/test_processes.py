@@ -38,6 +38,7 @@ def command(place: Path, name: str, batch: int, *more: object) -> list[str]:
 
 def numbers(run: Path) -> dict[str, float]:
     rows = [*RunFolder(run).metrics(), json.loads((run / "beginning.json").read_text())]
+    rows += [dict(enumerate(rows[-1].pop("val_right")))]  # answers, photo by photo
     return {f"{at}-{name}": value for at, row in enumerate(rows) for name, value in row.items()}
 
 

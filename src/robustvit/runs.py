@@ -58,7 +58,7 @@ def provenance() -> dict[str, Any]:
 class RunFolder:
     """Names and files of one run.
 
-    ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``beginning.json`` (losses and accuracy before
+    ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``beginning.json`` (losses and answers before
     training, of the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
     resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
     (measures of every held-out photo), ``verdict.json``, ``panels/``.

@@ -217,8 +217,8 @@ def _halves(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Ph
         )
     if len(halves[1]) < MIN_PHOTOS:
         notes.append(
-            f"Of {len(photos)} photos held out, {len(halves[0])} chose the epoch and {len(halves[1])} judge, under the "
-            f"{MIN_PHOTOS} that a verdict needs: give more with --test-images and --test-masks."
+            f"Of {len(photos)} photos held out, {len(halves[0])} chose the epoch and {len(halves[1])} judge. With "
+            f"fewer than {MIN_PHOTOS} no gain can be shown: give more with --test-images and --test-masks."
         )
     return halves
 
