@@ -20,7 +20,8 @@ from robustvit import UserError, finetune, load_model
 from robustvit.guidance import RobustViT
 from robustvit.measurement import measure, read_measures
 from robustvit.models import load_original
-from robustvit.training import Schedule, robust_score
+from robustvit.schedule import Schedule
+from robustvit.training import robust_score
 from robustvit.verdict import read_verdict
 from run_server import kill, wait_for
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError
-from robustvit.option_groups import ComparedModels, RunningOptions, ServingOptions, ShownModels
+from robustvit.model_options import ComparedModels, ShownModels
+from robustvit.option_groups import RunningOptions, ServingOptions
 from robustvit.options import Device
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from robustvit.audits.options import AuditOptions, AuditRequest, FoundMasks, GroupOptions
 from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError, expect_at_least
-from robustvit.option_groups import ComparedModels, GivenPhotos, JudgingOptions, MapOptions, RunningOptions
+from robustvit.model_options import ComparedModels
+from robustvit.option_groups import GivenPhotos, JudgingOptions, MapOptions, RunningOptions
 from robustvit.wording import counted
 
 if TYPE_CHECKING:
@@ -98,8 +99,9 @@ def audit(
     from robustvit.devices import make_accelerator
     from robustvit.evaluation import load_baseline
     from robustvit.methods import check_method
+    from robustvit.models import load_given
 
-    classifier = models.load()
+    classifier = load_given(models)
     other = load_baseline(models, classifier)
     both = [one for one in (classifier, other) if one is not None]
     for one in both:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError, expect_at_least
-from robustvit.option_groups import ComparedModels, MapOptions, MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.model_options import ComparedModels
+from robustvit.option_groups import MapOptions, MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.wording import counted
 
 if TYPE_CHECKING:

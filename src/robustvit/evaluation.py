@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING
 
 from robustvit.command_options import command
 from robustvit.errors import UserError
-from robustvit.option_groups import (
-    ComparedModels,
-    JudgingOptions,
-    MapOptions,
-    MeasuredPhotos,
-    RunningOptions,
-    SetOptions,
-)
+from robustvit.model_options import ComparedModels
+from robustvit.option_groups import JudgingOptions, MapOptions, MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.wording import counted
 
 if TYPE_CHECKING:
@@ -127,10 +121,11 @@ def evaluate(
     from robustvit.devices import make_accelerator
     from robustvit.measurement import measure
     from robustvit.methods import check_method
+    from robustvit.models import load_given
     from robustvit.progress import warn
     from robustvit.verdict import compare, decide
 
-    classifier, relevance = models.load(), maps.relevance
+    classifier, relevance = load_given(models), maps.relevance
     check_method(relevance, classifier)
     keep = MaskFilter(photos.images, photos.masks, doubtful=photos.doubtful)
     labelled = photos.masks is None
@@ -190,7 +185,7 @@ def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier 
     Raises:
         UserError: it cannot be had, or has other classes than ``classifier``, which ``models`` names first.
     """
-    from robustvit.models import load_original
+    from robustvit.models import load_given, load_original
 
     baseline = models.baseline
     if baseline is None:
@@ -198,7 +193,7 @@ def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier 
     if baseline == "original":
         other = load_original(models.model)
     else:
-        other = replace(models, model=baseline, checkpoint=None).load()
+        other = load_given(replace(models, model=baseline, checkpoint=None))
     if other.num_classes != classifier.num_classes:
         raise UserError(
             f"expected a baseline of {classifier.num_classes} classes like the model, {baseline} has "

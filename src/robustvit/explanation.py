@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from robustvit.command_options import command
 from robustvit.errors import UserError
-from robustvit.option_groups import ComparedModels, MapOptions, ShownModels
+from robustvit.model_options import ComparedModels, ShownModels
+from robustvit.option_groups import MapOptions
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,9 +90,10 @@ def explain(
         raise UserError("expected at least one photo to explain: name image files")
     pictures = [read_photo(path) for path in photos]
     from robustvit.methods import check_method
+    from robustvit.models import load_given
     from robustvit.progress import warn
 
-    after, before = models.load(), _beside(models)
+    after, before = load_given(models), _beside(models)
     both = {"before": before, "after": after} if before is not None else {"model": after}
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
@@ -145,12 +147,12 @@ def _explain_one(
 
 def _beside(models: ComparedModels) -> Classifier | None:
     """The model to show beside: the one named, or the one a run folder started from, where it can still be had."""
-    from robustvit.models import load_original
+    from robustvit.models import load_given, load_original
     from robustvit.progress import warn
     from robustvit.runs import RunFolder
 
     if models.baseline is not None:
-        return replace(models, model=models.baseline, checkpoint=None).load()
+        return load_given(replace(models, model=models.baseline, checkpoint=None))
     if not RunFolder(models.model).is_run:
         return None
     try:

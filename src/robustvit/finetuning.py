@@ -95,8 +95,8 @@ def finetune(
     from robustvit.parameters import trainable
     from robustvit.progress import warn
     from robustvit.runs import RunFolder
+    from robustvit.schedule import Schedule
     from robustvit.stopping import naming
-    from robustvit.training import Schedule
 
     folder = RunFolder(out)
     folder.check_free(resume)

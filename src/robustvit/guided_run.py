@@ -24,7 +24,8 @@ from robustvit.options import MaskFormat
 from robustvit.panels import choose_panels, draw_panels
 from robustvit.progress import warn
 from robustvit.runs import RunFolder
-from robustvit.training import Schedule, robust_score, train
+from robustvit.schedule import Schedule
+from robustvit.training import robust_score, train
 from robustvit.verdict import Verdict, compare, decide, write_verdict
 
 __all__ = ["GuidedRun", "with_predictions"]

@@ -36,9 +36,9 @@ from robustvit.options import Balance
 from robustvit.parameters import head_layers
 from robustvit.progress import console
 from robustvit.runs import RunFolder
+from robustvit.schedule import Schedule
 from robustvit.stopping import Stopped, StopSignals, reading_processes
 from robustvit.swaps import bounding_box, pair_backgrounds, usable_background
-from robustvit.training import Schedule
 
 __all__ = ["HeadFit", "fit_head", "fit_run", "photos_to_fit"]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from robustvit.errors import UserError
-from robustvit.option_groups import MapOptions, ModelFile
+from robustvit.model_options import ModelFile
+from robustvit.option_groups import MapOptions
 from robustvit.options import AnnotationFormat, Categories, Feature, LabelFrom, MaskMethod, Protocol, Side
 
 # How RobustViT's authors cut; None is the photo's own size.

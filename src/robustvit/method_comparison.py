@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError, expect_at_least
-from robustvit.option_groups import GivenModel, RunningOptions
+from robustvit.model_options import GivenModel
+from robustvit.option_groups import RunningOptions
 from robustvit.options import Fill
 from robustvit.wording import counted
 
@@ -123,10 +124,11 @@ def faithfulness(
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.trained_photos import notes_on_photos
     from robustvit.devices import make_accelerator
+    from robustvit.models import load_given
     from robustvit.progress import warn
 
     wanted = _wanted(deletion.methods)
-    classifier = given.load().eval()
+    classifier = load_given(given).eval()
     unsupported = _unsupported(wanted, classifier)
     measured = [name for name in wanted if name not in unsupported]
     photos = [one.image for one in find_photos(images, labelled=False)]

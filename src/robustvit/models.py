@@ -17,6 +17,7 @@ from robustvit.errors import UserError
 from robustvit.files import read_json
 from robustvit.libraries import LIBRARIES, Library, Loaded, Wanted, library_of
 from robustvit.libraries.library import readable_errors, refuse_other_head
+from robustvit.model_options import GivenModel
 from robustvit.options import ClassNames, Normalization
 from robustvit.progress import warn
 from robustvit.recipes import CARDS, model_card, recipe_settings
@@ -236,3 +237,14 @@ def _say_if_refused(folder: Path) -> None:
         said = "this model has no verdict: its run is not finished, or it is not the run's best"
     if said is not None:
         warn(f"{folder}: {said}")
+
+
+def load_given(options: GivenModel) -> Classifier:
+    """The model that a command's options name, ready to use; see ``load_model``."""
+    return load_model(
+        options.model,
+        checkpoint=options.checkpoint,
+        num_classes=options.num_classes,
+        normalization=options.normalization,
+        class_names=options.class_names,
+    )

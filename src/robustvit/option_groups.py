@@ -7,13 +7,9 @@ by another default in ``command``, or by a line in its own docstring. Nothing he
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
 
 from robustvit.errors import expect_at_least
-from robustvit.options import ClassNames, Device, Engine, ExportFormat, MaskFormat, Normalization, Precision, Protocol
-
-if TYPE_CHECKING:
-    from robustvit.classifier import Classifier
+from robustvit.options import Device, Engine, ExportFormat, MaskFormat, Precision, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,85 +53,6 @@ class GivenPhotos(PhotoOptions):
     """Photos and masks."""
 
     images: str = field()  # required: the default of the group that it is derived from does not hold
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelFile:
-    """Model.
-
-    Attributes:
-        model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
-            hf-hub:OWNER/NAME or local-dir:FOLDER.
-        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
-    """
-
-    model: str | None = None
-    checkpoint: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions(ModelFile):
-    """Model.
-
-    Attributes:
-        num_classes: classes of the model's head; read from the weights when left out.
-        normalization: model (its own mean and std) or paper (0.5 for every model).
-        class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            cat,dog, or a text file with one name a line.
-    """
-
-    num_classes: int | None = None
-    normalization: Normalization | None = None
-    class_names: ClassNames | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GivenModel(ModelOptions):
-    """Model."""
-
-    model: str = field()
-    normalization: Normalization = "model"
-
-    def load(self) -> Classifier:
-        """The model, ready to use.
-
-        Raises:
-            UserError: it cannot be had.
-        """
-        from robustvit.models import load_model
-
-        return load_model(
-            self.model,
-            checkpoint=self.checkpoint,
-            num_classes=self.num_classes,
-            normalization=self.normalization,
-            class_names=self.class_names,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptionalModels(ModelOptions):
-    """Models.
-
-    Attributes:
-        baseline: model to compare with: "original" for the one a run folder started from, or any source as for model.
-    """
-
-    baseline: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShownModels(OptionalModels):
-    """Models.
-
-    Attributes:
-        baseline: model to show beside it; a run folder's original when left out.
-    """
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparedModels(GivenModel, OptionalModels):
-    """Models."""
 
 
 @dataclass(frozen=True, kw_only=True)

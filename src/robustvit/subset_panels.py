@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.command_options import command, settings_of
 from robustvit.errors import UserError, expect_at_least
-from robustvit.option_groups import GivenModel, RunningOptions
+from robustvit.model_options import GivenModel
+from robustvit.option_groups import RunningOptions
 from robustvit.options import Categories, SubsetFill
 from robustvit.subsets.results import Subset, SubsetPanel, shortened
 
@@ -88,11 +89,12 @@ def subset(
     photos = dict(zip(images, map(read_photo, images), strict=False))
     from robustvit.data.trained_photos import notes_on_photos
     from robustvit.devices import make_accelerator
+    from robustvit.models import load_given
     from robustvit.progress import warn
     from robustvit.subsets.classes import draw_classes, named_classes
     from robustvit.subsets.figure import draw_rows
 
-    classifier = given.load()
+    classifier = load_given(given)
     named = named_classes(classifier, class_)
     _check_steps(classifier, searching)
     notes = notes_on_photos([Path(photo) for photo in photos], given.model, given.checkpoint)

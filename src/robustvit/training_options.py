@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robustvit.option_groups import GivenPhotos, JudgingOptions, ModelOptions, RelevanceOptions, RunningOptions
+from robustvit.model_options import ModelOptions
+from robustvit.option_groups import GivenPhotos, JudgingOptions, RelevanceOptions, RunningOptions
 from robustvit.options import Balance, Classes, Classification, Select, Target, Train
 
 

@@ -18,7 +18,7 @@ from robustvit.stopping import Stopped, StopSignals, reading_processes
 from robustvit.training_state import TrainingState
 
 if TYPE_CHECKING:
-    from robustvit.training import Schedule
+    from robustvit.schedule import Schedule
 
 __all__ = ["TrainingSteps", "guided_batch", "own_share", "training_loader"]
 

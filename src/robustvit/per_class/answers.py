@@ -22,7 +22,9 @@ from robustvit.data.trained_photos import photos_behind
 from robustvit.errors import UserError
 from robustvit.evaluation import load_baseline
 from robustvit.methods import check_method
-from robustvit.option_groups import ComparedModels, MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.model_options import ComparedModels
+from robustvit.models import load_given
+from robustvit.option_groups import MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.options import Protocol
 from robustvit.per_class.changes import Changes, class_changes
 from robustvit.progress import warn
@@ -110,7 +112,7 @@ def compare_on_photos(
     _refuse_twice(listed, images)
     root = Path(images) if Path(images).is_dir() else Path(images).parent
     place = set_place(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
-    classifier = models.load()
+    classifier = load_given(models)
     trained = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
     kept, notes = trained.left(listed, own.include_trained)
     photos = match_labels(kept, classifier.num_classes, classifier.class_names)

@@ -16,8 +16,9 @@ from robustvit.data.trained_photos import UNKNOWN, photos_behind
 from robustvit.devices import make_accelerator
 from robustvit.errors import UserError
 from robustvit.files import check_place
-from robustvit.models import load_original
-from robustvit.option_groups import ComparedModels, MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.model_options import ComparedModels
+from robustvit.models import load_given, load_original
+from robustvit.option_groups import MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.progress import warn
 from robustvit.records import Record
 from robustvit.runs import RunFolder
@@ -108,7 +109,7 @@ def load_set_models(models: ComparedModels, sets: SetOptions, device: torch.devi
     if sets.protocol == "paper":
         models = replace(models, normalization="paper")
     seen = seen_labels(sets.seen, models.model)
-    candidate = set_model(models.load().to(device), models.model, seen, models.checkpoint)
+    candidate = set_model(load_given(models).to(device), models.model, seen, models.checkpoint)
     return candidate, _baseline(models, seen, device)
 
 
