@@ -97,5 +97,5 @@ def photos_below(folder: str) -> list[Path]:
         raise UserError(f"expected a folder of backgrounds, found none at {folder}: check the path")
     found = list(files_below(Path(folder), IMAGE_SUFFIXES).values())
     if not found:
-        raise UserError(f"expected photos in {folder}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise UserError(f"expected photos of backgrounds in {folder}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found
