@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from robustvit.files import read_json, write_json
+from robustvit.common.files import read_json, write_json
 from study_intervals import as_now
 
 _MEANS = ("mixed-same", "mixed-rand", "turned", "position", "size", "rotation")  # shares of answers of one model

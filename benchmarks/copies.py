@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from robustvit.common.files import write_json, write_text
+from robustvit.common.provenance import versions
 from robustvit.data.duplicates import BITS, NEAR, Fingerprint, find_copies, fingerprint, fingerprints
 from robustvit.data.photo_tree import files_below
 from robustvit.data.photos import IMAGE_SUFFIXES, read_photo
-from robustvit.files import write_json, write_text
-from robustvit.runs import versions
 
 THRESHOLDS = (13, 25, NEAR, 51, 64)
 MANY = 20_000

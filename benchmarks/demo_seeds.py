@@ -22,11 +22,11 @@ import numpy as np
 from scipy import stats
 
 from robustvit import demo
-from robustvit.demonstration import SETTINGS
-from robustvit.files import write_json, write_text
-from robustvit.intervals import paired_difference
-from robustvit.measurement import MEASURES, read_measures
-from robustvit.runs import versions
+from robustvit.cli.demo import SETTINGS
+from robustvit.common.files import write_json, write_text
+from robustvit.common.intervals import paired_difference
+from robustvit.common.provenance import versions
+from robustvit.evaluation.measure import MEASURES, read_measures
 
 
 def run_seed(seed: int, folder: Path) -> dict:

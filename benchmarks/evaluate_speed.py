@@ -25,15 +25,15 @@ import torch
 from PIL import Image
 from timm.data import ImageDataset, create_loader, resolve_model_data_config
 
-from robustvit.benchmark_sets import BENCHMARKS
-from robustvit.benchmark_sets.class_tables import imagenet_wnids
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
-from robustvit.devices import make_accelerator
-from robustvit.models import load_model
-from robustvit.runs import versions
-from robustvit.set_evaluation.loop import SetLoop
-from robustvit.set_evaluation.recording import SetPlace, evaluate_set, set_model
+from robustvit.common.devices import make_accelerator
+from robustvit.common.provenance import versions
+from robustvit.evaluation.on_sets.loop import SetLoop
+from robustvit.evaluation.on_sets.recording import SetPlace, evaluate_set, set_model
+from robustvit.evaluation.sets import BENCHMARKS
+from robustvit.evaluation.sets.class_tables import imagenet_wnids
+from robustvit.models.classifier import Classifier
+from robustvit.models.load import load_model
+from robustvit.models.save import save_model
 
 
 def draw(root: Path, images: int) -> None:

@@ -4,7 +4,7 @@
         [--backgrounds ../shared/data/backgrounds]
 
 DATA holds train/ and test/, each with images/CLASS/ and masks/CLASS/; WEIGHTS is a timm state dict of --model without a
-head. The weights of the confidence (``robustvit.mask_confidence``) were fitted on train/; its calibration is reported
+head. The weights of the confidence (``robustvit.masks.confidence``) were fitted on train/; its calibration is reported
 on test/, and fails the script if the mean IoU does not rise from one fifth of the photos to the next. IoU and accuracy
 are means over photos; max F-beta (beta squared = 0.3) takes mean precision and recall over photos at 255 thresholds of
 the solver's soft answer. BACKGROUNDS are photos without the objects: what is said of them? Writes dated files.
@@ -27,17 +27,17 @@ import numpy as np
 import torch
 
 from robustvit import load_model
-from robustvit.bilateral_solver import bilateral_solver
-from robustvit.data.masks import read_mask
+from robustvit.common.files import write_json, write_text
+from robustvit.common.intervals import mean_interval
+from robustvit.common.options import Side
+from robustvit.common.provenance import versions
+from robustvit.data.mask_files import read_mask
 from robustvit.data.pairs import find_photos
 from robustvit.data.photos import read_photo
-from robustvit.files import write_json, write_text
-from robustvit.intervals import mean_interval
-from robustvit.mask_confidence import overlap
-from robustvit.mask_sources.tokencut import TokenCut
-from robustvit.options import Side
-from robustvit.runs import versions
-from robustvit.tokencut import CutJob, CutSettings, find_objects
+from robustvit.masks.confidence import overlap
+from robustvit.masks.sources.tokencut import TokenCut
+from robustvit.masks.tokencut.bilateral_solver import bilateral_solver
+from robustvit.masks.tokencut.cut import CutJob, CutSettings, find_objects
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "last tokens, centred, 0.1": {"feature": "tokens", "centre": True, "threshold": 0.1},

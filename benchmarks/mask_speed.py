@@ -25,10 +25,10 @@ from scipy import ndimage
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import cg
 
-from robustvit.bilateral_solver import bilateral_solver
-from robustvit.files import write_json, write_text
-from robustvit.normalized_cut import second_eigenvectors, similar_patches
-from robustvit.runs import versions
+from robustvit.common.files import write_json, write_text
+from robustvit.common.provenance import versions
+from robustvit.masks.tokencut.bilateral_solver import bilateral_solver
+from robustvit.masks.tokencut.normalized_cut import second_eigenvectors, similar_patches
 
 GRIDS = ((14, 14), (28, 28), (37, 37))
 PHOTO = (375, 500)

@@ -16,10 +16,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from robustvit import Classifier
-from robustvit.checkpoints import save_model
 from robustvit.data.batches import read_pair
 from robustvit.data.pairs import find_photos
-from robustvit.models import Preprocessing
+from robustvit.models.classifier import Preprocessing
+from robustvit.models.save import save_model
 
 ARCHITECTURE = "vit_small_patch14_dinov2"
 BASE_EPOCHS, BASE_BATCH = 8, 8

@@ -27,15 +27,15 @@ import timm
 import torch
 
 from robustvit import audit, guided_loss, load_model
-from robustvit.benchmark_sets.class_tables import member_classes
-from robustvit.classifier import Classifier
+from robustvit.common.files import write_json, write_text
+from robustvit.common.provenance import versions
 from robustvit.data.batches import MaskedPhotos
+from robustvit.data.embedded.scenes import write_split
 from robustvit.data.gathering import find_labelled
-from robustvit.embedded.scenes import write_split
-from robustvit.files import write_json, write_text
-from robustvit.onnx_export import write_onnx
-from robustvit.records import reported_table
-from robustvit.runs import versions
+from robustvit.evaluation.records.reported import reported_table
+from robustvit.evaluation.sets.class_tables import member_classes
+from robustvit.models.classifier import Classifier
+from robustvit.sharing.onnx import write_onnx
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -73,7 +73,7 @@ SAID: dict[str, tuple[str, ...]] = {
 @contextmanager
 def embedded() -> Iterator[str]:
     """The embedded model's name for ``load_model``."""
-    with as_file(files("robustvit.embedded") / "model") as place:
+    with as_file(files("robustvit.data.embedded") / "model") as place:
         yield f"local-dir:{place}"
 
 

@@ -35,12 +35,12 @@ import torch
 
 from photo_base import ARCHITECTURE, BASE_BATCH, BASE_EPOCHS, BASE_RATES, preprocessing, train_base
 from robustvit import evaluate, finetune
+from robustvit.common.intervals import mean_interval, paired_difference
+from robustvit.common.provenance import versions
 from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import find_photos
-from robustvit.intervals import mean_interval, paired_difference
-from robustvit.measured_intervals import is_accuracy
-from robustvit.measurement import MEASURES
-from robustvit.runs import versions
+from robustvit.evaluation.measure import MEASURES
+from robustvit.evaluation.measured_intervals import is_accuracy
 
 SIZE = 154
 _SAME: dict[str, Any] = {"samples_per_class": 24, "epochs": 2}  # finetune holds six of the 30 photos of a class out

@@ -28,10 +28,10 @@ import torch
 from sklearn.metrics import average_precision_score
 from torchmetrics.functional.classification import binary_average_precision
 
-from robustvit.files import write_json, write_text
-from robustvit.relevance_maps import image_map
-from robustvit.runs import versions
-from robustvit.segmentation.scores import average_precision, pixel_counts
+from robustvit.common.files import write_json, write_text
+from robustvit.common.provenance import versions
+from robustvit.evaluation.on_sets.segmentation_scores import average_precision, pixel_counts
+from robustvit.explanation.maps import image_map
 
 SIZE, GRID = 224, 14
 Scores = tuple[float, float, float]

@@ -27,10 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
-from robustvit.files import write_json, write_text
-from robustvit.intervals import Answers, crossed_difference
-from robustvit.runs import versions
-from robustvit.swaps import pair_backgrounds
+from robustvit.common.files import write_json, write_text
+from robustvit.common.intervals import Answers, crossed_difference
+from robustvit.common.provenance import versions
+from robustvit.data.swaps import pair_backgrounds
 
 RESULTS = Path(__file__).parent / "results"
 _Z = 1.959963984540054

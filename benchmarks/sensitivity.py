@@ -19,10 +19,10 @@ import yaml
 
 from page_tables import RESULTS
 from robustvit import sweep
-from robustvit.demonstration import SETTINGS
-from robustvit.files import write_json, write_text
-from robustvit.runs import versions
-from robustvit.sweeps.results import over_seeds, read_rows, text_of
+from robustvit.cli.demo import SETTINGS
+from robustvit.common.files import write_json, write_text
+from robustvit.common.provenance import versions
+from robustvit.experiments.sweeps.results import over_seeds, read_rows, text_of
 from study_testbeds import Cell, Embedded
 
 SHARED = ("train", "lr", "temperature")  # what the demo found; photos, classes and epochs are the sweeps'

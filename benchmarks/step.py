@@ -25,8 +25,8 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from robustvit.files import write_json, write_text
-from robustvit.runs import versions
+from robustvit.common.files import write_json, write_text
+from robustvit.common.provenance import versions
 from steps import STEPS, Bench
 
 BASE = {"relevance map": "plain forward", "plain forward": "plain forward"}

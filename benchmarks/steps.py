@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustvit import guided_loss, relevance
-from robustvit.attention import recorded_forward
-from robustvit.losses import confidence_loss, relevance_loss
-from robustvit.relevance_maps import image_map
+from robustvit.explanation.attention.recorded import recorded_forward
+from robustvit.explanation.maps import image_map
+from robustvit.guidance.losses import confidence_loss, relevance_loss
 
 
 @dataclass

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from robustvit import evaluate, finetune
-from robustvit.files import write_json
+from robustvit.common.files import write_json
 from study_arms import ARMS, GROUPS, METHODS, SLOW, options_of
 from study_table import WHOSE, write_tables
 from study_testbeds import Cell, Embedded, Photos

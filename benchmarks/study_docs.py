@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from page_tables import RESULTS, ROOT, change, newest, table
-from robustvit.files import write_text
+from robustvit.common.files import write_text
 from study_arms import ABLATIONS, METHODS, RATES, TITLES
 
 COLUMNS = {"ordinary": "ordinary", "mixed-rand": "mixed-rand", "shift only-fg": "object alone",

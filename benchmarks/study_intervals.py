@@ -16,7 +16,7 @@ from typing import Any
 from scipy import stats
 
 from page_tables import RESULTS, newest
-from robustvit.files import write_json, write_text
+from robustvit.common.files import write_json, write_text
 from study_table import ABOUT, as_markdown, is_share
 
 _Z = float(stats.norm.ppf(0.975))
@@ -33,7 +33,8 @@ def widened(found: dict[str, Any], share: bool) -> dict[str, Any]:
 
 
 def as_now(mean: float, low: float, high: float, count: int, added: Sequence[float]) -> tuple[float, float]:
-    """The interval that ``robustvit.intervals`` gives, from that of a bootstrap; Student's t where nothing is added.
+    """The interval that ``robustvit.common.intervals`` gives, from that of a bootstrap; Student's t where nothing is
+    added.
 
     Args:
         mean: over ``count`` photos.

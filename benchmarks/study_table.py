@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from demo_seeds import t_interval
-from robustvit.files import write_json, write_text
-from robustvit.intervals import paired_difference
-from robustvit.runs import versions
+from robustvit.common.files import write_json, write_text
+from robustvit.common.intervals import paired_difference
+from robustvit.common.provenance import versions
 from study_arms import ABLATIONS, METHODS, RATES, TITLES
 
 HEADS = {

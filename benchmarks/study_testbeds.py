@@ -17,8 +17,8 @@ from PIL import Image, ImageOps
 
 from photo_base import train_base
 from robustvit import shifts
+from robustvit.cli.demo import VALIDATION_PER_CLASS, write_scenes
 from robustvit.data.pairs import find_photos
-from robustvit.demonstration import VALIDATION_PER_CLASS, write_scenes
 
 SIZE = 112
 VARIANTS = ["only-fg", "only-bg-t"]  # the object on black; the background alone, where the object was is tiled over
@@ -67,7 +67,7 @@ class Embedded:
                 few.mkdir(parents=True, exist_ok=True)
                 shutil.copy(place, few)
         shifts(*self.judged, out=str(self.folder / "shifted"), kinds=VARIANTS, size=SIZE)
-        shutil.copytree(str(files("robustvit.embedded") / "model"), self.base(0), dirs_exist_ok=True)
+        shutil.copytree(str(files("robustvit.data.embedded") / "model"), self.base(0), dirs_exist_ok=True)
         done.touch()
 
     def base(self, seed: int) -> Path:

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from robustvit.files import write_json, write_text
-from robustvit.intervals import Answers, Interval, crossed_difference, paired_difference, paired_interval
-from robustvit.outcomes import OUTCOMES, outcome_of
-from robustvit.runs import versions
+from robustvit.common.files import write_json, write_text
+from robustvit.common.intervals import Answers, Interval, crossed_difference, paired_difference, paired_interval
+from robustvit.common.outcomes import OUTCOMES, outcome_of
+from robustvit.common.provenance import versions
 
 COUNTS = (20, 50, 150, 600)
 CHANGES = (-0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from page_tables import RESULTS, ROOT, change, newest, table
-from robustvit.files import write_text
+from robustvit.common.files import write_text
 from study_arms import ABLATIONS, ARMS, METHODS, RATES, TITLES
 from zoo_words import CITED, FAITHFUL, GUIDANCE, PAGE, README, RELEVANCE, VARIANTS
 

@@ -16,9 +16,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from robustvit import faithfulness
-from robustvit.embedded.scenes import write_split
-from robustvit.files import write_json
-from robustvit.runs import versions
+from robustvit.common.files import write_json
+from robustvit.common.provenance import versions
+from robustvit.data.embedded.scenes import write_split
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-class", type=int, default=2, help="scenes of each kind and class")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place, as_file(files("robustvit.embedded") / "model") as model:
+    with tempfile.TemporaryDirectory() as place, as_file(files("robustvit.data.embedded") / "model") as model:
         scenes = Path(place) / "scenes"
         for name, swapped in (("usual", False), ("swapped", True)):
             write_split(scenes / name, args.per_class, seed=3, part="test", swapped=swapped)

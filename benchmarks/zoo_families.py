@@ -21,10 +21,10 @@ import torch
 from torch import nn
 
 from robustvit import relevance, relevance_loss
-from robustvit.errors import UserError
-from robustvit.files import write_json
-from robustvit.methods import METHODS
-from robustvit.runs import versions
+from robustvit.common.errors import UserError
+from robustvit.common.files import write_json
+from robustvit.common.provenance import versions
+from robustvit.explanation.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
 OTHERS: dict[str, Callable[[], nn.Module]] = {

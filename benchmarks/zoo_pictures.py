@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from robustvit import load_model, relevance
-from robustvit.embedded.scenes import BACKGROUNDS, CLASSES, make_scene
-from robustvit.methods import METHODS
-from robustvit.panels import figure_of_rows, overlay
+from robustvit.common.pictures import figure_of_rows, overlay
+from robustvit.data.embedded.scenes import BACKGROUNDS, CLASSES, make_scene
+from robustvit.explanation.methods import METHODS
 
 PICTURE = Path(__file__).parent.parent / "docs" / "zoo.png"
 LABEL, BACKGROUND, DRAW = 0, 4, 1  # a symbol on a background that goes with another one
@@ -26,7 +26,7 @@ ACROSS = 4
 def tiles() -> list[tuple[str, np.ndarray]]:
     """The scene, its mask, and the map of every method for the class that is right."""
     scene = make_scene(LABEL, BACKGROUND, np.random.default_rng([11, DRAW]), part="test")
-    with as_file(files("robustvit.embedded") / "model") as place:
+    with as_file(files("robustvit.data.embedded") / "model") as place:
         model = load_model(f"local-dir:{place}")
     image = torch.from_numpy(scene.image.copy()).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():

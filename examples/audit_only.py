@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from robustvit import audit
-from robustvit.embedded.scenes import write_split
+from robustvit.data.embedded.scenes import write_split
 
 with TemporaryDirectory() as folder:
     write_split(folder, 2, seed=3, part="test")
     found = audit(
-        model=f"local-dir:{files('robustvit.embedded') / 'model'}",
+        model=f"local-dir:{files('robustvit.data.embedded') / 'model'}",
         images=f"{folder}/images",
         masks=f"{folder}/masks",
         out=f"{folder}/audit.html",

@@ -12,14 +12,14 @@ from safetensors.torch import load_file
 from torchvision.models import VisionTransformer
 
 from robustvit import Classifier, relevance
-from robustvit.embedded.scenes import CLASSES, make_scene
+from robustvit.data.embedded.scenes import CLASSES, make_scene
 
 NAMES = {"patch_embed.proj": "conv_proj", "cls_token": "class_token", "pos_embed": "encoder.pos_embedding",
          "blocks.": "encoder.layers.encoder_layer_", "norm1": "ln_1", "norm2": "ln_2", "mlp.fc1": "mlp.0",
          "mlp.fc2": "mlp.3", "qkv.": "in_proj_", "attn.": "self_attention.", ".proj.": ".out_proj."}  # fmt: skip
 model = VisionTransformer(112, 14, num_layers=4, num_heads=6, hidden_dim=384, mlp_dim=672, num_classes=10)
 state = {}
-for name, weight in load_file(files("robustvit.embedded") / "model" / "model.safetensors").items():
+for name, weight in load_file(files("robustvit.data.embedded") / "model" / "model.safetensors").items():
     for old, new in NAMES.items():
         name = name.replace(old, new)
     name = "encoder.ln." + name[5:] if name.startswith("norm.") else name.replace("head.", "heads.head.")

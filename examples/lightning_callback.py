@@ -4,8 +4,9 @@ import lightning
 import numpy as np
 import torch
 
-from robustvit import embedded, load_model, relevance, relevance_loss
-from robustvit.embedded.scenes import make_scene
+from robustvit import load_model, relevance, relevance_loss
+from robustvit.data import embedded
+from robustvit.data.embedded.scenes import make_scene
 
 
 class RelevanceGuidance(lightning.Callback):

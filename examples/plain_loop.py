@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader
 
 from robustvit import load_model, relevance, relevance_loss
 from robustvit.data.batches import MaskedPhotos
+from robustvit.data.embedded.scenes import write_split
 from robustvit.data.gathering import find_labelled
-from robustvit.embedded.scenes import write_split
-from robustvit.losses import confidence_loss
+from robustvit.guidance.losses import confidence_loss
 
 torch.manual_seed(0)
-model = load_model(f"local-dir:{files('robustvit.embedded') / 'model'}")  # takes images in [0, 1]
+model = load_model(f"local-dir:{files('robustvit.data.embedded') / 'model'}")  # takes images in [0, 1]
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 losses = []
 with TemporaryDirectory() as folder:

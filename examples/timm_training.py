@@ -11,8 +11,9 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.task import ClassificationTask
 
-from robustvit import embedded, relevance, relevance_loss
-from robustvit.embedded.scenes import make_scene
+from robustvit import relevance, relevance_loss
+from robustvit.data import embedded
+from robustvit.data.embedded.scenes import make_scene
 
 
 class RelevanceTask(ClassificationTask):

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForImageClassification, Trainer, TrainingArguments
 
-from robustvit import embedded, relevance, relevance_loss
-from robustvit.embedded.scenes import make_scene
+from robustvit import relevance, relevance_loss
+from robustvit.data import embedded
+from robustvit.data.embedded.scenes import make_scene
 
 
 class GuidedTrainer(Trainer):

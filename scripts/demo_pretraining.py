@@ -17,7 +17,7 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor, nn
 
 from demo_scenes import ALL_SYMBOLS, ALL_TEXTURES, GRID, MIXED_PATCH, PATCH, Range, normalized, scenes
-from robustvit.embedded.scenes import CLASSES, SIZE
+from robustvit.data.embedded.scenes import CLASSES, SIZE
 
 __all__ = ["ARCHITECTURE", "MODEL_ARGS", "distil", "name_symbols", "student_model"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustvit.embedded.scenes import SIZE, compose
-from robustvit.embedded.stickers import EXTRA_SYMBOLS, SYMBOLS
-from robustvit.embedded.textures import EXTRA_TEXTURES, TEXTURES
+from robustvit.data.embedded.scenes import SIZE, compose
+from robustvit.data.embedded.stickers import EXTRA_SYMBOLS, SYMBOLS
+from robustvit.data.embedded.textures import EXTRA_TEXTURES, TEXTURES
 
 __all__ = [
     "ALL_SYMBOLS",

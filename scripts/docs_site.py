@@ -19,8 +19,8 @@ _PAGELESS = "CONTRIBUTING|LICENSE|SECURITY|CITATION|examples/|src/|tests/|script
 
 def commands_page() -> str:
     """The reference of the commands as Markdown: by stage, their options in groups."""
-    from robustvit.cli import STAGES, function_of
-    from robustvit.cli_help import described, description_of, option_groups, usage_of
+    from robustvit.cli.help import described, description_of, option_groups, usage_of
+    from robustvit.cli.main import STAGES, function_of
 
     parts = [
         "# Commands",

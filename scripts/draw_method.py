@@ -18,11 +18,11 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from torch import Tensor
 
 from robustvit import load_model, relevance
-from robustvit.classifier import Classifier
+from robustvit.common.pictures import figure_of_rows, overlay
 from robustvit.data.batches import MaskedPhotos
 from robustvit.data.pairs import find_photos
-from robustvit.models import load_original
-from robustvit.panels import figure_of_rows, overlay
+from robustvit.models.classifier import Classifier
+from robustvit.models.load import load_original
 
 DOCS = Path(__file__).parent.parent / "docs"
 EVERY, QUANTILES = 4, (0.9, 0.5, 0.1)  # of the scenes, by how much more of the relevance lies on the object

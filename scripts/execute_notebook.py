@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from robustvit.machine_paths import machine_paths
+from robustvit.sharing.machine_paths import machine_paths
 
 PLACE = Path(__file__).parents[1] / "examples" / "own_photos.ipynb"
 

@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from robustvit.annotations import read_annotations
+from robustvit.common.errors import UserError
+from robustvit.common.yaml_files import read_mapping
 from robustvit.data.manifest import read_manifest
-from robustvit.data.masks import read_mask
+from robustvit.data.mask_files import read_mask
 from robustvit.data.pairs import find_photos
 from robustvit.data.review import read_review
-from robustvit.errors import UserError
-from robustvit.records.record import read_record
-from robustvit.sweeps.experiment import read_experiment
-from robustvit.yaml_files import read_mapping
+from robustvit.evaluation.records.record import read_record
+from robustvit.experiments.sweeps.experiment import read_experiment
+from robustvit.masks.annotations import read_annotations
 
 __all__ = ["PARSERS", "TEMPLATES", "altered", "survives"]
 

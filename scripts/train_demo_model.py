@@ -4,7 +4,7 @@ Three stages. A student that starts as the first blocks of a real pretrained ViT
 scenes (any symbol on any texture); then it learns to name symbols and textures, in any pairing; at last it
 is finetuned in the ordinary way on scenes in which the background gives the class away, and so learns to look there.
 
-    python scripts/train_demo_model.py --teacher vit_s.safetensors --out src/robustvit/embedded/model
+    python scripts/train_demo_model.py --teacher vit_s.safetensors --out src/robustvit/data/embedded/model
 
 ``vit_s.safetensors`` is a ViT-S/14 in timm's naming; ORIGIN.md beside the weights tells where it came from. It takes
 about half an hour on one core. ``--work DIR`` keeps each stage's result there and goes on from what it finds.
@@ -28,7 +28,7 @@ from torchvision.transforms.v2 import functional as transform
 
 from demo_pretraining import distil, name_symbols, student_model
 from demo_scenes import MEAN, STD, normalized
-from robustvit.embedded.scenes import CLASSES, SIZE, make_scene
+from robustvit.data.embedded.scenes import CLASSES, SIZE, make_scene
 
 DISTIL = {"count": 3000, "steps": 800, "seed": 0}
 NAME = ({"area": (0.05, 0.16), "steps": 700, "seed": 1}, {"area": (0.07, 0.22), "steps": 500, "seed": 2})

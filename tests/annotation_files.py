@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robustvit.annotations import read_annotations
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
+from robustvit.masks.annotations import read_annotations
 
 mask_tools = pytest.importorskip("pycocotools.mask")
 

@@ -14,11 +14,11 @@ import httpx
 import pytest
 import torch
 
-from robustvit.application import start_app
-from robustvit.checkpoints import save_model
-from robustvit.models import load_model
+from robustvit.models.load import load_model
+from robustvit.models.save import save_model
+from robustvit.webapp.app import start_app
 
-EMBEDDED = f"local-dir:{files('robustvit.embedded') / 'model'}"
+EMBEDDED = f"local-dir:{files('robustvit.data.embedded') / 'model'}"
 
 
 def other_model(folder: Path) -> str:

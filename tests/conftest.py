@@ -102,8 +102,8 @@ def network():
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
-    from robustvit.checkpoints import save_model
-    from robustvit.classifier import Classifier
+    from robustvit.models.classifier import Classifier
+    from robustvit.models.save import save_model
 
     folder = tmp_path_factory.mktemp("model") / "tiny"
     return save_model(Classifier(tiny_network(), class_names=CLASSES), folder)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from robustvit.cli import main
-from robustvit.errors import UserError
+from robustvit.cli.main import main
+from robustvit.common.errors import UserError
 
 __all__ = ["BOMB", "Evil", "changed_model", "chunk", "png", "refusal", "said", "swapped_photo"]
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from robustvit.benchmark_sets.class_tables import imagenet_subset, imagenet_wnids, member_classes
+from robustvit.evaluation.sets.class_tables import imagenet_subset, imagenet_wnids, member_classes
 
 SIDE = 40
 RED = (255, 0, 0)

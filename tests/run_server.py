@@ -21,10 +21,14 @@ _SERVER = """
 import json, os, resource, runpy, sys
 import torch
 torch.set_num_threads(1)
-from robustvit.cli import main
-import robustvit.evaluation, robustvit.finetuning, robustvit.guided_run, robustvit.mask_making, robustvit.mask_sources
+from robustvit.cli.main import main
+import robustvit.evaluation.evaluate
+import robustvit.training.finetune
+import robustvit.training.run
+import robustvit.masks.make
+import robustvit.masks.sources
 # what they import only once it is needed
-import jinja2, jsonargparse, PIL.Image, robustvit.devices, torchmetrics.functional.segmentation
+import jinja2, jsonargparse, PIL.Image, robustvit.common.devices, torchmetrics.functional.segmentation
 PIL.Image.init()
 
 def run(job, rank):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from conftest import SIZE, tiny_network
 from robustvit import RobustViT, UserError, guided_loss, relevance
-from robustvit.methods import METHODS
+from robustvit.explanation.methods import METHODS
 from test_losses import plain_cross_entropy, plain_terms
 from test_relevance_maps import plain_forward, state_of
 
@@ -125,7 +125,7 @@ def test_weight_zero_takes_even_an_infinite_term_away(network, batch, name, monk
         "relevance_weight": ["background_loss", "foreground_loss"],
     }[name]
     for term in terms:
-        monkeypatch.setattr(f"robustvit.guidance.{term}", broken)
+        monkeypatch.setattr(f"robustvit.guidance.registry.{term}", broken)
     guided = guided_loss(network, *batch, **{name: 0.0})
     assert torch.isfinite(guided.loss)
     guided.loss.backward()
@@ -134,7 +134,7 @@ def test_weight_zero_takes_even_an_infinite_term_away(network, batch, name, monk
 
 @pytest.mark.parametrize("options", [{"relevance_weight": 0.0}, {"background": 0.0, "foreground": 0.0}], ids=str)
 def test_without_relevance_no_map_is_made_and_a_step_is_a_plain_one(network, batch, options, monkeypatch):
-    monkeypatch.setattr("robustvit.guidance.method_of", lambda *_: pytest.fail("no map is needed"))
+    monkeypatch.setattr("robustvit.guidance.registry.method_of", lambda *_: pytest.fail("no map is needed"))
     images, _, labels = batch
     guided = guided_loss(network, *batch, classification="label", classification_weight=1.0, **options)
     assert guided.maps is None

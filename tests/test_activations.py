@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from robustvit import activations
-from robustvit.activations import twice_differentiable_gelu
+from robustvit.explanation.attention import gelu as activations
+from robustvit.explanation.attention.gelu import twice_differentiable_gelu
 
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])

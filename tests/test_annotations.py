@@ -32,8 +32,8 @@ from annotation_files import (
     uncompressed,
     write_json,
 )
-from robustvit.annotations import FORMATS, read_annotations
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
+from robustvit.masks.annotations import FORMATS, read_annotations
 
 pytest.importorskip("pycocotools.mask")
 

@@ -15,20 +15,21 @@ from PIL import Image
 
 from app_server import write_huge
 from conftest import CLASSES, SIZE, draw_photo, tiny_network
-from robustvit import UserError, application, cli
-from robustvit.application import start_app
-from robustvit.classifier import Classifier
+from robustvit import UserError
+from robustvit.cli import main as cli
+from robustvit.common.pictures import overlay
+from robustvit.common.run_folder import RunFolder
 from robustvit.data.batches import evaluation_transform
-from robustvit.panels import overlay
-from robustvit.relevance_maps import relevance
-from robustvit.runs import RunFolder
+from robustvit.explanation.maps import relevance
+from robustvit.models.classifier import Classifier
+from robustvit.webapp import app as application
 from robustvit.webapp.actions import OWN_PHOTO, Actions
+from robustvit.webapp.app import start_app
 from robustvit.webapp.audit_tab import AuditJobs, find_folders
 from robustvit.webapp.examples import write_examples
 from robustvit.webapp.limits import LimitedRequests, Limits, read_limited
+from robustvit.webapp.memory import Recent, Results
 from robustvit.webapp.prediction import Explorer
-from robustvit.webapp.recent import Recent
-from robustvit.webapp.results import Results
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,7 @@ def test_panel_has_a_row_for_each_picture_and_old_results_go(actions, photo):
 
 
 def test_examples_of_models_that_know_the_scenes_have_masks(tmp_path):
-    from robustvit.embedded.scenes import CLASSES as SYMBOLS
+    from robustvit.data.embedded.scenes import CLASSES as SYMBOLS
 
     for example in write_examples(tmp_path, list(SYMBOLS)):
         assert example.mask is not None
@@ -310,7 +311,7 @@ def test_command_says_what_is_wrong_before_it_loads_anything(capsys, monkeypatch
 
 def test_missing_gradio_is_one_line(monkeypatch):
     real = importlib.util.find_spec
-    monkeypatch.setattr("robustvit.application.find_spec", lambda name: None if name == "gradio" else real(name))
+    monkeypatch.setattr("robustvit.webapp.app.find_spec", lambda name: None if name == "gradio" else real(name))
     with pytest.raises(UserError, match=r"pip install 'robustvit\[app\]'"):
         start_app()
 

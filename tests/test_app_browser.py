@@ -17,7 +17,7 @@ pytest.importorskip("gradio")
 
 from app_server import running, write_huge
 from browser import chromium
-from robustvit.embedded.scenes import CLASSES, make_scene
+from robustvit.data.embedded.scenes import CLASSES, make_scene
 
 pytestmark = pytest.mark.app
 WAIT = 60_000  # milliseconds; a page under work on a busy machine

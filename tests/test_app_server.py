@@ -23,8 +23,8 @@ from PIL import Image
 pytest.importorskip("gradio")
 
 from app_server import EMBEDDED, as_photo, call, other_model, running, upload
-from robustvit.embedded.scenes import make_scene
-from robustvit.models import load_model
+from robustvit.data.embedded.scenes import make_scene
+from robustvit.models.load import load_model
 from robustvit.webapp.markup import answers_html
 from robustvit.webapp.prediction import Explorer
 
@@ -146,8 +146,8 @@ def test_twenty_clients_get_right_answers_while_slow_ones_dribble(server, client
 )
 def test_no_path_of_the_server_can_be_read(server, path):
     host, port = re.match(r"http://([\d.]+):(\d+)/", server.url).groups()
-    module = Path(sys.modules["robustvit.application"].__file__)
-    weights = files("robustvit.embedded") / "model" / "model.safetensors"
+    module = Path(sys.modules["robustvit.webapp.app"].__file__)
+    weights = files("robustvit.data.embedded") / "model" / "model.safetensors"
     path = path.format(module=module, model=weights, folder=server.folder)
     with socket.create_connection((host, int(port))) as line:  # clients tidy paths up; this one does not
         line.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
@@ -159,7 +159,7 @@ def test_no_path_of_the_server_can_be_read(server, path):
 
 
 def test_files_that_were_not_uploaded_are_not_taken(server, client):
-    for path in ("/etc/passwd", str(Path(sys.modules["robustvit.application"].__file__))):
+    for path in ("/etc/passwd", str(Path(sys.modules["robustvit.webapp.app"].__file__))):
         event, said = call(client, "explain", as_photo(path), -1, "gae", 50)
         assert event == "error"
         assert "root:" not in str(said)

@@ -11,8 +11,8 @@ import torch
 
 from conftest import SIZE, tiny_network
 from robustvit import UserError, load_model, relevance
-from robustvit.methods import check_method
-from robustvit.methods.attnlrp import attnlrp, signed_relevance
+from robustvit.explanation.methods import check_method
+from robustvit.explanation.methods.attnlrp import attnlrp, signed_relevance
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 2, "num_heads": 2}
 

@@ -17,9 +17,10 @@ from torch import nn
 
 from browser import chromium, opened
 from conftest import SIZE, write_photos
-from robustvit import UserError, audit, cli
-from robustvit.classifier import Classifier, Preprocessing
-from robustvit.embedded.scenes import write_split
+from robustvit import UserError, audit
+from robustvit.cli import main as cli
+from robustvit.data.embedded.scenes import write_split
+from robustvit.models.classifier import Classifier, Preprocessing
 
 CLASSES = ("apple", "leaf", "pool")
 OBJECTS = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
@@ -217,7 +218,7 @@ def check_numbers(page: Page, record) -> None:
 def shipped(tmp_path_factory):
     """The embedded model, which does look at the background, and scenes of it with one tricky name."""
     folder = tmp_path_factory.mktemp("shipped")
-    with as_file(files("robustvit.embedded") / "model") as model:
+    with as_file(files("robustvit.data.embedded") / "model") as model:
         shutil.copytree(model, folder / "model")
     write_split(folder, 3, seed=3, part="test", correlation=0.8)
     for kind in ("images", "masks"):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from conftest import CLASSES, SIZE, tiny_network, write_photos
 from robustvit import UserError
-from robustvit.audits.background_groups import (
+from robustvit.audits.groups import (
     Backgrounds,
     background_features,
     find_backgrounds,
@@ -23,7 +23,7 @@ from robustvit.audits.background_groups import (
 )
 from robustvit.audits.measures import Answer, AuditedPhoto, Tried, audit_photos, choose_tries, fit_photos
 from robustvit.audits.pictures import choose_worst
-from robustvit.audits.shifts import (
+from robustvit.audits.placements import (
     GRIDS,
     MIN_INSIDE,
     SIDE,
@@ -36,16 +36,16 @@ from robustvit.audits.shifts import (
 )
 from robustvit.audits.summary import Beyond, beyond_chance, compare_photos, means
 from robustvit.audits.verdict import change_of, judge
-from robustvit.classifier import Classifier, Preprocessing
+from robustvit.common.intervals import Answers, Interval, crossed_difference, crossed_interval, mean_interval
 from robustvit.data.batches import MaskedPhotos, evaluation_transform, read_pair
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.intervals import Answers, Interval, crossed_difference, crossed_interval, mean_interval
-from robustvit.measurement import PhotoMeasure, Swapped, measure, pointing_hit
-from robustvit.patch_features import patch_features
-from robustvit.shift_recipes.cutouts import cut_out, place, square_background
-from robustvit.swaps import paste, tiled_background
+from robustvit.data.shifts.cutouts import cut_out, place, square_background
+from robustvit.data.swaps import paste, tiled_background
+from robustvit.evaluation.measure import PhotoMeasure, Swapped, measure, pointing_hit
+from robustvit.explanation.features import patch_features
+from robustvit.models.classifier import Classifier, Preprocessing
 
 
 @pytest.fixture

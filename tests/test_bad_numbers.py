@@ -13,16 +13,16 @@ from PIL import Image
 from conftest import CLASSES, SIZE, tiny_network, tiny_torchvision, tiny_transformers, write_photos
 from hostile import said
 from robustvit import explain, finetune, load_model, relevance, relevance_loss
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
-from robustvit.cli import main
+from robustvit.cli.main import main
 from robustvit.data.batches import MaskedPhotos
 from robustvit.data.pairs import Photo
-from robustvit.guidance import GUIDANCE, guided_loss
-from robustvit.losses import confidence_loss
-from robustvit.measurement import energy_inside, map_iou, measure, pointing_hit
-from robustvit.methods import METHODS
-from robustvit.verdict import compare, decide
+from robustvit.evaluation.compare import compare, decide
+from robustvit.evaluation.measure import energy_inside, map_iou, measure, pointing_hit
+from robustvit.explanation.methods import METHODS
+from robustvit.guidance.losses import confidence_loss
+from robustvit.guidance.registry import GUIDANCE, guided_loss
+from robustvit.models.classifier import Classifier
+from robustvit.models.save import save_model
 
 FAST = {"epochs": 2, "lr": 3e-4, "swaps": 1, "panels": 1, "samples_per_class": 2, "tracker": "none"}
 

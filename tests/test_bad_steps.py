@@ -18,10 +18,10 @@ from torch import nn
 
 from conftest import CLASSES
 from robustvit import UserError, finetune, report
-from robustvit.bad_steps import MOST_IN_A_ROW, BadSteps
-from robustvit.cli import main
+from robustvit.cli.main import main
 from robustvit.data.pairs import Photo
-from robustvit.guidance import RobustViT
+from robustvit.guidance.robustvit import RobustViT
+from robustvit.training.bad_steps import MOST_IN_A_ROW, BadSteps
 
 FAST = {"epochs": 2, "lr": 3e-4, "swaps": 0, "panels": 1, "samples_per_class": 4, "tracker": "none"}
 
@@ -53,7 +53,7 @@ COUNTER = {"calls": 0}
 
 def run_sick(photos, model_folder, out: Path, sick: Sick, monkeypatch, **options):
     COUNTER["calls"] = 0
-    monkeypatch.setattr("robustvit.guidance.make_guidance", lambda *_, **__: sick)
+    monkeypatch.setattr("robustvit.guidance.registry.make_guidance", lambda *_, **__: sick)
     return finetune(
         model=f"local-dir:{model_folder}", images=str(photos[0]), masks=str(photos[1]), out=str(out), **FAST | options
     )
@@ -116,7 +116,7 @@ def test_a_resumed_run_stops_where_an_unbroken_one_would(tmp_path, photos, model
 
 def test_the_command_line_says_it_in_one_line(tmp_path, photos, model_folder, monkeypatch, capsys):
     COUNTER["calls"] = 0
-    monkeypatch.setattr("robustvit.guidance.make_guidance", lambda *_, **__: Sick(calls=tuple(range(100))))
+    monkeypatch.setattr("robustvit.guidance.registry.make_guidance", lambda *_, **__: Sick(calls=tuple(range(100))))
     words = ["finetune", "--model", f"local-dir:{model_folder}", "--images", str(photos[0]), "--masks", str(photos[1])]
     words += ["--out", str(tmp_path / "r"), "--batch-size", "4", "--epochs", "9", "--samples-per-class", "4"]
     assert main([*words, "--swaps", "0", "--tracker", "none"]) == 2

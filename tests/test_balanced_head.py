@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from robustvit.baselines.balanced_head import STRENGTHS, Subsets, average_head, balanced_subset, choose_strength, halves
-from robustvit.baselines.sparse_regression import sparse_regression
+from robustvit.guidance.balanced_head import STRENGTHS, Subsets, average_head, balanced_subset, choose_strength, halves
+from robustvit.guidance.sparse_regression import sparse_regression
 
 
 def problem(seed, count=40, width=12, classes=3):

@@ -15,17 +15,18 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from conftest import CLASSES, tiny_network, without_classes, write_photos
-from robustvit import UserError, cli, finetune, guided_loss, report
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
+from robustvit import UserError, finetune, guided_loss, report
+from robustvit.cli import main as cli
+from robustvit.common.verdict import read_verdict
 from robustvit.data.pairs import Photo
 from robustvit.data.selection import balanced_classes
-from robustvit.finetuning import left_out, settled
-from robustvit.guidance import GUIDANCE, guidance_options, options_of
-from robustvit.methods import measuring_method
-from robustvit.models import load_original
-from robustvit.recipes import CARDS, RECIPES, model_card, recipe_settings
-from robustvit.verdict import read_verdict
+from robustvit.explanation.methods import measuring_method
+from robustvit.guidance.registry import GUIDANCE, guidance_options, options_of
+from robustvit.models.classifier import Classifier
+from robustvit.models.load import load_original
+from robustvit.models.recipes import CARDS, RECIPES, model_card, recipe_settings
+from robustvit.models.save import save_model
+from robustvit.training.finetune import left_out, settled
 
 FAST = {"lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 3, "validation_per_class": 3, "tracker": "none"}
 every_guidance = pytest.mark.parametrize("name", GUIDANCE)
@@ -381,11 +382,11 @@ def test_settled_is_the_users_else_the_recipes_else_the_methods(recipe, name):
 
 @pytest.mark.parametrize("guidance", ["gradmask", "rrr", "swap-augmentation", "robustvit", "dfr"])
 def test_settings_on_disk_are_those_that_training_used(settings, tmp_path, guidance, capsys, monkeypatch):
-    from robustvit import training
+    from robustvit.training import loop as training
 
     used = []
     plain = training.train
-    monkeypatch.setattr("robustvit.guided_run.train", lambda *a, **k: (used.append(k), plain(*a, **k))[1])
+    monkeypatch.setattr("robustvit.training.run.train", lambda *a, **k: (used.append(k), plain(*a, **k))[1])
     given = {key: value for key, value in settings.items() if key not in ("lr", "samples_per_class")}
     if guidance != "dfr":
         given["epochs"] = 1

@@ -13,14 +13,16 @@ from torch import nn
 
 from conftest import SIZE, tiny_network, tiny_torchvision, tiny_transformers
 from robustvit import Classifier, UserError, guided_loss
-from robustvit.baselines import CrossEntropy, GradMask, LastLayer, RightReasons, SwapAugmentation
-from robustvit.baselines.swap_augmentation import on_other_backgrounds
-from robustvit.classifier import Preprocessing, logits_of
-from robustvit.guidance import GUIDANCE, chosen_options, guidance_options, options_of
-from robustvit.interception import Interception
-from robustvit.losses import gradmask_loss, right_reasons_loss
-from robustvit.parameters import head_layers, trainable
-from robustvit.swaps import paste, tiled_background
+from robustvit.data.swaps import paste, tiled_background
+from robustvit.explanation.attention.interception import Interception
+from robustvit.guidance.cross_entropy import CrossEntropy
+from robustvit.guidance.input_gradients import GradMask, RightReasons
+from robustvit.guidance.last_layer import LastLayer
+from robustvit.guidance.losses import gradmask_loss, right_reasons_loss
+from robustvit.guidance.registry import GUIDANCE, chosen_options, guidance_options, options_of
+from robustvit.guidance.swap_augmentation import SwapAugmentation, on_other_backgrounds
+from robustvit.models.classifier import Preprocessing, logits_of
+from robustvit.models.parameters import head_layers, trainable
 from test_losses import plain_cross_entropy
 from test_relevance_maps import plain_forward, state_of
 

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from robustvit.benchmark_sets.answers import AllClasses, MemberMaxima, MemberMeans, OwnHead, Subset
-from robustvit.benchmark_sets.class_tables import imagenet_subset, member_classes
-from robustvit.benchmark_sets.table import BENCHMARKS
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
+from robustvit.evaluation.sets.answers import AllClasses, MemberMaxima, MemberMeans, OwnHead, Subset
+from robustvit.evaluation.sets.class_tables import imagenet_subset, member_classes
+from robustvit.evaluation.sets.table import BENCHMARKS
 
 
 def logits(count=6, classes=1000, seed=0, dtype=torch.float64):

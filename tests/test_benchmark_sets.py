@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 import miniatures
-from robustvit.benchmark_sets import BENCHMARKS, benchmarks_named, check_head
-from robustvit.benchmark_sets.class_tables import imagenet_names, imagenet_subset, imagenet_wnids, member_classes
-from robustvit.benchmark_sets.table import SHORT_NAMES
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
+from robustvit.evaluation.sets import BENCHMARKS, benchmarks_named, check_head
+from robustvit.evaluation.sets.class_tables import imagenet_names, imagenet_subset, imagenet_wnids, member_classes
+from robustvit.evaluation.sets.table import SHORT_NAMES
 
 BOTH = ("paper", "standard")
 WRITERS = {

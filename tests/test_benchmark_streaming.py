@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 import miniatures
-from robustvit.benchmark_sets import BENCHMARKS, stream
-from robustvit.benchmark_sets.benchmark import Hub
-from robustvit.benchmark_sets.class_tables import imagenet_names, imagenet_subset, imagenet_wnids
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
+from robustvit.evaluation.sets import BENCHMARKS, stream
+from robustvit.evaluation.sets.benchmark import Hub
+from robustvit.evaluation.sets.class_tables import imagenet_names, imagenet_subset, imagenet_wnids
 
 datasets = pytest.importorskip("datasets")
 CLASSES = (6, 13, 107)  # all in ImageNet-A, 13 and 107 not next to each other in its 200

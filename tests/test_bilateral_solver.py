@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robustvit import UserError
-from robustvit.bilateral_solver import bilateral_solver, refined_mask
+from robustvit.masks.tokencut.bilateral_solver import bilateral_solver, refined_mask
 
 
 def slow_solution(image, target, spatial=16, luma=16, chroma=8, smoothness=256, confidence=0.999):

@@ -16,19 +16,19 @@ from PIL import Image
 from browser import chromium, opened
 from conftest import CLASSES, tiny_network, write_photos
 from miniatures import draw_image, write_imagenet_val
-from robustvit import UserError, classes, cli, load_model, relevance
-from robustvit.audits.pictures import inlined
-from robustvit.benchmark_sets import BENCHMARKS
-from robustvit.benchmark_sets.answers import AllClasses, MemberMaxima, Subset
-from robustvit.benchmark_sets.benchmark import Hub
-from robustvit.benchmark_sets.class_tables import imagenet_names, imagenet_subset, imagenet_wnids
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
+from robustvit import UserError, classes, load_model, relevance
+from robustvit.cli import main as cli
+from robustvit.common.pictures import inlined, overlay
 from robustvit.data.batches import evaluation_transform
 from robustvit.data.photos import read_photo
-from robustvit.panels import overlay
-from robustvit.per_class.pictures import head_classes
-from robustvit.set_evaluation import loop
+from robustvit.evaluation.classes.pictures import head_classes
+from robustvit.evaluation.on_sets import loop
+from robustvit.evaluation.sets import BENCHMARKS
+from robustvit.evaluation.sets.answers import AllClasses, MemberMaxima, Subset
+from robustvit.evaluation.sets.benchmark import Hub
+from robustvit.evaluation.sets.class_tables import imagenet_names, imagenet_subset, imagenet_wnids
+from robustvit.models.classifier import Classifier
+from robustvit.models.save import save_model
 
 LABELS = (0, 1, 10, 999)
 EACH = 8

@@ -10,9 +10,9 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from robustvit.intervals import Interval, mcnemar, paired_interval
-from robustvit.per_class.changes import RATE, ClassChange, Tally, class_changes
-from robustvit.set_evaluation.outcomes import Outcomes
+from robustvit.common.intervals import Interval, mcnemar, paired_interval
+from robustvit.evaluation.classes.changes import RATE, ClassChange, Tally, class_changes
+from robustvit.evaluation.on_sets.outcomes import Outcomes
 
 
 def outcomes_of(rows) -> Outcomes:

@@ -17,9 +17,9 @@ from PIL import Image
 
 import robustvit
 from conftest import CLASSES, tiny_network, write_photos
-from robustvit import cli
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
+from robustvit.cli import main as cli
+from robustvit.models.classifier import Classifier
+from robustvit.models.save import save_model
 
 
 def run(capsys, *arguments):
@@ -29,7 +29,9 @@ def run(capsys, *arguments):
 
 
 def test_overview_is_instant_and_imports_nothing_heavy():
-    script = "import sys; from robustvit import cli; cli.main(['--help']); assert 'torch' not in sys.modules"
+    script = (
+        "import sys; from robustvit.cli import main as cli; cli.main(['--help']); assert 'torch' not in sys.modules"
+    )
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     light = time.perf_counter() - start
@@ -266,7 +268,7 @@ NOT_THERE = [
 
 def test_what_is_not_there_is_said_before_anything_heavy_is_imported(tmp_path):
     script = (
-        "import sys\nfrom robustvit.cli import main\n"
+        "import sys\nfrom robustvit.cli.main import main\n"
         f"for line in {NOT_THERE!r}:\n"
         "    assert main(line.split()) == 2, line\n"
         "    assert 'torch' not in sys.modules, line\n"

@@ -26,8 +26,8 @@ from annotation_files import (
     star,
     uncompressed,
 )
-from robustvit.annotations.run_lengths import decode_run_lengths
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
+from robustvit.masks.annotations.run_lengths import decode_run_lengths
 
 
 @pytest.mark.parametrize("pack", [uncompressed, compressed])

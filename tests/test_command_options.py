@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 import robustvit
-from robustvit import UserError, cli
-from robustvit.cli_help import help_text, option_groups
-from robustvit.command_options import REQUIRED, command, options_of, settings_of, type_in_words
+from robustvit import UserError
+from robustvit.cli import main as cli
+from robustvit.cli.help import help_text, option_groups
+from robustvit.common.command_options import REQUIRED, command, options_of, settings_of, type_in_words
 
 SOURCE = Path(robustvit.__file__).parent
 COMMANDS = {name: cli.function_of(name) for name in cli.COMMANDS}

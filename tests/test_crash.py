@@ -19,12 +19,12 @@ import torch
 
 from conftest import CLASSES, write_photos
 from robustvit import UserError
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
-from robustvit.cli import main
-from robustvit.files import write_text
-from robustvit.runs import RunFolder
-from robustvit.stopping import Stopped, StopSignals, ended_by_signals
+from robustvit.cli.main import main
+from robustvit.common.files import write_text
+from robustvit.common.run_folder import RunFolder
+from robustvit.common.signals import Stopped, StopSignals, ended_by_signals
+from robustvit.models.classifier import Classifier
+from robustvit.models.save import save_model
 from run_server import kill, wait_for
 
 KILLS = 20
@@ -130,7 +130,7 @@ def test_an_error_while_photos_are_read_ends_the_process(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("""
 from torch.utils.data import DataLoader
-from robustvit.stopping import reading_processes
+from robustvit.common.signals import reading_processes
 
 class Photos:
     def __len__(self):
@@ -156,7 +156,7 @@ def test_a_run_whose_terminal_closes_is_saved(server, command, whole, tmp_path):
 
     out = tmp_path / "run"
     words = ["robustvit", *map(str, command[:-1]), "1e6", *to(out)]
-    code = f"import sys; sys.argv = {words!r}; from robustvit.cli import main; sys.exit(main())"
+    code = f"import sys; sys.argv = {words!r}; from robustvit.cli.main import main; sys.exit(main())"
     process, terminal = pty.fork()
     if process == 0:
         os.execv(sys.executable, [sys.executable, "-c", code])
@@ -232,7 +232,7 @@ def test_full_disk_leaves_the_last_state(server, command, whole, tmp_path):
 
 @on_linux
 def test_second_run_in_one_folder_is_refused(server, command, whole, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("robustvit.runs._SECONDS_TO_LET_GO", 0.2)
+    monkeypatch.setattr("robustvit.common.run_folder._SECONDS_TO_LET_GO", 0.2)
     out = tmp_path / "run"
     (process,) = server.start([*command, *to(out)])
     assert wait_for((out / "state.pt").exists, process), server.said()
@@ -249,7 +249,7 @@ def test_second_run_in_one_folder_is_refused(server, command, whole, tmp_path, c
 
 
 def test_lock_is_let_go_and_kept_by_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("robustvit.runs._SECONDS_TO_LET_GO", 0.2)
+    monkeypatch.setattr("robustvit.common.run_folder._SECONDS_TO_LET_GO", 0.2)
     folder, other = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
     with folder.locked(resume=False):
         with pytest.raises(UserError, match="another run"), other.locked(resume=False):
@@ -300,7 +300,7 @@ def test_old_file_stays_where_a_write_fails(tmp_path, monkeypatch):
     write_text("old", path)
     for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):
         with monkeypatch.context() as patch:
-            patch.setattr("robustvit.files.os.fsync", lambda _, error=error: (_ for _ in ()).throw(error))
+            patch.setattr("robustvit.common.files.os.fsync", lambda _, error=error: (_ for _ in ()).throw(error))
             with pytest.raises((UserError, KeyboardInterrupt)):
                 write_text("new", path)
         assert path.read_text() == "old"

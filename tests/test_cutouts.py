@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robustvit.errors import UserError
-from robustvit.shift_recipes.cutouts import (
+from robustvit.common.errors import UserError
+from robustvit.data.shifts.cutouts import (
     MIN_INSIDE,
     SIZES,
     Placement,

@@ -11,14 +11,14 @@ from PIL import Image
 
 from conftest import CLASSES, SIZE, write_photos
 from robustvit import UserError
-from robustvit.classifier import Preprocessing
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos, evaluation_transform, kept_share, training_transform
 from robustvit.data.batches import read_pair as read
 from robustvit.data.labels import match_labels
-from robustvit.data.masks import check_mask, read_mask
+from robustvit.data.mask_files import check_mask, read_mask
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.photos import read_photo
 from robustvit.data.selection import choose_classes, select_photos, selection_text
+from robustvit.models.classifier import Preprocessing
 
 EXPECTED = np.zeros((4, 6), dtype=np.float32)
 EXPECTED[1:3, 2:5] = 1

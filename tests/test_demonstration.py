@@ -8,10 +8,11 @@ from importlib.resources import files
 import pytest
 import timm
 
-from robustvit import UserError, demo, demonstration
-from robustvit.embedded.scenes import CLASSES, SHIFTS
+from robustvit import UserError, demo
+from robustvit.cli import demo as demonstration
+from robustvit.data.embedded.scenes import CLASSES, SHIFTS
 
-MODEL = files("robustvit.embedded") / "model"
+MODEL = files("robustvit.data.embedded") / "model"
 
 
 def test_shipped_model_is_small_and_loads_without_us():
@@ -48,7 +49,7 @@ def test_demo_goes_the_whole_path(tmp_path, monkeypatch):
 def test_base_model_looks_at_the_background(tmp_path):
     """What the demo repairs must be there: right on ordinary scenes, often wrong when the background changes."""
     from robustvit import evaluate
-    from robustvit.embedded.scenes import write_split
+    from robustvit.data.embedded.scenes import write_split
 
     write_split(tmp_path / "plain", 4, seed=11)
     write_split(tmp_path / "swapped", 4, seed=11, swapped=True)

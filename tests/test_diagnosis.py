@@ -13,8 +13,11 @@ import timm
 import torch
 
 import robustvit
-from robustvit import cli, diagnosis, doctor, requirements, self_test
-from robustvit.self_test import Check
+from robustvit import doctor
+from robustvit.cli import doctor as diagnosis
+from robustvit.cli import main as cli
+from robustvit.cli import requirements, self_test
+from robustvit.cli.self_test import Check
 
 CPU = torch.device("cpu")
 

@@ -17,9 +17,11 @@ import yaml
 import robustvit
 from conftest import CLASSES, tiny_network, write_photos
 from miniatures import write_imagenet_a
-from robustvit import cli, families, finetune
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
+from robustvit import finetune
+from robustvit.cli import main as cli
+from robustvit.models import families
+from robustvit.models.classifier import Classifier
+from robustvit.models.save import save_model
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])

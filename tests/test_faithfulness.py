@@ -10,10 +10,11 @@ import timm
 import torch
 
 from conftest import SIZE, tiny_network
-from robustvit import UserError, cli, faithfulness
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
-from robustvit.deletion import deletion_insertion, filling
+from robustvit import UserError, faithfulness
+from robustvit.cli import main as cli
+from robustvit.explanation.deletion import deletion_insertion, filling
+from robustvit.models.classifier import Classifier
+from robustvit.models.save import save_model
 
 
 def plain_curves(network, image, relevance, target, steps, empty):

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from conftest import tiny_torchvision, tiny_transformers
 from robustvit import Layout, UserError, guided_loss, register_family, relevance
-from robustvit.attention import explicit_attention, lean_forward, recorded_forward
-from robustvit.classifier import logits_of
-from robustvit.families import find_layout
-from robustvit.interception import ready_for_interception
-from robustvit.methods.gae import gae
-from robustvit.relevance_maps import image_map
+from robustvit.explanation.attention.interception import ready_for_interception
+from robustvit.explanation.attention.recorded import explicit_attention, lean_forward, recorded_forward
+from robustvit.explanation.maps import image_map
+from robustvit.explanation.methods.gae import gae
+from robustvit.models.classifier import logits_of
+from robustvit.models.families import find_layout
 
 PATCH = 8
 

@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 
 from conftest import CLASSES, without_classes, write_photos
 from robustvit import UserError, finetune, load_model
-from robustvit.guidance import RobustViT
-from robustvit.measurement import measure, read_measures
-from robustvit.models import load_original
-from robustvit.schedule import Schedule
-from robustvit.training import robust_score
-from robustvit.verdict import read_verdict
+from robustvit.common.verdict import read_verdict
+from robustvit.evaluation.measure import measure, read_measures
+from robustvit.guidance.robustvit import RobustViT
+from robustvit.models.load import load_original
+from robustvit.training.loop import robust_score
+from robustvit.training.schedule import Schedule
 from run_server import kill, wait_for
 
 FAST = {"epochs": 3, "lr": 3e-4, "swaps": 1, "panels": 1, "samples_per_class": 4, "tracker": "none"}
@@ -160,7 +160,7 @@ def test_measuring_takes_small_batches_where_training_does(tmp_path, model_folde
         sizes.append(batch_size)
         return measure(*arguments, batch_size=batch_size, **options)
 
-    monkeypatch.setattr("robustvit.guided_run.measure", seen)
+    monkeypatch.setattr("robustvit.training.run.measure", seen)
     for batch_size in (1, 16):
         options = FAST | {"epochs": 1, "batch_size": batch_size, "out": str(tmp_path / str(batch_size))}
         finetune(model=str(model_folder), images=str(photos[0]), masks=str(photos[1]), **options)
@@ -328,7 +328,7 @@ def test_more_epochs_take_the_old_verdict_back_first(finished, tmp_path, monkeyp
     config = yaml.safe_load((out / "config.yaml").read_text())
     settings = {name: value for name, value in config.items() if name != "robustvit"} | {"out": str(out), "epochs": 4}
     with monkeypatch.context() as patch:
-        patch.setattr("robustvit.guided_run.train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("robustvit.training.run.train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             finetune(resume=True, **settings)
     assert not (out / "verdict.json").exists()
@@ -376,7 +376,7 @@ def test_learning_rate_falls_every_second_epoch():
 
 
 def test_robust_score_prefers_the_best_outcome_then_the_allowed_loss_then_the_gain():
-    from robustvit.measurement import PhotoMeasure
+    from robustvit.evaluation.measure import PhotoMeasure
 
     def results(ordinary, shifted):
         return [

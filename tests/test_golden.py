@@ -11,8 +11,8 @@ import timm
 import torch
 
 from robustvit import guided_loss, relevance
-from robustvit.bilateral_solver import bilateral_solver, refined_mask
-from robustvit.normalized_cut import normalized_cut, similar_patches
+from robustvit.masks.tokencut.bilateral_solver import bilateral_solver, refined_mask
+from robustvit.masks.tokencut.normalized_cut import normalized_cut, similar_patches
 
 GOLDEN = Path(os.environ.get("ROBUSTVIT_GOLDEN", Path(__file__).parents[2] / "shared" / "golden"))
 FILES = sorted(GOLDEN.glob("reference_seed*.npz"))

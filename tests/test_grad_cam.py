@@ -10,9 +10,9 @@ from timm.models.mlp_mixer import MlpMixer
 
 from conftest import CLASSES, SIZE, tiny_network
 from robustvit import UserError, finetune, guided_loss, relevance
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier, Preprocessing
-from robustvit.methods import check_method
+from robustvit.explanation.methods import check_method
+from robustvit.models.classifier import Classifier, Preprocessing
+from robustvit.models.save import save_model
 
 SWIN = {"img_size": 56, "depths": (1, 1), "embed_dim": 24, "num_heads": (2, 2), "window_size": 7}
 NETWORKS = {

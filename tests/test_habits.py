@@ -131,7 +131,7 @@ def test_changelog_is_dated_newest_first():
 
 
 def test_every_command_is_described_with_its_json():
-    from robustvit.cli import COMMANDS
+    from robustvit.cli.main import COMMANDS
 
     page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     missing = [name for name in COMMANDS if f"`{name}`" not in page]

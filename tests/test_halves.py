@@ -14,7 +14,7 @@ from conftest import write_photos
 from robustvit import UserError, finetune
 from robustvit.data.gathering import _halves
 from robustvit.data.pairs import Photo
-from robustvit.measurement import read_measures
+from robustvit.evaluation.measure import read_measures
 
 FAST = {"lr": 3e-4, "swaps": 1, "panels": 1, "samples_per_class": 4, "tracker": "none"}
 

@@ -23,7 +23,7 @@ from annotation_files import (
     save_photo,
 )
 from hostile import BOMB, png, refusal, said
-from robustvit.annotations import read_annotations
+from robustvit.masks.annotations import read_annotations
 
 
 def by_name(name: str, text: bytes, folder):

@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 
 from hostile import chunk, png, refusal, said, swapped_photo
+from robustvit.common.errors import UserError
 from robustvit.data.batches import read_pair
-from robustvit.data.masks import check_mask, read_mask
+from robustvit.data.mask_files import check_mask, read_mask
 from robustvit.data.pairs import Photo
 from robustvit.data.photos import IMAGE_FORMATS, MAX_PIXELS, open_image, read_photo
-from robustvit.errors import UserError
 
 
 def npy(shape: str, data: bytes = b"\0" * 16) -> bytes:

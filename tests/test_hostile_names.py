@@ -15,16 +15,16 @@ import torch
 from conftest import draw_photo, tiny_network
 from hostile import Evil, said
 from robustvit import finetune, report
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
-from robustvit.cli import main
+from robustvit.cli.main import main
+from robustvit.common.files import write_text
+from robustvit.common.intervals import Interval
 from robustvit.data.manifest import MaskRecord, append_record, read_manifest
 from robustvit.data.pairs import find_photos
 from robustvit.data.photo_tree import photo_tree
-from robustvit.files import write_text
-from robustvit.intervals import Interval
-from robustvit.mask_review import write_review
-from robustvit.records import write_record
+from robustvit.evaluation.records.record import write_record
+from robustvit.masks.review_page import write_review
+from robustvit.models.classifier import Classifier
+from robustvit.models.save import save_model
 from test_records import make_record
 
 NAMES = ("<script>alert(1)<\\script>", "a\nb\"'&amp;<img src=x onerror=alert(1)>", "a..%2f{{7*7}}${x}")

@@ -8,12 +8,12 @@ import pytest
 
 from hostile import BOMB, refusal, said
 from robustvit import load_model
+from robustvit.common.yaml_files import read_mapping
 from robustvit.data.manifest import read_manifest
 from robustvit.data.pairs import find_photos
 from robustvit.data.review import read_review
-from robustvit.records.record import read_record
-from robustvit.sweeps.experiment import read_experiment
-from robustvit.yaml_files import read_mapping
+from robustvit.evaluation.records.record import read_record
+from robustvit.experiments.sweeps.experiment import read_experiment
 
 
 def by_config(capsys, folder: Path, text: str | bytes, command: str = "finetune") -> str:

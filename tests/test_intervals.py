@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robustvit.intervals import (
+from robustvit.common.intervals import (
     Answers,
     Interval,
     crossed_difference,

@@ -14,8 +14,8 @@ import pytest
 import torch
 import yaml
 
-from robustvit import cli
-from robustvit.json_result import document, plain
+from robustvit.cli import main as cli
+from robustvit.cli.json_output import document, plain
 
 
 class Colour(Enum):

@@ -24,7 +24,7 @@ from annotation_files import (
     save_photo,
     write_json,
 )
-from robustvit.annotations import read_annotations
+from robustvit.masks.annotations import read_annotations
 
 pytest.importorskip("pycocotools.mask")
 

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from conftest import SIZE, tiny_network
-from robustvit import UserError, guided_loss, lean_attention, relevance, tiles
-from robustvit.attention import lean_forward
-from robustvit.attention_passes import Explained, backward
-from robustvit.lean_attention import LeanCall, explaining
-from robustvit.methods.gae import gae
+from robustvit import UserError, guided_loss, relevance
+from robustvit.explanation.attention import lean, tiles
+from robustvit.explanation.attention.lean import LeanCall, explaining
+from robustvit.explanation.attention.passes import Explained, backward
+from robustvit.explanation.attention.recorded import lean_forward
+from robustvit.explanation.methods.gae import gae
 
 CUTS = {"whole": (2**30, 128), "an image": (1, 10**6), "rows": (1, 5), "two images": (2 * 8 * 2 * 7 * 9, 4)}
 
@@ -116,7 +117,7 @@ def test_the_loss_may_be_differentiated_again_with_its_graph_kept():
 
 def alive() -> list[str]:
     """What of a recorded pass is still in memory."""
-    ours = (lean_attention._State, Explained, LeanCall)
+    ours = (lean._State, Explained, LeanCall)
     return [type(x).__name__ for x in gc.get_objects() if type(x) in ours]
 
 

@@ -17,12 +17,12 @@ from torchvision.models import VisionTransformer, resnet18
 
 from conftest import CLASSES, SIZE, tiny_network, tiny_torchvision, tiny_transformers
 from robustvit import Classifier, UserError, evaluate, explain, finetune, load_model, relevance
-from robustvit.checkpoints import restore_weights, save_model
-from robustvit.classifier import Preprocessing
 from robustvit.data.batches import evaluation_transform
-from robustvit.families import find_layout
-from robustvit.models import load_original
-from robustvit.weights import head_classes
+from robustvit.models.classifier import Preprocessing
+from robustvit.models.families import find_layout
+from robustvit.models.load import load_original
+from robustvit.models.save import restore_weights, save_model
+from robustvit.models.weights import head_classes
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
@@ -226,7 +226,7 @@ def test_zero_shot_is_open_clips_own(open_clip, tmp_path):
 
 
 def templates():
-    from robustvit.libraries.open_clip import _TEMPLATES
+    from robustvit.models.libraries.open_clip import _TEMPLATES
 
     return _TEMPLATES
 

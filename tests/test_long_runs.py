@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from conftest import tiny_network
-from robustvit.guidance import guided_loss
+from robustvit.guidance.registry import guided_loss
 
 STEPS, WARM = 2000, 200
 

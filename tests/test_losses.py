@@ -9,8 +9,8 @@ import torch
 
 from conftest import SIZE
 from robustvit import RobustViT, UserError, guided_loss, load_model, relevance, relevance_loss
-from robustvit.guidance import GuidedLoss
-from robustvit.losses import background_loss, confidence_loss, foreground_loss, label_loss
+from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss
+from robustvit.guidance.method import GuidedLoss
 
 
 def plain_terms(maps, masks):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from annotation_files import HEIGHT, WIDTH, complaints, only, save_mask, save_photo
-from robustvit.annotations import read_annotations
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
+from robustvit.masks.annotations import read_annotations
 
 pytest.importorskip("pycocotools.mask")
 

@@ -18,15 +18,16 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from conftest import CLASSES, draw_photo, write_photos
-from robustvit import UserError, cli, finetune, make_masks
+from robustvit import UserError, finetune, make_masks
+from robustvit.cli import main as cli
 from robustvit.data.manifest import read_manifest
-from robustvit.data.masks import read_mask
-from robustvit.mask_options import MaskOptions
-from robustvit.mask_sources.dino_positions import dino_positions
-from robustvit.mask_sources.tokencut import TokenCut
-from robustvit.models import load_model
-from robustvit.patch_features import patch_features
-from robustvit.tokencut import CutSettings
+from robustvit.data.mask_files import read_mask
+from robustvit.explanation.features import patch_features
+from robustvit.masks.options import MaskOptions
+from robustvit.masks.sources.dino_positions import dino_positions
+from robustvit.masks.sources.tokencut import TokenCut
+from robustvit.masks.tokencut.cut import CutSettings
+from robustvit.models.load import load_model
 
 TINY = "vit_tiny_patch16_224"
 
@@ -414,7 +415,7 @@ def test_masks_mirror_the_folders_of_yolo_and_labelme(tmp_path):
 def test_workers_end_when_their_parent_is_killed():
     code = (
         "import os, sys, time\n"
-        "from robustvit.workers import worker_pool\n"
+        "from robustvit.common.workers import worker_pool\n"
         "if __name__ == '__main__':\n"
         "    with worker_pool(1) as pool:\n"
         "        print(pool.submit(os.getpid).result(), flush=True)\n"
@@ -496,7 +497,7 @@ def test_paper_protocol_sees_photos_at_their_own_size(weights):
 
 
 def test_paper_protocol_names_photos_that_are_too_large(weights, monkeypatch):
-    monkeypatch.setattr("robustvit.mask_sources.tokencut._MOST_PATCHES", 30)
+    monkeypatch.setattr("robustvit.masks.sources.tokencut._MOST_PATCHES", 30)
     source = TokenCut(load_model(TINY, checkpoint=str(weights), headless=True), size=None)
     small, large = Image.new("RGB", (80, 80)), Image.new("RGB", (96, 96))
     found = [source.finish(job) for job in source.prepare([large, small], [Path("a"), Path("b")])]

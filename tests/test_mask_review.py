@@ -16,10 +16,10 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from browser import chromium, opened
 from conftest import draw_photo
+from robustvit.common.errors import UserError
 from robustvit.data.manifest import MaskRecord
 from robustvit.data.review import read_review
-from robustvit.errors import UserError
-from robustvit.mask_review import write_review
+from robustvit.masks.review_page import write_review
 
 NASTY = '=a "b", <script>alert(1)<\\script>\n&amp;é.png'
 

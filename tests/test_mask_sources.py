@@ -12,11 +12,11 @@ from PIL import Image
 
 from conftest import SIZE, tiny_network
 from robustvit import Classifier, UserError, make_masks
-from robustvit.data.masks import read_mask
-from robustvit.mask_sources.relevance import RelevanceMask
-from robustvit.mask_sources.sam2 import read_prompts
-from robustvit.mask_sources.source import found_from_soft
-from robustvit.relevance_maps import relevance
+from robustvit.data.mask_files import read_mask
+from robustvit.explanation.maps import relevance
+from robustvit.masks.sources.relevance import RelevanceMask
+from robustvit.masks.sources.sam2 import read_prompts
+from robustvit.masks.sources.source import found_from_soft
 
 
 def photo(width=60, height=40):

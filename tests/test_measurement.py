@@ -14,8 +14,8 @@ from robustvit import Classifier, UserError, relevance
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.measurement import Swapped, energy_inside, map_iou, measure, read_measures, write_measures
-from robustvit.methods import method_of
+from robustvit.evaluation.measure import Swapped, energy_inside, map_iou, measure, read_measures, write_measures
+from robustvit.explanation.methods import method_of
 
 
 def plain_iou(values, mask):
@@ -147,7 +147,7 @@ def test_what_does_not_apply_is_left_out(classifier, dataset):
 
 def test_photos_without_masks_make_no_maps(classifier, photos, monkeypatch):
     made = []
-    monkeypatch.setattr("robustvit.measurement.method_of", lambda name: made.append(name) or method_of(name))
+    monkeypatch.setattr("robustvit.evaluation.measure.method_of", lambda name: made.append(name) or method_of(name))
     with_masks = match_labels(find_photos(*photos), 3, CLASSES)[:10]
     without = [replace(photo, mask=None) for photo in with_masks]
     seen = {

@@ -8,8 +8,8 @@ import torch
 
 from conftest import CLASSES, SIZE, tiny_network
 from robustvit import UserError, evaluate, explain, relevance
-from robustvit.classifier import Classifier
-from robustvit.methods import METHODS, check_method, measuring_method
+from robustvit.explanation.methods import METHODS, check_method, measuring_method
+from robustvit.models.classifier import Classifier
 from test_relevance_maps import plain_forward, state_of
 
 every = pytest.mark.parametrize("method", list(METHODS))

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from conftest import CLASSES, SIZE, tiny_network
 from robustvit import Classifier, UserError, load_model
-from robustvit.checkpoints import save_model
-from robustvit.recipes import CARDS, model_card
-from robustvit.weights import read_checkpoint
+from robustvit.models.recipes import CARDS, model_card
+from robustvit.models.save import save_model
+from robustvit.models.weights import read_checkpoint
 
 
 def same_weights(a, b) -> bool:

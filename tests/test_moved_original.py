@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from conftest import CLASSES, tiny_network, write_photos
-from robustvit import cli, finetune
-from robustvit.application import _load
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
-from robustvit.errors import UserError
-from robustvit.models import load_original
+from robustvit import finetune
+from robustvit.cli import main as cli
+from robustvit.common.errors import UserError
+from robustvit.models.classifier import Classifier
+from robustvit.models.load import load_original
+from robustvit.models.save import save_model
+from robustvit.webapp.app import _load
 
 WAY = "it is not there any more: put it back (relative names count from the folder that finetune was called in)"
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 
 from robustvit import UserError
-from robustvit.normalized_cut import normalized_cut, second_eigenvectors, similar_patches
+from robustvit.masks.tokencut.normalized_cut import normalized_cut, second_eigenvectors, similar_patches
 
 
 def planted(rows, columns, box, seed=0, noise=0.6):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from robustvit.machine_paths import machine_paths
+from robustvit.sharing.machine_paths import machine_paths
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")

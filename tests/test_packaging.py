@@ -100,8 +100,12 @@ def test_the_wheel_holds_every_file_of_the_package(built):
         (licence,) = [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]
         assert archive.read(licence) == (ROOT / "LICENSE").read_bytes()
     assert held == {f"robustvit/{name}" for name in tracked(PACKAGE)}
-    some = ("py.typed", "embedded/model/model.safetensors", "templates/report.html.j2", "cards/vit-b.yaml")
-    some += ("experiments/seeds.yaml", "records/reported/table1.json", "benchmark_sets/classes/si_score.yaml")
+    some = ("py.typed", "data/embedded/model/model.safetensors", "sharing/report.html.j2", "models/cards/vit-b.yaml")
+    some += (
+        "experiments/sweeps/seeds.yaml",
+        "evaluation/records/reported/table1.json",
+        "evaluation/sets/classes/si_score.yaml",
+    )
     assert {f"robustvit/{name}" for name in some} <= held
 
 
@@ -120,14 +124,14 @@ def test_the_archive_of_sources_can_be_tested_and_holds_no_rubbish(built):
     wrong = [name for name in sizes if re.search(r"(^|/)(runs|dist|build|\.venv|\.nox|__pycache__|\.git)/", name)]
     assert wrong == []
     big = {name for name, size in sizes.items() if size > 1e6}
-    assert big == {"src/robustvit/embedded/model/model.safetensors"}
+    assert big == {"src/robustvit/data/embedded/model/model.safetensors"}
     assert archive.stat().st_size < 15e6
 
 
 ALONE = """
 import io, json, sys
 from contextlib import redirect_stdout
-from robustvit.cli import main
+from robustvit.cli.main import main
 
 found = {}
 for line in (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from robustvit.measurement import PhotoMeasure, Swapped
-from robustvit.panels import choose_panels, overlay
+from robustvit.common.pictures import overlay
+from robustvit.evaluation.measure import PhotoMeasure, Swapped
+from robustvit.training.panels import choose_panels
 
 
 def photo(label, predicted, swapped=()):

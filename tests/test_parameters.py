@@ -10,9 +10,9 @@ from torch import nn
 
 from conftest import SIZE, tiny_network, tiny_torchvision, tiny_transformers
 from robustvit import UserError, guided_loss
-from robustvit.families import Layout, register_family
-from robustvit.parameters import trainable
-from robustvit.zero_shot import ZeroShot
+from robustvit.models.families import Layout, register_family
+from robustvit.models.parameters import trainable
+from robustvit.models.zero_shot import ZeroShot
 
 
 def step(network, train):

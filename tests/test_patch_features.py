@@ -9,7 +9,7 @@ from torch import nn
 
 from conftest import SIZE, tiny_network, tiny_torchvision, tiny_transformers
 from robustvit import UserError
-from robustvit.patch_features import patch_features
+from robustvit.explanation.features import patch_features
 
 GRID = SIZE // 8
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from conftest import CLASSES, tiny_network, write_photos
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
-from robustvit.runs import RunFolder
-from robustvit.training_steps import own_share
+from robustvit.common.run_folder import RunFolder
+from robustvit.models.classifier import Classifier
+from robustvit.models.save import save_model
+from robustvit.training.steps import own_share
 from run_server import is_alive, kill, wait_for
 
 

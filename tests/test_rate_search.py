@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from robustvit.sweeps.rate_outcomes import RateOutcome, choose_rate, likely_rate, rate_outcome
 
-from robustvit import UserError, cli, finetune, search
-from robustvit.finetuning import finetune as finetune_itself
-from robustvit.intervals import paired_interval
-from robustvit.outcomes import photos_needed
-from robustvit.rate_search import RateSearch, parse_rates
+from robustvit import UserError, finetune, search
+from robustvit.cli import main as cli
+from robustvit.common.intervals import paired_interval
+from robustvit.common.outcomes import photos_needed
+from robustvit.experiments.search import RateSearch, parse_rates
+from robustvit.experiments.sweeps.rate_outcomes import RateOutcome, choose_rate, likely_rate, rate_outcome
+from robustvit.training.finetune import finetune as finetune_itself
 
 FAST = {"epochs": 2, "swaps": 1, "panels": 0, "samples_per_class": 4, "tracker": "none"}
 
@@ -219,7 +220,7 @@ def test_another_threshold_runs_nothing_again(searched, capsys, monkeypatch):
     folder, command, _ = searched
     calls = []
     monkeypatch.setattr(
-        "robustvit.finetuning.finetune", lambda **options: calls.append(options["lr"]) or finetune(**options)
+        "robustvit.training.finetune.finetune", lambda **options: calls.append(options["lr"]) or finetune(**options)
     )
     kept = (folder / "out" / "chosen.yaml").read_text()
     found = cli.main([*command, "--max-drop", "0"])
@@ -329,7 +330,7 @@ def test_a_run_that_keeps_the_robust_epoch_keeps_it_by_the_searchs_threshold(
         def run(self, trials, folder, done):
             ran.extend(trials)
 
-    monkeypatch.setattr("robustvit.sweeps.engines.make_engine", lambda *_: Engine())
+    monkeypatch.setattr("robustvit.experiments.sweeps.engines.make_engine", lambda *_: Engine())
     found = search(**base, recipe=recipe, rates="1e-6,1e-5", max_drop=0.5, out=str(tmp_path / "out"))
     assert [trial.options["max_drop"] for trial in ran] == [expected] * 2
     assert found.exit_code == 1

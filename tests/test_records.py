@@ -16,27 +16,25 @@ from torch import nn
 
 from conftest import CLASSES, tiny_network
 from robustvit import UserError
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
-from robustvit.guidance import make_guidance
-from robustvit.intervals import Interval
-from robustvit.models import load_model
-from robustvit.recipes import CARDS
-from robustvit.records import (
-    METHODS,
-    REPORTED,
+from robustvit.common.intervals import Interval
+from robustvit.common.run_folder import RunFolder
+from robustvit.evaluation.records.described import METHODS, describe_model
+from robustvit.evaluation.records.record import (
     Record,
     check_record_place,
-    describe_model,
     read_record,
     read_records,
     record_path,
-    reported_table,
-    weights_hash,
     write_record,
 )
-from robustvit.records.table_layout import SET_TITLES
-from robustvit.runs import RunFolder
+from robustvit.evaluation.records.reported import REPORTED, reported_table
+from robustvit.evaluation.records.table_layout import SET_TITLES
+from robustvit.guidance.registry import make_guidance
+from robustvit.models.classifier import Classifier
+from robustvit.models.load import load_model
+from robustvit.models.recipes import CARDS
+from robustvit.models.save import save_model
+from robustvit.models.weights import weights_hash
 
 PAPER = Path(__file__).parents[2] / "shared" / "paper" / "003_b84a295ad7712ddc.txt"
 WEIGHTS = "0123456789abcdef" * 4
@@ -87,7 +85,7 @@ def test_a_killed_write_leaves_the_old_record(tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("robustvit.files.os.replace", killed)
+    monkeypatch.setattr("robustvit.common.files.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         write_record(make_record(date="later"), tmp_path)
     assert read_records(tmp_path) == [old], "what the kill left beside it is no record"
@@ -272,7 +270,7 @@ def test_runs_tell_their_method(tmp_path):
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_reported_tables_are_numbers_of_known_models_and_sets(name):
-    from robustvit.benchmark_sets import BENCHMARKS
+    from robustvit.evaluation.sets import BENCHMARKS
 
     table = reported_table(name)
     assert table.title

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from conftest import SIZE, tiny_network
 from robustvit import UserError, load_model, relevance
-from robustvit.relevance_maps import image_map
+from robustvit.explanation.maps import image_map
 
 
 def plain_forward(network, images):
@@ -156,7 +156,7 @@ def test_model_is_left_as_it_was_after_success_and_failure(training, fused):
 
 
 def test_logits_are_those_of_the_plain_model(network):
-    from robustvit.attention import recorded_forward
+    from robustvit.explanation.attention.recorded import recorded_forward
 
     images = torch.rand(2, 3, SIZE, SIZE)
     recorded = recorded_forward(network, images)

@@ -11,8 +11,8 @@ import yaml
 from PIL import Image
 
 from robustvit import UserError, report
-from robustvit.intervals import Interval
-from robustvit.verdict import Comparison, Verdict, write_verdict
+from robustvit.common.intervals import Interval
+from robustvit.common.verdict import Comparison, Verdict, write_verdict
 
 
 class Page(HTMLParser):

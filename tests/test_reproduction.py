@@ -18,34 +18,35 @@ import timm
 import torch
 from PIL import Image
 
-from robustvit.benchmark_sets.class_tables import imagenet_names, imagenet_wnids
-from robustvit.classifier import Classifier
-from robustvit.cli import main
+from robustvit.cli.main import main
+from robustvit.common.errors import UserError
+from robustvit.common.intervals import Interval
 from robustvit.data.manifest import MaskRecord, write_manifest
-from robustvit.data.masks import read_mask
+from robustvit.data.mask_files import read_mask
 from robustvit.data.pairs import find_photos
-from robustvit.errors import UserError
-from robustvit.intervals import Interval
-from robustvit.mask_making import MadeMasks
-from robustvit.recipes import CARDS
-from robustvit.records import REPORTED, Record, reported_table, write_record
-from robustvit.records.setting import RunSetting, setting_of
-from robustvit.reproduction import reproduce
-from robustvit.reproductions.evaluating import Evaluator, known_records
-from robustvit.reproductions.imagenet_s import MERGED, find_imagenet_s, write_list
-from robustvit.reproductions.outlook import Speed
-from robustvit.reproductions.place import ReproductionPlace
-from robustvit.reproductions.plan import ITEMS, METHOD_OPTIONS, Run, make_plan
-from robustvit.reproductions.scales import PAPER, SCALES, TINY, ReproductionScale
-from robustvit.reproductions.show_images import Shown, choose_images
-from robustvit.reproductions.show_plots import reported_change
-from robustvit.reproductions.show_tables import over_seeds
-from robustvit.reproductions.showing import show
-from robustvit.reproductions.stand_in import STANDS_FOR, stand_in
-from robustvit.reproductions.tiny_sets import write_tiny_sets
-from robustvit.reproductions.training import _masks_folder, _with_found_masks, options_of_run, train_runs
-from robustvit.set_evaluation.outcomes import Outcomes
-from robustvit.tables import table
+from robustvit.evaluation.on_sets.outcomes import Outcomes
+from robustvit.evaluation.records.record import Record, write_record
+from robustvit.evaluation.records.reported import REPORTED, reported_table
+from robustvit.evaluation.records.setting import RunSetting, setting_of
+from robustvit.evaluation.records.table import table
+from robustvit.evaluation.sets.class_tables import imagenet_names, imagenet_wnids
+from robustvit.experiments.paper.evaluating import Evaluator, known_records
+from robustvit.experiments.paper.imagenet_s import MERGED, find_imagenet_s, write_list
+from robustvit.experiments.paper.outlook import Speed
+from robustvit.experiments.paper.place import ReproductionPlace
+from robustvit.experiments.paper.plan import ITEMS, METHOD_OPTIONS, Run, make_plan
+from robustvit.experiments.paper.scales import PAPER, SCALES, TINY, ReproductionScale
+from robustvit.experiments.paper.show_images import Shown, choose_images
+from robustvit.experiments.paper.show_plots import reported_change
+from robustvit.experiments.paper.show_tables import over_seeds
+from robustvit.experiments.paper.showing import show
+from robustvit.experiments.paper.stand_in import STANDS_FOR, stand_in
+from robustvit.experiments.paper.tiny_sets import write_tiny_sets
+from robustvit.experiments.paper.training import _masks_folder, _with_found_masks, options_of_run, train_runs
+from robustvit.experiments.reproduce import reproduce
+from robustvit.masks.make import MadeMasks
+from robustvit.models.classifier import Classifier
+from robustvit.models.recipes import CARDS
 
 PAPER_ITEMS = [
     *(f"table{number}" for number in (1, 2, 3, 4, 8, 9, 10, 11, 12)),
@@ -152,7 +153,7 @@ def test_papers_numbers_are_in_the_plan():
     assert (run.classes, run.samples, PAPER.epochs, PAPER.available - run.classes) == (500, 3, 50, 414)
     place = ReproductionPlace(Path("out"), Path("data"), PAPER)
     options = options_of_run(place, Run("deit-b", "robustvit-without-eq1", 2, 3, 500), (Path("a.csv"), Path("b.csv")))
-    from robustvit.sweeps.finetune_options import effective_options
+    from robustvit.experiments.sweeps.finetune_options import effective_options
 
     settled = effective_options(options, "here")
     assert (settled["lr"], settled["temperature"], settled["normalization"]) == (8e-7, 0.65, "paper")
@@ -227,9 +228,9 @@ def test_means_over_seeds():
 def test_stand_ins_answer_as_the_embedded_model_under_the_papers_normalisation():
     from importlib.resources import as_file, files
 
-    from robustvit.models import load_model
+    from robustvit.models.load import load_model
 
-    with as_file(files("robustvit.embedded") / "model") as folder:
+    with as_file(files("robustvit.data.embedded") / "model") as folder:
         small = load_model(f"local-dir:{folder}")
     one, other = stand_in("vit-b"), stand_in("deit-b")
     assert one.preprocessing.normalized("paper").mean == (0.5, 0.5, 0.5)
@@ -286,8 +287,8 @@ def test_a_foreign_folder_is_refused(tmp_path, capsys):
 
 
 def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("robustvit.reproductions.outlook.measure_speed", lambda model, run, warm: Speed(2.0, 0.1))
-    monkeypatch.setattr("robustvit.reproductions.outlook._architecture", lambda *_: torch.nn.Identity())  # 8 s
+    monkeypatch.setattr("robustvit.experiments.paper.outlook.measure_speed", lambda model, run, warm: Speed(2.0, 0.1))
+    monkeypatch.setattr("robustvit.experiments.paper.outlook._architecture", lambda *_: torch.nn.Identity())  # 8 s
     root = tmp_path / "root"
     root.mkdir()
     out = tmp_path / "out"
@@ -304,8 +305,8 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(tmp_path, capsys, mon
 
 
 def test_a_dry_run_counts_the_search_for_subsets(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("robustvit.reproductions.outlook.measure_speed", lambda model, run, warm: Speed(2.0, 0.1))
-    monkeypatch.setattr("robustvit.reproductions.outlook._architecture", lambda *_: torch.nn.Identity())
+    monkeypatch.setattr("robustvit.experiments.paper.outlook.measure_speed", lambda model, run, warm: Speed(2.0, 0.1))
+    monkeypatch.setattr("robustvit.experiments.paper.outlook._architecture", lambda *_: torch.nn.Identity())
     assert main(["reproduce", "appendix-a", "--root", str(tmp_path), "--out", str(tmp_path / "out"), "--dry-run"]) == 0
     said = capsys.readouterr().out
     # 5 photos, the own class and 5 others; 224 * 224 pixels by 100; three times 0.1 s for each of 503 passes
@@ -328,7 +329,7 @@ def test_masks_are_made_to_the_end_however_often_that_is_killed(tmp_path, monkey
             raise KeyboardInterrupt
         return MadeMasks(Path(out), Path(out) / "manifest.csv", [], [], 0, 0, 1.0)
 
-    monkeypatch.setattr("robustvit.mask_making.make_masks", killed)
+    monkeypatch.setattr("robustvit.masks.make.make_masks", killed)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             _masks_folder(place)
@@ -364,18 +365,18 @@ def test_a_run_that_is_made_again_is_evaluated_again(tmp_path, monkeypatch):
     run, other = Run("vit-b", "robustvit", 0, 3, 5), Run("vit-b", "original", 0, 3, 5)
     place.remember_weights(run, "old")
     place.remember_weights(other, "kept")
-    monkeypatch.setattr("robustvit.reproductions.training._listed", lambda *_: (tmp_path, tmp_path))
-    monkeypatch.setattr("robustvit.reproductions.training.run_trial", lambda options, folder: "the disk is full")
+    monkeypatch.setattr("robustvit.experiments.paper.training._listed", lambda *_: (tmp_path, tmp_path))
+    monkeypatch.setattr("robustvit.experiments.paper.training.run_trial", lambda options, folder: "the disk is full")
     assert train_runs(place, [run])[1] == {run: "the disk is full"}
     assert place.known_weights() == {place.named(other): "kept"}, "no old numbers beside the failure"
-    monkeypatch.setattr("robustvit.reproductions.training.run_trial", lambda options, folder: "")
+    monkeypatch.setattr("robustvit.experiments.paper.training.run_trial", lambda options, folder: "")
     assert train_runs(place, [run, other]) == (1, {})
     assert place.known_weights() == {place.named(other): "kept"}
 
 
 def test_models_without_sets_need_no_imagenet_s(tmp_path, monkeypatch):
     plan = make_plan("appendix-a", PAPER, models=["vit-b"], masks="human")
-    monkeypatch.setattr("robustvit.reproductions.evaluating.load_model", lambda *_, **__: narrow_stand_in("vit-b"))
+    monkeypatch.setattr("robustvit.experiments.paper.evaluating.load_model", lambda *_, **__: narrow_stand_in("vit-b"))
     found = Evaluator(ReproductionPlace(tmp_path / "out", tmp_path, PAPER), plan).model(plan.runs[0])
     assert found.seen == frozenset()
 
@@ -517,13 +518,13 @@ def test_panels_keep_the_models_of_earlier_calls(place, monkeypatch):
         picture = np.zeros((8, 8, 3))
         yield Shown(f"{original.card}.png", "imagenet-val", "same", "goose"), [("input", picture), ("ours", picture)]
 
-    monkeypatch.setattr("robustvit.reproductions.show_images._rows", rows)
+    monkeypatch.setattr("robustvit.experiments.paper.show_images._rows", rows)
     first, *_ = shown(place, "figure2", ["deit-b"])
     before = first.read_bytes()
     drawn = shown(place, "figure2", ["vit-b"])
     assert first.read_bytes() == before
     assert [one["model"] for one in json.loads(drawn[-1].read_text())] == ["vit-b", "deit-b"]
-    monkeypatch.setattr("robustvit.reproductions.show_images._rows", None)
+    monkeypatch.setattr("robustvit.experiments.paper.show_images._rows", None)
     assert shown(place, "figure2", ["deit-b"])[0] == first, "drawn already"
 
 
@@ -562,8 +563,8 @@ def test_skipped_photos_are_counted(place, monkeypatch, tmp_path):
         write_manifest(records, Path(out) / "manifest.csv")
         return MadeMasks(Path(out), Path(out) / "manifest.csv", records, [], 0, len(records), 1.0)
 
-    monkeypatch.setattr("robustvit.mask_making.make_masks", made)
-    monkeypatch.setattr("robustvit.reproductions.training.warn", said.append)
+    monkeypatch.setattr("robustvit.masks.make.make_masks", made)
+    monkeypatch.setattr("robustvit.experiments.paper.training.warn", said.append)
     (place.out / "stand-ins" / "vit-b").mkdir(parents=True)
     run = Run("vit-b", "robustvit-tokencut", 0, 3, 1)
     lists = _with_found_masks(place, run, _masks_folder(place))
@@ -579,7 +580,7 @@ def out(tmp_path_factory):
     pytest.importorskip("h5py")
     folder = tmp_path_factory.mktemp("reproduction") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("robustvit.reproductions.stand_in.stand_in", narrow_stand_in)
+        patch.setattr("robustvit.experiments.paper.stand_in.stand_in", narrow_stand_in)
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -607,7 +608,7 @@ def test_every_item_at_tiny_scale(what, out, capsys, monkeypatch):
             with Image.open(path) as picture:
                 assert picture.convert("L").getextrema()[0] < picture.convert("L").getextrema()[1]
     before = state(out)
-    monkeypatch.setattr("robustvit.subset_panels.subset", None)  # takes hours on a CPU: not twice
+    monkeypatch.setattr("robustvit.explanation.subsets.subset.subset", None)  # takes hours on a CPU: not twice
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith("0 runs made, 0 results added")
     assert state(out) == before
@@ -619,7 +620,9 @@ def test_subsets_of_other_weights_are_searched_anew(out, monkeypatch):
     path = panel.with_suffix(".json")
     kept = path.read_bytes()
     path.write_text(json.dumps(json.loads(kept) | {"weights": "of another model"}))
-    monkeypatch.setattr("robustvit.subset_panels.subset", lambda photos, *, out, **_: Path(out).write_text("anew"))
+    monkeypatch.setattr(
+        "robustvit.explanation.subsets.subset.subset", lambda photos, *, out, **_: Path(out).write_text("anew")
+    )
     reproduce("appendix-a", scale="tiny", models="vit-b", out=str(out), device="cpu")
     assert panel.read_text() == "anew"
     assert not path.exists()
@@ -684,7 +687,7 @@ def test_masks_by_tokencut(out, capsys):
 
 @pytest.mark.slow
 def test_a_run_that_fails_is_named_and_the_rest_is_shown(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("robustvit.reproductions.training.run_trial", lambda options, folder: "the disk is full")
+    monkeypatch.setattr("robustvit.experiments.paper.training.run_trial", lambda options, folder: "the disk is full")
     arguments = ["reproduce", "table3", "--scale", "tiny", "--models", "ar-s", "--out", str(tmp_path / "out")]
     assert main([*arguments, "--device", "cpu"]) == 1
     said = capsys.readouterr().out

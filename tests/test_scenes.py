@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robustvit.embedded.scenes import BACKGROUNDS, CLASSES, SHIFTS, SIZE, make_scene, write_split
-from robustvit.embedded.textures import texture_crop
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
+from robustvit.data.embedded.scenes import BACKGROUNDS, CLASSES, SHIFTS, SIZE, make_scene, write_split
+from robustvit.data.embedded.textures import texture_crop
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -14,16 +14,16 @@ from torchmetrics.functional.classification import binary_average_precision, bin
 
 from conftest import CLASSES, tiny_network
 from robustvit import UserError, relevance
-from robustvit.classifier import Classifier
+from robustvit.common.intervals import Interval
 from robustvit.data.pairs import find_photos
-from robustvit.intervals import Interval
-from robustvit.segmentation.scores import (
+from robustvit.evaluation.on_sets.segmentation_scores import (
     average_precision,
     pixel_counts,
     segmentation_difference,
     segmentation_scores,
     segmentation_test,
 )
+from robustvit.models.classifier import Classifier
 
 GOLDEN = Path(os.environ.get("ROBUSTVIT_GOLDEN", Path(__file__).parents[2] / "shared" / "golden"))
 FILES = sorted(GOLDEN.glob("reference_seed*.npz"))
@@ -231,7 +231,7 @@ def test_a_model_is_tested_on_photos(model, photos):
 
 
 def test_the_map_is_the_one_of_the_predicted_class(model, photos):
-    from robustvit.segmentation.photos import SegmentedPhotos
+    from robustvit.evaluation.on_sets.segmented_photos import SegmentedPhotos
 
     found = find_photos(*photos)[:4]
     items = list(SegmentedPhotos(found, model.preprocessing.input_size))
@@ -250,7 +250,7 @@ def test_maps_that_are_no_numbers_are_refused_and_the_model_is_left_as_it_was(mo
         maps[-1, 0, 0, 0] = float("nan")
         return maps
 
-    monkeypatch.setattr("robustvit.segmentation.scores.relevance", broken)
+    monkeypatch.setattr("robustvit.evaluation.on_sets.segmentation_scores.relevance", broken)
     model.train()
     with pytest.raises(UserError, match=f"{found[1].image} holds NaN") as caught:
         segmentation_test(model, found, batch_size=2)
@@ -275,7 +275,7 @@ def test_mistakes(model, photos):
 
 def test_a_convolutional_network_by_another_method(photos):
     network = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
-    from robustvit.classifier import Preprocessing
+    from robustvit.models.classifier import Preprocessing
 
     model = Classifier(network, preprocessing=Preprocessing(input_size=(32, 32)))
     scores = segmentation_test(model, find_photos(*photos)[:3], method="input_gradient")

@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader
 
 from conftest import CLASSES, tiny_network
 from robustvit import UserError
-from robustvit.classifier import Classifier
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.segmentation.photos import MAT_FILE, MatFile, SegmentedPhotos, find_mat
-from robustvit.segmentation.scores import segmentation_test
+from robustvit.evaluation.on_sets.segmentation_scores import segmentation_test
+from robustvit.evaluation.on_sets.segmented_photos import MAT_FILE, MatFile, SegmentedPhotos, find_mat
+from robustvit.models.classifier import Classifier
 
 h5py = pytest.importorskip("h5py")
 

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from robustvit.intervals import paired_difference
+from robustvit.common.intervals import paired_difference
 from selection_rates import called_better, donor_rates, epochs_of, selection_rates
 
 MOST = 0.025  # what a 95 % interval allows

@@ -16,19 +16,20 @@ from safetensors.torch import load_file, save_file
 
 import miniatures
 from conftest import tiny_network, write_photos
-from robustvit import UserError, cli, evaluate
-from robustvit.benchmark_sets import BENCHMARKS
-from robustvit.benchmark_sets.class_tables import imagenet_subset
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier, Preprocessing
+from robustvit import UserError, evaluate
+from robustvit.cli import main as cli
 from robustvit.data.batches import evaluation_transform
 from robustvit.data.manifest import MaskRecord, write_manifest
 from robustvit.data.pairs import find_photos
 from robustvit.data.photos import read_photo
-from robustvit.models import load_model
-from robustvit.records import read_records
-from robustvit.segmentation.scores import segmentation_test
-from robustvit.set_evaluation import loop
+from robustvit.evaluation.on_sets import loop
+from robustvit.evaluation.on_sets.segmentation_scores import segmentation_test
+from robustvit.evaluation.records.record import read_records
+from robustvit.evaluation.sets import BENCHMARKS
+from robustvit.evaluation.sets.class_tables import imagenet_subset
+from robustvit.models.classifier import Classifier, Preprocessing
+from robustvit.models.load import load_model
+from robustvit.models.save import save_model
 from run_server import kill, wait_for
 
 WRITERS = {
@@ -210,8 +211,8 @@ def test_a_killed_call_goes_on_in_the_middle(tmp_path, thousand, server):
     made = miniatures.write_imagenet_val(tmp_path / "data", classes=range(30), each=4)
     (tmp_path / "slow.py").write_text(
         "import sys, time\n"
-        "import robustvit.set_evaluation.loop as run\n"
-        "from robustvit import cli\n"
+        "import robustvit.evaluation.on_sets.loop as run\n"
+        "from robustvit.cli import main as cli\n"
         "run._SECONDS_A_PART = 0.0\n"
         "answered = run._answered\n"
         "run._answered = lambda *a: (time.sleep(0.3), answered(*a))[1]\n"
@@ -412,7 +413,7 @@ def test_streamed_sets_are_those_on_disk(tmp_path, thousand, monkeypatch):
     datasets = pytest.importorskip("datasets")
     import dataclasses
 
-    from robustvit.benchmark_sets.benchmark import Hub
+    from robustvit.evaluation.sets.benchmark import Hub
 
     made = miniatures.write_imagenet_a(tmp_path / "data")
     rows = [{"image": Image.open(made["folder"] / place).convert("RGB"), "wnid": place.split("/")[0]}

@@ -10,11 +10,11 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from robustvit.benchmark_sets import Sample
-from robustvit.errors import UserError
-from robustvit.intervals import Interval, independent_difference, mean_interval
-from robustvit.set_evaluation.numbers import accuracies_by, calibration_error, compare_outcomes, numbers_of
-from robustvit.set_evaluation.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
+from robustvit.common.errors import UserError
+from robustvit.common.intervals import Interval, independent_difference, mean_interval
+from robustvit.evaluation.on_sets.numbers import accuracies_by, calibration_error, compare_outcomes, numbers_of
+from robustvit.evaluation.on_sets.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
+from robustvit.evaluation.sets import Sample
 
 
 def random_answers(count: int, seed: int, classes: int = 4) -> tuple[list[Sample], list[int], list[float]]:

@@ -18,21 +18,21 @@ import yaml
 
 from conftest import CLASSES, tiny_torchvision, tiny_transformers
 from fake_hub import fake_hub
-from robustvit.base_model import base_model
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier, Preprocessing
-from robustvit.cli import main
-from robustvit.errors import UserError
-from robustvit.exporting import export
-from robustvit.finetuning import finetune
-from robustvit.machine_paths import check_shareable, machine_paths, without_paths
-from robustvit.models import load_model
-from robustvit.onnx_export import _difference, write_onnx
-from robustvit.pushing import push
-from robustvit.relevance_maps import relevance
-from robustvit.runs import RunFolder
-from robustvit.shared_model import finished, write_shared
-from robustvit.verdict import read_verdict, write_verdict
+from robustvit.cli.main import main
+from robustvit.common.errors import UserError
+from robustvit.common.run_folder import RunFolder
+from robustvit.common.verdict import read_verdict, write_verdict
+from robustvit.explanation.maps import relevance
+from robustvit.models.classifier import Classifier, Preprocessing
+from robustvit.models.load import load_model
+from robustvit.models.origin import base_model
+from robustvit.models.save import save_model
+from robustvit.sharing.export import export
+from robustvit.sharing.folder import finished, write_shared
+from robustvit.sharing.machine_paths import check_shareable, machine_paths, without_paths
+from robustvit.sharing.onnx import _difference, write_onnx
+from robustvit.sharing.push import push
+from robustvit.training.finetune import finetune
 
 
 @pytest.fixture(scope="module")

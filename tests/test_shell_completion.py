@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 
-from robustvit import UserError, cli
-from robustvit.shell_completion import completion
+from robustvit import UserError
+from robustvit.cli import main as cli
+from robustvit.cli.completion import completion
 
 BASH = shutil.which("bash")
 ASK = """

@@ -18,10 +18,11 @@ import torch
 from PIL import Image
 
 from conftest import CLASSES, SIZE, write_photos
-from robustvit import UserError, cli, shifts
-from robustvit.data.masks import read_mask
-from robustvit.shift_recipes.cutouts import Placement, cut_out, place, square_background
-from robustvit.shift_recipes.plans import draw_pairs
+from robustvit import UserError, shifts
+from robustvit.cli import main as cli
+from robustvit.data.mask_files import read_mask
+from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
+from robustvit.data.shifts.plans import draw_pairs
 from run_server import kill, wait_for
 from test_swaps import slowly_tiled
 
@@ -569,7 +570,7 @@ def _alive(group: int) -> list[int]:
 
 def test_public_function_and_module_do_not_shadow_each_other():
     import robustvit
-    import robustvit.shifting
+    import robustvit.data.shifts.shifts
 
     assert callable(robustvit.shifts)
     with pytest.raises(UserError, match="unknown kind"):

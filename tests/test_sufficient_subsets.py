@@ -13,13 +13,14 @@ from PIL import Image
 from torch import nn
 
 from conftest import CLASSES, SIZE, tiny_network
-from robustvit import UserError, cli, subset, sufficient_subset
-from robustvit.classifier import Classifier
-from robustvit.embedded.scenes import make_scene
-from robustvit.models import load_model
-from robustvit.records import weights_hash
-from robustvit.subsets.classes import draw_classes, named_classes
-from robustvit.sufficient_subsets import kept_sizes
+from robustvit import UserError, subset, sufficient_subset
+from robustvit.cli import main as cli
+from robustvit.data.embedded.scenes import make_scene
+from robustvit.explanation.subsets.classes import draw_classes, named_classes
+from robustvit.explanation.subsets.search import kept_sizes
+from robustvit.models.classifier import Classifier
+from robustvit.models.load import load_model
+from robustvit.models.weights import weights_hash
 from test_demonstration import MODEL
 from test_relevance_maps import state_of
 

@@ -11,7 +11,7 @@ pytest.importorskip("hypothesis", reason="needs the package hypothesis: pip inst
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustvit.swaps import SWAPS, pair_backgrounds
+from robustvit.data.swaps import SWAPS, pair_backgrounds
 
 
 @st.composite

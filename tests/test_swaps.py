@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 import torch
 
-from robustvit.errors import UserError
-from robustvit.swaps import (
+from robustvit.common.errors import UserError
+from robustvit.data.swaps import (
     SWAPS,
     bounding_box,
     boxed_background,

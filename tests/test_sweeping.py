@@ -22,15 +22,16 @@ from PIL import Image
 from scipy import stats
 
 from conftest import CLASSES, tiny_network, write_photos
-from robustvit import UserError, cli, finetune, sweep
-from robustvit.checkpoints import save_model
-from robustvit.classifier import Classifier
-from robustvit.measurement import MEASURES
-from robustvit.sweeps.experiment import SHIPPED, read_experiment
-from robustvit.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
-from robustvit.sweeps.plots import plot_sensitivity
-from robustvit.sweeps.results import over_seeds, read_rows
-from robustvit.sweeps.trials import run_trial, trial_key
+from robustvit import UserError, finetune, sweep
+from robustvit.cli import main as cli
+from robustvit.evaluation.measure import MEASURES
+from robustvit.experiments.sweeps.experiment import SHIPPED, read_experiment
+from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
+from robustvit.experiments.sweeps.plots import plot_sensitivity
+from robustvit.experiments.sweeps.results import over_seeds, read_rows
+from robustvit.experiments.trials import run_trial, trial_key
+from robustvit.models.classifier import Classifier
+from robustvit.models.save import save_model
 from run_server import kill, wait_for
 
 FAST = {"epochs": 1, "lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 2, "tracker": "none"}
@@ -49,7 +50,9 @@ def write_yaml(path: Path, content) -> str:
 def count_calls(monkeypatch) -> list[dict]:
     """The options of every run that is made from here on."""
     calls = []
-    monkeypatch.setattr("robustvit.finetuning.finetune", lambda **options: calls.append(options) or finetune(**options))
+    monkeypatch.setattr(
+        "robustvit.training.finetune.finetune", lambda **options: calls.append(options) or finetune(**options)
+    )
     return calls
 
 
@@ -242,7 +245,9 @@ def test_plot_of_samples_per_class(swept, tmp_path):
 def test_plotted_points_are_the_means_over_seeds(swept, tmp_path, monkeypatch):
     _, out, _ = swept
     drawn = []
-    monkeypatch.setattr("robustvit.sweeps.plots.save_figure", lambda figure, path: drawn.append(figure) or [])
+    monkeypatch.setattr(
+        "robustvit.experiments.sweeps.plots.save_figure", lambda figure, path: drawn.append(figure) or []
+    )
     plot_sensitivity(out / "results.csv", tmp_path / "plot")
     rows = [row for row in over_seeds(read_rows(out / "results.csv")) if row["seeds"]]
     for axis, measure in zip(drawn[0].axes, ("ordinary", "mixed-other"), strict=True):
@@ -268,13 +273,15 @@ def test_each_models_original_is_drawn(tmp_path, monkeypatch):
         } | values
 
     drawn = []
-    monkeypatch.setattr("robustvit.sweeps.plots.save_figure", lambda figure, path: drawn.append(figure) or [])
     monkeypatch.setattr(
-        "robustvit.sweeps.plots.over_seeds", lambda rows: [one | {
+        "robustvit.experiments.sweeps.plots.save_figure", lambda figure, path: drawn.append(figure) or []
+    )
+    monkeypatch.setattr(
+        "robustvit.experiments.sweeps.plots.over_seeds", lambda rows: [one | {
             "seeds": 1, "ordinary after sd": None, "mixed-rand after sd": None} for one in rows]
     )  # fmt: skip
     rows = [row(model, samples, before) for model, before in (("s", 0.5), ("b", 0.8)) for samples in (1, 3)]
-    monkeypatch.setattr("robustvit.sweeps.plots.read_rows", lambda path: rows)
+    monkeypatch.setattr("robustvit.experiments.sweeps.plots.read_rows", lambda path: rows)
     plot_sensitivity(tmp_path / "results.csv", tmp_path / "plot", x="samples_per_class")
     for axis in drawn[0].axes:
         levels = {round(line.get_ydata()[0]): line.get_color() for line in axis.lines if line.get_linestyle() == ":"}
@@ -312,7 +319,7 @@ def test_crash_of_one_trial_is_a_line_too(tmp_path, base, monkeypatch, capsys):
             raise RuntimeError("out of\nmemory")
         return finetune(**options)
 
-    monkeypatch.setattr("robustvit.finetuning.finetune", crash)
+    monkeypatch.setattr("robustvit.training.finetune.finetune", crash)
     path = write_yaml(tmp_path / "e.yaml", {"base": base, "grid": {"seed": [0, 1, 2]}})
     assert cli.main(["sweep", path, "--out", str(tmp_path / "out")]) == 1
     assert read(tmp_path / "out" / "results.csv")[1]["error"] == "RuntimeError: out of memory"
@@ -427,7 +434,7 @@ def test_places_and_engines_that_will_not_do(tmp_path, base, capsys, monkeypatch
     (theirs / "chapter.txt").write_text("words")
     searching = write_yaml(tmp_path / "s.yaml", {"base": base, "search": {"lr": [1e-5, 1e-4]}, "trials": 1})
     gone = write_yaml(tmp_path / "g.yaml", {"base": base | {"masks": "nowhere"}, "grid": {"seed": [0, 1]}})
-    monkeypatch.setattr("robustvit.sweeps.engines.find_spec", lambda name: None)
+    monkeypatch.setattr("robustvit.experiments.sweeps.engines.find_spec", lambda name: None)
     for arguments, word in (
         ([path, "--out", str(theirs)], "no sweep of ours"),
         ([path, "--out", path], "is a file"),
@@ -470,9 +477,9 @@ def test_search_proposes_finds_again_and_goes_on(tmp_path, base, monkeypatch):
 
 
 def test_objective_ranks_by_outcome_then_allowed_loss_then_gain(tmp_path):
-    from robustvit.intervals import Interval
-    from robustvit.sweeps.engines import objective
-    from robustvit.verdict import Comparison, Verdict, write_verdict
+    from robustvit.common.intervals import Interval
+    from robustvit.common.verdict import Comparison, Verdict, write_verdict
+    from robustvit.experiments.trials import objective
 
     def judged(gain, lost):
         point = Interval(0.5, 0.4, 0.6, 300)
@@ -541,7 +548,7 @@ def test_ray_that_is_stopped_says_so(tmp_path, base, number):
     path = write_yaml(tmp_path / "e.yaml", {"base": base | {"epochs": 1000}, "grid": {"seed": [0]}})
     (trial,) = read_experiment(path).grid()
     out = tmp_path / "out"
-    start = "from robustvit.cli import main; raise SystemExit(main())"
+    start = "from robustvit.cli.main import main; raise SystemExit(main())"
     command = [sys.executable, "-c", start, "sweep", path, "--out", str(out), "--engine", "ray"]
     process = subprocess.Popen(
         command, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -577,7 +584,7 @@ def processes_of_session(session: int) -> list[str]:
 
 def test_ray_that_has_no_room_says_so():
     pytest.importorskip("ray")
-    from robustvit.sweeps.ray_engine import RayEngine
+    from robustvit.experiments.sweeps.ray_engine import RayEngine
 
     with pytest.raises(UserError, match="--gpus of at most the 0 there are, got 1"):
         RayEngine(None, 1, 1, None)._check_room({"CPU": 4.0})

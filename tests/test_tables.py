@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from browser import chromium, opened
-from robustvit import UserError, cli, table
-from robustvit.intervals import Interval
-from robustvit.records import REPORTED, reported_table, write_record
-from robustvit.records.table_text import escape_latex, escape_markdown
+from robustvit import UserError, table
+from robustvit.cli import main as cli
+from robustvit.common.intervals import Interval
+from robustvit.common.pages import escape_latex, escape_markdown
+from robustvit.evaluation.records.record import write_record
+from robustvit.evaluation.records.reported import REPORTED, reported_table
 from test_records import WEIGHTS, make_record
 
 FORMATS = ("markdown", "html", "latex")

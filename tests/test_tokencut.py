@@ -10,9 +10,9 @@ import scipy.linalg
 import torch
 from scipy import ndimage
 
-from robustvit.mask_confidence import border_contact, overlap
-from robustvit.normalized_cut import similar_patches
-from robustvit.tokencut import CutJob, CutSettings, enlarged, find_objects, refined
+from robustvit.masks.confidence import border_contact, overlap
+from robustvit.masks.tokencut.cut import CutJob, CutSettings, enlarged, find_objects, refined
+from robustvit.masks.tokencut.normalized_cut import similar_patches
 from test_bilateral_solver import slow_solution
 
 GRID, CELL = (12, 16), 8

@@ -13,13 +13,14 @@ import yaml
 from PIL import Image
 
 from conftest import CLASSES, write_photos
-from robustvit import UserError, classes, cli, evaluate, explain
+from robustvit import UserError, classes, evaluate, explain
+from robustvit.cli import main as cli
+from robustvit.common.run_folder import RunFolder
 from robustvit.data.duplicates import BITS, NEAR, Fingerprint, find_copies, fingerprint, fingerprints
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.selection import selection_text
 from robustvit.data.trained_photos import photos_behind, runs_behind
-from robustvit.runs import RunFolder
 
 
 def noise(path, seed, size=96):
@@ -115,7 +116,7 @@ def test_evaluate_leaves_training_photos_out(run, tmp_path, capsys):
 
 
 def test_a_verdict_on_training_photos_accepts_nothing(run, tmp_path):
-    from robustvit.verdict import Verdict
+    from robustvit.common.verdict import Verdict
 
     seen = photos_behind(str(run.path)).among([photo.image for photo in find_photos(tmp_path / "photos")])
     better = Verdict(True, "Better.", ())

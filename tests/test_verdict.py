@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from robustvit import UserError
-from robustvit.intervals import Interval, paired_interval
-from robustvit.measurement import PhotoMeasure, Swapped
-from robustvit.outcomes import OUTCOMES, outcome_of, photos_needed, rank
-from robustvit.verdict import Comparison, compare, decide, read_verdict, write_verdict
+from robustvit.common.intervals import Interval, paired_interval
+from robustvit.common.outcomes import OUTCOMES, outcome_of, photos_needed, rank
+from robustvit.common.verdict import Comparison, read_verdict, write_verdict
+from robustvit.evaluation.compare import compare, decide
+from robustvit.evaluation.measure import PhotoMeasure, Swapped
 
 
 def photos(ordinary, shifted, measure="mixed-other"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from robustvit.mask_making import MadeMasks
-from robustvit.wording import counted
+from robustvit.common.wording import counted
+from robustvit.masks.make import MadeMasks
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from annotation_files import CORNERS, HEIGHT, WIDTH, complaints, inside, iou, only, read_yolo, save_photo, star
-from robustvit.annotations import read_annotations
-from robustvit.errors import UserError
-from robustvit.mask_import import check_categories
+from robustvit.common.errors import UserError
+from robustvit.masks.annotations import read_annotations
+from robustvit.masks.annotations.to_masks import check_categories
 
 pytest.importorskip("pycocotools.mask")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from robustvit.guidance import GUIDANCE
-from robustvit.methods import METHODS
+from robustvit.explanation.methods import METHODS
+from robustvit.guidance.registry import GUIDANCE
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -9,33 +9,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from robustvit.application import app
-    from robustvit.auditing import audit
-    from robustvit.class_analysis import classes
-    from robustvit.classifier import Classifier
-    from robustvit.demonstration import demo
-    from robustvit.diagnosis import doctor
-    from robustvit.errors import UserError
-    from robustvit.evaluation import evaluate
-    from robustvit.explanation import explain
-    from robustvit.exporting import export
-    from robustvit.families import Layout, register_family
-    from robustvit.finetuning import finetune
-    from robustvit.guidance import GuidedLoss, RobustViT, guided_loss
-    from robustvit.losses import relevance_loss
-    from robustvit.mask_making import make_masks
-    from robustvit.method_comparison import faithfulness
-    from robustvit.models import load_model
-    from robustvit.pushing import push
-    from robustvit.rate_search import search
-    from robustvit.relevance_maps import relevance
-    from robustvit.reports import report
-    from robustvit.reproduction import reproduce
-    from robustvit.shifting import shifts
-    from robustvit.subset_panels import subset
-    from robustvit.sufficient_subsets import sufficient_subset
-    from robustvit.sweeping import sweep
-    from robustvit.tables import table
+    from robustvit.audits.audit import audit
+    from robustvit.cli.demo import demo
+    from robustvit.cli.doctor import doctor
+    from robustvit.common.errors import UserError
+    from robustvit.data.shifts.shifts import shifts
+    from robustvit.evaluation.classes.classes import classes
+    from robustvit.evaluation.evaluate import evaluate
+    from robustvit.evaluation.records.table import table
+    from robustvit.experiments.reproduce import reproduce
+    from robustvit.experiments.search import search
+    from robustvit.experiments.sweep import sweep
+    from robustvit.explanation.explain import explain
+    from robustvit.explanation.faithfulness import faithfulness
+    from robustvit.explanation.maps import relevance
+    from robustvit.explanation.subsets.search import sufficient_subset
+    from robustvit.explanation.subsets.subset import subset
+    from robustvit.guidance.losses import relevance_loss
+    from robustvit.guidance.method import GuidedLoss
+    from robustvit.guidance.registry import guided_loss
+    from robustvit.guidance.robustvit import RobustViT
+    from robustvit.masks.make import make_masks
+    from robustvit.models.classifier import Classifier
+    from robustvit.models.families import Layout, register_family
+    from robustvit.models.load import load_model
+    from robustvit.sharing.export import export
+    from robustvit.sharing.push import push
+    from robustvit.sharing.report import report
+    from robustvit.training.finetune import finetune
+    from robustvit.webapp.app import app
 
 __version__ = "0.1.0"
 
@@ -73,36 +75,36 @@ __all__ = [
 ]
 
 _HOME = {
-    "Classifier": "classifier",
-    "GuidedLoss": "guidance",
-    "Layout": "families",
-    "RobustViT": "guidance",
-    "UserError": "errors",
-    "app": "application",
-    "audit": "auditing",
-    "classes": "class_analysis",
-    "demo": "demonstration",
-    "doctor": "diagnosis",
-    "evaluate": "evaluation",
-    "explain": "explanation",
-    "export": "exporting",
-    "faithfulness": "method_comparison",
-    "finetune": "finetuning",
-    "guided_loss": "guidance",
-    "load_model": "models",
-    "make_masks": "mask_making",
-    "push": "pushing",
-    "register_family": "families",
-    "relevance": "relevance_maps",
-    "relevance_loss": "losses",
-    "report": "reports",
-    "reproduce": "reproduction",
-    "shifts": "shifting",
-    "table": "tables",
-    "subset": "subset_panels",
-    "sufficient_subset": "sufficient_subsets",
-    "search": "rate_search",
-    "sweep": "sweeping",
+    "Classifier": "models.classifier",
+    "GuidedLoss": "guidance.method",
+    "Layout": "models.families",
+    "RobustViT": "guidance.robustvit",
+    "UserError": "common.errors",
+    "app": "webapp.app",
+    "audit": "audits.audit",
+    "classes": "evaluation.classes.classes",
+    "demo": "cli.demo",
+    "doctor": "cli.doctor",
+    "evaluate": "evaluation.evaluate",
+    "explain": "explanation.explain",
+    "export": "sharing.export",
+    "faithfulness": "explanation.faithfulness",
+    "finetune": "training.finetune",
+    "guided_loss": "guidance.registry",
+    "load_model": "models.load",
+    "make_masks": "masks.make",
+    "push": "sharing.push",
+    "register_family": "models.families",
+    "relevance": "explanation.maps",
+    "relevance_loss": "guidance.losses",
+    "report": "sharing.report",
+    "reproduce": "experiments.reproduce",
+    "shifts": "data.shifts.shifts",
+    "table": "evaluation.records.table",
+    "subset": "explanation.subsets.subset",
+    "sufficient_subset": "explanation.subsets.search",
+    "search": "experiments.search",
+    "sweep": "experiments.sweep",
 }
 
 

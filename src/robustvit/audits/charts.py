@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
 
-__all__ = ["Chart", "accuracy_chart", "shift_charts"]
+from robustvit.common.charts import Chart, inline_svg
+
+__all__ = ["accuracy_chart", "shift_charts"]
 
 _SHOWN = ("ordinary", "mixed-same", "mixed-other", "mixed-rand", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
 _COLOURS = {"model": "#1f5fbf", "baseline": "#b0672a"}
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A picture and the same in words."""
-
-    svg: str
-    words: str
 
 
 def accuracy_chart(record: Mapping[str, Any]) -> Chart:
@@ -57,7 +48,7 @@ def accuracy_chart(record: Mapping[str, Any]) -> Chart:
         f"{name} " + ", ".join(f"{side} {100 * record['measures'][name][side]['mean']:.1f} %" for side in sides)
         for name in names
     )
-    return Chart(_svg(figure, axis), f"Accuracies: {words}")
+    return Chart(inline_svg(figure, axis), f"Accuracies: {words}")
 
 
 def shift_charts(record: Mapping[str, Any]) -> list[Chart]:
@@ -93,7 +84,7 @@ def _position(rows: Sequence[Mapping[str, Any]], side: str, named: bool) -> Char
     axis.set_ylabel("centre, % of height", fontsize=8)
     axis.set_title("accuracy by position, %" + (f" ({side})" if named else ""), fontsize=10)
     words = "; ".join(f"at {100 * row['x']:g}, {100 * row['y']:g}: {100 * row[side]['mean']:.1f} %" for row in shown)
-    return Chart(_svg(figure, axis), f"Accuracy of the {side} by position of the object's centre {words}")
+    return Chart(inline_svg(figure, axis), f"Accuracy of the {side} by position of the object's centre {words}")
 
 
 def _line(rows: Sequence[Mapping[str, Any]], sides: Sequence[str], kind: str, value: str, label: str) -> Chart:
@@ -118,17 +109,8 @@ def _line(rows: Sequence[Mapping[str, Any]], sides: Sequence[str], kind: str, va
         f"{x:g}: " + ", ".join(f"{side} {100 * row[side]['mean']:.1f} %" for side in sides)
         for x, row in zip(at, rows, strict=True)
     )
-    return Chart(_svg(figure, axis), f"Accuracy by {kind} ({label}) {words}")
+    return Chart(inline_svg(figure, axis), f"Accuracy by {kind} ({label}) {words}")
 
 
 def _sides(record: Mapping[str, Any]) -> list[str]:
     return ["model", "baseline"] if record["baseline"] else ["model"]
-
-
-def _svg(figure: Figure, axis: Any) -> str:
-    axis.tick_params(labelsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
-    target = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "robustvit"}):  # the same page for the same numbers
-        figure.savefig(target, format="svg", metadata={"Date": None})
-    return target.getvalue()[target.getvalue().index("<svg") :]

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits.options import AuditRequest
-from robustvit.classifier import Classifier
+from robustvit.common.errors import UserError
+from robustvit.common.wording import counted
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.trained_photos import photos_behind
-from robustvit.errors import UserError
-from robustvit.mask_making import MadeMasks, make_masks
-from robustvit.wording import counted
+from robustvit.masks.make import MadeMasks, make_masks
+from robustvit.models.classifier import Classifier
 
 __all__ = ["find_audit_photos", "trained_on"]
 

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from robustvit.common.progress import track
 from robustvit.data.batches import SwappedPhotos
 from robustvit.data.held_photos import HeldPhotos
-from robustvit.measurement import PLACES, PhotoMeasure, measure, pointing_hit
-from robustvit.progress import track
-from robustvit.swaps import (
+from robustvit.data.swaps import (
     boxed_background,
     no_foreground,
     only_foreground,
@@ -23,6 +22,7 @@ from robustvit.swaps import (
     tiled_background,
     usable_background,
 )
+from robustvit.evaluation.measure import PLACES, PhotoMeasure, measure, pointing_hit
 
 __all__ = [
     "AUDIT_MEASURES",

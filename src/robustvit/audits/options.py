@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from robustvit.option_groups import GivenPhotos, JudgingOptions, MapOptions, RunningOptions
-from robustvit.options import Feature
+from robustvit.common.option_groups import GivenPhotos, JudgingOptions, MapOptions, RunningOptions
+from robustvit.common.options import Feature
 
 
 @dataclass(frozen=True, kw_only=True)

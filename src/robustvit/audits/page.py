@@ -10,8 +10,8 @@ from robustvit.audits.charts import accuracy_chart, shift_charts
 from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.pictures import Tile
 from robustvit.audits.record import KIND
-from robustvit.errors import printable
-from robustvit.pages import page_template
+from robustvit.common.errors import printable
+from robustvit.common.pages import page_template
 
 __all__ = ["CLASS_COLUMNS", "MOST_GROUPS", "MOST_PHOTOS", "MOST_TURNS", "render_audit", "shown_groups"]
 
@@ -38,7 +38,9 @@ def render_audit(
         thumbnails: of the typical photos of backgrounds and of ``shown_groups``.
         record_name: file name of the record beside the page.
     """
-    page = page_template("audit.html.j2", trim=True, file_name=lambda path: printable("/".join(Path(path).parts[-2:])))
+    page = page_template(
+        __package__, "audit.html.j2", trim=True, file_name=lambda path: printable("/".join(Path(path).parts[-2:]))
+    )
     measured = [name for name in record["titles"] if any(name in row for row in record["classes"].values())]
     sides = ["model", "baseline"] if record["baseline"] else ["model"]
     return page.render(

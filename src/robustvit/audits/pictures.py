@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from PIL import Image
-from scipy.ndimage import binary_dilation, binary_erosion
-from torch import Tensor
 
 from robustvit.audits.measures import AuditedPhoto
-from robustvit.classifier import Classifier
+from robustvit.common.pictures import inlined, outlined, overlay, pixels_of
 from robustvit.data.batches import SwappedPhotos
 from robustvit.data.held_photos import HeldPhotos
-from robustvit.panels import overlay
-from robustvit.relevance_maps import relevance
+from robustvit.explanation.maps import relevance
+from robustvit.models.classifier import Classifier
 
-__all__ = ["WORST_RULE", "Tile", "choose_worst", "inlined", "outlined", "thumbnails", "worst_tiles"]
+__all__ = ["WORST_RULE", "Tile", "choose_worst", "thumbnails", "worst_tiles"]
 
 WORST_RULE = (
     "Photos that are answered wrong as they are, or whose object some background takes over; first those with the "
     "least relevance inside the mask, measured against the mask's share of the frame."
 )
-_LINE, _EDGE = (255, 210, 0), (20, 20, 20)
-_SIDE, _THUMBNAIL, _QUALITY = 280, 96, 85
+_THUMBNAIL = 96
 
 
 @dataclass(frozen=True)
@@ -82,40 +75,11 @@ def worst_tiles(
             harmful = audited[index].most_harmful
             if harmful is not None:
                 swapped = SwappedPhotos(photos, [(index, harmful.donor)])[0]["image"]
-                tiles.append(Tile(inlined(_pixels(swapped)), "harmful"))
+                tiles.append(Tile(inlined(pixels_of(swapped)), "harmful"))
             rows.append(tiles)
     return rows
 
 
-def outlined(image: Tensor, mask: Tensor) -> np.ndarray:
-    """An image, uint8 ``(H, W, 3)``, enlarged, with the outline of its mask; arguments as items of ``HeldPhotos``."""
-    photo = _fitted(Image.fromarray(_pixels(image)), _SIDE)
-    cover = Image.fromarray(mask[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR)
-    inside = np.asarray(cover) > 0.5
-    line = binary_dilation(inside) & ~binary_erosion(inside)
-    pixels = np.array(photo)
-    pixels[binary_dilation(line)] = _EDGE
-    pixels[line] = _LINE
-    return pixels
-
-
 def thumbnails(photos: HeldPhotos, indices: Sequence[int]) -> dict[int, str]:
     """Small pictures of some photos as data addresses, by index."""
-    return {index: inlined(_pixels(photos[index]["image"]), _THUMBNAIL) for index in dict.fromkeys(indices)}
-
-
-def inlined(pixels: np.ndarray, side: int = _SIDE) -> str:
-    """A picture, uint8 ``(H, W, 3)``, as a data address, its longer side ``side`` pixels."""
-    target = io.BytesIO()
-    _fitted(Image.fromarray(pixels), side).save(target, "JPEG", quality=_QUALITY, optimize=True, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode()
-
-
-def _fitted(picture: Image.Image, side: int) -> Image.Image:
-    scale = side / max(picture.size)
-    size = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
-    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
-
-
-def _pixels(image: Tensor) -> np.ndarray:
-    return (255 * image.permute(1, 2, 0).clamp(0, 1)).round().to(torch.uint8).cpu().numpy()
+    return {index: inlined(pixels_of(photos[index]["image"]), _THUMBNAIL) for index in dict.fromkeys(indices)}

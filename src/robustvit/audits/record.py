@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits import verdict as audit_verdict
-from robustvit.audits.background_groups import MIN_GROUP, Backgrounds, Group, usual_photos
+from robustvit.audits.groups import MIN_GROUP, Backgrounds, Group, usual_photos
 from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto
 from robustvit.audits.pictures import WORST_RULE
-from robustvit.audits.shifts import PlacedAnswers, ShiftedAnswers, shift_difference, shift_points
+from robustvit.audits.placements import PlacedAnswers, ShiftedAnswers, shift_difference, shift_points
 from robustvit.audits.summary import Beyond, beyond_chances, by_class, compare_photos, means
 from robustvit.audits.verdict import AuditVerdict, change_of, judge
-from robustvit.errors import printable
-from robustvit.intervals import Interval
+from robustvit.common.errors import printable
+from robustvit.common.intervals import Interval
 
 __all__ = ["KIND", "AuditData", "ModelAudit", "audit_record"]
 

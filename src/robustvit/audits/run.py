@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 
-from robustvit.audits.background_groups import Backgrounds, background_features, find_backgrounds, group_photos
+from robustvit.audits.groups import Backgrounds, background_features, find_backgrounds, group_photos
 from robustvit.audits.measures import audit_photos, fit_photos
 from robustvit.audits.options import AuditRequest
 from robustvit.audits.page import render_audit, shown_groups
 from robustvit.audits.pictures import Tile, choose_worst, thumbnails, worst_tiles
+from robustvit.audits.placements import ShiftedAnswers, choose_pastings, measure_shifts, shift_values
 from robustvit.audits.record import AuditData, ModelAudit, audit_record
-from robustvit.audits.shifts import ShiftedAnswers, choose_pastings, measure_shifts, shift_values
-from robustvit.classifier import Classifier, Preprocessing
+from robustvit.common.errors import UserError, printable
+from robustvit.common.files import write_json, write_text
+from robustvit.common.provenance import versions
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.pairs import Photo
-from robustvit.errors import UserError, printable
-from robustvit.files import write_json, write_text
-from robustvit.patch_features import check_features
-from robustvit.runs import versions
+from robustvit.explanation.features import check_features
+from robustvit.models.classifier import Classifier, Preprocessing
 
 __all__ = ["AuditRun"]
 

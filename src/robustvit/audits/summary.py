@@ -9,7 +9,7 @@ from itertools import chain
 from statistics import fmean
 
 from robustvit.audits.measures import AUDIT_MEASURES, DIFFERENCES, AuditedPhoto
-from robustvit.intervals import (
+from robustvit.common.intervals import (
     Answers,
     Interval,
     crossed_difference,
@@ -17,7 +17,7 @@ from robustvit.intervals import (
     mean_interval,
     paired_difference,
 )
-from robustvit.verdict import Comparison
+from robustvit.common.verdict import Comparison
 
 __all__ = ["Beyond", "beyond_chance", "beyond_chances", "by_class", "compare_photos", "means"]
 

@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from robustvit.audits.summary import Beyond
-from robustvit.intervals import Interval
-from robustvit.verdict import MIN_PHOTOS
-from robustvit.wording import counted
+from robustvit.common.intervals import Interval
+from robustvit.common.outcomes import MIN_PHOTOS
+from robustvit.common.wording import counted
 
 __all__ = [
     "BACKGROUND_ALONE",

@@ -15,13 +15,13 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from robustvit.classifier import Preprocessing
-from robustvit.data.masks import check_mask, read_mask
+from robustvit.common.errors import UserError
+from robustvit.common.options import MaskFormat
+from robustvit.data.mask_files import check_mask, read_mask
 from robustvit.data.pairs import Photo
 from robustvit.data.photos import opened, read_photo
-from robustvit.errors import UserError
-from robustvit.options import MaskFormat
-from robustvit.swaps import bounding_box, paste, tiled_background
+from robustvit.data.swaps import bounding_box, paste, tiled_background
+from robustvit.models.classifier import Preprocessing
 
 __all__ = ["MaskedPhotos", "SwappedPhotos", "evaluation_transform", "kept_share", "read_pair", "training_transform"]
 

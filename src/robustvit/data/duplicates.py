@@ -12,8 +12,8 @@ import imagehash
 import numpy as np
 from PIL import Image
 
+from robustvit.common.progress import bar
 from robustvit.data.photos import read_photo
-from robustvit.progress import bar
 
 __all__ = ["BITS", "NEAR", "Copies", "Fingerprint", "find_copies", "fingerprint", "fingerprints"]
 

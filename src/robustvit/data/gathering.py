@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from robustvit.classifier import Classifier
+from robustvit.common.errors import UserError
+from robustvit.common.options import Classes, MaskFormat
+from robustvit.common.outcomes import MIN_PHOTOS
+from robustvit.common.progress import track, warn
+from robustvit.common.wording import counted
 from robustvit.data.batches import read_pair
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.labels import match_labels
@@ -17,11 +21,7 @@ from robustvit.data.overlap import check_overlap, hash_photos, without_copies
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.review import Review, read_review
 from robustvit.data.selection import balanced_classes, select_photos
-from robustvit.errors import UserError
-from robustvit.options import Classes, MaskFormat
-from robustvit.progress import track, warn
-from robustvit.verdict import MIN_PHOTOS
-from robustvit.wording import counted
+from robustvit.models.classifier import Classifier
 
 __all__ = ["Gathered", "PhotoSources", "check_photos", "find_labelled", "gather"]
 

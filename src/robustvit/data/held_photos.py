@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as TF
 
-from robustvit.classifier import Preprocessing
+from robustvit.common.errors import UserError
+from robustvit.common.options import MaskFormat
+from robustvit.common.progress import track
 from robustvit.data.batches import MaskedPhotos
 from robustvit.data.pairs import Photo
-from robustvit.errors import UserError
-from robustvit.options import MaskFormat
-from robustvit.progress import track
+from robustvit.models.classifier import Preprocessing
 
 __all__ = ["HeldPhotos"]
 

@@ -9,9 +9,9 @@ from functools import cache
 
 from timm.data import ImageNetInfo
 
+from robustvit.common.errors import UserError
+from robustvit.common.progress import warn
 from robustvit.data.pairs import Photo
-from robustvit.errors import UserError
-from robustvit.progress import warn
 
 __all__ = ["match_labels"]
 

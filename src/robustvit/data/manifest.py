@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from robustvit.common.errors import UserError
+from robustvit.common.files import write_text
 from robustvit.data.review import place_of
-from robustvit.errors import UserError
-from robustvit.files import write_text
 
 __all__ = [
     "MANIFEST",
@@ -46,7 +46,7 @@ class MaskRecord:
         confidence: in [0, 1].
         reason: what made the verdict not ``good``.
         source: method or format that the mask came from.
-        measures: see ``robustvit.mask_confidence``; some of ``MEASURES``.
+        measures: see ``robustvit.masks.confidence``; some of ``MEASURES``.
     """
 
     image: Path

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from robustvit.common.wording import counted
 from robustvit.data.manifest import MANIFEST, MaskRecord, is_mask_folder, read_manifest
 from robustvit.data.pairs import Photo
 from robustvit.data.review import Review
-from robustvit.wording import counted
 
 __all__ = ["MaskFilter"]
 

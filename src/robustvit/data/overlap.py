@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from robustvit.common.errors import UserError
+from robustvit.common.progress import warn
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprints
 from robustvit.data.pairs import Photo
 from robustvit.data.trained_photos import pairs_named
-from robustvit.errors import UserError
-from robustvit.progress import warn
 
 __all__ = ["check_overlap", "hash_photos", "without_copies"]
 

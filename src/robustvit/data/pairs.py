@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robustvit.data.masks import MASK_SUFFIXES
+from robustvit.common.errors import UserError
+from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.photos import IMAGE_SUFFIXES
-from robustvit.errors import UserError
 
 __all__ = ["Photo", "expect_folder", "expect_photos", "expect_photos_of", "find_photos"]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustvit.common.errors import UserError
+from robustvit.common.progress import warn
 from robustvit.data.manifest import is_mask_folder
 from robustvit.data.photos import IMAGE_SUFFIXES
-from robustvit.errors import UserError
-from robustvit.progress import warn
 
 __all__ = ["PlacedPhoto", "files_below", "photo_tree"]
 

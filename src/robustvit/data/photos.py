@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
 
 __all__ = ["IMAGE_FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "as_photo", "open_image", "opened", "read_photo"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
 
 __all__ = ["Review", "place_of", "read_review"]
 

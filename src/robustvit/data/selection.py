@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustvit.common.errors import UserError
+from robustvit.common.options import Classes
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.pairs import Photo
-from robustvit.errors import UserError
-from robustvit.options import Classes
 
 __all__ = ["Selection", "balanced_classes", "choose_classes", "select_photos", "selection_text"]
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robustvit.common.errors import UserError
+from robustvit.common.run_folder import RunFolder
+from robustvit.common.wording import counted
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprint, fingerprints
 from robustvit.data.pairs import Photo
-from robustvit.errors import UserError
-from robustvit.runs import RunFolder
-from robustvit.wording import counted
 
 if TYPE_CHECKING:
-    from robustvit.verdict import Verdict
+    from robustvit.common.verdict import Verdict
 
 __all__ = [
     "SAYS_LITTLE",

@@ -9,17 +9,16 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from robustvit.classifier import Classifier
+from robustvit.common.errors import UserError
 from robustvit.data.trained_photos import SAYS_LITTLE, UNKNOWN, TrainedPhotos
-from robustvit.errors import UserError
-from robustvit.mask_sources.tokencut import TokenCut
+from robustvit.masks.sources.tokencut import TokenCut
+from robustvit.models.classifier import Classifier
 from robustvit.webapp.examples import Example
 from robustvit.webapp.limits import read_limited
 from robustvit.webapp.markup import answers_html
+from robustvit.webapp.memory import Recent, Results
 from robustvit.webapp.panel import write_panel
 from robustvit.webapp.prediction import Answer, Explorer, Inputs, Picture
-from robustvit.webapp.recent import Recent
-from robustvit.webapp.results import Results
 from robustvit.webapp.swapped import (
     background_inputs,
     background_photo,

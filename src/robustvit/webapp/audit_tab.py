@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from robustvit.common.errors import UserError
 from robustvit.data.archives import ArchiveLimits, extract_photos
-from robustvit.errors import UserError
 from robustvit.webapp.auditing_process import audit_apart
 from robustvit.webapp.limits import Limits
-from robustvit.webapp.results import Results
+from robustvit.webapp.memory import Results
 
 __all__ = ["AuditJobs", "find_folders"]
 

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
 
 __all__ = ["audit_apart"]
 
@@ -68,8 +68,8 @@ def audit_apart(
 def _run(connection: Connection, settings: dict[str, Any], threads: int) -> None:
     import torch
 
-    from robustvit.auditing import audit
-    from robustvit.progress import state
+    from robustvit.audits.audit import audit
+    from robustvit.common.progress import state
 
     torch.set_num_threads(threads)
     over = threading.Event()

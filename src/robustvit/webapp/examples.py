@@ -10,7 +10,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from robustvit.embedded.scenes import BACKGROUNDS, CLASSES, make_scene
+from robustvit.data.embedded.scenes import BACKGROUNDS, CLASSES, make_scene
 
 __all__ = ["Example", "write_examples"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from robustvit.errors import UserError
+from robustvit.common.errors import UserError
 from robustvit.webapp.actions import OWN_PHOTO, Actions
 from robustvit.webapp.audit_tab import AuditJobs
 from robustvit.webapp.swapped import BACKGROUNDS

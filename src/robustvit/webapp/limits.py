@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from robustvit.common.errors import UserError
 from robustvit.data.photos import IMAGE_FORMATS, read_photo
-from robustvit.errors import UserError
 
 __all__ = ["LimitedRequests", "Limits", "check_image", "check_size", "read_limited"]
 

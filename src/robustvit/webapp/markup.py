@@ -12,7 +12,7 @@ from jinja2 import Template
 from PIL import Image
 from torch import Tensor
 
-from robustvit.pages import page_template
+from robustvit.common.pages import page_template
 from robustvit.webapp.prediction import Answer
 
 __all__ = ["SCRIPT", "STYLE", "answers_html"]
@@ -60,7 +60,7 @@ SCRIPT = """
 
 @cache
 def _template() -> Template:
-    return page_template("app_answers.html.j2")
+    return page_template(__package__, "app_answers.html.j2")
 
 
 def answers_html(

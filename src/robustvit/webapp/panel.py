@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robustvit.panels import figure_of_rows
+from robustvit.common.pictures import figure_of_rows
 from robustvit.webapp.prediction import Answer
 
 __all__ = ["write_panel"]

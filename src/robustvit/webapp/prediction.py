@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from robustvit.classifier import Classifier, Preprocessing
+from robustvit.common.errors import UserError
+from robustvit.common.pictures import overlay
 from robustvit.data.batches import evaluation_transform
-from robustvit.errors import UserError
-from robustvit.methods import METHODS, check_method
-from robustvit.panels import overlay
-from robustvit.relevance_maps import relevance
+from robustvit.explanation.maps import relevance
+from robustvit.explanation.methods import METHODS, check_method
+from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.webapp.limits import Limits, check_size, read_limited
-from robustvit.webapp.recent import Recent
+from robustvit.webapp.memory import Recent
 
 __all__ = ["Answer", "Explorer", "Inputs", "Picture"]
 

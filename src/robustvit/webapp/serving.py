@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robustvit.errors import UserError
-from robustvit.option_groups import ServingOptions
+from robustvit.common.errors import UserError
+from robustvit.common.option_groups import ServingOptions
 from robustvit.webapp.limits import LimitedRequests, Limits
 
 __all__ = ["Server", "free_port", "is_loopback", "prepare_folder", "start"]

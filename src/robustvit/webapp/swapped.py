@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-from robustvit.classifier import Preprocessing
+from robustvit.common.errors import UserError
 from robustvit.data.batches import evaluation_transform
-from robustvit.data.masks import check_mask, read_mask
-from robustvit.embedded.textures import TEXTURES, texture_crop
-from robustvit.errors import UserError
-from robustvit.mask_sources.tokencut import TokenCut
-from robustvit.swaps import paste
+from robustvit.data.embedded.textures import TEXTURES, texture_crop
+from robustvit.data.mask_files import check_mask, read_mask
+from robustvit.data.swaps import paste
+from robustvit.masks.sources.tokencut import TokenCut
+from robustvit.models.classifier import Preprocessing
 from robustvit.webapp.limits import Limits, check_image
 from robustvit.webapp.prediction import Explorer, Inputs, Picture, as_input
 

@@ -1,0 +1,142 @@
+"""An audit: does a model look at the background? Nothing is trained; one page and one record are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustvit.audits.options import AuditOptions, AuditRequest, FoundMasks, GroupOptions
+from robustvit.common.command_options import command, settings_of
+from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.option_groups import GivenPhotos, JudgingOptions, MapOptions, RunningOptions
+from robustvit.common.wording import counted
+from robustvit.models.options import ComparedModels
+
+if TYPE_CHECKING:
+    from robustvit.audits.record import AuditData
+    from robustvit.models.classifier import Classifier
+
+__all__ = ["Audit", "audit"]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        page: the HTML file.
+        record: the JSON file beside it: every figure of the page, and what was measured on every photo.
+        found: the same as objects.
+    """
+
+    page: Path
+    record: Path
+    found: AuditData
+
+    @property
+    def reliance(self) -> str:
+        """The verdict on the model in a word: no sign, some, strong reliance or cannot tell."""
+        return self.found.model.verdict.reliance
+
+    def __str__(self) -> str:
+        lines = [f"{self.found.model.source} on {counted(len(self.found.files), 'photo')} of {self.found.images}"]
+        for side, one in self.found.sides.items():
+            lines.append(f"{side}: {one.verdict.reliance}. {one.verdict.sentence}")
+        return "\n".join([*lines, *self.found.notes, f"page: {self.page}", f"record: {self.record}"])
+
+
+@command(
+    first=("model", "images", "masks", "baseline", "out", "masks_out", "mask_model", "worst"),
+    leave_out=("max_drop", "precision"),
+)
+def audit(
+    *,
+    models: ComparedModels,
+    photos: GivenPhotos,
+    out: str,
+    found: FoundMasks,
+    maps: MapOptions,
+    judging: JudgingOptions,
+    auditing: AuditOptions,
+    grouping: GroupOptions,
+    running: RunningOptions,
+) -> Audit:
+    """Find out whether a model looks at the background, without training anything, and write a page about it.
+
+    Photos in class folders, which the model should not have been trained on, are shown to it as they are, on other
+    backgrounds, without object, without background, and with the object elsewhere. With a baseline everything is
+    measured on both models, with paired differences. Without masks, TokenCut finds them; doubtful ones are left out.
+
+    Args:
+        out: HTML file to write, new or an older audit; the record goes beside it, under its name with .json.
+
+    Returns:
+        Files and measures; printing it gives the verdict.
+
+    Raises:
+        UserError: anything wrong with what was given; no page is written then.
+
+    Example:
+        robustvit audit --model runs/mine --images photos/test --masks masks/test --out audit.html
+    """
+    from robustvit.data.pairs import expect_photos
+
+    expect_photos(photos.images, photos.masks)
+    settings = settings_of(audit, models, photos, found, maps, judging, auditing, grouping, running, out=out)
+    request = AuditRequest(
+        photos=photos, found=found, maps=maps, judging=judging, auditing=auditing, grouping=grouping, running=running,
+        settings=settings,
+    )  # fmt: skip
+    _check_options(request)
+    from robustvit.audits.record import KIND
+    from robustvit.common.files import page_and_record
+
+    page, record = page_and_record(out, KIND, "an audit")
+    from robustvit.audits.inputs import find_audit_photos, trained_on
+    from robustvit.audits.run import AuditRun
+    from robustvit.common.devices import make_accelerator
+    from robustvit.data.photo_tree import photos_below
+    from robustvit.explanation.methods import check_method
+    from robustvit.models.load import load_baseline, load_given
+
+    classifier = load_given(models)
+    other = load_baseline(models, classifier)
+    both = [one for one in (classifier, other) if one is not None]
+    for one in both:
+        check_method(maps.relevance, one)
+    grouper = _group_backbone(grouping, classifier)
+    files = [] if auditing.backgrounds is None else photos_below(auditing.backgrounds)
+    audited, notes = find_audit_photos(request, page, classifier)
+    notes += trained_on(audited, models.model, models.baseline, models.checkpoint)
+    place = make_accelerator(device=running.device).device
+    run = AuditRun(request, [one.to(place) for one in both], grouper.to(place), audited, notes, files)
+    measured = run.measure()
+    run.write(measured, page, record)
+    return Audit(page, record, measured)
+
+
+def _check_options(request: AuditRequest) -> None:
+    auditing, groups = request.auditing, request.grouping.groups
+    expect_at_least(1, swaps=request.judging.swaps, tries=auditing.tries)
+    expect_at_least(0, shifted=auditing.shifted, groups=groups, worst=auditing.worst)
+    if groups == 1:
+        raise UserError("expected --groups of at least 2, or 0 to have the number found, got 1")
+    finding = ("masks_out", "mask_model", "mask_checkpoint")
+    own = [name for name in finding if getattr(request.found, name) is not None]
+    if own and request.photos.masks is not None:
+        option = "--" + own[0].replace("_", "-")
+        raise UserError(f"{option} is about finding masks, but --masks names some: leave one of them out")
+
+
+def _group_backbone(grouping: GroupOptions, classifier: Classifier) -> Classifier:
+    from robustvit.explanation.features import check_features
+    from robustvit.models.load import load_model
+
+    if grouping.group_model is None:
+        if grouping.group_checkpoint is not None:
+            raise UserError("--group-checkpoint needs --group-model: name the backbone that the weights are for")
+        return classifier
+    backbone = load_model(grouping.group_model, checkpoint=grouping.group_checkpoint, headless=True)
+    check_features(backbone, grouping.group_feature, grouping.group_block)
+    return backbone

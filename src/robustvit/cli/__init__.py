@@ -1,0 +1,1 @@
+"""The command line: every command is a public function, its options and help are its signature and docstring."""

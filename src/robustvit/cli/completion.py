@@ -1,0 +1,84 @@
+"""Completion of commands, options and their values in a shell, made from the commands' own signatures."""
+
+from __future__ import annotations
+
+import argparse
+import types
+from typing import Literal, Union, get_args, get_origin
+
+from robustvit.common.command_options import options_of
+from robustvit.common.errors import UserError
+from robustvit.common.options import Shell
+
+__all__ = ["completion"]
+
+
+def completion(shell: Shell) -> str:
+    """Print a script that completes commands, options and their values in a shell.
+
+    For bash, put it where bash-completion looks: robustvit completion bash >
+    ~/.local/share/bash-completion/completions/robustvit. For zsh, into a file _robustvit in a folder of $fpath.
+
+    Args:
+        shell: bash, zsh or tcsh.
+
+    Returns:
+        The script.
+
+    Raises:
+        UserError: another shell.
+
+    Example:
+        robustvit completion bash
+    """
+    import shtab
+
+    known = get_args(Shell)
+    if shell not in known:
+        raise UserError(f"expected a shell out of {', '.join(known)}, got {shell!r}")
+    return shtab.complete(_tree(), shell=shell)
+
+
+def _tree() -> argparse.ArgumentParser:
+    """All commands as one parser of argparse, which is what shtab reads; nothing is parsed with it."""
+    from robustvit.cli.help import add_common, add_options
+    from robustvit.cli.main import COMMANDS, function_of, summary
+
+    root = argparse.ArgumentParser(prog="robustvit")
+    root.add_argument("-V", "--version", action="store_true", help="Print the version.")
+    commands = root.add_subparsers(dest="command")
+    for name in COMMANDS:
+        parser = commands.add_parser(name, help=summary(name).replace("%", "%%"))
+        add_common(parser)
+        _complete(parser._option_string_actions["--config"], str)
+        for option, action in add_options(parser, options_of(function_of(name))):
+            _complete(action, option.type)
+    return root
+
+
+def _complete(action: argparse.Action, annotation: object) -> None:
+    """Say what may stand for an argument: one of its values, or a file where it is text."""
+    import shtab
+
+    values = _values(annotation)
+    if values:
+        action.choices = values
+    elif _holds(annotation, str):
+        action.complete = shtab.FILE  # type: ignore[attr-defined]
+
+
+def _values(annotation: object) -> list[str]:
+    """The values that a type lists; none where it takes others too."""
+    if annotation is bool:
+        return ["true", "false"]
+    if get_origin(annotation) is Literal:
+        return [str(one) for one in get_args(annotation)]
+    if get_origin(annotation) in (Union, types.UnionType):
+        parts = [one for one in get_args(annotation) if one is not type(None)]
+        found = [_values(one) for one in parts]
+        return [value for one in found for value in one] if all(found) else []
+    return []
+
+
+def _holds(annotation: object, kind: type) -> bool:
+    return annotation is kind or any(_holds(one, kind) for one in get_args(annotation))

@@ -1,0 +1,217 @@
+"""The command line: every command is a public function, its options and help are that function's signature and docs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import keyword
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from importlib.metadata import version
+from typing import Any
+
+from robustvit.cli.help import ALL, help_text
+from robustvit.cli.messages import option_name, said_plainly
+from robustvit.common.command_options import add_arguments, options_of
+from robustvit.common.errors import UserError, printable
+from robustvit.common.signals import ended_by_signals
+from robustvit.common.workers import lost_process
+
+__all__ = ["COMMANDS", "STAGES", "function_of", "main", "option_name", "parser_of", "summary"]
+
+# Where each command's function is, by the stage of the work that it belongs to.
+STAGES: dict[str, dict[str, str]] = {
+    "start": {"doctor": "cli.doctor.doctor", "demo": "cli.demo.demo", "app": "webapp.app.app"},
+    "check a model": {
+        "audit": "audits.audit.audit",
+        "explain": "explanation.explain.explain",
+        "evaluate": "evaluation.evaluate.evaluate",
+        "classes": "evaluation.classes.classes.classes",
+    },
+    "improve it": {
+        "masks": "masks.make.make_masks",
+        "finetune": "training.finetune.finetune",
+        "report": "sharing.report.report",
+        "search": "experiments.search.search",
+        "sweep": "experiments.sweep.sweep",
+    },
+    "share it": {"export": "sharing.export.export", "push": "sharing.push.push"},
+    "research": {
+        "shifts": "data.shifts.shifts.shifts",
+        "faithfulness": "explanation.faithfulness.faithfulness",
+        "subset": "explanation.subsets.subset.subset",
+        "table": "evaluation.records.table.table",
+        "reproduce": "experiments.reproduce.reproduce",
+    },
+    "shell": {"completion": "cli.completion.completion"},
+}
+COMMANDS: dict[str, str] = {name: place for commands in STAGES.values() for name, place in commands.items()}
+_JSON = "--json"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; what the user got wrong is one line on the error stream and exit code 2."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(version("robustvit"))
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        return _fail("robustvit", f"unknown command {name!r}: expected one of {', '.join(COMMANDS)}")
+    try:
+        with ended_by_signals():
+            return _run(name, arguments[1:])
+    except UserError as error:
+        return _fail(f"robustvit {name}", str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _fail(
+            f"robustvit {name}", f"{error.strerror or error}{where}; check the path, its permissions and the disk"
+        )
+    except (KeyboardInterrupt, RuntimeError) as error:
+        return _broken_off(name, error)
+
+
+def _broken_off(name: str, error: BaseException) -> int:
+    """Say why a command ended that nothing was wrong with, and how to go on with it."""
+    again = "go on with the same command and --resume" if name == "finetune" else "call again to go on"
+    if isinstance(error, RuntimeError):
+        if not lost_process(error):
+            raise error
+        return _fail(f"robustvit {name}", f"another process of this job died, what was saved is intact: {again}", 1)
+    code = getattr(error, "exit_code", 130)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one line is enough
+        said = str(error) or "stopped"
+        _fail(f"robustvit {name}", f"{said}: {again}" if getattr(error, "run", None) else said)
+    return code
+
+
+def _fail(program: str, message: str, code: int = 2) -> int:
+    print(f"{program}: {printable(' '.join(message.split()))}", file=sys.stderr)
+    return code
+
+
+def _overview() -> str:
+    stages = "\n\n".join(
+        "\n".join([f"{stage}:", *(f"  {name:<13} {summary(name)}" for name in commands)])
+        for stage, commands in STAGES.items()
+    )
+    return (
+        "usage: robustvit COMMAND [OPTIONS]\n\n"
+        "Finetune the relevance map of a vision transformer onto the object, so that it stops looking at the "
+        f"background.\n\n{stages}\n\n"
+        f"robustvit COMMAND --help shows a command's first options, {ALL} all of them. Every command takes\n"
+        "--config FILE, --print_config and --json.\nexample: robustvit demo"
+    )
+
+
+def summary(name: str) -> str:
+    """First line of a command's docstring."""
+    return (inspect.getdoc(function_of(name)) or "").partition("\n")[0]
+
+
+def function_of(name: str) -> Callable[..., Any]:
+    """The function behind a command."""
+    module, _, function = COMMANDS[name].rpartition(".")
+    return getattr(importlib.import_module(f"robustvit.{module}"), function)
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    function = function_of(name)
+    if ALL in arguments:
+        print(help_text(name, function, everything=True))
+        return 0
+    parser, positional = parser_of(name, function)
+    given = _normalised([one for one in arguments if one != _JSON], function)
+    _check_config_files(given, function)
+    options = parser.parse_args(given)
+    values = options.as_dict()
+    values.pop("config", None)
+    as_json = values.pop("json", False) or _JSON in arguments
+    leading = [values.pop(key) for key in positional]
+    if not as_json:
+        result = function(*leading, **values)
+    else:  # whatever the command or a library prints on the way must not stand beside the document
+        with redirect_stdout(sys.stderr):
+            result = function(*leading, **values)
+    if os.environ.get("RANK", "0") == "0":
+        _print(result, as_json)
+    return getattr(result, "exit_code", 0)
+
+
+def _check_config_files(arguments: list[str], function: Callable[..., Any]) -> None:
+    """Refuse options files with options that the command does not have, before anything acts on them."""
+    places = [word.removeprefix("--config=") for word in arguments if word.startswith("--config=")]
+    places += [arguments[at + 1] for at, word in enumerate(arguments[:-1]) if word == "--config"]
+    if not places:
+        return
+    from robustvit.common.yaml_files import check_known, read_mapping
+
+    known = [*(one.name for one in options_of(function)), "json"]
+    for place in places:
+        check_known(read_mapping(place), known, str(place))
+
+
+def _print(result: Any, as_json: bool) -> None:
+    if as_json:
+        from robustvit.cli.json_output import document
+
+        print(document(result))
+    elif result is not None:
+        print(result)
+
+
+def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
+    """A command's parser and its positional arguments, by name.
+
+    Keyword-only parameters of the function are options, the others are positional.
+    """
+    from jsonargparse import ArgumentParser
+
+    class Parser(ArgumentParser):
+        def error(self, message: str, ex: Exception | None = None) -> Any:
+            said = said_plainly(message, options)
+            raise UserError(f"{said}; robustvit {name} --help lists the options")
+
+        def format_help(self, *_: Any) -> str:
+            return help_text(name, function)
+
+    options = options_of(function)
+    positional = [one.name for one in options if one.positional]
+    # Abbreviations as of argparse; jsonargparse warns where it is left to chance.
+    parser = Parser(prog=f"robustvit {name}", allow_abbrev=True)
+    parser.add_argument("--config", action="config")
+    # For configuration files that ask for it: --print_config writes none that do.
+    parser.add_argument(_JSON, action="store_true", default=argparse.SUPPRESS)
+    add_arguments(parser, options)
+    return parser, positional
+
+
+def _normalised(arguments: list[str], function: Callable[..., Any]) -> list[str]:
+    """Accept ``--max-drop`` for ``--max_drop``, and a bare ``--resume`` for ``--resume true``."""
+    flags = {one.name for one in options_of(function) if one.type is bool}
+    found: list[str] = []
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--"):
+            option, equals, value = argument.partition("=")
+            option = "--" + option[2:].replace("-", "_")
+            option += "_" * keyword.iskeyword(option[2:])  # --from is from_ in Python
+            following = arguments[position + 1] if position + 1 < len(arguments) else ""
+            if not equals and option[2:] in flags and following.lower() not in ("true", "false"):
+                equals, value = "=", "true"
+            argument = option + equals + value
+        found.append(argument)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What every room needs: errors, files, options, progress, intervals, run folders, verdicts on disk, pictures."""

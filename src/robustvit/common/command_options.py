@@ -1,0 +1,195 @@
+"""From groups of options to commands: one definition of an option gives its keyword, help, completion and documents.
+
+A command is a function whose parameters are options or groups of them. A group is a frozen dataclass that describes its
+fields under ``Attributes``. ``command`` spreads the groups into flat keywords: the signature and the docstring list
+every option, and the function receives the objects. Annotations may be strings: they are resolved where they were
+written, parameter by parameter, so that nothing heavy is imported for a type that is only returned.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+REQUIRED = inspect.Parameter.empty
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a command.
+
+    Attributes:
+        name: as a keyword in Python.
+        type: what it takes.
+        default: its value where nothing is given; ``REQUIRED`` where something must be.
+        text: its description.
+        group: heading that it stands under in the help; empty for the command's own.
+        positional: whether the command line takes it without its name.
+        parameter: of the function, that receives it or its group.
+    """
+
+    name: str
+    type: object
+    default: object
+    text: str
+    group: str
+    positional: bool
+    parameter: str
+
+    def as_parameter(self) -> inspect.Parameter:
+        """The option in a signature."""
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if self.positional else inspect.Parameter.KEYWORD_ONLY
+        return inspect.Parameter(self.name, kind, default=self.default, annotation=self.type)
+
+
+def command(
+    *, first: Sequence[str] = (), positional: Collection[str] = (), leave_out: Collection[str] = (), **defaults: object
+) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
+    """Spread the groups among a function's parameters into flat keywords.
+
+    What the function's own docstring says of an option under ``Args`` replaces what its group says.
+
+    Args:
+        first: options, and parameters that are groups, that the short help shows; all when left out.
+        positional: options of groups that the command line takes without their names.
+        leave_out: options of groups that the command does not offer; they keep the group's default.
+        defaults: other defaults than the groups' own, by option.
+    """
+
+    def spread(function: Callable[..., _Result]) -> Callable[..., _Result]:
+        kinds = _annotations(function)
+        groups: dict[str, Any] = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
+        options = _spread(function, kinds, positional, leave_out, defaults)
+        signature = inspect.Signature([one.as_parameter() for one in options])
+
+        @functools.wraps(function)
+        def call(*arguments: Any, **keywords: Any) -> _Result:
+            if not keywords.keys() <= signature.parameters.keys():
+                from robustvit.common.yaml_files import check_known
+
+                check_known(keywords, signature.parameters, function.__name__)
+            bound = signature.bind(*arguments, **keywords)
+            bound.apply_defaults()
+            received: dict[str, dict[str, Any]] = {name: {} for name in groups}
+            own: dict[str, Any] = {}
+            for one in options:
+                received.get(one.parameter, own)[one.name] = bound.arguments[one.name]
+            return function(**own, **{name: groups[name](**values) for name, values in received.items()})
+
+        told: Any = call
+        told.__signature__ = signature
+        told.__annotations__ = {one.name: one.type for one in options}
+        told.__doc__ = _document(inspect.getdoc(function) or "", options)
+        told.options, told.first, told.function = options, tuple(first), function
+        del told.__wrapped__  # whoever unwraps it, as the documentation does, would see the groups
+        return call
+
+    return spread
+
+
+def options_of(function: Callable[..., Any]) -> list[Option]:
+    """The options of a command, in the order of its signature."""
+    found = getattr(function, "options", None)
+    return _spread(function, _annotations(function)) if found is None else found
+
+
+def settings_of(function: Callable[..., Any], *groups: object, **own: object) -> dict[str, Any]:
+    """The options of a call by their names, from the groups and options that the function of a command received."""
+    for group in groups:
+        own |= vars(group)
+    return {one.name: own[one.name] for one in options_of(function)}
+
+
+def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types of a function's parameters, without that of its result."""
+    notes = {name: note for name, note in function.__annotations__.items() if name != "return"}
+    return typing.get_type_hints(type("_", (), {"__module__": function.__module__, "__annotations__": notes}))
+
+
+def _spread(
+    function: Callable[..., Any],
+    kinds: dict[str, Any],
+    positional: Collection[str] = (),
+    leave_out: Collection[str] = (),
+    defaults: dict[str, Any] | None = None,
+) -> list[Option]:
+    said = _described(inspect.getdoc(function) or "", "Args")
+    found: list[Option] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind = kinds.get(name, str)
+        if not is_dataclass(kind):
+            named = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            found.append(Option(name, kind, parameter.default, said.get(name, ""), "", not named, name))
+            continue
+        texts, hints = _texts(kind) | said, typing.get_type_hints(kind)
+        heading = (inspect.getdoc(kind) or "").partition("\n")[0].rstrip(".")
+        for one in fields(kind):
+            default = (defaults or {}).get(one.name, REQUIRED if one.default is MISSING else one.default)
+            about = texts.get(one.name, ""), heading, one.name in positional, name
+            found += [Option(one.name, hints[one.name], default, *about)] * (one.name not in leave_out)
+    return sorted(found, key=lambda one: not one.positional)  # as a signature wants it
+
+
+def _texts(group: Any) -> dict[str, str]:
+    """What a group, or else a group that it is derived from, says of each of its fields."""
+    found: dict[str, str] = {}
+    for kind in reversed(group.__mro__):
+        found |= _described(inspect.cleandoc(kind.__doc__ or ""), "Attributes")
+    return found
+
+
+def _described(doc: str, section: str) -> dict[str, str]:
+    """Names and descriptions in a section of a docstring."""
+    block = re.search(rf"^{section}:\n((?:    .*(?:\n|$))+)", doc, re.MULTILINE)
+    entries = re.split(r"^    (?=\w+: )", block[1], flags=re.MULTILINE)[1:] if block else []
+    return {name: " ".join(text.split()) for name, _, text in (entry.partition(": ") for entry in entries)}
+
+
+def _document(doc: str, options: list[Option]) -> str:
+    """A docstring whose ``Args`` list every option."""
+    bare = re.sub(r"\n\nArgs:\n(?:    .*(?:\n|$))+", "\n", doc + "\n").rstrip()
+    lines = [
+        textwrap.fill(
+            f"{one.name}: {one.text}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False
+        )
+        for one in options
+    ]
+    end = re.search(r"\n\n(?:Returns|Raises|Example):\n", bare)
+    at = end.start() if end else len(bare)
+    return f"{bare[:at]}\n\nArgs:\n" + "\n".join(lines) + bare[at:]
+
+
+def add_arguments(parser: ArgumentParser, options: Sequence[Option]) -> None:
+    """Add options to a parser of jsonargparse, which reads their values."""
+    for one in options:
+        if one.positional:
+            count = "+" if typing.get_origin(one.type) is list else None if one.default is REQUIRED else "?"
+            parser.add_argument(one.name, nargs=count, type=str)
+        elif one.default is REQUIRED:
+            parser.add_argument(f"--{one.name}", type=one.type, required=True)
+        else:
+            parser.add_argument(f"--{one.name}", type=one.type, default=one.default)
+
+
+def type_in_words(kind: object) -> str:
+    """What an option takes, as one would say it: a number, one of a, b."""
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return f"one of {', '.join(map(str, inside))}" if len(inside) > 1 else str(inside[0])
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(dict.fromkeys(type_in_words(one) for one in inside if one is not types.NoneType))
+    return next((words for one, words in _WORDS.items() if one is kind), "a list")
+
+
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}

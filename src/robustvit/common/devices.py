@@ -1,0 +1,89 @@
+"""The device, precision and processes that a command runs with, through Accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState, is_initialized
+from accelerate.utils import LoggerType, gather_object
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Device, Precision
+
+__all__ = ["Share", "make_accelerator"]
+
+Item = TypeVar("Item")
+
+
+def make_accelerator(
+    precision: Precision = "no",
+    tracker: str = "none",
+    folder: str | Path | None = None,
+    device: Device = "auto",
+) -> Accelerator:
+    """Make an accelerator for one run.
+
+    Accelerate keeps the precision of a process's first run for all that follow; it is set anew here, so that runs in
+    one process do not influence one another.
+
+    Args:
+        precision: ``no`` (float32), ``bf16`` or ``fp16``.
+        tracker: ``tensorboard``, ``none``, or any that Accelerate knows and that is installed.
+        folder: where the tracker writes.
+        device: ``auto`` (a GPU where there is one) or ``cpu``.
+
+    Raises:
+        UserError: Accelerate does not know the tracker, or it is not installed; fp16 without a GPU.
+    """
+    known = [one.value for one in LoggerType if one is not LoggerType.ALL]
+    if tracker != "none" and tracker not in known:
+        raise UserError(f"expected --tracker to be none or one of {', '.join(known)}, got {tracker!r}")
+    if is_initialized():
+        AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
+    accelerator = Accelerator(
+        # Without this, processes on a machine that has no GPU would each believe to be alone.
+        cpu=device == "cpu" or not torch.accelerator.is_available(),
+        mixed_precision=precision,
+        log_with=None if tracker == "none" else tracker,
+        project_dir=None if folder is None else str(folder),
+    )
+    if precision == "fp16" and accelerator.device.type == "cpu":
+        raise UserError("expected a GPU for --precision fp16, found none: use bf16 or no")
+    if tracker != "none" and not accelerator.log_with:
+        raise UserError(f"--tracker {tracker} is not installed here: install it, or use --tracker none")
+    return accelerator
+
+
+@dataclass(frozen=True)
+class Share:
+    """The share of one process.
+
+    Attributes:
+        rank: number of the process, from 0.
+        processes: how many there are.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+    @classmethod
+    def of(cls, accelerator: Accelerator | None) -> Share:
+        """The share of this process; without an accelerator, everything."""
+        return cls() if accelerator is None else cls(accelerator.process_index, accelerator.num_processes)
+
+    def of_items(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Every ``processes``-th item."""
+        return items[self.rank :: self.processes]
+
+    def joined(self, mine: list[Item]) -> list[Item]:
+        """What all processes made of their items, in the order of the items; every process must come here."""
+        if self.processes == 1:
+            return mine
+        shares = gather_object([mine])
+        longest = max(map(len, shares))
+        return [share[place] for place in range(longest) for share in shares if place < len(share)]

@@ -1,0 +1,197 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from robustvit.common.errors import UserError
+
+__all__ = [
+    "check_new_file",
+    "check_own_page",
+    "check_place",
+    "fresh_name",
+    "full_disk_said",
+    "new_file",
+    "read_json",
+    "sync_folder",
+    "write_json",
+    "write_text",
+]
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LONGEST_NAME = 255  # bytes, on nearly every file system
+
+
+def check_place(path: str | Path) -> None:
+    """Make sure that a file or folder can be made at a path, before work is spent on it.
+
+    Raises:
+        UserError: its nearest existing parent is no folder, or may not be written to.
+    """
+    parent = Path(path).absolute().parent
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir():
+        raise UserError(f"cannot write {path}: {parent} is a file; name another place")
+    if not os.access(parent, os.W_OK):
+        raise UserError(f"cannot write {path}: no permission to write in {parent}; name another place")
+
+
+def check_new_file(path: str | Path) -> None:
+    """Make sure that a new file can be made at a path, before work is spent on it.
+
+    Raises:
+        UserError: there is something already, or the place may not be written to.
+    """
+    if Path(path).exists():
+        raise UserError(f"{path} exists already: name another file as --out")
+    check_place(path)
+
+
+def check_own_page(path: str | Path, mark: str, kind: str) -> None:
+    """Make sure that an HTML page can be written at a path: it is free, or holds an older page of the same kind.
+
+    Args:
+        path: of the page.
+        mark: stands in the first 500 characters of such pages.
+        kind: what to call them, as ``a report``.
+
+    Raises:
+        UserError: something else is there, or the place may not be written to.
+    """
+    path = Path(path)
+    check_place(path)
+    if path.is_dir():
+        raise UserError(f"expected an HTML file to write, {path} is a folder: name a file")
+    if path.exists():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            if mark not in file.read(500):
+                raise UserError(f"{path} exists and is not {kind} of ours, found another file: name another place")
+
+
+def page_and_record(out: str | Path, mark: str, what: str) -> tuple[Path, Path]:
+    """An HTML page to write and the record beside it, once both places are free or hold older ones of their kind.
+
+    Raises:
+        UserError: no name of an HTML page, something else is there, or the place may not be written to.
+    """
+    page = Path(out)
+    record = page.with_suffix(".json")
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"expected --out to end in .html, got {page}: the record goes beside it as .json")
+    check_own_page(page, mark, what)
+    check_own_page(record, mark, f"the record of {what}")
+    return page, record
+
+
+def fresh_name(path: str | Path) -> Path:
+    """The place beside a file where it is written before it is moved; always the same, so that leftovers are found."""
+    path = Path(path)
+    name = f".{path.name}.new"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.new"
+    return path.with_name(name)
+
+
+@contextmanager
+def new_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file beside its place, to be moved there when all of it is on the disk.
+
+    A kill, a power cut or a full disk at any moment leaves the old file or the new one.
+
+    Yields:
+        A file to write bytes to.
+
+    Raises:
+        UserError: the disk is full, or a quota or the greatest size of a file is reached; the old file is kept.
+    """
+    path = Path(path)
+    fresh = fresh_name(path)
+    try:
+        with full_disk_said(path):
+            with fresh.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, path)
+            sync_folder(path.parent)
+    except BaseException:
+        fresh.unlink(missing_ok=True)  # half a file helps nobody, and its room is needed
+        raise
+
+
+@contextmanager
+def full_disk_said(path: str | Path) -> Iterator[None]:
+    """Turn errors of writing for want of room into a line that says what to do.
+
+    Raises:
+        UserError: there is no room for ``path``.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _error_number(error)
+        if number not in _NO_ROOM:
+            raise
+        raise UserError(
+            f"cannot write {path}: {os.strerror(number)}; what was saved before is intact: make room and continue"
+        ) from error
+
+
+def _error_number(error: BaseException | None) -> int:
+    """The system's number of the error behind an error; 0 where there is none."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        if found := re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error)):  # so says safetensors, new and old
+            return int(found[1])
+        error = error.__cause__ or error.__context__  # PyTorch's own error came of a file's
+    return 0
+
+
+def sync_folder(path: str | Path, files: bool = False) -> None:
+    """Have a folder's list of names, and with ``files`` what is in its files, on the disk."""
+    if os.name != "posix":  # folders cannot be opened there
+        return
+    path = Path(path)
+    for place in [*(sorted(path.iterdir()) if files else []), path]:
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text file whole or not at all; see ``new_file``."""
+    with new_file(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_json(value: Any, path: str | Path) -> None:
+    """Write a value as readable JSON, whole or not at all."""
+    write_text(json.dumps(value, indent=1, ensure_ascii=False), path)
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: no such file, or it is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"cannot read {path}: it is broken or cut off ({reason}); make or get it again") from error

@@ -1,0 +1,119 @@
+"""The four outcomes of a comparison: which one holds, by intervals, what it means in words, and how runs are ranked."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from robustvit.common.intervals import Interval
+
+__all__ = ["MIN_PHOTOS", "OUTCOMES", "Outcome", "open_cost", "outcome_of", "photos_needed", "rank", "sentence_of"]
+
+Outcome = Literal["better", "cost-open", "not-shown", "worse"]
+OUTCOMES: dict[Outcome, str] = {  # from the worst to the best
+    "worse": "worse",
+    "not-shown": "no gain shown",
+    "cost-open": "better, cost not yet bounded",
+    "better": "better, at no more than the allowed cost",
+}
+GAIN = 0.05  # a gain worth looking for: not shown says how many photos would show it
+MIN_PHOTOS = 20  # fewer that all turn alike pass an interval by chance too often
+
+
+def outcome_of(gain: Interval, ordinary: Interval | None, max_drop: float) -> Outcome:
+    """Decide by 95 % intervals, never by the estimates alone.
+
+    Args:
+        gain: change of the decisive measure, -1 to 1.
+        ordinary: change of ordinary accuracy, -1 to 1; None where it is not known.
+        max_drop: points of ordinary accuracy that may be lost.
+    """
+    if gain.high < 0 or (ordinary is not None and _beyond(ordinary.high, max_drop)):
+        return "worse"
+    if gain.count < MIN_PHOTOS or not gain.low > 0:
+        return "not-shown"
+    if ordinary is None or not 100 * ordinary.low > -max_drop:
+        return "cost-open"
+    return "better"
+
+
+def rank(gain: Interval, ordinary: Interval | None, max_drop: float) -> float:
+    """A number that orders epochs and trials: by outcome, then whether the loss measured is allowed, then the gain."""
+    tier = list(OUTCOMES).index(outcome_of(gain, ordinary, max_drop))
+    allowed = ordinary is None or not _beyond(ordinary.mean, max_drop)
+    return 4 * tier + 2 * allowed + gain.mean
+
+
+def photos_needed(change: Interval, half_width: float) -> int:
+    """How many photos would make an interval's half width ``half_width``, as many answers changing as in this one.
+
+    The width shrinks with the square root of the number of photos; the two that are added to them count too.
+    """
+    return math.ceil((change.count + 2) * (change.half_width / half_width) ** 2 - 2)
+
+
+def sentence_of(outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: float, where: str) -> str:
+    """One outcome in plain words.
+
+    Args:
+        outcome: see ``outcome_of``.
+        gain: as there; as are ``ordinary`` and ``max_drop``.
+        where: what the gain is of, such as "random backgrounds".
+    """
+    gained, changed = _points(gain), f"ordinary accuracy changed by {_points(ordinary)}"
+    if outcome == "better":
+        return (
+            f"Better on {where} by {gained}, at no more than the allowed cost: {changed}, and {max_drop:g} points may "
+            "be lost."
+        )
+    if outcome == "cost-open":
+        cost = open_cost(ordinary, max_drop)
+        return f"Better on {where} by {gained}, but the cost is not bounded yet: ordinary accuracy changed by {cost}"
+    if outcome == "not-shown":
+        return f"No gain shown on {where}: {gained} ({changed}). Keep the original. {_could_show(gain)}"
+    if gain.high < 0:
+        return f"Worse on {where}: {gained} ({changed}). Keep the original."
+    return (
+        f"Worse: {changed}, surely more than the {max_drop:g} points that may be lost ({where}: {gained}). Keep the "
+        "original."
+    )
+
+
+def open_cost(ordinary: Interval, max_drop: float) -> str:
+    """A change of accuracy whose interval reaches beyond ``max_drop`` points, and how many photos would settle it."""
+    lost = f"{-100 * ordinary.low:.1f} points may be lost where {max_drop:g} are allowed"
+    possible = f"{_points(ordinary)}, so up to {lost}."
+    spare = max_drop / 100 + ordinary.mean
+    if spare <= 1e-9:
+        return (
+            f"{possible} More photos would hardly settle it, as the loss measured uses up what is allowed. It is your "
+            "choice."
+        )
+    more = max(1, photos_needed(ordinary, spare) - ordinary.count)
+    return (
+        f"{possible} About {_rounded(more)} more photos would settle it, if as many answers change as here. Until then "
+        "it is your choice."
+    )
+
+
+def _could_show(gain: Interval) -> str:
+    if gain.count < MIN_PHOTOS:
+        return f"Only {gain.count} photos could be put on other backgrounds, at least {MIN_PHOTOS} are needed."
+    needed, points = photos_needed(gain, GAIN), f"{100 * GAIN:g} points"
+    if needed <= gain.count:
+        return f"These {gain.count} photos could show a gain of {points}."
+    return f"About {_rounded(needed)} photos could show a gain of {points}, if as many answers change as here."
+
+
+def _beyond(change: float, max_drop: float) -> bool:
+    return -100 * change > max_drop + 1e-9
+
+
+def _points(change: Interval) -> str:
+    return f"{100 * change.mean:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+
+
+def _rounded(count: int) -> str:
+    """Two digits are all that such a number is good for; rounded up."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return f"{math.ceil(count / step) * step:,}"

@@ -1,0 +1,87 @@
+"""Pictures: relevance laid over photos, outlines of masks, figures of titled pictures, JPEGs within a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.ndimage import binary_dilation, binary_erosion
+from torch import Tensor
+
+__all__ = ["figure_of", "figure_of_rows", "inlined", "outlined", "overlay"]
+
+
+_LINE, _EDGE = (255, 210, 0), (20, 20, 20)
+
+
+_SIDE, _QUALITY = 280, 85
+
+
+def outlined(image: Tensor, mask: Tensor) -> np.ndarray:
+    """An image, uint8 ``(H, W, 3)``, enlarged, with the outline of its mask; arguments as items of ``HeldPhotos``."""
+    photo = _fitted(Image.fromarray(pixels_of(image)), _SIDE)
+    cover = Image.fromarray(mask[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR)
+    inside = np.asarray(cover) > 0.5
+    line = binary_dilation(inside) & ~binary_erosion(inside)
+    pixels = np.array(photo)
+    pixels[binary_dilation(line)] = _EDGE
+    pixels[line] = _LINE
+    return pixels
+
+
+def inlined(pixels: np.ndarray, side: int = _SIDE) -> str:
+    """A picture, uint8 ``(H, W, 3)``, as a data address, its longer side ``side`` pixels."""
+    target = io.BytesIO()
+    _fitted(Image.fromarray(pixels), side).save(target, "JPEG", quality=_QUALITY, optimize=True, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode()
+
+
+def _fitted(picture: Image.Image, side: int) -> Image.Image:
+    scale = side / max(picture.size)
+    size = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def pixels_of(image: Tensor) -> np.ndarray:
+    return (255 * image.permute(1, 2, 0).clamp(0, 1)).round().to(torch.uint8).cpu().numpy()
+
+
+def overlay(image: Tensor, relevance_map: Tensor, opacity: float = 0.55) -> np.ndarray:
+    """Lay a relevance map over an image as a heat map.
+
+    Args:
+        image: ``(3, H, W)`` in [0, 1].
+        relevance_map: ``(1, H, W)`` in [0, 1].
+        opacity: of the colours, 0 to 1.
+
+    Returns:
+        uint8 ``(H, W, 3)``.
+    """
+    colours = matplotlib.colormaps["inferno"](relevance_map[0].detach().cpu().numpy())[..., :3]
+    photo = image.detach().cpu().permute(1, 2, 0).numpy()
+    return (255 * ((1 - opacity) * photo + opacity * colours)).round().clip(0, 255).astype(np.uint8)
+
+
+def figure_of(pictures: Sequence[tuple[str, np.ndarray]], path: str | Path) -> None:
+    """Write titled pictures, uint8 or [0, 1] arrays, side by side as one PNG."""
+    figure_of_rows([pictures], path)
+
+
+def figure_of_rows(rows: Sequence[Sequence[tuple[str, np.ndarray]]], path: str | Path) -> None:
+    """Write rows of titled pictures, as many in each, as one PNG; pictures as in ``figure_of``."""
+    across = len(rows[0])
+    figure = Figure(figsize=(2.4 * across, 2.75 * len(rows)), dpi=110, layout="constrained")
+    grid = figure.subplots(len(rows), across, squeeze=False, subplot_kw={"xticks": [], "yticks": []})  # half the time
+    for axes, pictures in zip(grid, rows, strict=True):
+        for axis, (title, picture) in zip(axes, pictures, strict=True):
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.ndim == 2 else None)
+            axis.set_title(title, fontsize=9, parse_math=False)
+            axis.set_axis_off()
+    figure.savefig(path)

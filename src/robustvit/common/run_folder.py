@@ -1,0 +1,295 @@
+"""The run folder: what a finetuning run leaves behind, written so that a kill at any moment loses nothing but time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import check_place, new_file, read_json, write_json, write_text
+from robustvit.common.progress import warn
+from robustvit.common.provenance import time_now, versions
+from robustvit.common.yaml_files import read_mapping
+
+__all__ = ["MODULE", "RunFolder"]
+
+MODULE = "a module given from Python"  # stands in the settings for a model that no name leads back to
+_MARK = "config.yaml"
+_VERSION = "robustvit"  # the key that tells our settings from anybody's config.yaml
+_STATE = "state.pt"
+_LOCK = ".lock"
+_SECONDS_TO_LET_GO = 8  # processes that read photos for a run that was killed notice it after 5
+_BEFORE_ALL = (_LOCK, f".{_MARK}.new")  # all that a run leaves that was killed before its settings were written
+_MAY_CHANGE = ("epochs", "out", "save_every", "workers")
+
+
+class RunFolder:
+    """Names and files of one run.
+
+    ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``beginning.json`` (losses and answers before
+    training, of the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
+    resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
+    (measures of every held-out photo), ``verdict.json``, ``panels/``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.best, self.last = self.path / "best", self.path / "last"
+        self.panels, self.selection = self.path / "panels", self.path / "selection.csv"
+        self.before, self.after = self.path / "before.json", self.path / "after.json"
+        self.verdict, self.beginning = self.path / "verdict.json", self.path / "beginning.json"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was started here."""
+        try:
+            self.config()
+        except UserError:
+            return False
+        return True
+
+    def check_free(self, resume: bool) -> None:
+        """Make sure that a run may be written here, before anything is.
+
+        Raises:
+            UserError: the folder is not ours, holds another run, or holds none to resume.
+        """
+        ours = self.is_run
+        if resume and not ours:
+            raise UserError(f"expected a run to resume at {self.path}, found none: start it without --resume")
+        if resume:
+            return
+        check_place(self.path)
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"expected a new folder for --out, but {self.path} is a file: name another")
+        if ours:
+            raise UserError(f"{self.path} holds a run already: name another --out, or continue it with --resume")
+        if self.path.is_dir() and any(path.name not in _BEFORE_ALL for path in self.path.iterdir()):
+            raise UserError(f"{self.path} exists and is not a run of ours: name a new or empty folder as --out")
+
+    @contextmanager
+    def locked(self, resume: bool, enabled: bool = True) -> Iterator[None]:
+        """Keep other runs out of the folder, which is made; a process that dies lets go of it.
+
+        Args:
+            resume: see ``check_free``, which is asked once more.
+            enabled: of several processes of one run only the main one locks.
+
+        Raises:
+            UserError: another run is writing here.
+        """
+        if not enabled:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / _LOCK, timeout=_SECONDS_TO_LET_GO)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(
+                f"another run is writing to {self.path}: wait for its end, stop it, or name another --out"
+            ) from error
+        except NotImplementedError:
+            warn(f"{self.path} is on a disk that knows no locks: take care that no other run writes to it")
+        try:
+            self.check_free(resume)
+            yield
+        finally:
+            lock.release()
+
+    def start(self, config: dict[str, Any]) -> None:
+        """Create the folder, write settings and versions; a verdict that more training will overtake is taken back."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for outcome in (self.verdict, self.best / "verdict.json"):
+            outcome.unlink(missing_ok=True)
+        self.write_config(config)
+        write_json({"command": sys.argv, "started": time_now(), **versions()}, self.path / "versions.json")
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write the settings, with the version that they are for."""
+        marked = {_VERSION: version("robustvit"), **config}
+        write_text(yaml.safe_dump(marked, sort_keys=False, allow_unicode=True), self.path / _MARK)
+
+    def config(self) -> dict[str, Any]:
+        """The run's settings.
+
+        Raises:
+            UserError: this is no run folder.
+        """
+        path = self.path / _MARK
+        if not path.exists():
+            raise UserError(f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote")
+        try:
+            found = read_mapping(path)
+        except UserError as error:
+            raise UserError(f"{error}; it is no settings file of a run") from error
+        if _VERSION not in found:
+            raise UserError(f"{path} was not written by robustvit finetune: name a run folder")
+        if found.get("guidance") == "dfr" and found.get("epochs") is not None:
+            found["guidance"] = "last-layer"  # older versions called it so, though it started from the old head
+        return found
+
+    def shifts(self) -> list[dict[str, Any]]:
+        """Comparisons on shifted tests, where some were made: accuracy ``before``, ``after`` and ``difference``."""
+        path = self.path / "shifts.json"
+        found = _of_kind(list, path) if path.is_file() else []
+        if not all(_is_comparison(row) for row in found):
+            raise UserError(f"{path} holds no comparisons of ours: make the run again, or remove the file")
+        return found
+
+    def versions(self) -> dict[str, Any]:
+        """Command, start and versions of the run; empty where they were not written."""
+        path = self.path / "versions.json"
+        return _of_kind(dict, path) if path.is_file() else {}
+
+    def check_same(self, config: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+        """Refuse to resume with other settings than the run was started with.
+
+        Args:
+            config: settings now.
+            old: those of the run, made complete where an older version did not write them all.
+
+        Raises:
+            UserError: a setting differs; only those may that change no result of an epoch.
+        """
+        for name, value in config.items():
+            if name not in _MAY_CHANGE and old.get(name) != value:
+                raise UserError(
+                    f"{self.path} was started with {name}={old.get(name)!r}, now it is {value!r}: resume with the same "
+                    "settings or start a new run"
+                )
+
+    def check_same_selection(self, text: str) -> None:
+        """Refuse to resume with other photos than the run was started with.
+
+        Raises:
+            UserError: photos were added, removed, renamed or changed since.
+        """
+        if not self.selection.is_file():
+            return
+        old, new = self.selected(), list(csv.DictReader(io.StringIO(text)))
+        # Older versions wrote no hashes; and what a photo looks like may depend on the version that decodes it.
+        columns = [name for name in old[0] if name != "phash"] if old else []
+        if [[row[name] for name in columns] for row in old] != [[row.get(name) for name in columns] for row in new]:
+            raise UserError(
+                f"the photos are not those {self.path} was started with ({self.selection}): put them back as they were "
+                "or start a new run"
+            )
+
+    def selected(self) -> list[dict[str, str]]:
+        """The rows of ``selection.csv``: one per photo, ``split`` says what it was used for.
+
+        Raises:
+            UserError: the run's selection is not there.
+        """
+        try:
+            with self.selection.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            if not all(row.get("split") and row.get("image") and "label" in row for row in rows):
+                raise ValueError("a row without split, label or image")
+            return rows
+        except (OSError, ValueError, csv.Error) as error:
+            raise self._unknown_selection() from error
+
+    @property
+    def records_content(self) -> bool:
+        """Whether the selection tells photos by their content, as those of older versions did not."""
+        return self.selection.is_file() and any(row.get("sha256") for row in self.selected())
+
+    @property
+    def judged_by_all(self) -> bool:
+        """Whether the same photos choose the epoch and judge, as in older versions without photos to test on."""
+        if not self.selection.is_file():
+            return False
+        rows = self.selected()
+        chose, judged = ([row["image"] for row in rows if row["split"] == name] for name in ("validation", "verdict"))
+        return bool(chose) and chose == judged
+
+    def trained_labels(self) -> frozenset[int]:
+        """The classes that were trained on, as labels of the model's head.
+
+        Raises:
+            UserError: the run's selection is not there.
+        """
+        try:
+            return frozenset(int(row["label"]) for row in self.selected() if row["split"] == "train" and row["label"])
+        except ValueError as error:
+            raise self._unknown_selection() from error
+
+    def _unknown_selection(self) -> UserError:
+        return UserError(f"cannot tell what {self.path} was trained on: {self.selection} is missing or broken")
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add one epoch's line; a line of the same or a later epoch, left by a killed process, is dropped first."""
+        rows = [old for old in self.metrics() if old["epoch"] < row["epoch"]] + [row]
+        write_text("".join(json.dumps(line) + "\n" for line in rows), self.path / "metrics.jsonl")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dictionary per finished epoch."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return []
+        try:
+            rows = [json.loads(line) | {} for line in path.read_text(encoding="utf-8").splitlines()]
+            return [row | {"epoch": int(row["epoch"])} for row in rows]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise UserError(
+                f"cannot read {path}, a line of it is broken: {str(error)[:100]}; remove that line"
+            ) from error
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Write what ``--resume`` continues from, whole or not at all.
+
+        Raises:
+            UserError: the disk is full; the last state is kept.
+        """
+        import torch  # seconds to import: not where a run folder is only read
+
+        with new_file(self.path / _STATE) as file:
+            torch.save(state, file)
+
+    def load_state(self) -> dict[str, Any] | None:
+        """The last state, or None where none was saved.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        path = self.path / _STATE
+        if not path.is_file():
+            return None
+        import torch
+
+        try:
+            return dict(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:  # a broken pickle can raise anything at all
+            raise UserError(
+                f"refused to load {path}: it is broken, or holds objects that could run code; remove it to train from "
+                "the start again"
+            ) from error
+
+
+def _of_kind(kind: type[Any], path: Path) -> Any:
+    """What a JSON file of a run holds, of the kind that we write there."""
+    found = read_json(path)
+    if type(found) is not kind or (kind is list and not all(isinstance(one, dict) for one in found)):
+        raise UserError(f"{path} was not written by robustvit, it holds {str(found)[:60]!r}: make the run again")
+    return found
+
+
+def _is_comparison(row: dict[str, Any]) -> bool:
+    """Whether a row has a measure, and a mean with its interval for each side."""
+    sides = [row.get(name) for name in ("before", "after", "difference")]
+    return isinstance(row.get("measure"), str) and all(
+        isinstance(side, dict) and all(type(side.get(name)) in (int, float) for name in ("mean", "low", "high"))
+        for side in sides
+    )

@@ -1,0 +1,177 @@
+"""The folder that shifted copies are written to: images, masks, the lists of both, and the settings behind them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from robustvit.common.errors import UserError, printable
+from robustvit.common.files import check_place, write_json, write_text
+from robustvit.data.pairs import Photo
+from robustvit.data.shifts.kinds import KINDS, Plan, Shift, Skip
+
+__all__ = ["METADATA", "SKIPPED", "ShiftFolder", "check_class_names", "fingerprint"]
+
+METADATA, SKIPPED, SETTINGS = "metadata.csv", "skipped.csv", "settings.json"
+_MADE_BY = "robustvit shifts"
+_COLUMNS = (
+    "id", "file", "mask", "kind", "x", "y", "area", "rotation", "foreground_class", "foreground", "background_class",
+    "background", "inside",
+)  # fmt: skip
+_LONGEST_NAME = 255
+
+
+def check_class_names(photos: Iterable[Photo]) -> None:
+    """Refuse classes that cannot name a folder that ``evaluate`` looks into.
+
+    Raises:
+        UserError: the first of them.
+    """
+    for name in sorted({str(photo.class_name) for photo in photos}):
+        try:
+            long = len(name.encode("utf-8")) > _LONGEST_NAME
+        except UnicodeEncodeError as error:
+            raise UserError(f"class {name!r} is not UTF-8, as CSV files need: rename it") from error
+        if long or name.startswith(".") or set(name) & set("/\\\0"):
+            raise UserError(
+                f"class {name!r} cannot name a folder of images (a dot in front, a slash, or over {_LONGEST_NAME} "
+                "bytes): rename it"
+            )
+
+
+def fingerprint(photos: Iterable[Photo], backgrounds: Iterable[Path]) -> str:
+    """A digest of the classes, names and sizes in bytes of photos, masks and backgrounds."""
+    digest = hashlib.sha256()
+    for photo in photos:
+        files = [photo.image, *([photo.mask] if photo.mask else [])]
+        digest.update(json.dumps([photo.class_name, *_named(files)]).encode())
+    digest.update(json.dumps(_named(backgrounds)).encode())
+    return digest.hexdigest()
+
+
+def _named(files: Iterable[Path]) -> list[tuple[str, int]]:
+    return [(file.name, file.stat().st_size) for file in files]
+
+
+class ShiftFolder:
+    """Shifted copies in ``<kind>/<class>/<id>.png`` and their masks in ``masks/<kind>/<class>/<id>.png``.
+
+    Beside them lie ``metadata.csv`` with a row for each image, ``skipped.csv`` with a row for each that could not be
+    made, and ``settings.json``.
+
+    Args:
+        path: the folder.
+        settings: what its files depend on.
+        suffix: of the images.
+        inputs: folders that it may not lie in.
+
+    Raises:
+        UserError: something else is there, or copies that were made with other settings; it lies in an input.
+    """
+
+    def __init__(
+        self, path: str | Path, settings: Mapping[str, Any], *, suffix: str = ".png", inputs: Sequence[Path] = ()
+    ) -> None:
+        self.path, self.suffix = Path(path), suffix
+        self.settings = {"made_by": _MADE_BY, **settings}
+        for place in inputs:
+            if place.is_dir() and self.path.resolve().is_relative_to(place.resolve()):
+                raise UserError(f"expected --out outside of {place}, got {path}: copies would be taken for photos")
+        self._check()
+
+    def _check(self) -> None:
+        check_place(self.path / SETTINGS)
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"expected a folder as --out, {self.path} is a file: name another")
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        old = self._old_settings()
+        if other := [name for name in sorted({*old, *self.settings}) if old.get(name) != self.settings.get(name)]:
+            name = other[0]
+            told = f"{name} {old.get(name)}, not {self.settings.get(name)}"
+            if name == "inputs":
+                told = "other photos, masks or backgrounds"
+            if other == ["draws"]:
+                raise UserError(
+                    f"{self.path} holds copies of an older version, which drew other backgrounds: name another --out"
+                )
+            raise UserError(
+                f"{self.path} holds copies made with {told}: give the same options to go on with them, or another --out"
+            )
+
+    def _old_settings(self) -> dict[str, Any]:
+        try:
+            old = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            old = None
+        if not isinstance(old, dict) or old.get("made_by") != _MADE_BY:
+            raise UserError(f"{self.path} exists and holds no copies of ours: name a new or empty folder as --out")
+        return old
+
+    def start(self) -> None:
+        """Make the folder, or take up what is there."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / SETTINGS).exists():
+            write_json(self.settings, self.path / SETTINGS)
+
+    def is_done(self, shift: Shift) -> bool:
+        """Whether an image, and its mask where it has one, are there."""
+        image, mask = self.path / shift.file(self.suffix), self.path / shift.mask
+        return image.is_file() and (not shift.has_mask or mask.is_file())
+
+    def left_out(self) -> dict[str, str]:
+        """Ids of images that an earlier call found it could not make, with the reasons."""
+        try:
+            with (self.path / SKIPPED).open(newline="", encoding="utf-8") as file:
+                return {row["id"]: row["reason"] for row in csv.DictReader(file) if row["id"]}
+        except (FileNotFoundError, KeyError):
+            return {}
+
+    def finish(self, plan: Plan, left_out: Mapping[str, str], root: Path, backgrounds: Path | None) -> None:
+        """Write the lists of what was made and what was not.
+
+        Args:
+            plan: all of it.
+            left_out: what could not be made of it, by id, with reasons.
+            root: folder that photos are named relative to; ``backgrounds`` is the same for plain backgrounds.
+        """
+        rows = [self._row(one, root, backgrounds) for one in plan.shifts if one.id not in left_out]
+        write_text(_csv(_COLUMNS, rows), self.path / METADATA)
+        late = [Skip(one.id, one.kind, one.photo, left_out[one.id]) for one in plan.shifts if one.id in left_out]
+        skips = sorted([*plan.skips, *late], key=lambda one: (KINDS.index(one.kind), one.id))
+        lines = [
+            (one.id, one.kind, one.photo.class_name, _relative(one.photo.image, root), one.reason) for one in skips
+        ]
+        columns = ("id", "kind", "foreground_class", "foreground", "reason")
+        write_text(_csv(columns, lines), self.path / SKIPPED)
+
+    def _row(self, shift: Shift, root: Path, backgrounds: Path | None) -> tuple[Any, ...]:
+        at = shift.placement
+        where = ("", "", "", "") if at is None else (at.x, at.y, at.area, at.angle)
+        donor = shift.donor
+        background = ("", "")
+        if donor is not None:
+            background = (str(donor.class_name), _relative(donor.image, root))
+        elif shift.background is not None:
+            background = ("", _relative(shift.background, backgrounds or root))
+        mask = shift.mask.as_posix() if shift.has_mask else ""
+        own = (str(shift.photo.class_name), _relative(shift.photo.image, root))
+        file = shift.file(self.suffix).as_posix()
+        return (shift.id, file, mask, shift.kind, *where, *own, *background, f"{shift.inside:.4f}")
+
+
+def _relative(path: Path, root: Path) -> str:
+    return printable(Path(os.path.relpath(path, root)).as_posix())
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *rows])
+    return text.getvalue()

@@ -1,0 +1,204 @@
+"""Making shifted copies: one image and its mask after the other, here or in other processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
+
+from robustvit.common.files import fresh_name
+from robustvit.common.options import MaskFormat
+from robustvit.common.progress import bar
+from robustvit.common.workers import worker_pool
+from robustvit.data.batches import read_pair
+from robustvit.data.mask_files import FAINTEST
+from robustvit.data.photos import read_photo
+from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
+from robustvit.data.shifts.folder import ShiftFolder
+from robustvit.data.shifts.kinds import Plan, Shift, ShiftOptions
+from robustvit.data.shifts.survey import framed
+from robustvit.data.swaps import boxed_background, no_foreground, only_foreground, paste, tiled_background
+
+__all__ = ["SUFFIXES", "ShiftMaker", "Spread", "jobs_of", "make_shifts", "spreading"]
+
+Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]]
+SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
+_PER_JOB = 64
+_ALONE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "original": lambda image, mask: image,
+    "only-fg": only_foreground,
+    "no-fg": no_foreground,
+    "only-bg-b": boxed_background,
+    "only-bg-t": tiled_background,
+}
+
+
+def jobs_of(shifts: Sequence[Shift]) -> list[list[Shift]]:
+    """Images in lists of at most 64, each of which reads the same photo."""
+    together: dict[str, list[Shift]] = {}
+    for shift in shifts:
+        together.setdefault(shift.job, []).append(shift)
+    return [some[start : start + _PER_JOB] for some in together.values() for start in range(0, len(some), _PER_JOB)]
+
+
+@dataclass(frozen=True)
+class ShiftMaker:
+    """Makes images of a plan and writes them; can be sent to another process.
+
+    Attributes:
+        folder: that they go to.
+        suffix: of the images; masks are PNG.
+        mask_format: of the masks that are read.
+    """
+
+    folder: Path
+    suffix: str
+    mask_format: MaskFormat = "auto"
+
+    def __call__(self, shifts: Sequence[Shift]) -> dict[str, str]:
+        """Make some images of one photo, each with its mask where it has one.
+
+        Returns:
+            By id, why some were not made.
+        """
+        if multiprocessing.parent_process() is not None:
+            torch.set_num_threads(1)  # the processes share the cores already
+        photo = _Opened(shifts[0].photo, self.mask_format)
+        backgrounds: dict[Any, Image.Image] = {}
+        left_out: dict[str, str] = {}
+        for shift in shifts:
+            if shift.placement is None:
+                image, mask = self._variant(shift, photo)
+            else:
+                key = (shift.donor, shift.background, shift.size)
+                if key not in backgrounds:
+                    backgrounds[key] = self._square(shift)
+                image, mask = _placed(shift.placement, photo.cutout, backgrounds[key])
+            if reason := _unfit(mask) if shift.has_mask else "":
+                left_out[shift.id] = reason
+                continue
+            if shift.has_mask:
+                _save(Image.fromarray(mask), self.folder / shift.mask)
+            _save(image, self.folder / shift.file(self.suffix))  # last: an image that is there is done
+        return left_out
+
+    def _variant(self, shift: Shift, photo: _Opened) -> tuple[Image.Image, np.ndarray]:
+        image, mask = photo.framed(shift.size)
+        if shift.donor is None:
+            changed = _ALONE[shift.kind](image, mask)
+        else:
+            lender, hidden = _Opened(shift.donor, self.mask_format).framed(shift.size)
+            changed = paste(image, mask, tiled_background(lender, hidden))
+        grey = (255 * mask[0].numpy()).round().astype(np.uint8)
+        return TF.to_pil_image((255 * changed).round().to(torch.uint8)), _without_faint(grey)
+
+    def _square(self, shift: Shift) -> Image.Image:
+        if shift.background is not None:
+            return square_background(read_photo(shift.background), shift.size)
+        if shift.donor is None:
+            raise ValueError(f"{shift.id} has no background")
+        image, mask = read_pair(shift.donor, self.mask_format)
+        return square_background(TF.to_pil_image(tiled_background(TF.pil_to_tensor(image), mask)), shift.size)
+
+
+class _Opened:
+    """A photo and its mask, read once and made into what is asked for."""
+
+    def __init__(self, photo: Any, mask_format: MaskFormat) -> None:
+        self.image, self.mask = read_pair(photo, mask_format)
+        self._framed: tuple[int, tuple[Tensor, Tensor]] | None = None
+        self._cutout: Image.Image | None = None
+
+    def framed(self, size: int) -> tuple[Tensor, Tensor]:
+        if self._framed is None or self._framed[0] != size:
+            self._framed = size, framed(self.image, self.mask, size)
+        return self._framed[1]
+
+    @property
+    def cutout(self) -> Image.Image:
+        if self._cutout is None:
+            self._cutout = cut_out(self.image, self.mask[0].numpy())
+        return self._cutout
+
+
+def _placed(placement: Placement, cutout: Image.Image, background: Image.Image) -> tuple[Image.Image, np.ndarray]:
+    """The object on the background, and its mask: a white object of the same outline on black."""
+    image, _ = place(cutout, background, placement)
+    white = Image.new("RGBA", cutout.size, "white")
+    white.putalpha(cutout.getchannel("A"))
+    mask, _ = place(white, Image.new("RGB", background.size), placement)
+    return image, _without_faint(np.array(mask.getchannel("R")))
+
+
+def _without_faint(grey: np.ndarray) -> np.ndarray:
+    # Few and low grey values would be taken for class ids on reading.
+    return np.where(grey < FAINTEST, 0, grey).astype(np.uint8)
+
+
+def _unfit(mask: np.ndarray) -> str:
+    if mask.max() <= 127:
+        return "nothing of the object is to be seen"
+    return "the object covers the whole image" if mask.min() == 255 else ""
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = fresh_name(path)
+    try:
+        if path.suffix == ".png":
+            image.save(fresh, format="PNG", compress_level=3)
+        else:
+            image.save(fresh, format="JPEG", quality=95, subsampling=0)
+        os.replace(fresh, path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def spreading(workers: int) -> Iterator[Spread]:
+    """Some processes that share work, or this one alone.
+
+    Yields:
+        ``spread(function, items)``, which calls a function on every item and yields the item's number and what came of
+        it, in any order. It raises what the function does, and ``UserError`` where a process died.
+    """
+    if not workers:
+        yield lambda function, items: ((number, function(item)) for number, item in enumerate(items))
+        return
+
+    def spread(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        waiting = {executor.submit(function, item): number for number, item in enumerate(items)}
+        for future in as_completed(waiting):
+            yield waiting[future], future.result()
+
+    with worker_pool(workers) as executor:
+        yield spread
+
+
+def make_shifts(plan: Plan, folder: ShiftFolder, options: ShiftOptions, spread: Spread) -> tuple[dict[str, str], int]:
+    """Make what is missing of a plan; returns why some could not be made, by id, and how many were made."""
+    folder.start()
+    before = folder.left_out()
+    left_out = {shift.id: before[shift.id] for shift in plan.shifts if shift.id in before}
+    missing = [shift for shift in plan.shifts if shift.id not in left_out and not folder.is_done(shift)]
+    jobs = jobs_of(missing)
+    made = 0
+    with bar(speed=True) as progress:
+        task = progress.add_task("shifted copies", total=len(missing))
+        for number, unfit in spread(ShiftMaker(folder.path, folder.suffix, options.mask_format), jobs):
+            left_out |= unfit
+            made += len(jobs[number]) - len(unfit)
+            progress.advance(task, len(jobs[number]))
+    return left_out, made

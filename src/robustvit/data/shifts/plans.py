@@ -1,0 +1,241 @@
+"""Plans of shifted copies: which object goes on which background, where, and what cannot be made and why."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Intervention
+from robustvit.common.progress import bar
+from robustvit.common.wording import counted
+from robustvit.data.pairs import Photo
+from robustvit.data.shifts.cutouts import MIN_INSIDE, SIZES, grid, share_inside
+from robustvit.data.shifts.images import Spread
+from robustvit.data.shifts.kinds import BACKGROUND_KINDS, PHOTO_SIZE, Plan, Shift, ShiftOptions, Skip
+from robustvit.data.shifts.survey import Surveyed, shorter_side, survey
+from robustvit.data.swaps import SWAPS, Swap, pair_backgrounds
+
+__all__ = ["draw_pairs", "plan_grids", "plan_shifts", "plan_variants"]
+
+_LEAST_PAIRS = 20
+_COLUMNS: dict[Intervention, int] = {"si-size": 100, "si-rotation": 18, "si-location": 21}
+_NO_OBJECT = "no pixel of the mask is above one half"
+_OWN = (
+    "Backgrounds of the si kinds are other classes' photos with the object's box tiled over (as only-bg-t); "
+    "--backgrounds takes plain ones."
+)
+
+
+def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOptions, spread: Spread) -> Plan:
+    """Look at every photo, and at every plain background that is drawn, and plan.
+
+    Args:
+        photos: the photos, of classes.
+        plain: files of plain backgrounds for the kinds that move the object, if there are any.
+        options: what is wanted.
+        spread: shares the work among processes; see ``spreading``.
+
+    Raises:
+        UserError: a file that cannot be used; see ``plan_variants`` and ``plan_grids``.
+    """
+    look = partial(survey, size=options.size or PHOTO_SIZE, mask_format=options.mask_format)
+    found = [seen for _, seen in sorted(_tracked(spread(look, photos), len(photos)), key=lambda one: one[0])]
+    plan = plan_variants(photos, found, options) if options.variants else Plan()
+    if options.moved:
+        plan += plan_grids(photos, found, options, plain)
+    sides: dict[object, int] = dict(zip(photos, (one.side for one in found), strict=True))
+    drawn = sorted({shift.background for shift in plan.shifts if shift.background is not None})
+    sides |= {drawn[number]: side for number, side in spread(shorter_side, drawn)}
+    used = {(shift.background or shift.donor, shift.size) for shift in plan.shifts if shift.placement is not None}
+    small = {background for background, size in used if sides[background] < size}
+    if small:
+        drawn_from = len({background for background, _ in used})
+        share = f"{len(small)} of {counted(drawn_from, 'background')}"
+        plan.notes.append(f"Enlarged, for they are smaller than the images: {share}.")
+    return plan
+
+
+def _tracked(results: Iterator[tuple[int, Any]], total: int) -> Iterator[tuple[int, Any]]:
+    with bar() as progress:
+        yield from progress.track(results, total=total, description="looking at photos and masks")
+
+
+def plan_variants(photos: Sequence[Photo], found: Sequence[Surveyed], options: ShiftOptions) -> Plan:
+    """Plan ImageNet-9's variants: one image of every photo and kind.
+
+    An object counts where over half of its box is left by the crop, a background where the box covers at most 90 % of
+    the frame.
+
+    Args:
+        photos: the photos, of classes.
+        found: what was seen on each, at the options' size.
+        options: kinds, size and seed count.
+
+    Raises:
+        UserError: backgrounds of other classes are wanted, and there is one class.
+    """
+    plan, size = Plan(), options.size or PHOTO_SIZE
+    able = [i for i, one in enumerate(found) if one.in_crop and one.kept > 0.5]
+    labels = _numbered([str(photos[i].class_name) for i in able])
+    usable = [found[i].lends_crop for i in able]
+    for kind in options.variants:
+        donors: dict[int, Photo] = {}
+        if kind in SWAPS:
+            _check_classes(photos, kind)
+            chosen = pair_backgrounds(labels, usable, cast(Swap, kind), seed=options.seed)
+            donors = {able[i]: photos[able[one[0]]] for i, one in enumerate(chosen) if one}
+        for number, (photo, one) in enumerate(zip(photos, found, strict=True)):
+            name = f"{kind}-{number:06d}"
+            if reason := _lacking(one, kind, number in donors):
+                plan.skips.append(Skip(name, kind, photo, reason))
+            else:
+                plan.shifts.append(Shift(name, kind, photo, size, one.kept, donors.get(number), job=f"photo {number}"))
+    return plan
+
+
+def _numbered(names: Sequence[str]) -> list[int]:
+    order = {name: number for number, name in enumerate(sorted(set(names)))}
+    return [order[name] for name in names]
+
+
+def _check_classes(photos: Sequence[Photo], kind: str) -> None:
+    classes = sorted({str(photo.class_name) for photo in photos})
+    if kind != "mixed-same" and len(classes) == 1:
+        raise UserError(
+            f"expected photos of at least two classes for {kind}, whose backgrounds come from other classes, found "
+            f"only {classes[0]}: leave {kind} out of --kinds"
+        )
+
+
+def _lacking(found: Surveyed, kind: str, has_donor: bool) -> str:
+    """Why a variant of a photo cannot be made, if so."""
+    if found.box == (0, 0):
+        return _NO_OBJECT
+    if found.kept <= 0.5 or not found.in_crop:
+        return "half or more of the object's box is lost to the crop"
+    if kind in BACKGROUND_KINDS and not found.lends_crop:
+        return "the object's box covers over 90 % of the frame, so no background is left"
+    if kind in SWAPS and not has_donor:
+        return "no other photo of the class drawn has a background to lend"
+    return ""
+
+
+def plan_grids(
+    photos: Sequence[Photo], found: Sequence[Surveyed], options: ShiftOptions, backgrounds: Sequence[Path] = ()
+) -> Plan:
+    """Plan SI-Score's sets: pairs of an object and a background, drawn once, at every point of a grid.
+
+    Args:
+        photos: the photos, of classes.
+        found: what was seen on each.
+        options: all of them count.
+        backgrounds: files of plain backgrounds; without any, the photos' own of other classes are taken.
+
+    Raises:
+        UserError: there are no backgrounds, or fewer pairs than were asked for.
+    """
+    plan = Plan()
+    able = [i for i, one in enumerate(found) if one.box != (0, 0)]
+    lending = [photo for photo, one in zip(photos, found, strict=True) if one.lends]
+    pairs = _pairs([photos[i] for i in able], backgrounds or lending, options)
+    if not backgrounds:
+        plan.notes.append(_OWN)
+    for name in options.moved:
+        kind = cast(Intervention, name)
+        plan.skips += [Skip("", kind, photos[i], _NO_OBJECT) for i in range(len(photos)) if found[i].box == (0, 0)]
+        for number, (member, background) in enumerate(pairs):
+            _plan_pair(plan, kind, number, photos[able[member]], found[able[member]].box, background, options)
+    return plan
+
+
+def _plan_pair(
+    plan: Plan,
+    kind: Intervention,
+    number: int,
+    photo: Photo,
+    box: tuple[int, int],
+    background: Photo | Path,
+    options: ShiftOptions,
+) -> None:
+    size = options.size or SIZES[kind]
+    least = MIN_INSIDE[kind] if options.min_inside is None else options.min_inside
+    points = grid(kind)
+    for step in _thinned(kind, len(points), options.every):
+        name = f"{kind}-{number * len(points) + step:06d}"
+        inside = share_inside(box, (size, size), points[step])
+        if inside < least:
+            plan.skips.append(Skip(name, kind, photo, f"less than {100 * least:g} % of the object's box lies inside"))
+            continue
+        donor, file = (background, None) if isinstance(background, Photo) else (None, background)
+        plan.shifts.append(Shift(name, kind, photo, size, inside, donor, file, points[step], f"pair {number}"))
+
+
+def _thinned(kind: Intervention, points: int, every: int) -> list[int]:
+    """Numbers of the grid's points at every so many-th area, angle, or row and column; all areas of a rotation stay."""
+    places = [divmod(point, _COLUMNS[kind]) for point in range(points)]
+    rows = every if kind == "si-location" else 1
+    return [point for point, (row, column) in enumerate(places) if not row % rows and not column % every]
+
+
+def _pairs(
+    objects: Sequence[Photo], backgrounds: Sequence[Photo] | Sequence[Path], options: ShiftOptions
+) -> list[tuple[int, Photo | Path]]:
+    classes = {photo.class_name for photo in objects}
+    wanted = max(_LEAST_PAIRS, len(classes)) if options.pairs is None else options.pairs
+
+    def fits(member: int, background: int) -> bool:
+        other, mine = backgrounds[background], objects[member]
+        return not isinstance(other, Photo) or (other.class_name != mine.class_name and other.image != mine.image)
+
+    drawn = draw_pairs([str(photo.class_name) for photo in objects], len(backgrounds), wanted, options.seed, fits)
+    if not drawn:
+        raise UserError(
+            f"no background for {', '.join(options.moved)}: give plain ones with --backgrounds, or photos of two "
+            "classes whose objects leave some background free"
+        )
+    if options.pairs is not None and len(drawn) < options.pairs:
+        raise UserError(
+            f"expected --pairs of at most {len(drawn)}, as many different pairs of an object and a background as there "
+            f"are, got {options.pairs}"
+        )
+    return [(member, backgrounds[background]) for member, background in drawn]
+
+
+def draw_pairs(
+    labels: Sequence[str], backgrounds: int, count: int, seed: int, fits: Callable[[int, int], bool]
+) -> list[tuple[int, int]]:
+    """Draw (object, background) pairs, spread evenly over the classes and, within them, over the objects.
+
+    Args:
+        labels: class of each object.
+        backgrounds: how many there are.
+        count: pairs to draw; fewer come back where no more fit, and none comes twice.
+        seed: fixes the choice.
+        fits: whether a background is fit for an object, by their numbers.
+    """
+    rng = random.Random(seed)
+    turns: list[deque[int]] = []
+    for name in sorted(set(labels)):
+        order = [i for i, label in enumerate(labels) if label == name]
+        rng.shuffle(order)
+        turns.append(deque(order))
+    taken: dict[int, set[int]] = {member: set() for member in range(len(labels))}
+    pairs: list[tuple[int, int]] = []
+    while len(pairs) < count and any(turns):
+        for members in turns:
+            while members and len(pairs) < count:
+                member = members.popleft()
+                free = [i for i in range(backgrounds) if i not in taken[member] and fits(member, i)]
+                if not free:
+                    continue  # it has had them all
+                chosen = rng.choice(free)
+                taken[member].add(chosen)
+                pairs.append((member, chosen))
+                members.append(member)
+                break
+    return pairs

@@ -1,0 +1,218 @@
+"""Shifted copies of masked photos: objects on other backgrounds, without any, or moved, turned and scaled."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustvit.common.command_options import command
+from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.option_groups import GivenPhotos, RunningOptions
+from robustvit.common.options import ImageFormat, ShiftKinds
+from robustvit.common.wording import counted
+
+if TYPE_CHECKING:
+    from robustvit.data.pairs import Photo
+    from robustvit.data.shifts.folder import ShiftFolder
+    from robustvit.data.shifts.kinds import Plan, ShiftOptions
+
+__all__ = ["Shifts", "shifts"]
+
+_BYTES = {".png": 1.4, ".jpg": 0.4}  # a pixel, of photos
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """What ``shifts`` came to.
+
+    Attributes:
+        folder: of the images.
+        images: how many there are of each kind; of a dry run, how many there would be at most.
+        made: how many this call made.
+        skipped: how many there are not, by kind and reason.
+        notes: what a reader of results on them should know.
+        size: about how many bytes the images take.
+        seconds: how long it took.
+        dry_run: nothing was written.
+    """
+
+    folder: Path
+    images: dict[str, int]
+    made: int
+    skipped: dict[str, dict[str, int]]
+    notes: list[str] = field(default_factory=list)
+    size: int = 0
+    seconds: float = 0.0
+    dry_run: bool = False
+
+    def __str__(self) -> str:
+        total = sum(self.images.values())
+        lines = [f"{counted(total, 'image')} in {self.folder}, {self.made} of them made now in {self.seconds:.0f} s"]
+        if self.dry_run:
+            size = _bytes(self.size)
+            lines = [f"{counted(total, 'image')} would go to {self.folder}, about {size}; nothing was written"]
+        for kind, count in self.images.items():
+            lines.append(f"  {kind:<12}{count:>8}")
+            for reason, number in self.skipped.get(kind, {}).items():
+                lines.append(f"  {'':<12}{number:>8} left out: {reason}")
+        if not self.dry_run:
+            kind = next(iter(self.images))
+            lines.append(f"metadata.csv lists them; robustvit evaluate --images {self.folder / kind} reads one kind")
+        return "\n".join(lines + self.notes)
+
+
+@command(
+    first=("images", "masks", "out", "kinds", "pairs", "size", "dry_run"),
+    positional=("images", "masks"),
+    leave_out=("batch_size", "device", "precision"),
+)
+def shifts(
+    *,
+    given: GivenPhotos,
+    out: str,
+    kinds: ShiftKinds = "imagenet-9",
+    backgrounds: str | None = None,
+    pairs: int | None = None,
+    every: int = 1,
+    size: int | None = None,
+    min_inside: float | None = None,
+    format: ImageFormat = "png",
+    running: RunningOptions,
+    dry_run: bool = False,
+) -> Shifts:
+    """Make shifted copies of photos with masks, as SI-Score and ImageNet-9 do, for evaluate to read.
+
+    imagenet-9 stands for original (shorter side resized, centre crop), and from it only-fg (background black), no-fg
+    (object black), only-bg-b (its box black), only-bg-t (its box tiled over), mixed-same, mixed-rand and mixed-next
+    (object on an only-bg-t photo of its own class, a random one, the next one): one image for every photo; so is
+    mixed-other (a random class, but never its own), which is named by itself. si-score stands for si-size, si-rotation
+    and si-location: the object cut out and placed at 100, 72 or 441 points of a grid, for every pair of an object and
+    a background. Images go to OUT/KIND/CLASS, masks of those that show the object to
+    OUT/masks/KIND/CLASS. A second call with the same options makes only what is missing.
+
+    Args:
+        out: folder to write to: new, empty, or begun with the same options.
+        kinds: kinds or groups of them, separated by commas: imagenet-9, si-score, original, only-fg, no-fg, only-bg-b,
+            only-bg-t, mixed-same, mixed-rand, mixed-next, mixed-other, si-size, si-rotation, si-location.
+        backgrounds: folder of plain photos that si kinds place objects on; the other classes' own photos, with the
+            object's box tiled over, when left out.
+        pairs: pairs of an object and a background for si kinds, spread evenly over the classes; one for each class, and
+            at least 20, when left out.
+        every: take every so many-th step of the si kinds' grids: areas, angles, or columns and rows (5: 20 areas,
+            4 x 4 areas and angles, 5 x 5 places).
+        size: side of the images in pixels; 224, and for si kinds 512 (location 500), when left out.
+        min_inside: least share of the object's box inside an image of the si kinds; 0.95 (location 0) when left out.
+        format: png, or jpeg (quality 95) for smaller files.
+        seed: fixes which objects and backgrounds go together.
+        workers: processes that make images beside this one; the images are the same.
+        dry_run: count what would be made, and write nothing.
+
+    Returns:
+        Counts and what was left out; printing it gives a summary.
+
+    Raises:
+        UserError: anything wrong with what was given; nothing is written then.
+
+    Example:
+        robustvit shifts photos/test masks/test --out shifted --kinds mixed-same,mixed-other,si-location --pairs 10
+    """
+    import time
+
+    from robustvit.data.pairs import expect_photos
+
+    images, masks = given.images, given.masks
+    expect_photos(images, masks)
+    from robustvit.data.photo_tree import photos_below
+    from robustvit.data.shifts.folder import ShiftFolder, check_class_names, fingerprint
+    from robustvit.data.shifts.images import SUFFIXES, make_shifts, spreading
+    from robustvit.data.shifts.kinds import ShiftOptions, kinds_named
+    from robustvit.data.shifts.plans import plan_shifts
+
+    start = time.monotonic()
+    options = ShiftOptions(
+        kinds_named(_listed(kinds)), pairs, every, size, min_inside, format, given.mask_format, running.seed
+    )
+    _check_options(options, backgrounds)
+    photos = _photos(given)
+    check_class_names(photos)
+    plain = [] if backgrounds is None else photos_below(backgrounds)
+    inputs = [Path(place) for place in (images, masks, backgrounds) if place is not None]
+    settings = asdict(options) | {"inputs": fingerprint(photos, plain)} | options.draws
+    folder = ShiftFolder(out, settings, suffix=SUFFIXES[format], inputs=inputs)
+    with spreading(running.workers) as spread:
+        plan = plan_shifts(photos, plain, options, spread)
+        if dry_run:
+            return _summary(folder, plan, {}, 0, start, dry_run=True)
+        left_out, made = make_shifts(plan, folder, options, spread)
+    root = Path(images) if Path(images).is_dir() else Path(images).parent
+    folder.finish(plan, left_out, root, None if backgrounds is None else Path(backgrounds))
+    return _summary(folder, plan, left_out, made, start)
+
+
+def _listed(kinds: ShiftKinds) -> list[str]:
+    """Kinds as a list of names; ``si-size,no-fg`` is two of them."""
+    given = kinds.split(",") if isinstance(kinds, str) else kinds
+    return [str(name).strip() for name in given if str(name).strip()]
+
+
+def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:
+    expect_at_least(1, every=options.every)
+    if options.pairs is not None:
+        expect_at_least(1, pairs=options.pairs)
+    if options.size is not None:
+        expect_at_least(16, size=options.size)
+    if options.min_inside is not None and not 0 <= options.min_inside <= 1:
+        raise UserError(f"expected --min-inside from 0 to 1, a share of the object's box, got {options.min_inside}")
+    given = {"backgrounds": backgrounds, "pairs": options.pairs, "min-inside": options.min_inside}
+    given["every"] = None if options.every == 1 else options.every
+    if not options.moved and (name := next((name for name, value in given.items() if value is not None), None)):
+        raise UserError(f"--{name} belongs to si-size, si-rotation and si-location: name one in --kinds")
+
+
+def _photos(given: GivenPhotos) -> list[Photo]:
+    """The photos, all with class and mask."""
+    from robustvit.common.progress import warn
+    from robustvit.data.mask_filter import MaskFilter
+    from robustvit.data.pairs import find_photos
+
+    images, masks = given.images, given.masks
+    keep = MaskFilter(images, masks, doubtful=given.doubtful)
+    photos = find_photos(images, masks, labelled=False, skip_unmasked=given.skip_unmasked, keep=keep)
+    if keep.note:
+        warn(keep.note)
+    if any(photo.mask is None for photo in photos):
+        raise UserError(
+            f"expected masks for the photos in {images}, found none: name their folder after that of the photos, or "
+            "make some with robustvit masks"
+        )
+    if any(photo.class_name is None for photo in photos):
+        raise UserError(
+            f"expected a class for every photo in {images}, found photos without: sort them into class folders, or add "
+            "a CSV column 'label'"
+        )
+    return photos
+
+
+def _summary(
+    folder: ShiftFolder, plan: Plan, left_out: dict[str, str], made: int, start: float, *, dry_run: bool = False
+) -> Shifts:
+    import time
+
+    kinds = folder.settings["kinds"]
+    planned = Counter(shift.kind for shift in plan.shifts)
+    reasons = Counter((skip.kind, skip.reason) for skip in plan.skips)
+    for shift in plan.shifts:
+        if shift.id in left_out:
+            planned[shift.kind] -= 1
+            reasons[shift.kind, left_out[shift.id]] += 1
+    skipped = {kind: {why: count for (of, why), count in sorted(reasons.items()) if of == kind} for kind in kinds}
+    size = sum(round(_BYTES[folder.suffix] * shift.size**2) for shift in plan.shifts)
+    counts = {kind: planned[kind] for kind in kinds}
+    return Shifts(folder.path, counts, made, skipped, plan.notes, size, time.monotonic() - start, dry_run)
+
+
+def _bytes(size: int) -> str:
+    unit = next((one for one in ((1e9, "GB"), (1e6, "MB")) if size >= one[0]), (1e3, "kB"))
+    return f"{size / unit[0]:.1f} {unit[1]}"

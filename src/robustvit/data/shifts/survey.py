@@ -1,0 +1,83 @@
+"""A look at every photo and mask before shifted copies of them are planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+from torchvision import tv_tensors
+
+from robustvit.common.options import MaskFormat
+from robustvit.data.batches import evaluation_transform, kept_share, read_pair
+from robustvit.data.pairs import Photo
+from robustvit.data.photos import read_photo
+from robustvit.data.swaps import bounding_box, usable_background
+from robustvit.models.classifier import Preprocessing
+
+__all__ = ["Surveyed", "framed", "shorter_side", "survey"]
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """What a photo offers.
+
+    Attributes:
+        side: its shorter side in pixels.
+        box: width and height of the object's box in pixels, (0, 0) where no pixel of the mask is above one half.
+        lends: whether the whole photo has enough background to lend.
+        kept: share of the object's box that the centre crop keeps.
+        in_crop: whether the crop shows a pixel of the object.
+        lends_crop: whether the crop has enough background to lend.
+    """
+
+    side: int
+    box: tuple[int, int]
+    lends: bool
+    kept: float
+    in_crop: bool
+    lends_crop: bool
+
+
+def _frame(size: int) -> Preprocessing:
+    return Preprocessing(input_size=(size, size), crop_share=1.0, interpolation="bilinear")
+
+
+def framed(image: Image.Image, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Bring a photo and its mask to a square: shorter side to ``size`` (bilinear), centre crop.
+
+    Returns:
+        ``(3, size, size)`` and ``(1, size, size)`` in [0, 1].
+    """
+    pixels, inside = evaluation_transform(_frame(size))(image, tv_tensors.Mask(mask))
+    return pixels.as_subclass(Tensor), inside.as_subclass(Tensor)
+
+
+def survey(photo: Photo, size: int, mask_format: MaskFormat) -> Surveyed:
+    """Read a photo and its mask, and see what they are good for at a size.
+
+    Raises:
+        UserError: a file that cannot be used; see ``read_pair``.
+    """
+    _, mask = read_pair(photo, mask_format)
+    box = bounding_box(mask)
+    width_height = (0, 0) if box is None else (box.right - box.left, box.bottom - box.top)
+    cropped = evaluation_transform(_frame(size))(mask).as_subclass(Tensor)
+    return Surveyed(
+        min(mask.shape[-2:]),
+        width_height,
+        box is not None and usable_background(mask),
+        kept_share(mask, _frame(size)),
+        bounding_box(cropped) is not None,
+        usable_background(cropped),
+    )
+
+
+def shorter_side(background: Path) -> int:
+    """Read a plain background whole; its shorter side in pixels.
+
+    Raises:
+        UserError: a file that cannot be read.
+    """
+    return min(read_photo(background).size)

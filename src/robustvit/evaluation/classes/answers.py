@@ -1,0 +1,194 @@
+"""Two models asked about a benchmark set, or about class folders of one's own, to be compared class by class."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from robustvit.common.errors import UserError
+from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.common.options import Protocol
+from robustvit.common.progress import warn
+from robustvit.data.labels import match_labels
+from robustvit.data.pairs import Photo, find_photos
+from robustvit.data.trained_photos import photos_behind
+from robustvit.evaluation.classes.changes import Changes, class_changes
+from robustvit.evaluation.on_sets.command import load_set_models, seen_labels, set_place
+from robustvit.evaluation.on_sets.images import name_of
+from robustvit.evaluation.on_sets.recording import SetAnswers, SetModel, SetPlace, ask_set, record_set, set_model
+from robustvit.evaluation.sets import Benchmark, Sample, benchmarks_named
+from robustvit.evaluation.sets.answers import MemberMaxima, MemberMeans, OwnHead
+from robustvit.explanation.methods import check_method
+from robustvit.models.classifier import Classifier
+from robustvit.models.load import load_baseline, load_given
+from robustvit.models.options import ComparedModels
+
+__all__ = ["Compared", "compare_on_photos", "compare_on_set"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two models and what they answered.
+
+    Attributes:
+        model: the finetuned one.
+        baseline: the one it is compared with.
+        benchmark: the set, or the photos as one.
+        place: where its images come from.
+        after: answers of the model.
+        before: answers of the baseline.
+        changes: class by class.
+        photos: the user's own by their names among the answers; empty for a set.
+        notes: what a reader must know of them.
+    """
+
+    model: SetModel
+    baseline: SetModel
+    benchmark: Benchmark
+    place: SetPlace
+    after: SetAnswers
+    before: SetAnswers
+    changes: Changes
+    photos: dict[str, Photo]
+    notes: Sequence[str] = ()
+
+
+def compare_on_set(
+    name: str, models: ComparedModels, sets: SetOptions, running: RunningOptions, method: str | None
+) -> Compared:
+    """Compare two models on a set, record both, and take what was recorded before.
+
+    Args:
+        name: of the set.
+        models: see ``classes``.
+        sets: where the set is.
+        running: how to run it.
+        method: of the relevance maps to come, checked before anything is run; None for no maps.
+
+    Raises:
+        UserError: as ``evaluate_set``; or a name that stands for several sets.
+    """
+    named = benchmarks_named(name)
+    if len(named) > 1:
+        raise UserError(f"expected one set, {name} stands for {', '.join(one.name for one in named)}: name one of them")
+    place = set_place(sets, running)
+    candidate, other = load_set_models(models, sets, place.loop.accelerator.device)
+    assert other is not None  # a baseline was named
+    _check_methods(method, candidate, other)
+    after, before = ask_set(named[0], candidate, place, other)
+    assert before is not None
+    record_set(named[0], candidate, place, after, other, before)
+    grouped = isinstance(after.answers, (MemberMeans, MemberMaxima))
+    seen = after.answers.places(candidate.seen) if candidate.seen and not grouped else None
+    changes = class_changes(before.outcomes, after.outcomes, seen)
+    return Compared(candidate, other, named[0], place, after, before, changes, {})
+
+
+def compare_on_photos(
+    own: MeasuredPhotos, models: ComparedModels, sets: SetOptions, running: RunningOptions, method: str | None
+) -> Compared:
+    """Compare two models on one's own photos; nothing is recorded.
+
+    Args:
+        own: the photos, see ``classes``.
+        models: see ``compare_on_set``; as are the others.
+
+    Raises:
+        UserError: no photos with classes of the model, or models that do not fit one another.
+    """
+    images = str(own.images)
+    listed = find_photos(images, own.masks, labelled=own.masks is None, skip_unmasked=own.skip_unmasked)
+    if any(photo.class_name is None for photo in listed):
+        raise UserError(f"expected a class for every photo in {images}, found photos without: sort them into folders")
+    _refuse_twice(listed, images)
+    root = Path(images) if Path(images).is_dir() else Path(images).parent
+    place = set_place(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
+    classifier = load_given(models)
+    trained = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
+    kept, notes = trained.left(listed, own.include_trained)
+    photos = match_labels(kept, classifier.num_classes, classifier.class_names)
+    other = load_baseline(models, classifier)
+    assert other is not None  # a baseline was named
+    device, seen = place.loop.accelerator.device, seen_labels(sets.seen, models.model)
+    candidate = set_model(classifier.to(device), models.model, seen, models.checkpoint)
+    original = set_model(other.to(device), other.source or str(models.baseline), seen)
+    _check_methods(method, candidate, original)
+    for note in notes:
+        warn(note)
+    benchmark = _as_benchmark(images, photos, classifier)
+    with _shared_folder(place.loop.accelerator) as folder:
+        after, before = ask_set(benchmark, candidate, replace(place, records=folder), original)
+    assert before is not None
+    changes = class_changes(before.outcomes, after.outcomes, seen or None)
+    named = _by_name(photos, root)
+    return Compared(candidate, original, benchmark, place, after, before, changes, named, notes)
+
+
+def _refuse_twice(photos: Sequence[Photo], images: str) -> None:
+    known: dict[Path, Photo] = {}
+    for photo in photos:
+        if other := known.get(photo.image.resolve()):
+            raise UserError(
+                f"expected one class for every photo, {images} lists {photo.image} as {other.class_name} and as "
+                f"{photo.class_name}: keep one of the rows"
+            )
+        known[photo.image.resolve()] = photo
+
+
+def _check_methods(method: str | None, *models: SetModel) -> None:
+    for one in models:
+        if method is not None:
+            check_method(method, one.classifier)
+
+
+def _as_benchmark(images: str, photos: Sequence[Photo], classifier: Classifier) -> Benchmark:
+    """Photos as a set, in their own order, that the classes of the model's head answer."""
+    folders = {photo.label: str(photo.class_name) for photo in reversed(photos)}
+    names = list(classifier.class_names) or [
+        folders.get(label, classifier.name_of(label)) for label in range(classifier.num_classes)
+    ]
+    samples = [Sample(photo.image, (int(photo.label or 0),), str(photo.class_name)) for photo in photos]
+    return Benchmark(
+        name="own-photos",
+        title=f"photos in {images}",
+        images=len(samples),
+        classes=len({sample.class_name for sample in samples}),
+        folder=".",
+        other_folders=(),
+        reader=partial(_as_listed, samples),
+        scoring={"paper": partial(OwnHead, names), "standard": partial(OwnHead, names)},
+        summary={"paper": "accuracy", "standard": "accuracy"},
+        source="the user",
+        size="",
+        licence="",
+        num_classes=classifier.num_classes,
+        in_paper=False,
+    )
+
+
+def _as_listed(samples: list[Sample], folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
+    return samples, []
+
+
+def _by_name(photos: Sequence[Photo], root: Path) -> dict[str, Photo]:
+    return {name_of(Sample(photo.image, (), ""), root): photo for photo in photos}
+
+
+@contextmanager
+def _shared_folder(accelerator: Accelerator) -> Iterator[Path]:
+    """A folder for answers that all processes see, gone afterwards."""
+    made = [tempfile.mkdtemp(prefix="robustvit-") if accelerator.is_main_process else ""]
+    broadcast_object_list(made)
+    try:
+        yield Path(made[0])
+    finally:
+        if accelerator.is_main_process:
+            shutil.rmtree(made[0], ignore_errors=True)

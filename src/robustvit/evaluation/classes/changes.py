@@ -1,0 +1,144 @@
+"""What finetuning changed class by class: paired differences with intervals, and which of them are beyond chance."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from robustvit.common.intervals import Interval, mcnemar, mean_interval, paired_interval
+from robustvit.evaluation.on_sets.outcomes import Outcomes
+
+__all__ = ["RATE", "Changes", "ClassChange", "Tally", "class_changes"]
+
+RATE = 0.05  # share of false discoveries among the classes that are called significant
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """One class before and after.
+
+    Attributes:
+        name: of the class.
+        before: accuracy of the baseline, with Wilson's 95 % interval; as is ``after``, of the model.
+        difference: after minus before; see ``paired_interval``.
+        helped: images that turned from wrong to right.
+        harmed: images that turned from right to wrong.
+        p: exact, two-sided, of McNemar's test.
+        adjusted_p: the same by Benjamini and Hochberg (1995) over all classes.
+        seen: whether the model was finetuned on the class; None where that is not known.
+    """
+
+    name: str
+    before: Interval
+    after: Interval
+    difference: Interval
+    helped: int
+    harmed: int
+    p: float
+    adjusted_p: float
+    seen: bool | None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the change counts as more than chance, at a false discovery rate of ``RATE``."""
+        return self.adjusted_p < RATE
+
+    @property
+    def order(self) -> tuple[float, int, str]:
+        """Sorts classes by their change, the most helped first; of two equal changes the one on more images."""
+        return (-self.difference.mean, -self.difference.count, self.name)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many classes rose, fell and stayed, and how many of the changes are significant."""
+
+    classes: int
+    rose: int
+    fell: int
+    unchanged: int
+    rose_significant: int
+    fell_significant: int
+
+    @classmethod
+    def of(cls, rows: Sequence[ClassChange]) -> Tally:
+        """Count."""
+        rose = [row for row in rows if row.helped > row.harmed]
+        fell = [row for row in rows if row.helped < row.harmed]
+        significant = (sum(row.significant for row in part) for part in (rose, fell))
+        return cls(len(rows), len(rose), len(fell), len(rows) - len(rose) - len(fell), *significant)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Two models on the images that both were asked about.
+
+    Attributes:
+        before: top-1 accuracy of the baseline; as is ``after``, of the model.
+        difference: after minus before; see ``paired_interval``.
+        helped: see ``ClassChange``; as are ``harmed`` and ``p``.
+        classes: in ``ClassChange.order``.
+    """
+
+    before: Interval
+    after: Interval
+    difference: Interval
+    helped: int
+    harmed: int
+    p: float
+    classes: list[ClassChange]
+
+    def most_helped(self, count: int) -> list[ClassChange]:
+        """Up to ``count`` classes that rose, the most first."""
+        return [row for row in self.classes if row.helped > row.harmed][:count]
+
+    def most_harmed(self, count: int) -> list[ClassChange]:
+        """Up to ``count`` classes that fell, the most first; of two equal changes the one on more images."""
+        fell = [row for row in self.classes if row.helped < row.harmed]
+        return sorted(fell, key=lambda row: (row.difference.mean, *row.order[1:]))[:count]
+
+
+def class_changes(before: Outcomes, after: Outcomes, seen: Collection[int] | None = None) -> Changes:
+    """Compare two models class by class.
+
+    Args:
+        before: answers of the baseline.
+        after: answers of the model.
+        seen: answers that the model was finetuned on; None where that is not known.
+    """
+    _, one, other = np.intersect1d(before.names, after.names, return_indices=True)
+    before, after = before.at(one), after.at(other)
+    old, new = before.correct, after.correct
+    names, places = np.unique(before.class_names, return_inverse=True)
+    helped = np.bincount(places, new & ~old, len(names)).astype(int)
+    harmed = np.bincount(places, old & ~new, len(names)).astype(int)
+    ps = [mcnemar(int(up), int(down)) for up, down in zip(helped, harmed, strict=True)]
+    adjusted = stats.false_discovery_control(ps) if ps else []
+    inside = None if seen is None else np.isin(before.right, list(seen)).any(axis=1).reshape(-1)
+    parts = np.split(np.argsort(places, kind="stable"), np.cumsum(np.bincount(places))[:-1]) if ps else []
+    rows = [
+        ClassChange(
+            str(name),
+            mean_interval(old[part]),
+            mean_interval(new[part]),
+            paired_interval(int(up), int(down), len(part)),
+            int(up),
+            int(down),
+            p,
+            float(q),
+            None if inside is None else bool(inside[part].any()),
+        )
+        for name, part, up, down, p, q in zip(names, parts, helped, harmed, ps, adjusted, strict=True)
+    ]
+    return Changes(
+        mean_interval(old),
+        mean_interval(new),
+        paired_interval(int(helped.sum()), int(harmed.sum()), len(old)),
+        int(helped.sum()),
+        int(harmed.sum()),
+        mcnemar(int(helped.sum()), int(harmed.sum())),
+        sorted(rows, key=lambda row: row.order),
+    )

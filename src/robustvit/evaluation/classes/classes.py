@@ -1,0 +1,165 @@
+"""Class by class: which classes finetuning helped, which it harmed, and what of that is more than chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustvit.common.command_options import command, settings_of
+from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.option_groups import MapOptions, MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.common.wording import counted
+from robustvit.models.options import ComparedModels
+
+if TYPE_CHECKING:
+    from robustvit.evaluation.classes.changes import Changes, ClassChange
+
+__all__ = ["ClassAnalysis", "classes"]
+
+_PRINTED = 5
+
+
+@dataclass(frozen=True)
+class ClassAnalysis:
+    """What a comparison class by class found.
+
+    Attributes:
+        page: the HTML file.
+        record: the JSON file beside it, with every figure of the page.
+        changes: the same as objects.
+        title: of the set or the photos.
+        sentence: what changed, in words.
+    """
+
+    page: Path
+    record: Path
+    changes: Changes
+    title: str
+    sentence: str
+
+    def __str__(self) -> str:
+        found = self.changes
+        size = f"{counted(found.before.count, 'image')}, {counted(len(found.classes), 'class')}"
+        lines = [f"{self.title}: {size}", self.sentence]
+        for title, rows in (("helped", found.most_helped(_PRINTED)), ("harmed", found.most_harmed(_PRINTED))):
+            if rows:
+                lines.append(f"  {title + ' most':<32}{'images':>7}{'before':>8}{'after':>7}  {'change':<21}adjusted p")
+                lines += [_line(row) for row in rows]
+        return "\n".join([*lines, f"page: {self.page}", f"record: {self.record}"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownClasses:
+    """Classes and images to show.
+
+    Attributes:
+        count: classes in each chart, most helped and most harmed; one chart of all where there are no more than twice
+            as many.
+        samples: images shown of a class.
+        classes_shown: classes that images are shown of, of those helped most and of those harmed most.
+    """
+
+    count: int = 20
+    samples: int = 3
+    classes_shown: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassModels(ComparedModels):
+    """Models."""
+
+    baseline: str = field()
+
+
+@command(first=("model", "baseline", "on", "root", "images", "masks", "out", "shown"), leave_out=("doubtful", "seed"))
+def classes(
+    *,
+    models: ClassModels,
+    out: str,
+    on: str | None = None,
+    sets: SetOptions,
+    photos: MeasuredPhotos,
+    shown: ShownClasses,
+    maps: MapOptions,
+    running: RunningOptions,
+) -> ClassAnalysis:
+    """Find the classes that finetuning helped and harmed most, and write a page about them.
+
+    For every class: accuracy before and after, the paired difference with its 95 % interval, and McNemar's p, adjusted
+    for the number of classes. Of the classes that changed most, the first images whose answer turned are shown with
+    both models' relevance. Images come from a benchmark set (--on, as for evaluate; answers that are recorded are not
+    asked again) or from class folders of your own (--images).
+
+    Args:
+        out: HTML file to write, new or an older page of this kind; the record goes beside it, with .json.
+        on: set to compare on, such as imagenet-a or imagenet-v2/matched-frequency; one of those that evaluate knows.
+        stream: take the set from the Hugging Face hub, image by image, instead of from --root; up to the last image
+            that is shown, it is read once more.
+        masks: folder of masks that mirrors images; their outlines are drawn into the photos that are shown.
+        records: folder that answers and results on sets are kept in.
+        seen: run folder whose training classes are marked; the model itself when left out.
+
+    Returns:
+        Files and changes; printing it gives a table.
+
+    Raises:
+        UserError: anything wrong with what was given; no page is written then.
+
+    Example:
+        robustvit classes --model runs/mine --baseline original --on imagenet-a --root DATA --out classes.html
+    """
+    _check_source(on, sets, photos)
+    expect_at_least(1, count=shown.count)
+    expect_at_least(0, samples=shown.samples, classes_shown=shown.classes_shown)
+    from robustvit.common.files import page_and_record, write_json, write_text
+    from robustvit.data.pairs import expect_photos
+
+    expect_photos(photos.images, photos.masks)
+    from robustvit.evaluation.classes.record import KIND, class_record
+
+    page, record = page_and_record(out, KIND, "a comparison of classes")
+    from robustvit.evaluation.classes.answers import compare_on_photos, compare_on_set
+    from robustvit.evaluation.classes.page import render_classes
+    from robustvit.evaluation.classes.pictures import choose_panels, draw_turned
+    from robustvit.explanation.methods import method_of
+
+    method_of(maps.relevance)
+    method = maps.relevance if shown.samples > 0 and shown.classes_shown > 0 else None
+    if on is not None:
+        compared = compare_on_set(on, models, sets, running, method)
+    else:
+        compared = compare_on_photos(photos, models, sets, running, method)
+    panels = choose_panels(compared, shown.classes_shown, shown.samples)
+    settings = settings_of(classes, models, sets, photos, shown, maps, running, out=out, on=on)
+    found = class_record(compared, panels, shown.count, settings)
+    if compared.place.loop.accelerator.is_main_process:
+        pictures = draw_turned(compared, panels, maps.relevance, photos.mask_format)
+        text = render_classes(found, pictures, record.name)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        write_json(found, record)
+        write_text(text, page)
+    return ClassAnalysis(page, record, compared.changes, found["data"]["title"], found["sentence"])
+
+
+def _check_source(on: str | None, sets: SetOptions, photos: MeasuredPhotos) -> None:
+    if (on is None) == (photos.images is None):
+        raise UserError("expected one of --on SET, such as --on imagenet-a --root DATA, and --images FOLDER")
+    if photos.images is None and photos.given:
+        raise UserError(f"expected no --{photos.given.replace('_', '-')} beside --on: it belongs to --images")
+    if photos.images is not None:
+        of_sets = [name for name in ("root", "stream") if getattr(sets, name)]
+        of_sets += ["protocol"] if sets.protocol != "standard" else []
+        if of_sets:
+            raise UserError(f"expected no --{of_sets[0]} beside --images: it belongs to --on")
+
+
+def _line(row: ClassChange) -> str:
+    from robustvit.common.errors import printable
+
+    change = row.difference
+    words = f"{100 * change.mean:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+    return (
+        f"  {printable(row.name)[:31]:<32}{change.count:>7}{100 * row.before.mean:>8.1f}{100 * row.after.mean:>7.1f}  "
+        f"{words:<25}{row.adjusted_p:.2g}"
+    )

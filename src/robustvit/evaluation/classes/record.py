@@ -1,0 +1,116 @@
+"""The record of a comparison class by class: every figure of its page, ready for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from robustvit.common.provenance import provenance
+from robustvit.evaluation.classes.answers import Compared
+from robustvit.evaluation.classes.changes import RATE, Changes, ClassChange, Tally
+from robustvit.evaluation.classes.pictures import Panel
+
+__all__ = ["KIND", "class_record", "sentence_of"]
+
+KIND = "robustvit-classes"
+SMALL = (
+    "Classes with few images swing for statistical reasons: one answer more or less moves a class of n images by 100/n "
+    "points, so read the interval and the adjusted p before the bar; and of many classes the most extreme ones are "
+    "extreme partly by luck."
+)
+
+
+def class_record(
+    compared: Compared, panels: Sequence[Panel], count: int, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that the page shows.
+
+    Args:
+        compared: the two models and their answers.
+        panels: images that turned.
+        count: classes of each chart.
+        settings: options of the call.
+    """
+    changes, after = compared.changes, compared.after
+    all_shown = len(changes.classes) <= 2 * count
+    shown = {"all": changes.classes} if all_shown else {
+        "helped": changes.most_helped(count), "harmed": changes.most_harmed(count)
+    }  # fmt: skip
+    return {
+        "kind": KIND,
+        "model": {"source": compared.model.about["source"], "weights": compared.model.weights},
+        "baseline": {"source": compared.baseline.about["source"], "weights": compared.baseline.weights},
+        "same_weights": compared.model.weights == compared.baseline.weights,
+        "data": {
+            "title": compared.benchmark.title,
+            "protocol": None if compared.photos else compared.place.protocol,
+            "images": changes.before.count,
+            "expected": after.expected,
+            "notes": list(compared.notes),
+            "problems": list(dict.fromkeys([*after.problems, *compared.before.problems])),
+        },
+        "sentence": sentence_of(changes),
+        "small": SMALL,
+        "rate": RATE,
+        "overall": {
+            "before": asdict(changes.before),
+            "after": asdict(changes.after),
+            "difference": asdict(changes.difference),
+            "helped": changes.helped,
+            "harmed": changes.harmed,
+            "mcnemar_p": changes.p,
+        },
+        "tally": _tallies(changes.classes),
+        "classes": [_row(row) for row in changes.classes],
+        "shown": {name: [row.name for row in rows] for name, rows in shown.items()},
+        "panels": [asdict(panel) for panel in panels],
+        "settings": dict(settings),
+        **provenance(),
+    }
+
+
+def sentence_of(changes: Changes) -> str:
+    """What changed, in words."""
+    if changes.helped == changes.harmed == 0:
+        return (
+            f"Nothing changed: on all {changes.before.count:,} images the model is right where the baseline is, and "
+            "wrong where it is wrong."
+        )
+    tally, change = Tally.of(changes.classes), changes.difference
+    return (
+        f"Top-1 accuracy changed by {100 * change.mean:+.1f} points [{100 * change.low:+.1f}, "
+        f"{100 * change.high:+.1f}]. Of {tally.classes:,} classes {tally.rose:,} rose, {tally.fell:,} fell and "
+        f"{tally.unchanged:,} stayed; adjusted for the number of classes, {_significant(tally)}."
+    )
+
+
+def _significant(tally: Tally) -> str:
+    rises, falls = tally.rose_significant, tally.fell_significant
+    if rises + falls == 0:
+        return "none of these changes is significant"
+    return f"{rises:,} of the rises and {falls:,} of the falls are significant"
+
+
+def _tallies(rows: Sequence[ClassChange]) -> dict[str, dict[str, int]]:
+    """Of all classes; and of those seen in finetuning and the others, where that is known."""
+    parts = {"all": list(rows)}
+    if all(row.seen is not None for row in rows):
+        parts |= {"seen": [row for row in rows if row.seen], "other": [row for row in rows if not row.seen]}
+    return {name: asdict(Tally.of(part)) for name, part in parts.items()}
+
+
+def _row(row: ClassChange) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "seen": row.seen,
+        "images": row.difference.count,
+        "before": asdict(row.before),
+        "after": asdict(row.after),
+        "difference": asdict(row.difference),
+        "helped": row.helped,
+        "harmed": row.harmed,
+        "mcnemar_p": row.p,
+        "adjusted_p": row.adjusted_p,
+        "significant": row.significant,
+    }

@@ -1,0 +1,70 @@
+"""The honest verdict: did the model get better on shifted backgrounds, and what did it cost?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robustvit.common.errors import UserError
+from robustvit.common.outcomes import MIN_PHOTOS, outcome_of, sentence_of
+from robustvit.common.verdict import Comparison, Verdict
+from robustvit.evaluation.measure import MEASURES, PhotoMeasure
+from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
+
+__all__ = ["MIN_PHOTOS", "compare", "decide"]
+
+DECISIVE: dict[str, str] = {  # the first that was measured; files of older versions have the second only
+    "mixed-other": "backgrounds of other classes",
+    "mixed-rand": "random backgrounds",
+}
+
+
+def compare(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure]) -> tuple[Comparison, ...]:
+    """Compare two models photo by photo; the measures must be of the same photos in the same order."""
+    if [b.image for b in before] != [a.image for a in after]:
+        raise UserError("expected both models measured on the same photos in the same order: measure them again")
+    found = []
+    for name in MEASURES:
+        difference = measure_difference(before, after, name)
+        if difference is not None:
+            sides = [measure_interval(side, name) for side in (before, after)]
+            found.append(Comparison(name, *sides, difference, *_turned(before, after, name)))
+    return tuple(found)
+
+
+def _turned(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], name: str) -> tuple[int | None, int | None]:
+    """Photos helped and harmed; None where a value is no single answer."""
+    pairs = [(b.values[name], a.values[name]) for b, a in zip(before, after, strict=True)
+             if name in b.values and name in a.values]  # fmt: skip
+    if not all(value in (0, 1) for pair in pairs for value in pair):
+        return None, None
+    return pairs.count((0, 1)), pairs.count((1, 0))
+
+
+def decide(comparisons: Sequence[Comparison], *, max_drop: float = 2.0, notes: Sequence[str] = ()) -> Verdict:
+    """Turn comparisons into one of four outcomes and a plain sentence; see ``outcome_of``.
+
+    The measure that decides is mixed-other: accuracy on backgrounds of other classes.
+
+    Args:
+        comparisons: what ``compare`` returned.
+        max_drop: points of ordinary accuracy that may be lost.
+        notes: kept in the verdict.
+    """
+    by_name = {comparison.measure: comparison for comparison in comparisons}
+    measure = next((name for name in DECISIVE if name in by_name), None)
+    if measure is None or "ordinary" not in by_name:
+        return Verdict(
+            None,
+            "Not measured: swapped backgrounds need held-out photos with masks and classes. Keep the original until "
+            "this has been measured.",
+            tuple(comparisons),
+            tuple(notes),
+        )
+    gain, ordinary = by_name[measure].difference, by_name["ordinary"].difference
+    outcome = outcome_of(gain, ordinary, max_drop)
+    said = tuple(notes)
+    if measure != next(iter(DECISIVE)):
+        said += ("Decided on mixed-rand, as older versions measured: its backgrounds may be of the photo's own class.",)
+    accepted = {"better": True, "cost-open": None}.get(outcome, False)
+    sentence = sentence_of(outcome, gain, ordinary, max_drop, DECISIVE[measure])
+    return Verdict(accepted, sentence, tuple(comparisons), said, outcome=outcome)

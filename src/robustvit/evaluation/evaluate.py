@@ -1,0 +1,199 @@
+"""Evaluation of a model on a folder of photos, alone or against the original it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustvit.common.command_options import command
+from robustvit.common.errors import UserError
+from robustvit.common.option_groups import JudgingOptions, MapOptions, MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.common.wording import counted
+from robustvit.models.options import ComparedModels
+
+if TYPE_CHECKING:
+    from robustvit.common.intervals import Interval
+    from robustvit.common.verdict import Verdict
+    from robustvit.evaluation.measure import PhotoMeasure
+    from robustvit.evaluation.on_sets.summary import Sets
+    from robustvit.models.classifier import Classifier
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model showed on a folder of photos.
+
+    Attributes:
+        model: where it came from.
+        images: the folder.
+        measures: by name, 0 to 1, with 95 % intervals over photos.
+        photos: what was measured on each.
+        verdict: the comparison with the baseline, if there is one.
+        notes: what a reader of the numbers must know, such as photos that were left out.
+    """
+
+    model: str
+    images: str
+    measures: dict[str, Interval]
+    photos: list[PhotoMeasure]
+    verdict: Verdict | None = None
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        from robustvit.evaluation.measure import MEASURES
+
+        lines = [f"{self.model} on {counted(len(self.photos), 'photo')} of {self.images}"]
+        for name, found in self.measures.items():
+            compared = self.verdict.of(name) if self.verdict else None
+            row = f"  {MEASURES[name]:<58}{_percent(found)}"
+            if compared is not None:
+                change = compared.difference
+                row += f"   baseline {100 * compared.before.mean:.1f}, change {100 * change.mean:+.1f} "
+                row += f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+                if compared.mcnemar_p is not None:
+                    row += f", {compared.helped} helped, {compared.harmed} harmed, McNemar p {compared.mcnemar_p:.2g}"
+            lines.append(row)
+        return "\n".join(lines + ([self.verdict.sentence] if self.verdict else []))
+
+
+@command(first=("model", "images", "masks", "on", "baseline", "judging", "out"))
+def evaluate(
+    *,
+    models: ComparedModels,
+    photos: MeasuredPhotos,
+    on: list[str] | str | None = None,
+    sets: SetOptions,
+    maps: MapOptions,
+    judging: JudgingOptions,
+    running: RunningOptions,
+    out: str | None = None,
+) -> Evaluation | Sets:
+    """Measure a model on photos it was not trained on, or on the sets that robustness is reported on.
+
+    With --images: accuracy and, with masks, reliance on the background. The objects are put on other photos'
+    backgrounds (mixed-same, mixed-other), and the relevance map of the predicted class is held against the mask. With a
+    baseline the differences are paired photo by photo, and the verdict says which one to keep. Photos without classes
+    (a flat folder with masks) show the place of the relevance only. Photos that the model's run was trained on, or
+    copies of them, are left out and counted.
+
+    With --on: imagenet-val, imagenet-a, imagenet-r, imagenet-sketch, imagenet-v2, objectnet, si-score, imagenet-9,
+    waterbirds, cue-conflict, imagenet-segmentation, or segmentation for --images and --masks of your own. Results are
+    recorded; what was recorded is not run again, and a killed call goes on in the middle of a set.
+
+    Args:
+        on: sets to evaluate on, such as imagenet-a,si-score/location.
+        precision: no (float32), bf16 or fp16, on sets.
+        seed: fixes the swaps.
+        out: JSON file to write everything to; must be new.
+
+    Returns:
+        The measures, or a record for each set; printing it gives a table.
+
+    Raises:
+        UserError: anything wrong with what was given; nothing is written then.
+
+    Example:
+        robustvit evaluate --model runs/mine --images photos/test --masks masks/test --baseline original
+    """
+    if on is not None:
+        from robustvit.evaluation.on_sets.command import evaluate_on
+
+        if out is not None:
+            raise UserError("expected no --out beside --on: results on sets go to the folder --records, a file each")
+        return evaluate_on(on, models, sets, running, own=photos, method=maps.relevance)
+    if photos.images is None:
+        raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
+    from robustvit.common.files import check_new_file
+    from robustvit.data.pairs import expect_photos, find_photos
+
+    if out is not None:
+        check_new_file(out)
+    expect_photos(photos.images, photos.masks)
+    from robustvit.common.devices import make_accelerator
+    from robustvit.common.progress import warn
+    from robustvit.data.batches import MaskedPhotos
+    from robustvit.data.gathering import check_photos
+    from robustvit.data.labels import match_labels
+    from robustvit.data.mask_filter import MaskFilter
+    from robustvit.data.trained_photos import photos_behind
+    from robustvit.evaluation.compare import compare, decide
+    from robustvit.evaluation.measure import measure
+    from robustvit.explanation.methods import check_method
+    from robustvit.models.load import load_baseline, load_given
+
+    classifier, relevance = load_given(models), maps.relevance
+    check_method(relevance, classifier)
+    keep = MaskFilter(photos.images, photos.masks, doubtful=photos.doubtful)
+    labelled = photos.masks is None
+    listed = find_photos(photos.images, photos.masks, labelled=labelled, skip_unmasked=photos.skip_unmasked, keep=keep)
+    seen = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
+    kept, notes = seen.left(listed, photos.include_trained)
+    notes = [*([keep.note] if keep.note else []), *notes]
+    for note in notes:
+        warn(note)
+    found_photos = match_labels(kept, classifier.num_classes, classifier.class_names)
+    check_photos(found_photos, photos.mask_format)
+    other = load_baseline(models, classifier)
+    if other is not None:
+        check_method(relevance, other)
+    accelerator = make_accelerator(device=running.device)
+    place = accelerator.device
+
+    def measured(one: Classifier) -> list[PhotoMeasure]:
+        data = MaskedPhotos(found_photos, one.preprocessing, mask_format=photos.mask_format)
+        return measure(
+            one.to(place),
+            data,
+            swaps=judging.swaps,
+            seed=running.seed,
+            method=relevance,
+            batch_size=running.batch_size,
+            workers=running.workers,
+            device=place,
+            accelerator=accelerator,
+        )
+
+    after = measured(classifier)
+    verdict = None
+    if other is not None:
+        decided = decide(compare(measured(other), after), max_drop=judging.max_drop, notes=notes)
+        verdict = seen.judge(decided, photos.include_trained)
+    found = Evaluation(str(models.model), str(photos.images), _summary(after), after, verdict, tuple(notes))
+    if out is not None and accelerator.is_main_process:  # the others checked that it was new before they measured
+        _write_record(
+            found,
+            Path(out),
+            dict(
+                relevance=relevance,
+                swaps=judging.swaps,
+                seed=running.seed,
+                normalization=models.normalization,
+                baseline=str(models.baseline),
+                include_trained=photos.include_trained,
+            ),
+        )
+    return found
+
+
+def _summary(results: Sequence[PhotoMeasure]) -> dict[str, Interval]:
+    from robustvit.evaluation.measure import MEASURES
+    from robustvit.evaluation.measured_intervals import measure_interval
+
+    intervals = {name: measure_interval(results, name) for name in MEASURES}
+    return {name: interval for name, interval in intervals.items() if interval is not None}
+
+
+def _percent(found: Interval) -> str:
+    return f"{100 * found.mean:5.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def _write_record(found: Evaluation, path: Path, settings: dict[str, object]) -> None:
+    from robustvit.common.files import write_json
+    from robustvit.common.provenance import versions
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(asdict(found) | {"settings": settings, "versions": versions()}, path)

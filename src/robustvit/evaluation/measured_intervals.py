@@ -1,0 +1,62 @@
+"""The interval of each measure of photos: which formula fits which measure, decided in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robustvit.common.intervals import (
+    Answers,
+    Interval,
+    crossed_difference,
+    crossed_interval,
+    mean_interval,
+    paired_difference,
+)
+from robustvit.evaluation.measure import PhotoMeasure
+
+__all__ = ["is_accuracy", "measure_difference", "measure_interval", "swapped_answers"]
+
+
+def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> Answers | None:
+    """The answers to one kind of swapped backgrounds; None where there are none.
+
+    Args:
+        results: measures of photos; the number in the list tells the photo.
+        kind: such as ``mixed-rand``.
+    """
+    found = [
+        (one.predicted == result.label, index, one.donor)
+        for index, result in enumerate(results)
+        for one in result.swapped
+        if one.kind == kind
+    ]
+    return Answers(*map(list, zip(*found, strict=True))) if found else None
+
+
+def measure_interval(results: Sequence[PhotoMeasure], name: str) -> Interval | None:
+    """Mean of a measure over the photos that have it, with its 95 % interval; None where no photo has it."""
+    answers = swapped_answers(results, name)
+    if answers is not None:
+        return crossed_interval(answers)
+    values = [result.values[name] for result in results if name in result.values]
+    return mean_interval(values, shares=is_accuracy(name)) if values else None
+
+
+def measure_difference(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], name: str) -> Interval | None:
+    """Mean change of a measure over the same photos in the same order; None where no photo has both values."""
+    old, new = swapped_answers(before, name), swapped_answers(after, name)
+    if old is not None and new is not None:
+        return crossed_difference(old, new)
+    pairs = [
+        (b.values[name], a.values[name])
+        for b, a in zip(before, after, strict=True)
+        if name in b.values and name in a.values
+    ]
+    if not pairs:
+        return None
+    return paired_difference([b for b, _ in pairs], [a for _, a in pairs], shares=is_accuracy(name))
+
+
+def is_accuracy(name: str) -> bool:
+    """Whether a measure of photos is a share of answers; the place of the relevance is none."""
+    return name == "ordinary" or name.startswith("mixed-")

@@ -1,0 +1,157 @@
+"""What ``evaluate --on`` does: loads the models, goes through the sets one by one, and records each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from robustvit.common.devices import make_accelerator
+from robustvit.common.errors import UserError
+from robustvit.common.files import check_place
+from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.common.progress import warn
+from robustvit.common.run_folder import RunFolder
+from robustvit.data.trained_photos import UNKNOWN, photos_behind
+from robustvit.evaluation.on_sets.loop import SetLoop
+from robustvit.evaluation.on_sets.recording import SetModel, SetPlace, evaluate_set, set_model
+from robustvit.evaluation.on_sets.segmentation_test import SEGMENTATION_SETS, check_segmentation, evaluate_segmentation
+from robustvit.evaluation.on_sets.summary import Sets
+from robustvit.evaluation.records.record import Record
+from robustvit.evaluation.sets import benchmarks_named, check_head
+from robustvit.evaluation.sets.streaming import hub_of
+from robustvit.models.classifier import Classifier
+from robustvit.models.load import load_given, load_original
+from robustvit.models.options import ComparedModels
+
+__all__ = ["evaluate_on", "load_set_models", "seen_labels", "set_place"]
+
+_Call = Callable[[], tuple[Record, bool]]
+
+
+def evaluate_on(
+    names: Sequence[str] | str,
+    models: ComparedModels,
+    sets: SetOptions,
+    running: RunningOptions,
+    *,
+    own: MeasuredPhotos,
+    method: str = "gae",
+) -> Sets:
+    """Evaluate a model, and a baseline if one is named, on sets.
+
+    Args:
+        names: of the sets.
+        models: see ``evaluate``.
+        sets: where the sets are.
+        running: how to run them.
+        own: photos for the segmentation test.
+        method: relevance method of that.
+
+    Raises:
+        UserError: unknown sets, sets that are not there, models that do not fit them.
+    """
+    wanted = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
+    segmentation = [name for name in wanted if name in SEGMENTATION_SETS]
+    others = [name for name in wanted if name not in segmentation]
+    chosen = benchmarks_named(others, SEGMENTATION_SETS) if others else []
+    place = set_place(sets, running, bool(chosen) or "imagenet-segmentation" in wanted)
+    if "segmentation" not in segmentation and own.given:
+        raise UserError(
+            f"expected no --{own.given.replace('_', '-')} beside sets: --images and what is about them belongs to "
+            "--on segmentation"
+        )
+    candidate, other = load_set_models(models, sets, place.loop.accelerator.device)
+    for benchmark in chosen:  # what is wrong at first sight is said before hours are spent on the others
+        for one in (candidate, other):
+            if one is not None:
+                check_head(benchmark, one.classifier.num_classes)
+        if place.root is not None:
+            benchmark.locate(place.root)
+        else:
+            hub_of(benchmark)
+    for name in segmentation:
+        check_segmentation(name, place, own, method, [one.classifier for one in (candidate, other) if one is not None])
+    calls: dict[str, _Call] = {one.name: partial(evaluate_set, one, candidate, place, other) for one in chosen}
+    behind = models.model, models.baseline, models.checkpoint
+    trained = photos_behind(*behind) if "segmentation" in segmentation else UNKNOWN
+    maps = partial(evaluate_segmentation, own=own, method=method, trained=trained)
+    calls |= {name: partial(maps, name, candidate, place, other) for name in segmentation}
+    return _evaluated(calls)
+
+
+def _evaluated(calls: dict[str, _Call]) -> Sets:
+    """The results of all sets; one that fails leaves the others alone, unless there is no other."""
+    found: list[tuple[Record, bool]] = []
+    failed: list[str] = []
+    for name, call in calls.items():
+        try:
+            found.append(call())
+        except UserError as error:
+            if len(calls) == 1:
+                raise
+            failed.append(f"{name}: {error}")
+            warn(failed[-1])
+    if not found:
+        raise UserError(f"no set could be evaluated: {failed[0]}")
+    return Sets([record for record, _ in found], sum(reused for _, reused in found), tuple(failed))
+
+
+def load_set_models(models: ComparedModels, sets: SetOptions, device: torch.device) -> tuple[SetModel, SetModel | None]:
+    """The model and the baseline of ``evaluate_on``, on the device."""
+    if sets.protocol == "paper":
+        models = replace(models, normalization="paper")
+    seen = seen_labels(sets.seen, models.model)
+    candidate = set_model(load_given(models).to(device), models.model, seen, models.checkpoint)
+    return candidate, _baseline(models, seen, device)
+
+
+def set_place(sets: SetOptions, running: RunningOptions, needs_root: bool = True) -> SetPlace:
+    """Check where sets come from and results go, and make the accelerator; nothing is written yet.
+
+    Raises:
+        UserError: not one of --root and --stream, or --records is no folder.
+    """
+    if sets.stream and sets.root is not None:
+        raise UserError("expected --root or --stream, got both: sets come from a folder or from the hub")
+    if not sets.stream and sets.root is None and needs_root:
+        raise UserError("expected --root FOLDER with the sets in it, or --stream to take them from the hub")
+    records = Path(sets.records)
+    if records.exists() and not records.is_dir():
+        raise UserError(f"expected a folder for --records, {records} is a file: name another")
+    check_place(records / "record.json")
+    accelerator = make_accelerator(running.precision, device=running.device)
+    loop = SetLoop(accelerator, running.batch_size, running.workers)
+    root = None if sets.root is None else Path(sets.root)
+    return SetPlace(root, records, sets.protocol, running.precision, loop)
+
+
+def seen_labels(run: str | None, model: str) -> frozenset[int]:
+    """The classes that a run was finetuned on, or the model itself if it is one; none where that is not known."""
+    folder = RunFolder(model if run is None else run)
+    if run is None and not folder.is_run:
+        return frozenset()
+    return folder.trained_labels()
+
+
+def _baseline(models: ComparedModels, seen: frozenset[int], device: torch.device) -> SetModel | None:
+    if models.baseline is None:
+        return None
+    if models.baseline != "original":
+        loaded = replace(models, model=models.baseline, checkpoint=None).load()
+        return set_model(loaded.to(device), models.baseline, seen)
+    original = load_original(models.model)
+    if models.normalization == "paper":
+        original = _as_in_the_paper(original)
+    config = RunFolder(models.model).config()
+    return set_model(original.to(device), str(config["model"] or config["recipe"]), seen, config["checkpoint"])
+
+
+def _as_in_the_paper(classifier: Classifier) -> Classifier:
+    own = classifier.preprocessing.normalized("paper")
+    return Classifier(
+        classifier.network, preprocessing=own, class_names=classifier.class_names, source=classifier.source
+    ).eval()

@@ -1,0 +1,144 @@
+"""From the answers to a set to its numbers: accuracies with intervals, calibration, and two models compared."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from robustvit.common.intervals import Interval, mcnemar, mean_interval, paired_interval
+from robustvit.evaluation.on_sets.outcomes import Outcomes
+from robustvit.evaluation.sets import Summary
+
+__all__ = ["accuracies_by", "calibration_error", "compare_outcomes", "numbers_of"]
+
+_BINS = 15
+_RESAMPLES = 200
+
+
+def numbers_of(
+    outcomes: Outcomes, summary: Summary, seen: Collection[int] = (), *, top5: bool = False
+) -> dict[str, Interval]:
+    """The numbers of a set, each in [0, 1] with a 95 % interval over images.
+
+    ``top1``, ``top5`` (where it is asked for), ``ece``, ``worst_class``; ``group_mean`` and
+    ``worst_group`` where there are groups; ``seen_top1`` and ``unseen_top1`` where classes are named; ``headline``, the
+    one of these that the set is summarised by.
+
+    Args:
+        outcomes: the answers.
+        summary: see ``Benchmark``.
+        seen: answers that the model was finetuned on (paper, Figure 4 and Tables 10 and 11).
+        top5: there are more than five answers to choose from.
+    """
+    correct = outcomes.correct
+    found = {"top1": mean_interval(correct)}
+    if top5:
+        found["top5"] = mean_interval(outcomes.in_top5)
+    found["ece"] = calibration_error(outcomes)
+    found["worst_class"] = _worst(accuracies_by(outcomes, "class_names"))
+    if (outcomes.groups != "").any():
+        groups = accuracies_by(outcomes, "groups")
+        found |= {"group_mean": _mean_of(groups), "worst_group": _worst(groups)}
+    if seen:
+        inside = np.isin(outcomes.right, list(seen)).any(axis=1)
+        parts = {"seen_top1": correct[inside], "unseen_top1": correct[~inside]}
+        if top5:
+            parts |= {"seen_top5": outcomes.in_top5[inside], "unseen_top5": outcomes.in_top5[~inside]}
+        found |= {name: mean_interval(part) for name, part in parts.items() if len(part)}
+    headline = _headline(outcomes, summary, found)
+    return found if headline is None else found | {"headline": headline}
+
+
+def _headline(outcomes: Outcomes, summary: Summary, found: dict[str, Interval]) -> Interval | None:
+    """Of ``shape``: shape decisions among those for shape or texture, where the two conflict (Geirhos et al. 2019);
+    None where no answer was either."""
+    if summary != "shape":
+        return found[{"accuracy": "top1", "group-mean": "group_mean", "worst-group": "worst_group"}[summary]]
+    own = (outcomes.right == outcomes.textures[:, None]).any(axis=1)
+    conflict = (outcomes.textures >= 0) & ~own
+    decided = conflict & (outcomes.correct | (outcomes.answers == outcomes.textures))
+    return mean_interval(outcomes.correct[decided]) if decided.any() else None
+
+
+def accuracies_by(outcomes: Outcomes, column: str) -> dict[str, Interval]:
+    """Accuracy of each class (``class_names``) or group (``groups``), sorted by name."""
+    names, places = np.unique(getattr(outcomes, column), return_inverse=True)
+    order = np.argsort(places, kind="stable")
+    parts = np.split(outcomes.correct[order], np.cumsum(np.bincount(places))[:-1])
+    return {str(name): mean_interval(part) for name, part in zip(names, parts, strict=True)}
+
+
+def _worst(parts: dict[str, Interval]) -> Interval:
+    return min(parts.values(), key=lambda interval: interval.mean)
+
+
+def _mean_of(parts: dict[str, Interval]) -> Interval:
+    """Mean over groups of their accuracies, with a normal interval, since the groups are independent.
+
+    One image more on either side in each group keeps the interval from vanishing where all answers are alike.
+    """
+    means = np.array([part.mean for part in parts.values()])
+    counts = np.array([part.count for part in parts.values()])
+    drawn = (means * counts + 1) / (counts + 2)
+    error = float(np.sqrt((drawn * (1 - drawn) / (counts + 2)).sum()) / len(means))
+    mean, reach = float(means.mean()), float(stats.norm.ppf(0.975)) * error
+    return Interval(mean, max(0.0, mean - reach), min(1.0, mean + reach), int(counts.sum()))
+
+
+def calibration_error(outcomes: Outcomes, seed: int = 0) -> Interval:
+    """Expected calibration error (Guo et al. 2017) in 15 equal bins of confidence.
+
+    The interval is the basic bootstrap's, which takes back the upward bias that resampling adds, cut off at 0.
+    """
+
+    from torchmetrics.functional.classification import binary_calibration_error  # seconds to import
+
+    def error(rows: np.ndarray) -> float:
+        chosen = rows.astype(np.int64)
+        return float(binary_calibration_error(confidence[chosen], correct[chosen], n_bins=_BINS, norm="l1"))
+
+    confidence = torch.from_numpy(outcomes.confidence.astype(np.float32)).clamp(0, 1)
+    correct = torch.from_numpy(outcomes.correct.astype(np.int64))
+    mean = error(np.arange(len(outcomes)))
+    if len(outcomes) < 2:
+        return Interval(mean, mean, mean, len(outcomes))
+    interval = stats.bootstrap(
+        (np.arange(len(outcomes)),),
+        error,
+        n_resamples=_RESAMPLES,
+        vectorized=False,
+        method="basic",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(mean, max(0.0, float(interval.low)), min(1.0, float(interval.high)), len(outcomes))
+
+
+def compare_outcomes(before: Outcomes, after: Outcomes) -> dict[str, Any]:
+    """Two models on the images that both were asked about.
+
+    Returns:
+        ``top1``, the paired difference after minus before, see ``paired_interval``; ``helped`` and ``harmed``, images
+        that only the second or only the first got right; ``mcnemar_p``, the exact two-sided p of McNemar's test; and
+        ``classes``, the paired difference of each, see ``paired_interval``.
+    """
+    _, one, other = np.intersect1d(before.names, after.names, return_indices=True)
+    before, after = before.at(one), after.at(other)
+    old, new = before.correct, after.correct
+    helped, harmed = new & ~old, old & ~new
+    names, places = np.unique(before.class_names, return_inverse=True)
+    counts = [np.bincount(places, weights, len(names)) for weights in (helped, harmed, None)]
+    classes = {
+        str(name): paired_interval(int(up), int(down), int(count))
+        for name, up, down, count in zip(names, *counts, strict=True)
+    }
+    return {
+        "top1": paired_interval(int(helped.sum()), int(harmed.sum()), len(old)),
+        "helped": int(helped.sum()),
+        "harmed": int(harmed.sum()),
+        "mcnemar_p": mcnemar(int(helped.sum()), int(harmed.sum())),
+        "classes": classes,
+    }

@@ -1,0 +1,128 @@
+"""What a model answered to each image of a set, kept in files that a killed evaluation goes on from."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustvit.common.errors import UserError
+
+__all__ = ["Outcomes", "PartFolder", "join_outcomes", "read_outcomes", "write_outcomes"]
+
+_IDENTITY = "identity"
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Answers to N images, a row each.
+
+    Attributes:
+        names: of the images, unique in a set, ``(N,)`` text.
+        class_names: see ``Sample``; as are ``groups`` and ``textures`` (-1 for none), ``(N,)``.
+        right: answers that count as right, ``(N, R)``, filled up with -1.
+        answers: the answer given, ``(N,)``.
+        in_top5: whether a right answer is among the five best, ``(N,)`` bool.
+        confidence: score of the answer given, ``(N,)`` in [0, 1].
+    """
+
+    names: np.ndarray
+    class_names: np.ndarray
+    groups: np.ndarray
+    textures: np.ndarray
+    right: np.ndarray
+    answers: np.ndarray
+    in_top5: np.ndarray
+    confidence: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the answer given is right, ``(N,)`` bool."""
+        return (self.right == self.answers[:, None]).any(axis=1)
+
+    def at(self, rows: np.ndarray | Sequence[int]) -> Outcomes:
+        """Some of the rows, by index or as ``(N,)`` bool."""
+        return Outcomes(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
+    """Outcomes of several parts of a set as one, sorted by name; of two rows of one name the first counts."""
+    width = max(part.right.shape[1] for part in parts)
+    filled = [np.pad(p.right, ((0, 0), (0, width - p.right.shape[1])), constant_values=-1) for p in parts]
+    columns = {
+        f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Outcomes) if f.name != "right"
+    }
+    joined = Outcomes(right=np.concatenate(filled), **columns)
+    return joined.at(np.unique(joined.names, return_index=True)[1])
+
+
+def write_outcomes(outcomes: Outcomes, path: Path, identity: str) -> None:
+    """Write outcomes, whole or not at all, with the ``identity`` of what they are of."""
+    fresh = path.with_name(f".{path.name}.new")
+    columns: Any = {field.name: getattr(outcomes, field.name) for field in fields(outcomes)}
+    with fresh.open("wb") as file:
+        np.savez_compressed(file, **(columns | {_IDENTITY: np.array(identity)}))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+def read_outcomes(path: Path, identity: str) -> Outcomes | None:
+    """Read what ``write_outcomes`` wrote; None where there is no such file, or it is of something else.
+
+    Raises:
+        UserError: it is no file of outcomes.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            if str(found[_IDENTITY]) != identity:
+                return None
+            return Outcomes(**{field.name: found[field.name] for field in fields(Outcomes)})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise UserError(f"cannot read {path}, it holds no outcomes of ours: move it away") from error
+
+
+class PartFolder:
+    """The parts that the processes of an unfinished evaluation have written; gone when it is finished.
+
+    Args:
+        path: the folder.
+        identity: of the evaluation; parts of another one count as not there.
+        rank: number of this process, which writes parts of its own.
+    """
+
+    def __init__(self, path: Path, identity: str, rank: int = 0) -> None:
+        self.path, self.identity, self.rank = path, identity, rank
+        self._read: set[Path] = set()
+
+    def add(self, outcomes: Outcomes) -> None:
+        """Write a part."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        name = f"{self.rank:03d}-{uuid.uuid4().hex}.npz"  # another call may write here at the same time
+        write_outcomes(outcomes, self.path / name, self.identity)
+
+    def read(self) -> Iterator[Outcomes]:
+        """The parts of every process."""
+        for place in sorted(self.path.glob("*.npz")):
+            part = read_outcomes(place, self.identity)
+            if part is not None:
+                self._read.add(place)
+                yield part
+
+    def remove(self) -> None:
+        """Delete the parts that were read, and those of other evaluations of the same name."""
+        for place in self.path.glob("*.npz"):
+            if place in self._read or read_outcomes(place, self.identity) is None:
+                place.unlink(missing_ok=True)
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()

@@ -1,0 +1,174 @@
+"""The segmentation test as a set: on ImageNet-Segmentation, or on photos and masks of one's own, with a record."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from robustvit.common.errors import UserError
+from robustvit.common.option_groups import MeasuredPhotos
+from robustvit.common.options import MaskFormat
+from robustvit.common.progress import warn
+from robustvit.common.provenance import provenance
+from robustvit.common.wording import counted
+from robustvit.data.mask_filter import MaskFilter
+from robustvit.data.pairs import Photo, find_photos
+from robustvit.data.trained_photos import UNKNOWN, TrainedPhotos
+from robustvit.evaluation.on_sets.recording import SetModel, SetPlace, recorded_preprocessing
+from robustvit.evaluation.on_sets.segmentation_scores import (
+    SegmentationScores,
+    segmentation_difference,
+    segmentation_test,
+    with_masks,
+)
+from robustvit.evaluation.on_sets.segmented_photos import MAT_IMAGES, MatFile, find_mat
+from robustvit.evaluation.records.record import Record, check_record_place, read_record, write_record
+from robustvit.explanation.methods import check_method
+from robustvit.models.classifier import Classifier
+
+__all__ = ["NO_PHOTOS", "SEGMENTATION_SETS", "check_segmentation", "evaluate_segmentation"]
+
+SEGMENTATION_SETS = ("imagenet-segmentation", "segmentation")
+_USUAL = "gae"  # the paper's; maps of another method are another result
+
+NO_PHOTOS = MeasuredPhotos()
+
+
+def check_segmentation(
+    name: str, place: SetPlace, own: MeasuredPhotos, method: str, models: Sequence[Classifier]
+) -> None:
+    """Refuse what cannot be tested before anything else is run.
+
+    Raises:
+        UserError: the set is not there, photos without masks, or a method that does not hold for a model.
+    """
+    _source(name, place, own)
+    for model in models:
+        check_method(method, model)
+
+
+def evaluate_segmentation(
+    name: str,
+    model: SetModel,
+    place: SetPlace,
+    baseline: SetModel | None = None,
+    *,
+    own: MeasuredPhotos = NO_PHOTOS,
+    method: str = _USUAL,
+    trained: TrainedPhotos = UNKNOWN,
+) -> tuple[Record, bool]:
+    """Run the segmentation test and record it; a whole result that was recorded is not made again.
+
+    Args:
+        name: one of ``SEGMENTATION_SETS``.
+        model: whose relevance maps.
+        place: where the set comes from and the record goes.
+        baseline: model to compare with.
+        own: photos and masks of one's own.
+        method: of the maps.
+        trained: photos that the models were trained on, which are left out of one's own unless they are included.
+
+    Returns:
+        The record, and whether it had been there.
+
+    Raises:
+        UserError: the set is not there, photos without masks, maps that are no numbers.
+    """
+    source, expected, note, of = _source(name, place, own)
+    seen: list[str] = []
+    if own.images is not None and not isinstance(source, Path):
+        source, seen = trained.among([photo.image for photo in source]).left(source, own.include_trained)
+        expected = of["images"] = len(source)
+    if place.loop.accelerator.is_main_process:
+        for line in [*[note] * bool(note), *seen]:
+            warn(line)
+    if own.images is not None and not isinstance(source, Path):
+        name = f"{name}/{_slug(own.images)}-{_hash_of(source)}"
+        of |= {"mask_format": own.mask_format, "content": _content_of(source)}
+    name += "" if method == _USUAL else f"+{method}"
+    about = recorded_preprocessing(model, **{"squash": True, "relevance": method, "precision": "no", **of})
+    path = check_record_place(place.records, name, place.protocol, model.weights, complete=True)
+    if path.is_file():
+        old = read_record(path)
+        compared_with = old.compared.get("baseline", {}).get("weights")
+        if old.preprocessing == about and (baseline is None or compared_with == baseline.weights):
+            return old, True
+    tested = partial(_tested, source=source, place=place, method=method, mask_format=own.mask_format)
+    after = tested(model)
+    compared: dict[str, Any] = {}
+    if baseline is not None:
+        before = tested(baseline)
+        compared = {"baseline": baseline.about, **segmentation_difference(before, after)}
+    samples = len(after.precisions)
+    lacking = [] if samples == expected else [f"expected {counted(expected, 'image')}, found {samples:,}"]
+    record = Record(
+        set=name,
+        protocol=place.protocol,
+        model=model.about,
+        preprocessing=about,
+        samples=samples,
+        expected=expected,
+        complete=samples == expected,
+        problems=[*seen, *lacking],
+        numbers=after.numbers,
+        classes={},
+        groups={},
+        compared=compared,
+        **provenance(),
+    )
+    if place.loop.accelerator.is_main_process:
+        write_record(record, place.records)
+    return record, False
+
+
+def _source(name: str, place: SetPlace, own: MeasuredPhotos) -> tuple[Sequence[Photo] | Path, int, str, dict[str, Any]]:
+    """The images, how many there should be, what is to be said of them, and what they are."""
+    if name == "imagenet-segmentation":
+        if place.root is None:
+            raise UserError("imagenet-segmentation cannot be streamed: name the folder of its file with --root")
+        file = find_mat(place.root)
+        return file, MAT_IMAGES, "", {"images": len(MatFile(file))}
+    if own.images is None:
+        raise UserError("expected --images and --masks with --on segmentation: photos, and masks of what they show")
+    keep = MaskFilter(own.images, own.masks, doubtful=own.doubtful)
+    photos = find_photos(own.images, own.masks, labelled=False, skip_unmasked=own.skip_unmasked, keep=keep)
+    about = {"images": len(photos), "folder": str(Path(own.images).resolve())}
+    return with_masks(photos), len(photos), keep.note, about
+
+
+def _content_of(photos: Sequence[Photo]) -> str:
+    """Tells masks apart that were drawn anew, by their bytes, and photos by how many they have."""
+    found = hashlib.sha256()
+    for photo in photos:
+        found.update(str(photo.image.stat().st_size).encode() + (photo.mask.read_bytes() if photo.mask else b""))
+    return found.hexdigest()[:16]
+
+
+def _hash_of(photos: Sequence[Photo]) -> str:
+    """Tells lists of photos apart that lie in folders of the same name."""
+    listed = "\n".join(f"{photo.image.resolve()} {photo.mask}" for photo in photos)
+    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _slug(images: str) -> str:
+    """The last two parts of a folder's path, as a name of a set may be."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(Path(images).resolve().parts[-2:])).strip("-.") or "photos"
+
+
+def _tested(
+    model: SetModel, source: Sequence[Photo] | Path, place: SetPlace, method: str, mask_format: MaskFormat
+) -> SegmentationScores:
+    loop = place.loop
+    return segmentation_test(
+        model.classifier,
+        source,
+        method=method,
+        mask_format=mask_format,
+        batch_size=loop.batch_size,
+        workers=loop.workers,
+        device=loop.accelerator.device,
+    )

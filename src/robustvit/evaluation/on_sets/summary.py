@@ -1,0 +1,96 @@
+"""What evaluations on sets say on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robustvit.common.intervals import Interval, independent_difference
+from robustvit.common.wording import counted
+from robustvit.evaluation.records.record import Record
+
+__all__ = ["Sets"]
+
+_LABELLED = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "ece": "calibration error",
+    "worst_class": "worst class",
+    "group_mean": "mean over groups",
+    "worst_group": "worst group",
+    "headline": "headline",
+    "seen_top1": "classes seen in finetuning",
+    "unseen_top1": "other classes",
+    "seen_top5": "classes seen, top-5",
+    "unseen_top5": "other classes, top-5",
+    "pixel_accuracy": "pixel accuracy",
+    "miou": "mIoU",
+    "map": "mAP",
+}
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What a model showed on benchmark sets; printing it gives a table.
+
+    Attributes:
+        records: one for each set.
+        reused: how many of them were recorded before.
+        failed: a line for each set that could not be evaluated.
+    """
+
+    records: list[Record]
+    reused: int = 0
+    failed: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 where a set failed."""
+        return int(bool(self.failed))
+
+    def __str__(self) -> str:
+        lines = [line for record in self.records for line in _lines(record)]
+        lines += _gaps(self.records)
+        lines += [f"{self.reused} of these were recorded before"] if self.reused else []
+        return "\n".join([*lines, *(f"FAILED {line}" for line in self.failed)])
+
+
+def _lines(record: Record) -> list[str]:
+    state = "" if record.complete else f" of {record.expected:,}: INCOMPLETE"
+    lines = [f"{record.set}, {record.protocol} protocol, {counted(record.samples, 'image')}{state}"]
+    headline = record.numbers.get("headline")
+    for name, number in record.numbers.items():
+        if name == "headline" and number in [v for k, v in record.numbers.items() if k != name]:
+            continue
+        mark = "  (headline)" if number == headline and name in ("top1", "group_mean", "worst_group") else ""
+        lines.append(f"  {_LABELLED.get(name, name):<28}{_percent(number)}{mark}")
+    if "top1" in record.numbers and headline is None:
+        lines.append("  headline: cannot be told, no answer was the shape or the texture of its image")
+    if record.compared:
+        said = record.compared
+        if "top1" not in said:
+            changes = [f"{_LABELLED[k]} {_points(v)}" for k, v in said.items() if isinstance(v, Interval)]
+            return [*lines, f"  against {said['baseline']['source']}: {', '.join(changes)}"]
+        lines.append(
+            f"  against {said['baseline']['source']}: top-1 {_points(said['top1'])}, {said['helped']} helped, "
+            f"{said['harmed']} harmed, McNemar p {said['mcnemar_p']:.2g}"
+        )
+    return lines + [f"  {problem}" for problem in record.problems[:5]]
+
+
+def _gaps(records: Sequence[Record]) -> list[str]:
+    """ImageNet-9's BG-Gap, where both of its halves are there."""
+    by_set = {record.set: record for record in records}
+    if not {"imagenet-9/mixed_same", "imagenet-9/mixed_rand"} <= set(by_set):
+        return []
+    same, rand = (by_set[f"imagenet-9/mixed_{half}"].numbers["top1"] for half in ("same", "rand"))
+    gap = independent_difference(rand, same)
+    return [f"BG-Gap (mixed_same - mixed_rand)  {_percent(gap)}"]
+
+
+def _points(change: Interval) -> str:
+    return f"{100 * change.mean:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+
+
+def _percent(number: Interval) -> str:
+    return f"{100 * number.mean:5.1f} % [{100 * number.low:.1f}, {100 * number.high:.1f}]"

@@ -1,0 +1,205 @@
+"""One result as a file: what a model showed on a set under a protocol, with all that is needed to make it again."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import check_place, write_json
+from robustvit.common.intervals import Interval
+from robustvit.common.progress import warn
+
+__all__ = ["Number", "Record", "check_record_place", "read_record", "read_records", "record_path", "write_record"]
+
+Number = Interval
+
+_MARK = "robustvit_record"  # the key that tells our files from anybody's JSON, with the version of the layout
+_LAYOUT = 1
+_INTERVAL = {"mean", "low", "high", "count"}
+_KINDS: dict[str, type] = {
+    "set": str, "protocol": str, "model": dict, "preprocessing": dict, "samples": int, "expected": int,
+    "complete": bool, "problems": list, "numbers": dict, "classes": dict, "groups": dict, "compared": dict,
+    "versions": dict, "command": list, "date": str,
+}  # fmt: skip
+
+
+class ForeignFile(UserError):
+    """JSON that somebody else wrote."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One result: a model on a set under a protocol.
+
+    Attributes:
+        set: the set's name.
+        protocol: ``paper`` or ``standard``.
+        model: ``source``, ``weights`` (see ``weights_hash``), ``card`` of the paper or None, ``method``, ``classes``.
+        preprocessing: how images became inputs.
+        samples: images that were evaluated.
+        expected: images that the whole set has.
+        complete: whether all of them were.
+        problems: one line each.
+        numbers: by measure, shares in [0, 1] with 95 % intervals.
+        classes: accuracy of each class.
+        groups: accuracy of each group.
+        compared: the comparison with a baseline; empty where there was none.
+        versions: of Python, the machine and the libraries.
+        command: the command line.
+        date: of the result, ISO 8601.
+    """
+
+    set: str
+    protocol: str
+    model: dict[str, Any]
+    preprocessing: dict[str, Any]
+    samples: int
+    expected: int
+    complete: bool
+    problems: list[str]
+    numbers: dict[str, Number]
+    classes: dict[str, Number]
+    groups: dict[str, Number]
+    compared: dict[str, Any]
+    versions: dict[str, str]
+    command: list[str]
+    date: str
+
+
+def record_path(folder: str | Path, set: str, protocol: str, weights: str) -> Path:
+    """Where the record of a model's weights on a set lies: ``SET--PROTOCOL--WEIGHTS.json``, ``/`` written as ``--``.
+
+    Raises:
+        UserError: a set or protocol that makes no file name, or weights that are no hash.
+    """
+    for kind, name in (("set", set), ("protocol", protocol)):
+        if not re.fullmatch(r"[A-Za-z0-9][\w. +/-]*", name) or ".." in name:
+            raise UserError(f"expected a {kind} named in letters, digits, '-', '.', '_' and '/', got {name!r}")
+    if not re.fullmatch(r"[0-9a-f]{12,}", weights):
+        raise UserError(f"expected the hash of the model's weights in hexadecimal, 12 digits or more, got {weights!r}")
+    return Path(folder) / f"{set.replace('/', '--')}--{protocol}--{weights[:12]}.json"
+
+
+def check_record_place(folder: str | Path, set: str, protocol: str, weights: str, *, complete: bool = True) -> Path:
+    """Make sure that a result may be recorded, before work is spent on it.
+
+    An older record of the same model, set and protocol is replaced, but not a complete one by one that is not.
+
+    Returns:
+        The record's file.
+
+    Raises:
+        UserError: another file, or a complete record, is there; or the folder may not be written to.
+    """
+    path = record_path(folder, set, protocol, weights)
+    check_place(path)
+    if path.exists() and read_record(path).complete and not complete:
+        raise UserError(
+            f"{path} holds the result on the whole set, this one is on a part of it: name another --records"
+        )
+    return path
+
+
+def write_record(record: Record, folder: str | Path) -> Path:
+    """Write a record to a folder, whole or not at all; the folder is made.
+
+    Returns:
+        The file; see ``record_path``.
+
+    Raises:
+        UserError: numbers that are no shares, or as ``check_record_place``.
+    """
+    path = check_record_place(
+        folder, record.set, record.protocol, str(record.model.get("weights")), complete=record.complete
+    )
+    content = asdict(record)
+    if wrong := _wrong(content):
+        raise UserError(f"refused to record the result on {record.set}: {wrong}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json({_MARK: _LAYOUT, **content}, path)
+    return path
+
+
+def read_record(path: str | Path) -> Record:
+    """Read one record.
+
+    Raises:
+        UserError: a file that cannot be read, or is no record.
+    """
+    way = "remove it, or name another folder of records"
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read record {path}, it is broken or cut off ({error}): {way}") from error
+    if not isinstance(found, dict) or _MARK not in found:
+        raise ForeignFile(f"expected a record that robustvit evaluate wrote, {path} is another file: {way}")
+    layout = found.pop(_MARK)
+    if layout != _LAYOUT:
+        raise UserError(
+            f"{path} has layout {layout!r} of records, this version reads {_LAYOUT}: use the version it is of"
+        )
+    if wrong := _wrong(found):
+        raise UserError(f"record {path} is broken, {wrong}: {way}")
+    return Record(**{name: _with_intervals(value) for name, value in found.items()})
+
+
+def read_records(folder: str | Path) -> list[Record]:
+    """Read all records of a folder, sorted by file name.
+
+    Files that do not end in ``.json`` are passed over; a JSON file that is no record of ours with a warning.
+
+    Raises:
+        UserError: no such folder, or the first record that is broken.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"expected a folder of records, found none at {folder}: name one that robustvit evaluate wrote")
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        if path.is_file() and path.name[0] != ".":
+            try:
+                found.append(read_record(path))
+            except ForeignFile:
+                warn(f"{path} is passed over: it holds no result that robustvit evaluate wrote")
+    return found
+
+
+def _wrong(content: dict[str, Any]) -> str:
+    """What is wrong with the content of a record; empty where nothing is."""
+    names = {field.name for field in fields(Record)}
+    if lacking := sorted(names - set(content)):
+        return f"it lacks {', '.join(lacking)}"
+    if foreign := sorted(set(content) - names):
+        return f"it has {', '.join(foreign)}, which records do not"
+    for name, kind in _KINDS.items():
+        if type(content[name]) is not kind:
+            return f"expected {name} to be {kind.__name__}, got {content[name]!r:.60}"
+    if not isinstance(content["model"].get("weights"), str):
+        return "its model has no hash of weights"
+    for name in ("numbers", "classes", "groups"):
+        for key, value in content[name].items():
+            if not _is_share(value):
+                return f"expected {name} as shares in [0, 1] with intervals, got {key} = {value!r:.80}"
+    return ""
+
+
+def _is_share(value: Any) -> bool:
+    if not isinstance(value, dict) or set(value) != _INTERVAL:
+        return False
+    numbers = [value["mean"], value["low"], value["high"]]
+    if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers):
+        return False
+    return all(-1e-9 <= x <= 1 + 1e-9 for x in numbers) and type(value["count"]) is int
+
+
+def _with_intervals(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == _INTERVAL:
+            return Interval(**value)
+        return {key: _with_intervals(inner) for key, inner in value.items()}
+    return [_with_intervals(inner) for inner in value] if isinstance(value, list) else value

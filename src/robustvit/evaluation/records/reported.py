@@ -1,0 +1,112 @@
+"""Results that others reported, as numbers: the paper's tables, timm's, and a successor's."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+
+from robustvit.common.errors import UserError
+
+__all__ = ["REPORTED", "Column", "ReportedChange", "ReportedRow", "ReportedTable", "reported_table"]
+
+_FOLDER = files("robustvit.evaluation.records") / "reported"
+
+
+def _place(name: str) -> tuple[str, int]:
+    """Sorts ``table2`` before ``table10``."""
+    digits = name.removeprefix("table")
+    return (name, 0) if not digits.isdigit() else ("table", int(digits))
+
+
+REPORTED = tuple(sorted((entry.name[:-5] for entry in _FOLDER.iterdir() if entry.name.endswith(".json")), key=_place))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A measure on a set, as records name both."""
+
+    set: str
+    measure: str
+
+
+@dataclass(frozen=True)
+class ReportedRow:
+    """What was reported of one model.
+
+    Attributes:
+        model: card of the paper.
+        method: of ``METHODS``.
+        values: in percent, one for each column, None where nothing was reported.
+        spread: standard deviation of each, where reported.
+        part: classes that it is about: ``seen`` in finetuning, ``unseen``, or "" for all.
+    """
+
+    model: str
+    method: str
+    values: tuple[float | None, ...]
+    spread: tuple[float | None, ...] = ()
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class ReportedChange:
+    """A change against the original, averaged over models, as reported; in points, one for each column."""
+
+    label: str
+    method: str
+    values: tuple[float | None, ...]
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class ReportedTable:
+    """A table that others published.
+
+    Attributes:
+        name: of the file.
+        title: of the table.
+        source: where the numbers stand.
+        note: what to know of them, and what is left out.
+        protocol: that they were measured under.
+        columns: what is measured.
+        rows: the models.
+        changes: average changes.
+    """
+
+    name: str
+    title: str
+    source: str
+    note: str
+    protocol: str
+    columns: tuple[Column, ...]
+    rows: tuple[ReportedRow, ...]
+    changes: tuple[ReportedChange, ...] = ()
+
+
+def reported_table(name: str) -> ReportedTable:
+    """Read a reported table by name, e.g. ``table1``.
+
+    Raises:
+        UserError: there is none of that name; the nearest is suggested.
+    """
+    if name not in REPORTED:
+        near = difflib.get_close_matches(name.lower().replace(" ", "").replace("-", ""), [*REPORTED, "all"], n=1)
+        suggested = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"unknown table {name!r}: {suggested}expected all or one of {', '.join(REPORTED)}")
+    found = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return ReportedTable(
+        name,
+        found["title"],
+        found["source"],
+        found["note"],
+        found["protocol"],
+        tuple(Column(**column) for column in found["columns"]),
+        tuple(ReportedRow(**_tuples(row)) for row in found["rows"]),
+        tuple(ReportedChange(**_tuples(row)) for row in found.get("changes", [])),
+    )
+
+
+def _tuples(row: dict) -> dict:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}

@@ -1,0 +1,106 @@
+"""Tables of results: what was measured beside what others reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Protocol, TableFormat
+
+if TYPE_CHECKING:
+    from robustvit.evaluation.records.table_layout import Layout
+
+__all__ = ["TableText", "rendered", "table"]
+
+_MARK = "robustvit-table"
+_TEMPLATES = {"markdown": "table.md.j2", "html": "table.html.j2", "latex": "table.tex.j2"}
+
+
+class TableText(str):
+    """A table as text, which knows the rows and cells that it shows.
+
+    Attributes:
+        layout: title, headings, rows and notes.
+    """
+
+    layout: Layout
+
+    def as_json(self) -> Any:
+        """What stands for it where numbers are wanted: its rows, not its text."""
+        return self.layout
+
+
+def table(
+    name: str,
+    *,
+    records: str | None = None,
+    format: TableFormat = "markdown",
+    out: str | None = None,
+    protocol: Protocol | None = None,
+) -> str | Path:
+    """Render a reported table with the results recorded here beside it, or all results recorded.
+
+    table1 to table4 and table8 to table12 are the paper's; timm and cft are what timm and a successor published; all
+    is every result recorded, models by sets. Numbers are in percent, differences in points, brackets 95 % intervals.
+
+    Args:
+        name: of the table.
+        records: folder of results that evaluate --on wrote; the reported numbers alone when left out.
+        format: markdown, html or latex.
+        out: file to write; printed when left out.
+        protocol: show only what was measured under it: paper or standard.
+
+    Returns:
+        The text, which as JSON is the table's rows and cells, or the file.
+
+    Raises:
+        UserError: no such table (the nearest is suggested), no such folder, a record that is broken.
+
+    Example:
+        robustvit table table1 --records records --format markdown
+    """
+    from robustvit.evaluation.records.record import read_records
+    from robustvit.evaluation.records.reported import reported_table
+    from robustvit.evaluation.records.table_layout import lay_out_all, lay_out_reported
+
+    if format not in _TEMPLATES:
+        raise UserError(f"expected --format to be one of {', '.join(_TEMPLATES)}, got {format!r}")
+    reported = None if name == "all" else reported_table(name)
+    if out is not None:
+        _check_out(out, format)
+    found = [] if records is None else read_records(records)
+    if protocol is not None:
+        found = [record for record in found if record.protocol == protocol]
+    if reported is None and not found:
+        where = (
+            "--records FOLDER" if records is None else f"results {f'under {protocol} ' if protocol else ''}in {records}"
+        )
+        raise UserError(f"expected {where} for table all, found none: write some with robustvit evaluate --on SETS")
+    layout = lay_out_all(found) if reported is None else lay_out_reported(reported, found)
+    text = rendered(layout, format, "" if out is None else _MARK)
+    if out is None:
+        said = TableText(text.strip("\n"))
+        said.layout = layout
+        return said
+    from robustvit.common.files import write_text
+
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(text, path)
+    return path
+
+
+def _check_out(out: str, format: str) -> None:
+    from robustvit.common.files import check_own_page
+
+    if Path(out).is_dir():
+        raise UserError(f"expected a file to write as --out, {out} is a folder: name a file in it")
+    check_own_page(out, _MARK, f"a table in {format}")
+
+
+def rendered(layout: object, format: str, mark: str = _MARK) -> str:
+    """A layout as text, with the mark that tells our files from others."""
+    from robustvit.common.pages import environment
+
+    return environment(format, __package__).get_template(_TEMPLATES[format]).render(table=layout, mark=mark)

@@ -1,0 +1,268 @@
+"""What stands in a table of results: rows, cells and notes, whatever they are written in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from robustvit.common.intervals import Interval
+from robustvit.evaluation.records.described import METHODS
+from robustvit.evaluation.records.record import Record
+from robustvit.evaluation.records.reported import Column, ReportedTable
+from robustvit.evaluation.records.setting import setting_of
+from robustvit.models.recipes import CARDS, model_card
+
+__all__ = ["INCOMPLETE", "SET_TITLES", "Cell", "Heading", "Layout", "Row", "lay_out_all", "lay_out_reported"]
+
+MEASURES: dict[str, str] = {
+    "headline": "headline",
+    "top1": "top-1",
+    "top5": "top-5",
+    "pixel_accuracy": "pixel accuracy",
+    "miou": "mIoU",
+    "map": "mAP",
+    "seen_top1": "top-1, classes seen",
+    "unseen_top1": "top-1, other classes",
+    "ece": "calibration error",
+    "group_mean": "mean over groups",
+    "worst_group": "worst group",
+    "worst_class": "worst class",
+}
+SET_TITLES: dict[str, str] = {
+    "imagenet-val": "INet val",
+    "imagenet-a": "INet-A",
+    "imagenet-r": "INet-R",
+    "imagenet-sketch": "Sketch",
+    "imagenet-v2/matched-frequency": "INet-v2",
+    "objectnet": "ObjectNet",
+    "si-score/location": "SI-location",
+    "si-score/rotation": "SI-rotation",
+    "si-score/size": "SI-size",
+    "imagenet-segmentation": "INet segmentation",
+}
+_PARTS = {"": "", "seen": "classes seen", "unseen": "other classes"}
+INCOMPLETE, _OTHER = "†", "‡"
+_NOTED = 4  # sets that a note lists
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column's set and measure, as people read them."""
+
+    set: str
+    measure: str
+
+    def __str__(self) -> str:
+        return f"{self.set} {self.measure}".strip()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of a table, in percent or points; empty where there is none.
+
+    Attributes:
+        value: the number.
+        low: lower end of its interval.
+        high: upper end.
+        spread: standard deviation over runs.
+        difference: measured minus reported.
+        mark: refers to a note.
+        signed: a change, written with its sign.
+        digits: after the point.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    spread: float | None = None
+    difference: float | None = None
+    mark: str = ""
+    signed: bool = False
+    digits: int = 1
+
+    @property
+    def shown(self) -> str:
+        """The number, with its spread."""
+        if self.value is None:
+            return ""
+        text = f"{self.value:+.{self.digits}f}" if self.signed else f"{self.value:.{self.digits}f}"
+        return text.replace("-", "−") + ("" if self.spread is None else f" ± {self.spread:.{self.digits}f}")
+
+    @property
+    def interval(self) -> str:
+        """The interval in brackets."""
+        return "" if self.low is None or self.high is None else f"[{self.low:.1f}, {self.high:.1f}]"
+
+    @property
+    def change(self) -> str:
+        """The difference, with its sign."""
+        return "" if self.difference is None else f"{self.difference:+.1f}".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: a model, how it was made, and whether its numbers were reported or measured."""
+
+    model: str
+    method: str
+    origin: str
+    cells: list[Cell]
+    measured: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table, ready to be written."""
+
+    title: str
+    source: str
+    headings: list[Heading]
+    rows: list[Row]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def legend(self) -> str:
+        """What the numbers are."""
+        parts = ["In percent."]
+        measured = any(row.measured for row in self.rows)
+        if self.source:
+            parts.append(f"Reported: {self.source}.")
+        if measured:
+            change = ", difference to the reported value in points" if self.source else ""
+            parts.append(f"Measured: value, 95 % interval over images{change}.")
+        return " ".join(parts)
+
+
+def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Layout:
+    """A reported table with what was measured under each of its rows."""
+    rows: list[Row] = []
+    notes = _Notes()
+    known = {(row.model, row.method) for row in reported.rows}
+    sets = {column.set for column in reported.columns}
+    mine = [
+        r for r in records
+        if r.set in sets and (r.model.get("card"), r.model.get("method")) in known and not _other_setting(r)
+    ]  # fmt: skip
+    for row in reported.rows:
+        part = f", {_PARTS[row.part]}" if row.part else ""
+        spread = row.spread or (None,) * len(row.values)
+        cells = [Cell(value, spread=s, digits=_digits(reported)) for value, s in zip(row.values, spread, strict=True)]
+        title, method = model_card(row.model).title, METHODS[row.method] + part
+        rows.append(Row(title, method, f"reported, {reported.protocol}", cells))
+        wanted = [r for r in mine if (r.model["card"], r.model["method"]) == (row.model, row.method)]
+        for one in _models(wanted):
+            mark = _OTHER if one[0].protocol != reported.protocol else ""
+            found = [
+                notes.cell(_number(one, column, row.part), value, mark)
+                for column, value in zip(reported.columns, row.values, strict=True)
+            ]
+            if any(cell.value is not None for cell in found):
+                rows.append(Row(title, f"{method}: {_who(one[0])}", f"measured, {one[0].protocol}", found, True))
+    for change in reported.changes:
+        part = f", {_PARTS[change.part]}" if change.part else ""
+        cells = [Cell(value, signed=True) for value in change.values]
+        rows.append(Row(change.label, METHODS[change.method] + part, f"reported, {reported.protocol}", cells))
+    said = [reported.note, *notes.lines()]
+    if others := len(records) - len(mine):
+        said.append(f"{others} more {'result is' if others == 1 else 'results are'} recorded: robustvit table all.")
+    headings = [Heading(SET_TITLES.get(c.set, c.set), MEASURES.get(c.measure, c.measure)) for c in reported.columns]
+    return Layout(reported.title, reported.source, headings, rows, said)
+
+
+def lay_out_all(records: Sequence[Record]) -> Layout:
+    """Every result: models by sets, with the number that each set is summarised by, or all of its numbers."""
+    found = dict.fromkeys(column for record in records for column in _headlines(record))
+    sets = list(dict.fromkeys(column.set for column in found))
+    columns = sorted(found, key=lambda column: sets.index(column.set))
+    notes, rows = _Notes(), []
+    for one in _models(records):
+        cells = [notes.cell(_number(one, column, ""), None, "") for column in columns]
+        card = one[0].model.get("card")
+        title = model_card(card).title if card in CARDS else "–"
+        rows.append(Row(title, f"{_method(one[0])}: {_who(one[0])}", f"measured, {one[0].protocol}", cells, True))
+    headings = [
+        Heading(SET_TITLES.get(c.set, c.set), "" if c.measure == "headline" else MEASURES.get(c.measure, c.measure))
+        for c in columns
+    ]
+    said = ["Each set by the number that it is summarised by under the protocol."] if any(
+        column.measure == "headline" for column in columns
+    ) else []  # fmt: skip
+    return Layout("All results recorded", "", headings, rows, [*said, *notes.lines()])
+
+
+class _Notes:
+    """Marks of cells, and what they stand for."""
+
+    def __init__(self) -> None:
+        self._incomplete: dict[str, None] = {}
+        self._other = False
+
+    def cell(self, found: tuple[Record, Interval] | None, reported: float | None, mark: str) -> Cell:
+        """The cell of a number that was measured."""
+        if found is None:
+            return Cell()
+        record, number = found
+        if not record.complete:
+            title = SET_TITLES.get(record.set, record.set)
+            self._incomplete[f"{title} {record.samples:,} of {record.expected:,}"] = None
+        self._other = self._other or bool(mark)
+        difference = None if reported is None else 100 * number.mean - reported
+        marks = mark + (INCOMPLETE if not record.complete else "")
+        return Cell(100 * number.mean, 100 * number.low, 100 * number.high, None, difference, marks)
+
+    def lines(self) -> list[str]:
+        """The notes."""
+        said = []
+        if self._incomplete:
+            parts = list(self._incomplete)
+            more = [f"and {len(parts) - _NOTED} more"] if len(parts) > _NOTED else []
+            said.append(f"{INCOMPLETE} on a part of the images: {'; '.join([*parts[:_NOTED], *more])}.")
+        if self._other:
+            said.append(f"{_OTHER} measured under another protocol than what was reported.")
+        return said
+
+
+def _models(records: Iterable[Record]) -> list[list[Record]]:
+    """Records by weights and protocol."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        found.setdefault((str(record.model["weights"]), record.protocol), []).append(record)
+    return list(found.values())
+
+
+def _number(records: Sequence[Record], column: Column, part: str) -> tuple[Record, Interval] | None:
+    name = f"{part}_{column.measure}" if part else column.measure
+    for record in records:
+        if record.set == column.set and name in record.numbers and math.isfinite(record.numbers[name].mean):
+            return record, record.numbers[name]
+    return None
+
+
+def _headlines(record: Record) -> list[Column]:
+    names = ["headline"] if "headline" in record.numbers else list(record.numbers)
+    return [Column(record.set, name) for name in names]
+
+
+def _who(record: Record) -> str:
+    return f"{record.model.get('source', '')} ({str(record.model['weights'])[:8]})"
+
+
+def _method(record: Record) -> str:
+    method = str(record.model.get("method"))
+    name, bracket, options = method.partition(" (")
+    shown = METHODS.get(name, name) + bracket + options if name == "dfr" else METHODS.get(method, method)
+    setting = _other_setting(record)
+    return shown + (f", {setting}" if setting else "")
+
+
+def _other_setting(record: Record) -> str:
+    """What a run was finetuned on, where that is not what the paper's tables have."""
+    setting = setting_of(record.model)
+    return "" if setting is None or setting.usual else str(setting)
+
+
+def _digits(reported: ReportedTable) -> int:
+    """Digits that the numbers were reported with."""
+    values = [value for row in reported.rows for value in row.values if value is not None]
+    return 1 if all(abs(10 * value - round(10 * value)) < 1e-6 for value in values) else 2

@@ -1,0 +1,22 @@
+"""Test sets that robustness is reported on: where they lie, what their labels mean, and how an answer is scored.
+
+A set is a row of ``BENCHMARKS``. ``Benchmark.read`` lists its images from disk, ``stream`` brings them from the Hugging
+Face hub, and ``Answers`` turns a model's logits into answers under the paper's protocol or everybody else's.
+"""
+
+from robustvit.evaluation.sets.answers import Answers
+from robustvit.evaluation.sets.benchmark import Benchmark, Listing, Sample, Summary, check_head
+from robustvit.evaluation.sets.streaming import stream
+from robustvit.evaluation.sets.table import BENCHMARKS, benchmarks_named
+
+__all__ = [
+    "BENCHMARKS",
+    "Answers",
+    "Benchmark",
+    "Listing",
+    "Sample",
+    "Summary",
+    "benchmarks_named",
+    "check_head",
+    "stream",
+]

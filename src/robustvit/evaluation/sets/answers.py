@@ -1,0 +1,130 @@
+"""How a model's logits become answers to a set: over all classes, a subset of them, or groups of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from robustvit.common.errors import UserError
+from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, imagenet_names
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["AllClasses", "Answers", "MemberMaxima", "MemberMeans", "OwnHead", "Subset"]
+
+
+class Answers(ABC):
+    """Makes answers of logits: ``(B, C)`` to ``(B, K)`` scores of at least 0 that sum to at most 1.
+
+    The answer given is the one of the highest score.
+
+    Attributes:
+        names: of the K answers.
+        logits: C, what a model must give.
+    """
+
+    def __init__(self, names: Sequence[str], logits: int) -> None:
+        self.names = tuple(names)
+        self.logits = logits
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        if logits.ndim != 2 or logits.shape[1] != self.logits:
+            raise UserError(f"expected logits for {self.logits} classes, got the shape {tuple(logits.shape)}")
+        return self._scores(logits.to(torch.promote_types(logits.dtype, torch.float32)))
+
+    @abstractmethod
+    def _scores(self, logits: torch.Tensor) -> torch.Tensor: ...
+
+    def place(self, right: int) -> int:
+        """The answer, as an index into ``names``, that a reader's ``right`` means."""
+        return right
+
+    def places(self, classes: Collection[int]) -> frozenset[int]:
+        """The answers that are among some classes of the head; none where an answer stands for several classes."""
+        return frozenset(classes)
+
+
+class AllClasses(Answers):
+    """Softmax over all 1000 classes of ImageNet."""
+
+    def __init__(self) -> None:
+        super().__init__(imagenet_names(), IMAGENET_CLASSES)
+
+    def _scores(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.softmax(1)
+
+
+class OwnHead(Answers):
+    """Softmax over the classes of the set itself, in the order of the model's head."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(names, len(names))
+
+    def _scores(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.softmax(1)
+
+
+class Subset(Answers):
+    """Softmax over the logits of some classes of ImageNet only; the others cannot be answered."""
+
+    def __init__(self, classes: Sequence[int]) -> None:
+        super().__init__([imagenet_names()[i] for i in classes], IMAGENET_CLASSES)
+        self.classes = list(classes)
+        self._places = {index: place for place, index in enumerate(classes)}
+
+    def _scores(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits[:, self.classes].softmax(1)
+
+    def place(self, right: int) -> int:
+        """The place of an ImageNet class among those that can be answered."""
+        return self._places[right]
+
+    def places(self, classes: Collection[int]) -> frozenset[int]:
+        """See ``Answers``; classes that cannot be answered are passed over."""
+        return frozenset(self._places[index] for index in classes if index in self._places)
+
+
+class MemberMeans(Answers):
+    """Each answer scores the mean probability of the ImageNet classes that belong to it."""
+
+    def __init__(self, members: Mapping[str, Sequence[int]]) -> None:
+        super().__init__(tuple(members), IMAGENET_CLASSES)
+        self.members = [list(indices) for indices in members.values()]
+
+    def places(self, classes: Collection[int]) -> frozenset[int]:
+        """None: see ``Answers``."""
+        return frozenset()
+
+    def _scores(self, logits: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        probabilities = logits.softmax(1)
+        return torch.stack([probabilities[:, indices].mean(1) for indices in self.members], 1)
+
+
+class MemberMaxima(Answers):
+    """Each answer scores the highest probability of its ImageNet classes.
+
+    So the answer given is the one that the best of all 1000 classes belongs to. A last answer, ``other``, stands for
+    the classes that belong to none; it is never right.
+    """
+
+    def __init__(self, members: Mapping[str, Sequence[int]]) -> None:
+        super().__init__([*members, "other"], IMAGENET_CLASSES)
+        taken = {index for indices in members.values() for index in indices}
+        self.members = [list(indices) for indices in members.values()]
+        self.members.append([index for index in range(IMAGENET_CLASSES) if index not in taken])
+
+    def places(self, classes: Collection[int]) -> frozenset[int]:
+        """None: see ``Answers``."""
+        return frozenset()
+
+    def _scores(self, logits: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        probabilities = logits.softmax(1)
+        return torch.stack([probabilities[:, indices].amax(1) for indices in self.members], 1)

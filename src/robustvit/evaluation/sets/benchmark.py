@@ -1,0 +1,191 @@
+"""What a benchmark set is: a row of facts and a reader, and what reading it from disk gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Protocol
+from robustvit.evaluation.sets.answers import Answers
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Benchmark", "Hub", "Listing", "Sample", "Summary", "check_head"]
+
+Summary = Literal["accuracy", "group-mean", "worst-group", "shape"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a set.
+
+    Attributes:
+        image: the file; for a streamed image its name only.
+        right: answers that count as right, as indices into ``Answers.names``.
+        class_name: the class it is reported under.
+        group: the group it is summarised in; "" where the set has none.
+        texture: the answer that its texture stands for, where shape and texture are told apart.
+    """
+
+    image: Path
+    right: tuple[int, ...]
+    class_name: str
+    group: str = ""
+    texture: int | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What was found of a set.
+
+    Attributes:
+        samples: the images, in a fixed order.
+        problems: one line each: unknown folders, files that are no images, too few images ...
+        answers: how logits become answers.
+        expected: images that the whole set has.
+    """
+
+    samples: list[Sample]
+    problems: list[str]
+    answers: Answers
+    expected: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image of the set is there."""
+        return len(self.samples) == self.expected
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Where a set lies on the Hugging Face hub.
+
+    Attributes:
+        name: id of the data set, or a local folder.
+        split: the split that holds the test images.
+        archive: an archive of class folders within it, where it is no table that can be streamed by itself.
+    """
+
+    name: str
+    split: str
+    archive: str = ""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A row of the table of benchmark sets.
+
+    Attributes:
+        name: as given on the command line, such as ``imagenet-v2/threshold0.7``.
+        title: as people write it.
+        images: images that the whole set has, of those that are evaluated.
+        classes: classes that they belong to.
+        folder: where it lies below the root.
+        other_folders: names that its archives have when extracted, which are looked for too.
+        reader: lists the images in its folder, and problems; ``right`` as indices of ImageNet classes, or of answers
+            where those are not ImageNet's.
+        scoring: makes the answers, for each protocol.
+        summary: the headline number, for each protocol.
+        source: where to get it.
+        size: to download.
+        licence: of the images.
+        hub: where it can be streamed from.
+        num_classes: logits that a model must have; None for a head of the set's own classes.
+        prepare: applied to each image before the model's preprocessing.
+        in_paper: whether RobustViT's tables have it; the protocols are alike where they do not.
+        note: what to know before using it.
+    """
+
+    name: str
+    title: str
+    images: int
+    classes: int
+    folder: str
+    other_folders: tuple[str, ...]
+    reader: Callable[[Path, Protocol], tuple[list[Sample], list[str]]]
+    scoring: Mapping[Protocol, Callable[[], Answers]]
+    summary: Mapping[Protocol, Summary]
+    source: str
+    size: str
+    licence: str
+    hub: Hub | None = None
+    num_classes: int | None = 1000
+    prepare: Callable[[Image.Image, Protocol], Image.Image] | None = field(default=None)
+    in_paper: bool = True
+    note: str = ""
+
+    def read(self, root: str | Path, protocol: Protocol) -> Listing:
+        """List the set below a root folder.
+
+        Raises:
+            UserError: it is not there, nothing of it is, or its layout is another one.
+        """
+        folder = self.locate(root)
+        samples, problems = self.reader(folder, protocol)
+        answers = self.scoring[protocol]()
+        if not samples:
+            raise UserError(
+                f"expected {self.images:,} images of {self.title} in {folder}, found none"
+                + (f" ({problems[0]})" if problems else "")
+                + ": extract the archive again, or name another --root"
+            )
+        placed = [_placed(sample, answers) for sample in samples]
+        if len(placed) != self.images:
+            problems = [*problems, self._wrong_count(placed, folder)]
+        return Listing(placed, problems, answers, self.images)
+
+    def locate(self, root: str | Path) -> Path:
+        """The set's folder below a root folder, or the root itself if it has the set's name.
+
+        Raises:
+            UserError: it is in none of the places.
+        """
+        root = Path(root)
+        names = (self.folder, *self.other_folders)
+        places = [root / name for name in names]
+        places += [root for name in names if root.parts[-len(Path(name).parts) :] == Path(name).parts]
+        for place in places:
+            if place.is_dir():
+                return place
+        raise UserError(
+            f"expected {self.title} below {root}, found none of its folders {', '.join(names)}: get it from "
+            f"{self.source} ({self.size}; {self.licence})"
+            + (f", or stream it from the Hugging Face hub ({self.hub.name})" if self.hub else "")
+            + (f"; {self.note}" if self.note else "")
+        )
+
+    def _wrong_count(self, samples: list[Sample], folder: Path) -> str:
+        classes = len({sample.class_name for sample in samples})
+        line = f"expected {self.images:,} images in {self.classes} classes, found {len(samples):,} in {classes}"
+        if len(samples) < self.images:
+            return f"{line}: incomplete, extract the archive into {folder} again"
+        return f"{line}: other files are among them, extract the archive into a folder of its own instead of {folder}"
+
+
+def _placed(sample: Sample, answers: Answers) -> Sample:
+    right = tuple(map(answers.place, sample.right))
+    return sample if right == sample.right else replace(sample, right=right)
+
+
+def check_head(benchmark: Benchmark, num_classes: int) -> None:
+    """Refuse a model whose head cannot answer a set.
+
+    Raises:
+        UserError: it has other than ImageNet's 1000 classes, or than the set's own.
+    """
+    expected = benchmark.num_classes or benchmark.classes
+    if num_classes == expected:
+        return
+    if benchmark.num_classes is None:
+        raise UserError(
+            f"{benchmark.title} expects a model of its own {expected} classes, got one of {num_classes}: "
+            "finetune the model to its training photos first"
+        )
+    raise UserError(
+        f"{benchmark.title} expects a model of ImageNet's {expected} classes, got one of {num_classes}: take "
+        "weights with an ImageNet-1k head (timm names that end in in1k), or measure on photos of your own with --images"
+    )

@@ -1,0 +1,69 @@
+"""Classes of the benchmark sets: ImageNet's from timm, the others from the tables in ``classes/``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+from robustvit.common.errors import UserError
+
+__all__ = ["IMAGENET_CLASSES", "imagenet_names", "imagenet_subset", "imagenet_wnids", "member_classes"]
+
+IMAGENET_CLASSES = 1000
+
+
+@cache
+def imagenet_wnids() -> tuple[str, ...]:
+    """The WordNet ids of ImageNet-1k's 1000 classes, in the order of a model's logits."""
+    from timm.data import ImageNetInfo
+
+    return tuple(ImageNetInfo().label_names())
+
+
+@cache
+def imagenet_names() -> tuple[str, ...]:
+    """A short name for each of ImageNet-1k's 1000 classes; the id is added where two share one (crane, maillot ...)."""
+    from timm.data import ImageNetInfo
+
+    names = [description.split(",")[0] for description in ImageNetInfo().label_descriptions()]
+    count = Counter(names)
+    return tuple(
+        f"{name} ({wnid})" if count[name] > 1 else name for name, wnid in zip(names, imagenet_wnids(), strict=True)
+    )
+
+
+@cache
+def imagenet_subset(name: str) -> tuple[int, ...]:
+    """The 200 classes, ascending, that ImageNet-A (``a``) or ImageNet-R (``r``) has, as timm ships them.
+
+    Raises:
+        UserError: this version of timm has no such file.
+    """
+    file = files("timm.data") / "_info" / f"imagenet_{name}_synsets.txt"
+    try:
+        wnids = file.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise UserError(
+            f"timm has no list of the classes of ImageNet-{name.upper()}: pip install 'timm>=1.0.31'"
+        ) from error
+    index = {wnid: i for i, wnid in enumerate(imagenet_wnids())}
+    return tuple(sorted(index[wnid] for wnid in wnids))
+
+
+@cache
+def member_classes(table: str) -> Mapping[str, tuple[int, ...]]:
+    """The classes of a table in ``classes/``, in its order, each with the indices of its ImageNet classes."""
+    text = (files("robustvit.evaluation.sets") / "classes" / f"{table}.yaml").read_text(encoding="utf-8")
+    return {name: _indices(str(members)) for name, members in yaml.safe_load(text).items()}
+
+
+def _indices(members: str) -> tuple[int, ...]:
+    found: list[int] = []
+    for part in members.split():
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)

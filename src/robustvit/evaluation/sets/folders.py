@@ -1,0 +1,79 @@
+"""Images in class folders, with a line for everything there that does not fit."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from robustvit.common.errors import UserError
+from robustvit.data.photos import IMAGE_SUFFIXES
+
+__all__ = ["class_images", "images_in", "some"]
+
+
+def class_images(
+    folder: Path, classes: Sequence[str], what: str, spelled: Callable[[str], str] = str
+) -> tuple[list[tuple[str, Path]], list[str]]:
+    """Images in the class folders of a folder: (class, image) in the order of ``classes``, then by name; and problems.
+
+    Args:
+        folder: holds one folder per class.
+        classes: their names.
+        what: what the folders are named by, for messages.
+        spelled: turns a folder's name into one of ``classes``.
+
+    Raises:
+        UserError: it holds images, but no class folders.
+    """
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    inner = [entry for entry in entries if entry.is_dir()]
+    flat = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES]
+    if flat and not inner:
+        raise UserError(
+            f"expected class folders named by {what} in {folder}, found images directly ({flat[0].name}{_more(flat)}): "
+            "sort them into folders first"
+        )
+    rank = {name: place for place, name in enumerate(classes)}
+    known = {entry: spelled(entry.name) for entry in inner if spelled(entry.name) in rank}
+    problems = []
+    if unknown := [entry.name for entry in inner if entry not in known]:
+        problems.append(
+            f"no class of the set, left out: {some(unknown)}; folders are named by {what}{_near(unknown[0], classes)}"
+        )
+    if flat:
+        problems.append(f"images outside class folders, left out of {folder}: {some([entry.name for entry in flat])}")
+    if absent := [name for name in classes if name not in known.values()]:
+        problems.append(f"no folder for {len(absent)} of {len(classes)} classes: {some(absent)}")
+    found = []
+    for entry in sorted(known, key=lambda entry: (rank[known[entry]], entry.name)):
+        images, others = images_in(entry)
+        found += [(known[entry], image) for image in images]
+        problems += others
+    return found, problems
+
+
+def images_in(folder: Path) -> tuple[list[Path], list[str]]:
+    """The images in a folder by name, and a line if there is anything else."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    images = [folder / name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
+    others = [name for name in names if os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES]
+    return images, [f"no images, left out of {folder}: {some(others)}"] if others else []
+
+
+def some(names: Sequence[str]) -> str:
+    """The first three of some names, and how many more there are."""
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _more(items: Sequence[object]) -> str:
+    return f" and {len(items) - 1} more" if len(items) > 1 else ""
+
+
+def _near(name: str, classes: Sequence[str]) -> str:
+    lower = {known.casefold(): known for known in classes}
+    close = difflib.get_close_matches(name.casefold(), lower, n=1)
+    # of a number, such as n01440764 or 17, the nearest spelling means nothing
+    return f"; did you mean {lower[close[0]]!r} for {name!r}?" if close and not any(map(str.isdigit, name)) else ""

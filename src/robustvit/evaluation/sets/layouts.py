@@ -1,0 +1,129 @@
+"""Readers of the benchmark sets as their archives lay them out: class folders and their names."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Protocol
+from robustvit.evaluation.sets.benchmark import Sample
+from robustvit.evaluation.sets.class_tables import (
+    IMAGENET_CLASSES,
+    imagenet_names,
+    imagenet_subset,
+    imagenet_wnids,
+    member_classes,
+)
+from robustvit.evaluation.sets.folders import class_images, some
+
+__all__ = [
+    "PLACES",
+    "WATERBIRDS",
+    "read_cue_conflict",
+    "read_imagenet_9",
+    "read_number_folders",
+    "read_rows",
+    "read_waterbirds",
+    "read_wnid_folders",
+]
+
+WATERBIRDS = ("landbird", "waterbird")
+PLACES = ("land", "water")
+
+
+def read_wnid_folders(folder: Path, protocol: Protocol, *, subset: str = "") -> tuple[list[Sample], list[str]]:
+    """ImageNet's own layout: folders named by WordNet id. ``subset``: ``a`` or ``r`` where only 200 classes belong."""
+    indices = imagenet_subset(subset) if subset else range(IMAGENET_CLASSES)
+    wnids = {imagenet_wnids()[index]: index for index in indices}
+    found, problems = class_images(folder, list(wnids), "WordNet id (n01440764)")
+    return [_imagenet_sample(image, wnids[wnid]) for wnid, image in found], problems
+
+
+def read_number_folders(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
+    """ImageNet-V2's layout: folders named ``0`` to ``999``, read as numbers, since sorted as text 10 comes before 2."""
+    found, problems = class_images(folder, [str(index) for index in range(IMAGENET_CLASSES)], "class number (0 to 999)")
+    return [_imagenet_sample(image, int(number)) for number, image in found], problems
+
+
+def read_imagenet_9(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
+    """A variant of ImageNet-9: ``val/00_dog`` to ``val/08_fish``; the number in front decides, or the class's name."""
+    classes = list(member_classes("imagenet_9"))
+    inner = folder / "val"
+    if not inner.is_dir():
+        raise UserError(f"expected the folder val in {folder}, found none: extract the archive of ImageNet-9 again")
+
+    def spelled(name: str) -> str:
+        number = name.partition("_")[0]
+        return classes[int(number)] if number.isdecimal() and int(number) < len(classes) else name
+
+    found, problems = class_images(inner, classes, "number and class (00_dog)", spelled)
+    return [Sample(image, (classes.index(name),), name) for name, image in found], problems
+
+
+_CUES = re.compile(r"([a-z]+)\d+-([a-z]+)\d+$")
+
+
+def read_cue_conflict(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
+    """Folders named by shape, files by shape and texture (``cat/cat1-elephant2.png``)."""
+    classes = list(member_classes("cue_conflict"))
+    found, problems = class_images(folder, classes, "shape (airplane, bear, ...)")
+    samples, nameless = [], []
+    for shape, image in found:
+        cues = _CUES.search(image.stem)
+        if cues is None or cues[1] != shape or cues[2] not in classes:
+            nameless.append(image.name)
+        else:
+            samples.append(Sample(image, (classes.index(shape),), shape, texture=classes.index(cues[2])))
+    if nameless:
+        problems.append(f"no shape and texture in the name (cat1-elephant2.png), left out: {some(nameless)}")
+    return samples, problems
+
+
+def read_waterbirds(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
+    """The test images that ``metadata.csv`` lists (``split`` 2), grouped by bird (``y``) and place."""
+    listing = folder / "metadata.csv"
+    samples, absent = [], []
+    for row in read_rows(listing, ("img_filename", "y", "split", "place"), "extract the archive again"):
+        if row["split"].strip() != "2":
+            continue
+        bird, place = (_choice(row, column, listing) for column in ("y", "place"))
+        image = folder / row["img_filename"]
+        if image.is_file():
+            samples.append(Sample(image, (bird,), WATERBIRDS[bird], f"{WATERBIRDS[bird]} on {PLACES[place]}"))
+        else:
+            absent.append(row["img_filename"])
+    problems = [f"listed in metadata.csv, but not there: {some(absent)}"] if absent else []
+    return sorted(samples, key=lambda sample: sample.image), problems
+
+
+def read_rows(path: Path, columns: Iterable[str], otherwise: str) -> list[dict[str, str]]:
+    """The rows of a CSV file that a set comes with.
+
+    Raises:
+        UserError: it is not there, is no CSV file, or lacks a column; ``otherwise`` says what to do.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError as error:
+        raise UserError(f"expected {path}, found none: {otherwise}") from error
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise UserError(f"cannot read {path} as CSV ({error}): {otherwise}") from error
+    for row in rows:
+        for column in columns:
+            if row.get(column) is None:
+                raise UserError(f"expected a column {column!r} in every row of {path}, found none: {otherwise}")
+    return rows
+
+
+def _choice(row: dict[str, str], column: str, path: Path) -> int:
+    if row[column].strip() not in ("0", "1"):
+        raise UserError(f"expected 0 or 1 in the column {column!r} of {path}, found {row[column]!r}: extract it again")
+    return int(row[column])
+
+
+def _imagenet_sample(image: Path, index: int) -> Sample:
+    return Sample(image, (index,), imagenet_names()[index])

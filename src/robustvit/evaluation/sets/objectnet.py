@@ -1,0 +1,106 @@
+"""Reader of ObjectNet: the classes it shares with ImageNet, by the four mapping files it comes with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Protocol
+from robustvit.evaluation.sets.benchmark import Sample
+from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES
+from robustvit.evaluation.sets.folders import class_images
+
+__all__ = ["BORDER", "crop_border", "objectnet_classes", "read_objectnet"]
+
+BORDER = 2  # pixels of red that mark the images as a test set
+
+
+def read_objectnet(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
+    """``images/<folder>/`` with ``mappings/`` beside it; folders without an ImageNet class are left out.
+
+    Right is any ImageNet class that ObjectNet's class maps to; for the paper only the first of them.
+    """
+    classes, others = objectnet_classes(folder / "mappings")
+    inner = folder / "images"
+    if not inner.is_dir():
+        raise UserError(f"expected the folder images in {folder}, found none: extract ObjectNet's archive again")
+    found, problems = class_images(inner, [*classes, *others], "ObjectNet's folder_to_objectnet_label.json")
+    samples = [
+        Sample(image, classes[name][:1] if protocol == "paper" else classes[name], name)
+        for name, image in found
+        if name in classes
+    ]
+    return samples, problems
+
+
+def objectnet_classes(mappings: Path) -> tuple[Mapping[str, tuple[int, ...]], list[str]]:
+    """ImageNet classes of each of ObjectNet's folders that has any, and the folders that have none.
+
+    The files chain: folder → ObjectNet's label (``folder_to_objectnet_label.json``) → ImageNet labels, joined by
+    ``"; "`` (``objectnet_to_imagenet_1k.json``) → line, from 0 (``imagenet_to_label_2012_v2``) → index
+    (``pytorch_to_imagenet_2012_id.json``, read backwards).
+
+    Raises:
+        UserError: a file is not there or does not fit the others.
+    """
+    labels = _json(mappings / "folder_to_objectnet_label.json", str)
+    shared = _json(mappings / "objectnet_to_imagenet_1k.json", str)
+    lines = _lines(mappings / "imagenet_to_label_2012_v2")
+    line_of = _json(mappings / "pytorch_to_imagenet_2012_id.json", int)
+    whole = range(IMAGENET_CLASSES)
+    if len(lines) != len(whole) or set(line_of) != set(map(str, whole)) or set(line_of.values()) != set(whole):
+        raise UserError(
+            f"expected {IMAGENET_CLASSES} ImageNet labels and as many indices in {mappings}, found {len(lines)} and "
+            f"{len(line_of)}: extract ObjectNet's archive again"
+        )
+    index_of_line = {line: int(index) for index, line in line_of.items()}
+    index = {name: index_of_line[line] for line, name in enumerate(lines)}
+    classes = {}
+    for folder, label in labels.items():
+        if label in shared:
+            names = shared[label].split("; ")
+            if stranger := next((name for name in names if name not in index), None):
+                raise UserError(
+                    f"{mappings / 'objectnet_to_imagenet_1k.json'} names {stranger!r}, which is no line of "
+                    "imagenet_to_label_2012_v2: extract ObjectNet's archive again"
+                )
+            classes[folder] = tuple(index[name] for name in names)
+    return dict(sorted(classes.items())), sorted(set(labels) - set(classes))
+
+
+def crop_border(image: Image.Image, protocol: Protocol) -> Image.Image:
+    """Cut the red border off, which the paper's evaluation left on."""
+    if protocol == "paper" or min(image.size) <= 2 * BORDER:
+        return image
+    return image.crop((BORDER, BORDER, image.width - BORDER, image.height - BORDER))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"expected ObjectNet's mapping file {path}, cannot read it: its four mapping files lie in mappings/ "
+            "beside images/ in the archive; extract them too"
+        ) from error
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in _text(path).splitlines() if line.strip()]
+
+
+def _json(path: Path, kind: type) -> dict[str, Any]:
+    try:
+        found = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"cannot read {path} as JSON ({error}): extract ObjectNet's archive again") from error
+    if not isinstance(found, dict) or not all(isinstance(value, kind) for value in found.values()):
+        raise UserError(
+            f"expected a table of {kind.__name__} in {path}, found another: extract ObjectNet's archive again"
+        )
+    return found

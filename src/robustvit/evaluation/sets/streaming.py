@@ -1,0 +1,224 @@
+"""Benchmark sets from the Hugging Face hub, image by image, without a copy on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Protocol
+from robustvit.data.photos import as_photo
+from robustvit.evaluation.sets.answers import Answers
+from robustvit.evaluation.sets.benchmark import Benchmark, Hub, Sample
+from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, imagenet_names, imagenet_wnids
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["hub_of", "stream"]
+
+_WNID_COLUMNS = ("wnid", "imagenet_synsets", "synset", "synsets")
+_LABEL_COLUMNS = ("label", "labels")
+_NAME_COLUMNS = ("image_id", "id", "file_name")
+Labeller = Callable[[dict[str, Any]], tuple[int, ...]]  # a row to the ImageNet classes that are right
+
+
+def stream(benchmark: Benchmark, protocol: Protocol) -> tuple[Iterator[tuple[str, Image.Image, Sample]], Answers]:
+    """Open a set on the Hugging Face hub.
+
+    Labels are read from a column of WordNet ids, from class labels that are WordNet ids, or from numbers 0 to 999.
+
+    Returns:
+        The images in RGB, each with a name and what is right, before ``Benchmark.prepare``; and the way from logits to
+        answers.
+
+    Raises:
+        UserError: the set is not on the hub, the library ``datasets`` is not installed, the hub cannot be reached (also
+            while images are read), or the labels cannot be understood.
+    """
+    rows, features = _open(benchmark, hub_of(benchmark))
+    image, label = _image_column(benchmark, features), _labeller(benchmark, features)
+    answers = benchmark.scoring[protocol]()
+    return _images(benchmark, protocol, rows, image, label, answers), answers
+
+
+def hub_of(benchmark: Benchmark) -> Hub:
+    """Where on the hub a set is.
+
+    Raises:
+        UserError: nowhere.
+    """
+    if benchmark.hub is None:
+        raise UserError(
+            f"{benchmark.title} cannot be streamed: get it from {benchmark.source}, and name its folder with --root"
+        )
+    return benchmark.hub
+
+
+def _open(benchmark: Benchmark, hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
+    """The rows of a set and the types of its columns; the first row is fetched, as some sets have no types before."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError(
+            f"streaming {benchmark.title} needs datasets: pip install 'robustvit[sets]', or get the set from "
+            f"{benchmark.source} and name its folder with --root"
+        ) from error
+    with _Reaching(benchmark):
+        if hub.archive:
+            rows, features = _archived(hub)
+        else:
+            data = datasets.load_dataset(hub.name, split=hub.split, streaming=True)
+            rows, features = iter(data), data.features
+        first = next(rows, None)
+    if first is None:
+        raise UserError(
+            f"expected images of {benchmark.title} in {hub.name} ({hub.split}), found none: use --root instead"
+        )
+    return chain([first], rows), dict(features or dict.fromkeys(first))
+
+
+def _archived(hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
+    """Images of an archive whose folders are named by WordNet id, as rows.
+
+    ``datasets`` finds no class labels in archives of files that end in .JPEG, so the folder is read off the path.
+    """
+    import datasets
+
+    local = Path(hub.name) / hub.archive
+    place = str(local) if local.is_file() else f"hf://datasets/{hub.name}/{hub.archive}"
+    data = datasets.load_dataset(
+        "imagefolder", data_files={hub.split: place}, split=hub.split, streaming=True, drop_labels=True
+    )
+    image = datasets.Image()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for row in data.cast_column("image", datasets.Image(decode=False)):
+            inside = Path(
+                row["image"]["path"].partition("::")[0]
+            )  # zip://sketch/n01440764/a.JPEG::where/the/archive.zip
+            yield {"image": image.decode_example(row["image"]), "wnid": inside.parent.name, "file_name": inside.name}
+
+    text = datasets.Value("string")
+    return rows(), {"image": image, "wnid": text, "file_name": text}
+
+
+class _Reaching:
+    """Turns whatever goes wrong while the hub is read into one line with a way out."""
+
+    def __init__(self, benchmark: Benchmark) -> None:
+        self.benchmark = benchmark
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # datasets, huggingface_hub, fsspec and the HTTP library below each raise errors of their own
+        if not isinstance(error, Exception) or isinstance(error, UserError):
+            return
+        line = " ".join((str(error) or type(error).__name__).split())[:200]
+        name = self.benchmark.hub.name if self.benchmark.hub else ""
+        raise UserError(
+            f"cannot stream {self.benchmark.title} from the Hugging Face hub ({name}): {line}; check the connection "
+            f"and whether the set asks you to log in, or get it from {self.benchmark.source} and use --root"
+        ) from error
+
+
+def _images(
+    benchmark: Benchmark,
+    protocol: Protocol,
+    rows: Iterator[dict[str, Any]],
+    image: str,
+    label: Labeller,
+    answers: Answers,
+) -> Iterator[tuple[str, Image.Image, Sample]]:
+    number = 0
+    while True:
+        with _Reaching(benchmark):
+            row = next(rows, None)
+        if row is None:
+            return
+        classes = label(row)
+        try:
+            right = tuple(map(answers.place, classes))
+        except KeyError as error:
+            raise UserError(
+                f"image {number} of {benchmark.title} on the hub is labelled {imagenet_names()[classes[0]]!r}, which "
+                "is no class of the set: use --root instead"
+            ) from error
+        right = right[:1] if protocol == "paper" else right
+        name = next((str(row[column]) for column in _NAME_COLUMNS if row.get(column) is not None), f"{number:06d}")
+        yield name, as_photo(row[image]), Sample(Path(name), right, imagenet_names()[classes[0]])
+        number += 1
+
+
+def _image_column(benchmark: Benchmark, features: dict[str, Any]) -> str:
+    import datasets
+
+    columns = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    if len(columns) != 1:
+        raise UserError(
+            f"expected one column of images in {benchmark.title} on the hub, found {_columns(features)}: use --root"
+        )
+    return columns[0]
+
+
+def _labeller(benchmark: Benchmark, features: dict[str, Any]) -> Labeller:
+    """How the ImageNet classes of a row are told.
+
+    Raises:
+        UserError: in none of the ways known here.
+    """
+    import datasets
+
+    if wnids := next((name for name in _WNID_COLUMNS if name in features), None):
+        return lambda row: _of_wnids(benchmark, row[wnids])
+    if column := next((name for name in _LABEL_COLUMNS if name in features), None):
+        feature = features[column]
+        if not isinstance(feature, datasets.ClassLabel):
+            return lambda row: _of_number(benchmark, row[column])
+        names = list(feature.names)
+        if set(names) <= set(imagenet_wnids()):
+            return lambda row: _of_wnids(benchmark, names[row[column]])
+        if _in_imagenet_order(names):
+            return lambda row: _of_number(benchmark, row[column])
+    raise UserError(
+        f"cannot tell the ImageNet classes of {benchmark.title} on the hub: expected a column {_WNID_COLUMNS[0]!r}, or "
+        f"labels that are WordNet ids or numbers 0 to 999, found {_columns(features)}: get it from {benchmark.source} "
+        "and use --root"
+    )
+
+
+def _in_imagenet_order(names: Sequence[str]) -> bool:
+    """Whether class names are ImageNet's 1000, of which spellings differ a little from copy to copy."""
+    if len(names) != IMAGENET_CLASSES:
+        return False
+    ours = [name.partition(" (")[0].casefold() for name in imagenet_names()]
+    same = sum(name.split(",")[0].strip().casefold() == our for name, our in zip(names, ours, strict=True))
+    return same >= 0.9 * IMAGENET_CLASSES
+
+
+def _of_wnids(benchmark: Benchmark, wnids: str | Sequence[str]) -> tuple[int, ...]:
+    index = {wnid: place for place, wnid in enumerate(imagenet_wnids())}
+    found = wnids.replace(",", " ").split() if isinstance(wnids, str) else list(wnids)
+    if not found or any(wnid not in index for wnid in found):
+        raise UserError(
+            f"expected WordNet ids of ImageNet-1k classes in {benchmark.title} on the hub, found {wnids!r}: use "
+            "--root instead"
+        )
+    return tuple(index[wnid] for wnid in found)
+
+
+def _of_number(benchmark: Benchmark, number: Any) -> tuple[int, ...]:
+    if not isinstance(number, int) or not 0 <= number < IMAGENET_CLASSES:
+        raise UserError(
+            f"expected labels from 0 to {IMAGENET_CLASSES - 1} in {benchmark.title} on the hub, found {number!r}: use "
+            "--root instead"
+        )
+    return (number,)
+
+
+def _columns(features: dict[str, Any]) -> str:
+    return "the columns " + ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())

@@ -1,0 +1,1 @@
+"""Many runs: sweeps, the search for a learning rate, and the paper's tables made again."""

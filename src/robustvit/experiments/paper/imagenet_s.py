@@ -1,0 +1,163 @@
+"""ImageNet-S as the paper finetunes on it: a few masked photos of half of its classes, one of each other to choose by.
+
+Layout, merges and the meaning of a mask's colours are those of its repository (LUSSeg/ImageNet-S, README).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import write_text
+from robustvit.data.photos import IMAGE_SUFFIXES
+from robustvit.experiments.paper.plan import Run
+from robustvit.experiments.paper.scales import ReproductionScale
+
+__all__ = ["MERGED", "ImageNetS", "Lists", "find_imagenet_s", "list_text", "write_list"]
+
+# ImageNet-S-919 merges five classes of ImageNet into five others; its masks cannot tell the two, so both are left out.
+MERGED = {
+    "n04356056": "n04355933",  # sunglasses into sunglass
+    "n04493381": "n02808440",  # tub into bathtub
+    "n03642806": "n03832673",  # laptop into notebook
+    "n04008634": "n03773504",  # projectile into missile
+    "n03887697": "n15075141",  # paper towel into toilet tissue
+}
+_SOURCE = "https://github.com/LUSSeg/ImageNet-S (from a copy of ImageNet's training photos)"
+_PHOTOS, _MASKS = "train-semi", "train-semi-segmentation"
+
+Pair = tuple[Path, Path]  # photo and mask
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Photos to finetune on and photos to choose the epoch by: (photo, mask, class) each."""
+
+    train: list[tuple[Path, Path, str]]
+    validation: list[tuple[Path, Path, str]]
+
+    @property
+    def classes(self) -> list[str]:
+        """WordNet ids of the classes finetuned on."""
+        return sorted({name for _, _, name in self.train})
+
+
+class ImageNetS:
+    """The annotated training photos of ImageNet-S.
+
+    Args:
+        folder: that holds ``train-semi`` and ``train-semi-segmentation``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.photos, self.masks = folder / _PHOTOS, folder / _MASKS
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """WordNet ids by name, without the merged ones: the file system's order must not decide anything."""
+        merged = {*MERGED, *MERGED.values()}
+        return sorted(p.name for p in self.masks.iterdir() if p.is_dir() and p.name[0] != "." and p.name not in merged)
+
+    def pairs(self, wnid: str) -> list[Pair]:
+        """Photos of a class with their masks, by name.
+
+        Raises:
+            UserError: a mask without its photo.
+        """
+        photos = self.photos_of(wnid)
+        masks = sorted(p for p in (self.masks / wnid).iterdir() if p.suffix == ".png" and p.name[0] != ".")
+        for mask in masks:
+            if mask.stem not in photos:
+                raise UserError(
+                    f"expected the photo of {mask} in {self.photos / wnid}, found none: extract ImageNet-S again "
+                    f"({_SOURCE})"
+                )
+        return [(photos[mask.stem], mask) for mask in masks]
+
+    def photos_of(self, wnid: str) -> dict[str, Path]:
+        """Photos of a class by stem, in the order of their names."""
+        folder = self.photos / wnid
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {p.stem: p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."}
+
+    def check(self, scale: ReproductionScale) -> None:
+        """Refuse another edition.
+
+        Raises:
+            UserError: other than the classes that the scale counts on.
+        """
+        if len(self.classes) != scale.available:
+            raise UserError(
+                f"expected {scale.available} classes besides the ten merged ones in {self.masks}, found "
+                f"{len(self.classes)}: the paper takes ImageNet-S-919, from {_SOURCE}"
+            )
+
+    def split(self, run: Run) -> tuple[list[str], list[str]]:
+        """Classes finetuned on, and the others: the first by name, or drawn by a seed above 0."""
+        names = list(self.classes)
+        if run.seed:
+            random.Random(run.seed).shuffle(names)
+        return names[: run.classes], names[run.classes :]
+
+    def lists(self, run: Run, pairs: Callable[[str], Sequence[Pair]] | None = None) -> Lists:
+        """What a run is finetuned on: the first photos of each class by name, and one of each other class.
+
+        Args:
+            run: says how many, and which seed draws the classes.
+            pairs: photos and masks of a class; the annotated ones when left out.
+
+        Raises:
+            UserError: a class with too few photos.
+        """
+        pairs = pairs or self.pairs
+        chosen, others = self.split(run)
+        return Lists(_first(chosen, run.samples, pairs), _first(others, 1, pairs))
+
+
+def _first(classes: Sequence[str], count: int, pairs: Callable[[str], Sequence[Pair]]) -> list[tuple[Path, Path, str]]:
+    rows = []
+    for wnid in classes:
+        found = list(pairs(wnid))[:count]
+        if len(found) < count:
+            raise UserError(f"expected {count} masked photos of {wnid}, found {len(found)}: extract ImageNet-S again")
+        rows += [(photo, mask, wnid) for photo, mask in found]
+    return rows
+
+
+def find_imagenet_s(root: Path) -> ImageNetS:
+    """ImageNet-S-919 below a root folder, or the root itself.
+
+    Raises:
+        UserError: it is in none of the places.
+    """
+    places = ("imagenet-s/ImageNetS919", "ImageNetS919", "imagenet-s", ".")
+    for place in (root / name for name in places):
+        if (place / _PHOTOS).is_dir() and (place / _MASKS).is_dir():
+            return ImageNetS(place)
+    raise UserError(
+        f"expected ImageNet-S below {root} (imagenet-s/ImageNetS919 with {_PHOTOS} and {_MASKS}), found none: get it "
+        f"from {_SOURCE}"
+    )
+
+
+def list_text(rows: Sequence[tuple[Path, Path, str]]) -> str:
+    """Rows as the CSV file that ``finetune --images`` takes, with whole paths."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "mask", "label"])
+    writer.writerows([photo.resolve(), mask.resolve(), wnid] for photo, mask, wnid in rows)
+    return text.getvalue()
+
+
+def write_list(rows: Sequence[tuple[Path, Path, str]], path: Path) -> None:
+    """Write rows, unless the very same are there already."""
+    text = list_text(rows)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(text, path)

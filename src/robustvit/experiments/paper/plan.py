@@ -1,0 +1,183 @@
+"""What a table or figure needs: which models, trained how, on which sets."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from robustvit.common.errors import UserError
+from robustvit.evaluation.records.reported import reported_table
+from robustvit.experiments.paper.scales import ReproductionScale
+
+__all__ = ["ITEMS", "METHOD_OPTIONS", "Plan", "Run", "item_runs", "make_plan"]
+
+TOKENCUT = "robustvit-tokencut"
+# Options of finetune by the method's name in records.
+METHOD_OPTIONS: dict[str, dict[str, Any]] = {
+    "robustvit": {},
+    TOKENCUT: {},
+    "gradmask": {"guidance": "gradmask", "temperature": 1.0},  # eq. 8 has none; the cards' is eq. 4's
+    "rrr": {"guidance": "rrr", "temperature": 1.0},
+    "robustvit-without-eq4": {"classification_weight": 0.0},
+    "robustvit-without-eq1": {"background": 0.0},
+    "robustvit-without-eq2": {"foreground": 0.0},
+    "robustvit-ground-truth": {"classification": "label"},
+}
+
+
+@cache
+def _rows() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load((files("robustvit.experiments.paper") / "plans.yaml").read_text(encoding="utf-8"))
+
+
+ITEMS: tuple[str, ...] = tuple(_rows())
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model that is needed.
+
+    Attributes:
+        card: of the paper.
+        method: of ``records.METHODS``; ``original`` is not trained.
+        seed: draws the classes finetuned on; 0 takes the first in the order of their names.
+        samples: photos of each class.
+        classes: finetuned on.
+    """
+
+    card: str
+    method: str
+    seed: int
+    samples: int
+    classes: int
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is finetuned."""
+        return self.method != "original"
+
+    @property
+    def tokencut(self) -> bool:
+        """Whether its masks are found by TokenCut."""
+        return self.method == TOKENCUT
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        if not self.trained:
+            return f"{self.card}-original"
+        return f"{self.card}-{self.method}-seed{self.seed}-{self.classes}x{self.samples}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an item of the paper needs.
+
+    Attributes:
+        what: its name.
+        show: how it is rendered.
+        runs: the models, originals first.
+        sets: that every one of them is evaluated on.
+        images: sets whose images are needed, but not evaluated on.
+        row: the item's further settings.
+    """
+
+    what: str
+    show: str
+    runs: tuple[Run, ...]
+    sets: tuple[str, ...]
+    images: tuple[str, ...]
+    row: dict[str, Any]
+
+    def original(self, run: Run) -> Run:
+        """The model that a run starts from."""
+        return next(one for one in self.runs if one.card == run.card and not one.trained)
+
+
+def make_plan(what: str, scale: ReproductionScale, *, models: Sequence[str] | None, masks: str) -> Plan:
+    """Look an item up.
+
+    Args:
+        what: its name; see ``ITEMS``.
+        scale: how much is trained.
+        models: cards to do it for; all of the item's when left out.
+        masks: ``human``, or ``tokencut`` for the rows that are trained on masks found by TokenCut.
+
+    Raises:
+        UserError: an unknown item, a card that it does not have, TokenCut where the paper has none.
+    """
+    if what not in ITEMS:
+        near = difflib.get_close_matches(what.lower().replace(" ", ""), ITEMS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"unknown item {what!r}: {hint}expected one of {', '.join(ITEMS)}")
+    row = _rows()[what]
+    pairs, sets = _pairs_and_sets(what)
+    if masks == "tokencut" and not any(method == TOKENCUT for _, method in pairs):
+        raise UserError(
+            f"the paper has {what} for annotated masks only: leave --masks out, or ask for table1 or table2"
+        )
+    left_out = "robustvit" if masks == "tokencut" else TOKENCUT
+    pairs = [pair for pair in pairs if pair[1] != left_out]
+    if masks == "tokencut":
+        pairs = [pair for pair in pairs if pair[1] in ("original", TOKENCUT)]
+    runs = _all_runs(what, _chosen(what, pairs, models), scale)
+    return Plan(what, row["show"], runs, sets, tuple(row.get("images", ())), row)
+
+
+def item_runs(what: str, scale: ReproductionScale) -> tuple[Run, ...]:
+    """Every run of an item, whatever a call asks for: of all cards, on annotated masks and on those of TokenCut."""
+    return _all_runs(what, _pairs_and_sets(what)[0], scale)
+
+
+def _all_runs(what: str, pairs: Sequence[tuple[str, str]], scale: ReproductionScale) -> tuple[Run, ...]:
+    runs = [one for card, method in pairs for one in _runs(card, method, _rows()[what], scale)]
+    runs.sort(key=lambda run: run.trained)  # originals first; the order stays otherwise
+    return tuple(dict.fromkeys(runs))
+
+
+def _pairs_and_sets(what: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """Cards with methods, and sets."""
+    row = _rows()[what]
+    return _of_table(what) if row["show"] == "table" else _of_row(row)
+
+
+def _of_table(name: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    table = reported_table(name)
+    pairs = list(dict.fromkeys((row.model, row.method) for row in table.rows))
+    return pairs, tuple(dict.fromkeys(column.set for column in table.columns))
+
+
+def _of_row(row: dict[str, Any]) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    return [(card, method) for card in row["cards"] for method in row["methods"]], tuple(row.get("sets", ()))
+
+
+def _chosen(what: str, pairs: list[tuple[str, str]], models: Sequence[str] | None) -> list[tuple[str, str]]:
+    cards = list(dict.fromkeys(card for card, _ in pairs))
+    if models is None:
+        return pairs
+    if not models:
+        raise UserError(f"expected at least one model in --models, got none: choose out of {', '.join(cards)}")
+    for name in models:
+        if name not in cards:
+            near = difflib.get_close_matches(name.lower(), cards, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise UserError(f"{what} has no model {name!r}: {hint}expected some of {', '.join(cards)}")
+    return [pair for pair in pairs if pair[0] in models]
+
+
+def _runs(card: str, method: str, row: dict[str, Any], scale: ReproductionScale) -> list[Run]:
+    first = Run(card, method, 0, scale.samples, scale.classes)
+    if method == "original":
+        return [first]
+    if row.get("seeds"):
+        return [Run(card, method, seed, scale.samples, scale.classes) for seed in range(scale.seeds)]
+    if row.get("sensitivity"):
+        varied = [Run(card, method, 0, samples, scale.classes) for samples in scale.samples_varied]
+        return [*varied, *(Run(card, method, 0, scale.samples, classes) for classes in scale.classes_varied)]
+    return [first]

@@ -1,0 +1,205 @@
+"""What is shown image by image: relevance before and after (figures 1, 2, 3 and 6), subsets, and classes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from robustvit.common.files import read_json, write_json, write_text
+from robustvit.common.pictures import overlay
+from robustvit.common.progress import warn
+from robustvit.data.photos import read_photo
+from robustvit.evaluation.classes.answers import Compared
+from robustvit.evaluation.classes.changes import class_changes
+from robustvit.evaluation.classes.page import render_classes
+from robustvit.evaluation.classes.pictures import choose_panels, draw_turned
+from robustvit.evaluation.classes.record import class_record
+from robustvit.evaluation.on_sets.images import name_of, preparation
+from robustvit.evaluation.on_sets.outcomes import Outcomes
+from robustvit.evaluation.on_sets.recording import SetModel, ask_set
+from robustvit.evaluation.sets import BENCHMARKS
+from robustvit.experiments.paper.evaluating import PROTOCOL, Evaluator
+from robustvit.experiments.paper.plan import Run
+from robustvit.explanation.maps import relevance
+
+__all__ = ["choose_images", "show_classes", "show_panels", "show_subsets"]
+
+_HELPED = 20  # classes of each chart
+_SAMPLES, _CLASSES = 3, 2  # the paper's Fig. 15
+_METHOD = "gae"  # of its relevance maps
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image to show: where it is, of what set and outcome."""
+
+    name: str
+    set: str
+    outcome: str
+    class_name: str
+
+
+def choose_images(before: Outcomes, after: Outcomes, outcome: str, count: int, skip: int = 0) -> list[int]:
+    """Rows of the images of an outcome, the first of each class in the set's order; nobody picks among them.
+
+    Args:
+        before: answers of the original; ``after`` has the same images in the same order.
+        after: answers of the finetuned model.
+        outcome: ``same`` (both right), ``corrected``, ``broken``; or ``wrong``: the original's surest errors.
+        count: how many.
+        skip: pass over so many first.
+    """
+    old, new = before.correct, after.correct
+    fits = {"same": old & new, "corrected": ~old & new, "broken": old & ~new, "wrong": ~old}[outcome]
+    rows = np.flatnonzero(fits)
+    if outcome == "wrong":
+        rows = rows[np.argsort(-before.confidence[rows], kind="stable")]
+    firsts = {str(before.class_names[row]): int(row) for row in rows[::-1]}
+    return sorted(firsts.values(), key=rows.tolist().index)[skip : skip + count]
+
+
+def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
+    """A picture for each model: image, relevance of the original, relevance of the finetuned model, a row an image."""
+    target.mkdir(parents=True, exist_ok=True)
+    paths, said = [], []
+    originals = [run for run in evaluator.plan.runs if not run.trained]
+    for original in originals:
+        guided = next((r for r in evaluator.plan.runs if r.trained and r.card == original.card), None)
+        rows = []
+        for shown, pictures in _rows(evaluator, original, guided):
+            rows.append([(title, picture) for title, picture in pictures])
+            answers = [title for title, _ in pictures[1:]]
+            said.append({"model": original.card, "set": shown.set, "image": shown.name, "class": shown.class_name,
+                         "outcome": shown.outcome, "answers": answers})  # fmt: skip
+        if rows:
+            paths.append(target / f"{original.card}.png")
+            _draw(rows, paths[-1])
+        else:
+            (target / f"{original.card}.png").unlink(missing_ok=True)
+            warn(f"no image for {evaluator.plan.what} of {original.card}: no answer turned as it shows")
+    listed = target / "images.json"
+    shown = {original.card for original in originals}
+    earlier = read_json(listed) if listed.is_file() else []
+    said += [one for one in earlier if one["model"] not in shown]
+    write_json(sorted(said, key=lambda one: evaluator.plan.row["cards"].index(one["model"])), listed)
+    return [*paths, listed]
+
+
+def _rows(
+    evaluator: Evaluator, original: Run, guided: Run | None
+) -> Iterator[tuple[Shown, list[tuple[str, np.ndarray]]]]:
+    row = evaluator.plan.row
+    models = [evaluator.model(run) for run in (original, guided) if run is not None]
+    for name in evaluator.plan.sets:
+        benchmark = BENCHMARKS[name]
+        asked = [ask_set(benchmark, model, evaluator.sets)[0] for model in models]
+        before, after = asked[0].outcomes, asked[-1].outcomes
+        for outcome in row["outcomes"]:
+            for place in choose_images(before, after, outcome, row["count"], row.get("skip", 0)):
+                image = str(before.names[place])
+                photo = read_photo(evaluator.place.data / image)
+                pictures = [_input(name, photo, models[0], str(before.class_names[place]))]
+                pictures += [_explained(name, photo, model) for model in models]
+                yield Shown(image, name, outcome, str(before.class_names[place])), pictures
+
+
+def _input(name: str, photo: Image.Image, model: SetModel, class_name: str) -> tuple[str, np.ndarray]:
+    image = preparation(BENCHMARKS[name], PROTOCOL, model.classifier.preprocessing)(photo)
+    return f"{name}\n{class_name}", image.permute(1, 2, 0).numpy()
+
+
+def _explained(name: str, photo: Image.Image, model: SetModel) -> tuple[str, np.ndarray]:
+    """The relevance of the class that a model answers, over the image."""
+    classifier = model.classifier
+    image = preparation(BENCHMARKS[name], PROTOCOL, classifier.preprocessing)(photo).as_subclass(Tensor)
+    inputs = image[None].to(classifier.mean.device)
+    with torch.no_grad():
+        probabilities = classifier(inputs).softmax(dim=1)[0]
+        found = relevance(classifier, inputs, method=_METHOD)[0]
+    best = int(probabilities.argmax())
+    which = "original" if model.about["method"] == "original" else "ours"
+    return f"{which}: {classifier.name_of(best)}\n{100 * float(probabilities[best]):.0f} %", overlay(image, found)
+
+
+def _draw(rows: list[list[tuple[str, np.ndarray]]], path: Path) -> None:
+    figure = Figure(figsize=(2.4 * len(rows[0]), 2.85 * len(rows)), dpi=110, layout="constrained")
+    grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for axes, pictures in zip(grid, rows, strict=True):
+        for axis, (title, picture) in zip(axes, pictures, strict=True):
+            axis.imshow(picture)
+            axis.set_title(title, fontsize=8, parse_math=False)
+            axis.set_axis_off()
+    figure.savefig(path)
+
+
+def show_classes(evaluator: Evaluator, target: Path) -> list[Path]:
+    """A page for each model and set about the classes that gained and lost, as ``robustvit classes`` writes it."""
+    target.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for run in (one for one in evaluator.plan.runs if one.trained):
+        for name in evaluator.plan.sets:
+            compared = _compared(evaluator, run, name)
+            panels = choose_panels(compared, _CLASSES, _SAMPLES)
+            settings = {"model": compared.model.about["source"], "on": name, "protocol": PROTOCOL, "relevance": _METHOD}
+            record = class_record(compared, panels, _HELPED, settings)
+            page = target / f"{run.card}-{name.replace('/', '-')}.html"
+            write_json(record, page.with_suffix(".json"))
+            pictures = draw_turned(compared, panels, _METHOD)
+            write_text(render_classes(record, pictures, page.with_suffix(".json").name), page)
+            paths += [page, page.with_suffix(".json")]
+    return paths
+
+
+def _compared(evaluator: Evaluator, run: Run, name: str) -> Compared:
+    model, baseline = evaluator.model(run), evaluator.model(evaluator.plan.original(run))
+    after, before = ask_set(BENCHMARKS[name], model, evaluator.sets, baseline)
+    assert before is not None  # a baseline was named
+    changes = class_changes(before.outcomes, after.outcomes, after.answers.places(model.seen))
+    return Compared(model, baseline, BENCHMARKS[name], evaluator.sets, after, before, changes, {})
+
+
+def show_subsets(evaluator: Evaluator, target: Path) -> list[Path]:
+    """Sufficient input subsets of random validation images, for their own class and for those that are forced."""
+    from robustvit.explanation.subsets.subset import subset
+
+    place, row = evaluator.place, evaluator.plan.row
+    root = evaluator.place.data
+    samples = BENCHMARKS[row["images"][0]].read(root, PROTOCOL).samples
+    names = sorted(name_of(sample, root) for sample in samples)
+    drawn = random.Random(0).sample(names, min(row["count"], len(names)))
+    photos = [str(root / name) for name in drawn]
+    paths = []
+    for run in evaluator.plan.runs:
+        picture = target.with_name(f"{target.name}-{run.card}.png")
+        paths += [picture, picture.with_suffix(".json")]
+        options: dict[str, Any] = {
+            "class_": [str(index) for index in place.scale.forced],
+            "remove": place.scale.remove,
+            "checkpoint": place.weights(run.card),
+            "normalization": "paper",
+        }
+        if _searched(paths[-2:], photos, evaluator.model(run), options):  # hours on a CPU
+            continue
+        for old in paths[-2:]:
+            old.unlink(missing_ok=True)
+        subset(photos, model=place.source(run.card), out=str(picture), device=place.device, **options)
+    return paths
+
+
+def _searched(files: list[Path], photos: list[str], model: SetModel, options: dict[str, Any]) -> bool:
+    """Whether the picture and its record are there, of these photos and weights and with these options."""
+    if not all(path.is_file() for path in files):
+        return False
+    record = read_json(files[-1])
+    wanted = {name.rstrip("_"): value for name, value in options.items()}
+    same = list(record["photos"]) == photos and record.get("weights") == model.weights
+    return same and wanted.items() <= record["settings"].items()

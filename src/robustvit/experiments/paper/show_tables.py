@@ -1,0 +1,87 @@
+"""A table of the paper with what was measured beside it; means and deviations where it has several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from robustvit.evaluation.records.described import METHODS
+from robustvit.evaluation.records.record import Record
+from robustvit.evaluation.records.reported import ReportedRow, ReportedTable, reported_table
+from robustvit.evaluation.records.table import rendered
+from robustvit.evaluation.records.table_layout import INCOMPLETE, Cell, Layout, Row, lay_out_reported
+from robustvit.experiments.paper.evaluating import Evaluator
+from robustvit.models.recipes import model_card
+
+__all__ = ["TINY_NOTE", "over_seeds", "show_table"]
+
+TINY_NOTE = (
+    "Tiny scale: measured on a stand-in model and drawn scenes, to try the path. Beside the paper's numbers they mean "
+    "nothing."
+)
+_FORMATS = {"markdown": "md", "html": "html", "latex": "tex"}
+
+
+def show_table(evaluator: Evaluator, target: Path) -> list[Path]:
+    """Write the table as Markdown, HTML and LaTeX."""
+    plan = evaluator.plan
+    table = _of_cards(reported_table(plan.what), [run.card for run in plan.runs])
+    records = evaluator.records_of(plan.runs)
+    layout = lay_out_reported(table, records)
+    if plan.row.get("seeds"):
+        layout = replace(layout, rows=_with_spread(layout, table, records))
+    if evaluator.place.tiny:
+        layout = replace(layout, notes=[TINY_NOTE, *layout.notes])
+    paths = [target.with_name(f"{target.name}.{ending}") for ending in _FORMATS.values()]
+    for form, path in zip(_FORMATS, paths, strict=True):
+        path.write_text(rendered(layout, form), encoding="utf-8")
+    return paths
+
+
+def _of_cards(table: ReportedTable, cards: Sequence[str]) -> ReportedTable:
+    """The rows of some cards; averages over all cards go where one is left out."""
+    rows = tuple(row for row in table.rows if row.model in cards)
+    return replace(table, rows=rows, changes=table.changes if len(rows) == len(table.rows) else ())
+
+
+def _with_spread(layout: Layout, table: ReportedTable, records: Sequence[Record]) -> list[Row]:
+    """The layout's rows, with a row of means over seeds below each reported row that has a spread."""
+    rows, reported = [], iter(table.rows)
+    for row in layout.rows:
+        rows.append(row)
+        if row.measured:
+            continue
+        said = next(reported, None)
+        if said is not None and said.spread:
+            rows += over_seeds(said, table, records)
+    return rows
+
+
+def over_seeds(said: ReportedRow, table: ReportedTable, records: Sequence[Record]) -> list[Row]:
+    """Mean and standard deviation (n - 1) over the runs of a reported row; none where there are fewer than two.
+
+    Args:
+        said: the row.
+        table: that it stands in.
+        records: of single runs.
+    """
+    mine = [one for one in records if (one.model["card"], one.model["method"]) == (said.model, said.method)]
+    count = len({one.model["weights"] for one in mine})
+    if count < 2:
+        return []
+    cells = []
+    for column, value in zip(table.columns, said.values, strict=True):
+        there = [one for one in mine if one.set == column.set and column.measure in one.numbers]
+        if len(there) < 2:
+            cells.append(Cell())
+            continue
+        found = [100 * one.numbers[column.measure].mean for one in there]
+        mean, deviation = float(np.mean(found)), float(np.std(found, ddof=1))
+        difference = None if value is None else mean - value
+        mark = "" if all(one.complete for one in there) else INCOMPLETE  # the runs' own rows bring its note
+        cells.append(Cell(mean, spread=deviation, difference=difference, mark=mark))
+    method = f"{METHODS[said.method]}: mean ± standard deviation of {count} runs"
+    return [Row(model_card(said.model).title, method, f"measured, {table.protocol}", cells, True)]

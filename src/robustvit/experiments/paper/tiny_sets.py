@@ -1,0 +1,122 @@
+"""The embedded benchmark's scenes in the layouts of the paper's sets, so that tiny scale takes the true readers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from robustvit.common.errors import UserError
+from robustvit.data.embedded.scenes import CLASSES, SHIFTS, make_scene
+from robustvit.evaluation.on_sets.segmented_photos import MAT_FILE
+from robustvit.evaluation.sets.class_tables import imagenet_wnids
+from robustvit.experiments.paper.stand_in import STANDS_FOR
+
+__all__ = ["write_tiny_sets"]
+
+_EACH = 2  # images of each class in each set
+_PHOTOS = 4  # masked photos of each class to finetune on
+_MARK = "tiny.json"
+
+
+def write_tiny_sets(root: Path) -> None:
+    """Write ImageNet-S and every set of the paper as drawn scenes, all or nothing; nothing where they are there."""
+    if (root / _MARK).is_file():
+        return
+    fresh = root.with_name(f".{root.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    _write_imagenet_s(fresh / "imagenet-s" / "ImageNetS919")
+    wnid = {name: imagenet_wnids()[index] for name, (index, _) in STANDS_FOR.items()}
+    by_wnid, by_name = wnid.__getitem__, lambda name: STANDS_FOR[name][1]
+    _write(fresh / "imagenet-val", by_wnid, seed=11)
+    _write(fresh / "imagenet-a", by_wnid, seed=12, swapped=True)
+    _write(fresh / "imagenet-r", by_wnid, seed=13, swapped=True)
+    _write(fresh / "imagenet-sketch", by_wnid, seed=14, swapped=True)
+    _write(fresh / "imagenet-v2/matched-frequency", lambda name: str(STANDS_FOR[name][0]), seed=15)
+    _write(fresh / "objectnet/images", by_name, seed=16, swapped=True)
+    _write_mappings(fresh / "objectnet/mappings")
+    for number, (factor, change) in enumerate(SHIFTS.items()):
+        _write(fresh / "si-score" / factor, by_name, seed=17 + number, swapped=True, numbered=True, **change)
+    _write_segmentation(fresh / MAT_FILE)
+    (fresh / _MARK).write_text(json.dumps({"scenes": "drawn by robustvit reproduce --scale tiny"}), encoding="utf-8")
+    shutil.rmtree(root, ignore_errors=True)
+    os.replace(fresh, root)
+
+
+def _scene(label: int, index: int, seed: int, swapped: bool, change: dict[str, Any]) -> Any:
+    rng = np.random.default_rng([seed, label, index])
+    background = (label + 1 + index) % len(CLASSES) if swapped else label
+    turn = {name: values[(label + index) % len(values)] for name, values in change.items()}
+    return make_scene(label, background, rng, part="test", **turn)
+
+
+def _write(
+    folder: Path,
+    named: Callable[[str], str],
+    *,
+    seed: int,
+    swapped: bool = False,
+    numbered: bool = False,
+    **change: Any,
+) -> None:
+    for label, name in enumerate(CLASSES):
+        (folder / named(name)).mkdir(parents=True)
+        for index in range(_EACH):
+            scene = _scene(label, index, seed, swapped, change)
+            file = f"{_EACH * label + index}.png" if numbered else f"scene_{index:04d}.png"
+            Image.fromarray(scene.image).save(folder / named(name) / file)
+
+
+def _write_imagenet_s(folder: Path) -> None:
+    """Photos, and masks in ImageNet-S's colours: class id = R + 256 G, counted from 1."""
+    for label, (index, _) in enumerate(STANDS_FOR.values()):
+        wnid = imagenet_wnids()[index]
+        photos, masks = folder / "train-semi" / wnid, folder / "train-semi-segmentation" / wnid
+        photos.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        for number in range(_PHOTOS):
+            scene = make_scene(label, label, np.random.default_rng([1, label, number]), part="train")
+            Image.fromarray(scene.image).save(photos / f"{wnid}_{number}.png")
+            ids = np.where(scene.mask > 0, index + 1, 0)
+            colours = np.stack([ids % 256, ids // 256, 0 * ids], axis=-1).astype(np.uint8)
+            Image.fromarray(colours).save(masks / f"{wnid}_{number}.png")
+
+
+def _write_mappings(folder: Path) -> None:
+    """ObjectNet's four files; here every object has one class."""
+    folder.mkdir(parents=True)
+    names = {name: name.capitalize() for _, name in STANDS_FOR.values()}
+    labels = {index: f"label {index}" for index in range(1000)}
+    shared = {names[name]: labels[index] for index, name in STANDS_FOR.values()}
+    for file, table in (
+        ("folder_to_objectnet_label.json", names),
+        ("objectnet_to_imagenet_1k.json", shared),
+        ("pytorch_to_imagenet_2012_id.json", {str(index): index for index in labels}),
+    ):
+        (folder / file).write_text(json.dumps(table), encoding="utf-8")
+    (folder / "imagenet_to_label_2012_v2").write_text("".join(f"{label}\n" for label in labels.values()))
+
+
+def _write_segmentation(path: Path) -> None:
+    """ImageNet-Segmentation's HDF5 file: references to images and masks, with MATLAB's order of axes."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise UserError("the tiny sets hold an HDF5 file, which needs h5py: pip install 'robustvit[sets]'") from error
+    with h5py.File(path, "w") as file:
+        images, masks = [], []
+        for label in range(len(CLASSES)):
+            scene = _scene(label, 0, 21, True, {})
+            images.append(file.create_dataset(f"#refs#/img{label}", data=scene.image.T).ref)
+            masks.append(file.create_dataset(f"#refs#/gt{label}", data=(scene.mask.T > 0).astype(np.uint8)).ref)
+        for name, references in (("/value/img", images), ("/value/gt", masks)):
+            place = file.create_dataset(name, (1, len(references)), dtype=h5py.ref_dtype)
+            for column, reference in enumerate(references):
+                place[0, column] = reference

@@ -1,0 +1,223 @@
+"""The learning rate, by the paper's rule: the highest one that is shown to harm nothing on the validation photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustvit.common.command_options import command, settings_of
+from robustvit.common.errors import UserError
+from robustvit.common.option_groups import EngineOptions
+from robustvit.common.options import Rates
+from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
+from robustvit.training.options import (
+    GuidanceOptions,
+    ScheduleOptions,
+    StartOptions,
+    TrainingPhotos,
+    TrainingRun,
+    VerdictOptions,
+)
+
+if TYPE_CHECKING:
+    from robustvit.experiments.sweeps.rate_outcomes import RateOutcome
+
+__all__ = ["RateSearch", "parse_rates", "search"]
+
+_CHOSEN, _LIKELY = "chosen.yaml", "likely.yaml"
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """What a search came to: every rate's outcome, and the rate chosen, or None where none is shown to qualify."""
+
+    folder: Path
+    outcomes: tuple[RateOutcome, ...]
+    max_drop: float
+    chosen: RateOutcome | None
+
+    @property
+    def likely(self) -> RateOutcome | None:
+        """The highest rate that nothing measured speaks against, whether its cost is bounded or not."""
+        from robustvit.experiments.sweeps.rate_outcomes import likely_rate
+
+        return likely_rate(self.outcomes, self.max_drop)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where a rate was chosen, else 1."""
+        return int(self.chosen is None)
+
+    def __str__(self) -> str:
+        from robustvit.experiments.sweeps.results import aligned
+
+        header = [
+            "rate",
+            "accuracy before",
+            "kept",
+            "last",
+            "change, points",
+            "relevance loss before",
+            "kept",
+            "last",
+            "qualifies",
+        ]
+        table = [header, *(self._line(one) for one in self.outcomes)]
+        return f"{aligned(table)}\n{self._sentence()}"
+
+    def _sentence(self) -> str:
+        if self.likely is None:
+            return (
+                f"No rate qualifies: at each, accuracy fell by more than {self.max_drop:g} points, the relevance loss "
+                "rose, or the run failed. Try lower rates, more epochs, or a larger --max-drop."
+            )
+        open_words = self.likely.open_words(self.max_drop)
+        if self.chosen is None:
+            photos = "" if self.likely.change is None else f" by {self.likely.change.count} validation photos"
+            return (
+                f"No rate is shown{photos} to cost at most {self.max_drop:g} points. {open_words}\n"
+                f"robustvit finetune --config {self.folder / _LIKELY}"
+            )
+        higher = f" {open_words}" if self.likely is not self.chosen else ""
+        edge = "" if self.chosen is not max(self.outcomes, key=lambda one: one.lr) else (
+            " It is the highest that was tried: higher ones may qualify too."
+        )  # fmt: skip
+        return (
+            f"Chosen: {self.chosen.lr:.3g}, the highest rate that is shown to qualify.{edge}{higher}\n"
+            f"robustvit finetune --config {self.folder / _CHOSEN}"
+        )
+
+    def _line(self, one: RateOutcome) -> list[str]:
+        reasons = one.reasons(self.max_drop)
+        verdict = f"no: {', '.join(reasons)}" if reasons else "yes" if one.qualifies(self.max_drop) else "not shown"
+        if one.error:
+            return [f"{one.lr:.3g}", *["–"] * 7, verdict]
+        accuracy, relevance = [f"{100 * a:.1f}" for a in one.accuracy], [f"{r:.5f}" for r in one.relevance]
+        change = f"{0.0 - one.drop:+.1f}"
+        if one.change is not None:
+            change += f" [{100 * one.change.low:+.1f}, {100 * one.change.high:+.1f}]"
+        return [f"{one.lr:.3g}", *accuracy, change, *relevance, verdict]
+
+
+@command(
+    first=("images", "masks", "model", "recipe", "out", "rates", "max_drop", "engines"), leave_out=("lr", "save_every")
+)
+def search(
+    *,
+    photos: TrainingPhotos,
+    out: str,
+    rates: Rates = "5e-7:5e-6:6",
+    start: StartOptions,
+    guiding: GuidanceOptions,
+    schedule: ScheduleOptions,
+    judging: VerdictOptions,
+    running: TrainingRun,
+    engines: EngineOptions,
+) -> RateSearch:
+    """Find the learning rate by the paper's rule: the highest one that harms nothing on the validation photos.
+
+    Finetunes once at every rate. A rate qualifies if validation accuracy falls by at most max_drop points, by the whole
+    95 % interval, and the relevance loss of the validation photos does not rise, both against the original model, in
+    the epoch that is kept and in the last. Every run is a folder in out; called again, finished ones are left alone and
+    killed ones continued. Writes rates.csv, rates.png, rates.svg and chosen.yaml, which finetune takes as --config.
+    Exit code 1 says that no rate is shown to qualify; with too few photos likely.yaml then has the highest that
+    qualifies by the measured loss alone.
+
+    Args:
+        out: folder to write; new, or that of an earlier search.
+        rates: MIN:MAX:COUNT, spaced evenly on a logarithmic scale, or a list (1e-6,2e-6).
+        max_drop: points of validation accuracy that may be lost.
+
+    Returns:
+        Every rate's outcome and the rate chosen; printing it gives a table.
+
+    Raises:
+        UserError: anything wrong with what was given; nothing is written then.
+
+    Example:
+        robustvit search --rates 5e-7:5e-6:6 --max-drop 2 --model vit_base_patch16_224.augreg_in21k_ft_in1k
+        --images photos/train --masks masks/train --out runs/rates
+    """
+    from robustvit.data.pairs import expect_photos_of
+
+    folder = Path(out)
+    max_drop = judging.max_drop
+    tried = parse_rates(rates)
+    given = settings_of(search, photos, start, guiding, schedule, judging, running, engines, out=out, rates=rates)
+    shared = {name: given[name] for name in FINETUNE_OPTIONS if name != "max_drop" and given.get(name) is not None}
+    expect_photos_of(shared)  # otherwise every single run would say that they are not there
+    from robustvit.experiments.sweeps.engines import make_engine
+    from robustvit.experiments.sweeps.folder import check_sweep_folder, start_sweep_folder
+    from robustvit.experiments.sweeps.rate_outcomes import choose_rate, rate_outcome
+    from robustvit.experiments.trials import Trial
+
+    if effective_options(shared | {"lr": tried[0]}, "search")["select"] == "robust":
+        shared["max_drop"] = max_drop  # otherwise it decides nothing in a run, and another one need not run again
+    trials = [Trial(effective_options(shared | {"lr": lr}, "search"), {"lr": lr}) for lr in tried]
+    runner = make_engine(engines)
+    check_sweep_folder(folder)
+    start_sweep_folder(folder, {"base": shared, "varies": {"lr": tried}})
+    errors: dict[str, str] = {}
+    runner.run(trials, folder, lambda trial, error: errors.update({trial.key: error}))
+    outcomes = tuple(rate_outcome(one.labels["lr"], folder / one.key, errors.get(one.key, "")) for one in trials)
+    found = RateSearch(folder, outcomes, max_drop, choose_rate(outcomes, max_drop))
+    _write(found, trials, shared)
+    return found
+
+
+def parse_rates(rates: Rates) -> list[float]:
+    """Learning rates, in rising order: ``MIN:MAX:COUNT`` evenly on a logarithmic scale, both ends included, or a list.
+
+    Raises:
+        UserError: something else, or a rate that is not above 0.
+    """
+    import numpy as np
+
+    parts: list[Any] = list(rates) if isinstance(rates, (list, tuple)) else str(rates).replace(":", ",").split(",")
+    try:
+        numbers = [float(part) for part in parts]
+    except (TypeError, ValueError) as error:
+        raise UserError(f"expected --rates as MIN:MAX:COUNT or a list of numbers, got {rates}") from error
+    if isinstance(rates, str) and ":" in rates:
+        if len(numbers) != 3 or "," in rates or numbers[2] < 2 or numbers[2] % 1 or not 0 < numbers[0] < numbers[1]:
+            raise UserError(f"expected --rates as MIN:MAX:COUNT with 0 < MIN < MAX and COUNT from 2, got {rates}")
+        spaced = np.geomspace(numbers[0], numbers[1], int(numbers[2])).tolist()
+        numbers = [float(f"{rate:.4g}") for rate in spaced]
+    if not numbers or not all(0 < rate < float("inf") for rate in numbers):
+        raise UserError(f"expected --rates above 0, got {rates}")
+    return sorted(set(numbers))
+
+
+def _write(found: RateSearch, trials: Sequence[Any], shared: dict[str, Any]) -> None:
+    """The table, the picture, and the options to finetune with."""
+    import yaml
+
+    from robustvit.common.files import write_text
+    from robustvit.experiments.sweeps.plots import plot_rates
+    from robustvit.experiments.sweeps.results import write_rows
+
+    def measured(one: RateOutcome, value: float) -> float | str:
+        return "" if one.error else value
+
+    times = ("before", "kept", "last")
+    rows = [
+        {"lr": one.lr, "trial": trial.key}
+        | {f"accuracy {time}": measured(one, value) for time, value in zip(times, one.accuracy, strict=True)}
+        | {f"relevance loss {time}": measured(one, value) for time, value in zip(times, one.relevance, strict=True)}
+        | {f"change {end}": getattr(one.change, end, "") for end in ("low", "high")}
+        | {"validation photos": getattr(one.change, "count", ""), "epoch kept": measured(one, one.kept)}
+        | {"qualifies": one.qualifies(found.max_drop), "error": one.error}
+        for one, trial in zip(found.outcomes, trials, strict=True)
+    ]
+    write_rows(rows, found.folder / "rates.csv")
+    if any(not one.error for one in found.outcomes):
+        plot_rates(found.outcomes, found.max_drop, found.chosen.lr if found.chosen else None, found.folder / "rates")
+    for name, one in ((_CHOSEN, found.chosen), (_LIKELY, found.likely if found.chosen is None else None)):
+        path = found.folder / name
+        if one is None:
+            path.unlink(missing_ok=True)  # of an earlier call
+            continue
+        settings = shared | {"lr": one.lr, "max_drop": found.max_drop, "out": str(path.with_suffix(""))}
+        write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), path)

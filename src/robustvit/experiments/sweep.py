@@ -1,0 +1,223 @@
+"""Sweeps: finetune with every combination of some options, or with those that a search proposes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustvit.common.command_options import command
+from robustvit.common.errors import UserError
+from robustvit.common.option_groups import EngineOptions
+from robustvit.common.wording import counted
+
+if TYPE_CHECKING:
+    from robustvit.experiments.sweeps.experiment import Experiment
+    from robustvit.experiments.trials import Trial
+
+__all__ = ["Swept", "sweep"]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep came to.
+
+    Attributes:
+        folder: with a run folder per trial, and results.csv.
+        rows: a row per trial, as in results.csv; empty in a dry run.
+        plan: a line per trial that would be run, in a dry run.
+        best: the trial that a search found best, in words.
+    """
+
+    folder: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    plan: list[str] = field(default_factory=list)
+    best: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a trial failed, else 0."""
+        return int(any(row["outcome"] == "failed" for row in self.rows))
+
+    def __str__(self) -> str:
+        if self.plan:
+            return "\n".join(self.plan)
+        from robustvit.experiments.sweeps.results import text_of
+
+        return "\n".join(filter(None, [text_of(self.rows), self.best, f"results: {self.folder / 'results.csv'}"]))
+
+
+@command()
+def sweep(
+    experiment: str,
+    *,
+    out: str,
+    base: str | None = None,
+    engines: EngineOptions,
+    dry_run: bool = False,
+) -> Swept:
+    """Finetune with every combination of some options, or with those a search proposes, and compare the outcomes.
+
+    Every trial is a run folder in out, named by a hash of all its options: called again, a sweep leaves finished trials
+    alone and continues those that were killed. A trial that fails is written down with its error, and the others go
+    on; the exit code is 1 then. Writes results.csv (a row per trial), summary.csv (means over seeds, where seed varies)
+    and, where a number varies, plots.
+
+    Args:
+        experiment: YAML file with base (options of finetune for all trials) and either grid (lists of values by option,
+            or of bundles of options with a name) or search (ranges by option, with trials: N); or the name of one that
+            comes with the package: sensitivity, seeds.
+        out: folder to write; new, or that of an earlier sweep.
+        base: YAML file of finetune options for all trials; they override the experiment's own base.
+        dry_run: say which trials would be run, and write nothing.
+
+    Returns:
+        The rows; printing it gives a table.
+
+    Raises:
+        UserError: an experiment that is not understood, photos that are not there for any trial, or an engine that is
+            not installed; nothing is written then.
+
+    Example:
+        robustvit sweep experiment.yaml --out runs/sweep
+    """
+    from robustvit.common.yaml_files import read_mapping
+    from robustvit.experiments.sweeps.engines import check_installed, make_engine
+    from robustvit.experiments.sweeps.experiment import read_experiment
+    from robustvit.experiments.sweeps.folder import check_sweep_folder, start_sweep_folder
+
+    folder = Path(out)
+    shared = {} if base is None else read_mapping(base)
+    asked = read_experiment(experiment, shared)
+    runner = make_engine(engines)
+    if asked.space:
+        check_installed("optuna", "a search")
+    check_sweep_folder(folder)
+    trials = {} if asked.space else {trial.key: trial for trial in reversed(asked.grid())}
+    trials = dict(reversed(trials.items()))  # of several combinations that are the same run, the first
+    if dry_run:
+        return Swept(folder, plan=_plan(asked, trials, folder))
+    _expect_photos_of_one(asked, trials, folder)
+    start_sweep_folder(folder, {"experiment": str(experiment), "base": asked.base, "varies": _ranges(asked)})
+    table = _Table(folder, trials)
+    if asked.space:
+        runner.search(asked, folder, table.done)
+    else:
+        runner.run(trials.values(), folder, table.done)
+    rows = table.rows()
+    if not rows:
+        raise UserError(f"no trial was run: {experiment} proposed none")
+    if asked.space:
+        return Swept(folder, rows, best=_best(asked, table.trials.values(), folder))
+    _draw(folder)
+    return Swept(folder, rows)
+
+
+def _expect_photos_of_one(asked: Experiment, trials: dict[str, Trial], folder: Path) -> None:
+    """Refuse photos that are not there, if no trial of a new sweep has others; else a trial says so itself."""
+    from robustvit.data.pairs import expect_photos_of
+    from robustvit.experiments.trials import state_of
+
+    if any(state_of(folder / key) == "finished" for key in trials):
+        return
+    errors = []
+    for options in [asked.base] if asked.space else [trial.options for trial in trials.values()]:
+        try:
+            expect_photos_of(options)
+        except UserError as error:
+            errors.append(error)
+        else:
+            return
+    if errors:
+        raise errors[0]
+
+
+def _plan(asked: Experiment, trials: dict[str, Trial], folder: Path) -> list[str]:
+    from robustvit.experiments.trials import state_of
+
+    if asked.space:
+        ranges = "; ".join(f"{name}: {text}" for name, text in _ranges(asked).items())
+        proposed = f"{counted(asked.trials, 'trial')} that a search proposes"
+        return [f"{proposed}, to maximise {asked.maximise}, out of {ranges}"]
+    words = {"new": "to run", "begun": "to continue", "finished": "finished"}
+    states = {key: state_of(folder / key) for key in trials}
+    left = sum(state != "finished" for state in states.values())
+    lines = [f"{words[states[key]]:<12} {trial}" for key, trial in trials.items()]
+    return [*lines, f"{counted(len(trials), 'trial')}, {left} of them to run"]
+
+
+def _ranges(asked: Experiment) -> dict[str, Any]:
+    """What varies, as YAML can hold it."""
+    if not asked.space:
+        return {axis: [label for label, _ in values] for axis, values in asked.axes.items()}
+    return {
+        name: list(one.choices) or [one.low, one.high, *(["log"] if one.log else [])]
+        for name, one in asked.space.items()
+    }
+
+
+class _Table:
+    """results.csv, written anew whenever a trial ends."""
+
+    def __init__(self, folder: Path, trials: dict[str, Trial]) -> None:
+        self.folder, self.trials, self.errors = folder, dict(trials), dict[str, str]()
+
+    def done(self, trial: Trial, error: str) -> None:
+        from robustvit.common.progress import warn
+
+        self.trials.setdefault(trial.key, trial)
+        self.errors[trial.key] = error
+        if error:
+            warn(f"failed {trial}: {error}")
+        self.rows()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per trial; written on the way."""
+        from robustvit.experiments.sweeps.results import SEED, over_seeds, result_row, varying, write_rows
+
+        rows = [result_row(trial, self.folder, self.errors.get(key, "")) for key, trial in self.trials.items()]
+        if rows:
+            write_rows(rows, self.folder / "results.csv")
+            if SEED in varying(rows):
+                write_rows(over_seeds(rows), self.folder / "summary.csv")
+        return rows
+
+
+def _best(asked: Experiment, trials: Iterable[Trial], folder: Path) -> str:
+    from robustvit.common.outcomes import OUTCOMES, outcome_of
+    from robustvit.experiments.trials import changes, objective, state_of
+
+    found = [(objective(asked.maximise, trial.options["max_drop"], folder / trial.key), trial)
+             for trial in trials if state_of(folder / trial.key) == "finished"]  # fmt: skip
+    measured = [(value, trial) for value, trial in found if value is not None]
+    if not measured:
+        return f"Best: none, {asked.maximise} was not measured in any trial."
+    _, trial = max(measured, key=lambda one: one[0])
+    max_drop = trial.options["max_drop"]
+    gained, ordinary = changes(asked.maximise, folder / trial.key)
+    assert gained is not None  # it was ranked by it
+    lost = 0.0 if ordinary is None else -100 * ordinary.mean
+    if lost > max_drop + 1e-9:
+        return f"Best: none, the first of the ranking lost {lost:.1f} points of ordinary accuracy: {trial}."
+    return (
+        f"Best: {trial} ({asked.maximise} {100 * gained.mean:+.1f} points; "
+        f"{OUTCOMES[outcome_of(gained, ordinary, max_drop)]}). The photos it is measured on here chose it, which "
+        "flatters it: evaluate it on others."
+    )
+
+
+def _draw(folder: Path) -> None:
+    """Accuracies against samples per class, or else against the first number that varies."""
+    from robustvit.experiments.sweeps.plots import numeric_axes, plot_sensitivity
+    from robustvit.experiments.sweeps.results import read_rows
+
+    rows = read_rows(folder / "results.csv")
+    axes = numeric_axes(rows)
+    if not axes or not any(row["outcome"] == "finished" for row in rows):
+        return
+    x = "samples_per_class" if "samples_per_class" in axes else axes[0]
+    try:
+        plot_sensitivity(folder / "results.csv", folder / f"against_{x}", x)
+    except UserError:
+        return  # too many lines for one picture; results.csv has them all

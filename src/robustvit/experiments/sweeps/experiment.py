@@ -1,0 +1,151 @@
+"""Experiment files: what all runs share, and a grid or a search of what varies."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from robustvit.common.errors import UserError
+from robustvit.common.yaml_files import check_known, read_mapping
+from robustvit.evaluation.measure import MEASURES
+from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
+from robustvit.experiments.sweeps.search_space import Space, read_space
+from robustvit.experiments.trials import Trial
+
+__all__ = ["SHIPPED", "Experiment", "read_experiment"]
+
+_FOLDER = files("robustvit.experiments.sweeps")
+SHIPPED = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
+_PARTS = ("base", "grid", "search", "trials", "maximise")
+
+Option = tuple[Any, dict[str, Any]]  # what it is called in the table, and the options that it sets
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment file says.
+
+    Attributes:
+        base: options of finetune that all runs share.
+        axes: what varies in a grid: by its name the values, each with a label and the options that it sets.
+        space: what a search may vary, by option; empty in a grid.
+        trials: runs that a search may make.
+        maximise: the measure whose change a search maximises.
+    """
+
+    base: dict[str, Any]
+    axes: dict[str, list[Option]] = field(default_factory=dict)
+    space: dict[str, Space] = field(default_factory=dict)
+    trials: int = 0
+    maximise: str = "mixed-other"
+
+    def grid(self) -> list[Trial]:
+        """Every combination of the axes' values, the last axis going round fastest.
+
+        Raises:
+            UserError: a combination that finetune would refuse for an option's name or kind.
+        """
+        found = []
+        for combination in itertools.product(*self.axes.values()):
+            labels = {axis: label for axis, (label, _) in zip(self.axes, combination, strict=True)}
+            varied = {name: value for _, options in combination for name, value in options.items()}
+            place = ", ".join(f"{name}={value}" for name, value in labels.items())
+            found.append(Trial(effective_options(self.base | varied, place), labels))
+        return found
+
+    def proposed(self, values: Mapping[str, Any]) -> Trial:
+        """The trial of a search with these values of what varies."""
+        labels = dict(values)
+        place = ", ".join(f"{name}={value}" for name, value in labels.items())
+        return Trial(effective_options(self.base | labels, place), labels)
+
+
+def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -> Experiment:
+    """Read an experiment file, or one that comes with the package by its name.
+
+    Args:
+        path: YAML file, or a name out of ``SHIPPED``.
+        shared: options of all runs, which override those in the file's base.
+
+    Raises:
+        UserError: anything that is not understood, in one line.
+    """
+    place = str(path)
+    name = place if Path(place).is_file() or place not in SHIPPED else str(_FOLDER / f"{place}.yaml")
+    if name == place and not Path(place).exists() and not place.endswith((".yaml", ".yml")):
+        raise UserError(f"no experiment at {place}: name a YAML file, or one of {', '.join(SHIPPED)}")
+    raw = read_mapping(name)
+    check_known(raw, _PARTS, place)
+    base = _mapping(raw.get("base"), f"{place}: base") | dict(shared or {})
+    check_known(base, FINETUNE_OPTIONS, f"{place}: base")
+    if ("grid" in raw) == ("search" in raw):
+        raise UserError(f"{place}: expected either grid or search, which say what varies; give one of them")
+    if "grid" in raw:
+        for part in ("trials", "maximise"):
+            if part in raw:
+                raise UserError(f"{place}: {part} belongs to search, and this file has a grid; leave it out")
+        return Experiment(base, _axes(_mapping(raw["grid"], f"{place}: grid"), f"{place}: grid"))
+    return _search(raw, base, place)
+
+
+def _mapping(raw: Any, place: str) -> dict[str, Any]:
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise UserError(f"{place}: expected options, one `name: value` a line, got {raw!r}")
+    return raw
+
+
+def _axes(raw: dict[str, Any], place: str) -> dict[str, list[Option]]:
+    axes: dict[str, list[Option]] = {}
+    setters: dict[str, str] = {}
+    for axis, values in raw.items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{place}: expected a list of values for {axis}, got {values!r}")
+        axes[str(axis)] = [_option(str(axis), value, place) for value in values]
+        for name in {name for _, options in axes[str(axis)] for name in options}:
+            if name in setters:
+                raise UserError(f"{place}: {name} is set by {setters[name]} and by {axis}; leave it to one of them")
+            setters[name] = str(axis)
+        labels = [label for label, _ in axes[str(axis)]]
+        if len(set(map(str, labels))) < len(labels):
+            raise UserError(f"{place}: {axis} has a value twice; leave one out")
+    if not axes:
+        raise UserError(f"{place}: expected at least one option to vary, got none; e.g. seed: [0, 1, 2]")
+    return axes
+
+
+def _option(axis: str, value: Any, place: str) -> Option:
+    """A value of an axis: of the option of that name, or a bundle of options with a name."""
+    if isinstance(value, dict):
+        if not isinstance(value.get("name"), (str, int, float)):
+            raise UserError(f"{place}: expected a name in each bundle of {axis}, got {value!r}; e.g. name: mine")
+        bundle = {name: setting for name, setting in value.items() if name != "name"}
+        check_known(bundle, FINETUNE_OPTIONS, f"{place}: {axis} {value['name']}")
+        return value["name"], bundle
+    check_known([axis], FINETUNE_OPTIONS, place)
+    return (", ".join(map(str, value)) if isinstance(value, list) else value), {axis: value}
+
+
+def _search(raw: dict[str, Any], base: dict[str, Any], place: str) -> Experiment:
+    ranges = _mapping(raw["search"], f"{place}: search")
+    check_known(ranges, FINETUNE_OPTIONS, f"{place}: search")
+    if not ranges:
+        raise UserError(f"{place}: search: expected at least one option, got none; e.g. lr: [5e-7, 5e-6, log]")
+    trials, maximise = raw.get("trials"), raw.get("maximise", "mixed-other")
+    if isinstance(trials, bool) or not isinstance(trials, int) or not 1 <= trials < math.inf:
+        raise UserError(f"{place}: expected trials, the number of runs to make, of at least 1, got {trials!r}")
+    if maximise not in MEASURES:
+        raise UserError(f"{place}: expected maximise to be one of {', '.join(MEASURES)}, got {maximise!r}")
+    space = {name: read_space(name, values, f"{place}: search") for name, values in ranges.items()}
+    found = Experiment(base, space=space, trials=trials, maximise=maximise)
+    first = {name: one.samples[0] for name, one in space.items()}
+    for name, one in space.items():
+        for value in one.samples:  # a wrong kind must be noticed before the first run, not in the tenth
+            found.proposed(first | {name: value})
+    return found

@@ -1,0 +1,37 @@
+"""The folder of a sweep: a run folder per trial, and what was asked for."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import check_place, write_text
+
+__all__ = ["check_sweep_folder", "start_sweep_folder"]
+
+_MARK = "sweep.yaml"
+
+
+def check_sweep_folder(folder: Path) -> None:
+    """Make sure that trials may be written here, before anything is.
+
+    Raises:
+        UserError: something that is not ours is there, or the place may not be written to.
+    """
+    check_place(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"expected a folder for --out, but {folder} is a file: name another")
+    half = f".{_MARK}.new"  # killed while the mark was written
+    if folder.is_dir() and not (folder / _MARK).is_file() and any(one.name != half for one in folder.iterdir()):
+        raise UserError(f"{folder} exists and is no sweep of ours: name a new or empty folder as --out")
+
+
+def start_sweep_folder(folder: Path, asked: dict[str, Any]) -> None:
+    """Create the folder and write what was asked for, with the version that ran it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    marked = {"robustvit": version("robustvit"), **asked}
+    write_text(yaml.safe_dump(marked, sort_keys=False, allow_unicode=True), folder / _MARK)

@@ -1,0 +1,114 @@
+"""What a learning rate did to the validation photos, and which rate is the highest that harms nothing there."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustvit.common.intervals import Interval, paired_interval
+from robustvit.common.outcomes import open_cost
+from robustvit.common.run_folder import RunFolder
+
+__all__ = ["RateOutcome", "choose_rate", "likely_rate", "rate_outcome"]
+
+
+@dataclass(frozen=True)
+class RateOutcome:
+    """What one learning rate did to the validation photos.
+
+    Attributes:
+        lr: the rate.
+        accuracy: before training, in the epoch kept and in the last epoch, 0 to 1.
+        relevance: the relevance loss likewise, or the whole loss of a guidance method that has none.
+        kept: number of the epoch kept.
+        error: what went wrong with the run, or nothing.
+        changes: change of accuracy in the epoch kept and in the last, paired, with intervals; none where an older
+            version wrote the run.
+    """
+
+    lr: float
+    accuracy: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    relevance: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    kept: int = 0
+    error: str = ""
+    changes: tuple[Interval, ...] = ()
+
+    @property
+    def change(self) -> Interval | None:
+        """Change of accuracy in the epoch kept or in the last, whichever is worse, at each end of the interval."""
+        if not self.changes:
+            return None
+        mean, low, high = (min(getattr(one, end) for one in self.changes) for end in ("mean", "low", "high"))
+        return Interval(mean, low, high, self.changes[0].count)
+
+    @property
+    def drop(self) -> float:
+        """Points of accuracy lost, in the epoch kept or in the last, whichever lost more."""
+        return 100 * (self.accuracy[0] - min(self.accuracy[1:]))
+
+    @property
+    def increase(self) -> float:
+        """How much the relevance loss rose, in the epoch kept or in the last, whichever rose more."""
+        return max(self.relevance[1:]) - self.relevance[0]
+
+    def qualifies(self, max_drop: float) -> bool:
+        """Whether the rate is shown to cost at most ``max_drop`` points, by the whole interval, and raises no loss."""
+        bounded = self.change is not None and -100 * self.change.low <= max_drop + 1e-9
+        return bounded and not self.reasons(max_drop)
+
+    def reasons(self, max_drop: float) -> list[str]:
+        """What speaks against the rate, by what was measured; nothing where it qualifies or may do so."""
+        if self.error:
+            return [self.error]
+        if not all(map(math.isfinite, self.relevance)):
+            return ["the loss became no number"]
+        found = [f"accuracy fell by {self.drop:.1f}"] * (self.drop > max_drop + 1e-9)
+        return found + ["relevance loss rose"] * (self.increase > 0)
+
+    def open_words(self, max_drop: float) -> str:
+        """What is not known of a rate that nothing measured speaks against, and how many photos would settle it."""
+        best = f"{self.lr:.3g} is the highest rate that qualifies by the measured loss alone: accuracy"
+        if self.change is None:
+            return (
+                f"{best} fell by {max(0.0, self.drop):.1f} points. How far that can be off is not known, as the run "
+                "does not say which answers changed. It is your choice."
+            )
+        return f"{best} changed by {open_cost(self.change, max_drop)}"
+
+
+def rate_outcome(lr: float, run: Path, error: str = "") -> RateOutcome:
+    """Read what a finished run did to the validation photos."""
+    folder = RunFolder(run)
+    if error:
+        return RateOutcome(lr, error=error)
+    if not folder.verdict.is_file():
+        return RateOutcome(lr, error="not finished: run the search again")
+    epochs = folder.metrics()
+    if not folder.beginning.is_file() or not epochs:
+        return RateOutcome(lr, error=f"{run} does not say where it began")
+    kept = [row for row in epochs if row["best"]][-1]
+    rows = (json.loads(folder.beginning.read_text(encoding="utf-8")), kept, epochs[-1])
+    guided = "val_relevance" if all("val_relevance" in row for row in rows) else "val_loss"
+    before, at, last = ((row["val_accuracy"], row[guided]) for row in rows)
+    changes: tuple[Interval, ...] = ()
+    if "val_right" in rows[0] and all("val_helped" in row for row in rows[1:]):
+        photos = len(rows[0]["val_right"])
+        changes = tuple(paired_interval(row["val_helped"], row["val_harmed"], photos) for row in rows[1:])
+    return RateOutcome(lr, (before[0], at[0], last[0]), (before[1], at[1], last[1]), kept["epoch"], changes=changes)
+
+
+def choose_rate(outcomes: Sequence[RateOutcome], max_drop: float) -> RateOutcome | None:
+    """The highest rate that is shown to qualify, or None."""
+    return _highest([one for one in outcomes if one.qualifies(max_drop)])
+
+
+def likely_rate(outcomes: Sequence[RateOutcome], max_drop: float) -> RateOutcome | None:
+    """The highest rate that nothing measured speaks against, or None; its cost may not be bounded."""
+    return _highest([one for one in outcomes if not one.reasons(max_drop)])
+
+
+def _highest(outcomes: Sequence[RateOutcome]) -> RateOutcome | None:
+    return max(outcomes, key=lambda one: one.lr, default=None)

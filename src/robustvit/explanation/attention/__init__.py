@@ -1,0 +1,1 @@
+"""Attention taken apart: recorded, intercepted, and recomputed in little memory."""

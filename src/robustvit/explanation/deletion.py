@@ -1,0 +1,112 @@
+"""Deletion and insertion curves: how a class's probability falls and rises with the most relevant pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Fill
+from robustvit.models.classifier import logits_of
+
+__all__ = ["Curves", "deletion_insertion", "filling"]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Probabilities of the target class while pixels are removed from an image, or brought back to an empty one.
+
+    Attributes:
+        deletion: ``(B, steps + 1)`` in [0, 1], from the whole image to the empty one, most relevant pixels first.
+        insertion: ``(B, steps + 1)`` in [0, 1], from the empty image to the whole one, most relevant pixels first.
+    """
+
+    deletion: Tensor
+    insertion: Tensor
+
+    @property
+    def deletion_auc(self) -> Tensor:
+        """Area under the deletion curve, ``(B,)`` in [0, 1]; lower is better."""
+        return _area(self.deletion)
+
+    @property
+    def insertion_auc(self) -> Tensor:
+        """Area under the insertion curve, ``(B,)`` in [0, 1]; higher is better."""
+        return _area(self.insertion)
+
+
+def deletion_insertion(
+    model: nn.Module,
+    images: Tensor,
+    maps: Tensor,
+    target: Tensor | None = None,
+    *,
+    steps: int = 20,
+    fill: Fill = "mean",
+) -> Curves:
+    """Deletion and insertion of pixels in the order of their relevance (Petsiuk, Das and Saenko: RISE, BMVC 2018).
+
+    Args:
+        model: a classifier, in the mode that it is to be judged in (``eval``).
+        images: ``(B, 3, H, W)``, what ``model`` takes.
+        maps: ``(B, 1, H, W)`` or ``(B, H, W)``, any relevance; only its order counts, and ties are broken by lot.
+        target: ``(B,)`` classes whose probability is followed; the predicted ones when left out.
+        steps: equal shares of pixels that are removed one after the other.
+        fill: what stands where a pixel is missing, the image's ``mean`` colour or the image itself in a ``blur``.
+
+    Raises:
+        UserError: maps that are not of the images' size, or not finite; fewer steps than 1 or than pixels.
+    """
+    maps = maps.squeeze(1) if maps.ndim == 4 else maps
+    size = (len(images), *images.shape[-2:])
+    if tuple(maps.shape) != size or not torch.isfinite(maps).all():
+        raise UserError(f"expected finite relevance maps {size} like the images, got {tuple(maps.shape)}")
+    if not 1 <= steps <= maps[0].numel():
+        raise UserError(f"expected steps from 1 to the number of pixels, {maps[0].numel()}, got {steps}")
+    with torch.no_grad():
+        empty = filling(images, fill)
+        ranks = _ranks(maps)[:, None]
+        if target is None:
+            target = logits_of(model(images)).argmax(dim=1)
+        deletion, insertion = [], []
+        for step in range(steps + 1):
+            first = ranks < round(step / steps * maps[0].numel())
+            deletion.append(_probability(model, torch.where(first, empty, images), target))
+            insertion.append(_probability(model, torch.where(first, images, empty), target))
+    return Curves(torch.stack(deletion, dim=1), torch.stack(insertion, dim=1))
+
+
+def filling(images: Tensor, fill: Fill) -> Tensor:
+    """Images ``(B, 3, H, W)`` without what they show: each one's mean colour, or a blur of a tenth of its size.
+
+    Raises:
+        UserError: another fill than ``mean`` or ``blur``.
+    """
+    if fill not in get_args(Fill):
+        raise UserError(f"expected fill to be {' or '.join(get_args(Fill))}, got {fill!r}")
+    if fill == "mean":
+        return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+    deviation = max(images.shape[-2:]) / 10
+    # Reflected at the border, which the kernel may therefore not reach beyond.
+    kernel = [min(2 * int(2 * deviation) + 1, 2 * side - 1) for side in reversed(images.shape[-2:])]
+    return gaussian_blur(images, kernel, [deviation])
+
+
+def _ranks(maps: Tensor) -> Tensor:
+    """``(B, H, W)``: 0 for the most relevant pixel. By lot among equals, or their order would favour the top rows."""
+    lot = torch.randperm(maps[0].numel(), generator=torch.Generator().manual_seed(0)).to(maps.device)
+    order = lot[maps.flatten(1)[:, lot].argsort(dim=1, descending=True, stable=True)]
+    places = torch.arange(order.shape[1], device=maps.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places).view_as(maps)
+
+
+def _probability(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    return logits_of(model(images)).float().softmax(dim=1).gather(1, target[:, None])[:, 0]
+
+
+def _area(curve: Tensor) -> Tensor:
+    return torch.trapezoid(curve, dim=1) / (curve.shape[1] - 1)

@@ -1,0 +1,186 @@
+"""Explanations of single photos: what a model says, and where in the photo it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustvit.common.command_options import command
+from robustvit.common.errors import UserError
+from robustvit.common.option_groups import MapOptions
+from robustvit.models.options import ComparedModels, ShownModels
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from robustvit.models.classifier import Classifier
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One photo explained.
+
+    Attributes:
+        photo: the file.
+        top: for each model (``before``, ``after``) its five most probable classes with probabilities.
+        picture: the PNG with the photo and each model's relevance laid over it.
+        trained: whether a model was trained on this photo, or on one that looks the same, as far as its run is known.
+    """
+
+    photo: Path
+    top: dict[str, list[tuple[str, float]]]
+    picture: Path
+    trained: bool = False
+
+    def __str__(self) -> str:
+        rows = [f"{self.photo}  ->  {self.picture}"]
+        for which, classes in self.top.items():
+            rows.append(f"  {which}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in classes))
+        return "\n".join(rows)
+
+
+class Explanations(list[Explanation]):
+    """A list of explanations that prints as text."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedModels(ComparedModels, ShownModels):
+    """Models."""
+
+
+@command(leave_out=("num_classes",))
+def explain(
+    photos: list[str],
+    *,
+    models: ExplainedModels,
+    target: str | None = None,
+    maps: MapOptions,
+    out: str = "explanations",
+) -> Explanations:
+    """Show where in a photo a model's answer comes from, before and after finetuning, with its five likeliest classes.
+
+    Writes one picture per photo. A run folder is compared with the model it started from.
+
+    Args:
+        photos: photo files.
+        target: class to explain, by name or index; the predicted one when left out.
+        out: folder for the pictures.
+
+    Returns:
+        One explanation per photo.
+
+    Raises:
+        UserError: a photo that cannot be read, an unknown model or class; nothing is written then.
+
+    Example:
+        robustvit explain --model runs/mine photo.jpg other.jpg
+    """
+    from robustvit.common.files import check_place
+    from robustvit.data.photos import read_photo
+    from robustvit.data.trained_photos import SAYS_LITTLE, photos_behind
+
+    check_place(Path(out) / "x")
+    if not photos:
+        raise UserError("expected at least one photo to explain: name image files")
+    pictures = [read_photo(path) for path in photos]
+    from robustvit.common.progress import warn
+    from robustvit.explanation.methods import check_method
+    from robustvit.models.load import load_given
+
+    after, before = load_given(models), _beside(models)
+    both = {"before": before, "after": after} if before is not None else {"model": after}
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"expected a folder as --out, {out} is a file: name another")
+    for one in both.values():
+        check_method(maps.relevance, one)
+        if one.num_classes != after.num_classes:
+            raise UserError(
+                f"expected a baseline of {after.num_classes} classes, {models.baseline} has {one.num_classes}"
+            )
+    index = None if target is None else _class_index(after, target)
+    seen = photos_behind(models.model, models.baseline, models.checkpoint).among([Path(photo) for photo in photos])
+    for note in seen.notes(SAYS_LITTLE):
+        warn(note)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = _picture_names(photos, folder)
+    found = Explanations(
+        _explain_one(Path(photo), picture, both, index, maps.relevance, folder / name)
+        for photo, picture, name in zip(photos, pictures, names, strict=True)
+    )
+    return Explanations(replace(one, trained=index in seen.copies.either) for index, one in enumerate(found))
+
+
+def _explain_one(
+    photo: Path, picture: Image.Image, models: dict[str, Classifier], target: int | None, method: str, file: Path
+) -> Explanation:
+    import torch
+    from torch import Tensor
+
+    from robustvit.common.pictures import figure_of, overlay
+    from robustvit.data.batches import evaluation_transform
+    from robustvit.explanation.maps import relevance
+
+    tiles: list = []
+    top: dict[str, list[tuple[str, float]]] = {}
+    for which, classifier in models.items():
+        image = evaluation_transform(classifier.preprocessing)(picture)[None].as_subclass(Tensor)
+        with torch.no_grad():
+            probabilities = classifier(image).softmax(dim=1)[0]
+        best = probabilities.topk(min(5, classifier.num_classes))
+        top[which] = [(classifier.name_of(int(i)), float(p)) for p, i in zip(*best, strict=True)]
+        explained = int(best.indices[0]) if target is None else target
+        tiles = tiles or [(photo.name[:32], image[0].permute(1, 2, 0).numpy())]
+        title = f"{which}: {classifier.name_of(explained)} ({100 * float(probabilities[explained]):.0f} %)"
+        with torch.no_grad():
+            found = relevance(classifier, image, torch.tensor([explained]), method=method)[0]
+        tiles.append((title, overlay(image[0], found)))
+    figure_of(tiles, file)
+    return Explanation(photo, top, file)
+
+
+def _beside(models: ComparedModels) -> Classifier | None:
+    """The model to show beside: the one named, or the one a run folder started from, where it can still be had."""
+    from robustvit.common.progress import warn
+    from robustvit.common.run_folder import RunFolder
+    from robustvit.models.load import load_given, load_original
+
+    if models.baseline is not None:
+        return load_given(replace(models, model=models.baseline, checkpoint=None))
+    if not RunFolder(models.model).is_run:
+        return None
+    try:
+        return load_original(models.model)
+    except UserError as error:
+        warn(f"the original model is not shown: {error}")
+        return None
+
+
+def _class_index(classifier: Classifier, target: str) -> int:
+    if target in classifier.class_names:
+        return classifier.class_names.index(target)
+    if target.isdecimal() and int(target) < classifier.num_classes:
+        return int(target)
+    raise UserError(
+        f"unknown class {target!r}: expected an index below {classifier.num_classes}"
+        + (f" or a name such as {classifier.class_names[0]!r}" if classifier.class_names else "")
+    )
+
+
+def _picture_names(photos: list[str], folder: Path) -> list[str]:
+    """One new file name per photo; a name that is taken, here or in the folder, gets a number."""
+    names: list[str] = []
+    for photo in photos:
+        stem, number = Path(photo).stem, 1
+        name = f"{stem}-relevance.png"
+        while name in names or (folder / name).exists():
+            number += 1
+            name = f"{stem}-{number}-relevance.png"
+        names.append(name)
+    return names

@@ -1,0 +1,241 @@
+"""Faithfulness: which relevance method points at the pixels that a model really uses, measured on photos."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustvit.common.command_options import command, settings_of
+from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.option_groups import RunningOptions
+from robustvit.common.options import Fill
+from robustvit.common.wording import counted
+from robustvit.models.options import GivenModel
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from robustvit.common.intervals import Interval
+    from robustvit.explanation.deletion import Curves
+    from robustvit.models.classifier import Classifier
+
+__all__ = ["Faithfulness", "MethodScore", "faithfulness"]
+
+_CONTROL = "random"  # maps of noise: a method that does not beat them tells nothing
+
+
+@dataclass(frozen=True)
+class MethodScore:
+    """How faithful one method's maps are.
+
+    Attributes:
+        deletion: area under the deletion curve, mean over photos with its 95 % interval; lower is better.
+        insertion: area under the insertion curve; higher is better.
+        photos: both areas of each photo, in the order of the photos.
+    """
+
+    deletion: Interval
+    insertion: Interval
+    photos: list[tuple[float, float]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """What was measured of a model's relevance methods.
+
+    Attributes:
+        model: where it came from.
+        images: the folder.
+        photos: the photos measured.
+        scores: by method; ``random`` maps are the control.
+        unsupported: by method, why the model does not allow it.
+        notes: what a reader must know of the photos.
+    """
+
+    model: str
+    images: str
+    photos: list[str]
+    scores: dict[str, MethodScore]
+    unsupported: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.model} on {counted(len(self.photos), 'photo')} of {self.images}: "
+            "probability of the predicted class",
+            f"  {'method':<16}{'deletion (lower is better)':<30}insertion (higher is better)",
+        ]
+        for name, score in self.scores.items():
+            lines.append(f"  {name:<16}{_cell(score.deletion):<30}{_cell(score.insertion)}")
+        lines += [f"  {name:<16}not measured: {reason}" for name, reason in self.unsupported.items()]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletionOptions:
+    """Deletion and insertion.
+
+    Attributes:
+        methods: methods to measure, separated by commas (gae,rollout); all when left out.
+        steps: equal shares of pixels that are removed one after the other.
+        fill: what stands where a pixel is missing: the photo's mean colour, or the photo in a blur.
+    """
+
+    methods: str | None = None
+    steps: int = 20
+    fill: Fill = "mean"
+
+
+@command(batch_size=16, leave_out=("precision",))
+def faithfulness(
+    *,
+    given: GivenModel,
+    images: str,
+    deletion: DeletionOptions,
+    running: RunningOptions,
+    out: str | None = None,
+) -> Faithfulness:
+    """Measure which relevance method is faithful to a model, by deletion and insertion of pixels.
+
+    Pixels are removed from each photo, the most relevant ones first, and brought back to an empty one in the same
+    order. The sooner the predicted class's probability falls, and rises, the better a method says what the model uses.
+    Random maps are measured too, as a control. Neither classes nor masks are needed.
+
+    Args:
+        images: folder of photos, flat or one folder per class, or a CSV file (image,mask,label).
+        seed: fixes the random maps.
+        out: JSON file to write everything to; must be new.
+
+    Returns:
+        The scores; printing them gives a table.
+
+    Raises:
+        UserError: anything wrong with what was given; nothing is written then.
+
+    Example:
+        robustvit faithfulness --model runs/mine --images photos/test --methods gae,rollout
+    """
+    settings = settings_of(faithfulness, given, deletion, running, images=images, out=out)
+    from robustvit.data.pairs import expect_photos, find_photos
+
+    _check_options(out, deletion.steps)
+    expect_photos(images)
+    from robustvit.common.devices import make_accelerator
+    from robustvit.common.progress import warn
+    from robustvit.data.batches import MaskedPhotos
+    from robustvit.data.trained_photos import notes_on_photos
+    from robustvit.models.load import load_given
+
+    wanted = _wanted(deletion.methods)
+    classifier = load_given(given).eval()
+    unsupported = _unsupported(wanted, classifier)
+    measured = [name for name in wanted if name not in unsupported]
+    photos = [one.image for one in find_photos(images, labelled=False)]
+    notes = notes_on_photos(photos, given.model, given.checkpoint)
+    for note in notes:
+        warn(note)
+    classifier.to(make_accelerator(device=running.device).device)
+    data = MaskedPhotos(_bare(photos), classifier.preprocessing)
+    loader = _loader(data, running.batch_size, running.workers)
+    scores = _scores(classifier, loader, [*measured, _CONTROL], deletion, running.seed)
+    found = Faithfulness(str(given.model), str(images), [str(photo) for photo in photos], scores, unsupported, notes)
+    if out is not None:
+        _write_record(found, Path(out), settings)
+    return found
+
+
+def _wanted(methods: str | None) -> list[str]:
+    from robustvit.explanation.methods import METHODS, method_of
+
+    names = list(METHODS) if methods is None else [name.strip() for name in methods.split(",")]
+    for name in names:
+        method_of(name)
+    return list(dict.fromkeys(names))
+
+
+def _check_options(out: str | None, steps: int) -> None:
+    from robustvit.common.files import check_new_file
+
+    if out is not None:
+        check_new_file(out)
+    expect_at_least(1, steps=steps)
+
+
+def _unsupported(names: list[str], classifier: Classifier) -> dict[str, str]:
+    """Reasons by method.
+
+    Raises:
+        UserError: none of the methods holds for the model.
+    """
+    from robustvit.explanation.methods import check_method
+
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            check_method(name, classifier)
+        except UserError as error:
+            found[name] = str(error)
+    if len(found) == len(names):
+        raise UserError(found[names[0]])
+    return found
+
+
+def _bare(photos: list[Path]) -> list:
+    from robustvit.data.pairs import Photo
+
+    return [Photo(photo) for photo in photos]
+
+
+def _loader(data: Any, batch_size: int, workers: int) -> DataLoader:
+    from torch.utils.data import DataLoader
+
+    return DataLoader(data, batch_size=batch_size, num_workers=workers)
+
+
+def _scores(
+    classifier: Classifier, loader: DataLoader, methods: list[str], deletion: DeletionOptions, seed: int
+) -> dict[str, MethodScore]:
+    import torch
+
+    from robustvit.common.intervals import mean_interval
+    from robustvit.common.progress import track
+
+    generator = torch.Generator().manual_seed(seed)
+    areas: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
+    for batch in track(loader, "deleting and inserting"):
+        image = batch["image"].to(classifier.mean.device)
+        for name, found in areas.items():
+            curves = _curves(classifier, image, name, generator, deletion)
+            found += zip(curves.deletion_auc.tolist(), curves.insertion_auc.tolist(), strict=True)
+    return {
+        name: MethodScore(mean_interval([d for d, _ in found]), mean_interval([i for _, i in found]), found)
+        for name, found in areas.items()
+    }
+
+
+def _curves(classifier: Classifier, images: Any, name: str, generator: Any, deletion: DeletionOptions) -> Curves:
+    import torch
+
+    from robustvit.explanation.deletion import deletion_insertion
+    from robustvit.explanation.maps import relevance
+
+    if name == _CONTROL:
+        maps = torch.rand(len(images), *images.shape[-2:], generator=generator).to(images.device)
+    else:
+        with torch.no_grad():
+            maps = relevance(classifier, images, method=name)
+    return deletion_insertion(classifier, images, maps, steps=deletion.steps, fill=deletion.fill)
+
+
+def _cell(found: Interval) -> str:
+    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _write_record(found: Faithfulness, path: Path, settings: dict[str, Any]) -> None:
+    from robustvit.common.files import write_json
+    from robustvit.common.provenance import versions
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = {name: value for name, value in settings.items() if name not in ("model", "images", "out")}
+    write_json(asdict(found) | {"settings": settings, "versions": versions()}, path)

@@ -1,0 +1,79 @@
+"""Features of an image's patches: keys, queries, values or tokens of a chosen block of a vision transformer."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Feature
+from robustvit.explanation.attention.interception import Interception, ready_for_interception
+from robustvit.models.families import Layout, find_layout
+
+__all__ = ["check_features", "patch_features"]
+
+
+def check_features(model: nn.Module, feature: Feature, block: int | None = None) -> Layout:
+    """The layout of a model that such features can be had of.
+
+    Raises:
+        UserError: a model whose patches have no features of their own, an unknown kind, a block that is not there.
+    """
+    layout = find_layout(model, headless=True)
+    if feature not in get_args(Feature):
+        raise UserError(f"expected a feature out of {', '.join(get_args(Feature))}, got {feature!r}")
+    if block is not None and not 1 <= block <= len(layout.blocks):
+        raise UserError(f"expected a block from 1 to {len(layout.blocks)}, the last, got {block}")
+    return layout
+
+
+@torch.no_grad()
+def patch_features(
+    model: nn.Module, images: Tensor, *, feature: Feature = "keys", block: int | None = None, centre: bool = False
+) -> Tensor:
+    """Features of every patch.
+
+    Args:
+        model: a ``Classifier`` or a bare network, of any family that attention explains; a head is not needed.
+        images: ``(B, 3, H, W)``, what ``model`` takes.
+        feature: ``keys``, ``queries`` or ``values`` of the block's attention, heads side by side, or ``tokens``, the
+            block's output.
+        block: counted from 1; the last when left out.
+        centre: subtract each image's mean over patches, which DINOv2-like backbones need.
+
+    Returns:
+        ``(B, rows, columns, C)`` in float32.
+
+    Raises:
+        UserError: see ``check_features``.
+    """
+    layout = check_features(model, feature, block)
+    wanted = (len(layout.blocks) if block is None else block) - 1
+    caught: list[Tensor] = []
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+        calls.append(None)
+        if len(calls) == wanted + 1 and feature != "tokens":
+            caught.append({"queries": query, "keys": key, "values": value}[feature].transpose(1, 2).flatten(2))
+        return F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
+
+    def catch(_: nn.Module, __: object, output: object) -> None:
+        tokens = output[0] if isinstance(output, tuple) else output
+        if feature == "tokens" and isinstance(tokens, Tensor):
+            caught.append(tokens)
+
+    calls: list[None] = []
+    hook = layout.blocks[wanted].register_forward_hook(catch)
+    try:
+        with ready_for_interception(model), Interception(attend):
+            model(images)
+    finally:
+        hook.remove()
+    tokens = caught[0]
+    if tokens.shape[0] != len(images):  # torchvision and open_clip may run tokens first
+        tokens = tokens.transpose(0, 1)
+    found = layout.patch_map(tokens.float(), images)
+    return found - found.mean(dim=(1, 2), keepdim=True) if centre else found

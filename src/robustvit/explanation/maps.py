@@ -1,0 +1,68 @@
+"""Relevance maps: which part of the image a classifier's logit comes from, differentiable and batched."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustvit.explanation.attention.interception import gradients_for_maps
+from robustvit.explanation.methods import method_of
+
+__all__ = ["image_map", "relevance"]
+
+
+def image_map(grid_map: Tensor, size: tuple[int, int]) -> Tensor:
+    """Upsample a patch map bilinearly and stretch each image's values to [0, 1]; a constant map becomes zeros.
+
+    Args:
+        grid_map: ``(B, rows, columns)``.
+        size: height and width of the images in pixels.
+
+    Returns:
+        ``(B, 1, height, width)`` in [0, 1].
+    """
+    full = F.interpolate(grid_map[:, None], size=size, mode="bilinear", align_corners=False)
+    low, high = full.amin(dim=(2, 3), keepdim=True), full.amax(dim=(2, 3), keepdim=True)
+    spread = high - low
+    # Dividing by a spread that is only rounding error, or next to nothing, would blow up the map and its gradient.
+    precision = torch.finfo(full.dtype)
+    constant = spread <= (8 * precision.eps * high.abs()).clamp(min=precision.tiny / precision.eps)
+    return torch.where(constant, torch.zeros_like(full), (full - low) / torch.where(constant, 1.0, spread))
+
+
+def relevance(
+    model: nn.Module,
+    images: Tensor,
+    target: Tensor | None = None,
+    *,
+    method: str = "gae",
+    second_order: bool = False,
+    upsample: bool = True,
+) -> Tensor:
+    """Explain a model's logits: a relevance map for each image, differentiable with respect to the weights.
+
+    Args:
+        model: a ``Classifier`` or a bare network; which networks, says each method.
+        images: ``(B, 3, H, W)``, what ``model`` takes: values in [0, 1] for a ``Classifier``.
+        target: ``(B,)`` classes to explain; the predicted ones when left out.
+        method: ``gae``, the paper's rule (equations 6 and 7), or another of ``robustvit.explanation.methods.METHODS``.
+        second_order: let gradients flow through the attention's gradient too.
+        upsample: give maps in image size; otherwise the raw relevance on the method's own grid.
+
+    Returns:
+        ``(B, 1, H, W)`` in [0, 1], or ``(B, 1, rows, columns)``, non-negative, when ``upsample`` is off. Detached when
+        gradients are switched off outside.
+
+    Raises:
+        UserError: unknown method, or a model that the rule does not hold for.
+    """
+    method_function = method_of(method)
+    differentiable = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    with gradients_for_maps(differentiable):
+        images = images.clone() if images.is_inference() else images
+        trace = method_function(model, images, second_order and differentiable)
+        target = trace.logits.argmax(dim=1) if target is None else target.to(trace.logits.device)
+        grid_map = trace.explain(target, differentiable)
+        maps = image_map(grid_map, (images.shape[-2], images.shape[-1])) if upsample else grid_map[:, None]
+    return maps if differentiable else maps.detach()

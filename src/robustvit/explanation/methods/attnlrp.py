@@ -1,0 +1,144 @@
+"""AttnLRP: layer-wise relevance propagation through a transformer's attention, layer norms and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustvit.common.errors import UserError
+from robustvit.explanation.attention.interception import Interception, ready_for_interception
+from robustvit.explanation.methods.captures import caught_tokens, check_tokens, explained_logit, with_gradient
+from robustvit.explanation.methods.lrp_rules import RULED, LrpState, Rules
+from robustvit.explanation.methods.trace import Explain, Trace
+from robustvit.models.classifier import logits_of
+from robustvit.models.families import find_layout
+
+__all__ = ["attnlrp", "signed_relevance"]
+
+
+def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
+    """AttnLRP (Achtibat et al., ICML 2024, arXiv 2402.05602), written from the paper.
+
+    The relevance of the patch tokens that enter the first block, negative ones cut at 0. Linear layers follow the
+    epsilon rule with epsilon 0, softmax its own derivative, matrix products give each factor one half, activations
+    and the division in a layer norm the identity rule. The derivative in the weights is exact, so a differentiable
+    map is always of second order and ``second_order`` has no effect.
+
+    The method's authors say that layer-wise relevance propagation is patented, and free for personal and scientific
+    use: ask them before using this method commercially.
+
+    Raises:
+        UserError: the model is no vision transformer of a known family, or computes something that no rule covers.
+    """
+    logits, signed = signed_relevance(model, images)
+    layout = find_layout(model)
+
+    def explain(target: Tensor, differentiable: bool) -> Tensor:
+        return layout.patch_map(signed(target, differentiable).clamp(min=0), images)
+
+    return Trace(logits, explain)
+
+
+def signed_relevance(model: nn.Module, images: Tensor, block: int = 0) -> tuple[Tensor, Explain]:
+    """Logits, and a function of target and ``differentiable`` that gives the signed relevance ``(B, N)`` of all tokens
+    that enter a block.
+
+    Raises:
+        UserError: as in ``attnlrp``.
+    """
+    layout = find_layout(model)
+    state = LrpState()
+    mode = _RuledForward(Rules(state), model)
+    with (
+        ready_for_interception(model),
+        caught_tokens(layout.blocks[block]) as caught,
+        mode.from_block(layout.blocks[0]),
+    ):
+        logits = logits_of(model(with_gradient(model, images)))
+    tokens = check_tokens(caught, layout, images)
+
+    def signed(target: Tensor, differentiable: bool) -> Tensor:
+        with state.explained():
+            explained = explained_logit(logits, target)
+            (gradient,) = torch.autograd.grad(explained, tokens, create_graph=differentiable)
+        shares = (tokens if differentiable else tokens.detach()) * gradient
+        return shares.sum(dim=-1, dtype=torch.promote_types(shares.dtype, torch.float32))
+
+    return logits, signed
+
+
+# Linear in every activation among their arguments.
+_LINEAR = frozenset(
+    {
+        *("linear", "conv2d", "add", "add_", "__add__", "__radd__", "sub", "__sub__", "neg", "mean", "sum", "dropout"),
+        *("cat", "stack", "chunk", "split", "unbind", "__getitem__", "index_select", "narrow", "select", "scatter"),
+        *("reshape", "view", "permute", "transpose", "flatten", "unflatten", "expand", "expand_as", "squeeze", "pad"),
+        *("unsqueeze", "contiguous", "clone", "movedim", "swapaxes", "roll", "flip", "repeat", "repeat_interleave"),
+        *("to", "float", "type_as", "dim", "size", "__get__", "detach", "new_empty", "new_ones", "new_zeros"),
+        *("_assert", "is_floating_point", "scaled_dot_product_attention", "multi_head_attention_forward"),
+    }
+)
+# Linear where only one factor depends on the image.
+_PRODUCTS = frozenset({"mul", "mul_", "__mul__", "__rmul__", "matmul", "__matmul__", "bmm", "addcmul", "einsum"})
+_QUOTIENTS = frozenset({"div", "div_", "__truediv__", "true_divide"})
+
+
+class _RuledForward(Interception):
+    """Puts the rules in place of PyTorch's functions, and refuses what no rule covers.
+
+    Refusing what is unknown is the point: a gated MLP would otherwise get a plausible but wrong map.
+    """
+
+    def __init__(self, rules: Rules, model: nn.Module) -> None:
+        super().__init__(rules.attend)
+        self._ruled = {function: getattr(rules, name) for function, name in RULED.items()}
+        self._name = type(getattr(model, "network", model)).__name__
+        self._watching = False
+
+    @contextmanager
+    def from_block(self, first: nn.Module) -> Iterator[None]:
+        """Active in a ``with`` block; what comes before the first block is nobody's relevance, and not looked at."""
+
+        def watch(*_: Any) -> None:
+            self._watching = True
+
+        hook = first.register_forward_pre_hook(watch)
+        try:
+            with self:
+                yield
+        finally:
+            hook.remove()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if not self._watching:
+            return super().__torch_function__(func, types, args, kwargs)
+        if func in self._ruled:
+            return self._ruled[func](*args, **(kwargs or {}))
+        name = getattr(func, "__name__", str(func))
+        if name not in _LINEAR:
+            self._check(name, [*args, *(kwargs or {}).values()])
+        return super().__torch_function__(func, types, args, kwargs)
+
+    def _check(self, name: str, given: list[Any]) -> None:
+        """Refuse a function that is not linear in what depends on the image."""
+        found = [_depends(one) for one in given]
+        if not any(found) or (name in _PRODUCTS and sum(found) == 1) or (name in _QUOTIENTS and found == [True, False]):
+            return
+        what = "products of two activations (gated layers)" if name in _PRODUCTS else f"the function {name}"
+        raise UserError(
+            f"{self._name} is not supported by attnlrp: no rule covers {what}; use relevance gae, grad_cam or "
+            "input_gradient"
+        )
+
+
+def _depends(value: Any) -> bool:
+    """Whether a value may depend on the image: with weights or image requiring gradients, all activations do."""
+    if isinstance(value, (tuple, list)):
+        return any(map(_depends, value))
+    return isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter)

@@ -1,0 +1,56 @@
+"""Which classes subsets are searched for: named by the user, or drawn by lot."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import torch
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Categories
+from robustvit.models.classifier import Classifier
+
+__all__ = ["draw_classes", "named_classes"]
+
+
+def named_classes(classifier: Classifier, given: Categories | None) -> list[int]:
+    """Indices of classes given by name or index; a text that is no class itself is a list separated by commas.
+
+    Raises:
+        UserError: a class that the model does not have; the nearest is named.
+    """
+    if given is None:
+        return []
+    if isinstance(given, str) and given not in classifier.class_names:
+        given = given.split(",")
+    listed = given if isinstance(given, list) else [given]
+    return list(dict.fromkeys(_index(classifier, str(one).strip()) for one in listed))
+
+
+def _index(classifier: Classifier, name: str) -> int:
+    known = {known.casefold(): i for i, known in reversed(list(enumerate(classifier.class_names)))}
+    if name.casefold() in known:
+        return known[name.casefold()]
+    if name.isdecimal() and int(name) < classifier.num_classes:
+        return int(name)
+    close = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.0)
+    raise UserError(
+        f"unknown class {name!r}: expected an index below {classifier.num_classes}"
+        + (f" or a name; the nearest is {classifier.class_names[known[close[0]]]!r}" if close else "")
+    )
+
+
+def draw_classes(num_classes: int, own: Sequence[int], named: Sequence[int], count: int, seed: int) -> list[int]:
+    """Up to ``count`` classes by lot: none that is named or that all photos have, and first those that no photo has.
+
+    Args:
+        num_classes: of the model.
+        own: each photo's class.
+        named: classes that are wanted already.
+        count: how many.
+        seed: fixes the lot.
+    """
+    order = torch.randperm(num_classes, generator=torch.Generator().manual_seed(seed)).tolist()
+    free = [label for label in order if label not in named and set(own) != {label}]
+    return sorted(free, key=lambda label: label in own)[:count]

@@ -1,0 +1,123 @@
+"""What was found of sufficient input subsets, in numbers and words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+__all__ = ["Subset", "SubsetPanel", "draw_rows", "shortened"]
+
+_INCHES = 2.4  # width of a picture, for the size of the letters
+_LEAST = 336  # pixels that the longer side of a picture is drawn with, about
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The pixels of one photo that suffice for one class.
+
+    Attributes:
+        label: index of the class.
+        name: its name.
+        forced: whether it is another class than the model gives the photo.
+        found: whether a subset reached the confidence.
+        pixels: size of the subset; None where none was found.
+        share: of the photo's pixels as the model takes it, 0 to 1; None likewise.
+        confidence: probability of the class with all other pixels filled; where none was found, the highest met.
+        whole: probability of the class in the whole photo.
+        empty: probability of the class when every pixel is filled.
+    """
+
+    label: int
+    name: str
+    forced: bool
+    found: bool
+    pixels: int | None
+    share: float | None
+    confidence: float
+    whole: float
+    empty: float
+
+    @property
+    def title(self) -> str:
+        """Three lines for the picture."""
+        first = f"{'forced' if self.forced else 'own class'}: {shortened(self.name, 24)}"
+        if self.pixels is None or self.share is None:
+            return f"{first}\nnone found,\nat most {100 * self.confidence:.0f} % sure"
+        size = f"{self.pixels} pixels, {100 * self.share:.1f} %" if self.pixels else "no pixel: the filling alone"
+        return f"{first}\n{100 * self.confidence:.1f} % sure with\n{size}"
+
+    def __str__(self) -> str:
+        kind = "forced" if self.forced else "own class"
+        if self.pixels is None or self.share is None:
+            return f"{self.name} ({kind}): none found, at most {100 * self.confidence:.1f} %"
+        return (
+            f"{self.name} ({kind}): {100 * self.confidence:.1f} % with {self.pixels} pixels "
+            f"({100 * self.share:.1f} % of the photo; whole photo {100 * self.whole:.1f} %)"
+        )
+
+
+@dataclass(frozen=True)
+class SubsetPanel:
+    """What was found in some photos.
+
+    Attributes:
+        model: where it came from.
+        photos: by file, the subset of the model's own class first, then those of the classes forced.
+        picture: the PNG.
+        record: the JSON file with the numbers.
+        notes: what a reader must know of the photos.
+    """
+
+    model: str
+    photos: dict[str, list[Subset]]
+    picture: Path
+    record: Path
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = []
+        for photo, subsets in self.photos.items():
+            lines += [photo, *(f"  {one}" for one in subsets)]
+        forced = [one for subsets in self.photos.values() for one in subsets if one.forced]
+        if forced:
+            reached = sum(one.found for one in forced)
+            lines.append(
+                f"{reached} of {len(forced)} forced classes reached. Pixels that suffice for a class that is not in "
+                "the photo show that having such pixels is no evidence of what a model used."
+            )
+        return "\n".join([*lines, f"{self.picture}, {self.record}"])
+
+
+def shortened(text: str, most: int = 32) -> str:
+    """A text cut to ``most`` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def draw_rows(rows: Sequence[Sequence[tuple[str, Tensor]]], path: str | Path) -> None:
+    """Write rows of pictures as one PNG; each of their pixels becomes a whole square of pixels, none is blurred.
+
+    Args:
+        rows: title (three lines at most) and picture, ``(3, H, W)`` in [0, 1], all of one size.
+        path: of the PNG.
+    """
+    height, width = rows[0][0][1].shape[-2:]
+    zoom = max(1, round(_LEAST / max(height, width)))
+    height, width = zoom * height, zoom * width
+    dots = round(width / _INCHES)
+    gap, title = round(0.12 * dots), round(0.62 * dots)
+    whole = (gap + max(map(len, rows)) * (width + gap), gap + len(rows) * (title + height + gap))
+    figure = Figure(figsize=(whole[0] / dots, whole[1] / dots), dpi=dots)
+    for row, pictures in enumerate(rows):
+        bottom = whole[1] - (row + 1) * (title + height + gap)
+        for column, (words, picture) in enumerate(pictures):
+            left = gap + column * (width + gap)
+            pixels = (255 * picture.permute(1, 2, 0).numpy()).round().astype(np.uint8)
+            figure.figimage(pixels.repeat(zoom, axis=0).repeat(zoom, axis=1), left, bottom, origin="upper")
+            place = ((left + width / 2) / whole[0], (bottom + height + 0.05 * dots) / whole[1])
+            figure.text(*place, words, ha="center", va="bottom", fontsize=8, parse_math=False)
+    figure.savefig(path)

@@ -1,0 +1,216 @@
+"""Panels of sufficient input subsets: how few pixels of a photo make a model sure of its class, and of any other."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustvit.common.command_options import command, settings_of
+from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.option_groups import RunningOptions
+from robustvit.common.options import Categories, SubsetFill
+from robustvit.explanation.subsets.results import Subset, SubsetPanel, shortened
+from robustvit.models.options import GivenModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robustvit.explanation.subsets.search import SufficientSubsets
+    from robustvit.models.classifier import Classifier
+
+__all__ = ["subset"]
+
+_RANDOM = 5  # classes that the paper's Figure 5 forces
+_GREY = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """Search.
+
+    Attributes:
+        confidence: probability that the pixels must reach, between 0 and 1.
+        remove: pixels removed at each step: below 1 a share of the photo's, from 1 on a number. Fewer give smaller
+            subsets and take longer; the method's authors remove 100 of 224 x 224 (0.002).
+        max_steps: steps at most; the last one removes all that is left.
+        fill: what stands where a pixel is missing: grey (the model's mean colour, which its normalisation makes 0), the
+            photo's mean colour, or black. The panel always shows grey.
+    """
+
+    confidence: float = 0.9
+    remove: float = 0.005
+    max_steps: int | None = None
+    fill: SubsetFill = "grey"
+
+
+@command(batch_size=8, leave_out=("num_classes", "workers", "precision"))
+def subset(
+    images: list[str],
+    *,
+    given: GivenModel,
+    out: str,
+    class_: Categories | None = None,
+    random_classes: int | None = None,
+    searching: SearchOptions,
+    running: RunningOptions,
+) -> SubsetPanel:
+    """Find the few pixels that alone make a model sure of a photo's class, and of classes that are not in it.
+
+    Draws a panel (the paper's Figure 5): each photo, the subset of the class that the model gives it, and a subset for
+    each class that is forced, with the removed pixels in grey; and writes the numbers beside it. That classes which
+    are not there have subsets too makes these resemble an adversarial attack: they do not say what the model used.
+
+    Args:
+        images: photo files.
+        out: PNG to write, new; the numbers go to the JSON file of the same name.
+        class_: classes to force, by name or index, separated by commas (gibbon,shovel).
+        random_classes: further classes to force, drawn by lot; 5 where no --class is given, else none.
+        batch_size: subsets that are searched at a time.
+        seed: fixes the classes drawn.
+
+    Returns:
+        The subsets; printing them gives a list.
+
+    Raises:
+        UserError: a photo that cannot be read, an unknown model or class, an option out of range; nothing is written
+            then.
+
+    Example:
+        robustvit subset --model runs/mine photo.jpg --class gibbon,shovel --out panel.png
+    """
+    settings = settings_of(
+        subset, given, searching, running, images=images, out=out, class_=class_, random_classes=random_classes
+    )
+    from robustvit.data.photos import read_photo
+
+    record = _check_options(images, out, searching.confidence)
+    expect_at_least(0, random_classes=random_classes or 0)
+    photos = dict(zip(images, map(read_photo, images), strict=False))
+    from robustvit.common.devices import make_accelerator
+    from robustvit.common.progress import warn
+    from robustvit.data.trained_photos import notes_on_photos
+    from robustvit.explanation.subsets.classes import draw_classes, named_classes
+    from robustvit.explanation.subsets.results import draw_rows
+    from robustvit.models.load import load_given
+
+    classifier = load_given(given)
+    named = named_classes(classifier, class_)
+    _check_steps(classifier, searching)
+    notes = notes_on_photos([Path(photo) for photo in photos], given.model, given.checkpoint)
+    for note in notes:
+        warn(note)
+    classifier.to(make_accelerator(device=running.device).device)
+    inputs = _inputs(classifier, list(photos.values()))
+    own = _predicted(classifier, inputs, running.batch_size)
+    wanted = _RANDOM if random_classes is None and not named else random_classes or 0
+    forced = named + draw_classes(classifier.num_classes, own, named, wanted, running.seed)
+    labels = [list(dict.fromkeys([label, *forced])) for label in own]
+    rows = _search(classifier, inputs, labels, running.batch_size, searching)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    draw_rows([_pictures(*row) for row in zip(photos, inputs, rows, strict=True)], out)
+    subsets = {name: [one for one, _ in row] for name, row in zip(photos, rows, strict=True)}
+    found = SubsetPanel(str(given.model), subsets, Path(out), record, notes)
+    _write_record(found, settings, classifier)
+    return found
+
+
+def _check_options(images: list[str], out: str, confidence: float) -> Path:
+    """The place of the JSON file, once everything that can be checked without the model is right."""
+    from robustvit.common.files import check_new_file
+
+    if not images:
+        raise UserError("expected at least one photo: name image files")
+    if Path(out).suffix.lower() != ".png":
+        raise UserError(f"expected a PNG file as --out, got {out}: name it panel.png")
+    if not 0 < confidence < 1:
+        raise UserError(f"expected --confidence between 0 and 1, got {confidence}")
+    record = Path(out).with_suffix(".json")
+    for path in (out, record):
+        check_new_file(path)
+    return record
+
+
+def _check_steps(classifier: Classifier, searching: SearchOptions) -> None:
+    from robustvit.explanation.subsets.search import kept_sizes
+
+    height, width = classifier.preprocessing.input_size
+    kept_sizes(height * width, searching.remove, searching.max_steps)
+
+
+def _inputs(classifier: Classifier, pictures: list[Any]) -> Tensor:
+    import torch
+    from torch import Tensor
+
+    from robustvit.data.batches import evaluation_transform
+
+    transform = evaluation_transform(classifier.preprocessing)
+    return torch.stack([transform(picture).as_subclass(Tensor) for picture in pictures])
+
+
+def _predicted(classifier: Classifier, inputs: Tensor, batch_size: int) -> list[int]:
+    import torch
+
+    with torch.no_grad():
+        return [
+            int(label)
+            for batch in inputs.split(batch_size)
+            for label in classifier(batch.to(classifier.mean.device)).argmax(dim=1)
+        ]
+
+
+def _search(
+    classifier: Classifier, inputs: Tensor, labels: list[list[int]], batch_size: int, searching: SearchOptions
+) -> list[list[tuple[Subset, Tensor]]]:
+    """The subsets of each photo with their masks, for its ``labels``, its own first."""
+    import torch
+
+    from robustvit.common.progress import bar
+    from robustvit.explanation.subsets.search import kept_sizes, sufficient_subset
+
+    jobs = [(photo, label) for photo, wanted in enumerate(labels) for label in wanted]
+    batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
+    steps = len(kept_sizes(inputs[0, 0].numel(), searching.remove, searching.max_steps)) - 1
+    rows: list[list[tuple[Subset, Tensor]]] = [[] for _ in labels]
+    with bar() as progress:
+        task = progress.add_task("removing pixels", total=steps * len(batches))
+        for batch in batches:
+            images = inputs[[photo for photo, _ in batch]].to(classifier.mean.device)
+            target = torch.tensor([label for _, label in batch], device=images.device)
+            found = sufficient_subset(
+                classifier, images, target, after_step=lambda: progress.advance(task), **vars(searching)
+            )
+            for place, (photo, label) in enumerate(batch):
+                one = _described(classifier, found, place, label, label != labels[photo][0])
+                rows[photo].append((one, found.mask[place].cpu()))
+    return rows
+
+
+def _described(classifier: Classifier, found: SufficientSubsets, place: int, label: int, forced: bool) -> Subset:
+    there = bool(found.found[place])
+    return Subset(
+        label,
+        classifier.name_of(label),
+        forced,
+        there,
+        int(found.size[place]) if there else None,
+        float(found.share[place]) if there else None,
+        *(float(value[place]) for value in (found.confidence, found.whole, found.empty)),
+    )
+
+
+def _pictures(photo: str, image: Tensor, row: list[tuple[Subset, Tensor]]) -> list[tuple[str, Tensor]]:
+    own = row[0][0]
+    first = (f"{shortened(Path(photo).name)}\n{shortened(own.name)}, {100 * own.whole:.0f} % sure\nwhole photo", image)
+    return [first, *((one.title, image.where(mask, image.new_tensor(_GREY))) for one, mask in row)]
+
+
+def _write_record(found: SubsetPanel, settings: dict[str, Any], classifier: Classifier) -> None:
+    from robustvit.common.files import write_json
+    from robustvit.common.provenance import versions
+    from robustvit.models.weights import weights_hash
+
+    settings = {name.rstrip("_"): value for name, value in settings.items() if name not in ("images", "model", "out")}
+    kept = {name: value for name, value in asdict(found).items() if name not in ("picture", "record")}
+    facts = {"picture": found.picture.name, "weights": weights_hash(classifier)}
+    write_json(kept | facts | {"settings": settings, "versions": versions()}, found.record)

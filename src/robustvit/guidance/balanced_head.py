@@ -1,0 +1,127 @@
+"""Deep Feature Reweighting: from features to a new head, as it was published."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from robustvit.guidance.sparse_regression import sparse_regression
+
+__all__ = ["STRENGTHS", "SUBSETS", "Head", "Subsets", "average_head", "choose_strength", "halves"]
+
+STRENGTHS = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)  # C, the values that Kirichenko et al. try
+SUBSETS = 10
+
+
+@dataclass(frozen=True)
+class Subsets:
+    """Balanced subsets of photos: P subsets of N photos each.
+
+    Attributes:
+        features: ``(P, N, D)``.
+        labels: ``(P, N)``.
+        own: ``(P, N)``, whether a photo's background is one of its own class.
+    """
+
+    features: Tensor
+    labels: Tensor
+    own: Tensor
+
+    @property
+    def groups(self) -> Tensor:
+        """``(P, N)``, a number for each class on backgrounds of its own and of other classes."""
+        return 2 * self.labels + self.own.long()
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear layer for plain features: weights ``(C, D)`` and intercepts ``(C,)``, float64."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The C that was chosen, with means over subsets of photos that the heads were not fitted on, 0 to 1.
+
+    Attributes:
+        strength: C.
+        worst: accuracy in the worst group.
+        accuracy: of all photos.
+        loss: cross-entropy.
+    """
+
+    strength: float
+    worst: float
+    accuracy: float
+    loss: float
+
+
+def halves(labels: Sequence[int], seed: int) -> tuple[list[int], list[int]]:
+    """Positions of the photos in two halves of every class; the first has one more where the number is odd."""
+    rng = np.random.default_rng(seed)
+    parts: tuple[list[int], list[int]] = ([], [])
+    for label in sorted(set(labels)):
+        members = rng.permutation([i for i, one in enumerate(labels) if one == label]).tolist()
+        for part in (0, 1):
+            parts[part].extend(members[part::2])
+    return parts
+
+
+def balanced_subset(labels: Sequence[int], seed: int) -> list[int]:
+    """Positions of as many photos of every class as the smallest class has."""
+    rng = np.random.default_rng(seed)
+    least = min(Counter(labels).values())
+    return [
+        int(i)
+        for label in sorted(set(labels))
+        for i in rng.permutation([i for i, one in enumerate(labels) if one == label])[:least]
+    ]
+
+
+def choose_strength(
+    first: Subsets, second: Subsets, classes: int, *, intercept: bool = True, strengths: Sequence[float] = STRENGTHS
+) -> Choice:
+    """Choose C by the accuracy of the worst group, on photos that the head was not fitted on.
+
+    Heads are fitted on the subsets of one half and tried on those of the other, both ways. Where two C are equally
+    good, the one with the lower cross-entropy is taken.
+    """
+    tried = {c: np.zeros(3) for c in strengths}
+    for fitted, held in ((first, second), (second, first)):
+        mean, deviation = _scale(fitted.features)
+        x, other = (fitted.features - mean) / deviation, ((held.features - mean) / deviation).flatten(0, 1)
+        labels, groups = held.labels.flatten(), held.groups.flatten()
+        start = None
+        for c in sorted(strengths):  # from few weights to many: each solution starts the next
+            start = sparse_regression(x, fitted.labels, classes, c, start=start, intercept=intercept)
+            logits = other @ start[0].mT + start[1][:, None]
+            right = (logits.argmax(dim=2) == labels).double()
+            worst = torch.stack([right[:, groups == group].mean(dim=1) for group in groups.unique()]).amin(dim=0)
+            loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)))
+            tried[c] += [float(worst.mean()) / 2, float(right.mean()) / 2, float(loss) / 2]
+    best = max(strengths, key=lambda c: (round(tried[c][0], 9), -tried[c][2]))
+    return Choice(best, *(float(value) for value in tried[best]))
+
+
+def average_head(subsets: Subsets, classes: int, strength: float, *, intercept: bool = True) -> Head:
+    """The mean of the heads fitted on each subset, for features that are not standardised."""
+    mean, deviation = _scale(subsets.features)
+    x = (subsets.features - mean) / deviation
+    weights, offsets = sparse_regression(x, subsets.labels, classes, strength, intercept=intercept)
+    weight = weights.mean(dim=0) / deviation
+    return Head(weight, offsets.mean(dim=0) - weight @ mean)
+
+
+def _scale(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation ``(D,)`` of each feature; features that never change are left as they are."""
+    flat = features.double().flatten(0, 1)
+    deviation = flat.std(dim=0, correction=0)
+    return flat.mean(dim=0), torch.where(deviation > 1e-12 * (1 + flat.abs().amax(dim=0)), deviation, 1.0)

@@ -1,0 +1,43 @@
+"""Plain finetuning, the control of every guidance method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from robustvit.guidance.losses import label_loss
+from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels
+from robustvit.models.classifier import logits_of
+
+__all__ = ["CrossEntropy", "classified"]
+
+
+def classified(model: nn.Module, images: Tensor, target: Tensor, temperature: float = 1.0) -> GuidedLoss:
+    """Cross-entropy with the true labels from one plain forward pass."""
+    logits = logits_of(model(images))
+    loss = label_loss(logits, target, temperature)
+    return GuidedLoss(loss, {"classification": loss.detach()}, logits.detach(), None)
+
+
+@dataclass(frozen=True)
+class CrossEntropy(GuidanceMethod):
+    """Cross-entropy with the true label alone (equation 8); masks are not used.
+
+    It is also what the released scripts of GradMask and RRR amount to: their gradients are constants there, so that
+    their second term trains nothing.
+
+    Attributes:
+        temperature: divides the logits.
+    """
+
+    title = "cross-entropy"
+    source = "the ordinary finetuning that guidance is compared with (equation 8 of RobustViT)"
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_weights(self.temperature, classification_weight=1)
+
+    def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
+        return classified(model, images, expect_labels(target, "--guidance cross-entropy"), self.temperature)

@@ -1,0 +1,139 @@
+"""Input gradients kept off the background: GradMask and Right for the Right Reasons, with a real double backward."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from robustvit.explanation.attention.interception import gradients_for_maps
+from robustvit.explanation.maps import image_map
+from robustvit.explanation.methods.captures import explained_logit
+from robustvit.explanation.methods.input_gradient import forward_from_pixels
+from robustvit.guidance.cross_entropy import classified
+from robustvit.guidance.losses import gradmask_loss, label_loss, right_reasons_loss
+from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels, weighted_sum
+
+__all__ = ["GradMask", "RightReasons"]
+
+
+@dataclass(frozen=True)
+class _InputGradients(GuidanceMethod):
+    """``relevance_weight * penalty + classification_weight * cross-entropy with the true label`` (equation 8).
+
+    The gradient is that of what the model takes: pixels in [0, 1] for a ``Classifier``. The same function of the photo
+    then has the same loss, however it normalises; gradients of normalised pixels are ``std`` times as large. Works for
+    every classifier that can be differentiated twice. Without the penalty's weight, no input gradient is made.
+    """
+
+    relevance_weight: float | None = None
+    classification_weight: float = 1.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_weights(
+            self.temperature,
+            relevance_weight=1.0 if self.relevance_weight is None else self.relevance_weight,
+            classification_weight=self.classification_weight,
+        )
+
+    @property
+    def explains_with(self) -> str:
+        """The relevance method that guides."""
+        return "input_gradient"
+
+    @staticmethod
+    @abstractmethod
+    def default_weight(classes: int) -> float:
+        """Weight of the penalty where none was given: on a pretrained ViT-S, about as much gradient in the weights as
+        the cross-entropy's."""
+
+    @abstractmethod
+    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The scalar whose gradient in the pixels is penalised; images do not mix in it."""
+
+    @abstractmethod
+    def penalty(self, gradients: Tensor, masks: Tensor) -> Tensor:
+        """The loss of gradients ``(B, 3, H, W)``."""
+
+    def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
+        target = expect_labels(target, f"--guidance {self.title}, which explains the true class")
+        if self.relevance_weight == 0:
+            found = classified(model, images, target, self.temperature)
+            return GuidedLoss(self.classification_weight * found.loss, found.parts, found.logits, None)
+        differentiable = torch.is_grad_enabled()
+        with gradients_for_maps(differentiable):
+            images, masks, target = (x.clone() if x.is_inference() else x for x in (images, masks, target))
+            logits, entered = forward_from_pixels(model, images)
+            explained = self.explained(logits, target)
+            (gradients,) = torch.autograd.grad(explained, entered, create_graph=differentiable)
+            exact = gradients.to(torch.promote_types(gradients.dtype, torch.float32))
+            relevance = self.penalty(exact, masks)
+            classification = label_loss(logits, target, self.temperature)
+            weight = self.default_weight(logits.shape[1]) if self.relevance_weight is None else self.relevance_weight
+            loss = weighted_sum((weight, relevance), (self.classification_weight, classification))
+        maps = image_map(exact.detach().abs().sum(dim=1), (images.shape[-2], images.shape[-1]))
+        parts = {"relevance": relevance.detach(), "classification": classification.detach()}
+        return GuidedLoss(loss if differentiable else loss.detach(), parts, logits.detach(), maps)
+
+
+@dataclass(frozen=True)
+class GradMask(_InputGradients):
+    """GradMask (Simpson et al. 2019, arXiv 1904.07478; equation 9 of RobustViT).
+
+    ``mean((d y_c / d x * (1 - S))^2)`` over images, channels and pixels, ``y_c`` the true class's logit.
+
+    Attributes:
+        relevance_weight: weight of that term; 1000 where it is None.
+        classification_weight: weight of the cross-entropy with the true label.
+        temperature: divides the logits in the cross-entropy.
+    """
+
+    title = "gradmask"
+    source = "Simpson, Dutil, Bengio and Cohen, GradMask: Reduce Overfitting by Regularizing Saliency, 2019"
+
+    @staticmethod
+    def default_weight(classes: int) -> float:
+        """1000, whatever the number of classes."""
+        return 1000.0
+
+    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Sum of the true classes' logits."""
+        return explained_logit(logits, target)
+
+    def penalty(self, gradients: Tensor, masks: Tensor) -> Tensor:
+        """Equation 9."""
+        return gradmask_loss(gradients, masks)
+
+
+@dataclass(frozen=True)
+class RightReasons(_InputGradients):
+    """Right for the Right Reasons (Ross, Hughes and Doshi-Velez 2017, arXiv 1703.03717; equation 10 of RobustViT).
+
+    ``sum(((1 - S) * d/dx sum_k log p_k)^2)`` over the channels and pixels of an image, ``p_k`` the probability of class
+    k; the mean over images. Ross et al. sum this and the cross-entropy over images: the same balance of the two.
+
+    Attributes:
+        relevance_weight: weight of that term; ``0.04 / K^2`` for K classes where it is None, since the gradient of the
+            sum grows with K.
+        classification_weight: weight of the cross-entropy with the true label.
+        temperature: divides the logits in the cross-entropy, not in ``p_k``.
+    """
+
+    title = "rrr"
+    source = "Ross, Hughes and Doshi-Velez, Right for the Right Reasons, IJCAI 2017"
+
+    @staticmethod
+    def default_weight(classes: int) -> float:
+        """``0.04 / K^2``."""
+        return 0.04 / classes**2
+
+    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Sum of the log-probabilities of all classes."""
+        return logits.log_softmax(dim=1).sum()
+
+    def penalty(self, gradients: Tensor, masks: Tensor) -> Tensor:
+        """Equation 10."""
+        return right_reasons_loss(gradients, masks)

@@ -1,0 +1,101 @@
+"""Last-layer retraining on balanced photos, with features that stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Balance
+from robustvit.explanation.attention.interception import evaluating
+from robustvit.guidance.cross_entropy import classified
+from robustvit.guidance.method import GuidanceMethod, GuidedLoss, expect_labels
+from robustvit.guidance.swap_augmentation import SWAPS_TRAINED, on_other_backgrounds
+from robustvit.models.parameters import head_layers
+
+__all__ = ["DeepFeatureReweighting", "LastLayer"]
+
+
+@dataclass(frozen=True)
+class LastLayer(GuidanceMethod):
+    """The last layer alone is trained, from the head that is there, by steps of the loop on balanced photos.
+
+    A cheap relative of Deep Feature Reweighting. The model runs in evaluation mode (no dropout, fixed statistics), and
+    only its head receives a gradient. The loop gives it equally many photos of every class.
+
+    Attributes:
+        balance: what the photos are balanced by: ``class``, or ``background`` too: every object on the background of
+            another photo, drawn anew for every batch, so that background and class are nearly independent.
+    """
+
+    title = "last-layer"
+    source = (
+        "the last layer trained from the old head; a cheap relative of Kirichenko, Izmailov and Wilson, Last Layer "
+        "Re-Training is Sufficient for Robustness to Spurious Correlations, ICLR 2023"
+    )
+    trains = "head"
+    balanced = True
+
+    balance: Balance = "background"
+
+    def __post_init__(self) -> None:
+        if self.balance not in ("class", "background"):
+            raise UserError(f"expected balance to be class or background, got {self.balance!r}")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That the verdict measures what was trained, where backgrounds were swapped."""
+        return (SWAPS_TRAINED,) if self.balance == "background" else ()
+
+    def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
+        target = expect_labels(target, f"--guidance {self.title}")
+        if self.balance == "background" and torch.is_grad_enabled():
+            images = on_other_backgrounds(images, masks)
+        with _fixed_features(model):
+            return classified(model, images, target)
+
+
+@dataclass(frozen=True)
+class DeepFeatureReweighting(LastLayer):
+    """Deep Feature Reweighting (Kirichenko, Izmailov and Wilson 2022, arXiv 2204.02937): a new last layer, fitted on
+    held-out photos in which the spurious cue says nothing.
+
+    ``finetune`` fits it as published, see ``robustvit.training.head_fitting``: logistic regression with an L1 penalty
+    on
+    standardised features, C chosen by the worst group's accuracy, averaged over balanced subsets. Called with a batch,
+    it is the loss of that regression without its penalty.
+
+    Attributes:
+        balance: what the subsets are balanced by: ``class``, or ``background`` too: every object on the backgrounds of
+            photos of classes drawn uniformly.
+    """
+
+    title = "dfr"
+    source = (
+        "Kirichenko, Izmailov and Wilson, Last Layer Re-Training is Sufficient for Robustness to Spurious "
+        "Correlations, ICLR 2023"
+    )
+    balanced = False  # its subsets are
+    fits = True
+    unused = ("lr", "epochs", "select")
+
+
+@contextmanager
+def _fixed_features(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and no gradient beyond the head's input; modes and hooks are put back at the end."""
+    hooks = [layer.register_forward_pre_hook(_detach) for layer in head_layers(model)]
+    try:
+        with evaluating(model):
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _detach(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(x.detach() if isinstance(x, Tensor) else x for x in inputs)

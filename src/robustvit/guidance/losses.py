@@ -1,0 +1,103 @@
+"""The terms of the paper's losses (equations 1 to 4 and 8 to 10), plain functions of maps, gradients, masks, logits."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from robustvit.common.errors import UserError
+
+__all__ = [
+    "background_loss",
+    "confidence_loss",
+    "foreground_loss",
+    "gradmask_loss",
+    "label_loss",
+    "masks_like",
+    "relevance_loss",
+    "right_reasons_loss",
+]
+
+
+def masks_like(images: Tensor, masks: Tensor) -> Tensor:
+    """Masks as ``(B, 1, H, W)``, of the type of images, gradients or maps ``(B, C, H, W)``.
+
+    Raises:
+        UserError: shapes that do not go together.
+    """
+    if masks.ndim == images.ndim - 1:
+        masks = masks.unsqueeze(1)
+    expected = (images.shape[0], 1, *images.shape[2:])
+    if masks.shape != expected:
+        raise UserError(f"expected masks of shape {tuple(expected)}, got {tuple(masks.shape)}")
+    return masks.to(images.dtype)
+
+
+def background_loss(maps: Tensor, masks: Tensor) -> Tensor:
+    """Relevance outside the object, ``mean((R * (1 - S))^2)`` (equation 1).
+
+    Args:
+        maps: ``(B, 1, H, W)`` in [0, 1].
+        masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], 1 on the object; soft values count in part.
+    """
+    return (maps * (1 - masks_like(maps, masks))).square().mean()
+
+
+def foreground_loss(maps: Tensor, masks: Tensor) -> Tensor:
+    """Relevance missing on the object, ``mean((R * S - S)^2)`` (equation 2); arguments as in ``background_loss``."""
+    masks = masks_like(maps, masks)
+    return (maps * masks - masks).square().mean()
+
+
+def relevance_loss(maps: Tensor, masks: Tensor, *, background: float = 2.0, foreground: float = 0.3) -> Tensor:
+    """How far relevance maps are from lying on the object (equation 3).
+
+    Args:
+        maps: ``(B, 1, H, W)`` in [0, 1], as ``relevance`` returns them.
+        masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], binary or soft, 1 on the object.
+        background: weight of equation 1.
+        foreground: weight of equation 2.
+
+    Returns:
+        A scalar, differentiable in ``maps``.
+
+    Raises:
+        UserError: shapes that differ.
+    """
+    return background * background_loss(maps, masks) + foreground * foreground_loss(maps, masks)
+
+
+def confidence_loss(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Confidence boosting: cross-entropy with the model's own prediction (equation 4).
+
+    Args:
+        logits: ``(B, C)``.
+        temperature: divides the logits; below 1 for models trained with label smoothing (DeiT).
+    """
+    return label_loss(logits, logits.argmax(dim=1), temperature)
+
+
+def label_loss(logits: Tensor, target: Tensor, temperature: float = 1.0) -> Tensor:
+    """Cross-entropy with the true label, the ground-truth variant of equation 4; ``target`` is ``(B,)``."""
+    return F.cross_entropy(logits / temperature, target)
+
+
+def gradmask_loss(gradients: Tensor, masks: Tensor) -> Tensor:
+    """Input gradients outside the object, ``mean((G * (1 - S))^2)`` over images, channels and pixels (equation 9).
+
+    Args:
+        gradients: of the true class's logit in the pixels, ``(B, 3, H, W)``.
+        masks: as in ``background_loss``.
+    """
+    return (gradients * (1 - masks_like(gradients, masks))).square().mean()
+
+
+def right_reasons_loss(gradients: Tensor, masks: Tensor) -> Tensor:
+    """Input gradients outside the object, ``sum(((1 - S) * G)^2)`` over channels and pixels (equation 10); the mean
+    over images.
+
+    Args:
+        gradients: of the sum of all classes' log-probabilities in the pixels, ``(B, 3, H, W)``.
+        masks: as in ``background_loss``.
+    """
+    return (gradients * (1 - masks_like(gradients, masks))).square().sum(dim=(1, 2, 3)).mean()

@@ -1,0 +1,160 @@
+"""Guidance methods: each one object that turns a batch of images and masks into a loss, with its own target rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustvit.common.errors import UserError
+from robustvit.explanation.attention.interception import evaluating
+from robustvit.guidance.cross_entropy import CrossEntropy
+from robustvit.guidance.input_gradients import GradMask, RightReasons
+from robustvit.guidance.last_layer import DeepFeatureReweighting, LastLayer
+from robustvit.guidance.method import Guidance, GuidanceMethod, GuidedLoss, expect_choice
+from robustvit.guidance.robustvit import RobustViT
+from robustvit.guidance.swap_augmentation import SwapAugmentation
+from robustvit.models.classifier import Classifier
+
+__all__ = [
+    "GUIDANCE",
+    "Guidance",
+    "GuidanceMethod",
+    "GuidedLoss",
+    "check_guidance",
+    "chosen_options",
+    "guidance_options",
+    "guided_loss",
+    "make_guidance",
+    "options_of",
+]
+
+
+GUIDANCE: dict[str, Any] = {
+    kind.title: kind
+    for kind in (RobustViT, CrossEntropy, GradMask, RightReasons, SwapAugmentation, LastLayer, DeepFeatureReweighting)
+}
+
+
+def options_of(guidance: str) -> set[str]:
+    """Names of the options that a guidance method has.
+
+    Raises:
+        UserError: unknown name.
+    """
+    expect_choice("guidance", guidance, tuple(GUIDANCE))
+    return {field.name for field in fields(GUIDANCE[guidance])}
+
+
+def guidance_options() -> list[str]:
+    """Names of the options of all guidance methods."""
+    return sorted({name for guidance in GUIDANCE for name in options_of(guidance)})
+
+
+def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a guidance method: those that the user set, else the recipe's; the others keep their defaults.
+
+    Args:
+        guidance: name of the method.
+        given: what the user gave, None (False for a switch) where nothing; names that no method has are passed over.
+        recipe: what a recipe proposes; what the method does not have is passed over.
+
+    Raises:
+        UserError: unknown method; an option was set that it does not have.
+    """
+    known = options_of(guidance)
+    said = {name: given[name] for name in guidance_options() if not (given.get(name) is None or given[name] is False)}
+    if foreign := sorted(set(said) - known):
+        raise UserError(
+            f"expected no --{foreign[0].replace('_', '-')} with --guidance {guidance}, whose options are "
+            f"{', '.join(f'--{name}' for name in sorted(known)).replace('_', '-')}: leave it out"
+        )
+    return {name: value for name, value in recipe.items() if name in known and value is not None} | said
+
+
+def make_guidance(guidance: str | Guidance = "robustvit", **options: Any) -> Guidance:
+    """Return the guidance method of that name with its options set; an object passes through.
+
+    Raises:
+        UserError: unknown name or unknown option.
+    """
+    if not isinstance(guidance, str):
+        if options:
+            raise UserError(f"expected no options beside a guidance object, got {', '.join(options)}")
+        return guidance
+    known = options_of(guidance)
+    if unknown := sorted(set(options) - known):
+        raise UserError(f"expected options of {guidance} ({', '.join(sorted(known))}), got {', '.join(unknown)}")
+    return GUIDANCE[guidance](**options)
+
+
+def check_guidance(guidance: GuidanceMethod, classifier: Classifier, parameters: Sequence[nn.Parameter]) -> None:
+    """Make sure that a method works for a model and reaches some of the weights, on one grey image; nothing changes.
+
+    Args:
+        guidance: the method.
+        classifier: the model, whose other weights are frozen.
+        parameters: the weights that may change.
+
+    Raises:
+        UserError: the model cannot be differentiated as often as needed, or the loss depends on none of the weights.
+    """
+    like = parameters[0]
+    image = torch.full((1, 3, *classifier.preprocessing.input_size), 0.5, dtype=like.dtype, device=like.device)
+    mask = torch.ones_like(image[:, :1])
+    mask[..., : mask.shape[-1] // 2] = 0
+    label = torch.zeros(1, dtype=torch.long, device=like.device)
+    before = [parameter.grad for parameter in parameters]
+    try:
+        for parameter in parameters:
+            parameter.grad = None
+        with evaluating(classifier):
+            loss = guidance(classifier, image, mask, label).loss
+            if loss.requires_grad:
+                loss.backward()  # all of it: asked for some gradients only, PyTorch passes over what it cannot do
+        reached = any(parameter.grad is not None for parameter in parameters)
+    except RuntimeError as error:
+        if not any(words in str(error) for words in ("not implemented", "differentiate twice")):
+            raise
+        raise UserError(f"{type(classifier.network).__name__} cannot be guided by {guidance.title}: {error}") from error
+    finally:
+        for parameter, gradient in zip(parameters, before, strict=True):
+            parameter.grad = gradient
+    if not reached:
+        raise UserError(
+            f"expected weights to train that the loss of --guidance {guidance.title} depends on with these options, "
+            "found none: choose another --train, or other weights of its terms"
+        )
+
+
+def guided_loss(
+    model: nn.Module,
+    images: Tensor,
+    masks: Tensor,
+    target: Tensor | None = None,
+    *,
+    guidance: str | Guidance = "robustvit",
+    **options: Any,
+) -> GuidedLoss:
+    """One guided step's loss for any training loop, from one shared forward pass.
+
+    Args:
+        model: a ``Classifier`` or a bare timm vision transformer.
+        images: ``(B, 3, H, W)``, what ``model`` takes.
+        masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], 1 on the object.
+        target: ``(B,)`` true labels, whose relevance is guided; the predicted classes' when left out.
+        guidance: name of a guidance method, or an object of your own.
+        options: fields of the method, e.g. ``second_order=True`` or ``temperature=0.55``.
+
+    Returns:
+        The loss, its parts, logits and, where the method makes some, maps; call ``.loss.backward()``.
+
+    Raises:
+        UserError: unknown method or option, shapes that differ, labels missing.
+    """
+    if target is None and isinstance(guidance, str) and "target" in options_of(guidance):
+        options["target"] = "predicted"
+    return make_guidance(guidance, **options)(model, images, masks, target)

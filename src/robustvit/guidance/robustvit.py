@@ -1,0 +1,113 @@
+"""The paper's guidance: relevance on the object, confidence kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Classification, Target
+from robustvit.explanation.attention.interception import gradients_for_maps
+from robustvit.explanation.maps import image_map
+from robustvit.explanation.methods import METHODS, method_of
+from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss
+from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_choice, weighted_sum
+from robustvit.models.classifier import logits_of
+
+__all__ = ["RobustViT"]
+
+
+@dataclass(frozen=True)
+class RobustViT(GuidanceMethod):
+    """The paper's guidance (equation 5): relevance on the object, confidence kept.
+
+    A term whose weight is zero is left out with its gradient; without any weight on relevance, no map is made.
+
+    Attributes:
+        target: class explained, the true ``label`` (the paper's training) or the ``predicted`` one (its section 5).
+        relevance: method of the relevance map.
+        second_order: let gradients flow through the attention's gradient too.
+        background: weight of equation 1 inside the relevance loss.
+        foreground: weight of equation 2 inside the relevance loss.
+        relevance_weight: weight of the relevance loss.
+        classification_weight: weight of the classification loss.
+        classification: ``confidence`` (equation 4) or ``label`` (cross-entropy with the true label).
+        temperature: divides the logits in the classification loss.
+    """
+
+    title = "robustvit"
+    source = (
+        "Chefer, Schwartz and Wolf, Optimizing Relevance Maps of Vision Transformers Improves Robustness, NeurIPS 2022"
+    )
+
+    target: Target = "label"
+    relevance: str = "gae"
+    second_order: bool = False
+    background: float = 2.0
+    foreground: float = 0.3
+    relevance_weight: float = 0.8
+    classification_weight: float = 0.2
+    classification: Classification = "confidence"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        expect_choice("target", self.target, ("label", "predicted"))
+        expect_choice("classification", self.classification, ("confidence", "label"))
+        expect_choice("relevance", self.relevance, tuple(METHODS))
+        check_weights(
+            self.temperature,
+            background=self.background,
+            foreground=self.foreground,
+            relevance_weight=self.relevance_weight,
+            classification_weight=self.classification_weight,
+        )
+        if not self._relevance_counts and not self.classification_weight:
+            raise UserError("expected a weight above 0 for relevance or classification: nothing would be trained")
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether a batch must come with true labels."""
+        return self.target == "label" or self.classification == "label"
+
+    @property
+    def explains_with(self) -> str:
+        """The relevance method that guides."""
+        return self.relevance
+
+    @property
+    def _relevance_counts(self) -> bool:
+        return bool(self.relevance_weight and (self.background or self.foreground))
+
+    def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
+        if target is None and self.needs_labels:
+            raise UserError("expected labels for target='label' or classification='label'; give them or use predicted")
+        if not self._relevance_counts:
+            logits = logits_of(model(images))
+            classification = self._classification(logits, target)
+            parts = {"classification": classification.detach()}
+            return GuidedLoss(self.classification_weight * classification, parts, logits.detach(), None)
+        differentiable = torch.is_grad_enabled()
+        with gradients_for_maps(differentiable):
+            trace = method_of(self.relevance)(model, images, self.second_order)
+            logits = trace.logits
+            predicted = logits.detach().argmax(dim=1)
+            explained = predicted if self.target == "predicted" or target is None else target
+            maps = image_map(trace.explain(explained, differentiable), (images.shape[-2], images.shape[-1]))
+            parts = {"background": background_loss(maps, masks), "foreground": foreground_loss(maps, masks)}
+            parts["classification"] = self._classification(logits, target)
+            parts["relevance"] = weighted_sum(
+                (self.background, parts["background"]), (self.foreground, parts["foreground"])
+            )
+            loss = weighted_sum(
+                (self.relevance_weight, parts["relevance"]), (self.classification_weight, parts["classification"])
+            )
+        detached = {name: part.detach() for name, part in parts.items()}
+        return GuidedLoss(loss, detached, logits.detach(), maps.detach())
+
+    def _classification(self, logits: Tensor, target: Tensor | None) -> Tensor:
+        """Equation 4, or its variant with the true label."""
+        if self.classification == "label" and target is not None:
+            return label_loss(logits, target, self.temperature)
+        return confidence_loss(logits, self.temperature)

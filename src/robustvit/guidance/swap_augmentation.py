@@ -1,0 +1,89 @@
+"""Background swaps as augmentation: the object of a photo on the background of another photo of its batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from robustvit.common.errors import UserError
+from robustvit.data.swaps import bounding_box, paste, tiled_background, usable_background
+from robustvit.guidance.cross_entropy import classified
+from robustvit.guidance.losses import masks_like
+from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels
+
+__all__ = ["SWAPS_TRAINED", "SwapAugmentation", "on_other_backgrounds"]
+
+
+SWAPS_TRAINED = (
+    "The model was trained on photos with swapped backgrounds, and accuracy on random backgrounds is measured on "
+    "photos made the same way: part of a gain may be that it has got used to pasted objects. Look at other shifts too."
+)
+
+
+def on_other_backgrounds(images: Tensor, masks: Tensor, share: float = 1.0) -> Tensor:
+    """Put the objects of a batch on each other's backgrounds (ImageNet-9's only-bg-t), drawn by PyTorch's generator.
+
+    The donor is drawn uniformly out of the other photos of the batch whose object's box leaves enough background. In
+    shuffled photos of K balanced classes, n each, it is of the own class with probability (n - 1) / (K n - 1): the
+    background then says next to nothing about the class. A photo stays as it is where it shows no object (no pixel of
+    its mask above one half), where there is no donor, and with probability ``1 - share``.
+
+    Args:
+        images: ``(B, 3, H, W)``.
+        masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1]; soft values blend.
+        share: of the photos that are swapped, on average.
+
+    Returns:
+        ``(B, 3, H, W)``, new.
+    """
+    masks = masks_like(images, masks)
+    shown = [bounding_box(mask) is not None for mask in masks]
+    lending = [i for i, mask in enumerate(masks) if shown[i] and usable_background(mask)]
+    background = cache(lambda donor: tiled_background(images[donor], masks[donor]))
+    swapped = []
+    for index, drawn in enumerate(torch.rand(len(images), 2).tolist()):
+        donors = [donor for donor in lending if donor != index]
+        if shown[index] and donors and drawn[0] < share:
+            donor = donors[min(int(drawn[1] * len(donors)), len(donors) - 1)]
+            swapped.append(paste(images[index], masks[index], background(donor)))
+        else:
+            swapped.append(images[index])
+    return torch.stack(swapped)
+
+
+@dataclass(frozen=True)
+class SwapAugmentation(GuidanceMethod):
+    """Cross-entropy on photos whose object stands on another training photo's background.
+
+    The loop seeds PyTorch's generator by run and epoch, so a resumed run draws the same. Without gradients, as in
+    validation, photos stay as they are.
+
+    Attributes:
+        swap_share: share of the photos that are swapped.
+        temperature: divides the logits.
+    """
+
+    title = "swap-augmentation"
+    source = "backgrounds swapped as in Xiao, Engstrom, Ilyas and Madry, Noise or Signal, ICLR 2021"
+
+    swap_share: float = 1.0
+    temperature: float = 1.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That the verdict measures what was trained."""
+        return (SWAPS_TRAINED,)
+
+    def __post_init__(self) -> None:
+        check_weights(self.temperature, classification_weight=1)
+        if not 0 < self.swap_share <= 1:
+            raise UserError(f"expected --swap-share above 0 and at most 1, got {self.swap_share}")
+
+    def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
+        target = expect_labels(target, "--guidance swap-augmentation")
+        if torch.is_grad_enabled():
+            images = on_other_backgrounds(images, masks, self.swap_share)
+        return classified(model, images, target, self.temperature)

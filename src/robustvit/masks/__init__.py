@@ -1,0 +1,1 @@
+"""Masks of objects: made, imported from annotations, rated and reviewed."""

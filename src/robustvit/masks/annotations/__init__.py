@@ -1,0 +1,51 @@
+"""Objects that people marked in photos with other tools, read from the files of those tools."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from robustvit.common.errors import UserError
+from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Annotations
+from robustvit.masks.annotations.coco import read_coco
+from robustvit.masks.annotations.image_masks import read_class_masks, read_plain_masks
+from robustvit.masks.annotations.labelme import read_labelme
+from robustvit.masks.annotations.yolo import read_yolo
+
+__all__ = ["FORMATS", "AnnotatedObject", "AnnotatedPhoto", "Annotations", "read_annotations"]
+
+FORMATS: dict[str, Callable[[Path, Path | None], Annotations]] = {
+    "coco": read_coco,
+    "yolo": read_yolo,
+    "labelme": read_labelme,
+    "imagenet-s": partial(read_class_masks, coding="imagenet-s"),
+    "voc": partial(read_class_masks, coding="voc"),
+    "binary": partial(read_plain_masks, binary=True),
+    "grey": read_plain_masks,
+    "soft": read_plain_masks,
+}
+
+
+def read_annotations(format: str, source: str | Path, images: str | Path | None) -> Annotations:
+    """List the photos of an annotated data set, with a way to read the objects of each.
+
+    Masks come as float32 ``(H, W)`` in [0, 1], in the upright size of the photo. ``problems`` holds what was found
+    wrong while listing; ``read`` of a photo adds, the first time, what it finds wrong while decoding, leaves such
+    objects out, and raises UserError if none is left.
+
+    Args:
+        format: one of ``FORMATS``.
+        source: the JSON file (coco, labelme) or the folder of label files or masks.
+        images: the folder of the photos; may be None for labelme, and for a YOLO root that holds ``images``.
+
+    Raises:
+        UserError: unknown format; no such file or folder; a source that is not of that format at all.
+    """
+    reader = FORMATS.get(format)
+    if reader is None:
+        near = difflib.get_close_matches(str(format).lower(), FORMATS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"expected an annotation format out of {', '.join(FORMATS)}, got {format!r}{hint}")
+    return reader(Path(source), None if images is None else Path(images))

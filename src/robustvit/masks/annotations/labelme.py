@@ -1,0 +1,191 @@
+"""LabelMe: a JSON file for each photo with its shapes."""
+
+from __future__ import annotations
+
+import base64
+import os
+import struct
+from collections import defaultdict
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from robustvit.common.errors import UserError
+from robustvit.data.photo_tree import files_below
+from robustvit.data.photos import MAX_PIXELS
+from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Annotations
+from robustvit.masks.annotations.listing import (
+    BrokenEntry,
+    Claims,
+    PhotoFolder,
+    load_json,
+    photo_with_objects,
+    shown,
+    upright_size,
+)
+from robustvit.masks.annotations.outlines import Frame, mask_tools, outline_points
+
+__all__ = ["read_labelme"]
+
+_FARTHEST = 1e6
+
+
+def read_labelme(source: Path, images: Path | None) -> Annotations:
+    """List the photos of LabelMe files; masks as ``read_annotations`` describes.
+
+    ``source`` is a JSON file or a folder of them. A photo is looked up beside its file first, then in ``images``.
+    Shapes with the same label and group are one object. Pixels embedded in a file are not used.
+
+    Raises:
+        UserError: no such file or folder, no JSON in it, or pycocotools is not installed.
+    """
+    mask_tools()
+    if not source.exists():
+        raise UserError(f"expected a LabelMe file or a folder of them at {source}, found nothing: check the path")
+    paths = list(files_below(source, {".json"}).values()) if source.is_dir() else [source]
+    if not paths:
+        raise UserError(f"expected LabelMe files (.json) in {source}, found none: check the path and the format")
+    folder = None if images is None else PhotoFolder(images)
+    problems: list[str] = []
+    photos: list[AnnotatedPhoto] = []
+    labels: set[str] = set()
+    claims = Claims()
+    for path in paths:
+        try:
+            image, size, shapes = _read_file(path, folder)
+            claims.take(image, str(path))
+        except (BrokenEntry, UserError) as error:
+            problems.append(str(error) if isinstance(error, UserError) else f"{path}: {error}")
+            continue
+        if objects := _objects(shapes, path, problems):
+            labels |= {label for label, _ in objects}
+            photos.append(photo_with_objects(image, partial(_decode, path, size, objects), problems))
+    return Annotations(sorted(photos, key=lambda photo: photo.image), problems, tuple(sorted(labels)))
+
+
+def _read_file(path: Path, folder: PhotoFolder | None) -> tuple[Path, tuple[int, int], list]:
+    content = load_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        hint = "a COCO file (read it as coco)" if isinstance(content, dict) and "annotations" in content else "none"
+        raise BrokenEntry(f"expected LabelMe with a list of shapes, found {hint}; left out")
+    image = _image(content.get("imagePath"), path, folder)
+    real, said = upright_size(image), (content.get("imageHeight"), content.get("imageWidth"))
+    if said not in (real, (None, None)):
+        raise BrokenEntry(
+            f"{image} has {real[0]} x {real[1]} pixels (height x width), the annotation says "
+            f"{shown(said[0])} x {shown(said[1])}; left out"
+        )
+    return image, real, content["shapes"]
+
+
+def _image(name: object, path: Path, folder: PhotoFolder | None) -> Path:
+    if not isinstance(name, str) or not name:
+        raise BrokenEntry(f"expected an imagePath, found {shown(name)}; left out")
+    relative = name.replace("\\", "/")
+    beside = os.path.normpath(os.path.join(path.parent, relative))
+    # a path from the root is one on the machine of whoever drew the outlines
+    if not os.path.isabs(relative) and os.path.isfile(beside):
+        return Path(beside)
+    if folder is None:
+        raise BrokenEntry(f"no photo {shown(name)} beside it; name the folder of the photos, or leave it out")
+    return folder.named(os.path.basename(relative))
+
+
+def _objects(shapes: list, path: Path, problems: list[str]) -> list[tuple[str, list[tuple[int, dict]]]]:
+    """Shapes, with their numbers, of each object, with its label."""
+    objects: dict[tuple, list[tuple[int, dict]]] = defaultdict(list)
+    for number, shape in enumerate(shapes):
+        if not isinstance(shape, dict):
+            problems.append(f"{path}: shape {number}: expected a shape, found {shown(shape)}; left out")
+            continue
+        label, group = shape.get("label"), shape.get("group_id")
+        if not isinstance(label, str) or not label:
+            problems.append(f"{path}: shape {number}: expected a label, found {shown(label)}; left out")
+            continue
+        alone = group is None or not isinstance(group, (int, str))
+        objects[(label, "alone", number) if alone else (label, "group", group)].append((number, shape))
+    return [(key[0], members) for key, members in objects.items()]
+
+
+def _decode(
+    path: Path, size: tuple[int, int], objects: list[tuple[str, list[tuple[int, dict]]]], complaints: list[str]
+) -> list[AnnotatedObject]:
+    frame = Frame(*size)
+    found = []
+    for label, shapes in objects:
+        mask: np.ndarray | None = None
+        for number, shape in shapes:
+            try:
+                part = _shape_mask(shape, frame)
+            except BrokenEntry as error:
+                complaints.append(f"{path}: shape {number} ({shown(label)}): {error}; left out")
+            else:
+                mask = part if mask is None else np.maximum(mask, part)
+        if mask is not None:
+            found.append(AnnotatedObject(label, mask))
+    if complaint := frame.complaint():
+        complaints.append(f"{path}: {complaint}")
+    return found
+
+
+def _shape_mask(shape: dict, frame: Frame) -> np.ndarray:
+    kind = shape.get("shape_type") or "polygon"
+    if kind not in ("polygon", "rectangle", "circle", "mask"):
+        raise BrokenEntry(f"a shape of type {shown(kind)} is no area")
+    points = shape.get("points")
+    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
+        raise BrokenEntry("expected points [[x, y], ...], found something else")
+    if kind == "mask":
+        return _pasted(shape.get("mask"), points, frame)
+    if kind == "circle":
+        return _circle(points, frame)
+    if kind == "rectangle" and len(points) == 2:
+        (left, top), (right, bottom) = points
+        points = [[left, top], [right, top], [right, bottom], [left, bottom]]
+    return frame.fill([outline_points([number for point in points for number in point])])
+
+
+def _numbers(points: list, count: int) -> list[float]:
+    """Coordinates of a shape that needs ``count`` points, as floats within reach of any photo."""
+    numbers = [number for point in points[:count] for number in point]
+    if len(numbers) < 2 * count or not all(type(number) in (int, float) for number in numbers):
+        raise BrokenEntry(f"expected {count} points of two numbers each, found something else")
+    if not all(-_FARTHEST <= number <= _FARTHEST for number in numbers):
+        raise BrokenEntry("a point that is NaN, infinite or far from the photo")
+    return [float(number) for number in numbers]
+
+
+def _circle(points: list, frame: Frame) -> np.ndarray:
+    x, y, rim_x, rim_y = _numbers(points, 2)
+    rows = np.arange(frame.height)[:, None] + 0.5 - y
+    columns = np.arange(frame.width)[None, :] + 0.5 - x
+    mask = (rows**2 + columns**2 <= (rim_x - x) ** 2 + (rim_y - y) ** 2).astype(np.float32)
+    if not mask.any():
+        raise BrokenEntry("a circle that covers no pixel of the photo")
+    return mask
+
+
+def _pasted(text: object, points: list, frame: Frame) -> np.ndarray:
+    """A mask that the file holds as an image of the object's box, whose top left pixel is the first point."""
+    left, top = (round(number) for number in _numbers(points, 1))
+    if not isinstance(text, str):
+        raise BrokenEntry("a mask without its image")
+    try:
+        with Image.open(BytesIO(base64.b64decode(text)), formats=["PNG"]) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise BrokenEntry("a mask too large to be read")
+            inner = np.asarray(image.convert("L") if image.mode not in ("1", "P") else image) > 0
+    except BrokenEntry:
+        raise
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        raise BrokenEntry("a mask whose PNG image is broken") from error
+    mask = np.zeros((frame.height, frame.width), dtype=np.float32)
+    rows, columns = slice(max(top, 0), max(top + inner.shape[0], 0)), slice(max(left, 0), max(left + inner.shape[1], 0))
+    window = mask[rows, columns]
+    window[:] = inner[max(-top, 0) :, max(-left, 0) :][: window.shape[0], : window.shape[1]]
+    if not mask.any():
+        raise BrokenEntry("a mask that covers no pixel of the photo")
+    return mask

@@ -1,0 +1,124 @@
+"""Outlines of objects: checked, cut at the frame of the photo, and filled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from robustvit.common.errors import UserError
+from robustvit.common.wording import counted
+from robustvit.masks.annotations.listing import BrokenEntry
+
+__all__ = ["Frame", "mask_tools", "outline_points"]
+
+_TOLERANCE = 0.01  # of a pixel: tools round
+_FAR = 1e9
+_LONGEST_OUTLINE = 1e7  # pycocotools needs 40 bytes for each pixel that an outline passes
+
+
+def mask_tools() -> ModuleType:
+    """The module ``pycocotools.mask``.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import pycocotools.mask
+    except ImportError as error:
+        raise UserError(
+            "expected pycocotools to fill outlines, it is not installed: pip install pycocotools"
+        ) from error
+    return pycocotools.mask
+
+
+def outline_points(numbers: object) -> np.ndarray:
+    """Points of an outline from a flat list x1, y1, x2, ..., as float64 ``(N, 2)`` with N of at least 3.
+
+    Raises:
+        BrokenEntry: not numbers, an odd number of them, too few, or infinite ones.
+    """
+    if not isinstance(numbers, list) or not set(map(type, numbers)) <= {int, float}:
+        raise BrokenEntry("a polygon that is not a list of numbers x1, y1, x2, y2, ...")
+    if len(numbers) % 2:
+        raise BrokenEntry(f"a polygon with an odd number of coordinates ({len(numbers)})")
+    if len(numbers) < 6:
+        raise BrokenEntry(f"a polygon of {len(numbers) // 2} points, 3 at least are needed")
+    try:
+        points = np.array(numbers, dtype=np.float64).reshape(-1, 2)
+    except OverflowError as error:
+        raise BrokenEntry("a polygon with NaN or infinite coordinates") from error
+    if not np.isfinite(points).all():
+        raise BrokenEntry("a polygon with NaN or infinite coordinates")
+    return points
+
+
+@dataclass
+class Frame:
+    """The frame of a photo in pixels, in which outlines are filled; counts the points that lay outside."""
+
+    height: int
+    width: int
+    points: int = 0
+    outside: int = 0
+
+    def fill(self, outlines: Sequence[np.ndarray]) -> np.ndarray:
+        """Fill outlines, ``(N, 2)`` each in pixels from the top left corner; parts outside the frame are cut off.
+
+        Returns:
+            float32 ``(height, width)``, 1 on pixels whose centre lies in any of the outlines.
+
+        Raises:
+            BrokenEntry: no pixel is covered, or an outline is absurdly long.
+            UserError: pycocotools is not installed.
+        """
+        tools = mask_tools()
+        edge = np.array([self.width, self.height], dtype=np.float64)
+        for outline in outlines:
+            beyond = (outline < -_TOLERANCE) | (outline > edge + _TOLERANCE)
+            self.points += len(outline)
+            self.outside += int(beyond.any(axis=1).sum())
+        rings = [ring for ring in (_cut_to(outline, edge) for outline in outlines) if len(ring) >= 3]
+        if sum(map(_length, rings)) > _LONGEST_OUTLINE:
+            raise BrokenEntry("an outline too long and tangled to be filled")
+        if not rings:
+            raise BrokenEntry("an outline that covers no pixel of the photo")
+        parts = tools.frPyObjects([ring.ravel().tolist() for ring in rings], self.height, self.width)
+        mask = np.ascontiguousarray(tools.decode(tools.merge(parts)), dtype=np.float32)
+        if not mask.any():
+            raise BrokenEntry("an outline that covers no pixel of the photo")
+        return mask
+
+    def complaint(self) -> str | None:
+        """What to say of the points outside the frame, if any were."""
+        if not self.outside:
+            return None
+        return f"polygon outside the frame: {self.outside} of {counted(self.points, 'point')}, cut off at the edge"
+
+
+def _cut_to(ring: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """The part of a ring between (0, 0) and ``edge``; moving points there would bend the lines that cross it."""
+    ring = ring.clip(-_FAR, _FAR)
+    for axis in (0, 1):
+        ring = _cut(ring, ring[:, axis])
+        ring = _cut(ring, edge[axis] - ring[:, axis])
+    return ring.clip(0, edge)
+
+
+def _cut(ring: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Keep the side of a line where ``depth`` of the points, ``(N,)``, is not negative, and add the crossings."""
+    inside = depth >= 0
+    if inside.all():
+        return ring
+    following, next_depth = np.roll(ring, -1, axis=0), np.roll(depth, -1)
+    crossing = inside != (next_depth >= 0)
+    share = depth / np.where(crossing, depth - next_depth, 1)
+    crossings = ring + share[:, None] * (following - ring)
+    both = np.stack([ring, crossings], axis=1).reshape(-1, 2)
+    return both[np.stack([inside, crossing], axis=1).reshape(-1)]
+
+
+def _length(ring: np.ndarray) -> float:
+    return float(np.abs(ring - np.roll(ring, 1, axis=0)).max(axis=1).sum())

@@ -1,0 +1,117 @@
+"""From annotations to masks: which of a photo's objects are the foreground, and what its class is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import LabelFrom
+from robustvit.data.manifest import MaskRecord
+from robustvit.data.mask_files import FAINTEST
+from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Annotations
+from robustvit.masks.confidence import measures_of
+from robustvit.masks.folder import MaskFolder
+
+__all__ = ["check_categories", "foregrounds", "import_masks"]
+
+
+def check_categories(found: Annotations, categories: Sequence[str]) -> None:
+    """Refuse categories that the annotations do not name.
+
+    Raises:
+        UserError: one of them.
+    """
+    # Formats that hold ids alone tell their categories only while the masks are read.
+    if found.categories and (strangers := sorted(set(categories) - set(found.categories))):
+        known = ", ".join(found.categories[:20]) or "none"
+        way = f"; they have no names: {found.advice}, or give numbers" if found.advice else ""
+        raise UserError(f"unknown category {strangers[0]!r} in --categories: the annotations name {known}{way}")
+
+
+def foregrounds(
+    objects: Sequence[AnnotatedObject], categories: Sequence[str], label_from: LabelFrom, folder: str | None
+) -> dict[str | None, np.ndarray]:
+    """The foreground masks of one photo, by class.
+
+    ``largest`` gives one: all objects of the category that covers most. ``all`` gives one for each category. Where the
+    photo lies in a class folder, the folder is the class: the objects of the category of that name, or all of them.
+    Crowds count as objects of their category.
+
+    Args:
+        objects: as they were read.
+        categories: the only ones to take; all when empty.
+        label_from: ``largest`` or ``all``.
+        folder: the class folder that the photo lies in, if any.
+    """
+    groups: dict[str | None, np.ndarray] = {}
+    for one in objects:
+        if not categories or one.category in categories:
+            mask = groups.get(one.category)
+            groups[one.category] = one.mask if mask is None else np.maximum(mask, one.mask)
+    if not groups:
+        return {}
+    if folder is not None:
+        own = groups.get(folder)
+        return {folder: own if own is not None else np.maximum.reduce(list(groups.values()))}
+    if label_from == "largest":
+        largest = max(groups, key=lambda name: float(groups[name].sum()))
+        return {largest: groups[largest]}
+    return groups
+
+
+def import_masks(
+    photos: Iterable[AnnotatedPhoto],
+    known: Sequence[str],
+    into: MaskFolder,
+    *,
+    images: Path | None,
+    categories: Sequence[str],
+    label_from: LabelFrom,
+    source: str,
+) -> list[str]:
+    """Write the masks of annotated photos and a record for each; ``known`` are all categories that are named.
+
+    Returns:
+        One line for each photo that has none in the end.
+    """
+    problems = []
+    for photo in photos:
+        place, folder = _place(photo.image, images)
+        folder = folder if not known or folder in known else None  # train/ and val/ are no classes
+        try:
+            masks = foregrounds(photo.read(), categories, label_from, folder)
+            if not masks:
+                problems.append(f"{photo.image}: no object of the categories asked for")
+            for label, mask in masks.items():
+                inside = Path(_file_name(str(label))) / place if label_from == "all" and folder is None else place
+                into.add(_record(photo.image, into.path / inside, label, mask, source), mask)
+        except UserError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _place(image: Path, images: Path | None) -> tuple[Path, str | None]:
+    """Where a photo's mask goes below the folder of masks, and the class folder that it lies in."""
+    try:
+        inside = image.resolve().relative_to(images.resolve()) if images is not None else Path(image.name)
+    except ValueError:
+        inside = Path(image.name)
+    folder = inside.parts[0] if len(inside.parts) == 2 else None
+    return inside.with_suffix(".png"), folder
+
+
+def _file_name(label: str) -> str:
+    return re.sub(r"[^\w .-]", "_", label).strip(". ") or "_"
+
+
+def _record(image: Path, mask: Path, label: str | None, values: np.ndarray, source: str) -> MaskRecord:
+    measures = measures_of(values > 0.5)
+    if values.max(initial=0) < FAINTEST / 255:
+        return MaskRecord(image, None, label, "none", 0.0, "the outline covers no pixel", source, measures)
+    if (255 * values).round().min(initial=255) >= 255:
+        return MaskRecord(image, None, label, "none", 0.0, "it covers the whole frame", source, measures)
+    return MaskRecord(image, mask, label, "good", 1.0, "", source, measures)

@@ -1,0 +1,171 @@
+"""The folder that masks are written to: the masks, their manifest, and the settings they were made with."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import check_place, fresh_name, write_json, write_text
+from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
+from robustvit.data.mask_files import FAINTEST
+from robustvit.data.photos import opened
+from robustvit.data.review import place_of
+
+__all__ = ["MaskFolder"]
+
+_PROBLEMS = "problems.txt"
+_SIGNATURE = ("Software", "robustvit masks")
+
+
+def _lost(record: MaskRecord) -> bool:
+    return record.mask is not None and not record.mask.is_file()
+
+
+def _signed() -> PngInfo:
+    info = PngInfo()
+    info.add_text(*_SIGNATURE)
+    return info
+
+
+def _is_ours(mask: Path) -> bool:
+    """Whether a mask bears the mark of one that a killed run wrote before it got to the manifest."""
+    try:
+        with opened(mask) as image:
+            return image.info.get(_SIGNATURE[0]) == _SIGNATURE[1]
+    except UserError:
+        return False
+
+
+def _refuse_unwritable(record: MaskRecord) -> None:
+    for name in (str(record.image), str(record.mask), record.label or ""):
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UserError(f"{record.image}: its name is not UTF-8, as CSV files need; rename it") from error
+
+
+class MaskFolder:
+    """Masks that mirror a folder of photos, with ``manifest.csv``, ``settings.json`` and ``problems.txt``.
+
+    A mask is written before its row of the manifest, so that a kill loses one photo at most; every process writes rows
+    to a part of its own, and ``finish`` joins them.
+
+    Args:
+        path: the folder.
+        settings: what the masks depend on.
+        rank: number of this process.
+
+    Raises:
+        UserError: something else is there, or masks that were made with other settings.
+    """
+
+    def __init__(self, path: str | Path, settings: dict[str, Any], rank: int = 0) -> None:
+        self.path, self.rank, self.settings = Path(path), rank, settings
+        self.manifest = self.path / MANIFEST
+        self._owners: dict[Path, tuple[Path, str | None]] | None = None
+        self._check()
+
+    def _check(self) -> None:
+        check_place(self.path / MANIFEST)
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"expected a folder as --out, {self.path} is a file: name another")
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        try:
+            old = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            old = None
+        if not isinstance(old, dict):
+            raise UserError(f"{self.path} exists and holds no masks of ours: name a new or empty folder as --out")
+        if "method" in old:  # folders of versions before there were two protocols
+            old = {"protocol": "standard"} | old
+        other = [name for name in sorted({*old, *self.settings}) if old.get(name) != self.settings.get(name)]
+        if other:
+            name = other[0]
+            raise UserError(
+                f"{self.path} holds masks made with {name} {old.get(name)}, not {self.settings.get(name)}: give the "
+                "same options to go on with them, or another --out"
+            )
+
+    def start(self) -> None:
+        """Make the folder, or join what a killed run left in it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self._parts():
+            self._join()
+        if not (self.path / SETTINGS).exists():
+            write_json(self.settings, self.path / SETTINGS)
+
+    def missing(self, photos: Sequence[Any]) -> list[Any]:
+        """Those of some photos, which have an ``image`` each, that are not done."""
+        listed = [(place_of(record.image), _lost(record)) for record in self._listed()]
+        done = {place for place, _ in listed} - {place for place, lost in listed if lost}
+        return [photo for photo in photos if place_of(photo.image) not in done]
+
+    def records(self) -> dict[tuple[Path, str | None], MaskRecord]:
+        """What is done, by photo and class; a mask that was removed counts as not done."""
+        return {(place_of(one.image), one.label): one for one in self._listed() if not _lost(one)}
+
+    def _listed(self) -> Iterator[MaskRecord]:
+        for part in [self.manifest, *self._parts()]:
+            yield from read_manifest(part) if part.is_file() else []
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.path.glob(".manifest-*.csv"))
+
+    def add(self, record: MaskRecord, mask: np.ndarray | None = None) -> None:
+        """Write a mask, ``(H, W)`` in [0, 1], where its record says, and then the record.
+
+        Raises:
+            UserError: another photo, or another class of this one, has its mask there; a file there is not ours; a
+                name that no manifest can hold.
+        """
+        self._claim(record)
+        if record.mask is not None and mask is not None:
+            record.mask.parent.mkdir(parents=True, exist_ok=True)
+            fresh = fresh_name(record.mask)
+            grey = (255 * mask.clip(0, 1)).round().astype(np.uint8)
+            grey[grey < FAINTEST] = 0
+            Image.fromarray(grey).save(fresh, format="PNG", pnginfo=_signed())
+            os.replace(fresh, record.mask)
+        append_record(record, self.path / f".manifest-{self.rank}.csv")
+
+    def _claim(self, record: MaskRecord) -> None:
+        _refuse_unwritable(record)
+        if self._owners is None:
+            self._owners = {place_of(one.mask): own for own, one in self.records().items() if one.mask is not None}
+        if record.mask is None:
+            return
+        own, place = (place_of(record.image), record.label), place_of(record.mask)
+        if place not in self._owners and record.mask.is_file() and not _is_ours(record.mask):
+            raise UserError(
+                f"{record.image}: its mask would replace {record.mask}, which was not made here; move that file away"
+            )
+        owner = self._owners.setdefault(place, own)
+        if owner != own:
+            raise UserError(
+                f"{record.image}: its mask would replace that of {owner[0]}; rename one, or use another --out"
+            )
+
+    def finish(self, problems: list[str]) -> list[MaskRecord]:
+        """Join the parts of the manifest, sorted by photo, and write the problems down."""
+        records = self._join()
+        if problems:
+            write_text("\n".join(problems) + "\n", self.path / _PROBLEMS)
+        else:
+            (self.path / _PROBLEMS).unlink(missing_ok=True)
+        return records
+
+    def _join(self) -> list[MaskRecord]:
+        records = sorted(self.records().values(), key=lambda record: (record.image.as_posix(), record.label or ""))
+        write_manifest(records, self.manifest)
+        for part in self._parts():
+            part.unlink()
+        return records

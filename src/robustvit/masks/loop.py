@@ -1,0 +1,98 @@
+"""The loop that makes masks: photos read and prepared in batches here, finished here or by other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+
+from PIL import Image
+
+from robustvit.common.errors import UserError
+from robustvit.common.progress import bar
+from robustvit.common.workers import worker_pool
+from robustvit.data.manifest import MaskRecord
+from robustvit.data.photo_tree import PlacedPhoto
+from robustvit.data.photos import read_photo
+from robustvit.masks.confidence import FoundMask, no_object
+from robustvit.masks.folder import MaskFolder
+from robustvit.masks.sources import MaskSource
+
+__all__ = ["mask_photos"]
+
+_Waiting = list[tuple[PlacedPhoto, "Future[FoundMask]"]]
+
+
+def mask_photos(
+    source: MaskSource, photos: Sequence[PlacedPhoto], folder: MaskFolder, batch_size: int, workers: int
+) -> list[str]:
+    """Find and write the masks of photos.
+
+    Args:
+        source: finds them.
+        photos: which.
+        folder: takes them.
+        batch_size: photos that the source prepares at a time.
+        workers: processes that finish them; none, and this one does.
+
+    Returns:
+        One line for each photo that could not be used.
+
+    Raises:
+        UserError: a worker died.
+    """
+    problems: list[str] = []
+    waiting: _Waiting = []
+    with worker_pool(workers) as executor, bar(speed=True) as progress:
+        task = progress.add_task("masks", total=len(photos))
+        for start in range(0, len(photos), batch_size):
+            batch = photos[start : start + batch_size]
+            fresh = _submitted(source, batch, executor, problems)
+            _write(waiting, source.name, folder, problems)  # while the workers have the fresh ones
+            waiting = fresh
+            progress.advance(task, len(batch))
+        _write(waiting, source.name, folder, problems)
+    return problems
+
+
+def _submitted(source: MaskSource, batch: Sequence[PlacedPhoto], executor: Executor, problems: list[str]) -> _Waiting:
+    readable: list[tuple[PlacedPhoto, Image.Image]] = []
+    for photo in batch:
+        try:
+            readable.append((photo, read_photo(photo.image)))
+        except UserError as error:
+            problems.append(str(error))
+    if not readable:
+        return []
+    jobs = source.prepare([image for _, image in readable], [photo.image for photo, _ in readable])
+    return [
+        (
+            photo,
+            executor.submit(_of_one_colour, image.size) if _is_plain(image) else executor.submit(source.finish, job),
+        )
+        for (photo, image), job in zip(readable, jobs, strict=True)
+    ]
+
+
+def _is_plain(image: Image.Image) -> bool:
+    return all(low == high for low, high in image.getextrema())  # type: ignore[misc]
+
+
+def _of_one_colour(size: tuple[int, int]) -> FoundMask:
+    return no_object((size[1], size[0]), "the photo is of one colour")
+
+
+def _write(waiting: _Waiting, name: str, folder: MaskFolder, problems: list[str]) -> None:
+    for photo, future in waiting:
+        try:
+            found = future.result()
+        except UserError as error:
+            problems.append(f"{photo.image}: {error}")
+            continue
+        mask = None if found.verdict == "none" else folder.path / photo.mask
+        record = MaskRecord(
+            photo.image, mask, photo.label, found.verdict, found.confidence, found.reason, name, found.measures
+        )
+        try:
+            folder.add(record, found.mask)
+        except UserError as error:
+            problems.append(str(error))

@@ -1,0 +1,215 @@
+"""Masks for a folder of photos: found by a model, or read from another tool's annotations."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustvit.common.command_options import command
+from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.option_groups import RunningOptions
+from robustvit.common.options import Categories
+from robustvit.common.wording import counted
+from robustvit.masks.options import AnnotationOptions, MaskOptions
+
+if TYPE_CHECKING:
+    from robustvit.data.manifest import MaskRecord
+    from robustvit.masks.folder import MaskFolder
+
+__all__ = ["MadeMasks", "make_masks"]
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class MadeMasks:
+    """What ``make_masks`` came to.
+
+    Attributes:
+        folder: of the masks.
+        manifest: CSV file with a row for each photo, which ``finetune`` takes as ``--images`` too.
+        records: the same rows.
+        problems: one line for each photo or annotation that could not be used, or only in part.
+        left_out: how many photos have no row.
+        made: how many photos this call worked on.
+        seconds: how long it took.
+        review: the review page, if one was asked for.
+    """
+
+    folder: Path
+    manifest: Path
+    records: list[MaskRecord]
+    problems: list[str]
+    left_out: int
+    made: int
+    seconds: float
+    review: Path | None = None
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many photos got no mask, by the reason; the manifest names them."""
+        from robustvit.data.manifest import skipped_photos
+
+        return skipped_photos(self.records)
+
+    def __str__(self) -> str:
+        counts = {name: sum(r.verdict == name for r in self.records) for name in ("good", "doubtful", "none")}
+        masks, speed = counted(counts["good"] + counts["doubtful"], "mask"), self.made / max(self.seconds, 1e-9)
+        lines = [
+            f"{masks} in {self.folder}: {counts['good']} good, {counts['doubtful']} doubtful (left out of training); "
+            f"{counted(counts['none'], 'photo')} without an object",
+            *(f"  {counted(number, 'photo')}: {reason}" for reason, number in self.skipped.items()),
+            f"{counted(self.made, 'photo')} done now, {speed:.1f} images/s; {self.manifest}",
+        ]
+        if self.problems:
+            lines.append(
+                f"{counted(self.left_out, 'photo')} left out, {counted(len(self.problems), 'problem')} (all in "
+                f"{self.folder / 'problems.txt'}):"
+            )
+            lines += [f"  {line}" for line in self.problems[:_SHOWN]]
+        return "\n".join(lines + ([f"review: {self.review}"] if self.review else []))
+
+
+@command(
+    first=("source", "out", "method", "from_", "images", "review", "model"),
+    batch_size=8,
+    leave_out=("precision", "seed"),
+)
+def make_masks(
+    source: str,
+    *,
+    out: str,
+    finding: MaskOptions,
+    annotated: AnnotationOptions,
+    review: str | None = None,
+    running: RunningOptions,
+) -> MadeMasks:
+    """Make foreground masks for a folder of photos, ready for finetune.
+
+    Without --from, a model finds them, and says of each whether it is good, doubtful or none at all; with --from, they
+    are read from annotations. Writes grey PNGs that mirror the photos, and manifest.csv with a confidence and a verdict
+    for each. A second call does only what is missing.
+
+    Args:
+        source: folder of photos, or of class folders with photos; with --from, the annotation file or folder.
+        out: folder for the masks.
+        review: HTML file to write, a gallery to look the masks over; finetune obeys the review.csv it saves.
+        workers: processes that cut and refine beside this one, which runs the model.
+
+    Returns:
+        Masks, counts and problems; printing it gives a summary.
+
+    Raises:
+        UserError: anything wrong with what was given; single photos that cannot be used are listed instead.
+
+    Example:
+        robustvit masks photos/train --out masks/train --review review.html
+    """
+    import time
+
+    from robustvit.common.errors import printable
+    from robustvit.data.pairs import expect_folder
+    from robustvit.masks.review_page import check_review, write_review
+
+    expect_at_least(1, objects=finding.objects)
+    if not -1 <= finding.threshold < 1:
+        raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {finding.threshold}")
+    if review is not None:
+        check_review(review)
+    if annotated.from_ is None:
+        expect_folder(Path(source), "photos")
+    start = time.monotonic()
+    finding = finding.settled()
+    if annotated.from_ is not None:
+        folder, problems, left_out, made = _imported(source, out, annotated.from_, annotated)
+    elif annotated.images is not None or annotated.categories:
+        raise UserError("--images and --categories belong to annotations: name their format with --from")
+    else:
+        folder, problems, left_out, made = _found(source, out, finding, running)
+    problems = [printable(line) for line in problems]
+    records = folder.finish(problems) if folder.rank == 0 else []
+    if folder.rank == 0 and not any(record.mask for record in records):
+        raise UserError(f"no mask could be made: {problems[0] if problems else 'nothing stands out in any photo'}")
+    page = write_review(records, review) if review is not None and folder.rank == 0 else None
+    return MadeMasks(folder.path, folder.manifest, records, problems, left_out, made, time.monotonic() - start, page)
+
+
+def _listed(categories: Categories | None) -> list[str]:
+    """Categories as a list of names; ``cat,dog`` is two of them."""
+    given = categories.split(",") if isinstance(categories, str) else categories
+    if given is None:
+        return []
+    return [str(name).strip() for name in (given if isinstance(given, list) else [given])]
+
+
+def _imported(source: str, out: str, form: str, options: AnnotationOptions) -> tuple[MaskFolder, list[str], int, int]:
+    """Masks from annotations; of several processes only the first reads them."""
+    from robustvit.common.devices import make_accelerator
+    from robustvit.common.progress import track
+    from robustvit.masks.annotations import read_annotations
+    from robustvit.masks.annotations.to_masks import check_categories, import_masks
+    from robustvit.masks.folder import MaskFolder
+
+    images, categories, label_from = options.images, _listed(options.categories), options.label_from
+    found = read_annotations(form, source, images)
+    if not found.photos:
+        raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
+    check_categories(found, categories)
+    settings = {"from": form, "categories": categories, "label_from": label_from}
+    accelerator = make_accelerator(device="cpu")
+    folder = MaskFolder(out, settings, accelerator.process_index)
+    accelerator.wait_for_everyone()  # every process must have found the folder fit before one writes to it
+    todo, lines = [], []
+    if accelerator.is_main_process:
+        folder.start()
+        todo = folder.missing(found.photos)
+        lines = import_masks(
+            track(todo, "reading annotations"),
+            found.categories,
+            folder,
+            images=_photo_root(source, images),
+            categories=categories,
+            label_from=label_from,
+            source=form,
+        )
+    accelerator.wait_for_everyone()
+    return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo)
+
+
+def _photo_root(source: str, images: str | None) -> Path | None:
+    """The folder of photos that masks mirror: the one named, or the one that a YOLO root or LabelMe files hold."""
+    inside = Path(source) / "images"
+    if images is not None or not Path(source).is_dir():
+        return None if images is None else Path(images)
+    return inside if inside.is_dir() else Path(source)
+
+
+def _found(
+    source: str, out: str, options: MaskOptions, running: RunningOptions
+) -> tuple[MaskFolder, list[str], int, int]:
+    """Masks from a model; each of several processes takes its share of the photos."""
+    from accelerate.utils import gather_object
+
+    from robustvit.common.devices import make_accelerator
+    from robustvit.data.photo_tree import photo_tree
+    from robustvit.masks.folder import MaskFolder
+    from robustvit.masks.loop import mask_photos
+    from robustvit.masks.sources import make_source
+
+    photos, problems = photo_tree(source, leave_out=out)
+    clashing = len(problems)
+    accelerator = make_accelerator(device=running.device)
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    folder = MaskFolder(out, asdict(options), rank)
+    maker = make_source(options, accelerator.device)
+    accelerator.wait_for_everyone()  # every process must have found the folder fit before one writes to it
+    if accelerator.is_main_process:
+        folder.start()
+    todo = folder.missing(photos)
+    accelerator.wait_for_everyone()
+    mine = todo[rank::processes]
+    lines = mask_photos(maker, mine, folder, running.batch_size, running.workers)
+    problems += gather_object(lines)
+    accelerator.wait_for_everyone()
+    return folder, problems, len(folder.missing(photos)) + clashing, len(todo)

@@ -1,0 +1,165 @@
+"""The page on which a person looks through masks made automatically."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import check_own_page, write_text
+from robustvit.common.progress import bar
+from robustvit.data.manifest import MaskRecord
+from robustvit.data.mask_files import check_mask, read_mask
+from robustvit.data.photos import read_photo
+from robustvit.data.review import place_of
+
+__all__ = ["check_review", "write_review"]
+
+_MARK = "robustvit-review"
+_LONGER_SIDE = 360
+_QUALITY = 80
+_LINE, _EDGE = (255, 235, 0), (0, 0, 0)  # far apart in brightness: one of them shows on any photo
+_BACKGROUND = 0.75
+_WORKERS = 8  # each holds a photo decoded whole
+
+
+def check_review(path: str | Path) -> None:
+    """Make sure that a review page can be written at a path; raises UserError otherwise."""
+    check_own_page(path, _MARK, "a review page")
+
+
+def write_review(records: Sequence[MaskRecord], path: str | Path, *, title: str = "Review of the masks") -> Path:
+    """Write the page on which a person keeps or drops masks: one HTML file that holds its pictures and loads nothing.
+
+    Good masks start as kept, doubtful ones as dropped. A photo without a mask, or whose photo or mask cannot be read,
+    is shown with the reason and cannot be kept. Of several records of a photo the last counts.
+
+    Args:
+        records: the masks, as ``read_manifest`` gives them.
+        path: HTML file to write; an older review page there is replaced.
+        title: heading of the page.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: no records, or something at ``path`` that is not a review page of ours.
+    """
+    from robustvit.common.pages import page_template
+
+    path = Path(path)
+    if not records:
+        raise UserError("expected at least one photo to review, got none: make the masks first")
+    check_review(path)
+    latest = {place_of(record.image): record for record in records}
+    with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool, bar() as progress:
+        drawn = pool.map(partial(_card, folder=path.parent), latest.values())
+        cards = list(progress.track(drawn, total=len(latest), description="drawing outlines"))
+    cards.sort(key=lambda card: (card.confidence, card.image))
+    page = page_template(__package__, "review.html.j2")
+    text = page.render(mark=_MARK, title=_printable(title), key=_key(cards), cards=cards)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(text, path)
+    return path
+
+
+@dataclass(frozen=True)
+class _Card:
+    """A photo on the page; one with a problem cannot be kept."""
+
+    image: str
+    name: str
+    label: str
+    verdict: str
+    confidence: float
+    reason: str
+    picture: str = ""
+    problem: str = ""
+
+    @property
+    def keep(self) -> bool:
+        return self.verdict == "good" and not self.problem
+
+
+def _card(record: MaskRecord, folder: Path) -> _Card:
+    picture, problem = "", ""
+    try:
+        photo = _thumbnail(read_photo(record.image))
+        picture = _inlined(photo)
+        if record.mask is None:
+            problem = "no object found"
+        else:
+            mask = read_mask(record.mask)
+            check_mask(mask, record.mask)
+            picture = _inlined(_outlined(photo, mask))
+    except UserError as error:
+        problem = str(error)
+    return _Card(
+        image=_printable(_relative(record.image, folder)),
+        name=_printable(record.image.name),
+        label=_printable(record.label or ""),
+        verdict=record.verdict,
+        confidence=record.confidence if math.isfinite(record.confidence) else 0.0,
+        reason=_printable(record.reason),
+        picture=picture,
+        problem=_printable(problem),
+    )
+
+
+def _relative(image: Path, folder: Path) -> str:
+    place = place_of(image)
+    try:
+        return Path(os.path.relpath(place, folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return place.as_posix()
+
+
+def _printable(text: str) -> str:
+    """Without the halves of characters that stand for a file name's bytes that are not UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _thumbnail(photo: Image.Image) -> Image.Image:
+    """Small photos grow: an outline of two of their own pixels would hide what it goes around."""
+    scale = _LONGER_SIDE / max(photo.size)
+    size = (max(1, round(scale * photo.width)), max(1, round(scale * photo.height)))
+    return photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _outlined(photo: Image.Image, mask: np.ndarray) -> Image.Image:
+    """Draw where the mask, fitted to the photo, passes half its height; darken what is outside."""
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    fitted = np.asarray(Image.fromarray(mask).resize(photo.size, Image.Resampling.BILINEAR))
+    inside = fitted >= fitted.max() / 2
+    line = binary_dilation(inside) & ~binary_erosion(inside)
+    pixels = np.array(photo)
+    pixels[~inside] = (_BACKGROUND * pixels[~inside]).astype(np.uint8)
+    pixels[binary_dilation(line)] = _EDGE
+    pixels[line] = _LINE
+    return Image.fromarray(pixels)
+
+
+def _inlined(picture: Image.Image) -> str:
+    target = io.BytesIO()
+    picture.save(target, "JPEG", quality=_QUALITY, optimize=True, subsampling=0)  # thin coloured lines stay sharp
+    return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode()
+
+
+def _key(cards: Sequence[_Card]) -> str:
+    """The name under which the browser keeps the decisions: another for other photos or other masks."""
+    content = hashlib.sha256()
+    for card in cards:
+        content.update(repr(card).encode())
+    return f"{_MARK}-{content.hexdigest()[:16]}"

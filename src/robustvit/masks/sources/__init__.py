@@ -1,0 +1,71 @@
+"""Sources of masks: one row of a table each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from robustvit.common.errors import UserError
+from robustvit.masks.options import MaskOptions
+from robustvit.masks.sources.source import MaskSource
+from robustvit.masks.tokencut.cut import CutSettings
+from robustvit.models.load import load_model
+
+__all__ = ["METHODS", "MaskSource", "make_source"]
+
+
+def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
+    from robustvit.masks.sources.tokencut import TokenCut
+
+    name = options.model or "vit_small_patch16_224.dino"
+    return TokenCut(
+        load_model(name, checkpoint=options.checkpoint, headless=True).to(device),
+        feature=options.feature,
+        block=options.block,
+        centre=options.centre,
+        size=options.size,
+        settings=CutSettings(options.threshold, options.side, options.objects, options.refine, options.protocol),
+    )
+
+
+def _relevance(options: MaskOptions, device: torch.device) -> MaskSource:
+    from robustvit.masks.sources.relevance import RelevanceMask
+
+    if options.model is None:
+        raise UserError("expected --model NAME for --method relevance: the classifier whose relevance is the mask")
+    model = load_model(options.model, checkpoint=options.checkpoint).to(device)
+    return RelevanceMask(model, method=options.relevance, refine=options.refine)
+
+
+def _rembg(options: MaskOptions, device: torch.device) -> MaskSource:
+    from robustvit.masks.sources.rembg import Rembg
+
+    return Rembg(options.model or "u2net")
+
+
+def _sam2(options: MaskOptions, device: torch.device) -> MaskSource:
+    from robustvit.masks.sources.sam2 import Sam2, read_prompts
+
+    if options.prompts is None:
+        raise UserError("expected --prompts FILE.csv for --method sam2, with image,x0,y0,x1,y1 (boxes) or image,x,y")
+    return Sam2(options.model or "facebook/sam2.1-hiera-small", read_prompts(options.prompts), device=device)
+
+
+METHODS: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {
+    "tokencut": _tokencut,
+    "rembg": _rembg,
+    "sam2": _sam2,
+    "relevance": _relevance,
+}
+
+
+def make_source(options: MaskOptions, device: torch.device) -> MaskSource:
+    """The source that the options name, ready to run.
+
+    Raises:
+        UserError: an unknown name, a library that is not installed, weights that cannot be had.
+    """
+    if options.method not in METHODS:
+        raise UserError(f"unknown method {options.method!r}: expected one of {', '.join(METHODS)}")
+    return METHODS[options.method](options, device)

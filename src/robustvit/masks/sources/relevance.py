@@ -1,0 +1,63 @@
+"""Masks from a classifier's own relevance map: where it looks already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from robustvit.explanation.maps import relevance
+from robustvit.explanation.methods import check_method
+from robustvit.masks.confidence import FoundMask, judged, measures_of, no_object
+from robustvit.masks.sources.source import MaskSource, resized_photo
+from robustvit.masks.tokencut.cut import refined
+from robustvit.models.classifier import Classifier
+
+__all__ = ["RelevanceMask"]
+
+
+@dataclass(frozen=True)
+class _Job:
+    relevance: np.ndarray
+    photo: np.ndarray
+    refine: bool
+
+
+class RelevanceMask(MaskSource):
+    """The relevance of the predicted class, above its mean, as in the paper's segmentation test.
+
+    Args:
+        model: the classifier.
+        method: of the map.
+        refine: draw the mask to the photo's edges with the bilateral solver.
+    """
+
+    name = "relevance"
+
+    def __init__(self, model: Classifier, *, method: str = "gae", refine: bool = True) -> None:
+        check_method(method, model)
+        self.model, self.method, self.refine = model, method, refine
+
+    def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[_Job]:
+        """Maps of whole photos, squashed to the model's input size; see ``MaskSource``."""
+        own = self.model.preprocessing
+        resized = [resized_photo(photo, own.input_size, own.interpolation) for photo in photos]
+        with torch.no_grad():
+            maps = relevance(self.model, torch.stack(resized).to(self.model.mean.device), method=self.method)
+        return [_Job(m[0].cpu().numpy(), np.asarray(p), self.refine) for m, p in zip(maps, photos, strict=True)]
+
+    @staticmethod
+    def finish(job: _Job) -> FoundMask:
+        """The thresholded map; see ``MaskSource``."""
+        height, width = job.photo.shape[:2]
+        if job.relevance.max() <= 0:
+            return no_object((height, width), "the relevance map is constant")
+        full = Image.fromarray(job.relevance).resize((width, height), Image.Resampling.BILINEAR)
+        mask, agreement = np.asarray(full) > job.relevance.mean(), None
+        if job.refine:
+            mask, agreement = refined(mask, job.photo)
+        return judged(mask.astype(np.float32), measures_of(mask, objects=1.0, agreement=agreement))

@@ -1,0 +1,51 @@
+"""Masks from rembg: U2-Net, IS-Net, BiRefNet and what else that package carries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from robustvit.common.errors import UserError
+from robustvit.masks.confidence import FoundMask
+from robustvit.masks.sources.source import MaskSource, found_from_soft
+from robustvit.models.libraries.library import imported, readable_errors
+
+__all__ = ["Rembg"]
+
+
+class Rembg(MaskSource):
+    """The alpha channel that rembg gives a photo, as a soft mask.
+
+    Args:
+        model: rembg's name of it, e.g. ``u2net``, ``isnet-general-use``, ``birefnet-general``.
+
+    Raises:
+        UserError: rembg is not installed, does not know the name, or cannot fetch its weights.
+    """
+
+    name = "rembg"
+
+    def __init__(self, model: str = "u2net") -> None:
+        imported("onnxruntime", "rembg")  # without it, importing rembg ends the process
+        self.library: Any = imported("rembg", "rembg")
+        sessions = imported("rembg.sessions", "rembg")
+        # Some of its names stand for services that photos would be sent to: those are not offered.
+        names = set(getattr(sessions, "sessions_names_downloadable", None) or sessions.sessions_names)
+        if model not in names:
+            raise UserError(f"rembg does not know {model!r}: expected one of {', '.join(sorted(names))}")
+        with readable_errors(f"rembg:{model}", "--method tokencut, or put the weights where rembg looks (U2NET_HOME)"):
+            self.session = self.library.new_session(model)
+
+    def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[np.ndarray]:
+        """Soft masks; see ``MaskSource``."""
+        masks = [self.library.remove(photo, session=self.session, only_mask=True) for photo in photos]
+        return [np.asarray(mask.convert("L"), np.float32) / 255 for mask in masks]
+
+    @staticmethod
+    def finish(job: np.ndarray) -> FoundMask:
+        """See ``MaskSource``."""
+        return found_from_soft(job)

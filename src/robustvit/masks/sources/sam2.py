@@ -1,0 +1,140 @@
+"""Masks from SAM 2 (transformers), which wants to be shown each object by a box or by points."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from robustvit.common.errors import UserError
+from robustvit.masks.confidence import FoundMask, judged, measures_of, no_object, overlap
+from robustvit.masks.sources.source import MaskSource
+from robustvit.models.libraries.library import imported, readable_errors
+
+__all__ = ["Prompts", "Sam2", "read_prompts"]
+
+
+@dataclass
+class Prompts:
+    """What a person points at in one photo: boxes ``[x0, y0, x1, y1]``, one object each, or points of one object.
+
+    Attributes:
+        boxes: in pixels.
+        points: ``[x, y]`` in pixels.
+        labels: 1 for a point on the object, 0 for one beside it.
+    """
+
+    boxes: list[list[float]] = field(default_factory=list)
+    points: list[list[float]] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+
+
+def read_prompts(path: str | Path) -> dict[str, Prompts]:
+    """Prompts from a CSV file: ``image`` and ``x0,y0,x1,y1`` (a box) or ``x,y`` (a point), one row each.
+
+    A photo may have as many rows as needed; the column ``on`` tells a point on the object (1, the default) from one
+    beside it (0).
+
+    Returns:
+        Prompts by the photo's path as the file has it.
+
+    Raises:
+        UserError: no such file, other columns, values that are no numbers.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read prompts from {path} ({error}): expected CSV with image,x0,y0,x1,y1") from error
+    found: dict[str, Prompts] = defaultdict(Prompts)
+    for line, row in enumerate(rows, start=2):
+        try:
+            _add(found[str(row["image"]).strip()], row)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}, line {line}: expected image and x0,y0,x1,y1 (a box) or x,y (a point) in pixels, got {row}"
+            ) from error
+    if not found:
+        raise UserError(f"expected prompts in {path}, found none: one row for each box or point")
+    return dict(found)
+
+
+def _add(prompts: Prompts, row: dict[str, str]) -> None:
+    if row.get("x0"):
+        box = [float(row[name]) for name in ("x0", "y0", "x1", "y1")]
+        if not np.isfinite(box).all() or box[2] <= box[0] or box[3] <= box[1]:
+            raise ValueError("not a box")
+        prompts.boxes.append(box)
+    else:
+        point = [float(row["x"]), float(row["y"])]
+        if not np.isfinite(point).all():
+            raise ValueError("not a point")
+        prompts.points.append(point)
+        prompts.labels.append(int(row.get("on") or 1))
+
+
+class Sam2(MaskSource):
+    """One mask a photo: the objects in its boxes together, or the one that its points show.
+
+    Args:
+        model: transformers' name of it, or a folder.
+        prompts: see ``read_prompts``; found by path, name with its folder, or name.
+        device: to run on.
+
+    Raises:
+        UserError: transformers is not installed or too old, or the weights cannot be fetched.
+    """
+
+    name = "sam2"
+
+    def __init__(self, model: str, prompts: dict[str, Prompts], *, device: torch.device | str = "cpu") -> None:
+        library: Any = imported("transformers", "transformers")
+        if not hasattr(library, "Sam2Model"):
+            raise UserError("SAM 2 needs transformers 4.56 or newer: pip install --upgrade transformers")
+        with readable_errors(f"transformers:{model}", "a folder with its files as --model"):
+            self.network = library.Sam2Model.from_pretrained(model).to(device).eval()
+            self.processor = library.Sam2Processor.from_pretrained(model)
+        self.prompts, self.device = prompts, device
+
+    def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[Any]:
+        """Masks with SAM's own scores; see ``MaskSource``."""
+        return [self._segment(photo, self._prompts_of(path)) for photo, path in zip(photos, paths, strict=True)]
+
+    def _prompts_of(self, path: Path) -> Prompts | None:
+        for parts in (str(path), path.as_posix(), "/".join(path.parts[-2:]), path.name):
+            if parts in self.prompts:
+                return self.prompts[parts]
+        return None
+
+    @torch.no_grad()
+    def _segment(self, photo: Image.Image, prompts: Prompts | None) -> tuple[np.ndarray, float | None, str]:
+        """A soft mask, SAM's estimate of its IoU, and what is wrong."""
+        size = (photo.height, photo.width)
+        if prompts is None:
+            return np.zeros(size, np.float32), None, "no box or point was given for it"
+        shown: dict[str, Any] = {"input_boxes": [prompts.boxes]} if prompts.boxes else {}
+        if not prompts.boxes:
+            shown = {"input_points": [[prompts.points]], "input_labels": [[prompts.labels]]}
+        inputs = self.processor(images=photo, return_tensors="pt", **shown).to(self.device)
+        output = self.network(**inputs, multimask_output=False)
+        masks = self.processor.post_process_masks(output.pred_masks.cpu(), [size], binarize=False)[0]
+        soft = masks.flatten(0, -3).sigmoid().amax(dim=0).numpy()  # one object for each box
+        return soft.astype(np.float32), float(output.iou_scores.mean()), ""
+
+    @staticmethod
+    def finish(job: tuple[np.ndarray, float | None, str]) -> FoundMask:
+        """See ``MaskSource``."""
+        soft, score, problem = job
+        height, width = soft.shape
+        if score is None:
+            return no_object((height, width), problem)
+        mask = soft > 0.5
+        sure = min(overlap(soft > 0.3, soft > 0.7), min(1.0, max(0.0, score)))
+        return judged(mask.astype(np.float32), measures_of(mask, agreement=sure, objects=1.0))

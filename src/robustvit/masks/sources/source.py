@@ -1,0 +1,55 @@
+"""What a source of masks must do: a batch of photos in, one mask each out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as TF
+
+from robustvit.masks.confidence import FoundMask, judged, measures_of, overlap
+
+__all__ = ["MaskSource", "found_from_soft", "resized_photo"]
+
+
+class MaskSource:
+    """A way to find masks, in two parts, so that other processes can do the second.
+
+    Attributes:
+        name: what the command line calls it.
+    """
+
+    name = ""
+
+    def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[Any]:
+        """What needs the model: one job per photo, that can be sent to another process.
+
+        Raises:
+            UserError: something that concerns every photo.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def finish(job: Any) -> FoundMask:
+        """What needs a processor alone: the mask of one job."""
+        raise NotImplementedError
+
+
+def found_from_soft(soft: np.ndarray) -> FoundMask:
+    """A soft mask ``(H, W)`` in [0, 1] with a verdict; it is sure of itself where 0.3 and 0.7 as thresholds agree."""
+    mask = soft > 0.5
+    return judged(soft.astype(np.float32), measures_of(mask, agreement=overlap(soft > 0.3, soft > 0.7), objects=1.0))
+
+
+def resized_photo(photo: Image.Image, size: tuple[int, int], interpolation: str = "bicubic") -> Tensor:
+    """A whole photo as ``(3, height, width)`` in [0, 1], squashed to a size."""
+    if interpolation == "lanczos":  # torchvision has it for Pillow's images alone
+        own = photo.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+        return TF.pil_to_tensor(own).float() / 255
+    resized = TF.resize(TF.pil_to_tensor(photo), list(size), InterpolationMode(interpolation), antialias=True)
+    return resized.float() / 255

@@ -1,0 +1,1 @@
+"""TokenCut: a normalised cut of patch features, sharpened by the bilateral solver."""

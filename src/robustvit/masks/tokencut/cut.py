@@ -1,0 +1,165 @@
+"""TokenCut: the objects that stand out in a photo, from a vision transformer's features alone (Wang et al. 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from robustvit.common.options import Protocol, Side
+from robustvit.masks.confidence import FoundMask, judged, measures_of, no_object, overlap
+from robustvit.masks.tokencut.bilateral_solver import bilateral_solver, refined_mask
+from robustvit.masks.tokencut.normalized_cut import Cut, normalized_cut, similar_patches
+
+__all__ = ["CutJob", "CutSettings", "enlarged", "find_objects", "refined"]
+
+# The solver's cells are in pixels of about this size of photo; larger ones are refined at it.
+_SOLVER_SIDE = 640
+# IoU of the coarse and the refined mask. Below it we keep the coarse mask; RobustViT's authors skip the photo.
+_AGREEMENT = 0.5
+# RobustViT's authors skip masks of fewer pixels, counted in the photo's own size.
+_LEAST_PIXELS = 520
+_ALIKE = "all patches are alike: nothing stands out"
+
+
+@dataclass(frozen=True)
+class CutSettings:
+    """How objects are found.
+
+    Attributes:
+        threshold: tau, see ``similar_patches``.
+        side: see ``normalized_cut``.
+        objects: at most so many are looked for, one after the other, each among the patches that are left.
+        refine: draw the mask to the photo's edges with the bilateral solver.
+        protocol: ``standard``, our rules; or ``paper``: refine at the photo's own size, and skip a photo where
+            RobustViT's authors skip it. ``side``, ``objects`` and ``refine`` are not used then.
+    """
+
+    threshold: float = 0.2
+    side: Side = "corners"
+    objects: int = 1
+    refine: bool = True
+    protocol: Protocol = "standard"
+
+
+@dataclass(frozen=True)
+class CutJob:
+    """One photo with its features.
+
+    Attributes:
+        features: ``(rows, columns, C)``.
+        photo: ``(H, W, 3)`` uint8.
+        settings: how to cut.
+        problem: why the photo has no features, if it has none.
+    """
+
+    features: np.ndarray
+    photo: np.ndarray
+    settings: CutSettings
+    problem: str = ""
+
+
+def find_objects(job: CutJob) -> FoundMask:
+    """The object, or the objects, that a photo's features show, with a verdict on the mask."""
+    rows, columns, channels = job.features.shape
+    size = job.photo.shape[:2]
+    if job.problem:
+        return no_object((size[0], size[1]), job.problem)
+    similar = similar_patches(job.features.reshape(-1, channels), job.settings.threshold)
+    if job.settings.protocol == "paper":
+        return _paper_object(normalized_cut(similar, (rows, columns)), job)
+    allowed = np.ones(rows * columns, bool)
+    union: FoundMask | None = None
+    for number in range(job.settings.objects):
+        cut = normalized_cut(similar, (rows, columns), side=job.settings.side, allowed=allowed if number else None)
+        if cut is None:
+            break
+        found = _object(cut, job)
+        if number and found.verdict != "good":
+            break  # the first is shown whatever it is; a further one must stand by itself
+        union = found if union is None else _joined(union, found)
+        allowed &= ~cut.mask.ravel()
+    return union or no_object((size[0], size[1]), _ALIKE)
+
+
+def enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask ``(h, w)`` in another size ``(H, W)``, each pixel as PyTorch's ``interpolate(mode="nearest")`` takes it.
+
+    Row i comes from row ``floor(i * h / H)``, in single precision, as PyTorch computes it on a GPU. Pillow's rule is
+    another: ``floor((i + 0.5) * h / H)``.
+    """
+    rows, columns = (
+        np.minimum((np.arange(new, dtype=np.float32) * (np.float32(old) / np.float32(new))).astype(int), old - 1)
+        for old, new in zip(mask.shape, size, strict=True)
+    )
+    return mask[np.ix_(rows, columns)]
+
+
+def _paper_object(cut: Cut | None, job: CutJob) -> FoundMask:
+    """The mask that RobustViT's authors would train on, or the reason why they skip the photo."""
+    size = (job.photo.shape[0], job.photo.shape[1])
+    if cut is None:
+        return no_object(size, _ALIKE)
+    coarse = enlarged(cut.mask, size)
+    soft = bilateral_solver(job.photo, coarse)
+    mask = refined_mask(soft) if (soft > 0.5).any() else np.ones(size, bool)  # theirs is the whole frame then
+    agreement, pixels = overlap(mask, coarse), int(np.count_nonzero(mask))
+    found = judged(mask.astype(np.float32), _measures(mask, cut, agreement))
+    reason = ""
+    if agreement < _AGREEMENT:
+        reason = f"IoU of coarse and refined mask below {_AGREEMENT} ({agreement:.2f})"
+    elif pixels < _LEAST_PIXELS:
+        reason = f"fewer than {_LEAST_PIXELS} pixels ({pixels})"
+    return replace(found, verdict="none" if reason else "good", reason=reason)
+
+
+def _object(cut: Cut, job: CutJob) -> FoundMask:
+    height, width = job.photo.shape[:2]
+    coarse = enlarged(cut.mask, (height, width))
+    mask, agreement = refined(coarse, job.photo) if job.settings.refine else (coarse, None)
+    return judged(mask.astype(np.float32), _measures(mask, cut, agreement))
+
+
+def _measures(mask: np.ndarray, cut: Cut, agreement: float | None) -> dict[str, float]:
+    return measures_of(
+        mask,
+        cut=cut.cut,
+        eigengap=cut.eigenvalues[1] - cut.eigenvalues[0],
+        objects=1.0,
+        turned=float(cut.turned),
+        agreement=agreement,
+    )
+
+
+def refined(coarse: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, float]:
+    """A coarse mask drawn to a photo's edges, and how well the two agree (intersection over union).
+
+    The solver may answer with the background: its mask is inverted where that agrees better. Where neither agrees by
+    half, the coarse mask stays.
+
+    Args:
+        coarse: ``(H, W)`` bool.
+        photo: ``(H, W, 3)`` uint8.
+    """
+    height, width = coarse.shape
+    scale = min(1.0, _SOLVER_SIDE / max(height, width))
+    small = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image = np.asarray(Image.fromarray(photo).resize(small, Image.Resampling.BOX)) if scale < 1 else photo
+    target = np.asarray(Image.fromarray(coarse).resize(small, Image.Resampling.NEAREST)) if scale < 1 else coarse
+    answer = refined_mask(bilateral_solver(image, target))
+    answer = max(answer, ~answer, key=lambda mask: overlap(mask, target))
+    agreement = overlap(answer, target)
+    if agreement < _AGREEMENT:
+        return coarse, agreement
+    if scale < 1:
+        full = Image.fromarray((255 * answer).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
+        answer = np.asarray(full) >= 128
+    return answer, agreement
+
+
+def _joined(one: FoundMask, other: FoundMask) -> FoundMask:
+    """Two objects of a photo as one mask, believed as far as the first."""
+    mask = np.maximum(one.mask, other.mask)
+    measures = measures_of(mask > 0.5, objects=one.measures["objects"] + 1)
+    return FoundMask(mask, one.verdict, one.confidence, one.reason, one.measures | measures)

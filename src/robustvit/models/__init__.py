@@ -1,0 +1,1 @@
+"""Models: loaded from any library, described, changed in part, saved again."""

@@ -1,0 +1,22 @@
+"""The libraries that models come from; one file each."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from robustvit.models.libraries.library import Library, Loaded, Wanted
+from robustvit.models.libraries.open_clip import OpenClip
+from robustvit.models.libraries.timm import Timm
+from robustvit.models.libraries.torchvision import Torchvision
+from robustvit.models.libraries.transformers import Transformers
+
+__all__ = ["LIBRARIES", "Library", "Loaded", "Wanted", "library_of"]
+
+LIBRARIES: dict[str, Library] = {
+    library.name: library for library in (OpenClip(), Transformers(), Torchvision(), Timm(), Library())
+}
+
+
+def library_of(network: nn.Module) -> Library:
+    """The library that can write a network and load it again; modules of no library come last."""
+    return next(library for library in LIBRARIES.values() if library.owns(network))

@@ -1,0 +1,133 @@
+"""Zero-shot classifiers from open_clip: its image tower beside embeddings of the classes' names."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from robustvit.common.errors import UserError
+from robustvit.models.classifier import Preprocessing
+from robustvit.models.libraries.library import Library, Loaded, Wanted, imported, readable_errors
+from robustvit.models.zero_shot import ZeroShot
+
+__all__ = ["OpenClip"]
+
+_WAY_OUT = "--checkpoint FILE with all of its weights, image and text, or --model open_clip:FOLDER"
+_TEMPLATES = (
+    "a photo of a {}.",
+    "a photo of the {}.",
+    "a close-up photo of a {}.",
+    "a cropped photo of a {}.",
+    "a picture of a {}.",
+)
+
+
+class OpenClip(Library):
+    """See ``Library``; names are ``ARCHITECTURE/TAG``, ``ARCHITECTURE`` with a checkpoint, ``hf-hub:OWNER/NAME`` or
+    a folder with ``open_clip_config.json``."""
+
+    name = "open_clip"
+
+    def owns(self, network: nn.Module) -> bool:
+        """Zero-shot classifiers whose image tower is open_clip's."""
+        return isinstance(network, ZeroShot) and bool(network.model_args)
+
+    def load(self, name: str, wanted: Wanted) -> Loaded:
+        """Load a model and embed its classes; ImageNet's where none are named."""
+        library = imported("open_clip", "open_clip")
+        names = wanted.class_names or tuple(library.IMAGENET_CLASSNAMES)
+        templates = _TEMPLATES if wanted.class_names else library.OPENAI_IMAGENET_TEMPLATES
+        if wanted.num_classes not in (None, len(names)):
+            raise UserError(f"expected {wanted.num_classes} class names, one per class, got {len(names)}")
+        architecture, tag = _split(library, name)
+        if wanted.pretrained and tag is None and ":" not in architecture:
+            tags = library.list_pretrained_tags_by_model(architecture)
+            named = f"e.g. {architecture}/{tags[0]}" if tags else "--checkpoint FILE"
+            raise UserError(f"expected the weights of {architecture} to be named: give {named}")
+        with readable_errors(f"open_clip:{name}", _WAY_OUT):
+            model = _create(library, architecture, tag, wanted)
+            tokenizer = library.get_tokenizer(architecture)
+            embeddings = library.build_zero_shot_classifier(model, tokenizer, names, templates)
+        return Loaded(_zero_shot(library, architecture, tag, model, embeddings), _preprocessing(model.visual), names)
+
+    def describe(self, network: Any) -> dict[str, Any]:
+        """What the image tower is rebuilt from."""
+        return {"architecture": network.architecture, "model_args": network.model_args}
+
+    def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
+        """The tower that ``describe`` described, beside embeddings still to be loaded."""
+        arguments = config["model_args"]
+        tiny_text = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
+        clip = imported("open_clip", "open_clip").CLIP(**arguments, text_cfg=tiny_text)  # its tower is all we need
+        embeddings = torch.zeros(config["num_classes"], arguments["embed_dim"])
+        return ZeroShot(clip.visual, embeddings, 1.0, architecture=config["architecture"], model_args=arguments)
+
+
+def _split(library: Any, name: str) -> tuple[str, str | None]:
+    """Architecture and tag of a name, in open_clip's own spelling."""
+    if Path(name).is_dir():
+        return f"local-dir:{name}", None
+    if name.startswith(("hf-hub:", "local-dir:")):
+        return name, None
+    architecture, _, tag = name.partition("/")
+    known = library.list_models()
+    if architecture not in known:
+        close = difflib.get_close_matches(architecture, known, n=1)
+        raise UserError(
+            f"unknown open_clip model {architecture!r}: "
+            f"{f'did you mean {close[0]}?' if close else 'open_clip.list_models() names them all'}"
+        )
+    tags = library.list_pretrained_tags_by_model(architecture)
+    if tag and not library.get_pretrained_cfg(architecture, tag):
+        close = difflib.get_close_matches(tag, tags, n=1, cutoff=0.0)
+        raise UserError(f"unknown weights {tag!r} of {architecture}: did you mean {close[0] if close else 'none'}?")
+    return architecture, tag or None
+
+
+def _quick_gelu(library: Any, architecture: str, tag: str | None) -> bool:
+    """Whether the weights were trained with the cheaper activation, which the architecture's name may not say."""
+    said = library.get_model_config(architecture).get("quick_gelu", False)
+    return bool(said or (tag and library.get_pretrained_cfg(architecture, tag).get("quick_gelu", False)))
+
+
+def _create(library: Any, architecture: str, tag: str | None, wanted: Wanted) -> Any:
+    weights = str(wanted.checkpoint) if wanted.state is not None else tag if wanted.pretrained else None
+    if ":" in architecture and wanted.state is not None:
+        raise UserError(f"expected no checkpoint beside {architecture}, which names its weights: leave one of them out")
+    return library.create_model(
+        architecture,
+        pretrained=weights,
+        load_weights=wanted.pretrained or wanted.state is not None,
+        force_quick_gelu=_quick_gelu(library, architecture, tag),
+        force_preprocess_cfg=dict(library.get_pretrained_cfg(architecture, tag)) if tag else None,
+        pretrained_text=False,
+    ).eval()
+
+
+def _zero_shot(library: Any, architecture: str, tag: str | None, model: Any, embeddings: torch.Tensor) -> ZeroShot:
+    config = library.get_model_config(architecture)
+    arguments = {
+        "embed_dim": config["embed_dim"],
+        "vision_cfg": config["vision_cfg"] | {"timm_model_pretrained": False},
+        "quick_gelu": _quick_gelu(library, architecture, tag),
+    }
+    bias = 0.0 if getattr(model, "logit_bias", None) is None else model.logit_bias
+    scale = model.logit_scale.exp()
+    return ZeroShot(model.visual, embeddings.T, scale, bias, architecture=architecture, model_args=arguments)
+
+
+def _preprocessing(tower: Any) -> Preprocessing:
+    found = tower.preprocess_cfg
+    size = found["size"]
+    return Preprocessing(
+        (size, size) if isinstance(size, int) else tuple(size),
+        tuple(found["mean"]),
+        tuple(found["std"]),
+        1.0,
+        found.get("interpolation", "bicubic"),
+        found.get("resize_mode") == "squash",
+    )

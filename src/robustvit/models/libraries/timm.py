@@ -1,0 +1,115 @@
+"""Models of timm: its names with or without tag, the hub, and the drop-in folders that runs write."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import timm
+import timm.models
+from torch import nn
+
+from robustvit.common.errors import UserError
+from robustvit.models.classifier import Classifier, classes_of, made_by
+from robustvit.models.libraries.library import (
+    Library,
+    Loaded,
+    Wanted,
+    readable_errors,
+    refuse_other_head,
+    separate_weights,
+)
+from robustvit.models.recipes import CARDS
+
+__all__ = ["Timm"]
+
+
+class Timm(Library):
+    """See ``Library``; names are timm's, ``hf-hub:OWNER/NAME`` or ``local-dir:FOLDER``."""
+
+    name = "timm"
+
+    def owns(self, network: nn.Module) -> bool:
+        """Networks of timm's classes, and subclasses of them."""
+        return made_by(network, "timm")
+
+    def load(self, name: str, wanted: Wanted) -> Loaded:
+        """Load a model; see ``Library``."""
+        _check_name(name)
+        if wanted.headless:
+            return self._load_headless(name, wanted)
+        network = _create(name, wanted.classes, wanted.pretrained)
+        if wanted.state is not None:
+            self.load_state(network, wanted.state, str(wanted.checkpoint))
+        return Loaded(network, class_names=self.class_names(network))
+
+    def _load_headless(self, name: str, wanted: Wanted) -> Loaded:
+        """The network without its head, for images of any size where the architecture can do that."""
+        try:
+            network = _create(name, 0, wanted.pretrained, dynamic_img_size=True)
+        except UserError as error:
+            if "dynamic_img_size" not in str(error):
+                raise
+            network = _create(name, 0, wanted.pretrained)
+        if wanted.state is not None:
+            own = network.state_dict()
+            heads = ("head", "head_dist", "fc_norm", "classifier")
+            kept = {k: v for k, v in wanted.state.items() if k in own or k.split(".")[0] not in heads}
+            self.load_state(network, kept, str(wanted.checkpoint))
+        return Loaded(network)
+
+    def class_names(self, network: nn.Module) -> tuple[str, ...]:
+        """Names stored with a network, or ImageNet's for 1,000 classes."""
+        config = getattr(network, "pretrained_cfg", None) or {}
+        names = tuple(config.get("label_names") or ())
+        return names if names and len(names) == classes_of(network) else super().class_names(network)
+
+    def save(self, classifier: Classifier, folder: Path) -> None:
+        """Write a folder that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads."""
+        config: dict[str, Any] = {"num_classes": classifier.num_classes}
+        config["pretrained_cfg"] = classifier.preprocessing.as_timm() | config
+        if classifier.class_names:
+            config["label_names"] = list(classifier.class_names)
+        network: Any = classifier.network
+        network.pretrained_cfg = getattr(network, "pretrained_cfg", None) or {"architecture": type(network).__name__}
+        weights = separate_weights(network)
+        network.state_dict = lambda: weights  # what timm writes; it would fail on weights that share memory
+        try:
+            timm.models.save_for_hf(network, str(folder), model_config=config, safe_serialization=True)
+        finally:
+            del network.state_dict
+
+
+def _check_name(name: str) -> None:
+    if name.startswith(("hf-hub:", "local-dir:")) or timm.is_model(name.split(".")[0]):
+        return
+    close = difflib.get_close_matches(name, [*timm.list_pretrained(), *timm.list_models(), *CARDS], n=1)
+    nearest = f"did you mean {close[0]}?" if close else "timm.list_models() names them all"
+    raise UserError(f"unknown model {name!r}: {nearest}")
+
+
+def _create(name: str, num_classes: int | None, pretrained: bool, **options: Any) -> nn.Module:
+    options |= {} if num_classes is None else {"num_classes": num_classes}
+    pretrained = pretrained or name.startswith("local-dir:")
+    with readable_errors(name, "--checkpoint FILE or --model local-dir:FOLDER"):
+        try:
+            network = timm.create_model(name, pretrained=pretrained, **options)
+        except RuntimeError as error:
+            raise _unknown_tag(name) if "invalid pretrained tag" in str(error).lower() else error from None
+        except (TypeError, KeyError) as error:
+            if not name.startswith("local-dir:"):
+                raise
+            raise UserError(
+                f"cannot load {name}: the architecture that its config.json names does not go with its other settings "
+                f"({error}); name the architecture that its weights are of"
+            ) from error
+    stored = (getattr(network, "pretrained_cfg", None) or {}).get("num_classes")
+    refuse_other_head(name, stored if pretrained else None, num_classes or None)
+    return network
+
+
+def _unknown_tag(name: str) -> UserError:
+    base = name.split(".")[0]
+    close = difflib.get_close_matches(name, timm.list_pretrained(f"{base}.*"), n=1, cutoff=0.0)
+    return UserError(f"unknown weights {name!r}: did you mean {close[0] if close else base}?")

@@ -1,0 +1,93 @@
+"""Models of torchvision by name, with the weights it recommends for each."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import torchvision.models
+from torch import nn
+from torchvision.models import VisionTransformer, get_model, get_model_weights, list_models
+
+from robustvit.common.errors import UserError
+from robustvit.models.classifier import Preprocessing, classes_of
+from robustvit.models.libraries.library import Library, Loaded, Wanted, readable_errors, refuse_other_head
+
+__all__ = ["Torchvision"]
+
+
+class Torchvision(Library):
+    """See ``Library``; names are ``vit_b_16`` or, with other weights than the default, ``vit_b_16/TAG``."""
+
+    name = "torchvision"
+
+    def owns(self, network: nn.Module) -> bool:
+        """Vision transformers, which say how they were built, and every model loaded by name."""
+        return type(network) is VisionTransformer or hasattr(network, "torchvision_name")
+
+    def load(self, name: str, wanted: Wanted) -> Loaded:
+        """Load a model; see ``Library``."""
+        architecture, _, tag = name.partition("/")
+        weights = _weights(architecture, tag)
+        if not wanted.pretrained:
+            network = _build(architecture, {} if wanted.classes is None else {"num_classes": wanted.classes})
+            if wanted.state is not None:
+                self.load_state(network, wanted.state, str(wanted.checkpoint))
+            return Loaded(network, class_names=self.class_names(network))
+        names = tuple(weights.meta["categories"])
+        refuse_other_head(name, len(names), wanted.num_classes)
+        with readable_errors(f"torchvision:{name}", "--checkpoint FILE with its weights"):
+            network = get_model(architecture, weights=weights)
+        network.torchvision_name = architecture
+        return Loaded(network, _preset(weights.transforms()), names)
+
+    def describe(self, network: Any) -> dict[str, Any]:
+        """What ``rebuild`` needs; a transformer's size is read from the network itself."""
+        if type(network) is not VisionTransformer:
+            arguments = {"num_classes": classes_of(network)}
+            if hasattr(network, "transform_input"):  # GoogLeNet and Inception: what their published weights change
+                arguments |= {name: getattr(network, name) for name in ("transform_input", "aux_logits")}
+            return {"architecture": network.torchvision_name, "model_args": arguments}
+        arguments = {name: getattr(network, name) for name in ("image_size", "patch_size", "hidden_dim", "mlp_dim")}
+        arguments |= {"num_layers": len(network.encoder.layers), "num_heads": network.encoder.layers[0].num_heads}
+        arguments |= {"num_classes": network.heads[-1].out_features}
+        arguments |= {"representation_size": network.representation_size}
+        return {"architecture": "VisionTransformer", "model_args": arguments}
+
+    def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
+        """The network that ``describe`` described."""
+        if config["architecture"] == "VisionTransformer":
+            return VisionTransformer(**config["model_args"])
+        return _build(config["architecture"], config["model_args"])
+
+
+def _build(architecture: str, arguments: dict[str, Any]) -> nn.Module:
+    network: Any = get_model(architecture, weights=None, **arguments)
+    network.torchvision_name = architecture
+    return network
+
+
+def _weights(architecture: str, tag: str) -> Any:
+    names = list_models(module=torchvision.models)
+    if architecture not in names:
+        close = difflib.get_close_matches(architecture, names, n=1)
+        raise UserError(
+            f"unknown torchvision model {architecture!r}: "
+            f"{f'did you mean {close[0]}?' if close else f'it has e.g. {names[-1]}'}"
+        )
+    weights = get_model_weights(architecture)
+    if tag and tag not in weights.__members__:
+        raise UserError(f"unknown weights {tag!r} of {architecture}: expected one of {', '.join(weights.__members__)}")
+    return weights[tag] if tag else weights.DEFAULT  # type: ignore[attr-defined]
+
+
+def _preset(transforms: Any) -> Preprocessing:
+    (crop,), (resized,) = transforms.crop_size, transforms.resize_size
+    return Preprocessing(
+        (crop, crop),
+        tuple(transforms.mean),
+        tuple(transforms.std),
+        crop / resized,
+        transforms.interpolation.value,
+    )

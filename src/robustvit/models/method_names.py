@@ -1,0 +1,50 @@
+"""How the method of a run is named in records: by its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["method_name"]
+
+
+_PUBLISHED = {
+    "classification": "confidence",
+    "second_order": False,
+    "relevance": "gae",
+    "train": "all",
+    "target": "label",
+}
+
+
+_PUBLISHED |= {"background": 2.0, "foreground": 0.3, "relevance_weight": 0.8, "classification_weight": 0.2}
+
+
+_CHANGED: dict[tuple[str, Any], str] = {
+    ("classification_weight", 0.0): "robustvit-without-eq4",
+    ("background", 0.0): "robustvit-without-eq1",
+    ("foreground", 0.0): "robustvit-without-eq2",
+    ("classification", "label"): "robustvit-ground-truth",
+}
+
+
+def method_name(config: Mapping[str, Any], usual: Mapping[str, Any], tokencut: str | None) -> str:
+    """The method by a run's settings: the published one, one of the paper's ablations, or what differs.
+
+    Args:
+        config: the settings.
+        usual: defaults of its guidance method.
+        tokencut: protocol by which our TokenCut cut the masks, if it did.
+    """
+    guidance = str(config.get("guidance", "robustvit"))
+    usual = _PUBLISHED if guidance == "robustvit" else usual
+    changed = {name: config[name] for name, value in usual.items() if config.get(name) not in (None, value)}
+    guidance = "dfr-new-head" if guidance == "dfr" else guidance
+    if guidance == "robustvit" and len(changed) == 1 and (found := _CHANGED.get(next(iter(changed.items())))):
+        return found
+    if changed:
+        return f"{guidance} ({', '.join(f'{name} {value}' for name, value in changed.items())})"
+    protocol = tokencut if guidance == "robustvit" else None
+    if protocol is None:
+        return guidance
+    return f"{guidance}-tokencut" if protocol == "paper" else f"{guidance} (masks by TokenCut, protocol {protocol})"

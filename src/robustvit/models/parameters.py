@@ -1,0 +1,154 @@
+"""Which weights a finetuning run may change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any, get_args
+
+from torch import Tensor, nn
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Train
+from robustvit.models.classifier import Classifier, classes_of
+from robustvit.models.families import find_layout
+from robustvit.models.zero_shot import ZeroShot
+
+__all__ = ["head_layers", "trainable"]
+
+
+# Names of what makes attention maps, across libraries, each with the share of leading rows that belong to it.
+_NAMES = (
+    (re.compile(r"(^|[._])(qkv|in_proj)[._](weight|bias)$"), Fraction(2, 3)),  # queries, keys and values in one matrix
+    (re.compile(r"(^|\.)kv\.(weight|bias)$"), Fraction(1, 2)),  # keys and values: attention pools
+    (re.compile(r"(^|\.)(q|k|query|key|q_proj|k_proj|q_norm|k_norm)[._](weight|bias)$"), Fraction(1)),
+    (re.compile(r"(^|\.)(q_bias|k_bias|latent|probe)$"), Fraction(1)),
+    (re.compile(r"relative_position_bias_table$|(^|[._])rel_pos\."), Fraction(1)),
+)
+_POSITIONS = _NAMES[-1:]
+
+
+def _matching(
+    module: nn.Module, names: Iterable[tuple[re.Pattern[str], Fraction]]
+) -> Iterator[tuple[nn.Parameter, int]]:
+    for name, parameter in module.named_parameters():
+        for pattern, share in names:
+            if pattern.search(name):
+                yield parameter, int(parameter.shape[0] * share)
+                break
+
+
+def _queries_and_keys(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
+    """Parameters that make attention maps, each with the number of leading rows that belong to queries and keys."""
+    try:
+        layout = find_layout(model)
+    except UserError as error:
+        raise UserError(f"{error}; to finetune it as a whole, use --train all") from error
+    found: dict[nn.Parameter, int] = {}
+    for number, block in enumerate(layout.blocks):
+        inside = dict(_matching(block, _NAMES))
+        if not inside:
+            raise UserError(
+                f"expected queries and keys in block {number} of {type(getattr(model, 'network', model)).__name__}, "
+                f"found none by name in {type(block).__name__}: use --train all"
+            )
+        found |= inside
+    if layout.readout == "pool":
+        for name, module in model.named_modules():
+            if name.endswith("attn_pool"):
+                found |= dict(_matching(module, _NAMES))
+    found |= dict(_matching(model, _POSITIONS))  # tables that blocks share lie outside of them
+    return list(found.items())
+
+
+def head_layers(model: nn.Module) -> list[nn.Linear]:
+    """The linear layers that the logits come out of: one, or the two of a distilled model.
+
+    timm says which they are; of other networks it is the last linear layer, with as many outputs as classes.
+
+    Raises:
+        UserError: the model has no such layer, as a zero-shot model, whose classes are texts.
+    """
+    wrapped = (module.network for module in model.modules() if isinstance(module, Classifier))
+    network: Any = next(wrapped, model)
+    if isinstance(network, ZeroShot):
+        raise UserError("expected a linear head to train, but a zero-shot model's classes are texts: use --train all")
+    if hasattr(network, "get_classifier"):
+        found = network.get_classifier()
+        layers = list(found) if isinstance(found, (tuple, list, nn.ModuleList)) else [found]
+    else:
+        layers = _last_linear(network)
+    if not layers or not all(isinstance(layer, nn.Linear) for layer in layers):
+        raise UserError(
+            f"expected a linear layer at the end of {type(network).__name__}, which --train head would train, found "
+            "none: use --train all"
+        )
+    return layers
+
+
+def _of_the_head(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
+    return [(parameter, parameter.shape[0]) for layer in head_layers(model) for parameter in layer.parameters()]
+
+
+def _last_linear(network: nn.Module) -> list[nn.Linear]:
+    """The linear layers that come last, as long as each has as many outputs as there are classes."""
+    classes, layers = classes_of(network), list[nn.Linear]()
+    for module in reversed([m for m in network.modules() if isinstance(m, nn.Linear)]):
+        if module.out_features != classes:
+            break
+        layers.insert(0, module)
+    return layers
+
+
+def _keep_rows(rows: int):
+    def mask(gradient: Tensor) -> Tensor:
+        kept = gradient.clone()
+        kept[rows:] = 0
+        return kept
+
+    return mask
+
+
+@contextmanager
+def trainable(model: nn.Module, train: Train) -> Iterator[list[nn.Parameter]]:
+    """Make only some weights trainable for the length of a ``with`` block.
+
+    ``all`` is the paper's finetuning. ``attention`` changes queries and keys only: where the model looks, not what it
+    makes of what it sees. Guidance then cannot spoil the features and the head, so it bears rates a hundred times
+    higher. Values share a matrix with queries and keys in many libraries; their rows get no gradient, and since weight
+    decay would still shrink them, such parameters should be trained without it. ``head`` changes the last layer only:
+    which features count for which class.
+
+    Args:
+        model: a ``Classifier`` or a bare network; for ``attention``, a vision transformer of a known family.
+        train: ``all``, ``attention`` or ``head``.
+
+    Yields:
+        The parameters to give to an optimiser.
+
+    Raises:
+        UserError: ``train`` is unknown, or a model whose queries and keys, or whose head, are not known.
+    """
+    if train not in get_args(Train):
+        raise UserError(f"expected --train to be one of {', '.join(get_args(Train))}, got {train!r}")
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    hooks = []
+    try:
+        if train == "all":
+            yield [parameter for parameter, _ in flags]
+            return
+        chosen = _of_the_head(model) if train == "head" else _queries_and_keys(model)
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)
+        for parameter, rows in chosen:
+            parameter.requires_grad_(True)
+            if rows < parameter.shape[0]:
+                hooks.append(parameter.register_hook(_keep_rows(rows)))
+        yield [parameter for parameter, _ in chosen]
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)

@@ -1,0 +1,102 @@
+"""Recipes: the models of the paper with the settings that it finetuned them with, and settings for any model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Normalization
+
+__all__ = ["CARDS", "RECIPES", "ModelCard", "fitting_settings", "model_card", "recipe_settings"]
+
+_FOLDER = files("robustvit.models") / "cards"
+CARDS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
+# Settings that go with any model: options of ``finetune``.
+RECIPES: dict[str, dict[str, Any]] = {
+    # Most reliable in our own study of the methods: docs/study.md.
+    "own": {
+        "guidance": "robustvit",
+        "train": "attention",
+        "lr": 1e-4,
+        "epochs": 5,
+        "samples_per_class": 10,
+        "select": "robust",
+    },
+    # Chefer, Schwartz and Wolf (NeurIPS 2022); the rate of a model of theirs is in its card.
+    "paper": {
+        "guidance": "robustvit",
+        "train": "all",
+        "lr": 2e-6,
+        "epochs": 50,
+        "samples_per_class": 3,
+        "select": "loss",
+    },
+    # CFT (Elisha, Barkan and Koenigstein, CVPR 2026, arXiv 2603.08309): the paper's losses with the weights of context
+    # and concept, for soft masks of concepts.
+    "cft": {"background": 1.2, "foreground": 0.5},
+}
+
+_OF_ITS_METHOD = ("guidance", "train", "lr")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model of the paper.
+
+    Attributes:
+        title: the paper's name for it.
+        timm_name: name with its tag, since timm's default tags changed over the years.
+        lr: learning rate the paper's search chose.
+        temperature: divides the logits in the confidence loss.
+        normalization: what the paper fed it.
+        needs_checkpoint: the paper's weights have left timm; they must be given as a file.
+    """
+
+    title: str
+    timm_name: str
+    lr: float
+    temperature: float
+    normalization: Normalization = "paper"
+    needs_checkpoint: bool = False
+
+
+def model_card(name: str) -> ModelCard:
+    """Read a model card by name, e.g. ``vit-b``.
+
+    Raises:
+        UserError: there is no such card.
+    """
+    if name not in CARDS:
+        if name in RECIPES:
+            raise UserError(f"recipe {name} goes with any model and names none: give --model NAME beside it")
+        raise UserError(f"unknown recipe {name!r}: expected one of {', '.join([*CARDS, *RECIPES])}")
+    return ModelCard(**yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def recipe_settings(name: str | None) -> dict[str, Any]:
+    """Options of ``finetune`` that a recipe sets, by name; none without a recipe.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    if name is None or name in RECIPES:
+        return dict(RECIPES[name]) if name else {}
+    card = asdict(model_card(name))
+    return {option: card[option] for option in ("lr", "temperature", "normalization")}
+
+
+def fitting_settings(name: str | None, guidance: str | None) -> dict[str, Any]:
+    """What a recipe sets where the guidance method is this one: with another than the recipe's, all but what may change
+    and the rate, which were found for the recipe's method. Options that the method does not have are not looked for.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    found = recipe_settings(name)
+    if guidance in (None, found.get("guidance", guidance)):
+        return found
+    return {option: value for option, value in found.items() if option not in _OF_ITS_METHOD}

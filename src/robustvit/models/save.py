@@ -1,0 +1,66 @@
+"""Models written as folders that load again, and weights taken back from them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import full_disk_said, sync_folder
+from robustvit.models.classifier import Classifier
+from robustvit.models.libraries import library_of
+
+__all__ = ["restore_weights", "save_model"]
+
+
+def save_model(classifier: Classifier, folder: str | Path) -> Path:
+    """Write a folder that ``load_model`` takes, and the model's own library without this package where it can.
+
+    For timm it is what ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads, for transformers what
+    ``AutoModelForImageClassification.from_pretrained(FOLDER)`` does. It is written beside its place and moved there
+    whole; a folder of the same name is replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: the disk is full; the old folder is kept.
+    """
+    folder = Path(folder)
+    fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        with full_disk_said(folder):
+            fresh.mkdir(parents=True)
+            library_of(classifier.network).save(classifier, fresh)
+            sync_folder(fresh, files=True)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(fresh, folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def restore_weights(classifier: Classifier, folder: str | Path) -> None:
+    """Take back the weights that ``save_model`` wrote for this very model.
+
+    Raises:
+        UserError: they are gone or broken.
+    """
+    network = classifier.network
+    try:
+        weights = load_file(Path(folder) / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"the model in {folder} is gone or broken ({error}): put it back, or start a new run"
+        ) from error
+    library_of(network).load_state(network, weights, folder)

@@ -1,1 +1,0 @@
-"""The segmentation test of the paper's Table 3: relevance maps held against what is to be seen."""

@@ -1,0 +1,181 @@
+"""The card of a shared model: what it was trained on, what its own test said, what it is for, whose licence it has."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from markupsafe import Markup
+
+from robustvit.common.intervals import Interval
+from robustvit.common.pages import environment
+from robustvit.common.run_folder import RunFolder
+from robustvit.common.verdict import Comparison, Verdict
+from robustvit.evaluation.measure import MEASURES
+from robustvit.guidance.registry import GUIDANCE
+from robustvit.models.classifier import Preprocessing
+from robustvit.models.origin import BaseModel
+from robustvit.sharing.machine_paths import without_paths
+from robustvit.training.finetune import used_settings
+
+__all__ = ["CardFacts", "card_text"]
+
+# Settings that a reader can do something with; folders and files are the author's.
+_SETTINGS = (
+    "recipe", "guidance", "relevance", "target", "second_order", "background", "foreground", "relevance_weight",
+    "classification_weight", "classification", "temperature", "swap_share", "balance", "train", "lr", "epochs",
+    "batch_size", "weight_decay", "select", "max_drop", "normalization", "precision", "seed",
+)  # fmt: skip
+_USES = {
+    "timm": 'import timm\n\nmodel = timm.create_model("{timm}", pretrained=True).eval()\n'
+    "settings = timm.data.resolve_model_data_config(model)\n"
+    "transform = timm.data.create_transform(**settings, is_training=False)\n"
+    "logits = model(transform(photo)[None])  # photo: an RGB image of Pillow",
+    "transformers": "from transformers import AutoImageProcessor, AutoModelForImageClassification\n\n"
+    'model = AutoModelForImageClassification.from_pretrained("{name}")\n'
+    'processor = AutoImageProcessor.from_pretrained("{name}")\n'
+    'logits = model(**processor(photo, return_tensors="pt")).logits',
+    "onnx": "import numpy as np\nimport onnxruntime\n\n"
+    'session = onnxruntime.InferenceSession("model.onnx")\n'
+    "images = np.asarray(photo, np.float32).transpose(2, 0, 1)[None] / 255  # resized and cropped, see below\n"
+    'logits = session.run(["logits"], {{"images": images}})[0]',
+    "module": "from robustvit import load_model\n\n"
+    'model = load_model(YourModule(), checkpoint="FOLDER/model.safetensors")  # takes images in [0, 1]',
+    "own": "from huggingface_hub import snapshot_download\nfrom robustvit import load_model\n\n"
+    'model = load_model(snapshot_download("{name}"))  # takes images in [0, 1]; or load_model("FOLDER")',
+}
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card is written from, besides the run folder.
+
+    Attributes:
+        base: what the run started from.
+        library: of the model: timm, transformers, ...
+        classes: names of the classes; empty where they have none.
+        num_classes: how many there are.
+        preprocessing: of the model.
+        license: that the author states for these weights; the base's when left out.
+        onnx: largest difference of logits, for an ONNX model.
+        batches: sizes of the batches that it was compared on.
+        name: ``OWNER/NAME`` on the hub, where it goes there.
+    """
+
+    base: BaseModel
+    library: str
+    classes: tuple[str, ...]
+    num_classes: int
+    preprocessing: Preprocessing
+    license: str | None = None
+    onnx: float | None = None
+    batches: tuple[int, ...] = ()
+    name: str | None = None
+
+
+def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
+    """The card, Markdown with the hub's YAML in front; it names no file or folder of the author's."""
+    config = run.config()
+    license = facts.license or facts.base.license or "unknown"
+    resized, whole = facts.preprocessing.resized, facts.preprocessing.resizes_both_sides
+    return (
+        environment("markdown", __package__)
+        .get_template("model_card.md.j2")
+        .render(
+            front_matter=Markup(_front_matter(facts, license)),
+            title=facts.name or f"{facts.base.title}, guided",
+            base=facts.base,
+            verdict=verdict,
+            guidance=GUIDANCE.get(config.get("guidance", "robustvit")),
+            version=version("robustvit"),
+            classes=facts.classes,
+            num_classes=facts.num_classes,
+            height=facts.preprocessing.input_size[0],
+            width=facts.preprocessing.input_size[1],
+            resized=f"{resized[0]} x {resized[1]} pixels" if whole else f"{resized[0]} pixels on the shorter side",
+            interpolation=facts.preprocessing.interpolation,
+            trained=_trained(run, verdict),
+            settings=_settings(config),
+            comparisons=[_row(comparison) for comparison in (*verdict.comparisons, *_shifts(run))],
+            notes=[without_paths(note) for note in verdict.notes],
+            usage=Markup(_usage(facts)),
+            onnx=f"{facts.onnx:.1e}" if facts.onnx is not None else None,
+            batches=", ".join(map(str, facts.batches)),
+            license=license + ("" if facts.license is None else " (stated by the author)"),
+        )
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What the run was made with, also what its recipe or a default set: a run's settings hold what was asked for."""
+    used = used_settings(config)
+    return [(name, used[name]) for name in _SETTINGS if used.get(name) is not None]
+
+
+def _front_matter(facts: CardFacts, license: str) -> str:
+    from huggingface_hub import ModelCardData
+
+    library = "onnx" if facts.onnx is not None else facts.library
+    data = ModelCardData(
+        license=license,
+        library_name=library if library in ("timm", "transformers", "onnx") else "robustvit",
+        base_model=facts.base.hub,
+        base_model_relation="finetune" if facts.base.hub else None,
+        pipeline_tag="image-classification",
+        tags=["image-classification", "robustvit", library],
+    )
+    return data.to_yaml().strip()
+
+
+def _usage(facts: CardFacts) -> str:
+    kind = "onnx" if facts.onnx is not None else facts.library if facts.library in _USES else "own"
+    timm = f"hf-hub:{facts.name}" if facts.name else "local-dir:FOLDER"
+    return f"```python\n{_USES[kind].format(timm=timm, name=facts.name or 'FOLDER')}\n```"
+
+
+def _trained(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
+    """Counts of the photos used, without their names."""
+    run.trained_labels()  # refuses a selection that is missing or broken
+    with run.selection.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    train = [row for row in rows if row["split"] == "train"]
+    split = Counter(row["split"] for row in rows)
+    counts = Counter(row["label"] for row in train).values()
+    return {
+        "photos": len(train),
+        "classes": len(counts),
+        "masked": sum(bool(row["mask"]) for row in train),
+        "per_class": str(max(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}",
+        "held_out": split["validation"],
+        "judged": split.get("verdict", 0) if _independent(rows) else 0,
+    }
+
+
+def _independent(rows: list[dict[str, str]]) -> bool:
+    """Whether the verdict was measured on photos that did not choose the epoch."""
+    chose, judged = ({row["image"] for row in rows if row["split"] == name} for name in ("validation", "verdict"))
+    return bool(judged) and not chose & judged
+
+
+def _shifts(run: RunFolder) -> list[Comparison]:
+    return [
+        Comparison(row["measure"], *(Interval(**row[side]) for side in ("before", "after", "difference")))
+        for row in run.shifts()
+    ]
+
+
+def _row(comparison: Comparison) -> dict[str, Any]:
+    def percent(value: Interval, sign: str = "") -> str:
+        return f"{100 * value.mean:{sign}.1f} [{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]"
+
+    return {
+        "title": MEASURES.get(comparison.measure, f"accuracy on the shifted test {comparison.measure}"),
+        "before": percent(comparison.before),
+        "after": percent(comparison.after),
+        "change": percent(comparison.difference, "+"),
+        "count": comparison.difference.count,
+    }

@@ -1,0 +1,171 @@
+"""The folder of a finished run that others get: weights or ONNX, card and verdict, and nothing of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import write_json, write_text
+from robustvit.common.options import ExportFormat
+from robustvit.common.run_folder import RunFolder
+from robustvit.common.verdict import Verdict, read_verdict, write_verdict
+from robustvit.models.classifier import Classifier, Preprocessing
+from robustvit.models.load import load_model
+from robustvit.models.origin import base_model, is_local
+from robustvit.sharing.card import CardFacts, card_text
+from robustvit.sharing.machine_paths import check_shareable, without_paths
+from robustvit.sharing.onnx import BATCHES, write_onnx
+
+__all__ = ["SharedModel", "finished", "new_folder", "write_shared"]
+
+_WEIGHTS = ("config.json", "model.safetensors", "preprocessor_config.json")  # what libraries write and read
+
+
+@dataclass(frozen=True)
+class SharedModel:
+    """What was written.
+
+    Attributes:
+        files: names and sizes in bytes.
+        verdict: of the run, without paths of this machine.
+        library: whose form the folder has: timm, transformers, torchvision, ..., or onnx.
+        difference: largest difference of a logit, for an ONNX model.
+    """
+
+    files: dict[str, int]
+    verdict: Verdict
+    library: str
+    difference: float | None = None
+
+
+def finished(path: str) -> tuple[RunFolder, Verdict]:
+    """A run that came to its end, and its verdict.
+
+    Raises:
+        UserError: no run there, or one that is not finished.
+    """
+    run = RunFolder(path)
+    run.config()
+    if not run.verdict.is_file() or not (run.best / "config.json").is_file():
+        raise UserError(f"{path} is not finished: continue it with robustvit finetune ... --resume")
+    verdict = read_verdict(run.verdict)
+    return run, replace(verdict, notes=tuple(map(without_paths, verdict.notes)))
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to write into, which is moved to its place when the block ends well, and removed otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as place:
+        fresh = Path(place) / "new"
+        fresh.mkdir()
+        yield fresh
+        if path.is_dir():
+            path.rmdir()  # an empty one, or this fails
+        os.replace(fresh, path)
+
+
+def write_shared(
+    run: RunFolder,
+    verdict: Verdict,
+    folder: Path,
+    format: ExportFormat,
+    *,
+    license: str | None = None,
+    name: str | None = None,
+) -> SharedModel:
+    """Write what is shared of a run into an empty folder.
+
+    Args:
+        run: see ``finished``; so is verdict.
+        folder: to write into.
+        format: see ``export``.
+        license: that the author states.
+        name: ``OWNER/NAME`` on the hub, for the card.
+
+    Raises:
+        UserError: a format that the model does not have; a path of this machine in a file that is to be shared.
+    """
+    stored = json.loads((run.best / "config.json").read_text(encoding="utf-8"))
+    library = stored.get("library") or ("transformers" if "model_type" in stored else "timm")
+    if format == "timm" and library != "timm":
+        raise UserError(f"{run.path} holds a model of {library}, which timm cannot load: use --format auto or onnx")
+    facts = CardFacts(base_model(run.config(), stored), library, *_described(run, stored), license, name=name)
+    if format == "onnx":
+        classifier = _loaded(run)
+        facts = replace(facts, onnx=write_onnx(classifier, folder / "model.onnx"), batches=BATCHES)
+        write_json(_interface(classifier), folder / "config.json")
+    else:
+        _copy_weights(run.best, stored, folder)
+    write_text(card_text(run, verdict, facts), folder / "README.md")
+    write_verdict(verdict, folder / "verdict.json")
+    check_shareable(folder, _places(run))
+    files = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    return SharedModel(files, verdict, "onnx" if format == "onnx" else library, facts.onnx)
+
+
+def _loaded(run: RunFolder) -> Classifier:
+    """The run's model as the run itself has it, with its preprocessing."""
+    with tempfile.TemporaryDirectory() as place:  # read from a copy without the verdict: the caller speaks of that
+        for name in _WEIGHTS:
+            if (run.best / name).is_file():
+                _linked((run.best / name).absolute(), Path(place) / name)
+        return load_model(place)
+
+
+def _linked(file: Path, place: Path) -> None:
+    try:
+        os.symlink(file, place)
+    except OSError:  # Windows allows that to some only
+        shutil.copyfile(file, place)
+
+
+def _described(run: RunFolder, stored: dict[str, Any]) -> tuple[tuple[str, ...], int, Preprocessing]:
+    """Names of the classes, their number, and the preprocessing."""
+    if stored.get("library") == "module":  # only its author has the class that could load it
+        return tuple(stored["label_names"]), stored["num_classes"], Preprocessing.from_dict(stored["preprocessing"])
+    classifier = _loaded(run)
+    return classifier.class_names, classifier.num_classes, classifier.preprocessing
+
+
+def _copy_weights(best: Path, stored: dict[str, Any], folder: Path) -> None:
+    for name in _WEIGHTS[1:]:
+        if (best / name).is_file():
+            shutil.copyfile(best / name, folder / name)
+    kept = {key: value for key, value in stored.items() if key != "_name_or_path"}  # transformers': where it was
+    write_json(kept, folder / "config.json")
+
+
+def _interface(classifier: Classifier) -> dict[str, Any]:
+    """What a user of the ONNX model needs to know, for programs."""
+    settings = classifier.preprocessing
+    return {
+        "input": {"name": "images", "shape": ["batch", 3, *settings.input_size], "range": [0, 1], "colours": "RGB"},
+        "output": {"name": "logits", "shape": ["batch", classifier.num_classes]},
+        "resize": {
+            "size": list(settings.resized) if settings.resizes_both_sides else settings.resized[0],
+            "of": "both sides" if settings.resizes_both_sides else "shorter side",
+            "interpolation": settings.interpolation,
+            "then_centre_crop": list(settings.input_size),
+        },
+        "label_names": list(classifier.class_names),
+    }
+
+
+def _places(run: RunFolder) -> list[str]:
+    """Every place that the run's settings name, and the run's own."""
+    config = run.config()
+    names = ("images", "masks", "val_images", "val_masks", "test_images", "test_masks", "review", "checkpoint", "out")
+    given = [str(config[name]) for name in names if config.get(name)]
+    source = str(config.get("model") or "")
+    if source and is_local(source):
+        given.append(source.partition(":")[2] or source)
+    return [*given, str(run.path), str(run.path.absolute())]

@@ -1,0 +1,106 @@
+"""A classifier as an ONNX model, compared with the original before it is handed out."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robustvit.common.errors import UserError
+from robustvit.models.classifier import Classifier
+from robustvit.models.libraries.library import imported
+
+__all__ = ["BATCHES", "TOLERANCE", "write_onnx"]
+
+TOLERANCE = 1e-4  # of logits, in float32; a hundred-thousandth of the largest one on top
+BATCHES = (1, 2, 5)
+_ONE_FILE = 1_800_000_000  # bytes of weights; protobuf, the format of the file, ends at 2 GB
+
+
+def write_onnx(classifier: Classifier, path: Path) -> float:
+    """Write ``model.onnx``: images ``(B, 3, H, W)`` in [0, 1] to logits ``(B, C)``, any B; it normalises by itself.
+
+    Args:
+        classifier: in evaluation mode, on the CPU.
+        path: file to write; very large weights lie beside it, in ``model.onnx.data``.
+
+    Returns:
+        The largest difference of a logit between onnxruntime and PyTorch, on batches of 1, 2 and 5 random images.
+
+    Raises:
+        UserError: onnx, onnxscript or onnxruntime not installed; a model that cannot be written so, or whose logits
+            differ.
+    """
+    onnx = imported("onnx", "onnx")
+    imported("onnxscript", "onnx")
+    imported("onnxruntime", "onnx")
+    model = _converted(classifier)
+    for node in _nodes(model.graph, model.functions):
+        del node.metadata_props[:]  # where in which file of this machine each step was programmed
+        node.doc_string = ""
+    about = {"label_names": list(classifier.class_names), "input": "RGB images in [0, 1], not normalised"}
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in about.items()})
+    size = sum(tensor.nbytes for tensor in classifier.state_dict().values())
+    beside = {"save_as_external_data": True, "location": f"{path.name}.data"} if size > _ONE_FILE else {}
+    onnx.save(model, str(path), **beside)
+    return _difference(classifier, path)
+
+
+def _converted(classifier: Classifier) -> Any:
+    """The graph as torch traces it."""
+    height, width = classifier.preprocessing.input_size
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                classifier,
+                (torch.rand(2, 3, height, width),),
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+                dynamo=True,
+                verbose=False,
+            )
+        except Exception as error:  # whatever the exporter stumbles over is a trait of the model
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"cannot write {type(classifier.network).__name__} as ONNX ({reason}): export it with --format auto"
+            ) from error
+    return program.model_proto  # type: ignore[union-attr]
+
+
+def _nodes(graph: Any, functions: Any = ()) -> list[Any]:
+    """Everything in a graph that has metadata: itself, its steps and values, graphs inside steps."""
+    found = [graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
+    for node in graph.node:
+        found.append(node)
+        for attribute in node.attribute:
+            inner = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+            found += [part for one in inner for part in _nodes(one)]
+    for function in functions:
+        found += [function, *function.value_info, *function.node]
+    return found
+
+
+def _difference(classifier: Classifier, path: Path) -> float:
+    """Compare both models; see ``write_onnx``."""
+    runtime = imported("onnxruntime", "onnx")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    worst = 0.0
+    for batch in BATCHES:
+        images = torch.rand(batch, 3, *classifier.preprocessing.input_size, generator=generator)
+        with torch.no_grad():
+            expected = classifier(images)
+        found = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+        difference = float((found - expected).abs().max())
+        if not difference <= TOLERANCE + 1e-5 * float(expected.abs().max()):
+            raise UserError(
+                f"the ONNX model's logits differ by {difference:.1e} from the original's, expected at most "
+                f"{TOLERANCE:g}: share the weights instead, with --format auto"
+            )
+        worst = max(worst, difference)
+    return worst

@@ -1,0 +1,131 @@
+"""The report of a run: one HTML file with everything in it, for a phone, a screen or paper."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import check_own_page, write_text
+
+__all__ = ["report"]
+
+_OUTCOMES = {
+    "corrected": "Corrected: wrong before, right after",
+    "broken": "Broken: right before, wrong after",
+    "same": "Same prediction",
+}
+
+
+def report(run: str, *, out: str | None = None) -> Path:
+    """Write the report of a finetuning run: verdict, table, curves, panels and settings in one HTML file.
+
+    The file holds its pictures itself and loads nothing from elsewhere.
+
+    Args:
+        run: run folder that finetune wrote.
+        out: HTML file to write; report.html in the run folder when left out.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: no finished run there, or a file at out that is not a report of ours.
+
+    Example:
+        robustvit report runs/mine --out report.html
+    """
+    from robustvit.common.run_folder import RunFolder
+
+    folder = RunFolder(run)
+    config = folder.config()
+    if not folder.verdict.is_file():
+        raise UserError(f"{run} is not finished: continue it with robustvit finetune ... --resume")
+    path = folder.path / "report.html" if out is None else Path(out)
+    check_own_page(path, _MARK, "a report")
+    # What takes seconds to import comes after what can be wrong without it.
+    from robustvit.common.pages import page_template
+    from robustvit.common.verdict import read_verdict
+    from robustvit.evaluation.measure import MEASURES
+    from robustvit.guidance.registry import GUIDANCE
+    from robustvit.training.finetune import used_settings
+    from robustvit.training.panels import read_panels
+
+    panels = read_panels(folder.panels)
+    page = page_template(__package__, "report.html.j2")
+    text = page.render(
+        mark=_MARK,
+        verdict=read_verdict(folder.verdict),
+        measures=MEASURES,
+        config={name: value for name, value in used_settings(config).items() if name != "resume"},
+        guidance=GUIDANCE.get(str(config.get("guidance", "robustvit"))),
+        versions=folder.versions(),
+        shifts=folder.shifts(),
+        curves=_curves(folder.metrics()),
+        outcomes={
+            title: [(panel.caption, _inlined(folder.panels / panel.file)) for panel in panels if panel.outcome == name]
+            for name, title in _OUTCOMES.items()
+        },
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(text, path)
+    return path
+
+
+_MARK = "robustvit-report"
+
+
+def _inlined(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _curves(epochs: list[dict[str, Any]]) -> list[str]:
+    """Losses and accuracies over the epochs, each an inline SVG; none for less than two epochs."""
+    if len(epochs) < 2:
+        return []
+    losses = {"training": "train_loss", "validation": "val_loss"}
+    accuracies = {
+        "ordinary": "val_accuracy",
+        "backgrounds of other classes": "val_mixed_other",
+        "random backgrounds": "val_mixed_rand",  # what older versions chose by
+    }
+    return [
+        _curve("loss", epochs, losses, scale=1),
+        _curve("accuracy of photos held out, %", epochs, accuracies, scale=100),
+    ]
+
+
+def _number(value: Any) -> float:
+    """A number of the metrics; NaN, which leaves a gap, where there is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scale: float) -> str:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(4.6, 2.9), layout="constrained")
+    axis = figure.subplots()
+    at = [row["epoch"] for row in epochs]
+    for label, name in lines.items():
+        if name in epochs[0]:
+            values = [scale * _number(row.get(name)) for row in epochs]
+            axis.plot(at, values, label=label, marker=".", linewidth=1.4)
+    kept = [row["epoch"] for row in epochs if row.get("best")]
+    if kept:
+        axis.axvline(kept[-1], color="0.6", linestyle=":", linewidth=1)
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel("epoch (dotted: the one kept)", fontsize=8)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.tick_params(labelsize=8)
+    axis.legend(fontsize=8, frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    target = io.StringIO()
+    figure.savefig(target, format="svg", metadata={"Date": None})
+    return target.getvalue()[target.getvalue().index("<svg") :]

@@ -1,0 +1,119 @@
+"""Steps whose loss or gradient is no finite number: left out, counted, and after ten in a row the end of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from robustvit.common.errors import UserError, printable
+from robustvit.common.files import new_file
+from robustvit.data.pairs import Photo
+
+__all__ = ["MOST_IN_A_ROW", "BadSteps"]
+
+MOST_IN_A_ROW = 10
+
+
+class BadSteps:
+    """Takes the optimizer's steps, but for those that would carry NaN or infinity into the weights.
+
+    A step is skipped where the loss of any process, or the norm of the gradient, is not finite; all processes skip it
+    then. With fp16 a gradient that overflows is the scaler's to answer with a smaller scale: such a step is counted,
+    but not as one in a row while the scale is above 1.
+
+    Args:
+        accelerator: of the run.
+        folder: where the last batch is written if the run has to stop.
+        photos: what the batches' ``index`` refers to.
+
+    Attributes:
+        skipped: steps skipped since ``start_epoch``.
+        in_a_row: steps skipped since the last one that was taken, over epochs.
+    """
+
+    def __init__(self, accelerator: Accelerator, folder: Path, photos: Sequence[Photo]) -> None:
+        self.accelerator, self.folder, self.photos = accelerator, folder, photos
+        self.epoch = self.skipped = self.in_a_row = 0
+
+    def start_epoch(self, epoch: int, go_on: bool = False) -> None:
+        """Count the skipped steps of an epoch, numbered from 1: from zero, unless it was begun before."""
+        self.epoch, self.skipped = epoch, self.skipped if go_on else 0
+
+    def state_dict(self) -> dict[str, int]:
+        """What a resumed run needs, to stop where an unbroken one would."""
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Take back what ``state_dict`` gave."""
+        self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
+
+    def take(
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], batch: dict[str, Tensor]
+    ) -> bool:
+        """Do one step, backward pass included, or skip it; the gradients are cleared in both cases.
+
+        Args:
+            loss: a scalar.
+            optimizer: as the accelerator prepared it.
+            parameters: that it changes.
+            batch: that the loss is of, with ``image``, ``mask``, ``label`` and ``index``.
+
+        Returns:
+            Whether the weights were changed.
+
+        Raises:
+            UserError: this was the tenth skipped step in a row; the batch is in the run folder then.
+        """
+        number = float(loss.detach())
+        problem = "" if self._all_finite(loss) else f"the loss was {number}"
+        if not problem:
+            self.accelerator.backward(loss)
+            problem = self._stepped(optimizer, parameters)
+        optimizer.zero_grad()
+        if not problem:
+            self.in_a_row = 0
+            return True
+        self.skipped += 1
+        scaler = self.accelerator.scaler
+        searching = scaler is not None and scaler.get_scale() > 1 and problem.startswith("the gradient")
+        self.in_a_row += not searching
+        if self.in_a_row >= MOST_IN_A_ROW:
+            self._stop(problem, batch)
+        return False
+
+    def _all_finite(self, loss: Tensor) -> bool:
+        finite = torch.isfinite(loss.detach())
+        if self.accelerator.num_processes > 1:  # one that went on alone would wait for the others for ever
+            bad: Tensor = self.accelerator.reduce((~finite).float())  # type: ignore[assignment]
+            return not bool(bad)
+        return bool(finite)
+
+    def _stepped(self, optimizer, parameters: list[nn.Parameter]) -> str:
+        """Step where the gradient allows it, else say what is wrong; after a backward pass processes have it alike."""
+        if self.accelerator.scaler is None:
+            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            if not torch.isfinite(norm):
+                return f"the gradient's norm was {float(norm)}"
+            optimizer.step()
+            return ""
+        optimizer.step()  # the scaler looks at the gradient itself
+        return "the gradient was not finite" if optimizer.step_was_skipped else ""
+
+    def _stop(self, problem: str, batch: dict[str, Tensor]) -> None:
+        several = self.accelerator.num_processes > 1
+        path = self.folder / f"bad_batch{f'_{self.accelerator.process_index}' if several else ''}.safetensors"
+        names = [printable(str(self.photos[index].image)) for index in batch["index"].tolist()]
+        tensors = {name: batch[name].detach().cpu().contiguous() for name in ("image", "mask", "label")}
+        said = {"photos": json.dumps(names), "problem": problem, "epoch": str(self.epoch)}
+        with new_file(path) as file:
+            file.write(save(tensors, metadata=said))
+        raise UserError(
+            f"{problem} in epoch {self.epoch}, and {MOST_IN_A_ROW} steps in a row had to be skipped: lower --lr and "
+            f"start anew; the last batch is in {path}"
+        )

@@ -1,0 +1,302 @@
+"""Deep Feature Reweighting in a finetuning run: which photos, their features, the new head, and what is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import write_json
+from robustvit.common.options import Balance
+from robustvit.common.progress import console
+from robustvit.common.run_folder import RunFolder
+from robustvit.common.signals import Stopped, StopSignals, reading_processes
+from robustvit.data.batches import MaskedPhotos, SwappedPhotos
+from robustvit.data.gathering import Gathered
+from robustvit.data.pairs import Photo
+from robustvit.data.swaps import bounding_box, pair_backgrounds, usable_background
+from robustvit.explanation.attention.interception import evaluating
+from robustvit.guidance.balanced_head import (
+    SUBSETS,
+    Choice,
+    Head,
+    Subsets,
+    average_head,
+    balanced_subset,
+    choose_strength,
+    halves,
+)
+from robustvit.models.classifier import Classifier, logits_of
+from robustvit.models.parameters import head_layers
+from robustvit.models.save import save_model
+from robustvit.training.schedule import Schedule
+
+__all__ = ["HeadFit", "fit_head", "fit_run", "photos_to_fit"]
+
+Pair = tuple[int, int | None]  # a photo, and the one that lends its background
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """What fitting a head came to.
+
+    Attributes:
+        choice: C, and what heads with it did on photos that they were not fitted on.
+        before: cross-entropy and accuracy of the old head on the same photos.
+        after: those of the new head on the photos that it was fitted on.
+        nonzero: share of its weights.
+    """
+
+    choice: Choice
+    before: tuple[float, float]
+    after: tuple[float, float]
+    nonzero: float
+
+
+def photos_to_fit(gathered: Gathered, classes: int) -> list[Photo]:
+    """The photos that a new head is fitted on: those held out, but none that judges.
+
+    Where a class has fewer than two of them, the photos to train on join.
+
+    Raises:
+        UserError: a class of the model has fewer than two photos.
+    """
+    judged = {photo.image.resolve() for photo in gathered.verdict}
+    photos = [photo for photo in gathered.validation if photo.image.resolve() not in judged]
+    if _fewest(photos, classes) < 2:
+        photos += gathered.train
+    if (fewest := _fewest(photos, classes)) < 2:
+        raise UserError(
+            f"expected at least two photos of each of the model's {classes} classes that do not judge, for --guidance "
+            f"dfr, which makes a new head; a class has {fewest}: give more photos, or use --guidance last-layer"
+        )
+    return photos
+
+
+def _fewest(photos: Sequence[Photo], classes: int) -> int:
+    counts = Counter(photo.label for photo in photos)
+    return min(counts[label] for label in range(classes))
+
+
+def fit_run(
+    classifier: Classifier,
+    photos: MaskedPhotos,
+    *,
+    balance: Balance,
+    schedule: Schedule,
+    accelerator: Accelerator,
+    folder: RunFolder,
+) -> str:
+    """Give a classifier a new head and write it to the run folder as its only epoch; a note for the verdict.
+
+    The same photos and seed give the same head, so that a run that was killed fits it again. Of several processes each
+    fits it, and the main one writes.
+
+    Raises:
+        Stopped: SIGTERM, SIGHUP or Ctrl-C came.
+    """
+    try:
+        with StopSignals().kept() as stop, stop.at_once(accelerator.num_processes == 1):
+            found = fit_head(
+                classifier,
+                photos,
+                balance=balance,
+                seed=schedule.seed,
+                batch_size=min(32, 4 * schedule.batch_size),
+                workers=schedule.workers,
+                device=accelerator.device,
+            )
+    except Stopped as stopped:
+        raise Stopped(stopped.number, folder.path) from None
+    choice = found.choice
+    if accelerator.is_main_process:
+        write_json({"val_loss": found.before[0], "val_accuracy": found.before[1]}, folder.beginning)
+        save_model(classifier, folder.best)
+        save_model(classifier, folder.last)
+        folder.append_metrics(_row(found))
+        console.print(
+            f"new head: C = {choice.strength:g}, {100 * found.nonzero:.1f} % of its weights are not zero; worst group "
+            f"{100 * choice.worst:.1f} % of photos that it was not fitted on",
+            soft_wrap=True,
+        )
+    accelerator.wait_for_everyone()
+    return (
+        f"The last layer is new: fitted on {len(photos)} photos, none of which judges, as the mean over {SUBSETS} "
+        f"balanced subsets, with C = {choice.strength:g}, chosen by the accuracy of the worst group in halves of them."
+    )
+
+
+def _row(found: HeadFit) -> dict[str, Any]:
+    choice = found.choice
+    return {
+        "epoch": 1,
+        "train_loss": found.after[0],
+        "train_accuracy": found.after[1],
+        "skipped_steps": 0,
+        "val_loss": choice.loss,
+        "val_accuracy": choice.accuracy,
+        "val_worst_group": choice.worst,
+        "C": choice.strength,
+        "nonzero": found.nonzero,
+        "best": True,
+    }
+
+
+def fit_head(
+    classifier: Classifier,
+    photos: MaskedPhotos,
+    *,
+    balance: Balance = "background",
+    seed: int = 0,
+    batch_size: int = 32,
+    workers: int = 0,
+    device: str | torch.device = "cpu",
+) -> HeadFit:
+    """Replace the last layer by one fitted on features that stay as they are (Kirichenko et al., ICLR 2023).
+
+    The photos of every class are halved; for each C, heads fitted on balanced subsets of one half are tried on the
+    other. The best C then fits a head on each of ten balanced subsets of all photos, and their mean is kept.
+
+    Args:
+        classifier: changed in place; already on ``device``.
+        photos: at least two of every class, not augmented.
+        balance: ``class``: equally many photos of every class; ``background``: each of them on the background of a
+            photo of a class drawn uniformly, another one for each subset.
+        seed: fixes halves, subsets and backgrounds.
+        batch_size: photos at a time.
+        workers: processes that read photos.
+        device: of the model.
+    """
+    labels = [int(photo.label or 0) for photo in photos.photos]
+    drawing = _Drawing(photos, labels, balance, seed)
+    parts = [drawing.subsets(part, number) for number, part in enumerate((*halves(labels, seed), range(len(labels))))]
+    pairs = list(dict.fromkeys(pair for part in parts for subset in part for pair in subset))
+    layers = head_layers(classifier)
+    features, logits = _features(classifier, layers, _Composites(photos, pairs), batch_size, workers, device)
+    place = {pair: i for i, pair in enumerate(pairs)}
+    at = [torch.tensor([[place[pair] for pair in subset] for subset in part]) for part in parts]
+    known = torch.tensor([labels[index] for index, _ in pairs])
+    own = torch.tensor([donor is None or labels[donor] == labels[index] for index, donor in pairs])
+    first, second, whole = (_moved(Subsets(features[i], known[i], own[i]), device) for i in at)
+    intercept = all(layer.bias is not None for layer in layers)
+    choice = choose_strength(first, second, classifier.num_classes, intercept=intercept)
+    head = average_head(whole, classifier.num_classes, choice.strength, intercept=intercept)
+    _install(layers, head)
+    tried = torch.cat([i.flatten() for i in at[:2]])
+    fitted = whole.features.flatten(0, 1) @ head.weight.mT + head.bias
+    return HeadFit(
+        choice,
+        _scores(logits[tried], known[tried]),
+        _scores(fitted, whole.labels.flatten()),
+        float((head.weight != 0).double().mean()),
+    )
+
+
+class _Drawing:
+    """Draws balanced subsets, as pairs of a photo and of one that lends its background."""
+
+    def __init__(self, photos: MaskedPhotos, labels: Sequence[int], balance: Balance, seed: int) -> None:
+        self.labels, self.balance, self.seed = labels, balance, seed
+        self.usable, self.shown = [], []
+        for mask in (photos[i]["mask"] for i in range(len(photos)) if balance == "background"):
+            self.shown.append(bounding_box(mask) is not None)
+            self.usable.append(self.shown[-1] and usable_background(mask))
+
+    def subsets(self, members: Sequence[int], number: int) -> list[list[Pair]]:
+        """Ten subsets of some photos, whose backgrounds come from the same photos."""
+        members = sorted(members)
+        labels = [self.labels[i] for i in members]
+        seeds = torch.Generator().manual_seed(1000 * self.seed + number)
+        drawn = torch.randint(2**31, (SUBSETS + 1,), generator=seeds).tolist()
+        donors = [list[int]()] * len(members)
+        if self.balance == "background":
+            usable = [self.usable[i] for i in members]
+            donors = pair_backgrounds(labels, usable, "mixed-rand", swaps=SUBSETS, seed=drawn[-1])
+
+        def pair(position: int, subset: int) -> Pair:
+            index, lending = members[position], donors[position]
+            swapped = bool(lending) and self.shown[index]
+            return index, members[lending[subset % len(lending)]] if swapped else None
+
+        return [[pair(i, k) for i in balanced_subset(labels, drawn[k])] for k in range(SUBSETS)]
+
+
+class _Composites(Dataset):
+    """Photos, on the background of another where one lends it."""
+
+    def __init__(self, photos: MaskedPhotos, pairs: Sequence[Pair]) -> None:
+        self.photos, self.pairs = photos, pairs
+        self.swapped = SwappedPhotos(photos, [(index, index if donor is None else donor) for index, donor in pairs])
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, position: int) -> Tensor:
+        index, donor = self.pairs[position]
+        return (self.photos[index] if donor is None else self.swapped[position])["image"]
+
+
+@torch.no_grad()
+def _features(
+    classifier: Classifier,
+    layers: Sequence[nn.Linear],
+    composites: Dataset,
+    batch_size: int,
+    workers: int,
+    device: str | torch.device,
+) -> tuple[Tensor, Tensor]:
+    """What enters the last layers, side by side ``(N, D)``, and the logits ``(N, C)``; float64, on the processor."""
+    features, logits = [], []
+    with evaluating(classifier), _entering(layers) as entered:
+        for images in DataLoader(composites, batch_size=batch_size, **reading_processes(workers)):
+            found = logits_of(classifier(images.to(device)))
+            features.append(torch.cat([entered[layer].flatten(1) for layer in layers], dim=1).cpu().double())
+            logits.append(found.cpu().double())
+    if features[0].shape[1] != sum(layer.in_features for layer in layers):
+        raise UserError(
+            f"expected one vector of features a photo for --guidance dfr, {type(classifier.network).__name__} has "
+            "several: use --guidance last-layer"
+        )
+    return torch.cat(features), torch.cat(logits)
+
+
+@contextmanager
+def _entering(layers: Sequence[nn.Linear]) -> Iterator[dict[nn.Module, Tensor]]:
+    """What enters each layer in the newest forward pass."""
+    entered: dict[nn.Module, Tensor] = {}
+    hooks = [layer.register_forward_pre_hook(lambda one, given: entered.update({one: given[0]})) for layer in layers]
+    try:
+        yield entered
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _moved(subsets: Subsets, device: str | torch.device) -> Subsets:
+    """On a GPU that has double precision, else on the processor."""
+    place = device if torch.device(device).type == "cuda" else "cpu"
+    return Subsets(subsets.features.to(place), subsets.labels.to(place), subsets.own.to(place))
+
+
+@torch.no_grad()
+def _install(layers: Sequence[nn.Linear], head: Head) -> None:
+    """Write a head into the last layer; where there are two, whose logits are averaged, each gets its columns twice."""
+    columns = head.weight.split([layer.in_features for layer in layers], dim=1)
+    for layer, weight in zip(layers, columns, strict=True):
+        layer.weight.copy_(len(layers) * weight)
+        if layer.bias is not None:
+            layer.bias.copy_(head.bias)
+
+
+def _scores(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Cross-entropy and accuracy."""
+    return float(F.cross_entropy(logits, labels)), float((logits.argmax(dim=1) == labels).double().mean())

@@ -1,0 +1,193 @@
+"""The finetuning loop: one for every guidance method, resumable at every step with identical results."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader, Subset
+
+from robustvit.common.devices import Share
+from robustvit.common.errors import UserError
+from robustvit.common.files import write_json
+from robustvit.common.outcomes import rank
+from robustvit.common.progress import console
+from robustvit.common.run_folder import RunFolder
+from robustvit.common.signals import Stopped, StopSignals, reading_processes
+from robustvit.common.wording import counted
+from robustvit.data.batches import MaskedPhotos
+from robustvit.evaluation.measure import PhotoMeasure
+from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
+from robustvit.guidance.method import Guidance
+from robustvit.models.classifier import Classifier
+from robustvit.models.parameters import trainable
+from robustvit.models.save import save_model
+from robustvit.training.means import EpochMeans
+from robustvit.training.schedule import Schedule
+from robustvit.training.state import TrainingState
+from robustvit.training.steps import TrainingSteps, guided_batch, training_loader
+
+__all__ = ["robust_score", "train"]
+
+
+def train(
+    classifier: Classifier,
+    training: MaskedPhotos,
+    validation: MaskedPhotos,
+    *,
+    guidance: Guidance,
+    schedule: Schedule,
+    accelerator: Accelerator,
+    folder: RunFolder,
+    robust_score: Callable[[], dict[str, float]],
+) -> None:
+    """Finetune a classifier and keep its best and its last epoch in the run folder.
+
+    The state is saved after every epoch, within an epoch when it is time to, and when a signal asks to stop; a run that
+    was killed and resumed ends with the same weights, bit for bit, as one that was not.
+
+    Args:
+        classifier: changed in place.
+        training: photos to train on, augmented.
+        validation: photos held out, not augmented.
+        guidance: turns a batch into a loss.
+        schedule: how long and how fast.
+        accelerator: device, precision, processes and trackers.
+        folder: where everything is written; continued from its state if it has one.
+        robust_score: accuracies and score of the classifier as it is now, for ``--select robust``.
+
+    Raises:
+        Stopped: SIGTERM, SIGHUP or Ctrl-C came, and the state is saved.
+        UserError: the loss is no number; the disk is full; the state cannot be continued.
+    """
+    loader = training_loader(training, schedule.batch_size, schedule.workers)
+    with trainable(classifier, schedule.train) as parameters, StopSignals().kept() as stop:
+        decay = 0.0 if schedule.train == "attention" else schedule.weight_decay
+        raw = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=decay)
+        state = TrainingState(folder, classifier, raw, accelerator)
+        resumed = state.load()
+        model, optimizer, loader = accelerator.prepare(classifier, raw, loader)
+        state.load_prepared()
+        steps = TrainingSteps(model, training, loader, optimizer, guidance, state, stop, schedule)
+        checks = _shared_loader(validation, schedule, accelerator)
+        if not resumed:
+            with _breaking_off(stop, state, save=False):
+                beginning, right = _validate(classifier, checks, guidance, accelerator, epoch=0)
+            if accelerator.is_main_process:
+                write_json(beginning | {"val_right": right}, folder.beginning)
+        for epoch in range(state.epoch, schedule.epochs):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate(epoch)
+            row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)} | steps.run_epoch()
+            with _breaking_off(stop, state):
+                found, right = _validate(classifier, checks, guidance, accelerator, epoch + 1)
+                row |= found | (_turned(folder, right) if accelerator.is_main_process else {})
+                score = row["val_loss"]
+                if schedule.select == "robust":
+                    row |= robust_score()
+                    score = row["score"]
+            accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
+            row["best"] = score < state.best or epoch == 0
+            if accelerator.is_main_process:
+                _keep(classifier, folder, row)
+            state.finish_epoch(min(state.best, score))
+            state.save()  # last, so that a kill before it repeats the epoch's end with the same outcome
+            if accelerator.is_main_process:
+                _tell(row)
+        accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what is measured next is the plain model
+    if stop.asked:
+        raise Stopped(stop.asked, folder.path)
+
+
+@contextmanager
+def _breaking_off(stop: StopSignals, state: TrainingState, save: bool = True) -> Iterator[None]:
+    """Work that a signal may break off, as it can be done again: the steps before it are saved then.
+
+    Several processes cannot leave it at different moments; they stop at the next step.
+    """
+    try:
+        with stop.at_once(state.accelerator.num_processes == 1):
+            yield
+    except Stopped as stopped:
+        if save:
+            state.save()
+        raise Stopped(stopped.number, state.folder.path) from None
+
+
+def _shared_loader(validation: MaskedPhotos, schedule: Schedule, accelerator: Accelerator) -> DataLoader:
+    """This process's share of the photos to validate on; nothing is counted twice to fill up a batch."""
+    mine = range(accelerator.process_index, len(validation), accelerator.num_processes)
+    return DataLoader(
+        Subset(validation, mine),
+        batch_size=schedule.batch_size,
+        **reading_processes(schedule.workers),
+    )
+
+
+@torch.no_grad()
+def _validate(
+    classifier: Classifier, loader: DataLoader, guidance: Guidance, accelerator: Accelerator, epoch: int
+) -> tuple[dict[str, Any], list[int]]:
+    """Means over the photos of all processes, and for each photo, in order, whether its answer was right.
+
+    The bare model is asked, as a wrapped one would wait for the others.
+    """
+    classifier.eval()
+    means, mine = EpochMeans(), []
+    for raw in loader:
+        batch = {name: value.to(accelerator.device) for name, value in raw.items()}
+        guided = guided_batch(guidance, classifier, batch)
+        right = guided.logits.argmax(dim=1) == batch["label"]
+        means.add(guided, len(batch["image"]), accuracy=right.float().mean())
+        mine.append(right)
+    found: dict[str, Any] = means.result("val")
+    if not math.isfinite(found["val_loss"]):
+        advice = f"in epoch {epoch}: lower --lr and start anew" if epoch else "before training: try other weights"
+        raise UserError(f"the validation loss was {found['val_loss']} {advice}")
+    return found, Share.of(accelerator).joined([int(one) for part in mine for one in part.tolist()])
+
+
+def _turned(folder: RunFolder, right: list[int]) -> dict[str, int]:
+    """How many answers to the validation photos were right now and wrong before training, and the other way round."""
+    beginning = json.loads(folder.beginning.read_text(encoding="utf-8")) if folder.beginning.is_file() else {}
+    if "val_right" not in beginning:
+        return {}  # a run that an older version began
+    pairs = list(zip(beginning["val_right"], right, strict=True))
+    return {"val_helped": pairs.count((0, 1)), "val_harmed": pairs.count((1, 0))}
+
+
+def robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float) -> dict[str, float]:
+    """Accuracies of this epoch, and a score to minimise: ``--select robust``; see ``rank``."""
+    gain, ordinary = (measure_difference(before, now, name) for name in ("mixed-other", "ordinary"))
+    if gain is None:
+        raise UserError("expected photos on backgrounds of other classes for --select robust: use --select loss")
+    shifted, plain = (measure_interval(now, name) for name in ("mixed-other", "ordinary"))
+    found = {"val_ordinary": plain, "val_mixed_other": shifted}
+    return {name: value.mean for name, value in found.items() if value} | {"score": -rank(gain, ordinary, max_drop)}
+
+
+def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any]) -> None:
+    """Write the epoch's model and its line of the metrics."""
+    if row["best"]:
+        save_model(classifier, folder.best)
+    save_model(classifier, folder.last)
+    folder.append_metrics(row)
+
+
+def _tell(row: dict[str, Any]) -> None:
+    console.print(
+        f"epoch {row['epoch']}: training loss {_shown(row)}, validation loss {row['val_loss']:.4f}, "
+        f"accuracy {100 * row['val_accuracy']:.1f} %{', best so far' if row['best'] else ''}",
+        soft_wrap=True,
+    )
+
+
+def _shown(row: dict[str, Any]) -> str:
+    loss = "none, no step was possible" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
+    skipped = row["skipped_steps"]
+    return loss + (f" ({counted(skipped, 'step')} skipped: no finite numbers)" if skipped else "")

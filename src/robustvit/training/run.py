@@ -1,0 +1,188 @@
+"""A guided run: measure, finetune, measure again, decide, draw."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import MaskFormat
+from robustvit.common.progress import warn
+from robustvit.common.run_folder import RunFolder
+from robustvit.common.verdict import Verdict, write_verdict
+from robustvit.data.batches import MaskedPhotos
+from robustvit.data.gathering import Gathered
+from robustvit.data.pairs import Photo
+from robustvit.evaluation.compare import compare, decide
+from robustvit.evaluation.measure import PhotoMeasure, measure, read_measures, write_measures
+from robustvit.guidance.method import Guidance
+from robustvit.models.classifier import Classifier
+from robustvit.models.save import restore_weights
+from robustvit.training.head_fitting import fit_run, photos_to_fit
+from robustvit.training.loop import robust_score, train
+from robustvit.training.panels import choose_panels, draw_panels
+from robustvit.training.schedule import Schedule
+
+__all__ = ["GuidedRun", "with_predictions"]
+
+
+def with_predictions(classifier: Classifier, device: torch.device, photos: Sequence[Photo]) -> list[Photo]:
+    """Photos labelled by the model's own predictions."""
+    bare = MaskedPhotos([replace(photo, mask=None) for photo in photos], classifier.preprocessing)
+    said = measure(classifier.to(device), bare, swaps=0, maps=False, device=device)
+    return [replace(photo, label=found.predicted) for photo, found in zip(photos, said, strict=True)]
+
+
+class GuidedRun:
+    """One finetuning run, from the first measurement to the verdict.
+
+    Args:
+        folder: where everything is written.
+        classifier: changed in place.
+        gathered: its photos.
+        schedule: how long and how fast.
+        accelerator: device, precision, processes and trackers.
+        swaps: swapped backgrounds per photo and kind.
+        mask_format: see ``read_mask``.
+        method: relevance method that measures and draws.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        classifier: Classifier,
+        gathered: Gathered,
+        schedule: Schedule,
+        accelerator: Accelerator,
+        swaps: int,
+        mask_format: MaskFormat,
+        method: str = "gae",
+    ) -> None:
+        self.folder, self.classifier, self.gathered = folder, classifier, gathered
+        self.schedule, self.accelerator, self.swaps, self.method = schedule, accelerator, swaps, method
+        photos = partial(MaskedPhotos, preprocessing=classifier.preprocessing, mask_format=mask_format)
+        self.training = photos(gathered.train, augment=True)
+        self.validation = photos(gathered.validation)
+        self.held_out = photos(gathered.verdict)
+        self.original = copy.deepcopy(classifier).cpu()
+        classifier.to(accelerator.device)
+
+    def measured(self, photos: MaskedPhotos, maps: bool = True, model: Classifier | None = None) -> list[PhotoMeasure]:
+        """Measures of the classifier as it is now, or of another one."""
+        return measure(
+            model or self.classifier,
+            photos,
+            swaps=self.swaps,
+            seed=self.schedule.seed,
+            maps=maps,
+            method=self.method,
+            batch_size=min(32, 4 * self.schedule.batch_size),  # maps of a batch fill a GPU as a step does
+            workers=self.schedule.workers,
+            device=self.accelerator.device,
+            accelerator=self.accelerator,
+        )
+
+    def finish(self, guidance: Guidance, panels: int) -> Verdict:
+        """Measure, train, measure again, decide and draw."""
+        before = self._before()
+        notes = [*self.gathered.notes, *getattr(guidance, "notes", ())]
+        if getattr(guidance, "fits", False):
+            notes.append(self._fit(guidance))
+        else:
+            self._train(guidance)
+        restore_weights(self.classifier, self.folder.best)
+        after = self.measured(self.held_out)
+        if _pictures(before) != _pictures(after):
+            before = self._measured_again(notes)
+        comparisons = compare(before, after)
+        decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes)
+        verdict = replace(decided, guidance=getattr(guidance, "title", None))
+        if self.accelerator.is_main_process:
+            self._write_outcome(before, after, verdict, panels)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
+        return verdict
+
+    def _fit(self, guidance: Any) -> str:
+        """Give the classifier a new head; a note for the verdict."""
+        photos = photos_to_fit(self.gathered, self.classifier.num_classes)
+        plain = MaskedPhotos(photos, self.classifier.preprocessing, mask_format=self.held_out.mask_format)
+        return fit_run(
+            self.classifier,
+            plain,
+            balance=guidance.balance,
+            schedule=self.schedule,
+            accelerator=self.accelerator,
+            folder=self.folder,
+        )
+
+    def _train(self, guidance: Guidance) -> None:
+        """Train, epoch by epoch."""
+        validated = self._validated() if self.schedule.select == "robust" else []
+        train(
+            self.classifier,
+            self.training,
+            self.validation,
+            guidance=guidance,
+            schedule=self.schedule,
+            accelerator=self.accelerator,
+            folder=self.folder,
+            robust_score=lambda: robust_score(
+                validated, self.measured(self.validation, maps=False), self.schedule.max_drop
+            ),
+        )
+
+    def _validated(self) -> list[PhotoMeasure]:
+        """The original's accuracies on the photos that choose the epoch."""
+        found = self.measured(self.validation, maps=False)
+        if not any("mixed-other" in one.values for one in found):
+            raise UserError(
+                "expected photos of at least two classes whose backgrounds can be swapped for --select robust, found "
+                "none: use --select loss"
+            )
+        return found
+
+    def _write_outcome(
+        self, before: list[PhotoMeasure], after: list[PhotoMeasure], verdict: Verdict, panels: int
+    ) -> None:
+        """Pictures and measures first; the run's own verdict comes last and marks it as finished."""
+        chosen = choose_panels(before, after, panels)
+        guided = self.classifier.cpu().eval()
+        draw_panels(chosen, self.held_out, self.original, guided, self.folder.panels, self.method)
+        write_measures(after, self.folder.after)
+        write_verdict(verdict, self.folder.best / "verdict.json")
+        write_verdict(verdict, self.folder.verdict)
+
+    def _before(self) -> list[PhotoMeasure]:
+        """Measures of the original model, from the run folder when it is resumed."""
+        if self.folder.before.is_file():
+            return read_measures(self.folder.before)
+        before = self.measured(self.held_out)
+        if self.accelerator.is_main_process:
+            write_measures(before, self.folder.before)
+        return before
+
+    def _measured_again(self, notes: list[str]) -> list[PhotoMeasure]:
+        """Measures of the original on the pictures that are shown now; those in the folder are an older version's."""
+        chosen = "" if self.schedule.select == "loss" else " Epochs before that were chosen on the other backgrounds."
+        notes.append(
+            "The run was begun with an older version, which drew other backgrounds: the original was measured again."
+            + chosen
+        )
+        warn(notes[-1])
+        before = self.measured(self.held_out, model=self.original.to(self.accelerator.device))
+        self.original.cpu()
+        if self.accelerator.is_main_process:
+            write_measures(before, self.folder.before)
+        return before
+
+
+def _pictures(results: Sequence[PhotoMeasure]) -> list[list[tuple[str, int]]]:
+    """The swapped backgrounds that each photo was measured on."""
+    return [[(one.kind, one.donor) for one in found.swapped] for found in results]

@@ -1,0 +1,55 @@
+"""How long and how fast a run trains, and which epoch it keeps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import get_args
+
+from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.options import Select, Train
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train, and which epoch to keep.
+
+    Attributes:
+        lr: AdamW's learning rate at the start; multiplied by 0.85 every second epoch.
+        epochs: passes over the training photos.
+        batch_size: photos per step, in each of several processes.
+        weight_decay: AdamW's.
+        train: weights that may change: ``all``, ``attention`` (queries and keys, without weight decay) or ``head``.
+        select: keep the epoch of the lowest validation ``loss`` (the paper's), or the ``robust`` one: of the best
+            outcome against the original, then within ``max_drop``, then of the highest mixed-other accuracy.
+        max_drop: points of ordinary accuracy that may be lost.
+        seed: fixes order and augmentation.
+        workers: processes that read photos.
+        save_every: minutes of an epoch after which the state is saved; it is after every epoch, too.
+    """
+
+    lr: float = 2e-6
+    epochs: int = 50
+    batch_size: int = 8
+    weight_decay: float = 1e-4
+    train: Train = "all"
+    select: Select = "loss"
+    max_drop: float = 2.0
+    seed: int = 0
+    workers: int = 0
+    save_every: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lr < math.inf:
+            raise UserError(f"expected --lr above 0, got {self.lr}")
+        expect_at_least(1, epochs=self.epochs, batch_size=self.batch_size)
+        expect_at_least(0, weight_decay=self.weight_decay, max_drop=self.max_drop, seed=self.seed, workers=self.workers)
+        expect_at_least(0, save_every=self.save_every)
+        if self.train not in get_args(Train):
+            raise UserError(f"expected --train to be one of {', '.join(get_args(Train))}, got {self.train!r}")
+        if self.select not in ("loss", "robust"):
+            raise UserError(f"expected --select to be loss or robust, got {self.select!r}")
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0."""
+        return self.lr * 0.85 ** (epoch // 2)
