@@ -8,10 +8,10 @@ demo: $(VENV)/installed
 	$(BIN)/robustvit demo --out runs/demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder $(if $(ROOM),tests/$(ROOM))
 
 test-app: $(VENV)/installed
-	$(BIN)/python -m pytest -m app tests/test_app_server.py tests/test_app_browser.py
+	$(BIN)/python -m pytest -m app tests/webapp/test_app_server.py tests/webapp/test_app_browser.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Intervals of the audit's example as intervals are computed now, from its stored means, counts and widths.
 
-python benchmarks/audit_intervals.py benchmarks/results/audit-voc-animals-2026-11-24.json --out FILE.json
+python -m benchmarks.audit_intervals benchmarks/results/audit-voc-animals-2026-11-24.json --out FILE.json
 
 The record holds no values by photo; see ``study_intervals.py`` for what is done without them. What shared backgrounds
 add is not in it. Intervals of answers of one model are Wilson's already and stay.
@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.study.intervals import as_now
 from robustvit.common.files import read_json, write_json
-from study_intervals import as_now
 
 _MEANS = ("mixed-same", "mixed-rand", "turned", "position", "size", "rotation")  # shares of answers of one model
 _NO_SHARES = ("energy", "uniform", "miou")

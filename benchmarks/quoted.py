@@ -1,6 +1,6 @@
 """Figures that the documents quote and no other script measures; each stands in a dated record, by name.
 
-    python benchmarks/quoted.py [--only NAME ...]
+    python -m benchmarks.quoted [--only NAME ...]
 
 Nothing is downloaded: the models are the embedded one, small ones, and shapes without weights. A test holds the
 documents against the newest record (``SAID``: page by page, the words with figures put in).
@@ -225,7 +225,7 @@ def main() -> None:
         print(name, json.dumps(kept[name]), flush=True)
     record = {
         "date": date.today().isoformat(),
-        "command": "python benchmarks/quoted.py",
+        "command": "python -m benchmarks.quoted",
         "machine": f"{os.uname().machine}, 1 thread",
         "versions": versions(),
         "figures": {name: kept[name] for name in MEASURED if name in kept},

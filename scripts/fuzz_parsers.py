@@ -1,6 +1,7 @@
 """Feed the parsers with random and mutated files: the outcome must be a result or a refusal, never another error.
 
-Needs atheris (pip install atheris); ``tests/test_parser_properties.py`` drives the same functions with hypothesis.
+Needs atheris (pip install atheris); ``tests/hostile/test_parser_properties.py`` drives the same functions with
+hypothesis.
 
     python scripts/fuzz_parsers.py --seconds 60
     python scripts/fuzz_parsers.py coco yolo --seconds 600

@@ -18,7 +18,7 @@ from robustvit.data.photos import read_photo
 __all__ = ["BITS", "NEAR", "Copies", "Fingerprint", "find_copies", "fingerprint", "fingerprints"]
 
 BITS = 256
-NEAR = 38  # bits that may differ; benchmarks/copies.py measures what that finds and what it confuses
+NEAR = 38  # bits that may differ; benchmarks/study/copies.py measures what that finds and what it confuses
 _DECODED = 128  # pixels a side that a JPEG is decoded to at least; the hash itself looks at 64
 _DETAIL = 2.0  # standard deviation of the grey levels below which a photo is blank, and looks like any other
 _PAIRS = 2**18  # compared at a time: a block fits into a processor's cache

@@ -1,0 +1,1 @@
+"""Scripts that measure; each is run as a module from the root of the repository."""

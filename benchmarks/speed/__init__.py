@@ -1,0 +1,1 @@
+"""What steps, evaluations and masks cost in time and memory."""

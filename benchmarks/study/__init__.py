@@ -1,0 +1,1 @@
+"""Which method of guidance helps, and when."""

@@ -1,0 +1,100 @@
+"""The tables of docs/study.md, put between its markers from the newest record of the study.
+
+    python -m benchmarks.study.docs
+
+A marker is a comment, ``<!-- NAME -->`` ... ``<!-- end -->``; what lies between is replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from benchmarks.page_tables import RESULTS, ROOT, change, newest, table
+from benchmarks.study.arms import ABLATIONS, METHODS, RATES, TITLES
+from robustvit.common.files import write_text
+
+COLUMNS = {"ordinary": "ordinary", "mixed-rand": "mixed-rand", "shift only-fg": "object alone",
+           "shift only-bg-t": "background alone ↓", "miou": "mIoU of the map"}  # fmt: skip
+Groups = dict[str, dict[str, Any]]  # by the title of the column, then by arm
+
+
+def settings(record: dict[str, Any]) -> Groups:
+    """All groups of runs in which methods were compared, by a title for a column."""
+    found = {}
+    for testbed, groups in record["testbeds"].items():
+        for name, arms in groups.items():
+            found[f"{testbed}: {name.removesuffix(' a class')}"] = arms
+    return found
+
+
+def order(title: str) -> tuple[bool, bool, int]:
+    """Embedded first, then drawn masks before found ones, few before many."""
+    number = int(next(word for word in title.split() if word.isdigit()))
+    return title.startswith("photos"), "TokenCut" in title, number
+
+
+def tally(measures: list[dict[str, Any]]) -> str:
+    """In how many of all runs accuracy rose."""
+    gains = [gain for found in measures for gain in found["by_seed"]]
+    return f"{sum(gain > 0 for gain in gains)} of {len(gains)}"
+
+
+def across(groups: Groups, measure: str, chosen: dict[str, Any] = METHODS, counted: bool = False) -> str:
+    """One measure of some arms in all settings in which most of them were run."""
+    most = len(chosen) / 2
+    titles = sorted((title for title in groups if sum(arm in groups[title] for arm in chosen) > most), key=order)
+    before = [next(iter(groups[title].values()))["measures"][measure]["before"] for title in titles]
+    rows = [["base model", *[""] * counted, *(f"{value:.1f}" for value in before)]]
+    for arm in chosen:
+        found = [groups[title][arm]["measures"] if arm in groups[title] else None for title in titles]
+        run = [measures[measure] for measures in found if measures]
+        rows.append([TITLES.get(arm, arm), *[tally(run)] * counted, *(change(measures, measure) for measures in found)])
+    return table(["", *["runs that gain"] * counted, *titles], rows)
+
+
+def within(arms: dict[str, Any], chosen: dict[str, Any]) -> str:
+    """All measures of some arms in one setting."""
+    rows = []
+    for arm in (arm for arm in chosen if arm in arms):
+        measures = arms[arm]["measures"]
+        cells = (change(measures, name) for name in COLUMNS)
+        rows.append([TITLES.get(arm, arm), *cells, tally([measures["mixed-rand"]])])
+    return table(["", *COLUMNS.values(), "runs that gain on mixed-rand"], rows)
+
+
+def tables(record: dict[str, Any]) -> dict[str, str]:
+    """Every table of the page by the name of its marker."""
+    groups = settings(record)
+    embedded, photos = groups["embedded: 20 drawn masks"], groups["photos: 10 drawn masks"]
+    attention = {"attention": METHODS["attention"]}
+    return {
+        "mixed-rand": across(groups, "mixed-rand", counted=True),
+        "ordinary": across(groups, "ordinary"),
+        "embedded": within(embedded, METHODS),
+        "photos": within(photos, METHODS),
+        "mixed-rand ablations": across(groups, "mixed-rand", attention | ABLATIONS, counted=True),
+        "ordinary ablations": across(groups, "ordinary", attention | ABLATIONS),
+        "embedded ablations": within(embedded, attention | ABLATIONS),
+        "photos ablations": within(photos, attention | ABLATIONS),
+        "photos rates": within(
+            photos, {arm: METHODS[arm] for arm in METHODS if f"{arm} at " in " ".join(RATES)} | RATES
+        ),
+    }
+
+
+def filled(text: str) -> str:
+    """The page with its tables made anew."""
+    for name, content in tables(newest(RESULTS, "study")[1]).items():
+        between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = between.sub(lambda found, content=content: f"{found[1]}\n{content}\n\n{found[2]}", text)
+    return text
+
+
+def main() -> None:
+    page = ROOT / "docs" / "study.md"
+    write_text(filled(page.read_text(encoding="utf-8")), page)
+
+
+if __name__ == "__main__":
+    main()

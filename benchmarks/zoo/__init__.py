@@ -1,0 +1,1 @@
+"""Models and methods at a glance: docs/zoo.md."""

@@ -1,0 +1,151 @@
+"""The words of docs/zoo.md; every figure in it comes from the records that ``page.py`` reads."""
+
+from __future__ import annotations
+
+import re
+
+# By arm of the study: options, what it is, the kind of step that step.py measured, when to take it.
+GUIDANCE: dict[str, tuple[str, str, str, str]] = {
+    "attention": (
+        "`--train attention`, `--recipe own`",
+        "the map of the true class is pulled onto the mask; queries and keys alone may change",
+        "first order",
+        "you finetuned the model yourself and have some masks: the place to start",
+    ),
+    "paper": (
+        "`--recipe paper`, `--recipe vit-b` and so on",
+        "the same loss, all weights may change",
+        "first order",
+        "to do what the paper did, at its low rates, on models of ImageNet",
+    ),
+    "cft": (
+        "`--recipe cft`",
+        "the same loss with weights for soft masks of concepts",
+        "first order",
+        "your masks are soft: degrees instead of yes and no",
+    ),
+    "cross-entropy": (
+        "`--guidance cross-entropy`",
+        "plain finetuning on the same photos, without masks",
+        "plain step",
+        "as the control: what does more training alone do?",
+    ),
+    "gradmask": (
+        "`--guidance gradmask`",
+        "the true logit's gradient in the pixels is pushed off the background",
+        "gradmask",
+        "to compare with the literature; works for convolutional networks too",
+    ),
+    "rrr": (
+        "`--guidance rrr`",
+        "the same for the sum of all log-probabilities",
+        "gradmask",
+        "to compare with the literature; works for convolutional networks too",
+    ),
+    "swap-augmentation": (
+        "`--guidance swap-augmentation`",
+        "cross-entropy on objects pasted onto backgrounds of other photos",
+        "swap-augmentation",
+        "you want answers that hold on other backgrounds, and do not mind where the map lies: try it beside the first",
+    ),
+    "dfr": (
+        "`--guidance last-layer`",
+        "the last layer alone, trained from the old head on swapped backgrounds; `--guidance dfr` (a new head, Deep "
+        "Feature Reweighting) was not measured here",
+        "",
+        "the features are good (a large pretrained model) and training must be quick",
+    ),
+}
+VARIANTS: dict[str, str] = {
+    "no guidance": "no guidance: `--relevance-weight 0`",
+    "without background (1)": "`--background 0`",
+    "without foreground (2)": "`--foreground 0`",
+    "without confidence (4)": "`--classification-weight 0`",
+    "true label in (4)": "`--classification label`",
+    "second order": "`--second-order`",
+    "attnlrp": "`--relevance attnlrp`",
+    "rollout": "`--relevance rollout`",
+    "grad_cam": "`--relevance grad_cam`",
+}
+RELEVANCE: dict[str, tuple[str, str]] = {
+    "gae": ("the paper's rule: attention times its gradient, over all blocks; the default", "Chefer et al. 2021"),
+    "attnlrp": ("relevance handed backwards through every operation", "Achtibat et al. 2024"),
+    "rollout": ("product of the mean attention maps; the same for every class", "Abnar and Zuidema 2020"),
+    "raw_attention": ("the last block's attention; the same for every class", "baseline of the literature"),
+    "grad_cam": ("features weighted by their mean gradient", "Selvaraju et al. 2017"),
+    "input_gradient": ("size of the logit's gradient in the pixels", "Simonyan et al. 2013"),
+}
+CITED = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
+README = """\
+Accuracy of the base model in percent, and changes in points: means over seeds, 95 % intervals over photos, bold where
+these leave out zero ([record](benchmarks/results/{study}.md)). The embedded scenes' background gives the class away;
+real photos are of five animals.
+
+{table}
+"""
+FAITHFUL = """*Deletion* and *insertion*: area under the curve of the predicted class's probability as the most relevant
+pixels are taken away (lower is better) or put back (higher is better), for the model that comes with the package on
+{photos} of its scenes ([record](../benchmarks/results/{name}.json)). For your model measure it yourself:
+`robustvit faithfulness --model MODEL --images PHOTOS`.
+"""
+PAGE = """# Models and methods at a glance
+
+<!-- Made by benchmarks/zoo/page.py from the newest records: change words in benchmarks/zoo/words.py, then run it. -->
+
+Which models work, which methods there are, what each costs, what it changed in our measurements, and when to take it.
+What the options mean: [guidance methods](methods.md). Why the numbers are as they are: [the study](study.md).
+
+## Guidance methods
+
+`robustvit finetune --guidance NAME`. The cost is that of a training step as a multiple of a plain one ([by
+model](#what-a-step-costs)); it rises with the number of patches.
+
+{methods}
+
+### What they changed
+
+Changes in points against the base model (first row: its accuracy in percent), means over seeds, with 95 % intervals
+over photos; bold where these leave out zero. *Random backgrounds* is mixed-rand: the object on the background of a
+photo of a random class. All from [one record](../benchmarks/results/{study}.md), which has more measures and these
+kinds and numbers of masks: {settings}.
+
+{measured}
+
+Both testbeds are small, and seeds differ. Measure on your own photos before you decide: [the first
+hour](tutorial.md).
+
+### Variants
+
+Ablations of relevance guidance and other learning rates; what they mean says
+[the study](study.md#what-each-part-of-the-loss-does).
+
+{variants}
+
+## What a step costs
+
+Ratios of times within one run, on CPU cores, float32: steps to a plain training step, a map to a plain forward pass.
+Memory and what the ratios are made of: [benchmarks](../benchmarks/README.md#what-a-guided-step-costs).
+
+{costs}
+
+## Relevance methods
+
+`--relevance NAME`, and `relevance(..., method=NAME)`. *Holds for*: of the families [below](#models), those where it
+gives a map and a gradient that trains ([record](../benchmarks/results/{families}.json)).
+{faithful}
+{relevance}
+
+One scene of the embedded benchmark, which the maps explain for the class of the symbol:
+
+![The scene, its mask, and the map of each relevance method](zoo.png)
+
+A map that lies on the object proves nothing, and neither does one that does not: measure with the [audit](audit.md).
+
+## Models
+
+Small models with random weights were tried for each family ([record](../benchmarks/results/{families}.json)); that
+the maps of `gae` are right is tested against a slow reference ([which models work](models.md)). *All six* are the
+methods above.
+
+{models}
+"""

@@ -1,0 +1,391 @@
+"""The audit as a user runs it: verdicts on models whose ways are known, the page in a browser, the record, errors."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from helpers.browser import chromium, opened
+from helpers.drawn_photos import write_photos
+from helpers.small_models import SIZE
+from robustvit import UserError, audit
+from robustvit.cli import main as cli
+from robustvit.data.embedded.scenes import write_split
+from robustvit.models.classifier import Classifier, Preprocessing
+
+CLASSES = ("apple", "leaf", "pool")
+OBJECTS = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
+BACKGROUNDS = torch.tensor([[0.5, 0.2, 0.2], [0.2, 0.5, 0.2], [0.2, 0.2, 0.5]])
+FAST = {"tries": 3, "shifted": 6, "worst": 3}
+
+
+class Looking(nn.Module):
+    """Answers by the share of pixels near the colours of the classes' objects or backgrounds."""
+
+    def __init__(self, colours: torch.Tensor, border: bool) -> None:
+        super().__init__()
+        self.num_classes = len(colours)
+        self.border = border
+        self.colours = nn.Parameter(colours)
+
+    def forward(self, images):
+        pixels = 0.5 + 0.5 * images
+        if self.border:
+            pixels = torch.cat([pixels[:, :, :3], pixels[:, :, -3:]], dim=2)
+        apart = (pixels[:, None] - self.colours[None, :, :, None, None]).pow(2).sum(dim=2)
+        return 100 * torch.exp(-apart / 0.02).mean(dim=(2, 3))
+
+
+def classifier(colours: torch.Tensor, border: bool) -> Classifier:
+    return Classifier(
+        Looking(colours, border),
+        preprocessing=Preprocessing((SIZE, SIZE), crop_share=1.0),
+        class_names=CLASSES[: len(colours)],
+        source="looks at " + ("backgrounds" if border else "objects"),
+    )
+
+
+@pytest.fixture(scope="module")
+def looks_outside():
+    return classifier(BACKGROUNDS, border=True)
+
+
+@pytest.fixture(scope="module")
+def looks_inside():
+    return classifier(OBJECTS, border=False)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Discs in a colour of their class on noise in a tint of their class."""
+    folder = tmp_path_factory.mktemp("drawn")
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    for label, name in enumerate(CLASSES):
+        for number in range(12):
+            y, x = rng.integers(14, SIZE - 14, 2)
+            disc = (rows - y) ** 2 + (columns - x) ** 2 <= 9**2
+            noise = rng.uniform(-0.05, 0.05, (SIZE, SIZE, 3))
+            canvas = np.where(disc[..., None], 0.05 + 0.9 * OBJECTS[label].numpy(), BACKGROUNDS[label].numpy() + noise)
+            for kind, pixels in (("images", canvas), ("masks", disc)):
+                place = folder / kind / name / f"{number:02d}.png"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray((255 * pixels).round().astype(np.uint8)).save(place)
+    return {"images": str(folder / "images"), "masks": str(folder / "masks")}
+
+
+def numbers_of(value):
+    """All numbers anywhere in a JSON value."""
+    if isinstance(value, bool):
+        return
+    if isinstance(value, (int, float)):
+        yield float(value)
+    elif isinstance(value, (dict, list)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from numbers_of(one)
+
+
+class Page(HTMLParser):
+    """What a reader would read, without charts, and what a browser would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.sources: list[str] = []
+        self.tags: list[str] = []
+        self.alts: list[str] = []
+        self.chart = self.style = 0
+        self.feed(text)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.append(tag)
+        self.chart += tag == "svg"
+        self.style += tag == "style"
+        self.sources += [found[name] for name in ("src", "href") if found.get(name) and not self.chart]
+        if tag == "img":
+            self.alts.append(found.get("alt", ""))
+
+    def handle_endtag(self, tag):
+        self.chart -= tag == "svg"
+        self.style -= tag == "style"
+
+    def handle_data(self, data):
+        if not self.chart and not self.style:
+            self.words.append(data)
+
+
+def test_a_model_built_to_look_at_the_background(drawn, looks_outside, tmp_path):
+    found = audit(model=looks_outside, **drawn, out=str(tmp_path / "a.html"), relevance="input_gradient", **FAST)
+    assert found.reliance == "strong reliance"
+    measures = found.found.model.measures
+    assert measures["ordinary"].mean == measures["only-bg-t"].mean == measures["mixed-same"].mean == 1
+    assert measures["vulnerable"].mean == measures["turned"].mean == 1
+    assert measures["only-fg"].mean == pytest.approx(1 / 3)
+    assert measures["position"].mean == 0
+    assert measures["energy"].mean < measures["uniform"].mean
+    assert len(found.found.worst) == 3
+    assert "No groups by background" in found.found.notes[0]
+    assert "strong reliance" in str(found)
+
+
+def test_two_classes_and_nothing_but_background(drawn, tmp_path):
+    """ImageNet-9's random backgrounds are of the own class in half of the cases, so its gap is half of the cost."""
+    for kind in ("images", "masks"):
+        for name in CLASSES[:2]:
+            shutil.copytree(Path(drawn[kind]) / name, tmp_path / kind / name)
+    model = classifier(BACKGROUNDS[:2], border=True)
+    two = {kind: str(tmp_path / kind) for kind in ("images", "masks")}
+    options = FAST | {"swaps": 20, "shifted": 0, "relevance": "input_gradient"}
+    found = audit(model=model, **two, out=str(tmp_path / "a.html"), **options)
+    measures = found.found.model.measures
+    assert measures["cost"].mean == measures["mixed-same"].mean == 1
+    assert measures["mixed-other"].mean == 0
+    assert measures["gap"].mean == pytest.approx(0.5, abs=0.1)  # 480 draws: a standard deviation of 0.023
+    assert found.reliance == "strong reliance"
+    assert "A wrong background costs +100.0 points" in str(found)
+
+
+def test_a_model_built_to_look_at_the_object(drawn, looks_inside, tmp_path):
+    found = audit(model=looks_inside, **drawn, out=str(tmp_path / "a.html"), relevance="input_gradient", **FAST)
+    assert found.reliance == "no sign"
+    measures = found.found.model.measures
+    for name in (
+        "ordinary",
+        "mixed-same",
+        "mixed-other",
+        "mixed-rand",
+        "only-fg",
+        "position",
+        "size",
+        "rotation",
+        "pointing",
+    ):
+        assert measures[name].mean == 1, name
+    assert measures["cost"].mean == measures["gap"].mean == measures["vulnerable"].mean == measures["turned"].mean == 0
+    assert measures["cost"].low < 0 < measures["cost"].high <= 0.1, "36 photos leave something open"
+    assert found.found.model.beyond["only-bg-t"].excess.mean == pytest.approx(0)
+    assert found.found.worst == []
+    page = Page((tmp_path / "a.html").read_text())
+    assert "None is wrong or taken over." in page.text
+    assert "No sign of reliance on the background" in page.text
+
+
+def test_before_and_after(drawn, looks_inside, looks_outside, tmp_path, model_folder):
+    options = {"relevance": "input_gradient", **FAST, "group_model": f"local-dir:{model_folder}", "groups": 3}
+    found = audit(model=looks_inside, baseline=looks_outside, **drawn, out=str(tmp_path / "a.html"), **options)
+    assert [one.verdict.reliance for one in found.found.sides.values()] == ["no sign", "strong reliance"]
+    record = json.loads(found.record.read_text())
+    cost = record["measures"]["cost"]
+    alone = audit(model=looks_outside, **drawn, out=str(tmp_path / "b.html"), **options)
+    assert cost["baseline"] == json.loads(alone.record.read_text())["measures"]["cost"]["model"]
+    both = [(p["baseline"]["values"]["cost"], p["model"]["values"]["cost"]) for p in record["photos"]]
+    assert cost["difference"]["mean"] == pytest.approx(np.mean([after - before for before, after in both]))
+    assert cost["difference"]["high"] < 0
+    assert record["change"].startswith("The cost of a wrong background fell: -100.0 points")
+    assert all("difference" in row for row in [*record["shifts"], *record["groups"], *record["measures"].values()])
+    assert all("difference" in cell for row in record["classes"].values() for cell in row.values())
+    assert record["backgrounds"]["usual"]["usual"]["difference"]["mean"] == 0
+    page = Page(found.page.read_text())
+    assert "Model: No sign of reliance" in page.text
+    assert "Baseline: Strong reliance" in page.text
+    check_numbers(page, record)
+
+
+def check_numbers(page: Page, record) -> None:
+    """Every figure that the page shows is one of the record's."""
+    known = set()
+    for value in numbers_of(record):
+        known |= {f"{100 * value:.1f}", f"{abs(100 * value):.1f}", f"{100 * value:.0f}", f"{value:.2f}", f"{value:g}"}
+        known |= {f"{100 * value:g}", f"{-100 * value:.1f}"}
+    body = page.text[: page.text.index("How it was made")]
+    shown = re.findall(r"(?<![\w.])\d+\.\d+(?![\w.])", body)
+    assert len(shown) > 100
+    assert not [number for number in shown if number not in known]
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """The embedded model, which does look at the background, and scenes of it with one tricky name."""
+    folder = tmp_path_factory.mktemp("shipped")
+    with as_file(files("robustvit.data.embedded") / "model") as model:
+        shutil.copytree(model, folder / "model")
+    write_split(folder, 3, seed=3, part="test", correlation=0.8)
+    for kind in ("images", "masks"):
+        (folder / kind / "star" / "000.png").rename(folder / kind / "star" / "<b>bold & $x$.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def audited(shipped):
+    """One run of the real command."""
+    arguments = ["audit", "--model", f"local-dir:{shipped / 'model'}", "--images", str(shipped / "images")]
+    arguments += ["--masks", str(shipped / "masks"), "--out", str(shipped / "out" / "audit.html")]
+    arguments += ["--tries", "2", "--shifted", "5", "--worst", "4", "--device", "cpu"]
+    assert cli.main(arguments) == 0
+    return shipped / "out"
+
+
+def test_the_command_finds_the_embedded_model_out(audited):
+    record = json.loads((audited / "audit.json").read_text())
+    assert record["verdict"]["model"]["reliance"] == "strong reliance"
+    assert record["count"] == len(record["photos"]) == 30
+    assert set(record["classes"]) == {p["class"] for p in record["photos"]}
+    assert sum(len(group["photos"]) for group in record["groups"]) == 30
+    assert len(record["worst"]) == 4
+    assert {row["kind"] for row in record["shifts"]} == {"position", "size", "rotation"}
+    assert record["settings"]["tries"] == 2
+    assert "torch" in record["versions"]
+    right = np.mean([photo["model"]["right"] for photo in record["photos"]])
+    assert record["measures"]["ordinary"]["model"]["mean"] == pytest.approx(right)
+
+
+def test_the_page_says_what_the_record_holds(audited):
+    text = (audited / "audit.html").read_text()
+    page, record = Page(text), json.loads((audited / "audit.json").read_text())
+    check_numbers(page, record)
+    assert all(source.startswith("data:") for source in page.sources)
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert all(page.alts)
+    assert page.tags.count("svg") == 4
+    assert "<b>bold & $x$.png" in page.text + " ".join(page.alts)
+    assert not re.search(r"url\((?!#)", text)
+    for words in (record["verdict"]["model"]["sentence"], record["worst_rule"], *record["rules"]["words"].values()):
+        assert words in page.text
+    for name in record["measures"]:
+        assert record["titles"][name] in page.text
+
+
+def test_the_page_in_a_browser(audited):
+    with chromium() as browser:
+        for width in (1200, 390):
+            with opened(browser, audited / "audit.html", width=width) as page:
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                assert page.locator(".verdict strong").inner_text() == "Strong reliance on the background"
+                broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
+                page.wait_for_function(f"{broken} === 0")
+                assert page.locator("figure h3").count() == 4
+                assert page.locator("text=The figures").is_visible()
+
+
+def test_a_second_audit_replaces_the_first_and_gives_the_same(drawn, looks_outside, tmp_path):
+    def run(workers):
+        out = str(tmp_path / "a.html")
+        found = audit(model=looks_outside, **drawn, out=out, relevance="input_gradient", workers=workers, **FAST)
+        return found.record.read_text(), found.page.read_text()
+
+    (record, page), (again, other) = run(0), run(1)
+    assert again == record.replace('"workers": 0', '"workers": 1')
+    assert other == page.replace("<dt>workers</dt><dd>0</dd>", "<dt>workers</dt><dd>1</dd>")
+
+
+def test_masks_are_found_where_none_are_given(tmp_path, model_folder, capsys):
+    images, _ = write_photos(tmp_path, 3)
+    out = tmp_path / "pages" / "mine.html"
+    source = f"local-dir:{model_folder}"
+    arguments = ["audit", "--model", source, "--images", str(images), "--out", str(out), "--device", "cpu"]
+    arguments += ["--mask-model", source, "--mask-centre", "--mask-threshold", "0.1", "--doubtful"]
+    assert cli.main([*arguments, "--tries", "1", "--shifted", "2"]) == 0
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert (out.parent / "mine-masks" / "manifest.csv").is_file()
+    note = record["notes"][0]
+    counts = [int(n) for n in re.findall(r"\((\d+) good, (\d+) doubtful and used, (\d+) photos without", note)[0]]
+    assert sum(counts) == 9
+    assert record["count"] == counts[0] + counts[1]
+    assert note in Page(out.read_text()).text
+    assert note in capsys.readouterr().out
+    assert all("mine-masks" in photo["mask"] for photo in record["photos"])
+
+
+def test_photos_that_a_run_was_trained_on_are_named(tmp_path, photos):
+    from robustvit.audits.inputs import trained_on
+    from robustvit.data.pairs import find_photos
+    from robustvit.data.selection import selection_text
+
+    found = find_photos(*photos)
+    (tmp_path / "selection.csv").write_text(selection_text({"train": found[:4], "verdict": found[4:]}))
+    assert f"was trained on 4 of {len(found)} photos here" in trained_on(found, str(tmp_path))[0]
+    assert trained_on(found[4:], str(tmp_path)) == []
+    assert trained_on(found, "vit_tiny_patch16_224") == []
+
+
+def test_mistakes_are_one_line_and_leave_nothing_behind(tmp_path, photos, model_folder, capsys):
+    images, masks = map(str, photos)
+    one, flat, made = tmp_path / "one", tmp_path / "flat", tmp_path / "made.csv"
+    shutil.copytree(photos[0] / "disc", one / "disc")
+    shutil.copytree(photos[0] / "disc", flat)
+    made.write_text(f"image,label\n{photos[0]}/disc/000.png,disc\n{photos[0]}/frame/000.png,frame\n")
+    theirs, page = tmp_path / "thesis.html", str(tmp_path / "page" / "a.html")
+    theirs.write_text("<html>words</html>")
+    (tmp_path / "mine.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    source = ["audit", "--model", f"local-dir:{model_folder}", "--device", "cpu"]
+    both = [*source, "--images", images, "--masks", masks]
+    for arguments, words in (
+        ([*both, "--out", str(theirs)], "not an audit of ours"),
+        ([*both, "--out", str(tmp_path / "mine.html")], "not the record of an audit of ours"),
+        ([*both, "--out", str(tmp_path / "a.txt")], "end in .html"),
+        ([*both], "out"),
+        ([*both, "--out", page, "--groups", "1"], "--groups of at least 2"),
+        ([*both, "--out", page, "--tries", "0"], "--tries of at least 1"),
+        ([*both, "--out", page, "--mask-model", "x"], "--mask-model is about finding masks"),
+        ([*both, "--out", page, "--group-checkpoint", "x"], "--group-checkpoint needs --group-model"),
+        ([*both, "--out", page, "--backgrounds", str(tmp_path / "nowhere")], "expected a folder of backgrounds"),
+        ([*both, "--out", page, "--backgrounds", str(tmp_path / "empty")], "expected photos of backgrounds"),
+        ([*both, "--out", page, "--baseline", "original"], "expected a run folder"),
+        ([*source, "--images", str(one), "--out", page], "at least two classes"),
+        ([*source, "--images", str(flat), "--out", page], "expected a class for every photo"),
+        ([*source, "--images", str(made), "--out", page], "expected a column 'mask'"),
+        ([*source, "--images", images, "--out", page, "--mask-model", "resnet18", "--mask-size", "48"], "resnet18"),
+    ):
+        capsys.readouterr()
+        assert cli.main(arguments) == 2, words
+        said = capsys.readouterr().err
+        assert words in said
+        assert said.startswith("robustvit audit: ")
+        assert said.count("\n") == 1
+    assert theirs.read_text() == "<html>words</html>"
+    assert not (tmp_path / "page" / "a.html").exists()
+
+
+def test_no_masks_possible(tmp_path, model_folder):
+    for name in ("disc", "frame"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        Image.new("RGB", (SIZE, SIZE), "gray").save(tmp_path / "images" / name / "plain.png")
+    source = f"local-dir:{model_folder}"
+    with pytest.raises(UserError, match="no mask could be made"):
+        audit(
+            model=source, images=str(tmp_path / "images"), mask_model=source, out=str(tmp_path / "a.html"), device="cpu"
+        )
+    assert not (tmp_path / "a.html").exists()
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_parts_can_be_left_out(drawn, looks_outside, tmp_path):
+    out = str(tmp_path / "a.html")
+    found = audit(model=looks_outside, **drawn, out=out, relevance="input_gradient", tries=1, shifted=0, worst=0)
+    page = Page(found.page.read_text())
+    assert "Position, size and rotation" not in page.text
+    assert "img" not in page.tags
+    assert page.tags.count("svg") == 1
+    assert found.reliance == "strong reliance"
+
+
+def test_closed_parts_are_printed(audited):
+    with chromium() as browser, opened(browser, audited / "audit.html") as page:
+        rule = page.locator("details li").first
+        assert not rule.is_visible()
+        page.emulate_media(media="print")
+        assert rule.is_visible()

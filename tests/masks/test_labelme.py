@@ -1,0 +1,121 @@
+"""LabelMe files: known masks come back, broken shapes are named, none crashes."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.annotation_files import (
+    BOX,
+    HEIGHT,
+    WIDTH,
+    blob_mask,
+    box_mask,
+    coco,
+    complaints,
+    iou,
+    labelme,
+    only,
+    read_labelme,
+    save_photo,
+    write_json,
+)
+from robustvit.masks.annotations import read_annotations
+
+pytest.importorskip("pycocotools.mask")
+
+SHAPES = {
+    "polygon": {},
+    "rectangle": {"shape_type": "rectangle", "points": [[30, 20], [10, 5]]},
+    "four corners": {"shape_type": "rectangle"},
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_labelme_boxes(tmp_path, name):
+    annotations = read_labelme(labelme(**SHAPES[name]), tmp_path)
+    found = only(annotations)
+    assert found.category == "cat"
+    assert annotations.categories == ("cat",)
+    assert iou(found.mask, box_mask()) > 0.95
+
+
+def test_labelme_circle(tmp_path):
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+    expected = (rows - 12) ** 2 + (columns - 20) ** 2 <= 25
+    found = only(read_labelme(labelme(shape_type="circle", points=[[20, 12], [23, 16]]), tmp_path))
+    assert np.array_equal(found.mask, expected)
+
+
+@pytest.mark.parametrize(("left", "top"), [(10, 5), (-3, -2), (40, 25)])
+def test_labelme_mask(tmp_path, left, top):
+    inner = blob_mask()[:12, :9]
+    stream = io.BytesIO()
+    Image.fromarray(inner.astype(np.uint8)).save(stream, "PNG")
+    shape = {"shape_type": "mask", "points": [[left, top], [left + 8, top + 11]]}
+    found = only(read_labelme(labelme(mask=base64.b64encode(stream.getvalue()).decode(), **shape), tmp_path))
+    expected = np.zeros((HEIGHT + 24, WIDTH + 24), dtype=bool)
+    expected[top + 12 : top + 24, left + 12 : left + 21] = inner
+    assert np.array_equal(found.mask, expected[12 : 12 + HEIGHT, 12 : 12 + WIDTH])
+
+
+def test_labelme_group_is_one_object(tmp_path):
+    content = labelme(group_id=4)
+    part = {**content["shapes"][0], "points": [[2, 22], [8, 22], [8, 28], [2, 28]]}
+    other = {**part, "group_id": None}
+    content["shapes"] += [part, other]
+    (photo,) = read_labelme(content, tmp_path).photos
+    joined, alone = photo.read()
+    assert joined.mask.sum() == box_mask().sum() + 36
+    assert alone.mask.sum() == 36
+
+
+def test_labelme_photo_in_another_folder(tmp_path):
+    save_photo(tmp_path / "photos" / "inner" / "a.png")
+    write_json(labelme(imagePath="..\\elsewhere\\a.png"), tmp_path / "json" / "a.json")
+    annotations = read_annotations("labelme", tmp_path / "json", tmp_path / "photos")
+    assert only(annotations).category == "cat"
+    assert "no photo" in complaints(read_annotations("labelme", tmp_path / "json", None))
+
+
+BAD_LABELME = {
+    "line": (labelme(shape_type="line"), "shape 0 ('cat'): a shape of type 'line' is no area"),
+    "type": (labelme(shape_type=["x"]), "a shape of type a list"),
+    "two points": (labelme(points=BOX[:2]), "polygon of 2 points"),
+    "three numbers": (labelme(points=[[1, 2, 3]] * 4), "expected points"),
+    "words": (labelme(points=[["1", 2]] * 4), "not a list of numbers"),
+    "no points": (labelme(points=None), "expected points"),
+    "circle of one point": (labelme(shape_type="circle", points=[[1, 2]]), "expected 2 points"),
+    "circle nan": (labelme(shape_type="circle", points=[[1, float("nan")], [1, 2]]), "NaN"),
+    "circle outside": (labelme(shape_type="circle", points=[[900, 900], [901, 900]]), "covers no pixel"),
+    "mask without image": (labelme(shape_type="mask"), "without its image"),
+    "mask broken": (labelme(shape_type="mask", mask="abcd"), "broken"),
+    "mask not base64": (labelme(shape_type="mask", mask="\u00e9"), "broken"),
+    "outside": (labelme(points=[[-4, 5], *BOX[1:]]), "polygon outside the frame: 1 of 4 points"),
+    "label": (labelme(label=None), "expected a label"),
+    "shape": (labelme(shapes=[3]), "shape 0: expected a shape"),
+    "size": (labelme(imageHeight=31), "the annotation says 31 x 44"),
+    "image path": (labelme(imagePath=5), "expected an imagePath"),
+    "no photo": (labelme(imagePath="b.png"), "no photo 'b.png'"),
+    "not a photo": (labelme(imagePath="a.json"), "not an image"),
+    "coco": (coco(), "read it as coco"),
+    "list": ([1], "expected LabelMe"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LABELME)
+def test_broken_labelme_is_named(tmp_path, name):
+    content, words = BAD_LABELME[name]
+    found = complaints(read_labelme(content, tmp_path))
+    assert words in found
+    assert "a.json" in found or "a.png" in found
+
+
+def test_two_labelme_files_for_one_photo(tmp_path):
+    write_json(labelme(), tmp_path / "b.json")
+    read_labelme(labelme(), tmp_path)
+    assert "listed twice" in complaints(read_annotations("labelme", tmp_path, None))

@@ -1,0 +1,104 @@
+"""YOLO label files: known masks come back, broken lines are named, none crashes."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.annotation_files import CORNERS, HEIGHT, WIDTH, complaints, inside, iou, only, read_yolo, save_photo, star
+from robustvit.common.errors import UserError
+from robustvit.masks.annotations import read_annotations
+from robustvit.masks.annotations.to_masks import check_categories
+
+pytest.importorskip("pycocotools.mask")
+
+
+def test_yolo_matches_a_plain_fill_and_takes_names(tmp_path):
+    polygon = star(5, HEIGHT, WIDTH)
+    shares = (polygon / (WIDTH, HEIGHT)).ravel()
+    (tmp_path / "data.yaml").write_text("names: {0: dog, 1: cat}\n")
+    annotations = read_yolo("1 " + " ".join(f"{share:.6f}" for share in shares) + "\n\n", tmp_path)
+    found = only(annotations)
+    assert found.category == "cat"
+    assert annotations.categories == ("dog", "cat")
+    assert iou(found.mask, inside(polygon, HEIGHT, WIDTH)) > 0.9  # 6 digits of a small photo
+
+
+def test_yolo_names_from_a_list_and_numbers_without(tmp_path):
+    line = "1 0.2 0.2 0.8 0.2 0.8 0.8\n"
+    annotations = read_yolo(line, tmp_path)
+    assert annotations.photos[0].read()[0].category == "1"
+    assert annotations.categories == ("1",)
+    assert "the classes have no names but 1; put their names into a classes.txt in" in complaints(annotations)
+    with pytest.raises(UserError, match=r"name 1; they have no names: put .* or give numbers"):
+        check_categories(annotations, ["cat"])
+    check_categories(annotations, ["1"])
+    (tmp_path / "labels" / "classes.txt").write_text("dog\ncat\n")
+    annotations = read_yolo(line, tmp_path)
+    assert only(annotations).category == "cat"
+    assert annotations.problems == []
+    with pytest.raises(UserError, match=r"name dog, cat$"):
+        check_categories(annotations, ["horse"])
+
+
+def test_yolo_mirrors_inner_folders(tmp_path):
+    for part in ("train", "val"):
+        save_photo(tmp_path / "images" / part / "a.jpg")
+        (tmp_path / "labels" / part).mkdir(parents=True)
+        (tmp_path / "labels" / part / "a.txt").write_text("0 0.2 0.2 0.8 0.2 0.8 0.8")
+    (tmp_path / "labels" / "val" / "b.txt").write_text("0 0.2 0.2 0.8 0.2 0.8 0.8")
+    save_photo(tmp_path / "images" / "train" / "b.jpg")  # the label lies in val: not the same photo
+    annotations = read_annotations("yolo", tmp_path, None)
+    assert [photo.image.parent.name for photo in annotations] == ["train", "val"]
+    assert "no photo 'val/b'" in complaints(annotations)
+    assert "1 photo without labels" in complaints(annotations)
+
+
+def test_yolo_empty_label_means_background(tmp_path):
+    annotations = read_yolo("\n", tmp_path)
+    assert annotations.photos == []
+    assert annotations.problems == []
+
+
+BAD_YOLO = {
+    "box": ("0 0.5 0.5 0.2 0.2", "a.txt line 1: a box, not an outline"),
+    "second line": (f"0 {CORNERS}\n0 0.5 0.5 0.2 0.2", "a.txt line 2: a box"),
+    "outside": ("0 -0.2 0.2 0.8 0.2 0.8 0.8", "a.txt line 1: polygon outside the frame: 1 of 3"),
+    "far": ("0 1e308 0.2 0.8 0.2 0.8 0.8", "polygon outside the frame: 1 of 3"),
+    "odd": (f"0 {CORNERS} 0.5", "odd number"),
+    "garbage": (f"0 {CORNERS} x y", "expected numbers"),
+    "nan": ("0 nan 0.2 0.8 0.2 0.8 0.8", "NaN"),
+    "class": (f"cat {CORNERS}", "the number of a class, found 'cat'"),
+    "negative class": (f"-1 {CORNERS}", "the number of a class"),
+    "only a class": ("0", "polygon of 0 points"),
+    "nothing covered": ("0 0.5 0.5 0.5 0.5 0.5 0.5", "covers no pixel"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_YOLO)
+def test_broken_yolo_is_named(tmp_path, name):
+    text, words = BAD_YOLO[name]
+    assert words in complaints(read_yolo(text, tmp_path))
+
+
+def test_yolo_slightly_outside_is_rounding(tmp_path):
+    assert "outside the frame" not in complaints(read_yolo("0 -0.0000005 0.2 1.0000005 0.2 0.8 0.8", tmp_path))
+
+
+def test_yolo_files_that_do_not_match(tmp_path):
+    read_yolo(f"5 {CORNERS}", tmp_path)
+    (tmp_path / "labels" / "b.txt").write_text(f"0 {CORNERS}")
+    (tmp_path / "labels" / "c.txt").write_bytes(b"\xff\xfe\xff")
+    for name in ("a.jpg", "c.jpg", "d.jpg"):
+        save_photo(tmp_path / "images" / name)
+    found = complaints(read_annotations("yolo", tmp_path, tmp_path / "images"))
+    assert "several photos could be 'a': a.jpg and a.png" in found
+    assert "b.txt: no photo 'b'" in found
+    assert "c.txt: expected text" in found
+    assert "photos without labels" in found
+    (tmp_path / "images" / "a.jpg").unlink()
+    (tmp_path / "data.yml").write_text("names: [cat, {a: b}]")
+    found = complaints(read_annotations("yolo", tmp_path, tmp_path / "images"))
+    assert "class 5 has no name" in found
+    assert "expected a number and a name" in found
+    (tmp_path / "data.yaml").write_text("names: [cat")
+    assert "data.yaml: expected class names" in complaints(read_annotations("yolo", tmp_path, tmp_path / "images"))

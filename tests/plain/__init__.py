@@ -1,0 +1,1 @@
+"""Second, slow, plain implementations of what the package computes."""

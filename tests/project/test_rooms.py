@@ -1,0 +1,134 @@
+"""The rooms of the package: each module lies in one, and imports run one way."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import chain
+
+import grimp
+import pytest
+
+# From the ground up; rooms of one floor do not import each other.
+FLOORS = (
+    ("common",),
+    ("models",),
+    ("data",),
+    ("explanation",),
+    ("guidance", "masks", "evaluation"),
+    ("training", "audits"),
+    ("experiments", "sharing", "webapp"),
+    ("cli",),
+)
+ROOMS = tuple(chain.from_iterable(FLOORS))
+MOST_FLOORS = 10  # of rooms, those within rooms counted too
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    """Imports of all modules, those within functions and those for type checkers too; no cache is left behind."""
+    return grimp.build_graph("robustvit", cache_dir=None)
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def imports(graph: grimp.ImportGraph) -> list[tuple[str, str]]:
+    """Pairs of modules; what the package itself hands on to users does not count."""
+    inside = sorted(graph.modules - {"robustvit"})
+    return [(one, other) for one in inside for other in sorted(graph.find_modules_directly_imported_by(one))]
+
+
+def longest_chain(arrows: dict[str, set[str]]) -> int:
+    """How many lie on the longest way along arrows that have no circle."""
+
+    @cache
+    def floors(place: str) -> int:
+        return 1 + max(map(floors, arrows.get(place, ())), default=0)
+
+    return max(map(floors, arrows))
+
+
+def together(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The arrows between groups of places that reach one another; every group is named by its first place."""
+    reached: dict[str, set[str]] = {}
+    for place in {*arrows, *chain.from_iterable(arrows.values())}:
+        seen, left = set(), [place]
+        while left:
+            for other in arrows.get(left.pop(), set()) - seen:
+                seen.add(other)
+                left.append(other)
+        reached[place] = seen
+    name = {one: min([one, *(other for other in seen if one in reached[other])]) for one, seen in reached.items()}
+    found: dict[str, set[str]] = {name[one]: set() for one in reached}
+    for one, others in arrows.items():
+        found[name[one]] |= {name[other] for other in others} - {name[one]}
+    return found
+
+
+def test_every_module_lies_in_one_of_thirteen_rooms(graph):
+    assert len(ROOMS) == len(set(ROOMS)) == 13
+    assert graph.find_children("robustvit") == {f"robustvit.{room}" for room in ROOMS}
+    for room in ROOMS:
+        assert graph.find_children(f"robustvit.{room}"), f"{room} is a file: modules lie in rooms"
+
+
+def test_no_room_bears_the_name_of_a_public_function():
+    """Importing robustvit.audit.x would set robustvit.audit to the module and hide the function of that name."""
+    import robustvit
+
+    assert set(ROOMS) & set(robustvit.__all__) == set()
+
+
+def test_rooms_import_rooms_below_them_only(graph):
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    wrong = [
+        f"{one} imports {other}"
+        for one, other in imports(graph)
+        if other == "robustvit" or (room_of(one) != room_of(other) and floor[room_of(other)] >= floor[room_of(one)])
+    ]
+    assert wrong == []
+
+
+def test_modules_import_one_another_in_no_circle(graph):
+    arrows: dict[str, set[str]] = {}
+    for one, other in imports(graph):
+        arrows.setdefault(one, set()).add(other)
+    circles = set(arrows) - set(together(arrows))
+    assert circles == set(), "these import something that imports them"
+
+
+def test_the_house_has_few_floors(graph):
+    def place_of(module: str) -> str:
+        return module if graph.find_children(module) else module.rpartition(".")[0]
+
+    arrows: dict[str, set[str]] = {}
+    for one, other in imports(graph):
+        if place_of(one) != place_of(other):
+            arrows.setdefault(place_of(one), set()).add(place_of(other))
+    assert len(FLOORS) <= longest_chain(together(arrows)) <= MOST_FLOORS
+
+
+def test_no_test_imports_another():
+    import ast
+    from pathlib import Path
+
+    tests = Path(__file__).parents[1]
+    names = {path.stem for path in tests.rglob("test_*.py")} | {"conftest"}
+    for path in tests.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {part for name in named for part in name.split(".")} & names, f"{path.name}:{node.lineno}"
+
+
+def test_every_room_has_its_tests():
+    from pathlib import Path
+
+    tests = Path(__file__).parents[1]
+    assert {path.name for path in tests.iterdir() if path.is_dir() and any(path.glob("test_*.py"))} >= set(ROOMS)
+
+
+def test_chains_and_circles_are_told():
+    assert longest_chain({"a": {"b", "c"}, "b": {"c"}}) == 3
+    assert together({"a": {"b"}, "b": {"a", "c"}}) == {"a": {"c"}, "c": set()}

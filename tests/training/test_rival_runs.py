@@ -1,0 +1,455 @@
+"""Every guidance method in the one finetuning loop: what it leaves behind, resumes, refuses and changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from helpers.drawn_photos import CLASSES, without_classes, write_photos
+from helpers.small_models import tiny_network
+from robustvit import UserError, finetune, guided_loss, report
+from robustvit.cli import main as cli
+from robustvit.common.verdict import read_verdict
+from robustvit.data.pairs import Photo
+from robustvit.data.selection import balanced_classes
+from robustvit.explanation.methods import measuring_method
+from robustvit.guidance.registry import GUIDANCE, guidance_options, options_of
+from robustvit.models.classifier import Classifier
+from robustvit.models.load import load_original
+from robustvit.models.recipes import CARDS, RECIPES, model_card, recipe_settings
+from robustvit.models.save import save_model
+from robustvit.training.finetune import left_out, settled
+
+FAST = {"lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 3, "validation_per_class": 3, "tracker": "none"}
+every_guidance = pytest.mark.parametrize("name", GUIDANCE)
+HEAD = ("last-layer", "dfr")  # train nothing but the last layer
+
+
+def fitting(settings, name):
+    """Settings without those that a method has no use for."""
+    return {option: value for option, value in settings.items() if option not in GUIDANCE[name].unused}
+
+
+@pytest.fixture
+def settings(model_folder, photos):
+    return {"model": str(model_folder), "images": str(photos[0]), "masks": str(photos[1]), **FAST}
+
+
+@every_guidance
+def test_runs_resume_bit_for_bit_and_name_the_method(settings, tmp_path, name):
+    whole, halved = tmp_path / "whole", tmp_path / "halved"
+    found = finetune(out=str(whole), guidance=name, **fitting(settings | {"epochs": 2}, name))
+    finetune(out=str(halved), guidance=name, **fitting(settings | {"epochs": 1}, name))
+    finetune(out=str(halved), guidance=name, resume=True, **fitting(settings | {"epochs": 2}, name))
+    for file in ("last/model.safetensors", "best/model.safetensors", "metrics.jsonl", "after.json", "verdict.json"):
+        assert (whole / file).read_bytes() == (halved / file).read_bytes(), file
+    assert found.verdict.guidance == name
+    assert read_verdict(whole / "verdict.json") == found.verdict
+    swapped = any("trained on photos with swapped backgrounds" in note for note in found.verdict.notes)
+    assert swapped == (name in ("swap-augmentation", *HEAD)), "what was trained must not pass for another shift"
+    assert f"guidance: {name}" in str(found)
+    page = report(str(whole)).read_text()
+    assert f"with {name}" in page
+    assert GUIDANCE[name].source[:20] in page
+    assert ("Optimizing Relevance Maps" in page) == (name == "robustvit")
+    config = yaml.safe_load((whole / "config.yaml").read_text())
+    assert config["guidance"] == name
+    for option in guidance_options():
+        assert config[option] is None or option in options_of(name), option
+    other = "gradmask" if name != "gradmask" else "rrr"
+    with pytest.raises(UserError, match="guidance="):
+        finetune(out=str(whole), guidance=other, epochs=2, resume=True, **settings)
+    if name == "dfr":
+        assert (config["lr"], config["epochs"], config["select"]) == (None, None, None), "no steps, no rate"
+        assert any("fitted on 12 photos, none of which judges" in note for note in found.verdict.notes)
+
+
+@every_guidance
+def test_the_weights_change_that_should(settings, tmp_path, model_folder, name):
+    finetune(out=str(tmp_path / "run"), guidance=name, **fitting(settings | {"epochs": 1}, name))
+    before = load_file(model_folder / "model.safetensors")
+    after = load_file(tmp_path / "run" / "last" / "model.safetensors")
+    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert {"head.weight", "head.bias"} <= changed
+    assert ("blocks.0.attn.qkv.weight" in changed) == (name not in HEAD)
+    if name in HEAD:
+        assert changed == {"head.weight", "head.bias"}
+        assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"] == "head"
+
+
+def test_second_term_makes_another_model_than_cross_entropy(settings, tmp_path):
+    weights = {}
+    for name in ("cross-entropy", "gradmask", "rrr"):
+        finetune(out=str(tmp_path / name), guidance=name, epochs=1, **settings)
+        weights[name] = load_file(tmp_path / name / "last" / "model.safetensors")["blocks.0.attn.qkv.weight"]
+    assert not torch.equal(weights["gradmask"], weights["cross-entropy"])
+    assert not torch.equal(weights["rrr"], weights["cross-entropy"])
+    finetune(out=str(tmp_path / "off"), guidance="gradmask", relevance_weight=0.0, epochs=1, **settings)
+    off = load_file(tmp_path / "off" / "last" / "model.safetensors")["blocks.0.attn.qkv.weight"]
+    assert torch.equal(off, weights["cross-entropy"]), "what the released scripts amount to"
+
+
+@pytest.mark.parametrize("name", sorted(set(GUIDANCE) - {"robustvit"}))
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_convolutional_networks_and_half_precision(tmp_path, photos, name, precision):
+    torch.manual_seed(0)
+    small = {"input_size": (3, 64, 64)}  # half precision is slow on many a CPU
+    network = timm.create_model("test_resnet", num_classes=3, pretrained_cfg_overlay=small)
+    folder = save_model(Classifier(network, class_names=CLASSES), tmp_path / "model")
+    held = 2 if name == "dfr" else 1  # of which one judges
+    found = finetune(
+        model=str(folder), images=str(photos[0]), masks=str(photos[1]), out=str(tmp_path / "run"), guidance=name,
+        precision=precision,
+        **fitting(FAST | {"epochs": 1, "samples_per_class": 1, "validation_per_class": held}, name),
+    )  # fmt: skip
+    assert found.verdict.of("miou") is not None, "relevance is measured somehow"
+    row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    assert np.isfinite(row["train_loss"])
+    if name in HEAD:
+        before, after = (load_file(path / "model.safetensors") for path in (folder, tmp_path / "run" / "last"))
+        changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+        assert {key.split(".")[0] for key in changed} == {"fc"}, "not even statistics change"
+
+
+def test_what_measures_where_no_relevance_guides():
+    assert measuring_method(None, tiny_network()) == "gae"
+    assert measuring_method(None, timm.create_model("test_resnet", num_classes=3)) == "grad_cam"
+    assert measuring_method(None, torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))) in (
+        "grad_cam",
+        "input_gradient",
+    )
+
+
+MISTAKES = {
+    "option of another method": ({"guidance": "gradmask", "foreground": 0.0}, "--foreground with --guidance gradmask"),
+    "switch of another method": ({"guidance": "rrr", "second_order": True}, "--second-order"),
+    "relevance of another method": ({"guidance": "cross-entropy", "relevance": "gae"}, "--relevance"),
+    "balance of another method": ({"balance": "class"}, "--balance with --guidance robustvit"),
+    "unknown method": ({"guidance": "grad-mask"}, "robustvit, cross-entropy, gradmask"),
+    "weights of dfr": ({"guidance": "dfr", "train": "all"}, "--train head"),
+    "weights of the last layer": ({"guidance": "last-layer", "train": "all"}, "--train head"),
+    "steps of dfr": ({"guidance": "dfr"}, "expected no --lr with --guidance dfr"),
+    "share": ({"guidance": "swap-augmentation", "swap_share": 2.0}, "--swap-share"),
+    "weight below zero": ({"guidance": "rrr", "relevance_weight": -1.0}, "--relevance-weight"),
+    "nothing to train": ({"relevance_weight": 0.0, "classification_weight": 0.0}, "nothing would be trained"),
+    "balance": ({"guidance": "dfr", "balance": "photos"}, "class or background"),
+    "temperature": ({"guidance": "gradmask", "temperature": 0.0}, "temperature"),
+    "no weight reached": ({"train": "head", "classification_weight": 0.0}, "another --train"),
+    "no weight reached, no gradient": (
+        {"train": "head", "classification_weight": 0.0, "relevance": "rollout"},
+        "another --train",
+    ),
+    "unknown recipe": ({"recipe": "cfd"}, "vit-l, own, paper, cft"),
+    "recipe without a model": ({"recipe": "cft", "model": None}, "--model"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_write_nothing(settings, tmp_path, case):
+    options, words = MISTAKES[case]
+    with pytest.raises(UserError, match=words) as caught:
+        finetune(out=str(tmp_path / "run"), epochs=1, **settings | options)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Once(torch.autograd.Function):
+    """Something that has no second derivative."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
+def test_a_model_without_second_derivative_is_refused_before_anything_is_written(settings, tmp_path):
+    class Odd(torch.nn.Module):
+        num_classes = 3
+
+        def __init__(self):
+            super().__init__()
+            self.body = timm.create_model("test_resnet", num_classes=3)
+
+        def forward(self, images):
+            return self.body(Once.apply(images))
+
+    network = Odd()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(UserError, match="Odd cannot be guided by gradmask"):
+        finetune(out=str(tmp_path / "run"), guidance="gradmask", epochs=1, **settings | {"model": network})
+    assert list(tmp_path.iterdir()) == []
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_photos_without_classes_need_labels(settings, tmp_path, photos):
+    images, masks = without_classes(photos, tmp_path / "flat", "00*.png")
+    with pytest.raises(UserError, match="expected a class"):
+        finetune(
+            out=str(tmp_path / "run"), guidance="gradmask",
+            **settings | {"images": images, "masks": masks},
+        )  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_option_of_a_method_is_one_of_the_command():
+    parameters = inspect.signature(finetune).parameters
+    for option in guidance_options():
+        assert parameters[option].default in (None, False), "whether it was set must be told from its default"
+
+
+def test_command_line_knows_baselines(capsys, settings, tmp_path):
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    code = cli.main(["finetune", *words, f"--out={tmp_path / 'run'}", "--guidance", "last-layer", "--balance", "class",
+                     "--epochs", "1"])  # fmt: skip
+    assert code == 0
+    assert "guidance: last-layer" in capsys.readouterr().out
+    code = cli.main(["finetune", *words, f"--out={tmp_path / 'no'}", "--guidance", "last-layer", "--second-order"])
+    said = capsys.readouterr().err
+    assert code == 2
+    assert said.count("\n") == 1
+    assert "--second-order" in said
+    code = cli.main(["finetune", *words, f"--out={tmp_path / 'no'}", "--target", "nobody"])
+    said = capsys.readouterr().err
+    assert code == 2
+    assert said.count("\n") == 1
+    assert "nobody" in said
+    assert not (tmp_path / "no").exists()
+
+
+# Balanced photos
+
+
+def test_balanced_classes_keeps_as_many_as_the_smallest_class_has():
+    photos = [
+        Photo(f"{name}{i}", class_name=name) for name, count in (("a", 4), ("b", 2), ("c", 3)) for i in range(count)
+    ]
+    assert [photo.image for photo in balanced_classes(photos)] == ["a0", "a1", "b0", "b1", "c0", "c1"]
+    assert balanced_classes([]) == []
+
+
+def test_last_layer_trains_on_equally_many_photos_of_every_class(settings, tmp_path):
+    images, masks = write_photos(tmp_path / "data", 6)
+    for folder in (images, masks):
+        for number in (3, 4, 5):
+            (folder / "frame" / f"{number:03d}.png").unlink()
+    given = settings | {"images": str(images), "masks": str(masks), "epochs": 1}
+    counts = {}
+    for name in ("cross-entropy", "last-layer"):
+        found = finetune(out=str(tmp_path / name), guidance=name, **given)
+        rows = (tmp_path / name / "selection.csv").read_text().splitlines()
+        counts[name] = [sum(row.startswith(f"train,{kind},") for row in rows) for kind in CLASSES]
+        balanced = "Classes were balanced: trained on 2 photos of each"
+        assert any(balanced in note for note in found.verdict.notes) == (name == "last-layer")
+    assert counts == {"cross-entropy": [3, 2, 3], "last-layer": [2, 2, 2]}
+
+
+# Recipes
+
+
+def soft_masks(photos, folder):
+    """Masks of concepts: half of the object counts fully, the other half in part."""
+    for path in sorted(photos[1].rglob("*.png")):
+        mask = np.asarray(Image.open(path), dtype=np.float32) / 255
+        mask[:, : mask.shape[1] // 2] *= 0.6
+        target = folder / path.parent.name / f"{path.stem}.npy"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        np.save(target, mask)
+    return folder
+
+
+def test_recipe_cft_sets_the_weights_for_soft_masks_and_nothing_else(settings, tmp_path, photos):
+    given = settings | {"masks": str(soft_masks(photos, tmp_path / "soft")), "epochs": 1}
+    finetune(out=str(tmp_path / "recipe"), recipe="cft", **given)
+    finetune(out=str(tmp_path / "flags"), background=1.2, foreground=0.5, **given)
+    finetune(out=str(tmp_path / "paper"), **given)
+    finetune(out=str(tmp_path / "own"), recipe="cft", background=2.0, foreground=0.3, **given)
+    weights = {name: (tmp_path / name / "last" / "model.safetensors").read_bytes()
+               for name in ("recipe", "flags", "paper", "own")}  # fmt: skip
+    assert weights["recipe"] == weights["flags"] != weights["paper"] == weights["own"]
+    config = yaml.safe_load((tmp_path / "recipe" / "config.yaml").read_text())
+    assert (config["recipe"], config["background"], config["foreground"]) == ("cft", 1.2, 0.5)
+    assert config["relevance_weight"] == 0.8
+    row = json.loads((tmp_path / "recipe" / "metrics.jsonl").read_text())
+    assert row["train_relevance"] == pytest.approx(1.2 * row["train_background"] + 0.5 * row["train_foreground"])
+    assert load_original(tmp_path / "recipe").class_names == CLASSES
+
+
+def test_recipes_give_way_to_what_is_said():
+    assert recipe_settings(None) == {}
+    assert recipe_settings("deit-s") == {"lr": 1e-6, "temperature": 0.55, "normalization": "paper"}
+    assert "cft" not in CARDS
+    with pytest.raises(UserError, match="--model"):
+        model_card("cft")
+
+    def start(**options):
+        found = settled(dict.fromkeys(inspect.signature(finetune).parameters) | options)[1]
+        return found["lr"], found["normalization"]
+
+    assert start(recipe="deit-s") == (1e-6, "paper")
+    assert start(model="m", recipe="cft") == (2e-6, "model")
+    assert start(model="m", recipe="deit-s", normalization="model", train="head") == (1e-3, "model")
+    assert start(model="m", lr=0.5, train="head")[0] == 0.5
+
+
+@pytest.mark.parametrize("recipe", ["own", "paper"])
+def test_recipes_for_any_model_set_the_whole_way_of_training(recipe):
+    nothing = dict.fromkeys(inspect.signature(finetune).parameters) | {"model": "m", "recipe": recipe}
+    proposed = recipe_settings(recipe)
+    assert set(proposed) == {"guidance", "train", "lr", "epochs", "samples_per_class", "select"}
+    found = settled(nothing)[1]
+    assert {name: found[name] for name in proposed} == proposed
+    own = {"lr": 0.5, "epochs": 3, "samples_per_class": 7, "select": "loss", "train": "all"}
+    said = settled(nothing | own)[1]
+    assert {name: said[name] for name in own} == own
+    other = settled(nothing | {"guidance": "gradmask"})[1]
+    stays = ("epochs", "samples_per_class", "select")
+    assert {name: other[name] for name in stays} == {name: proposed[name] for name in stays}
+    assert (other["train"], other["lr"]) == ("all", 2e-6), "what one method was found to need is not for another"
+    if recipe == "paper":  # the defaults
+        assert found == settled(nothing | {"recipe": None})[1]
+
+
+DEFAULTS = {"guidance": "robustvit", "epochs": 50, "samples_per_class": 3, "select": "loss", "normalization": "model"}
+SAID = {
+    "lr": 0.5,
+    "epochs": 4,
+    "samples_per_class": 7,
+    "select": "robust",
+    "normalization": "paper",
+    "temperature": 0.7,
+    "background": 1.7,
+    "relevance_weight": 0.4,
+    "balance": "class",
+    "train": "head",
+}
+
+
+def expected(recipe, guidance, said):
+    """The rule, written out plainly: the user's, else the recipe's where it fits, else the method's default."""
+    proposed = recipe_settings(recipe)
+    named = guidance or proposed.get("guidance", "robustvit")
+    kind = GUIDANCE[named]
+    if proposed.get("guidance", named) != named:
+        proposed = {name: value for name, value in proposed.items() if name not in ("train", "lr")}
+    train = kind.trains or said.get("train") or proposed.get("train") or "all"
+    if train != proposed.get("train", "all"):
+        proposed.pop("lr", None)
+    method = {field.name: field.default for field in dataclasses.fields(kind)}
+    found = {"train": train, "guidance": named}
+    for name in set(SAID) - {"train"}:
+        if name in kind.unused or (name in guidance_options() and name not in method):
+            found[name] = None
+            continue
+        default = method[name] if name in method else DEFAULTS.get(name, 1e-3 if train == "head" else 2e-6)
+        found[name] = said.get(name, proposed.get(name, default))
+    return found
+
+
+@every_guidance
+@pytest.mark.parametrize("recipe", [None, *CARDS, *RECIPES])
+def test_settled_is_the_users_else_the_recipes_else_the_methods(recipe, name):
+    nothing = dict.fromkeys(inspect.signature(finetune).parameters) | {"model": "m", "recipe": recipe}
+    for guidance in (name, None):
+        method = options_of(guidance or recipe_settings(recipe).get("guidance", "robustvit"))
+        for option in (None, *SAID):
+            said = {} if option is None else {option: SAID[option]}
+            given = nothing | {"guidance": guidance} | said
+            wanted = expected(recipe, guidance, said)
+            lacking = option in guidance_options() and option not in method
+            if lacking or (option is not None and wanted[option] != SAID[option]):
+                with pytest.raises(UserError, match=f"--{option.replace('_', '-')}"):
+                    settled(given)
+                continue
+            found = settled(given)[1]
+            assert {one: found[one] for one in wanted} == wanted
+            lost = [one for one, value in recipe_settings(recipe).items() if found[one] != value]
+            lost = [one for one in lost if given[one] is None]
+            assert all(f"--{one.replace('_', '-')} " in left_out(given) for one in lost)
+            assert bool(left_out(given)) == bool(lost)
+
+
+@pytest.mark.parametrize("guidance", ["gradmask", "rrr", "swap-augmentation", "robustvit", "dfr"])
+def test_settings_on_disk_are_those_that_training_used(settings, tmp_path, guidance, capsys, monkeypatch):
+    from robustvit.training import loop as training
+
+    used = []
+    plain = training.train
+    monkeypatch.setattr("robustvit.training.run.train", lambda *a, **k: (used.append(k), plain(*a, **k))[1])
+    given = {key: value for key, value in settings.items() if key not in ("lr", "samples_per_class")}
+    if guidance != "dfr":
+        given["epochs"] = 1
+    found = finetune(out=str(tmp_path / "r"), recipe="own", guidance=guidance, **given)
+    config = yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())
+    assert (config["recipe"], config["samples_per_class"], config["num_classes"]) == ("own", 10, 3)
+    assert config["normalization"] == "model"
+    said = any(note.startswith("Of recipe own, ") for note in found.verdict.notes)
+    assert said == (guidance != "robustvit") == ("Of recipe own" in " ".join(capsys.readouterr().err.split()))
+    if guidance == "dfr":
+        assert used == []
+        return
+    schedule, guide = used[0]["schedule"], used[0]["guidance"]
+    for name in ("lr", "epochs", "train", "select"):
+        assert config[name] == getattr(schedule, name), name
+    for name in options_of(guidance) - {"relevance_weight"}:
+        assert config[name] == getattr(guide, name), name
+    weights = {"gradmask": 1000.0, "rrr": 0.04 / 9, "robustvit": 0.8, "swap-augmentation": None}
+    assert config["relevance_weight"] == pytest.approx(weights[guidance])
+    assert f"<dt>lr</dt><dd>{config['lr']}</dd>" in report(str(tmp_path / "r")).read_text()
+
+
+@pytest.mark.parametrize("guidance", ["robustvit", "rrr", "last-layer"])
+def test_runs_of_older_versions_are_resumed_and_shown(settings, tmp_path, guidance):
+    """Their settings lack the rate, the normalization and the number of classes; the last layer was called dfr."""
+    given = settings | {"guidance": guidance}
+    del given["lr"]
+    finetune(out=str(tmp_path / "r"), epochs=1, **given)
+    path = tmp_path / "r" / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config |= {"lr": None, "normalization": None, "num_classes": None}
+    if guidance == "rrr":
+        config["relevance_weight"] = None
+    config["guidance"] = "dfr" if guidance == "last-layer" else guidance
+    path.write_text(yaml.safe_dump(config))
+    page = report(str(tmp_path / "r")).read_text()
+    assert f"with {guidance}" in page
+    assert f"<dt>lr</dt><dd>{1e-3 if guidance == 'last-layer' else 2e-6}</dd>" in page
+    with pytest.raises(UserError, match="lr="):
+        finetune(out=str(tmp_path / "r"), epochs=2, resume=True, lr=0.1, **given)
+    finetune(out=str(tmp_path / "r"), epochs=2, resume=True, **given)
+    assert yaml.safe_load(path.read_text())["lr"] == (1e-3 if guidance == "last-layer" else 2e-6)
+
+
+def test_one_call_from_python():
+    network, images = tiny_network(), torch.rand(2, 3, 48, 48)
+    masks = (images[:, :1] > 0.5).float()
+    guided = guided_loss(network, images, masks, torch.tensor([0, 1]), guidance="rrr", relevance_weight=1e-3)
+    guided.loss.backward()
+    assert network.patch_embed.proj.weight.grad.any()
+    with pytest.raises(UserError, match="relevance_weight"):
+        guided_loss(network, images, masks, torch.tensor([0, 1]), guidance="rrr", foreground=1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [["--classification-weight", "0"], ["--guidance", "last-layer"], ["--guidance", "gradmask"]]
+)
+def test_several_processes(settings, tmp_path, options, server):
+    """Weights that get no gradient must not leave other processes waiting."""
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    command = ["finetune", *words, "--device", "cpu", "--epochs", "2", "--out", tmp_path / "run", *options]
+    assert server.run(command, 2) == 0, server.said()
+    assert server.counted() == [2, 2]
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
