@@ -1,4 +1,4 @@
-"""Tables of the pages that are made from records: docs/zoo.md, README.md and docs/study.md."""
+"""Tables of the pages that are made from records: docs/reference/zoo.md, README.md and docs/explanation/study.md."""
 
 from __future__ import annotations
 

@@ -45,25 +45,27 @@ STEPS = 8
 SAID: dict[str, tuple[str, ...]] = {
     "README.md": ("a backbone of {weights[dino_mb]:.0f} MB",),
     "docs/tutorial.md": ("{weights[dino_mb]:.0f} MB",),
-    "docs/sharing.md": (
+    "docs/howto/sharing.md": (
         "{onnx[millions]:.1f} million parameters, {onnx[mb]:.1f} MB, opset {onnx[opset]}",
         "it was {onnx[embedded]:.0e}, for tiny torchvision and transformers models {onnx[torchvision]:.0e} and "
         "{onnx[transformers]:.0e}",
     ),
-    "docs/library.md": ("a step took {order[seconds_ratio]:.1f} times as long",),
-    "docs/long-runs.md": (
+    "docs/howto/library.md": ("a step took {order[seconds_ratio]:.1f} times as long",),
+    "docs/howto/long-runs.md": (
         "ViT-L/16: {weights[vit_l_millions]:.0f} million weights, {weights[vit_l_gb]:.1f} GB",
         "gradients and AdamW's two moments {weights[vit_l_training_gb]:.1f} GB",
         "A ViT-B/16 ({weights[vit_b_millions]:.0f} million) needs {weights[vit_b_training_gb]:.1f} GB",
     ),
-    "docs/per-class.md": ("about {chance[classes]:.0f} classes",),
-    "docs/evaluation.md": ("{protocol[low]:.0f} to {protocol[high]:.0f} points lower on A",),
-    "docs/protocols.md": ("that alone is {protocol[low]:.0f} to {protocol[high]:.0f} points",),
-    "docs/evaluation-sets.md": (
+    "docs/howto/per-class.md": ("about {chance[classes]:.0f} classes",),
+    "docs/howto/evaluation.md": (
+        "{protocol[low]:.0f} to {protocol[high]:.0f} points lower on A",
+        "that alone is {protocol[low]:.0f} to {protocol[high]:.0f} points",
+    ),
+    "docs/reference/evaluation-sets.md": (
         "the {classes[imagenet_9]} classes of nine groups",
         "the 16 classes have {classes[cue_conflict_least]} to {classes[cue_conflict_most]} ImageNet classes",
     ),
-    "docs/audit.md": (
+    "docs/howto/audit.md": (
         "{audit[usual]:.1f} % on the usual and {audit[other]:.1f} % on other backgrounds",
         "took {audit[minutes]:.0f} minutes of one processor core, {audit[milliseconds]:.0f} ms an image",
     ),

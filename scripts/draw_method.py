@@ -1,4 +1,4 @@
-"""The two figures of docs/how-it-works.md: what the loss punishes, and how a guided step goes.
+"""The two figures of docs/explanation/how-it-works.md: what the loss punishes, and how a guided step goes.
 
     robustvit demo --out runs/demo
     python scripts/draw_method.py --run runs/demo/run --scenes runs/demo/data/test

@@ -1,4 +1,4 @@
-"""The tables of docs/study.md, put between its markers from the newest record of the study.
+"""The tables of docs/explanation/study.md, put between its markers from the newest record of the study.
 
     python -m benchmarks.study.docs
 
@@ -92,7 +92,7 @@ def filled(text: str) -> str:
 
 
 def main() -> None:
-    page = ROOT / "docs" / "study.md"
+    page = ROOT / "docs" / "explanation" / "study.md"
     write_text(filled(page.read_text(encoding="utf-8")), page)
 
 

@@ -1,1 +1,1 @@
-"""Models and methods at a glance: docs/zoo.md."""
+"""Models and methods at a glance: docs/reference/zoo.md."""

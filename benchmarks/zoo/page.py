@@ -1,8 +1,9 @@
-"""The page of all models and methods, docs/zoo.md, and the table of README.md, from the newest records.
+"""The page of all models and methods, docs/reference/zoo.md, and the table of README.md, from the newest records.
 
     python -m benchmarks.zoo.page
 
-Reads benchmarks/results (study, step, zoo_families, zoo_faithfulness) and docs/models.md; measures nothing. Whatever
+Reads benchmarks/results (study, step, zoo_families, zoo_faithfulness) and docs/reference/models.md; measures nothing.
+Whatever
 arms and groups of masks the study has are shown. tests/project/test_zoo.py fails where a record is newer than the page.
 """
 
@@ -112,7 +113,7 @@ def methods_table(measured: dict[str, tuple[str, dict[str, float]]]) -> str:
 def costs_table(measured: dict[str, tuple[str, dict[str, float]]]) -> str:
     rows = []
     for shape, (name, ratios) in measured.items():
-        link = f"[{shape}](../benchmarks/results/{name}.md)"
+        link = f"[{shape}](../../benchmarks/results/{name}.md)"
         rows.append([link, *(f"{ratios[step]:.2f}" if step in ratios else "" for step in STEPS)])
     heads = ["guided, first order", "guided, second order", "input gradient", "background swaps", "map / plain forward"]
     return table(["model", *heads], rows)
@@ -138,7 +139,7 @@ def _areas(score: dict[str, Any] | None) -> list[str]:
 
 
 def models_table(families: dict[str, dict[str, str]], models: str) -> str:
-    """A row for each family of docs/models.md, and for those that attention does not explain."""
+    """A row for each family of docs/reference/models.md, and for those that attention does not explain."""
     rows, name = [], ""
     listed = [[cell.strip() for cell in line.split("|")[1:-1]] for line in models.splitlines() if line.startswith("|")]
     for source, family, readout in listed[2:]:
@@ -162,7 +163,7 @@ def _works(found: dict[str, str] | None) -> str:
 
 
 def page(root: Path = ROOT, results: Path = RESULTS) -> str:
-    """The text of docs/zoo.md."""
+    """The text of docs/reference/zoo.md."""
     study_path, study = newest(results, "study")
     families_path, families = newest(results, "zoo_families")
     recorded = any(results.glob("zoo_faithfulness-20*.json"))
@@ -179,7 +180,9 @@ def page(root: Path = ROOT, results: Path = RESULTS) -> str:
         variants=variants(study),
         costs=costs_table(measured),
         relevance=relevance_table(families["families"], faithful),
-        models=models_table(families["families"], (root / "docs" / "models.md").read_text(encoding="utf-8")),
+        models=models_table(
+            families["families"], (root / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
+        ),
     )
 
 
@@ -191,7 +194,7 @@ def readme(text: str, results: Path = RESULTS) -> str:
 
 
 def main() -> None:
-    write_text(page(), ROOT / "docs" / "zoo.md")
+    write_text(page(), ROOT / "docs" / "reference" / "zoo.md")
     place = ROOT / "README.md"
     write_text(readme(place.read_text(encoding="utf-8")), place)
 

@@ -1,4 +1,4 @@
-"""The picture of docs/zoo.md: what every relevance method says about one scene of the embedded benchmark.
+"""The picture of docs/reference/zoo.md: what every relevance method says about one scene of the embedded benchmark.
 
     python -m benchmarks.zoo.pictures
 
@@ -18,7 +18,7 @@ from robustvit.common.pictures import figure_of_rows, overlay
 from robustvit.data.embedded.scenes import BACKGROUNDS, CLASSES, make_scene
 from robustvit.explanation.methods import METHODS
 
-PICTURE = Path(__file__).parents[2] / "docs" / "zoo.png"
+PICTURE = Path(__file__).parents[2] / "docs" / "reference" / "zoo.png"
 LABEL, BACKGROUND, DRAW = 0, 4, 1  # a symbol on a background that goes with another one
 ACROSS = 4
 

@@ -1,4 +1,4 @@
-"""The words of docs/zoo.md; every figure in it comes from the records that ``page.py`` reads."""
+"""The words of docs/reference/zoo.md; every figure in it comes from the records that ``page.py`` reads."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ real photos are of five animals.
 """
 FAITHFUL = """*Deletion* and *insertion*: area under the curve of the predicted class's probability as the most relevant
 pixels are taken away (lower is better) or put back (higher is better), for the model that comes with the package on
-{photos} of its scenes ([record](../benchmarks/results/{name}.json)). For your model measure it yourself:
+{photos} of its scenes ([record](../../benchmarks/results/{name}.json)). For your model measure it yourself:
 `robustvit faithfulness --model MODEL --images PHOTOS`.
 """
 PAGE = """# Models and methods at a glance
@@ -93,7 +93,8 @@ PAGE = """# Models and methods at a glance
 <!-- Made by benchmarks/zoo/page.py from the newest records: change words in benchmarks/zoo/words.py, then run it. -->
 
 Which models work, which methods there are, what each costs, what it changed in our measurements, and when to take it.
-What the options mean: [guidance methods](methods.md). Why the numbers are as they are: [the study](study.md).
+What the options mean: [guidance methods](methods.md). Why the numbers are as they are: [the
+study](../explanation/study.md).
 
 ## Guidance methods
 
@@ -106,32 +107,32 @@ model](#what-a-step-costs)); it rises with the number of patches.
 
 Changes in points against the base model (first row: its accuracy in percent), means over seeds, with 95 % intervals
 over photos; bold where these leave out zero. *Random backgrounds* is mixed-rand: the object on the background of a
-photo of a random class. All from [one record](../benchmarks/results/{study}.md), which has more measures and these
+photo of a random class. All from [one record](../../benchmarks/results/{study}.md), which has more measures and these
 kinds and numbers of masks: {settings}.
 
 {measured}
 
 Both testbeds are small, and seeds differ. Measure on your own photos before you decide: [the first
-hour](tutorial.md).
+hour](../tutorial.md).
 
 ### Variants
 
 Ablations of relevance guidance and other learning rates; what they mean says
-[the study](study.md#what-each-part-of-the-loss-does).
+[the study](../explanation/study.md#what-each-part-of-the-loss-does).
 
 {variants}
 
 ## What a step costs
 
 Ratios of times within one run, on CPU cores, float32: steps to a plain training step, a map to a plain forward pass.
-Memory and what the ratios are made of: [benchmarks](../benchmarks/README.md#what-a-guided-step-costs).
+Memory and what the ratios are made of: [benchmarks](../../benchmarks/README.md#what-a-guided-step-costs).
 
 {costs}
 
 ## Relevance methods
 
 `--relevance NAME`, and `relevance(..., method=NAME)`. *Holds for*: of the families [below](#models), those where it
-gives a map and a gradient that trains ([record](../benchmarks/results/{families}.json)).
+gives a map and a gradient that trains ([record](../../benchmarks/results/{families}.json)).
 {faithful}
 {relevance}
 
@@ -139,11 +140,12 @@ One scene of the embedded benchmark, which the maps explain for the class of the
 
 ![The scene, its mask, and the map of each relevance method](zoo.png)
 
-A map that lies on the object proves nothing, and neither does one that does not: measure with the [audit](audit.md).
+A map that lies on the object proves nothing, and neither does one that does not: measure with the
+[audit](../howto/audit.md).
 
 ## Models
 
-Small models with random weights were tried for each family ([record](../benchmarks/results/{families}.json)); that
+Small models with random weights were tried for each family ([record](../../benchmarks/results/{families}.json)); that
 the maps of `gae` are right is tested against a slow reference ([which models work](models.md)). *All six* are the
 methods above.
 

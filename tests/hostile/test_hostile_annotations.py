@@ -1,4 +1,5 @@
-"""Annotations of other tools that are broken or made to harm; a test for each row of docs/hostile-files.md."""
+"""Annotations of other tools that are broken or made to harm; a test for each row of
+docs/reference/hostile-files.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zip archives that are broken or made to harm; a test for each row of docs/hostile-files.md."""
+"""Zip archives that are broken or made to harm; a test for each row of docs/reference/hostile-files.md."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-TABLE = HERE.parents[1] / "docs" / "hostile-files.md"
+TABLE = HERE.parents[1] / "docs" / "reference" / "hostile-files.md"
 
 
 def rows() -> list[str]:

@@ -1,4 +1,5 @@
-"""Names of files and classes that are made to harm, and links; a test for each row of docs/hostile-files.md."""
+"""Names of files and classes that are made to harm, and links; a test for each row of
+docs/reference/hostile-files.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Settings, lists and records that are broken or made to harm; a test for each row of docs/hostile-files.md."""
+"""Settings, lists and records that are broken or made to harm; a test for each row of
+docs/reference/hostile-files.md."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def own_layout(model: OwnTransformer) -> Layout:
 
 
 def test_the_documents_name_every_family_that_is_tested():
-    table = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    table = (Path(__file__).parents[2] / "docs" / "reference" / "models.md").read_text()
     named = [line.split("|")[2].strip() for line in table.splitlines() if line.startswith("|")][2:]
     tested = [name for name in FAMILIES if not name.endswith(", eager")]
     assert named == [name.removesuffix(", sdpa") for name in tested]

@@ -90,7 +90,7 @@ def world(tmp_path_factory, photos) -> Path:
     judged = {"images": str(place / "photos" / "test"), "masks": str(place / "masks" / "test")}
     robustvit.shifts(**judged, out=str(place / "shifted"), kinds="mixed-rand", size=48)
     robustvit.evaluate(model=str(place / "my_vit"), on="segmentation", **judged, records=str(place / "records"))
-    (place / "experiment.yaml").write_text(blocks(ROOT / "docs" / "sweeps.md", "yaml")[0])
+    (place / "experiment.yaml").write_text(blocks(ROOT / "docs" / "howto" / "sweeps.md", "yaml")[0])
     settings = {"model": "my_vit", "images": "photos/train", "masks": "masks/train"}
     for config in (place / "mine.yaml", place / "runs" / "rates" / "chosen.yaml"):
         config.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,9 @@ def test_yaml_blocks_are_yaml(page):
 def test_error_texts_are_ours():
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
     source = re.sub(r'"\s*\n\s*f?"', "", source)
-    headings = re.findall(r"^### `(.*)`$", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    headings = re.findall(
+        r"^### `(.*)`$", (ROOT / "docs" / "reference" / "troubleshooting.md").read_text(), re.MULTILINE
+    )
     assert len(headings) > 15
     for heading in headings:
         pattern = r".{0,40}?".join(re.escape(word) for word in re.split(r"\b[A-Z]{4,}\b", heading))

@@ -133,13 +133,13 @@ def test_changelog_is_dated_newest_first():
 def test_every_command_is_described_with_its_json():
     from robustvit.cli.main import COMMANDS
 
-    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
     missing = [name for name in COMMANDS if f"`{name}`" not in page]
     assert missing == []
 
 
 @pytest.mark.parametrize(
-    "name", ["SECURITY.md", "CONTRIBUTING.md", "docs/command-line.md", ".github/pull_request_template.md"]
+    "name", ["SECURITY.md", "CONTRIBUTING.md", "docs/reference/command-line.md", ".github/pull_request_template.md"]
 )
 def test_pages_lead_somewhere(name):
     path = ROOT / name

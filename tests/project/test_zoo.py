@@ -1,4 +1,5 @@
-"""docs/zoo.md and the table of README.md are those of the newest records, whatever arms and groups these have."""
+"""docs/reference/zoo.md and the table of README.md are those of the newest records, whatever arms and groups these
+have."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ AGAIN = "run python -m benchmarks.zoo.page"
 
 
 def test_the_page_is_that_of_the_newest_records():
-    assert (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8") == zoo.page(), AGAIN
+    assert (ROOT / "docs" / "reference" / "zoo.md").read_text(encoding="utf-8") == zoo.page(), AGAIN
 
 
 def test_the_readme_is_that_of_the_newest_record():
@@ -35,7 +36,7 @@ def test_the_readme_is_that_of_the_newest_record():
 
 
 def test_the_study_page_is_that_of_the_newest_record():
-    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "explanation" / "study.md").read_text(encoding="utf-8")
     assert study_docs.filled(text) == text, "run python -m benchmarks.study.docs"
 
 
@@ -44,12 +45,12 @@ def test_every_method_has_a_row():
     options = " ".join(option for option, *_ in zoo_words.GUIDANCE.values())
     assert all(f"--guidance {name}" in options for name in GUIDANCE if name != "robustvit")
     assert list(zoo_words.RELEVANCE) == list(METHODS)
-    assert (ROOT / "docs" / "zoo.png").stat().st_size > 20_000
+    assert (ROOT / "docs" / "reference" / "zoo.png").stat().st_size > 20_000
 
 
 def test_every_family_was_tried():
     _, record = zoo.newest(zoo.RESULTS, "zoo_families")
-    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
     named = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")][2:]
     assert set(named) - set(record["families"]) == set(), "run python -m benchmarks.zoo.families"
     assert all(set(found) == set(METHODS) for found in record["families"].values())

@@ -17,7 +17,7 @@ _FOLDER = files("robustvit.models") / "cards"
 CARDS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
 # Settings that go with any model: options of ``finetune``.
 RECIPES: dict[str, dict[str, Any]] = {
-    # Most reliable in our own study of the methods: docs/study.md.
+    # Most reliable in our own study of the methods: docs/explanation/study.md.
     "own": {
         "guidance": "robustvit",
         "train": "attention",

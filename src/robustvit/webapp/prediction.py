@@ -93,7 +93,7 @@ class Explorer:
             raise UserError(f"expected models of the same classes, {counts}: name the model it was finetuned from")
         self.methods = [name for name in METHODS if self._holds(name)]
         if not self.methods:
-            raise UserError("no relevance method holds for these models: docs/models.md lists what works")
+            raise UserError("no relevance method holds for these models: docs/reference/models.md lists what works")
 
     def _holds(self, method: str) -> bool:
         try:
