@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from robustvit.audits.record import AuditData
     from robustvit.models.classifier import Classifier
 
-__all__ = ["Audit", "audit"]
-
 
 @dataclass(frozen=True)
 class Audit:

@@ -9,8 +9,6 @@ from matplotlib.figure import Figure
 
 from robustvit.common.charts import Chart, inline_svg
 
-__all__ = ["accuracy_chart", "shift_charts"]
-
 _SHOWN = ("ordinary", "mixed-same", "mixed-other", "mixed-rand", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
 _COLOURS = {"model": "#1f5fbf", "baseline": "#b0672a"}
 

@@ -22,18 +22,6 @@ from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.swaps import tiled_background, usable_background
 from robustvit.explanation.features import patch_features
 
-__all__ = [
-    "MIN_GROUP",
-    "MOST_BACKGROUNDS",
-    "Backgrounds",
-    "Group",
-    "background_features",
-    "find_backgrounds",
-    "group_photos",
-    "silhouette",
-    "usual_photos",
-]
-
 MOST_BACKGROUNDS = 12
 MIN_GROUP = 5  # photos; the accuracy of fewer says nothing, so they are no candidates for the worst group
 _RESTARTS = 10
@@ -113,9 +101,6 @@ def background_features(
 
     Returns:
         ``(N, C)`` float64; NaN for photos without a patch outside the mask.
-
-    Raises:
-        UserError: see ``check_features``.
     """
     rows = []
     for batch in track(DataLoader(photos, batch_size=batch_size), "features of backgrounds"):

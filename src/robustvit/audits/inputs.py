@@ -15,8 +15,6 @@ from robustvit.data.trained_photos import photos_behind
 from robustvit.masks.make import MadeMasks, make_masks
 from robustvit.models.classifier import Classifier
 
-__all__ = ["find_audit_photos", "trained_on"]
-
 
 def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier) -> tuple[list[Photo], list[str]]:
     """Find the photos of an audit, and their masks where none are given.
@@ -28,9 +26,6 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
 
     Returns:
         Photos with masks and labels, and a line for each thing that a reader must know of them.
-
-    Raises:
-        UserError: no classes, one class only, no masks to be had, folders that do not match.
     """
     given = request.photos
     images, masks, notes = given.images, given.masks, []
@@ -106,9 +101,6 @@ def trained_on(photos: list[Photo], *sources: Any) -> list[str]:
     Args:
         photos: of the audit.
         sources: models and checkpoints as a user names them.
-
-    Raises:
-        UserError: a photo that cannot be read.
     """
     seen = photos_behind(*sources).among([photo.image for photo in photos])
     return seen.notes("audit photos that it has not seen")

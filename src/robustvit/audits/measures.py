@@ -24,18 +24,6 @@ from robustvit.data.swaps import (
 )
 from robustvit.evaluation.measure import PLACES, PhotoMeasure, measure, pointing_hit
 
-__all__ = [
-    "AUDIT_MEASURES",
-    "DIFFERENCES",
-    "VARIANTS",
-    "Answer",
-    "AuditedPhoto",
-    "Tried",
-    "audit_photos",
-    "choose_tries",
-    "fit_photos",
-]
-
 VARIANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "only-fg": only_foreground,
     "no-fg": no_foreground,

@@ -13,8 +13,6 @@ from robustvit.audits.record import KIND
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
 
-__all__ = ["CLASS_COLUMNS", "MOST_GROUPS", "MOST_PHOTOS", "MOST_TURNS", "render_audit", "shown_groups"]
-
 MOST_GROUPS, MOST_TURNS, MOST_PHOTOS = 40, 12, 200  # rows on the page; all of them are in the record
 CLASS_COLUMNS = ("ordinary", "cost", "only-bg-t", "only-fg", "vulnerable", "energy", "pointing")
 

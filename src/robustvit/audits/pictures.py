@@ -14,8 +14,6 @@ from robustvit.data.held_photos import HeldPhotos
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
 
-__all__ = ["WORST_RULE", "Tile", "choose_worst", "thumbnails", "worst_tiles"]
-
 WORST_RULE = (
     "Photos that are answered wrong as they are, or whose object some background takes over; first those with the "
     "least relevance inside the mask, measured against the mask's share of the frame."

@@ -24,21 +24,6 @@ from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_back
 from robustvit.data.swaps import pair_backgrounds, tiled_background, usable_background
 from robustvit.models.classifier import Classifier
 
-__all__ = [
-    "GRIDS",
-    "MIN_INSIDE",
-    "Pasting",
-    "PlacedAnswers",
-    "ShiftKind",
-    "ShiftPoint",
-    "ShiftedAnswers",
-    "choose_pastings",
-    "measure_shifts",
-    "shift_difference",
-    "shift_points",
-    "shift_values",
-]
-
 ShiftKind = Literal["position", "size", "rotation"]
 SIDE = 512  # of the images made, as in SI-Score
 MIN_INSIDE = 0.5  # a placement of which less of the box is in the frame is left out
@@ -129,9 +114,6 @@ def measure_shifts(
         batch_size: images at a time.
         workers: processes that make images.
         device: where the models are.
-
-    Raises:
-        UserError: a background that cannot be read.
     """
     dataset = _PlacedObjects(photos, pastings, models)
     found: list[ShiftedAnswers] = [{} for _ in models]

@@ -18,8 +18,6 @@ from robustvit.audits.verdict import AuditVerdict, change_of, judge
 from robustvit.common.errors import printable
 from robustvit.common.intervals import Interval
 
-__all__ = ["KIND", "AuditData", "ModelAudit", "audit_record"]
-
 KIND = "robustvit-audit"
 
 

@@ -23,8 +23,6 @@ from robustvit.data.pairs import Photo
 from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing
 
-__all__ = ["AuditRun"]
-
 
 class AuditRun:
     """An audit of some models on some photos.
@@ -36,9 +34,6 @@ class AuditRun:
         photos: with masks and labels.
         notes: what a reader must know; a line is added where something could not be done.
         backgrounds: files to place objects on; none for the photos' own.
-
-    Raises:
-        UserError: a photo or mask that cannot be used.
     """
 
     def __init__(

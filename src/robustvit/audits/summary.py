@@ -19,8 +19,6 @@ from robustvit.common.intervals import (
 )
 from robustvit.common.verdict import Comparison
 
-__all__ = ["Beyond", "beyond_chance", "beyond_chances", "by_class", "compare_photos", "means"]
-
 _PLACED = ("position", "size", "rotation")
 _SHARED = ("mixed-same", "mixed-other", "mixed-rand", "turned", *_PLACED)  # answers on backgrounds that photos share
 _NO_SHARES = ("energy", "uniform", "miou")  # neither answers nor shares of answers

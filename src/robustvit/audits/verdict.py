@@ -31,17 +31,6 @@ from robustvit.common.intervals import Interval
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.wording import counted
 
-__all__ = [
-    "BACKGROUND_ALONE",
-    "NO_SIGN_PHOTOS",
-    "RULES",
-    "STRONG_COST",
-    "AuditVerdict",
-    "Reliance",
-    "change_of",
-    "judge",
-]
-
 Reliance = Literal["no sign", "some", "strong reliance", "cannot tell"]
 STRONG_COST = 0.10  # one object in ten is lost on the background of another class, however many classes there are
 BACKGROUND_ALONE = 0.10

@@ -10,8 +10,6 @@ from robustvit.common.command_options import options_of
 from robustvit.common.errors import UserError
 from robustvit.common.options import Shell
 
-__all__ = ["completion"]
-
 
 def completion(shell: Shell) -> str:
     """Print a script that completes commands, options and their values in a shell.

@@ -13,8 +13,6 @@ from robustvit.common.errors import UserError
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
 
-__all__ = ["SETTINGS", "Demonstration", "demo"]
-
 # How these were found: benchmarks/results/demo_search-2026-11-22.md; what they give: demo_seeds-2026-11-22.md.
 SETTINGS: dict[str, Any] = {
     "samples_per_class": 20,

@@ -16,8 +16,6 @@ from robustvit.common.options import Device
 if TYPE_CHECKING:
     from robustvit.cli.self_test import Check
 
-__all__ = ["Diagnosis", "Place", "Processor", "doctor"]
-
 
 @dataclass(frozen=True)
 class Processor:

@@ -12,8 +12,6 @@ from typing import Any
 
 from robustvit.common.errors import printable
 
-__all__ = ["document", "plain"]
-
 
 def document(result: Any) -> str:
     """What a command returned, as the text of one JSON document.

@@ -14,13 +14,11 @@ from importlib.metadata import version
 from typing import Any
 
 from robustvit.cli.help import ALL, help_text
-from robustvit.cli.messages import option_name, said_plainly
+from robustvit.cli.messages import said_plainly
 from robustvit.common.command_options import add_arguments, options_of
 from robustvit.common.errors import UserError, printable
 from robustvit.common.signals import ended_by_signals
 from robustvit.common.workers import lost_process
-
-__all__ = ["COMMANDS", "STAGES", "function_of", "main", "option_name", "parser_of", "summary"]
 
 # Where each command's function is, by the stage of the work that it belongs to.
 STAGES: dict[str, dict[str, str]] = {

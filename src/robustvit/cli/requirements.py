@@ -8,8 +8,6 @@ from packaging.requirements import Requirement
 
 from robustvit.common.wording import counted
 
-__all__ = ["check_requirements", "extras"]
-
 _DEVELOPERS = ("dev", "docs", "maintain")
 
 

@@ -21,8 +21,6 @@ from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_model
 from robustvit.models.save import save_model
 
-__all__ = ["Check", "self_test"]
-
 _SCENES = 8
 _STEPS, _RATE = 3, 1e-4
 

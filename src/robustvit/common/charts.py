@@ -10,8 +10,6 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-__all__ = ["Chart", "save_figure"]
-
 
 @dataclass(frozen=True)
 class Chart:

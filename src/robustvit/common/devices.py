@@ -15,8 +15,6 @@ from accelerate.utils import LoggerType, gather_object
 from robustvit.common.errors import UserError
 from robustvit.common.options import Device, Precision
 
-__all__ = ["Share", "make_accelerator"]
-
 Item = TypeVar("Item")
 
 
@@ -36,9 +34,6 @@ def make_accelerator(
         tracker: ``tensorboard``, ``none``, or any that Accelerate knows and that is installed.
         folder: where the tracker writes.
         device: ``auto`` (a GPU where there is one) or ``cpu``.
-
-    Raises:
-        UserError: Accelerate does not know the tracker, or it is not installed; fp16 without a GPU.
     """
     known = [one.value for one in LoggerType if one is not LoggerType.ALL]
     if tracker != "none" and tracker not in known:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["UserError", "expect_at_least", "printable"]
-
 _LARGEST = 2**63 - 1  # what PyTorch and NumPy count with
 
 

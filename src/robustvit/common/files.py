@@ -14,29 +14,12 @@ from typing import Any, BinaryIO
 
 from robustvit.common.errors import UserError
 
-__all__ = [
-    "check_new_file",
-    "check_own_page",
-    "check_place",
-    "fresh_name",
-    "full_disk_said",
-    "new_file",
-    "read_json",
-    "sync_folder",
-    "write_json",
-    "write_text",
-]
-
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST_NAME = 255  # bytes, on nearly every file system
 
 
 def check_place(path: str | Path) -> None:
-    """Make sure that a file or folder can be made at a path, before work is spent on it.
-
-    Raises:
-        UserError: its nearest existing parent is no folder, or may not be written to.
-    """
+    """Make sure that a file or folder can be made at a path, before work is spent on it."""
     parent = Path(path).absolute().parent
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
@@ -47,11 +30,7 @@ def check_place(path: str | Path) -> None:
 
 
 def check_new_file(path: str | Path) -> None:
-    """Make sure that a new file can be made at a path, before work is spent on it.
-
-    Raises:
-        UserError: there is something already, or the place may not be written to.
-    """
+    """Make sure that a new file can be made at a path, before work is spent on it."""
     if Path(path).exists():
         raise UserError(f"{path} exists already: name another file as --out")
     check_place(path)
@@ -64,9 +43,6 @@ def check_own_page(path: str | Path, mark: str, kind: str) -> None:
         path: of the page.
         mark: stands in the first 500 characters of such pages.
         kind: what to call them, as ``a report``.
-
-    Raises:
-        UserError: something else is there, or the place may not be written to.
     """
     path = Path(path)
     check_place(path)
@@ -79,11 +55,7 @@ def check_own_page(path: str | Path, mark: str, kind: str) -> None:
 
 
 def page_and_record(out: str | Path, mark: str, what: str) -> tuple[Path, Path]:
-    """An HTML page to write and the record beside it, once both places are free or hold older ones of their kind.
-
-    Raises:
-        UserError: no name of an HTML page, something else is there, or the place may not be written to.
-    """
+    """An HTML page to write and the record beside it, once both places are free or hold older ones of their kind."""
     page = Path(out)
     record = page.with_suffix(".json")
     if page.suffix.lower() not in (".html", ".htm"):
@@ -110,9 +82,6 @@ def new_file(path: str | Path) -> Iterator[BinaryIO]:
 
     Yields:
         A file to write bytes to.
-
-    Raises:
-        UserError: the disk is full, or a quota or the greatest size of a file is reached; the old file is kept.
     """
     path = Path(path)
     fresh = fresh_name(path)
@@ -131,11 +100,7 @@ def new_file(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def full_disk_said(path: str | Path) -> Iterator[None]:
-    """Turn errors of writing for want of room into a line that says what to do.
-
-    Raises:
-        UserError: there is no room for ``path``.
-    """
+    """Turn errors of writing for want of room into a line that says what to do."""
     try:
         yield
     except Exception as error:
@@ -183,11 +148,7 @@ def write_json(value: Any, path: str | Path) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        UserError: no such file, or it is no JSON.
-    """
+    """Read a JSON file."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

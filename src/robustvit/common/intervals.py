@@ -13,18 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-__all__ = [
-    "Answers",
-    "Interval",
-    "crossed_difference",
-    "crossed_interval",
-    "independent_difference",
-    "mcnemar",
-    "mean_interval",
-    "paired_difference",
-    "paired_interval",
-]
-
 _Z = float(stats.norm.ppf(0.975))
 # What is added to the photos before the variance is taken, so that few or like answers do not look certain.
 _FOR_MEAN = np.array([0.0, 0.0, 1.0, 1.0])  # Agresti and Coull 1998: two wrong and two right answers

@@ -7,8 +7,6 @@ from typing import Literal
 
 from robustvit.common.intervals import Interval
 
-__all__ = ["MIN_PHOTOS", "OUTCOMES", "Outcome", "open_cost", "outcome_of", "photos_needed", "rank", "sentence_of"]
-
 Outcome = Literal["better", "cost-open", "not-shown", "worse"]
 OUTCOMES: dict[Outcome, str] = {  # from the worst to the best
     "worse": "worse",

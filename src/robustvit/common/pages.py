@@ -12,8 +12,6 @@ from markupsafe import Markup
 from robustvit.common.errors import printable
 from robustvit.common.wording import counted
 
-__all__ = ["environment", "escape_latex", "escape_markdown", "page_template"]
-
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",

@@ -15,9 +15,6 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
-__all__ = ["figure_of", "figure_of_rows", "inlined", "outlined", "overlay"]
-
-
 _LINE, _EDGE = (255, 210, 0), (20, 20, 20)
 
 

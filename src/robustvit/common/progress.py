@@ -11,8 +11,6 @@ from rich.text import Text
 
 from robustvit.common.errors import printable
 
-__all__ = ["bar", "console", "state", "track", "warn"]
-
 console = Console(stderr=True)
 _latest: list[Progress] = []
 

@@ -11,9 +11,6 @@ from typing import Any
 
 from robustvit.common.errors import printable
 
-__all__ = ["provenance", "versions"]
-
-
 _MODELS = ("timm", "transformers", "open_clip_torch")
 
 

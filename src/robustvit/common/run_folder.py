@@ -21,8 +21,6 @@ from robustvit.common.progress import warn
 from robustvit.common.provenance import time_now, versions
 from robustvit.common.yaml_files import read_mapping
 
-__all__ = ["MODULE", "RunFolder"]
-
 MODULE = "a module given from Python"  # stands in the settings for a model that no name leads back to
 _MARK = "config.yaml"
 _VERSION = "robustvit"  # the key that tells our settings from anybody's config.yaml
@@ -59,11 +57,7 @@ class RunFolder:
         return True
 
     def check_free(self, resume: bool) -> None:
-        """Make sure that a run may be written here, before anything is.
-
-        Raises:
-            UserError: the folder is not ours, holds another run, or holds none to resume.
-        """
+        """Make sure that a run may be written here, before anything is."""
         ours = self.is_run
         if resume and not ours:
             raise UserError(f"expected a run to resume at {self.path}, found none: start it without --resume")
@@ -84,9 +78,6 @@ class RunFolder:
         Args:
             resume: see ``check_free``, which is asked once more.
             enabled: of several processes of one run only the main one locks.
-
-        Raises:
-            UserError: another run is writing here.
         """
         if not enabled:
             yield
@@ -121,11 +112,7 @@ class RunFolder:
         write_text(yaml.safe_dump(marked, sort_keys=False, allow_unicode=True), self.path / _MARK)
 
     def config(self) -> dict[str, Any]:
-        """The run's settings.
-
-        Raises:
-            UserError: this is no run folder.
-        """
+        """The run's settings."""
         path = self.path / _MARK
         if not path.exists():
             raise UserError(f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote")
@@ -158,9 +145,6 @@ class RunFolder:
         Args:
             config: settings now.
             old: those of the run, made complete where an older version did not write them all.
-
-        Raises:
-            UserError: a setting differs; only those may that change no result of an epoch.
         """
         for name, value in config.items():
             if name not in _MAY_CHANGE and old.get(name) != value:
@@ -170,11 +154,7 @@ class RunFolder:
                 )
 
     def check_same_selection(self, text: str) -> None:
-        """Refuse to resume with other photos than the run was started with.
-
-        Raises:
-            UserError: photos were added, removed, renamed or changed since.
-        """
+        """Refuse to resume with other photos than the run was started with."""
         if not self.selection.is_file():
             return
         old, new = self.selected(), list(csv.DictReader(io.StringIO(text)))
@@ -187,11 +167,7 @@ class RunFolder:
             )
 
     def selected(self) -> list[dict[str, str]]:
-        """The rows of ``selection.csv``: one per photo, ``split`` says what it was used for.
-
-        Raises:
-            UserError: the run's selection is not there.
-        """
+        """The rows of ``selection.csv``: one per photo, ``split`` says what it was used for."""
         try:
             with self.selection.open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
@@ -216,11 +192,7 @@ class RunFolder:
         return bool(chose) and chose == judged
 
     def trained_labels(self) -> frozenset[int]:
-        """The classes that were trained on, as labels of the model's head.
-
-        Raises:
-            UserError: the run's selection is not there.
-        """
+        """The classes that were trained on, as labels of the model's head."""
         try:
             return frozenset(int(row["label"]) for row in self.selected() if row["split"] == "train" and row["label"])
         except ValueError as error:
@@ -248,22 +220,14 @@ class RunFolder:
             ) from error
 
     def save_state(self, state: dict[str, Any]) -> None:
-        """Write what ``--resume`` continues from, whole or not at all.
-
-        Raises:
-            UserError: the disk is full; the last state is kept.
-        """
+        """Write what ``--resume`` continues from, whole or not at all."""
         import torch  # seconds to import: not where a run folder is only read
 
         with new_file(self.path / _STATE) as file:
             torch.save(state, file)
 
     def load_state(self) -> dict[str, Any] | None:
-        """The last state, or None where none was saved.
-
-        Raises:
-            UserError: it cannot be read.
-        """
+        """The last state, or None where none was saved."""
         path = self.path / _STATE
         if not path.is_file():
             return None

@@ -15,8 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["SIGNALS", "StopSignals", "Stopped", "ended_by_signals", "naming", "reading_processes"]
-
 _HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 SIGNALS = tuple(number for number in (signal.SIGTERM, signal.SIGINT, _HANGUP) if number is not None)
 

@@ -11,8 +11,6 @@ from robustvit.common.files import read_json, write_json
 from robustvit.common.intervals import Interval, mcnemar
 from robustvit.common.outcomes import OUTCOMES, Outcome
 
-__all__ = ["Comparison", "Verdict", "read_verdict", "write_verdict"]
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -78,11 +76,7 @@ def write_verdict(verdict: Verdict, path: str | Path) -> None:
 
 
 def read_verdict(path: str | Path) -> Verdict:
-    """Read what ``write_verdict`` wrote.
-
-    Raises:
-        UserError: it is no such file.
-    """
+    """Read what ``write_verdict`` wrote."""
     raw = read_json(path)
     try:
         found = tuple(map(_comparison, raw["comparisons"]))

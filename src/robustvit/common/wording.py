@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["counted"]
-
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun in the right form: ``1 photo``, ``2 photos``, ``1,200 classes``.

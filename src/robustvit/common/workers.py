@@ -13,8 +13,6 @@ from typing import Any
 
 from robustvit.common.errors import UserError
 
-__all__ = ["lost_process", "worker_pool"]
-
 # How PyTorch's ways of talking between processes say that the other end is gone.
 _GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "ProcessGroup", "gloo")
 
@@ -29,9 +27,6 @@ def worker_pool(workers: int) -> Iterator[Executor]:
     """Processes that jobs can be sent to, or, for none, this one, which does each job as it is sent.
 
     They are freshly started, and end when this process is killed; they would wait for jobs for ever.
-
-    Raises:
-        UserError: a worker died.
     """
     if not workers:
         yield _Here()

@@ -11,19 +11,12 @@ import yaml
 
 from robustvit.common.errors import UserError
 
-__all__ = ["check_known", "read_mapping"]
-
 _LARGEST = 10_000_000  # bytes
 _MOST_VALUES = 100_000  # with every alias written out: nine lines of them can stand for billions
 
 
 def read_mapping(path: str | Path) -> dict[Any, Any]:
-    """Read a YAML file that holds a mapping, running nothing in it.
-
-    Raises:
-        UserError: no such file, no text, no plain YAML (tags such as ``!!python`` are none), something else than a
-            mapping, more than 10 MB, or more than 100,000 values once aliases are followed.
-    """
+    """Read a YAML file that holds a mapping, running nothing in it."""
     try:
         raw = Path(path).read_bytes()
         if len(raw) > _LARGEST:
@@ -60,11 +53,7 @@ def _refuse_growth(found: Any, path: str | Path) -> None:
 
 
 def check_known(given: Iterable[Any], known: Collection[str], place: str) -> None:
-    """Refuse names that are not known, and suggest the nearest that is.
-
-    Raises:
-        UserError: an unknown name.
-    """
+    """Refuse names that are not known, and suggest the nearest that is."""
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(str(name).replace("-", "_"), known, n=1, cutoff=0.4)

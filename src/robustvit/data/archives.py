@@ -13,8 +13,6 @@ from robustvit.common.errors import UserError
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.photos import IMAGE_SUFFIXES
 
-__all__ = ["ArchiveLimits", "extract_photos"]
-
 _SUFFIXES = IMAGE_SUFFIXES | MASK_SUFFIXES
 _CHUNK = 1 << 20
 _JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -53,10 +51,6 @@ def extract_photos(archive: str | Path, folder: str | Path, limits: ArchiveLimit
 
     Returns:
         The files, sorted.
-
-    Raises:
-        UserError: no zip file, one that is broken or encrypted, a name that leads out of the folder, a link, two files
-            of one name, more than the limits allow, no photo in it, or a folder that is not empty.
     """
     limits = limits or ArchiveLimits()
     folder = Path(folder)

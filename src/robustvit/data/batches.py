@@ -23,8 +23,6 @@ from robustvit.data.photos import opened, read_photo
 from robustvit.data.swaps import bounding_box, paste, tiled_background
 from robustvit.models.classifier import Preprocessing
 
-__all__ = ["MaskedPhotos", "SwappedPhotos", "evaluation_transform", "kept_share", "read_pair", "training_transform"]
-
 
 def _as_unit_tensors() -> list[v2.Transform]:
     return [v2.ToImage(), v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)]
@@ -60,11 +58,7 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
 
 
 def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Image, tv_tensors.Mask]:
-    """Read a photo and its mask, ``(1, H, W)`` float32 in [0, 1]; zeros where it has none.
-
-    Raises:
-        UserError: a file that cannot be read, a mask of another size than its photo, an empty or a full mask.
-    """
+    """Read a photo and its mask, ``(1, H, W)`` float32 in [0, 1]; zeros where it has none."""
     image = read_photo(photo.image)
     width, height = image.size
     if photo.mask is None:

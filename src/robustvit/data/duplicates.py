@@ -15,8 +15,6 @@ from PIL import Image
 from robustvit.common.progress import bar
 from robustvit.data.photos import read_photo
 
-__all__ = ["BITS", "NEAR", "Copies", "Fingerprint", "find_copies", "fingerprint", "fingerprints"]
-
 BITS = 256
 NEAR = 38  # bits that may differ; benchmarks/study/copies.py measures what that finds and what it confuses
 _DECODED = 128  # pixels a side that a JPEG is decoded to at least; the hash itself looks at 64
@@ -58,11 +56,7 @@ class Copies:
 
 
 def fingerprint(path: str | Path) -> Fingerprint:
-    """Hash a photo's bytes and its look; large JPEGs are decoded at a fraction of their size.
-
-    Raises:
-        UserError: a photo that cannot be read.
-    """
+    """Hash a photo's bytes and its look; large JPEGs are decoded at a fraction of their size."""
     grey = read_photo(path, at_least=_DECODED).convert("L")
     content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     if np.asarray(grey.resize((64, 64), Image.Resampling.LANCZOS)).std() < _DETAIL:
@@ -71,11 +65,7 @@ def fingerprint(path: str | Path) -> Fingerprint:
 
 
 def fingerprints(paths: Sequence[Path]) -> list[Fingerprint]:
-    """The fingerprint of every photo, several read at a time.
-
-    Raises:
-        UserError: a photo that cannot be read.
-    """
+    """The fingerprint of every photo, several read at a time."""
     with ThreadPoolExecutor(_READERS) as pool, bar() as progress:  # Pillow decodes without holding other threads up
         found = pool.map(fingerprint, paths)
         return list(progress.track(found, total=len(paths), description="hashing photos"))

@@ -23,8 +23,6 @@ from robustvit.data.review import Review, read_review
 from robustvit.data.selection import balanced_classes, select_photos
 from robustvit.models.classifier import Classifier
 
-__all__ = ["Gathered", "PhotoSources", "check_photos", "find_labelled", "gather"]
-
 Labeller = Callable[[Sequence[Photo]], list[Photo]]
 
 
@@ -114,10 +112,6 @@ def gather(
         halve: what chooses the epoch must not judge it: without photos to test on, one half of those held out chooses
             and the other judges. Only a run of an older version goes on with all of them for both.
         older: a run that an older version started is resumed: its photos stay as they are, copies or not.
-
-    Raises:
-        UserError: anything wrong with folders, files or counts; a photo, or a file of the same content, both trained on
-            and held out; a single photo held out, which cannot be halved.
     """
     notes: list[str] = []
     review = None if sources.review is None else read_review(sources.review)
@@ -224,10 +218,6 @@ def _halves(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Ph
 
 
 def check_photos(photos: Sequence[Photo], mask_format: MaskFormat) -> None:
-    """Decode every photo and mask once.
-
-    Raises:
-        UserError: the first that cannot be used.
-    """
+    """Decode every photo and mask once."""
     for photo in track(photos, "checking photos and masks"):
         read_pair(photo, mask_format)

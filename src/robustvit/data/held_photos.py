@@ -17,8 +17,6 @@ from robustvit.data.batches import MaskedPhotos
 from robustvit.data.pairs import Photo
 from robustvit.models.classifier import Preprocessing
 
-__all__ = ["HeldPhotos"]
-
 
 class HeldPhotos(MaskedPhotos):
     """``MaskedPhotos`` as for evaluation, each read once; arguments and items are the same, to the bit.
@@ -39,11 +37,7 @@ class HeldPhotos(MaskedPhotos):
         return {"image": TF.to_dtype(image, torch.float32, scale=True), "mask": mask.to(torch.float32), **rest}
 
     def read(self, workers: int = 0) -> None:
-        """Read every photo now, with ``workers`` processes beside this one.
-
-        Raises:
-            UserError: the first photo or mask that cannot be used.
-        """
+        """Read every photo now, with ``workers`` processes beside this one."""
         missing = [index for index in range(len(self)) if index not in self._held]
         loader = DataLoader(_Reading(self, missing), batch_size=None, num_workers=workers)
         for item in track(loader, "reading photos and masks"):

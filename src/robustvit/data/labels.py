@@ -13,8 +13,6 @@ from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.data.pairs import Photo
 
-__all__ = ["match_labels"]
-
 
 def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[str] = ()) -> list[Photo]:
     """Give every photo with a class the model's index of it.
@@ -27,9 +25,6 @@ def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[st
         photos: photos with or without class names.
         num_classes: logits of the model.
         class_names: the model's names for them, where known.
-
-    Raises:
-        UserError: a folder that is no class of the model.
     """
     names = sorted({photo.class_name for photo in photos if photo.class_name is not None})
     index = _index(names, num_classes, class_names)

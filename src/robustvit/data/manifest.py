@@ -15,19 +15,6 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import write_text
 from robustvit.data.review import place_of
 
-__all__ = [
-    "MANIFEST",
-    "MEASURES",
-    "SETTINGS",
-    "MaskRecord",
-    "MaskVerdict",
-    "append_record",
-    "is_mask_folder",
-    "read_manifest",
-    "skipped_photos",
-    "write_manifest",
-]
-
 MANIFEST, SETTINGS = "manifest.csv", "settings.json"
 MaskVerdict = Literal["good", "doubtful", "none"]
 MEASURES = ("share", "border", "agreement", "cut", "eigengap", "objects", "turned")
@@ -85,11 +72,7 @@ def append_record(record: MaskRecord, path: str | Path) -> None:
 
 
 def read_manifest(path: str | Path) -> list[MaskRecord]:
-    """Read a manifest; a last row that was cut off is left out.
-
-    Raises:
-        UserError: no such file, or one that is no manifest.
-    """
+    """Read a manifest; a last row that was cut off is left out."""
     path = Path(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")  # as bytes: names may hold line breaks

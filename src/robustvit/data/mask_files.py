@@ -11,8 +11,6 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
 from robustvit.data.photos import MAX_PIXELS, open_image
 
-__all__ = ["FAINTEST", "MASK_SUFFIXES", "check_mask", "read_mask"]
-
 # Few and lower grey values would be taken for class ids.
 FAINTEST = 32
 
@@ -35,9 +33,6 @@ def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
 
     Returns:
         float32 ``(H, W)`` in [0, 1], 1 on the object.
-
-    Raises:
-        UserError: a file that cannot be read or whose meaning is not clear.
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
@@ -63,11 +58,7 @@ def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
 
 
 def check_mask(mask: np.ndarray, path: str | Path) -> None:
-    """Refuse a mask that teaches nothing.
-
-    Raises:
-        UserError: the mask is empty, or covers the whole frame.
-    """
+    """Refuse a mask that teaches nothing."""
     if mask.max(initial=0) <= 0:
         raise UserError(f"empty mask {path}: no pixel is on the object; draw it or remove the pair")
     if mask.min(initial=1) >= 1:

@@ -10,8 +10,6 @@ from robustvit.data.manifest import MANIFEST, MaskRecord, is_mask_folder, read_m
 from robustvit.data.pairs import Photo
 from robustvit.data.review import Review
 
-__all__ = ["MaskFilter"]
-
 _REASONS = {
     "dropped": "dropped in the review",
     "doubtful": "with a doubtful mask",

@@ -9,8 +9,6 @@ from typing import Any
 from robustvit.common.errors import UserError
 from robustvit.data.manifest import SETTINGS
 
-__all__ = ["tokencut_protocol"]
-
 
 def tokencut_protocol(config: dict[str, Any]) -> str | None:
     """How our TokenCut cut the masks, as the settings in their folder say; None where it did not make them."""

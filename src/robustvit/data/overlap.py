@@ -11,8 +11,6 @@ from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerpr
 from robustvit.data.pairs import Photo
 from robustvit.data.trained_photos import pairs_named
 
-__all__ = ["check_overlap", "hash_photos", "without_copies"]
-
 Prints = Mapping[Path, Fingerprint]
 
 
@@ -27,9 +25,6 @@ def without_copies(pool: Sequence[Photo], train: Sequence[Photo], prints: Prints
 
     Train and held-out photos come from one folder here, so a copy on both sides is nobody's choice. Files of the same
     bytes and photos that look the same are both left out; how many is added to ``notes``.
-
-    Raises:
-        UserError: none is left.
     """
     own = [prints[photo.image] for photo in pool]
     trained = find_copies(own, [prints[photo.image] for photo in train]).either
@@ -67,9 +62,6 @@ def check_overlap(
         notes: lines are added to it.
         older: a run that an older version started is resumed: files of the same content under other names are named,
             not refused.
-
-    Raises:
-        UserError: a photo, or a file of the same content, is trained on and held out.
     """
     held = list(dict.fromkeys([*validation, *verdict]))
     copies = _copies(held, train, prints)

@@ -13,8 +13,6 @@ from robustvit.common.errors import UserError
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.photos import IMAGE_SUFFIXES
 
-__all__ = ["Photo", "expect_folder", "expect_photos", "expect_photos_of", "find_photos"]
-
 _LONGEST_SHOWN = 500
 _COLUMNS = ("image", "mask", "label")
 
@@ -37,11 +35,7 @@ class Photo:
 
 
 def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:
-    """Refuse places that are not there, as ``find_photos`` does, before a model is loaded, which takes far longer.
-
-    Raises:
-        UserError: no such folder or CSV file; what is None is not looked for.
-    """
+    """Refuse places that are not there, as ``find_photos`` does, before a model is loaded, which takes far longer."""
     if images is not None and not _is_list(Path(images)):
         expect_folder(Path(images), "photos")
     elif images is not None and not Path(images).is_file():
@@ -83,9 +77,6 @@ def find_photos(
         labelled: whether classes are needed; without them a flat folder is enough.
         skip_unmasked: leave photos without a mask out instead of refusing them.
         keep: leave out, with their masks, the photos that it is not true of; see ``MaskFilter``.
-
-    Raises:
-        UserError: no such folder, no photos, classes missing, folders of images and masks that do not match.
     """
     images = Path(images)
     if _is_list(images):

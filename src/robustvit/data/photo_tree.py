@@ -12,8 +12,6 @@ from robustvit.common.progress import warn
 from robustvit.data.manifest import is_mask_folder
 from robustvit.data.photos import IMAGE_SUFFIXES
 
-__all__ = ["PlacedPhoto", "files_below", "photo_tree"]
-
 
 @dataclass(frozen=True)
 class PlacedPhoto:
@@ -59,9 +57,6 @@ def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[l
 
     Returns:
         The photos, and one line for each that is left out because another has its name but for the ending.
-
-    Raises:
-        UserError: no such folder, or no photos in it.
     """
     root, other = Path(root), None if leave_out is None else Path(leave_out).resolve()
     if not root.is_dir():
@@ -88,11 +83,7 @@ def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[l
 
 
 def photos_below(folder: str) -> list[Path]:
-    """Photos of backgrounds anywhere in a folder.
-
-    Raises:
-        UserError: no such folder, or no photos in it.
-    """
+    """Photos of backgrounds anywhere in a folder."""
     if not Path(folder).is_dir():
         raise UserError(f"expected a folder of backgrounds, found none at {folder}: check the path")
     found = list(files_below(Path(folder), IMAGE_SUFFIXES).values())

@@ -15,8 +15,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from robustvit.common.errors import UserError
 
-__all__ = ["IMAGE_FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "as_photo", "open_image", "opened", "read_photo"]
-
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 120_000_000  # more than cameras have; decoded in 8 bits and with transparency, this takes 1.5 GB
@@ -29,9 +27,6 @@ def open_image(path: str | Path, at_least: int | None = None) -> Image.Image:
     Args:
         path: the file.
         at_least: pixels a side that are enough; a JPEG is then decoded at a fraction of its size, which is faster.
-
-    Raises:
-        UserError: no such file, not an image, cut off, or of more than ``MAX_PIXELS`` pixels.
     """
     with opened(path) as image:
         if at_least is not None:
@@ -74,9 +69,6 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
 def read_photo(path: str | Path, at_least: int | None = None) -> Image.Image:
     """Read a photo as 8-bit RGB: CMYK converted, 16 bits and floats in [0, 1] scaled, transparency laid on white, EXIF
     turned upright; ``at_least`` as in ``open_image``.
-
-    Raises:
-        UserError: as ``open_image``, one side more than 100 times the other, or pixels that are NaN or infinite.
     """
     image = open_image(path, at_least)
     if max(image.size) > _LONGEST_SHAPE * min(image.size):  # its shorter side brought to 256 would fill the memory
@@ -95,11 +87,7 @@ class _NoNumbers(UserError):
 
 
 def as_photo(image: Image.Image) -> Image.Image:
-    """Bring an image of any mode to 8-bit RGB, as ``read_photo`` does.
-
-    Raises:
-        UserError: pixels that are NaN or infinite.
-    """
+    """Bring an image of any mode to 8-bit RGB, as ``read_photo`` does."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
         if not np.isfinite(values).all():

@@ -10,8 +10,6 @@ from pathlib import Path, PurePosixPath
 
 from robustvit.common.errors import UserError
 
-__all__ = ["Review", "place_of", "read_review"]
-
 _DECISIONS = {"keep": True, "drop": False}
 
 
@@ -38,9 +36,6 @@ class Review:
 
         Returns:
             None for a photo that the review does not mention.
-
-        Raises:
-            UserError: two decisions fit a photo equally well.
         """
         place = place_of(Path(image))
         if place in self._found:
@@ -80,10 +75,6 @@ def read_review(path: str | Path) -> Review:
 
     Args:
         path: CSV with the columns ``image`` and ``decision`` (keep or drop); others are left alone.
-
-    Raises:
-        UserError: no such file, not UTF-8, empty, columns missing, a decision that is neither keep nor drop, or a
-            photo with both.
     """
     path = Path(path)
     reader = csv.DictReader(io.StringIO(_text(path), newline=""))

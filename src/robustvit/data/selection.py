@@ -15,8 +15,6 @@ from robustvit.common.options import Classes
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.pairs import Photo
 
-__all__ = ["Selection", "balanced_classes", "choose_classes", "select_photos", "selection_text"]
-
 
 @dataclass(frozen=True)
 class Selection:
@@ -27,11 +25,7 @@ class Selection:
 
 
 def choose_classes(names: Sequence[str], classes: Classes, seed: int) -> list[str]:
-    """Choose the classes to train on: ``all``, a number, a fraction below 1, or a list of names.
-
-    Raises:
-        UserError: more classes than there are, or unknown names.
-    """
+    """Choose the classes to train on: ``all``, a number, a fraction below 1, or a list of names."""
     names = sorted(names)
     if classes == "all":
         return names
@@ -71,9 +65,6 @@ def select_photos(
         validation: photos to hold out instead.
         validation_per_class: at most so many are held out per class.
         seed: fixes every choice.
-
-    Raises:
-        UserError: too few photos, or counts below one.
     """
     if samples_per_class < 1 or validation_per_class < 1:
         raise UserError("expected --samples-per-class and --validation-per-class of at least 1")

@@ -11,19 +11,6 @@ from torch import Tensor
 
 from robustvit.common.errors import UserError
 
-__all__ = [
-    "SWAPS",
-    "Box",
-    "bounding_box",
-    "boxed_background",
-    "no_foreground",
-    "only_foreground",
-    "pair_backgrounds",
-    "paste",
-    "tiled_background",
-    "usable_background",
-]
-
 Swap = Literal["mixed-same", "mixed-rand", "mixed-next", "mixed-other"]
 SWAPS: tuple[Swap, ...] = ("mixed-same", "mixed-rand", "mixed-next", "mixed-other")
 
@@ -64,9 +51,6 @@ def tiled_background(image: Tensor, mask: Tensor) -> Tensor:
 
     Returns:
         ``(3, H, W)``, ``image`` itself where the mask is empty.
-
-    Raises:
-        UserError: the box leaves no strip of background.
     """
     box = bounding_box(mask)
     if box is None:
@@ -155,9 +139,6 @@ def pair_backgrounds(
     Returns:
         For each image the indices of its donors; none where it is no borrower or where no class of that kind can lend
         to it. Classes that cannot lend are not drawn.
-
-    Raises:
-        UserError: ``kind`` is unknown.
     """
     if kind not in SWAPS:
         raise UserError(f"expected a background swap out of {', '.join(SWAPS)}, got {kind!r}")

@@ -17,17 +17,6 @@ from robustvit.data.pairs import Photo
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
 
-__all__ = [
-    "SAYS_LITTLE",
-    "UNKNOWN",
-    "SeenPhotos",
-    "TrainedPhotos",
-    "notes_on_photos",
-    "pairs_named",
-    "photos_behind",
-    "runs_behind",
-]
-
 _NAMED = 3
 _INCLUDE = "--include-trained"
 SAYS_LITTLE = "its answers to these say little about photos it has not seen"
@@ -87,11 +76,7 @@ class TrainedPhotos:
     notes: list[str] = field(default_factory=list)
 
     def among(self, photos: Sequence[Path]) -> SeenPhotos:
-        """Tell which photos were trained on; nothing is read where no run is known.
-
-        Raises:
-            UserError: a photo that cannot be read.
-        """
+        """Tell which photos were trained on; nothing is read where no run is known."""
         if not self.prints:
             return SeenPhotos(self, list(photos), Copies({}, {}), 0)
         own = fingerprints(photos)
@@ -126,11 +111,7 @@ def photos_behind(*sources: Any) -> TrainedPhotos:
 
 
 def notes_on_photos(photos: Sequence[Path], *sources: Any) -> tuple[str, ...]:
-    """What must be said where a model that was trained on photos explains them; ``sources`` as in ``runs_behind``.
-
-    Raises:
-        UserError: a photo that cannot be read.
-    """
+    """What must be said where a model that was trained on photos explains them; ``sources`` as in ``runs_behind``."""
     return tuple(photos_behind(*sources).among(photos).notes(SAYS_LITTLE))
 
 
@@ -221,9 +202,6 @@ class SeenPhotos:
         Args:
             photos: as they were given to ``TrainedPhotos.among``.
             include: keep those that were trained on.
-
-        Raises:
-            UserError: none is left.
         """
         if include:
             return list(photos), self.notes("the numbers rest on training photos")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustvit.common.errors import UserError
-from robustvit.common.outcomes import MIN_PHOTOS, outcome_of, sentence_of
+from robustvit.common.outcomes import outcome_of, sentence_of
 from robustvit.common.verdict import Comparison, Verdict
 from robustvit.evaluation.measure import MEASURES, PhotoMeasure
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
-
-__all__ = ["MIN_PHOTOS", "compare", "decide"]
 
 DECISIVE: dict[str, str] = {  # the first that was measured; files of older versions have the second only
     "mixed-other": "backgrounds of other classes",

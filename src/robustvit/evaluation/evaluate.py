@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from robustvit.evaluation.on_sets.summary import Sets
     from robustvit.models.classifier import Classifier
 
-__all__ = ["Evaluation", "evaluate"]
-
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -24,19 +24,6 @@ from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods import method_of
 
-__all__ = [
-    "MEASURES",
-    "PLACES",
-    "PhotoMeasure",
-    "Swapped",
-    "energy_inside",
-    "map_iou",
-    "measure",
-    "pointing_hit",
-    "read_measures",
-    "write_measures",
-]
-
 MEASURES: dict[str, str] = {
     "ordinary": "ordinary accuracy",
     "mixed-other": "accuracy on backgrounds of other classes (mixed-other)",
@@ -265,11 +252,7 @@ def write_measures(results: Sequence[PhotoMeasure], path: str | Path) -> None:
 
 
 def read_measures(path: str | Path) -> list[PhotoMeasure]:
-    """Read what ``write_measures`` wrote.
-
-    Raises:
-        UserError: it is no such file.
-    """
+    """Read what ``write_measures`` wrote."""
     rows = read_json(path)
     try:
         return [PhotoMeasure(**row | {"swapped": [Swapped(**one) for one in row["swapped"]]}) for row in rows]

@@ -14,8 +14,6 @@ from robustvit.common.intervals import (
 )
 from robustvit.evaluation.measure import PhotoMeasure
 
-__all__ = ["is_accuracy", "measure_difference", "measure_interval", "swapped_answers"]
-
 
 def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> Answers | None:
     """The answers to one kind of swapped backgrounds; None where there are none.

@@ -11,8 +11,6 @@ from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import FoundMasks, ReproductionSize
 from robustvit.common.wording import counted
 
-__all__ = ["Reproduction", "reproduce"]
-
 
 @dataclass(frozen=True)
 class Reproduction:

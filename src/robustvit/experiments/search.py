@@ -24,8 +24,6 @@ from robustvit.training.options import (
 if TYPE_CHECKING:
     from robustvit.experiments.sweeps.rate_outcomes import RateOutcome
 
-__all__ = ["RateSearch", "parse_rates", "search"]
-
 _CHOSEN, _LIKELY = "chosen.yaml", "likely.yaml"
 
 
@@ -168,11 +166,7 @@ def search(
 
 
 def parse_rates(rates: Rates) -> list[float]:
-    """Learning rates, in rising order: ``MIN:MAX:COUNT`` evenly on a logarithmic scale, both ends included, or a list.
-
-    Raises:
-        UserError: something else, or a rate that is not above 0.
-    """
+    """Learning rates, rising: ``MIN:MAX:COUNT`` evenly on a logarithmic scale, both ends included, or a list."""
     import numpy as np
 
     parts: list[Any] = list(rates) if isinstance(rates, (list, tuple)) else str(rates).replace(":", ",").split(",")

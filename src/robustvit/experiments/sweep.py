@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from robustvit.experiments.sweeps.experiment import Experiment
     from robustvit.experiments.trials import Trial
 
-__all__ = ["Swept", "sweep"]
-
 
 @dataclass(frozen=True)
 class Swept:

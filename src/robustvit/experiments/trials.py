@@ -14,8 +14,6 @@ from robustvit.common.files import write_json
 from robustvit.common.intervals import Interval
 from robustvit.common.outcomes import rank
 
-__all__ = ["Done", "State", "Trial", "changes", "objective", "run_trial", "state_of", "trial_key", "trial_seconds"]
-
 State = Literal["finished", "begun", "new"]
 _RECORD = "trial.json"
 

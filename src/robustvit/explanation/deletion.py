@@ -13,8 +13,6 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Fill
 from robustvit.models.classifier import logits_of
 
-__all__ = ["Curves", "deletion_insertion", "filling"]
-
 
 @dataclass(frozen=True)
 class Curves:
@@ -57,9 +55,6 @@ def deletion_insertion(
         target: ``(B,)`` classes whose probability is followed; the predicted ones when left out.
         steps: equal shares of pixels that are removed one after the other.
         fill: what stands where a pixel is missing, the image's ``mean`` colour or the image itself in a ``blur``.
-
-    Raises:
-        UserError: maps that are not of the images' size, or not finite; fewer steps than 1 or than pixels.
     """
     maps = maps.squeeze(1) if maps.ndim == 4 else maps
     size = (len(images), *images.shape[-2:])
@@ -81,11 +76,7 @@ def deletion_insertion(
 
 
 def filling(images: Tensor, fill: Fill) -> Tensor:
-    """Images ``(B, 3, H, W)`` without what they show: each one's mean colour, or a blur of a tenth of its size.
-
-    Raises:
-        UserError: another fill than ``mean`` or ``blur``.
-    """
+    """Images ``(B, 3, H, W)`` without what they show: each one's mean colour, or a blur of a tenth of its size."""
     if fill not in get_args(Fill):
         raise UserError(f"expected fill to be {' or '.join(get_args(Fill))}, got {fill!r}")
     if fill == "mean":

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from robustvit.models.classifier import Classifier
 
-__all__ = ["Explanation", "explain"]
-
 
 @dataclass(frozen=True)
 class Explanation:

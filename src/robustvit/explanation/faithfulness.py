@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from robustvit.explanation.deletion import Curves
     from robustvit.models.classifier import Classifier
 
-__all__ = ["Faithfulness", "MethodScore", "faithfulness"]
-
 _CONTROL = "random"  # maps of noise: a method that does not beat them tells nothing
 
 
@@ -163,11 +161,7 @@ def _check_options(out: str | None, steps: int) -> None:
 
 
 def _unsupported(names: list[str], classifier: Classifier) -> dict[str, str]:
-    """Reasons by method.
-
-    Raises:
-        UserError: none of the methods holds for the model.
-    """
+    """Reasons by method."""
     from robustvit.explanation.methods import check_method
 
     found: dict[str, str] = {}

@@ -13,15 +13,9 @@ from robustvit.common.options import Feature
 from robustvit.explanation.attention.interception import Interception, ready_for_interception
 from robustvit.models.families import Layout, find_layout
 
-__all__ = ["check_features", "patch_features"]
-
 
 def check_features(model: nn.Module, feature: Feature, block: int | None = None) -> Layout:
-    """The layout of a model that such features can be had of.
-
-    Raises:
-        UserError: a model whose patches have no features of their own, an unknown kind, a block that is not there.
-    """
+    """The layout of a model that such features can be had of."""
     layout = find_layout(model, headless=True)
     if feature not in get_args(Feature):
         raise UserError(f"expected a feature out of {', '.join(get_args(Feature))}, got {feature!r}")
@@ -46,9 +40,6 @@ def patch_features(
 
     Returns:
         ``(B, rows, columns, C)`` in float32.
-
-    Raises:
-        UserError: see ``check_features``.
     """
     layout = check_features(model, feature, block)
     wanted = (len(layout.blocks) if block is None else block) - 1

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.methods import method_of
 
-__all__ = ["image_map", "relevance"]
-
 
 def image_map(grid_map: Tensor, size: tuple[int, int]) -> Tensor:
     """Upsample a patch map bilinearly and stretch each image's values to [0, 1]; a constant map becomes zeros.

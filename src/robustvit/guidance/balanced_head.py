@@ -13,8 +13,6 @@ from torch import Tensor
 
 from robustvit.guidance.sparse_regression import sparse_regression
 
-__all__ = ["STRENGTHS", "SUBSETS", "Head", "Subsets", "average_head", "choose_strength", "halves"]
-
 STRENGTHS = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)  # C, the values that Kirichenko et al. try
 SUBSETS = 10
 

@@ -10,8 +10,6 @@ from robustvit.guidance.losses import label_loss
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels
 from robustvit.models.classifier import logits_of
 
-__all__ = ["CrossEntropy", "classified"]
-
 
 def classified(model: nn.Module, images: Tensor, target: Tensor, temperature: float = 1.0) -> GuidedLoss:
     """Cross-entropy with the true labels from one plain forward pass."""

@@ -16,8 +16,6 @@ from robustvit.guidance.cross_entropy import classified
 from robustvit.guidance.losses import gradmask_loss, label_loss, right_reasons_loss
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels, weighted_sum
 
-__all__ = ["GradMask", "RightReasons"]
-
 
 @dataclass(frozen=True)
 class _InputGradients(GuidanceMethod):

@@ -18,8 +18,6 @@ from robustvit.guidance.method import GuidanceMethod, GuidedLoss, expect_labels
 from robustvit.guidance.swap_augmentation import SWAPS_TRAINED, on_other_backgrounds
 from robustvit.models.parameters import head_layers
 
-__all__ = ["DeepFeatureReweighting", "LastLayer"]
-
 
 @dataclass(frozen=True)
 class LastLayer(GuidanceMethod):

@@ -7,24 +7,9 @@ from torch import Tensor
 
 from robustvit.common.errors import UserError
 
-__all__ = [
-    "background_loss",
-    "confidence_loss",
-    "foreground_loss",
-    "gradmask_loss",
-    "label_loss",
-    "masks_like",
-    "relevance_loss",
-    "right_reasons_loss",
-]
-
 
 def masks_like(images: Tensor, masks: Tensor) -> Tensor:
-    """Masks as ``(B, 1, H, W)``, of the type of images, gradients or maps ``(B, C, H, W)``.
-
-    Raises:
-        UserError: shapes that do not go together.
-    """
+    """Masks as ``(B, 1, H, W)``, of the type of images, gradients or maps ``(B, C, H, W)``."""
     if masks.ndim == images.ndim - 1:
         masks = masks.unsqueeze(1)
     expected = (images.shape[0], 1, *images.shape[2:])

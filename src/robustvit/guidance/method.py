@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.options import Train
 
-__all__ = ["Guidance", "GuidanceMethod", "GuidedLoss", "check_weights", "expect_labels", "weighted_sum"]
-
 
 @dataclass(frozen=True)
 class GuidedLoss:
@@ -84,22 +82,14 @@ class GuidanceMethod(ABC):
 
 
 def expect_labels(target: Tensor | None, why: str) -> Tensor:
-    """The labels of a batch.
-
-    Raises:
-        UserError: there are none; ``why`` they are needed.
-    """
+    """The labels of a batch."""
     if target is None:
         raise UserError(f"expected labels for {why}, got none: sort the photos into class folders, or give a target")
     return target
 
 
 def check_weights(temperature: float, **weights: float) -> None:
-    """Refuse weights below zero, weights that are all zero, and temperatures that are not above zero.
-
-    Raises:
-        UserError: the first of them.
-    """
+    """Refuse weights below zero, weights that are all zero, and temperatures that are not above zero."""
     expect_at_least(0, **weights)
     if not any(weights.values()):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in weights)

@@ -9,8 +9,6 @@ from robustvit.data.mask_settings import tokencut_protocol
 from robustvit.guidance.registry import GUIDANCE
 from robustvit.models.method_names import method_name
 
-__all__ = ["name_method"]
-
 
 def _usual_of(guidance: str) -> dict[str, Any]:
     """The defaults of another guidance method; nothing is known of one that somebody registered and is not here."""

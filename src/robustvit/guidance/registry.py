@@ -19,20 +19,6 @@ from robustvit.guidance.robustvit import RobustViT
 from robustvit.guidance.swap_augmentation import SwapAugmentation
 from robustvit.models.classifier import Classifier
 
-__all__ = [
-    "GUIDANCE",
-    "Guidance",
-    "GuidanceMethod",
-    "GuidedLoss",
-    "check_guidance",
-    "chosen_options",
-    "guidance_options",
-    "guided_loss",
-    "make_guidance",
-    "options_of",
-]
-
-
 GUIDANCE: dict[str, Any] = {
     kind.title: kind
     for kind in (RobustViT, CrossEntropy, GradMask, RightReasons, SwapAugmentation, LastLayer, DeepFeatureReweighting)
@@ -40,11 +26,7 @@ GUIDANCE: dict[str, Any] = {
 
 
 def options_of(guidance: str) -> set[str]:
-    """Names of the options that a guidance method has.
-
-    Raises:
-        UserError: unknown name.
-    """
+    """Names of the options that a guidance method has."""
     expect_choice("guidance", guidance, tuple(GUIDANCE))
     return {field.name for field in fields(GUIDANCE[guidance])}
 
@@ -61,9 +43,6 @@ def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str,
         guidance: name of the method.
         given: what the user gave, None (False for a switch) where nothing; names that no method has are passed over.
         recipe: what a recipe proposes; what the method does not have is passed over.
-
-    Raises:
-        UserError: unknown method; an option was set that it does not have.
     """
     known = options_of(guidance)
     said = {name: given[name] for name in guidance_options() if not (given.get(name) is None or given[name] is False)}
@@ -76,11 +55,7 @@ def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str,
 
 
 def make_guidance(guidance: str | Guidance = "robustvit", **options: Any) -> Guidance:
-    """Return the guidance method of that name with its options set; an object passes through.
-
-    Raises:
-        UserError: unknown name or unknown option.
-    """
+    """Return the guidance method of that name with its options set; an object passes through."""
     if not isinstance(guidance, str):
         if options:
             raise UserError(f"expected no options beside a guidance object, got {', '.join(options)}")
@@ -98,9 +73,6 @@ def check_guidance(guidance: GuidanceMethod, classifier: Classifier, parameters:
         guidance: the method.
         classifier: the model, whose other weights are frozen.
         parameters: the weights that may change.
-
-    Raises:
-        UserError: the model cannot be differentiated as often as needed, or the loss depends on none of the weights.
     """
     like = parameters[0]
     image = torch.full((1, 3, *classifier.preprocessing.input_size), 0.5, dtype=like.dtype, device=like.device)

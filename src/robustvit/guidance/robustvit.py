@@ -16,8 +16,6 @@ from robustvit.guidance.losses import background_loss, confidence_loss, foregrou
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_choice, weighted_sum
 from robustvit.models.classifier import logits_of
 
-__all__ = ["RobustViT"]
-
 
 @dataclass(frozen=True)
 class RobustViT(GuidanceMethod):

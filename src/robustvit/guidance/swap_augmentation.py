@@ -14,9 +14,6 @@ from robustvit.guidance.cross_entropy import classified
 from robustvit.guidance.losses import masks_like
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels
 
-__all__ = ["SWAPS_TRAINED", "SwapAugmentation", "on_other_backgrounds"]
-
-
 SWAPS_TRAINED = (
     "The model was trained on photos with swapped backgrounds, and accuracy on random backgrounds is measured on "
     "photos made the same way: part of a gain may be that it has got used to pasted objects. Look at other shifts too."

@@ -8,8 +8,6 @@ import numpy as np
 
 from robustvit.data.manifest import MaskVerdict
 
-__all__ = ["FoundMask", "border_contact", "judged", "measures_of", "no_object", "overlap"]
-
 _CUT_WEIGHT, _BORDER_WEIGHT = 0.8, 1.4
 _GOOD = 0.5
 # Above this the two sides have as many edges across as inside: patches of pure noise.

@@ -19,8 +19,6 @@ from robustvit.data.mask_files import FAINTEST
 from robustvit.data.photos import opened
 from robustvit.data.review import place_of
 
-__all__ = ["MaskFolder"]
-
 _PROBLEMS = "problems.txt"
 _SIGNATURE = ("Software", "robustvit masks")
 
@@ -62,9 +60,6 @@ class MaskFolder:
         path: the folder.
         settings: what the masks depend on.
         rank: number of this process.
-
-    Raises:
-        UserError: something else is there, or masks that were made with other settings.
     """
 
     def __init__(self, path: str | Path, settings: dict[str, Any], rank: int = 0) -> None:
@@ -121,12 +116,7 @@ class MaskFolder:
         return sorted(self.path.glob(".manifest-*.csv"))
 
     def add(self, record: MaskRecord, mask: np.ndarray | None = None) -> None:
-        """Write a mask, ``(H, W)`` in [0, 1], where its record says, and then the record.
-
-        Raises:
-            UserError: another photo, or another class of this one, has its mask there; a file there is not ours; a
-                name that no manifest can hold.
-        """
+        """Write a mask, ``(H, W)`` in [0, 1], where its record says, and then the record."""
         self._claim(record)
         if record.mask is not None and mask is not None:
             record.mask.parent.mkdir(parents=True, exist_ok=True)

@@ -17,8 +17,6 @@ from robustvit.masks.confidence import FoundMask, no_object
 from robustvit.masks.folder import MaskFolder
 from robustvit.masks.sources import MaskSource
 
-__all__ = ["mask_photos"]
-
 _Waiting = list[tuple[PlacedPhoto, "Future[FoundMask]"]]
 
 
@@ -36,9 +34,6 @@ def mask_photos(
 
     Returns:
         One line for each photo that could not be used.
-
-    Raises:
-        UserError: a worker died.
     """
     problems: list[str] = []
     waiting: _Waiting = []

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from robustvit.data.manifest import MaskRecord
     from robustvit.masks.folder import MaskFolder
 
-__all__ = ["MadeMasks", "make_masks"]
-
 _SHOWN = 10
 
 

@@ -51,11 +51,7 @@ class MaskOptions(MapOptions, ModelFile):
     prompts: str | None = None
 
     def settled(self) -> MaskOptions:
-        """The options as the protocol has them: ``paper`` sets backbone, size, side, objects and refinement.
-
-        Raises:
-            UserError: an option beside ``paper`` that it does not leave open.
-        """
+        """The options as the protocol has them: ``paper`` sets backbone, size, side, objects and refinement."""
         if self.protocol == "standard":
             return self
         if self.protocol != "paper":

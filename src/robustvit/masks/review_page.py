@@ -24,8 +24,6 @@ from robustvit.data.mask_files import check_mask, read_mask
 from robustvit.data.photos import read_photo
 from robustvit.data.review import place_of
 
-__all__ = ["check_review", "write_review"]
-
 _MARK = "robustvit-review"
 _LONGER_SIDE = 360
 _QUALITY = 80
@@ -52,9 +50,6 @@ def write_review(records: Sequence[MaskRecord], path: str | Path, *, title: str 
 
     Returns:
         The file.
-
-    Raises:
-        UserError: no records, or something at ``path`` that is not a review page of ours.
     """
     from robustvit.common.pages import page_template
 

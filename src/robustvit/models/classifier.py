@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.common.options import Normalization
 
-__all__ = ["Classifier", "Preprocessing", "classes_of", "logits_of", "made_by"]
-
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
@@ -28,9 +26,6 @@ def made_by(network: nn.Module, library: str) -> bool:
 def logits_of(output: Any) -> Tensor:
     """The logits ``(B, C)`` in what a classifier returned: a tensor, an object with ``logits``, or the two heads'
     logits of a distilled model, which are averaged.
-
-    Raises:
-        UserError: there are none.
     """
     logits = getattr(output, "logits", output)
     if isinstance(logits, (tuple, list)) and len(logits) == 2 and all(isinstance(x, Tensor) for x in logits):
@@ -111,9 +106,6 @@ class Preprocessing:
     def normalized(self, normalization: Normalization) -> Preprocessing:
         """These settings for ``model``; for ``paper`` mean and std 0.5, photos resized to 256 bilinearly and cropped
         to 224.
-
-        Raises:
-            UserError: another word.
         """
         if normalization == "paper":
             return Preprocessing(input_size=self.input_size, interpolation="bilinear")
@@ -152,11 +144,7 @@ def _pair(size: Any) -> tuple[int, int]:
 
 
 def classes_of(network: nn.Module) -> int:
-    """Number of logits: what the network says, or the size of its last linear layer.
-
-    Raises:
-        UserError: it has neither.
-    """
+    """Number of logits: what the network says, or the size of its last linear layer."""
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if made_by(network, "torchvision") and linear:
         return linear[-1].out_features  # its ``num_classes`` stays behind where a head was replaced

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 
-__all__ = ["Layout", "Readout", "find_layout", "register_family"]
-
 Readout = Literal["class", "distilled", "patches", "tokens", "class+patches", "pool"]
 
 
@@ -101,9 +99,6 @@ def find_layout(model: nn.Module, *, headless: bool = False) -> Layout:
     Args:
         model: a network, or a module that holds one.
         headless: take a timm network without a classification head too: its features are wanted, not its answers.
-
-    Raises:
-        UserError: there is none, or attention over its tokens does not tell the relevance of the patches.
     """
     for module in model.modules():
         for kind in type(module).__mro__:

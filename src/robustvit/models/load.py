@@ -25,8 +25,6 @@ from robustvit.models.origin import is_local
 from robustvit.models.recipes import CARDS, model_card, recipe_settings
 from robustvit.models.weights import read_checkpoint
 
-__all__ = ["load_baseline", "load_model", "load_original"]
-
 
 def load_model(
     source: str | Path | nn.Module,
@@ -87,11 +85,7 @@ def _sound(classifier: Classifier) -> Classifier:
 
 
 def load_original(run: str | Path) -> Classifier:
-    """Load the model that a run started from, as its settings name it.
-
-    Raises:
-        UserError: no run there, or a model that cannot be had any more.
-    """
+    """Load the model that a run started from, as its settings name it."""
     config = RunFolder(run).config()
     recipe = config["recipe"]
     if str(config["model"]).startswith(MODULE):
@@ -251,11 +245,7 @@ def load_given(options: GivenModel) -> Classifier:
 
 
 def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier | None:
-    """The model to compare with, if one is named: a source, or "original" for the one that a run started from.
-
-    Raises:
-        UserError: it cannot be had, or has other classes than ``classifier``, which ``models`` names first.
-    """
+    """The model to compare with, if one is named: a source, or "original" for the one that a run started from."""
 
     baseline = models.baseline
     if baseline is None:

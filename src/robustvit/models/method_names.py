@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["method_name"]
-
-
 _PUBLISHED = {
     "classification": "confidence",
     "second_order": False,

@@ -12,8 +12,6 @@ import timm
 from robustvit.models.libraries import LIBRARIES
 from robustvit.models.recipes import CARDS, model_card
 
-__all__ = ["BaseModel", "base_model", "is_local"]
-
 _OWN = "weights of the author's own"
 
 

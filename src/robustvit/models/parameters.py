@@ -16,9 +16,6 @@ from robustvit.models.classifier import Classifier, classes_of
 from robustvit.models.families import find_layout
 from robustvit.models.zero_shot import ZeroShot
 
-__all__ = ["head_layers", "trainable"]
-
-
 # Names of what makes attention maps, across libraries, each with the share of leading rows that belong to it.
 _NAMES = (
     (re.compile(r"(^|[._])(qkv|in_proj)[._](weight|bias)$"), Fraction(2, 3)),  # queries, keys and values in one matrix
@@ -67,9 +64,6 @@ def head_layers(model: nn.Module) -> list[nn.Linear]:
     """The linear layers that the logits come out of: one, or the two of a distilled model.
 
     timm says which they are; of other networks it is the last linear layer, with as many outputs as classes.
-
-    Raises:
-        UserError: the model has no such layer, as a zero-shot model, whose classes are texts.
     """
     wrapped = (module.network for module in model.modules() if isinstance(module, Classifier))
     network: Any = next(wrapped, model)
@@ -127,9 +121,6 @@ def trainable(model: nn.Module, train: Train) -> Iterator[list[nn.Parameter]]:
 
     Yields:
         The parameters to give to an optimiser.
-
-    Raises:
-        UserError: ``train`` is unknown, or a model whose queries and keys, or whose head, are not known.
     """
     if train not in get_args(Train):
         raise UserError(f"expected --train to be one of {', '.join(get_args(Train))}, got {train!r}")

@@ -11,8 +11,6 @@ import yaml
 from robustvit.common.errors import UserError
 from robustvit.common.options import Normalization
 
-__all__ = ["CARDS", "RECIPES", "ModelCard", "fitting_settings", "model_card", "recipe_settings"]
-
 _FOLDER = files("robustvit.models") / "cards"
 CARDS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
 # Settings that go with any model: options of ``finetune``.
@@ -65,11 +63,7 @@ class ModelCard:
 
 
 def model_card(name: str) -> ModelCard:
-    """Read a model card by name, e.g. ``vit-b``.
-
-    Raises:
-        UserError: there is no such card.
-    """
+    """Read a model card by name, e.g. ``vit-b``."""
     if name not in CARDS:
         if name in RECIPES:
             raise UserError(f"recipe {name} goes with any model and names none: give --model NAME beside it")
@@ -78,11 +72,7 @@ def model_card(name: str) -> ModelCard:
 
 
 def recipe_settings(name: str | None) -> dict[str, Any]:
-    """Options of ``finetune`` that a recipe sets, by name; none without a recipe.
-
-    Raises:
-        UserError: there is no such recipe.
-    """
+    """Options of ``finetune`` that a recipe sets, by name; none without a recipe."""
     if name is None or name in RECIPES:
         return dict(RECIPES[name]) if name else {}
     card = asdict(model_card(name))
@@ -92,9 +82,6 @@ def recipe_settings(name: str | None) -> dict[str, Any]:
 def fitting_settings(name: str | None, guidance: str | None) -> dict[str, Any]:
     """What a recipe sets where the guidance method is this one: with another than the recipe's, all but what may change
     and the rate, which were found for the recipe's method. Options that the method does not have are not looked for.
-
-    Raises:
-        UserError: there is no such recipe.
     """
     found = recipe_settings(name)
     if guidance in (None, found.get("guidance", guidance)):

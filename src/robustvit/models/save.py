@@ -14,8 +14,6 @@ from robustvit.common.files import full_disk_said, sync_folder
 from robustvit.models.classifier import Classifier
 from robustvit.models.libraries import library_of
 
-__all__ = ["restore_weights", "save_model"]
-
 
 def save_model(classifier: Classifier, folder: str | Path) -> Path:
     """Write a folder that ``load_model`` takes, and the model's own library without this package where it can.
@@ -26,9 +24,6 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
 
     Returns:
         The folder.
-
-    Raises:
-        UserError: the disk is full; the old folder is kept.
     """
     folder = Path(folder)
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
@@ -51,11 +46,7 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
 
 
 def restore_weights(classifier: Classifier, folder: str | Path) -> None:
-    """Take back the weights that ``save_model`` wrote for this very model.
-
-    Raises:
-        UserError: they are gone or broken.
-    """
+    """Take back the weights that ``save_model`` wrote for this very model."""
     network = classifier.network
     try:
         weights = load_file(Path(folder) / "model.safetensors")

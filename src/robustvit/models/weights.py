@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.models.classifier import Classifier
 
-__all__ = ["head_classes", "load_weights", "read_checkpoint", "weights_hash"]
-
 _NESTED = ("state_dict", "model_state_dict", "model", "state")
 _HEADS = ("head", "classifier", "heads.head", "cls_classifier", "fc")
 _PREFIXES = ("module.", "_orig_mod.", "network.")
@@ -28,9 +26,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict from safetensors, ``.pth`` or the authors' ``.pth.tar``; nothing in the file is executed.
 
     A state dict nested under ``state_dict`` or ``model`` is found; prefixes that wrappers add are taken off.
-
-    Raises:
-        UserError: no such file, a file that is broken, or a pickle that holds more than tensors and plain data.
     """
     path = Path(path)
     if not path.is_file():
@@ -79,11 +74,7 @@ def head_classes(state: dict[str, Tensor]) -> int | None:
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str | Path) -> None:
-    """Load a state dict whole; a timm transformer's position embeddings are resampled where their size differs.
-
-    Raises:
-        UserError: names or shapes that are not the network's; nothing is loaded then.
-    """
+    """Load a state dict whole; a timm transformer's position embeddings are resampled where their size differs."""
     own = network.state_dict()
     theirs, ours = state.get("pos_embed"), own.get("pos_embed")
     resize = theirs is not None and ours is not None and theirs.shape[1] != ours.shape[1]

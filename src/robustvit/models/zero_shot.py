@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ZeroShot"]
-
 
 class ZeroShot(nn.Module):
     """A classifier that says which class's text an image is closest to; only the image tower can be trained.

@@ -22,8 +22,6 @@ from robustvit.models.origin import BaseModel
 from robustvit.sharing.machine_paths import without_paths
 from robustvit.training.finetune import used_settings
 
-__all__ = ["CardFacts", "card_text"]
-
 # Settings that a reader can do something with; folders and files are the author's.
 _SETTINGS = (
     "recipe", "guidance", "relevance", "target", "second_order", "background", "foreground", "relevance_weight",

@@ -13,8 +13,6 @@ from robustvit.common.option_groups import SharedForm
 if TYPE_CHECKING:
     from robustvit.sharing.folder import SharedModel
 
-__all__ = ["Exported", "export"]
-
 
 @dataclass(frozen=True)
 class Exported:

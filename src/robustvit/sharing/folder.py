@@ -24,8 +24,6 @@ from robustvit.sharing.card import CardFacts, card_text
 from robustvit.sharing.machine_paths import check_shareable, without_paths
 from robustvit.sharing.onnx import BATCHES, write_onnx
 
-__all__ = ["SharedModel", "finished", "new_folder", "write_shared"]
-
 _WEIGHTS = ("config.json", "model.safetensors", "preprocessor_config.json")  # what libraries write and read
 
 
@@ -47,11 +45,7 @@ class SharedModel:
 
 
 def finished(path: str) -> tuple[RunFolder, Verdict]:
-    """A run that came to its end, and its verdict.
-
-    Raises:
-        UserError: no run there, or one that is not finished.
-    """
+    """A run that came to its end, and its verdict."""
     run = RunFolder(path)
     run.config()
     if not run.verdict.is_file() or not (run.best / "config.json").is_file():
@@ -90,9 +84,6 @@ def write_shared(
         format: see ``export``.
         license: that the author states.
         name: ``OWNER/NAME`` on the hub, for the card.
-
-    Raises:
-        UserError: a format that the model does not have; a path of this machine in a file that is to be shared.
     """
     stored = json.loads((run.best / "config.json").read_text(encoding="utf-8"))
     library = stored.get("library") or ("transformers" if "model_type" in stored else "timm")

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError
 
-__all__ = ["check_shareable", "machine_paths", "without_paths"]
-
 # An absolute POSIX path of at least one folder and a name, which is no part of a URL or of a relative path; a path of
 # Windows with its drive.
 _TEXT = (".json", ".md", ".txt", ".yaml")
@@ -36,9 +34,6 @@ def check_shareable(folder: Path, places: Iterable[str | Path]) -> None:
         folder: every file in it is read; text files for any absolute path, others for ``places``.
         places: paths that a run knows, looked for as they stand in every file. Relative ones of a single word are
             passed over: they could be any word.
-
-    Raises:
-        UserError: the first file that does, and the path.
     """
     known = {str(place) for place in places if len(Path(place).parts) > 1}
     known |= {f"{place}/" for place in (Path.home(), Path.cwd()) if len(place.parts) > 1}

@@ -13,8 +13,6 @@ from robustvit.common.errors import UserError
 from robustvit.models.classifier import Classifier
 from robustvit.models.libraries.library import imported
 
-__all__ = ["BATCHES", "TOLERANCE", "write_onnx"]
-
 TOLERANCE = 1e-4  # of logits, in float32; a hundred-thousandth of the largest one on top
 BATCHES = (1, 2, 5)
 _ONE_FILE = 1_800_000_000  # bytes of weights; protobuf, the format of the file, ends at 2 GB
@@ -29,10 +27,6 @@ def write_onnx(classifier: Classifier, path: Path) -> float:
 
     Returns:
         The largest difference of a logit between onnxruntime and PyTorch, on batches of 1, 2 and 5 random images.
-
-    Raises:
-        UserError: onnx, onnxscript or onnxruntime not installed; a model that cannot be written so, or whose logits
-            differ.
     """
     onnx = imported("onnx", "onnx")
     imported("onnxscript", "onnx")

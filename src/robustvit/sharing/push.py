@@ -14,8 +14,6 @@ from robustvit.common.option_groups import SharedForm
 if TYPE_CHECKING:
     from robustvit.sharing.folder import SharedModel
 
-__all__ = ["Pushed", "push"]
-
 
 @dataclass(frozen=True)
 class Pushed:

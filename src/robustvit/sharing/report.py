@@ -11,8 +11,6 @@ from typing import Any
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_page, write_text
 
-__all__ = ["report"]
-
 _OUTCOMES = {
     "corrected": "Corrected: wrong before, right after",
     "broken": "Broken: right before, wrong after",

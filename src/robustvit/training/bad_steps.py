@@ -15,8 +15,6 @@ from robustvit.common.errors import UserError, printable
 from robustvit.common.files import new_file
 from robustvit.data.pairs import Photo
 
-__all__ = ["MOST_IN_A_ROW", "BadSteps"]
-
 MOST_IN_A_ROW = 10
 
 
@@ -66,9 +64,6 @@ class BadSteps:
 
         Returns:
             Whether the weights were changed.
-
-        Raises:
-            UserError: this was the tenth skipped step in a row; the batch is in the run folder then.
         """
         number = float(loss.detach())
         problem = "" if self._all_finite(loss) else f"the loss was {number}"

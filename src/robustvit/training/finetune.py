@@ -24,8 +24,6 @@ from robustvit.training.options import (
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
 
-__all__ = ["Finetuned", "finetune", "left_out", "settled", "used_settings"]
-
 
 @dataclass(frozen=True)
 class Finetuned:
@@ -219,9 +217,6 @@ def settled(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     Returns:
         The method; and its options, and all else that a recipe may set, as a run has them; None for what the method
         has no use for.
-
-    Raises:
-        UserError: no model and no recipe that names one; options that the method does not have or has no use for.
     """
     from robustvit.guidance.registry import chosen_options, guidance_options, make_guidance
     from robustvit.models.recipes import fitting_settings, model_card

@@ -40,8 +40,6 @@ from robustvit.models.parameters import head_layers
 from robustvit.models.save import save_model
 from robustvit.training.schedule import Schedule
 
-__all__ = ["HeadFit", "fit_head", "fit_run", "photos_to_fit"]
-
 Pair = tuple[int, int | None]  # a photo, and the one that lends its background
 
 
@@ -66,9 +64,6 @@ def photos_to_fit(gathered: Gathered, classes: int) -> list[Photo]:
     """The photos that a new head is fitted on: those held out, but none that judges.
 
     Where a class has fewer than two of them, the photos to train on join.
-
-    Raises:
-        UserError: a class of the model has fewer than two photos.
     """
     judged = {photo.image.resolve() for photo in gathered.verdict}
     photos = [photo for photo in gathered.validation if photo.image.resolve() not in judged]

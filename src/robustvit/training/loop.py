@@ -32,8 +32,6 @@ from robustvit.training.schedule import Schedule
 from robustvit.training.state import TrainingState
 from robustvit.training.steps import TrainingSteps, guided_batch, training_loader
 
-__all__ = ["robust_score", "train"]
-
 
 def train(
     classifier: Classifier,

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from robustvit.guidance.method import GuidedLoss
 
-__all__ = ["EpochMeans"]
-
 
 class EpochMeans:
     """Sums of what the photos of an epoch came to in this process.

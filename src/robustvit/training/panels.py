@@ -17,8 +17,6 @@ from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
 
-__all__ = ["Panel", "choose_panels", "draw_panels", "read_panels"]
-
 Outcome = Literal["corrected", "broken", "same"]
 
 
@@ -114,11 +112,7 @@ def draw_panels(
 
 
 def read_panels(folder: str | Path) -> list[Panel]:
-    """Read what ``draw_panels`` wrote; none where it never ran.
-
-    Raises:
-        UserError: it is no such file, or names pictures outside the folder.
-    """
+    """Read what ``draw_panels`` wrote; none where it never ran."""
     path = Path(folder) / "panels.json"
     if not path.is_file():
         return []

@@ -29,8 +29,6 @@ from robustvit.training.loop import robust_score, train
 from robustvit.training.panels import choose_panels, draw_panels
 from robustvit.training.schedule import Schedule
 
-__all__ = ["GuidedRun", "with_predictions"]
-
 
 def with_predictions(classifier: Classifier, device: torch.device, photos: Sequence[Photo]) -> list[Photo]:
     """Photos labelled by the model's own predictions."""

@@ -17,8 +17,6 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.models.classifier import Classifier
 from robustvit.training.means import EpochMeans
 
-__all__ = ["TrainingState", "random_states", "set_random_states"]
-
 
 def random_states(device: torch.device) -> dict[str, Any]:
     """States of every generator that a step may draw from: Python's, NumPy's, PyTorch's and the device's."""
@@ -69,11 +67,7 @@ class TrainingState:
         self._saved = time.monotonic()
 
     def load(self) -> bool:
-        """Take the saved state into model and optimizer, before Accelerate prepares them; whether there was one.
-
-        Raises:
-            UserError: it cannot be read, or was saved by another number of processes or of another model.
-        """
+        """Take the saved state into model and optimizer, before Accelerate prepares them; whether there was one."""
         found = self.folder.load_state()
         if found is None:
             return False
@@ -128,11 +122,7 @@ class TrainingState:
         return (time.monotonic() - self._saved) / 60
 
     def save(self) -> None:
-        """Write the state; every process must come here, and the main one writes.
-
-        Raises:
-            UserError: the disk is full; the last state is kept.
-        """
+        """Write the state; every process must come here, and the main one writes."""
         own = {"random": random_states(self.accelerator.device), "means": self.means.state_dict()}
         shares = gather_object([own])
         if self.accelerator.is_main_process:

@@ -20,8 +20,6 @@ from robustvit.training.state import TrainingState
 if TYPE_CHECKING:
     from robustvit.training.schedule import Schedule
 
-__all__ = ["TrainingSteps", "guided_batch", "own_share", "training_loader"]
-
 
 def training_loader(training: MaskedPhotos, batch_size: int, workers: int) -> DataLoader:
     """Photos in an order that ``TrainingSteps`` fixes for each epoch."""

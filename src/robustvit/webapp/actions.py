@@ -28,8 +28,6 @@ from robustvit.webapp.swapped import (
     swapped_inputs,
 )
 
-__all__ = ["OWN_PHOTO", "Actions"]
-
 OWN_PHOTO = "a photo of your own"
 _NO_PHOTO = "<p>Choose a photo above, or take an example.</p>"
 
@@ -73,11 +71,7 @@ class Actions:
         return next((str(example.file) for example in self.examples if example.name == name), None)
 
     def show(self, photo: str | None, target: int, method: str, opacity: float) -> str:
-        """The models' answers to a photo, as HTML; ``opacity`` in percent, ``target`` -1 for what is predicted.
-
-        Raises:
-            UserError: see ``Explorer``.
-        """
+        """The models' answers to a photo, as HTML; ``opacity`` in percent, ``target`` -1 for what is predicted."""
         if photo is None:
             return _NO_PHOTO
         picture = self.explorer.read(photo)
@@ -123,9 +117,6 @@ class Actions:
             method: see there.
             opacity: see there.
             how: source of the mask, drawing, mask file, background, own background.
-
-        Raises:
-            UserError: no mask or background to be had.
         """
         before, after, mask = self._swapped(photo, target, method, *how)
         where = " on another background"

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from robustvit.models.classifier import Classifier
     from robustvit.webapp.serving import Server
 
-__all__ = ["app", "start_app"]
-
 _DEMO = "runs/demo/run"
 
 

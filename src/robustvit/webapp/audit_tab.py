@@ -15,17 +15,12 @@ from robustvit.webapp.auditing_process import audit_apart
 from robustvit.webapp.limits import Limits
 from robustvit.webapp.memory import Results
 
-__all__ = ["AuditJobs", "find_folders"]
-
 
 def find_folders(folder: Path) -> tuple[Path, Path | None]:
     """The folder of photos and that of masks in what was unpacked.
 
     An archive holds class folders, or ``images/`` and ``masks/`` with class folders in them; one folder around all of
     that does not matter.
-
-    Raises:
-        UserError: masks without photos.
     """
     inside = [place for place in folder.iterdir() if place.is_dir()]
     names = {place.name.lower(): place for place in inside}
@@ -73,9 +68,6 @@ class AuditJobs:
 
         Returns:
             The verdict as HTML, and the page.
-
-        Raises:
-            UserError: anything wrong with the archive or its photos.
         """
         if archive is None:
             raise UserError("expected a zipped folder of photos: choose a .zip file, then start the audit")

@@ -12,8 +12,6 @@ from typing import Any
 
 from robustvit.common.errors import UserError
 
-__all__ = ["audit_apart"]
-
 _EVERY = 0.3  # seconds between two words on how far it is
 
 
@@ -30,9 +28,6 @@ def audit_apart(
 
     Returns:
         The verdict on the model in a word, and what a printed audit says, line by line, without its files.
-
-    Raises:
-        UserError: the audit's own, or it took too long, or its process died.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)

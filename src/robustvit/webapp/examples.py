@@ -12,8 +12,6 @@ from PIL import Image
 
 from robustvit.data.embedded.scenes import BACKGROUNDS, CLASSES, make_scene
 
-__all__ = ["Example", "write_examples"]
-
 # Class and background of each scene: in the embedded model's training every class lay on the background of its number.
 _SCENES = ((0, 0), (0, 4), (4, 4), (4, 9), (8, 8), (3, 6))
 _PHOTOS = {"cat": "chelsea", "coffee cup": "coffee", "rocket": "rocket", "astronaut": "astronaut"}

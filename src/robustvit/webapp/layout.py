@@ -15,8 +15,6 @@ from robustvit.webapp.actions import OWN_PHOTO, Actions
 from robustvit.webapp.audit_tab import AuditJobs
 from robustvit.webapp.swapped import BACKGROUNDS
 
-__all__ = ["build"]
-
 _READ = 8  # requests about photos at work at once; the models answer one at a time
 _MODELS: dict[str, Any] = {"concurrency_limit": _READ, "concurrency_id": "models"}
 _SAVE = "() => setTimeout(() => document.querySelector('#rv-panel-file')?.click(), 50)"

@@ -13,8 +13,6 @@ from PIL import Image, UnidentifiedImageError
 from robustvit.common.errors import UserError
 from robustvit.data.photos import IMAGE_FORMATS, read_photo
 
-__all__ = ["LimitedRequests", "Limits", "check_image", "check_size", "read_limited"]
-
 _MB = 2**20
 _HARMLESS = (
     (b"content-security-policy", b"sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"),
@@ -48,11 +46,7 @@ class Limits:
 
 
 def check_image(path: str | Path, limits: Limits) -> None:
-    """Make sure, from its size and its header alone, that an image may be decoded.
-
-    Raises:
-        UserError: too many bytes or pixels, or not an image of a format that is taken.
-    """
+    """Make sure, from its size and its header alone, that an image may be decoded."""
     path = Path(path)
     check_size(path, limits)
     try:
@@ -70,11 +64,7 @@ def check_image(path: str | Path, limits: Limits) -> None:
 
 
 def check_size(path: str | Path, limits: Limits) -> None:
-    """Make sure that an image file is not too large.
-
-    Raises:
-        UserError: it is.
-    """
+    """Make sure that an image file is not too large."""
     size = Path(path).stat().st_size
     if size > limits.photo_bytes:
         raise UserError(
@@ -89,11 +79,7 @@ def _too_many_pixels(path: Path, got: str, limits: Limits) -> UserError:
 
 
 def read_limited(path: str | Path, limits: Limits) -> Image.Image:
-    """Read a visitor's photo as ``read_photo`` does, within the limits; messages name the file, not where it lies.
-
-    Raises:
-        UserError: as ``check_image`` and ``read_photo``.
-    """
+    """Read a visitor's photo as ``read_photo`` does, within the limits; messages name the file, not where it lies."""
     check_image(path, limits)
     try:
         return read_photo(path)

@@ -15,8 +15,6 @@ from torch import Tensor
 from robustvit.common.pages import page_template
 from robustvit.webapp.prediction import Answer
 
-__all__ = ["SCRIPT", "STYLE", "answers_html"]
-
 STYLE = """
 .rv-answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); gap: 1.2rem; }
 .rv-answer { min-width: 0; }

@@ -10,8 +10,6 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-__all__ = ["Recent", "Results"]
-
 Value = TypeVar("Value")
 
 

@@ -10,8 +10,6 @@ import numpy as np
 from robustvit.common.pictures import figure_of_rows
 from robustvit.webapp.prediction import Answer
 
-__all__ = ["write_panel"]
-
 
 def write_panel(rows: Sequence[tuple[str, Sequence[Answer]]], opacity: float, path: str | Path) -> None:
     """Write a PNG with one row for each picture that was asked about.

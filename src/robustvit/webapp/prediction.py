@@ -22,8 +22,6 @@ from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.webapp.limits import Limits, check_size, read_limited
 from robustvit.webapp.memory import Recent
 
-__all__ = ["Answer", "Explorer", "Inputs", "Picture"]
-
 Inputs = dict[Preprocessing, Tensor]
 _SIDE = 1024  # longer side of a photo that is kept to draw on and to find objects in
 _PICTURES, _ANSWERS = 24, 64  # about 5 and 2 MB each at 224 pixels
@@ -77,9 +75,6 @@ class Explorer:
     Args:
         models: by title, in the order to show them; of the same classes, in evaluation mode.
         limits: on photos.
-
-    Raises:
-        UserError: models of different numbers of classes, or for which no relevance method holds.
     """
 
     def __init__(self, models: Mapping[str, Classifier], limits: Limits | None = None) -> None:
@@ -115,11 +110,7 @@ class Explorer:
         return list(dict.fromkeys(one.preprocessing for one in self.models.values()))
 
     def read(self, path: str | Path) -> Picture:
-        """Read a photo file, at most two at a time.
-
-        Raises:
-            UserError: it is too large or no photo; the message names the file without its folder.
-        """
+        """Read a photo file, at most two at a time."""
         check_size(path, self.limits)  # before it is hashed
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,8 +16,6 @@ from robustvit.common.errors import UserError
 from robustvit.common.option_groups import ServingOptions
 from robustvit.webapp.limits import LimitedRequests, Limits
 
-__all__ = ["Server", "free_port", "is_loopback", "prepare_folder", "start"]
-
 FIRST_PORT, PORTS = 7860, 100
 
 
@@ -30,11 +28,7 @@ def is_loopback(host: str) -> bool:
 
 
 def free_port(host: str, port: int | None) -> int:
-    """The port asked for, or the first free one from 7860.
-
-    Raises:
-        UserError: it is taken, no port is free, or the address is not this machine's.
-    """
+    """The port asked for, or the first free one from 7860."""
     for one in [port] if port is not None else range(FIRST_PORT, FIRST_PORT + PORTS):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family) as probe:
@@ -109,9 +103,6 @@ def start(
         style: CSS.
         script: JavaScript function to run when a page is loaded.
         auth: name and password that visitors must give.
-
-    Raises:
-        UserError: the address cannot be had.
     """
     import gradio
     from starlette.middleware import Middleware

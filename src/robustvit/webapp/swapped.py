@@ -21,28 +21,13 @@ from robustvit.models.classifier import Preprocessing
 from robustvit.webapp.limits import Limits, check_image
 from robustvit.webapp.prediction import Explorer, Inputs, Picture, as_input
 
-__all__ = [
-    "BACKGROUNDS",
-    "GREY",
-    "background_inputs",
-    "background_photo",
-    "drawn_mask",
-    "found_mask",
-    "mask_of_file",
-    "swapped_inputs",
-]
-
 GREY = "plain grey"
 BACKGROUNDS = (GREY, *TEXTURES)
 _TEXTURE_SIDE = 384
 
 
 def mask_of_file(path: str | Path, photo: Image.Image, limits: Limits) -> np.ndarray:
-    """Read a mask file for a photo, ``(H, W)`` float32 in [0, 1] in the photo's size.
-
-    Raises:
-        UserError: it cannot be read, is empty or full, or has another shape than the photo.
-    """
+    """Read a mask file for a photo, ``(H, W)`` float32 in [0, 1] in the photo's size."""
     check_image(path, limits)
     name = Path(path).name
     try:
@@ -65,9 +50,6 @@ def drawn_mask(layers: Sequence[Image.Image], photo: Image.Image) -> np.ndarray:
     Args:
         layers: drawings with an alpha channel.
         photo: that was drawn on.
-
-    Raises:
-        UserError: nothing was drawn, or everything was painted over.
     """
     mask = np.zeros((photo.height, photo.width), np.float32)
     for layer in layers:
@@ -86,9 +68,6 @@ def found_mask(sources: Sequence[TokenCut], picture: Picture, explorer: Explorer
         sources: are tried in turn until one finds a good mask; else the first that found any is taken.
         picture: the photo.
         explorer: whose models are asked.
-
-    Raises:
-        UserError: none finds an object.
     """
     photo = picture.photo
     doubtful = None
@@ -108,11 +87,7 @@ def found_mask(sources: Sequence[TokenCut], picture: Picture, explorer: Explorer
 
 
 def background_photo(name: str) -> Image.Image:
-    """One of ``BACKGROUNDS``, always cut alike.
-
-    Raises:
-        UserError: there is no such background.
-    """
+    """One of ``BACKGROUNDS``, always cut alike."""
     if name not in BACKGROUNDS:
         raise UserError(f"expected a background out of {', '.join(BACKGROUNDS)}, got {name!r}")
     if name == GREY:
@@ -132,9 +107,6 @@ def swapped_inputs(
 
     Returns:
         The inputs, and the mask as each model sees it, ``(1, H, W)``.
-
-    Raises:
-        UserError: the object lies outside what a model sees, or fills it.
     """
     masks: dict[Preprocessing, Tensor] = {}
     inputs: Inputs = {}

@@ -18,8 +18,6 @@ from robustvit.common.errors import UserError
 from robustvit.data.embedded.stickers import SYMBOLS, sticker
 from robustvit.data.embedded.textures import TEXTURES, Part, texture_crop
 
-__all__ = ["BACKGROUNDS", "CLASSES", "SHIFTS", "SIZE", "Scene", "compose", "make_scene", "write_split"]
-
 CLASSES: tuple[str, ...] = tuple(SYMBOLS)
 BACKGROUNDS: tuple[str, ...] = tuple(TEXTURES)
 SIZE = 112
@@ -74,9 +72,6 @@ def compose(
 
     Returns:
         Image ``(SIZE, SIZE, 3)`` and mask ``(SIZE, SIZE)``, both uint8.
-
-    Raises:
-        UserError: an area that is not a share.
     """
     if area is not None and not 0 < area < 1:
         raise UserError(f"expected area as a share of the image between 0 and 1, got {area}")
@@ -113,9 +108,6 @@ def make_scene(
         area: as in ``compose``.
         angle: as in ``compose``.
         part: as in ``compose``.
-
-    Raises:
-        UserError: no such class or background.
     """
     if not (0 <= label < len(CLASSES) and 0 <= background < len(BACKGROUNDS)):
         raise UserError(f"expected label and background below {len(CLASSES)}, got {label} and {background}")
@@ -152,9 +144,6 @@ def write_split(
         correlation: share of scenes on the background of their own class, in expectation; ``swapped`` sets it to 0.
         part: half of each texture photo to cut from: ``train``, ``test`` or ``all``.
         turns: ``center``, ``area`` or ``angle`` that the scenes of a class go through in turn; see ``SHIFTS``.
-
-    Raises:
-        UserError: a correlation that is not a share.
     """
     if not 0 <= correlation <= 1:
         raise UserError(f"expected correlation between 0 and 1, got {correlation}")

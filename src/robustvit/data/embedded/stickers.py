@@ -10,8 +10,6 @@ import numpy as np
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["EXTRA_SYMBOLS", "SYMBOLS", "sticker"]
-
 SYMBOLS: dict[str, str] = {
     "heart": "♥",
     "star": "★",

@@ -11,8 +11,6 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from robustvit.common.errors import UserError
 
-__all__ = ["EXTRA_TEXTURES", "TEXTURES", "Part", "texture_crop"]
-
 Part = Literal["train", "test", "all"]
 _Tint = tuple[str, str, str]
 
@@ -66,9 +64,6 @@ def texture_crop(name: str, rng: np.random.Generator, size: int, *, part: Part =
 
     Returns:
         An RGB image of ``size`` x ``size``.
-
-    Raises:
-        UserError: no such texture.
     """
     photo = _photo(name)
     width, height = photo.size

@@ -11,8 +11,6 @@ from PIL import Image
 from robustvit.common.errors import UserError
 from robustvit.common.options import Intervention
 
-__all__ = ["MIN_INSIDE", "SIZES", "Placement", "cut_out", "grid", "place", "share_inside", "square_background"]
-
 # Side of the square images in pixels, and the least share of the box that must lie inside them, as in the set.
 SIZES: dict[Intervention, int] = {"si-size": 512, "si-rotation": 512, "si-location": 500}
 MIN_INSIDE: dict[Intervention, float] = {"si-size": 0.95, "si-rotation": 0.95, "si-location": 0.0}
@@ -36,11 +34,7 @@ class Placement:
 
 
 def grid(kind: Intervention) -> list[Placement]:
-    """The placements of an SI-Score set: 100 of ``si-size``, 72 of ``si-rotation``, 441 of ``si-location``.
-
-    Raises:
-        UserError: ``kind`` is unknown.
-    """
+    """The placements of an SI-Score set: 100 of ``si-size``, 72 of ``si-rotation``, 441 of ``si-location``."""
     if kind == "si-size":
         return [Placement(0.5, 0.5, step / 100, 0) for step in range(1, 101)]
     if kind == "si-rotation":
@@ -59,9 +53,6 @@ def cut_out(photo: Image.Image, mask: np.ndarray) -> Image.Image:
 
     Returns:
         RGBA, cropped to the box of the mask's values above one half; the mask is its alpha channel.
-
-    Raises:
-        UserError: no value above one half, or a mask of another size.
     """
     if mask.shape != (photo.height, photo.width):
         raise UserError(

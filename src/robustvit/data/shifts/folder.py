@@ -16,8 +16,6 @@ from robustvit.common.files import check_place, write_json, write_text
 from robustvit.data.pairs import Photo
 from robustvit.data.shifts.kinds import KINDS, Plan, Shift, Skip
 
-__all__ = ["METADATA", "SKIPPED", "ShiftFolder", "check_class_names", "fingerprint"]
-
 METADATA, SKIPPED, SETTINGS = "metadata.csv", "skipped.csv", "settings.json"
 _MADE_BY = "robustvit shifts"
 _COLUMNS = (
@@ -28,11 +26,7 @@ _LONGEST_NAME = 255
 
 
 def check_class_names(photos: Iterable[Photo]) -> None:
-    """Refuse classes that cannot name a folder that ``evaluate`` looks into.
-
-    Raises:
-        UserError: the first of them.
-    """
+    """Refuse classes that cannot name a folder that ``evaluate`` looks into."""
     for name in sorted({str(photo.class_name) for photo in photos}):
         try:
             long = len(name.encode("utf-8")) > _LONGEST_NAME
@@ -70,9 +64,6 @@ class ShiftFolder:
         settings: what its files depend on.
         suffix: of the images.
         inputs: folders that it may not lie in.
-
-    Raises:
-        UserError: something else is there, or copies that were made with other settings; it lies in an input.
     """
 
     def __init__(

@@ -30,8 +30,6 @@ from robustvit.data.shifts.kinds import Plan, Shift, ShiftOptions
 from robustvit.data.shifts.survey import framed
 from robustvit.data.swaps import boxed_background, no_foreground, only_foreground, paste, tiled_background
 
-__all__ = ["SUFFIXES", "ShiftMaker", "Spread", "jobs_of", "make_shifts", "spreading"]
-
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]]
 SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
 _PER_JOB = 64

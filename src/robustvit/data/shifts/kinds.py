@@ -13,8 +13,6 @@ from robustvit.data.pairs import Photo
 from robustvit.data.shifts.cutouts import SIZES, Placement
 from robustvit.data.swaps import SWAPS
 
-__all__ = ["BACKGROUND_KINDS", "GROUPS", "KINDS", "PHOTO_SIZE", "Plan", "Shift", "ShiftOptions", "Skip", "kinds_named"]
-
 PHOTO_SIZE = 224  # side of ImageNet-9's images
 BACKGROUND_KINDS = ("only-bg-b", "only-bg-t")
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -118,11 +116,7 @@ class Plan:
 
 
 def kinds_named(names: Sequence[str]) -> list[str]:
-    """Kinds by their names and the names of groups of them, each once, in the order of ``KINDS``.
-
-    Raises:
-        UserError: none, or an unknown one; the nearest is suggested.
-    """
+    """Kinds by their names and the names of groups of them, each once, in the order of ``KINDS``."""
     choices = [*KINDS, *GROUPS]
     chosen: set[str] = set()
     for name in names:

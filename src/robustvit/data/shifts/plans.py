@@ -20,8 +20,6 @@ from robustvit.data.shifts.kinds import BACKGROUND_KINDS, PHOTO_SIZE, Plan, Shif
 from robustvit.data.shifts.survey import Surveyed, shorter_side, survey
 from robustvit.data.swaps import SWAPS, Swap, pair_backgrounds
 
-__all__ = ["draw_pairs", "plan_grids", "plan_shifts", "plan_variants"]
-
 _LEAST_PAIRS = 20
 _COLUMNS: dict[Intervention, int] = {"si-size": 100, "si-rotation": 18, "si-location": 21}
 _NO_OBJECT = "no pixel of the mask is above one half"
@@ -39,9 +37,6 @@ def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOp
         plain: files of plain backgrounds for the kinds that move the object, if there are any.
         options: what is wanted.
         spread: shares the work among processes; see ``spreading``.
-
-    Raises:
-        UserError: a file that cannot be used; see ``plan_variants`` and ``plan_grids``.
     """
     look = partial(survey, size=options.size or PHOTO_SIZE, mask_format=options.mask_format)
     found = [seen for _, seen in sorted(_tracked(spread(look, photos), len(photos)), key=lambda one: one[0])]
@@ -75,9 +70,6 @@ def plan_variants(photos: Sequence[Photo], found: Sequence[Surveyed], options: S
         photos: the photos, of classes.
         found: what was seen on each, at the options' size.
         options: kinds, size and seed count.
-
-    Raises:
-        UserError: backgrounds of other classes are wanted, and there is one class.
     """
     plan, size = Plan(), options.size or PHOTO_SIZE
     able = [i for i, one in enumerate(found) if one.in_crop and one.kept > 0.5]
@@ -135,9 +127,6 @@ def plan_grids(
         found: what was seen on each.
         options: all of them count.
         backgrounds: files of plain backgrounds; without any, the photos' own of other classes are taken.
-
-    Raises:
-        UserError: there are no backgrounds, or fewer pairs than were asked for.
     """
     plan = Plan()
     able = [i for i, one in enumerate(found) if one.box != (0, 0)]

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from robustvit.data.shifts.folder import ShiftFolder
     from robustvit.data.shifts.kinds import Plan, ShiftOptions
 
-__all__ = ["Shifts", "shifts"]
-
 _BYTES = {".png": 1.4, ".jpg": 0.4}  # a pixel, of photos
 
 

@@ -16,8 +16,6 @@ from robustvit.data.photos import read_photo
 from robustvit.data.swaps import bounding_box, usable_background
 from robustvit.models.classifier import Preprocessing
 
-__all__ = ["Surveyed", "framed", "shorter_side", "survey"]
-
 
 @dataclass(frozen=True)
 class Surveyed:
@@ -55,11 +53,7 @@ def framed(image: Image.Image, mask: Tensor, size: int) -> tuple[Tensor, Tensor]
 
 
 def survey(photo: Photo, size: int, mask_format: MaskFormat) -> Surveyed:
-    """Read a photo and its mask, and see what they are good for at a size.
-
-    Raises:
-        UserError: a file that cannot be used; see ``read_pair``.
-    """
+    """Read a photo and its mask, and see what they are good for at a size."""
     _, mask = read_pair(photo, mask_format)
     box = bounding_box(mask)
     width_height = (0, 0) if box is None else (box.right - box.left, box.bottom - box.top)
@@ -75,9 +69,5 @@ def survey(photo: Photo, size: int, mask_format: MaskFormat) -> Surveyed:
 
 
 def shorter_side(background: Path) -> int:
-    """Read a plain background whole; its shorter side in pixels.
-
-    Raises:
-        UserError: a file that cannot be read.
-    """
+    """Read a plain background whole; its shorter side in pixels."""
     return min(read_photo(background).size)

@@ -31,8 +31,6 @@ from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_baseline, load_given
 from robustvit.models.options import ComparedModels
 
-__all__ = ["Compared", "compare_on_photos", "compare_on_set"]
-
 
 @dataclass(frozen=True)
 class Compared:
@@ -72,9 +70,6 @@ def compare_on_set(
         sets: where the set is.
         running: how to run it.
         method: of the relevance maps to come, checked before anything is run; None for no maps.
-
-    Raises:
-        UserError: as ``evaluate_set``; or a name that stands for several sets.
     """
     named = benchmarks_named(name)
     if len(named) > 1:
@@ -100,9 +95,6 @@ def compare_on_photos(
     Args:
         own: the photos, see ``classes``.
         models: see ``compare_on_set``; as are the others.
-
-    Raises:
-        UserError: no photos with classes of the model, or models that do not fit one another.
     """
     images = str(own.images)
     listed = find_photos(images, own.masks, labelled=own.masks is None, skip_unmasked=own.skip_unmasked)

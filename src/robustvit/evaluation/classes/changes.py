@@ -11,8 +11,6 @@ from scipy import stats
 from robustvit.common.intervals import Interval, mcnemar, mean_interval, paired_interval
 from robustvit.evaluation.on_sets.outcomes import Outcomes
 
-__all__ = ["RATE", "Changes", "ClassChange", "Tally", "class_changes"]
-
 RATE = 0.05  # share of false discoveries among the classes that are called significant
 
 

@@ -15,8 +15,6 @@ from robustvit.models.options import ComparedModels
 if TYPE_CHECKING:
     from robustvit.evaluation.classes.changes import Changes, ClassChange
 
-__all__ = ["ClassAnalysis", "classes"]
-
 _PRINTED = 5
 
 

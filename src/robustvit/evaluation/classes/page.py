@@ -15,8 +15,6 @@ from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
 from robustvit.evaluation.classes.record import KIND
 
-__all__ = ["class_charts", "render_classes"]
-
 _TITLES = {"all": "All classes", "helped": "Helped most", "harmed": "Harmed most"}
 _UP, _DOWN = "#11734b", "#a8321f"
 _PALE = 0.45  # opacity of the bars that are not significant

@@ -23,8 +23,6 @@ from robustvit.evaluation.sets import Answers, stream
 from robustvit.evaluation.sets.answers import MemberMaxima, MemberMeans, Subset
 from robustvit.explanation.maps import relevance
 
-__all__ = ["Answer", "Panel", "Turned", "choose_panels", "draw_turned", "head_classes"]
-
 Direction = Literal["helped", "harmed"]
 
 

@@ -11,8 +11,6 @@ from robustvit.evaluation.classes.answers import Compared
 from robustvit.evaluation.classes.changes import RATE, Changes, ClassChange, Tally
 from robustvit.evaluation.classes.pictures import Panel
 
-__all__ = ["KIND", "class_record", "sentence_of"]
-
 KIND = "robustvit-classes"
 SMALL = (
     "Classes with few images swing for statistical reasons: one answer more or less moves a class of n images by 100/n "

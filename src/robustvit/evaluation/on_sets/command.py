@@ -27,8 +27,6 @@ from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_given, load_original
 from robustvit.models.options import ComparedModels
 
-__all__ = ["evaluate_on", "load_set_models", "seen_labels", "set_place"]
-
 _Call = Callable[[], tuple[Record, bool]]
 
 
@@ -50,9 +48,6 @@ def evaluate_on(
         running: how to run them.
         own: photos for the segmentation test.
         method: relevance method of that.
-
-    Raises:
-        UserError: unknown sets, sets that are not there, models that do not fit them.
     """
     wanted = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
     segmentation = [name for name in wanted if name in SEGMENTATION_SETS]
@@ -110,11 +105,7 @@ def load_set_models(models: ComparedModels, sets: SetOptions, device: torch.devi
 
 
 def set_place(sets: SetOptions, running: RunningOptions, needs_root: bool = True) -> SetPlace:
-    """Check where sets come from and results go, and make the accelerator; nothing is written yet.
-
-    Raises:
-        UserError: not one of --root and --stream, or --records is no folder.
-    """
+    """Check where sets come from and results go, and make the accelerator; nothing is written yet."""
     if sets.stream and sets.root is not None:
         raise UserError("expected --root or --stream, got both: sets come from a folder or from the hub")
     if not sets.stream and sets.root is None and needs_root:

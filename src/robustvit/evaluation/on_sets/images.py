@@ -20,8 +20,6 @@ from robustvit.data.photos import read_photo
 from robustvit.evaluation.sets import Benchmark, Sample
 from robustvit.models.classifier import Preprocessing
 
-__all__ = ["Batch", "DiskImages", "StreamedImages", "batch_of", "name_in_stream", "name_of", "preparation"]
-
 Streamed = Iterator[tuple[str, Image.Image, Sample]]
 
 

@@ -20,8 +20,6 @@ from robustvit.evaluation.on_sets.outcomes import Outcomes, PartFolder, join_out
 from robustvit.evaluation.sets import Answers, Sample
 from robustvit.models.classifier import Classifier
 
-__all__ = ["TOP", "SetLoop", "run_images"]
-
 TOP = 5
 _SECONDS_A_PART = 20.0
 
@@ -56,9 +54,6 @@ def run_images(
 
     Returns:
         A line for each image that could not be read, of all processes.
-
-    Raises:
-        UserError: the model gave logits that are no numbers.
     """
     workers = 0 if isinstance(images, IterableDataset) else loop.workers
     loader = DataLoader(images, batch_size=loop.batch_size, num_workers=workers, collate_fn=batch_of)

@@ -13,8 +13,6 @@ from robustvit.common.intervals import Interval, mcnemar, mean_interval, paired_
 from robustvit.evaluation.on_sets.outcomes import Outcomes
 from robustvit.evaluation.sets import Summary
 
-__all__ = ["accuracies_by", "calibration_error", "compare_outcomes", "numbers_of"]
-
 _BINS = 15
 _RESAMPLES = 200
 

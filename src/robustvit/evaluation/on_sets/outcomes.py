@@ -13,8 +13,6 @@ import numpy as np
 
 from robustvit.common.errors import UserError
 
-__all__ = ["Outcomes", "PartFolder", "join_outcomes", "read_outcomes", "write_outcomes"]
-
 _IDENTITY = "identity"
 
 
@@ -76,11 +74,7 @@ def write_outcomes(outcomes: Outcomes, path: Path, identity: str) -> None:
 
 
 def read_outcomes(path: Path, identity: str) -> Outcomes | None:
-    """Read what ``write_outcomes`` wrote; None where there is no such file, or it is of something else.
-
-    Raises:
-        UserError: it is no file of outcomes.
-    """
+    """Read what ``write_outcomes`` wrote; None where there is no such file, or it is of something else."""
     try:
         with np.load(path, allow_pickle=False) as found:
             if str(found[_IDENTITY]) != identity:

@@ -21,18 +21,6 @@ from robustvit.evaluation.records.record import Record, check_record_place, read
 from robustvit.evaluation.sets import Answers, Benchmark, Listing, check_head, stream
 from robustvit.models.classifier import Classifier
 
-__all__ = [
-    "SetAnswers",
-    "SetModel",
-    "SetPlace",
-    "ask_set",
-    "evaluate_set",
-    "outcomes_path",
-    "record_set",
-    "recorded_preprocessing",
-    "set_model",
-]
-
 
 @dataclass(frozen=True)
 class SetModel:
@@ -97,9 +85,6 @@ def evaluate_set(
 
     Returns:
         The record, and whether every answer had been there.
-
-    Raises:
-        UserError: the set is not there, the model's head does not fit it, its logits are no numbers.
     """
     after, before = ask_set(benchmark, model, place, baseline)
     return record_set(benchmark, model, place, after, baseline, before), after.reused
@@ -127,11 +112,7 @@ class SetAnswers:
 def ask_set(
     benchmark: Benchmark, model: SetModel, place: SetPlace, baseline: SetModel | None = None
 ) -> tuple[SetAnswers, SetAnswers | None]:
-    """All answers of a model, and of a baseline, to one set; nothing is recorded but the answers.
-
-    Raises:
-        UserError: see ``evaluate_set``.
-    """
+    """All answers of a model, and of a baseline, to one set; nothing is recorded but the answers."""
     models = [one for one in (model, baseline) if one is not None]
     for one in models:
         check_head(benchmark, one.classifier.num_classes)

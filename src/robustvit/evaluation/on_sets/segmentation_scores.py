@@ -25,16 +25,6 @@ from robustvit.explanation.maps import relevance
 from robustvit.explanation.methods import check_method
 from robustvit.models.classifier import Classifier
 
-__all__ = [
-    "SegmentationScores",
-    "average_precision",
-    "pixel_counts",
-    "segmentation_difference",
-    "segmentation_scores",
-    "segmentation_test",
-    "with_masks",
-]
-
 _TITLES = {"pixel_accuracy": "pixel accuracy", "miou": "mIoU", "map": "mAP"}
 _RESAMPLES = 1999
 
@@ -93,10 +83,6 @@ def segmentation_test(
         workers: processes that read images.
         device: where the model is.
         seed: fixes the intervals.
-
-    Raises:
-        UserError: images or masks that cannot be read, a method that does not hold for the model, maps that are no
-            numbers.
     """
     expect_at_least(1, batch_size=batch_size)
     expect_at_least(0, workers=workers)
@@ -120,11 +106,7 @@ def segmentation_test(
 
 
 def with_masks(photos: Sequence[Photo]) -> Sequence[Photo]:
-    """These photos.
-
-    Raises:
-        UserError: one has no mask, or there is none.
-    """
+    """These photos."""
     if not photos:
         raise UserError("expected photos with masks for the segmentation test, got none: name their folders")
     for photo in photos:
@@ -189,9 +171,6 @@ def average_precision(maps: Tensor, masks: Tensor) -> np.ndarray:
 
     Returns:
         ``(B,)`` float64 in [0, 1].
-
-    Raises:
-        UserError: maps outside [0, 1], or no numbers.
     """
     values, labels = _flat(maps, masks)
     if not (values.min(initial=0) >= 0 and values.max(initial=0) <= 1):
@@ -238,11 +217,7 @@ def segmentation_scores(counts: np.ndarray, precisions: np.ndarray, seed: int = 
 def segmentation_difference(
     before: SegmentationScores, after: SegmentationScores, seed: int = 0
 ) -> dict[str, Interval]:
-    """After minus before of each number, over the same images in the same order, with paired 95 % intervals.
-
-    Raises:
-        UserError: the two are of different images.
-    """
+    """After minus before of each number, over the same images in the same order, with paired 95 % intervals."""
     if len(before.precisions) != len(after.precisions):
         raise UserError(
             f"expected two models' scores on the same images, got {len(before.precisions)} and {len(after.precisions)}"

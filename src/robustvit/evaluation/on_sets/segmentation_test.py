@@ -30,8 +30,6 @@ from robustvit.evaluation.records.record import Record, check_record_place, read
 from robustvit.explanation.methods import check_method
 from robustvit.models.classifier import Classifier
 
-__all__ = ["NO_PHOTOS", "SEGMENTATION_SETS", "check_segmentation", "evaluate_segmentation"]
-
 SEGMENTATION_SETS = ("imagenet-segmentation", "segmentation")
 _USUAL = "gae"  # the paper's; maps of another method are another result
 
@@ -41,11 +39,7 @@ NO_PHOTOS = MeasuredPhotos()
 def check_segmentation(
     name: str, place: SetPlace, own: MeasuredPhotos, method: str, models: Sequence[Classifier]
 ) -> None:
-    """Refuse what cannot be tested before anything else is run.
-
-    Raises:
-        UserError: the set is not there, photos without masks, or a method that does not hold for a model.
-    """
+    """Refuse what cannot be tested before anything else is run."""
     _source(name, place, own)
     for model in models:
         check_method(method, model)
@@ -74,9 +68,6 @@ def evaluate_segmentation(
 
     Returns:
         The record, and whether it had been there.
-
-    Raises:
-        UserError: the set is not there, photos without masks, maps that are no numbers.
     """
     source, expected, note, of = _source(name, place, own)
     seen: list[str] = []

@@ -22,8 +22,6 @@ from robustvit.data.pairs import Photo
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["MAT_FILE", "MAT_IMAGES", "MatFile", "SegmentedPhotos", "find_mat"]
-
 MAT_FILE = "gtsegs_ijcv.mat"
 MAT_IMAGES = 4276
 _SOURCE = "http://calvin-vision.net/bigstuff/proj-imagenet/data/gtsegs_ijcv.mat"
@@ -31,11 +29,7 @@ _IMAGES, _MASKS = "/value/img", "/value/gt"
 
 
 def find_mat(root: str | Path) -> Path:
-    """ImageNet-Segmentation's file: ``root`` itself, or in it or its folder ``imagenet-segmentation``.
-
-    Raises:
-        UserError: it is in none of these places.
-    """
+    """ImageNet-Segmentation's file: ``root`` itself, or in it or its folder ``imagenet-segmentation``."""
     root = Path(root)
     for place in (root, root / MAT_FILE, root / "imagenet-segmentation" / MAT_FILE):
         if place.is_file():
@@ -54,9 +48,6 @@ class MatFile:
 
     Args:
         path: the file.
-
-    Raises:
-        UserError: h5py is not installed, or the file is broken or holds other data.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -9,8 +9,6 @@ from robustvit.common.intervals import Interval, independent_difference
 from robustvit.common.wording import counted
 from robustvit.evaluation.records.record import Record
 
-__all__ = ["Sets"]
-
 _LABELLED = {
     "top1": "top-1",
     "top5": "top-5",

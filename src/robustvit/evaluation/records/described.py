@@ -14,8 +14,6 @@ from robustvit.models.method_names import method_name
 from robustvit.models.recipes import CARDS, model_card
 from robustvit.models.weights import weights_hash
 
-__all__ = ["METHODS", "describe_model"]
-
 # Defaults of the methods that a run may have whose settings do not name its method, as version 0.1 wrote them.
 _USUAL: dict[str, dict[str, Any]] = {
     "gradmask": {"relevance_weight": None, "classification_weight": 1.0},

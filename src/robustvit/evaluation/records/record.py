@@ -14,8 +14,6 @@ from robustvit.common.files import check_place, write_json
 from robustvit.common.intervals import Interval
 from robustvit.common.progress import warn
 
-__all__ = ["Number", "Record", "check_record_place", "read_record", "read_records", "record_path", "write_record"]
-
 Number = Interval
 
 _MARK = "robustvit_record"  # the key that tells our files from anybody's JSON, with the version of the layout
@@ -72,11 +70,7 @@ class Record:
 
 
 def record_path(folder: str | Path, set: str, protocol: str, weights: str) -> Path:
-    """Where the record of a model's weights on a set lies: ``SET--PROTOCOL--WEIGHTS.json``, ``/`` written as ``--``.
-
-    Raises:
-        UserError: a set or protocol that makes no file name, or weights that are no hash.
-    """
+    """Where the record of a model's weights on a set lies: ``SET--PROTOCOL--WEIGHTS.json``, ``/`` written as ``--``."""
     for kind, name in (("set", set), ("protocol", protocol)):
         if not re.fullmatch(r"[A-Za-z0-9][\w. +/-]*", name) or ".." in name:
             raise UserError(f"expected a {kind} named in letters, digits, '-', '.', '_' and '/', got {name!r}")
@@ -92,9 +86,6 @@ def check_record_place(folder: str | Path, set: str, protocol: str, weights: str
 
     Returns:
         The record's file.
-
-    Raises:
-        UserError: another file, or a complete record, is there; or the folder may not be written to.
     """
     path = record_path(folder, set, protocol, weights)
     check_place(path)
@@ -110,9 +101,6 @@ def write_record(record: Record, folder: str | Path) -> Path:
 
     Returns:
         The file; see ``record_path``.
-
-    Raises:
-        UserError: numbers that are no shares, or as ``check_record_place``.
     """
     path = check_record_place(
         folder, record.set, record.protocol, str(record.model.get("weights")), complete=record.complete
@@ -126,11 +114,7 @@ def write_record(record: Record, folder: str | Path) -> Path:
 
 
 def read_record(path: str | Path) -> Record:
-    """Read one record.
-
-    Raises:
-        UserError: a file that cannot be read, or is no record.
-    """
+    """Read one record."""
     way = "remove it, or name another folder of records"
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -152,9 +136,6 @@ def read_records(folder: str | Path) -> list[Record]:
     """Read all records of a folder, sorted by file name.
 
     Files that do not end in ``.json`` are passed over; a JSON file that is no record of ours with a warning.
-
-    Raises:
-        UserError: no such folder, or the first record that is broken.
     """
     folder = Path(folder)
     if not folder.is_dir():

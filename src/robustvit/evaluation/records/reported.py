@@ -9,8 +9,6 @@ from importlib.resources import files
 
 from robustvit.common.errors import UserError
 
-__all__ = ["REPORTED", "Column", "ReportedChange", "ReportedRow", "ReportedTable", "reported_table"]
-
 _FOLDER = files("robustvit.evaluation.records") / "reported"
 
 
@@ -86,11 +84,7 @@ class ReportedTable:
 
 
 def reported_table(name: str) -> ReportedTable:
-    """Read a reported table by name, e.g. ``table1``.
-
-    Raises:
-        UserError: there is none of that name; the nearest is suggested.
-    """
+    """Read a reported table by name, e.g. ``table1``."""
     if name not in REPORTED:
         near = difflib.get_close_matches(name.lower().replace(" ", "").replace("-", ""), [*REPORTED, "all"], n=1)
         suggested = f"did you mean {near[0]}? " if near else ""

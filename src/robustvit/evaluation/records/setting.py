@@ -9,8 +9,6 @@ from typing import Any
 
 from robustvit.common.wording import counted
 
-__all__ = ["RunSetting", "setting_of"]
-
 # How reproduce names its runs; records of earlier versions have nothing else to tell the setting by.
 _NAME = re.compile(r"-seed(?P<seed>\d+)-(?P<classes>\d+)x(?P<samples>\d+)(?:[/\\](?:best|last))?[/\\]?$")
 _USUAL = ((500, 3), (5, 3))  # classes and photos of each at paper and at tiny scale

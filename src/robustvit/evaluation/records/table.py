@@ -11,8 +11,6 @@ from robustvit.common.options import Protocol, TableFormat
 if TYPE_CHECKING:
     from robustvit.evaluation.records.table_layout import Layout
 
-__all__ = ["TableText", "rendered", "table"]
-
 _MARK = "robustvit-table"
 _TEMPLATES = {"markdown": "table.md.j2", "html": "table.html.j2", "latex": "table.tex.j2"}
 

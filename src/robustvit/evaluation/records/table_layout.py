@@ -13,8 +13,6 @@ from robustvit.evaluation.records.reported import Column, ReportedTable
 from robustvit.evaluation.records.setting import setting_of
 from robustvit.models.recipes import CARDS, model_card
 
-__all__ = ["INCOMPLETE", "SET_TITLES", "Cell", "Heading", "Layout", "Row", "lay_out_all", "lay_out_reported"]
-
 MEASURES: dict[str, str] = {
     "headline": "headline",
     "top1": "top-1",

@@ -12,8 +12,6 @@ from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, imagenet_na
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["AllClasses", "Answers", "MemberMaxima", "MemberMeans", "OwnHead", "Subset"]
-
 
 class Answers(ABC):
     """Makes answers of logits: ``(B, C)`` to ``(B, K)`` scores of at least 0 that sum to at most 1.

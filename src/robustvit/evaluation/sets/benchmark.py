@@ -14,8 +14,6 @@ from robustvit.evaluation.sets.answers import Answers
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Benchmark", "Hub", "Listing", "Sample", "Summary", "check_head"]
-
 Summary = Literal["accuracy", "group-mean", "worst-group", "shape"]
 
 
@@ -119,11 +117,7 @@ class Benchmark:
     note: str = ""
 
     def read(self, root: str | Path, protocol: Protocol) -> Listing:
-        """List the set below a root folder.
-
-        Raises:
-            UserError: it is not there, nothing of it is, or its layout is another one.
-        """
+        """List the set below a root folder."""
         folder = self.locate(root)
         samples, problems = self.reader(folder, protocol)
         answers = self.scoring[protocol]()
@@ -139,11 +133,7 @@ class Benchmark:
         return Listing(placed, problems, answers, self.images)
 
     def locate(self, root: str | Path) -> Path:
-        """The set's folder below a root folder, or the root itself if it has the set's name.
-
-        Raises:
-            UserError: it is in none of the places.
-        """
+        """The set's folder below a root folder, or the root itself if it has the set's name."""
         root = Path(root)
         names = (self.folder, *self.other_folders)
         places = [root / name for name in names]
@@ -172,11 +162,7 @@ def _placed(sample: Sample, answers: Answers) -> Sample:
 
 
 def check_head(benchmark: Benchmark, num_classes: int) -> None:
-    """Refuse a model whose head cannot answer a set.
-
-    Raises:
-        UserError: it has other than ImageNet's 1000 classes, or than the set's own.
-    """
+    """Refuse a model whose head cannot answer a set."""
     expected = benchmark.num_classes or benchmark.classes
     if num_classes == expected:
         return

@@ -11,8 +11,6 @@ import yaml
 
 from robustvit.common.errors import UserError
 
-__all__ = ["IMAGENET_CLASSES", "imagenet_names", "imagenet_subset", "imagenet_wnids", "member_classes"]
-
 IMAGENET_CLASSES = 1000
 
 
@@ -38,11 +36,7 @@ def imagenet_names() -> tuple[str, ...]:
 
 @cache
 def imagenet_subset(name: str) -> tuple[int, ...]:
-    """The 200 classes, ascending, that ImageNet-A (``a``) or ImageNet-R (``r``) has, as timm ships them.
-
-    Raises:
-        UserError: this version of timm has no such file.
-    """
+    """The 200 classes, ascending, that ImageNet-A (``a``) or ImageNet-R (``r``) has, as timm ships them."""
     file = files("timm.data") / "_info" / f"imagenet_{name}_synsets.txt"
     try:
         wnids = file.read_text(encoding="utf-8").split()

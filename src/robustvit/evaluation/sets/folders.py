@@ -10,8 +10,6 @@ from pathlib import Path
 from robustvit.common.errors import UserError
 from robustvit.data.photos import IMAGE_SUFFIXES
 
-__all__ = ["class_images", "images_in", "some"]
-
 
 def class_images(
     folder: Path, classes: Sequence[str], what: str, spelled: Callable[[str], str] = str
@@ -23,9 +21,6 @@ def class_images(
         classes: their names.
         what: what the folders are named by, for messages.
         spelled: turns a folder's name into one of ``classes``.
-
-    Raises:
-        UserError: it holds images, but no class folders.
     """
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     inner = [entry for entry in entries if entry.is_dir()]

@@ -19,17 +19,6 @@ from robustvit.evaluation.sets.class_tables import (
 )
 from robustvit.evaluation.sets.folders import class_images, some
 
-__all__ = [
-    "PLACES",
-    "WATERBIRDS",
-    "read_cue_conflict",
-    "read_imagenet_9",
-    "read_number_folders",
-    "read_rows",
-    "read_waterbirds",
-    "read_wnid_folders",
-]
-
 WATERBIRDS = ("landbird", "waterbird")
 PLACES = ("land", "water")
 
@@ -100,11 +89,7 @@ def read_waterbirds(folder: Path, protocol: Protocol) -> tuple[list[Sample], lis
 
 
 def read_rows(path: Path, columns: Iterable[str], otherwise: str) -> list[dict[str, str]]:
-    """The rows of a CSV file that a set comes with.
-
-    Raises:
-        UserError: it is not there, is no CSV file, or lacks a column; ``otherwise`` says what to do.
-    """
+    """The rows of a CSV file that a set comes with."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))

@@ -15,8 +15,6 @@ from robustvit.evaluation.sets.benchmark import Sample
 from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES
 from robustvit.evaluation.sets.folders import class_images
 
-__all__ = ["BORDER", "crop_border", "objectnet_classes", "read_objectnet"]
-
 BORDER = 2  # pixels of red that mark the images as a test set
 
 
@@ -44,9 +42,6 @@ def objectnet_classes(mappings: Path) -> tuple[Mapping[str, tuple[int, ...]], li
     The files chain: folder → ObjectNet's label (``folder_to_objectnet_label.json``) → ImageNet labels, joined by
     ``"; "`` (``objectnet_to_imagenet_1k.json``) → line, from 0 (``imagenet_to_label_2012_v2``) → index
     (``pytorch_to_imagenet_2012_id.json``, read backwards).
-
-    Raises:
-        UserError: a file is not there or does not fit the others.
     """
     labels = _json(mappings / "folder_to_objectnet_label.json", str)
     shared = _json(mappings / "objectnet_to_imagenet_1k.json", str)

@@ -13,8 +13,6 @@ from robustvit.evaluation.sets.class_tables import member_classes
 from robustvit.evaluation.sets.folders import class_images, some
 from robustvit.evaluation.sets.layouts import read_rows
 
-__all__ = ["Factor", "read_si_score"]
-
 Factor = Literal["size", "rotation", "location"]
 _COLUMNS = {"size": ("area",), "rotation": ("rotation",), "location": ("x", "y")}
 
@@ -24,9 +22,6 @@ def read_si_score(folder: Path, protocol: Protocol, *, factor: Factor) -> tuple[
 
     ``metadata.csv``, in the folder or in ``object_<factor>`` beside it, gives the factor's value (the group) of each.
     The mean over groups (standard) needs that file; the mean over images (paper) does not.
-
-    Raises:
-        UserError: ``metadata.csv`` is needed and not there, or cannot be read.
     """
     classes = member_classes("si_score")
     found, problems = class_images(folder, list(classes), "SI-Score's class names")

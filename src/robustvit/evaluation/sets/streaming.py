@@ -17,8 +17,6 @@ from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, imagenet_na
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["hub_of", "stream"]
-
 _WNID_COLUMNS = ("wnid", "imagenet_synsets", "synset", "synsets")
 _LABEL_COLUMNS = ("label", "labels")
 _NAME_COLUMNS = ("image_id", "id", "file_name")
@@ -33,10 +31,6 @@ def stream(benchmark: Benchmark, protocol: Protocol) -> tuple[Iterator[tuple[str
     Returns:
         The images in RGB, each with a name and what is right, before ``Benchmark.prepare``; and the way from logits to
         answers.
-
-    Raises:
-        UserError: the set is not on the hub, the library ``datasets`` is not installed, the hub cannot be reached (also
-            while images are read), or the labels cannot be understood.
     """
     rows, features = _open(benchmark, hub_of(benchmark))
     image, label = _image_column(benchmark, features), _labeller(benchmark, features)
@@ -45,11 +39,7 @@ def stream(benchmark: Benchmark, protocol: Protocol) -> tuple[Iterator[tuple[str
 
 
 def hub_of(benchmark: Benchmark) -> Hub:
-    """Where on the hub a set is.
-
-    Raises:
-        UserError: nowhere.
-    """
+    """Where on the hub a set is."""
     if benchmark.hub is None:
         raise UserError(
             f"{benchmark.title} cannot be streamed: get it from {benchmark.source}, and name its folder with --root"
@@ -166,11 +156,7 @@ def _image_column(benchmark: Benchmark, features: dict[str, Any]) -> str:
 
 
 def _labeller(benchmark: Benchmark, features: dict[str, Any]) -> Labeller:
-    """How the ImageNet classes of a row are told.
-
-    Raises:
-        UserError: in none of the ways known here.
-    """
+    """How the ImageNet classes of a row are told."""
     import datasets
 
     if wnids := next((name for name in _WNID_COLUMNS if name in features), None):

@@ -23,8 +23,6 @@ from robustvit.evaluation.sets.layouts import (
 from robustvit.evaluation.sets.objectnet import crop_border, read_objectnet
 from robustvit.evaluation.sets.si_score import Factor, read_si_score
 
-__all__ = ["BENCHMARKS", "SHORT_NAMES", "benchmarks_named"]
-
 T = TypeVar("T")
 _RESEARCH = "ImageNet's terms, non-commercial research"
 
@@ -228,9 +226,6 @@ def benchmarks_named(names: str | Sequence[str], besides: Sequence[str] = ()) ->
     Args:
         names: of the sets.
         besides: names of further sets that the caller knows, to suggest where one is unknown.
-
-    Raises:
-        UserError: no name, or one that is unknown; the nearest known ones and all others are named.
     """
     wanted = names.replace(",", " ").split() if isinstance(names, str) else list(names)
     if not wanted:

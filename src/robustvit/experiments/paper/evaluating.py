@@ -25,8 +25,6 @@ from robustvit.experiments.paper.place import ReproductionPlace
 from robustvit.experiments.paper.plan import Plan, Run, item_runs
 from robustvit.models.load import load_model
 
-__all__ = ["SEGMENTATION", "Evaluator", "images_of_set", "known_records", "set_on_disk"]
-
 SEGMENTATION = "imagenet-segmentation"
 PROTOCOL: Protocol = "paper"
 
@@ -39,11 +37,7 @@ def images_of_set(name: str) -> int:
 
 
 def set_on_disk(place: ReproductionPlace, name: str) -> int:
-    """Images of a set that are there.
-
-    Raises:
-        UserError: it is not; the message says where to get it.
-    """
+    """Images of a set that are there."""
     if name == SEGMENTATION:
         return len(MatFile(find_mat(place.data)))
     return len(BENCHMARKS[name].read(place.data, PROTOCOL).samples)
@@ -144,11 +138,7 @@ class Evaluator:
         return frozenset(index[wnid] for wnid in self.place.imagenet_s.split(run)[0])
 
     def check_sets(self) -> None:
-        """Refuse to begin where a set is missing.
-
-        Raises:
-            UserError: the sets that are, in one line.
-        """
+        """Refuse to begin where a set is missing."""
         lacking: list[str] = []
         for name in [*self.plan.sets, *self.plan.images]:
             try:

@@ -19,8 +19,6 @@ from robustvit.data.photos import IMAGE_SUFFIXES
 from robustvit.experiments.paper.plan import Run
 from robustvit.experiments.paper.scales import ReproductionScale
 
-__all__ = ["MERGED", "ImageNetS", "Lists", "find_imagenet_s", "list_text", "write_list"]
-
 # ImageNet-S-919 merges five classes of ImageNet into five others; its masks cannot tell the two, so both are left out.
 MERGED = {
     "n04356056": "n04355933",  # sunglasses into sunglass
@@ -65,11 +63,7 @@ class ImageNetS:
         return sorted(p.name for p in self.masks.iterdir() if p.is_dir() and p.name[0] != "." and p.name not in merged)
 
     def pairs(self, wnid: str) -> list[Pair]:
-        """Photos of a class with their masks, by name.
-
-        Raises:
-            UserError: a mask without its photo.
-        """
+        """Photos of a class with their masks, by name."""
         photos = self.photos_of(wnid)
         masks = sorted(p for p in (self.masks / wnid).iterdir() if p.suffix == ".png" and p.name[0] != ".")
         for mask in masks:
@@ -87,11 +81,7 @@ class ImageNetS:
         return {p.stem: p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."}
 
     def check(self, scale: ReproductionScale) -> None:
-        """Refuse another edition.
-
-        Raises:
-            UserError: other than the classes that the scale counts on.
-        """
+        """Refuse another edition."""
         if len(self.classes) != scale.available:
             raise UserError(
                 f"expected {scale.available} classes besides the ten merged ones in {self.masks}, found "
@@ -111,9 +101,6 @@ class ImageNetS:
         Args:
             run: says how many, and which seed draws the classes.
             pairs: photos and masks of a class; the annotated ones when left out.
-
-        Raises:
-            UserError: a class with too few photos.
         """
         pairs = pairs or self.pairs
         chosen, others = self.split(run)
@@ -131,11 +118,7 @@ def _first(classes: Sequence[str], count: int, pairs: Callable[[str], Sequence[P
 
 
 def find_imagenet_s(root: Path) -> ImageNetS:
-    """ImageNet-S-919 below a root folder, or the root itself.
-
-    Raises:
-        UserError: it is in none of the places.
-    """
+    """ImageNet-S-919 below a root folder, or the root itself."""
     places = ("imagenet-s/ImageNetS919", "ImageNetS919", "imagenet-s", ".")
     for place in (root / name for name in places):
         if (place / _PHOTOS).is_dir() and (place / _MASKS).is_dir():

@@ -23,8 +23,6 @@ from robustvit.guidance.registry import chosen_options, make_guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.recipes import model_card, recipe_settings
 
-__all__ = ["Speed", "measure_speed", "outlook"]
-
 _BATCH = 8
 _WORDS = {"finished": "finished", "begun": "to continue", "new": "to run"}
 
@@ -127,11 +125,7 @@ class _Speeds:
 
 
 def outlook(place: ReproductionPlace, plan: Plan) -> list[str]:
-    """The plan in lines; nothing is written.
-
-    Raises:
-        UserError: the folder is not ours.
-    """
+    """The plan in lines; nothing is written."""
     evaluator, speeds = Evaluator(place, plan), _Speeds(place)
     lines = [f"{plan.what} at {place.scale.name} scale, into {place.out}", "runs:"]
     seconds = 0.0

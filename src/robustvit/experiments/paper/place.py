@@ -19,8 +19,6 @@ from robustvit.experiments.paper.plan import Plan, Run
 from robustvit.experiments.paper.scales import ReproductionScale
 from robustvit.models.recipes import CARDS, model_card
 
-__all__ = ["ReproductionPlace"]
-
 _SETTINGS = "reproduction.yaml"
 _WEIGHTS = "weights.json"
 
@@ -95,9 +93,6 @@ class ReproductionPlace:
         """Refuse a folder of something else, or weights that are missing, before anything is written.
 
         A dry run goes on without weights: it says that they are missing.
-
-        Raises:
-            UserError: either.
         """
         check_place(self.out / _SETTINGS)
         if self.out.exists() and not self.out.is_dir():

@@ -15,8 +15,6 @@ from robustvit.common.errors import UserError
 from robustvit.evaluation.records.reported import reported_table
 from robustvit.experiments.paper.scales import ReproductionScale
 
-__all__ = ["ITEMS", "METHOD_OPTIONS", "Plan", "Run", "item_runs", "make_plan"]
-
 TOKENCUT = "robustvit-tokencut"
 # Options of finetune by the method's name in records.
 METHOD_OPTIONS: dict[str, dict[str, Any]] = {
@@ -108,9 +106,6 @@ def make_plan(what: str, scale: ReproductionScale, *, models: Sequence[str] | No
         scale: how much is trained.
         models: cards to do it for; all of the item's when left out.
         masks: ``human``, or ``tokencut`` for the rows that are trained on masks found by TokenCut.
-
-    Raises:
-        UserError: an unknown item, a card that it does not have, TokenCut where the paper has none.
     """
     if what not in ITEMS:
         near = difflib.get_close_matches(what.lower().replace(" ", ""), ITEMS, n=1)

@@ -31,8 +31,6 @@ from robustvit.experiments.paper.evaluating import PROTOCOL, Evaluator
 from robustvit.experiments.paper.plan import Run
 from robustvit.explanation.maps import relevance
 
-__all__ = ["choose_images", "show_classes", "show_panels", "show_subsets"]
-
 _HELPED = 20  # classes of each chart
 _SAMPLES, _CLASSES = 3, 2  # the paper's Fig. 15
 _METHOD = "gae"  # of its relevance maps

@@ -20,8 +20,6 @@ from robustvit.evaluation.records.table_layout import SET_TITLES
 from robustvit.experiments.paper.evaluating import Evaluator
 from robustvit.experiments.paper.plan import Run
 
-__all__ = ["average_change", "reported_change", "show_seen", "show_sensitivity"]
-
 _PARTS = {"seen": ("classes finetuned on", "#2a6f97"), "unseen": ("other classes", "#c9762b")}
 Numbers = dict[tuple[str, str], Record]
 

@@ -16,8 +16,6 @@ from robustvit.evaluation.records.table_layout import INCOMPLETE, Cell, Layout, 
 from robustvit.experiments.paper.evaluating import Evaluator
 from robustvit.models.recipes import model_card
 
-__all__ = ["TINY_NOTE", "over_seeds", "show_table"]
-
 TINY_NOTE = (
     "Tiny scale: measured on a stand-in model and drawn scenes, to try the path. Beside the paper's numbers they mean "
     "nothing."

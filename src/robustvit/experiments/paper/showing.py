@@ -13,8 +13,6 @@ from robustvit.experiments.paper.show_images import show_classes, show_panels, s
 from robustvit.experiments.paper.show_plots import show_seen, show_sensitivity
 from robustvit.experiments.paper.show_tables import show_table
 
-__all__ = ["show"]
-
 _SHOWS: dict[str, Callable[[Evaluator, Path], list[Path]]] = {
     "table": show_table,
     "panels": show_panels,

@@ -15,8 +15,6 @@ from robustvit.models.classifier import Classifier
 from robustvit.models.recipes import CARDS
 from robustvit.models.save import save_model
 
-__all__ = ["STANDS_FOR", "stand_in", "write_stand_in"]
-
 # ImageNet classes that lend their places to the embedded ones; they are in INet-A, INet-R and SI-Score. By index, with
 # SI-Score's name: a heart stands as a goose, and so on. Nothing is meant by it.
 STANDS_FOR: dict[str, tuple[int, str]] = dict(

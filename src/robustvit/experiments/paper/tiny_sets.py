@@ -18,8 +18,6 @@ from robustvit.evaluation.on_sets.segmented_photos import MAT_FILE
 from robustvit.evaluation.sets.class_tables import imagenet_wnids
 from robustvit.experiments.paper.stand_in import STANDS_FOR
 
-__all__ = ["write_tiny_sets"]
-
 _EACH = 2  # images of each class in each set
 _PHOTOS = 4  # masked photos of each class to finetune on
 _MARK = "tiny.json"

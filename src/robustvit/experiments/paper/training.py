@@ -18,8 +18,6 @@ from robustvit.experiments.paper.place import ReproductionPlace
 from robustvit.experiments.paper.plan import METHOD_OPTIONS, Run
 from robustvit.experiments.trials import run_trial, state_of
 
-__all__ = ["options_of_run", "train_runs"]
-
 
 def train_runs(place: ReproductionPlace, runs: Sequence[Run]) -> tuple[int, dict[Run, str]]:
     """Finetune what is not finished; what was killed goes on.

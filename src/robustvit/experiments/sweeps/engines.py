@@ -13,8 +13,6 @@ from robustvit.common.progress import console
 from robustvit.experiments.sweeps.experiment import Experiment
 from robustvit.experiments.trials import Done, Trial, objective, run_trial, state_of
 
-__all__ = ["LocalEngine", "TrialEngine", "check_installed", "make_engine"]
-
 
 class TrialEngine(Protocol):
     """Something that runs trials in folders named by their keys, leaving finished ones alone."""
@@ -64,11 +62,7 @@ class LocalEngine:
 
 
 def make_engine(options: EngineOptions) -> TrialEngine:
-    """The engine that is asked for, with its resources.
-
-    Raises:
-        UserError: unknown, not installed, or options that belong to the other one.
-    """
+    """The engine that is asked for, with its resources."""
     if options.engine == "local":
         for name, value in vars(options).items():
             if name != "engine" and value is not None:
@@ -92,10 +86,6 @@ def _ray_engine(*settings: Any) -> TrialEngine:
 
 
 def check_installed(library: str, need: str) -> None:
-    """Refuse what needs a library that is not there.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Refuse what needs a library that is not there."""
     if find_spec(library) is None:
         raise UserError(f"{need} needs {library}, which is not installed: pip install 'robustvit[sweep]'")

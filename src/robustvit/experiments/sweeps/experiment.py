@@ -17,8 +17,6 @@ from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effe
 from robustvit.experiments.sweeps.search_space import Space, read_space
 from robustvit.experiments.trials import Trial
 
-__all__ = ["SHIPPED", "Experiment", "read_experiment"]
-
 _FOLDER = files("robustvit.experiments.sweeps")
 SHIPPED = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
 _PARTS = ("base", "grid", "search", "trials", "maximise")
@@ -45,11 +43,7 @@ class Experiment:
     maximise: str = "mixed-other"
 
     def grid(self) -> list[Trial]:
-        """Every combination of the axes' values, the last axis going round fastest.
-
-        Raises:
-            UserError: a combination that finetune would refuse for an option's name or kind.
-        """
+        """Every combination of the axes' values, the last axis going round fastest."""
         found = []
         for combination in itertools.product(*self.axes.values()):
             labels = {axis: label for axis, (label, _) in zip(self.axes, combination, strict=True)}
@@ -71,9 +65,6 @@ def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -
     Args:
         path: YAML file, or a name out of ``SHIPPED``.
         shared: options of all runs, which override those in the file's base.
-
-    Raises:
-        UserError: anything that is not understood, in one line.
     """
     place = str(path)
     name = place if Path(place).is_file() or place not in SHIPPED else str(_FOLDER / f"{place}.yaml")

@@ -13,8 +13,6 @@ from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.training.finetune import finetune, left_out, settled
 
-__all__ = ["FINETUNE_OPTIONS", "effective_options"]
-
 _PLACE = frozenset({"out", "resume", "save_every"})  # where and when a run is written says nothing about what it does
 _OPTIONS = {one.name: one for one in options_of(finetune) if one.name not in _PLACE}
 FINETUNE_OPTIONS: tuple[str, ...] = tuple(_OPTIONS)
@@ -29,9 +27,6 @@ def effective_options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
     Args:
         given: options by their names in Python.
         place: what to call the place they come from in an error.
-
-    Raises:
-        UserError: an unknown option, a value of the wrong kind, or images or a model missing.
     """
     from jsonargparse import ArgumentError
 

@@ -11,17 +11,11 @@ import yaml
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_place, write_text
 
-__all__ = ["check_sweep_folder", "start_sweep_folder"]
-
 _MARK = "sweep.yaml"
 
 
 def check_sweep_folder(folder: Path) -> None:
-    """Make sure that trials may be written here, before anything is.
-
-    Raises:
-        UserError: something that is not ours is there, or the place may not be written to.
-    """
+    """Make sure that trials may be written here, before anything is."""
     check_place(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"expected a folder for --out, but {folder} is a file: name another")

@@ -11,8 +11,6 @@ from robustvit.common.errors import UserError
 from robustvit.evaluation.measure import MEASURES
 from robustvit.experiments.sweeps.results import SEED, over_seeds, read_rows, shifted_measure, varying
 
-__all__ = ["plot_rates", "plot_sensitivity"]
-
 _MOST_LINES = 12
 
 
@@ -29,9 +27,6 @@ def plot_sensitivity(results: str | Path, out: str | Path, x: str = "samples_per
 
     Returns:
         The files.
-
-    Raises:
-        UserError: x does not vary there, is no number, or nothing is finished.
     """
     rows = read_rows(results)
     numeric = numeric_axes(rows)

@@ -12,8 +12,6 @@ from robustvit.common.intervals import Interval, paired_interval
 from robustvit.common.outcomes import open_cost
 from robustvit.common.run_folder import RunFolder
 
-__all__ = ["RateOutcome", "choose_rate", "likely_rate", "rate_outcome"]
-
 
 @dataclass(frozen=True)
 class RateOutcome:

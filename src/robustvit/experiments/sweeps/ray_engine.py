@@ -15,8 +15,6 @@ from robustvit.common.signals import Stopped, StopSignals
 from robustvit.experiments.sweeps.experiment import Experiment
 from robustvit.experiments.trials import Done, Trial, objective, run_trial, state_of
 
-__all__ = ["RayEngine"]
-
 _RECORDS = "ray"  # Ray's own files, beside the trials'
 _ERROR, _VALUE = "went_wrong", "objective"
 

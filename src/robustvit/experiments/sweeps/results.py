@@ -16,19 +16,6 @@ from robustvit.common.verdict import read_verdict
 from robustvit.evaluation.measure import MEASURES
 from robustvit.experiments.trials import Trial, state_of, trial_seconds
 
-__all__ = [
-    "SEED",
-    "SIDES",
-    "aligned",
-    "over_seeds",
-    "read_rows",
-    "result_row",
-    "shifted_measure",
-    "text_of",
-    "varying",
-    "write_rows",
-]
-
 Row = dict[str, Any]
 SEED = "seed"
 SIDES = ("before", "after", "difference")

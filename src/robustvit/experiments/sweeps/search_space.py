@@ -11,8 +11,6 @@ from typing import Any
 from robustvit.common.errors import UserError
 from robustvit.training.finetune import finetune
 
-__all__ = ["Space", "read_space"]
-
 
 @dataclass(frozen=True)
 class Space:
@@ -49,11 +47,7 @@ class Space:
 
 
 def read_space(name: str, raw: Any, place: str) -> Space:
-    """Read ``[low, high]``, ``[low, high, log]`` or a list of choices.
-
-    Raises:
-        UserError: something else, a range from high to low, or a logarithm of what is not positive.
-    """
+    """Read ``[low, high]``, ``[low, high, log]`` or a list of choices."""
     if not isinstance(raw, list) or len(raw) < 2:
         raise UserError(f"{place}: expected {name} as [low, high], [low, high, log] or a list of choices, got {raw!r}")
     log = raw[-1] == "log" and len(raw) == 3

@@ -20,15 +20,6 @@ from torch.overrides import TorchFunctionMode
 from robustvit.common.errors import UserError
 from robustvit.explanation.attention.gelu import twice_differentiable_gelu
 
-__all__ = [
-    "Attend",
-    "ConstantWeights",
-    "Interception",
-    "evaluating",
-    "gradients_for_maps",
-    "ready_for_interception",
-]
-
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 
@@ -42,9 +33,6 @@ class Interception(TorchFunctionMode):
     Args:
         attend: computes the attention.
         twice: the backward pass will be differentiated: activations take part in a form made for that.
-
-    Raises:
-        UserError: causal attention, or multi-head attention that is not plain self-attention.
     """
 
     def __init__(self, attend: Attend, twice: bool = False) -> None:

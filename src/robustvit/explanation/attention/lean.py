@@ -20,8 +20,6 @@ from robustvit.common.errors import UserError
 from robustvit.explanation.attention.passes import Explained, backward, double_backward
 from robustvit.explanation.attention.tiles import Call
 
-__all__ = ["LeanCall", "explaining"]
-
 
 @dataclass
 class _State:

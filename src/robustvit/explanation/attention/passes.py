@@ -14,8 +14,6 @@ from torch import Tensor
 
 from robustvit.explanation.attention.tiles import Call, Tile, product, softmax_backward_
 
-__all__ = ["Explained", "backward", "double_backward"]
-
 
 @dataclass
 class Explained:

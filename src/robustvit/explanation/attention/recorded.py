@@ -16,8 +16,6 @@ from robustvit.explanation.attention.lean import LeanCall
 from robustvit.models.classifier import logits_of
 from robustvit.models.families import Layout, find_layout
 
-__all__ = ["LeanForward", "RecordedForward", "explicit_attention", "lean_forward", "recorded_forward"]
-
 
 @dataclass(frozen=True)
 class _Forward:
@@ -121,9 +119,6 @@ def recorded_forward(model: nn.Module, images: Tensor) -> RecordedForward:
     Args:
         model: a ``Classifier``, or any module that holds a vision transformer of a known family.
         images: ``(B, 3, H, W)``, what ``model`` takes.
-
-    Raises:
-        UserError: the model is of a family whose attention does not tell the relevance of the patches.
     """
     layout = find_layout(model)
     with explicit_attention(model) as maps:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Call", "Tile", "product", "softmax_backward_"]
-
 # A tile's map: what stays in a CPU's cache, or keeps a GPU busy. Matrix products want this many rows, all the same.
 _CPU_BYTES, _GPU_BYTES, _ROWS = 2**20, 2**29, 128
 # The attention of a call is kept between passes if it is smaller than this.

@@ -29,11 +29,7 @@ _OF_ATTENTION = frozenset({"gae", "attnlrp", "rollout", "raw_attention"})
 
 
 def method_of(name: str) -> Method:
-    """The relevance method of that name.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The relevance method of that name."""
     if name not in METHODS:
         raise UserError(f"expected a relevance method out of {', '.join(METHODS)}, got {name!r}")
     return METHODS[name]
@@ -44,9 +40,6 @@ def check_method(name: str, model: nn.Module) -> None:
 
     A model that says what size it takes, as a ``Classifier`` does, meets the method on one grey image; its weights,
     statistics and modes stay as they are.
-
-    Raises:
-        UserError: there is no such method, or it does not hold for the model.
     """
     method = method_of(name)
     if name in _OF_ATTENTION:
@@ -65,9 +58,6 @@ def _try_on_grey(method: Method, model: nn.Module, size: tuple[int, int]) -> Non
 def measuring_method(guiding: str | None, model: nn.Module) -> str:
     """The method that measures where relevance lies: ``gae`` where it holds, so that models guided in different ways
     can be compared, else the method that guides; where none does, ``grad_cam`` or else ``input_gradient``.
-
-    Raises:
-        UserError: the guiding method does not hold for the model.
     """
     if guiding is not None:
         check_method(guiding, model)

@@ -17,8 +17,6 @@ from robustvit.explanation.methods.trace import Explain, Trace
 from robustvit.models.classifier import logits_of
 from robustvit.models.families import find_layout
 
-__all__ = ["attnlrp", "signed_relevance"]
-
 
 def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
     """AttnLRP (Achtibat et al., ICML 2024, arXiv 2402.05602), written from the paper.
@@ -30,9 +28,6 @@ def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
 
     The method's authors say that layer-wise relevance propagation is patented, and free for personal and scientific
     use: ask them before using this method commercially.
-
-    Raises:
-        UserError: the model is no vision transformer of a known family, or computes something that no rule covers.
     """
     logits, signed = signed_relevance(model, images)
     layout = find_layout(model)
@@ -46,9 +41,6 @@ def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
 def signed_relevance(model: nn.Module, images: Tensor, block: int = 0) -> tuple[Tensor, Explain]:
     """Logits, and a function of target and ``differentiable`` that gives the signed relevance ``(B, N)`` of all tokens
     that enter a block.
-
-    Raises:
-        UserError: as in ``attnlrp``.
     """
     layout = find_layout(model)
     state = LrpState()

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.models.families import Layout
 
-__all__ = ["caught_tokens", "check_tokens", "explained_logit", "with_gradient"]
-
 
 def with_gradient(model: nn.Module, images: Tensor) -> Tensor:
     """Images from which a gradient flows through the whole model, where constant weights would not let it.
@@ -46,11 +44,7 @@ def caught_tokens(block: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def check_tokens(caught: list[Tensor], layout: Layout, images: Tensor) -> Tensor:
-    """The one tensor of tokens that was caught.
-
-    Raises:
-        UserError: the block ran never or more than once, or its tokens are not as the layout says.
-    """
+    """The one tensor of tokens that was caught."""
     rows, columns = layout.grid(images)
     expected = (len(images), layout.prefix_tokens + rows * columns)
     found = [tuple(one.shape[:2]) for one in caught]

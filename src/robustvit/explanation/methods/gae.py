@@ -14,8 +14,6 @@ from robustvit.explanation.methods.captures import explained_logit
 from robustvit.explanation.methods.trace import Trace
 from robustvit.models.families import Layout
 
-__all__ = ["gae", "propagate", "readout_row"]
-
 
 def gae(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
     """Generic attention explainability (Chefer, Gur and Wolf, ICCV 2021; equations 6 and 7 of RobustViT).

@@ -19,8 +19,6 @@ from robustvit.explanation.methods.trace import Trace
 from robustvit.models.classifier import logits_of
 from robustvit.models.families import Layout, find_layout
 
-__all__ = ["grad_cam"]
-
 
 def grad_cam(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
     """Grad-CAM (Selvaraju et al., ICCV 2017).
@@ -29,9 +27,6 @@ def grad_cam(model: nn.Module, images: Tensor, second_order: bool = False) -> Tr
     gradient. The features are the patch tokens that enter a vision transformer's last block, on the patch grid, or
     else the last feature map with more than one position that the model computes, on its own grid. First order holds
     the weights constant; second order differentiates them too.
-
-    Raises:
-        UserError: the model has no feature map whose positions are places in the image.
     """
     entered = with_gradient(model, images)
     # Fused attention is faster, but cannot be differentiated twice.

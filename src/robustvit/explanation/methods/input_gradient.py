@@ -11,8 +11,6 @@ from robustvit.explanation.methods.captures import explained_logit
 from robustvit.explanation.methods.trace import Trace
 from robustvit.models.classifier import logits_of
 
-__all__ = ["forward_from_pixels", "input_gradient"]
-
 
 def forward_from_pixels(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Run a classifier so that its logits can be differentiated twice in the pixels.

@@ -17,8 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["LrpState", "Rules"]
-
 
 class LrpState:
     """Whether a relevance is being asked for. It refers to no tensor, so that graphs are freed without a collector."""

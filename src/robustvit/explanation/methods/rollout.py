@@ -12,8 +12,6 @@ from robustvit.explanation.methods.gae import propagate, readout_row
 from robustvit.explanation.methods.trace import Trace
 from robustvit.models.families import Layout
 
-__all__ = ["raw_attention", "rollout"]
-
 
 def rollout(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
     """Attention rollout (Abnar and Zuidema, ACL 2020).
@@ -22,9 +20,6 @@ def rollout(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
     block's tokens are half themselves (the residual connection), half what they attend to. A constant that the readout
     starts with is left out, as in ``gae``. The same for every class, differentiable in the weights of queries and keys,
     and of all that comes before them. No gradient of a logit is in it, so ``second_order`` has no effect.
-
-    Raises:
-        UserError: attention over the model's tokens does not tell the relevance of the patches.
     """
     return _class_independent(recorded_forward(model, images), images, _rolled_row)
 
@@ -34,9 +29,6 @@ def raw_attention(model: nn.Module, images: Tensor, second_order: bool = False) 
 
     The baseline of the attention literature (named so by Chefer et al., CVPR 2021). For an attention pool it is the
     pool's own map. The same for every class; ``second_order`` has no effect.
-
-    Raises:
-        UserError: attention over the model's tokens does not tell the relevance of the patches.
     """
     return _class_independent(recorded_forward(model, images), images, _last_row)
 

@@ -7,8 +7,6 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-__all__ = ["Explain", "Method", "Trace"]
-
 
 class Explain(Protocol):
     """Relevance of classes ``(B,)`` on the method's own grid, ``(B, rows, columns)``."""

@@ -11,15 +11,9 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Categories
 from robustvit.models.classifier import Classifier
 
-__all__ = ["draw_classes", "named_classes"]
-
 
 def named_classes(classifier: Classifier, given: Categories | None) -> list[int]:
-    """Indices of classes given by name or index; a text that is no class itself is a list separated by commas.
-
-    Raises:
-        UserError: a class that the model does not have; the nearest is named.
-    """
+    """Indices of classes given by name or index; a text that is no class itself is a list separated by commas."""
     if given is None:
         return []
     if isinstance(given, str) and given not in classifier.class_names:

@@ -10,8 +10,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-__all__ = ["Subset", "SubsetPanel", "draw_rows", "shortened"]
-
 _INCHES = 2.4  # width of a picture, for the size of the letters
 _LEAST = 336  # pixels that the longer side of a picture is drawn with, about
 

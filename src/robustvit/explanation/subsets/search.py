@@ -16,8 +16,6 @@ from robustvit.common.options import SubsetFill
 from robustvit.explanation.attention.interception import gradients_for_maps, ready_for_interception
 from robustvit.models.classifier import Classifier, logits_of
 
-__all__ = ["SufficientSubsets", "kept_sizes", "sufficient_subset"]
-
 
 @dataclass(frozen=True)
 class SufficientSubsets:
@@ -107,11 +105,7 @@ def sufficient_subset(
 
 
 def kept_sizes(pixels: int, remove: float = 0.005, max_steps: int | None = None) -> list[int]:
-    """How many pixels are there before each step and after the last: from ``pixels`` down to 0.
-
-    Raises:
-        UserError: ``remove`` or ``max_steps`` that removes nothing, or parts of pixels.
-    """
+    """How many pixels are there before each step and after the last: from ``pixels`` down to 0."""
     if not 0 < remove <= pixels or (remove > 1 and remove != int(remove)):
         raise UserError(f"expected remove as a share below 1 or a whole number up to {pixels} pixels, got {remove}")
     if max_steps is not None and max_steps < 1:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from robustvit.explanation.subsets.search import SufficientSubsets
     from robustvit.models.classifier import Classifier
 
-__all__ = ["subset"]
-
 _RANDOM = 5  # classes that the paper's Figure 5 forces
 _GREY = 0.5
 

@@ -39,9 +39,6 @@ def read_annotations(format: str, source: str | Path, images: str | Path | None)
         format: one of ``FORMATS``.
         source: the JSON file (coco, labelme) or the folder of label files or masks.
         images: the folder of the photos; may be None for labelme, and for a YOLO root that holds ``images``.
-
-    Raises:
-        UserError: unknown format; no such file or folder; a source that is not of that format at all.
     """
     reader = FORMATS.get(format)
     if reader is None:

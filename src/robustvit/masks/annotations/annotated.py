@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["AnnotatedObject", "AnnotatedPhoto", "Annotations"]
-
 
 @dataclass(frozen=True)
 class AnnotatedObject:

@@ -9,8 +9,6 @@ import yaml
 
 from robustvit.masks.annotations.listing import shown
 
-__all__ = ["LabelMap", "read_class_names", "read_label_map"]
-
 _BACKGROUNDS = frozenset({"background", "_background_", "__background__"})
 _IGNORED = frozenset({"__ignore__", "_ignore_"})
 

@@ -26,8 +26,6 @@ from robustvit.masks.annotations.listing import (
 from robustvit.masks.annotations.outlines import Frame, mask_tools, outline_points
 from robustvit.masks.annotations.run_lengths import decode_run_lengths
 
-__all__ = ["read_coco"]
-
 _KEYS = ("images", "annotations", "categories")
 
 
@@ -39,11 +37,7 @@ class _Image:
 
 
 def read_coco(source: Path, images: Path | None) -> Annotations:
-    """List the photos that a COCO file names, with their objects; masks as ``read_annotations`` describes.
-
-    Raises:
-        UserError: no such file or folder, not JSON, not COCO, or pycocotools is not installed.
-    """
+    """List the photos that a COCO file names, with their objects; masks as ``read_annotations`` describes."""
     mask_tools()
     content = _load(source)
     folder = PhotoFolder(images)

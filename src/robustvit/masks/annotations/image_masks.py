@@ -25,8 +25,6 @@ from robustvit.masks.annotations.listing import (
     upright_size,
 )
 
-__all__ = ["read_class_masks", "read_plain_masks"]
-
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif"})
 _VOID_ID = 255
 _VOID_COLOUR = (224, 224, 192)
@@ -42,9 +40,6 @@ def read_class_masks(source: Path, images: Path | None, coding: Literal["voc", "
     ``voc``: palette or grey images, 0 is background, 255 void; or colours that a ``labelmap.txt`` names.
     ``imagenet-s``: colour images, id = R + 256 G, 0 is background, 1000 ignored. ``categories`` holds the names from
     ``labelmap.txt`` or ``classes.txt`` in ``source`` or its parent; without them a class is named by its id.
-
-    Raises:
-        UserError: as ``read_plain_masks``.
     """
     problems: list[str] = []
     folder = expect_folder(source, "masks")
@@ -63,9 +58,6 @@ def read_plain_masks(source: Path, images: Path | None, binary: bool = False) ->
         source: the folder of masks.
         images: the folder of photos.
         binary: whether values count as 1 from half of the largest upwards, else as 0.
-
-    Raises:
-        UserError: no such folder, or nothing in it.
     """
     problems: list[str] = []
     folder = expect_folder(source, "masks")

@@ -28,8 +28,6 @@ from robustvit.masks.annotations.listing import (
 )
 from robustvit.masks.annotations.outlines import Frame, mask_tools, outline_points
 
-__all__ = ["read_labelme"]
-
 _FARTHEST = 1e6
 
 
@@ -38,9 +36,6 @@ def read_labelme(source: Path, images: Path | None) -> Annotations:
 
     ``source`` is a JSON file or a folder of them. A photo is looked up beside its file first, then in ``images``.
     Shapes with the same label and group are one object. Pixels embedded in a file are not used.
-
-    Raises:
-        UserError: no such file or folder, no JSON in it, or pycocotools is not installed.
     """
     mask_tools()
     if not source.exists():

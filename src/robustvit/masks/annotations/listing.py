@@ -13,20 +13,8 @@ from PIL import ExifTags
 
 from robustvit.common.errors import UserError
 from robustvit.data.photo_tree import files_below
-from robustvit.data.photos import IMAGE_SUFFIXES, MAX_PIXELS, opened
+from robustvit.data.photos import IMAGE_SUFFIXES, opened
 from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto
-
-__all__ = [
-    "MAX_PIXELS",
-    "BrokenEntry",
-    "Claims",
-    "PhotoFolder",
-    "expect_folder",
-    "load_json",
-    "photo_with_objects",
-    "shown",
-    "upright_size",
-]
 
 _LYING = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 _LONGEST = 80
@@ -50,11 +38,7 @@ def shown(value: object) -> str:
 
 
 def expect_folder(folder: Path | None, what: str) -> Path:
-    """Refuse a folder that was not named or is not there.
-
-    Raises:
-        UserError: as said.
-    """
+    """Refuse a folder that was not named or is not there."""
     if folder is None:
         raise UserError(f"expected a folder of {what}, none was named: name it")
     if not folder.is_dir():
@@ -131,11 +115,7 @@ class Claims:
 
 
 def upright_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image as it is seen, after its EXIF turn, from the header alone.
-
-    Raises:
-        UserError: not an image that can be read.
-    """
+    """Height and width of an image as it is seen, after its EXIF turn, from the header alone."""
     with opened(path) as image:
         width, height = image.size
         orientation = 1
@@ -146,11 +126,7 @@ def upright_size(path: Path) -> tuple[int, int]:
 
 
 def load_json(path: Path) -> object:
-    """Read a JSON file.
-
-    Raises:
-        UserError: no such file, or not JSON.
-    """
+    """Read a JSON file."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:

@@ -12,19 +12,13 @@ from robustvit.common.errors import UserError
 from robustvit.common.wording import counted
 from robustvit.masks.annotations.listing import BrokenEntry
 
-__all__ = ["Frame", "mask_tools", "outline_points"]
-
 _TOLERANCE = 0.01  # of a pixel: tools round
 _FAR = 1e9
 _LONGEST_OUTLINE = 1e7  # pycocotools needs 40 bytes for each pixel that an outline passes
 
 
 def mask_tools() -> ModuleType:
-    """The module ``pycocotools.mask``.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """The module ``pycocotools.mask``."""
     try:
         import pycocotools.mask
     except ImportError as error:

@@ -6,8 +6,6 @@ import numpy as np
 
 from robustvit.masks.annotations.listing import BrokenEntry, shown
 
-__all__ = ["decode_run_lengths"]
-
 _MOST_BITS = 35  # seven characters; a count in a photo of a size that is read at all has 28 bits
 
 

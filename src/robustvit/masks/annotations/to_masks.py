@@ -16,15 +16,9 @@ from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhot
 from robustvit.masks.confidence import measures_of
 from robustvit.masks.folder import MaskFolder
 
-__all__ = ["check_categories", "foregrounds", "import_masks"]
-
 
 def check_categories(found: Annotations, categories: Sequence[str]) -> None:
-    """Refuse categories that the annotations do not name.
-
-    Raises:
-        UserError: one of them.
-    """
+    """Refuse categories that the annotations do not name."""
     # Formats that hold ids alone tell their categories only while the masks are read.
     if found.categories and (strangers := sorted(set(categories) - set(found.categories))):
         known = ", ".join(found.categories[:20]) or "none"

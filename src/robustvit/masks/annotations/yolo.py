@@ -24,8 +24,6 @@ from robustvit.masks.annotations.listing import (
 )
 from robustvit.masks.annotations.outlines import Frame, mask_tools, outline_points
 
-__all__ = ["read_yolo"]
-
 _NO_LABELS = ("classes.txt", "obj.names.txt", "requirements.txt")
 _TOLERANCE = 1e-6
 _BOX_NUMBERS = 4  # centre, width and height, where an outline has six at least
@@ -47,9 +45,6 @@ def read_yolo(source: Path, images: Path | None) -> Annotations:
     ``source`` is the folder of label files or one that holds ``labels``. Class names come from ``data.yaml`` or
     ``classes.txt`` in it or beside it, else a class is named by its number, and ``advice`` says what to do. An empty
     label file means that there is no object.
-
-    Raises:
-        UserError: no such folder, no label files in it, or pycocotools is not installed.
     """
     mask_tools()
     root = expect_folder(source, "YOLO label files")

@@ -61,11 +61,7 @@ METHODS: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {
 
 
 def make_source(options: MaskOptions, device: torch.device) -> MaskSource:
-    """The source that the options name, ready to run.
-
-    Raises:
-        UserError: an unknown name, a library that is not installed, weights that cannot be had.
-    """
+    """The source that the options name, ready to run."""
     if options.method not in METHODS:
         raise UserError(f"unknown method {options.method!r}: expected one of {', '.join(METHODS)}")
     return METHODS[options.method](options, device)

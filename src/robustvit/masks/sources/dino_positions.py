@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
-__all__ = ["dino_positions"]
-
 _MORE = 0.1  # patches that DINO adds to both sides before it divides, so that rounding never loses one
 
 

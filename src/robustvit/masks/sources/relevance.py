@@ -17,8 +17,6 @@ from robustvit.masks.sources.source import MaskSource, resized_photo
 from robustvit.masks.tokencut.cut import refined
 from robustvit.models.classifier import Classifier
 
-__all__ = ["RelevanceMask"]
-
 
 @dataclass(frozen=True)
 class _Job:

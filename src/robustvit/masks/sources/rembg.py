@@ -14,17 +14,12 @@ from robustvit.masks.confidence import FoundMask
 from robustvit.masks.sources.source import MaskSource, found_from_soft
 from robustvit.models.libraries.library import imported, readable_errors
 
-__all__ = ["Rembg"]
-
 
 class Rembg(MaskSource):
     """The alpha channel that rembg gives a photo, as a soft mask.
 
     Args:
         model: rembg's name of it, e.g. ``u2net``, ``isnet-general-use``, ``birefnet-general``.
-
-    Raises:
-        UserError: rembg is not installed, does not know the name, or cannot fetch its weights.
     """
 
     name = "rembg"

@@ -18,8 +18,6 @@ from robustvit.masks.confidence import FoundMask, judged, measures_of, no_object
 from robustvit.masks.sources.source import MaskSource
 from robustvit.models.libraries.library import imported, readable_errors
 
-__all__ = ["Prompts", "Sam2", "read_prompts"]
-
 
 @dataclass
 class Prompts:
@@ -44,9 +42,6 @@ def read_prompts(path: str | Path) -> dict[str, Prompts]:
 
     Returns:
         Prompts by the photo's path as the file has it.
-
-    Raises:
-        UserError: no such file, other columns, values that are no numbers.
     """
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
@@ -87,9 +82,6 @@ class Sam2(MaskSource):
         model: transformers' name of it, or a folder.
         prompts: see ``read_prompts``; found by path, name with its folder, or name.
         device: to run on.
-
-    Raises:
-        UserError: transformers is not installed or too old, or the weights cannot be fetched.
     """
 
     name = "sam2"

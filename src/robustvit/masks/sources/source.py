@@ -14,8 +14,6 @@ from torchvision.transforms.v2 import functional as TF
 
 from robustvit.masks.confidence import FoundMask, judged, measures_of, overlap
 
-__all__ = ["MaskSource", "found_from_soft", "resized_photo"]
-
 
 class MaskSource:
     """A way to find masks, in two parts, so that other processes can do the second.
@@ -27,11 +25,7 @@ class MaskSource:
     name = ""
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[Any]:
-        """What needs the model: one job per photo, that can be sent to another process.
-
-        Raises:
-            UserError: something that concerns every photo.
-        """
+        """What needs the model: one job per photo, that can be sent to another process."""
         raise NotImplementedError
 
     @staticmethod

@@ -20,8 +20,6 @@ from robustvit.masks.sources.source import MaskSource, resized_photo
 from robustvit.masks.tokencut.cut import CutJob, CutSettings, find_objects
 from robustvit.models.classifier import Classifier
 
-__all__ = ["TokenCut"]
-
 # The cut holds matrices of patches by patches: 2 GB for so many (a photo of 5 megapixels at patches of 16).
 _MOST_PATCHES = 20_000
 

@@ -9,8 +9,6 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from robustvit.common.errors import UserError
 
-__all__ = ["bilateral_solver", "refined_mask"]
-
 # BT.601: weights of R, G and B, and an offset.
 _YUV = ((0.299, 0.587, 0.114, 0), (-0.168736, -0.331264, 0.5, 128), (0.5, -0.418688, -0.081312, 128))
 _BISTOCHASTIC_STEPS = 10
@@ -113,9 +111,6 @@ def bilateral_solver(
 
     Returns:
         ``(H, W)``; about [0, 1], but not clipped.
-
-    Raises:
-        UserError: image and target of different sizes.
     """
     if image.shape[:2] != target.shape or image.ndim != 3 or image.shape[2] != 3:
         raise UserError(f"expected an RGB image (H, W, 3) and a target (H, W), got {image.shape} and {target.shape}")

@@ -12,8 +12,6 @@ from robustvit.masks.confidence import FoundMask, judged, measures_of, no_object
 from robustvit.masks.tokencut.bilateral_solver import bilateral_solver, refined_mask
 from robustvit.masks.tokencut.normalized_cut import Cut, normalized_cut, similar_patches
 
-__all__ = ["CutJob", "CutSettings", "enlarged", "find_objects", "refined"]
-
 # The solver's cells are in pixels of about this size of photo; larger ones are refined at it.
 _SOLVER_SIDE = 640
 # IoU of the coarse and the refined mask. Below it we keep the coarse mask; RobustViT's authors skip the photo.

@@ -15,8 +15,6 @@ from threadpoolctl import ThreadpoolController
 from robustvit.common.errors import UserError
 from robustvit.common.options import Side
 
-__all__ = ["Cut", "normalized_cut", "second_eigenvectors", "similar_patches"]
-
 _WEAK_EDGE = 1e-5
 # A residual of so much of the gap between eigenvalues turns the vector by about as much.
 _ACCURACY = 1e-4
@@ -55,9 +53,6 @@ def similar_patches(features: np.ndarray, threshold: float = 0.2) -> np.ndarray:
 
     Returns:
         ``(N, N)`` bool.
-
-    Raises:
-        UserError: features that are not finite.
     """
     features = np.asarray(features, dtype=np.float32)
     if not np.isfinite(features).all():
@@ -85,9 +80,6 @@ def normalized_cut(
 
     Returns:
         The cut, or None where all patches are alike, or none are: there is nothing to cut.
-
-    Raises:
-        UserError: another word for ``side``.
     """
     if side not in get_args(Side):
         raise UserError(f"expected side to be one of {', '.join(get_args(Side))}, got {side!r}")

@@ -19,17 +19,6 @@ from robustvit.common.files import write_json
 from robustvit.models.classifier import Classifier, Preprocessing, classes_of
 from robustvit.models.weights import head_classes, load_weights
 
-__all__ = [
-    "Library",
-    "Loaded",
-    "Wanted",
-    "imagenet_names",
-    "imported",
-    "readable_errors",
-    "refuse_other_head",
-    "separate_weights",
-]
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -85,11 +74,7 @@ class Library:
         return True
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
-        """Load a model by the library's name for it, or from a folder in the library's own form.
-
-        Raises:
-            UserError: unknown name, weights that cannot be fetched or do not fit, library not installed.
-        """
+        """Load a model by the library's name for it, or from a folder in the library's own form."""
         raise UserError(f"expected the name of a model, got {name!r}: load your own module and give that")
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
@@ -132,11 +117,7 @@ def imagenet_names() -> tuple[str, ...]:
 
 
 def imported(module: str, extra: str) -> Any:
-    """Import an optional library.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Import an optional library."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -14,8 +14,6 @@ from robustvit.models.classifier import Preprocessing
 from robustvit.models.libraries.library import Library, Loaded, Wanted, imported, readable_errors
 from robustvit.models.zero_shot import ZeroShot
 
-__all__ = ["OpenClip"]
-
 _WAY_OUT = "--checkpoint FILE with all of its weights, image and text, or --model open_clip:FOLDER"
 _TEMPLATES = (
     "a photo of a {}.",

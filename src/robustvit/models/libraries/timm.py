@@ -22,8 +22,6 @@ from robustvit.models.libraries.library import (
 )
 from robustvit.models.recipes import CARDS
 
-__all__ = ["Timm"]
-
 
 class Timm(Library):
     """See ``Library``; names are timm's, ``hf-hub:OWNER/NAME`` or ``local-dir:FOLDER``."""

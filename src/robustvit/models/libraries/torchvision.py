@@ -14,8 +14,6 @@ from robustvit.common.errors import UserError
 from robustvit.models.classifier import Preprocessing, classes_of
 from robustvit.models.libraries.library import Library, Loaded, Wanted, readable_errors, refuse_other_head
 
-__all__ = ["Torchvision"]
-
 
 class Torchvision(Library):
     """See ``Library``; names are ``vit_b_16`` or, with other weights than the default, ``vit_b_16/TAG``."""

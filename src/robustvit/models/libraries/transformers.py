@@ -24,8 +24,6 @@ from robustvit.models.libraries.library import (
 )
 from robustvit.models.weights import load_weights
 
-__all__ = ["Transformers"]
-
 _WAY_OUT = "--model transformers:FOLDER, a folder that save_pretrained wrote"
 _RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
