@@ -236,7 +236,7 @@ def test_bf16_runs_and_stays_near_float32(tmp_path, model_folder, photos):
     ("options", "word"),
     [
         ({"model": None}, "--model"),
-        ({"recipe": "vit-z"}, "unknown recipe"),
+        ({"recipe": "vit-z"}, "expected --recipe to be one of"),
         ({"lr": 0.0}, "--lr"),
         ({"epochs": 0}, "--epochs"),
         ({"select": "luck"}, "--select"),

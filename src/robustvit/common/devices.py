@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState, is_initialized
 from accelerate.utils import LoggerType, gather_object
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Device, Precision
 
 Item = TypeVar("Item")
@@ -35,9 +35,7 @@ def make_accelerator(
         folder: where the tracker writes.
         device: ``auto`` (a GPU where there is one) or ``cpu``.
     """
-    known = [one.value for one in LoggerType if one is not LoggerType.ALL]
-    if tracker != "none" and tracker not in known:
-        raise UserError(f"expected --tracker to be none or one of {', '.join(known)}, got {tracker!r}")
+    expect_one_of("--tracker", tracker, ["none", *(kind.value for kind in LoggerType if kind is not LoggerType.ALL)])
     if is_initialized():
         AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     accelerator = Accelerator(

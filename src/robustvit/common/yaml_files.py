@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, did_you_mean
 
 _LARGEST = 10_000_000  # bytes
 _MOST_VALUES = 100_000  # with every alias written out: nine lines of them can stand for billions
@@ -56,6 +55,5 @@ def check_known(given: Iterable[Any], known: Collection[str], place: str) -> Non
     """Refuse names that are not known, and suggest the nearest that is."""
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(str(name).replace("-", "_"), known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(known))}"
+            hint = did_you_mean(str(name), known, cutoff=0.4) or f"expected one of {', '.join(sorted(known))}"
             raise UserError(f"{place}: unknown option {str(name)[:80]!r}; {hint}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robustvit.common.command_options import command
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import FoundMasks, ReproductionSize
 from robustvit.common.wording import counted
@@ -92,8 +92,7 @@ def reproduce(
     from robustvit.experiments.paper.scales import SCALES
 
     for option, value, choices in (("scale", scale, tuple(SCALES)), ("masks", masks, ("human", "tokencut"))):
-        if value not in choices:
-            raise UserError(f"expected --{option} to be one of {', '.join(choices)}, got {value!r}")
+        expect_one_of(f"--{option}", value, choices)
     chosen = [name.strip() for name in models.split(",")] if isinstance(models, str) else models
     plan = make_plan(what, SCALES[scale], models=chosen, masks=masks)
     folder = Path(out)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Normalization
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -109,8 +109,7 @@ class Preprocessing:
         """
         if normalization == "paper":
             return Preprocessing(input_size=self.input_size, interpolation="bilinear")
-        if normalization != "model":
-            raise UserError(f"expected normalization to be model or paper, got {normalization!r}")
+        expect_one_of("normalization", normalization, get_args(Normalization))
         return self
 
     @property

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 
 Readout = Literal["class", "distilled", "patches", "tokens", "class+patches", "pool"]
 
@@ -38,8 +38,7 @@ class Layout:
     class_only: tuple[nn.Module, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.readout not in get_args(Readout):
-            raise UserError(f"expected readout to be one of {', '.join(get_args(Readout))}, got {self.readout!r}")
+        expect_one_of("readout", self.readout, get_args(Readout))
 
     def grid(self, images: Tensor) -> tuple[int, int]:
         """Rows and columns of patches of a batch of images ``(B, 3, H, W)``."""

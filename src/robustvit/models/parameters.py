@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Train
 from robustvit.models.classifier import Classifier, classes_of
 from robustvit.models.families import find_layout
@@ -122,8 +122,7 @@ def trainable(model: nn.Module, train: Train) -> Iterator[list[nn.Parameter]]:
     Yields:
         The parameters to give to an optimiser.
     """
-    if train not in get_args(Train):
-        raise UserError(f"expected --train to be one of {', '.join(get_args(Train))}, got {train!r}")
+    expect_one_of("--train", train, get_args(Train))
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     hooks = []
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Normalization
 
 _FOLDER = files("robustvit.models") / "cards"
@@ -67,7 +67,7 @@ def model_card(name: str) -> ModelCard:
     if name not in CARDS:
         if name in RECIPES:
             raise UserError(f"recipe {name} goes with any model and names none: give --model NAME beside it")
-        raise UserError(f"unknown recipe {name!r}: expected one of {', '.join([*CARDS, *RECIPES])}")
+        expect_one_of("--recipe", name, [*CARDS, *RECIPES])
     return ModelCard(**yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
 
 

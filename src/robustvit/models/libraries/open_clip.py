@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, did_you_mean
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.libraries.library import Library, Loaded, Wanted, imported, readable_errors
 from robustvit.models.zero_shot import ZeroShot
@@ -74,15 +73,12 @@ def _split(library: Any, name: str) -> tuple[str, str | None]:
     architecture, _, tag = name.partition("/")
     known = library.list_models()
     if architecture not in known:
-        close = difflib.get_close_matches(architecture, known, n=1)
-        raise UserError(
-            f"unknown open_clip model {architecture!r}: "
-            f"{f'did you mean {close[0]}?' if close else 'open_clip.list_models() names them all'}"
-        )
+        hint = did_you_mean(architecture, known) or "open_clip.list_models() names them all"
+        raise UserError(f"unknown open_clip model {architecture!r}: {hint}")
     tags = library.list_pretrained_tags_by_model(architecture)
     if tag and not library.get_pretrained_cfg(architecture, tag):
-        close = difflib.get_close_matches(tag, tags, n=1, cutoff=0.0)
-        raise UserError(f"unknown weights {tag!r} of {architecture}: did you mean {close[0] if close else 'none'}?")
+        hint = did_you_mean(tag, tags, cutoff=0.0) or "open_clip has none for it"
+        raise UserError(f"unknown weights {tag!r} of {architecture}: {hint}")
     return architecture, tag or None
 
 

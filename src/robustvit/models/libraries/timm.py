@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import timm
 import timm.models
 from torch import nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, did_you_mean
 from robustvit.models.classifier import Classifier, classes_of, made_by
 from robustvit.models.libraries.library import (
     Library,
@@ -82,9 +81,8 @@ class Timm(Library):
 def _check_name(name: str) -> None:
     if name.startswith(("hf-hub:", "local-dir:")) or timm.is_model(name.split(".")[0]):
         return
-    close = difflib.get_close_matches(name, [*timm.list_pretrained(), *timm.list_models(), *CARDS], n=1)
-    nearest = f"did you mean {close[0]}?" if close else "timm.list_models() names them all"
-    raise UserError(f"unknown model {name!r}: {nearest}")
+    known = [*timm.list_pretrained(), *timm.list_models(), *CARDS]
+    raise UserError(f"unknown model {name!r}: {did_you_mean(name, known) or 'timm.list_models() names them all'}")
 
 
 def _create(name: str, num_classes: int | None, pretrained: bool, **options: Any) -> nn.Module:
@@ -109,5 +107,5 @@ def _create(name: str, num_classes: int | None, pretrained: bool, **options: Any
 
 def _unknown_tag(name: str) -> UserError:
     base = name.split(".")[0]
-    close = difflib.get_close_matches(name, timm.list_pretrained(f"{base}.*"), n=1, cutoff=0.0)
-    return UserError(f"unknown weights {name!r}: did you mean {close[0] if close else base}?")
+    hint = did_you_mean(name, timm.list_pretrained(f"{base}.*") or [base], cutoff=0.0)
+    return UserError(f"unknown weights {name!r}: {hint}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torchvision.models
 from torch import nn
 from torchvision.models import VisionTransformer, get_model, get_model_weights, list_models
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, did_you_mean, expect_one_of
 from robustvit.models.classifier import Preprocessing, classes_of
 from robustvit.models.libraries.library import Library, Loaded, Wanted, readable_errors, refuse_other_head
 
@@ -69,14 +68,11 @@ def _build(architecture: str, arguments: dict[str, Any]) -> nn.Module:
 def _weights(architecture: str, tag: str) -> Any:
     names = list_models(module=torchvision.models)
     if architecture not in names:
-        close = difflib.get_close_matches(architecture, names, n=1)
-        raise UserError(
-            f"unknown torchvision model {architecture!r}: "
-            f"{f'did you mean {close[0]}?' if close else f'it has e.g. {names[-1]}'}"
-        )
+        hint = did_you_mean(architecture, names) or f"it has e.g. {names[-1]}"
+        raise UserError(f"unknown torchvision model {architecture!r}: {hint}")
     weights = get_model_weights(architecture)
-    if tag and tag not in weights.__members__:
-        raise UserError(f"unknown weights {tag!r} of {architecture}: expected one of {', '.join(weights.__members__)}")
+    if tag:
+        expect_one_of(f"the weights of {architecture}", tag, weights.__members__)
     return weights[tag] if tag else weights.DEFAULT  # type: ignore[attr-defined]
 
 
