@@ -18,6 +18,7 @@ import robustvit
 from robustvit import UserError
 from robustvit.cli import main as cli
 from robustvit.cli.help import help_text, option_groups
+from robustvit.cli.messages import option_name
 from robustvit.common.command_options import REQUIRED, command, options_of, settings_of, type_in_words
 
 SOURCE = Path(robustvit.__file__).parent
