@@ -457,7 +457,7 @@ def test_mistakes_are_one_line_and_nothing_is_written(capsys, tmp_path, photos, 
         ([images, masks, *out, "--kinds", "si-size", "--backgrounds", plain, "--pairs", 121], "--pairs of at most 120"),
         ([images, masks, "--out", images / "more"], "expected --out outside of"),
         ([images, masks, "--out", masks], "expected --out outside of"),
-        ([images, masks, "--out", images.parent], "holds no copies of ours"),
+        ([images, masks, "--out", images.parent], "was not written by robustvit shifts"),
     ):  # fmt: skip
         assert words in refused(capsys, *arguments), arguments
     assert not (tmp_path / "o").exists()

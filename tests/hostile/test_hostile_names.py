@@ -276,7 +276,7 @@ def test_link_where_a_run_would_go(tmp_path, worlds, capsys):
         "--out",
         tmp_path / "run",
     ]
-    assert "not a run of ours" in said(capsys, "finetune", *words)
+    assert "was not written by robustvit finetune" in said(capsys, "finetune", *words)
     assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["thesis.txt"]
 
 

@@ -7,8 +7,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +27,43 @@ def check_place(path: str | Path) -> None:
         raise UserError(f"cannot write {path}: {parent} is a file; name another place")
     if not os.access(parent, os.W_OK):
         raise UserError(f"cannot write {path}: no permission to write in {parent}; name another place")
+
+
+def expect_folder(folder: str | Path | None, of: str) -> Path:
+    """Return a folder of something, such as ``photos``; refuse one that is not named or does not exist."""
+    if folder is None:
+        raise UserError(f"expected a folder of {of}, none was named: name it")
+    if not Path(folder).is_dir():
+        what = "a file" if Path(folder).is_file() else "none"
+        raise UserError(f"expected a folder of {of}, found {what} at {folder}: check the path")
+    return Path(folder)
+
+
+def check_own_folder(
+    folder: str | Path, own: bool = False, *, command: str = "", option: str = "--out", ignore: Collection[str] = ()
+) -> bool:
+    """Make sure that a folder can be written to: it is new, empty, or was written by the same command before.
+
+    Args:
+        folder: the folder.
+        own: whether it was written by that command.
+        command: name of the command; empty where the folder must be new or empty.
+        option: that names the folder.
+        ignore: names of files that do not count.
+
+    Returns:
+        Whether it holds what the command wrote.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"expected a folder as {option}, {folder} is a file: name another")
+    check_place(folder / "file")
+    if not folder.is_dir() or all(path.name in ignore for path in folder.iterdir()):
+        return False
+    if not own:
+        other = f"was not written by robustvit {command}" if command else "is not empty"
+        raise UserError(f"{folder} exists and {other}: name a new or empty folder as {option}")
+    return True
 
 
 def check_new_file(path: str | Path) -> None:
@@ -51,7 +88,7 @@ def check_own_page(path: str | Path, mark: str, kind: str) -> None:
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as file:
             if mark not in file.read(500):
-                raise UserError(f"{path} exists and is not {kind} of ours, found another file: name another place")
+                raise UserError(f"{path} exists and is not {kind} written by robustvit: name another file")
 
 
 def page_and_record(out: str | Path, mark: str, what: str) -> tuple[Path, Path]:
@@ -145,6 +182,14 @@ def write_text(text: str, path: str | Path) -> None:
 def write_json(value: Any, path: str | Path) -> None:
     """Write a value as readable JSON, whole or not at all."""
     write_text(json.dumps(value, indent=1, ensure_ascii=False), path)
+
+
+def read_settings(path: str | Path) -> dict[str, Any] | None:
+    """Read the settings that a folder was written with, a JSON object; None if they are missing or broken."""
+    with suppress(UserError):
+        found = read_json(path)
+        return found if isinstance(found, dict) else None
+    return None
 
 
 def read_json(path: str | Path) -> Any:

@@ -16,7 +16,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_place, new_file, read_json, write_json, write_text
+from robustvit.common.files import check_own_folder, new_file, read_json, write_json, write_text
 from robustvit.common.progress import warn
 from robustvit.common.provenance import time_now, versions
 from robustvit.common.yaml_files import read_mapping
@@ -63,13 +63,8 @@ class RunFolder:
             raise UserError(f"expected a run to resume at {self.path}, found none: start it without --resume")
         if resume:
             return
-        check_place(self.path)
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"expected a new folder for --out, but {self.path} is a file: name another")
-        if ours:
+        if check_own_folder(self.path, ours, command="finetune", ignore=_BEFORE_ALL):
             raise UserError(f"{self.path} holds a run already: name another --out, or continue it with --resume")
-        if self.path.is_dir() and any(path.name not in _BEFORE_ALL for path in self.path.iterdir()):
-            raise UserError(f"{self.path} exists and is not a run of ours: name a new or empty folder as --out")
 
     @contextmanager
     def locked(self, resume: bool, enabled: bool = True) -> Iterator[None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import expect_folder
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.photos import IMAGE_SUFFIXES
 
@@ -52,12 +53,6 @@ def expect_photos_of(options: Mapping[str, Any]) -> None:
 
 def _is_list(images: Path) -> bool:
     return images.suffix.lower() == ".csv"
-
-
-def expect_folder(folder: Path, of: str) -> None:
-    """Refuse a folder ``of`` photos, say, that is not there."""
-    if not folder.is_dir():
-        raise UserError(f"expected a folder of {of}, found none at {folder}: check the path")
 
 
 def find_photos(

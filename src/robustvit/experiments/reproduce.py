@@ -7,6 +7,7 @@ from pathlib import Path
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.files import expect_folder
 from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import FoundMasks, ReproductionSize
 from robustvit.common.wording import counted
@@ -113,9 +114,7 @@ def _data(root: str | None, folder: Path, scale: str) -> Path:
         return folder / "data"
     if root is None:
         raise UserError("expected --root FOLDER with ImageNet-S and the sets in it; or try the path with --scale tiny")
-    if not Path(root).is_dir():
-        raise UserError(f"expected a folder as --root, found none at {root}: check the path")
-    return Path(root)
+    return expect_folder(root, "sets as --root")
 
 
 def _made(place, plan) -> Reproduction:
