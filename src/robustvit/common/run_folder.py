@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder, new_file, read_json, write_json, write_text
 from robustvit.common.progress import warn
@@ -164,12 +165,11 @@ class RunFolder:
     def selected(self) -> list[dict[str, str]]:
         """The rows of ``selection.csv``: one per photo, ``split`` says what it was used for."""
         try:
-            with self.selection.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
+            rows = read_csv(self.selection).rows
             if not all(row.get("split") and row.get("image") and "label" in row for row in rows):
                 raise ValueError("a row without split, label or image")
             return rows
-        except (OSError, ValueError, csv.Error) as error:
+        except ValueError as error:
             raise self._unknown_selection() from error
 
     @property

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.data.mask_files import MASK_SUFFIXES
@@ -187,22 +187,13 @@ def _is_file(path: Path) -> bool:
 
 
 def _from_csv(path: Path) -> list[Photo]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            rows = list(reader)
-    except FileNotFoundError as error:
-        raise UserError(f"expected a CSV file, found none at {path}: check the path") from error
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise UserError(f"cannot read {path} as CSV: {error}") from error
-    if not rows or "image" not in rows[0]:
+    table = read_csv(path)
+    if not table.rows or "image" not in table.columns:
         raise UserError(f"expected a CSV file with the columns image,mask,label and at least one row, got {path}")
-    if doubled := [name for name, count in Counter(columns).items() if count > 1 and name in _COLUMNS]:
+    if doubled := [name for name, count in Counter(table.columns).items() if count > 1 and name in _COLUMNS]:
         raise UserError(f"{path} has more than one column {doubled[0]}: keep one")
     photos = []
-    for row in rows:
+    for row in table.rows:
         mask, label = (row.get("mask") or "").strip(), (row.get("label") or "").strip()
         photo = Photo(path.parent / (row["image"] or "").strip(), path.parent / mask if mask else None, label or None)
         for named in (photo.image, photo.mask):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -138,8 +137,7 @@ def _usage(facts: CardFacts) -> str:
 def _trained(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
     """Counts of the photos used, without their names."""
     run.trained_labels()  # refuses a selection that is missing or broken
-    with run.selection.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = run.selected()
     train = [row for row in rows if row["split"] == "train"]
     split = Counter(row["split"] for row in rows)
     counts = Counter(row["label"] for row in train).values()

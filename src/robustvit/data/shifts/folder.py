@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import check_own_folder, read_settings, write_json, write_text
 from robustvit.data.pairs import Photo
@@ -107,11 +108,9 @@ class ShiftFolder:
 
     def left_out(self) -> dict[str, str]:
         """Ids of images that an earlier call found it could not make, with the reasons."""
-        try:
-            with (self.path / SKIPPED).open(newline="", encoding="utf-8") as file:
-                return {row["id"]: row["reason"] for row in csv.DictReader(file) if row["id"]}
-        except (FileNotFoundError, KeyError):
-            return {}
+        path = self.path / SKIPPED
+        rows = read_csv(path).rows if path.is_file() else []
+        return {row["id"]: row["reason"] for row in rows if row.get("id") and "reason" in row}
 
     def finish(self, plan: Plan, left_out: Mapping[str, str], root: Path, backgrounds: Path | None) -> None:
         """Write the lists of what was made and what was not.
