@@ -33,6 +33,14 @@ class Interval:
         """Half the interval's length."""
         return (self.high - self.low) / 2
 
+    def percent(self, unit: str = " %") -> str:
+        """Return a share with its 95 % CI, as `` 91.2 % [90.4, 92.0]``."""
+        return f"{100 * self.mean:5.1f}{unit} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+    def points(self, unit: str = " points") -> str:
+        """Return a change of a share with its 95 % CI, as ``+1.2 points [+0.4, +2.0]``."""
+        return f"{100 * self.mean:+.1f}{unit} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
 
 @dataclass(frozen=True)
 class Answers:

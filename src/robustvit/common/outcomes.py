@@ -58,7 +58,7 @@ def sentence_of(outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: 
         gain: as there; as are ``ordinary`` and ``max_drop``.
         where: what the gain is of, such as "random backgrounds".
     """
-    gained, changed = _points(gain), f"ordinary accuracy changed by {_points(ordinary)}"
+    gained, changed = gain.points(), f"ordinary accuracy changed by {ordinary.points()}"
     if outcome == "better":
         return (
             f"Better on {where} by {gained}, at no more than the allowed cost: {changed}, and {max_drop:g} points may "
@@ -80,7 +80,7 @@ def sentence_of(outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: 
 def open_cost(ordinary: Interval, max_drop: float) -> str:
     """A change of accuracy whose interval reaches beyond ``max_drop`` points, and how many photos would settle it."""
     lost = f"{-100 * ordinary.low:.1f} points may be lost where {max_drop:g} are allowed"
-    possible = f"{_points(ordinary)}, so up to {lost}."
+    possible = f"{ordinary.points()}, so up to {lost}."
     spare = max_drop / 100 + ordinary.mean
     if spare <= 1e-9:
         return (
@@ -105,10 +105,6 @@ def _could_show(gain: Interval) -> str:
 
 def _beyond(change: float, max_drop: float) -> bool:
     return -100 * change > max_drop + 1e-9
-
-
-def _points(change: Interval) -> str:
-    return f"{100 * change.mean:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
 
 
 def _rounded(count: int) -> str:

@@ -47,11 +47,9 @@ class Evaluation:
         lines = [f"{self.model} on {counted(len(self.photos), 'photo')} of {self.images}"]
         for name, found in self.measures.items():
             compared = self.verdict.of(name) if self.verdict else None
-            row = f"  {MEASURES[name]:<58}{_percent(found)}"
+            row = f"  {MEASURES[name]:<58}{found.percent()}"
             if compared is not None:
-                change = compared.difference
-                row += f"   baseline {100 * compared.before.mean:.1f}, change {100 * change.mean:+.1f} "
-                row += f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+                row += f"   baseline {100 * compared.before.mean:.1f}, change {compared.difference.points('')}"
                 if compared.mcnemar_p is not None:
                     row += f", {compared.helped} helped, {compared.harmed} harmed, McNemar p {compared.mcnemar_p:.2g}"
             lines.append(row)
@@ -183,10 +181,6 @@ def _summary(results: Sequence[PhotoMeasure]) -> dict[str, Interval]:
 
     intervals = {name: measure_interval(results, name) for name in MEASURES}
     return {name: interval for name, interval in intervals.items() if interval is not None}
-
-
-def _percent(found: Interval) -> str:
-    return f"{100 * found.mean:5.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
 def _write_record(found: Evaluation, path: Path, settings: dict[str, object]) -> None:

@@ -165,13 +165,10 @@ def _shifts(run: RunFolder) -> list[Comparison]:
 
 
 def _row(comparison: Comparison) -> dict[str, Any]:
-    def percent(value: Interval, sign: str = "") -> str:
-        return f"{100 * value.mean:{sign}.1f} [{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]"
-
     return {
         "title": MEASURES.get(comparison.measure, f"accuracy on the shifted test {comparison.measure}"),
-        "before": percent(comparison.before),
-        "after": percent(comparison.after),
-        "change": percent(comparison.difference, "+"),
+        "before": comparison.before.percent("").strip(),
+        "after": comparison.after.percent("").strip(),
+        "change": comparison.difference.points(""),
         "count": comparison.difference.count,
     }
