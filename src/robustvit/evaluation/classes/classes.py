@@ -156,6 +156,6 @@ def _line(row: ClassChange) -> str:
     from robustvit.common.errors import printable
 
     return (
-        f"  {printable(row.name)[:31]:<32}{row.difference.count:>7}{100 * row.before.mean:>8.1f}{100 * row.after.mean:>7.1f}  "
-        f"{row.difference.points(''):<25}{row.adjusted_p:.2g}"
+        f"  {printable(row.name)[:31]:<32}{row.difference.count:>7}{100 * row.before.mean:>8.1f}"
+        f"{100 * row.after.mean:>7.1f}  {row.difference.points(''):<25}{row.adjusted_p:.2g}"
     )
