@@ -77,8 +77,9 @@ def sentence_of(changes: Changes) -> str:
         )
     tally = Tally.of(changes.classes)
     return (
-        f"Top-1 accuracy changed by {changes.difference.points()}. Of {tally.classes:,} classes {tally.rose:,} rose, {tally.fell:,} "
-        f"fell and {tally.unchanged:,} stayed; adjusted for the number of classes, {_significant(tally)}."
+        f"Top-1 accuracy changed by {changes.difference.points()}. Of {tally.classes:,} classes {tally.rose:,} rose, "
+        f"{tally.fell:,} fell and {tally.unchanged:,} stayed; adjusted for the number of classes, "
+        f"{_significant(tally)}."
     )
 
 
