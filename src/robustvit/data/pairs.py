@@ -86,12 +86,24 @@ def find_photos(
             photos = _with_masks(photos, images, Path(masks), skip_unmasked, keep)
     if skip_unmasked and any(photo.mask for photo in photos):
         photos = [photo for photo in photos if photo.mask is not None]
-    if labelled and any(photo.class_name is None for photo in photos):
+    if labelled:
+        expect_classes(photos, images, "add them, or finetune with --target predicted")
+    return photos
+
+
+def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
+    """Refuse photos without classes; ``fix`` says what to do."""
+    if any(photo.class_name is None for photo in photos):
         raise UserError(
             f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found photos "
-            "without: add them, or finetune with --target predicted"
+            f"without: {fix}"
         )
-    return photos
+
+
+def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
+    """Refuse photos without masks; ``fix`` says what to do."""
+    if any(photo.mask is None for photo in photos):
+        raise UserError(f"expected masks for the photos in {images}, found none: {fix}")
 
 
 def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:

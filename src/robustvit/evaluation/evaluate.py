@@ -104,7 +104,7 @@ def evaluate(
     if photos.images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
     from robustvit.common.files import check_new_file
-    from robustvit.data.pairs import expect_photos, find_photos
+    from robustvit.data.pairs import expect_photos
 
     if out is not None:
         check_new_file(out)
@@ -114,7 +114,7 @@ def evaluate(
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.gathering import check_photos
     from robustvit.data.labels import match_labels
-    from robustvit.data.mask_filter import MaskFilter
+    from robustvit.data.mask_filter import find_usable_photos
     from robustvit.data.trained_photos import photos_behind
     from robustvit.evaluation.compare import compare, decide
     from robustvit.evaluation.measure import measure
@@ -123,13 +123,10 @@ def evaluate(
 
     classifier, relevance = load_given(models), maps.relevance
     check_method(relevance, classifier)
-    keep = MaskFilter(photos.images, photos.masks, doubtful=photos.doubtful)
-    labelled = photos.masks is None
-    listed = find_photos(photos.images, photos.masks, labelled=labelled, skip_unmasked=photos.skip_unmasked, keep=keep)
+    listed, notes = find_usable_photos(photos, labelled=photos.masks is None)
     seen = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
-    kept, notes = seen.left(listed, photos.include_trained)
-    notes = [*([keep.note] if keep.note else []), *notes]
-    for note in notes:
+    kept, on_seen = seen.left(listed, photos.include_trained)
+    for note in (notes := [*notes, *on_seen]):
         warn(note)
     found_photos = match_labels(kept, classifier.num_classes, classifier.class_names)
     check_photos(found_photos, photos.mask_format)
