@@ -26,8 +26,8 @@ def make_accelerator(
 ) -> Accelerator:
     """Make an accelerator for one run.
 
-    Accelerate keeps the precision of a process's first run for all that follow; it is set anew here, so that runs in
-    one process do not influence one another.
+    Accelerate keeps the precision of the first run in a process. It is reset here, so that runs in one process are
+    independent.
 
     Args:
         precision: ``no`` (float32), ``bf16`` or ``fp16``.
@@ -39,14 +39,14 @@ def make_accelerator(
     if is_initialized():
         AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     accelerator = Accelerator(
-        # Without this, processes on a machine that has no GPU would each believe to be alone.
+        # Without this, each process on a machine without a GPU would believe that it is alone.
         cpu=device == "cpu" or not torch.accelerator.is_available(),
         mixed_precision=precision,
         log_with=None if tracker == "none" else tracker,
         project_dir=None if folder is None else str(folder),
     )
     if precision == "fp16" and accelerator.device.type == "cpu":
-        raise UserError("expected a GPU for --precision fp16, found none: use bf16 or no")
+        raise UserError("expected a GPU for --precision fp16, but there is none: use bf16 or no")
     if tracker != "none" and not accelerator.log_with:
         raise UserError(f"--tracker {tracker} is not installed here: install it, or use --tracker none")
     return accelerator
@@ -54,11 +54,11 @@ def make_accelerator(
 
 @dataclass(frozen=True)
 class Share:
-    """The share of one process.
+    """The part of the work that one process does.
 
     Attributes:
         rank: number of the process, from 0.
-        processes: how many there are.
+        processes: number of processes.
     """
 
     rank: int = 0
@@ -66,15 +66,15 @@ class Share:
 
     @classmethod
     def of(cls, accelerator: Accelerator | None) -> Share:
-        """The share of this process; without an accelerator, everything."""
+        """Return the share of this process; without an accelerator, all of the work."""
         return cls() if accelerator is None else cls(accelerator.process_index, accelerator.num_processes)
 
     def of_items(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Every ``processes``-th item."""
+        """Return every ``processes``-th item, from the ``rank``-th."""
         return items[self.rank :: self.processes]
 
     def joined(self, mine: list[Item]) -> list[Item]:
-        """What all processes made of their items, in the order of the items; every process must come here."""
+        """Gather the results of all processes in the order of the items; every process must call this."""
         if self.processes == 1:
             return mine
         shares = gather_object([mine])
