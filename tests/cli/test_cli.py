@@ -189,7 +189,7 @@ MISTAKES = {
         "is a file",
     ),
     "foreign settings": (["report", "foreign"], "not written by robustvit"),
-    "broken settings": (["report", "broken"], "no settings file"),
+    "broken settings": (["report", "broken"], "not the settings file"),
     "no batch": (["evaluate", "--model", "MODEL", "--images", "IMAGES", "--batch-size", "0"], "--batch-size"),
     "other classes": (["evaluate", "--model", "MODEL", "--images", "IMAGES", "--baseline", "OTHER"], "same order"),
     "pickle with code": (

@@ -46,7 +46,7 @@ def make_accelerator(
         project_dir=None if folder is None else str(folder),
     )
     if precision == "fp16" and accelerator.device.type == "cpu":
-        raise UserError("expected a GPU for --precision fp16, but there is none: use bf16 or no")
+        raise UserError("expected a GPU for --precision fp16, found none: use bf16 or no")
     if tracker != "none" and not accelerator.log_with:
         raise UserError(f"--tracker {tracker} is not installed here: install it, or use --tracker none")
     return accelerator
