@@ -251,7 +251,7 @@ def test_stand_ins_answer_as_the_embedded_model_under_the_papers_normalisation()
         (["table1", "--root", "nowhere"], "expected a folder of sets as --root, found none at nowhere"),
         (["table1", "--root", ".", "--models", "vit-x"], "got 'vit-x': did you mean vit-"),
         (["table4", "--root", ".", "--models", "vit-l"], "expected --models of table4 to be one of"),
-        (["table1", "--root", "."], "the weights of vit-l are not among timm's any more: give them with --checkpoint"),
+        (["table1", "--root", "."], "timm no longer provides the weights of vit-l: give them with --checkpoint"),
         (["table1", "--root", ".", "--models", "vit-b"], "expected ImageNet-S below ."),
         (["table4", "--root", ".", "--masks", "tokencut"], "the paper has table4 for annotated masks only"),
         (["table4", "--root", ".", "--scale", "tiny"], "expected no --root beside --scale tiny"),

@@ -108,7 +108,7 @@ class ReproductionPlace:
             others = ",".join(dict.fromkeys(run.card for run in plan.runs if run.card not in lacking))
             instead = f", or leave it out with --models {others}" if others else ""
             raise UserError(
-                f"the weights of {lacking[0]} are not among timm's any more: give them with --checkpoint FILE{instead}"
+                f"timm no longer provides the weights of {lacking[0]}: give them with --checkpoint FILE{instead}"
             )
 
     def _check_same_scale(self) -> None:
