@@ -20,7 +20,7 @@ class Torchvision(Library):
     name = "torchvision"
 
     def owns(self, network: nn.Module) -> bool:
-        """Vision transformers, which say how they were built, and every model loaded by name."""
+        """Whether a network is a vision transformer, which records how it was built, or was loaded by name."""
         return type(network) is VisionTransformer or hasattr(network, "torchvision_name")
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
@@ -40,10 +40,10 @@ class Torchvision(Library):
         return Loaded(network, _preset(weights.transforms()), names)
 
     def describe(self, network: Any) -> dict[str, Any]:
-        """What ``rebuild`` needs; a transformer's size is read from the network itself."""
+        """Return what ``rebuild`` needs; a transformer's size is read from the network."""
         if type(network) is not VisionTransformer:
             arguments = {"num_classes": classes_of(network)}
-            if hasattr(network, "transform_input"):  # GoogLeNet and Inception: what their published weights change
+            if hasattr(network, "transform_input"):  # GoogLeNet and Inception: published weights change these
                 arguments |= {name: getattr(network, name) for name in ("transform_input", "aux_logits")}
             return {"architecture": network.torchvision_name, "model_args": arguments}
         arguments = {name: getattr(network, name) for name in ("image_size", "patch_size", "hidden_dim", "mlp_dim")}
@@ -53,7 +53,7 @@ class Torchvision(Library):
         return {"architecture": "VisionTransformer", "model_args": arguments}
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
-        """The network that ``describe`` described."""
+        """Build the network that ``describe`` described."""
         if config["architecture"] == "VisionTransformer":
             return VisionTransformer(**config["model_args"])
         return _build(config["architecture"], config["model_args"])
