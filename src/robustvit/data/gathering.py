@@ -1,4 +1,4 @@
-"""From the folders a user names to the photos a run uses: found, matched to classes, selected and looked at."""
+"""The photos of a run: listed, matched to classes, selected and checked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Labeller = Callable[[Sequence[Photo]], list[Photo]]
 
 @dataclass(frozen=True)
 class PhotoSources:
-    """Where photos and masks are; see ``finetune`` for each."""
+    """Folders of photos and masks; see ``finetune`` for each."""
 
     images: str
     masks: str | None = None
@@ -49,10 +49,10 @@ class Gathered:
 
     Attributes:
         train: to train on.
-        validation: held out, to choose the epoch by.
+        validation: held out, to choose the epoch.
         verdict: held out, to measure before and after.
         notes: what a reader of the verdict must know.
-        prints: fingerprints of all of them, by file.
+        prints: fingerprints of all photos, by file.
     """
 
     train: list[Photo]
@@ -63,7 +63,7 @@ class Gathered:
 
     @property
     def splits(self) -> dict[str, Sequence[Photo]]:
-        """The photos by what they are used for."""
+        """The photos by use."""
         return {"train": self.train, "validation": self.validation, "verdict": self.verdict}
 
 
@@ -81,18 +81,18 @@ def gather(
     halve: bool = True,
     older: bool = False,
 ) -> Gathered:
-    """Find, match, select and look at every photo that a run will use, before anything is written.
+    """Find, match, select and check every photo of a run, before anything is written.
 
     Args:
         sources: where photos and masks are.
-        classifier: the model they are for.
+        classifier: the model.
         labelled: whether true labels are needed.
-        predict: gives photos without labels the model's own prediction as label.
+        predict: labels photos with the predictions of the model, if they have no labels.
         samples_per_class: see ``select_photos``; so are ``classes``, ``validation_per_class`` and ``seed``.
         balanced: train on equally many photos of every class.
-        halve: what chooses the epoch must not judge it: without photos to test on, one half of those held out chooses
-            and the other judges. Only a run of an older version goes on with all of them for both.
-        older: a run that an older version started is resumed: its photos stay as they are, copies or not.
+        halve: the photos that choose the epoch must not judge it: without test photos, one half of the held-out photos
+            chooses and the other judges. Only resumed runs of older versions use all of them for both.
+        older: whether a run of an older version is resumed, whose photos stay the same, copies or not.
     """
     notes: list[str] = []
     review = None if sources.review is None else read_review(sources.review)
@@ -101,7 +101,7 @@ def gather(
     )
     photos = found(sources.images, sources.masks)
     if photos[0].class_name is not None and not classifier.class_names:
-        # A head without names took its classes from the sorted folders: from here on it knows them.
+        # A head without names was matched to the sorted folders: keep these names.
         names = {photo.label: str(photo.class_name) for photo in photos}
         classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))
     whole = None if review is None else replace(review, by_tail=False)
@@ -131,7 +131,7 @@ def gather(
     if both := {photo.image.resolve() for photo in validation} & {photo.image.resolve() for photo in verdict}:
         notes.append(
             f"{len(both)} of the {counted(len(verdict), 'photo')} that judge also chose the epoch: in simulations, one "
-            "run in seven that changed nothing is called better then, where it should be one in forty. Give other "
+            "run in seven that changed nothing was then called better, instead of one in forty. Give other "
             "photos with --test-images and --test-masks."
         )
     check_overlap(train, validation, verdict, prints, notes, older=older)
@@ -184,8 +184,8 @@ def _found(
 
 
 def _halves(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Photo]]:
-    """Photos that choose the epoch, and photos that judge: every other photo of each class, the first to judge; of the
-    classes with a single photo every other one.
+    """Split photos into those that choose the epoch and those that judge: alternately within each class, the first to
+    judge; classes with a single photo alternate too.
     """
     counts = Counter(photo.class_name for photo in photos)
     singles = [name for name, count in counts.items() if count == 1]
