@@ -1,4 +1,4 @@
-"""Backgrounds of the embedded benchmark: photographic textures that scikit-image ships, cut at random."""
+"""Backgrounds of the embedded benchmark: photographic textures from scikit-image, cropped at random."""
 
 from __future__ import annotations
 
