@@ -188,7 +188,7 @@ def test_review_that_cannot_be_used(tmp_path, content, message):
 
 
 def test_no_review_there(tmp_path):
-    with pytest.raises(UserError, match="found none: check"):
+    with pytest.raises(UserError, match="found none at"):
         read_review(tmp_path / "review.csv")
     with pytest.raises(UserError, match="cannot read"):
         read_review(tmp_path)

@@ -56,7 +56,7 @@ def check_own_folder(
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"expected a folder as {option}, {folder} is a file: name another")
+        raise UserError(f"expected a folder as {option}, {folder} is a file: name a new or empty folder")
     check_place(folder / "file")
     if not folder.is_dir() or all(path.name in ignore for path in folder.iterdir()):
         return False
