@@ -12,7 +12,7 @@ import pytest
 
 from helpers.drawn_photos import write_photos
 from robustvit import UserError, finetune
-from robustvit.data.gathering import _halves
+from robustvit.data.gathering import _halve
 from robustvit.data.pairs import Photo
 from robustvit.evaluation.measure import read_measures
 
@@ -63,11 +63,11 @@ def test_a_run_of_an_older_version_goes_on_with_its_photos(tmp_path, model_folde
 def test_a_single_photo_cannot_choose_and_judge(tmp_path):
     photo = Photo(Path("a.png"), Path("m.png"), "disc", 0)
     with pytest.raises(UserError, match=r"at least two photos to hold out.*--test-images"):
-        _halves([photo], [])
+        _halve([photo], [])
 
 
 def test_halves_are_of_every_class_and_of_single_photos_too():
     names = ["a"] * 5 + ["b"] * 4 + ["c", "d", "e"]
-    chosen, judged = _halves([Photo(Path(f"{n}.png"), None, name, 0) for n, name in enumerate(names)], [])
+    chosen, judged = _halve([Photo(Path(f"{n}.png"), None, name, 0) for n, name in enumerate(names)], [])
     assert Counter(photo.class_name for photo in chosen) == {"a": 2, "b": 2, "d": 1}
     assert Counter(photo.class_name for photo in judged) == {"a": 3, "b": 2, "c": 1, "e": 1}

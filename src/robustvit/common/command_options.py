@@ -68,7 +68,7 @@ def command(
     """
 
     def spread(function: Callable[..., _Result]) -> Callable[..., _Result]:
-        kinds = _annotations(function)
+        kinds = _resolve_types(function)
         groups: dict[str, Any] = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
         options = _spread(function, kinds, positional, leave_out, defaults)
         signature = inspect.Signature([one.as_parameter() for one in options])
@@ -90,7 +90,7 @@ def command(
         told: Any = call
         told.__signature__ = signature
         told.__annotations__ = {one.name: one.type for one in options}
-        told.__doc__ = _document(inspect.getdoc(function) or "", options)
+        told.__doc__ = _write_docstring(inspect.getdoc(function) or "", options)
         told.options, told.first, told.function = options, tuple(first), function
         del told.__wrapped__  # the documentation unwraps functions, and would see the groups
         return call
@@ -101,7 +101,7 @@ def command(
 def options_of(function: Callable[..., Any]) -> list[Option]:
     """Return the options of a command, in the order of its signature."""
     found = getattr(function, "options", None)
-    return _spread(function, _annotations(function)) if found is None else found
+    return _spread(function, _resolve_types(function)) if found is None else found
 
 
 def settings_of(function: Callable[..., Any], *groups: object, **own: object) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def settings_of(function: Callable[..., Any], *groups: object, **own: object) ->
     return {one.name: own[one.name] for one in options_of(function)}
 
 
-def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+def _resolve_types(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the types of a function's parameters."""
     notes = {name: note for name, note in function.__annotations__.items() if name != "return"}
     return typing.get_type_hints(type("_", (), {"__module__": function.__module__, "__annotations__": notes}))
@@ -124,7 +124,7 @@ def _spread(
     leave_out: Collection[str] = (),
     defaults: dict[str, Any] | None = None,
 ) -> list[Option]:
-    said = _described(inspect.getdoc(function) or "", "Args")
+    said = _read_section(inspect.getdoc(function) or "", "Args")
     found: list[Option] = []
     for name, parameter in inspect.signature(function).parameters.items():
         kind = kinds.get(name, str)
@@ -132,7 +132,7 @@ def _spread(
             named = parameter.kind is inspect.Parameter.KEYWORD_ONLY
             found.append(Option(name, kind, parameter.default, said.get(name, ""), "", not named, name))
             continue
-        texts, hints = _texts(kind) | said, typing.get_type_hints(kind)
+        texts, hints = _read_texts(kind) | said, typing.get_type_hints(kind)
         heading = (inspect.getdoc(kind) or "").partition("\n")[0].rstrip(".")
         for one in fields(kind):
             default = (defaults or {}).get(one.name, REQUIRED if one.default is MISSING else one.default)
@@ -141,22 +141,22 @@ def _spread(
     return sorted(found, key=lambda one: not one.positional)  # a signature starts with the positional ones
 
 
-def _texts(group: Any) -> dict[str, str]:
+def _read_texts(group: Any) -> dict[str, str]:
     """Return the descriptions of a group's fields, its own or those of the groups it derives from."""
     found: dict[str, str] = {}
     for kind in reversed(group.__mro__):
-        found |= _described(inspect.cleandoc(kind.__doc__ or ""), "Attributes")
+        found |= _read_section(inspect.cleandoc(kind.__doc__ or ""), "Attributes")
     return found
 
 
-def _described(doc: str, section: str) -> dict[str, str]:
+def _read_section(doc: str, section: str) -> dict[str, str]:
     """Return names and descriptions in a section of a docstring."""
     block = re.search(rf"^{section}:\n((?:    .*(?:\n|$))+)", doc, re.MULTILINE)
     entries = re.split(r"^    (?=\w+: )", block[1], flags=re.MULTILINE)[1:] if block else []
     return {name: " ".join(text.split()) for name, _, text in (entry.partition(": ") for entry in entries)}
 
 
-def _document(doc: str, options: list[Option]) -> str:
+def _write_docstring(doc: str, options: list[Option]) -> str:
     """Return a docstring whose ``Args`` list every option."""
     bare = re.sub(r"\n\nArgs:\n(?:    .*(?:\n|$))+", "\n", doc + "\n").rstrip()
     lines = [

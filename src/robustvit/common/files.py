@@ -141,7 +141,7 @@ def full_disk_said(path: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        number = _error_number(error)
+        number = _find_error_number(error)
         if number not in _NO_ROOM:
             raise
         raise UserError(
@@ -149,7 +149,7 @@ def full_disk_said(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _error_number(error: BaseException | None) -> int:
+def _find_error_number(error: BaseException | None) -> int:
     """Return the system's error number behind an error; 0 if there is none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno:

@@ -72,7 +72,7 @@ def mean_interval(values: ArrayLike, *, shares: bool = False) -> Interval:
     if numbers.size and np.isin(numbers, (0.0, 1.0)).all():
         wilson = stats.binomtest(int(numbers.sum()), numbers.size).proportion_ci(method="wilson")
         return Interval(float(numbers.mean()), float(wilson.low), float(wilson.high), numbers.size)
-    return _among(numbers, _FOR_MEAN) if shares else _student(numbers)
+    return _wald(numbers, _FOR_MEAN) if shares else _student(numbers)
 
 
 def paired_difference(before: ArrayLike, after: ArrayLike, *, shares: bool = False) -> Interval:
@@ -87,7 +87,7 @@ def paired_difference(before: ArrayLike, after: ArrayLike, *, shares: bool = Fal
     """
     old, new = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     whole = all(np.isin(side, (-1.0, 0.0, 1.0)).all() for side in (old, new))
-    return _among(new - old, _FOR_DIFFERENCE) if shares or whole else _student(new - old, least=-1.0)
+    return _wald(new - old, _FOR_DIFFERENCE) if shares or whole else _student(new - old, least=-1.0)
 
 
 def mcnemar(helped: int, harmed: int) -> float:
@@ -105,7 +105,7 @@ def paired_interval(helped: int, harmed: int, count: int) -> Interval:
         return _student(np.empty(0))
     up, down, total = (helped + 1) / (count + 2), (harmed + 1) / (count + 2), count + 2
     reach = _Z * math.sqrt((up + down - (up - down) ** 2) / total)
-    return _limited((helped - harmed) / count, up - down, reach, count, -1.0)
+    return _clip((helped - harmed) / count, up - down, reach, count, -1.0)
 
 
 def crossed_interval(answers: Answers) -> Interval:
@@ -118,7 +118,7 @@ def crossed_interval(answers: Answers) -> Interval:
     if not cells.count:
         return _student(cells.values)
     middle = (cells.total + _FOR_MEAN.sum()) / (cells.count + _FOR_MEAN.size)
-    return _crossed(cells, cells.values - middle, middle, _FOR_MEAN, 0.0)
+    return _cross(cells, cells.values - middle, middle, _FOR_MEAN, 0.0)
 
 
 def crossed_difference(before: Answers, after: Answers) -> Interval:
@@ -148,7 +148,7 @@ def crossed_difference(before: Answers, after: Answers) -> Interval:
         shared.size,
     )
     residuals = np.concatenate([level - old.values, new.values - level - middle])
-    return _crossed(both, residuals, middle, _FOR_DIFFERENCE, -1.0)
+    return _cross(both, residuals, middle, _FOR_DIFFERENCE, -1.0)
 
 
 def independent_difference(before: Interval, after: Interval) -> Interval:
@@ -185,7 +185,7 @@ class _Cells:
         return float((self.weights * self.values).sum())
 
 
-def _crossed(cells: _Cells, residuals: np.ndarray, middle: float, added: np.ndarray, least: float) -> Interval:
+def _cross(cells: _Cells, residuals: np.ndarray, middle: float, added: np.ndarray, least: float) -> Interval:
     """Return the interval around ``middle`` from the residuals; each of the ``added`` photos has its own donor."""
     parts = cells.weights * residuals
     photos, donors = (np.unique(groups, return_inverse=True)[1].ravel() for groups in (cells.photos, cells.donors))
@@ -196,16 +196,16 @@ def _crossed(cells: _Cells, residuals: np.ndarray, middle: float, added: np.ndar
     wider = (float(special.stdtrit(max(equal_donors - 1, 1.0), 0.975)) / _Z) ** 2
     spread = max(by_photo, by_pair) + wider * max(0.0, by_donor - by_pair) + float(((added - middle) ** 2).sum())
     reach = _Z * math.sqrt(spread) / (cells.count + added.size)
-    return _limited(cells.total / cells.count, middle, reach, cells.count, least)
+    return _clip(cells.total / cells.count, middle, reach, cells.count, least)
 
 
-def _among(numbers: np.ndarray, added: np.ndarray) -> Interval:
+def _wald(numbers: np.ndarray, added: np.ndarray) -> Interval:
     """Return Wald's interval of the mean after adding a few photos."""
     if not numbers.size:
         return _student(numbers)
     every = np.concatenate([numbers, added])
     reach = _Z * float(every.std()) / math.sqrt(every.size)
-    return _limited(float(numbers.mean()), float(every.mean()), reach, numbers.size, float(added.min()))
+    return _clip(float(numbers.mean()), float(every.mean()), reach, numbers.size, float(added.min()))
 
 
 def _student(numbers: np.ndarray, least: float = 0.0) -> Interval:
@@ -215,9 +215,9 @@ def _student(numbers: np.ndarray, least: float = 0.0) -> Interval:
     reach = 2.0  # a single value says nothing: the whole range
     if count > 1:
         reach = float(special.stdtrit(count - 1, 0.975) * numbers.std(ddof=1)) / math.sqrt(count)
-    return _limited(mean, mean, reach, count, -1.0 if numbers.min() < 0 else least)
+    return _clip(mean, mean, reach, count, -1.0 if numbers.min() < 0 else least)
 
 
-def _limited(mean: float, middle: float, reach: float, count: int, least: float) -> Interval:
+def _clip(mean: float, middle: float, reach: float, count: int, least: float) -> Interval:
     low, high = max(least, middle - reach), min(1.0, middle + reach)
     return Interval(float(np.clip(mean, least, 1.0)), float(low), float(high), count)  # sums of weights round

@@ -21,7 +21,7 @@ _SIDE, _QUALITY = 280, 85
 
 def outlined(image: Tensor, mask: Tensor) -> np.ndarray:
     """Return an enlarged image, uint8 ``(H, W, 3)``, with the outline of its mask; arguments as in ``MaskedPhotos``."""
-    photo = _fitted(Image.fromarray(pixels_of(image)), _SIDE)
+    photo = _fit(Image.fromarray(pixels_of(image)), _SIDE)
     cover = Image.fromarray(mask[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR)
     inside = np.asarray(cover) > 0.5
     line = binary_dilation(inside) & ~binary_erosion(inside)
@@ -34,11 +34,11 @@ def outlined(image: Tensor, mask: Tensor) -> np.ndarray:
 def inlined(pixels: np.ndarray, side: int = _SIDE) -> str:
     """Return a picture, uint8 ``(H, W, 3)``, as a data URL of a JPEG whose longer side has ``side`` pixels."""
     target = io.BytesIO()
-    _fitted(Image.fromarray(pixels), side).save(target, "JPEG", quality=_QUALITY, optimize=True, subsampling=0)
+    _fit(Image.fromarray(pixels), side).save(target, "JPEG", quality=_QUALITY, optimize=True, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode()
 
 
-def _fitted(picture: Image.Image, side: int) -> Image.Image:
+def _fit(picture: Image.Image, side: int) -> Image.Image:
     scale = side / max(picture.size)
     size = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
     return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)

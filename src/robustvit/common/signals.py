@@ -85,7 +85,7 @@ def _leave_closed_terminal(number: int) -> None:
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _handle(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Install a handler of the signals; only the main thread can. A hang-up that ``nohup`` ignores stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -105,7 +105,7 @@ def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Raise ``Stopped`` on these signals inside a ``with`` block, so that files and workers are closed."""
-    with _handled(_raise):
+    with _handle(_raise):
         yield
 
 
@@ -139,7 +139,7 @@ class StopSignals:
     @contextmanager
     def kept(self) -> Iterator[StopSignals]:
         """Hold signals inside a ``with`` block."""
-        with _handled(self._take):
+        with _handle(self._take):
             yield self
 
     @contextmanager

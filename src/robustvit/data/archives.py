@@ -61,22 +61,22 @@ def extract_photos(archive: str | Path, folder: str | Path, limits: ArchiveLimit
     fresh = not folder.exists()
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = _checked(opened, Path(archive), limits)
+            members = _check_members(opened, Path(archive), limits)
             folder.mkdir(parents=True, exist_ok=True)
-            return _unpacked(opened, members, folder, Path(archive), limits)
+            return _unpack(opened, members, folder, Path(archive), limits)
     except UserError:
-        _emptied(folder, fresh)
+        _clear(folder, fresh)
         raise
     except FileNotFoundError as error:
-        _emptied(folder, fresh)
+        _clear(folder, fresh)
         raise UserError(f"expected a zip file at {archive}, found none: check the path") from error
     except Exception as error:  # a broken archive can raise any error
-        _emptied(folder, fresh)
+        _clear(folder, fresh)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot unpack {archive}: {reason}; make the zip file again") from error
 
 
-def _emptied(folder: Path, remove: bool) -> None:
+def _clear(folder: Path, remove: bool) -> None:
     """Remove what was unpacked; the folder was empty or missing before."""
     if not folder.is_dir() or folder.is_symlink():
         return
@@ -86,12 +86,14 @@ def _emptied(folder: Path, remove: bool) -> None:
         folder.rmdir()
 
 
-def _checked(opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits) -> dict[PurePosixPath, zipfile.ZipInfo]:
+def _check_members(
+    opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits
+) -> dict[PurePosixPath, zipfile.ZipInfo]:
     """Return the members to unpack, by their paths in the folder."""
     found: dict[PurePosixPath, zipfile.ZipInfo] = {}
     seen: set[str] = set()
     for member in opened.infolist():
-        place = _place(member, archive, limits)
+        place = _check_path(member, archive, limits)
         if member.is_dir() or place.suffix.lower() not in _SUFFIXES or _is_junk(place):
             continue
         if str(place).casefold() in seen:
@@ -111,7 +113,7 @@ def _checked(opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits) -> d
     return found
 
 
-def _place(member: zipfile.ZipInfo, archive: Path, limits: ArchiveLimits) -> PurePosixPath:
+def _check_path(member: zipfile.ZipInfo, archive: Path, limits: ArchiveLimits) -> PurePosixPath:
     """Return the path of a member; refuse every name that could lead elsewhere, even if it is not unpacked."""
     name = member.orig_filename.replace("\\", "/")
     place = PurePosixPath(name)
@@ -129,7 +131,7 @@ def _is_junk(place: PurePosixPath) -> bool:
     return any(part.startswith(".") or part in _JUNK for part in place.parts)
 
 
-def _unpacked(
+def _unpack(
     opened: zipfile.ZipFile,
     members: dict[PurePosixPath, zipfile.ZipInfo],
     folder: Path,
@@ -143,7 +145,7 @@ def _unpacked(
         target.parent.mkdir(parents=True, exist_ok=True)
         allowed = min(left, int(limits.ratio * max(member.compress_size, 1)))
         with opened.open(member) as source, target.open("xb") as sink:
-            size = _copied(source, sink, allowed)
+            size = _copy(source, sink, allowed)
         if size > allowed:
             what = f"the {limits.bytes:,} bytes" if allowed == left else f"{limits.ratio:g} times its packed size"
             raise UserError(f"{archive}: {str(place)!r} unpacks to more than {what} allowed: it may be a bomb; refused")
@@ -152,7 +154,7 @@ def _unpacked(
     return sorted(written)
 
 
-def _copied(source, sink: BinaryIO, allowed: int) -> int:
+def _copy(source, sink: BinaryIO, allowed: int) -> int:
     """Copy until the end or until more than allowed was read; return the number of bytes read."""
     size = 0
     while chunk := source.read(_CHUNK):

@@ -66,7 +66,7 @@ def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Ima
     mask = read_mask(photo.mask, mask_format)
     check_mask(mask, photo.mask)
     if mask.shape != (height, width):
-        mask = _turned_like(photo.image, mask)
+        mask = _rotate_like(photo.image, mask)
     if mask.shape != (height, width):
         raise UserError(
             f"mask {photo.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {photo.image} is "
@@ -75,7 +75,7 @@ def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Ima
     return image, tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(mask))[None])
 
 
-def _turned_like(image: str | Path, mask: np.ndarray) -> np.ndarray:
+def _rotate_like(image: str | Path, mask: np.ndarray) -> np.ndarray:
     """Rotate a mask that was drawn on the photo's raw pixels, ignoring its EXIF tag."""
     with opened(image) as raw:
         if mask.shape != raw.size[::-1]:
@@ -120,7 +120,7 @@ class MaskedPhotos(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         photo = self.photos[index]
         pair = read_pair(photo, self.mask_format)
-        with _drawing(self.seed, index) if self.augment else nullcontext():
+        with _seed_photo(self.seed, index) if self.augment else nullcontext():
             image, mask = self.transform(*pair)
         return {
             "image": image.as_subclass(Tensor),
@@ -132,7 +132,7 @@ class MaskedPhotos(Dataset):
 
 
 @contextmanager
-def _drawing(seed: int, index: int) -> Iterator[None]:
+def _seed_photo(seed: int, index: int) -> Iterator[None]:
     """Seed PyTorch's generator for one photo, and restore its state afterwards."""
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(int(np.random.SeedSequence([seed, index]).generate_state(1)[0]))

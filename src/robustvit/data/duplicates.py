@@ -89,16 +89,18 @@ def find_copies(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], *, 
     same = {i: first[one.content] for i, one in enumerate(photos) if one.content in first}
     if earlier:
         same = {i: other for i, other in same.items() if other < i}
-    return Copies(same, {i: other for i, other in _likest(photos, known, earlier) if i not in same})
+    return Copies(same, {i: other for i, other in _find_nearest(photos, known, earlier) if i not in same})
 
 
-def _likest(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], earlier: bool) -> Iterator[tuple[int, int]]:
+def _find_nearest(
+    photos: Sequence[Fingerprint], known: Sequence[Fingerprint], earlier: bool
+) -> Iterator[tuple[int, int]]:
     """Yield photos that look like a known photo, with the most similar: all pairs are compared, in blocks."""
     rows = np.array([i for i, one in enumerate(photos) if one.look], dtype=np.intp)
     columns = np.array([i for i, one in enumerate(known) if one.look], dtype=np.intp)
     if not len(rows) or not len(columns):
         return
-    ours, theirs = (_words([side[i] for i in kept]) for side, kept in ((photos, rows), (known, columns)))
+    ours, theirs = (_to_words([side[i] for i in kept]) for side, kept in ((photos, rows), (known, columns)))
     step = max(1, _PAIRS // len(columns))
     for start in range(0, len(rows), step):
         block = slice(start, start + step)
@@ -112,6 +114,6 @@ def _likest(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], earlier
             yield int(rows[start + row]), int(columns[best[row]])
 
 
-def _words(found: Sequence[Fingerprint]) -> np.ndarray:
+def _to_words(found: Sequence[Fingerprint]) -> np.ndarray:
     """Convert perceptual hashes to ``(N, 4)`` words of 64 bits."""
     return np.frombuffer(bytes.fromhex("".join(one.look for one in found)), dtype=np.uint64).reshape(len(found), -1)

@@ -97,7 +97,7 @@ def gather(
     notes: list[str] = []
     review = None if sources.review is None else read_review(sources.review)
     found = partial(
-        _found, sources, classifier=classifier, labelled=labelled, predict=predict, review=review, notes=notes
+        _find, sources, classifier=classifier, labelled=labelled, predict=predict, review=review, notes=notes
     )
     photos = found(sources.images, sources.masks)
     if photos[0].class_name is not None and not classifier.class_names:
@@ -117,13 +117,13 @@ def gather(
         validation_per_class=validation_per_class,
         seed=seed,
     )
-    train = _balanced(selection.train, notes) if balanced else selection.train
+    train = _balance(selection.train, notes) if balanced else selection.train
     validation, verdict = selection.validation, given[1]
     prints = hash_photos([*train, *validation, *(verdict or ())])
     if given[0] is None and not older:
         validation = without_copies(validation, train, prints, notes)
     if verdict is None:
-        validation, verdict = _halves(validation, notes) if halve else (validation, validation)
+        validation, verdict = _halve(validation, notes) if halve else (validation, validation)
     if verdict[0].class_name is None:
         notes.append(
             "The photos have no labels: ordinary accuracy here means agreement with the original model's predictions."
@@ -139,7 +139,7 @@ def gather(
     return Gathered(train, validation, verdict, notes, prints)
 
 
-def _balanced(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
+def _balance(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
     kept = balanced_classes(photos)
     if left_out := len(photos) - len(kept):
         each = counted(len(kept) // len({photo.class_name for photo in kept}), "photo")
@@ -149,7 +149,7 @@ def _balanced(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
     return kept
 
 
-def _found(
+def _find(
     sources: PhotoSources,
     images: str,
     masks: str | None,
@@ -183,7 +183,7 @@ def _found(
     return photos
 
 
-def _halves(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Photo]]:
+def _halve(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Photo]]:
     """Split photos into those that choose the epoch and those that judge: alternately within each class, the first to
     judge; classes with a single photo alternate too.
     """

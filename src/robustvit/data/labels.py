@@ -25,12 +25,12 @@ def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[st
         class_names: names of the logits, if known.
     """
     names = sorted({photo.class_name for photo in photos if photo.class_name is not None})
-    index = _index(names, num_classes, class_names)
+    index = _match_names(names, num_classes, class_names)
     return [replace(p, label=None if p.class_name is None else index[p.class_name]) for p in photos]
 
 
 @cache  # warn once, however often a command looks labels up
-def _say_sorted(*names: str) -> None:
+def _warn_sorted(*names: str) -> None:
     """Warn that the order of the folders is assumed: with another order every answer would count as wrong."""
     warn(
         "the model does not name its classes: its outputs are assumed to be the class folders in alphabetical "
@@ -39,7 +39,7 @@ def _say_sorted(*names: str) -> None:
     )
 
 
-def _index(names: list[str], num_classes: int, class_names: Sequence[str]) -> dict[str, int]:
+def _match_names(names: list[str], num_classes: int, class_names: Sequence[str]) -> dict[str, int]:
     known = {name.casefold(): i for i, name in reversed(list(enumerate(class_names)))}
     if num_classes == 1000:
         info = ImageNetInfo()
@@ -50,7 +50,7 @@ def _index(names: list[str], num_classes: int, class_names: Sequence[str]) -> di
     if len(matched) == len(names):
         return matched
     if not class_names and len(names) == num_classes:
-        _say_sorted(*names)
+        _warn_sorted(*names)
         return {name: i for i, name in enumerate(names)}
     stranger = next(name for name in names if name not in matched)
     if not class_names:

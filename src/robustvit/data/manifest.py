@@ -79,7 +79,7 @@ def read_manifest(path: str | Path) -> list[MaskRecord]:
     rows = list(zip(table.rows, table.lines, strict=True))
     if rows and (not table.ended or None in rows[-1][0].values()):
         rows.pop()
-    return [_record(row, path, line) for row, line in rows]
+    return [_read_record(row, path, line) for row, line in rows]
 
 
 def skipped_photos(records: Sequence[MaskRecord]) -> dict[str, int]:
@@ -91,8 +91,8 @@ def skipped_photos(records: Sequence[MaskRecord]) -> dict[str, int]:
 def _row(record: MaskRecord, path: Path) -> list[str]:
     measures = [f"{record.measures[name]:.6g}" if name in record.measures else "" for name in MEASURES]
     return [
-        _relative(record.image, path),
-        "" if record.mask is None else _relative(record.mask, path),
+        _relate(record.image, path),
+        "" if record.mask is None else _relate(record.mask, path),
         record.label or "",
         record.verdict,
         f"{record.confidence:.4f}",
@@ -102,11 +102,11 @@ def _row(record: MaskRecord, path: Path) -> list[str]:
     ]
 
 
-def _relative(place: Path, manifest: Path) -> str:
+def _relate(place: Path, manifest: Path) -> str:
     return Path(os.path.relpath(place_of(place), manifest.parent.resolve())).as_posix()
 
 
-def _record(row: Mapping[str, str | None], path: Path, line: int) -> MaskRecord:
+def _read_record(row: Mapping[str, str | None], path: Path, line: int) -> MaskRecord:
     try:
         image, verdict = (row["image"] or "").strip(), (row["verdict"] or "").strip()
         confidence = float(row["confidence"] or 0)

@@ -36,7 +36,7 @@ class MaskFilter:
     def __init__(
         self, images: str | Path, masks: str | Path | None, *, doubtful: bool = False, review: Review | None = None
     ) -> None:
-        manifest = Path(images) if masks is None else _manifest_of(Path(masks))
+        manifest = Path(images) if masks is None else _find_manifest(Path(masks))
         known = manifest.name.endswith(".csv") and manifest.is_file() and _has_verdicts(manifest)
         self._by_mask: dict[Path, MaskRecord] = {}
         self._by_image: dict[tuple[Path, str | None], MaskRecord] = {}
@@ -94,7 +94,7 @@ def find_usable_photos(
     return photos, [keep.note] if keep.note else []
 
 
-def _manifest_of(masks: Path) -> Path:
+def _find_manifest(masks: Path) -> Path:
     """Return the manifest of a folder of masks, or that of a parent folder made in one call (train and test)."""
     place = masks.absolute()
     whole = next((folder for folder in place.parents if is_mask_folder(folder)), place)

@@ -38,8 +38,8 @@ def without_copies(pool: Sequence[Photo], train: Sequence[Photo], prints: Prints
             f"{pool[0].image} of {pairs[0]}: add photos that differ, or name others with --val-images"
         )
     if pairs:
-        named = _named({pool[index].image: other for index, other in pairs.items()})
-        _note(f"Photos left out as copies of others: {len(pairs)} ({named}).", notes)
+        named = _name_pairs({pool[index].image: other for index, other in pairs.items()})
+        _add_note(f"Photos left out as copies of others: {len(pairs)} ({named}).", notes)
     return kept
 
 
@@ -63,13 +63,13 @@ def check_overlap(
         older: whether a run of an older version is resumed: copies under other names are then reported, not refused.
     """
     held = list(dict.fromkeys([*validation, *verdict]))
-    copies = _copies(held, train, prints)
+    copies = _find_copies(held, train, prints)
     for index, other in copies.same.items():
         if not older or held[index].image.resolve() == train[other].image.resolve():
             _refuse(held[index].image, train[other].image)
     if copies.either:
-        named = _named({held[index].image: train[other].image for index, other in copies.either.items()})
-        _note(
+        named = _name_pairs({held[index].image: train[other].image for index, other in copies.either.items()})
+        _add_note(
             f"Held-out photos that look like photos trained on: {len(copies.either)} ({named}); the verdict may be too "
             "good.",
             notes,
@@ -77,12 +77,12 @@ def check_overlap(
     chosen = {photo.image.resolve() for photo in validation}
     if any(photo.image.resolve() in chosen for photo in verdict):
         return  # another note says so
-    if again := _copies(verdict, validation, prints).either:
-        named = _named({verdict[index].image: validation[other].image for index, other in again.items()})
-        _note(f"Photos to judge by that look like photos that choose the epoch: {len(again)} ({named}).", notes)
+    if again := _find_copies(verdict, validation, prints).either:
+        named = _name_pairs({verdict[index].image: validation[other].image for index, other in again.items()})
+        _add_note(f"Photos to judge by that look like photos that choose the epoch: {len(again)} ({named}).", notes)
 
 
-def _copies(photos: Sequence[Photo], known: Sequence[Photo], prints: Prints) -> Copies:
+def _find_copies(photos: Sequence[Photo], known: Sequence[Photo], prints: Prints) -> Copies:
     return find_copies([prints[photo.image] for photo in photos], [prints[photo.image] for photo in known])
 
 
@@ -93,10 +93,10 @@ def _refuse(held: Path, trained: Path) -> None:
     raise UserError(f"{held} is the same file as {trained}, which would be trained on and held out: {where}")
 
 
-def _named(pairs: Mapping[Path, Path]) -> str:
+def _name_pairs(pairs: Mapping[Path, Path]) -> str:
     return pairs_named(dict(enumerate(range(len(pairs)))), list(pairs), list(pairs.values()))
 
 
-def _note(text: str, notes: list[str]) -> None:
+def _add_note(text: str, notes: list[str]) -> None:
     notes.append(text)
     warn(text)

@@ -75,15 +75,15 @@ def find_photos(
     """
     images = Path(images)
     if _is_list(images):
-        photos = _kept(_from_csv(images), keep)
+        photos = _filter(_read_list(images), keep)
         if masks is not None:
             raise UserError(f"expected no --masks beside {images}: name the masks in its column 'mask'")
         if not skip_unmasked and any(photo.mask for photo in photos):
             _refuse_unmasked([photo.image for photo in photos if photo.mask is None])
     else:
-        photos = _from_folder(images)
+        photos = _read_folder(images)
         if masks is not None:
-            photos = _with_masks(photos, images, Path(masks), skip_unmasked, keep)
+            photos = _add_masks(photos, images, Path(masks), skip_unmasked, keep)
     if skip_unmasked and any(photo.mask for photo in photos):
         photos = [photo for photo in photos if photo.mask is not None]
     if labelled:
@@ -114,7 +114,7 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _from_folder(folder: Path) -> list[Photo]:
+def _read_folder(folder: Path) -> list[Photo]:
     expect_folder(folder, "photos")
     flat = [Photo(path) for path in _files(folder, IMAGE_SUFFIXES)]
     sorted_in = [
@@ -127,14 +127,14 @@ def _from_folder(folder: Path) -> list[Photo]:
     return flat or sorted_in
 
 
-def _kept(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Photo]:
+def _filter(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Photo]:
     kept = photos if keep is None else [photo for photo in photos if keep(photo)]
     if not kept:
         raise UserError("every photo was left out because of its mask: make better masks, or review them with --review")
     return kept
 
 
-def _with_masks(
+def _add_masks(
     photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool, keep: Callable[[Photo], bool] | None
 ) -> list[Photo]:
     expect_folder(masks, "masks")
@@ -148,7 +148,7 @@ def _with_masks(
     _refuse_two_photos(photos)
     without_photo = sorted(set(by_key) - {(p.class_name, p.image.stem) for p in photos}, key=str)
     found = [Photo(p.image, by_key.get((p.class_name, p.image.stem)), p.class_name) for p in photos]
-    kept = _kept(found, keep)
+    kept = _filter(found, keep)
     if not skip_unmasked:
         classes = {p.class_name for p in photos}
         left_out = classes - {p.class_name for p in kept}
@@ -198,7 +198,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _from_csv(path: Path) -> list[Photo]:
+def _read_list(path: Path) -> list[Photo]:
     table = read_csv(path)
     if not table.rows or "image" not in table.columns:
         raise UserError(f"expected a CSV file with the columns image,mask,label and at least one row, got {path}")

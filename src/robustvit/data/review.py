@@ -40,7 +40,7 @@ class Review:
         place = place_of(Path(image))
         if place in self._found:
             return self.decisions[self._found[place]]
-        fits = {name: _fit(place.parts, tail) for name, tail in self._lost.get(place.name, {}).items()}
+        fits = {name: _match_tail(place.parts, tail) for name, tail in self._lost.get(place.name, {}).items()}
         best = max(fits.values(), default=(False, 0))
         names = [name for name, fit in fits.items() if fit == best]
         if best < ((False, 2) if self.by_tail else (True, 1)):
@@ -83,7 +83,7 @@ def read_review(path: str | Path) -> Review:
         raise UserError(f"expected the columns image and decision in {path}, got {found}: save it from the page")
     decisions: dict[str, bool] = {}
     for line, row in zip(table.lines, table.rows, strict=True):
-        name, keep = _decision(row, f"{path}, line {line}")
+        name, keep = _read_decision(row, f"{path}, line {line}")
         if decisions.setdefault(name, keep) != keep:
             raise UserError(
                 f"{path}, line {line}: expected one decision for {name!r}, got both keep and drop: remove one"
@@ -93,7 +93,7 @@ def read_review(path: str | Path) -> Review:
     return Review(decisions, path)
 
 
-def _decision(row: Mapping[str, str | None], where: str) -> tuple[str, bool]:
+def _read_decision(row: Mapping[str, str | None], where: str) -> tuple[str, bool]:
     image, decision = row["image"] or "", (row["decision"] or "").strip()
     if not image.strip() or decision.lower() not in _DECISIONS:
         raise UserError(f"{where}: expected an image and keep or drop, got {image!r} and {decision!r}: correct it")
@@ -105,7 +105,7 @@ def place_of(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def _fit(parts: tuple[str, ...], tail: tuple[str, ...]) -> tuple[bool, int]:
+def _match_tail(parts: tuple[str, ...], tail: tuple[str, ...]) -> tuple[bool, int]:
     """Return whether a path ends with all of a tail, and how many trailing parts they share."""
     shared = 0
     while shared < min(len(parts), len(tail)) and parts[-1 - shared] == tail[-1 - shared]:

@@ -156,14 +156,14 @@ def pair_backgrounds(
         label = labels[index]
         own = any(donor != index for donor in members.get(label, [])[:2])
         if (label, own) not in decks:
-            decks[label, own] = _Deck(_lending(kind, label, own, list(donors), following[label]), rng)
+            decks[label, own] = _Deck(_list_lenders(kind, label, own, list(donors), following[label]), rng)
         # Classes are dealt as donors are: the images of a class get every class in turn.
         if decks[label, own].cards:
             donors[decks[label, own].next()].lend(index, chosen[index])
     return chosen
 
 
-def _lending(kind: Swap, label: int, own: bool, lending: Sequence[int], following: int) -> list[int]:
+def _list_lenders(kind: Swap, label: int, own: bool, lending: Sequence[int], following: int) -> list[int]:
     """Return the classes to draw from for an image of class ``label``; ``own`` says whether its own can lend to it."""
     others = [one for one in lending if one != label]
     mine = [label] if own else []

@@ -33,7 +33,7 @@ def runs_behind(*sources: object) -> list[RunFolder]:
     waiting = list(sources)
     while waiting:
         source = waiting.pop(0)
-        run = _run_of(source) if isinstance(source, (str, Path)) else None
+        run = _find_run(source) if isinstance(source, (str, Path)) else None
         if run is not None and run.path.resolve() not in found:
             found[run.path.resolve()] = run
             config = run.config() if run.is_run else {}
@@ -41,8 +41,8 @@ def runs_behind(*sources: object) -> list[RunFolder]:
     return list(found.values())
 
 
-def _run_of(source: str | Path) -> RunFolder | None:
-    for place in filter(Path.exists, _places(str(source))):
+def _find_run(source: str | Path) -> RunFolder | None:
+    for place in filter(Path.exists, _split_prefixes(str(source))):
         folder = place if place.is_dir() else place.parent
         for run in map(RunFolder, (folder, folder.absolute().parent)):
             if run.is_run or run.selection.is_file():
@@ -50,7 +50,7 @@ def _run_of(source: str | Path) -> RunFolder | None:
     return None
 
 
-def _places(source: str) -> Iterator[Path]:
+def _split_prefixes(source: str) -> Iterator[Path]:
     """Yield the path that a source names, with and without prefixes such as ``local-dir:``."""
     while source:
         yield Path(source)
@@ -100,13 +100,13 @@ def photos_behind(*sources: object) -> TrainedPhotos:
     found = TrainedPhotos(" or ".join(_short(run.path) for run in runs))
     for source in sources:
         place = Path(str(source).removeprefix("local-dir:"))
-        if isinstance(source, (str, Path)) and (place / "verdict.json").is_file() and _run_of(source) is None:
+        if isinstance(source, (str, Path)) and (place / "verdict.json").is_file() and _find_run(source) is None:
             found.notes.append(
                 f"{_short(place)} does not say which photos it was trained on, and its run folder is not known: "
                 "whether they are among these photos was not checked."
             )
     for run in runs:
-        _add(run, found)
+        _add_run(run, found)
     return found
 
 
@@ -115,7 +115,7 @@ def notes_on_photos(photos: Sequence[Path], *sources: object) -> tuple[str, ...]
     return tuple(photos_behind(*sources).among(photos).notes(SAYS_LITTLE))
 
 
-def _add(run: RunFolder, found: TrainedPhotos) -> None:
+def _add_run(run: RunFolder, found: TrainedPhotos) -> None:
     try:
         rows = [row for row in run.selected() if row["split"] in ("train", "validation")]
     except UserError:
@@ -125,7 +125,7 @@ def _add(run: RunFolder, found: TrainedPhotos) -> None:
         )
         return
     old = [Path(row["image"]) for row in rows if not row.get("sha256")]
-    known = _readable(old)
+    known = _hash_readable(old)
     for row in rows:
         path = Path(row["image"])
         own = Fingerprint(row["sha256"], row.get("phash") or "") if row.get("sha256") else known.get(path)
@@ -144,7 +144,7 @@ def _add(run: RunFolder, found: TrainedPhotos) -> None:
         )
 
 
-def _readable(paths: Sequence[Path]) -> dict[Path, Fingerprint]:
+def _hash_readable(paths: Sequence[Path]) -> dict[Path, Fingerprint]:
     """Return fingerprints of the photos that still exist."""
     found = {}
     for path in paths:

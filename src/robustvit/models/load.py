@@ -62,9 +62,9 @@ def load_model(
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
     wanted = Wanted(num_classes, state, str(checkpoint), pretrained and state is None, names, headless)
     if isinstance(source, Classifier):
-        _given(source.network, wanted)
-        return _named(_sound(source), names)
-    loaded = _given(source, wanted) if isinstance(source, nn.Module) else _found(str(source), wanted)
+        _load_module(source.network, wanted)
+        return _set_names(_check_finite(source), names)
+    loaded = _load_module(source, wanted) if isinstance(source, nn.Module) else _load_by_name(str(source), wanted)
     own = loaded.preprocessing or Preprocessing.of(loaded.network)
     classifier = Classifier(
         loaded.network,
@@ -72,10 +72,10 @@ def load_model(
         class_names=loaded.class_names,
         source=source if isinstance(source, str) else str(getattr(source, "name", type(source).__name__)),
     )
-    return _named(_sound(classifier), names).eval()
+    return _set_names(_check_finite(classifier), names).eval()
 
 
-def _sound(classifier: Classifier) -> Classifier:
+def _check_finite(classifier: Classifier) -> Classifier:
     """Return the classifier; refuse it if a weight is NaN or infinite."""
     for name, weight in classifier.network.named_parameters():
         if weight.is_floating_point() and not torch.isfinite(weight).all():
@@ -89,7 +89,7 @@ def load_original(run: str | Path) -> Classifier:
     recipe = config["recipe"]
     if str(config["model"]).startswith(MODULE):
         raise UserError(f"{run} started from {config['model']}: load that model yourself and name it as the baseline")
-    if lacking := _lacking(config):
+    if lacking := _find_missing(config):
         raise UserError(
             f"{run} started from {lacking}, and it is not there any more: put it back (relative names count from the "
             "folder that finetune was called in), or name where the original is now, --baseline local-dir:FOLDER"
@@ -103,7 +103,7 @@ def load_original(run: str | Path) -> Classifier:
     )
 
 
-def _lacking(config: Mapping[str, Any]) -> str:
+def _find_missing(config: Mapping[str, Any]) -> str:
     """Return the folder or file of weights that a run's settings name, if it is missing; else an empty text."""
     if config["checkpoint"] and not Path(config["checkpoint"]).is_file():
         return str(config["checkpoint"])
@@ -115,7 +115,7 @@ def _lacking(config: Mapping[str, Any]) -> str:
     return "" if folder.is_dir() else source
 
 
-def _given(network: nn.Module, wanted: Wanted) -> Loaded:
+def _load_module(network: nn.Module, wanted: Wanted) -> Loaded:
     """Describe a module given from Python."""
     library = library_of(network)
     if wanted.state is not None:
@@ -123,13 +123,13 @@ def _given(network: nn.Module, wanted: Wanted) -> Loaded:
     return Loaded(network, class_names=library.class_names(network))
 
 
-def _found(source: str, wanted: Wanted) -> Loaded:
+def _load_by_name(source: str, wanted: Wanted) -> Loaded:
     """Load the model that a name or a folder stands for."""
     prefix, _, rest = source.partition(":")
     library, name = (LIBRARIES[prefix], rest) if prefix in LIBRARIES else (LIBRARIES["timm"], source)
     folder = Path(name.removeprefix("local-dir:"))
     if folder.is_dir():
-        return _in_folder(folder, library, wanted)
+        return _load_folder(folder, library, wanted)
     if library.name != "timm":
         return library.load(name, wanted)
     if name.startswith("local-dir:") or ("/" in name and not name.startswith("hf-hub:")):
@@ -141,7 +141,7 @@ def _found(source: str, wanted: Wanted) -> Loaded:
     return library.load(name, wanted)
 
 
-def _in_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
+def _load_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
     """Load the model in a folder or in the ``best/`` of a run, with the library that its ``config.json`` names."""
     if library.name == "open_clip" and (folder / "open_clip_config.json").is_file():
         return library.load(str(folder), wanted)
@@ -150,10 +150,10 @@ def _in_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
         raise UserError(f"expected a model folder with config.json at {folder}, or a run folder with best/ in it")
     place = inside[0]
     config = _read_config(place)
-    _say_if_refused(place)
+    _warn_if_refused(place)
     wanted = replace(wanted, pretrained=wanted.state is None)  # a folder holds its own weights
     if str(config.get("library")) in LIBRARIES:
-        return _rebuilt(place, LIBRARIES[config["library"]], config, wanted)
+        return _rebuild(place, LIBRARIES[config["library"]], config, wanted)
     if "model_type" in config:
         return LIBRARIES["transformers"].load(str(place), wanted)
     return LIBRARIES["timm"].load(f"local-dir:{place}", wanted)
@@ -166,7 +166,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _rebuilt(folder: Path, library: Library, config: dict[str, Any], wanted: Wanted) -> Loaded:
+def _rebuild(folder: Path, library: Library, config: dict[str, Any], wanted: Wanted) -> Loaded:
     """Rebuild a model that ``Library.save`` wrote."""
     refuse_other_head(str(folder), config.get("num_classes"), wanted.num_classes)
     with readable_errors(f"{library.name}:{folder}", "another folder"):
@@ -205,7 +205,7 @@ def _is_file(place: str | Path) -> bool:
         return False
 
 
-def _named(classifier: Classifier, names: Sequence[str] | None) -> Classifier:
+def _set_names(classifier: Classifier, names: Sequence[str] | None) -> Classifier:
     """Set the class names of a classifier that has none."""
     if names is None or tuple(names) == classifier.class_names:
         return classifier
@@ -220,7 +220,7 @@ def _named(classifier: Classifier, names: Sequence[str] | None) -> Classifier:
     return classifier
 
 
-def _say_if_refused(folder: Path) -> None:
+def _warn_if_refused(folder: Path) -> None:
     """Warn if a model was refused by the verdict of its run, so that it is not taken for an improvement."""
     said = None
     if (folder / "verdict.json").is_file():

@@ -50,12 +50,12 @@ def base_model(config: Mapping[str, Any], stored: Mapping[str, Any]) -> BaseMode
         return BaseModel(title, None, None, "The weights came from a file, whose licence is not recorded: look it up.")
     prefix, _, name = source.partition(":")
     if is_local(source):
-        return BaseModel(f"{architecture}, {_OWN}", None, None, _unknown_of_folder(stored))
+        return BaseModel(f"{architecture}, {_OWN}", None, None, _explain_unknown(stored))
     if prefix == "hf-hub" or (prefix in ("transformers", "open_clip") and name.count("/") == 1):
-        return _elsewhere(source, name.removeprefix("hf-hub:") if prefix != "open_clip" else None)
+        return _describe_unrecorded(source, name.removeprefix("hf-hub:") if prefix != "open_clip" else None)
     if prefix in LIBRARIES and prefix != "timm":
-        return _elsewhere(source, None)
-    return _of_timm(source.removeprefix("timm:"))
+        return _describe_unrecorded(source, None)
+    return _describe_timm(source.removeprefix("timm:"))
 
 
 def is_local(source: str) -> bool:
@@ -66,7 +66,7 @@ def is_local(source: str) -> bool:
     return not timm.is_model(source.removeprefix("timm:").split(".")[0])
 
 
-def _unknown_of_folder(stored: Mapping[str, Any]) -> str:
+def _explain_unknown(stored: Mapping[str, Any]) -> str:
     said = (stored.get("pretrained_cfg") or {}).get("license")
     why = "Not known: look it up."
     if not said:
@@ -77,12 +77,12 @@ def _unknown_of_folder(stored: Mapping[str, Any]) -> str:
     )
 
 
-def _elsewhere(title: str, hub: str | None) -> BaseModel:
+def _describe_unrecorded(title: str, hub: str | None) -> BaseModel:
     where = f"on the page of {hub}" if hub else "where its library publishes it"
     return BaseModel(title, hub, None, f"Not recorded with the weights: look it up {where}.")
 
 
-def _of_timm(name: str) -> BaseModel:
+def _describe_timm(name: str) -> BaseModel:
     known = timm.get_pretrained_cfg(name, allow_unregistered=True)
     if known is None or not known.tag:
         return BaseModel(name, None, None, "Not known: look it up.")

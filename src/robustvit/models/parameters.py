@@ -27,9 +27,7 @@ _NAMES = (
 _POSITIONS = _NAMES[-1:]
 
 
-def _matching(
-    module: nn.Module, names: Iterable[tuple[re.Pattern[str], Fraction]]
-) -> Iterator[tuple[nn.Parameter, int]]:
+def _match(module: nn.Module, names: Iterable[tuple[re.Pattern[str], Fraction]]) -> Iterator[tuple[nn.Parameter, int]]:
     for name, parameter in module.named_parameters():
         for pattern, share in names:
             if pattern.search(name):
@@ -37,7 +35,7 @@ def _matching(
                 break
 
 
-def _queries_and_keys(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
+def _find_queries_and_keys(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
     """Return the parameters behind attention maps, each with the number of leading rows of queries and keys."""
     try:
         layout = find_layout(model)
@@ -45,7 +43,7 @@ def _queries_and_keys(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
         raise UserError(f"{error}; to finetune it as a whole, use --train all") from error
     found: dict[nn.Parameter, int] = {}
     for number, block in enumerate(layout.blocks):
-        inside = dict(_matching(block, _NAMES))
+        inside = dict(_match(block, _NAMES))
         if not inside:
             raise UserError(
                 f"expected queries and keys in block {number} of {type(getattr(model, 'network', model)).__name__}, "
@@ -55,8 +53,8 @@ def _queries_and_keys(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
     if layout.readout == "pool":
         for name, module in model.named_modules():
             if name.endswith("attn_pool"):
-                found |= dict(_matching(module, _NAMES))
-    found |= dict(_matching(model, _POSITIONS))  # shared tables lie outside the blocks
+                found |= dict(_match(module, _NAMES))
+    found |= dict(_match(model, _POSITIONS))  # shared tables lie outside the blocks
     return list(found.items())
 
 
@@ -73,7 +71,7 @@ def head_layers(model: nn.Module) -> list[nn.Linear]:
         found = network.get_classifier()
         layers = list(found) if isinstance(found, (tuple, list, nn.ModuleList)) else [found]
     else:
-        layers = _last_linear(network)
+        layers = _find_last_linear(network)
     if not layers or not all(isinstance(layer, nn.Linear) for layer in layers):
         raise UserError(
             f"expected a linear layer at the end of {type(network).__name__}, which --train head would train, found "
@@ -82,11 +80,11 @@ def head_layers(model: nn.Module) -> list[nn.Linear]:
     return layers
 
 
-def _of_the_head(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
+def _find_head(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
     return [(parameter, parameter.shape[0]) for layer in head_layers(model) for parameter in layer.parameters()]
 
 
-def _last_linear(network: nn.Module) -> list[nn.Linear]:
+def _find_last_linear(network: nn.Module) -> list[nn.Linear]:
     """Return the last linear layers with as many outputs as there are classes."""
     classes, layers = classes_of(network), list[nn.Linear]()
     for module in reversed([m for m in network.modules() if isinstance(m, nn.Linear)]):
@@ -129,7 +127,7 @@ def trainable(model: nn.Module, train: Train) -> Iterator[list[nn.Parameter]]:
         if train == "all":
             yield [parameter for parameter, _ in flags]
             return
-        chosen = _of_the_head(model) if train == "head" else _queries_and_keys(model)
+        chosen = _find_head(model) if train == "head" else _find_queries_and_keys(model)
         for parameter, _ in flags:
             parameter.requires_grad_(False)
         for parameter, rows in chosen:

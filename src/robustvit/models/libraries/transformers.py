@@ -50,13 +50,13 @@ class Transformers(Library):
         network.float()
         if wanted.state is not None:
             self.load_state(network, wanted.state, str(wanted.checkpoint))
-        return Loaded(network, _processing(name, network), self.class_names(network))
+        return Loaded(network, _read_processing(name, network), self.class_names(network))
 
     def load_state(self, network: Any, state: dict[str, Tensor], origin: str | Path) -> None:
         """Load a state dict with the names of this version of transformers, or with those of files on disk."""
         if state.keys() != network.state_dict().keys():
             with _quiet():
-                state = _renamed(network, state) or state
+                state = _rename(network, state) or state
         load_weights(network, state, origin)
 
     def class_names(self, network: Any) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ class Transformers(Library):
         weights = separate_weights(network)
         with _quiet():  # one file, whatever the size
             network.save_pretrained(folder, state_dict=weights, max_shard_size="1000GB")
-        write_json(_processor(classifier.preprocessing), folder / "preprocessor_config.json")
+        write_json(_describe_processor(classifier.preprocessing), folder / "preprocessor_config.json")
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def _refuse_missing(name: str, missing: list[str]) -> None:
         )
 
 
-def _renamed(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
+def _rename(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
     """Rename a state dict as transformers renames those of files; None if it does not fit."""
     try:
         fresh, report = type(network).from_pretrained(
@@ -123,7 +123,7 @@ def _renamed(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor] | None
     return fresh.state_dict()
 
 
-def _processing(name: str, network: Any) -> Preprocessing | None:
+def _read_processing(name: str, network: Any) -> Preprocessing | None:
     """Return the preprocessing of the image processor stored beside a model, or None if there is none."""
     try:
         with _quiet():
@@ -131,10 +131,10 @@ def _processing(name: str, network: Any) -> Preprocessing | None:
             found = auto.from_pretrained(name, trust_remote_code=False).to_dict()
     except (OSError, ValueError):
         return None
-    return _preprocessing(found, Preprocessing.of(network))
+    return _convert_processing(found, Preprocessing.of(network))
 
 
-def _preprocessing(found: dict[str, Any], default: Preprocessing) -> Preprocessing:
+def _convert_processing(found: dict[str, Any], default: Preprocessing) -> Preprocessing:
     if "data_config" in found:  # of a timm model, in timm's words
         return Preprocessing.from_timm(found["data_config"])
     size, crop = found.get("size") or {}, found.get("crop_size") or {}
@@ -162,7 +162,7 @@ def _preprocessing(found: dict[str, Any], default: Preprocessing) -> Preprocessi
     )
 
 
-def _processor(preprocessing: Preprocessing) -> dict[str, Any]:
+def _describe_processor(preprocessing: Preprocessing) -> dict[str, Any]:
     """Return the settings of an image processor that prepares photos the same way."""
     (height, width), resized = preprocessing.input_size, preprocessing.resized
     whole = preprocessing.resizes_both_sides
