@@ -44,7 +44,7 @@ from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.shifts.cutouts import cut_out, place, square_background
 from robustvit.data.swaps import paste, tiled_background
-from robustvit.evaluation.measure import PhotoMeasure, Swapped, measure, pointing_hit
+from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, Swapped, measure, pointing_hit
 from robustvit.explanation.features import patch_features
 from robustvit.models.classifier import Classifier, Preprocessing
 
@@ -93,7 +93,7 @@ def test_a_broken_photo_is_named_in_one_line(held, workers):
 
 def test_measuring_held_photos_gives_what_measuring_photos_gives(held, classifier):
     plain = MaskedPhotos(held.photos, classifier.preprocessing)
-    assert measure(classifier, held, seed=3) == measure(classifier, plain, seed=3)
+    assert measure(classifier, held, MeasureSettings(seed=3)) == measure(classifier, plain, MeasureSettings(seed=3))
 
 
 def test_pointing_game_against_its_definition():

@@ -22,7 +22,7 @@ from robustvit.data.swaps import (
     tiled_background,
     usable_background,
 )
-from robustvit.evaluation.measure import PLACES, PhotoMeasure, measure, pointing_hit
+from robustvit.evaluation.measure import MAP_SCORES, MeasureSettings, PhotoMeasure, measure, pointing_hit
 
 VARIANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "only-fg": only_foreground,
@@ -166,10 +166,9 @@ def audit_photos(
         batch_size: images at a time.
         device: where the model is.
     """
-    places = {**PLACES, "pointing": pointing_hit}
-    measured = measure(
-        model, photos, swaps=swaps, seed=seed, method=method, places=places, batch_size=batch_size, device=device
-    )
+    scores = {**MAP_SCORES, "pointing": pointing_hit}
+    settings = MeasureSettings(swaps, seed, method=method, scores=scores, batch_size=batch_size)
+    measured = measure(model, photos, settings, device=device)
     found = [AuditedPhoto(one, dict(one.values)) for one in measured]
     for index, photo in enumerate(found):
         for name, (kind, less) in DIFFERENCES.items():

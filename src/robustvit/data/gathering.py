@@ -43,6 +43,26 @@ class PhotoSources:
 
 
 @dataclass(frozen=True)
+class SelectionSettings:
+    """Which photos a run takes; see ``select_photos`` for the first four.
+
+    Attributes:
+        balanced: train on equally many photos of every class.
+        halve: without photos to test on, split the photos held out: one half chooses the epoch, the other judges. Only
+            a run of an older version is resumed with all of them for both.
+        older: a run that an older version started is resumed: its photos stay as they are, copies or not.
+    """
+
+    samples_per_class: int
+    classes: Classes
+    validation_per_class: int
+    seed: int
+    balanced: bool = False
+    halve: bool = True
+    older: bool = False
+
+
+@dataclass(frozen=True)
 class Gathered:
     """Photos of a run.
 
@@ -89,29 +109,19 @@ def find_labelled(
 def gather(
     sources: PhotoSources,
     classifier: Classifier,
+    settings: SelectionSettings,
     *,
     labelled: bool,
     predict: Labeller,
-    samples_per_class: int,
-    classes: Classes,
-    validation_per_class: int,
-    seed: int,
-    balanced: bool = False,
-    halve: bool = True,
-    older: bool = False,
 ) -> Gathered:
-    """Find, match, select and look at every photo that a run will use, before anything is written.
+    """Find, match, select and check every photo that a run will use, before anything is written.
 
     Args:
         sources: where photos and masks are.
         classifier: the model they are for.
+        settings: which photos to take.
         labelled: whether true labels are needed.
-        predict: gives photos without labels the model's own prediction as label.
-        samples_per_class: see ``select_photos``; so are ``classes``, ``validation_per_class`` and ``seed``.
-        balanced: train on equally many photos of every class.
-        halve: what chooses the epoch must not judge it: without photos to test on, one half of those held out chooses
-            and the other judges. Only a run of an older version goes on with all of them for both.
-        older: a run that an older version started is resumed: its photos stay as they are, copies or not.
+        predict: labels photos without a class by the model's prediction.
     """
     notes: list[str] = []
     review = None if sources.review is None else read_review(sources.review)
@@ -130,19 +140,19 @@ def gather(
     ]
     selection = select_photos(
         photos,
-        samples_per_class=samples_per_class,
-        classes=classes,
+        samples_per_class=settings.samples_per_class,
+        classes=settings.classes,
         validation=given[0],
-        validation_per_class=validation_per_class,
-        seed=seed,
+        validation_per_class=settings.validation_per_class,
+        seed=settings.seed,
     )
-    train = _balanced(selection.train, notes) if balanced else selection.train
+    train = _balanced(selection.train, notes) if settings.balanced else selection.train
     validation, verdict = selection.validation, given[1]
     prints = hash_photos([*train, *validation, *(verdict or ())])
-    if given[0] is None and not older:
+    if given[0] is None and not settings.older:
         validation = without_copies(validation, train, prints, notes)
     if verdict is None:
-        validation, verdict = _halves(validation, notes) if halve else (validation, validation)
+        validation, verdict = _halves(validation, notes) if settings.halve else (validation, validation)
     if verdict[0].class_name is None:
         notes.append(
             "The photos have no labels: ordinary accuracy here means agreement with the original model's predictions."
@@ -153,7 +163,7 @@ def gather(
             "run in seven that changed nothing is called better then, where it should be one in forty. Give other "
             "photos with --test-images and --test-masks."
         )
-    check_overlap(train, validation, verdict, prints, notes, older=older)
+    check_overlap(train, validation, verdict, prints, notes, older=settings.older)
     check_photos([*train, *validation, *(() if verdict is validation else verdict)], sources.mask_format)
     return Gathered(train, validation, verdict, notes, prints)
 

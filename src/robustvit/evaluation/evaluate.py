@@ -119,7 +119,7 @@ def evaluate(
     from robustvit.data.mask_filter import MaskFilter
     from robustvit.data.trained_photos import photos_behind
     from robustvit.evaluation.compare import compare, decide
-    from robustvit.evaluation.measure import measure
+    from robustvit.evaluation.measure import MeasureSettings, measure
     from robustvit.explanation.methods import check_method
     from robustvit.models.load import load_baseline, load_given
 
@@ -139,26 +139,19 @@ def evaluate(
     if other is not None:
         check_method(relevance, other)
     accelerator = make_accelerator(device=running.device)
-    place = accelerator.device
+    device = accelerator.device
+    settings = MeasureSettings(
+        judging.swaps, running.seed, method=relevance, batch_size=running.batch_size, workers=running.workers
+    )
 
-    def measured(one: Classifier) -> list[PhotoMeasure]:
-        data = MaskedPhotos(found_photos, one.preprocessing, mask_format=photos.mask_format)
-        return measure(
-            one.to(place),
-            data,
-            swaps=judging.swaps,
-            seed=running.seed,
-            method=relevance,
-            batch_size=running.batch_size,
-            workers=running.workers,
-            device=place,
-            accelerator=accelerator,
-        )
+    def measure_model(model: Classifier) -> list[PhotoMeasure]:
+        data = MaskedPhotos(found_photos, model.preprocessing, mask_format=photos.mask_format)
+        return measure(model.to(device), data, settings, device=device, accelerator=accelerator)
 
-    after = measured(classifier)
+    after = measure_model(classifier)
     verdict = None
     if other is not None:
-        decided = decide(compare(measured(other), after), max_drop=judging.max_drop, notes=notes)
+        decided = decide(compare(measure_model(other), after), max_drop=judging.max_drop, notes=notes)
         verdict = seen.judge(decided, photos.include_trained)
     found = Evaluation(str(models.model), str(photos.images), _summary(after), after, verdict, tuple(notes))
     if out is not None and accelerator.is_main_process:  # the others checked that it was new before they measured

@@ -86,7 +86,7 @@ def finetune(
     from robustvit.common.progress import warn
     from robustvit.common.run_folder import RunFolder
     from robustvit.common.signals import naming
-    from robustvit.data.gathering import PhotoSources, gather
+    from robustvit.data.gathering import PhotoSources, SelectionSettings, gather
     from robustvit.data.selection import selection_text
     from robustvit.explanation.methods import measuring_method
     from robustvit.guidance.naming import name_method
@@ -127,15 +127,17 @@ def finetune(
     gathered = gather(
         PhotoSources(**{one.name: options[one.name] for one in fields(PhotoSources)}),
         classifier,
+        SelectionSettings(
+            chosen["samples_per_class"],
+            photos.classes,
+            photos.validation_per_class,
+            running.seed,
+            balanced=guide.balanced,
+            halve=not (resume and folder.judged_by_all),
+            older=resume and folder.selection.is_file() and not folder.records_content,
+        ),
         labelled=guide.needs_labels,
         predict=partial(with_predictions, classifier, accelerator.device),
-        samples_per_class=chosen["samples_per_class"],
-        classes=photos.classes,
-        validation_per_class=photos.validation_per_class,
-        seed=running.seed,
-        balanced=guide.balanced,
-        halve=not (resume and folder.judged_by_all),
-        older=resume and folder.selection.is_file() and not folder.records_content,
     )
     if guide.fits:
         photos_to_fit(gathered, classifier.num_classes)

@@ -20,7 +20,7 @@ from robustvit.data.batches import MaskedPhotos
 from robustvit.data.gathering import Gathered
 from robustvit.data.pairs import Photo
 from robustvit.evaluation.compare import compare, decide
-from robustvit.evaluation.measure import PhotoMeasure, measure, read_measures, write_measures
+from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights
@@ -33,7 +33,7 @@ from robustvit.training.schedule import Schedule
 def with_predictions(classifier: Classifier, device: torch.device, photos: Sequence[Photo]) -> list[Photo]:
     """Photos labelled by the model's own predictions."""
     bare = MaskedPhotos([replace(photo, mask=None) for photo in photos], classifier.preprocessing)
-    said = measure(classifier.to(device), bare, swaps=0, maps=False, device=device)
+    said = measure(classifier.to(device), bare, MeasureSettings(swaps=0, maps=False), device=device)
     return [replace(photo, label=found.predicted) for photo, found in zip(photos, said, strict=True)]
 
 
@@ -73,18 +73,16 @@ class GuidedRun:
 
     def measured(self, photos: MaskedPhotos, maps: bool = True, model: Classifier | None = None) -> list[PhotoMeasure]:
         """Measures of the classifier as it is now, or of another one."""
-        return measure(
-            model or self.classifier,
-            photos,
-            swaps=self.swaps,
-            seed=self.schedule.seed,
-            maps=maps,
-            method=self.method,
+        settings = MeasureSettings(
+            self.swaps,
+            self.schedule.seed,
+            maps,
+            self.method,
             batch_size=min(32, 4 * self.schedule.batch_size),  # maps of a batch fill a GPU as a step does
             workers=self.schedule.workers,
-            device=self.accelerator.device,
-            accelerator=self.accelerator,
         )
+        device = self.accelerator.device
+        return measure(model or self.classifier, photos, settings, device=device, accelerator=self.accelerator)
 
     def finish(self, guidance: Guidance, panels: int) -> Verdict:
         """Measure, train, measure again, decide and draw."""

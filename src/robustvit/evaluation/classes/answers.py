@@ -162,7 +162,6 @@ def _as_benchmark(images: str, photos: Sequence[Photo], classifier: Classifier) 
         size="",
         licence="",
         num_classes=classifier.num_classes,
-        in_paper=False,
     )
 
 

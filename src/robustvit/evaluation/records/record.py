@@ -14,8 +14,6 @@ from robustvit.common.files import check_place, write_json
 from robustvit.common.intervals import Interval
 from robustvit.common.progress import warn
 
-Number = Interval
-
 _MARK = "robustvit_record"  # the key that tells our files from anybody's JSON, with the version of the layout
 _LAYOUT = 1
 _INTERVAL = {"mean", "low", "high", "count"}
@@ -60,9 +58,9 @@ class Record:
     expected: int
     complete: bool
     problems: list[str]
-    numbers: dict[str, Number]
-    classes: dict[str, Number]
-    groups: dict[str, Number]
+    numbers: dict[str, Interval]
+    classes: dict[str, Interval]
+    groups: dict[str, Interval]
     compared: dict[str, Any]
     versions: dict[str, str]
     command: list[str]

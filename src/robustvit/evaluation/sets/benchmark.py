@@ -94,7 +94,6 @@ class Benchmark:
         hub: where it can be streamed from.
         num_classes: logits that a model must have; None for a head of the set's own classes.
         prepare: applied to each image before the model's preprocessing.
-        in_paper: whether RobustViT's tables have it; the protocols are alike where they do not.
         note: what to know before using it.
     """
 
@@ -113,7 +112,6 @@ class Benchmark:
     hub: Hub | None = None
     num_classes: int | None = 1000
     prepare: Callable[[Image.Image, Protocol], Image.Image] | None = field(default=None)
-    in_paper: bool = True
     note: str = ""
 
     def read(self, root: str | Path, protocol: Protocol) -> Listing:

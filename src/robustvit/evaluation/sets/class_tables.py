@@ -24,10 +24,10 @@ def imagenet_wnids() -> tuple[str, ...]:
 
 @cache
 def imagenet_names() -> tuple[str, ...]:
-    """A short name for each of ImageNet-1k's 1000 classes; the id is added where two share one (crane, maillot ...)."""
-    from timm.data import ImageNetInfo
+    """Return a unique name for each of ImageNet-1k's 1000 classes; names that two share (crane, maillot) get the id."""
+    from robustvit.models.libraries.library import first_imagenet_names
 
-    names = [description.split(",")[0] for description in ImageNetInfo().label_descriptions()]
+    names = first_imagenet_names()
     count = Counter(names)
     return tuple(
         f"{name} ({wnid})" if count[name] > 1 else name for name, wnid in zip(names, imagenet_wnids(), strict=True)

@@ -93,7 +93,6 @@ def _imagenet_9(variant: str) -> Benchmark:
         source="https://github.com/MadryLab/backgrounds_challenge/releases",
         size="0.3 GB with all variants",
         licence=_RESEARCH,
-        in_paper=False,
     )
 
 
@@ -191,7 +190,6 @@ _ROWS = (
         size="about 0.5 GB",
         licence="of CUB-200-2011 and Places, non-commercial research",
         num_classes=None,
-        in_paper=False,
     ),
     Benchmark(
         name="cue-conflict",
@@ -206,7 +204,6 @@ _ROWS = (
         source="https://github.com/rgeirhos/texture-vs-shape (stimuli/style-transfer-preprocessed-512)",
         size="about 0.2 GB",
         licence="see the repository",
-        in_paper=False,
     ),
 )
 
