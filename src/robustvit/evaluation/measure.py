@@ -20,7 +20,7 @@ from robustvit.common.progress import track
 from robustvit.common.signals import reading_processes
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.data.swaps import Swap, pair_backgrounds, usable_background
-from robustvit.explanation.attention.interception import gradients_for_maps
+from robustvit.explanation.attention.interception import evaluating, gradients_for_maps
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods import method_of
 
@@ -179,15 +179,11 @@ def measure(
         device: where the model is.
         accelerator: its processes share the photos, and each gets all measures; without one this process measures all.
     """
-    was_training = model.training
-    model.eval()
     measuring = _Measuring(model, settings or MeasureSettings(), device, Share.of(accelerator))
-    try:
+    with evaluating(model):
         results, lends = _measure_photos(measuring, photos)
         if measuring.settings.swaps > 0:
             _measure_swaps(measuring, photos, results, lends)
-    finally:
-        model.train(was_training)
     return results
 
 

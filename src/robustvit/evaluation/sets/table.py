@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import Protocol
-from robustvit.evaluation.sets.answers import AllClasses, Answers, MemberMaxima, MemberMeans, OwnHead, Subset
+from robustvit.evaluation.sets.answers import AllClasses, Answers, MemberMaxima, MemberMeans, OwnHead, SubsetAnswers
 from robustvit.evaluation.sets.benchmark import Benchmark, Hub
 from robustvit.evaluation.sets.class_tables import imagenet_subset, member_classes
 from robustvit.evaluation.sets.layouts import (
@@ -32,7 +32,7 @@ def _both(value: T) -> Mapping[Protocol, T]:
 
 
 def _within(subset: str) -> Mapping[Protocol, Callable[[], Answers]]:
-    return {"paper": AllClasses, "standard": lambda: Subset(imagenet_subset(subset))}
+    return {"paper": AllClasses, "standard": lambda: SubsetAnswers(imagenet_subset(subset))}
 
 
 _V2_VARIANTS = ("matched-frequency", "threshold0.7", "top-images")
