@@ -334,8 +334,8 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(tmp_path, photos, model_
     source = ["audit", "--model", f"local-dir:{model_folder}", "--device", "cpu"]
     both = [*source, "--images", images, "--masks", masks]
     for arguments, words in (
-        ([*both, "--out", str(theirs)], "not an audit of ours"),
-        ([*both, "--out", str(tmp_path / "mine.html")], "not the record of an audit of ours"),
+        ([*both, "--out", str(theirs)], "not an audit written by robustvit"),
+        ([*both, "--out", str(tmp_path / "mine.html")], "not the record of an audit written by robustvit"),
         ([*both, "--out", str(tmp_path / "a.txt")], "end in .html"),
         ([*both], "out"),
         ([*both, "--out", page, "--groups", "1"], "--groups of at least 2"),

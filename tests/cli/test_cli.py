@@ -180,7 +180,7 @@ MISTAKES = {
     "record exists": (["evaluate", "--model", "MODEL", "--images", "IMAGES", "--out", "wrong.yaml"], "wrong.yaml"),
     "folder not ours": (
         ["finetune", "--model", "MODEL", "--images", "IMAGES", "--masks", "MASKS", "--out", "thesis"],
-        "not a run of ours",
+        "was not written by robustvit finetune",
     ),
     "out below a file": (["explain", "--model", "MODEL", "IMAGES/disc/000.png", "--out", "wrong.yaml/x"], "is a file"),
     "report below a file": (["report", "run", "--out", "wrong.yaml/r.html"], "is a file"),
@@ -189,7 +189,7 @@ MISTAKES = {
         "is a file",
     ),
     "foreign settings": (["report", "foreign"], "not written by robustvit"),
-    "broken settings": (["report", "broken"], "no settings file"),
+    "broken settings": (["report", "broken"], "not the settings file"),
     "no batch": (["evaluate", "--model", "MODEL", "--images", "IMAGES", "--batch-size", "0"], "--batch-size"),
     "other classes": (["evaluate", "--model", "MODEL", "--images", "IMAGES", "--baseline", "OTHER"], "same order"),
     "pickle with code": (

@@ -18,6 +18,7 @@ import robustvit
 from robustvit import UserError
 from robustvit.cli import main as cli
 from robustvit.cli.help import help_text, option_groups
+from robustvit.cli.messages import option_name
 from robustvit.common.command_options import REQUIRED, command, options_of, settings_of, type_in_words
 
 SOURCE = Path(robustvit.__file__).parent
@@ -83,7 +84,7 @@ def test_signature_docstring_and_help_hold_every_option_once(name):
     doc, text = inspect.getdoc(function), help_text(name, function, everything=True)
     for one in options:
         assert len(re.findall(rf"^    {one.name}: \S", doc, re.MULTILINE)) == 1, one.name
-        shown = one.name if one.positional else cli.option_name(one.name)
+        shown = one.name if one.positional else option_name(one.name)
         assert len(re.findall(rf"^  {shown}(?= |$)", text, re.MULTILINE)) == 1, one.name
     assert "typing" not in text
     assert "Literal" not in text
@@ -103,7 +104,7 @@ def test_long_helps_show_the_first_options_and_say_how_to_see_all(capsys):
         assert shown - 4 <= 15, f"{name} shows {shown} options at once"
         for one in options_of(function):
             if one.default is REQUIRED and not one.positional:
-                assert f"\n  {cli.option_name(one.name)} " in short, f"{name} hides {one.name}, which it needs"
+                assert f"\n  {option_name(one.name)} " in short, f"{name} hides {one.name}, which it needs"
     text = help_text("finetune", COMMANDS["finetune"])
     first = [f"\n  --{name} " for name in ("images", "masks", "model", "recipe", "out")]
     assert sorted(first, key=text.index) == first

@@ -246,12 +246,12 @@ def test_stand_ins_answer_as_the_embedded_model_under_the_papers_normalisation()
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["tabel1"], "unknown item 'tabel1': did you mean table1?"),
+        (["tabel1"], "got 'tabel1': did you mean table1?"),
         (["table1"], "expected --root FOLDER with ImageNet-S"),
-        (["table1", "--root", "nowhere"], "expected a folder as --root, found none at nowhere"),
-        (["table1", "--root", ".", "--models", "vit-x"], "table1 has no model 'vit-x': did you mean vit-"),
-        (["table4", "--root", ".", "--models", "vit-l"], "table4 has no model 'vit-l'"),
-        (["table1", "--root", "."], "the weights of vit-l are not among timm's any more: give them with --checkpoint"),
+        (["table1", "--root", "nowhere"], "expected a folder of sets as --root, found none at nowhere"),
+        (["table1", "--root", ".", "--models", "vit-x"], "got 'vit-x': did you mean vit-"),
+        (["table4", "--root", ".", "--models", "vit-l"], "expected --models of table4 to be one of"),
+        (["table1", "--root", "."], "timm no longer provides the weights of vit-l: give them with --checkpoint"),
         (["table1", "--root", ".", "--models", "vit-b"], "expected ImageNet-S below ."),
         (["table4", "--root", ".", "--masks", "tokencut"], "the paper has table4 for annotated masks only"),
         (["table4", "--root", ".", "--scale", "tiny"], "expected no --root beside --scale tiny"),
@@ -282,7 +282,7 @@ def test_missing_sets_are_named_before_anything_is_written(tmp_path, capsys, mon
 def test_a_foreign_folder_is_refused(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert main(["reproduce", "table4", "--scale", "tiny", "--out", str(tmp_path)]) == 2
-    assert "is no reproduction of ours" in capsys.readouterr().err
+    assert "was not written by robustvit reproduce" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["mine.txt"]
 
 

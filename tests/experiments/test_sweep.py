@@ -437,7 +437,7 @@ def test_places_and_engines_that_will_not_do(tmp_path, base, capsys, monkeypatch
     gone = write_yaml(tmp_path / "g.yaml", {"base": base | {"masks": "nowhere"}, "grid": {"seed": [0, 1]}})
     monkeypatch.setattr("robustvit.experiments.sweeps.engines.find_spec", lambda name: None)
     for arguments, word in (
-        ([path, "--out", str(theirs)], "no sweep of ours"),
+        ([path, "--out", str(theirs)], "was not written by robustvit sweep"),
         ([path, "--out", path], "is a file"),
         (["nowhere.yaml", "--out", "x"], "cannot read nowhere.yaml"),
         (["sensitivty", "--out", "x"], "one of seeds, sensitivity"),

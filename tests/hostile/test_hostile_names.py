@@ -276,7 +276,7 @@ def test_link_where_a_run_would_go(tmp_path, worlds, capsys):
         "--out",
         tmp_path / "run",
     ]
-    assert "not a run of ours" in said(capsys, "finetune", *words)
+    assert "was not written by robustvit finetune" in said(capsys, "finetune", *words)
     assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["thesis.txt"]
 
 
@@ -360,7 +360,7 @@ def test_run_without_its_best_model(run, worlds, capsys, how):
         path.unlink() if how == "gone" else path.write_bytes(b"")
     state = torch.load(run / "state.pt", weights_only=True)
     torch.save(state | {"best": float("-inf")}, run / "state.pt")  # no later epoch takes its place
-    assert "is gone or broken" in resumed(worlds["plain"], run, capsys)
+    assert "is missing or broken" in resumed(worlds["plain"], run, capsys)
 
 
 def test_run_state_that_runs_code(run, worlds, tmp_path, capsys):

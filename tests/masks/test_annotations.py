@@ -58,7 +58,7 @@ def test_text_that_is_not_json(tmp_path, text):
 
 
 def test_what_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"expected an annotation format out of coco.*did you mean coco"):
+    with pytest.raises(UserError, match=r"expected the annotation format to be one of coco.*did you mean coco"):
         read_annotations("Cocoo", tmp_path, tmp_path)
     for name in FORMATS:
         with pytest.raises(UserError, match="expected"):

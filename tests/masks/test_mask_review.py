@@ -156,7 +156,7 @@ def test_page_replaces_only_a_page_of_ours(records, page, tmp_path):
     assert page.read_text(encoding="utf-8") != before
     theirs = tmp_path / "thesis.html"
     theirs.write_text("<html>words</html>")
-    with pytest.raises(UserError, match="found another file"):
+    with pytest.raises(UserError, match="is not a review page written by robustvit"):
         write_review(records, theirs)
     assert theirs.read_text() == "<html>words</html>"
     with pytest.raises(UserError, match="is a folder"):

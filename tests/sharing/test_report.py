@@ -118,7 +118,7 @@ def test_report_is_written_anew_but_never_over_something_else(run, tmp_path):
     assert report(str(run)) == report(str(run))
     theirs = tmp_path / "thesis.html"
     theirs.write_text("<html>words</html>")
-    with pytest.raises(UserError, match="not a report of ours"):
+    with pytest.raises(UserError, match="not a report written by robustvit"):
         report(str(run), out=str(theirs))
     assert theirs.read_text() == "<html>words</html>"
     with pytest.raises(UserError, match="folder"):

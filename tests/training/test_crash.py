@@ -271,7 +271,7 @@ def test_folder_killed_before_its_settings_is_free(tmp_path):
         (tmp_path / "run" / name).touch()
     RunFolder(tmp_path / "run").check_free(resume=False)
     (tmp_path / "run" / "mine.txt").touch()
-    with pytest.raises(UserError, match="not a run of ours"):
+    with pytest.raises(UserError, match="was not written by robustvit finetune"):
         RunFolder(tmp_path / "run").check_free(resume=False)
 
 

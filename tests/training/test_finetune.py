@@ -236,7 +236,7 @@ def test_bf16_runs_and_stays_near_float32(tmp_path, model_folder, photos):
     ("options", "word"),
     [
         ({"model": None}, "--model"),
-        ({"recipe": "vit-z"}, "unknown recipe"),
+        ({"recipe": "vit-z"}, "expected --recipe to be one of"),
         ({"lr": 0.0}, "--lr"),
         ({"epochs": 0}, "--epochs"),
         ({"select": "luck"}, "--select"),
@@ -279,7 +279,7 @@ def test_output_folders_that_are_not_free(tmp_path, finished, model_folder, phot
     theirs = tmp_path / "thesis"
     theirs.mkdir()
     (theirs / "chapter.txt").write_text("words")
-    with pytest.raises(UserError, match="not a run of ours"):
+    with pytest.raises(UserError, match="was not written by robustvit finetune"):
         finetune(out=str(theirs), **settings)
     with pytest.raises(UserError, match="--resume"):
         finetune(out=str(finished[0]), **settings)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from robustvit.audits.options import AuditRequest
 from robustvit.common.errors import UserError
 from robustvit.common.wording import counted
 from robustvit.data.labels import match_labels
-from robustvit.data.mask_filter import MaskFilter
-from robustvit.data.pairs import Photo, find_photos
+from robustvit.data.mask_filter import find_usable_photos
+from robustvit.data.pairs import Photo, expect_classes, find_photos
 from robustvit.data.trained_photos import photos_behind
 from robustvit.masks.make import MadeMasks, make_masks
 from robustvit.models.classifier import Classifier
@@ -29,20 +30,15 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
     given = request.photos
     images, masks, notes = given.images, given.masks, []
     plain = find_photos(images, labelled=False)
-    if any(photo.class_name is None for photo in plain):
-        raise UserError(
-            f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found photos "
-            "without: an audit compares predictions with classes"
-        )
+    expect_classes(plain, images, "an audit compares answers with classes")
     _check_classes(match_labels(plain, classifier.num_classes, classifier.class_names))
     if masks is None and not any(photo.mask for photo in plain):
         made, masks = _make_masks(request, page)
         notes.append(_made_note(made, request))
     skip = given.skip_unmasked or masks != given.masks
-    keep = MaskFilter(images, masks, doubtful=given.doubtful)
-    listed = find_photos(images, masks, skip_unmasked=skip, keep=keep)
-    if keep.note and masks == given.masks:  # the note on made masks already says it
-        notes.append(keep.note)
+    listed, left_out = find_usable_photos(replace(given, masks=masks, skip_unmasked=skip))
+    if masks == given.masks:  # the note on made masks already says it
+        notes += left_out
     photos = match_labels(listed, classifier.num_classes, classifier.class_names)
     _check_classes(photos)
     return photos, notes

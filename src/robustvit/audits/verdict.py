@@ -76,13 +76,13 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> Aud
     if same is not None and same.excess.low <= 0:
         return AuditVerdict(
             "cannot tell",
-            f"On backgrounds of their own class the objects are recognised {_points(same.excess)} above chance, which "
+            f"On backgrounds of their own class the objects are recognised {same.excess.points()} above chance, which "
             "is not clearly more than none: there is nothing that the background could spoil.",
         )
     alone = beyond.get("only-bg-t")
-    size = f"A wrong background costs {_points(cost)}"
+    size = f"A wrong background costs {cost.points()}"
     given = alone is not None and alone.excess.low >= BACKGROUND_ALONE
-    gives = "" if alone is None else f"; the background alone is answered {_points(alone.excess)} above chance"
+    gives = "" if alone is None else f"; the background alone is answered {alone.excess.points()} above chance"
     if cost.low >= STRONG_COST:
         return AuditVerdict("strong reliance", f"{size}, the whole interval at {100 * STRONG_COST:g} or above{gives}.")
     if cost.low > 0:
@@ -110,11 +110,7 @@ def change_of(difference: Interval) -> str:
             f"Whether the cost of a wrong background changed cannot be told from {counted(difference.count, 'photo')}."
         )
     if difference.high < 0:
-        return f"The cost of a wrong background fell: {_points(difference)}."
+        return f"The cost of a wrong background fell: {difference.points()}."
     if difference.low > 0:
-        return f"The cost of a wrong background rose: {_points(difference)}."
-    return f"No change of the cost of a wrong background could be shown: {_points(difference)}."
-
-
-def _points(found: Interval) -> str:
-    return f"{100 * found.mean:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+        return f"The cost of a wrong background rose: {difference.points()}."
+    return f"No change of the cost of a wrong background could be shown: {difference.points()}."

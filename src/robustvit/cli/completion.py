@@ -7,7 +7,7 @@ import types
 from typing import Literal, Union, get_args, get_origin
 
 from robustvit.common.command_options import options_of
-from robustvit.common.errors import UserError
+from robustvit.common.errors import expect_one_of
 from robustvit.common.options import Shell
 
 
@@ -32,8 +32,7 @@ def completion(shell: Shell) -> str:
     import shtab
 
     known = get_args(Shell)
-    if shell not in known:
-        raise UserError(f"expected a shell out of {', '.join(known)}, got {shell!r}")
+    expect_one_of("shell", shell, known)
     return shtab.complete(_tree(), shell=shell)
 
 

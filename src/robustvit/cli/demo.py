@@ -8,8 +8,6 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustvit.common.errors import UserError
-
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
 
@@ -59,16 +57,13 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
     Example:
         robustvit demo --out runs/demo
     """
-    from robustvit.common.files import check_place
+    from robustvit.common.files import check_own_folder
     from robustvit.common.run_folder import RunFolder
     from robustvit.sharing.report import report
     from robustvit.training.finetune import finetune
 
     folder = Path(out)
-    started = RunFolder(folder / "run").is_run
-    if not started and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{out} exists and is no demo of ours: name a new folder as --out")
-    check_place(folder)
+    started = check_own_folder(folder, RunFolder(folder / "run").is_run, command="demo")
     write_scenes(folder / "data")
     data, model = folder / "data", folder / "base"
     with as_file(files("robustvit.data.embedded") / "model") as shipped:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
 from robustvit.common.command_options import Option, type_in_words
+from robustvit.common.errors import did_you_mean
 
 
 def option_name(parameter: str) -> str:
@@ -45,8 +45,8 @@ def _unknown(message: str, options: Sequence[Option]) -> str:
         most = ", ".join(one.name for one in options if one.positional).upper()
         return f"expected no more than {most or 'options'}, got {found[1]} too"
     known = [option_name(one.name) for one in options if not one.positional]
-    near = difflib.get_close_matches(_typed(option), known, n=1, cutoff=0.5)
-    return f"unknown option {_typed(option)}" + (f": did you mean {near[0]}?" if near else "")
+    hint = did_you_mean(_typed(option), known, cutoff=0.5)
+    return f"unknown option {_typed(option)}" + (f": {hint}" if hint else "")
 
 
 def _ambiguous(message: str, options: Sequence[Option]) -> str:

@@ -1,1 +1,1 @@
-"""What every room needs: errors, files, options, progress, intervals, run folders, verdicts on disk, pictures."""
+"""Code that every room uses: errors, files, options, progress, intervals, run folders, saved verdicts, pictures."""

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture and the same in words."""
+    """A chart and its description in words."""
 
     svg: str
     words: str

@@ -1,9 +1,9 @@
-"""From groups of options to commands: one definition of an option gives its keyword, help, completion and documents.
+"""Commands from groups of options: an option is defined once, which gives its keyword, help, completion and docs.
 
-A command is a function whose parameters are options or groups of them. A group is a frozen dataclass that describes its
-fields under ``Attributes``. ``command`` spreads the groups into flat keywords: the signature and the docstring list
-every option, and the function receives the objects. Annotations may be strings: they are resolved where they were
-written, parameter by parameter, so that nothing heavy is imported for a type that is only returned.
+The parameters of a command's function are options or groups of options. A group is a frozen dataclass that describes
+its fields under ``Attributes``. ``command`` spreads the groups into flat keywords: the signature and the docstring list
+every option, and the function receives the objects. Annotations may be strings. Each parameter's is resolved in the
+module of the function, so that no heavy module is imported for a type that is only returned.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Option:
 
     Attributes:
         name: as a keyword in Python.
-        type: what it takes.
-        default: its value where nothing is given; ``REQUIRED`` where something must be.
+        type: of its value.
+        default: its value if it is not given; ``REQUIRED`` if it must be given.
         text: its description.
-        group: heading that it stands under in the help; empty for the command's own.
-        positional: whether the command line takes it without its name.
-        parameter: of the function, that receives it or its group.
+        group: its heading in the help; empty for options that are in no group.
+        positional: whether it is given without its name on the command line.
+        parameter: name of the function's parameter that receives it or its group.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Option:
     parameter: str
 
     def as_parameter(self) -> inspect.Parameter:
-        """The option in a signature."""
+        """Return the option as a parameter of a signature."""
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if self.positional else inspect.Parameter.KEYWORD_ONLY
         return inspect.Parameter(self.name, kind, default=self.default, annotation=self.type)
 
@@ -58,13 +58,13 @@ def command(
 ) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """Spread the groups among a function's parameters into flat keywords.
 
-    What the function's own docstring says of an option under ``Args`` replaces what its group says.
+    A description under ``Args`` in the function's docstring overrides that of the group.
 
     Args:
-        first: options, and parameters that are groups, that the short help shows; all when left out.
-        positional: options of groups that the command line takes without their names.
+        first: options and groups that the short help shows; all when left out.
+        positional: options of groups that are given without their names on the command line.
         leave_out: options of groups that the command does not offer; they keep the group's default.
-        defaults: other defaults than the groups' own, by option.
+        defaults: defaults that override those of the groups, by option.
     """
 
     def spread(function: Callable[..., _Result]) -> Callable[..., _Result]:
@@ -92,27 +92,27 @@ def command(
         told.__annotations__ = {one.name: one.type for one in options}
         told.__doc__ = _document(inspect.getdoc(function) or "", options)
         told.options, told.first, told.function = options, tuple(first), function
-        del told.__wrapped__  # whoever unwraps it, as the documentation does, would see the groups
+        del told.__wrapped__  # the documentation unwraps functions, and would see the groups
         return call
 
     return spread
 
 
 def options_of(function: Callable[..., Any]) -> list[Option]:
-    """The options of a command, in the order of its signature."""
+    """Return the options of a command, in the order of its signature."""
     found = getattr(function, "options", None)
     return _spread(function, _annotations(function)) if found is None else found
 
 
 def settings_of(function: Callable[..., Any], *groups: object, **own: object) -> dict[str, Any]:
-    """The options of a call by their names, from the groups and options that the function of a command received."""
+    """Return the options of a call by name, from the groups and options that a command's function received."""
     for group in groups:
         own |= vars(group)
     return {one.name: own[one.name] for one in options_of(function)}
 
 
 def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
-    """The types of a function's parameters, without that of its result."""
+    """Return the types of a function's parameters."""
     notes = {name: note for name, note in function.__annotations__.items() if name != "return"}
     return typing.get_type_hints(type("_", (), {"__module__": function.__module__, "__annotations__": notes}))
 
@@ -138,11 +138,11 @@ def _spread(
             default = (defaults or {}).get(one.name, REQUIRED if one.default is MISSING else one.default)
             about = texts.get(one.name, ""), heading, one.name in positional, name
             found += [Option(one.name, hints[one.name], default, *about)] * (one.name not in leave_out)
-    return sorted(found, key=lambda one: not one.positional)  # as a signature wants it
+    return sorted(found, key=lambda one: not one.positional)  # a signature starts with the positional ones
 
 
 def _texts(group: Any) -> dict[str, str]:
-    """What a group, or else a group that it is derived from, says of each of its fields."""
+    """Return the descriptions of a group's fields, its own or those of the groups it derives from."""
     found: dict[str, str] = {}
     for kind in reversed(group.__mro__):
         found |= _described(inspect.cleandoc(kind.__doc__ or ""), "Attributes")
@@ -150,14 +150,14 @@ def _texts(group: Any) -> dict[str, str]:
 
 
 def _described(doc: str, section: str) -> dict[str, str]:
-    """Names and descriptions in a section of a docstring."""
+    """Return names and descriptions in a section of a docstring."""
     block = re.search(rf"^{section}:\n((?:    .*(?:\n|$))+)", doc, re.MULTILINE)
     entries = re.split(r"^    (?=\w+: )", block[1], flags=re.MULTILINE)[1:] if block else []
     return {name: " ".join(text.split()) for name, _, text in (entry.partition(": ") for entry in entries)}
 
 
 def _document(doc: str, options: list[Option]) -> str:
-    """A docstring whose ``Args`` list every option."""
+    """Return a docstring whose ``Args`` list every option."""
     bare = re.sub(r"\n\nArgs:\n(?:    .*(?:\n|$))+", "\n", doc + "\n").rstrip()
     lines = [
         textwrap.fill(
@@ -183,7 +183,7 @@ def add_arguments(parser: ArgumentParser, options: Sequence[Option]) -> None:
 
 
 def type_in_words(kind: object) -> str:
-    """What an option takes, as one would say it: a number, one of a, b."""
+    """Describe the type of an option in words: a number, one of a, b."""
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
         return f"one of {', '.join(map(str, inside))}" if len(inside) > 1 else str(inside[0])

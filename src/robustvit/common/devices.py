@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState, is_initialized
 from accelerate.utils import LoggerType, gather_object
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Device, Precision
 
 Item = TypeVar("Item")
@@ -26,8 +26,8 @@ def make_accelerator(
 ) -> Accelerator:
     """Make an accelerator for one run.
 
-    Accelerate keeps the precision of a process's first run for all that follow; it is set anew here, so that runs in
-    one process do not influence one another.
+    Accelerate keeps the precision of the first run in a process. It is reset here, so that runs in one process are
+    independent.
 
     Args:
         precision: ``no`` (float32), ``bf16`` or ``fp16``.
@@ -35,13 +35,11 @@ def make_accelerator(
         folder: where the tracker writes.
         device: ``auto`` (a GPU where there is one) or ``cpu``.
     """
-    known = [one.value for one in LoggerType if one is not LoggerType.ALL]
-    if tracker != "none" and tracker not in known:
-        raise UserError(f"expected --tracker to be none or one of {', '.join(known)}, got {tracker!r}")
+    expect_one_of("--tracker", tracker, ["none", *(kind.value for kind in LoggerType if kind is not LoggerType.ALL)])
     if is_initialized():
         AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     accelerator = Accelerator(
-        # Without this, processes on a machine that has no GPU would each believe to be alone.
+        # Without this, each process on a machine without a GPU would believe that it is alone.
         cpu=device == "cpu" or not torch.accelerator.is_available(),
         mixed_precision=precision,
         log_with=None if tracker == "none" else tracker,
@@ -56,11 +54,11 @@ def make_accelerator(
 
 @dataclass(frozen=True)
 class Share:
-    """The share of one process.
+    """The part of the work that one process does.
 
     Attributes:
         rank: number of the process, from 0.
-        processes: how many there are.
+        processes: number of processes.
     """
 
     rank: int = 0
@@ -68,15 +66,15 @@ class Share:
 
     @classmethod
     def of(cls, accelerator: Accelerator | None) -> Share:
-        """The share of this process; without an accelerator, everything."""
+        """Return the share of this process; without an accelerator, all of the work."""
         return cls() if accelerator is None else cls(accelerator.process_index, accelerator.num_processes)
 
     def of_items(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Every ``processes``-th item."""
+        """Return every ``processes``-th item, from the ``rank``-th."""
         return items[self.rank :: self.processes]
 
     def joined(self, mine: list[Item]) -> list[Item]:
-        """What all processes made of their items, in the order of the items; every process must come here."""
+        """Gather the results of all processes in the order of the items; every process must call this."""
         if self.processes == 1:
             return mine
         shares = gather_object([mine])

@@ -1,10 +1,13 @@
-"""The one error a user can cause: a line that says what was expected, what came and what to do next."""
+"""The error that a user can cause, and the checks of options that raise it: what was expected, what was given."""
 
 from __future__ import annotations
 
+import difflib
 import math
+import re
+from collections.abc import Collection, Iterable
 
-_LARGEST = 2**63 - 1  # what PyTorch and NumPy count with
+_LARGEST = 2**63 - 1  # the largest integer of PyTorch and NumPy
 
 
 class UserError(ValueError):
@@ -12,9 +15,9 @@ class UserError(ValueError):
 
 
 def expect_at_least(least: float, **options: float) -> None:
-    """Refuse options of a command, by their names in Python, that are below ``least``, infinite or no number.
+    """Refuse options of a command, by their names in Python, that are below ``least``, infinite or NaN.
 
-    Integers are also refused beyond 63 bits, which no library takes.
+    Integers of more than 63 bits are refused too: no library takes them.
     """
     for name, value in options.items():
         if isinstance(value, int) and value > _LARGEST:
@@ -23,6 +26,39 @@ def expect_at_least(least: float, **options: float) -> None:
             raise UserError(f"expected --{name.replace('_', '-')} of at least {least}, got {value}")
 
 
+def expect_one_of(name: str, value: object, allowed: Collection[str]) -> None:
+    """Refuse a value that is not among those allowed, and suggest the nearest; ``name`` is what it is a value of."""
+    if value not in allowed:
+        hint = did_you_mean(str(value), allowed)
+        text = f"expected {name} to be one of {', '.join(allowed)}, got {value!r:.80}"
+        raise UserError(text + (f": {hint}" if hint else ""))
+
+
+def nearest(given: str, known: Iterable[str], *, count: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return the known names that are spelled most like a given one, whatever their case, hyphens and spaces.
+
+    Args:
+        given: the name.
+        known: names to choose from.
+        count: names to return at most.
+        cutoff: likeness that a name must have, from 0 to 1; see ``difflib.get_close_matches``.
+    """
+    plain: dict[str, str] = {}
+    for name in known:
+        plain.setdefault(_plain(name), name)
+    return [plain[match] for match in difflib.get_close_matches(_plain(given), plain, n=count, cutoff=cutoff)]
+
+
+def did_you_mean(given: str, known: Iterable[str], *, count: int = 1, cutoff: float = 0.6) -> str:
+    """Return the question "did you mean a or b?", or an empty text if no name is near; arguments as in ``nearest``."""
+    names = nearest(given, known, count=count, cutoff=cutoff)
+    return f"did you mean {' or '.join(names)}?" if names else ""
+
+
+def _plain(name: str) -> str:
+    return re.sub("[ _-]", "", name.casefold())
+
+
 def printable(text: str) -> str:
-    """A text with what no file or terminal takes, such as file names that are not UTF-8, written as escapes."""
+    """Return a text in which escapes replace what cannot be encoded, such as file names that are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

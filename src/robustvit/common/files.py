@@ -7,8 +7,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,30 +19,67 @@ _LONGEST_NAME = 255  # bytes, on nearly every file system
 
 
 def check_place(path: str | Path) -> None:
-    """Make sure that a file or folder can be made at a path, before work is spent on it."""
+    """Check that a file or folder can be created at a path, before work is spent on it."""
     parent = Path(path).absolute().parent
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
     if not parent.is_dir():
-        raise UserError(f"cannot write {path}: {parent} is a file; name another place")
+        raise UserError(f"cannot write {path}: {parent} is a file; name another path")
     if not os.access(parent, os.W_OK):
-        raise UserError(f"cannot write {path}: no permission to write in {parent}; name another place")
+        raise UserError(f"cannot write {path}: no permission to write in {parent}; name another path")
+
+
+def expect_folder(folder: str | Path | None, of: str) -> Path:
+    """Return a folder of something, such as ``photos``; refuse one that is not named or does not exist."""
+    if folder is None:
+        raise UserError(f"expected a folder of {of}, none was named: name it")
+    if not Path(folder).is_dir():
+        what = "a file" if Path(folder).is_file() else "none"
+        raise UserError(f"expected a folder of {of}, found {what} at {folder}: check the path")
+    return Path(folder)
+
+
+def check_own_folder(
+    folder: str | Path, own: bool = False, *, command: str = "", option: str = "--out", ignore: Collection[str] = ()
+) -> bool:
+    """Check that a folder can be written to: it is new, empty, or was written by the same command before.
+
+    Args:
+        folder: the folder.
+        own: whether it was written by that command.
+        command: name of the command; empty if the folder must be new or empty.
+        option: that names the folder.
+        ignore: names of files that do not count.
+
+    Returns:
+        Whether it holds what the command wrote.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"expected a folder as {option}, {folder} is a file: name another")
+    check_place(folder / "file")
+    if not folder.is_dir() or all(path.name in ignore for path in folder.iterdir()):
+        return False
+    if not own:
+        other = f"was not written by robustvit {command}" if command else "is not empty"
+        raise UserError(f"{folder} exists and {other}: name a new or empty folder as {option}")
+    return True
 
 
 def check_new_file(path: str | Path) -> None:
-    """Make sure that a new file can be made at a path, before work is spent on it."""
+    """Check that a new file can be created at a path, before work is spent on it."""
     if Path(path).exists():
         raise UserError(f"{path} exists already: name another file as --out")
     check_place(path)
 
 
 def check_own_page(path: str | Path, mark: str, kind: str) -> None:
-    """Make sure that an HTML page can be written at a path: it is free, or holds an older page of the same kind.
+    """Check that an HTML page can be written to a path: there is none yet, or an older one of the same kind.
 
     Args:
         path: of the page.
-        mark: stands in the first 500 characters of such pages.
-        kind: what to call them, as ``a report``.
+        mark: text in the first 500 characters of such pages.
+        kind: what to call them, such as ``a report``.
     """
     path = Path(path)
     check_place(path)
@@ -51,11 +88,11 @@ def check_own_page(path: str | Path, mark: str, kind: str) -> None:
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as file:
             if mark not in file.read(500):
-                raise UserError(f"{path} exists and is not {kind} of ours, found another file: name another place")
+                raise UserError(f"{path} exists and is not {kind} written by robustvit: name another file")
 
 
 def page_and_record(out: str | Path, mark: str, what: str) -> tuple[Path, Path]:
-    """An HTML page to write and the record beside it, once both places are free or hold older ones of their kind."""
+    """Return the paths of an HTML page and of the record beside it, after checking that both can be written."""
     page = Path(out)
     record = page.with_suffix(".json")
     if page.suffix.lower() not in (".html", ".htm"):
@@ -66,7 +103,7 @@ def page_and_record(out: str | Path, mark: str, what: str) -> tuple[Path, Path]:
 
 
 def fresh_name(path: str | Path) -> Path:
-    """The place beside a file where it is written before it is moved; always the same, so that leftovers are found."""
+    """Return the path that a file is written to before it is moved; always the same, so that leftovers can be found."""
     path = Path(path)
     name = f".{path.name}.new"
     if len(os.fsencode(name)) > _LONGEST_NAME:
@@ -76,9 +113,9 @@ def fresh_name(path: str | Path) -> Path:
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file beside its place, to be moved there when all of it is on the disk.
+    """Open a file beside its path, and move it there once all of it is on the disk.
 
-    A kill, a power cut or a full disk at any moment leaves the old file or the new one.
+    Killing the process, a power cut or a full disk at any moment leaves the old file or the new one.
 
     Yields:
         A file to write bytes to.
@@ -94,13 +131,13 @@ def new_file(path: str | Path) -> Iterator[BinaryIO]:
             os.replace(fresh, path)
             sync_folder(path.parent)
     except BaseException:
-        fresh.unlink(missing_ok=True)  # half a file helps nobody, and its room is needed
+        fresh.unlink(missing_ok=True)  # half a file is useless and takes up space
         raise
 
 
 @contextmanager
 def full_disk_said(path: str | Path) -> Iterator[None]:
-    """Turn errors of writing for want of room into a line that says what to do."""
+    """Turn the error of a full disk into a line that says what to do."""
     try:
         yield
     except Exception as error:
@@ -113,19 +150,19 @@ def full_disk_said(path: str | Path) -> Iterator[None]:
 
 
 def _error_number(error: BaseException | None) -> int:
-    """The system's number of the error behind an error; 0 where there is none."""
+    """Return the system's error number behind an error; 0 if there is none."""
     while error is not None:
         if isinstance(error, OSError) and error.errno:
             return error.errno
-        if found := re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error)):  # so says safetensors, new and old
+        if found := re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error)):  # messages of safetensors, new and old
             return int(found[1])
-        error = error.__cause__ or error.__context__  # PyTorch's own error came of a file's
+        error = error.__cause__ or error.__context__  # PyTorch wraps the error of the file
     return 0
 
 
 def sync_folder(path: str | Path, files: bool = False) -> None:
-    """Have a folder's list of names, and with ``files`` what is in its files, on the disk."""
-    if os.name != "posix":  # folders cannot be opened there
+    """Flush a folder's list of names to the disk, and with ``files`` the contents of its files."""
+    if os.name != "posix":  # elsewhere folders cannot be opened
         return
     path = Path(path)
     for place in [*(sorted(path.iterdir()) if files else []), path]:
@@ -147,6 +184,14 @@ def write_json(value: Any, path: str | Path) -> None:
     write_text(json.dumps(value, indent=1, ensure_ascii=False), path)
 
 
+def read_settings(path: str | Path) -> dict[str, Any] | None:
+    """Read the settings that a folder was written with, a JSON object; None if they are missing or broken."""
+    with suppress(UserError):
+        found = read_json(path)
+        return found if isinstance(found, dict) else None
+    return None
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file."""
     try:
@@ -155,4 +200,4 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100]
-        raise UserError(f"cannot read {path}: it is broken or cut off ({reason}); make or get it again") from error
+        raise UserError(f"cannot read {path}: it is broken or cut off ({reason}); make or download it again") from error

@@ -1,7 +1,7 @@
-"""Means with 95 % intervals: of one model, of the paired difference of two, and of answers on shared backgrounds.
+"""Means with 95 % CIs: of one model, of the paired difference of two, and of answers on shared backgrounds.
 
-Answers (right or wrong) and shares of answers never get an interval without width: a photo that could have changed its
-answer and did not still says little about the next one. Everything is a formula, so nothing depends on a seed.
+Answers (right or wrong) and shares of answers never get an interval of width zero: a few photos whose answers did not
+change say little about the next one. All intervals are closed formulas, so none depends on a seed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 _Z = float(stats.norm.ppf(0.975))
-# What is added to the photos before the variance is taken, so that few or like answers do not look certain.
+# Added to the photos before the variance is taken, so that few or equal answers do not look certain.
 _FOR_MEAN = np.array([0.0, 0.0, 1.0, 1.0])  # Agresti and Coull 1998: two wrong and two right answers
 _FOR_DIFFERENCE = np.array([1.0, -1.0])  # Bonett and Price 2012: one photo helped and one harmed
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % interval, in the unit of the values, over ``count`` photos."""
+    """A mean with its 95 % CI, in the unit of the values, over ``count`` photos."""
 
     mean: float
     low: float
@@ -30,13 +30,21 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """Half the interval's length."""
+        """Half the width of the interval."""
         return (self.high - self.low) / 2
+
+    def percent(self, unit: str = " %") -> str:
+        """Return a share with its 95 % CI, as `` 91.2 % [90.4, 92.0]``."""
+        return f"{100 * self.mean:5.1f}{unit} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+    def points(self, unit: str = " points") -> str:
+        """Return a change of a share with its 95 % CI, as ``+1.2 points [+0.4, +2.0]``."""
+        return f"{100 * self.mean:+.1f}{unit} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers to photos' objects on other photos' backgrounds, one entry each.
+    """Answers to objects pasted on the backgrounds of other photos.
 
     Attributes:
         right: 1 where the answer was right, 0 where it was wrong.
@@ -50,15 +58,15 @@ class Answers:
 
 
 def mean_interval(values: ArrayLike, *, shares: bool = False) -> Interval:
-    """Mean of one value per photo, each in [-1, 1].
+    """Return the mean of one value per photo, each in [-1, 1], with its 95 % CI.
 
-    Wilson's interval where all values are 0 or 1. Student's t otherwise, cut off at the ends of the range; with one
-    value that is the whole range.
+    Wilson's interval if all values are 0 or 1. Student's t otherwise, clipped to the range; with a single value the
+    interval is the whole range.
 
     Args:
         values: ``(N,)``.
-        shares: the values are shares of answers, such as accuracy averaged over seeds. They get the interval of Agresti
-            and Coull (1998), with the variance of the shares.
+        shares: the values are shares of answers, such as accuracy averaged over seeds. Their interval is that of
+            Agresti and Coull (1998), with the variance of the shares.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size and np.isin(numbers, (0.0, 1.0)).all():
@@ -68,14 +76,14 @@ def mean_interval(values: ArrayLike, *, shares: bool = False) -> Interval:
 
 
 def paired_difference(before: ArrayLike, after: ArrayLike, *, shares: bool = False) -> Interval:
-    """Mean of ``after - before`` over the same photos, values in [0, 1].
+    """Return the mean of ``after - before`` over the same photos, values in [0, 1], with its 95 % CI.
 
-    Bonett and Price's interval (see ``paired_interval``) where all values are answers, Student's t otherwise.
+    Bonett and Price's interval (see ``paired_interval``) if all values are answers, Student's t otherwise.
 
     Args:
         before: ``(N,)``.
         after: ``(N,)``, the same photos.
-        shares: the values are shares of answers, or answers beside what chance gives; they are treated as answers.
+        shares: the values are shares of answers, or answers minus chance; they are treated as answers.
     """
     old, new = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     whole = all(np.isin(side, (-1.0, 0.0, 1.0)).all() for side in (old, new))
@@ -83,15 +91,15 @@ def paired_difference(before: ArrayLike, after: ArrayLike, *, shares: bool = Fal
 
 
 def mcnemar(helped: int, harmed: int) -> float:
-    """Exact two-sided p of McNemar's test: either direction is as likely for each image that turned."""
+    """Return the exact two-sided p-value of McNemar's test from the photos whose answer changed either way."""
     turned = helped + harmed
     return float(stats.binomtest(helped, turned).pvalue) if turned else 1.0
 
 
 def paired_interval(helped: int, harmed: int, count: int) -> Interval:
-    """Difference of two paired accuracies, ``(helped - harmed) / count``, with a 95 % interval that holds for few.
+    """Return the difference of two paired accuracies, ``(helped - harmed) / count``, with a 95 % CI for small samples.
 
-    Bonett and Price (2012): Wald's interval after adding one image to each kind of turn.
+    Bonett and Price (2012): Wald's interval after adding one photo helped and one harmed.
     """
     if not count:
         return _student(np.empty(0))
@@ -101,9 +109,10 @@ def paired_interval(helped: int, harmed: int, count: int) -> Interval:
 
 
 def crossed_interval(answers: Answers) -> Interval:
-    """Accuracy on other backgrounds, averaged per photo first; covers the choice of photos and of backgrounds.
+    """Return the accuracy on other backgrounds, averaged per photo first.
 
-    See ``crossed_difference``; two right and two wrong photos are added.
+    The interval covers the choice of photos and of backgrounds, see ``crossed_difference``; two right and two wrong
+    photos are added.
     """
     cells = _Cells.of(answers)
     if not cells.count:
@@ -113,17 +122,17 @@ def crossed_interval(answers: Answers) -> Interval:
 
 
 def crossed_difference(before: Answers, after: Answers) -> Interval:
-    """Mean over photos of ``after - before``, with an interval that covers the choice of photos and of backgrounds.
+    """Return the mean over photos of ``after - before``; the CI covers the choice of photos and of backgrounds.
 
-    Answers on the same background are not independent, even those of different photos. The variance is that of two-way
+    Answers on the same background are not independent, even for different photos. The variance is that of two-way
     clusters (Cameron, Gelbach and Miller 2011), V(photos) + V(donors) - V(pairs), never below V(photos), after adding
-    one photo helped and one harmed as Bonett and Price (2012) do. What the donors add is multiplied by Student's t,
-    with one degree of freedom less than donors of equal weight. With a donor of its own for each photo this is
+    one photo helped and one harmed as Bonett and Price (2012) do. The donors' part is multiplied by Student's t, with
+    one degree of freedom less than donors of equal weight. If each photo has a different donor, the result equals
     ``paired_interval``.
 
     Args:
         before: answers of one model, or on one kind of background.
-        after: answers of the other. Photos that only one of the two has are left out.
+        after: answers of the other. Photos that only one of the two has are ignored.
     """
     shared = np.intersect1d(before.photos, after.photos)
     old, new = _Cells.of(before, shared), _Cells.of(after, shared)
@@ -143,7 +152,7 @@ def crossed_difference(before: Answers, after: Answers) -> Interval:
 
 
 def independent_difference(before: Interval, after: Interval) -> Interval:
-    """``after - before`` of two means over different photos, by the square-and-add rule (Newcombe 1998, method 10)."""
+    """Return ``after - before`` of means over different photos, by square-and-add (Newcombe 1998, method 10)."""
     mean = after.mean - before.mean
     low = mean - math.hypot(after.mean - after.low, before.high - before.mean)
     high = mean + math.hypot(after.high - after.mean, before.mean - before.low)
@@ -177,7 +186,7 @@ class _Cells:
 
 
 def _crossed(cells: _Cells, residuals: np.ndarray, middle: float, added: np.ndarray, least: float) -> Interval:
-    """Interval around ``middle`` from the values' distances to it; ``added`` are photos with a donor of their own."""
+    """Return the interval around ``middle`` from the residuals; each of the ``added`` photos has its own donor."""
     parts = cells.weights * residuals
     photos, donors = (np.unique(groups, return_inverse=True)[1].ravel() for groups in (cells.photos, cells.donors))
     pairs = np.unique(photos * (donors.max() + 1) + donors, return_inverse=True)[1].ravel()
@@ -191,7 +200,7 @@ def _crossed(cells: _Cells, residuals: np.ndarray, middle: float, added: np.ndar
 
 
 def _among(numbers: np.ndarray, added: np.ndarray) -> Interval:
-    """Wald's interval of the mean after a few photos were added."""
+    """Return Wald's interval of the mean after adding a few photos."""
     if not numbers.size:
         return _student(numbers)
     every = np.concatenate([numbers, added])
@@ -203,7 +212,7 @@ def _student(numbers: np.ndarray, least: float = 0.0) -> Interval:
     if not numbers.size:
         return Interval(math.nan, math.nan, math.nan, 0)
     mean, count = float(numbers.mean()), numbers.size
-    reach = 2.0  # of one value nothing is known: the whole range
+    reach = 2.0  # a single value says nothing: the whole range
     if count > 1:
         reach = float(special.stdtrit(count - 1, 0.975) * numbers.std(ddof=1)) / math.sqrt(count)
     return _limited(mean, mean, reach, count, -1.0 if numbers.min() < 0 else least)

@@ -1,4 +1,4 @@
-"""The four outcomes of a comparison: which one holds, by intervals, what it means in words, and how runs are ranked."""
+"""The four outcomes of a comparison: how intervals decide, what each means in words, and how runs are ranked."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ OUTCOMES: dict[Outcome, str] = {  # from the worst to the best
     "cost-open": "better, cost not yet bounded",
     "better": "better, at no more than the allowed cost",
 }
-GAIN = 0.05  # a gain worth looking for: not shown says how many photos would show it
-MIN_PHOTOS = 20  # fewer that all turn alike pass an interval by chance too often
+GAIN = 0.05  # a gain worth detecting: "not shown" says how many photos that would take
+MIN_PHOTOS = 20  # with fewer, photos that all change the same way too often exclude zero by chance
 
 
 def outcome_of(gain: Interval, ordinary: Interval | None, max_drop: float) -> Outcome:
-    """Decide by 95 % intervals, never by the estimates alone.
+    """Decide the outcome by 95 % CIs, never by the estimates alone.
 
     Args:
         gain: change of the decisive measure, -1 to 1.
-        ordinary: change of ordinary accuracy, -1 to 1; None where it is not known.
+        ordinary: change of ordinary accuracy, -1 to 1; None if it is not known.
         max_drop: points of ordinary accuracy that may be lost.
     """
     if gain.high < 0 or (ordinary is not None and _beyond(ordinary.high, max_drop)):
@@ -36,29 +36,29 @@ def outcome_of(gain: Interval, ordinary: Interval | None, max_drop: float) -> Ou
 
 
 def rank(gain: Interval, ordinary: Interval | None, max_drop: float) -> float:
-    """A number that orders epochs and trials: by outcome, then whether the loss measured is allowed, then the gain."""
+    """Return a score that orders epochs and trials: by outcome, whether the measured loss is allowed, then gain."""
     tier = list(OUTCOMES).index(outcome_of(gain, ordinary, max_drop))
     allowed = ordinary is None or not _beyond(ordinary.mean, max_drop)
     return 4 * tier + 2 * allowed + gain.mean
 
 
 def photos_needed(change: Interval, half_width: float) -> int:
-    """How many photos would make an interval's half width ``half_width``, as many answers changing as in this one.
+    """Return how many photos would give an interval this half width, if the same share of answers changes.
 
-    The width shrinks with the square root of the number of photos; the two that are added to them count too.
+    The width shrinks with the square root of the number of photos, including the two that are added to them.
     """
     return math.ceil((change.count + 2) * (change.half_width / half_width) ** 2 - 2)
 
 
 def sentence_of(outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: float, where: str) -> str:
-    """One outcome in plain words.
+    """Describe an outcome in a sentence.
 
     Args:
         outcome: see ``outcome_of``.
         gain: as there; as are ``ordinary`` and ``max_drop``.
-        where: what the gain is of, such as "random backgrounds".
+        where: what the gain was measured on, such as "random backgrounds".
     """
-    gained, changed = _points(gain), f"ordinary accuracy changed by {_points(ordinary)}"
+    gained, changed = gain.points(), f"ordinary accuracy changed by {ordinary.points()}"
     if outcome == "better":
         return (
             f"Better on {where} by {gained}, at no more than the allowed cost: {changed}, and {max_drop:g} points may "
@@ -78,9 +78,9 @@ def sentence_of(outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: 
 
 
 def open_cost(ordinary: Interval, max_drop: float) -> str:
-    """A change of accuracy whose interval reaches beyond ``max_drop`` points, and how many photos would settle it."""
+    """Describe a change whose interval reaches beyond ``max_drop`` points, and how many photos would settle it."""
     lost = f"{-100 * ordinary.low:.1f} points may be lost where {max_drop:g} are allowed"
-    possible = f"{_points(ordinary)}, so up to {lost}."
+    possible = f"{ordinary.points()}, so up to {lost}."
     spare = max_drop / 100 + ordinary.mean
     if spare <= 1e-9:
         return (
@@ -107,11 +107,7 @@ def _beyond(change: float, max_drop: float) -> bool:
     return -100 * change > max_drop + 1e-9
 
 
-def _points(change: Interval) -> str:
-    return f"{100 * change.mean:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
-
-
 def _rounded(count: int) -> str:
-    """Two digits are all that such a number is good for; rounded up."""
+    """Round up to two significant digits: the estimate is no better than that."""
     step = 10 ** max(0, len(str(count)) - 2)
     return f"{math.ceil(count / step) * step:,}"

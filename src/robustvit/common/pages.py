@@ -1,4 +1,4 @@
-"""Templates of pages and tables: every value is escaped for the format that it is written in."""
+"""Templates of pages and tables; every value is escaped for the format that it is written to."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _LATEX = {
 
 
 def escape_markdown(text: str) -> str:
-    """Text for a cell of a Markdown table: no mark-up, no HTML, one line."""
+    """Escape text for a cell of a Markdown table: no markup, no HTML, one line."""
     one_line = " ".join(text.split())
     escaped = re.sub(r"([\\`*_|~#])", r"\\\1", one_line)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def escape_latex(text: str) -> str:
-    """Text for a cell of a LaTeX table, on one line."""
+    """Escape text for a cell of a LaTeX table, on one line."""
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
 
 
 def environment(format: str, package: str) -> Environment:
-    """The templates that lie in a package, for a format: ``markdown``, ``html`` or ``latex``."""
+    """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``."""
     loader = PackageLoader(package, "")
     if format == "html":
         return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     escape = escape_markdown if format == "markdown" else escape_latex
 
-    def finalize(value: Any) -> Any:
+    def finalize(value: object) -> object:
         return value if isinstance(value, Markup) else escape(str(value))
 
-    # LaTeX is full of braces: there the template's own marks are others.
+    # LaTeX is full of braces, so its templates use other delimiters.
     marks: dict[str, Any] = {} if format == "markdown" else {
         "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<",
         "variable_end_string": ">>", "comment_start_string": "<#", "comment_end_string": "#>",
@@ -55,13 +55,13 @@ def environment(format: str, package: str) -> Environment:
 
 
 def page_template(package: str, name: str, *, trim: bool = False, **filters: Callable[[Any], str]) -> Template:
-    """A template of a page.
+    """Return the template of a page.
 
     Args:
-        package: where the file lies.
+        package: that holds the file.
         name: of the file.
-        trim: leave out the lines that hold nothing but a block.
-        filters: those that the page has besides ``counted`` and ``printable``.
+        trim: remove lines that contain only a block tag.
+        filters: filters of the page besides ``counted`` and ``printable``.
     """
     environment = Environment(
         loader=PackageLoader(package, ""),

@@ -1,4 +1,4 @@
-"""Pictures: relevance laid over photos, outlines of masks, figures of titled pictures, JPEGs within a page."""
+"""Pictures: relevance overlaid on photos, outlines of masks, figures with titles, JPEGs embedded in a page."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
 _LINE, _EDGE = (255, 210, 0), (20, 20, 20)
-
-
 _SIDE, _QUALITY = 280, 85
 
 
 def outlined(image: Tensor, mask: Tensor) -> np.ndarray:
-    """An image, uint8 ``(H, W, 3)``, enlarged, with the outline of its mask; arguments as items of ``HeldPhotos``."""
+    """Return an enlarged image, uint8 ``(H, W, 3)``, with the outline of its mask; arguments as in ``MaskedPhotos``."""
     photo = _fitted(Image.fromarray(pixels_of(image)), _SIDE)
     cover = Image.fromarray(mask[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR)
     inside = np.asarray(cover) > 0.5
@@ -34,7 +32,7 @@ def outlined(image: Tensor, mask: Tensor) -> np.ndarray:
 
 
 def inlined(pixels: np.ndarray, side: int = _SIDE) -> str:
-    """A picture, uint8 ``(H, W, 3)``, as a data address, its longer side ``side`` pixels."""
+    """Return a picture, uint8 ``(H, W, 3)``, as a data URL of a JPEG whose longer side has ``side`` pixels."""
     target = io.BytesIO()
     _fitted(Image.fromarray(pixels), side).save(target, "JPEG", quality=_QUALITY, optimize=True, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode()
@@ -47,11 +45,12 @@ def _fitted(picture: Image.Image, side: int) -> Image.Image:
 
 
 def pixels_of(image: Tensor) -> np.ndarray:
+    """Convert an image ``(3, H, W)`` in [0, 1] to uint8 ``(H, W, 3)``."""
     return (255 * image.permute(1, 2, 0).clamp(0, 1)).round().to(torch.uint8).cpu().numpy()
 
 
 def overlay(image: Tensor, relevance_map: Tensor, opacity: float = 0.55) -> np.ndarray:
-    """Lay a relevance map over an image as a heat map.
+    """Overlay a relevance map on an image as a heat map.
 
     Args:
         image: ``(3, H, W)`` in [0, 1].
@@ -72,7 +71,7 @@ def figure_of(pictures: Sequence[tuple[str, np.ndarray]], path: str | Path) -> N
 
 
 def figure_of_rows(rows: Sequence[Sequence[tuple[str, np.ndarray]]], path: str | Path) -> None:
-    """Write rows of titled pictures, as many in each, as one PNG; pictures as in ``figure_of``."""
+    """Write rows of equally many titled pictures as one PNG; pictures as in ``figure_of``."""
     across = len(rows[0])
     figure = Figure(figsize=(2.4 * across, 2.75 * len(rows)), dpi=110, layout="constrained")
     grid = figure.subplots(len(rows), across, squeeze=False, subplot_kw={"xticks": [], "yticks": []})  # half the time

@@ -1,4 +1,4 @@
-"""By what a result was made: versions, command and date."""
+"""How a result was produced: versions, command and date."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 from robustvit.common.errors import printable
 
-_MODELS = ("timm", "transformers", "open_clip_torch")
-
-
-_PACKAGES = ("robustvit", "torch", "torchvision", *_MODELS, "accelerate", "torchmetrics", "numpy", "scipy", "pillow")
+_PACKAGES = (
+    "robustvit", "torch", "torchvision", "timm", "transformers", "open_clip_torch", "accelerate", "torchmetrics",
+    "numpy", "scipy", "pillow",
+)  # fmt: skip
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the machine and the libraries that decide a result."""
+    """Return the versions of Python, the machine and the libraries that influence a result."""
     return {"python": platform.python_version(), "machine": platform.platform()} | {p: _version(p) for p in _PACKAGES}
 
 
-@cache  # packages do not change beneath a process, and to look one up takes milliseconds
+@cache  # each look-up takes milliseconds
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -31,9 +31,10 @@ def _version(package: str) -> str:
 
 
 def provenance() -> dict[str, Any]:
-    """By what a result was made: ``versions``, the ``command`` line and the ``date``, ISO 8601."""
+    """Return the ``versions``, the ``command`` line and the ``date`` (ISO 8601) behind a result."""
     return {"versions": versions(), "command": [printable(word) for word in sys.argv], "date": time_now()}
 
 
 def time_now() -> str:
+    """Return the time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

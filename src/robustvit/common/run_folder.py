@@ -1,4 +1,4 @@
-"""The run folder: what a finetuning run leaves behind, written so that a kill at any moment loses nothing but time."""
+"""The folder of a finetuning run. Killing the run at any moment loses no finished work."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_place, new_file, read_json, write_json, write_text
+from robustvit.common.files import check_own_folder, new_file, read_json, write_json, write_text
 from robustvit.common.progress import warn
 from robustvit.common.provenance import time_now, versions
 from robustvit.common.yaml_files import read_mapping
 
-MODULE = "a module given from Python"  # stands in the settings for a model that no name leads back to
+MODULE = "a module given from Python"  # recorded for a model that has no name
 _MARK = "config.yaml"
-_VERSION = "robustvit"  # the key that tells our settings from anybody's config.yaml
+_VERSION = "robustvit"  # the key that marks a config.yaml as ours
 _STATE = "state.pt"
 _LOCK = ".lock"
-_SECONDS_TO_LET_GO = 8  # processes that read photos for a run that was killed notice it after 5
-_BEFORE_ALL = (_LOCK, f".{_MARK}.new")  # all that a run leaves that was killed before its settings were written
+_SECONDS_TO_LET_GO = 8  # loader processes of a killed run notice it after 5
+_BEFORE_ALL = (_LOCK, f".{_MARK}.new")  # left by a run that was killed before its settings were written
 _MAY_CHANGE = ("epochs", "out", "save_every", "workers")
 
 
 class RunFolder:
-    """Names and files of one run.
+    """The files of a run.
 
     ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``beginning.json`` (losses and answers before
-    training, of the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
+    training, on the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
     resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
     (measures of every held-out photo), ``verdict.json``, ``panels/``.
     """
@@ -49,7 +50,7 @@ class RunFolder:
 
     @property
     def is_run(self) -> bool:
-        """Whether a run was started here."""
+        """Whether the folder holds a run."""
         try:
             self.config()
         except UserError:
@@ -57,27 +58,22 @@ class RunFolder:
         return True
 
     def check_free(self, resume: bool) -> None:
-        """Make sure that a run may be written here, before anything is."""
+        """Check that a run can be written here, before anything is."""
         ours = self.is_run
         if resume and not ours:
             raise UserError(f"expected a run to resume at {self.path}, found none: start it without --resume")
         if resume:
             return
-        check_place(self.path)
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"expected a new folder for --out, but {self.path} is a file: name another")
-        if ours:
+        if check_own_folder(self.path, ours, command="finetune", ignore=_BEFORE_ALL):
             raise UserError(f"{self.path} holds a run already: name another --out, or continue it with --resume")
-        if self.path.is_dir() and any(path.name not in _BEFORE_ALL for path in self.path.iterdir()):
-            raise UserError(f"{self.path} exists and is not a run of ours: name a new or empty folder as --out")
 
     @contextmanager
     def locked(self, resume: bool, enabled: bool = True) -> Iterator[None]:
-        """Keep other runs out of the folder, which is made; a process that dies lets go of it.
+        """Create the folder and lock it against other runs; the lock of a process that dies is released.
 
         Args:
-            resume: see ``check_free``, which is asked once more.
-            enabled: of several processes of one run only the main one locks.
+            resume: see ``check_free``, which is called again under the lock.
+            enabled: of several processes of a run only the main one locks.
         """
         if not enabled:
             yield
@@ -91,7 +87,7 @@ class RunFolder:
                 f"another run is writing to {self.path}: wait for its end, stop it, or name another --out"
             ) from error
         except NotImplementedError:
-            warn(f"{self.path} is on a disk that knows no locks: take care that no other run writes to it")
+            warn(f"{self.path} is on a disk without file locks: make sure that no other run writes to it")
         try:
             self.check_free(resume)
             yield
@@ -99,7 +95,7 @@ class RunFolder:
             lock.release()
 
     def start(self, config: dict[str, Any]) -> None:
-        """Create the folder, write settings and versions; a verdict that more training will overtake is taken back."""
+        """Create the folder, write settings and versions, and remove a verdict that more training outdates."""
         self.path.mkdir(parents=True, exist_ok=True)
         for outcome in (self.verdict, self.best / "verdict.json"):
             outcome.unlink(missing_ok=True)
@@ -107,35 +103,35 @@ class RunFolder:
         write_json({"command": sys.argv, "started": time_now(), **versions()}, self.path / "versions.json")
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Write the settings, with the version that they are for."""
+        """Write the settings, with the version of this package."""
         marked = {_VERSION: version("robustvit"), **config}
         write_text(yaml.safe_dump(marked, sort_keys=False, allow_unicode=True), self.path / _MARK)
 
     def config(self) -> dict[str, Any]:
-        """The run's settings."""
+        """Return the settings of the run."""
         path = self.path / _MARK
         if not path.exists():
             raise UserError(f"expected a run folder with {_MARK} at {self.path}: name one that finetune wrote")
         try:
             found = read_mapping(path)
         except UserError as error:
-            raise UserError(f"{error}; it is no settings file of a run") from error
+            raise UserError(f"{error}; it is not the settings file of a run") from error
         if _VERSION not in found:
             raise UserError(f"{path} was not written by robustvit finetune: name a run folder")
         if found.get("guidance") == "dfr" and found.get("epochs") is not None:
-            found["guidance"] = "last-layer"  # older versions called it so, though it started from the old head
+            found["guidance"] = "last-layer"  # the name in older versions, though it started from the old head
         return found
 
     def shifts(self) -> list[dict[str, Any]]:
-        """Comparisons on shifted tests, where some were made: accuracy ``before``, ``after`` and ``difference``."""
+        """Return comparisons on shifted tests, if there are any: accuracy ``before``, ``after`` and ``difference``."""
         path = self.path / "shifts.json"
         found = _of_kind(list, path) if path.is_file() else []
         if not all(_is_comparison(row) for row in found):
-            raise UserError(f"{path} holds no comparisons of ours: make the run again, or remove the file")
+            raise UserError(f"{path} holds no comparisons written by robustvit: repeat the run, or remove the file")
         return found
 
     def versions(self) -> dict[str, Any]:
-        """Command, start and versions of the run; empty where they were not written."""
+        """Return command, start and versions of the run; empty if they were not written."""
         path = self.path / "versions.json"
         return _of_kind(dict, path) if path.is_file() else {}
 
@@ -144,7 +140,7 @@ class RunFolder:
 
         Args:
             config: settings now.
-            old: those of the run, made complete where an older version did not write them all.
+            old: those of the run, completed if an older version did not write them all.
         """
         for name, value in config.items():
             if name not in _MAY_CHANGE and old.get(name) != value:
@@ -158,7 +154,7 @@ class RunFolder:
         if not self.selection.is_file():
             return
         old, new = self.selected(), list(csv.DictReader(io.StringIO(text)))
-        # Older versions wrote no hashes; and what a photo looks like may depend on the version that decodes it.
+        # Older versions wrote no hashes, and the perceptual hash may depend on the version of the decoder.
         columns = [name for name in old[0] if name != "phash"] if old else []
         if [[row[name] for name in columns] for row in old] != [[row.get(name) for name in columns] for row in new]:
             raise UserError(
@@ -167,24 +163,23 @@ class RunFolder:
             )
 
     def selected(self) -> list[dict[str, str]]:
-        """The rows of ``selection.csv``: one per photo, ``split`` says what it was used for."""
+        """Return the rows of ``selection.csv``: one per photo, ``split`` says what it was used for."""
         try:
-            with self.selection.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
+            rows = read_csv(self.selection).rows
             if not all(row.get("split") and row.get("image") and "label" in row for row in rows):
                 raise ValueError("a row without split, label or image")
             return rows
-        except (OSError, ValueError, csv.Error) as error:
+        except ValueError as error:
             raise self._unknown_selection() from error
 
     @property
     def records_content(self) -> bool:
-        """Whether the selection tells photos by their content, as those of older versions did not."""
+        """Whether the selection holds hashes of the photos, which older versions did not write."""
         return self.selection.is_file() and any(row.get("sha256") for row in self.selected())
 
     @property
     def judged_by_all(self) -> bool:
-        """Whether the same photos choose the epoch and judge, as in older versions without photos to test on."""
+        """Whether the same photos choose the epoch and judge, as in older versions without test photos."""
         if not self.selection.is_file():
             return False
         rows = self.selected()
@@ -192,7 +187,7 @@ class RunFolder:
         return bool(chose) and chose == judged
 
     def trained_labels(self) -> frozenset[int]:
-        """The classes that were trained on, as labels of the model's head."""
+        """Return the classes that were trained on, as labels of the model's head."""
         try:
             return frozenset(int(row["label"]) for row in self.selected() if row["split"] == "train" and row["label"])
         except ValueError as error:
@@ -202,12 +197,12 @@ class RunFolder:
         return UserError(f"cannot tell what {self.path} was trained on: {self.selection} is missing or broken")
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """Add one epoch's line; a line of the same or a later epoch, left by a killed process, is dropped first."""
+        """Add the metrics of an epoch, after removing those of this or a later epoch that a killed process left."""
         rows = [old for old in self.metrics() if old["epoch"] < row["epoch"]] + [row]
         write_text("".join(json.dumps(line) + "\n" for line in rows), self.path / "metrics.jsonl")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """One dictionary per finished epoch."""
+        """Return one dictionary per finished epoch."""
         path = self.path / "metrics.jsonl"
         if not path.is_file():
             return []
@@ -227,7 +222,7 @@ class RunFolder:
             torch.save(state, file)
 
     def load_state(self) -> dict[str, Any] | None:
-        """The last state, or None where none was saved."""
+        """Return the last state, or None if none was saved."""
         path = self.path / _STATE
         if not path.is_file():
             return None
@@ -238,20 +233,20 @@ class RunFolder:
         except Exception as error:  # a broken pickle can raise anything at all
             raise UserError(
                 f"refused to load {path}: it is broken, or holds objects that could run code; remove it to train from "
-                "the start again"
+                "the start"
             ) from error
 
 
 def _of_kind(kind: type[Any], path: Path) -> Any:
-    """What a JSON file of a run holds, of the kind that we write there."""
+    """Read a JSON file of a run and check its type."""
     found = read_json(path)
     if type(found) is not kind or (kind is list and not all(isinstance(one, dict) for one in found)):
-        raise UserError(f"{path} was not written by robustvit, it holds {str(found)[:60]!r}: make the run again")
+        raise UserError(f"{path} was not written by robustvit, it holds {str(found)[:60]!r}: repeat the run")
     return found
 
 
 def _is_comparison(row: dict[str, Any]) -> bool:
-    """Whether a row has a measure, and a mean with its interval for each side."""
+    """Whether a row has a measure, and a mean with its CI for each side."""
     sides = [row.get(name) for name in ("before", "after", "difference")]
     return isinstance(row.get("measure"), str) and all(
         isinstance(side, dict) and all(type(side.get(name)) in (int, float) for name in ("mean", "low", "high"))

@@ -1,4 +1,4 @@
-"""Signals that end a run: SIGTERM, Ctrl-C and a closed terminal wait until what was done is on the disk."""
+"""Signals that end a run: SIGTERM, Ctrl-C and a closed terminal wait until finished work is saved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -20,11 +20,11 @@ SIGNALS = tuple(number for number in (signal.SIGTERM, signal.SIGINT, _HANGUP) if
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended a command.
+    """Raised when a signal ends a command.
 
     Attributes:
         number: of the signal.
-        run: folder of the run that was saved, if there is one.
+        run: folder of the run that was saved, if any.
     """
 
     def __init__(self, number: int, run: Path | None = None) -> None:
@@ -33,7 +33,7 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a program that a signal ended: 143 for SIGTERM, 130 for Ctrl-C, 129 for SIGHUP."""
+        """The exit code that shells expect after a signal: 143 for SIGTERM, 130 for Ctrl-C, 129 for SIGHUP."""
         return 128 + self.number
 
 
@@ -42,7 +42,7 @@ def _name(number: int) -> str:
 
 
 def reading_processes(workers: int) -> dict[str, Any]:
-    """Options of a ``DataLoader`` whose readers a signal to the whole group does not take away before all is saved."""
+    """Return options of a ``DataLoader`` whose workers survive a signal to the process group until all is saved."""
     if workers:
         _end_readers_at_exit()
     return {"num_workers": workers, "worker_init_fn": _ignore_signals}
@@ -55,14 +55,14 @@ def _ignore_signals(_worker: int) -> None:
 
 @cache
 def _end_readers_at_exit() -> None:
-    """Python ends daemons by SIGTERM and waits for them, for ever where an error still holds what they are read by."""
+    """At exit Python sends daemons SIGTERM, which workers ignore, and waits for them: kill them instead."""
     atexit.register(_kill_daemons)
 
 
 def _kill_daemons() -> None:
     daemons = [process for process in multiprocessing.active_children() if process.daemon]
     if daemons and hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would call that an error
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise an error
     for process in daemons:
         process.kill()
 
@@ -73,20 +73,20 @@ def _raise(number: int, _: FrameType | None) -> None:
 
 
 def _leave_closed_terminal(number: int) -> None:
-    """Write to nowhere after a hang-up: on a terminal that is gone a progress bar fails before the run is saved."""
+    """Redirect output to nowhere after a hang-up: writing to the closed terminal would fail before the run is saved."""
     if number != _HANGUP:
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
-        with suppress(OSError):  # one that was closed before
+        with suppress(OSError):  # the stream was closed before
             if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
                 os.dup2(nowhere, stream)
     os.close(nowhere)
 
 
 @contextmanager
-def _handled(handler: Any) -> Iterator[None]:
-    """The signals handled for a while; only a main thread can. A hang-up that ``nohup`` ignores stays ignored."""
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Install a handler of the signals; only the main thread can. A hang-up that ``nohup`` ignores stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -104,14 +104,14 @@ def _handled(handler: Any) -> Iterator[None]:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """For the length of a ``with`` block these signals raise ``Stopped``, so that files and workers are closed."""
+    """Raise ``Stopped`` on these signals inside a ``with`` block, so that files and workers are closed."""
     with _handled(_raise):
         yield
 
 
 @contextmanager
 def naming(run: Path) -> Iterator[None]:
-    """Tell, where a signal ends a ``with`` block, which run can be gone on with."""
+    """Say which run can be resumed if a signal ends a ``with`` block."""
     try:
         yield
     except KeyboardInterrupt as stopped:
@@ -119,10 +119,10 @@ def naming(run: Path) -> Iterator[None]:
 
 
 class StopSignals:
-    """Signals that are kept until a loop comes to a point where it can be stopped.
+    """Holds signals until a loop reaches a point where it can stop.
 
     Attributes:
-        asked: the first signal that came, or 0. A second Ctrl-C does not wait.
+        asked: number of the first signal received, or 0. A second Ctrl-C stops at once.
     """
 
     def __init__(self) -> None:
@@ -138,13 +138,13 @@ class StopSignals:
 
     @contextmanager
     def kept(self) -> Iterator[StopSignals]:
-        """Keep signals for the length of a ``with`` block."""
+        """Hold signals inside a ``with`` block."""
         with _handled(self._take):
             yield self
 
     @contextmanager
     def at_once(self, enabled: bool = True) -> Iterator[None]:
-        """Inside ``kept``: work that may be left at any moment; ``Stopped`` is raised where a signal comes."""
+        """Mark work, inside ``kept``, that can stop at any moment: a signal raises ``Stopped`` there."""
         if self.asked and enabled:
             raise Stopped(self.asked)
         self._at_once = enabled

@@ -1,4 +1,4 @@
-"""The record of a verdict: what it compares and says, as a file."""
+"""Verdicts and the files that hold them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from robustvit.common.outcomes import OUTCOMES, Outcome
 
 @dataclass(frozen=True)
 class Comparison:
-    """One measure before and after over the same photos, 0 to 1, with 95 % intervals.
+    """A measure of two models on the same photos, 0 to 1, with 95 % CIs.
 
     Attributes:
         measure: its name.
         before: of the first model.
         after: of the second.
         difference: after minus before.
-        helped: photos that only the second model got right, as far as each photo has one answer.
-        harmed: photos that only the first got right.
+        helped: number of photos that only the second model got right; None if photos have several answers or none.
+        harmed: number of photos that only the first got right.
     """
 
     measure: str
@@ -34,22 +34,22 @@ class Comparison:
 
     @property
     def mcnemar_p(self) -> float | None:
-        """Exact two-sided p of McNemar's test; None where photos have several answers or none."""
+        """Exact two-sided p-value of McNemar's test; None if photos have several answers or none."""
         return None if self.helped is None or self.harmed is None else mcnemar(self.helped, self.harmed)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a comparison comes to.
+    """The result of a comparison.
 
     Attributes:
-        accepted: whether the model that was guided should replace the original: only where the outcome is "better".
-            None where that is the user's choice ("cost-open") or could not be measured.
+        accepted: whether the guided model should replace the original; true only if the outcome is "better". None if
+            that is the user's choice ("cost-open") or could not be measured.
         sentence: the same in plain words.
-        comparisons: every measure that both sides have.
-        notes: what the numbers do not say by themselves.
-        guidance: name of the method that the second model was guided with, where one was.
-        outcome: "better", "cost-open", "not-shown" or "worse", see ``outcome_of``; None where it could not be measured,
+        comparisons: every measure that both models have.
+        notes: what a reader of the numbers must know.
+        guidance: name of the method that guided the second model, if any.
+        outcome: "better", "cost-open", "not-shown" or "worse", see ``outcome_of``; None if it could not be measured,
             and in files of older versions.
     """
 
@@ -62,11 +62,11 @@ class Verdict:
 
     @property
     def title(self) -> str:
-        """What the second model may be called."""
+        """The name that the second model deserves."""
         return "Robust model" if self.accepted else "Guided model"
 
     def of(self, measure: str) -> Comparison | None:
-        """The comparison of one measure, if it was made."""
+        """Return the comparison of a measure, if there is one."""
         return next((c for c in self.comparisons if c.measure == measure), None)
 
 
@@ -76,7 +76,7 @@ def write_verdict(verdict: Verdict, path: str | Path) -> None:
 
 
 def read_verdict(path: str | Path) -> Verdict:
-    """Read what ``write_verdict`` wrote."""
+    """Read a verdict that ``write_verdict`` wrote."""
     raw = read_json(path)
     try:
         found = tuple(map(_comparison, raw["comparisons"]))
@@ -87,7 +87,9 @@ def read_verdict(path: str | Path) -> Verdict:
         notes = tuple(map(str, raw["notes"]))
         return Verdict(accepted, str(raw["sentence"]), found, notes, raw.get("guidance"), outcome)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise UserError(f"{path} is no verdict of ours ({error}): make the run's again, or remove the file") from error
+        raise UserError(
+            f"{path} is not a verdict written by robustvit ({error}): repeat the run, or remove the file"
+        ) from error
 
 
 def _comparison(row: dict[str, Any]) -> Comparison:

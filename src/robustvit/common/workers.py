@@ -1,4 +1,4 @@
-"""Worker processes that do not outlive the process they work for, and whose death is a line."""
+"""Worker processes that end with their parent, and whose death is reported in one line."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Any
 
 from robustvit.common.errors import UserError
 
-# How PyTorch's ways of talking between processes say that the other end is gone.
+# Words in the errors of PyTorch's backends if the other process is gone.
 _GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "ProcessGroup", "gloo")
 
 
 def lost_process(error: BaseException) -> bool:
-    """Whether an error says that another process of a job started by torchrun or accelerate launch has died."""
+    """Whether an error means that another process of a job of torchrun or accelerate launch has died."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(words in str(error) for words in _GONE)
 
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Executor]:
-    """Processes that jobs can be sent to, or, for none, this one, which does each job as it is sent.
+    """Start worker processes for jobs; with none, each job runs in this process when it is submitted.
 
-    They are freshly started, and end when this process is killed; they would wait for jobs for ever.
+    The processes are spawned, and end when this process is killed instead of waiting for jobs forever.
     """
     if not workers:
         yield _Here()
         return
-    # Forked processes would inherit the threads' locks of this one.
+    # Forked processes would inherit locks held by threads of this one.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
@@ -39,7 +39,7 @@ def worker_pool(workers: int) -> Iterator[Executor]:
     except BrokenProcessPool as error:
         raise UserError(
             "a worker process died: for lack of memory (use fewer --workers), or because the calling script lacks "
-            "if __name__ == '__main__'; what is done is kept"
+            "if __name__ == '__main__'; finished work is kept"
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)

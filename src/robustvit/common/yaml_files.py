@@ -1,22 +1,21 @@
-"""Reading YAML that somebody else wrote: nothing in it is run, and it cannot grow in memory."""
+"""Reading untrusted YAML: no code in it runs, and its aliases cannot fill the memory."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, did_you_mean
 
 _LARGEST = 10_000_000  # bytes
-_MOST_VALUES = 100_000  # with every alias written out: nine lines of them can stand for billions
+_MOST_VALUES = 100_000  # with aliases expanded: nine lines can stand for billions
 
 
 def read_mapping(path: str | Path) -> dict[Any, Any]:
-    """Read a YAML file that holds a mapping, running nothing in it."""
+    """Read a YAML file that holds a mapping, without running code in it."""
     try:
         raw = Path(path).read_bytes()
         if len(raw) > _LARGEST:
@@ -25,11 +24,11 @@ def read_mapping(path: str | Path) -> dict[Any, Any]:
     except UserError:
         raise
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise UserError(f"cannot read {path}: {reason}; name a YAML file") from error
     except RecursionError as error:
         raise UserError(f"cannot read {path} as YAML: it is nested too deeply") from error
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:  # dates that do not exist, odd keys
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:  # impossible dates, odd keys
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"cannot read {path} as YAML: {reason}") from error
     if not isinstance(found, dict):
@@ -38,7 +37,7 @@ def read_mapping(path: str | Path) -> dict[Any, Any]:
     return found
 
 
-def _refuse_growth(found: Any, path: str | Path) -> None:
+def _refuse_growth(found: object, path: str | Path) -> None:
     left = [found]
     count = 0
     while left:
@@ -53,9 +52,8 @@ def _refuse_growth(found: Any, path: str | Path) -> None:
 
 
 def check_known(given: Iterable[Any], known: Collection[str], place: str) -> None:
-    """Refuse names that are not known, and suggest the nearest that is."""
+    """Refuse unknown names, and suggest the nearest known one."""
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(str(name).replace("-", "_"), known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(known))}"
+            hint = did_you_mean(str(name), known, cutoff=0.4) or f"expected one of {', '.join(sorted(known))}"
             raise UserError(f"{place}: unknown option {str(name)[:80]!r}; {hint}")

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import check_own_folder
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.photos import IMAGE_SUFFIXES
 
@@ -54,8 +55,9 @@ def extract_photos(archive: str | Path, folder: str | Path, limits: ArchiveLimit
     """
     limits = limits or ArchiveLimits()
     folder = Path(folder)
-    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise UserError(f"expected a new or empty folder to unpack into, {folder} is not: name another")
+    if folder.is_symlink():
+        raise UserError(f"expected a new or empty folder to unpack into, {folder} is a link: name another")
+    check_own_folder(folder, option="the folder to unpack into")
     fresh = not folder.exists()
     try:
         with zipfile.ZipFile(archive) as opened:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from robustvit.common.errors import UserError
+from robustvit.common.option_groups import PhotoOptions
 from robustvit.common.options import Classes, MaskFormat
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import track, warn
@@ -16,9 +17,9 @@ from robustvit.common.wording import counted
 from robustvit.data.batches import read_pair
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.labels import match_labels
-from robustvit.data.mask_filter import MaskFilter
+from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
-from robustvit.data.pairs import Photo, find_photos
+from robustvit.data.pairs import Photo, expect_masks
 from robustvit.data.review import Review, read_review
 from robustvit.data.selection import balanced_classes, select_photos
 from robustvit.models.classifier import Classifier
@@ -84,26 +85,6 @@ class Gathered:
     def splits(self) -> dict[str, Sequence[Photo]]:
         """The photos by what they are used for."""
         return {"train": self.train, "validation": self.validation, "verdict": self.verdict}
-
-
-def find_labelled(
-    images: str,
-    masks: str | None,
-    classifier: Classifier,
-    *,
-    skip_unmasked: bool = False,
-    labelled: bool = True,
-    keep: Callable[[Photo], bool] | None = None,
-) -> list[Photo]:
-    """Find photos and match their classes to the model's; arguments as ``find_photos``."""
-    photos = find_photos(images, masks, labelled=labelled, skip_unmasked=skip_unmasked, keep=keep)
-    try:
-        return match_labels(photos, classifier.num_classes, classifier.class_names)
-    except UserError:
-        if labelled:
-            raise
-        # Folders may be anything to someone who explains predictions; where they are the model's classes, use them.
-        return [replace(photo, label=None) for photo in photos]
 
 
 def gather(
@@ -189,15 +170,24 @@ def _found(
     review: Review | None,
     notes: list[str],
 ) -> list[Photo]:
-    keep = MaskFilter(images, masks, doubtful=sources.doubtful, review=review)
-    photos = find_labelled(images, masks, classifier, skip_unmasked=sources.skip_unmasked, labelled=labelled, keep=keep)
-    if keep.note:
-        notes.append(keep.note)
-        warn(keep.note)
-    if any(photo.mask is None for photo in photos):
-        way = "name them in its column 'mask'" if images.endswith(".csv") else "give the folder of masks beside it"
-        option = {sources.images: "--masks", sources.val_images: "--val-masks"}.get(images, "--test-masks")
-        raise UserError(f"expected masks for the photos in {images}, found none: {way} ({option})")
+    photos, left_out = find_usable_photos(
+        PhotoOptions(images=images, masks=masks, skip_unmasked=sources.skip_unmasked, doubtful=sources.doubtful),
+        labelled=labelled,
+        review=review,
+    )
+    try:
+        photos = match_labels(photos, classifier.num_classes, classifier.class_names)
+    except UserError:
+        if labelled:
+            raise
+        # With predicted targets, folder names need not be classes of the model; where they are, they are used.
+        photos = [replace(photo, label=None) for photo in photos]
+    for note in left_out:
+        notes.append(note)
+        warn(note)
+    way = "name them in its column 'mask'" if images.endswith(".csv") else "give the folder of masks beside it"
+    option = {sources.images: "--masks", sources.val_images: "--val-masks"}.get(images, "--test-masks")
+    expect_masks(photos, images, f"{way} ({option})")
     if any(photo.label is None for photo in photos):
         return predict([replace(photo, class_name=None) for photo in photos])
     return photos

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
 from timm.data import ImageNetInfo
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, nearest
 from robustvit.common.progress import warn
 from robustvit.data.pairs import Photo
 
@@ -60,9 +59,9 @@ def _index(names: list[str], num_classes: int, class_names: Sequence[str]) -> di
             f"expected {num_classes} class folders, one per class of the model, found {len(names)}: a head without "
             "class names takes its classes from the sorted folders, so all of them must be there"
         )
-    close = difflib.get_close_matches(stranger.casefold(), known, n=1)
-    nearest = f"did you mean {class_names[known[close[0]]]!r}?" if close else f"it has e.g. {class_names[0]!r}."
+    near = nearest(stranger, known)
+    hint = f"did you mean {class_names[known[near[0]]]!r}?" if near else f"it has e.g. {class_names[0]!r}."
     raise UserError(
-        f"class folder {stranger!r} is not a class of the model ({num_classes} classes): {nearest} Rename the folder, "
+        f"class folder {stranger!r} is not a class of the model ({num_classes} classes): {hint} Rename the folder, "
         "finetune the model to your classes first, or give a zero-shot model (open_clip:...) --class-names"
     )

@@ -6,11 +6,12 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_text
 from robustvit.data.review import place_of
@@ -74,21 +75,11 @@ def append_record(record: MaskRecord, path: str | Path) -> None:
 def read_manifest(path: str | Path) -> list[MaskRecord]:
     """Read a manifest; a last row that was cut off is left out."""
     path = Path(path)
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # as bytes: names may hold line breaks
-    except FileNotFoundError as error:
-        raise UserError(f"expected a manifest of masks, found none at {path}: check the path") from error
-    except (UnicodeDecodeError, OSError) as error:
-        raise UserError(f"cannot read {path} as CSV: {error}") from error
-    if "\0" in text:
-        raise UserError(f"cannot read {path} as CSV: it has bytes that are no text; make the masks again")
-    try:
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    except csv.Error as error:
-        raise UserError(f"cannot read {path} as CSV: {error}; make the masks again") from error
-    if rows and (not text.endswith("\n") or None in rows[-1].values()):
+    table = read_csv(path, what="a manifest of masks", fix="check the path, or make the masks again")
+    rows = list(zip(table.rows, table.lines, strict=True))
+    if rows and (not table.ended or None in rows[-1][0].values()):
         rows.pop()
-    return [_record(row, path, line) for line, row in enumerate(rows, start=2)]
+    return [_record(row, path, line) for row, line in rows]
 
 
 def skipped_photos(records: Sequence[MaskRecord]) -> dict[str, int]:
@@ -115,7 +106,7 @@ def _relative(place: Path, manifest: Path) -> str:
     return Path(os.path.relpath(place_of(place), manifest.parent.resolve())).as_posix()
 
 
-def _record(row: dict[str, str | None], path: Path, line: int) -> MaskRecord:
+def _record(row: Mapping[str, str | None], path: Path, line: int) -> MaskRecord:
     try:
         image, verdict = (row["image"] or "").strip(), (row["verdict"] or "").strip()
         confidence = float(row["confidence"] or 0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from PIL import Image
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import MaskFormat
 from robustvit.data.photos import MAX_PIXELS, open_image
 
@@ -52,8 +53,7 @@ def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
     if mask_format == "ids":
         values = np.asarray(image if image.mode in ("P", "L") or image.mode.startswith("I") else image.convert("L"))
         return ((values > 0) & (values != _VOID_ID)).astype(np.float32)
-    if mask_format != "soft":
-        raise UserError(f"expected a mask format out of auto, soft, ids, imagenet-s, got {mask_format!r}")
+    expect_one_of("--mask-format", mask_format, get_args(MaskFormat))
     return _soft(_grey(image), path)
 
 

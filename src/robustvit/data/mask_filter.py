@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from robustvit.common.option_groups import PhotoOptions
 from robustvit.common.wording import counted
 from robustvit.data.manifest import MANIFEST, MaskRecord, is_mask_folder, read_manifest
-from robustvit.data.pairs import Photo
+from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.review import Review
 
 _REASONS = {
@@ -71,6 +72,26 @@ class MaskFilter:
             return ""
         way = " (--doubtful uses the doubtful ones)" if self.left_out["doubtful"] else ""
         return f"{counted(sum(self.left_out.values()), 'photo')} left out: {', '.join(parts)}{way}."
+
+
+def find_usable_photos(
+    given: PhotoOptions, *, labelled: bool = True, review: Review | None = None
+) -> tuple[list[Photo], list[str]]:
+    """Find photos, without those whose masks should not be used.
+
+    Args:
+        given: where photos and masks are, and which to use.
+        labelled: whether classes are needed.
+        review: a person's decisions.
+
+    Returns:
+        The photos, and a line on those that were left out, if there are any.
+    """
+    keep = MaskFilter(str(given.images), given.masks, doubtful=given.doubtful, review=review)
+    photos = find_photos(
+        str(given.images), given.masks, labelled=labelled, skip_unmasked=given.skip_unmasked, keep=keep
+    )
+    return photos, [keep.note] if keep.note else []
 
 
 def _manifest_of(masks: Path) -> Path:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
+from robustvit.common.files import expect_folder
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.photos import IMAGE_SUFFIXES
 
@@ -54,12 +55,6 @@ def _is_list(images: Path) -> bool:
     return images.suffix.lower() == ".csv"
 
 
-def expect_folder(folder: Path, of: str) -> None:
-    """Refuse a folder ``of`` photos, say, that is not there."""
-    if not folder.is_dir():
-        raise UserError(f"expected a folder of {of}, found none at {folder}: check the path")
-
-
 def find_photos(
     images: str | Path,
     masks: str | Path | None = None,
@@ -91,12 +86,24 @@ def find_photos(
             photos = _with_masks(photos, images, Path(masks), skip_unmasked, keep)
     if skip_unmasked and any(photo.mask for photo in photos):
         photos = [photo for photo in photos if photo.mask is not None]
-    if labelled and any(photo.class_name is None for photo in photos):
+    if labelled:
+        expect_classes(photos, images, "add them, or finetune with --target predicted")
+    return photos
+
+
+def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
+    """Refuse photos without classes; ``fix`` says what to do."""
+    if any(photo.class_name is None for photo in photos):
         raise UserError(
             f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found photos "
-            "without: add them, or finetune with --target predicted"
+            f"without: {fix}"
         )
-    return photos
+
+
+def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
+    """Refuse photos without masks; ``fix`` says what to do."""
+    if any(photo.mask is None for photo in photos):
+        raise UserError(f"expected masks for the photos in {images}, found none: {fix}")
 
 
 def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
@@ -192,22 +199,13 @@ def _is_file(path: Path) -> bool:
 
 
 def _from_csv(path: Path) -> list[Photo]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            rows = list(reader)
-    except FileNotFoundError as error:
-        raise UserError(f"expected a CSV file, found none at {path}: check the path") from error
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise UserError(f"cannot read {path} as CSV: {error}") from error
-    if not rows or "image" not in rows[0]:
+    table = read_csv(path)
+    if not table.rows or "image" not in table.columns:
         raise UserError(f"expected a CSV file with the columns image,mask,label and at least one row, got {path}")
-    if doubled := [name for name, count in Counter(columns).items() if count > 1 and name in _COLUMNS]:
+    if doubled := [name for name, count in Counter(table.columns).items() if count > 1 and name in _COLUMNS]:
         raise UserError(f"{path} has more than one column {doubled[0]}: keep one")
     photos = []
-    for row in rows:
+    for row in table.rows:
         mask, label = (row.get("mask") or "").strip(), (row.get("label") or "").strip()
         photo = Photo(path.parent / (row["image"] or "").strip(), path.parent / mask if mask else None, label or None)
         for named in (photo.image, photo.mask):

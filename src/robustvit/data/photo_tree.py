@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.data.manifest import is_mask_folder
 from robustvit.data.photos import IMAGE_SUFFIXES
@@ -59,8 +60,7 @@ def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[l
         The photos, and one line for each that is left out because another has its name but for the ending.
     """
     root, other = Path(root), None if leave_out is None else Path(leave_out).resolve()
-    if not root.is_dir():
-        raise UserError(f"expected a folder of photos, found none at {root}: check the path")
+    expect_folder(root, "photos")
     found: dict[Path, PlacedPhoto] = {}
     problems: list[str] = []
 
@@ -84,9 +84,7 @@ def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[l
 
 def photos_below(folder: str) -> list[Path]:
     """Photos of backgrounds anywhere in a folder."""
-    if not Path(folder).is_dir():
-        raise UserError(f"expected a folder of backgrounds, found none at {folder}: check the path")
-    found = list(files_below(Path(folder), IMAGE_SUFFIXES).values())
+    found = list(files_below(expect_folder(folder, "backgrounds"), IMAGE_SUFFIXES).values())
     if not found:
         raise UserError(f"expected photos of backgrounds in {folder}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 
 _DECISIONS = {"keep": True, "drop": False}
@@ -77,42 +77,23 @@ def read_review(path: str | Path) -> Review:
         path: CSV with the columns ``image`` and ``decision`` (keep or drop); others are left alone.
     """
     path = Path(path)
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    table = read_csv(path, what="a review", fix="check the path, or save it from the page again")
+    if {"image", "decision"} - set(table.columns):
+        found = ", ".join(map(repr, table.columns)) or "an empty file"
+        raise UserError(f"expected the columns image and decision in {path}, got {found}: save it from the page")
     decisions: dict[str, bool] = {}
-    try:
-        missing = {"image", "decision"} - set(reader.fieldnames or ())
-        if missing:
-            found = ", ".join(map(repr, reader.fieldnames or ())) or "an empty file"
-            raise UserError(f"expected the columns image and decision in {path}, got {found}: save it from the page")
-        for row in reader:
-            name, keep = _decision(row, f"{path}, line {reader.line_num}")
-            if decisions.setdefault(name, keep) != keep:
-                raise UserError(
-                    f"{path}, line {reader.line_num}: expected one decision for {name!r}, got both keep and drop: "
-                    "remove one"
-                )
-    except csv.Error as error:
-        raise UserError(f"cannot read {path} as CSV: {error}; save it from the page again") from error
+    for line, row in zip(table.lines, table.rows, strict=True):
+        name, keep = _decision(row, f"{path}, line {line}")
+        if decisions.setdefault(name, keep) != keep:
+            raise UserError(
+                f"{path}, line {line}: expected one decision for {name!r}, got both keep and drop: remove one"
+            )
     if not decisions:
         raise UserError(f"expected decisions in {path}, found none below its first line: save it from the page")
     return Review(decisions, path)
 
 
-def _text(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # as bytes: a file name may hold any kind of line break
-    except FileNotFoundError as error:
-        raise UserError(f"expected a review at {path}, found none: check the path") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"expected UTF-8 in {path}, got other bytes: save it as CSV in UTF-8") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path} as CSV: {error.strerror}; check the path") from error
-    if "\0" in text:
-        raise UserError(f"cannot read {path} as CSV: it has bytes that are no text; save it from the page again")
-    return text
-
-
-def _decision(row: dict[str, str | None], where: str) -> tuple[str, bool]:
+def _decision(row: Mapping[str, str | None], where: str) -> tuple[str, bool]:
     image, decision = row["image"] or "", (row["decision"] or "").strip()
     if not image.strip() or decision.lower() not in _DECISIONS:
         raise UserError(f"{where}: expected an image and keep or drop, got {image!r} and {decision!r}: correct it")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Classes
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.pairs import Photo
@@ -34,8 +34,8 @@ def choose_classes(names: Sequence[str], classes: Classes, seed: int) -> list[st
     if isinstance(classes, (list, tuple)):
         if not classes:
             raise UserError(f"expected at least one class in --classes, got none: choose out of {', '.join(names)}")
-        if unknown := sorted(set(classes) - set(names)):
-            raise UserError(f"unknown class {unknown[0]!r} in --classes: expected names out of {', '.join(names)}")
+        for name in sorted(classes):
+            expect_one_of("--classes", name, names)
         return sorted(classes)
     count = round(classes * len(names)) if isinstance(classes, float) and classes <= 1 else int(classes)
     if not 1 <= count <= len(names):

@@ -9,7 +9,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 
 Swap = Literal["mixed-same", "mixed-rand", "mixed-next", "mixed-other"]
 SWAPS: tuple[Swap, ...] = ("mixed-same", "mixed-rand", "mixed-next", "mixed-other")
@@ -140,8 +140,7 @@ def pair_backgrounds(
         For each image the indices of its donors; none where it is no borrower or where no class of that kind can lend
         to it. Classes that cannot lend are not drawn.
     """
-    if kind not in SWAPS:
-        raise UserError(f"expected a background swap out of {', '.join(SWAPS)}, got {kind!r}")
+    expect_one_of("the background swap", kind, SWAPS)
     rng = np.random.default_rng(seed)
     members: dict[int, list[int]] = {}
     for index, (label, ok) in enumerate(zip(labels, usable, strict=True)):

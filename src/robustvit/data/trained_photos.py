@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robustvit.common.errors import UserError
 from robustvit.common.run_folder import RunFolder
@@ -22,7 +22,7 @@ _INCLUDE = "--include-trained"
 SAYS_LITTLE = "its answers to these say little about photos it has not seen"
 
 
-def runs_behind(*sources: Any) -> list[RunFolder]:
+def runs_behind(*sources: object) -> list[RunFolder]:
     """The run folders that models come from, and the runs that those started from.
 
     Args:
@@ -87,7 +87,7 @@ class TrainedPhotos:
 UNKNOWN = TrainedPhotos()
 
 
-def photos_behind(*sources: Any) -> TrainedPhotos:
+def photos_behind(*sources: object) -> TrainedPhotos:
     """The photos that models were trained on, as far as their runs are known.
 
     A run of this version recorded the hashes of its photos. For an older one the files at the recorded paths are
@@ -110,7 +110,7 @@ def photos_behind(*sources: Any) -> TrainedPhotos:
     return found
 
 
-def notes_on_photos(photos: Sequence[Path], *sources: Any) -> tuple[str, ...]:
+def notes_on_photos(photos: Sequence[Path], *sources: object) -> tuple[str, ...]:
     """What must be said where a model that was trained on photos explains them; ``sources`` as in ``runs_behind``."""
     return tuple(photos_behind(*sources).among(photos).notes(SAYS_LITTLE))
 

@@ -47,11 +47,9 @@ class Evaluation:
         lines = [f"{self.model} on {counted(len(self.photos), 'photo')} of {self.images}"]
         for name, found in self.measures.items():
             compared = self.verdict.of(name) if self.verdict else None
-            row = f"  {MEASURES[name]:<58}{_percent(found)}"
+            row = f"  {MEASURES[name]:<58}{found.percent()}"
             if compared is not None:
-                change = compared.difference
-                row += f"   baseline {100 * compared.before.mean:.1f}, change {100 * change.mean:+.1f} "
-                row += f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+                row += f"   baseline {100 * compared.before.mean:.1f}, change {compared.difference.points('')}"
                 if compared.mcnemar_p is not None:
                     row += f", {compared.helped} helped, {compared.harmed} harmed, McNemar p {compared.mcnemar_p:.2g}"
             lines.append(row)
@@ -106,7 +104,7 @@ def evaluate(
     if photos.images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
     from robustvit.common.files import check_new_file
-    from robustvit.data.pairs import expect_photos, find_photos
+    from robustvit.data.pairs import expect_photos
 
     if out is not None:
         check_new_file(out)
@@ -116,7 +114,7 @@ def evaluate(
     from robustvit.data.batches import MaskedPhotos
     from robustvit.data.gathering import check_photos
     from robustvit.data.labels import match_labels
-    from robustvit.data.mask_filter import MaskFilter
+    from robustvit.data.mask_filter import find_usable_photos
     from robustvit.data.trained_photos import photos_behind
     from robustvit.evaluation.compare import compare, decide
     from robustvit.evaluation.measure import MeasureSettings, measure
@@ -125,13 +123,10 @@ def evaluate(
 
     classifier, relevance = load_given(models), maps.relevance
     check_method(relevance, classifier)
-    keep = MaskFilter(photos.images, photos.masks, doubtful=photos.doubtful)
-    labelled = photos.masks is None
-    listed = find_photos(photos.images, photos.masks, labelled=labelled, skip_unmasked=photos.skip_unmasked, keep=keep)
+    listed, notes = find_usable_photos(photos, labelled=photos.masks is None)
     seen = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
-    kept, notes = seen.left(listed, photos.include_trained)
-    notes = [*([keep.note] if keep.note else []), *notes]
-    for note in notes:
+    kept, on_seen = seen.left(listed, photos.include_trained)
+    for note in (notes := [*notes, *on_seen]):
         warn(note)
     found_photos = match_labels(kept, classifier.num_classes, classifier.class_names)
     check_photos(found_photos, photos.mask_format)
@@ -176,10 +171,6 @@ def _summary(results: Sequence[PhotoMeasure]) -> dict[str, Interval]:
 
     intervals = {name: measure_interval(results, name) for name in MEASURES}
     return {name: interval for name, interval in intervals.items() if interval is not None}
-
-
-def _percent(found: Interval) -> str:
-    return f"{100 * found.mean:5.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
 def _write_record(found: Evaluation, path: Path, settings: dict[str, object]) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robustvit.common.command_options import command
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.files import expect_folder
 from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import FoundMasks, ReproductionSize
 from robustvit.common.wording import counted
@@ -92,8 +93,7 @@ def reproduce(
     from robustvit.experiments.paper.scales import SCALES
 
     for option, value, choices in (("scale", scale, tuple(SCALES)), ("masks", masks, ("human", "tokencut"))):
-        if value not in choices:
-            raise UserError(f"expected --{option} to be one of {', '.join(choices)}, got {value!r}")
+        expect_one_of(f"--{option}", value, choices)
     chosen = [name.strip() for name in models.split(",")] if isinstance(models, str) else models
     plan = make_plan(what, SCALES[scale], models=chosen, masks=masks)
     folder = Path(out)
@@ -114,9 +114,7 @@ def _data(root: str | None, folder: Path, scale: str) -> Path:
         return folder / "data"
     if root is None:
         raise UserError("expected --root FOLDER with ImageNet-S and the sets in it; or try the path with --scale tiny")
-    if not Path(root).is_dir():
-        raise UserError(f"expected a folder as --root, found none at {root}: check the path")
-    return Path(root)
+    return expect_folder(root, "sets as --root")
 
 
 def _made(place, plan) -> Reproduction:

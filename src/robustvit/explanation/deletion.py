@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Fill
 from robustvit.models.classifier import logits_of
 
@@ -77,8 +77,7 @@ def deletion_insertion(
 
 def filling(images: Tensor, fill: Fill) -> Tensor:
     """Images ``(B, 3, H, W)`` without what they show: each one's mean colour, or a blur of a tenth of its size."""
-    if fill not in get_args(Fill):
-        raise UserError(f"expected fill to be {' or '.join(get_args(Fill))}, got {fill!r}")
+    expect_one_of("fill", fill, get_args(Fill))
     if fill == "mean":
         return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
     deviation = max(images.shape[-2:]) / 10

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
+from robustvit.common.files import check_own_folder
 from robustvit.common.option_groups import MapOptions
 from robustvit.models.options import ComparedModels, ShownModels
 
@@ -79,11 +80,10 @@ def explain(
     Example:
         robustvit explain --model runs/mine photo.jpg other.jpg
     """
-    from robustvit.common.files import check_place
     from robustvit.data.photos import read_photo
     from robustvit.data.trained_photos import SAYS_LITTLE, photos_behind
 
-    check_place(Path(out) / "x")
+    check_own_folder(out, own=True)
     if not photos:
         raise UserError("expected at least one photo to explain: name image files")
     pictures = [read_photo(path) for path in photos]
@@ -94,8 +94,6 @@ def explain(
     after, before = load_given(models), _beside(models)
     both = {"before": before, "after": after} if before is not None else {"model": after}
     folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"expected a folder as --out, {out} is a file: name another")
     for one in both.values():
         check_method(maps.relevance, one)
         if one.num_classes != after.num_classes:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Feature
 from robustvit.explanation.attention.interception import Interception, ready_for_interception
 from robustvit.models.families import Layout, find_layout
@@ -17,8 +17,7 @@ from robustvit.models.families import Layout, find_layout
 def check_features(model: nn.Module, feature: Feature, block: int | None = None) -> Layout:
     """The layout of a model that such features can be had of."""
     layout = find_layout(model, headless=True)
-    if feature not in get_args(Feature):
-        raise UserError(f"expected a feature out of {', '.join(get_args(Feature))}, got {feature!r}")
+    expect_one_of("feature", feature, get_args(Feature))
     if block is not None and not 1 <= block <= len(layout.blocks):
         raise UserError(f"expected a block from 1 to {len(layout.blocks)}, the last, got {block}")
     return layout

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import expect_one_of
 from robustvit.common.options import Balance
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.cross_entropy import classified
@@ -42,8 +42,7 @@ class LastLayer(GuidanceMethod):
     balance: Balance = "background"
 
     def __post_init__(self) -> None:
-        if self.balance not in ("class", "background"):
-            raise UserError(f"expected balance to be class or background, got {self.balance!r}")
+        expect_one_of("balance", self.balance, ("class", "background"))
 
     @property
     def notes(self) -> tuple[str, ...]:

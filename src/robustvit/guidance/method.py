@@ -106,8 +106,3 @@ def weighted_sum(*terms: tuple[float, Tensor]) -> Tensor:
     """
     kept = [weight * term for weight, term in terms if weight]
     return sum(kept[1:], kept[0]) if kept else terms[0][1].new_zeros(())
-
-
-def expect_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"expected {name} to be one of {', '.join(allowed)}, got {value!r}")

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.cross_entropy import CrossEntropy
 from robustvit.guidance.input_gradients import GradMask, RightReasons
 from robustvit.guidance.last_layer import DeepFeatureReweighting, LastLayer
-from robustvit.guidance.method import Guidance, GuidanceMethod, GuidedLoss, expect_choice
+from robustvit.guidance.method import Guidance, GuidanceMethod, GuidedLoss
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.guidance.swap_augmentation import SwapAugmentation
 from robustvit.models.classifier import Classifier
@@ -27,7 +27,7 @@ GUIDANCE: dict[str, Any] = {
 
 def options_of(guidance: str) -> set[str]:
     """Names of the options that a guidance method has."""
-    expect_choice("guidance", guidance, tuple(GUIDANCE))
+    expect_one_of("guidance", guidance, GUIDANCE)
     return {field.name for field in fields(GUIDANCE[guidance])}
 
 

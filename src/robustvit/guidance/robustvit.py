@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Classification, Target
 from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods import METHODS, method_of
 from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss
-from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_choice, weighted_sum
+from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, weighted_sum
 from robustvit.models.classifier import logits_of
 
 
@@ -51,9 +51,9 @@ class RobustViT(GuidanceMethod):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        expect_choice("target", self.target, ("label", "predicted"))
-        expect_choice("classification", self.classification, ("confidence", "label"))
-        expect_choice("relevance", self.relevance, tuple(METHODS))
+        expect_one_of("target", self.target, ("label", "predicted"))
+        expect_one_of("classification", self.classification, ("confidence", "label"))
+        expect_one_of("relevance", self.relevance, METHODS)
         check_weights(
             self.temperature,
             background=self.background,

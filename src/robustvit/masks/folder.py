@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_place, fresh_name, write_json, write_text
+from robustvit.common.files import check_own_folder, fresh_name, read_settings, write_json, write_text
 from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.mask_files import FAINTEST
 from robustvit.data.photos import opened
@@ -69,17 +68,9 @@ class MaskFolder:
         self._check()
 
     def _check(self) -> None:
-        check_place(self.path / MANIFEST)
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"expected a folder as --out, {self.path} is a file: name another")
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        old = read_settings(self.path / SETTINGS)
+        if not check_own_folder(self.path, old is not None, command="masks") or old is None:
             return
-        try:
-            old = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            old = None
-        if not isinstance(old, dict):
-            raise UserError(f"{self.path} exists and holds no masks of ours: name a new or empty folder as --out")
         if "method" in old:  # folders of versions before there were two protocols
             old = {"protocol": "standard"} | old
         other = [name for name in sorted({*old, *self.settings}) if old.get(name) != self.settings.get(name)]

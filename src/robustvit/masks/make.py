@@ -107,7 +107,7 @@ def make_masks(
     import time
 
     from robustvit.common.errors import printable
-    from robustvit.data.pairs import expect_folder
+    from robustvit.common.files import expect_folder
     from robustvit.masks.review_page import check_review, write_review
 
     expect_at_least(1, objects=finding.objects)

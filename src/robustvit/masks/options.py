@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.option_groups import MapOptions
 from robustvit.common.options import AnnotationFormat, Categories, Feature, LabelFrom, MaskMethod, Protocol, Side
 from robustvit.models.options import ModelFile
@@ -54,8 +54,7 @@ class MaskOptions(MapOptions, ModelFile):
         """The options as the protocol has them: ``paper`` sets backbone, size, side, objects and refinement."""
         if self.protocol == "standard":
             return self
-        if self.protocol != "paper":
-            raise UserError(f"expected --protocol to be one of {', '.join(get_args(Protocol))}, got {self.protocol!r}")
+        expect_one_of("--protocol", self.protocol, get_args(Protocol))
         if self.method != "tokencut":
             raise UserError(f"--protocol paper is about --method tokencut, got {self.method}: leave one of them out")
         for name, value in PAPER_CUT.items():

@@ -1,17 +1,17 @@
-"""The classifier: a network together with the preprocessing that it needs."""
+"""The classifier: a network with the preprocessing that it needs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Normalization
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -19,13 +19,13 @@ _HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
 def made_by(network: nn.Module, library: str) -> bool:
-    """Whether a network's class, or one that it is derived from, is a library's; the library is not imported."""
+    """Whether a network's class or a base of it belongs to a library; the library is not imported."""
     return any(kind.__module__.split(".")[0] == library for kind in type(network).__mro__)
 
 
-def logits_of(output: Any) -> Tensor:
-    """The logits ``(B, C)`` in what a classifier returned: a tensor, an object with ``logits``, or the two heads'
-    logits of a distilled model, which are averaged.
+def logits_of(output: object) -> Tensor:
+    """Return the logits ``(B, C)`` in a network's output: a tensor, an object with ``logits``, or the logits of the two
+    heads of a distilled model, which are averaged.
     """
     logits = getattr(output, "logits", output)
     if isinstance(logits, (tuple, list)) and len(logits) == 2 and all(isinstance(x, Tensor) for x in logits):
@@ -38,7 +38,7 @@ def logits_of(output: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a photo becomes the model's input.
+    """How a photo is turned into the model's input.
 
     Attributes:
         input_size: height and width in pixels.
@@ -62,13 +62,13 @@ class Preprocessing:
         if not usable or self.crop_share <= 0 or min(self.input_size) < 1:
             raise UserError(
                 "expected preprocessing with sides of 1 pixel or more, three means, three deviations above 0 and a "
-                f"crop above 0, got {self.input_size}, {self.mean}, {self.std} and {self.crop_share}: mend the "
+                f"crop above 0, got {self.input_size}, {self.mean}, {self.std} and {self.crop_share}: fix the "
                 "model's settings"
             )
 
     @classmethod
     def of(cls, network: nn.Module, normalization: Normalization = "model") -> Preprocessing:
-        """The network's own preprocessing as far as it records it, or the paper's; see ``normalized``."""
+        """Return the preprocessing that a network records, or the paper's; see ``normalized``."""
         inner = getattr(network, "timm_model", None)  # transformers' wrapper of timm
         if made_by(network, "transformers") and isinstance(inner, nn.Module):
             own = cls._as_timm_says(inner)
@@ -86,13 +86,13 @@ class Preprocessing:
     @classmethod
     def _as_timm_says(cls, network: nn.Module) -> Preprocessing:
         config = resolve_model_data_config(network)
-        # A model made for another size than its published weights says so only in its patch embedding.
+        # A model built for another size than its published weights records that only in its patch embedding.
         built_for = getattr(getattr(network, "patch_embed", None), "img_size", None)
         return cls.from_timm(config | {"input_size": built_for or config["input_size"]})
 
     @classmethod
     def from_timm(cls, config: Mapping[str, Any]) -> Preprocessing:
-        """Settings as timm's ``resolve_model_data_config`` gives them."""
+        """Convert the settings that timm's ``resolve_model_data_config`` returns."""
         height, width = config["input_size"][-2:]
         return cls(
             (height, width),
@@ -104,34 +104,33 @@ class Preprocessing:
         )
 
     def normalized(self, normalization: Normalization) -> Preprocessing:
-        """These settings for ``model``; for ``paper`` mean and std 0.5, photos resized to 256 bilinearly and cropped
-        to 224.
+        """Return these settings for ``model``; for ``paper`` mean and std 0.5, and photos resized to 256 bilinearly and
+        cropped to 224.
         """
         if normalization == "paper":
             return Preprocessing(input_size=self.input_size, interpolation="bilinear")
-        if normalization != "model":
-            raise UserError(f"expected normalization to be model or paper, got {normalization!r}")
+        expect_one_of("normalization", normalization, get_args(Normalization))
         return self
 
     @property
     def resized(self) -> tuple[int, int]:
-        """Height and width before the crop; of a photo whose sides keep their proportion, the shorter side's."""
+        """Height and width before the crop; if the aspect ratio is kept, the shorter side has this size."""
         height, width = (round(side / self.crop_share) for side in self.input_size)
         return height, width
 
     @property
     def resizes_both_sides(self) -> bool:
-        """Whether height and width are resized each by itself."""
+        """Whether height and width are resized independently."""
         return self.squash or self.input_size[0] != self.input_size[1]
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Preprocessing:
-        """Settings as ``dataclasses.asdict`` and JSON hold them."""
+        """Convert settings from ``dataclasses.asdict`` or JSON."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
         return cls(**plain)
 
     def as_timm(self) -> dict[str, Any]:
-        """The same settings under timm's names."""
+        """Return the settings under timm's names."""
         settings = asdict(self)
         settings["input_size"] = (3, *self.input_size)
         settings["crop_pct"] = settings.pop("crop_share")
@@ -139,15 +138,15 @@ class Preprocessing:
         return settings
 
 
-def _pair(size: Any) -> tuple[int, int]:
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def classes_of(network: nn.Module) -> int:
-    """Number of logits: what the network says, or the size of its last linear layer."""
+    """Return the number of logits: the network's attribute, or the size of its last linear layer."""
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if made_by(network, "torchvision") and linear:
-        return linear[-1].out_features  # its ``num_classes`` stays behind where a head was replaced
+        return linear[-1].out_features  # its ``num_classes`` is outdated if the head was replaced
     said = getattr(network, "num_classes", None)
     if said is None:
         said = getattr(getattr(network, "config", None), "num_labels", None)
@@ -157,12 +156,12 @@ def classes_of(network: nn.Module) -> int:
 
 
 class Classifier(nn.Module):
-    """An image classifier that takes plain images in [0, 1] and normalises them itself.
+    """An image classifier that takes images in [0, 1] and normalises them itself.
 
     Args:
         network: maps normalised ``(B, 3, H, W)`` to logits ``(B, C)``, or to an object that holds them.
         preprocessing: how photos become inputs; read from the network when left out.
-        class_names: one name per logit, where known.
+        class_names: one name per logit, if known.
         source: where it was loaded from.
     """
 
@@ -191,9 +190,9 @@ class Classifier(nn.Module):
         return classes_of(self.network)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(B, C)`` of images ``(B, 3, H, W)`` in [0, 1]."""
+        """Return logits ``(B, C)`` of images ``(B, 3, H, W)`` in [0, 1]."""
         return logits_of(self.network((images - self.mean) / self.std))
 
     def name_of(self, label: int) -> str:
-        """Readable name of a class."""
+        """Return the readable name of a class."""
         return self.class_names[label] if self.class_names else f"class {label}"

@@ -1,4 +1,4 @@
-"""Families of vision transformers: how each library's models arrange and read their tokens."""
+"""Families of vision transformers: how the models of each library arrange and read out their tokens."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 
 Readout = Literal["class", "distilled", "patches", "tokens", "class+patches", "pool"]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a relevance map needs to know about a vision transformer.
+    """How a vision transformer arranges its tokens, as relevance maps need to know.
 
     Attributes:
-        blocks: its blocks, first block first; each makes one attention call over all tokens.
+        blocks: its blocks in order; each makes one attention call over all tokens.
         patch_size: height and width of a patch in pixels.
         prefix_tokens: tokens before the patches: class token, distillation token, registers.
         readout: the tokens of the last block that the logits are read from: the ``class`` token (row 0), ``distilled``
             (rows 0 and 1, averaged), the mean of the ``patches`` or of all ``tokens``, ``class+patches``, or an
             attention ``pool`` after the blocks.
-        pads: incomplete patches at the border are padded, not dropped.
-        class_only: modules of the last block that work on each token by itself and whose output is added to the tokens:
-            its MLP, the projection of its attention. They are then run for the class token alone, whose readout it is.
+        pads: whether incomplete patches at the border are padded instead of dropped.
+        class_only: modules of the last block that process each token separately and whose output is added to the
+            tokens: its MLP, the projection of its attention. If the readout is the class token, they run on it alone.
     """
 
     blocks: Sequence[nn.Module]
@@ -38,18 +38,17 @@ class Layout:
     class_only: tuple[nn.Module, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.readout not in get_args(Readout):
-            raise UserError(f"expected readout to be one of {', '.join(get_args(Readout))}, got {self.readout!r}")
+        expect_one_of("readout", self.readout, get_args(Readout))
 
     def grid(self, images: Tensor) -> tuple[int, int]:
-        """Rows and columns of patches of a batch of images ``(B, 3, H, W)``."""
+        """Return rows and columns of patches for images ``(B, 3, H, W)``."""
         rows, columns = (
             (-(-n // p) if self.pads else n // p) for n, p in zip(images.shape[-2:], self.patch_size, strict=True)
         )
         return rows, columns
 
     def patch_map(self, tokens: Tensor, images: Tensor) -> Tensor:
-        """What belongs to the patches, of ``(B, N, ...)`` for all tokens, in its place: ``(B, rows, columns, ...)``."""
+        """Arrange the values of the patches, from ``(B, N, ...)`` for all tokens, as ``(B, rows, columns, ...)``."""
         return tokens[:, self.prefix_tokens :].unflatten(1, self.grid(images))
 
     @property
@@ -58,7 +57,7 @@ class Layout:
         return len(self.blocks) + (self.readout == "pool")
 
     def start(self, tokens: int, like: Tensor) -> Tensor:
-        """Weights ``(tokens,)`` with which the readout uses the last block's tokens; they sum to 1."""
+        """Return the weights ``(tokens,)`` of the last block's tokens in the readout; they sum to 1."""
         row = torch.zeros(tokens, dtype=like.dtype, device=like.device)
         if self.readout in ("class", "class+patches"):
             row[0] = 1
@@ -75,10 +74,10 @@ _FAMILIES: dict[type | str, Callable[[Any], Layout]] = {}
 
 
 def register_family(model: type[nn.Module] | str) -> Callable[[Callable[[Any], Layout]], Callable[[Any], Layout]]:
-    """Tell how models of a class arrange their tokens, so that everything here works for them.
+    """Register how models of a class arrange their tokens, so that relevance works for them.
 
     Args:
-        model: the class, or its full name where importing it is not worth it; subclasses are covered too.
+        model: the class, or its full name to avoid importing it; subclasses are included.
 
     Example:
         @register_family(MyTransformer)
@@ -94,11 +93,11 @@ def register_family(model: type[nn.Module] | str) -> Callable[[Callable[[Any], L
 
 
 def find_layout(model: nn.Module, *, headless: bool = False) -> Layout:
-    """How the vision transformer inside ``model`` arranges its tokens.
+    """Return how the vision transformer inside ``model`` arranges its tokens.
 
     Args:
         model: a network, or a module that holds one.
-        headless: take a timm network without a classification head too: its features are wanted, not its answers.
+        headless: accept a timm network without a classification head, of which only features are needed.
     """
     for module in model.modules():
         for kind in type(module).__mro__:
@@ -112,7 +111,7 @@ def find_layout(model: nn.Module, *, headless: bool = False) -> Layout:
 
 
 def unsupported(model: nn.Module, reason: str) -> UserError:
-    """The error for a model that attention does not explain, with what works."""
+    """Return the error for a model that attention cannot explain, with what works instead."""
     return UserError(
         f"{type(model).__name__} is not supported by attention-based relevance: {reason}; use relevance grad_cam or "
         "input_gradient, which do not need it"
@@ -122,14 +121,14 @@ def unsupported(model: nn.Module, reason: str) -> UserError:
 def _reason(model: nn.Module) -> str:
     names = {type(module).__name__ for module in model.modules()}
     if any(word in name for name in names for word in ("Window", "Swin", "MaxxVit", "Hiera", "PartitionAttention")):
-        return "it attends inside windows, so that no row of its maps covers the whole image"
+        return "it attends inside windows, so no row of its maps covers the whole image"
     if not any("Attention" in name or "Attn" in name for name in names):
         return "it has no attention"
     return "its family is not known (a transformer with one attention over all tokens per block can be registered)"
 
 
 def _class_only(blocks: Sequence[nn.Module], readout: Readout) -> tuple[nn.Module, ...]:
-    """The last block's modules of which only the class token's output is used."""
+    """Return the modules of the last block of which only the class token's output is used."""
     places = ("mlp", "attn.proj", "attention.o_proj", "attention.output.dense") if readout == "class" else ()
     found = dict(blocks[-1].named_modules())
     return tuple(found[place] for place in places if place in found)

@@ -1,4 +1,4 @@
-"""Loading image classifiers from wherever they are: a library, the hub, a folder, a run, a module."""
+"""Loading image classifiers from any source: a library, the hub, a folder, a run, a module."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load_model(
     class_names: ClassNames | Path | None = None,
     headless: bool = False,
 ) -> Classifier:
-    """Load an image classifier from wherever it is.
+    """Load an image classifier from any source.
 
     Args:
         source: a timm name with or without tag, ``hf-hub:OWNER/NAME``, ``transformers:OWNER/NAME``,
@@ -47,10 +47,9 @@ def load_model(
         checkpoint: weights to load into it: safetensors, ``.pth`` or ``.pth.tar``.
         pretrained: start from the source's published weights; off when a checkpoint is given.
         normalization: ``model``, its own mean and std, or ``paper``, 0.5 for every model.
-        class_names: the classes that a zero-shot model chooses among (ImageNet's when left out), or the names of a
-            head that has none; a list, ``cat,dog``, or a text file with one name a line.
-        headless: its features are wanted, not its answers: backbones without a head are taken too, and timm's heads
-            are left off.
+        class_names: the classes of a zero-shot model (ImageNet's when left out), or names for a head that has none; a
+            list, ``cat,dog``, or a text file with one name per line.
+        headless: only features are needed: backbones without a head are accepted, and timm's heads are dropped.
 
     Returns:
         A ``Classifier`` in evaluation mode.
@@ -77,15 +76,15 @@ def load_model(
 
 
 def _sound(classifier: Classifier) -> Classifier:
-    """The classifier, unless a weight of it is NaN or infinite: whatever it answered would be none."""
+    """Return the classifier; refuse it if a weight is NaN or infinite."""
     for name, weight in classifier.network.named_parameters():
         if weight.is_floating_point() and not torch.isfinite(weight).all():
-            raise UserError(f"{name} of {classifier.source} holds NaN or infinity, its weights are broken: load others")
+            raise UserError(f"{name} of {classifier.source} holds NaN or infinity, the weights are broken: load others")
     return classifier
 
 
 def load_original(run: str | Path) -> Classifier:
-    """Load the model that a run started from, as its settings name it."""
+    """Load the model that a run started from, by its settings."""
     config = RunFolder(run).config()
     recipe = config["recipe"]
     if str(config["model"]).startswith(MODULE):
@@ -105,7 +104,7 @@ def load_original(run: str | Path) -> Classifier:
 
 
 def _lacking(config: Mapping[str, Any]) -> str:
-    """The folder or file of weights that a run's settings name, if it is not there; nothing where all is."""
+    """Return the folder or file of weights that a run's settings name, if it is missing; else an empty text."""
     if config["checkpoint"] and not Path(config["checkpoint"]).is_file():
         return str(config["checkpoint"])
     source = str(config["model"] or "")
@@ -117,7 +116,7 @@ def _lacking(config: Mapping[str, Any]) -> str:
 
 
 def _given(network: nn.Module, wanted: Wanted) -> Loaded:
-    """A module given from Python."""
+    """Describe a module given from Python."""
     library = library_of(network)
     if wanted.state is not None:
         library.load_state(network, wanted.state, str(wanted.checkpoint))
@@ -125,7 +124,7 @@ def _given(network: nn.Module, wanted: Wanted) -> Loaded:
 
 
 def _found(source: str, wanted: Wanted) -> Loaded:
-    """What a name or a folder stands for."""
+    """Load the model that a name or a folder stands for."""
     prefix, _, rest = source.partition(":")
     library, name = (LIBRARIES[prefix], rest) if prefix in LIBRARIES else (LIBRARIES["timm"], source)
     folder = Path(name.removeprefix("local-dir:"))
@@ -137,13 +136,13 @@ def _found(source: str, wanted: Wanted) -> Loaded:
         raise UserError(f"expected a model folder, found none at {folder}: check the path, or name a timm model")
     if name in CARDS:
         if model_card(name).needs_checkpoint and wanted.state is None:
-            raise UserError(f"the weights of {name} are not among timm's any more: give them with --checkpoint FILE")
+            raise UserError(f"timm no longer provides the weights of {name}: give them with --checkpoint FILE")
         name = model_card(name).timm_name
     return library.load(name, wanted)
 
 
 def _in_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
-    """The model in a folder or in the ``best/`` of a run, by the library that its ``config.json`` names."""
+    """Load the model in a folder or in the ``best/`` of a run, with the library that its ``config.json`` names."""
     if library.name == "open_clip" and (folder / "open_clip_config.json").is_file():
         return library.load(str(folder), wanted)
     inside = [place for place in (folder, folder / "best") if (place / "config.json").is_file()]
@@ -152,7 +151,7 @@ def _in_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
     place = inside[0]
     config = _read_config(place)
     _say_if_refused(place)
-    wanted = replace(wanted, pretrained=wanted.state is None)  # a folder's weights are its own
+    wanted = replace(wanted, pretrained=wanted.state is None)  # a folder holds its own weights
     if str(config.get("library")) in LIBRARIES:
         return _rebuilt(place, LIBRARIES[config["library"]], config, wanted)
     if "model_type" in config:
@@ -168,7 +167,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _rebuilt(folder: Path, library: Library, config: dict[str, Any], wanted: Wanted) -> Loaded:
-    """A model that ``Library.save`` wrote."""
+    """Rebuild a model that ``Library.save`` wrote."""
     refuse_other_head(str(folder), config.get("num_classes"), wanted.num_classes)
     with readable_errors(f"{library.name}:{folder}", "another folder"):
         network = library.rebuild(folder, config)
@@ -180,14 +179,14 @@ def _rebuilt(folder: Path, library: Library, config: dict[str, Any], wanted: Wan
 
 
 def _read_names(given: ClassNames | Path) -> tuple[str, ...]:
-    """Names from a list, a text with commas between them, or a text file."""
+    """Read names from a list, a text separated by commas, or a text file."""
     if isinstance(given, str) and "," in given and not _is_file(given):
         given = given.split(",")
     if isinstance(given, (str, Path)):
         path = Path(given)
         if not _is_file(path):
             raise UserError(
-                f"expected class names as cat,dog or as a text file with one a line, found no file at {str(path)[:200]}"
+                f"expected class names as cat,dog or a text file with one per line, found no file at {str(path)[:200]}"
             )
         try:
             given = path.read_text(encoding="utf-8-sig").splitlines()
@@ -202,17 +201,17 @@ def _read_names(given: ClassNames | Path) -> tuple[str, ...]:
 def _is_file(place: str | Path) -> bool:
     try:
         return Path(place).is_file()
-    except (OSError, ValueError):  # a long list of names is too long for the name of a file
+    except (OSError, ValueError):  # a long list of names is no valid file name
         return False
 
 
 def _named(classifier: Classifier, names: Sequence[str] | None) -> Classifier:
-    """The classifier under the names given, where its own do not say otherwise."""
+    """Set the class names of a classifier that has none."""
     if names is None or tuple(names) == classifier.class_names:
         return classifier
     if classifier.class_names:
         raise UserError(
-            f"{classifier.source} has class names of its own ({', '.join(classifier.class_names[:3])} ...): leave "
+            f"{classifier.source} already has class names ({', '.join(classifier.class_names[:3])} ...): leave "
             "--class-names out, or name a model that chooses among any names (open_clip:ARCHITECTURE/TAG)"
         )
     if len(names) != classifier.num_classes:
@@ -222,7 +221,7 @@ def _named(classifier: Classifier, names: Sequence[str] | None) -> Classifier:
 
 
 def _say_if_refused(folder: Path) -> None:
-    """A model that its own run's verdict refused must not be taken for an improvement."""
+    """Warn if a model was refused by the verdict of its run, so that it is not taken for an improvement."""
     said = None
     if (folder / "verdict.json").is_file():
         verdict = read_verdict(folder / "verdict.json")
@@ -234,7 +233,7 @@ def _say_if_refused(folder: Path) -> None:
 
 
 def load_given(options: GivenModel) -> Classifier:
-    """The model that a command's options name, ready to use; see ``load_model``."""
+    """Load the model that a command's options name; see ``load_model``."""
     return load_model(
         options.model,
         checkpoint=options.checkpoint,
@@ -245,8 +244,7 @@ def load_given(options: GivenModel) -> Classifier:
 
 
 def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier | None:
-    """The model to compare with, if one is named: a source, or "original" for the one that a run started from."""
-
+    """Load the model to compare with, if any: a source, or "original" for the one that a run started from."""
     baseline = models.baseline
     if baseline is None:
         return None

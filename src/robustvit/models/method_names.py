@@ -1,4 +1,4 @@
-"""How the method of a run is named in records: by its settings."""
+"""Names of methods in records, by the settings of a run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ _PUBLISHED = {
     "relevance": "gae",
     "train": "all",
     "target": "label",
+    "background": 2.0,
+    "foreground": 0.3,
+    "relevance_weight": 0.8,
+    "classification_weight": 0.2,
 }
-
-
-_PUBLISHED |= {"background": 2.0, "foreground": 0.3, "relevance_weight": 0.8, "classification_weight": 0.2}
-
-
 _CHANGED: dict[tuple[str, Any], str] = {
     ("classification_weight", 0.0): "robustvit-without-eq4",
     ("background", 0.0): "robustvit-without-eq1",
@@ -26,12 +25,12 @@ _CHANGED: dict[tuple[str, Any], str] = {
 
 
 def method_name(config: Mapping[str, Any], usual: Mapping[str, Any], tokencut: str | None) -> str:
-    """The method by a run's settings: the published one, one of the paper's ablations, or what differs.
+    """Return the name of a run's method: the published method, an ablation of the paper, or the changed options.
 
     Args:
         config: the settings.
         usual: defaults of its guidance method.
-        tokencut: protocol by which our TokenCut cut the masks, if it did.
+        tokencut: protocol of TokenCut, if it made the masks.
     """
     guidance = str(config.get("guidance", "robustvit"))
     usual = _PUBLISHED if guidance == "robustvit" else usual

@@ -1,4 +1,4 @@
-"""Options that name models: files, weights, heads, and the model to compare with. Nothing heavy is imported."""
+"""Options that name models: files, weights, heads, and the model to compare with. No heavy imports."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class ModelOptions(ModelFile):
     Attributes:
         num_classes: classes of the model's head; read from the weights when left out.
         normalization: model (its own mean and std) or paper (0.5 for every model).
-        class_names: classes that a zero-shot model chooses among (default ImageNet's), or names of a head without any:
-            cat,dog, or a text file with one name a line.
+        class_names: classes of a zero-shot model (default ImageNet's), or names for a head that has none: cat,dog, or a
+            text file with one name per line.
     """
 
     num_classes: int | None = None

@@ -1,4 +1,4 @@
-"""The model that a run started from, as others can find it: its public name and its licence, as far as known."""
+"""The public name and licence of the model that a run started from."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class BaseModel:
     """Where a run's weights come from.
 
     Attributes:
-        title: name of the model, or words for one that has no public name.
-        hub: ``OWNER/NAME`` on the hub, where it has a place there.
-        license: identifier such as ``apache-2.0``; None where nothing trustworthy says.
-        license_from: who says so, or why it is not known, as a sentence.
+        title: name of the model, or a description if it has no public name.
+        hub: ``OWNER/NAME`` on the hub, if it is there.
+        license: identifier such as ``apache-2.0``; None if no trustworthy source states it.
+        license_from: the source of the licence, or why it is not known, as a sentence.
     """
 
     title: str
@@ -33,10 +33,10 @@ class BaseModel:
 
 
 def base_model(config: Mapping[str, Any], stored: Mapping[str, Any]) -> BaseModel:
-    """The model that a run started from.
+    """Describe the model that a run started from.
 
-    A licence is taken only from what its library publishes with these very weights. A folder's ``config.json`` is not
-    trusted: timm fills in the licence of the architecture's own weights, whoever trained those in the folder.
+    A licence is taken only from what the library publishes with exactly these weights. A folder's ``config.json`` is
+    not trusted: timm fills in the licence of the architecture's weights, whoever trained those in the folder.
 
     Args:
         config: the run's settings.
@@ -59,7 +59,7 @@ def base_model(config: Mapping[str, Any], stored: Mapping[str, Any]) -> BaseMode
 
 
 def is_local(source: str) -> bool:
-    """Whether a model's name leads to a folder of this machine, or to a module that only its author has."""
+    """Whether a model's name stands for a folder on this machine, or a module that only its author has."""
     prefix, _, name = source.partition(":")
     if (prefix in LIBRARIES and prefix != "timm") or prefix == "hf-hub":
         return Path(name).is_absolute() or Path(name).is_dir()

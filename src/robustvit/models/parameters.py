@@ -1,4 +1,4 @@
-"""Which weights a finetuning run may change."""
+"""The weights that a finetuning run may change."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Train
 from robustvit.models.classifier import Classifier, classes_of
 from robustvit.models.families import find_layout
 from robustvit.models.zero_shot import ZeroShot
 
-# Names of what makes attention maps, across libraries, each with the share of leading rows that belong to it.
+# Names of the parameters behind attention maps, across libraries, with the share of leading rows that belong to them.
 _NAMES = (
     (re.compile(r"(^|[._])(qkv|in_proj)[._](weight|bias)$"), Fraction(2, 3)),  # queries, keys and values in one matrix
     (re.compile(r"(^|\.)kv\.(weight|bias)$"), Fraction(1, 2)),  # keys and values: attention pools
@@ -38,7 +38,7 @@ def _matching(
 
 
 def _queries_and_keys(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
-    """Parameters that make attention maps, each with the number of leading rows that belong to queries and keys."""
+    """Return the parameters behind attention maps, each with the number of leading rows of queries and keys."""
     try:
         layout = find_layout(model)
     except UserError as error:
@@ -56,14 +56,14 @@ def _queries_and_keys(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
         for name, module in model.named_modules():
             if name.endswith("attn_pool"):
                 found |= dict(_matching(module, _NAMES))
-    found |= dict(_matching(model, _POSITIONS))  # tables that blocks share lie outside of them
+    found |= dict(_matching(model, _POSITIONS))  # shared tables lie outside the blocks
     return list(found.items())
 
 
 def head_layers(model: nn.Module) -> list[nn.Linear]:
-    """The linear layers that the logits come out of: one, or the two of a distilled model.
+    """Return the linear layers that compute the logits: one, or two in a distilled model.
 
-    timm says which they are; of other networks it is the last linear layer, with as many outputs as classes.
+    timm names them; in other networks it is the last linear layer, with as many outputs as classes.
     """
     wrapped = (module.network for module in model.modules() if isinstance(module, Classifier))
     network: Any = next(wrapped, model)
@@ -87,7 +87,7 @@ def _of_the_head(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
 
 
 def _last_linear(network: nn.Module) -> list[nn.Linear]:
-    """The linear layers that come last, as long as each has as many outputs as there are classes."""
+    """Return the last linear layers with as many outputs as there are classes."""
     classes, layers = classes_of(network), list[nn.Linear]()
     for module in reversed([m for m in network.modules() if isinstance(m, nn.Linear)]):
         if module.out_features != classes:
@@ -107,12 +107,12 @@ def _keep_rows(rows: int):
 
 @contextmanager
 def trainable(model: nn.Module, train: Train) -> Iterator[list[nn.Parameter]]:
-    """Make only some weights trainable for the length of a ``with`` block.
+    """Make only some weights trainable inside a ``with`` block.
 
-    ``all`` is the paper's finetuning. ``attention`` changes queries and keys only: where the model looks, not what it
-    makes of what it sees. Guidance then cannot spoil the features and the head, so it bears rates a hundred times
-    higher. Values share a matrix with queries and keys in many libraries; their rows get no gradient, and since weight
-    decay would still shrink them, such parameters should be trained without it. ``head`` changes the last layer only:
+    ``all`` is the paper's finetuning. ``attention`` changes queries and keys only: where the model looks, not how it
+    interprets what it sees. Guidance then cannot damage the features and the head, so it tolerates learning rates a
+    hundred times higher. In many libraries values share a matrix with queries and keys. Their rows get no gradient, but
+    weight decay would still shrink them, so train such parameters without it. ``head`` changes the last layer only:
     which features count for which class.
 
     Args:
@@ -120,10 +120,9 @@ def trainable(model: nn.Module, train: Train) -> Iterator[list[nn.Parameter]]:
         train: ``all``, ``attention`` or ``head``.
 
     Yields:
-        The parameters to give to an optimiser.
+        The parameters to pass to an optimiser.
     """
-    if train not in get_args(Train):
-        raise UserError(f"expected --train to be one of {', '.join(get_args(Train))}, got {train!r}")
+    expect_one_of("--train", train, get_args(Train))
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     hooks = []
     try:

@@ -1,4 +1,4 @@
-"""Recipes: the models of the paper with the settings that it finetuned them with, and settings for any model."""
+"""Recipes: the models of the paper with their finetuning settings, and settings for any model."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Normalization
 
 _FOLDER = files("robustvit.models") / "cards"
 CARDS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
-# Settings that go with any model: options of ``finetune``.
+# Options of ``finetune`` for any model.
 RECIPES: dict[str, dict[str, Any]] = {
     # Most reliable in our own study of the methods: docs/explanation/study.md.
     "own": {
@@ -24,7 +24,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "samples_per_class": 10,
         "select": "robust",
     },
-    # Chefer, Schwartz and Wolf (NeurIPS 2022); the rate of a model of theirs is in its card.
+    # Chefer, Schwartz and Wolf (NeurIPS 2022); the learning rates of their models are in the cards.
     "paper": {
         "guidance": "robustvit",
         "train": "all",
@@ -47,11 +47,11 @@ class ModelCard:
 
     Attributes:
         title: the paper's name for it.
-        timm_name: name with its tag, since timm's default tags changed over the years.
-        lr: learning rate the paper's search chose.
+        timm_name: name with its tag, since timm's default tags have changed.
+        lr: learning rate chosen by the paper's search.
         temperature: divides the logits in the confidence loss.
-        normalization: what the paper fed it.
-        needs_checkpoint: the paper's weights have left timm; they must be given as a file.
+        normalization: that the paper used.
+        needs_checkpoint: timm no longer provides the paper's weights; they must be given as a file.
     """
 
     title: str
@@ -67,12 +67,12 @@ def model_card(name: str) -> ModelCard:
     if name not in CARDS:
         if name in RECIPES:
             raise UserError(f"recipe {name} goes with any model and names none: give --model NAME beside it")
-        raise UserError(f"unknown recipe {name!r}: expected one of {', '.join([*CARDS, *RECIPES])}")
+        expect_one_of("--recipe", name, [*CARDS, *RECIPES])
     return ModelCard(**yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def recipe_settings(name: str | None) -> dict[str, Any]:
-    """Options of ``finetune`` that a recipe sets, by name; none without a recipe."""
+    """Return the options of ``finetune`` that a recipe sets; none without a recipe."""
     if name is None or name in RECIPES:
         return dict(RECIPES[name]) if name else {}
     card = asdict(model_card(name))
@@ -80,8 +80,10 @@ def recipe_settings(name: str | None) -> dict[str, Any]:
 
 
 def fitting_settings(name: str | None, guidance: str | None) -> dict[str, Any]:
-    """What a recipe sets where the guidance method is this one: with another than the recipe's, all but what may change
-    and the rate, which were found for the recipe's method. Options that the method does not have are not looked for.
+    """Return what a recipe sets for a guidance method.
+
+    For another method than the recipe's, that is all but the guidance, the trained weights and the learning rate, which
+    were chosen for the recipe's method. Options that the method does not have are not removed.
     """
     found = recipe_settings(name)
     if guidance in (None, found.get("guidance", guidance)):

@@ -1,4 +1,4 @@
-"""Models written as folders that load again, and weights taken back from them."""
+"""Saving models as folders, and restoring weights from them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from robustvit.models.libraries import library_of
 
 
 def save_model(classifier: Classifier, folder: str | Path) -> Path:
-    """Write a folder that ``load_model`` takes, and the model's own library without this package where it can.
+    """Save a model as a folder that ``load_model`` reads.
 
-    For timm it is what ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads, for transformers what
-    ``AutoModelForImageClassification.from_pretrained(FOLDER)`` does. It is written beside its place and moved there
-    whole; a folder of the same name is replaced.
+    Without this package, ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads a timm model, and
+    ``AutoModelForImageClassification.from_pretrained(FOLDER)`` a model of transformers. The folder is written under
+    another name and then moved; an old folder is replaced.
 
     Returns:
         The folder.
@@ -46,12 +46,12 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
 
 
 def restore_weights(classifier: Classifier, folder: str | Path) -> None:
-    """Take back the weights that ``save_model`` wrote for this very model."""
+    """Restore the weights that ``save_model`` wrote for this model."""
     network = classifier.network
     try:
         weights = load_file(Path(folder) / "model.safetensors")
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"the model in {folder} is gone or broken ({error}): put it back, or start a new run"
+            f"the model in {folder} is missing or broken ({error}): put it back, or start a new run"
         ) from error
     library_of(network).load_state(network, weights, folder)

@@ -1,4 +1,4 @@
-"""Weights on disk: foreign checkpoints, read without running what is in them."""
+"""Weights on disk: checkpoints are read without running code in them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PREFIXES = ("module.", "_orig_mod.", "network.")
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict from safetensors, ``.pth`` or the authors' ``.pth.tar``; nothing in the file is executed.
 
-    A state dict nested under ``state_dict`` or ``model`` is found; prefixes that wrappers add are taken off.
+    A state dict may be nested under ``state_dict`` or ``model``; prefixes that wrappers add are removed.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,7 +36,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # a broken pickle can raise anything at all
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"cannot read checkpoint {path}, it is broken or cut off ({reason}): get it again") from error
+        raise UserError(
+            f"cannot read checkpoint {path}, it is broken or cut off ({reason}): download it again"
+        ) from error
     return _tensors(loaded, path)
 
 
@@ -48,12 +50,12 @@ def _load_pickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"refused to load {path}: it holds objects that could run code, or is no checkpoint; "
-            "save its state dict as safetensors where you trust it"
+            f"refused to load {path}: it holds objects that could run code, or is not a checkpoint; "
+            "if you trust it, save its state dict as safetensors"
         ) from error
 
 
-def _tensors(loaded: Any, path: Path) -> dict[str, Tensor]:
+def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
     for name in _NESTED:
         if isinstance(loaded, dict) and isinstance(loaded.get(name), dict):
             loaded = loaded[name]
@@ -68,13 +70,13 @@ def _tensors(loaded: Any, path: Path) -> dict[str, Tensor]:
 
 
 def head_classes(state: dict[str, Tensor]) -> int | None:
-    """Number of classes of the head in a state dict of any library, or None where it has no such layer."""
+    """Return the number of classes of the head in a state dict of any library, or None if it has no such layer."""
     heads = [state[f"{name}.weight"] for name in _HEADS if f"{name}.weight" in state]
     return heads[0].shape[0] if heads and heads[0].ndim == 2 else None
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str | Path) -> None:
-    """Load a state dict whole; a timm transformer's position embeddings are resampled where their size differs."""
+    """Load a complete state dict; position embeddings of a timm transformer are resampled if their size differs."""
     own = network.state_dict()
     theirs, ours = state.get("pos_embed"), own.get("pos_embed")
     resize = theirs is not None and ours is not None and theirs.shape[1] != ours.shape[1]
@@ -96,9 +98,9 @@ def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str | Pat
 
 
 def weights_hash(model: nn.Module) -> str:
-    """SHA-256, in hexadecimal, over the sorted names, dtypes, shapes and bytes of a state dict.
+    """Return the SHA-256, in hexadecimal, of the sorted names, dtypes, shapes and bytes of a state dict.
 
-    A ``Classifier`` has the hash of its network, so that it does not depend on how the model was wrapped.
+    A ``Classifier`` has the hash of its network, so the hash does not depend on how the model was wrapped.
     """
     network = model.network if isinstance(model, Classifier) else model
     found = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Zero-shot classification: an image tower beside fixed embeddings of the classes' names."""
+"""Zero-shot classification: an image tower and fixed embeddings of the class names."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 
 class ZeroShot(nn.Module):
-    """A classifier that says which class's text an image is closest to; only the image tower can be trained.
+    """A classifier that returns how close an image is to the text of each class; only the image tower is trainable.
 
     Args:
         tower: maps normalised images ``(B, 3, H, W)`` to features ``(B, D)``.
-        embeddings: of the classes' texts, ``(C, D)``, each of length 1.
+        embeddings: of the texts of the classes, ``(C, D)``, each of length 1.
         scale: multiplies the cosines, as in the contrastive loss the tower was trained with.
         bias: added to the logits (SigLIP).
         architecture: name of the model that the tower belongs to.
-        model_args: what the tower is rebuilt from.
+        model_args: arguments to rebuild the tower.
     """
 
     embeddings: Tensor
@@ -51,7 +51,7 @@ class ZeroShot(nn.Module):
         return len(self.embeddings)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(B, C)`` of normalised images ``(B, 3, H, W)``."""
+        """Return logits ``(B, C)`` of normalised images ``(B, 3, H, W)``."""
         features = self.tower(images)
         features = features[0] if isinstance(features, tuple) else features
         return self.scale * F.normalize(features, dim=-1) @ self.embeddings.T + self.bias

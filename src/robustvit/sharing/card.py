@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -138,8 +137,7 @@ def _usage(facts: CardFacts) -> str:
 def _trained(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
     """Counts of the photos used, without their names."""
     run.trained_labels()  # refuses a selection that is missing or broken
-    with run.selection.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = run.selected()
     train = [row for row in rows if row["split"] == "train"]
     split = Counter(row["split"] for row in rows)
     counts = Counter(row["label"] for row in train).values()
@@ -167,13 +165,10 @@ def _shifts(run: RunFolder) -> list[Comparison]:
 
 
 def _row(comparison: Comparison) -> dict[str, Any]:
-    def percent(value: Interval, sign: str = "") -> str:
-        return f"{100 * value.mean:{sign}.1f} [{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]"
-
     return {
         "title": MEASURES.get(comparison.measure, f"accuracy on the shifted test {comparison.measure}"),
-        "before": percent(comparison.before),
-        "after": percent(comparison.after),
-        "change": percent(comparison.difference, "+"),
+        "before": comparison.before.percent("").strip(),
+        "after": comparison.after.percent("").strip(),
+        "change": comparison.difference.points(""),
         "count": comparison.difference.count,
     }

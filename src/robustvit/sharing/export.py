@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command
-from robustvit.common.errors import UserError
 from robustvit.common.option_groups import SharedForm
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def export(run: str, *, to: str, form: SharedForm) -> Exported:
     Example:
         robustvit export runs/mine --to shared/mine
     """
-    from robustvit.common.files import check_place
+    from robustvit.common.files import check_own_folder
     from robustvit.common.run_folder import RunFolder
 
     RunFolder(run).config()  # before what takes seconds to import
@@ -57,9 +56,7 @@ def export(run: str, *, to: str, form: SharedForm) -> Exported:
 
     folder = Path(to)
     found, verdict = finished(run)
-    check_place(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{to} exists already and is not empty: name a new folder as --to")
+    check_own_folder(folder, option="--to")
     with new_folder(folder) as fresh:
         model = write_shared(found, verdict, fresh, form.format, license=form.license)
     return Exported(folder, model)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
-from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of
 from robustvit.common.options import Select, Train
 
 
@@ -45,10 +45,8 @@ class Schedule:
         expect_at_least(1, epochs=self.epochs, batch_size=self.batch_size)
         expect_at_least(0, weight_decay=self.weight_decay, max_drop=self.max_drop, seed=self.seed, workers=self.workers)
         expect_at_least(0, save_every=self.save_every)
-        if self.train not in get_args(Train):
-            raise UserError(f"expected --train to be one of {', '.join(get_args(Train))}, got {self.train!r}")
-        if self.select not in ("loss", "robust"):
-            raise UserError(f"expected --select to be loss or robust, got {self.select!r}")
+        expect_one_of("--train", self.train, get_args(Train))
+        expect_one_of("--select", self.select, ("loss", "robust"))
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.pictures import overlay
 from robustvit.data.batches import evaluation_transform
 from robustvit.explanation.maps import relevance
@@ -134,8 +134,7 @@ class Explorer:
         Raises:
             UserError: no such class or method.
         """
-        if method not in self.methods:
-            raise UserError(f"expected a relevance method out of {', '.join(self.methods)}, got {method!r}")
+        expect_one_of("the relevance method", method, self.methods)
         if target is not None and not 0 <= target < len(self.class_names):
             raise UserError(f"expected a class from 0 to {len(self.class_names) - 1}, got {target}")
         return [self._answer(title, inputs[one.preprocessing], target, method) for title, one in self.models.items()]

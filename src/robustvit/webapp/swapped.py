@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.data.batches import evaluation_transform
 from robustvit.data.embedded.textures import TEXTURES, texture_crop
 from robustvit.data.mask_files import check_mask, read_mask
@@ -88,8 +88,7 @@ def found_mask(sources: Sequence[TokenCut], picture: Picture, explorer: Explorer
 
 def background_photo(name: str) -> Image.Image:
     """One of ``BACKGROUNDS``, always cut alike."""
-    if name not in BACKGROUNDS:
-        raise UserError(f"expected a background out of {', '.join(BACKGROUNDS)}, got {name!r}")
+    expect_one_of("the background", name, BACKGROUNDS)
     if name == GREY:
         return Image.new("RGB", (_TEXTURE_SIDE, _TEXTURE_SIDE), (127, 127, 127))
     return texture_crop(name, np.random.default_rng(0), _TEXTURE_SIDE, part="test")

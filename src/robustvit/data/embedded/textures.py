@@ -9,7 +9,7 @@ import numpy as np
 import skimage.data
 from PIL import Image, ImageEnhance, ImageOps
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import expect_one_of
 
 Part = Literal["train", "test", "all"]
 _Tint = tuple[str, str, str]
@@ -41,8 +41,7 @@ EXTRA_TEXTURES: dict[str, tuple[str, _Tint | None]] = {
 @cache
 def _photo(name: str) -> Image.Image:
     known = TEXTURES | EXTRA_TEXTURES
-    if name not in known:
-        raise UserError(f"expected a texture out of {', '.join(known)}, got {name!r}")
+    expect_one_of("the texture", name, known)
     loader, tint = known[name]
     photo = Image.fromarray(getattr(skimage.data, loader)())
     if name == "retina":  # only the disc inside its black frame is texture

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Intervention
 
 # Side of the square images in pixels, and the least share of the box that must lie inside them, as in the set.
@@ -39,9 +39,8 @@ def grid(kind: Intervention) -> list[Placement]:
         return [Placement(0.5, 0.5, step / 100, 0) for step in range(1, 101)]
     if kind == "si-rotation":
         return [Placement(0.5, 0.5, area, angle) for area in (0.2, 0.5, 0.8, 1.0) for angle in range(1, 361, 20)]
-    if kind == "si-location":
-        return [Placement(column / 20, row / 20, 0.2, 0) for column in range(21) for row in range(21)]
-    raise UserError(f"expected an intervention out of {', '.join(SIZES)}, got {kind!r}")
+    expect_one_of("the intervention", kind, SIZES)
+    return [Placement(column / 20, row / 20, 0.2, 0) for column in range(21) for row in range(21)]
 
 
 def cut_out(photo: Image.Image, mask: np.ndarray) -> Image.Image:

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError, printable
-from robustvit.common.files import check_place, write_json, write_text
+from robustvit.common.files import check_own_folder, read_settings, write_json, write_text
 from robustvit.data.pairs import Photo
 from robustvit.data.shifts.kinds import KINDS, Plan, Shift, Skip
 
@@ -77,12 +78,10 @@ class ShiftFolder:
         self._check()
 
     def _check(self) -> None:
-        check_place(self.path / SETTINGS)
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"expected a folder as --out, {self.path} is a file: name another")
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        old = read_settings(self.path / SETTINGS)
+        own = old is not None and old.get("made_by") == _MADE_BY
+        if not check_own_folder(self.path, own, command="shifts") or old is None:
             return
-        old = self._old_settings()
         if other := [name for name in sorted({*old, *self.settings}) if old.get(name) != self.settings.get(name)]:
             name = other[0]
             told = f"{name} {old.get(name)}, not {self.settings.get(name)}"
@@ -95,15 +94,6 @@ class ShiftFolder:
             raise UserError(
                 f"{self.path} holds copies made with {told}: give the same options to go on with them, or another --out"
             )
-
-    def _old_settings(self) -> dict[str, Any]:
-        try:
-            old = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            old = None
-        if not isinstance(old, dict) or old.get("made_by") != _MADE_BY:
-            raise UserError(f"{self.path} exists and holds no copies of ours: name a new or empty folder as --out")
-        return old
 
     def start(self) -> None:
         """Make the folder, or take up what is there."""
@@ -118,11 +108,9 @@ class ShiftFolder:
 
     def left_out(self) -> dict[str, str]:
         """Ids of images that an earlier call found it could not make, with the reasons."""
-        try:
-            with (self.path / SKIPPED).open(newline="", encoding="utf-8") as file:
-                return {row["id"]: row["reason"] for row in csv.DictReader(file) if row["id"]}
-        except (FileNotFoundError, KeyError):
-            return {}
+        path = self.path / SKIPPED
+        rows = read_csv(path).rows if path.is_file() else []
+        return {row["id"]: row["reason"] for row in rows if row.get("id") and "reason" in row}
 
     def finish(self, plan: Plan, left_out: Mapping[str, str], root: Path, backgrounds: Path | None) -> None:
         """Write the lists of what was made and what was not.

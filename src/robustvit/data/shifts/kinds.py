@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import ImageFormat, MaskFormat
 from robustvit.data.pairs import Photo
 from robustvit.data.shifts.cutouts import SIZES, Placement
@@ -120,10 +119,7 @@ def kinds_named(names: Sequence[str]) -> list[str]:
     choices = [*KINDS, *GROUPS]
     chosen: set[str] = set()
     for name in names:
-        if name not in choices:
-            close = difflib.get_close_matches(name.lower().replace("_", "-"), choices, n=1, cutoff=0.5)
-            nearest = f"did you mean {close[0]}? " if close else ""
-            raise UserError(f"unknown kind {name!r} in --kinds: {nearest}There are {', '.join(choices)}")
+        expect_one_of("--kinds", name, choices)
         chosen |= set(GROUPS.get(name, (name,)))
     if not chosen:
         raise UserError(f"expected --kinds out of {', '.join(choices)}, got none")

@@ -172,24 +172,15 @@ def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:
 def _photos(given: GivenPhotos) -> list[Photo]:
     """The photos, all with class and mask."""
     from robustvit.common.progress import warn
-    from robustvit.data.mask_filter import MaskFilter
-    from robustvit.data.pairs import find_photos
+    from robustvit.data.mask_filter import find_usable_photos
+    from robustvit.data.pairs import expect_classes, expect_masks
 
-    images, masks = given.images, given.masks
-    keep = MaskFilter(images, masks, doubtful=given.doubtful)
-    photos = find_photos(images, masks, labelled=False, skip_unmasked=given.skip_unmasked, keep=keep)
-    if keep.note:
-        warn(keep.note)
-    if any(photo.mask is None for photo in photos):
-        raise UserError(
-            f"expected masks for the photos in {images}, found none: name their folder after that of the photos, or "
-            "make some with robustvit masks"
-        )
-    if any(photo.class_name is None for photo in photos):
-        raise UserError(
-            f"expected a class for every photo in {images}, found photos without: sort them into class folders, or add "
-            "a CSV column 'label'"
-        )
+    images = given.images
+    photos, notes = find_usable_photos(given, labelled=False)
+    for note in notes:
+        warn(note)
+    expect_masks(photos, images, "name their folder after that of the photos, or make some with robustvit masks")
+    expect_classes(photos, images, "add them")
     return photos
 
 

@@ -18,7 +18,7 @@ from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOp
 from robustvit.common.options import Protocol
 from robustvit.common.progress import warn
 from robustvit.data.labels import match_labels
-from robustvit.data.pairs import Photo, find_photos
+from robustvit.data.pairs import Photo, expect_classes, find_photos
 from robustvit.data.trained_photos import photos_behind
 from robustvit.evaluation.classes.changes import Changes, class_changes
 from robustvit.evaluation.on_sets.command import load_set_models, seen_labels, set_place
@@ -98,8 +98,7 @@ def compare_on_photos(
     """
     images = str(own.images)
     listed = find_photos(images, own.masks, labelled=own.masks is None, skip_unmasked=own.skip_unmasked)
-    if any(photo.class_name is None for photo in listed):
-        raise UserError(f"expected a class for every photo in {images}, found photos without: sort them into folders")
+    expect_classes(listed, images, "add them")
     _refuse_twice(listed, images)
     root = Path(images) if Path(images).is_dir() else Path(images).parent
     place = set_place(replace(sets, root=str(root), records=tempfile.gettempdir()), running)

@@ -155,9 +155,7 @@ def _check_source(on: str | None, sets: SetOptions, photos: MeasuredPhotos) -> N
 def _line(row: ClassChange) -> str:
     from robustvit.common.errors import printable
 
-    change = row.difference
-    words = f"{100 * change.mean:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
     return (
-        f"  {printable(row.name)[:31]:<32}{change.count:>7}{100 * row.before.mean:>8.1f}{100 * row.after.mean:>7.1f}  "
-        f"{words:<25}{row.adjusted_p:.2g}"
+        f"  {printable(row.name)[:31]:<32}{row.difference.count:>7}{100 * row.before.mean:>8.1f}"
+        f"{100 * row.after.mean:>7.1f}  {row.difference.points(''):<25}{row.adjusted_p:.2g}"
     )

@@ -75,11 +75,11 @@ def sentence_of(changes: Changes) -> str:
             f"Nothing changed: on all {changes.before.count:,} images the model is right where the baseline is, and "
             "wrong where it is wrong."
         )
-    tally, change = Tally.of(changes.classes), changes.difference
+    tally = Tally.of(changes.classes)
     return (
-        f"Top-1 accuracy changed by {100 * change.mean:+.1f} points [{100 * change.low:+.1f}, "
-        f"{100 * change.high:+.1f}]. Of {tally.classes:,} classes {tally.rose:,} rose, {tally.fell:,} fell and "
-        f"{tally.unchanged:,} stayed; adjusted for the number of classes, {_significant(tally)}."
+        f"Top-1 accuracy changed by {changes.difference.points()}. Of {tally.classes:,} classes {tally.rose:,} rose, "
+        f"{tally.fell:,} fell and {tally.unchanged:,} stayed; adjusted for the number of classes, "
+        f"{_significant(tally)}."
     )
 
 

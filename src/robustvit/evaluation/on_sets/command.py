@@ -11,7 +11,7 @@ import torch
 
 from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_place
+from robustvit.common.files import check_own_folder
 from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
@@ -111,9 +111,7 @@ def set_place(sets: SetOptions, running: RunningOptions, needs_root: bool = True
     if not sets.stream and sets.root is None and needs_root:
         raise UserError("expected --root FOLDER with the sets in it, or --stream to take them from the hub")
     records = Path(sets.records)
-    if records.exists() and not records.is_dir():
-        raise UserError(f"expected a folder for --records, {records} is a file: name another")
-    check_place(records / "record.json")
+    check_own_folder(records, own=True, option="--records")
     accelerator = make_accelerator(running.precision, device=running.device)
     loop = SetLoop(accelerator, running.batch_size, running.workers)
     root = None if sets.root is None else Path(sets.root)

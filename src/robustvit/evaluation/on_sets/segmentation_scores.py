@@ -56,9 +56,7 @@ class SegmentationScores:
     def __str__(self) -> str:
         rows = [f"segmentation test on {counted(len(self.precisions), 'image')}"]
         for name, found in self.numbers.items():
-            rows.append(
-                f"  {_TITLES[name]:<16}{100 * found.mean:5.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-            )
+            rows.append(f"  {_TITLES[name]:<16}{found.percent()}")
         return "\n".join(rows)
 
 

@@ -15,8 +15,8 @@ from robustvit.common.options import MaskFormat
 from robustvit.common.progress import warn
 from robustvit.common.provenance import provenance
 from robustvit.common.wording import counted
-from robustvit.data.mask_filter import MaskFilter
-from robustvit.data.pairs import Photo, find_photos
+from robustvit.data.mask_filter import find_usable_photos
+from robustvit.data.pairs import Photo
 from robustvit.data.trained_photos import UNKNOWN, TrainedPhotos
 from robustvit.evaluation.on_sets.recording import SetModel, SetPlace, recorded_preprocessing
 from robustvit.evaluation.on_sets.segmentation_scores import (
@@ -69,13 +69,13 @@ def evaluate_segmentation(
     Returns:
         The record, and whether it was there already.
     """
-    source, expected, note, of = _source(name, place, own)
+    source, expected, notes, of = _source(name, place, own)
     seen: list[str] = []
     if own.images is not None and not isinstance(source, Path):
         source, seen = trained.among([photo.image for photo in source]).left(source, own.include_trained)
         expected = of["images"] = len(source)
     if place.loop.accelerator.is_main_process:
-        for line in [*[note] * bool(note), *seen]:
+        for line in [*notes, *seen]:
             warn(line)
     if own.images is not None and not isinstance(source, Path):
         name = f"{name}/{_slug(own.images)}-{_hash_of(source)}"
@@ -116,19 +116,20 @@ def evaluate_segmentation(
     return record, False
 
 
-def _source(name: str, place: SetPlace, own: MeasuredPhotos) -> tuple[Sequence[Photo] | Path, int, str, dict[str, Any]]:
-    """Return the images, their expected number, a note on them, and what identifies them."""
+def _source(
+    name: str, place: SetPlace, own: MeasuredPhotos
+) -> tuple[Sequence[Photo] | Path, int, list[str], dict[str, Any]]:
+    """Return the images, their expected number, notes on them, and what identifies them."""
     if name == "imagenet-segmentation":
         if place.root is None:
             raise UserError("imagenet-segmentation cannot be streamed: name the folder of its file with --root")
         file = find_mat(place.root)
-        return file, MAT_IMAGES, "", {"images": len(MatFile(file))}
+        return file, MAT_IMAGES, [], {"images": len(MatFile(file))}
     if own.images is None:
         raise UserError("expected --images and --masks with --on segmentation: photos, and masks of what they show")
-    keep = MaskFilter(own.images, own.masks, doubtful=own.doubtful)
-    photos = find_photos(own.images, own.masks, labelled=False, skip_unmasked=own.skip_unmasked, keep=keep)
+    photos, notes = find_usable_photos(own, labelled=False)
     about = {"images": len(photos), "folder": str(Path(own.images).resolve())}
-    return with_masks(photos), len(photos), keep.note, about
+    return with_masks(photos), len(photos), notes, about
 
 
 def _content_of(photos: Sequence[Photo]) -> str:

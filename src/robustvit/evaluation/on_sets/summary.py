@@ -61,16 +61,16 @@ def _lines(record: Record) -> list[str]:
         if name == "headline" and number in [v for k, v in record.numbers.items() if k != name]:
             continue
         mark = "  (headline)" if number == headline and name in ("top1", "group_mean", "worst_group") else ""
-        lines.append(f"  {_LABELLED.get(name, name):<28}{_percent(number)}{mark}")
+        lines.append(f"  {_LABELLED.get(name, name):<28}{number.percent()}{mark}")
     if "top1" in record.numbers and headline is None:
         lines.append("  headline: cannot be told, no answer was the shape or the texture of its image")
     if record.compared:
         said = record.compared
         if "top1" not in said:
-            changes = [f"{_LABELLED[k]} {_points(v)}" for k, v in said.items() if isinstance(v, Interval)]
+            changes = [f"{_LABELLED[k]} {v.points('')}" for k, v in said.items() if isinstance(v, Interval)]
             return [*lines, f"  against {said['baseline']['source']}: {', '.join(changes)}"]
         lines.append(
-            f"  against {said['baseline']['source']}: top-1 {_points(said['top1'])}, {said['helped']} helped, "
+            f"  against {said['baseline']['source']}: top-1 {said['top1'].points('')}, {said['helped']} helped, "
             f"{said['harmed']} harmed, McNemar p {said['mcnemar_p']:.2g}"
         )
     return lines + [f"  {problem}" for problem in record.problems[:5]]
@@ -83,12 +83,4 @@ def _gaps(records: Sequence[Record]) -> list[str]:
         return []
     same, rand = (by_set[f"imagenet-9/mixed_{half}"].numbers["top1"] for half in ("same", "rand"))
     gap = independent_difference(rand, same)
-    return [f"BG-Gap (mixed_same - mixed_rand)  {_percent(gap)}"]
-
-
-def _points(change: Interval) -> str:
-    return f"{100 * change.mean:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
-
-
-def _percent(number: Interval) -> str:
-    return f"{100 * number.mean:5.1f} % [{100 * number.low:.1f}, {100 * number.high:.1f}]"
+    return [f"BG-Gap (mixed_same - mixed_rand)  {gap.percent()}"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
 from importlib.resources import files
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, did_you_mean
 
 _FOLDER = files("robustvit.evaluation.records") / "reported"
 
@@ -86,9 +85,8 @@ class ReportedTable:
 def reported_table(name: str) -> ReportedTable:
     """Read a reported table by name, e.g. ``table1``."""
     if name not in REPORTED:
-        near = difflib.get_close_matches(name.lower().replace(" ", "").replace("-", ""), [*REPORTED, "all"], n=1)
-        suggested = f"did you mean {near[0]}? " if near else ""
-        raise UserError(f"unknown table {name!r}: {suggested}expected all or one of {', '.join(REPORTED)}")
+        hint = did_you_mean(name, [*REPORTED, "all"])
+        raise UserError(f"unknown table {name!r}: {hint} expected all or one of {', '.join(REPORTED)}")
     found = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return ReportedTable(
         name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Protocol, TableFormat
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def table(
     from robustvit.evaluation.records.reported import reported_table
     from robustvit.evaluation.records.table_layout import lay_out_all, lay_out_reported
 
-    if format not in _TEMPLATES:
-        raise UserError(f"expected --format to be one of {', '.join(_TEMPLATES)}, got {format!r}")
+    expect_one_of("--format", format, _TEMPLATES)
     reported = None if name == "all" else reported_table(name)
     if out is not None:
         _check_out(out, format)

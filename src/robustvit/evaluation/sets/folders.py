@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, nearest
 from robustvit.data.photos import IMAGE_SUFFIXES
 
 
@@ -68,7 +67,6 @@ def _more(items: Sequence[object]) -> str:
 
 
 def _near(name: str, classes: Sequence[str]) -> str:
-    lower = {known.casefold(): known for known in classes}
-    close = difflib.get_close_matches(name.casefold(), lower, n=1)
+    near = nearest(name, classes)
     # similar numbers, such as n01440764 or 17, mean nothing
-    return f"; did you mean {lower[close[0]]!r} for {name!r}?" if close and not any(map(str.isdigit, name)) else ""
+    return f"; did you mean {near[0]!r} for {name!r}?" if near and not any(map(str.isdigit, name)) else ""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.options import Protocol
 from robustvit.evaluation.sets.benchmark import Sample
@@ -75,7 +74,7 @@ def read_waterbirds(folder: Path, protocol: Protocol) -> tuple[list[Sample], lis
     """Read the test images that ``metadata.csv`` lists (``split`` 2), grouped by bird (``y``) and place."""
     listing = folder / "metadata.csv"
     samples, absent = [], []
-    for row in read_rows(listing, ("img_filename", "y", "split", "place"), "extract the archive again"):
+    for row in read_csv(listing, ("img_filename", "y", "split", "place"), fix="extract the archive again").rows:
         if row["split"].strip() != "2":
             continue
         bird, place = (_choice(row, column, listing) for column in ("y", "place"))
@@ -86,22 +85,6 @@ def read_waterbirds(folder: Path, protocol: Protocol) -> tuple[list[Sample], lis
             absent.append(row["img_filename"])
     problems = [f"listed in metadata.csv, but missing: {some(absent)}"] if absent else []
     return sorted(samples, key=lambda sample: sample.image), problems
-
-
-def read_rows(path: Path, columns: Iterable[str], otherwise: str) -> list[dict[str, str]]:
-    """Read the rows of a set's CSV file."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError as error:
-        raise UserError(f"expected {path}, found none: {otherwise}") from error
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise UserError(f"cannot read {path} as CSV ({error}): {otherwise}") from error
-    for row in rows:
-        for column in columns:
-            if row.get(column) is None:
-                raise UserError(f"expected a column {column!r} in every row of {path}, found none: {otherwise}")
-    return rows
 
 
 def _choice(row: dict[str, str], column: str, path: Path) -> int:

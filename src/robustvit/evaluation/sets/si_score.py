@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.options import Protocol
 from robustvit.evaluation.sets.benchmark import Sample
 from robustvit.evaluation.sets.class_tables import member_classes
 from robustvit.evaluation.sets.folders import class_images, some
-from robustvit.evaluation.sets.layouts import read_rows
 
 Factor = Literal["size", "rotation", "location"]
 _COLUMNS = {"size": ("area",), "rotation": ("rotation",), "location": ("x", "y")}
@@ -50,9 +50,8 @@ def read_si_score(folder: Path, protocol: Protocol, *, factor: Factor) -> tuple[
 def _groups(listing: Path, factor: Factor) -> Mapping[int, str]:
     """The group of each image by its number. Columns are named as in the original or as this package writes them."""
     otherwise = "take the original file, or one that this package wrote"
-    rows = read_rows(listing, (), otherwise)
     groups = {}
-    for row in rows:
+    for row in read_csv(listing, fix=otherwise).rows:
         try:
             values = [float(row.get(name) or row[f"{name}_coord"]) for name in _COLUMNS[factor]]
             number = int(row.get("image_id") or row["id"])

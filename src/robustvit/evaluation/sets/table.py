@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, did_you_mean
 from robustvit.common.options import Protocol
 from robustvit.evaluation.sets.answers import AllClasses, Answers, MemberMaxima, MemberMeans, OwnHead, SubsetAnswers
 from robustvit.evaluation.sets.benchmark import Benchmark, Hub
@@ -244,6 +243,4 @@ def _known(besides: Sequence[str]) -> list[str]:
 def _nearest(name: str, besides: Sequence[str]) -> str:
     """The known names that come nearest, then all."""
     choices = dict.fromkeys([*SHORT_NAMES, *BENCHMARKS, *besides])
-    close = difflib.get_close_matches(name.lower().replace("_", "-"), choices, n=3)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"{hint}expected one of {', '.join(_known(besides))}"
+    return f"{did_you_mean(name, choices, count=3)} expected one of {', '.join(_known(besides))}".strip()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_place, read_json, write_json, write_text
+from robustvit.common.files import check_own_folder, read_json, write_json, write_text
 from robustvit.common.options import Device
 from robustvit.common.yaml_files import read_mapping
 from robustvit.data.manifest import SETTINGS
@@ -94,11 +94,8 @@ class ReproductionPlace:
 
         A dry run goes on without weights: it says that they are missing.
         """
-        check_place(self.out / _SETTINGS)
-        if self.out.exists() and not self.out.is_dir():
-            raise UserError(f"expected a folder as --out, {self.out} is a file: name another")
-        if self.out.is_dir() and any(self.out.iterdir()):
-            self._check_own()
+        if check_own_folder(self.out, (self.out / _SETTINGS).is_file(), command="reproduce"):
+            self._check_same_scale()
         if self.has_older_masks and any(run.tokencut for run in plan.runs):
             raise UserError(
                 f"{self.found_masks} holds masks of an older version, which did not cut as RobustViT's authors do: "
@@ -111,14 +108,11 @@ class ReproductionPlace:
             others = ",".join(dict.fromkeys(run.card for run in plan.runs if run.card not in lacking))
             instead = f", or leave it out with --models {others}" if others else ""
             raise UserError(
-                f"the weights of {lacking[0]} are not among timm's any more: give them with --checkpoint FILE{instead}"
+                f"timm no longer provides the weights of {lacking[0]}: give them with --checkpoint FILE{instead}"
             )
 
-    def _check_own(self) -> None:
-        settings = self.out / _SETTINGS
-        if not settings.is_file():
-            raise UserError(f"{self.out} exists and is no reproduction of ours: name a new or empty folder as --out")
-        scale = read_mapping(settings).get("scale")
+    def _check_same_scale(self) -> None:
+        scale = read_mapping(self.out / _SETTINGS).get("scale")
         if scale != self.scale.name:
             raise UserError(
                 f"{self.out} holds a reproduction at scale {scale}, not {self.scale.name}: name another --out"

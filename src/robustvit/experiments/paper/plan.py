@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.evaluation.records.reported import reported_table
 from robustvit.experiments.paper.scales import ReproductionScale
 
@@ -107,10 +106,7 @@ def make_plan(what: str, scale: ReproductionScale, *, models: Sequence[str] | No
         models: cards to do it for; all of the item's when left out.
         masks: ``human``, or ``tokencut`` for the rows that are trained on masks found by TokenCut.
     """
-    if what not in ITEMS:
-        near = difflib.get_close_matches(what.lower().replace(" ", ""), ITEMS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UserError(f"unknown item {what!r}: {hint}expected one of {', '.join(ITEMS)}")
+    expect_one_of("the item", what, ITEMS)
     row = _rows()[what]
     pairs, sets = _pairs_and_sets(what)
     if masks == "tokencut" and not any(method == TOKENCUT for _, method in pairs):
@@ -159,10 +155,7 @@ def _chosen(what: str, pairs: list[tuple[str, str]], models: Sequence[str] | Non
     if not models:
         raise UserError(f"expected at least one model in --models, got none: choose out of {', '.join(cards)}")
     for name in models:
-        if name not in cards:
-            near = difflib.get_close_matches(name.lower(), cards, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise UserError(f"{what} has no model {name!r}: {hint}expected some of {', '.join(cards)}")
+        expect_one_of(f"--models of {what}", name, cards)
     return [pair for pair in pairs if pair[0] in models]
 
 

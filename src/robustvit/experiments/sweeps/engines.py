@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from robustvit.common.errors import UserError, expect_at_least, printable
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of, printable
 from robustvit.common.option_groups import EngineOptions
 from robustvit.common.progress import console
 from robustvit.experiments.sweeps.experiment import Experiment
@@ -69,8 +69,7 @@ def make_engine(options: EngineOptions) -> TrialEngine:
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} is for --engine ray: in this process trials run one after the other")
         return LocalEngine()
-    if options.engine != "ray":
-        raise UserError(f"expected --engine to be local or ray, got {options.engine!r}")
+    expect_one_of("--engine", options.engine, ("local", "ray"))
     check_installed("ray", "--engine ray")
     cpus, gpus = 1 if options.cpus is None else options.cpus, 0 if options.gpus is None else options.gpus
     expect_at_least(0, cpus=cpus, gpus=gpus)

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.yaml_files import check_known, read_mapping
 from robustvit.evaluation.measure import MEASURES
 from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
@@ -131,8 +131,7 @@ def _search(raw: dict[str, Any], base: dict[str, Any], place: str) -> Experiment
     trials, maximise = raw.get("trials"), raw.get("maximise", "mixed-other")
     if isinstance(trials, bool) or not isinstance(trials, int) or not 1 <= trials < math.inf:
         raise UserError(f"{place}: expected trials, the number of runs to make, of at least 1, got {trials!r}")
-    if maximise not in MEASURES:
-        raise UserError(f"{place}: expected maximise to be one of {', '.join(MEASURES)}, got {maximise!r}")
+    expect_one_of(f"maximise in {place}", maximise, MEASURES)
     space = {name: read_space(name, values, f"{place}: search") for name, values in ranges.items()}
     found = Experiment(base, space=space, trials=trials, maximise=maximise)
     first = {name: one.samples[0] for name, one in space.items()}

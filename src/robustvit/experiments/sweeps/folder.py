@@ -8,20 +8,15 @@ from typing import Any
 
 import yaml
 
-from robustvit.common.errors import UserError
-from robustvit.common.files import check_place, write_text
+from robustvit.common.files import check_own_folder, write_text
 
 _MARK = "sweep.yaml"
 
 
 def check_sweep_folder(folder: Path) -> None:
     """Make sure that trials may be written here, before anything is."""
-    check_place(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"expected a folder for --out, but {folder} is a file: name another")
     half = f".{_MARK}.new"  # killed while the mark was written
-    if folder.is_dir() and not (folder / _MARK).is_file() and any(one.name != half for one in folder.iterdir()):
-        raise UserError(f"{folder} exists and is no sweep of ours: name a new or empty folder as --out")
+    check_own_folder(folder, (folder / _MARK).is_file(), command="sweep or search", ignore=(half,))
 
 
 def start_sweep_folder(folder: Path, asked: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.files import write_text
 from robustvit.common.verdict import read_verdict
 from robustvit.evaluation.measure import MEASURES
@@ -65,8 +66,7 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
 
 def read_rows(path: str | Path) -> list[Row]:
     """Read what ``write_rows`` wrote; every value is a text."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(path, fix="name the results.csv of a sweep").rows
 
 
 def varying(rows: Sequence[Row]) -> list[str]:

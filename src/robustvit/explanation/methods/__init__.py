@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.explanation.attention.interception import evaluating, gradients_for_maps
 from robustvit.explanation.methods.attnlrp import attnlrp
 from robustvit.explanation.methods.gae import gae
@@ -30,8 +30,7 @@ _OF_ATTENTION = frozenset({"gae", "attnlrp", "rollout", "raw_attention"})
 
 def method_of(name: str) -> Method:
     """The relevance method of that name."""
-    if name not in METHODS:
-        raise UserError(f"expected a relevance method out of {', '.join(METHODS)}, got {name!r}")
+    expect_one_of("the relevance method", name, METHODS)
     return METHODS[name]
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import torch
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, nearest
 from robustvit.common.options import Categories
 from robustvit.models.classifier import Classifier
 
@@ -28,10 +27,10 @@ def _index(classifier: Classifier, name: str) -> int:
         return known[name.casefold()]
     if name.isdecimal() and int(name) < classifier.num_classes:
         return int(name)
-    close = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.0)
+    near = nearest(name, classifier.class_names, cutoff=0.0)
     raise UserError(
         f"unknown class {name!r}: expected an index below {classifier.num_classes}"
-        + (f" or a name; the nearest is {classifier.class_names[known[close[0]]]!r}" if close else "")
+        + (f" or a name; the nearest is {near[0]!r}" if near else "")
     )
 
 

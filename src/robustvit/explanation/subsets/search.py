@@ -11,7 +11,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import SubsetFill
 from robustvit.explanation.attention.interception import gradients_for_maps, ready_for_interception
 from robustvit.models.classifier import Classifier, logits_of
@@ -128,8 +128,8 @@ def _evaluated(model: nn.Module) -> Iterator[None]:
 
 
 def _filled(model: nn.Module, images: Tensor, fill: SubsetFill | float) -> Tensor:
-    if isinstance(fill, str) and fill not in get_args(SubsetFill):
-        raise UserError(f"expected fill to be {', '.join(get_args(SubsetFill))} or a value, got {fill!r}")
+    if isinstance(fill, str):
+        expect_one_of("fill", fill, get_args(SubsetFill))
     if fill == "mean":
         return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
     if fill == "grey" and isinstance(model, Classifier):

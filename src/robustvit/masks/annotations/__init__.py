@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import expect_one_of
 from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.annotations.coco import read_coco
 from robustvit.masks.annotations.image_masks import read_class_masks, read_plain_masks
@@ -40,9 +39,5 @@ def read_annotations(format: str, source: str | Path, images: str | Path | None)
         source: the JSON file (coco, labelme) or the folder of label files or masks.
         images: the folder of the photos; may be None for labelme, and for a YOLO root that holds ``images``.
     """
-    reader = FORMATS.get(format)
-    if reader is None:
-        near = difflib.get_close_matches(str(format).lower(), FORMATS, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"expected an annotation format out of {', '.join(FORMATS)}, got {format!r}{hint}")
-    return reader(Path(source), None if images is None else Path(images))
+    expect_one_of("the annotation format", format, FORMATS)
+    return FORMATS[format](Path(source), None if images is None else Path(images))

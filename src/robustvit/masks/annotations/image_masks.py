@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import expect_folder
 from robustvit.common.wording import counted
 from robustvit.data.mask_files import MASK_SUFFIXES, read_mask
 from robustvit.data.photo_tree import files_below
@@ -20,7 +21,6 @@ from robustvit.masks.annotations.listing import (
     BrokenEntry,
     Claims,
     PhotoFolder,
-    expect_folder,
     photo_with_objects,
     upright_size,
 )

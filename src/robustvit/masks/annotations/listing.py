@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import ExifTags
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import expect_folder
 from robustvit.data.photo_tree import files_below
 from robustvit.data.photos import IMAGE_SUFFIXES, opened
 from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto
@@ -35,16 +36,6 @@ def shown(value: object) -> str:
     else:
         text = f"a {type(value).__name__}"  # printing a deep or huge one could fail itself
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def expect_folder(folder: Path | None, what: str) -> Path:
-    """Refuse a folder that was not named or is not there."""
-    if folder is None:
-        raise UserError(f"expected a folder of {what}, none was named: name it")
-    if not folder.is_dir():
-        came = "a file" if folder.is_file() else "nothing"
-        raise UserError(f"expected a folder of {what} at {folder}, found {came}: check the path")
-    return folder
 
 
 class PhotoFolder:

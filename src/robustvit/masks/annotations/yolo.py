@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import expect_folder
 from robustvit.common.wording import counted
 from robustvit.data.photo_tree import files_below
 from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Annotations
@@ -17,7 +18,6 @@ from robustvit.masks.annotations.listing import (
     BrokenEntry,
     Claims,
     PhotoFolder,
-    expect_folder,
     photo_with_objects,
     shown,
     upright_size,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.masks.options import MaskOptions
 from robustvit.masks.sources.source import MaskSource
 from robustvit.masks.tokencut.cut import CutSettings
@@ -62,6 +62,5 @@ METHODS: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {
 
 def make_source(options: MaskOptions, device: torch.device) -> MaskSource:
     """The source that the options name, ready to run."""
-    if options.method not in METHODS:
-        raise UserError(f"unknown method {options.method!r}: expected one of {', '.join(METHODS)}")
+    expect_one_of("--method", options.method, METHODS)
     return METHODS[options.method](options, device)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import expect_one_of
 from robustvit.masks.confidence import FoundMask
 from robustvit.masks.sources.source import MaskSource, found_from_soft
 from robustvit.models.libraries.library import imported, readable_errors
@@ -30,8 +30,7 @@ class Rembg(MaskSource):
         sessions = imported("rembg.sessions", "rembg")
         # Some of its names stand for services that photos would be sent to: those are not offered.
         names = set(getattr(sessions, "sessions_names_downloadable", None) or sessions.sessions_names)
-        if model not in names:
-            raise UserError(f"rembg does not know {model!r}: expected one of {', '.join(sorted(names))}")
+        expect_one_of("the model of rembg", model, sorted(names))
         with readable_errors(f"rembg:{model}", "--method tokencut, or put the weights where rembg looks (U2NET_HOME)"):
             self.session = self.library.new_session(model)
 

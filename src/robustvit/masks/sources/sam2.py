@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.masks.confidence import FoundMask, judged, measures_of, no_object, overlap
 from robustvit.masks.sources.source import MaskSource
@@ -43,13 +43,9 @@ def read_prompts(path: str | Path) -> dict[str, Prompts]:
     Returns:
         Prompts by the photo's path as the file has it.
     """
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read prompts from {path} ({error}): expected CSV with image,x0,y0,x1,y1") from error
+    table = read_csv(path, what="a CSV file of prompts", fix="give one with the columns image,x0,y0,x1,y1")
     found: dict[str, Prompts] = defaultdict(Prompts)
-    for line, row in enumerate(rows, start=2):
+    for line, row in zip(table.lines, table.rows, strict=True):
         try:
             _add(found[str(row["image"]).strip()], row)
         except (KeyError, TypeError, ValueError) as error:

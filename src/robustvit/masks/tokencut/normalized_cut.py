@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from threadpoolctl import ThreadpoolController
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Side
 
 _WEAK_EDGE = 1e-5
@@ -81,8 +81,7 @@ def normalized_cut(
     Returns:
         The cut, or None where all patches are alike, or none are: there is nothing to cut.
     """
-    if side not in get_args(Side):
-        raise UserError(f"expected side to be one of {', '.join(get_args(Side))}, got {side!r}")
+    expect_one_of("side", side, get_args(Side))
     inside = np.flatnonzero(np.ones(len(similar), bool) if allowed is None else allowed)
     edges = similar if allowed is None else similar[np.ix_(inside, inside)]
     if len(inside) < 3 or edges.all() or np.count_nonzero(edges) <= len(inside):

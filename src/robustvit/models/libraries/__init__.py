@@ -18,5 +18,5 @@ LIBRARIES: dict[str, Library] = {
 
 
 def library_of(network: nn.Module) -> Library:
-    """The library that can write a network and load it again; modules of no library come last."""
+    """Return the library that can save a network and load it again; plain modules belong to the last."""
     return next(library for library in LIBRARIES.values() if library.owns(network))

@@ -1,4 +1,4 @@
-"""What every library of models must do here: load by name, write a folder, load it again."""
+"""The interface of a library of models: load by name, save to a folder, load it again."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from robustvit.models.weights import head_classes, load_weights
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a model should be loaded with.
+    """How a model should be loaded.
 
     Attributes:
-        num_classes: classes of the head, where asked for.
+        num_classes: classes of the head, if given.
         state: weights from a checkpoint.
         checkpoint: its file.
-        pretrained: whether to take the published weights.
-        class_names: the classes that a zero-shot model chooses among.
-        headless: its features are wanted, not its answers: a head may lack, and images may be of any size where the
-            library can do that.
+        pretrained: whether to load the published weights.
+        class_names: the classes of a zero-shot model.
+        headless: only features are needed: the head may be missing, and images may have any size if the library
+            supports that.
     """
 
     num_classes: int | None = None
@@ -43,7 +43,7 @@ class Wanted:
 
     @property
     def classes(self) -> int | None:
-        """Classes of the head: asked for, or found in the weights, or None."""
+        """Classes of the head: as given, or read from the weights, or None."""
         if self.num_classes is not None or self.state is None:
             return self.num_classes
         return head_classes(self.state)
@@ -51,12 +51,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network with what its library knows of it.
+    """A network with its preprocessing and class names.
 
     Attributes:
         network: maps normalised images to logits.
         preprocessing: read from the network when left out.
-        class_names: one per logit, where known.
+        class_names: one per logit, if known.
     """
 
     network: nn.Module
@@ -65,35 +65,35 @@ class Loaded:
 
 
 class Library:
-    """Modules given from Python, and the base of the libraries."""
+    """Base of the libraries, and the library of modules given from Python."""
 
     name = "module"
 
     def owns(self, network: nn.Module) -> bool:
-        """Whether a network is this library's, and can be rebuilt by it."""
+        """Whether a network belongs to this library, and can be rebuilt by it."""
         return True
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
-        """Load a model by the library's name for it, or from a folder in the library's own form."""
+        """Load a model by its name in the library, or from a folder in the library's format."""
         raise UserError(f"expected the name of a model, got {name!r}: load your own module and give that")
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
-        """The network that ``save`` described in ``config``, with weights still to be loaded."""
+        """Build the network that ``save`` described in ``config``; its weights are loaded later."""
         raise UserError(
             f"{folder} holds the weights of {config.get('architecture')}, a module given from Python: load your own "
             f"module, then load_model(module, checkpoint={str(folder / 'model.safetensors')!r})"
         )
 
     def load_state(self, network: nn.Module, state: dict[str, Tensor], origin: str | Path) -> None:
-        """Load a state dict whole; raises UserError where it does not fit, and loads nothing then."""
+        """Load a complete state dict; refuse one that does not fit, and change nothing then."""
         load_weights(network, state, origin)
 
     def class_names(self, network: nn.Module) -> tuple[str, ...]:
-        """Names that are stored with a network, one per logit, or ImageNet's for 1,000 classes, or none."""
+        """Return names stored with a network, one per logit, or ImageNet's for 1,000 classes, or none."""
         return first_imagenet_names() if classes_of(network) == 1000 else ()
 
-    def describe(self, network: Any) -> dict[str, Any]:
-        """What ``rebuild`` needs: ``architecture`` and ``model_args``."""
+    def describe(self, network: nn.Module) -> dict[str, Any]:
+        """Return what ``rebuild`` needs: ``architecture`` and ``model_args``."""
         return {"architecture": type(network).__name__}
 
     def save(self, classifier: Classifier, folder: Path) -> None:
@@ -106,12 +106,12 @@ class Library:
 
 
 def separate_weights(network: nn.Module) -> dict[str, Tensor]:
-    """A network's state dict as safetensors takes it: on the CPU, contiguous, no two weights in the same memory."""
+    """Return a state dict that safetensors accepts: on the CPU, contiguous, no two weights sharing memory."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
 
 
 def first_imagenet_names() -> tuple[str, ...]:
-    """Return the first synonym of each of ImageNet's 1,000 classes; four of them share a name with another."""
+    """Return the first synonym of each of ImageNet's 1,000 classes; two names stand for two classes each."""
     info = ImageNetInfo()
     return tuple(info.index_to_description(index).split(",")[0] for index in range(1000))
 
@@ -126,7 +126,7 @@ def imported(module: str, extra: str) -> Any:
 
 @contextmanager
 def readable_errors(name: str, way_out: str) -> Iterator[None]:
-    """Turn what libraries and the hub raise while a model is made into one line that offers a way out."""
+    """Turn errors of libraries and the hub while a model is loaded into one line that says what to do."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)  # retries and copies of the error would bury the one line that matters
     try:
@@ -148,7 +148,7 @@ def readable_errors(name: str, way_out: str) -> Iterator[None]:
 
 
 def refuse_other_head(name: str, stored: int | None, wanted: int | None) -> None:
-    """Refuse to make up a head that published weights do not have."""
+    """Refuse a number of classes that the published weights do not have."""
     if wanted is not None and stored not in (None, wanted):
         raise UserError(
             f"the weights of {name} have a head of {stored} classes, not {wanted}: finetune it to your classes "

@@ -1,15 +1,15 @@
-"""Zero-shot classifiers from open_clip: its image tower beside embeddings of the classes' names."""
+"""Zero-shot classifiers from open_clip: its image tower and embeddings of the class names."""
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, did_you_mean
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.libraries.library import Library, Loaded, Wanted, imported, readable_errors
 from robustvit.models.zero_shot import ZeroShot
@@ -35,7 +35,7 @@ class OpenClip(Library):
         return isinstance(network, ZeroShot) and bool(network.model_args)
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
-        """Load a model and embed its classes; ImageNet's where none are named."""
+        """Load a model and embed its classes, ImageNet's if none are named."""
         library = imported("open_clip", "open_clip")
         names = wanted.class_names or tuple(library.IMAGENET_CLASSNAMES)
         templates = _TEMPLATES if wanted.class_names else library.OPENAI_IMAGENET_TEMPLATES
@@ -52,12 +52,12 @@ class OpenClip(Library):
             embeddings = library.build_zero_shot_classifier(model, tokenizer, names, templates)
         return Loaded(_zero_shot(library, architecture, tag, model, embeddings), _preprocessing(model.visual), names)
 
-    def describe(self, network: Any) -> dict[str, Any]:
-        """What the image tower is rebuilt from."""
+    def describe(self, network: nn.Module) -> dict[str, Any]:
+        """Return what the image tower is rebuilt from."""
         return {"architecture": network.architecture, "model_args": network.model_args}
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
-        """The tower that ``describe`` described, beside embeddings still to be loaded."""
+        """Build the tower that ``describe`` described; the embeddings are loaded later."""
         arguments = config["model_args"]
         tiny_text = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
         clip = imported("open_clip", "open_clip").CLIP(**arguments, text_cfg=tiny_text)  # its tower is all we need
@@ -65,8 +65,8 @@ class OpenClip(Library):
         return ZeroShot(clip.visual, embeddings, 1.0, architecture=config["architecture"], model_args=arguments)
 
 
-def _split(library: Any, name: str) -> tuple[str, str | None]:
-    """Architecture and tag of a name, in open_clip's own spelling."""
+def _split(library: ModuleType, name: str) -> tuple[str, str | None]:
+    """Return architecture and tag of a name, as open_clip spells them."""
     if Path(name).is_dir():
         return f"local-dir:{name}", None
     if name.startswith(("hf-hub:", "local-dir:")):
@@ -74,25 +74,22 @@ def _split(library: Any, name: str) -> tuple[str, str | None]:
     architecture, _, tag = name.partition("/")
     known = library.list_models()
     if architecture not in known:
-        close = difflib.get_close_matches(architecture, known, n=1)
-        raise UserError(
-            f"unknown open_clip model {architecture!r}: "
-            f"{f'did you mean {close[0]}?' if close else 'open_clip.list_models() names them all'}"
-        )
+        hint = did_you_mean(architecture, known) or "open_clip.list_models() names them all"
+        raise UserError(f"unknown open_clip model {architecture!r}: {hint}")
     tags = library.list_pretrained_tags_by_model(architecture)
     if tag and not library.get_pretrained_cfg(architecture, tag):
-        close = difflib.get_close_matches(tag, tags, n=1, cutoff=0.0)
-        raise UserError(f"unknown weights {tag!r} of {architecture}: did you mean {close[0] if close else 'none'}?")
+        hint = did_you_mean(tag, tags, cutoff=0.0) or "open_clip has none for it"
+        raise UserError(f"unknown weights {tag!r} of {architecture}: {hint}")
     return architecture, tag or None
 
 
-def _quick_gelu(library: Any, architecture: str, tag: str | None) -> bool:
-    """Whether the weights were trained with the cheaper activation, which the architecture's name may not say."""
+def _quick_gelu(library: ModuleType, architecture: str, tag: str | None) -> bool:
+    """Whether the weights were trained with QuickGELU, which the architecture's name may not tell."""
     said = library.get_model_config(architecture).get("quick_gelu", False)
     return bool(said or (tag and library.get_pretrained_cfg(architecture, tag).get("quick_gelu", False)))
 
 
-def _create(library: Any, architecture: str, tag: str | None, wanted: Wanted) -> Any:
+def _create(library: ModuleType, architecture: str, tag: str | None, wanted: Wanted) -> Any:
     weights = str(wanted.checkpoint) if wanted.state is not None else tag if wanted.pretrained else None
     if ":" in architecture and wanted.state is not None:
         raise UserError(f"expected no checkpoint beside {architecture}, which names its weights: leave one of them out")
@@ -106,7 +103,9 @@ def _create(library: Any, architecture: str, tag: str | None, wanted: Wanted) ->
     ).eval()
 
 
-def _zero_shot(library: Any, architecture: str, tag: str | None, model: Any, embeddings: torch.Tensor) -> ZeroShot:
+def _zero_shot(
+    library: ModuleType, architecture: str, tag: str | None, model: Any, embeddings: torch.Tensor
+) -> ZeroShot:
     config = library.get_model_config(architecture)
     arguments = {
         "embed_dim": config["embed_dim"],

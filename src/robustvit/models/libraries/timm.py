@@ -1,8 +1,7 @@
-"""Models of timm: its names with or without tag, the hub, and the drop-in folders that runs write."""
+"""Models of timm: by name with or without tag, from the hub, and from the folders that runs write."""
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import timm
 import timm.models
 from torch import nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, did_you_mean
 from robustvit.models.classifier import Classifier, classes_of, made_by
 from robustvit.models.libraries.library import (
     Library,
@@ -29,7 +28,7 @@ class Timm(Library):
     name = "timm"
 
     def owns(self, network: nn.Module) -> bool:
-        """Networks of timm's classes, and subclasses of them."""
+        """Whether a network is of a class of timm or derived from one."""
         return made_by(network, "timm")
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
@@ -43,7 +42,7 @@ class Timm(Library):
         return Loaded(network, class_names=self.class_names(network))
 
     def _load_headless(self, name: str, wanted: Wanted) -> Loaded:
-        """The network without its head, for images of any size where the architecture can do that."""
+        """Load a network without its head, for images of any size if the architecture supports that."""
         try:
             network = _create(name, 0, wanted.pretrained, dynamic_img_size=True)
         except UserError as error:
@@ -58,7 +57,7 @@ class Timm(Library):
         return Loaded(network)
 
     def class_names(self, network: nn.Module) -> tuple[str, ...]:
-        """Names stored with a network, or ImageNet's for 1,000 classes."""
+        """Return names stored with a network, or ImageNet's for 1,000 classes."""
         config = getattr(network, "pretrained_cfg", None) or {}
         names = tuple(config.get("label_names") or ())
         return names if names and len(names) == classes_of(network) else super().class_names(network)
@@ -72,7 +71,7 @@ class Timm(Library):
         network: Any = classifier.network
         network.pretrained_cfg = getattr(network, "pretrained_cfg", None) or {"architecture": type(network).__name__}
         weights = separate_weights(network)
-        network.state_dict = lambda: weights  # what timm writes; it would fail on weights that share memory
+        network.state_dict = lambda: weights  # timm saves this, and would fail on weights that share memory
         try:
             timm.models.save_for_hf(network, str(folder), model_config=config, safe_serialization=True)
         finally:
@@ -82,9 +81,8 @@ class Timm(Library):
 def _check_name(name: str) -> None:
     if name.startswith(("hf-hub:", "local-dir:")) or timm.is_model(name.split(".")[0]):
         return
-    close = difflib.get_close_matches(name, [*timm.list_pretrained(), *timm.list_models(), *CARDS], n=1)
-    nearest = f"did you mean {close[0]}?" if close else "timm.list_models() names them all"
-    raise UserError(f"unknown model {name!r}: {nearest}")
+    known = [*timm.list_pretrained(), *timm.list_models(), *CARDS]
+    raise UserError(f"unknown model {name!r}: {did_you_mean(name, known) or 'timm.list_models() names them all'}")
 
 
 def _create(name: str, num_classes: int | None, pretrained: bool, **options: Any) -> nn.Module:
@@ -109,5 +107,5 @@ def _create(name: str, num_classes: int | None, pretrained: bool, **options: Any
 
 def _unknown_tag(name: str) -> UserError:
     base = name.split(".")[0]
-    close = difflib.get_close_matches(name, timm.list_pretrained(f"{base}.*"), n=1, cutoff=0.0)
-    return UserError(f"unknown weights {name!r}: did you mean {close[0] if close else base}?")
+    hint = did_you_mean(name, timm.list_pretrained(f"{base}.*") or [base], cutoff=0.0)
+    return UserError(f"unknown weights {name!r}: {hint}")

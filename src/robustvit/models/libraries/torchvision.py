@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torchvision.models
 from torch import nn
 from torchvision.models import VisionTransformer, get_model, get_model_weights, list_models
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, did_you_mean, expect_one_of
 from robustvit.models.classifier import Preprocessing, classes_of
 from robustvit.models.libraries.library import Library, Loaded, Wanted, readable_errors, refuse_other_head
 
@@ -21,7 +20,7 @@ class Torchvision(Library):
     name = "torchvision"
 
     def owns(self, network: nn.Module) -> bool:
-        """Vision transformers, which say how they were built, and every model loaded by name."""
+        """Whether a network is a vision transformer, which records how it was built, or was loaded by name."""
         return type(network) is VisionTransformer or hasattr(network, "torchvision_name")
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
@@ -41,10 +40,10 @@ class Torchvision(Library):
         return Loaded(network, _preset(weights.transforms()), names)
 
     def describe(self, network: Any) -> dict[str, Any]:
-        """What ``rebuild`` needs; a transformer's size is read from the network itself."""
+        """Return what ``rebuild`` needs; a transformer's size is read from the network."""
         if type(network) is not VisionTransformer:
             arguments = {"num_classes": classes_of(network)}
-            if hasattr(network, "transform_input"):  # GoogLeNet and Inception: what their published weights change
+            if hasattr(network, "transform_input"):  # GoogLeNet and Inception: published weights change these
                 arguments |= {name: getattr(network, name) for name in ("transform_input", "aux_logits")}
             return {"architecture": network.torchvision_name, "model_args": arguments}
         arguments = {name: getattr(network, name) for name in ("image_size", "patch_size", "hidden_dim", "mlp_dim")}
@@ -54,7 +53,7 @@ class Torchvision(Library):
         return {"architecture": "VisionTransformer", "model_args": arguments}
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
-        """The network that ``describe`` described."""
+        """Build the network that ``describe`` described."""
         if config["architecture"] == "VisionTransformer":
             return VisionTransformer(**config["model_args"])
         return _build(config["architecture"], config["model_args"])
@@ -69,14 +68,11 @@ def _build(architecture: str, arguments: dict[str, Any]) -> nn.Module:
 def _weights(architecture: str, tag: str) -> Any:
     names = list_models(module=torchvision.models)
     if architecture not in names:
-        close = difflib.get_close_matches(architecture, names, n=1)
-        raise UserError(
-            f"unknown torchvision model {architecture!r}: "
-            f"{f'did you mean {close[0]}?' if close else f'it has e.g. {names[-1]}'}"
-        )
+        hint = did_you_mean(architecture, names) or f"it has e.g. {names[-1]}"
+        raise UserError(f"unknown torchvision model {architecture!r}: {hint}")
     weights = get_model_weights(architecture)
-    if tag and tag not in weights.__members__:
-        raise UserError(f"unknown weights {tag!r} of {architecture}: expected one of {', '.join(weights.__members__)}")
+    if tag:
+        expect_one_of(f"the weights of {architecture}", tag, weights.__members__)
     return weights[tag] if tag else weights.DEFAULT  # type: ignore[attr-defined]
 
 

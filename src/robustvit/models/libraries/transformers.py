@@ -34,7 +34,7 @@ class Transformers(Library):
     name = "transformers"
 
     def owns(self, network: nn.Module) -> bool:
-        """Networks that have a configuration of transformers."""
+        """Whether a network is of a class of transformers."""
         return made_by(network, "transformers") and hasattr(network, "save_pretrained")
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
@@ -53,14 +53,14 @@ class Transformers(Library):
         return Loaded(network, _processing(name, network), self.class_names(network))
 
     def load_state(self, network: Any, state: dict[str, Tensor], origin: str | Path) -> None:
-        """Load a state dict under this version's names, or under those that files on disk have."""
+        """Load a state dict with the names of this version of transformers, or with those of files on disk."""
         if state.keys() != network.state_dict().keys():
             with _quiet():
                 state = _renamed(network, state) or state
         load_weights(network, state, origin)
 
     def class_names(self, network: Any) -> tuple[str, ...]:
-        """Names in the configuration, without those that transformers makes up; of synonyms the first."""
+        """Return names in the configuration, except those that transformers makes up; the first of synonyms."""
         names = tuple(str(name) for _, name in sorted(network.config.id2label.items()))
         if all(re.fullmatch(r"LABEL_\d+", name) for name in names):
             return ()
@@ -81,7 +81,7 @@ class Transformers(Library):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep remarks and progress bars of transformers off the screen."""
+    """Hide messages and progress bars of transformers."""
     logs = imported("transformers.utils.logging", "transformers")
     level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
     logs.set_verbosity(logs.CRITICAL)
@@ -95,7 +95,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _config(name: str, wanted: Wanted) -> Any:
-    """The configuration behind a name, with the number of classes asked for or found in a checkpoint."""
+    """Return the configuration of a name, with the number of classes given or read from a checkpoint."""
     config = imported("transformers", "transformers").AutoConfig.from_pretrained(name, trust_remote_code=False)
     if wanted.classes not in (None, config.num_labels):
         config.num_labels = wanted.classes
@@ -111,7 +111,7 @@ def _refuse_missing(name: str, missing: list[str]) -> None:
 
 
 def _renamed(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    """A state dict under the network's names, as transformers translates those of files; None where it does not fit."""
+    """Rename a state dict as transformers renames those of files; None if it does not fit."""
     try:
         fresh, report = type(network).from_pretrained(
             None, config=network.config, state_dict=dict(state), output_loading_info=True
@@ -124,7 +124,7 @@ def _renamed(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor] | None
 
 
 def _processing(name: str, network: Any) -> Preprocessing | None:
-    """What the image processor stored beside a model does, or None where there is none."""
+    """Return the preprocessing of the image processor stored beside a model, or None if there is none."""
     try:
         with _quiet():
             auto = imported("transformers", "transformers").AutoImageProcessor
@@ -163,7 +163,7 @@ def _preprocessing(found: dict[str, Any], default: Preprocessing) -> Preprocessi
 
 
 def _processor(preprocessing: Preprocessing) -> dict[str, Any]:
-    """The settings of an image processor that prepares photos the same way."""
+    """Return the settings of an image processor that prepares photos the same way."""
     (height, width), resized = preprocessing.input_size, preprocessing.resized
     whole = preprocessing.resizes_both_sides
     return {

@@ -1,0 +1,32 @@
+from .audits.audit import audit as audit
+from .cli.demo import demo as demo
+from .cli.doctor import doctor as doctor
+from .common.errors import UserError as UserError
+from .data.shifts.shifts import shifts as shifts
+from .evaluation.classes.classes import classes as classes
+from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.records.table import table as table
+from .experiments.reproduce import reproduce as reproduce
+from .experiments.search import search as search
+from .experiments.sweep import sweep as sweep
+from .explanation.explain import explain as explain
+from .explanation.faithfulness import faithfulness as faithfulness
+from .explanation.maps import relevance as relevance
+from .explanation.subsets.search import sufficient_subset as sufficient_subset
+from .explanation.subsets.subset import subset as subset
+from .guidance.losses import relevance_loss as relevance_loss
+from .guidance.method import GuidedLoss as GuidedLoss
+from .guidance.registry import guided_loss as guided_loss
+from .guidance.robustvit import RobustViT as RobustViT
+from .masks.make import make_masks as make_masks
+from .models.classifier import Classifier as Classifier
+from .models.families import Layout as Layout
+from .models.families import register_family as register_family
+from .models.load import load_model as load_model
+from .sharing.export import export as export
+from .sharing.push import push as push
+from .sharing.report import report as report
+from .training.finetune import finetune as finetune
+from .webapp.app import app as app
+
+__version__: str
