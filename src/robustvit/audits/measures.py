@@ -23,6 +23,7 @@ from robustvit.data.swaps import (
     usable_background,
 )
 from robustvit.evaluation.measure import PLACES, PhotoMeasure, measure, pointing_hit
+from robustvit.explanation.attention.interception import evaluating
 
 VARIANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "only-fg": only_foreground,
@@ -212,16 +213,12 @@ class _VariantPhotos(Dataset):
 
 @torch.no_grad()
 def _answers(model: nn.Module, dataset: Dataset, batch_size: int, device, words: str) -> list[Answer]:
-    was_training = model.training
-    model.eval()
     answers: list[Answer] = []
-    try:
+    with evaluating(model):
         for batch in track(DataLoader(dataset, batch_size=batch_size), words):
             probabilities = model(batch["image"].to(device)).softmax(dim=1).cpu()
             best, predicted = probabilities.max(dim=1)
             right = probabilities.gather(1, batch["label"][:, None])[:, 0]
             rows = zip(predicted.tolist(), best.tolist(), right.tolist(), strict=True)
             answers += [Answer(*row) for row in rows]
-    finally:
-        model.train(was_training)
     return answers

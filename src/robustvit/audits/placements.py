@@ -22,6 +22,7 @@ from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.photos import read_photo
 from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
 from robustvit.data.swaps import pair_backgrounds, tiled_background, usable_background
+from robustvit.explanation.attention.interception import evaluating
 from robustvit.models.classifier import Classifier
 
 ShiftKind = Literal["position", "size", "rotation"]
@@ -166,12 +167,8 @@ def shift_values(answers: ShiftedAnswers) -> dict[int, dict[str, float]]:
 
 @torch.no_grad()
 def _predicted(model: nn.Module, images: Tensor, batch_size: int, device) -> list[int]:
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         return [one for part in images.split(batch_size) for one in model(part.to(device)).argmax(dim=1).tolist()]
-    finally:
-        model.train(was_training)
 
 
 class _PlacedObjects(Dataset):

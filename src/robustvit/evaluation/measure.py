@@ -20,7 +20,7 @@ from robustvit.common.progress import track
 from robustvit.common.signals import reading_processes
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.data.swaps import Swap, pair_backgrounds, usable_background
-from robustvit.explanation.attention.interception import gradients_for_maps
+from robustvit.explanation.attention.interception import evaluating, gradients_for_maps
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods import method_of
 
@@ -138,17 +138,13 @@ def measure(
         device: where the model is.
         accelerator: its processes share the photos, and all of them get all measures; without one each measures all.
     """
-    was_training = model.training
-    model.eval()
     share = Share.of(accelerator)
-    try:
+    with evaluating(model):
         results, lends = _measure_photos(
             model, photos, method if maps else None, places, batch_size, workers, device, share
         )
         if swaps > 0:
             _measure_swaps(model, photos, results, lends, swaps, seed, batch_size, workers, device, share)
-    finally:
-        model.train(was_training)
     return results
 
 

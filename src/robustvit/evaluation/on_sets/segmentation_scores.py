@@ -21,6 +21,7 @@ from robustvit.common.progress import track
 from robustvit.common.wording import counted
 from robustvit.data.pairs import Photo
 from robustvit.evaluation.on_sets.segmented_photos import MatFile, SegmentedPhotos, find_mat
+from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.maps import relevance
 from robustvit.explanation.methods import check_method
 from robustvit.models.classifier import Classifier
@@ -89,19 +90,14 @@ def segmentation_test(
     check_method(method, model)
     source = MatFile(find_mat(photos)) if isinstance(photos, (str, Path)) else with_masks(photos)
     data = SegmentedPhotos(source, model.preprocessing.input_size, mask_format=mask_format)
-    modes = [(module, module.training) for module in model.modules()]
     counts, precisions = [], []
-    model.eval()
-    try:
+    with evaluating(model):
         for batch in track(DataLoader(data, batch_size=batch_size, num_workers=workers), "segmentation test"):
             with torch.no_grad():
                 maps = relevance(model, batch["image"].to(device), method=method).float().cpu()
             _refuse_no_numbers(maps, batch["index"], data)
             counts.append(pixel_counts(maps, batch["mask"]))
             precisions.append(average_precision(maps, batch["mask"]))
-    finally:
-        for module, training in modes:
-            module.training = training
     return segmentation_scores(np.concatenate(counts), np.concatenate(precisions), seed)
 
 
