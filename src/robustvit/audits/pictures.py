@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from robustvit.audits.measures import AuditedPhoto
-from robustvit.common.pictures import inlined, outlined, overlay, pixels_of
+from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
 from robustvit.data.batches import SwappedPhotos
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.explanation.maps import relevance
@@ -23,7 +23,7 @@ _THUMBNAIL = 96
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture as a data address, and what it is, in words."""
+    """A picture as a data URL, and what it is, in words."""
 
     source: str
     kind: str
@@ -68,16 +68,16 @@ def worst_tiles(
         with torch.no_grad():
             maps = relevance(model, torch.stack([item["image"] for item in items]).to(device), method=method)
         for index, item, found in zip(part, items, maps, strict=True):
-            tiles = [Tile(inlined(outlined(item["image"], item["mask"])), "mask")]
-            tiles.append(Tile(inlined(overlay(item["image"], found)), "relevance"))
+            tiles = [Tile(jpeg_url(outline_mask(item["image"], item["mask"])), "mask")]
+            tiles.append(Tile(jpeg_url(overlay(item["image"], found)), "relevance"))
             harmful = audited[index].most_harmful
             if harmful is not None:
                 swapped = SwappedPhotos(photos, [(index, harmful.donor)])[0]["image"]
-                tiles.append(Tile(inlined(pixels_of(swapped)), "harmful"))
+                tiles.append(Tile(jpeg_url(pixels_of(swapped)), "harmful"))
             rows.append(tiles)
     return rows
 
 
 def thumbnails(photos: HeldPhotos, indices: Sequence[int]) -> dict[int, str]:
-    """Small pictures of some photos as data addresses, by index."""
-    return {index: inlined(pixels_of(photos[index]["image"]), _THUMBNAIL) for index in dict.fromkeys(indices)}
+    """Small pictures of some photos as data URLes, by index."""
+    return {index: jpeg_url(pixels_of(photos[index]["image"]), _THUMBNAIL) for index in dict.fromkeys(indices)}

@@ -33,7 +33,13 @@ def escape_latex(text: str) -> str:
 
 
 def environment(format: str, package: str) -> Environment:
-    """The templates that lie in a package, for a format: ``markdown``, ``html`` or ``latex``."""
+    """Return the templates of a package for a format: ``markdown``, ``html`` or ``latex``."""
+    made = _environment(format, package)
+    made.filters |= {"counted": counted, "printable": lambda value: printable(str(value))}
+    return made
+
+
+def _environment(format: str, package: str) -> Environment:
     loader = PackageLoader(package, "")
     if format == "html":
         return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
@@ -42,33 +48,26 @@ def environment(format: str, package: str) -> Environment:
     def finalize(value: Any) -> Any:
         return value if isinstance(value, Markup) else escape(str(value))
 
-    # LaTeX is full of braces: there the template's own marks are others.
+    # LaTeX is full of braces: its templates have other delimiters.
     marks: dict[str, Any] = {} if format == "markdown" else {
         "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<",
         "variable_end_string": ">>", "comment_start_string": "<#", "comment_end_string": "#>",
     }  # fmt: skip
-    found = Environment(  # escaped by finalize: autoescape knows HTML only
+    return Environment(  # escaped by finalize: autoescape knows HTML only
         loader=loader, autoescape=False, finalize=finalize, undefined=StrictUndefined, trim_blocks=True, **marks
     )
-    found.filters["counted"] = counted
-    return found
 
 
 def page_template(package: str, name: str, *, trim: bool = False, **filters: Callable[[Any], str]) -> Template:
-    """A template of a page.
+    """Load the template of an HTML page.
 
     Args:
-        package: where the file lies.
-        name: of the file.
-        trim: leave out the lines that hold nothing but a block.
-        filters: those that the page has besides ``counted`` and ``printable``.
+        package: package with the file.
+        name: file name.
+        trim: drop lines that hold nothing but a block.
+        filters: more filters than ``counted`` and ``printable``.
     """
-    environment = Environment(
-        loader=PackageLoader(package, ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=trim,
-        lstrip_blocks=trim,
-    )
-    environment.filters |= {"counted": counted, "printable": lambda value: printable(str(value)), **filters}
-    return environment.get_template(name)
+    pages = environment("html", package)
+    pages.trim_blocks = pages.lstrip_blocks = trim
+    pages.filters |= filters
+    return pages.get_template(name)

@@ -49,7 +49,7 @@ class GuidanceOptions(RelevanceOptions):
     """Guidance.
 
     Attributes:
-        guidance: guidance method: robustvit (the paper's), or a baseline to compare with: cross-entropy, gradmask, rrr,
+        guidance: guidance method: robustvit (the paper's), or a rival method: cross-entropy, gradmask, rrr,
             swap-augmentation, last-layer, dfr (default robustvit, or the recipe's). The options up to balance belong to
             some methods; those of another are refused. dfr makes a new head at once, without lr, epochs and select.
         target: class that is explained in training: the true label (the default), or the predicted one (works without
