@@ -19,7 +19,7 @@ from helpers.miniatures import draw_image, write_imagenet_val
 from helpers.small_models import tiny_network
 from robustvit import UserError, classes, load_model, relevance
 from robustvit.cli import main as cli
-from robustvit.common.pictures import inlined, overlay
+from robustvit.common.pictures import jpeg_url, overlay
 from robustvit.data.batches import evaluation_transform
 from robustvit.data.photos import read_photo
 from robustvit.evaluation.classes.pictures import classes_of_answer
@@ -183,13 +183,13 @@ def test_maps_are_of_the_answers_that_were_given(capsys, tmp_path):
     assert [one["after"]["answer"] for one in panel["images"]] == [imagenet_names()[labels[1]]]
     image = evaluation_transform(models[0].preprocessing)(read_photo(places[0])).as_subclass(torch.Tensor)
     expected = [
-        inlined(overlay(image, relevance(model, image[None], torch.tensor([target]))[0].detach()))
+        jpeg_url(overlay(image, relevance(model, image[None], torch.tensor([target]))[0].detach()))
         for model, target in zip(models, (labels[0], labels[1]), strict=True)
     ]
     assert re.findall(r"data:image/jpeg;base64,[^\"]+", out.read_text())[1:] == expected
     best = int(models[0](image[None]).argmax())
     assert best == 0
-    assert inlined(overlay(image, relevance(models[0], image[None])[0].detach())) != expected[0]
+    assert jpeg_url(overlay(image, relevance(models[0], image[None])[0].detach())) != expected[0]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from robustvit.audits.measures import AuditedPhoto
-from robustvit.common.pictures import inlined, outlined, overlay, pixels_of
+from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
 from robustvit.data.batches import SwappedPhotos
 from robustvit.data.held_photos import HeldPhotos
 from robustvit.explanation.maps import relevance
@@ -70,16 +70,16 @@ def draw_worst(
         with torch.no_grad():
             maps = relevance(model, torch.stack([item["image"] for item in items]).to(device), method=method)
         for index, item, found in zip(part, items, maps, strict=True):
-            tiles = [AuditPicture(inlined(outlined(item["image"], item["mask"])), "mask")]
-            tiles.append(AuditPicture(inlined(overlay(item["image"], found)), "relevance"))
+            tiles = [AuditPicture(jpeg_url(outline_mask(item["image"], item["mask"])), "mask")]
+            tiles.append(AuditPicture(jpeg_url(overlay(item["image"], found)), "relevance"))
             harmful = audited[index].most_harmful
             if harmful is not None:
                 swapped = SwappedPhotos(photos, [(index, harmful.donor)])[0]["image"]
-                tiles.append(AuditPicture(inlined(pixels_of(swapped)), "harmful"))
+                tiles.append(AuditPicture(jpeg_url(pixels_of(swapped)), "harmful"))
             rows.append(tiles)
     return rows
 
 
 def thumbnails(photos: HeldPhotos, indices: Sequence[int]) -> dict[int, str]:
     """Draw small pictures of some photos as data URLs, by index."""
-    return {index: inlined(pixels_of(photos[index]["image"]), _THUMBNAIL) for index in dict.fromkeys(indices)}
+    return {index: jpeg_url(pixels_of(photos[index]["image"]), _THUMBNAIL) for index in dict.fromkeys(indices)}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
 
-from robustvit.common.charts import Chart
+from robustvit.common.charts import Chart, inline_svg
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
 from robustvit.evaluation.classes.record import KIND
@@ -45,28 +42,18 @@ def _bars(title: str, rows: Sequence[Mapping[str, Any]]) -> Chart:
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.set_xlabel("change of accuracy, points", fontsize=8)
     axis.set_title(title, fontsize=10)
-    axis.tick_params(labelsize=8)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x", color="0.92")
     axis.set_axisbelow(True)
-    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.spines["left"].set_visible(False)
     words = "; ".join(f"{printable(row['name'])} {100 * row['difference']['mean']:+.1f}" for row in rows)
-    return Chart(_svg(figure), f"{title}, change of accuracy in points: {words}")
+    return Chart(inline_svg(figure, axis, text=True), f"{title}, change of accuracy in points: {words}")
 
 
 def _label(row: Mapping[str, Any]) -> str:
     name = " ".join(printable(row["name"]).split())
     short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
     return f"{'● ' if row['seen'] else ''}{short} ({row['images']})"
-
-
-def _svg(figure: Figure) -> str:
-    """Render a figure as SVG with text as text, drawn in the fonts of the reader's browser."""
-    target = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "robustvit", "svg.fonttype": "none"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(target, format="svg", metadata={"Date": None})
-    return target.getvalue()[target.getvalue().index("<svg") :]
 
 
 def render_classes(record: Mapping[str, Any], pictures: Mapping[str, Sequence[str]], record_name: str) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustvit.common.options import MaskFormat
-from robustvit.common.pictures import inlined, outlined, overlay
+from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
 from robustvit.data.batches import evaluation_transform, read_pair
 from robustvit.data.photos import read_photo
 from robustvit.evaluation.classes.answers import Compared
@@ -144,9 +144,9 @@ def _draw_image(compared: Compared, name: str, photo: Image.Image, mask_format: 
     preprocessing = compared.model.classifier.preprocessing
     if own is not None and own.mask is not None:
         image, mask = evaluation_transform(preprocessing)(*read_pair(own, mask_format))
-        return inlined(outlined(image.as_subclass(Tensor), mask.as_subclass(Tensor)))
+        return jpeg_url(outline_mask(image.as_subclass(Tensor), mask.as_subclass(Tensor)))
     image = preparation(compared.benchmark, compared.place.protocol, preprocessing)(photo)
-    return inlined((255 * image.permute(1, 2, 0)).round().to(torch.uint8).numpy())
+    return jpeg_url(pixels_of(image))
 
 
 def _draw_relevance(compared: Compared, model: SetModel, photo: Image.Image, answer: int, method: str) -> str:
@@ -158,7 +158,7 @@ def _draw_relevance(compared: Compared, model: SetModel, photo: Image.Image, ans
         best = classifier(inputs)[0, members].argmax()
         target = torch.tensor([members[int(best)]])
         found = relevance(classifier, inputs, target, method=method)[0]
-    return inlined(overlay(image, found))
+    return jpeg_url(overlay(image, found))
 
 
 def classes_of_answer(answers: Answers, answer: int) -> list[int]:
