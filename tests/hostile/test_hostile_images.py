@@ -276,7 +276,7 @@ def test_mask_of_other_size(tmp_path):
     half[:2] = 255
     Image.fromarray(half).save(tmp_path / "m.png")
     photo = Photo(tmp_path / "a.png", tmp_path / "m.png")
-    assert "make them one size" in refusal(lambda: read_pair(photo))
+    assert "make them the same size" in refusal(lambda: read_pair(photo))
 
 
 def test_mask_of_unclear_colours(tmp_path):

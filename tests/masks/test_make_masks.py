@@ -151,7 +151,7 @@ def test_unusable_photos_are_listed_and_the_rest_is_done(tmp_path, images, setti
     made = make_masks(str(images), out=str(tmp_path / "masks"), **settings)
     assert len(made.problems) == 2
     assert any("broken.jpg" in line and "not an image" in line for line in made.problems)
-    assert any("wants the same mask" in line for line in made.problems)
+    assert any("has the same mask" in line for line in made.problems)
     assert (tmp_path / "masks" / "problems.txt").read_text().splitlines() == made.problems
     assert made.left_out == 2
     assert "2 photos left out, 2 problems" in str(made)

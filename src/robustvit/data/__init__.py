@@ -1,1 +1,1 @@
-"""Photos and masks: found on disk, read in any common format, paired, selected and cropped together."""
+"""Photos and masks: listed, read in any common format, paired, selected and cropped together."""

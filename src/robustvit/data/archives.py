@@ -1,4 +1,4 @@
-"""Photos out of a zip archive from somebody else: nothing lands outside the folder, and nothing outgrows its limits."""
+"""Unpacking photos from an untrusted zip archive: nothing is written outside the folder or beyond the limits."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LONGEST_PART = 200  # of a path, in bytes of UTF-8: file systems take 255
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """What an archive may hold.
+    """Limits on the contents of an archive.
 
     Attributes:
-        files: photos and masks.
+        files: number of photos and masks.
         bytes: of all of them, unpacked.
-        ratio: of unpacked to packed bytes, of one file; photos hardly shrink, masks do.
-        depth: folders within folders.
+        ratio: of unpacked to packed bytes, per file; photos hardly shrink, masks do.
+        depth: of nested folders.
     """
 
     files: int = 2_000
@@ -41,14 +41,14 @@ def extract_photos(archive: str | Path, folder: str | Path, limits: ArchiveLimit
     """Unpack the photos and masks of a zip archive into a folder, which must be new or empty.
 
     Only files with the endings of images and masks are unpacked; other files, hidden ones and those that systems add
-    (``__MACOSX``) are passed over. All names are looked at before anything is written, and sizes are counted while
-    unpacking, since an archive may lie about them. What was written is removed when it is refused half-way. The
-    images are not decoded here: ``open_image`` refuses those that are too large.
+    (``__MACOSX``) are ignored. All names are checked before anything is written, and sizes are counted while unpacking,
+    since an archive may lie about them. If the archive is refused half-way, the unpacked files are removed. The images
+    are not decoded here: ``open_image`` refuses those that are too large.
 
     Args:
         archive: a zip file.
-        folder: where to unpack; made if it is not there.
-        limits: what it may hold; ``ArchiveLimits()`` when left out.
+        folder: where to unpack; created if it does not exist.
+        limits: on its contents; ``ArchiveLimits()`` when left out.
 
     Returns:
         The files, sorted.
@@ -70,14 +70,14 @@ def extract_photos(archive: str | Path, folder: str | Path, limits: ArchiveLimit
     except FileNotFoundError as error:
         _emptied(folder, fresh)
         raise UserError(f"expected a zip file at {archive}, found none: check the path") from error
-    except Exception as error:  # a broken archive, or a decoder that meets one, can raise anything at all
+    except Exception as error:  # a broken archive can raise any error
         _emptied(folder, fresh)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot unpack {archive}: {reason}; make the zip file again") from error
 
 
 def _emptied(folder: Path, remove: bool) -> None:
-    """Remove what was unpacked; the folder was empty before, or not there."""
+    """Remove what was unpacked; the folder was empty or missing before."""
     if not folder.is_dir() or folder.is_symlink():
         return
     for path in folder.iterdir():
@@ -87,7 +87,7 @@ def _emptied(folder: Path, remove: bool) -> None:
 
 
 def _checked(opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    """The members to unpack, by their places in the folder."""
+    """Return the members to unpack, by their paths in the folder."""
     found: dict[PurePosixPath, zipfile.ZipInfo] = {}
     seen: set[str] = set()
     for member in opened.infolist():
@@ -96,8 +96,8 @@ def _checked(opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits) -> d
             continue
         if str(place).casefold() in seen:
             raise UserError(f"{archive} holds two files called {str(place)!r}: rename one")
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others unpack in one piece
-            raise UserError(f"{archive} is packed in a way that is not read: make an ordinary zip file")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # other methods unpack in one piece
+            raise UserError(f"{archive} uses a compression that is not supported: make an ordinary zip file")
         if member.flag_bits & 1:
             raise UserError(f"{archive} is encrypted: make it without a password")
         seen.add(str(place).casefold())
@@ -112,12 +112,12 @@ def _checked(opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits) -> d
 
 
 def _place(member: zipfile.ZipInfo, archive: Path, limits: ArchiveLimits) -> PurePosixPath:
-    """Where a member goes; refuses every name that could lead elsewhere, whether it would be unpacked or not."""
+    """Return the path of a member; refuse every name that could lead elsewhere, even if it is not unpacked."""
     name = member.orig_filename.replace("\\", "/")
     place = PurePosixPath(name)
     absolute = place.is_absolute() or (len(name) > 1 and name[1] == ":")
     if absolute or ".." in place.parts or any(ord(character) < 32 for character in name) or not place.parts:
-        raise UserError(f"{archive} holds {name[:200]!r}, a name that leads out of the folder or is none: refused")
+        raise UserError(f"{archive} holds {name[:200]!r}, a name that leads out of the folder or is invalid: refused")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise UserError(f"{archive} holds the link {name[:200]!r}: put the file itself there")
     if len(place.parts) > limits.depth + 1 or any(len(part.encode()) > _LONGEST_PART for part in place.parts):
@@ -153,7 +153,7 @@ def _unpacked(
 
 
 def _copied(source, sink: BinaryIO, allowed: int) -> int:
-    """Copy until the end or until more than allowed has come; the number of bytes that came."""
+    """Copy until the end or until more than allowed was read; return the number of bytes read."""
     size = 0
     while chunk := source.read(_CHUNK):
         size += len(chunk)

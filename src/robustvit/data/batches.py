@@ -1,4 +1,4 @@
-"""Photos and masks as tensors: joint transforms and the data sets that training and measurement draw from."""
+"""Photos and masks as tensors: joint transforms, and the datasets for training and measurement."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _as_unit_tensors() -> list[v2.Transform]:
 
 
 def training_transform(preprocessing: Preprocessing) -> v2.Compose:
-    """The paper's: image and mask squashed to 8/7 of the input size, a random crop, a random horizontal flip."""
+    """Return the paper's transform: resize image and mask to 8/7 of the input size, random crop, random flip."""
     height, width = preprocessing.input_size
     resized = [round(height * 256 / 224), round(width * 256 / 224)]
     return v2.Compose(
@@ -43,10 +43,10 @@ def training_transform(preprocessing: Preprocessing) -> v2.Compose:
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
-    """The model's own: shorter side resized (both where it squashes, or its inputs are not square), centre crop."""
+    """Return the model's transform: resize the shorter side (both if it squashes or is not square), centre crop."""
     size = list(preprocessing.resized) if preprocessing.resizes_both_sides else [preprocessing.resized[0]]
     interpolation = InterpolationMode(preprocessing.interpolation)
-    # Bicubic resampling overshoots, and inputs are promised in [0, 1]: torchvision resizes 8-bit images, which clip.
+    # Bicubic resampling overshoots, but inputs must be in [0, 1]: torchvision resizes 8-bit images, which clip.
     return v2.Compose(
         [
             v2.ToImage(),
@@ -58,7 +58,7 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
 
 
 def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Image, tv_tensors.Mask]:
-    """Read a photo and its mask, ``(1, H, W)`` float32 in [0, 1]; zeros where it has none."""
+    """Read a photo and its mask, ``(1, H, W)`` float32 in [0, 1]; zeros if it has none."""
     image = read_photo(photo.image)
     width, height = image.size
     if photo.mask is None:
@@ -70,13 +70,13 @@ def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Ima
     if mask.shape != (height, width):
         raise UserError(
             f"mask {photo.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {photo.image} is "
-            f"{width} x {height}: make them one size"
+            f"{width} x {height}: make them the same size"
         )
     return image, tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(mask))[None])
 
 
 def _turned_like(image: str | Path, mask: np.ndarray) -> np.ndarray:
-    """Turn a mask upright that was drawn on the photo's raw pixels, before its EXIF tag was heeded."""
+    """Rotate a mask that was drawn on the photo's raw pixels, ignoring its EXIF tag."""
     with opened(image) as raw:
         if mask.shape != raw.size[::-1]:
             return mask
@@ -88,18 +88,18 @@ def _turned_like(image: str | Path, mask: np.ndarray) -> np.ndarray:
 class MaskedPhotos(Dataset):
     """Photos with masks, transformed together.
 
-    Each item holds ``image`` ``(3, H, W)`` in [0, 1], ``mask`` ``(1, H, W)`` in [0, 1], ``label`` (-1 where unknown),
+    Each item holds ``image`` ``(3, H, W)`` in [0, 1], ``mask`` ``(1, H, W)`` in [0, 1], ``label`` (-1 if unknown),
     ``index`` and ``kept``, the share of the object's box that the centre crop keeps (0 without an object).
 
     Args:
         photos: the photos.
-        preprocessing: of the model they are for.
-        augment: transform as for training, at random; otherwise as for evaluation.
+        preprocessing: of the model.
+        augment: apply the random transform of training instead of that of evaluation.
         mask_format: see ``read_mask``.
 
     Attributes:
-        seed: with a photo's index it fixes how that photo is augmented, whichever process reads it and whatever was
-            read before; to be changed every epoch.
+        seed: with a photo's index it fixes how that photo is augmented, whichever process reads it and in whatever
+            order; change it every epoch.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class MaskedPhotos(Dataset):
 
 @contextmanager
 def _drawing(seed: int, index: int) -> Iterator[None]:
-    """PyTorch's generator seeded for one photo; it is put back as it was."""
+    """Seed PyTorch's generator for one photo, and restore its state afterwards."""
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(int(np.random.SeedSequence([seed, index]).generate_state(1)[0]))
     try:
@@ -143,7 +143,7 @@ def _drawing(seed: int, index: int) -> Iterator[None]:
 
 
 def kept_share(mask: Tensor, preprocessing: Preprocessing) -> float:
-    """Share of the object's box that the centre crop keeps; ``mask`` is ``(1, h, w)``, before the transform."""
+    """Return the share of the object's box that the centre crop keeps; ``mask`` is ``(1, h, w)``, not transformed."""
     box = bounding_box(mask)
     if box is None:
         return 0.0
@@ -157,14 +157,14 @@ def kept_share(mask: Tensor, preprocessing: Preprocessing) -> float:
 
 
 class SwappedPhotos(Dataset):
-    """Photos whose object stands on another photo's background, with items as in ``MaskedPhotos``.
+    """Photos with the object pasted on the background of another photo; items as in ``MaskedPhotos``.
 
     Args:
         photos: the photos, transformed without randomness.
-        pairs: index of the photo and index of the one that lends its background.
+        pairs: index of the photo, and of the photo that lends its background.
     """
 
-    _KEPT = 64  # photos: each is in several pairs, and reading takes longer than pasting; 200 KiB each at 112 pixels
+    _KEPT = 64  # photos: each is in several pairs, and reading is slower than pasting; 200 KiB each at 112 pixels
 
     def __init__(self, photos: MaskedPhotos, pairs: Sequence[tuple[int, int]]) -> None:
         self.photos, self.pairs = photos, list(pairs)
@@ -182,6 +182,6 @@ class SwappedPhotos(Dataset):
     def _photo(self, index: int) -> dict[str, Any]:
         if index not in self._read:
             if len(self._read) == self._KEPT:
-                del self._read[next(iter(self._read))]  # the one read first
+                del self._read[next(iter(self._read))]  # the oldest
             self._read[index] = self.photos[index]
         return self._read[index]

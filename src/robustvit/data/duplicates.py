@@ -16,16 +16,16 @@ from robustvit.common.progress import bar
 from robustvit.data.photos import read_photo
 
 BITS = 256
-NEAR = 38  # bits that may differ; benchmarks/study/copies.py measures what that finds and what it confuses
-_DECODED = 128  # pixels a side that a JPEG is decoded to at least; the hash itself looks at 64
-_DETAIL = 2.0  # standard deviation of the grey levels below which a photo is blank, and looks like any other
-_PAIRS = 2**18  # compared at a time: a block fits into a processor's cache
+NEAR = 38  # bits that may differ; benchmarks/study/copies.py measures hits and false alarms
+_DECODED = 128  # least side in pixels that a JPEG is decoded to; the hash needs 64
+_DETAIL = 2.0  # below this standard deviation of grey levels a photo is blank, and its hash matches any other
+_PAIRS = 2**18  # compared at a time: a block fits into the CPU cache
 _READERS = 4
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a photo is recognised by.
+    """Hashes that identify a photo.
 
     Attributes:
         content: SHA-256 of the file's bytes, in hexadecimal.
@@ -39,11 +39,11 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Copies:
-    """Which photos are copies of which.
+    """Photos that are copies of known photos.
 
     Attributes:
-        same: of the same bytes, by the photo's index: the index of the first known one.
-        near: of another file that looks the same, by the photo's index: the index of the likest known one.
+        same: photos with the same bytes: index of the photo to index of the first known photo.
+        near: photos that look the same: index of the photo to index of the most similar known photo.
     """
 
     same: dict[int, int]
@@ -56,7 +56,7 @@ class Copies:
 
 
 def fingerprint(path: str | Path) -> Fingerprint:
-    """Hash a photo's bytes and its look; large JPEGs are decoded at a fraction of their size."""
+    """Hash the bytes and the look of a photo; large JPEGs are decoded at a fraction of their size."""
     grey = read_photo(path, at_least=_DECODED).convert("L")
     content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     if np.asarray(grey.resize((64, 64), Image.Resampling.LANCZOS)).std() < _DETAIL:
@@ -65,21 +65,21 @@ def fingerprint(path: str | Path) -> Fingerprint:
 
 
 def fingerprints(paths: Sequence[Path]) -> list[Fingerprint]:
-    """The fingerprint of every photo, several read at a time."""
-    with ThreadPoolExecutor(_READERS) as pool, bar() as progress:  # Pillow decodes without holding other threads up
+    """Return the fingerprint of every photo, reading several at a time."""
+    with ThreadPoolExecutor(_READERS) as pool, bar() as progress:  # Pillow decodes without the GIL
         found = pool.map(fingerprint, paths)
         return list(progress.track(found, total=len(paths), description="hashing photos"))
 
 
 def find_copies(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], *, earlier: bool = False) -> Copies:
-    """Tell which photos are copies of known ones.
+    """Find photos that are copies of known photos.
 
-    Two photos look the same where at most ``NEAR`` of the ``BITS`` bits of their perceptual hashes differ. That holds
-    for resized, recompressed and converted copies and mostly for crops of 1 % a side; not for mirrored, rotated or
-    closely cropped ones.
+    Two photos look the same if at most ``NEAR`` of the ``BITS`` bits of their perceptual hashes differ. That holds for
+    resized, recompressed and converted copies, and mostly for crops of 1 % per side; not for mirrored, rotated or
+    tightly cropped copies.
 
     Args:
-        photos: to judge.
+        photos: to check.
         known: to compare with.
         earlier: both are the same list, and each photo is compared with those before it.
     """
@@ -93,7 +93,7 @@ def find_copies(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], *, 
 
 
 def _likest(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], earlier: bool) -> Iterator[tuple[int, int]]:
-    """Photos that look like a known one, each with the likest: every pair is compared, in blocks."""
+    """Yield photos that look like a known photo, with the most similar: all pairs are compared, in blocks."""
     rows = np.array([i for i, one in enumerate(photos) if one.look], dtype=np.intp)
     columns = np.array([i for i, one in enumerate(known) if one.look], dtype=np.intp)
     if not len(rows) or not len(columns):
@@ -113,5 +113,5 @@ def _likest(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], earlier
 
 
 def _words(found: Sequence[Fingerprint]) -> np.ndarray:
-    """Perceptual hashes as ``(N, 4)`` words of 64 bits."""
+    """Convert perceptual hashes to ``(N, 4)`` words of 64 bits."""
     return np.frombuffer(bytes.fromhex("".join(one.look for one in found)), dtype=np.uint64).reshape(len(found), -1)

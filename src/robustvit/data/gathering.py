@@ -1,4 +1,4 @@
-"""From the folders a user names to the photos a run uses: found, matched to classes, selected and looked at."""
+"""The photos of a run: listed, matched to classes, selected and checked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Labeller = Callable[[Sequence[Photo]], list[Photo]]
 
 @dataclass(frozen=True)
 class PhotoSources:
-    """Where photos and masks are; see ``finetune`` for each."""
+    """Folders of photos and masks; see ``finetune`` for each."""
 
     images: str
     masks: str | None = None
@@ -69,10 +69,10 @@ class Gathered:
 
     Attributes:
         train: to train on.
-        validation: held out, to choose the epoch by.
+        validation: held out, to choose the epoch.
         verdict: held out, to measure before and after.
         notes: what a reader of the verdict must know.
-        prints: fingerprints of all of them, by file.
+        prints: fingerprints of all photos, by file.
     """
 
     train: list[Photo]
@@ -83,7 +83,7 @@ class Gathered:
 
     @property
     def splits(self) -> dict[str, Sequence[Photo]]:
-        """The photos by what they are used for."""
+        """The photos by use."""
         return {"train": self.train, "validation": self.validation, "verdict": self.verdict}
 
 
@@ -95,14 +95,14 @@ def gather(
     labelled: bool,
     predict: Labeller,
 ) -> Gathered:
-    """Find, match, select and check every photo that a run will use, before anything is written.
+    """Find, match, select and check every photo of a run, before anything is written.
 
     Args:
         sources: where photos and masks are.
-        classifier: the model they are for.
+        classifier: the model.
         settings: which photos to take.
         labelled: whether true labels are needed.
-        predict: labels photos without a class by the model's prediction.
+        predict: labels photos with the predictions of the model, if they have no labels.
     """
     notes: list[str] = []
     review = None if sources.review is None else read_review(sources.review)
@@ -111,7 +111,7 @@ def gather(
     )
     photos = found(sources.images, sources.masks)
     if photos[0].class_name is not None and not classifier.class_names:
-        # A head without names took its classes from the sorted folders: from here on it knows them.
+        # A head without names was matched to the sorted folders: keep these names.
         names = {photo.label: str(photo.class_name) for photo in photos}
         classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))
     whole = None if review is None else replace(review, by_tail=False)
@@ -141,7 +141,7 @@ def gather(
     if both := {photo.image.resolve() for photo in validation} & {photo.image.resolve() for photo in verdict}:
         notes.append(
             f"{len(both)} of the {counted(len(verdict), 'photo')} that judge also chose the epoch: in simulations, one "
-            "run in seven that changed nothing is called better then, where it should be one in forty. Give other "
+            "run in seven that changed nothing was then called better, instead of one in forty. Give other "
             "photos with --test-images and --test-masks."
         )
     check_overlap(train, validation, verdict, prints, notes, older=settings.older)
@@ -194,8 +194,8 @@ def _found(
 
 
 def _halves(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Photo]]:
-    """Photos that choose the epoch, and photos that judge: every other photo of each class, the first to judge; of the
-    classes with a single photo every other one.
+    """Split photos into those that choose the epoch and those that judge: alternately within each class, the first to
+    judge; classes with a single photo alternate too.
     """
     counts = Counter(photo.class_name for photo in photos)
     singles = [name for name, count in counts.items() if count == 1]

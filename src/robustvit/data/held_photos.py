@@ -1,4 +1,4 @@
-"""Photos that are read once and held in memory, for measurements that show each of them many times."""
+"""Photos cached in memory, for measurements that use each of them many times."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from robustvit.models.classifier import Preprocessing
 
 
 class HeldPhotos(MaskedPhotos):
-    """``MaskedPhotos`` as for evaluation, each read once; arguments and items are the same, to the bit.
+    """``MaskedPhotos`` for evaluation, each read once; arguments and items are the same, bit for bit.
 
-    A photo takes 4 bytes a pixel of the model's input (0.2 MB at 224 pixels), 7 with a soft mask.
+    A photo takes 4 bytes per pixel of the model's input (0.2 MB at 224 pixels), 7 with a soft mask.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class HeldPhotos(MaskedPhotos):
         return {"image": TF.to_dtype(image, torch.float32, scale=True), "mask": mask.to(torch.float32), **rest}
 
     def read(self, workers: int = 0) -> None:
-        """Read every photo now, with ``workers`` processes beside this one."""
+        """Read every photo now, with ``workers`` extra processes."""
         missing = [index for index in range(len(self)) if index not in self._held]
         loader = DataLoader(_Reading(self, missing), batch_size=None, num_workers=workers)
         for item in track(loader, "reading photos and masks"):
@@ -46,7 +46,7 @@ class HeldPhotos(MaskedPhotos):
             self._hold(item)
 
     def _hold(self, item: dict[str, Any]) -> None:
-        # The transform works on 8-bit images and divides at its end: multiplied again they are the same whole numbers.
+        # The transform divides 8-bit images by 255 at its end: multiplying restores the same integers.
         image, mask = (255 * item["image"]).round().to(torch.uint8), item["mask"]
         cut = mask > 0.5
         rest = {name: value for name, value in item.items() if name not in ("image", "mask")}
@@ -54,7 +54,7 @@ class HeldPhotos(MaskedPhotos):
 
 
 class _Reading(Dataset):
-    """Items of photos; what is wrong with one comes as an item too, since loaders wrap errors of their processes."""
+    """Items of photos, or the error of reading one, since loaders wrap errors of their processes."""
 
     def __init__(self, photos: HeldPhotos, indices: list[int]) -> None:
         self.photos, self.indices = photos, indices

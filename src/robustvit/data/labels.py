@@ -14,28 +14,27 @@ from robustvit.data.pairs import Photo
 
 
 def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[str] = ()) -> list[Photo]:
-    """Give every photo with a class the model's index of it.
+    """Set the label of every photo that has a class, the model's index of it.
 
-    Folder names are looked up, in this order, as numbers where all of them are, among the model's own class names,
-    among ImageNet's wnids where the model has 1,000 classes, and as sorted folders where their number equals the number
-    of classes.
+    Folder names are looked up, in this order, as numbers if all of them are, in the model's class names, in ImageNet's
+    wnids if the model has 1,000 classes, and as sorted folders if there are as many as classes.
 
     Args:
         photos: photos with or without class names.
-        num_classes: logits of the model.
-        class_names: the model's names for them, where known.
+        num_classes: number of logits of the model.
+        class_names: names of the logits, if known.
     """
     names = sorted({photo.class_name for photo in photos if photo.class_name is not None})
     index = _index(names, num_classes, class_names)
     return [replace(p, label=None if p.class_name is None else index[p.class_name]) for p in photos]
 
 
-@cache  # once is enough, however often a command looks labels up
+@cache  # warn once, however often a command looks labels up
 def _say_sorted(*names: str) -> None:
-    """A head in another order than the folders would be judged wrong on every photo, and nothing else would show."""
+    """Warn that the order of the folders is assumed: with another order every answer would count as wrong."""
     warn(
-        "the model does not name its classes: its outputs are taken for the class folders in the order of the "
-        f"alphabet, {names[0]} to {names[-1]}; if that is not their order, give the names in theirs, --class-names "
+        "the model does not name its classes: its outputs are assumed to be the class folders in alphabetical "
+        f"order, {names[0]} to {names[-1]}; if they have another order, give the names in that order, --class-names "
         f"{names[-1]},..."
     )
 

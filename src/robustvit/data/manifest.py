@@ -1,4 +1,4 @@
-"""The manifest of a folder of masks: for each photo its mask, its class, and how far the mask can be believed."""
+"""The manifest of a folder of masks: each photo's mask, its class, and how trustworthy the mask is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMNS = ("image", "mask", "label", "verdict", "confidence", "reason", "source
 
 @dataclass(frozen=True)
 class MaskRecord:
-    """What is known of one photo's mask.
+    """A photo's mask and its quality.
 
     Attributes:
         image: the photo.
@@ -32,8 +32,8 @@ class MaskRecord:
         label: its class as named on disk or in the annotation, if known.
         verdict: ``good``, ``doubtful`` (left out of training unless asked for) or ``none`` (no object found).
         confidence: in [0, 1].
-        reason: what made the verdict not ``good``.
-        source: method or format that the mask came from.
+        reason: why the verdict is not ``good``.
+        source: method or format of the mask.
         measures: see ``robustvit.masks.confidence``; some of ``MEASURES``.
     """
 
@@ -62,7 +62,7 @@ def write_manifest(records: Sequence[MaskRecord], path: str | Path) -> None:
 
 
 def append_record(record: MaskRecord, path: str | Path) -> None:
-    """Add a row to a manifest, or start one; a kill loses that row at most."""
+    """Add a row to a manifest, or start one; killing the process loses at most that row."""
     path = Path(path)
     started = path.is_file() and path.stat().st_size > 0
     with path.open("a", newline="", encoding="utf-8") as file:
@@ -73,7 +73,7 @@ def append_record(record: MaskRecord, path: str | Path) -> None:
 
 
 def read_manifest(path: str | Path) -> list[MaskRecord]:
-    """Read a manifest; a last row that was cut off is left out."""
+    """Read a manifest; a truncated last row is ignored."""
     path = Path(path)
     table = read_csv(path, what="a manifest of masks", fix="check the path, or make the masks again")
     rows = list(zip(table.rows, table.lines, strict=True))
@@ -83,7 +83,7 @@ def read_manifest(path: str | Path) -> list[MaskRecord]:
 
 
 def skipped_photos(records: Sequence[MaskRecord]) -> dict[str, int]:
-    """How many photos have no mask, by the reason without the photo's own numbers in brackets, most frequent first."""
+    """Count photos without a mask by reason, without the numbers in brackets, most frequent first."""
     reasons = Counter(one.reason.partition(" (")[0] for one in records if one.verdict == "none")
     return dict(reasons.most_common())
 

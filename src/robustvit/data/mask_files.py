@@ -1,4 +1,4 @@
-"""Reading foreground masks in the formats that people have, as numbers in [0, 1]."""
+"""Reading foreground masks in common formats, as numbers in [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import MaskFormat
 from robustvit.data.photos import MAX_PIXELS, open_image
 
-# Few and lower grey values would be taken for class ids.
-FAINTEST = 32
+FAINTEST = 32  # a few grey values below this would be taken for class ids
 
 MASK_SUFFIXES = frozenset({".png", ".npy", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jpg", ".jpeg"})
 _OPAQUE = 255
@@ -43,7 +42,7 @@ def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
         return _soft(values, path)
     image = open_image(path)
     if "A" in image.getbands() and image.getchannel("A").getextrema()[0] == _OPAQUE:
-        image = image.convert("RGB" if image.mode == "RGBA" else "L")  # an alpha channel that says nothing
+        image = image.convert("RGB" if image.mode == "RGBA" else "L")  # an opaque alpha channel carries no mask
     if mask_format == "auto":
         mask_format = _guess_format(image, path)
     if mask_format == "imagenet-s":
@@ -58,7 +57,7 @@ def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
 
 
 def check_mask(mask: np.ndarray, path: str | Path) -> None:
-    """Refuse a mask that teaches nothing."""
+    """Refuse a mask that is empty or covers everything."""
     if mask.max(initial=0) <= 0:
         raise UserError(f"empty mask {path}: no pixel is on the object; draw it or remove the pair")
     if mask.min(initial=1) >= 1:
@@ -67,11 +66,11 @@ def check_mask(mask: np.ndarray, path: str | Path) -> None:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        # mapped, so that a header that claims terabytes allocates nothing
+        # memory-mapped, so that a header that claims terabytes allocates nothing
         values: np.ndarray = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError as error:
         raise UserError(f"expected a mask at {path}, found none: check the path") from error
-    except Exception as error:  # a broken header can raise anything at all; of no pixel, nothing can be mapped
+    except Exception as error:  # a broken header can raise any error; an empty array cannot be mapped
         raise UserError(f"cannot read mask {path}: it is not a plain NumPy array; save it with numpy.save") from error
     if values.size > MAX_PIXELS:
         raise UserError(f"refused to read mask {path}: {values.size:,} values are more than {MAX_PIXELS:,}")
@@ -86,12 +85,12 @@ def _grey(image: Image.Image) -> np.ndarray:
     if "A" in image.getbands():
         return np.asarray(image.getchannel("A"))
     if image.mode == "P" and set(np.unique(np.asarray(image)).tolist()) <= {0, 255}:
-        return np.asarray(image)  # the numbers are meant, whatever colours the palette gives them
+        return np.asarray(image)  # the indices are the mask, whatever colours the palette has
     return np.asarray(image.convert("L") if image.mode in ("P", "RGB", "CMYK", "YCbCr", "HSV") else image)
 
 
 def _soft(values: np.ndarray, path: Path) -> np.ndarray:
-    """Scale numbers to [0, 1]: by 255 or 65,535 where they are integers above 1."""
+    """Scale numbers to [0, 1], by 255 or 65,535 if they are integers above 1."""
     numbers = values.astype(np.float64)
     if not np.isfinite(numbers).all() or numbers.min(initial=0) < 0:
         raise UserError(f"expected mask values from 0 upwards in {path}, got negative ones or NaN")

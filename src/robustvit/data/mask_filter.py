@@ -1,4 +1,4 @@
-"""Which masks to believe: what their manifest says of them, and what a person decided on looking them over."""
+"""Filtering photos by the verdict on their mask, in the manifest or by a person."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _REASONS = {
 
 
 class MaskFilter:
-    """Says of photos whether they are to be used, and counts those that are not.
+    """Decides whether to use a photo, and counts photos that are left out.
 
-    A review decides first; where it says nothing, the manifest: doubtful masks are left out unless asked for. Photos
-    that neither mentions are used.
+    A review decides first, then the manifest: doubtful masks are left out unless asked for. Photos that neither
+    mentions are used.
 
     Args:
         images: as given to ``find_photos``; as is ``masks``.
         doubtful: use doubtful masks.
-        review: a person's decisions.
+        review: decisions of a person.
 
     Attributes:
-        left_out: how many photos were left out, by reason.
+        left_out: number of photos left out, by reason.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class MaskFilter:
         return fine
 
     def _record(self, photo: Photo) -> MaskRecord | None:
-        if photo.mask is not None:  # one that the manifest does not know was put there by a person
+        if photo.mask is not None:  # a mask that is not in the manifest was added by a person
             return self._by_mask.get(photo.mask.resolve())
         return self._by_image.get((photo.image.resolve(), photo.class_name))
 
     @property
     def note(self) -> str:
-        """What was left out, as a sentence; empty if nothing was."""
+        """A sentence on what was left out; empty if nothing was."""
         parts = [f"{self.left_out[name]} {words}" for name, words in _REASONS.items() if self.left_out[name]]
         if not parts:
             return ""
@@ -95,7 +95,7 @@ def find_usable_photos(
 
 
 def _manifest_of(masks: Path) -> Path:
-    """Of a folder of masks, or of the one that was made in one call for more photos than these (train and test)."""
+    """Return the manifest of a folder of masks, or that of a parent folder made in one call (train and test)."""
     place = masks.absolute()
     whole = next((folder for folder in place.parents if is_mask_folder(folder)), place)
     return (place if (place / MANIFEST).is_file() else whole) / MANIFEST

@@ -1,4 +1,4 @@
-"""How the masks of a run were made, as the settings in their folder say."""
+"""How the masks of a run were made, by the settings in their folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robustvit.data.manifest import SETTINGS
 
 
 def tokencut_protocol(config: dict[str, Any]) -> str | None:
-    """How our TokenCut cut the masks, as the settings in their folder say; None where it did not make them."""
+    """Return the protocol of TokenCut by the settings in the folder of masks; None if it did not make them."""
     place = config.get("masks") or (Path(str(config["images"])).parent if config.get("images") else None)
     if place is None or not (Path(str(place)) / SETTINGS).is_file():
         return None
@@ -21,4 +21,4 @@ def tokencut_protocol(config: dict[str, Any]) -> str | None:
         raise UserError(f"cannot read {Path(str(place)) / SETTINGS}: {error}") from error
     if not isinstance(settings, dict) or settings.get("method") != "tokencut":
         return None
-    return str(settings.get("protocol", "standard"))  # versions before there were two cut by our rules
+    return str(settings.get("protocol", "standard"))  # older versions had only the standard protocol

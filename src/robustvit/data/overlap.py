@@ -1,4 +1,4 @@
-"""Copies between the photos that a run trains on and those it holds out: kept apart, refused or named."""
+"""Copies between training and held-out photos: left out, refused or reported."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Prints = Mapping[Path, Fingerprint]
 
 
 def hash_photos(photos: Sequence[Photo]) -> dict[Path, Fingerprint]:
-    """The fingerprint of every photo, by its file."""
+    """Return the fingerprint of every photo, by its file."""
     files = list(dict.fromkeys(photo.image for photo in photos))
     return dict(zip(files, fingerprints(files), strict=True))
 
 
 def without_copies(pool: Sequence[Photo], train: Sequence[Photo], prints: Prints, notes: list[str]) -> list[Photo]:
-    """The photos of a pool to hold out that are no copies of photos trained on, or of one another.
+    """Return the photos of a pool that are not copies of training photos or of one another.
 
-    Train and held-out photos come from one folder here, so a copy on both sides is nobody's choice. Files of the same
-    bytes and photos that look the same are both left out; how many is added to ``notes``.
+    Training and held-out photos come from one folder here, so nobody chose to put a copy on both sides. Files with the
+    same bytes and photos that look the same are left out; their number is added to ``notes``.
     """
     own = [prints[photo.image] for photo in pool]
     trained = find_copies(own, [prints[photo.image] for photo in train]).either
@@ -52,16 +52,15 @@ def check_overlap(
     *,
     older: bool = False,
 ) -> None:
-    """Refuse photos that are both trained on and held out, and name those that look the same.
+    """Refuse photos that are both trained on and held out, and report those that look the same.
 
     Args:
         train: photos to train on.
-        validation: photos to choose the epoch by.
-        verdict: photos to judge by.
+        validation: photos that choose the epoch.
+        verdict: photos that judge.
         prints: of all photos.
-        notes: lines are added to it.
-        older: a run that an older version started is resumed: files of the same content under other names are named,
-            not refused.
+        notes: list that lines are added to.
+        older: whether a run of an older version is resumed: copies under other names are then reported, not refused.
     """
     held = list(dict.fromkeys([*validation, *verdict]))
     copies = _copies(held, train, prints)

@@ -1,4 +1,4 @@
-"""Finding photos, their classes and their masks on disk: class folders, a flat folder, or a CSV file."""
+"""Listing photos with their classes and masks: class folders, a flat folder, or a CSV file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Photo:
         image: the image file.
         mask: its foreground mask, if there is one.
         class_name: its class as named on disk, if known.
-        label: the model's index of that class, once it was matched.
+        label: the model's index of that class, once it is matched.
     """
 
     image: Path
@@ -36,7 +36,7 @@ class Photo:
 
 
 def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:
-    """Refuse places that are not there, as ``find_photos`` does, before a model is loaded, which takes far longer."""
+    """Refuse paths that do not exist, as ``find_photos`` does, before a model is loaded, which takes longer."""
     if images is not None and not _is_list(Path(images)):
         expect_folder(Path(images), "photos")
     elif images is not None and not Path(images).is_file():
@@ -46,7 +46,7 @@ def expect_photos(images: str | Path | None, masks: str | Path | None = None) ->
 
 
 def expect_photos_of(options: Mapping[str, Any]) -> None:
-    """``expect_photos`` of all photos that options of ``finetune`` name."""
+    """Call ``expect_photos`` on all photos that options of ``finetune`` name."""
     for kind in ("", "val_", "test_"):
         expect_photos(options.get(f"{kind}images"), options.get(f"{kind}masks"))
 
@@ -67,11 +67,11 @@ def find_photos(
 
     Args:
         images: a folder with one folder of photos per class, a flat folder, or a CSV file with the columns ``image``
-            and, where there are any, ``mask`` and ``label``; paths in it are relative to the file.
+            and optionally ``mask`` and ``label``; paths in it are relative to the file.
         masks: a folder that mirrors ``images`` by class and stem; not for a CSV file.
         labelled: whether classes are needed; without them a flat folder is enough.
         skip_unmasked: leave photos without a mask out instead of refusing them.
-        keep: leave out, with their masks, the photos that it is not true of; see ``MaskFilter``.
+        keep: whether to use a photo; see ``MaskFilter``.
     """
     images = Path(images)
     if _is_list(images):
@@ -130,7 +130,7 @@ def _from_folder(folder: Path) -> list[Photo]:
 def _kept(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Photo]:
     kept = photos if keep is None else [photo for photo in photos if keep(photo)]
     if not kept:
-        raise UserError("every photo was left out for its mask: make better masks, or look them over with --review")
+        raise UserError("every photo was left out because of its mask: make better masks, or review them with --review")
     return kept
 
 
@@ -179,7 +179,7 @@ def _refuse_two_photos(photos: list[Photo]) -> None:
     seen: dict[tuple[str | None, str], Path] = {}
     for photo in photos:
         if other := seen.get((photo.class_name, photo.image.stem)):
-            raise UserError(f"two photos of one name, so one mask cannot tell: {other} and {photo.image}; rename one")
+            raise UserError(f"two photos of one name would share a mask: {other} and {photo.image}; rename one")
         seen[photo.class_name, photo.image.stem] = photo.image
 
 
@@ -194,7 +194,7 @@ def _cut(path: Path) -> str:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that is longer than any can be
+    except OSError:  # the name is too long
         return False
 
 

@@ -1,4 +1,4 @@
-"""Photos in a folder of any depth, each with the place in a mirrored folder that its mask goes to."""
+"""Photos in a folder of any depth, each with the path of its mask in a mirrored folder."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class PlacedPhoto:
 
     Attributes:
         image: the file.
-        mask: where its mask goes, relative to the folder of masks.
-        label: the folder it lies in, its class; None where it lies in the tree's root.
+        mask: path of its mask, relative to the folder of masks.
+        label: its class, the name of its folder; None in the root of the tree.
     """
 
     image: Path
@@ -32,15 +32,15 @@ class PlacedPhoto:
 def files_below(
     folder: Path, suffixes: Collection[str], leave_out: Callable[[Path], bool] = lambda inner: False
 ) -> dict[str, Path]:
-    """Files anywhere in a folder by their path in it, with slashes; sorted, without hidden ones.
+    """Return files anywhere in a folder by their path in it, with slashes; sorted, without hidden ones.
 
-    Folders in it that ``leave_out`` is true of are not looked into.
+    Folders for which ``leave_out`` is true are skipped.
     """
     found: dict[str, Path] = {}
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
-        if real in seen:  # a link that leads back up would be walked for ever
+        if real in seen:  # a link to a parent would be followed forever
             folders.clear()
             continue
         seen.add(real)
@@ -53,11 +53,11 @@ def files_below(
 
 
 def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[list[PlacedPhoto], list[str]]:
-    """All photos below a folder, in a fixed order; hidden files and folders are left out, and so are the folder
-    ``leave_out`` and folders of masks.
+    """List all photos below a folder, in a fixed order, without hidden files and folders, the folder ``leave_out`` and
+    folders of masks.
 
     Returns:
-        The photos, and one line for each that is left out because another has its name but for the ending.
+        The photos, and a line for each that is left out because another differs only in the ending of its name.
     """
     root, other = Path(root), None if leave_out is None else Path(leave_out).resolve()
     expect_folder(root, "photos")
@@ -68,13 +68,13 @@ def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[l
         if own := folder.resolve() == other:
             return own
         if masks := is_mask_folder(folder):
-            warn(f"{folder} holds masks that were made before: it is left out")
+            warn(f"{folder} holds masks made before: it is left out")
         return masks
 
     for inside, path in files_below(root, IMAGE_SUFFIXES, holds_masks).items():
         place = Path(inside).with_suffix(".png")
         if place in found:
-            problems.append(f"{path}: {found[place].image.name} beside it wants the same mask; rename one")
+            problems.append(f"{path}: {found[place].image.name} beside it has the same mask; rename one")
             continue
         found[place] = PlacedPhoto(path, place, Path(inside).parent.name or None)
     if not found:
@@ -83,7 +83,7 @@ def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[l
 
 
 def photos_below(folder: str) -> list[Path]:
-    """Photos of backgrounds anywhere in a folder."""
+    """List photos of backgrounds anywhere in a folder."""
     found = list(files_below(expect_folder(folder, "backgrounds"), IMAGE_SUFFIXES).values())
     if not found:
         raise UserError(f"expected photos of backgrounds in {folder}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")

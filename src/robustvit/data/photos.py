@@ -1,6 +1,6 @@
-"""Reading photos as people have them: any common mode and depth, upright, or a clear word about what is wrong.
+"""Reading photos of any common mode and depth, upright, with clear errors.
 
-Only the formats in ``IMAGE_FORMATS`` are tried, whatever a file is called: some of Pillow's others start programs.
+Only the formats in ``IMAGE_FORMATS`` are tried, whatever the file is called: some others of Pillow start programs.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from robustvit.common.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
-MAX_PIXELS = 120_000_000  # more than cameras have; decoded in 8 bits and with transparency, this takes 1.5 GB
+MAX_PIXELS = 120_000_000  # more than cameras have; decoding takes 1.5 GB with transparency
 _LONGEST_SHAPE = 100
 
 
 def open_image(path: str | Path, at_least: int | None = None) -> Image.Image:
-    """Open and decode an image file whole, in its own mode, turned upright as its EXIF tag says.
+    """Open and decode an image file, in its own mode, rotated upright by its EXIF tag.
 
     Args:
         path: the file.
-        at_least: pixels a side that are enough; a JPEG is then decoded at a fraction of its size, which is faster.
+        at_least: sufficient pixels per side; a JPEG is then decoded at a fraction of its size, which is faster.
     """
     with opened(path) as image:
         if at_least is not None:
@@ -37,9 +37,9 @@ def open_image(path: str | Path, at_least: int | None = None) -> Image.Image:
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[Image.Image]:
-    """Open an image file without decoding it; what goes wrong inside is said in one line, as ``open_image`` does."""
-    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for, for ever
-        raise UserError(f"expected an image at {path}, found something that is no file: remove it")
+    """Open an image file without decoding it; errors inside the block become one line, as in ``open_image``."""
+    if Path(path).exists() and not Path(path).is_file():  # reading a pipe would block forever
+        raise UserError(f"expected an image at {path}, found something that is not a file: remove it")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is stricter
@@ -61,20 +61,20 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
         raise UserError(f"cannot read {path}: it is not an image; remove it or convert it to PNG or JPEG") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"refused to decode {path}: {error}; make it smaller") from error
-    except Exception as error:  # a decoder that meets a broken file can raise anything at all
+    except Exception as error:  # decoding a broken file can raise any error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot read {path}: it is broken or cut off ({reason}); replace or remove it") from error
 
 
 def read_photo(path: str | Path, at_least: int | None = None) -> Image.Image:
-    """Read a photo as 8-bit RGB: CMYK converted, 16 bits and floats in [0, 1] scaled, transparency laid on white, EXIF
-    turned upright; ``at_least`` as in ``open_image``.
+    """Read a photo as 8-bit RGB: CMYK is converted, 16 bits and floats in [0, 1] are scaled, transparency turns white,
+    and the photo is rotated upright; ``at_least`` as in ``open_image``.
     """
     image = open_image(path, at_least)
-    if max(image.size) > _LONGEST_SHAPE * min(image.size):  # its shorter side brought to 256 would fill the memory
+    if max(image.size) > _LONGEST_SHAPE * min(image.size):  # resizing its shorter side to 256 would fill the memory
         raise UserError(
             f"cannot use {path}: of its {image.width:,} x {image.height:,} pixels one side is more than "
-            f"{_LONGEST_SHAPE} times the other; cut it"
+            f"{_LONGEST_SHAPE} times the other; crop it"
         )
     try:
         return as_photo(image)
@@ -83,11 +83,11 @@ def read_photo(path: str | Path, at_least: int | None = None) -> Image.Image:
 
 
 class _NoNumbers(UserError):
-    """Pixels of floating point numbers that are none."""
+    """Floating-point pixels that are NaN or infinite."""
 
 
 def as_photo(image: Image.Image) -> Image.Image:
-    """Bring an image of any mode to 8-bit RGB, as ``read_photo`` does."""
+    """Convert an image of any mode to 8-bit RGB, as ``read_photo`` does."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
         if not np.isfinite(values).all():

@@ -1,4 +1,4 @@
-"""Decisions that a person made on looking masks over, as the review page saves them."""
+"""Decisions of a person who reviewed masks, as the review page saves them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _DECISIONS = {"keep": True, "drop": False}
 
 @dataclass(frozen=True)
 class Review:
-    """Which photos a person kept.
+    """The photos that a person kept or dropped.
 
     Attributes:
-        decisions: by the photo's POSIX path as the file has it: true for keep.
+        decisions: true for keep, by the photo's POSIX path as in the file.
         path: the file; relative paths start at its folder.
-        by_tail: a decision may fit a photo by name and folder; else all of its path must.
+        by_tail: whether a decision may match a photo by name and folder; otherwise its whole path must match.
     """
 
     decisions: dict[str, bool]
@@ -28,11 +28,11 @@ class Review:
     by_tail: bool = True
 
     def keeps(self, image: str | Path) -> bool | None:
-        """Tell whether a photo was kept.
+        """Return whether a photo was kept.
 
-        A decision whose path leads to a file is for that file alone. Any other, as in a review.csv that the browser
-        put into its downloads folder, is for the photo with the same trailing parts: as many as possible, and either
-        all of the decision's path or, with ``by_tail``, at least the name and the folder.
+        A decision whose path leads to a file is for that file only. Any other, as in a review.csv in the downloads
+        folder of a browser, is for the photo with the most trailing parts in common: the decision's whole path or, with
+        ``by_tail``, at least the name and the folder.
 
         Returns:
             None for a photo that the review does not mention.
@@ -54,13 +54,13 @@ class Review:
 
     @cached_property
     def _found(self) -> dict[Path, str]:
-        """Names of the decisions whose paths lead to a file, by that file."""
+        """Names of the decisions whose paths lead to a file, by file."""
         places = {name: self.path.parent / name for name in self.decisions}
         return {place_of(place): name for name, place in places.items() if place.exists()}
 
     @cached_property
     def _lost(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """All other decisions by file name, with their paths' parts after the last step up."""
+        """All other decisions by file name, with the parts of their paths after the last step up."""
         found = set(self._found.values())
         lost: dict[str, dict[str, tuple[str, ...]]] = {}
         for name in self.decisions:
@@ -74,7 +74,7 @@ def read_review(path: str | Path) -> Review:
     """Read the decisions that a review page saved.
 
     Args:
-        path: CSV with the columns ``image`` and ``decision`` (keep or drop); others are left alone.
+        path: CSV with the columns ``image`` and ``decision`` (keep or drop); others are ignored.
     """
     path = Path(path)
     table = read_csv(path, what="a review", fix="check the path, or save it from the page again")
@@ -101,12 +101,12 @@ def _decision(row: Mapping[str, str | None], where: str) -> tuple[str, bool]:
 
 
 def place_of(path: Path) -> Path:
-    """Where a file is; a link to a file stays itself, since two photos may be links to one."""
+    """Resolve the folder of a file, but not a link to a file, since two photos may link to the same file."""
     return path.parent.resolve() / path.name
 
 
 def _fit(parts: tuple[str, ...], tail: tuple[str, ...]) -> tuple[bool, int]:
-    """Whether all of a tail is at the end of a path, and how many parts they share there."""
+    """Return whether a path ends with all of a tail, and how many trailing parts they share."""
     shared = 0
     while shared < min(len(parts), len(tail)) and parts[-1 - shared] == tail[-1 - shared]:
         shared += 1

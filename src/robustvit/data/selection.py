@@ -1,4 +1,4 @@
-"""Choosing what to train on and what to hold out: few photos of some classes, fixed by a seed."""
+"""Selecting photos to train on and photos to hold out: a few photos of some classes, fixed by a seed."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ def select_photos(
     """Choose photos to train on and, unless they are given, photos to hold out.
 
     Of every class one photo in five, and at least one, is held out first; training takes up to ``samples_per_class``
-    of the others, and what is left over is held out too. Classes that are not trained on are held out only, so that
-    the measurement covers them.
+    of the others, and the rest is held out too. Classes that are not trained on are only held out, so that the
+    measurement covers them.
 
     Args:
         photos: all photos; those without a class count as one class.
         samples_per_class: photos to train on, per chosen class.
         classes: see ``choose_classes``.
         validation: photos to hold out instead.
-        validation_per_class: at most so many are held out per class.
+        validation_per_class: at most this many are held out per class.
         seed: fixes every choice.
     """
     if samples_per_class < 1 or validation_per_class < 1:
@@ -89,7 +89,7 @@ def select_photos(
 
 
 def balanced_classes(photos: Sequence[Photo]) -> list[Photo]:
-    """The first photos of every class, as many as the smallest class has; their order stays."""
+    """Return the first photos of every class, as many as the smallest class has, in the same order."""
     counts = Counter(photo.class_name for photo in photos)
     taken: Counter[str | None] = Counter()
     kept = []
@@ -101,11 +101,11 @@ def balanced_classes(photos: Sequence[Photo]) -> list[Photo]:
 
 
 def selection_text(splits: dict[str, Sequence[Photo]], prints: Mapping[Path, Fingerprint] | None = None) -> str:
-    """Which photo was used for what, as CSV: columns split, class, label, image, mask, sha256 and phash.
+    """Write the use of each photo as CSV: columns split, class, label, image, mask, sha256 and phash.
 
     Args:
-        splits: photos by what they are used for.
-        prints: fingerprints by the photo's file; the last two columns stay empty without.
+        splits: photos by use.
+        prints: fingerprints by the photo's file; without them the last two columns are empty.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

@@ -25,7 +25,7 @@ class Box(NamedTuple):
 
 
 def bounding_box(mask: Tensor) -> Box | None:
-    """Box around a mask's pixels above one half, or None where there are none; ``mask`` is ``(1, H, W)`` in [0, 1]."""
+    """Return the box around the pixels of a mask, ``(1, H, W)`` in [0, 1], above 0.5, or None if there are none."""
     inside = mask[0] > 0.5
     rows, columns = inside.any(dim=1).nonzero(), inside.any(dim=0).nonzero()
     if len(rows) == 0:
@@ -34,7 +34,7 @@ def bounding_box(mask: Tensor) -> Box | None:
 
 
 def usable_background(mask: Tensor, max_share: float = 0.9) -> bool:
-    """Whether enough of the frame lies outside the object's box to make a background of; ``mask`` as above."""
+    """Whether enough of the frame lies outside the object's box to serve as background; ``mask`` as above."""
     box = bounding_box(mask)
     if box is None:
         return True
@@ -50,7 +50,7 @@ def tiled_background(image: Tensor, mask: Tensor) -> Tensor:
         mask: ``(1, H, W)`` in [0, 1].
 
     Returns:
-        ``(3, H, W)``, ``image`` itself where the mask is empty.
+        ``(3, H, W)``, ``image`` itself if the mask is empty.
     """
     box = bounding_box(mask)
     if box is None:
@@ -72,14 +72,14 @@ def tiled_background(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def boxed_background(image: Tensor, mask: Tensor) -> Tensor:
-    """The photo with the object's box black (ImageNet-9's only-bg-b).
+    """Return the photo with the object's box black (ImageNet-9's only-bg-b).
 
     Args:
         image: ``(3, H, W)``.
         mask: ``(1, H, W)`` in [0, 1].
 
     Returns:
-        ``(3, H, W)``, ``image`` itself where the mask is empty.
+        ``(3, H, W)``, ``image`` itself if the mask is empty.
     """
     box = bounding_box(mask)
     if box is None:
@@ -90,17 +90,17 @@ def boxed_background(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def only_foreground(image: Tensor, mask: Tensor) -> Tensor:
-    """The object alone, its background black (ImageNet-9's only-fg); shapes as in ``boxed_background``."""
+    """Return the object on a black background (ImageNet-9's only-fg); shapes as in ``boxed_background``."""
     return mask * image
 
 
 def no_foreground(image: Tensor, mask: Tensor) -> Tensor:
-    """The photo with the object black; its silhouette stays (ImageNet-9's no-fg); shapes as in ``boxed_background``."""
+    """Return the photo with the object black, so its silhouette stays (no-fg); shapes as in ``boxed_background``."""
     return (1 - mask) * image
 
 
 def paste(image: Tensor, mask: Tensor, background: Tensor) -> Tensor:
-    """Put the masked object of ``image`` on ``background``, in its place.
+    """Paste the masked object of ``image`` on ``background`` at the same position.
 
     Args:
         image: ``(3, H, W)``.
@@ -121,12 +121,12 @@ def pair_backgrounds(
     seed: int = 0,
     borrowers: Sequence[int] | None = None,
 ) -> list[list[int]]:
-    """Choose the images that lend their background to each image, all of them equally often as far as it goes.
+    """Choose the images that lend their background to each image, all of them as equally often as possible.
 
-    ``mixed-same`` draws from the image's own class, ``mixed-other`` from a class drawn uniformly out of the others,
-    ``mixed-rand`` out of all classes, the own one too (ImageNet-9's rule), and ``mixed-next`` from the next class in
+    ``mixed-same`` draws from the image's class, ``mixed-other`` from a class drawn uniformly from the others,
+    ``mixed-rand`` from all classes including its own (ImageNet-9's rule), and ``mixed-next`` from the next class in
     order. Over all images, each donor of a class lends once before any lends twice. An image never lends to itself, and
-    no donor is repeated for an image before all donors of the class drawn were used.
+    no donor is repeated for an image before all donors of the drawn class were used.
 
     Args:
         labels: class index of each image.
@@ -134,11 +134,11 @@ def pair_backgrounds(
         kind: one of ``SWAPS``.
         swaps: donors for each image.
         seed: fixes the choice.
-        borrowers: images that need donors, by index; all of them where none are named.
+        borrowers: images that need donors, by index; all when left out.
 
     Returns:
-        For each image the indices of its donors; none where it is no borrower or where no class of that kind can lend
-        to it. Classes that cannot lend are not drawn.
+        For each image the indices of its donors; empty if it is not a borrower or no class of that kind can lend to it.
+        Classes that cannot lend are not drawn.
     """
     expect_one_of("the background swap", kind, SWAPS)
     rng = np.random.default_rng(seed)
@@ -164,7 +164,7 @@ def pair_backgrounds(
 
 
 def _lending(kind: Swap, label: int, own: bool, lending: Sequence[int], following: int) -> list[int]:
-    """Classes to draw from for an image of class ``label``; ``own`` says whether its own can lend to it."""
+    """Return the classes to draw from for an image of class ``label``; ``own`` says whether its own can lend to it."""
     others = [one for one in lending if one != label]
     mine = [label] if own else []
     if kind == "mixed-next":
@@ -173,19 +173,19 @@ def _lending(kind: Swap, label: int, own: bool, lending: Sequence[int], followin
 
 
 class _Deck:
-    """Cards dealt in a random order, all of them once before any comes again."""
+    """Cards dealt in random order, each once before any is repeated."""
 
     def __init__(self, cards: Sequence[int], rng: np.random.Generator) -> None:
         self.cards, self.rng = list(cards), rng
         self.left: list[int] = []
 
     def next(self) -> int:
-        """The next card."""
+        """Deal the next card."""
         self.fill()
         return self.left.pop()
 
     def fill(self) -> None:
-        """Begin anew where none is left."""
+        """Shuffle again if no card is left."""
         if not self.left:
             self.left = self.rng.permutation(self.cards).tolist()
 
@@ -196,24 +196,24 @@ class _Donors(_Deck):
     def __init__(self, cards: Sequence[int], rng: np.random.Generator) -> None:
         super().__init__(cards, rng)
         self.members = frozenset(cards)
-        self.lent: list[tuple[int, list[int]]] = []  # to whom, with all donors of each
+        self.lent: list[tuple[int, list[int]]] = []  # borrowers, each with all of its donors
 
     def lend(self, image: int, had: list[int]) -> None:
-        """Add a donor to those that an image had; one of ``members`` must be another image."""
+        """Add a donor to those of an image; one of ``members`` must be another image."""
         self.fill()
         at = next((at for at in reversed(range(len(self.left))) if self._fits(self.left[at], image, had)), None)
         had.append(self._exchanged(image, had) if at is None else self.left.pop(at))
         self.lent.append((image, had))
 
     def _fits(self, donor: int, image: int, had: Sequence[int]) -> bool:
-        """Whether an image may have a donor next: not itself, and none again before it had all others."""
+        """Whether a donor may be the next of an image: not itself, and none again before it had all others."""
         others = len(self.members) - (image in self.members)
         rounds = sum(one in self.members for one in had) // others
         return donor != image and had.count(donor) <= rounds
 
     def _exchanged(self, image: int, had: Sequence[int]) -> int:
-        """A donor that another image gives up for one that is left, so that none is used less than the others; where
-        no image can, one that fits is used once more.
+        """Take a donor from another image in exchange for one that is left, so that all are used equally often; if that
+        is impossible, use one that fits once more.
         """
         start = int(self.rng.integers(len(self.lent) + 1))
         for other, theirs in [*self.lent[start:], *self.lent[:start]]:
@@ -221,7 +221,7 @@ class _Donors(_Deck):
                 for given in dict.fromkeys(reversed(theirs)):
                     fewer = given in self.members and left != other and theirs.count(left) < theirs.count(given)
                     if fewer and self._fits(given, image, had):
-                        # The last of its kind: what came before had no repeats, and has none now.
+                        # Replace its last use: what came before had no repeats, and has none now.
                         theirs[len(theirs) - 1 - theirs[::-1].index(given)] = left
                         self.left.remove(left)
                         return given

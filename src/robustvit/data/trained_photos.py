@@ -1,4 +1,4 @@
-"""Whether a model was trained on the photos that it is judged by: by their content, whatever they are called."""
+"""Whether a model was trained on the photos that judge it: by content, whatever the files are called."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SAYS_LITTLE = "its answers to these say little about photos it has not seen"
 
 
 def runs_behind(*sources: object) -> list[RunFolder]:
-    """The run folders that models come from, and the runs that those started from.
+    """Return the run folders that models come from, and the runs that those started from.
 
     Args:
-        sources: models and checkpoints as a user names them: a run folder, its ``best`` or ``last``, a file in them, or
-            anything else, which leads to no run.
+        sources: models and checkpoints as a user names them: a run folder, its ``best`` or ``last``, a file in them;
+            anything else is ignored.
     """
     found: dict[Path, RunFolder] = {}
     waiting = list(sources)
@@ -51,7 +51,7 @@ def _run_of(source: str | Path) -> RunFolder | None:
 
 
 def _places(source: str) -> Iterator[Path]:
-    """The path that a source names, with and without what stands before it, such as ``local-dir:``."""
+    """Yield the path that a source names, with and without prefixes such as ``local-dir:``."""
     while source:
         yield Path(source)
         source = source.partition(":")[2]
@@ -59,10 +59,10 @@ def _places(source: str) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class TrainedPhotos:
-    """The photos that runs were trained on, and those that chose their epochs.
+    """Photos that runs were trained on, and photos that chose their epochs.
 
     Attributes:
-        name: of the runs, for sentences; empty where there is none.
+        name: of the runs, for sentences; empty if there is none.
         files: the photos trained on.
         prints: their fingerprints.
         chose: fingerprints of the photos that chose the epoch.
@@ -76,7 +76,7 @@ class TrainedPhotos:
     notes: list[str] = field(default_factory=list)
 
     def among(self, photos: Sequence[Path]) -> SeenPhotos:
-        """Tell which photos were trained on; nothing is read where no run is known."""
+        """Find photos that were trained on; nothing is read if no run is known."""
         if not self.prints:
             return SeenPhotos(self, list(photos), Copies({}, {}), 0)
         own = fingerprints(photos)
@@ -88,10 +88,10 @@ UNKNOWN = TrainedPhotos()
 
 
 def photos_behind(*sources: object) -> TrainedPhotos:
-    """The photos that models were trained on, as far as their runs are known.
+    """Return the photos that models were trained on, if their runs are known.
 
-    A run of this version recorded the hashes of its photos. For an older one the files at the recorded paths are
-    hashed; those that are not there any more are counted in the notes.
+    A run of this version recorded the hashes of its photos. For an older run the files at the recorded paths are
+    hashed; missing files are counted in the notes.
 
     Args:
         sources: as in ``runs_behind``.
@@ -111,7 +111,7 @@ def photos_behind(*sources: object) -> TrainedPhotos:
 
 
 def notes_on_photos(photos: Sequence[Path], *sources: object) -> tuple[str, ...]:
-    """What must be said where a model that was trained on photos explains them; ``sources`` as in ``runs_behind``."""
+    """Return notes on photos to explain that the model was trained on; ``sources`` as in ``runs_behind``."""
     return tuple(photos_behind(*sources).among(photos).notes(SAYS_LITTLE))
 
 
@@ -140,12 +140,12 @@ def _add(run: RunFolder, found: TrainedPhotos) -> None:
     if gone:
         found.notes.append(
             f"{counted(gone, 'photo')} that {_short(run.path)} was trained on cannot be compared with these: an older "
-            "version recorded no hashes, and the files are not there any more."
+            "version recorded no hashes, and the files are missing."
         )
 
 
 def _readable(paths: Sequence[Path]) -> dict[Path, Fingerprint]:
-    """Fingerprints of the photos that are still there."""
+    """Return fingerprints of the photos that still exist."""
     found = {}
     for path in paths:
         with suppress(UserError):
@@ -155,13 +155,13 @@ def _readable(paths: Sequence[Path]) -> dict[Path, Fingerprint]:
 
 @dataclass(frozen=True)
 class SeenPhotos:
-    """What is known of the photos that a model is judged by.
+    """Which of the photos that judge a model it has seen.
 
     Attributes:
-        trained: what its runs were trained on.
+        trained: photos that its runs were trained on.
         files: the photos.
-        copies: those that were trained on, as the same file or one that looks the same.
-        chose: how many of the others chose the epoch that was kept.
+        copies: those that were trained on, as the same file or a photo that looks the same.
+        chose: number of other photos that chose the epoch.
     """
 
     trained: TrainedPhotos
@@ -171,12 +171,12 @@ class SeenPhotos:
 
     @property
     def count(self) -> int:
-        """Photos that were trained on, copies that look the same included."""
+        """Number of photos that were trained on, including copies that look the same."""
         return len(self.copies.either)
 
     @property
     def sentence(self) -> str:
-        """How many photos were trained on, without a full stop; empty if none was."""
+        """The number of photos that were trained on in words, without a full stop; empty if there are none."""
         same, near = self.copies.same, self.copies.near
         of = f"{self.trained.name} was trained on"
         here, alike = counted(len(self.files), "photo"), pairs_named(near, self.files, self.trained.files)
@@ -187,7 +187,7 @@ class SeenPhotos:
         return f"{of} {len(same)} of {here} here" if same else ""
 
     def notes(self, then: str) -> list[str]:
-        """A line for each thing that a reader of the numbers must know; ``then`` ends the line on photos trained on."""
+        """Return notes for readers of the numbers; ``then`` ends the line on photos trained on."""
         lines = [f"{self.sentence}: {then}."] if self.count else []
         if self.chose:
             lines.append(
@@ -197,7 +197,7 @@ class SeenPhotos:
         return lines + self.trained.notes
 
     def left(self, photos: Sequence[Photo], include: bool) -> tuple[list[Photo], list[str]]:
-        """The photos to measure, and notes on them.
+        """Return the photos to measure, and notes on them.
 
         Args:
             photos: as they were given to ``TrainedPhotos.among``.
@@ -214,7 +214,7 @@ class SeenPhotos:
         return kept, self.notes(f"left out ({_INCLUDE} measures them too)")
 
     def judge(self, verdict: Verdict, include: bool) -> Verdict:
-        """The verdict, which accepts no model for its answers to photos that it was trained on."""
+        """Return the verdict, but accept no model for its answers to photos that it was trained on."""
         if not (include and self.count) or verdict.accepted is False:
             return verdict
         sentence = f"Not accepted: it rests on {counted(self.count, 'photo')} of the training. {verdict.sentence}"
@@ -222,12 +222,12 @@ class SeenPhotos:
 
 
 def pairs_named(pairs: dict[int, int], photos: Sequence[Path], known: Sequence[Path]) -> str:
-    """The first few copies with what they are copies of."""
+    """Name the first few copies with their originals."""
     first = list(pairs.items())[:_NAMED]
     named = [f"{_short(photos[one])} is like {_short(known[other])}" for one, other in first]
     return ", ".join(named) + (", ..." if len(pairs) > _NAMED else "")
 
 
 def _short(path: Path) -> str:
-    """The last two parts of a path: notes may be published, and places of this machine must not be."""
+    """Return the last two parts of a path: notes may be published, and must not show paths of this machine."""
     return "/".join(path.parts[-2:])

@@ -1,1 +1,1 @@
-"""The embedded benchmark: scenes in which the background gives the class away, and a small model that fell for it."""
+"""The embedded benchmark: scenes whose background gives the class away, and a small model that relies on it."""

@@ -18,7 +18,7 @@ MIN_INSIDE: dict[Intervention, float] = {"si-size": 0.95, "si-rotation": 0.95, "
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how large an object stands on a background.
+    """Position and size of an object on a background.
 
     Attributes:
         x: centre of the object's box as a share of the background's width, from the left.
@@ -34,7 +34,7 @@ class Placement:
 
 
 def grid(kind: Intervention) -> list[Placement]:
-    """The placements of an SI-Score set: 100 of ``si-size``, 72 of ``si-rotation``, 441 of ``si-location``."""
+    """Return the placements of an SI-Score set: 100 of ``si-size``, 72 of ``si-rotation``, 441 of ``si-location``."""
     if kind == "si-size":
         return [Placement(0.5, 0.5, step / 100, 0) for step in range(1, 101)]
     if kind == "si-rotation":
@@ -68,7 +68,7 @@ def cut_out(photo: Image.Image, mask: np.ndarray) -> Image.Image:
 
 
 def square_background(photo: Image.Image, size: int) -> Image.Image:
-    """The largest square from a photo's top left corner, resized (bilinear) to ``size`` pixels a side; RGB."""
+    """Return the largest square from a photo's top left corner, resized (bilinear) to ``size`` pixels per side; RGB."""
     side = min(photo.size)
     return photo.convert("RGB").crop((0, 0, side, side)).resize((size, size), Image.Resampling.BILINEAR)
 
@@ -98,7 +98,7 @@ def place(cutout: Image.Image, background: Image.Image, placement: Placement) ->
 
 
 def share_inside(cutout: tuple[int, int], background: tuple[int, int], placement: Placement) -> float:
-    """What ``place`` would say of a cut-out's box; both sizes are (width, height) in pixels."""
+    """Return what ``place`` would return for a cut-out's box; both sizes are (width, height) in pixels."""
     box = _turned(_scaled(cutout, background, placement.area), placement.angle)
     return _inside(box, _corner(box, background, placement), background)
 
@@ -124,7 +124,7 @@ def _inside(box: tuple[int, int], corner: tuple[int, int], background: tuple[int
 
 
 def _turned(size: tuple[int, int], angle: float) -> tuple[int, int]:
-    """Size of Pillow's expanded canvas of a rotated image."""
+    """Return the size of Pillow's expanded canvas of a rotated image."""
     if not angle % 360:
         return size
     return Image.new("1", size).rotate(angle, expand=True).size

@@ -1,4 +1,4 @@
-"""The folder that shifted copies are written to: images, masks, the lists of both, and the settings behind them."""
+"""The folder of shifted copies: images, masks, the lists of both, and their settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LONGEST_NAME = 255
 
 
 def check_class_names(photos: Iterable[Photo]) -> None:
-    """Refuse classes that cannot name a folder that ``evaluate`` looks into."""
+    """Refuse class names that cannot be folder names for ``evaluate``."""
     for name in sorted({str(photo.class_name) for photo in photos}):
         try:
             long = len(name.encode("utf-8")) > _LONGEST_NAME
@@ -41,7 +41,7 @@ def check_class_names(photos: Iterable[Photo]) -> None:
 
 
 def fingerprint(photos: Iterable[Photo], backgrounds: Iterable[Path]) -> str:
-    """A digest of the classes, names and sizes in bytes of photos, masks and backgrounds."""
+    """Return a digest of the classes, names and sizes in bytes of photos, masks and backgrounds."""
     digest = hashlib.sha256()
     for photo in photos:
         files = [photo.image, *([photo.mask] if photo.mask else [])]
@@ -62,7 +62,7 @@ class ShiftFolder:
 
     Args:
         path: the folder.
-        settings: what its files depend on.
+        settings: that its files depend on.
         suffix: of the images.
         inputs: folders that it may not lie in.
     """
@@ -92,28 +92,28 @@ class ShiftFolder:
                     f"{self.path} holds copies of an older version, which drew other backgrounds: name another --out"
                 )
             raise UserError(
-                f"{self.path} holds copies made with {told}: give the same options to go on with them, or another --out"
+                f"{self.path} holds copies made with {told}: give the same options to continue, or another --out"
             )
 
     def start(self) -> None:
-        """Make the folder, or take up what is there."""
+        """Create the folder, or continue with an existing one."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / SETTINGS).exists():
             write_json(self.settings, self.path / SETTINGS)
 
     def is_done(self, shift: Shift) -> bool:
-        """Whether an image, and its mask where it has one, are there."""
+        """Whether an image, and its mask if it has one, exist."""
         image, mask = self.path / shift.file(self.suffix), self.path / shift.mask
         return image.is_file() and (not shift.has_mask or mask.is_file())
 
     def left_out(self) -> dict[str, str]:
-        """Ids of images that an earlier call found it could not make, with the reasons."""
+        """Return ids of images that an earlier call could not make, with the reasons."""
         path = self.path / SKIPPED
         rows = read_csv(path).rows if path.is_file() else []
         return {row["id"]: row["reason"] for row in rows if row.get("id") and "reason" in row}
 
     def finish(self, plan: Plan, left_out: Mapping[str, str], root: Path, backgrounds: Path | None) -> None:
-        """Write the lists of what was made and what was not.
+        """Write the lists of images made and not made.
 
         Args:
             plan: all of it.

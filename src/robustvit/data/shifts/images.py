@@ -1,4 +1,4 @@
-"""Making shifted copies: one image and its mask after the other, here or in other processes."""
+"""Making shifted copies, each with its mask, in this process or in others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ALONE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def jobs_of(shifts: Sequence[Shift]) -> list[list[Shift]]:
-    """Images in lists of at most 64, each of which reads the same photo."""
+    """Group images of the same photo into lists of at most 64."""
     together: dict[str, list[Shift]] = {}
     for shift in shifts:
         together.setdefault(shift.job, []).append(shift)
@@ -52,7 +52,7 @@ def jobs_of(shifts: Sequence[Shift]) -> list[list[Shift]]:
 
 @dataclass(frozen=True)
 class ShiftMaker:
-    """Makes images of a plan and writes them; can be sent to another process.
+    """Makes the images of a plan and writes them; can be sent to another process.
 
     Attributes:
         folder: that they go to.
@@ -65,7 +65,7 @@ class ShiftMaker:
     mask_format: MaskFormat = "auto"
 
     def __call__(self, shifts: Sequence[Shift]) -> dict[str, str]:
-        """Make some images of one photo, each with its mask where it has one.
+        """Make images of one photo, each with its mask if it has one.
 
         Returns:
             By id, why some were not made.
@@ -111,7 +111,7 @@ class ShiftMaker:
 
 
 class _Opened:
-    """A photo and its mask, read once and made into what is asked for."""
+    """A photo and its mask, read once for all of its images."""
 
     def __init__(self, photo: Any, mask_format: MaskFormat) -> None:
         self.image, self.mask = read_pair(photo, mask_format)
@@ -131,7 +131,7 @@ class _Opened:
 
 
 def _placed(placement: Placement, cutout: Image.Image, background: Image.Image) -> tuple[Image.Image, np.ndarray]:
-    """The object on the background, and its mask: a white object of the same outline on black."""
+    """Return the object on the background, and its mask: the same outline in white on black."""
     image, _ = place(cutout, background, placement)
     white = Image.new("RGBA", cutout.size, "white")
     white.putalpha(cutout.getchannel("A"))
@@ -166,7 +166,7 @@ def _save(image: Image.Image, path: Path) -> None:
 
 @contextmanager
 def spreading(workers: int) -> Iterator[Spread]:
-    """Some processes that share work, or this one alone.
+    """Processes that share work, or this one alone.
 
     Yields:
         ``spread(function, items)``, which calls a function on every item and yields the item's number and what came of
@@ -186,7 +186,7 @@ def spreading(workers: int) -> Iterator[Spread]:
 
 
 def make_shifts(plan: Plan, folder: ShiftFolder, options: ShiftOptions, spread: Spread) -> tuple[dict[str, str], int]:
-    """Make what is missing of a plan; returns why some could not be made, by id, and how many were made."""
+    """Make the missing images of a plan; return why some could not be made, by id, and how many were made."""
     folder.start()
     before = folder.left_out()
     left_out = {shift.id: before[shift.id] for shift in plan.shifts if shift.id in before}

@@ -1,4 +1,4 @@
-"""The kinds of shifted copies, and what a plan of them consists of."""
+"""The kinds of shifted copies, and plans of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MASKED = frozenset({"original", "only-fg", *SWAPS, *SIZES})
 
 @dataclass(frozen=True)
 class ShiftOptions:
-    """What the copies depend on beside the photos; see ``robustvit.shifts`` for each."""
+    """Options of the copies; see ``robustvit.shifts`` for each."""
 
     kinds: Sequence[str]
     pairs: int | None = None
@@ -37,23 +37,23 @@ class ShiftOptions:
 
     @property
     def moved(self) -> list[str]:
-        """The kinds chosen that move the object."""
+        """The chosen kinds that move the object."""
         return [kind for kind in self.kinds if kind in SIZES]
 
     @property
     def draws(self) -> dict[str, str]:
-        """How backgrounds are drawn, where some are: a folder of an older version, which drew others, is refused."""
+        """How backgrounds are drawn, if they are: folders of older versions, which drew others, are refused."""
         return {"draws": "without reuse"} if any(kind in SWAPS for kind in self.kinds) else {}
 
     @property
     def variants(self) -> list[str]:
-        """The other kinds chosen, which leave the object in its place."""
+        """The other chosen kinds, which do not move the object."""
         return [kind for kind in self.kinds if kind not in SIZES]
 
 
 @dataclass(frozen=True)
 class Shift:
-    """One image to make.
+    """An image to make.
 
     Attributes:
         id: unique, and the file's name.
@@ -61,10 +61,10 @@ class Shift:
         photo: lends the object.
         size: side of the square image in pixels.
         inside: share of the object's box that lies in the image.
-        donor: photo that lends the background, its own object tiled over.
+        donor: photo that lends the background, with its object tiled over.
         background: file of a plain background.
         placement: of kinds that move the object.
-        job: what images that are best made together have in common.
+        job: key that is the same for images that are best made together.
     """
 
     id: str
@@ -79,22 +79,22 @@ class Shift:
 
     @property
     def has_mask(self) -> bool:
-        """Whether a mask goes with the image: the object is to be seen."""
+        """Whether the image has a mask, since the object is visible."""
         return self.kind in _MASKED
 
     def file(self, suffix: str) -> Path:
-        """Where the image goes, relative to the folder of all."""
+        """Return the path of the image, relative to the folder of copies."""
         return Path(self.kind, str(self.photo.class_name), self.id + suffix)
 
     @property
     def mask(self) -> Path:
-        """Where its mask goes; beside the kinds, so that each of them holds class folders alone."""
+        """Path of its mask, beside the kinds, so that each kind holds only class folders."""
         return Path("masks") / self.file(".png")
 
 
 @dataclass(frozen=True)
 class Skip:
-    """One image that is not made, and why; ``id`` is empty where a photo is left out of a kind altogether."""
+    """An image that is not made, and why; ``id`` is empty if a photo is left out of a kind."""
 
     id: str
     kind: str
@@ -104,7 +104,7 @@ class Skip:
 
 @dataclass
 class Plan:
-    """What is to be made and what cannot be, each in a fixed order, and what a reader should know."""
+    """Images to make and images that cannot be made, in a fixed order, with notes for readers."""
 
     shifts: list[Shift] = field(default_factory=list)
     skips: list[Skip] = field(default_factory=list)
@@ -115,7 +115,7 @@ class Plan:
 
 
 def kinds_named(names: Sequence[str]) -> list[str]:
-    """Kinds by their names and the names of groups of them, each once, in the order of ``KINDS``."""
+    """Return kinds by their names and the names of groups, each once, in the order of ``KINDS``."""
     choices = [*KINDS, *GROUPS]
     chosen: set[str] = set()
     for name in names:

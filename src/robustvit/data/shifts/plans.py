@@ -1,4 +1,4 @@
-"""Plans of shifted copies: which object goes on which background, where, and what cannot be made and why."""
+"""Plans of shifted copies: which object goes on which background, and which images cannot be made."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OWN = (
 
 
 def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOptions, spread: Spread) -> Plan:
-    """Look at every photo, and at every plain background that is drawn, and plan.
+    """Read every photo and every plain background that is drawn, and make a plan.
 
     Args:
         photos: the photos, of classes.
@@ -105,7 +105,7 @@ def _check_classes(photos: Sequence[Photo], kind: str) -> None:
 
 
 def _lacking(found: Surveyed, kind: str, has_donor: bool) -> str:
-    """Why a variant of a photo cannot be made, if so."""
+    """Return why a variant of a photo cannot be made, if so."""
     if found.box == (0, 0):
         return _NO_OBJECT
     if found.kept <= 0.5 or not found.in_crop:
@@ -165,7 +165,7 @@ def _plan_pair(
 
 
 def _thinned(kind: Intervention, points: int, every: int) -> list[int]:
-    """Numbers of the grid's points at every so many-th area, angle, or row and column; all areas of a rotation stay."""
+    """Return indices of grid points at every n-th area, angle, or row and column; a rotation keeps all areas."""
     places = [divmod(point, _COLUMNS[kind]) for point in range(points)]
     rows = every if kind == "si-location" else 1
     return [point for point, (row, column) in enumerate(places) if not row % rows and not column % every]

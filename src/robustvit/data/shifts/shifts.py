@@ -23,7 +23,7 @@ _BYTES = {".png": 1.4, ".jpg": 0.4}  # a pixel, of photos
 
 @dataclass(frozen=True)
 class Shifts:
-    """What ``shifts`` came to.
+    """The result of ``shifts``.
 
     Attributes:
         folder: of the images.
@@ -98,7 +98,7 @@ def shifts(
             object's box tiled over, when left out.
         pairs: pairs of an object and a background for si kinds, spread evenly over the classes; one for each class, and
             at least 20, when left out.
-        every: take every so many-th step of the si kinds' grids: areas, angles, or columns and rows (5: 20 areas,
+        every: take every n-th step of the si kinds' grids: areas, angles, or columns and rows (5: 20 areas,
             4 x 4 areas and angles, 5 x 5 places).
         size: side of the images in pixels; 224, and for si kinds 512 (location 500), when left out.
         min_inside: least share of the object's box inside an image of the si kinds; 0.95 (location 0) when left out.
@@ -150,7 +150,7 @@ def shifts(
 
 
 def _listed(kinds: ShiftKinds) -> list[str]:
-    """Kinds as a list of names; ``si-size,no-fg`` is two of them."""
+    """Split kinds into a list of names; ``si-size,no-fg`` is two of them."""
     given = kinds.split(",") if isinstance(kinds, str) else kinds
     return [str(name).strip() for name in given if str(name).strip()]
 
@@ -170,7 +170,7 @@ def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:
 
 
 def _photos(given: GivenPhotos) -> list[Photo]:
-    """The photos, all with class and mask."""
+    """Return the photos, all with class and mask."""
     from robustvit.common.progress import warn
     from robustvit.data.mask_filter import find_usable_photos
     from robustvit.data.pairs import expect_classes, expect_masks
