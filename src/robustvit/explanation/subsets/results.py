@@ -15,7 +15,7 @@ _LEAST = 336  # pixels that the longer side of a picture is drawn with, about
 
 
 @dataclass(frozen=True)
-class Subset:
+class ClassSubset:
     """The pixels of one photo that suffice for one class.
 
     Attributes:
@@ -43,7 +43,7 @@ class Subset:
     @property
     def title(self) -> str:
         """Three lines for the picture."""
-        first = f"{'forced' if self.forced else 'own class'}: {shortened(self.name, 24)}"
+        first = f"{'forced' if self.forced else 'own class'}: {shorten(self.name, 24)}"
         if self.pixels is None or self.share is None:
             return f"{first}\nnone found,\nat most {100 * self.confidence:.0f} % sure"
         size = f"{self.pixels} pixels, {100 * self.share:.1f} %" if self.pixels else "no pixel: the filling alone"
@@ -72,7 +72,7 @@ class SubsetPanel:
     """
 
     model: str
-    photos: dict[str, list[Subset]]
+    photos: dict[str, list[ClassSubset]]
     picture: Path
     record: Path
     notes: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class SubsetPanel:
         return "\n".join([*lines, f"{self.picture}, {self.record}"])
 
 
-def shortened(text: str, most: int = 32) -> str:
+def shorten(text: str, most: int = 32) -> str:
     """A text cut to ``most`` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
