@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import wraps
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,13 @@ def write_yaml(path: Path, content) -> str:
 def count_calls(monkeypatch) -> list[dict]:
     """The options of every run that is made from here on."""
     calls = []
-    monkeypatch.setattr(
-        "robustvit.training.finetune.finetune", lambda **options: calls.append(options) or finetune(**options)
-    )
+
+    @wraps(finetune)
+    def called(**options):
+        calls.append(options)
+        return finetune(**options)
+
+    monkeypatch.setattr("robustvit.training.finetune.finetune", called)
     return calls
 
 

@@ -100,7 +100,7 @@ def finetune(
     folder = RunFolder(out)
     folder.check_free(resume)
     guide, chosen = settled(options)
-    config |= chosen
+    config = chosen | config | chosen  # the method first: where it differs, so does what follows from it
     old = used_settings(folder.config()) if resume else {}
     if resume:
         folder.check_same({name: value for name, value in config.items() if name not in _OF_THE_MODEL}, old)

@@ -89,7 +89,7 @@ def subset(
     from robustvit.common.progress import warn
     from robustvit.data.trained_photos import notes_on_photos
     from robustvit.explanation.subsets.classes import draw_classes, named_classes
-    from robustvit.explanation.subsets.results import draw_rows
+    from robustvit.explanation.subsets.figure import draw_rows
     from robustvit.models.load import load_given
 
     classifier = load_given(given)
