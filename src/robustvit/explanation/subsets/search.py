@@ -90,7 +90,7 @@ def sufficient_subset(
     """
     if not 0 < confidence < 1:
         raise UserError(f"expected a confidence between 0 and 1, got {confidence}")
-    sizes = kept_sizes(images.shape[-2] * images.shape[-1], remove, max_steps)
+    sizes = list_sizes(images.shape[-2] * images.shape[-1], remove, max_steps)
     with gradients_for_maps(differentiable=False), ready_for_interception(model), evaluating(model):
         images = images.detach().clone() if images.is_inference() else images.detach()
         filled = _filled(model, images, fill)
@@ -103,7 +103,7 @@ def sufficient_subset(
     return SufficientSubsets(mask, found, reached, curve[:, 0], curve[:, -1], order)
 
 
-def kept_sizes(pixels: int, remove: float = 0.005, max_steps: int | None = None) -> list[int]:
+def list_sizes(pixels: int, remove: float = 0.005, max_steps: int | None = None) -> list[int]:
     """How many pixels are there before each step and after the last: from ``pixels`` down to 0."""
     if not 0 < remove <= pixels or (remove > 1 and remove != int(remove)):
         raise UserError(f"expected remove as a share below 1 or a whole number up to {pixels} pixels, got {remove}")
