@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustvit import guided_loss, relevance
-from robustvit.explanation.attention.recorded import recorded_forward
+from robustvit.explanation.attention.recorded import record_forward
 from robustvit.explanation.maps import image_map
 from robustvit.guidance.losses import confidence_loss, relevance_loss
 
@@ -74,7 +74,7 @@ def swap_augmentation(bench: Bench) -> None:
 
 
 def _stored_maps(bench: Bench, second: bool) -> None:
-    forward = recorded_forward(bench.model, bench.images)
+    forward = record_forward(bench.model, bench.images)
     explained = forward.logits.gather(1, bench.labels[:, None]).sum()
     gradients = torch.autograd.grad(explained, forward.attentions, create_graph=second, retain_graph=True)
     row = torch.zeros(len(bench.labels), 1, forward.attentions[0].shape[-1])
@@ -104,7 +104,7 @@ def authors(bench: Bench) -> None:
         bench.original = timm.create_model(
             bench.model.default_cfg["architecture"], num_classes=1000, img_size=bench.images.shape[-2:]
         ).eval()
-    forward = recorded_forward(bench.model, bench.images)
+    forward = record_forward(bench.model, bench.images)
     explained = forward.logits.gather(1, bench.labels[:, None]).sum()
     tokens = forward.attentions[0].shape[-1]
     product = torch.eye(tokens).expand(len(bench.labels), tokens, tokens)
@@ -112,9 +112,9 @@ def authors(bench: Bench) -> None:
         (gradient,) = torch.autograd.grad(explained, attention, retain_graph=True)
         product = product + (gradient * attention).clamp(min=0).mean(dim=1) @ product
     maps = image_map(forward.layout.patch_map(product[:, 0], bench.images), bench.images.shape[-2:])
-    logits = recorded_forward(bench.model, bench.images).logits
+    logits = record_forward(bench.model, bench.images).logits
     with torch.no_grad():
-        recorded_forward(bench.original, bench.images)
+        record_forward(bench.original, bench.images)
     bench.step(0.8 * relevance_loss(maps, bench.masks) + 0.2 * confidence_loss(logits))
 
 

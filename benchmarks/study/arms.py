@@ -1,4 +1,4 @@
-"""What the study compares: guidance methods and baselines, and ablations of relevance guidance, as options of finetune.
+"""What the study compares, as options of finetune: the paper's guidance, rival methods, and ablations.
 
 Rates on the embedded benchmark were chosen by ``study.py rates``: the one with the highest accuracy on random
 backgrounds that costs at most 2 points of ordinary accuracy. It was the same for all methods that train all weights.

@@ -123,7 +123,7 @@ def compared(before: list[list[dict]], after: list[list[dict]]) -> dict[str, dic
     return found
 
 
-def measures_of(photos: list[dict]) -> dict[str, float]:
+def measure_mask(photos: list[dict]) -> dict[str, float]:
     """Plain means of one run, in points."""
     values = {measure: [p["values"][measure] for p in photos if measure in p["values"]] for measure in MEASURES}
     return {measure: round(100 * sum(found) / len(found), 2) for measure, found in values.items()}
@@ -170,7 +170,7 @@ def main() -> None:
         "swaps": args.swaps,
         "test_photos": len(before[0]),
         "per_seed": {
-            seed: {"before": measures_of(b), "after": measures_of(a), "paired": compared([b], [a])}
+            seed: {"before": measure_mask(b), "after": measure_mask(a), "paired": compared([b], [a])}
             for seed, (b, a) in runs.items()
         },
         "pooled": compared(before, after),

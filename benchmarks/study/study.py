@@ -1,4 +1,4 @@
-"""The study: every guidance method and baseline, on two testbeds, over seeds, numbers of masks and kinds of masks.
+"""The study: every guidance method, on two testbeds, over seeds, numbers of masks and kinds of masks.
 
     python -m benchmarks.study.study rates
     python -m benchmarks.study.study run --testbed embedded

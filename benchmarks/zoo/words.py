@@ -71,7 +71,7 @@ RELEVANCE: dict[str, tuple[str, str]] = {
     "gae": ("the paper's rule: attention times its gradient, over all blocks; the default", "Chefer et al. 2021"),
     "attnlrp": ("relevance handed backwards through every operation", "Achtibat et al. 2024"),
     "rollout": ("product of the mean attention maps; the same for every class", "Abnar and Zuidema 2020"),
-    "raw_attention": ("the last block's attention; the same for every class", "baseline of the literature"),
+    "raw_attention": ("the last block's attention; the same for every class", "standard rival in the literature"),
     "grad_cam": ("features weighted by their mean gradient", "Selvaraju et al. 2017"),
     "input_gradient": ("size of the logit's gradient in the pixels", "Simonyan et al. 2013"),
 }

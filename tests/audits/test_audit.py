@@ -178,7 +178,7 @@ def test_a_model_built_to_look_at_the_object(drawn, looks_inside, tmp_path):
     assert found.found.model.beyond["only-bg-t"].excess.mean == pytest.approx(0)
     assert found.found.worst == []
     page = Page((tmp_path / "a.html").read_text())
-    assert "None is wrong or taken over." in page.text
+    assert "None is wrong or flipped." in page.text
     assert "No sign of reliance on the background" in page.text
 
 

@@ -22,7 +22,7 @@ from robustvit.audits.groups import (
     silhouette,
     usual_photos,
 )
-from robustvit.audits.measures import Answer, AuditedPhoto, Tried, audit_photos, choose_tries, fit_photos
+from robustvit.audits.measures import AuditedPhoto, PhotoAnswer, Tried, audit_photos, choose_tries, fit_photos
 from robustvit.audits.pictures import choose_worst
 from robustvit.audits.placements import (
     GRIDS,
@@ -30,7 +30,7 @@ from robustvit.audits.placements import (
     SIDE,
     PlacedAnswers,
     choose_pastings,
-    measure_shifts,
+    measure_placements,
     shift_difference,
     shift_points,
     shift_values,
@@ -44,7 +44,7 @@ from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.shifts.cutouts import cut_out, place, square_background
 from robustvit.data.swaps import paste, tiled_background
-from robustvit.evaluation.measure import PhotoMeasure, Swapped, measure, pointing_hit
+from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, Swapped, measure, pointing_hit
 from robustvit.explanation.features import patch_features
 from robustvit.models.classifier import Classifier, Preprocessing
 
@@ -93,7 +93,7 @@ def test_a_broken_photo_is_named_in_one_line(held, workers):
 
 def test_measuring_held_photos_gives_what_measuring_photos_gives(held, classifier):
     plain = MaskedPhotos(held.photos, classifier.preprocessing)
-    assert measure(classifier, held, seed=3) == measure(classifier, plain, seed=3)
+    assert measure(classifier, held, MeasureSettings(seed=3)) == measure(classifier, plain, MeasureSettings(seed=3))
 
 
 def test_pointing_game_against_its_definition():
@@ -232,7 +232,7 @@ def test_placed_objects_one_by_one(held, classifier):
     assert Counter(labels[one.index] for one in pastings).most_common()[0][1] == 2
     assert all(labels[donor] != labels[one.index] for one in pastings for donor in one.donors)
     other = Classifier(tiny_network(depth=2), preprocessing=Preprocessing((SIZE, SIZE), crop_share=0.8))
-    answers = measure_shifts([classifier, other], held, pastings, batch_size=5)
+    answers = measure_placements([classifier, other], held, pastings, batch_size=5)
     for model, said in zip((classifier, other), answers, strict=True):
         transform = evaluation_transform(model.preprocessing)
         for pasting in pastings[:2]:
@@ -263,12 +263,12 @@ def test_objects_are_placed_on_backgrounds_given(held, classifier, tmp_path):
     pastings = choose_pastings([0, 1, 2] * 3, range(9), [True] * 9, 100, 0, files)
     assert len(pastings) == 9
     assert sorted(Counter(one.file for one in pastings).values()) == [4, 5], "each file as often as the other"
-    (answers,) = measure_shifts([classifier], held, pastings)
+    (answers,) = measure_placements([classifier], held, pastings)
     by_file = {one.file: {answers[p.index].background for p in pastings if p.file == one.file} for one in pastings}
     assert sorted(by_file.values(), key=min) == [{0}, {1}]
     files[0].write_bytes(b"no image")
     with pytest.raises(UserError, match="not an image"):
-        measure_shifts([classifier], held, pastings)
+        measure_placements([classifier], held, pastings)
 
 
 def plain_silhouette(points, labels):
@@ -355,7 +355,7 @@ def test_groups_and_the_usual_background():
 
 def answered(label, predicted, energy, uniform, turned=False):
     photo = AuditedPhoto(PhotoMeasure("x", label, predicted, 0.9), {"energy": energy, "uniform": uniform})
-    photo.tried = [Tried(3, 1, Answer(1 if turned else label, 0.9, 0.1))]
+    photo.tried = [Tried(3, 1, PhotoAnswer(1 if turned else label, 0.9, 0.1))]
     return photo
 
 
@@ -477,7 +477,7 @@ def test_backgrounds_that_take_over_are_shared_as_well():
     photos = []
     for index in range(30):
         photo = AuditedPhoto(PhotoMeasure("x", 0, 0, 0.9))
-        photo.tried = [Tried(donor, 1, Answer(int(donor == 100), 0.5, 0.5)) for donor in (100, 200 + index)]
+        photo.tried = [Tried(donor, 1, PhotoAnswer(int(donor == 100), 0.5, 0.5)) for donor in (100, 200 + index)]
         photo.values["turned"] = len(photo.turned) / 2
         photos.append(photo)
     found = means(photos)["turned"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from robustvit.common.errors import UserError
-from robustvit.evaluation.sets.answers import AllClasses, MemberMaxima, MemberMeans, OwnHead, Subset
+from robustvit.evaluation.sets.answers import AllClasses, MemberMaxima, MemberMeans, OwnHead, SubsetAnswers
 from robustvit.evaluation.sets.class_tables import imagenet_subset, member_classes
 from robustvit.evaluation.sets.table import BENCHMARKS
 
@@ -27,10 +27,10 @@ def plain_softmax(row):
 def test_subset_equals_a_softmax_over_its_logits_alone():
     chosen = imagenet_subset("r")
     given = logits()
-    found = Subset(chosen)(given)
+    found = SubsetAnswers(chosen)(given)
     for row, scores in zip(given.tolist(), found.tolist(), strict=True):
         assert scores == pytest.approx(plain_softmax([row[index] for index in chosen]), rel=1e-12)
-    answers = Subset(chosen)
+    answers = SubsetAnswers(chosen)
     assert [answers.place(index) for index in chosen] == list(range(200))
     with pytest.raises(KeyError):
         answers.place(next(i for i in range(1000) if i not in chosen))

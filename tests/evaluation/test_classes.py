@@ -19,13 +19,13 @@ from helpers.miniatures import draw_image, write_imagenet_val
 from helpers.small_models import tiny_network
 from robustvit import UserError, classes, load_model, relevance
 from robustvit.cli import main as cli
-from robustvit.common.pictures import inlined, overlay
+from robustvit.common.pictures import jpeg_url, overlay
 from robustvit.data.batches import evaluation_transform
 from robustvit.data.photos import read_photo
-from robustvit.evaluation.classes.pictures import head_classes
+from robustvit.evaluation.classes.pictures import classes_of_answer
 from robustvit.evaluation.on_sets import loop
 from robustvit.evaluation.sets import BENCHMARKS
-from robustvit.evaluation.sets.answers import AllClasses, MemberMaxima, Subset
+from robustvit.evaluation.sets.answers import AllClasses, MemberMaxima, SubsetAnswers
 from robustvit.evaluation.sets.benchmark import Hub
 from robustvit.evaluation.sets.class_tables import imagenet_names, imagenet_subset, imagenet_wnids
 from robustvit.models.classifier import Classifier
@@ -141,7 +141,7 @@ def test_what_is_recorded_is_not_asked_again(capsys, world, tmp_path, monkeypatc
     assert again["overall"] == first["overall"]
     assert again["shown"] == {"helped": ["tench"], "harmed": ["goldfish"]}
     assert again["panels"] == []
-    assert "Images whose answer turned" not in out.read_text()
+    assert "Images whose answer changed" not in out.read_text()
 
 
 def test_the_same_model_twice_changes_nothing_and_the_page_says_so(capsys, world, tmp_path):
@@ -183,13 +183,13 @@ def test_maps_are_of_the_answers_that_were_given(capsys, tmp_path):
     assert [one["after"]["answer"] for one in panel["images"]] == [imagenet_names()[labels[1]]]
     image = evaluation_transform(models[0].preprocessing)(read_photo(places[0])).as_subclass(torch.Tensor)
     expected = [
-        inlined(overlay(image, relevance(model, image[None], torch.tensor([target]))[0].detach()))
+        jpeg_url(overlay(image, relevance(model, image[None], torch.tensor([target]))[0].detach()))
         for model, target in zip(models, (labels[0], labels[1]), strict=True)
     ]
     assert re.findall(r"data:image/jpeg;base64,[^\"]+", out.read_text())[1:] == expected
     best = int(models[0](image[None]).argmax())
     assert best == 0
-    assert inlined(overlay(image, relevance(models[0], image[None])[0].detach())) != expected[0]
+    assert jpeg_url(overlay(image, relevance(models[0], image[None])[0].detach())) != expected[0]
 
 
 @pytest.fixture(scope="module")
@@ -404,9 +404,9 @@ def test_a_photo_of_two_classes_and_photos_of_none_are_refused(own, tmp_path):
 
 
 def test_an_answer_stands_for_classes_of_the_head():
-    assert head_classes(AllClasses(), 7) == [7]
+    assert classes_of_answer(AllClasses(), 7) == [7]
     subset = imagenet_subset("a")
-    assert head_classes(Subset(subset), 7) == [subset[7]]
+    assert classes_of_answer(SubsetAnswers(subset), 7) == [subset[7]]
     grouped = MemberMaxima({"a": (3, 4), "b": (9,)})
-    assert head_classes(grouped, 0) == [3, 4]
-    assert len(head_classes(grouped, 2)) == 997
+    assert classes_of_answer(grouped, 0) == [3, 4]
+    assert len(classes_of_answer(grouped, 2)) == 997

@@ -15,7 +15,15 @@ from robustvit import Classifier, UserError, relevance
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.data.labels import match_labels
 from robustvit.data.pairs import Photo, find_photos
-from robustvit.evaluation.measure import Swapped, energy_inside, map_iou, measure, read_measures, write_measures
+from robustvit.evaluation.measure import (
+    MeasureSettings,
+    Swapped,
+    energy_inside,
+    map_iou,
+    measure,
+    read_measures,
+    write_measures,
+)
 from robustvit.explanation.methods import method_of
 
 
@@ -58,7 +66,7 @@ def dataset(photos, classifier):
 
 def test_measures_equal_one_photo_at_a_time(classifier, dataset):
     classifier.train()
-    results = measure(classifier, dataset, swaps=2, batch_size=7)
+    results = measure(classifier, dataset, MeasureSettings(swaps=2, batch_size=7))
     assert classifier.training, "the mode must be left as it was"
     classifier.eval()
     assert len(results) == 30
@@ -95,7 +103,7 @@ def test_random_backgrounds_are_the_mixture_and_cost_no_answer(classifier, datas
     own = drawn = 0
     for seed in range(8):
         shown.clear()
-        for index, found in enumerate(measure(classifier, dataset, swaps=3, seed=seed, maps=False)):
+        for index, found in enumerate(measure(classifier, dataset, MeasureSettings(swaps=3, seed=seed, maps=False))):
             same, other, rand = ([one for one in found.swapped if one.kind == kind] for kind in KINDS)
             assert len(same) == len(other) == len(rand) == 3
             for place, one in enumerate(rand):
@@ -111,7 +119,7 @@ def test_random_backgrounds_are_the_mixture_and_cost_no_answer(classifier, datas
 def test_the_only_photo_of_a_class_has_other_backgrounds_alone(classifier, dataset):
     photos = [photo for photo in dataset.photos if photo.label]
     lone = [next(photo for photo in dataset.photos if photo.label == 0), *photos]
-    found = measure(classifier, MaskedPhotos(lone, classifier.preprocessing), swaps=2, maps=False)[0]
+    found = measure(classifier, MaskedPhotos(lone, classifier.preprocessing), MeasureSettings(swaps=2, maps=False))[0]
     kinds = [one.kind for one in found.swapped]
     assert kinds == ["mixed-other"] * 2 + ["mixed-rand"] * 2
     assert "mixed-same" not in found.values
@@ -130,7 +138,8 @@ def test_measures_of_an_older_version_are_read(tmp_path):
 
 def test_swaps_are_seeded_and_batch_size_does_not_matter(classifier, dataset):
     def donors(**options):
-        return [[one.donor for one in found.swapped] for found in measure(classifier, dataset, maps=False, **options)]
+        settings = MeasureSettings(maps=False, **options)
+        return [[one.donor for one in found.swapped] for found in measure(classifier, dataset, settings)]
 
     assert donors(seed=1) == donors(seed=1, batch_size=4)
     assert donors(seed=1) != donors(seed=2)
@@ -152,7 +161,9 @@ def test_photos_without_masks_make_no_maps(classifier, photos, monkeypatch):
     with_masks = match_labels(find_photos(*photos), 3, CLASSES)[:10]
     without = [replace(photo, mask=None) for photo in with_masks]
     seen = {
-        name: measure(classifier, MaskedPhotos(listed, classifier.preprocessing), swaps=0, batch_size=5)
+        name: measure(
+            classifier, MaskedPhotos(listed, classifier.preprocessing), MeasureSettings(swaps=0, batch_size=5)
+        )
         for name, listed in (("bare", without), ("masked", with_masks), ("mixed", without[:6] + with_masks[6:]))
     }
     assert len(made) == 0 + 2 + 1
@@ -169,7 +180,7 @@ def test_one_class_has_no_random_background(classifier, dataset):
 
 
 def test_round_trip(tmp_path, classifier, dataset):
-    results = measure(classifier, dataset, maps=False)
+    results = measure(classifier, dataset, MeasureSettings(maps=False))
     write_measures(results, tmp_path / "m.json")
     assert read_measures(tmp_path / "m.json") == results
 
@@ -195,5 +206,5 @@ def test_a_model_that_gives_no_numbers_is_refused(photos):
     data = MaskedPhotos(match_labels(find_photos(*photos), 3, CLASSES), model.preprocessing)
     for maps in (True, False):
         with pytest.raises(UserError, match="NaN or infinity"):
-            measure(model, data, maps=maps)
+            measure(model, data, MeasureSettings(maps=maps))
         assert model.training

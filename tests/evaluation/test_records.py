@@ -116,7 +116,7 @@ def test_json_of_others_among_records_is_passed_over_with_a_warning(tmp_path, ca
     (tmp_path / "list.json").write_text("[]")
     assert read_records(tmp_path) == [record]
     said = capsys.readouterr().err
-    assert f"{tmp_path / 'package.json'} is passed over" in said
+    assert f"{tmp_path / 'package.json'} is ignored" in said
     assert said.count("\n") == 2
     (tmp_path / "cut.json").write_text("{")
     with pytest.raises(UserError, match="broken or cut off"):

@@ -127,10 +127,10 @@ def test_model_is_left_as_it_was_after_success_and_failure(training, fused):
 
 
 def test_logits_are_those_of_the_plain_model(network):
-    from robustvit.explanation.attention.recorded import recorded_forward
+    from robustvit.explanation.attention.recorded import record_forward
 
     images = torch.rand(2, 3, SIZE, SIZE)
-    recorded = recorded_forward(network, images)
+    recorded = record_forward(network, images)
     assert torch.allclose(recorded.logits, network(images), atol=1e-5)
     assert all(a.sum(dim=-1).sub(1).abs().max() < 1e-5 for a in recorded.attentions)
 

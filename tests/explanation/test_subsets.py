@@ -20,7 +20,7 @@ from robustvit import UserError, subset, sufficient_subset
 from robustvit.cli import main as cli
 from robustvit.data.embedded.scenes import make_scene
 from robustvit.explanation.subsets.classes import draw_classes, named_classes
-from robustvit.explanation.subsets.search import kept_sizes
+from robustvit.explanation.subsets.search import list_sizes
 from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_model
 from robustvit.models.weights import weights_hash
@@ -240,12 +240,12 @@ def test_fillings():
 
 
 def test_sizes_on_the_way():
-    assert kept_sizes(10, 4) == [10, 6, 2, 0]
-    assert kept_sizes(10, 0.2) == [10, 8, 6, 4, 2, 0]
-    assert kept_sizes(10, 0.01) == list(range(10, -1, -1)), "at least one at a time"
-    assert kept_sizes(10, 4, max_steps=2) == [10, 6, 0]
-    assert kept_sizes(10, 10, max_steps=5) == [10, 0]
-    assert len(kept_sizes(224 * 224)) - 1 == 201
+    assert list_sizes(10, 4) == [10, 6, 2, 0]
+    assert list_sizes(10, 0.2) == [10, 8, 6, 4, 2, 0]
+    assert list_sizes(10, 0.01) == list(range(10, -1, -1)), "at least one at a time"
+    assert list_sizes(10, 4, max_steps=2) == [10, 6, 0]
+    assert list_sizes(10, 10, max_steps=5) == [10, 0]
+    assert len(list_sizes(224 * 224)) - 1 == 201
     done = []
     sufficient_subset(Linear(torch.ones(2, 5)), torch.ones(1, 3, 2, 5), 1, remove=4, after_step=lambda: done.append(1))
     assert len(done) == 3

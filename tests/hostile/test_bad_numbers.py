@@ -18,7 +18,7 @@ from robustvit.cli.main import main
 from robustvit.data.batches import MaskedPhotos
 from robustvit.data.pairs import Photo
 from robustvit.evaluation.compare import compare, decide
-from robustvit.evaluation.measure import energy_inside, map_iou, measure, pointing_hit
+from robustvit.evaluation.measure import MeasureSettings, energy_inside, map_iou, measure, pointing_hit
 from robustvit.explanation.methods import METHODS
 from robustvit.guidance.losses import confidence_loss
 from robustvit.guidance.registry import GUIDANCE, guided_loss
@@ -154,7 +154,7 @@ def test_a_class_with_a_single_photo_is_refused(tmp_path, model_folder, capsys):
 def test_measures_of_no_usable_photo_give_no_numbers_and_no_improvement(network):
     classifier = Classifier(network, class_names=CLASSES)
     folder_photos = MaskedPhotos([], classifier.preprocessing)
-    found = measure(classifier, folder_photos, swaps=1)
+    found = measure(classifier, folder_photos, MeasureSettings(swaps=1))
     assert found == []
     verdict = decide(compare(found, found))
     assert not verdict.accepted
@@ -196,7 +196,7 @@ def test_photos_without_an_object_in_the_crop_are_measured_without_nan(tmp_path,
     Image.effect_noise((4 * SIZE, SIZE), 60).convert("RGB").save(tmp_path / "a.png")
     Image.fromarray(mask).save(tmp_path / "m.png")
     photos = MaskedPhotos([Photo(tmp_path / "a.png", tmp_path / "m.png", "disc", 0)], classifier.preprocessing)
-    (found,) = measure(classifier, photos, swaps=1)
+    (found,) = measure(classifier, photos, MeasureSettings(swaps=1))
     assert all(map(math.isfinite, found.values.values()))
     assert set(found.values) == {"ordinary"}
 

@@ -349,7 +349,7 @@ def test_run_state_of_another_model(run, worlds, capsys, change):
         state["epoch"] = "<b>"
     torch.save([state] if change == "no dictionary" else state, run / "state.pt")
     words = resumed(worlds["plain"], run, capsys)
-    assert ("it is broken" if change == "no dictionary" else "is not of this model") in words
+    assert ("it is broken" if change == "no dictionary" else "does not fit this model") in words
     assert len(words) < 800
 
 
@@ -375,5 +375,5 @@ def test_run_panel_outside_the_run(run, tmp_path, capsys, name):
     (run / "panels" / "link.png").symlink_to(tmp_path / "secret.txt")
     panels = json.loads((run / "panels" / "panels.json").read_text())
     (run / "panels" / "panels.json").write_text(json.dumps([panels[0] | {"file": name}]))
-    assert "no picture beside it" in said(capsys, "report", run, "--out", tmp_path / "r.html")
+    assert "not a picture in the same folder" in said(capsys, "report", run, "--out", tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()

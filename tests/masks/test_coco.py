@@ -27,7 +27,7 @@ from helpers.annotation_files import (
     uncompressed,
 )
 from robustvit.common.errors import UserError
-from robustvit.masks.annotations.run_lengths import decode_run_lengths
+from robustvit.masks.annotations.coco import decode_run_lengths
 
 
 @pytest.mark.parametrize("pack", [uncompressed, compressed])
@@ -36,7 +36,7 @@ def test_coco_run_lengths_come_back_exactly(tmp_path, pack, seed):
     mask = blob_mask(seed)
     mask[0, 0] = seed % 2
     found = only(read_coco(coco(segmentation=pack(mask), iscrowd=1), tmp_path))
-    assert (found.category, found.crowd) == ("cat", True)
+    assert found.category == "cat"
     assert np.array_equal(found.mask, mask)
 
 
@@ -55,7 +55,6 @@ def test_coco_polygons_of_one_object_are_joined(tmp_path):
     expected[22:28, 2:8] = True
     found = only(annotations)
     assert iou(found.mask, expected) > 0.95
-    assert not found.crowd
     assert annotations.categories == ("cat",)
 
 

@@ -24,8 +24,7 @@ from robustvit.data.manifest import read_manifest
 from robustvit.data.mask_files import read_mask
 from robustvit.explanation.features import patch_features
 from robustvit.masks.options import MaskOptions
-from robustvit.masks.sources.dino_positions import dino_positions
-from robustvit.masks.sources.tokencut import TokenCut
+from robustvit.masks.sources.tokencut import TokenCut, dino_positions
 from robustvit.masks.tokencut.cut import CutSettings
 from robustvit.models.load import load_model
 
@@ -547,8 +546,8 @@ def test_paper_protocol_leaves_few_options_open(tmp_path, images, options, error
 
 
 def test_paper_protocol_takes_dinos_base_model():
-    assert MaskOptions(protocol="paper").settled().model == "vit_base_patch16_224.dino"
-    assert MaskOptions().settled() == MaskOptions(protocol="standard")
+    assert MaskOptions(protocol="paper").apply_protocol().model == "vit_base_patch16_224.dino"
+    assert MaskOptions().apply_protocol() == MaskOptions(protocol="standard")
 
 
 def test_folders_of_versions_without_protocols_go_on(tmp_path, images, settings):

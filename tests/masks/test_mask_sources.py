@@ -16,7 +16,7 @@ from robustvit.data.mask_files import read_mask
 from robustvit.explanation.maps import relevance
 from robustvit.masks.sources.relevance import RelevanceMask
 from robustvit.masks.sources.sam2 import read_prompts
-from robustvit.masks.sources.source import found_from_soft
+from robustvit.masks.sources.source import rate_soft_mask
 
 
 def photo(width=60, height=40):
@@ -110,9 +110,9 @@ def test_how_sure_a_soft_mask_is():
     sharp = np.zeros((20, 20))
     sharp[5:15, 5:15] = 0.99
     vague = np.where(sharp > 0, 0.55, 0.35)
-    assert found_from_soft(sharp).measures["agreement"] == 1
-    assert found_from_soft(vague).confidence < found_from_soft(sharp).confidence
-    assert found_from_soft(np.zeros((20, 20))).verdict == "none"
+    assert rate_soft_mask(sharp).measures["agreement"] == 1
+    assert rate_soft_mask(vague).confidence < rate_soft_mask(sharp).confidence
+    assert rate_soft_mask(np.zeros((20, 20))).verdict == "none"
 
 
 @pytest.fixture(scope="module")

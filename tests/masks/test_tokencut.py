@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from plain.bilateral_solver import slow_solution
 from robustvit.masks.confidence import border_contact, overlap
-from robustvit.masks.tokencut.cut import CutJob, CutSettings, enlarged, find_objects, refined
+from robustvit.masks.tokencut.cut import CutJob, CutSettings, enlarge, find_objects, refine_mask
 from robustvit.masks.tokencut.normalized_cut import similar_patches
 
 GRID, CELL = (12, 16), 8
@@ -83,7 +83,7 @@ def test_inverted_answers_of_the_solver_are_turned():
     photo[:, :100] = 200
     coarse = np.zeros((96, 128), bool)
     coarse[:, :96] = True
-    mask, agreement = refined(coarse, photo)
+    mask, agreement = refine_mask(coarse, photo)
     assert overlap(mask, photo[..., 0] > 100) > 0.95
     assert agreement > 0.9
 
@@ -92,7 +92,7 @@ def test_a_coarse_mask_stays_where_the_photo_says_nothing_of_it():
     photo = np.full((96, 128, 3), 77, np.uint8)
     coarse = np.zeros((96, 128), bool)
     coarse[:4, :4] = True
-    mask, agreement = refined(coarse, photo)
+    mask, agreement = refine_mask(coarse, photo)
     assert agreement < 0.5
     assert (mask == coarse).all()
 
@@ -102,7 +102,7 @@ def test_large_photos_are_refined_at_a_smaller_size():
     photo[300:600, 400:900] = 200
     coarse = np.zeros((900, 1300), bool)
     coarse[280:610, 420:910] = True
-    mask, _ = refined(coarse, photo)
+    mask, _ = refine_mask(coarse, photo)
     assert mask.shape == coarse.shape
     assert overlap(mask, photo[..., 0] > 100) > 0.97
 
@@ -123,8 +123,8 @@ def test_enlarged_as_pytorch_takes_the_nearest(size):
         wanted = tuple(int(x) for x in rng.integers(1, 700, 2))
         there = torch.from_numpy(mask[None, None].astype(np.float32))  # as on a GPU, whatever the type
         expected = torch.nn.functional.interpolate(there, size=wanted, mode="nearest")[0, 0].numpy() > 0.5
-        assert (enlarged(mask, wanted) == expected).all()
-    assert (enlarged(mask, (16 * size[0], 16 * size[1])) == np.kron(mask, np.ones((16, 16), bool))).all()
+        assert (enlarge(mask, wanted) == expected).all()
+    assert (enlarge(mask, (16 * size[0], 16 * size[1])) == np.kron(mask, np.ones((16, 16), bool))).all()
 
 
 def paper(job):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from helpers.families import FAMILIES, PATCH, SIZES, TIMM, OwnTransformer
 from robustvit import Layout, UserError, guided_loss, register_family, relevance
 from robustvit.explanation.attention.interception import ready_for_interception
-from robustvit.explanation.attention.recorded import explicit_attention, lean_forward, recorded_forward
+from robustvit.explanation.attention.recorded import explicit_attention, lean_forward, record_forward
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods.gae import gae
 from robustvit.models.classifier import logits_of
@@ -197,7 +197,7 @@ def test_recording_changes_neither_logits_nor_model(family):
         assert torch.isfinite(relevance(model, images)).all()
         assert snapshot(model) == before
     plain = logits_of(model(images))
-    assert torch.allclose(recorded_forward(model, images).logits, plain, atol=1e-12)
+    assert torch.allclose(record_forward(model, images).logits, plain, atol=1e-12)
     assert torch.allclose(lean_forward(model, images).logits, plain, atol=1e-12)
 
 

@@ -156,9 +156,9 @@ def test_the_note_on_labels_is_about_the_photos_that_judge(tmp_path, model_folde
 def test_measuring_takes_small_batches_where_training_does(tmp_path, model_folder, photos, monkeypatch):
     sizes = []
 
-    def seen(*arguments, batch_size, **options):
-        sizes.append(batch_size)
-        return measure(*arguments, batch_size=batch_size, **options)
+    def seen(model, photos, settings, **options):
+        sizes.append(settings.batch_size)
+        return measure(model, photos, settings, **options)
 
     monkeypatch.setattr("robustvit.training.run.measure", seen)
     for batch_size in (1, 16):

@@ -1,4 +1,4 @@
-"""An audit: does a model look at the background? Nothing is trained; one page and one record are written."""
+"""Audit whether a model relies on the background; nothing is trained, a page and a record are written."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """The result of an audit.
 
     Attributes:
         page: the HTML file.
-        record: the JSON file beside it: every figure of the page, and what was measured on every photo.
-        found: the same as objects.
+        record: the JSON file beside it, with every number of the page and the measures of every photo.
+        found: the same as Python objects.
     """
 
     page: Path
@@ -34,7 +34,7 @@ class Audit:
 
     @property
     def reliance(self) -> str:
-        """The verdict on the model in a word: no sign, some, strong reliance or cannot tell."""
+        """The verdict on the model: no sign, some, strong reliance or cannot tell."""
         return self.found.model.verdict.reliance
 
     def __str__(self) -> str:
@@ -60,14 +60,14 @@ def audit(
     grouping: GroupOptions,
     running: RunningOptions,
 ) -> Audit:
-    """Find out whether a model looks at the background, without training anything, and write a page about it.
+    """Check whether a model relies on the background, without training anything, and write a page about it.
 
-    Photos in class folders, which the model should not have been trained on, are shown to it as they are, on other
-    backgrounds, without object, without background, and with the object elsewhere. With a baseline everything is
+    Photos in class folders, which the model should not have been trained on, are shown to it unchanged, on other
+    backgrounds, without the object, without the background, and with the object moved. With a baseline everything is
     measured on both models, with paired differences. Without masks, TokenCut finds them; doubtful ones are left out.
 
     Args:
-        out: HTML file to write, new or an older audit; the record goes beside it, under its name with .json.
+        out: HTML file to write, new or an older audit; the record goes beside it, with the suffix .json.
 
     Returns:
         Files and measures; printing it gives the verdict.
@@ -107,8 +107,8 @@ def audit(
     files = [] if auditing.backgrounds is None else photos_below(auditing.backgrounds)
     audited, notes = find_audit_photos(request, page, classifier)
     notes += trained_on(audited, models.model, models.baseline, models.checkpoint)
-    place = make_accelerator(device=running.device).device
-    run = AuditRun(request, [one.to(place) for one in both], grouper.to(place), audited, notes, files)
+    device = make_accelerator(device=running.device).device
+    run = AuditRun(request, [one.to(device) for one in both], grouper.to(device), audited, notes, files)
     measured = run.measure()
     run.write(measured, page, record)
     return Audit(page, record, measured)
@@ -119,11 +119,11 @@ def _check_options(request: AuditRequest) -> None:
     expect_at_least(1, swaps=request.judging.swaps, tries=auditing.tries)
     expect_at_least(0, shifted=auditing.shifted, groups=groups, worst=auditing.worst)
     if groups == 1:
-        raise UserError("expected --groups of at least 2, or 0 to have the number found, got 1")
+        raise UserError("expected --groups of at least 2, or 0 to choose the number automatically, got 1")
     finding = ("masks_out", "mask_model", "mask_checkpoint")
-    own = [name for name in finding if getattr(request.found, name) is not None]
-    if own and request.photos.masks is not None:
-        option = "--" + own[0].replace("_", "-")
+    given = [name for name in finding if getattr(request.found, name) is not None]
+    if given and request.photos.masks is not None:
+        option = "--" + given[0].replace("_", "-")
         raise UserError(f"{option} is about finding masks, but --masks names some: leave one of them out")
 
 

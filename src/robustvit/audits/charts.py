@@ -14,7 +14,7 @@ _COLOURS = {"model": "#1f5fbf", "baseline": "#b0672a"}
 
 
 def accuracy_chart(record: Mapping[str, Any]) -> Chart:
-    """Accuracies with intervals, and chance where it means something, from an audit's record."""
+    """Draw accuracies with intervals, and chance where it is meaningful, from an audit's record."""
     names = [name for name in _SHOWN if name in record["measures"]]
     figure = Figure(figsize=(5.2, 0.6 + 0.34 * len(names)), layout="constrained")
     axis = figure.subplots()
@@ -39,7 +39,7 @@ def accuracy_chart(record: Mapping[str, Any]) -> Chart:
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.set_xlim(-2, 102)
-    axis.set_xlabel("accuracy, % (bars: 95 % intervals)", fontsize=8)
+    axis.set_xlabel("accuracy, % (bars: 95 % CI)", fontsize=8)
     axis.grid(axis="x", color="0.9")
     axis.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3)
     words = "; ".join(
@@ -50,7 +50,7 @@ def accuracy_chart(record: Mapping[str, Any]) -> Chart:
 
 
 def shift_charts(record: Mapping[str, Any]) -> list[Chart]:
-    """Accuracy by position, size and rotation."""
+    """Draw accuracy by position, size and rotation."""
     rows: Sequence[Mapping[str, Any]] = record["shifts"]
     sides = _sides(record)
     charts = [_position(rows, side, len(sides) > 1) for side in sides if any(row["kind"] == "position" for row in rows)]

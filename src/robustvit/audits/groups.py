@@ -1,4 +1,4 @@
-"""Groups of photos by class and background: backgrounds found by clustering what a backbone sees beside the object."""
+"""Groups of photos by class and background: backgrounds are clusters of a backbone's features beside the object."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from robustvit.data.swaps import tiled_background, usable_background
 from robustvit.explanation.features import patch_features
 
 MOST_BACKGROUNDS = 12
-MIN_GROUP = 5  # photos; the accuracy of fewer says nothing, so they are no candidates for the worst group
+MIN_GROUP = 5  # photos; the accuracy of fewer says nothing, so they cannot be the worst group
 _RESTARTS = 10
 _MOST_COMPARED = 2000
 
@@ -33,9 +33,9 @@ class Backgrounds:
     """Kinds of background.
 
     Attributes:
-        members: kind of each photo, from 0; None for photos without any background.
+        members: kind of each photo, from 0; None for photos without background.
         distances: of each photo to its kind's centre.
-        silhouettes: mean silhouette by number of kinds, for the numbers that were looked at.
+        silhouettes: mean silhouette by number of kinds, for the numbers tried.
     """
 
     members: list[int | None]
@@ -48,7 +48,7 @@ class Backgrounds:
         return len({kind for kind in self.members if kind is not None})
 
     def typical(self, photos: Sequence[int], count: int) -> list[int]:
-        """Those of some photos that are nearest to their kind's centre."""
+        """Return the photos nearest to the centre of their kind."""
         return sorted(photos, key=lambda index: self.distances[index])[:count]
 
 
@@ -61,7 +61,7 @@ class Group:
         background: the kind, from 0.
         photos: indices of the photos.
         accuracy: ordinary accuracy on them.
-        before: of the baseline, where there is one.
+        before: of the baseline, if there is one.
         difference: paired, accuracy minus the baseline's.
     """
 
@@ -74,7 +74,7 @@ class Group:
 
     @property
     def fair(self) -> bool:
-        """Whether the group is large enough to be compared."""
+        """Whether the group is large enough to compare."""
         return len(self.photos) >= MIN_GROUP
 
 
@@ -87,15 +87,14 @@ def background_features(
     batch_size: int = 32,
     device: str | torch.device = "cpu",
 ) -> np.ndarray:
-    """Mean feature of each photo's patches outside the mask, of length 1.
+    """Return the normalized mean feature of each photo's patches outside the mask.
 
-    The object is tiled over before the model sees the photo, where the background suffices for that, because attention
-    would carry it to every patch.
+    If there is enough background, the object is tiled over first, because attention would carry it to every patch.
 
     Args:
         model: backbone on ``device``; see ``patch_features``.
         photos: prepared for ``model``.
-        feature: see ``patch_features``; so is ``block``.
+        feature: see ``patch_features``, also for ``block``.
         batch_size: images at a time.
         device: where the model is.
 
@@ -122,7 +121,7 @@ def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> 
     Args:
         features: ``(N, C)``; photos with NaN belong to no kind.
         count: kinds of background; with 0, the number from 2 to ``MOST_BACKGROUNDS`` with the largest mean silhouette.
-        seed: of the restarts; the best of ten counts.
+        seed: of the ten restarts, of which the best is used.
     """
     able = np.flatnonzero(np.isfinite(features).all(axis=1))
     if not len(able):
@@ -138,7 +137,7 @@ def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> 
     labels, centres = found[best]
     members: list[int | None] = [None] * len(features)
     distances = [float("inf")] * len(features)
-    # Named by size: the most common background is the first.
+    # Numbered by size: the most common background is 0.
     names = {old: new for new, old in enumerate(np.argsort(-np.bincount(labels, minlength=best), kind="stable"))}
     for index, point, label in zip(able, points, labels, strict=True):
         members[index] = int(names[label])
@@ -147,7 +146,7 @@ def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> 
 
 
 def _kmeans(points: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and centres of the best of several restarts."""
+    """Return labels and centres of the best of several restarts."""
     best: tuple[float, np.ndarray, np.ndarray] | None = None
     for restart in range(_RESTARTS):
         try:
@@ -195,12 +194,12 @@ def group_photos(
     right: Sequence[float],
     before: Sequence[float] | None = None,
 ) -> list[Group]:
-    """Accuracy in every group of class and background, the least first; groups under ``MIN_GROUP`` photos come last.
+    """Return the groups of class and background, lowest accuracy first; groups under ``MIN_GROUP`` photos come last.
 
     Args:
         backgrounds: of the photos.
         names: class of each photo.
-        right: 1 where a photo was answered right, else 0.
+        right: 1 for photos predicted right, else 0.
         before: the same of a baseline.
     """
     members: dict[tuple[str, int], list[int]] = {}
@@ -228,8 +227,9 @@ def group_photos(
 
 
 def usual_photos(backgrounds: Backgrounds, names: Sequence[str]) -> list[bool | None]:
-    """Whether each photo is on the kind of background that is the most common one in its class (of equally common ones
-    the first); None for photos of no kind.
+    """Return whether each photo has the most common background of its class, the first of equally common ones.
+
+    None for photos without background.
     """
     counts: dict[str, Counter[int]] = {}
     for name, kind in zip(names, backgrounds.members, strict=True):

@@ -1,10 +1,9 @@
-"""What an audit is given: photos with classes and masks, masks found where there are none, backgrounds."""
+"""The inputs of an audit: photos with classes and masks, and masks from TokenCut if none are given."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from robustvit.audits.options import AuditRequest
 from robustvit.common.errors import UserError
@@ -18,15 +17,15 @@ from robustvit.models.classifier import Classifier
 
 
 def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier) -> tuple[list[Photo], list[str]]:
-    """Find the photos of an audit, and their masks where none are given.
+    """Find the photos of an audit, and make masks if none are given.
 
     Args:
         request: what is asked for.
-        page: HTML file of the audit; masks that are found go beside it.
-        classifier: the model, whose classes the photos' classes are matched to.
+        page: HTML file of the audit; masks that are made go beside it.
+        classifier: the model, to whose classes the photos' classes are matched.
 
     Returns:
-        Photos with masks and labels, and a line for each thing that a reader must know of them.
+        Photos with masks and labels, and notes on them for the reader.
     """
     given = request.photos
     images, masks, notes = given.images, given.masks, []
@@ -38,7 +37,7 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
         notes.append(_made_note(made, request))
     skip = given.skip_unmasked or masks != given.masks
     listed, left_out = find_usable_photos(replace(given, masks=masks, skip_unmasked=skip))
-    if masks == given.masks:  # the note on masks that were made says it already
+    if masks == given.masks:  # the note on made masks already says it
         notes += left_out
     photos = match_labels(listed, classifier.num_classes, classifier.class_names)
     _check_classes(photos)
@@ -73,8 +72,8 @@ def _make_masks(request: AuditRequest, page: Path) -> tuple[MadeMasks, str]:
         )
     except UserError as error:
         raise UserError(
-            f"no masks were given, and none could be found: {error} (the backbone that finds masks has the options "
-            "--mask-model and --mask-checkpoint; --masks names masks that are there)"
+            f"no masks were given, and none could be found: {error} (choose the backbone that finds masks with "
+            "--mask-model and --mask-checkpoint, or give existing masks with --masks)"
         ) from error
     return made, folder
 
@@ -87,16 +86,16 @@ def _made_note(made: MadeMasks, request: AuditRequest) -> str:
         f"No masks were given: TokenCut found them with {backbone} ({counts['good']} good, {counts['doubtful']} "
         f"doubtful and {use}, {counted(counts['none'], 'photo')} without an object and left out, "
         f"{len(made.problems)} that could not be used). "
-        f"The audit is only as good as these masks: look them over in {made.folder}."
+        f"The audit is only as good as these masks: check them in {made.folder}."
     )
 
 
-def trained_on(photos: list[Photo], *sources: Any) -> list[str]:
-    """What must be said of photos that the models' runs were trained on; they are audited all the same.
+def trained_on(photos: list[Photo], *sources: object) -> list[str]:
+    """Return notes on photos that the models were trained on; they are audited nevertheless.
 
     Args:
         photos: of the audit.
-        sources: models and checkpoints as a user names them.
+        sources: models and checkpoints as the user gave them.
     """
     seen = photos_behind(*sources).among([photo.image for photo in photos])
     return seen.notes("audit photos that it has not seen")

@@ -1,4 +1,4 @@
-"""What an audit measures on every photo: swapped, left out and blackened backgrounds, vulnerable objects, relevance."""
+"""What an audit measures on every photo: swapped, missing and black backgrounds, vulnerable objects, relevance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from robustvit.data.swaps import (
     tiled_background,
     usable_background,
 )
-from robustvit.evaluation.measure import PLACES, PhotoMeasure, measure, pointing_hit
+from robustvit.evaluation.measure import MAP_SCORES, MeasureSettings, PhotoMeasure, measure, pointing_hit
+from robustvit.explanation.attention.interception import evaluating
 
 VARIANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "only-fg": only_foreground,
@@ -43,8 +44,8 @@ AUDIT_MEASURES: dict[str, str] = {
     "only-bg-t": "accuracy on the background alone, object's box tiled over (only-bg-t)",
     "only-bg-b": "accuracy on the background alone, object's box black (only-bg-b)",
     "no-fg": "accuracy on the background with the object's silhouette in black (no-fg)",
-    "vulnerable": "vulnerable objects: some background takes the answer over",
-    "turned": "backgrounds of other classes that take the answer over",
+    "vulnerable": "vulnerable objects: some background flips the answer",
+    "turned": "backgrounds of other classes that flip the answer",
     "position": "accuracy over positions of the object",
     "size": "accuracy over sizes of the object",
     "rotation": "accuracy over rotations of the object",
@@ -54,13 +55,13 @@ AUDIT_MEASURES: dict[str, str] = {
     "pointing": "pointing game: the map's highest point is on the object",
 }
 
-# Measures that are one kind of swapped backgrounds less another one.
+# Measures that are the difference of two kinds of swapped backgrounds.
 DIFFERENCES: dict[str, tuple[str, str]] = {"cost": ("mixed-same", "mixed-other"), "gap": ("mixed-same", "mixed-rand")}
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model said: the class predicted, its probability, and the probability of the photo's own class."""
+class PhotoAnswer:
+    """The predicted class, its probability, and the probability of the photo's true class."""
 
     predicted: int
     probability: float
@@ -69,23 +70,23 @@ class Answer:
 
 @dataclass(frozen=True)
 class Tried:
-    """A model's answer to an object on the background of a photo, ``donor``, of another class, ``lent``."""
+    """A model's prediction for an object on the background of photo ``donor``, whose class is ``lent``."""
 
     donor: int
     lent: int
-    answer: Answer
+    answer: PhotoAnswer
 
 
 @dataclass
 class AuditedPhoto:
-    """What was measured on one photo.
+    """Measures of one photo.
 
     Attributes:
-        plain: on the photo as it is and on swapped backgrounds.
-        values: by the names in ``AUDIT_MEASURES``, 0 to 1 (``DIFFERENCES``: -1 to 1); what does not apply is left out.
-        answers: class predicted, by variant.
+        plain: of the original photo and on swapped backgrounds.
+        values: by the names in ``AUDIT_MEASURES``, 0 to 1 (``DIFFERENCES``: -1 to 1); missing if they do not apply.
+        answers: predicted class of each variant.
         tried: the backgrounds of other classes that its object was put on.
-        placed_on: a number of the background on which it was placed elsewhere.
+        placed_on: number of the background that the object was placed on.
     """
 
     plain: PhotoMeasure
@@ -101,20 +102,20 @@ class AuditedPhoto:
 
     @property
     def turned(self) -> list[Tried]:
-        """The backgrounds that take the answer over: they make it their own class, which it was not before."""
+        """The backgrounds that flip the answer to their class, which was not predicted before."""
         return [one for one in self.tried if one.answer.predicted == one.lent != self.plain.predicted]
 
     @property
     def most_harmful(self) -> Tried | None:
-        """The background tried on which the photo's own class is least probable."""
+        """The background on which the photo's true class is least probable."""
         return min(self.tried, key=lambda one: one.answer.right, default=None)
 
 
 def fit_photos(photos: HeldPhotos) -> tuple[list[int], list[bool]]:
-    """The photos whose objects may be put on other backgrounds, and of every photo whether it may lend its own.
+    """Return the photos whose objects can be put on other backgrounds, and whether each photo can lend its background.
 
-    After ImageNet-9: the crop must keep over half of the object's box, and a background is lent by photos whose
-    object's box covers at most 90 % of the frame.
+    As in ImageNet-9, the crop must keep over half of the object's box, and a photo lends its background if the object's
+    box covers at most 90 % of the frame.
     """
     able, usable = [], []
     for index in range(len(photos)):
@@ -128,9 +129,10 @@ def fit_photos(photos: HeldPhotos) -> tuple[list[int], list[bool]]:
 def choose_tries(
     labels: Sequence[int], able: Sequence[int], usable: Sequence[bool], tries: int, seed: int
 ) -> list[tuple[int, int]]:
-    """Pairs of a photo and another one that lends its background: ``tries`` for each photo that is able, fewer where
-    there are not so many, of the other classes in turn (``pair_backgrounds``), none twice. Where a class has too few,
-    those of others that lend least join.
+    """Choose pairs of a photo and another that lends its background.
+
+    Each able photo gets ``tries`` different backgrounds, if there are that many, from the other classes in turn (see
+    ``pair_backgrounds``). If a class has too few, those used least are added.
     """
     drawn = pair_backgrounds(labels, usable, "mixed-other", swaps=tries, seed=seed, borrowers=able)
     donors = {index: list(dict.fromkeys(drawn[index])) for index in able}
@@ -160,16 +162,15 @@ def audit_photos(
         model: a ``Classifier``, already on ``device``.
         photos: the photos.
         swaps: backgrounds per photo for mixed-same, and as many for mixed-other.
-        tries: backgrounds of other classes per photo, in search of one that takes the answer over.
+        tries: backgrounds of other classes per photo, to search for one that flips the answer.
         seed: fixes which backgrounds.
         method: relevance method of the maps.
         batch_size: images at a time.
         device: where the model is.
     """
-    places = {**PLACES, "pointing": pointing_hit}
-    measured = measure(
-        model, photos, swaps=swaps, seed=seed, method=method, places=places, batch_size=batch_size, device=device
-    )
+    scores = {**MAP_SCORES, "pointing": pointing_hit}
+    settings = MeasureSettings(swaps, seed, method=method, scores=scores, batch_size=batch_size)
+    measured = measure(model, photos, settings, device=device)
     found = [AuditedPhoto(one, dict(one.values)) for one in measured]
     for index, photo in enumerate(found):
         for name, (kind, less) in DIFFERENCES.items():
@@ -179,13 +180,13 @@ def audit_photos(
             photo.values["uniform"] = float(photos[index]["mask"].mean())
     able, usable = fit_photos(photos)
     jobs = [(index, name) for index in able for name in VARIANTS if usable[index] or name not in _NEEDS_BACKGROUND]
-    answers = _answers(model, _VariantPhotos(photos, jobs), batch_size, device, "objects and backgrounds alone")
+    answers = _predict(model, _VariantPhotos(photos, jobs), batch_size, device, "objects and backgrounds alone")
     for (index, name), answer in zip(jobs, answers, strict=True):
         found[index].answers[name] = answer.predicted
         found[index].values[name] = float(answer.predicted == found[index].label)
     labels = [photo.label for photo in found]
     pairs = choose_tries(labels, able, usable, tries, seed)
-    answers = _answers(model, SwappedPhotos(photos, pairs), batch_size, device, "backgrounds of other classes")
+    answers = _predict(model, SwappedPhotos(photos, pairs), batch_size, device, "backgrounds of other classes")
     for (index, donor), answer in zip(pairs, answers, strict=True):
         found[index].tried.append(Tried(donor, labels[donor], answer))
     for photo in found:
@@ -211,17 +212,13 @@ class _VariantPhotos(Dataset):
 
 
 @torch.no_grad()
-def _answers(model: nn.Module, dataset: Dataset, batch_size: int, device, words: str) -> list[Answer]:
-    was_training = model.training
-    model.eval()
-    answers: list[Answer] = []
-    try:
-        for batch in track(DataLoader(dataset, batch_size=batch_size), words):
+def _predict(model: nn.Module, dataset: Dataset, batch_size: int, device, title: str) -> list[PhotoAnswer]:
+    answers: list[PhotoAnswer] = []
+    with evaluating(model):
+        for batch in track(DataLoader(dataset, batch_size=batch_size), title):
             probabilities = model(batch["image"].to(device)).softmax(dim=1).cpu()
             best, predicted = probabilities.max(dim=1)
             right = probabilities.gather(1, batch["label"][:, None])[:, 0]
             rows = zip(predicted.tolist(), best.tolist(), right.tolist(), strict=True)
-            answers += [Answer(*row) for row in rows]
-    finally:
-        model.train(was_training)
+            answers += [PhotoAnswer(*row) for row in rows]
     return answers

@@ -11,7 +11,7 @@ from robustvit.common.options import Feature
 
 @dataclass(frozen=True, kw_only=True)
 class FoundMasks:
-    """Masks that are found where none are given.
+    """Masks that are made if none are given.
 
     Attributes:
         masks_out: folder for masks that are found; that of the page with -masks when left out.
@@ -71,7 +71,7 @@ class GroupOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRequest:
-    """All that an audit is asked for.
+    """All options of an audit.
 
     Attributes:
         settings: every option by its name, for the record.

@@ -1,4 +1,4 @@
-"""The page of an audit: its record as one HTML file that loads nothing from elsewhere."""
+"""The page of an audit: its record as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from robustvit.audits.charts import accuracy_chart, shift_charts
 from robustvit.audits.measures import DIFFERENCES
-from robustvit.audits.pictures import Tile
+from robustvit.audits.pictures import AuditPicture
 from robustvit.audits.record import KIND
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
@@ -18,20 +18,20 @@ CLASS_COLUMNS = ("ordinary", "cost", "only-bg-t", "only-fg", "vulnerable", "ener
 
 
 def shown_groups(record: Mapping[str, Any], fair: bool) -> list[dict[str, Any]]:
-    """Groups of the record that the page shows: the worst of those large enough to be compared, or of the others."""
+    """Return the groups that the page shows: the worst of those large enough to compare, or of the others."""
     return [group for group in record["groups"] if group["fair"] is fair][:MOST_GROUPS]
 
 
 def render_audit(
     record: Mapping[str, Any],
-    worst: Mapping[str, Sequence[Sequence[Tile]]],
+    worst: Mapping[str, Sequence[Sequence[AuditPicture]]],
     thumbnails: Mapping[int, str],
     record_name: str,
 ) -> str:
-    """Write out an audit.
+    """Render an audit as HTML.
 
     Args:
-        record: as of ``record``; every figure on the page comes from it.
+        record: see ``audit_record``; every number on the page comes from it.
         worst: for the model and the baseline, pictures of each of the worst photos.
         thumbnails: of the typical photos of backgrounds and of ``shown_groups``.
         record_name: file name of the record beside the page.

@@ -22,13 +22,14 @@ from robustvit.data.held_photos import HeldPhotos
 from robustvit.data.photos import read_photo
 from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
 from robustvit.data.swaps import pair_backgrounds, tiled_background, usable_background
+from robustvit.explanation.attention.interception import evaluating
 from robustvit.models.classifier import Classifier
 
 ShiftKind = Literal["position", "size", "rotation"]
 SIDE = 512  # of the images made, as in SI-Score
-MIN_INSIDE = 0.5  # a placement of which less of the box is in the frame is left out
-_CANDIDATES = 5  # backgrounds drawn for an object, in case the first is not fit
-_LARGEST = 1024  # pixels of a cut-out's longer side that are worth keeping
+MIN_INSIDE = 0.5  # share of the box that must lie in the frame, else the placement is left out
+_CANDIDATES = 5  # backgrounds drawn for an object, in case the first is unusable
+_LARGEST = 1024  # pixels of a cut-out's longer side; larger ones are reduced
 
 GRIDS: dict[ShiftKind, tuple[Placement, ...]] = {
     "position": tuple(Placement(x, y, 0.2, 0) for y in (0.2, 0.5, 0.8) for x in (0.2, 0.5, 0.8)),
@@ -40,7 +41,7 @@ _POINTS: tuple[Placement, ...] = tuple(dict.fromkeys(point for grid in GRIDS.val
 
 @dataclass(frozen=True)
 class Pasting:
-    """An object, and its background: a file, or else the first of some photos by index that is fit."""
+    """An object and its background: a file, or the first usable one of some photos."""
 
     index: int
     file: Path | None
@@ -58,7 +59,7 @@ class ShiftPoint:
 
 @dataclass(frozen=True)
 class PlacedAnswers:
-    """Whether the answers to an object were right, by placement; ``background`` tells which one it was placed on."""
+    """Whether the predictions for an object were right, by placement, on the background numbered ``background``."""
 
     background: int
     right: dict[Placement, bool]
@@ -75,9 +76,10 @@ def choose_pastings(
     seed: int,
     backgrounds: Sequence[Path] = (),
 ) -> list[Pasting]:
-    """Choose objects, up to ``count``, of the classes in turn, and draw for each a background that stays the same at
-    every placement: out of ``backgrounds``, or, where there are none, the tiled background of a photo of another class.
-    Every background is used once before any is used twice, as far as it goes (``pair_backgrounds``).
+    """Choose up to ``count`` objects from the classes in turn, and draw a background for each.
+
+    It is the same at every placement: one of ``backgrounds`` or, if there are none, the tiled background of a photo of
+    another class. Each is used once before any is used twice where possible (see ``pair_backgrounds``).
     """
     rng = np.random.default_rng(seed)
     classes = {c: [i for i in able if labels[i] == c] for c in sorted({labels[i] for i in able})}
@@ -96,7 +98,7 @@ def choose_pastings(
     return [Pasting(i, None, tuple(dict.fromkeys(first[i] + more[i]))) for i in chosen if first[i]]
 
 
-def measure_shifts(
+def measure_placements(
     models: Sequence[Classifier],
     photos: HeldPhotos,
     pastings: Sequence[Pasting],
@@ -105,7 +107,7 @@ def measure_shifts(
     workers: int = 0,
     device: str | torch.device = "cpu",
 ) -> list[ShiftedAnswers]:
-    """Answers of each model to the objects at every placement of ``GRIDS``; each image is made once.
+    """Predict the objects at every placement of ``GRIDS`` with each model; each image is made once.
 
     Args:
         models: on ``device``.
@@ -121,9 +123,9 @@ def measure_shifts(
         if isinstance(item, UserError):
             raise item
         if not item["points"]:
-            continue  # an object so thin that it is outside the frame everywhere
+            continue  # an object so thin that it is outside the frame at every placement
         for answers, model, images in zip(found, models, item["images"], strict=True):
-            predicted = _predicted(model, images, batch_size, device)
+            predicted = _predict(model, images, batch_size, device)
             right = {
                 _POINTS[point]: said == item["label"] for point, said in zip(item["points"], predicted, strict=True)
             }
@@ -132,7 +134,7 @@ def measure_shifts(
 
 
 def shift_points(answers: ShiftedAnswers) -> list[ShiftPoint]:
-    """Accuracy at each placement of each grid, over the objects that it leaves in the frame."""
+    """Return the accuracy at each placement of each grid, over the objects still in the frame."""
     found = []
     for kind, placements in GRIDS.items():
         for placement in placements:
@@ -142,7 +144,7 @@ def shift_points(answers: ShiftedAnswers) -> list[ShiftPoint]:
 
 
 def shift_difference(before: ShiftedAnswers, after: ShiftedAnswers, placement: Placement) -> Interval:
-    """Change of accuracy at a placement, over the objects that both models were asked for there."""
+    """Return the change of accuracy at a placement, over the objects that both models have there."""
     return crossed_difference(_answers_at(before, placement), _answers_at(after, placement))
 
 
@@ -154,7 +156,7 @@ def _answers_at(answers: ShiftedAnswers, placement: Placement) -> Answers:
 
 
 def shift_values(answers: ShiftedAnswers) -> dict[int, dict[str, float]]:
-    """For each photo the share of right answers over the placements of each grid."""
+    """Return for each photo the share of right answers over the placements of each grid."""
     found: dict[int, dict[str, float]] = {}
     for index, said in answers.items():
         for kind, placements in GRIDS.items():
@@ -165,17 +167,13 @@ def shift_values(answers: ShiftedAnswers) -> dict[int, dict[str, float]]:
 
 
 @torch.no_grad()
-def _predicted(model: nn.Module, images: Tensor, batch_size: int, device) -> list[int]:
-    was_training = model.training
-    model.eval()
-    try:
+def _predict(model: nn.Module, images: Tensor, batch_size: int, device) -> list[int]:
+    with evaluating(model):
         return [one for part in images.split(batch_size) for one in model(part.to(device)).argmax(dim=1).tolist()]
-    finally:
-        model.train(was_training)
 
 
 class _PlacedObjects(Dataset):
-    """An object at all placements, as inputs of each model."""
+    """Objects at all placements, as inputs of each model."""
 
     def __init__(self, photos: HeldPhotos, pastings: Sequence[Pasting], models: Sequence[Classifier]) -> None:
         self.photos, self.pastings = photos, list(pastings)
@@ -188,11 +186,11 @@ class _PlacedObjects(Dataset):
     def __getitem__(self, position: int) -> dict[str, Any] | UserError:
         pasting = self.pastings[position]
         try:
-            return self._placed(pasting)
-        except UserError as error:  # loaders wrap errors of their processes
+            return self._place_object(pasting)
+        except UserError as error:  # loaders wrap the errors of their workers
             return error
 
-    def _placed(self, pasting: Pasting) -> dict[str, Any]:
+    def _place_object(self, pasting: Pasting) -> dict[str, Any]:
         photo, mask = read_pair(self.photos.photos[pasting.index], self.photos.mask_format)
         cutout = cut_out(photo, mask[0].numpy())
         cutout = cutout.reduce(max(1, max(cutout.size) // _LARGEST))
@@ -213,12 +211,12 @@ class _PlacedObjects(Dataset):
         }
 
     def _background(self, pasting: Pasting) -> tuple[int, Image.Image]:
-        """The background, and a number that tells it from others."""
+        """Return the background and its number."""
         if pasting.file is not None:
             return self.files[pasting.file], read_photo(pasting.file)
         for index in pasting.donors:
             photo, mask = read_pair(self.photos.photos[index], self.photos.mask_format)
-            if usable_background(mask):  # the crop that the model sees was, but the whole photo may not be
+            if usable_background(mask):  # the cropped mask was usable, that of the whole photo may not be
                 return index, TF.to_pil_image(tiled_background(TF.pil_to_tensor(photo), mask.as_subclass(Tensor)))
         donor = self.photos[pasting.donors[0]]
         return pasting.donors[0], TF.to_pil_image(tiled_background(donor["image"], donor["mask"]))

@@ -1,4 +1,4 @@
-"""The record of an audit: every figure of its page, and what was measured on every photo, ready for JSON."""
+"""The record of an audit: every number of its page and the measures of every photo, ready for JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from robustvit.audits import verdict as audit_verdict
 from robustvit.audits.groups import MIN_GROUP, Backgrounds, Group, usual_photos
-from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto
+from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto, Tried
 from robustvit.audits.pictures import WORST_RULE
 from robustvit.audits.placements import PlacedAnswers, ShiftedAnswers, shift_difference, shift_points
 from robustvit.audits.summary import Beyond, beyond_chances, by_class, compare_photos, means
@@ -23,15 +23,15 @@ KIND = "robustvit-audit"
 
 @dataclass
 class ModelAudit:
-    """What was measured of one model.
+    """Measures of one model.
 
     Attributes:
         source: where it came from.
-        photos: on each photo.
-        shifts: answers to objects placed elsewhere.
+        photos: measures of each photo.
+        shifts: predictions for moved objects.
         measures: means over photos.
-        beyond: accuracies held against chance.
-        verdict: what it comes to.
+        beyond: accuracies compared with chance.
+        verdict: on the model.
     """
 
     source: str
@@ -49,19 +49,19 @@ class ModelAudit:
 
 @dataclass
 class AuditData:
-    """Everything that an audit found.
+    """All results of an audit.
 
     Attributes:
         model: the model audited.
-        baseline: the one it is compared with.
+        baseline: the model it is compared with.
         files: the photos.
         masks: their masks.
         names: class of each photo.
         labels: names of the classes, by the models' indices.
-        backgrounds: kinds of background, where they could be found.
+        backgrounds: kinds of background, None if they could not be found.
         groups: of class and background.
         worst: indices of the worst photos.
-        notes: what a reader must know.
+        notes: for the reader.
         settings: options of the call.
         versions: of the libraries.
     """
@@ -86,12 +86,12 @@ class AuditData:
         return {"model": self.model} | ({"baseline": self.baseline} if self.baseline else {})
 
     def name_of(self, label: int) -> str:
-        """Readable name of a class."""
+        """Return the readable name of a class."""
         return self.labels.get(label, f"class {label}")
 
 
 def audit_record(data: AuditData) -> dict[str, Any]:
-    """The whole audit as plain values: shares in [0, 1], intervals as mean, low, high and count."""
+    """Convert an audit to plain values: shares in [0, 1], intervals as mean, low, high and count."""
     photos = [one.photos for one in data.sides.values()]
     return {
         "kind": KIND,
@@ -138,7 +138,7 @@ def _change(data: AuditData) -> str | None:
 def _measures(
     photos: Sequence[Sequence[AuditedPhoto]], names: Sequence[str] = tuple(AUDIT_MEASURES)
 ) -> dict[str, dict[str, Any]]:
-    """Measures of the model, and of the baseline with paired differences, where there is one."""
+    """Return measures of the model and, if there is a baseline, of that with paired differences."""
     if len(photos) == 1:
         return {name: {"model": asdict(found)} for name, found in means(photos[0], names).items()}
     return {
@@ -169,7 +169,7 @@ def _shifts(data: AuditData) -> list[dict[str, Any]]:
 
 
 def _turns(data: AuditData) -> list[dict[str, Any]]:
-    """How many objects of a class some background of another class took over; the most frequent first."""
+    """Count by class the objects whose answer a background of another class flips, the most frequent first."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for side, one in data.sides.items():
         for photo, name in zip(one.photos, data.names, strict=True):
@@ -196,7 +196,7 @@ def _backgrounds(data: AuditData) -> dict[str, Any] | None:
 
 
 def _usual(backgrounds: Backgrounds, data: AuditData) -> dict[str, dict[str, Any]]:
-    """Ordinary accuracy of photos on the most common background of their class, and of those on another one."""
+    """Return the ordinary accuracy on the most common background of the class, and on other backgrounds."""
     usual = usual_photos(backgrounds, data.names)
     found: dict[str, dict[str, Any]] = {}
     for name, wanted in (("usual", True), ("unusual", False)):
@@ -233,7 +233,7 @@ def _photo(index: int, data: AuditData) -> dict[str, Any]:
 
 
 def _side(photo: AuditedPhoto, shifted: PlacedAnswers | None, data: AuditData) -> dict[str, Any]:
-    def tried(one: Any) -> dict[str, Any]:
+    def describe_try(one: Tried) -> dict[str, Any]:
         answer = one.answer
         return {
             "donor": one.donor,
@@ -251,9 +251,9 @@ def _side(photo: AuditedPhoto, shifted: PlacedAnswers | None, data: AuditData) -
         "values": photo.values,
         "answers": {name: data.name_of(said) for name, said in photo.answers.items()},
         "swapped": [asdict(one) | {"predicted": data.name_of(one.predicted)} for one in photo.plain.swapped],
-        "turned": [tried(one) for one in photo.turned],
-        "most_harmful": None if harmful is None else tried(harmful),
-        "tried": [tried(one) for one in photo.tried],
+        "turned": [describe_try(one) for one in photo.turned],
+        "most_harmful": None if harmful is None else describe_try(harmful),
+        "tried": [describe_try(one) for one in photo.tried],
         "placed_on": shifted.background if shifted else None,
         "placed": [{**asdict(placement), "right": right} for placement, right in placed],
     }

@@ -1,10 +1,9 @@
-"""The work of an audit: photos held in memory, everything measured of each model, page and record written."""
+"""Run an audit: hold photos in memory, measure each model, write page and record."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -12,8 +11,8 @@ from robustvit.audits.groups import Backgrounds, background_features, find_backg
 from robustvit.audits.measures import audit_photos, fit_photos
 from robustvit.audits.options import AuditRequest
 from robustvit.audits.page import render_audit, shown_groups
-from robustvit.audits.pictures import Tile, choose_worst, thumbnails, worst_tiles
-from robustvit.audits.placements import ShiftedAnswers, choose_pastings, measure_shifts, shift_values
+from robustvit.audits.pictures import AuditPicture, choose_worst, draw_worst, thumbnails
+from robustvit.audits.placements import ShiftedAnswers, choose_pastings, measure_placements, shift_values
 from robustvit.audits.record import AuditData, ModelAudit, audit_record
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import write_json, write_text
@@ -25,15 +24,15 @@ from robustvit.models.classifier import Classifier, Preprocessing
 
 
 class AuditRun:
-    """An audit of some models on some photos.
+    """An audit of one or two models on photos.
 
     Args:
-        request: what is asked for.
-        models: the model, and the baseline where there is one, on one device.
+        request: options of the audit.
+        models: the model and, if there is one, the baseline, on one device.
         grouper: backbone that tells backgrounds apart.
         photos: with masks and labels.
-        notes: what a reader must know; a line is added where something could not be done.
-        backgrounds: files to place objects on; none for the photos' own.
+        notes: for the reader; a line is added for each thing that could not be done.
+        backgrounds: files to place objects on; empty to use the photos' backgrounds.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class AuditRun:
         return self.models[0].mean.device
 
     def held(self, model: Classifier) -> HeldPhotos:
-        """The photos as a model sees them; models that see them alike share them."""
+        """Return the photos as a model sees them; models with the same preprocessing share them."""
         own = model.preprocessing
         if own not in self._held:
             self._held[own] = HeldPhotos(self.photos, own, mask_format=self.request.photos.mask_format)
@@ -65,9 +64,9 @@ class AuditRun:
         return self._held[own]
 
     def measure(self) -> AuditData:
-        """Measure everything."""
-        found = self._measured()
-        kinds = self._kinds()
+        """Measure the models and find the groups."""
+        found = self._measure_models()
+        kinds = self._find_backgrounds()
         names = [printable(str(photo.class_name)) for photo in self.photos]
         labels = dict(enumerate(self.models[0].class_names))
         labels |= {
@@ -92,13 +91,13 @@ class AuditRun:
         )
 
     def write(self, data: AuditData, page: Path, record_file: Path) -> None:
-        """Draw the pictures and write the page and, before it, the record that its figures come from."""
+        """Draw the pictures, then write the record and the page that shows it."""
         record = audit_record(data)
         kinds = record["backgrounds"]["kinds"] if record["backgrounds"] else []
         groups = [*shown_groups(record, True), *shown_groups(record, False)]
         small = [index for row in [*kinds, *groups] for index in row["typical"]]
         tiles = {
-            side: self._tiles(model, data.sides[side], data.worst)
+            side: self._draw_worst(model, data.sides[side], data.worst)
             for side, model in zip(data.sides, self.models, strict=True)
         }
         text = render_audit(record, tiles, thumbnails(self.held(self.models[0]), small), record_file.name)
@@ -106,7 +105,7 @@ class AuditRun:
         write_json(record, record_file)
         write_text(text, page)
 
-    def _measured(self) -> list[ModelAudit]:
+    def _measure_models(self) -> list[ModelAudit]:
         request, running = self.request, self.request.running
         audited = [
             audit_photos(
@@ -116,7 +115,7 @@ class AuditRun:
             )
             for model in self.models
         ]  # fmt: skip
-        shifts = self._shifted([photo.label for photo in audited[0]])
+        shifts = self._measure_placements([photo.label for photo in audited[0]])
         for photos, answers in zip(audited, shifts, strict=True):
             for index, values in shift_values(answers).items():
                 photos[index].values |= values
@@ -126,13 +125,13 @@ class AuditRun:
             for model, photos, answers in zip(self.models, audited, shifts, strict=True)
         ]
 
-    def _shifted(self, labels: list[int]) -> list[ShiftedAnswers]:
+    def _measure_placements(self, labels: list[int]) -> list[ShiftedAnswers]:
         held = self.held(self.models[0])
         able, usable = fit_photos(held)
         pastings = choose_pastings(
             labels, able, usable, self.request.auditing.shifted, self.request.running.seed, self.backgrounds
         )
-        return measure_shifts(
+        return measure_placements(
             self.models,
             held,
             pastings,
@@ -141,7 +140,7 @@ class AuditRun:
             device=self.device,
         )
 
-    def _kinds(self) -> Backgrounds | None:
+    def _find_backgrounds(self) -> Backgrounds | None:
         feature, block = self.request.grouping.group_feature, self.request.grouping.group_block
         try:
             check_features(self.grouper, feature, block)
@@ -160,8 +159,8 @@ class AuditRun:
         )
         return find_backgrounds(features, count=self.request.grouping.groups, seed=self.request.running.seed)
 
-    def _tiles(self, model: Classifier, side: ModelAudit, worst: Sequence[int]) -> list[list[Tile]]:
-        return worst_tiles(
+    def _draw_worst(self, model: Classifier, side: ModelAudit, worst: Sequence[int]) -> list[list[AuditPicture]]:
+        return draw_worst(
             self.held(model),
             model,
             side.photos,
@@ -172,6 +171,6 @@ class AuditRun:
         )
 
 
-def _plain(value: Any) -> Any:
-    """An option as JSON holds it; models given from Python by the name of their class."""
+def _plain(value: object) -> object:
+    """Convert an option to a JSON value; models given from Python become the name of their class."""
     return value if value is None or isinstance(value, (str, int, float, list)) else type(value).__name__

@@ -1,4 +1,4 @@
-"""Measures of photos put together: means with intervals, by class, above chance, and against another model."""
+"""Measures over photos: means with intervals, by class, compared with chance and with another model."""
 
 from __future__ import annotations
 
@@ -20,19 +20,25 @@ from robustvit.common.intervals import (
 from robustvit.common.verdict import Comparison
 
 _PLACED = ("position", "size", "rotation")
-_SHARED = ("mixed-same", "mixed-other", "mixed-rand", "turned", *_PLACED)  # answers on backgrounds that photos share
-_NO_SHARES = ("energy", "uniform", "miou")  # neither answers nor shares of answers
+_SHARED = (
+    "mixed-same",
+    "mixed-other",
+    "mixed-rand",
+    "turned",
+    *_PLACED,
+)  # on backgrounds that photos share
+_NO_SHARES = ("energy", "uniform", "miou")  # neither predictions nor shares of predictions
 _CHANCE = ("ordinary", "mixed-same", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
 
 
 @dataclass(frozen=True)
 class Beyond:
-    """An accuracy held against chance.
+    """An accuracy compared with chance.
 
     Attributes:
-        chance: accuracy if the same answers were dealt out to the photos at random: the sum over classes of the share
-            of photos times the share of answers (the expected agreement of Cohen's kappa).
-        excess: accuracy minus chance, with an interval over photos, and over backgrounds where these were swapped.
+        chance: accuracy if the same answers were assigned to the photos at random: the sum over classes of the share of
+            photos times the share of answers (the expected agreement of Cohen's kappa).
+        excess: accuracy minus chance, with an interval over photos and, if backgrounds were swapped, over backgrounds.
     """
 
     chance: float
@@ -42,12 +48,12 @@ class Beyond:
 def beyond_chance(
     labels: Sequence[int], answers: Sequence[Sequence[int]], donors: Sequence[Sequence[int]] | None = None
 ) -> Beyond:
-    """Hold answers against chance; see ``Beyond``.
+    """Compare answers with chance; see ``Beyond``.
 
     Args:
         labels: class of each photo.
-        answers: classes predicted for each photo, one or more of equal weight.
-        donors: photo whose background each answer was given on, where backgrounds were swapped.
+        answers: predicted classes of each photo, one or more of equal weight.
+        donors: photo whose background each answer belongs to, if backgrounds were swapped.
     """
     shares = {label: count / len(labels) for label, count in Counter(labels).items()}
     lucky = [[shares.get(one, 0.0) for one in said] for said in answers]
@@ -64,7 +70,7 @@ def beyond_chance(
 
 
 def beyond_chances(photos: Sequence[AuditedPhoto]) -> dict[str, Beyond]:
-    """Every accuracy of a model that means something beside chance, by measure."""
+    """Compare with chance every accuracy for which chance is meaningful, by measure."""
     found = {}
     for measure in _CHANCE:
         said = [(photo.label, answers) for photo in photos if (answers := _answers_to(photo, measure))]
@@ -76,7 +82,7 @@ def beyond_chances(photos: Sequence[AuditedPhoto]) -> dict[str, Beyond]:
 
 
 def _answers_to(photo: AuditedPhoto, measure: str) -> list[tuple[int, int]]:
-    """Classes predicted, and who lent the background (-1 where it is the photo's own)."""
+    """Return the predicted classes, each with the photo that lent the background (-1 for the original background)."""
     if measure == "ordinary":
         return [(photo.plain.predicted, -1)]
     if measure.startswith("mixed-"):
@@ -85,24 +91,26 @@ def _answers_to(photo: AuditedPhoto, measure: str) -> list[tuple[int, int]]:
 
 
 def means(photos: Sequence[AuditedPhoto], names: Sequence[str] = tuple(AUDIT_MEASURES)) -> dict[str, Interval]:
-    """Measures of a model over photos, with intervals, as far as they apply."""
+    """Return the means of the measures that apply, with intervals."""
     having = {name: [photo for photo in photos if name in photo.values] for name in names}
     return {name: _mean(name, able) for name, able in having.items() if able}
 
 
 def _mean(name: str, photos: Sequence[AuditedPhoto]) -> Interval:
-    """Mean of a measure that every photo has; answers on shared backgrounds get the interval that covers both."""
+    """Return the mean of a measure that all photos have; on shared backgrounds the interval covers these too."""
     if name in DIFFERENCES:
-        kind, less = (_swapped(photos, one) for one in DIFFERENCES[name])
+        kind, less = (_shared_answers(photos, one) for one in DIFFERENCES[name])
         return crossed_difference(less, kind)
     if name in _SHARED:
-        return crossed_interval(_swapped(photos, name))
+        return crossed_interval(_shared_answers(photos, name))
     return mean_interval([photo.values[name] for photo in photos], shares=name not in _NO_SHARES)
 
 
-def _swapped(photos: Sequence[AuditedPhoto], name: str) -> Answers:
-    """Answers on other photos' backgrounds: whether they were right, or (``turned``) taken over; of objects placed
-    elsewhere the share that was right.
+def _shared_answers(photos: Sequence[AuditedPhoto], name: str) -> Answers:
+    """Return the answers on other photos' backgrounds.
+
+    The values tell whether they are right, for ``turned`` whether they are flipped, and for moved objects the share
+    that is right.
     """
     if name in _PLACED:
         return Answers(*zip(*((one.values[name], at, one.placed_on) for at, one in enumerate(photos)), strict=True))
@@ -118,7 +126,7 @@ def _swapped(photos: Sequence[AuditedPhoto], name: str) -> Answers:
 
 
 def _contrast(photos: Sequence[AuditedPhoto], name: str) -> Answers:
-    """One of ``DIFFERENCES`` as values of answers, whose mean over a photo is the photo's difference."""
+    """Return one of ``DIFFERENCES`` as values of answers, whose mean over a photo is the photo's difference."""
     kind, less = DIFFERENCES[name]
     rows = []
     for index, photo in enumerate(photos):
@@ -132,7 +140,7 @@ def _contrast(photos: Sequence[AuditedPhoto], name: str) -> Answers:
 def compare_photos(
     before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto], names: Sequence[str] = tuple(AUDIT_MEASURES)
 ) -> dict[str, Comparison]:
-    """Measures of two models over the same photos, with paired differences, as far as both have them."""
+    """Compare the measures that two models both have over the same photos, with paired differences."""
     found = {}
     for name in names:
         pairs = [(b, a) for b, a in zip(before, after, strict=True) if name in b.values and name in a.values]
@@ -146,13 +154,13 @@ def _change(name: str, before: Sequence[AuditedPhoto], after: Sequence[AuditedPh
     if name in DIFFERENCES:
         return crossed_difference(_contrast(before, name), _contrast(after, name))
     if name in _SHARED:
-        return crossed_difference(_swapped(before, name), _swapped(after, name))
+        return crossed_difference(_shared_answers(before, name), _shared_answers(after, name))
     old, new = ([photo.values[name] for photo in side] for side in (before, after))
     return paired_difference(old, new, shares=name not in _NO_SHARES)
 
 
 def by_class(names: Sequence[str]) -> dict[str, list[int]]:
-    """Indices of the photos of each class, in the order of the names."""
+    """Return the indices of the photos of each class, sorted by class name."""
     members: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         members.setdefault(name, []).append(index)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 
@@ -19,16 +20,25 @@ class Chart:
     words: str
 
 
-def inline_svg(figure: Figure, axis: Any) -> str:
+def inline_svg(figure: Figure, axis: Axes, *, text: bool = False) -> str:
+    """Return a chart as an SVG element; the same numbers give the same text.
+
+    Args:
+        figure: the chart.
+        axis: its only axis, which loses its frame above and on the right.
+        text: keep letters as text, for names in scripts that Matplotlib's font lacks.
+    """
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
     target = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "robustvit"}):  # the same page for the same numbers
+    settings = {"svg.hashsalt": "robustvit", "svg.fonttype": "none" if text else "path"}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(target, format="svg", metadata={"Date": None})
     return target.getvalue()[target.getvalue().index("<svg") :]
 
 
-def save_figure(figure: Any, out: Path) -> list[Path]:
+def save_figure(figure: Figure, out: Path) -> list[Path]:
     """Save a figure as PNG and SVG, each whole or not at all; the same figure gives the same files."""
     import os
 

@@ -34,6 +34,12 @@ def escape_latex(text: str) -> str:
 
 def environment(format: str, package: str) -> Environment:
     """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``."""
+    made = _environment(format, package)
+    made.filters |= {"counted": counted, "printable": lambda value: printable(str(value))}
+    return made
+
+
+def _environment(format: str, package: str) -> Environment:
     loader = PackageLoader(package, "")
     if format == "html":
         return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
@@ -47,28 +53,21 @@ def environment(format: str, package: str) -> Environment:
         "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<",
         "variable_end_string": ">>", "comment_start_string": "<#", "comment_end_string": "#>",
     }  # fmt: skip
-    found = Environment(  # escaped by finalize: autoescape knows HTML only
+    return Environment(  # escaped by finalize: autoescape knows HTML only
         loader=loader, autoescape=False, finalize=finalize, undefined=StrictUndefined, trim_blocks=True, **marks
     )
-    found.filters["counted"] = counted
-    return found
 
 
 def page_template(package: str, name: str, *, trim: bool = False, **filters: Callable[[Any], str]) -> Template:
-    """Return the template of a page.
+    """Load the template of an HTML page.
 
     Args:
-        package: that holds the file.
-        name: of the file.
-        trim: remove lines that contain only a block tag.
-        filters: filters of the page besides ``counted`` and ``printable``.
+        package: package with the file.
+        name: file name.
+        trim: drop lines that hold nothing but a block.
+        filters: more filters than ``counted`` and ``printable``.
     """
-    environment = Environment(
-        loader=PackageLoader(package, ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=trim,
-        lstrip_blocks=trim,
-    )
-    environment.filters |= {"counted": counted, "printable": lambda value: printable(str(value)), **filters}
-    return environment.get_template(name)
+    pages = environment("html", package)
+    pages.trim_blocks = pages.lstrip_blocks = trim
+    pages.filters |= filters
+    return pages.get_template(name)

@@ -1,4 +1,4 @@
-"""Pictures: relevance overlaid on photos, outlines of masks, figures with titles, JPEGs embedded in a page."""
+"""Pictures: relevance laid over photos, outlines of masks, figures of titled pictures, pictures as data URLs."""
 
 from __future__ import annotations
 
@@ -15,37 +15,49 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
-_LINE, _EDGE = (255, 210, 0), (20, 20, 20)
-_SIDE, _QUALITY = 280, 85
+_LINE, _EDGE = (255, 235, 0), (0, 0, 0)  # far apart in brightness: one of them shows on any photo
+_SIDE = 280
 
 
-def outlined(image: Tensor, mask: Tensor) -> np.ndarray:
-    """Return an enlarged image, uint8 ``(H, W, 3)``, with the outline of its mask; arguments as in ``MaskedPhotos``."""
-    photo = _fit(Image.fromarray(pixels_of(image)), _SIDE)
+def outline_mask(image: Tensor, mask: Tensor) -> np.ndarray:
+    """Draw the outline of a mask, ``(1, H, W)``, on its image, ``(3, H, W)``, enlarged; uint8 ``(H, W, 3)``."""
+    photo = fit_side(Image.fromarray(pixels_of(image)), _SIDE)
     cover = Image.fromarray(mask[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR)
-    inside = np.asarray(cover) > 0.5
+    return draw_outline(np.array(photo), np.asarray(cover) > 0.5)
+
+
+def draw_outline(pixels: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Draw the border of a region, bool ``(H, W)``, into a picture, uint8 ``(H, W, 3)``; returns the picture."""
     line = binary_dilation(inside) & ~binary_erosion(inside)
-    pixels = np.array(photo)
     pixels[binary_dilation(line)] = _EDGE
     pixels[line] = _LINE
     return pixels
 
 
-def inlined(pixels: np.ndarray, side: int = _SIDE) -> str:
-    """Return a picture, uint8 ``(H, W, 3)``, as a data URL of a JPEG whose longer side has ``side`` pixels."""
+def jpeg_url(pixels: np.ndarray, side: int = _SIDE, *, quality: int = 85) -> str:
+    """Encode a picture, uint8 ``(H, W, 3)``, as the data URL of a JPEG whose longer side has ``side`` pixels."""
     target = io.BytesIO()
-    _fit(Image.fromarray(pixels), side).save(target, "JPEG", quality=_QUALITY, optimize=True, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode()
+    picture = fit_side(Image.fromarray(pixels), side)
+    picture.save(target, "JPEG", quality=quality, optimize=True, subsampling=0)  # thin coloured lines stay sharp
+    return data_url(target.getvalue(), "jpeg")
 
 
-def _fit(picture: Image.Image, side: int) -> Image.Image:
+def data_url(content: bytes, format: str) -> str:
+    """Return the data URL of a picture file, ``png`` or ``jpeg``."""
+    return f"data:image/{format};base64,{base64.b64encode(content).decode()}"
+
+
+def fit_side(picture: Image.Image, side: int) -> Image.Image:
+    """Scale a picture up or down so that its longer side has ``side`` pixels."""
     scale = side / max(picture.size)
     size = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
-    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+    if size == picture.size:
+        return picture
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def pixels_of(image: Tensor) -> np.ndarray:
-    """Convert an image ``(3, H, W)`` in [0, 1] to uint8 ``(H, W, 3)``."""
+    """Convert an image, ``(3, H, W)`` in [0, 1], to uint8 ``(H, W, 3)``."""
     return (255 * image.permute(1, 2, 0).clamp(0, 1)).round().to(torch.uint8).cpu().numpy()
 
 

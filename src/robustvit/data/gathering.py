@@ -44,6 +44,26 @@ class PhotoSources:
 
 
 @dataclass(frozen=True)
+class SelectionSettings:
+    """Which photos a run takes; see ``select_photos`` for the first four.
+
+    Attributes:
+        balanced: train on equally many photos of every class.
+        halve: without photos to test on, split the photos held out: one half chooses the epoch, the other judges. Only
+            a run of an older version is resumed with all of them for both.
+        older: a run that an older version started is resumed: its photos stay as they are, copies or not.
+    """
+
+    samples_per_class: int
+    classes: Classes
+    validation_per_class: int
+    seed: int
+    balanced: bool = False
+    halve: bool = True
+    older: bool = False
+
+
+@dataclass(frozen=True)
 class Gathered:
     """Photos of a run.
 
@@ -70,29 +90,19 @@ class Gathered:
 def gather(
     sources: PhotoSources,
     classifier: Classifier,
+    settings: SelectionSettings,
     *,
     labelled: bool,
     predict: Labeller,
-    samples_per_class: int,
-    classes: Classes,
-    validation_per_class: int,
-    seed: int,
-    balanced: bool = False,
-    halve: bool = True,
-    older: bool = False,
 ) -> Gathered:
     """Find, match, select and check every photo of a run, before anything is written.
 
     Args:
         sources: where photos and masks are.
         classifier: the model.
+        settings: which photos to take.
         labelled: whether true labels are needed.
         predict: labels photos with the predictions of the model, if they have no labels.
-        samples_per_class: see ``select_photos``; so are ``classes``, ``validation_per_class`` and ``seed``.
-        balanced: train on equally many photos of every class.
-        halve: the photos that choose the epoch must not judge it: without test photos, one half of the held-out photos
-            chooses and the other judges. Only resumed runs of older versions use all of them for both.
-        older: whether a run of an older version is resumed, whose photos stay the same, copies or not.
     """
     notes: list[str] = []
     review = None if sources.review is None else read_review(sources.review)
@@ -111,19 +121,19 @@ def gather(
     ]
     selection = select_photos(
         photos,
-        samples_per_class=samples_per_class,
-        classes=classes,
+        samples_per_class=settings.samples_per_class,
+        classes=settings.classes,
         validation=given[0],
-        validation_per_class=validation_per_class,
-        seed=seed,
+        validation_per_class=settings.validation_per_class,
+        seed=settings.seed,
     )
-    train = _balance(selection.train, notes) if balanced else selection.train
+    train = _balance(selection.train, notes) if settings.balanced else selection.train
     validation, verdict = selection.validation, given[1]
     prints = hash_photos([*train, *validation, *(verdict or ())])
-    if given[0] is None and not older:
+    if given[0] is None and not settings.older:
         validation = without_copies(validation, train, prints, notes)
     if verdict is None:
-        validation, verdict = _halve(validation, notes) if halve else (validation, validation)
+        validation, verdict = _halve(validation, notes) if settings.halve else (validation, validation)
     if verdict[0].class_name is None:
         notes.append(
             "The photos have no labels: ordinary accuracy here means agreement with the original model's predictions."
@@ -134,7 +144,7 @@ def gather(
             "run in seven that changed nothing was then called better, instead of one in forty. Give other "
             "photos with --test-images and --test-masks."
         )
-    check_overlap(train, validation, verdict, prints, notes, older=older)
+    check_overlap(train, validation, verdict, prints, notes, older=settings.older)
     check_photos([*train, *validation, *(() if verdict is validation else verdict)], sources.mask_format)
     return Gathered(train, validation, verdict, notes, prints)
 

@@ -1,4 +1,4 @@
-"""The honest verdict: did the model get better on shifted backgrounds, and what did it cost?"""
+"""The verdict: did the model get better on shifted backgrounds, and what did it cost?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robustvit.common.verdict import Comparison, Verdict
 from robustvit.evaluation.measure import MEASURES, PhotoMeasure
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
 
-DECISIVE: dict[str, str] = {  # the first that was measured; files of older versions have the second only
+DECISIVE: dict[str, str] = {  # the first that was measured decides; files of older versions have the second only
     "mixed-other": "backgrounds of other classes",
     "mixed-rand": "random backgrounds",
 }
@@ -25,12 +25,14 @@ def compare(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure]) -> tu
         difference = measure_difference(before, after, name)
         if difference is not None:
             sides = [measure_interval(side, name) for side in (before, after)]
-            found.append(Comparison(name, *sides, difference, *_turned(before, after, name)))
+            found.append(Comparison(name, *sides, difference, *_count_turned(before, after, name)))
     return tuple(found)
 
 
-def _turned(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], name: str) -> tuple[int | None, int | None]:
-    """Photos helped and harmed; None where a value is no single answer."""
+def _count_turned(
+    before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], name: str
+) -> tuple[int | None, int | None]:
+    """Count photos helped and harmed; None if values are shares of several answers."""
     pairs = [(b.values[name], a.values[name]) for b, a in zip(before, after, strict=True)
              if name in b.values and name in a.values]  # fmt: skip
     if not all(value in (0, 1) for pair in pairs for value in pair):

@@ -1,4 +1,4 @@
-"""Evaluation of a model on a folder of photos, alone or against the original it came from."""
+"""Evaluate a model on photos or on benchmark sets, alone or compared with a baseline."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model showed on a folder of photos.
+    """The measures of a model on a folder of photos.
 
     Attributes:
-        model: where it came from.
+        model: its source.
         images: the folder.
         measures: by name, 0 to 1, with 95 % intervals over photos.
-        photos: what was measured on each.
+        photos: measures of each photo.
         verdict: the comparison with the baseline, if there is one.
-        notes: what a reader of the numbers must know, such as photos that were left out.
+        notes: for the reader, such as photos that were left out.
     """
 
     model: str
@@ -71,20 +71,20 @@ def evaluate(
     """Measure a model on photos it was not trained on, or on the sets that robustness is reported on.
 
     With --images: accuracy and, with masks, reliance on the background. The objects are put on other photos'
-    backgrounds (mixed-same, mixed-other), and the relevance map of the predicted class is held against the mask. With a
-    baseline the differences are paired photo by photo, and the verdict says which one to keep. Photos without classes
-    (a flat folder with masks) show the place of the relevance only. Photos that the model's run was trained on, or
-    copies of them, are left out and counted.
+    backgrounds (mixed-same, mixed-other), and the relevance map of the predicted class is compared with the mask. With
+    a baseline the differences are paired photo by photo, and the verdict says which model to keep. For photos without
+    classes (a flat folder with masks) only the relevance is measured. Photos that the model was trained on, or copies
+    of them, are left out and counted.
 
     With --on: imagenet-val, imagenet-a, imagenet-r, imagenet-sketch, imagenet-v2, objectnet, si-score, imagenet-9,
-    waterbirds, cue-conflict, imagenet-segmentation, or segmentation for --images and --masks of your own. Results are
-    recorded; what was recorded is not run again, and a killed call goes on in the middle of a set.
+    waterbirds, cue-conflict, imagenet-segmentation, or segmentation for your own --images and --masks. Results are
+    recorded; recorded results are not computed again, and a killed evaluation resumes in the middle of a set.
 
     Args:
         on: sets to evaluate on, such as imagenet-a,si-score/location.
         precision: no (float32), bf16 or fp16, on sets.
         seed: fixes the swaps.
-        out: JSON file to write everything to; must be new.
+        out: JSON file to write all measures to; must be new.
 
     Returns:
         The measures, or a record for each set; printing it gives a table.
@@ -117,7 +117,7 @@ def evaluate(
     from robustvit.data.mask_filter import find_usable_photos
     from robustvit.data.trained_photos import photos_behind
     from robustvit.evaluation.compare import compare, decide
-    from robustvit.evaluation.measure import measure
+    from robustvit.evaluation.measure import MeasureSettings, measure
     from robustvit.explanation.methods import check_method
     from robustvit.models.load import load_baseline, load_given
 
@@ -134,29 +134,22 @@ def evaluate(
     if other is not None:
         check_method(relevance, other)
     accelerator = make_accelerator(device=running.device)
-    place = accelerator.device
+    device = accelerator.device
+    settings = MeasureSettings(
+        judging.swaps, running.seed, method=relevance, batch_size=running.batch_size, workers=running.workers
+    )
 
-    def measured(one: Classifier) -> list[PhotoMeasure]:
-        data = MaskedPhotos(found_photos, one.preprocessing, mask_format=photos.mask_format)
-        return measure(
-            one.to(place),
-            data,
-            swaps=judging.swaps,
-            seed=running.seed,
-            method=relevance,
-            batch_size=running.batch_size,
-            workers=running.workers,
-            device=place,
-            accelerator=accelerator,
-        )
+    def measure_model(model: Classifier) -> list[PhotoMeasure]:
+        data = MaskedPhotos(found_photos, model.preprocessing, mask_format=photos.mask_format)
+        return measure(model.to(device), data, settings, device=device, accelerator=accelerator)
 
-    after = measured(classifier)
+    after = measure_model(classifier)
     verdict = None
     if other is not None:
-        decided = decide(compare(measured(other), after), max_drop=judging.max_drop, notes=notes)
+        decided = decide(compare(measure_model(other), after), max_drop=judging.max_drop, notes=notes)
         verdict = seen.judge(decided, photos.include_trained)
     found = Evaluation(str(models.model), str(photos.images), _summary(after), after, verdict, tuple(notes))
-    if out is not None and accelerator.is_main_process:  # the others checked that it was new before they measured
+    if out is not None and accelerator.is_main_process:  # all processes checked that it was new before measuring
         _write_record(
             found,
             Path(out),

@@ -1,8 +1,8 @@
-"""Measuring a classifier photo by photo: ordinary accuracy, accuracy on swapped backgrounds, place of the relevance."""
+"""Measure a classifier photo by photo: ordinary accuracy, accuracy on swapped backgrounds, where the relevance lies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from robustvit.common.progress import track
 from robustvit.common.signals import reading_processes
 from robustvit.data.batches import MaskedPhotos, SwappedPhotos
 from robustvit.data.swaps import Swap, pair_backgrounds, usable_background
-from robustvit.explanation.attention.interception import gradients_for_maps
+from robustvit.explanation.attention.interception import evaluating, gradients_for_maps
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods import method_of
 
@@ -32,12 +32,12 @@ MEASURES: dict[str, str] = {
     "miou": "mIoU of relevance map and mask",
     "energy": "relevance inside the mask",
 }
-_ASKED: tuple[Swap, ...] = ("mixed-same", "mixed-other")  # answers to mixed-rand are among these
+_RUN: tuple[Swap, ...] = ("mixed-same", "mixed-other")  # mixed-rand reuses these predictions
 
 
 @dataclass(frozen=True)
 class Swapped:
-    """What a model said of one photo's object on another photo's background."""
+    """A model's prediction for one photo's object on the background of another photo, ``donor``."""
 
     kind: str
     donor: int
@@ -47,15 +47,15 @@ class Swapped:
 
 @dataclass
 class PhotoMeasure:
-    """What was measured on one photo.
+    """Measures of one photo.
 
     Attributes:
         image: the photo's file.
-        label: its class, or None where unknown.
-        predicted: the class predicted.
-        probability: the predicted class's probability.
-        values: by measure, 0 to 1; swapped backgrounds averaged over swaps. What does not apply is left out.
-        swapped: every swapped background.
+        label: its class, or None if unknown.
+        predicted: the predicted class.
+        probability: probability of the predicted class.
+        values: by measure, 0 to 1; swapped backgrounds are averaged over swaps. Measures that do not apply are missing.
+        swapped: predictions on swapped backgrounds.
     """
 
     image: str
@@ -67,7 +67,7 @@ class PhotoMeasure:
 
 
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
-    """Share of the relevance that lies inside the mask, ``(B,)``; 0 where a map is all zero.
+    """Share of the relevance inside the mask, ``(B,)``; 0 for a map of zeros.
 
     Args:
         maps: ``(B, 1, H, W)``, non-negative.
@@ -78,9 +78,9 @@ def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def map_iou(maps: Tensor, masks: Tensor) -> Tensor:
-    """Mean IoU of object and background, ``(B,)``, with each map cut at its own mean (the paper's segmentation test).
+    """Mean IoU of object and background, ``(B,)``, with each map cut at its mean (the paper's segmentation test).
 
-    Arguments as in ``energy_inside``; soft masks are cut at one half.
+    Arguments as in ``energy_inside``; soft masks are cut at 0.5.
     """
     from torchmetrics.functional.segmentation import mean_iou  # seconds to import: only where maps are measured
 
@@ -89,161 +89,178 @@ def map_iou(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def pointing_hit(maps: Tensor, masks: Tensor) -> Tensor:
-    """Whether a map's highest point lies on the object, ``(B,)``, 0 or 1 (the pointing game, without a margin).
+    """Whether a map's highest point lies on the object, ``(B,)``, 0 or 1 (the pointing game without a margin).
 
-    Arguments as in ``energy_inside``; soft masks are cut at one half, of several equal points the first counts, and a
-    map of zeros points nowhere.
+    Arguments as in ``energy_inside``; soft masks are cut at 0.5. The first of several equal points counts, and a map of
+    zeros never hits.
     """
     best = maps.flatten(1).argmax(dim=1, keepdim=True)
     hit = (masks.flatten(1) > 0.5).gather(1, best)[:, 0] & (maps.flatten(1).amax(dim=1) > 0)
     return hit.float()
 
 
-Places = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
-PLACES: Places = {"miou": map_iou, "energy": energy_inside}
+MapScores = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
+MAP_SCORES: MapScores = {"miou": map_iou, "energy": energy_inside}
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """How to measure a classifier on photos.
+
+    Attributes:
+        swaps: backgrounds per photo from its own class, and as many from other classes; 0 measures none.
+        seed: fixes the choice of backgrounds.
+        maps: measure the relevance too; accuracy alone takes half the time.
+        method: relevance method of the maps.
+        scores: scores of the maps by name: functions of maps and masks ``(B, 1, H, W)`` that return ``(B,)``.
+        batch_size: photos per forward pass.
+        workers: processes that read photos.
+    """
+
+    swaps: int = 2
+    seed: int = 0
+    maps: bool = True
+    method: str = "gae"
+    scores: MapScores = field(default_factory=lambda: MAP_SCORES)
+    batch_size: int = 32
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """A model on its device, and how it is measured."""
+
+    model: nn.Module
+    settings: MeasureSettings
+    device: str | torch.device
+    share: Share
+
+    def load(self, dataset: Dataset, title: str) -> Iterable[dict[str, Tensor]]:
+        """Yield the batches of a dataset and show the progress."""
+        readers = reading_processes(self.settings.workers)
+        return track(DataLoader(dataset, batch_size=self.settings.batch_size, **readers), title)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the logits."""
+        return _expect_finite(self.model(images))
+
+    def explain(self, images: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the logits, and the scores of the maps of the predicted classes."""
+        with gradients_for_maps(False):
+            trace = method_of(self.settings.method)(self.model, images)
+            row = trace.explain(trace.logits.argmax(dim=1), False)
+        maps = image_map(row, (images.shape[-2], images.shape[-1]))
+        return _expect_finite(trace.logits.detach()), {
+            name: score(maps, mask) for name, score in self.settings.scores.items()
+        }
 
 
 def measure(
     model: nn.Module,
     photos: MaskedPhotos,
+    settings: MeasureSettings | None = None,
     *,
-    swaps: int = 2,
-    seed: int = 0,
-    maps: bool = True,
-    method: str = "gae",
-    places: Places = PLACES,
-    batch_size: int = 32,
-    workers: int = 0,
     device: str | torch.device = "cpu",
     accelerator: Accelerator | None = None,
 ) -> list[PhotoMeasure]:
     """Measure a classifier on photos it was not trained on.
 
-    Photos without a label have no accuracy, photos without a mask neither swapped backgrounds nor the place of the
-    relevance. The relevance map is that of the predicted class. Backgrounds come from photos of the own class
-    (mixed-same) and of other classes (mixed-other). mixed-rand is ImageNet-9's mixture of the two and costs nothing
-    more: for each swap a class is drawn uniformly out of all that can lend to the photo, and the answer is that of
-    mixed-same where it is the own class, else that of mixed-other.
+    Photos without a label have no accuracy. Photos without a mask have no swapped backgrounds and no map scores.
+    Relevance maps explain the predicted class. Backgrounds come from photos of the same class (mixed-same) and of other
+    classes (mixed-other). mixed-rand is ImageNet-9's mixture of the two and needs no further forward pass: for each
+    swap a class is drawn uniformly from all that can lend a background, and the prediction is that of mixed-same if it
+    is the photo's class, else that of mixed-other.
 
     Args:
         model: a ``Classifier``, already on ``device``.
         photos: transformed without randomness.
-        swaps: backgrounds per photo of its own class, and as many of other classes.
-        seed: fixes which backgrounds.
-        maps: measure the relevance too; accuracy alone takes half the time.
-        method: relevance method that the maps are of.
-        places: what to measure of maps ``(B, 1, H, W)`` and masks, by name, each ``(B,)``.
-        batch_size: images at a time.
-        workers: processes that read photos.
+        settings: see ``MeasureSettings``; its defaults if None.
         device: where the model is.
-        accelerator: its processes share the photos, and all of them get all measures; without one each measures all.
+        accelerator: its processes share the photos, and each gets all measures; without one this process measures all.
     """
-    was_training = model.training
-    model.eval()
-    share = Share.of(accelerator)
-    try:
-        results, lends = _measure_photos(
-            model, photos, method if maps else None, places, batch_size, workers, device, share
-        )
-        if swaps > 0:
-            _measure_swaps(model, photos, results, lends, swaps, seed, batch_size, workers, device, share)
-    finally:
-        model.train(was_training)
+    measuring = _Measuring(model, settings or MeasureSettings(), device, Share.of(accelerator))
+    with evaluating(model):
+        results, lends = _measure_photos(measuring, photos)
+        if measuring.settings.swaps > 0:
+            _measure_swaps(measuring, photos, results, lends)
     return results
 
 
-def _loader(dataset: Dataset, batch_size: int, workers: int) -> DataLoader:
-    return DataLoader(dataset, batch_size=batch_size, **reading_processes(workers))
-
-
-def _measure_photos(
-    model, photos: MaskedPhotos, method: str | None, places: Places, batch_size: int, workers: int, device, share: Share
-) -> tuple[list[PhotoMeasure], list[bool | None]]:
-    """Measures of every photo; and where its object is fit for another background, whether its own can be lent."""
+def _measure_photos(measuring: _Measuring, photos: MaskedPhotos) -> tuple[list[PhotoMeasure], list[bool | None]]:
+    """Measure every photo; also whether it can lend its background, None where its object cannot be swapped."""
     results: list[PhotoMeasure] = []
     lends: list[bool | None] = []
-    mine = Subset(photos, share.of_items(range(len(photos))))
-    for batch in track(_loader(mine, batch_size, workers), "measuring photos"):
-        images, mask = batch["image"].to(device), batch["mask"].to(device)
-        if method and (mask > 0.5).any():
-            logits, found_at = _with_maps(model, images, mask, method, places)
-        else:  # a map takes two more passes, for nothing where there is no mask to lay it on
-            logits, found_at = _logits(model, images), {}
+    mine = Subset(photos, measuring.share.of_items(range(len(photos))))
+    for batch in measuring.load(mine, "measuring photos"):
+        images, mask = batch["image"].to(measuring.device), batch["mask"].to(measuring.device)
+        if measuring.settings.maps and (mask > 0.5).any():
+            logits, scores = measuring.explain(images, mask)
+        else:  # a map costs two more passes and is useless without a mask
+            logits, scores = measuring.predict(images), {}
         probabilities, predicted = logits.softmax(dim=1).max(dim=1)
         for i, index in enumerate(batch["index"].tolist()):
             photo = photos.photos[index]
-            found = PhotoMeasure(str(photo.image), photo.label, int(predicted[i]), float(probabilities[i]))
+            result = PhotoMeasure(str(photo.image), photo.label, int(predicted[i]), float(probabilities[i]))
             if photo.label is not None:
-                found.values["ordinary"] = float(found.predicted == photo.label)
+                result.values["ordinary"] = float(result.predicted == photo.label)
             if (mask[i] > 0.5).any():
-                found.values |= {name: float(values[i]) for name, values in found_at.items()}
-            results.append(found)
-        # ImageNet-9's rule: a foreground counts only if under half of its box is lost to the crop.
+                result.values |= {name: float(values[i]) for name, values in scores.items()}
+            results.append(result)
+        # ImageNet-9's rule: a foreground counts only if the crop keeps over half of its box.
         kept = (batch["kept"] > 0.5) & batch["mask"].flatten(1).any(dim=1) & (batch["label"] >= 0)
         lends += [
             bool(usable_background(m > 0.5)) if k else None for m, k in zip(batch["mask"], kept.tolist(), strict=True)
         ]
-    return share.joined(results), share.joined(lends)
+    return measuring.share.joined(results), measuring.share.joined(lends)
 
 
-def _logits(model: nn.Module, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        return _finite(model(images))
-
-
-def _finite(logits: Tensor) -> Tensor:
+def _expect_finite(logits: Tensor) -> Tensor:
     if not torch.isfinite(logits).all():
-        raise UserError(
-            "expected logits that are numbers, the model gave NaN or infinity: its weights are broken; load others"
-        )
+        raise UserError("expected finite logits, the model gave NaN or infinity: its weights are broken; load others")
     return logits
 
 
-def _with_maps(
-    model: nn.Module, images: Tensor, mask: Tensor, method: str, places: Places
-) -> tuple[Tensor, dict[str, Tensor]]:
-    with gradients_for_maps(False):
-        trace = method_of(method)(model, images)
-        row = trace.explain(trace.logits.argmax(dim=1), False)
-    maps = image_map(row, (images.shape[-2], images.shape[-1]))
-    return _finite(trace.logits.detach()), {name: place(maps, mask) for name, place in places.items()}
-
-
-def _measure_swaps(model, photos, results, lends, swaps, seed, batch_size, workers, device, share: Share) -> None:
-    """Add the answers on swapped backgrounds to ``results``, for photos with label and mask."""
+def _measure_swaps(
+    measuring: _Measuring, photos: MaskedPhotos, results: list[PhotoMeasure], lends: list[bool | None]
+) -> None:
+    """Add the predictions on swapped backgrounds to ``results``, for photos with label and mask."""
+    settings, share = measuring.settings, measuring.share
     able = [i for i, lent in enumerate(lends) if lent is not None]
-    labels = [results[i].label for i in able]
-    usable = [lends[i] for i in able]
+    labels = [label for i in able if (label := results[i].label) is not None]
+    usable = [bool(lends[i]) for i in able]
     plan: list[tuple[Swap, int, int]] = []
-    for kind in _ASKED:
-        chosen = pair_backgrounds(labels, usable, kind, swaps=swaps, seed=seed)
+    for kind in _RUN:
+        chosen = pair_backgrounds(labels, usable, kind, swaps=settings.swaps, seed=settings.seed)
         plan += [(kind, able[i], able[donor]) for i, donors in enumerate(chosen) for donor in donors]
     swapped = SwappedPhotos(photos, share.of_items([(index, donor) for _, index, donor in plan]))
     answers: list[tuple[int, float]] = []
-    for batch in track(_loader(swapped, batch_size, workers), "measuring swapped backgrounds"):
-        probabilities, predicted = _logits(model, batch["image"].to(device)).softmax(dim=1).max(dim=1)
+    for batch in measuring.load(swapped, "measuring swapped backgrounds"):
+        probabilities, predicted = measuring.predict(batch["image"].to(measuring.device)).softmax(dim=1).max(dim=1)
         answers += zip(predicted.tolist(), probabilities.tolist(), strict=True)
     for (kind, index, donor), answer in zip(plan, share.joined(answers), strict=True):
         results[index].swapped.append(Swapped(kind, donor, *answer))
     lending = {label for label, ok in zip(labels, usable, strict=True) if ok}
     for index in able:
-        found = results[index]
-        found.swapped += _random_swaps(found, lending, np.random.default_rng([seed, index]))
-        for kind in dict.fromkeys(one.kind for one in found.swapped):
-            right = [one.predicted == found.label for one in found.swapped if one.kind == kind]
-            found.values[kind] = sum(right) / len(right)
+        result = results[index]
+        result.swapped += _random_swaps(result, lending, np.random.default_rng([settings.seed, index]))
+        for kind in dict.fromkeys(swap.kind for swap in result.swapped):
+            right = [swap.predicted == result.label for swap in result.swapped if swap.kind == kind]
+            result.values[kind] = sum(right) / len(right)
 
 
-def _random_swaps(found: PhotoMeasure, lending: AbstractSet[int], rng: np.random.Generator) -> list[Swapped]:
-    """Answers to backgrounds of classes drawn uniformly out of ``lending``, those that can lend (the own one where
-    another photo of it can), taken from the answers on the own and on other classes.
+def _random_swaps(result: PhotoMeasure, lending: AbstractSet[int], rng: np.random.Generator) -> list[Swapped]:
+    """Draw mixed-rand from the predictions on the same class's and on other classes' backgrounds.
+
+    Classes are drawn uniformly from ``lending``, those that can lend; the photo's own class counts if another photo of
+    it can.
     """
-    same, other = ([one for one in found.swapped if one.kind == kind] for kind in _ASKED)
-    classes = len(lending - {found.label}) + bool(same)
+    same, other = ([swap for swap in result.swapped if swap.kind == kind] for kind in _RUN)
+    classes = len(lending - {result.label}) + bool(same)
     # A photo without another class has no random background either: nothing would be shifted.
     owns = rng.integers(classes, size=len(other)) == 0 if same and other else [False] * len(other)
     drawn = [same[at] if own else other[at] for at, own in enumerate(owns)]
-    return [replace(one, kind="mixed-rand") for one in drawn]
+    return [replace(swap, kind="mixed-rand") for swap in drawn]
 
 
 def write_measures(results: Sequence[PhotoMeasure], path: str | Path) -> None:
@@ -255,6 +272,6 @@ def read_measures(path: str | Path) -> list[PhotoMeasure]:
     """Read what ``write_measures`` wrote."""
     rows = read_json(path)
     try:
-        return [PhotoMeasure(**row | {"swapped": [Swapped(**one) for one in row["swapped"]]}) for row in rows]
+        return [PhotoMeasure(**row | {"swapped": [Swapped(**swap) for swap in row["swapped"]]}) for row in rows]
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path} holds no measures of ours ({error}): make the run again") from error
+        raise UserError(f"{path} holds no measures that robustvit wrote ({error}): run it again") from error

@@ -1,4 +1,4 @@
-"""The interval of each measure of photos: which formula fits which measure, decided in one place."""
+"""The interval of each measure of photos: the only place that chooses its formula."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from robustvit.evaluation.measure import PhotoMeasure
 
 
 def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> Answers | None:
-    """The answers to one kind of swapped backgrounds; None where there are none.
+    """Return the answers on one kind of swapped backgrounds; None if there are none.
 
     Args:
-        results: measures of photos; the number in the list tells the photo.
+        results: measures of photos.
         kind: such as ``mixed-rand``.
     """
     found = [
@@ -32,7 +32,7 @@ def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> Answers | Non
 
 
 def measure_interval(results: Sequence[PhotoMeasure], name: str) -> Interval | None:
-    """Mean of a measure over the photos that have it, with its 95 % interval; None where no photo has it."""
+    """Return the mean of a measure over the photos that have it, with its 95 % CI; None if no photo has it."""
     answers = swapped_answers(results, name)
     if answers is not None:
         return crossed_interval(answers)
@@ -41,7 +41,7 @@ def measure_interval(results: Sequence[PhotoMeasure], name: str) -> Interval | N
 
 
 def measure_difference(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], name: str) -> Interval | None:
-    """Mean change of a measure over the same photos in the same order; None where no photo has both values."""
+    """Return the mean change of a measure over the same photos in the same order; None if no photo has both values."""
     old, new = swapped_answers(before, name), swapped_answers(after, name)
     if old is not None and new is not None:
         return crossed_difference(old, new)
@@ -56,5 +56,5 @@ def measure_difference(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeas
 
 
 def is_accuracy(name: str) -> bool:
-    """Whether a measure of photos is a share of answers; the place of the relevance is none."""
+    """Return whether a measure is a share of right answers; measures of the relevance are not."""
     return name == "ordinary" or name.startswith("mixed-")

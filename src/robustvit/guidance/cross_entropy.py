@@ -11,7 +11,7 @@ from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights,
 from robustvit.models.classifier import logits_of
 
 
-def classified(model: nn.Module, images: Tensor, target: Tensor, temperature: float = 1.0) -> GuidedLoss:
+def classify(model: nn.Module, images: Tensor, target: Tensor, temperature: float = 1.0) -> GuidedLoss:
     """Cross-entropy with the true labels from one plain forward pass."""
     logits = logits_of(model(images))
     loss = label_loss(logits, target, temperature)
@@ -38,4 +38,4 @@ class CrossEntropy(GuidanceMethod):
         check_weights(self.temperature, classification_weight=1)
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
-        return classified(model, images, expect_labels(target, "--guidance cross-entropy"), self.temperature)
+        return classify(model, images, expect_labels(target, "--guidance cross-entropy"), self.temperature)

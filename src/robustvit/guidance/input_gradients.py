@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.maps import image_map
-from robustvit.explanation.methods.captures import explained_logit
 from robustvit.explanation.methods.input_gradient import forward_from_pixels
-from robustvit.guidance.cross_entropy import classified
+from robustvit.explanation.methods.trace import sum_target_logits
+from robustvit.guidance.cross_entropy import classify
 from robustvit.guidance.losses import gradmask_loss, label_loss, right_reasons_loss
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels, weighted_sum
 
@@ -59,7 +59,7 @@ class _InputGradients(GuidanceMethod):
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         target = expect_labels(target, f"--guidance {self.title}, which explains the true class")
         if self.relevance_weight == 0:
-            found = classified(model, images, target, self.temperature)
+            found = classify(model, images, target, self.temperature)
             return GuidedLoss(self.classification_weight * found.loss, found.parts, found.logits, None)
         differentiable = torch.is_grad_enabled()
         with gradients_for_maps(differentiable):
@@ -99,7 +99,7 @@ class GradMask(_InputGradients):
 
     def explained(self, logits: Tensor, target: Tensor) -> Tensor:
         """Sum of the true classes' logits."""
-        return explained_logit(logits, target)
+        return sum_target_logits(logits, target)
 
     def penalty(self, gradients: Tensor, masks: Tensor) -> Tensor:
         """Equation 9."""

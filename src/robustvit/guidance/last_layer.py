@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robustvit.common.errors import expect_one_of
 from robustvit.common.options import Balance
 from robustvit.explanation.attention.interception import evaluating
-from robustvit.guidance.cross_entropy import classified
+from robustvit.guidance.cross_entropy import classify
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, expect_labels
 from robustvit.guidance.swap_augmentation import SWAPS_TRAINED, on_other_backgrounds
 from robustvit.models.parameters import head_layers
@@ -54,7 +54,7 @@ class LastLayer(GuidanceMethod):
         if self.balance == "background" and torch.is_grad_enabled():
             images = on_other_backgrounds(images, masks)
         with _fixed_features(model):
-            return classified(model, images, target)
+            return classify(model, images, target)
 
 
 @dataclass(frozen=True)

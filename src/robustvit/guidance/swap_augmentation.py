@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 from robustvit.data.swaps import bounding_box, paste, tiled_background, usable_background
-from robustvit.guidance.cross_entropy import classified
+from robustvit.guidance.cross_entropy import classify
 from robustvit.guidance.losses import masks_like
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels
 
@@ -83,4 +83,4 @@ class SwapAugmentation(GuidanceMethod):
         target = expect_labels(target, "--guidance swap-augmentation")
         if torch.is_grad_enabled():
             images = on_other_backgrounds(images, masks, self.swap_share)
-        return classified(model, images, target, self.temperature)
+        return classify(model, images, target, self.temperature)

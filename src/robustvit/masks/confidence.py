@@ -38,7 +38,7 @@ def border_contact(mask: np.ndarray) -> float:
     return float(edge.mean())
 
 
-def measures_of(mask: np.ndarray, **further: float | None) -> dict[str, float]:
+def measure_mask(mask: np.ndarray, **further: float | None) -> dict[str, float]:
     """A mask's share of the frame and of its border, and what else is known; ``mask`` is ``(H, W)`` bool."""
     known = {name: value for name, value in further.items() if value is not None}
     return {"share": float(mask.mean()), "border": border_contact(mask), **known}
@@ -55,7 +55,7 @@ def no_object(size: tuple[int, int], reason: str) -> FoundMask:
     return FoundMask(np.zeros(size, np.float32), "none", 0.0, reason, {})
 
 
-def judged(mask: np.ndarray, measures: dict[str, float]) -> FoundMask:
+def rate_mask(mask: np.ndarray, measures: dict[str, float]) -> FoundMask:
     """A mask with its confidence and a verdict.
 
     The confidence is ``1 - 0.8 cut - 1.4 border``, in [0, 1]: objects are cut off cleanly, and seldom lie along the

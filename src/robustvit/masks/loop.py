@@ -41,7 +41,7 @@ def mask_photos(
         task = progress.add_task("masks", total=len(photos))
         for start in range(0, len(photos), batch_size):
             batch = photos[start : start + batch_size]
-            fresh = _submitted(source, batch, executor, problems)
+            fresh = _submit(source, batch, executor, problems)
             _write(waiting, source.name, folder, problems)  # while the workers have the fresh ones
             waiting = fresh
             progress.advance(task, len(batch))
@@ -49,7 +49,7 @@ def mask_photos(
     return problems
 
 
-def _submitted(source: MaskSource, batch: Sequence[PlacedPhoto], executor: Executor, problems: list[str]) -> _Waiting:
+def _submit(source: MaskSource, batch: Sequence[PlacedPhoto], executor: Executor, problems: list[str]) -> _Waiting:
     readable: list[tuple[PlacedPhoto, Image.Image]] = []
     for photo in batch:
         try:

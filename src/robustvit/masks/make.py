@@ -118,13 +118,13 @@ def make_masks(
     if annotated.from_ is None:
         expect_folder(Path(source), "photos")
     start = time.monotonic()
-    finding = finding.settled()
+    finding = finding.apply_protocol()
     if annotated.from_ is not None:
-        folder, problems, left_out, made = _imported(source, out, annotated.from_, annotated)
+        folder, problems, left_out, made = _import_masks(source, out, annotated.from_, annotated)
     elif annotated.images is not None or annotated.categories:
         raise UserError("--images and --categories belong to annotations: name their format with --from")
     else:
-        folder, problems, left_out, made = _found(source, out, finding, running)
+        folder, problems, left_out, made = _find_masks(source, out, finding, running)
     problems = [printable(line) for line in problems]
     records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
@@ -133,7 +133,7 @@ def make_masks(
     return MadeMasks(folder.path, folder.manifest, records, problems, left_out, made, time.monotonic() - start, page)
 
 
-def _listed(categories: Categories | None) -> list[str]:
+def _list_categories(categories: Categories | None) -> list[str]:
     """Categories as a list of names; ``cat,dog`` is two of them."""
     given = categories.split(",") if isinstance(categories, str) else categories
     if given is None:
@@ -141,7 +141,9 @@ def _listed(categories: Categories | None) -> list[str]:
     return [str(name).strip() for name in (given if isinstance(given, list) else [given])]
 
 
-def _imported(source: str, out: str, form: str, options: AnnotationOptions) -> tuple[MaskFolder, list[str], int, int]:
+def _import_masks(
+    source: str, out: str, form: str, options: AnnotationOptions
+) -> tuple[MaskFolder, list[str], int, int]:
     """Masks from annotations; of several processes only the first reads them."""
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import track
@@ -149,7 +151,7 @@ def _imported(source: str, out: str, form: str, options: AnnotationOptions) -> t
     from robustvit.masks.annotations.to_masks import check_categories, import_masks
     from robustvit.masks.folder import MaskFolder
 
-    images, categories, label_from = options.images, _listed(options.categories), options.label_from
+    images, categories, label_from = options.images, _list_categories(options.categories), options.label_from
     found = read_annotations(form, source, images)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
@@ -183,7 +185,7 @@ def _photo_root(source: str, images: str | None) -> Path | None:
     return inside if inside.is_dir() else Path(source)
 
 
-def _found(
+def _find_masks(
     source: str, out: str, options: MaskOptions, running: RunningOptions
 ) -> tuple[MaskFolder, list[str], int, int]:
     """Masks from a model; each of several processes takes its share of the photos."""

@@ -50,7 +50,7 @@ class MaskOptions(MapOptions, ModelFile):
     protocol: Protocol = "standard"
     prompts: str | None = None
 
-    def settled(self) -> MaskOptions:
+    def apply_protocol(self) -> MaskOptions:
         """The options as the protocol has them: ``paper`` sets backbone, size, side, objects and refinement."""
         if self.protocol == "standard":
             return self

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from PIL import Image
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_page, write_text
+from robustvit.common.pictures import draw_outline, fit_side, jpeg_url
 from robustvit.common.progress import bar
 from robustvit.data.manifest import MaskRecord
 from robustvit.data.mask_files import check_mask, read_mask
@@ -27,7 +26,6 @@ from robustvit.data.review import place_of
 _MARK = "robustvit-review"
 _LONGER_SIDE = 360
 _QUALITY = 80
-_LINE, _EDGE = (255, 235, 0), (0, 0, 0)  # far apart in brightness: one of them shows on any photo
 _BACKGROUND = 0.75
 _WORKERS = 8  # each holds a photo decoded whole
 
@@ -90,14 +88,14 @@ class _Card:
 def _card(record: MaskRecord, folder: Path) -> _Card:
     picture, problem = "", ""
     try:
-        photo = _thumbnail(read_photo(record.image))
-        picture = _inlined(photo)
+        photo = fit_side(read_photo(record.image), _LONGER_SIDE)  # a small one grows: its outline would hide it
+        picture = jpeg_url(np.array(photo), _LONGER_SIDE, quality=_QUALITY)
         if record.mask is None:
             problem = "no object found"
         else:
             mask = read_mask(record.mask)
             check_mask(mask, record.mask)
-            picture = _inlined(_outlined(photo, mask))
+            picture = jpeg_url(_draw_mask(photo, mask), _LONGER_SIDE, quality=_QUALITY)
     except UserError as error:
         problem = str(error)
     return _Card(
@@ -125,31 +123,13 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _thumbnail(photo: Image.Image) -> Image.Image:
-    """Small photos grow: an outline of two of their own pixels would hide what it goes around."""
-    scale = _LONGER_SIDE / max(photo.size)
-    size = (max(1, round(scale * photo.width)), max(1, round(scale * photo.height)))
-    return photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-
-
-def _outlined(photo: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Draw where the mask, fitted to the photo, passes half its height; darken what is outside."""
-    from scipy.ndimage import binary_dilation, binary_erosion
-
+def _draw_mask(photo: Image.Image, mask: np.ndarray) -> np.ndarray:
+    """Draw where the mask, scaled to the photo, passes half its maximum; darken what is outside."""
     fitted = np.asarray(Image.fromarray(mask).resize(photo.size, Image.Resampling.BILINEAR))
     inside = fitted >= fitted.max() / 2
-    line = binary_dilation(inside) & ~binary_erosion(inside)
     pixels = np.array(photo)
     pixels[~inside] = (_BACKGROUND * pixels[~inside]).astype(np.uint8)
-    pixels[binary_dilation(line)] = _EDGE
-    pixels[line] = _LINE
-    return Image.fromarray(pixels)
-
-
-def _inlined(picture: Image.Image) -> str:
-    target = io.BytesIO()
-    picture.save(target, "JPEG", quality=_QUALITY, optimize=True, subsampling=0)  # thin coloured lines stay sharp
-    return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode()
+    return draw_outline(pixels, inside)
 
 
 def _key(cards: Sequence[_Card]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from pathlib import Path
 from typing import Any
@@ -46,6 +44,7 @@ def report(run: str, *, out: str | None = None) -> Path:
     check_own_page(path, _MARK, "a report")
     # What takes seconds to import comes after what can be wrong without it.
     from robustvit.common.pages import page_template
+    from robustvit.common.pictures import data_url
     from robustvit.common.verdict import read_verdict
     from robustvit.evaluation.measure import MEASURES
     from robustvit.guidance.registry import GUIDANCE
@@ -64,7 +63,11 @@ def report(run: str, *, out: str | None = None) -> Path:
         shifts=folder.shifts(),
         curves=_curves(folder.metrics()),
         outcomes={
-            title: [(panel.caption, _inlined(folder.panels / panel.file)) for panel in panels if panel.outcome == name]
+            title: [
+                (panel.caption, data_url((folder.panels / panel.file).read_bytes(), "png"))
+                for panel in panels
+                if panel.outcome == name
+            ]
             for name, title in _OUTCOMES.items()
         },
     )
@@ -74,10 +77,6 @@ def report(run: str, *, out: str | None = None) -> Path:
 
 
 _MARK = "robustvit-report"
-
-
-def _inlined(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def _curves(epochs: list[dict[str, Any]]) -> list[str]:
@@ -108,6 +107,8 @@ def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scal
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    from robustvit.common.charts import inline_svg
+
     figure = Figure(figsize=(4.6, 2.9), layout="constrained")
     axis = figure.subplots()
     at = [row["epoch"] for row in epochs]
@@ -121,9 +122,5 @@ def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scal
     axis.set_title(title, fontsize=10)
     axis.set_xlabel("epoch (dotted: the one kept)", fontsize=8)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.tick_params(labelsize=8)
     axis.legend(fontsize=8, frameon=False)
-    axis.spines[["top", "right"]].set_visible(False)
-    target = io.StringIO()
-    figure.savefig(target, format="svg", metadata={"Date": None})
-    return target.getvalue()[target.getvalue().index("<svg") :]
+    return inline_svg(figure, axis)

@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is no finite number: left out, counted, and after ten in a row the end of the run."""
+"""Skip and count steps whose loss or gradient is not finite; stop the run after ten in a row."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ MOST_IN_A_ROW = 10
 
 
 class BadSteps:
-    """Takes the optimizer's steps, but for those that would carry NaN or infinity into the weights.
+    """Takes the optimizer's steps, except those that would write NaN or infinity into the weights.
 
-    A step is skipped where the loss of any process, or the norm of the gradient, is not finite; all processes skip it
-    then. With fp16 a gradient that overflows is the scaler's to answer with a smaller scale: such a step is counted,
-    but not as one in a row while the scale is above 1.
+    If the loss of any process or the norm of the gradient is not finite, all processes skip the step. With fp16 a
+    gradient that overflows is handled by the scaler, which lowers its scale: the step is counted as skipped, but not
+    as one in a row while the scale is above 1.
 
     Args:
         accelerator: of the run.
-        folder: where the last batch is written if the run has to stop.
-        photos: what the batches' ``index`` refers to.
+        folder: gets the last batch if the run has to stop.
+        photos: that the batches' ``index`` refers to.
 
     Attributes:
         skipped: steps skipped since ``start_epoch``.
-        in_a_row: steps skipped since the last one that was taken, over epochs.
+        in_a_row: steps skipped since the last step taken, across epochs.
     """
 
     def __init__(self, accelerator: Accelerator, folder: Path, photos: Sequence[Photo]) -> None:
         self.accelerator, self.folder, self.photos = accelerator, folder, photos
         self.epoch = self.skipped = self.in_a_row = 0
 
-    def start_epoch(self, epoch: int, go_on: bool = False) -> None:
-        """Count the skipped steps of an epoch, numbered from 1: from zero, unless it was begun before."""
-        self.epoch, self.skipped = epoch, self.skipped if go_on else 0
+    def start_epoch(self, epoch: int, resumed: bool = False) -> None:
+        """Start to count the skipped steps of an epoch, numbered from 1; a resumed epoch keeps its count."""
+        self.epoch, self.skipped = epoch, self.skipped if resumed else 0
 
     def state_dict(self) -> dict[str, int]:
-        """What a resumed run needs, to stop where an unbroken one would."""
+        """Return the counts, so that a resumed run stops where an uninterrupted one would."""
         return {"skipped": self.skipped, "in_a_row": self.in_a_row}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Load the counts of ``state_dict``."""
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
 
     def take(
         self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], batch: dict[str, Tensor]
     ) -> bool:
-        """Do one step, backward pass included, or skip it; the gradients are cleared in both cases.
+        """Do the backward pass and one step, or skip the step; the gradients are cleared in both cases.
 
         Args:
             loss: a scalar.
             optimizer: as the accelerator prepared it.
-            parameters: that it changes.
-            batch: that the loss is of, with ``image``, ``mask``, ``label`` and ``index``.
+            parameters: the weights it changes.
+            batch: the loss is computed on it; with ``image``, ``mask``, ``label`` and ``index``.
 
         Returns:
             Whether the weights were changed.
@@ -69,7 +69,7 @@ class BadSteps:
         problem = "" if self._all_finite(loss) else f"the loss was {number}"
         if not problem:
             self.accelerator.backward(loss)
-            problem = self._stepped(optimizer, parameters)
+            problem = self._try_step(optimizer, parameters)
         optimizer.zero_grad()
         if not problem:
             self.in_a_row = 0
@@ -84,13 +84,13 @@ class BadSteps:
 
     def _all_finite(self, loss: Tensor) -> bool:
         finite = torch.isfinite(loss.detach())
-        if self.accelerator.num_processes > 1:  # one that went on alone would wait for the others for ever
+        if self.accelerator.num_processes > 1:  # a process that continued alone would wait for the others forever
             bad: Tensor = self.accelerator.reduce((~finite).float())  # type: ignore[assignment]
             return not bool(bad)
         return bool(finite)
 
-    def _stepped(self, optimizer, parameters: list[nn.Parameter]) -> str:
-        """Step where the gradient allows it, else say what is wrong; after a backward pass processes have it alike."""
+    def _try_step(self, optimizer, parameters: list[nn.Parameter]) -> str:
+        """Take the step if the gradient is finite, else return what is wrong; all processes share the same gradient."""
         if self.accelerator.scaler is None:
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
             if not torch.isfinite(norm):
@@ -110,5 +110,5 @@ class BadSteps:
             file.write(save(tensors, metadata=said))
         raise UserError(
             f"{problem} in epoch {self.epoch}, and {MOST_IN_A_ROW} steps in a row had to be skipped: lower --lr and "
-            f"start anew; the last batch is in {path}"
+            f"start again; the last batch is in {path}"
         )

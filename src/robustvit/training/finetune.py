@@ -1,4 +1,4 @@
-"""Finetuning: put a model's relevance on the object, and say honestly whether that helped."""
+"""Finetune a model so that its relevance lies on the object, and report honestly whether that helped."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from robustvit.training.options import (
 
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
+    from robustvit.guidance.method import GuidanceMethod
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What a finetuning run came to: its folder and its verdict."""
+    """The result of a finetuning run: its folder and its verdict."""
 
     folder: Path
     verdict: Verdict
@@ -57,7 +58,7 @@ def finetune(
     """Finetune an image classifier so that its relevance lies on the object.
 
     Writes a run folder: settings, selection, metrics, resumable state, best/ and last/ as models of their library,
-    panels, and the verdict, measured before and after on photos that were held out.
+    panels, and the verdict, measured before and after on held-out photos.
 
     Args:
         out: run folder to write; must be new.
@@ -86,7 +87,7 @@ def finetune(
     from robustvit.common.progress import warn
     from robustvit.common.run_folder import RunFolder
     from robustvit.common.signals import naming
-    from robustvit.data.gathering import PhotoSources, gather
+    from robustvit.data.gathering import PhotoSources, SelectionSettings, gather
     from robustvit.data.selection import selection_text
     from robustvit.explanation.methods import measuring_method
     from robustvit.guidance.naming import name_method
@@ -111,7 +112,7 @@ def finetune(
         raise UserError(f"expected --swaps of at least 1 for --select robust, got {judging.swaps}")
     accelerator = make_accelerator(running.precision, running.tracker, out, running.device)
     classifier = load_model(
-        copy.deepcopy(str(start.recipe) if start.model is None else start.model),  # a module from Python stays as it is
+        copy.deepcopy(str(start.recipe) if start.model is None else start.model),  # never change the given module
         num_classes=start.num_classes,
         checkpoint=start.checkpoint,
         normalization=chosen["normalization"],
@@ -120,22 +121,24 @@ def finetune(
     config |= _of_the_model(guide, classifier.num_classes)
     if resume:
         folder.check_same(config, old | {name: config[name] for name in _OF_THE_MODEL if old[name] is None})
-    # A model that guidance does not work for must be refused before anything is written.
+    # Refuse a model that guidance does not work for before anything is written.
     measuring = measuring_method(guide.explains_with, classifier)
     with trainable(classifier, plan.train) as parameters:
         check_guidance(guide, classifier, parameters)
     gathered = gather(
         PhotoSources(**{one.name: options[one.name] for one in fields(PhotoSources)}),
         classifier,
+        SelectionSettings(
+            chosen["samples_per_class"],
+            photos.classes,
+            photos.validation_per_class,
+            running.seed,
+            balanced=guide.balanced,
+            halve=not (resume and folder.judged_by_all),
+            older=resume and folder.selection.is_file() and not folder.records_content,
+        ),
         labelled=guide.needs_labels,
         predict=partial(with_predictions, classifier, accelerator.device),
-        samples_per_class=chosen["samples_per_class"],
-        classes=photos.classes,
-        validation_per_class=photos.validation_per_class,
-        seed=running.seed,
-        balanced=guide.balanced,
-        halve=not (resume and folder.judged_by_all),
-        older=resume and folder.selection.is_file() and not folder.records_content,
     )
     if guide.fits:
         photos_to_fit(gathered, classifier.num_classes)
@@ -145,11 +148,11 @@ def finetune(
     selected = selection_text(gathered.splits, gathered.prints)
     if resume:
         folder.check_same_selection(selected)
-    accelerator.wait_for_everyone()  # every process must have found the folder free before one writes to it
+    accelerator.wait_for_everyone()  # every process must see that the folder is free before one writes to it
     with folder.locked(resume, accelerator.is_main_process), naming(folder.path):
         if accelerator.is_main_process:
             folder.start(config | {"method": name_method(config)})
-            if not folder.selection.is_file():  # an older run's has no hashes, and stays known as such
+            if not folder.selection.is_file():  # the selection of an older run has no hashes and stays as it is
                 write_text(selected, folder.selection)
         accelerator.wait_for_everyone()
         accelerator.init_trackers("robustvit" if running.tracker != "tensorboard" else "tensorboard")
@@ -157,8 +160,8 @@ def finetune(
         return Finetuned(folder.path, run.finish(guide, judging.panels))
 
 
-def _plain(value: Any) -> Any:
-    """A setting as YAML can hold it."""
+def _plain(value: object) -> object:
+    """Convert a setting to a value that YAML can hold."""
     from robustvit.common.run_folder import MODULE
 
     if isinstance(value, (str, int, float, list, type(None))):
@@ -166,11 +169,11 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else f"{MODULE} ({type(value).__name__})"
 
 
-_OF_THE_MODEL = ("num_classes", "relevance_weight")  # known when the model is loaded, where they are not given
+_OF_THE_MODEL = ("num_classes", "relevance_weight")  # if not given, known once the model is loaded
 
 
-def _of_the_model(guide: Any, classes: int) -> dict[str, Any]:
-    """Settings that follow from the number of classes: that number, and the weight of input gradients by default."""
+def _of_the_model(guide: GuidanceMethod, classes: int) -> dict[str, Any]:
+    """Return the settings that depend on the number of classes, such as the default weight of input gradients."""
     weight = getattr(guide, "relevance_weight", None)
     by_classes = getattr(guide, "default_weight", None)
     return {
@@ -180,7 +183,7 @@ def _of_the_model(guide: Any, classes: int) -> dict[str, Any]:
 
 
 def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run as it used them, also where an older version did not write those of a recipe or default."""
+    """Return the settings that a run used, even if an older version did not write those of a recipe or a default."""
     import inspect
 
     asked = dict.fromkeys(inspect.signature(finetune).parameters) | dict(config)
@@ -188,9 +191,9 @@ def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def left_out(options: Mapping[str, Any]) -> str:
-    """What a recipe sets and a run with these options of finetune does not have, in one line; nothing where it has all.
+    """Describe in one line which settings of a recipe do not apply to a run with these options; empty if all apply.
 
-    What the user set is no loss of the recipe's.
+    Options that the user set do not count.
     """
     from robustvit.models.recipes import recipe_settings
 
@@ -208,59 +211,62 @@ def left_out(options: Mapping[str, Any]) -> str:
     )
 
 
-def settled(options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The guidance method, and what depends on it and on a recipe: options given, else the recipe's, else defaults.
+def settled(options: Mapping[str, Any]) -> tuple[GuidanceMethod, dict[str, Any]]:
+    """Choose the guidance method and the settings that depend on it or on a recipe.
+
+    Options that are given come first, then the recipe's, then the defaults.
 
     Args:
         options: of finetune, by name.
 
     Returns:
-        The method; and its options, and all else that a recipe may set, as a run has them; None for what the method
-        has no use for.
+        The method; and its options with everything else that a recipe may set, None where the method does not use it.
     """
+    from robustvit.guidance.method import GuidanceMethod
     from robustvit.guidance.registry import chosen_options, guidance_options, make_guidance
     from robustvit.models.recipes import fitting_settings, model_card
 
     recipe = options["recipe"]
     proposed = fitting_settings(recipe, options["guidance"])
     guidance = options["guidance"] or proposed.get("guidance", "robustvit")
-    guide: Any = make_guidance(guidance, **chosen_options(guidance, options, proposed))
+    guide = make_guidance(guidance, **chosen_options(guidance, options, proposed))
+    assert isinstance(guide, GuidanceMethod)  # options name a registered method
     train = _trained_weights(guide, guidance, options["train"], proposed.get("train"))
     if options["model"] is None:
         if recipe is None:
             raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
-        model_card(recipe)  # it must name one
+        model_card(recipe)  # the recipe must be a model card
 
     proposed["lr"] = _rate(train, proposed)
 
-    def said(name: str, default: Any) -> Any:
+    def choose(name: str, default: object) -> object:
         if options[name] is None:
             return None if name in guide.unused else proposed.get(name, default)
         if name in guide.unused:
-            raise UserError(f"expected no --{name} with --guidance {guidance}, which makes no steps: leave it out")
+            raise UserError(f"expected no --{name} with --guidance {guidance}, which takes no steps: leave it out")
         return options[name]
 
     return guide, {
         "guidance": guidance,
         "train": train,
-        "lr": said("lr", None),
-        "epochs": said("epochs", 50),
-        "samples_per_class": said("samples_per_class", 3),
-        "select": said("select", "loss"),
-        "normalization": said("normalization", "model"),
+        "lr": choose("lr", None),
+        "epochs": choose("epochs", 50),
+        "samples_per_class": choose("samples_per_class", 3),
+        "select": choose("select", "loss"),
+        "normalization": choose("normalization", "model"),
         **{name: getattr(guide, name, None) for name in guidance_options()},
     }
 
 
 def _rate(train: Train, proposed: Mapping[str, Any]) -> float:
-    """The learning rate where none is given: a recipe's, for the weights that it trains, or the default."""
-    rated = proposed.get("train", "all" if train == "head" else train)  # what a recipe's rate is for
+    """Return the learning rate if none is given: the recipe's, if it trains the same weights, or the default."""
+    rated = proposed.get("train", "all" if train == "head" else train)  # the weights that the recipe's rate is for
     default = 1e-3 if train == "head" else 2e-6
     return float(proposed.get("lr", default)) if train == rated else default
 
 
-def _trained_weights(guide: Any, guidance: str, train: Train | None, proposed: Train | None) -> Train:
-    """The weights that may change: the method's only ones, those asked for, a recipe's, or all."""
+def _trained_weights(guide: GuidanceMethod, guidance: str, train: Train | None, proposed: Train | None) -> Train:
+    """Return the weights that may change: those the method requires, those given, the recipe's, or all."""
     if guide.trains is not None and train not in (None, guide.trains):
         raise UserError(
             f"expected --train {guide.trains} with --guidance {guidance}, which trains nothing else, got {train}: "

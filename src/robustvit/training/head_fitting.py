@@ -1,4 +1,4 @@
-"""Deep Feature Reweighting in a finetuning run: which photos, their features, the new head, and what is written."""
+"""Deep Feature Reweighting in a finetuning run: choose photos, compute features, fit and write the new head."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ Pair = tuple[int, int | None]  # a photo, and the one that lends its background
 
 @dataclass(frozen=True)
 class HeadFit:
-    """What fitting a head came to.
+    """The result of fitting a head.
 
     Attributes:
-        choice: C, and what heads with it did on photos that they were not fitted on.
+        choice: C, and the scores of its heads on photos that they were not fitted on.
         before: cross-entropy and accuracy of the old head on the same photos.
-        after: those of the new head on the photos that it was fitted on.
-        nonzero: share of its weights.
+        after: the same of the new head on the photos it was fitted on.
+        nonzero: share of its weights that are not zero.
     """
 
     choice: Choice
@@ -61,9 +61,9 @@ class HeadFit:
 
 
 def photos_to_fit(gathered: Gathered, classes: int) -> list[Photo]:
-    """The photos that a new head is fitted on: those held out, but none that judges.
+    """Choose the photos to fit a new head on: held-out photos, except those that judge.
 
-    Where a class has fewer than two of them, the photos to train on join.
+    If a class has fewer than two of them, the training photos are added.
     """
     judged = {photo.image.resolve() for photo in gathered.verdict}
     photos = [photo for photo in gathered.validation if photo.image.resolve() not in judged]
@@ -91,13 +91,13 @@ def fit_run(
     accelerator: Accelerator,
     folder: RunFolder,
 ) -> str:
-    """Give a classifier a new head and write it to the run folder as its only epoch; a note for the verdict.
+    """Fit a new head, write it to the run folder as its only epoch, and return a note for the verdict.
 
-    The same photos and seed give the same head, so that a run that was killed fits it again. Of several processes each
-    fits it, and the main one writes.
+    The same photos and seed give the same head, so a killed run simply fits it again. Every process fits the head, and
+    the main one writes it.
 
     Raises:
-        Stopped: SIGTERM, SIGHUP or Ctrl-C came.
+        Stopped: SIGTERM, SIGHUP or Ctrl-C stopped the run.
     """
     try:
         with StopSignals().kept() as stop, stop.at_once(accelerator.num_processes == 1):
@@ -156,16 +156,16 @@ def fit_head(
     workers: int = 0,
     device: str | torch.device = "cpu",
 ) -> HeadFit:
-    """Replace the last layer by one fitted on features that stay as they are (Kirichenko et al., ICLR 2023).
+    """Replace the last layer by one fitted on frozen features (Kirichenko et al., ICLR 2023).
 
-    The photos of every class are halved; for each C, heads fitted on balanced subsets of one half are tried on the
-    other. The best C then fits a head on each of ten balanced subsets of all photos, and their mean is kept.
+    The photos of every class are split in halves; for each C, heads fitted on balanced subsets of one half are tested
+    on the other. With the best C a head is fitted on each of ten balanced subsets of all photos; their mean is kept.
 
     Args:
         classifier: changed in place; already on ``device``.
         photos: at least two of every class, not augmented.
-        balance: ``class``: equally many photos of every class; ``background``: each of them on the background of a
-            photo of a class drawn uniformly, another one for each subset.
+        balance: ``class``: the same number of photos of every class; ``background``: also each on the background of a
+            photo from a uniformly drawn class, different for each subset.
         seed: fixes halves, subsets and backgrounds.
         batch_size: photos at a time.
         workers: processes that read photos.
@@ -177,11 +177,11 @@ def fit_head(
     pairs = list(dict.fromkeys(pair for part in parts for subset in part for pair in subset))
     layers = head_layers(classifier)
     features, logits = _features(classifier, layers, _Composites(photos, pairs), batch_size, workers, device)
-    place = {pair: i for i, pair in enumerate(pairs)}
-    at = [torch.tensor([[place[pair] for pair in subset] for subset in part]) for part in parts]
+    position = {pair: i for i, pair in enumerate(pairs)}
+    at = [torch.tensor([[position[pair] for pair in subset] for subset in part]) for part in parts]
     known = torch.tensor([labels[index] for index, _ in pairs])
     own = torch.tensor([donor is None or labels[donor] == labels[index] for index, donor in pairs])
-    first, second, whole = (_moved(Subsets(features[i], known[i], own[i]), device) for i in at)
+    first, second, whole = (_move(Subsets(features[i], known[i], own[i]), device) for i in at)
     intercept = all(layer.bias is not None for layer in layers)
     choice = choose_strength(first, second, classifier.num_classes, intercept=intercept)
     head = average_head(whole, classifier.num_classes, choice.strength, intercept=intercept)
@@ -197,7 +197,7 @@ def fit_head(
 
 
 class _Drawing:
-    """Draws balanced subsets, as pairs of a photo and of one that lends its background."""
+    """Draws balanced subsets, as pairs of a photo and another that lends its background."""
 
     def __init__(self, photos: MaskedPhotos, labels: Sequence[int], balance: Balance, seed: int) -> None:
         self.labels, self.balance, self.seed = labels, balance, seed
@@ -207,7 +207,7 @@ class _Drawing:
             self.usable.append(self.shown[-1] and usable_background(mask))
 
     def subsets(self, members: Sequence[int], number: int) -> list[list[Pair]]:
-        """Ten subsets of some photos, whose backgrounds come from the same photos."""
+        """Draw ten subsets of some photos, with backgrounds from the same photos."""
         members = sorted(members)
         labels = [self.labels[i] for i in members]
         seeds = torch.Generator().manual_seed(1000 * self.seed + number)
@@ -226,7 +226,7 @@ class _Drawing:
 
 
 class _Composites(Dataset):
-    """Photos, on the background of another where one lends it."""
+    """Photos, each on its own background or on that of another."""
 
     def __init__(self, photos: MaskedPhotos, pairs: Sequence[Pair]) -> None:
         self.photos, self.pairs = photos, pairs
@@ -249,7 +249,7 @@ def _features(
     workers: int,
     device: str | torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """What enters the last layers, side by side ``(N, D)``, and the logits ``(N, C)``; float64, on the processor."""
+    """Return the inputs of the last layers, side by side ``(N, D)``, and the logits ``(N, C)``; float64, on the CPU."""
     features, logits = [], []
     with evaluating(classifier), _entering(layers) as entered:
         for images in DataLoader(composites, batch_size=batch_size, **reading_processes(workers)):
@@ -258,7 +258,7 @@ def _features(
             logits.append(found.cpu().double())
     if features[0].shape[1] != sum(layer.in_features for layer in layers):
         raise UserError(
-            f"expected one vector of features a photo for --guidance dfr, {type(classifier.network).__name__} has "
+            f"expected one feature vector per photo for --guidance dfr, {type(classifier.network).__name__} has "
             "several: use --guidance last-layer"
         )
     return torch.cat(features), torch.cat(logits)
@@ -266,7 +266,7 @@ def _features(
 
 @contextmanager
 def _entering(layers: Sequence[nn.Linear]) -> Iterator[dict[nn.Module, Tensor]]:
-    """What enters each layer in the newest forward pass."""
+    """Record the input of each layer in the latest forward pass."""
     entered: dict[nn.Module, Tensor] = {}
     hooks = [layer.register_forward_pre_hook(lambda one, given: entered.update({one: given[0]})) for layer in layers]
     try:
@@ -276,15 +276,15 @@ def _entering(layers: Sequence[nn.Linear]) -> Iterator[dict[nn.Module, Tensor]]:
             hook.remove()
 
 
-def _moved(subsets: Subsets, device: str | torch.device) -> Subsets:
-    """On a GPU that has double precision, else on the processor."""
-    place = device if torch.device(device).type == "cuda" else "cpu"
-    return Subsets(subsets.features.to(place), subsets.labels.to(place), subsets.own.to(place))
+def _move(subsets: Subsets, device: str | torch.device) -> Subsets:
+    """Move subsets to a CUDA device, which has float64; to the CPU otherwise."""
+    target = device if torch.device(device).type == "cuda" else "cpu"
+    return Subsets(subsets.features.to(target), subsets.labels.to(target), subsets.own.to(target))
 
 
 @torch.no_grad()
 def _install(layers: Sequence[nn.Linear], head: Head) -> None:
-    """Write a head into the last layer; where there are two, whose logits are averaged, each gets its columns twice."""
+    """Write a head into the last layer; of two layers whose logits are averaged, each gets its columns times two."""
     columns = head.weight.split([layer.in_features for layer in layers], dim=1)
     for layer, weight in zip(layers, columns, strict=True):
         layer.weight.copy_(len(layers) * weight)
@@ -293,5 +293,5 @@ def _install(layers: Sequence[nn.Linear], head: Head) -> None:
 
 
 def _scores(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Cross-entropy and accuracy."""
+    """Return cross-entropy and accuracy."""
     return float(F.cross_entropy(logits, labels)), float((logits.argmax(dim=1) == labels).double().mean())

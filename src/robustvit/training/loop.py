@@ -27,9 +27,8 @@ from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.parameters import trainable
 from robustvit.models.save import save_model
-from robustvit.training.means import EpochMeans
 from robustvit.training.schedule import Schedule
-from robustvit.training.state import TrainingState
+from robustvit.training.state import EpochMeans, TrainingState
 from robustvit.training.steps import TrainingSteps, guided_batch, training_loader
 
 
@@ -46,22 +45,22 @@ def train(
 ) -> None:
     """Finetune a classifier and keep its best and its last epoch in the run folder.
 
-    The state is saved after every epoch, within an epoch when it is time to, and when a signal asks to stop; a run that
-    was killed and resumed ends with the same weights, bit for bit, as one that was not.
+    The state is saved after every epoch, every ``schedule.save_every`` minutes, and when a signal stops the run. A run
+    that was killed and resumed ends with the same weights, bit for bit, as an uninterrupted one.
 
     Args:
         classifier: changed in place.
         training: photos to train on, augmented.
-        validation: photos held out, not augmented.
+        validation: held-out photos, not augmented.
         guidance: turns a batch into a loss.
         schedule: how long and how fast.
         accelerator: device, precision, processes and trackers.
-        folder: where everything is written; continued from its state if it has one.
-        robust_score: accuracies and score of the classifier as it is now, for ``--select robust``.
+        folder: of the run; resumed from its state if there is one.
+        robust_score: returns accuracies and score of the current classifier, for ``--select robust``.
 
     Raises:
         Stopped: SIGTERM, SIGHUP or Ctrl-C came, and the state is saved.
-        UserError: the loss is no number; the disk is full; the state cannot be continued.
+        UserError: the loss is NaN; the disk is full; the state cannot be resumed.
     """
     loader = training_loader(training, schedule.batch_size, schedule.workers)
     with trainable(classifier, schedule.train) as parameters, StopSignals().kept() as stop:
@@ -84,7 +83,7 @@ def train(
             row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)} | steps.run_epoch()
             with _breaking_off(stop, state):
                 found, right = _validate(classifier, checks, guidance, accelerator, epoch + 1)
-                row |= found | (_turned(folder, right) if accelerator.is_main_process else {})
+                row |= found | (_count_turned(folder, right) if accelerator.is_main_process else {})
                 score = row["val_loss"]
                 if schedule.select == "robust":
                     row |= robust_score()
@@ -104,9 +103,9 @@ def train(
 
 @contextmanager
 def _breaking_off(stop: StopSignals, state: TrainingState, save: bool = True) -> Iterator[None]:
-    """Work that a signal may break off, as it can be done again: the steps before it are saved then.
+    """Let a signal interrupt work that can be repeated; the steps before it are saved first.
 
-    Several processes cannot leave it at different moments; they stop at the next step.
+    Several processes cannot stop at different moments; they stop at the next step.
     """
     try:
         with stop.at_once(state.accelerator.num_processes == 1):
@@ -118,7 +117,7 @@ def _breaking_off(stop: StopSignals, state: TrainingState, save: bool = True) ->
 
 
 def _shared_loader(validation: MaskedPhotos, schedule: Schedule, accelerator: Accelerator) -> DataLoader:
-    """This process's share of the photos to validate on; nothing is counted twice to fill up a batch."""
+    """Load this process's share of the validation photos; none is counted twice to fill a batch."""
     mine = range(accelerator.process_index, len(validation), accelerator.num_processes)
     return DataLoader(
         Subset(validation, mine),
@@ -131,9 +130,9 @@ def _shared_loader(validation: MaskedPhotos, schedule: Schedule, accelerator: Ac
 def _validate(
     classifier: Classifier, loader: DataLoader, guidance: Guidance, accelerator: Accelerator, epoch: int
 ) -> tuple[dict[str, Any], list[int]]:
-    """Means over the photos of all processes, and for each photo, in order, whether its answer was right.
+    """Return means over the photos of all processes, and for each photo, in order, whether its prediction is right.
 
-    The bare model is asked, as a wrapped one would wait for the others.
+    Runs the plain model, as a wrapped one would wait for the other processes.
     """
     classifier.eval()
     means, mine = EpochMeans(), []
@@ -145,22 +144,22 @@ def _validate(
         mine.append(right)
     found: dict[str, Any] = means.result("val")
     if not math.isfinite(found["val_loss"]):
-        advice = f"in epoch {epoch}: lower --lr and start anew" if epoch else "before training: try other weights"
+        advice = f"in epoch {epoch}: lower --lr and start again" if epoch else "before training: try other weights"
         raise UserError(f"the validation loss was {found['val_loss']} {advice}")
     return found, Share.of(accelerator).joined([int(one) for part in mine for one in part.tolist()])
 
 
-def _turned(folder: RunFolder, right: list[int]) -> dict[str, int]:
-    """How many answers to the validation photos were right now and wrong before training, and the other way round."""
+def _count_turned(folder: RunFolder, right: list[int]) -> dict[str, int]:
+    """Count validation photos that are right now but were wrong before training, and the reverse."""
     beginning = json.loads(folder.beginning.read_text(encoding="utf-8")) if folder.beginning.is_file() else {}
     if "val_right" not in beginning:
-        return {}  # a run that an older version began
+        return {}  # a run started by an older version
     pairs = list(zip(beginning["val_right"], right, strict=True))
     return {"val_helped": pairs.count((0, 1)), "val_harmed": pairs.count((1, 0))}
 
 
 def robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float) -> dict[str, float]:
-    """Accuracies of this epoch, and a score to minimise: ``--select robust``; see ``rank``."""
+    """Return the accuracies of this epoch and a score to minimise, for ``--select robust``; see ``rank``."""
     gain, ordinary = (measure_difference(before, now, name) for name in ("mixed-other", "ordinary"))
     if gain is None:
         raise UserError("expected photos on backgrounds of other classes for --select robust: use --select loss")
@@ -170,7 +169,7 @@ def robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: 
 
 
 def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any]) -> None:
-    """Write the epoch's model and its line of the metrics."""
+    """Write the epoch's model and its line of metrics."""
     if row["best"]:
         save_model(classifier, folder.best)
     save_model(classifier, folder.last)

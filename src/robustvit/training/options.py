@@ -49,10 +49,11 @@ class GuidanceOptions(RelevanceOptions):
     """Guidance.
 
     Attributes:
-        guidance: guidance method: robustvit (the paper's), or a baseline to compare with: cross-entropy, gradmask, rrr,
-            swap-augmentation, last-layer, dfr (default robustvit, or the recipe's). The options up to balance belong to
-            some methods; those of another are refused. dfr makes a new head at once, without lr, epochs and select.
-        target: class that is explained in training: the true label (the default), or the predicted one (works without
+        guidance: guidance method: robustvit (the paper's), or a rival method to compare with: cross-entropy, gradmask,
+            rrr, swap-augmentation, last-layer, dfr (default robustvit, or the recipe's). The options up to balance
+            belong to some methods; those of another are refused. dfr fits a new head at once, without lr,
+            epochs and select.
+        target: class to explain in training: the true label (the default), or the predicted one (works without
             labels).
         relevance: method of the relevance map: gae (the paper's, the default), attnlrp, rollout or raw_attention for
             vision transformers, grad_cam or input_gradient for any classifier. The verdict measures with gae where it
@@ -67,7 +68,7 @@ class GuidanceOptions(RelevanceOptions):
         temperature: divides the logits in the classification loss (default 1, or the recipe's).
         swap_share: share of the photos that swap-augmentation puts on another background (default 1).
         balance: photos for the head of last-layer and dfr: background (every object on another photo's background, the
-            default) or class (the photos as they are); equally many of every class in both cases.
+            default) or class (the original photos); the same number of every class in both cases.
     """
 
     guidance: str | None = None
@@ -110,7 +111,7 @@ class VerdictOptions(JudgingOptions):
     """Judging.
 
     Attributes:
-        test_images: photos for the verdict only; otherwise half of the photos held out, which choose no epoch then.
+        test_images: photos for the verdict only; otherwise half of the held-out photos, which then choose no epoch.
         test_masks: their masks.
         panels: examples to draw of each outcome.
     """
@@ -125,10 +126,10 @@ class TrainingRun(RunningOptions):
     """Running.
 
     Attributes:
-        batch_size: photos per step, in each process where there are several.
+        batch_size: photos per step and process.
         tracker: tensorboard, none, or another that Accelerate knows (wandb, mlflow, ...).
-        save_every: minutes after which the state of an unfinished epoch is saved (0: after every step); it is saved
-            after every epoch in any case, and when SIGTERM, SIGHUP or Ctrl-C stops the run.
+        save_every: minutes after which the state of an unfinished epoch is saved (0: after every step); it is also
+            saved after every epoch, and when SIGTERM, SIGHUP or Ctrl-C stops the run.
     """
 
     batch_size: int = 8

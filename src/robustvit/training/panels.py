@@ -1,4 +1,4 @@
-"""Pictures: relevance laid over photos, and panels of image, mask and both models' maps (the paper's Figure 2)."""
+"""Panels of image, mask and both models' relevance maps (the paper's Figure 2)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Outcome = Literal["corrected", "broken", "same"]
 
 @dataclass(frozen=True)
 class Panel:
-    """One row of pictures and what it shows.
+    """A row of pictures and what it shows.
 
     Attributes:
         outcome: whether the prediction was ``corrected``, ``broken`` or stayed the ``same``.
-        index: the photo's place among those measured.
-        donor: the photo that lends its background, or None for the photo as it is.
+        index: of the photo among those measured.
+        donor: index of the photo whose background is used, or None for the original background.
         file: the picture, relative to the panels' folder.
-        caption: names and probabilities in words.
+        caption: predicted classes and their probabilities.
     """
 
     outcome: Outcome
@@ -42,7 +42,7 @@ class Panel:
 def choose_panels(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], count: int = 4) -> list[Panel]:
     """Choose up to ``count`` examples of each outcome: predictions corrected, broken, and the same.
 
-    Photos as they are come before swapped backgrounds, no photo comes twice, and the classes vary.
+    Original photos come before swapped backgrounds, no photo is shown twice, and the classes vary.
     """
     plain, swapped = [], []
     for index, (old, new) in enumerate(zip(before, after, strict=True)):
@@ -54,11 +54,11 @@ def choose_panels(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure],
                 outcome = _outcome(a.predicted, b.predicted, old.label)
                 swapped.append((old.label, Panel(outcome, index, a.donor)))
     outcomes: tuple[Outcome, ...] = ("corrected", "broken", "same")
-    return [panel for outcome in outcomes for panel in _varied(plain + swapped, outcome, count)]
+    return [panel for outcome in outcomes for panel in _vary(plain + swapped, outcome, count)]
 
 
-def _varied(candidates: Sequence[tuple[int, Panel]], outcome: Outcome, count: int) -> list[Panel]:
-    """Up to ``count`` panels of one outcome, no photo twice, and no class twice before every class had its turn."""
+def _vary(candidates: Sequence[tuple[int, Panel]], outcome: Outcome, count: int) -> list[Panel]:
+    """Choose up to ``count`` panels of one outcome: no photo twice, and no class twice before every class has one."""
     chosen: dict[int, tuple[int, Panel]] = {}
     for most_per_class in range(1, count + 1):
         for label, panel in candidates:
@@ -112,16 +112,16 @@ def draw_panels(
 
 
 def read_panels(folder: str | Path) -> list[Panel]:
-    """Read what ``draw_panels`` wrote; none where it never ran."""
+    """Read the panels that ``draw_panels`` wrote; an empty list if it never ran."""
     path = Path(folder) / "panels.json"
     if not path.is_file():
         return []
     try:
         panels = [Panel(**row) for row in read_json(path)]
     except TypeError as error:
-        raise UserError(f"{path} is no list of panels of ours ({error}): make the run again") from error
+        raise UserError(f"{path} is not a list of panels that robustvit wrote ({error}): run it again") from error
     for panel in panels:
-        place = path.parent / str(panel.file)
-        if place.name != panel.file or place.is_symlink() or not place.is_file():
-            raise UserError(f"{path} names {panel.file!r}, which is no picture beside it: make the run again")
+        picture = path.parent / str(panel.file)
+        if picture.name != panel.file or picture.is_symlink() or not picture.is_file():
+            raise UserError(f"{path} names {panel.file!r}, which is not a picture in the same folder: run it again")
     return panels

@@ -20,7 +20,7 @@ from robustvit.data.batches import MaskedPhotos
 from robustvit.data.gathering import Gathered
 from robustvit.data.pairs import Photo
 from robustvit.evaluation.compare import compare, decide
-from robustvit.evaluation.measure import PhotoMeasure, measure, read_measures, write_measures
+from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights
@@ -31,24 +31,24 @@ from robustvit.training.schedule import Schedule
 
 
 def with_predictions(classifier: Classifier, device: torch.device, photos: Sequence[Photo]) -> list[Photo]:
-    """Photos labelled by the model's own predictions."""
+    """Label photos by the model's predictions."""
     bare = MaskedPhotos([replace(photo, mask=None) for photo in photos], classifier.preprocessing)
-    said = measure(classifier.to(device), bare, swaps=0, maps=False, device=device)
-    return [replace(photo, label=found.predicted) for photo, found in zip(photos, said, strict=True)]
+    measures = measure(classifier.to(device), bare, MeasureSettings(swaps=0, maps=False), device=device)
+    return [replace(photo, label=found.predicted) for photo, found in zip(photos, measures, strict=True)]
 
 
 class GuidedRun:
     """One finetuning run, from the first measurement to the verdict.
 
     Args:
-        folder: where everything is written.
+        folder: gets everything that the run writes.
         classifier: changed in place.
         gathered: its photos.
         schedule: how long and how fast.
         accelerator: device, precision, processes and trackers.
         swaps: swapped backgrounds per photo and kind.
         mask_format: see ``read_mask``.
-        method: relevance method that measures and draws.
+        method: relevance method for measuring and drawing.
     """
 
     def __init__(
@@ -71,33 +71,31 @@ class GuidedRun:
         self.original = copy.deepcopy(classifier).cpu()
         classifier.to(accelerator.device)
 
-    def measured(self, photos: MaskedPhotos, maps: bool = True, model: Classifier | None = None) -> list[PhotoMeasure]:
-        """Measures of the classifier as it is now, or of another one."""
-        return measure(
-            model or self.classifier,
-            photos,
-            swaps=self.swaps,
-            seed=self.schedule.seed,
-            maps=maps,
-            method=self.method,
-            batch_size=min(32, 4 * self.schedule.batch_size),  # maps of a batch fill a GPU as a step does
+    def measure(self, photos: MaskedPhotos, maps: bool = True, model: Classifier | None = None) -> list[PhotoMeasure]:
+        """Measure the current classifier, or another model."""
+        settings = MeasureSettings(
+            self.swaps,
+            self.schedule.seed,
+            maps,
+            self.method,
+            batch_size=min(32, 4 * self.schedule.batch_size),  # a batch of maps takes as much memory as a step
             workers=self.schedule.workers,
-            device=self.accelerator.device,
-            accelerator=self.accelerator,
         )
+        device = self.accelerator.device
+        return measure(model or self.classifier, photos, settings, device=device, accelerator=self.accelerator)
 
     def finish(self, guidance: Guidance, panels: int) -> Verdict:
         """Measure, train, measure again, decide and draw."""
-        before = self._before()
+        before = self._measure_original()
         notes = [*self.gathered.notes, *getattr(guidance, "notes", ())]
         if getattr(guidance, "fits", False):
             notes.append(self._fit(guidance))
         else:
             self._train(guidance)
         restore_weights(self.classifier, self.folder.best)
-        after = self.measured(self.held_out)
+        after = self.measure(self.held_out)
         if _pictures(before) != _pictures(after):
-            before = self._measured_again(notes)
+            before = self._measure_again(notes)
         comparisons = compare(before, after)
         decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes)
         verdict = replace(decided, guidance=getattr(guidance, "title", None))
@@ -108,7 +106,7 @@ class GuidedRun:
         return verdict
 
     def _fit(self, guidance: Any) -> str:
-        """Give the classifier a new head; a note for the verdict."""
+        """Give the classifier a new head and return a note for the verdict."""
         photos = photos_to_fit(self.gathered, self.classifier.num_classes)
         plain = MaskedPhotos(photos, self.classifier.preprocessing, mask_format=self.held_out.mask_format)
         return fit_run(
@@ -122,7 +120,7 @@ class GuidedRun:
 
     def _train(self, guidance: Guidance) -> None:
         """Train, epoch by epoch."""
-        validated = self._validated() if self.schedule.select == "robust" else []
+        validated = self._measure_validation() if self.schedule.select == "robust" else []
         train(
             self.classifier,
             self.training,
@@ -132,14 +130,14 @@ class GuidedRun:
             accelerator=self.accelerator,
             folder=self.folder,
             robust_score=lambda: robust_score(
-                validated, self.measured(self.validation, maps=False), self.schedule.max_drop
+                validated, self.measure(self.validation, maps=False), self.schedule.max_drop
             ),
         )
 
-    def _validated(self) -> list[PhotoMeasure]:
-        """The original's accuracies on the photos that choose the epoch."""
-        found = self.measured(self.validation, maps=False)
-        if not any("mixed-other" in one.values for one in found):
+    def _measure_validation(self) -> list[PhotoMeasure]:
+        """Measure the accuracies of the original on the photos that choose the epoch."""
+        found = self.measure(self.validation, maps=False)
+        if not any("mixed-other" in result.values for result in found):
             raise UserError(
                 "expected photos of at least two classes whose backgrounds can be swapped for --select robust, found "
                 "none: use --select loss"
@@ -149,7 +147,7 @@ class GuidedRun:
     def _write_outcome(
         self, before: list[PhotoMeasure], after: list[PhotoMeasure], verdict: Verdict, panels: int
     ) -> None:
-        """Pictures and measures first; the run's own verdict comes last and marks it as finished."""
+        """Write pictures and measures, then the verdict of the run, which marks it as finished."""
         chosen = choose_panels(before, after, panels)
         guided = self.classifier.cpu().eval()
         draw_panels(chosen, self.held_out, self.original, guided, self.folder.panels, self.method)
@@ -157,24 +155,24 @@ class GuidedRun:
         write_verdict(verdict, self.folder.best / "verdict.json")
         write_verdict(verdict, self.folder.verdict)
 
-    def _before(self) -> list[PhotoMeasure]:
-        """Measures of the original model, from the run folder when it is resumed."""
+    def _measure_original(self) -> list[PhotoMeasure]:
+        """Measure the original model, or read its measures from the folder of a resumed run."""
         if self.folder.before.is_file():
             return read_measures(self.folder.before)
-        before = self.measured(self.held_out)
+        before = self.measure(self.held_out)
         if self.accelerator.is_main_process:
             write_measures(before, self.folder.before)
         return before
 
-    def _measured_again(self, notes: list[str]) -> list[PhotoMeasure]:
-        """Measures of the original on the pictures that are shown now; those in the folder are an older version's."""
-        chosen = "" if self.schedule.select == "loss" else " Epochs before that were chosen on the other backgrounds."
+    def _measure_again(self, notes: list[str]) -> list[PhotoMeasure]:
+        """Measure the original on the current backgrounds; the measures in the folder are those of an older version."""
+        chosen = "" if self.schedule.select == "loss" else " Earlier epochs were chosen on the other backgrounds."
         notes.append(
-            "The run was begun with an older version, which drew other backgrounds: the original was measured again."
+            "The run was started with an older version, which drew other backgrounds: the original was measured again."
             + chosen
         )
         warn(notes[-1])
-        before = self.measured(self.held_out, model=self.original.to(self.accelerator.device))
+        before = self.measure(self.held_out, model=self.original.to(self.accelerator.device))
         self.original.cpu()
         if self.accelerator.is_main_process:
             write_measures(before, self.folder.before)
@@ -182,5 +180,5 @@ class GuidedRun:
 
 
 def _pictures(results: Sequence[PhotoMeasure]) -> list[list[tuple[str, int]]]:
-    """The swapped backgrounds that each photo was measured on."""
-    return [[(one.kind, one.donor) for one in found.swapped] for found in results]
+    """Return the swapped backgrounds that each photo was measured on."""
+    return [[(swap.kind, swap.donor) for swap in result.swapped] for result in results]

@@ -17,15 +17,15 @@ class Schedule:
     Attributes:
         lr: AdamW's learning rate at the start; multiplied by 0.85 every second epoch.
         epochs: passes over the training photos.
-        batch_size: photos per step, in each of several processes.
+        batch_size: photos per step and process.
         weight_decay: AdamW's.
         train: weights that may change: ``all``, ``attention`` (queries and keys, without weight decay) or ``head``.
-        select: keep the epoch of the lowest validation ``loss`` (the paper's), or the ``robust`` one: of the best
-            outcome against the original, then within ``max_drop``, then of the highest mixed-other accuracy.
+        select: keep the epoch with the lowest validation ``loss`` (the paper's), or the ``robust`` one: with the best
+            outcome against the original, then within ``max_drop``, then with the highest mixed-other accuracy.
         max_drop: points of ordinary accuracy that may be lost.
         seed: fixes order and augmentation.
         workers: processes that read photos.
-        save_every: minutes of an epoch after which the state is saved; it is after every epoch, too.
+        save_every: minutes after which the state is saved within an epoch; it is saved after every epoch too.
     """
 
     lr: float = 2e-6
@@ -49,5 +49,5 @@ class Schedule:
         expect_one_of("--select", self.select, ("loss", "robust"))
 
     def rate(self, epoch: int) -> float:
-        """Learning rate of an epoch, counted from 0."""
+        """Return the learning rate of an epoch, counted from 0."""
         return self.lr * 0.85 ** (epoch // 2)

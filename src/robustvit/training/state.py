@@ -1,4 +1,4 @@
-"""The state of a training loop: all that a run needs to go on as if it had never been interrupted."""
+"""The state of a training loop: everything a run needs to resume as if it had never been interrupted."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from torch import Tensor
 
 from robustvit.common.errors import UserError
 from robustvit.common.run_folder import RunFolder
+from robustvit.guidance.method import GuidedLoss
 from robustvit.models.classifier import Classifier
-from robustvit.training.means import EpochMeans
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """States of every generator that a step may draw from: Python's, NumPy's, PyTorch's and the device's."""
+    """Return the states of all generators that a step may use: Python's, NumPy's, PyTorch's and the device's."""
     name, key, *rest = np.random.get_state(legacy=True)
     found: dict[str, Any] = {
         "python": random.getstate(),
@@ -32,7 +33,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any], device: torch.device) -> None:
-    """Take back what ``random_states`` gave; a run that goes on on another device draws other numbers there."""
+    """Restore the states of ``random_states``; a run resumed on another device draws different random numbers there."""
     random.setstate(states["python"])
     np.random.set_state(tuple(states["numpy"]))
     torch.set_rng_state(states["torch"])
@@ -40,21 +41,67 @@ def set_random_states(states: dict[str, Any], device: torch.device) -> None:
         torch.get_device_module(device).set_rng_state(states["device"])
 
 
+class EpochMeans:
+    """Sums over the photos of an epoch in this process.
+
+    Attributes:
+        values: sums over photos, by name.
+        count: number of photos.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, guided: GuidedLoss, count: int, **more: Tensor) -> None:
+        """Add the means of a batch of ``count`` photos."""
+        if not count:
+            return
+        self.count += count
+        for name, value in {"loss": guided.loss.detach(), **guided.parts, **more}.items():
+            value = value.cpu() if value.device.type == "mps" else value  # it has no float64
+            self.values[name] = self.values.get(name, 0.0) + value.double() * count
+
+    @property
+    def loss(self) -> float:
+        """Mean loss so far in this process; NaN without photos."""
+        return float(self.values["loss"]) / self.count if self.count else math.nan
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return sums and count as plain numbers."""
+        return {"values": {name: float(value) for name, value in self.values.items()}, "count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load the sums and the count of ``state_dict``."""
+        self.values = {name: torch.tensor(value, dtype=torch.float64) for name, value in state["values"].items()}
+        self.count = state["count"]
+
+    def result(self, prefix: str) -> dict[str, float | None]:
+        """Return the means over the photos of all processes; the loss is None without photos."""
+        shares = gather_object([self.state_dict()])
+        count = sum(share["count"] for share in shares)
+        if not count:
+            return {f"{prefix}_loss": None}
+        names = dict.fromkeys(name for share in shares for name in share["values"])
+        sums = {name: sum(share["values"].get(name, 0.0) for share in shares) for name in names}
+        return {f"{prefix}_{name}": value / count for name, value in sums.items()}
+
+
 class TrainingState:
-    """How far a run is, saved and loaded with the model, the optimizer, the loss scaler and the random states.
+    """The progress of a run, saved and loaded with model, optimizer, loss scaler and random states.
 
     Args:
-        folder: where it is kept.
+        folder: gets the state file.
         classifier: the model.
-        optimizer: PyTorch's own, not one that Accelerate has wrapped.
+        optimizer: PyTorch's, not the one that Accelerate has wrapped.
         accelerator: of the run.
 
     Attributes:
         epoch: epochs finished.
-        step: steps done of the epoch after them: the place in the order of photos, which the seed fixes.
+        step: steps done in the current epoch, whose order of photos the seed fixes.
         best: lowest score of an epoch.
         means: of those steps.
-        bad_steps: counts of steps that were skipped, as ``BadSteps`` keeps them; empty before the first step.
+        bad_steps: counts of skipped steps, see ``BadSteps``; empty before the first step.
     """
 
     def __init__(
@@ -67,7 +114,7 @@ class TrainingState:
         self._saved = time.monotonic()
 
     def load(self) -> bool:
-        """Take the saved state into model and optimizer, before Accelerate prepares them; whether there was one."""
+        """Load the saved state before Accelerate prepares model and optimizer; return whether there is one."""
         found = self.folder.load_state()
         if found is None:
             return False
@@ -75,14 +122,14 @@ class TrainingState:
         if processes != self.accelerator.num_processes:
             raise UserError(
                 f"{self.folder.path} was trained by {processes} processes, now there are "
-                f"{self.accelerator.num_processes}: a step would be of another number of photos; start as many"
+                f"{self.accelerator.num_processes}: a step would have another number of photos; start {processes}"
             )
         try:
             self._take(found)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"the state in {self.folder.path} is not of this model and its settings ({reason}): resume with the "
+                f"the state in {self.folder.path} does not fit this model and its settings ({reason}): resume with the "
                 "model that the run was started with, or start a new run"
             ) from error
         return True
@@ -97,14 +144,14 @@ class TrainingState:
         self._loaded = found
 
     def load_prepared(self) -> None:
-        """Take over the saved loss scale, after Accelerate has prepared the model."""
+        """Load the saved loss scale, after Accelerate has prepared the model."""
         if self.accelerator.scaler is not None and self._loaded.get("scaler"):
             self.accelerator.scaler.load_state_dict(self._loaded["scaler"])
 
     def start_epoch(self) -> None:
-        """Go on with the random states that were saved after ``step`` steps, or with empty means at an epoch's start.
+        """Restore the random states saved after ``step`` steps, or reset the means at the start of an epoch.
 
-        To be called when the epoch's own seed is set.
+        Call it after setting the epoch's seed.
         """
         if self.step and self._loaded:
             set_random_states(self._loaded["random"][self.accelerator.process_index], self.accelerator.device)
@@ -113,18 +160,18 @@ class TrainingState:
         self._loaded = {}  # the weights in it are not needed twice
 
     def finish_epoch(self, best: float) -> None:
-        """Count an epoch as done."""
+        """Count an epoch as finished."""
         self.epoch, self.step, self.best, self.means = self.epoch + 1, 0, best, EpochMeans()
 
     @property
     def minutes(self) -> float:
-        """Since the state was last saved, or since the start."""
+        """Minutes since the state was last saved, or since the start."""
         return (time.monotonic() - self._saved) / 60
 
     def save(self) -> None:
-        """Write the state; every process must come here, and the main one writes."""
-        own = {"random": random_states(self.accelerator.device), "means": self.means.state_dict()}
-        shares = gather_object([own])
+        """Save the state; every process must call this, and the main one writes."""
+        mine = {"random": random_states(self.accelerator.device), "means": self.means.state_dict()}
+        shares = gather_object([mine])
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
             self.folder.save_state(

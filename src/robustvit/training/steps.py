@@ -1,7 +1,8 @@
-"""The steps of a training epoch: photos in a fixed order, shared among processes, left and taken up at any step."""
+"""The steps of a training epoch: photos in a fixed order, split among processes, resumable at any step."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def training_loader(training: MaskedPhotos, batch_size: int, workers: int) -> DataLoader:
-    """Photos in an order that ``TrainingSteps`` fixes for each epoch."""
+    """Load photos in an order that ``TrainingSteps`` fixes for each epoch."""
     return DataLoader(
         training,
         batch_size=batch_size,
@@ -33,27 +34,27 @@ def training_loader(training: MaskedPhotos, batch_size: int, workers: int) -> Da
 
 
 def guided_batch(guidance: Guidance, model: nn.Module, batch: dict[str, Tensor]) -> GuidedLoss:
-    """The guided loss of a batch, with its labels where every photo has one."""
+    """Compute the guided loss of a batch, with labels if every photo has one."""
     labels = batch["label"]
     return guidance(model, batch["image"], batch["mask"], labels if bool((labels >= 0).all()) else None)
 
 
 def own_share(step: int, batch_size: int, photos: int, rank: int, processes: int) -> tuple[int, float]:
-    """How many photos of a process's batch count, and by what its mean loss is to be multiplied.
+    """Return how many photos of a process's batch count, and the factor for its mean loss.
 
-    In an epoch's last step the photos may not suffice for all processes; Accelerate fills their batches up with photos
-    that were seen already. Those are not counted, and as gradients are averaged over processes, not over photos, a
-    process with fewer photos must weigh less.
+    In an epoch's last step there may be too few photos for all processes; Accelerate fills the batches with photos
+    already seen. Those are not counted, and since gradients are averaged over processes, not photos, a process with
+    fewer photos must weigh less.
 
     Args:
         step: of the epoch, from 0.
         batch_size: of each process.
         photos: in the epoch.
-        rank: number of the process.
-        processes: how many there are.
+        rank: of the process.
+        processes: number of processes.
 
     Returns:
-        Photos from the front of the batch; and the factor, ``processes * own / all``: 1 for each in a full step.
+        The number of photos, from the front of the batch; and the factor ``processes * own / all``, 1 in a full step.
     """
     together = min(photos - step * processes * batch_size, processes * batch_size)
     own = max(0, min(together - rank * batch_size, batch_size))
@@ -61,21 +62,21 @@ def own_share(step: int, batch_size: int, photos: int, rank: int, processes: int
 
 
 class TrainingSteps:
-    """Takes the optimizer through one epoch after the other.
+    """Runs the optimizer's steps, epoch by epoch.
 
-    Every epoch's order and random states follow from the seed and the epoch's number, and a photo's augmentation from
-    these and the photo, so that neither interruptions nor the number of processes that read or train change a result
-    (but for rounding, and for guidance that draws numbers itself).
+    The order and the random states of an epoch depend on the seed and its number only, and a photo's augmentation on
+    these and the photo. So neither interruptions nor the number of readers or processes change a result (except for
+    rounding, and for guidance that draws random numbers itself).
 
     Args:
-        model: as Accelerate prepared it; as are ``loader`` and ``optimizer``.
+        model: as prepared by Accelerate, like ``loader`` and ``optimizer``.
         training: the photos behind ``loader``.
         loader: see ``training_loader``.
-        optimizer: changes the weights that may change.
+        optimizer: of the weights that may change.
         guidance: turns a batch into a loss.
-        state: counts, and is saved.
-        stop: signals to heed.
-        schedule: photos per step of this process, epochs, and when to save.
+        state: progress of the run, saved with it.
+        stop: signals that stop the run.
+        schedule: photos per step and process, epochs, and when to save.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class TrainingSteps:
         return self.state.accelerator
 
     def run_epoch(self) -> dict[str, Any]:
-        """Do the steps of the state's epoch that are left; means over its photos.
+        """Run the remaining steps of the current epoch and return the means over its photos.
 
         Raises:
             Stopped: a signal came; the state is saved.
@@ -118,8 +119,8 @@ class TrainingSteps:
                 self._save_or_stop()
         return self.state.means.result("train") | {"skipped_steps": self.bad.skipped}
 
-    def _start(self) -> Any:
-        """Fix the epoch's order and random states; the batches that are left."""
+    def _start(self) -> Iterable[dict[str, Tensor]]:
+        """Fix the order and the random states of the epoch, and return its remaining batches."""
         seed = (self.schedule.seed * 100_003 + self.state.epoch) % 2**32
         self.training.seed = seed
         set_seed(seed, device_specific=self.accelerator.num_processes > 1)
@@ -131,16 +132,18 @@ class TrainingSteps:
         self.state.start_epoch()
         self.model.train()
         done = self.state.step
-        self.bad.start_epoch(self.state.epoch + 1, go_on=done > 0)
+        self.bad.start_epoch(self.state.epoch + 1, resumed=done > 0)
         if done >= len(self.loader):
-            return []
+            return ()
         return skip_first_batches(self.loader, done) if done else self.loader
 
     def _step(self, batch: dict[str, Tensor]) -> None:
         accelerator, state = self.accelerator, self.state
-        place = accelerator.process_index, accelerator.num_processes
-        own, weight = own_share(state.step, self.schedule.batch_size, len(self.training), *place)
-        # Without a photo of its own a process takes the step with one that weighs nothing: the others wait for it.
+        own, weight = own_share(
+            state.step, self.schedule.batch_size, len(self.training), accelerator.process_index,
+            accelerator.num_processes,
+        )  # fmt: skip
+        # A process without photos takes the step with a photo of weight zero, since the others wait for it.
         batch = {name: value[: max(own, 1)] for name, value in batch.items()}
         guided = guided_batch(self.guidance, self.model, batch)
         if self.bad.take(self._reaching_all(guided.loss * weight), self.optimizer, self.parameters, batch):
@@ -149,13 +152,13 @@ class TrainingSteps:
         state.step += 1
 
     def _reaching_all(self, loss: Tensor) -> Tensor:
-        """The loss, with a gradient for every weight, be it zero: several processes wait for all of them."""
+        """Give every weight a gradient, zero if need be: several processes wait for all of them."""
         if self.accelerator.num_processes == 1:
             return loss
         return loss + sum(0.0 * parameter.flatten()[0] for parameter in self.parameters)
 
     def _save_or_stop(self) -> None:
-        """Save where it is time to, or where a signal asks any process to stop: all of them then stop at this step."""
+        """Save the state when it is due; if a signal stops any process, save it and stop all of them at this step."""
         asked, due = self.stop.asked, self.state.minutes >= self.schedule.save_every
         if self.accelerator.num_processes > 1:
             said = torch.tensor([[asked, due]], device=self.accelerator.device)

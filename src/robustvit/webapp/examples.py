@@ -1,4 +1,4 @@
-"""Photos to begin with: scenes of the embedded benchmark for models that know its classes, else photos from skimage."""
+"""Photos to begin with: scenes of the embedded benchmark for models that know its classes, else sample photos."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import skimage.data
 from PIL import Image
 
 from robustvit.data.embedded.scenes import BACKGROUNDS, CLASSES, make_scene
+from robustvit.data.embedded.textures import sample_photo
 
 # Class and background of each scene: in the embedded model's training every class lay on the background of its number.
 _SCENES = ((0, 0), (0, 4), (4, 4), (4, 9), (8, 8), (3, 6))
@@ -39,8 +39,7 @@ def write_examples(folder: str | Path, class_names: list[str]) -> list[Example]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not set(CLASSES) <= set(class_names):
-        photos = {name: Image.fromarray(getattr(skimage.data, loader)()) for name, loader in _PHOTOS.items()}
-        return [_written(name, photo, None, folder) for name, photo in photos.items()]
+        return [_written(name, sample_photo(photo), None, folder) for name, photo in _PHOTOS.items()]
     found = []
     for number, (label, background) in enumerate(_SCENES):
         scene = make_scene(label, background, np.random.default_rng([11, number]), part="test")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from functools import cache
@@ -13,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustvit.common.pages import page_template
+from robustvit.common.pictures import data_url
 from robustvit.webapp.prediction import Answer
 
 STYLE = """
@@ -104,4 +104,4 @@ def _change(old: Answer, new: Answer) -> str:
 def _png(pixels: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=3)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return data_url(file.getvalue(), "png")

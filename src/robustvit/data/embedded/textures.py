@@ -1,12 +1,12 @@
-"""Backgrounds of the embedded benchmark: photographic textures from scikit-image, cropped at random."""
+"""Backgrounds of the embedded benchmark: random crops of sample photos."""
 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import skimage.data
 from PIL import Image, ImageEnhance, ImageOps
 
 from robustvit.common.errors import expect_one_of
@@ -14,7 +14,9 @@ from robustvit.common.errors import expect_one_of
 Part = Literal["train", "test", "all"]
 _Tint = tuple[str, str, str]
 
-# Name of the background: the photo in skimage.data, and for grey photos the colours of its darks, mid tones and lights.
+# Sources and licences: photos/ORIGIN.md.
+_PHOTOS = {path.stem: path for path in (Path(__file__).parent / "photos").iterdir() if path.suffix != ".md"}
+# Name of the background: its photo, and for grey photos the colours of its darks, mid tones and lights.
 TEXTURES: dict[str, tuple[str, _Tint | None]] = {
     "brick": ("brick", ("#3a1a12", "#a4523a", "#e6c4ae")),
     "grass": ("grass", ("#0e2410", "#4f8a3a", "#d6e8a8")),
@@ -38,12 +40,18 @@ EXTRA_TEXTURES: dict[str, tuple[str, _Tint | None]] = {
 }
 
 
+def sample_photo(name: str) -> Image.Image:
+    """Open a photo of ``photos/`` by its file name without the suffix."""
+    with Image.open(_PHOTOS[name]) as photo:
+        return Image.fromarray(np.asarray(photo))  # without metadata
+
+
 @cache
 def _photo(name: str) -> Image.Image:
     known = TEXTURES | EXTRA_TEXTURES
     expect_one_of("the texture", name, known)
-    loader, tint = known[name]
-    photo = Image.fromarray(getattr(skimage.data, loader)())
+    file, tint = known[name]
+    photo = sample_photo(file)
     if name == "retina":  # only the disc inside its black frame is texture
         photo = photo.crop((250, 250, 1161, 1161)).resize((456, 456), Image.Resampling.LANCZOS)
     if tint is None:

@@ -1,4 +1,4 @@
-"""Two models asked about a benchmark set, or about class folders of one's own, to be compared class by class."""
+"""The answers of two models on a benchmark set or on class folders, to compare them by class."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from robustvit.models.options import ComparedModels
 
 @dataclass(frozen=True)
 class Compared:
-    """Two models and what they answered.
+    """Two models and their answers.
 
     Attributes:
-        model: the finetuned one.
-        baseline: the one it is compared with.
-        benchmark: the set, or the photos as one.
-        place: where its images come from.
+        model: the finetuned model.
+        baseline: the model it is compared with.
+        benchmark: the set, or the photos as a set.
+        place: source of its images.
         after: answers of the model.
         before: answers of the baseline.
         changes: class by class.
-        photos: the user's own by their names among the answers; empty for a set.
-        notes: what a reader must know of them.
+        photos: the user's photos by their names among the answers; empty for a set.
+        notes: on the photos, for the reader.
     """
 
     model: SetModel
@@ -62,14 +62,14 @@ class Compared:
 def compare_on_set(
     name: str, models: ComparedModels, sets: SetOptions, running: RunningOptions, method: str | None
 ) -> Compared:
-    """Compare two models on a set, record both, and take what was recorded before.
+    """Compare two models on a set and record both; recorded answers are used again.
 
     Args:
         name: of the set.
         models: see ``classes``.
-        sets: where the set is.
+        sets: source of the set.
         running: how to run it.
-        method: of the relevance maps to come, checked before anything is run; None for no maps.
+        method: of the relevance maps, checked before anything runs; None for no maps.
     """
     named = benchmarks_named(name)
     if len(named) > 1:
@@ -90,11 +90,11 @@ def compare_on_set(
 def compare_on_photos(
     own: MeasuredPhotos, models: ComparedModels, sets: SetOptions, running: RunningOptions, method: str | None
 ) -> Compared:
-    """Compare two models on one's own photos; nothing is recorded.
+    """Compare two models on the user's photos; nothing is recorded.
 
     Args:
         own: the photos, see ``classes``.
-        models: see ``compare_on_set``; as are the others.
+        models: see ``compare_on_set``, also for the others.
     """
     images = str(own.images)
     listed = find_photos(images, own.masks, labelled=own.masks is None, skip_unmasked=own.skip_unmasked)
@@ -141,7 +141,7 @@ def _check_methods(method: str | None, *models: SetModel) -> None:
 
 
 def _as_benchmark(images: str, photos: Sequence[Photo], classifier: Classifier) -> Benchmark:
-    """Photos as a set, in their own order, that the classes of the model's head answer."""
+    """Turn photos into a set, in their order, whose answers are the classes of the model's head."""
     folders = {photo.label: str(photo.class_name) for photo in reversed(photos)}
     names = list(classifier.class_names) or [
         folders.get(label, classifier.name_of(label)) for label in range(classifier.num_classes)
@@ -161,7 +161,6 @@ def _as_benchmark(images: str, photos: Sequence[Photo], classifier: Classifier) 
         size="",
         licence="",
         num_classes=classifier.num_classes,
-        in_paper=False,
     )
 
 
@@ -175,7 +174,7 @@ def _by_name(photos: Sequence[Photo], root: Path) -> dict[str, Photo]:
 
 @contextmanager
 def _shared_folder(accelerator: Accelerator) -> Iterator[Path]:
-    """A folder for answers that all processes see, gone afterwards."""
+    """Create a folder for answers that all processes see, and delete it afterwards."""
     made = [tempfile.mkdtemp(prefix="robustvit-") if accelerator.is_main_process else ""]
     broadcast_object_list(made)
     try:

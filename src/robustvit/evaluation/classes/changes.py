@@ -1,4 +1,4 @@
-"""What finetuning changed class by class: paired differences with intervals, and which of them are beyond chance."""
+"""Changes by class: paired differences with intervals, and which of them are significant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import stats
 from robustvit.common.intervals import Interval, mcnemar, mean_interval, paired_interval
 from robustvit.evaluation.on_sets.outcomes import Outcomes
 
-RATE = 0.05  # share of false discoveries among the classes that are called significant
+RATE = 0.05  # false discovery rate among the classes called significant
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class ClassChange:
 
     Attributes:
         name: of the class.
-        before: accuracy of the baseline, with Wilson's 95 % interval; as is ``after``, of the model.
+        before: accuracy of the baseline, with Wilson's 95 % CI; likewise ``after`` of the model.
         difference: after minus before; see ``paired_interval``.
         helped: images that turned from wrong to right.
         harmed: images that turned from right to wrong.
-        p: exact, two-sided, of McNemar's test.
-        adjusted_p: the same by Benjamini and Hochberg (1995) over all classes.
-        seen: whether the model was finetuned on the class; None where that is not known.
+        p: exact two-sided p of McNemar's test.
+        adjusted_p: the same, adjusted over all classes by Benjamini and Hochberg (1995).
+        seen: whether the model was finetuned on the class; None if not known.
     """
 
     name: str
@@ -41,18 +41,18 @@ class ClassChange:
 
     @property
     def significant(self) -> bool:
-        """Whether the change counts as more than chance, at a false discovery rate of ``RATE``."""
+        """Whether the change is significant at a false discovery rate of ``RATE``."""
         return self.adjusted_p < RATE
 
     @property
     def order(self) -> tuple[float, int, str]:
-        """Sorts classes by their change, the most helped first; of two equal changes the one on more images."""
+        """Sort key: the most helped class first, then the one with more images."""
         return (-self.difference.mean, -self.difference.count, self.name)
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How many classes rose, fell and stayed, and how many of the changes are significant."""
+    """Numbers of classes that rose, fell and stayed, and of significant changes."""
 
     classes: int
     rose: int
@@ -63,7 +63,7 @@ class Tally:
 
     @classmethod
     def of(cls, rows: Sequence[ClassChange]) -> Tally:
-        """Count."""
+        """Count classes."""
         rose = [row for row in rows if row.helped > row.harmed]
         fell = [row for row in rows if row.helped < row.harmed]
         significant = (sum(row.significant for row in part) for part in (rose, fell))
@@ -72,12 +72,12 @@ class Tally:
 
 @dataclass(frozen=True)
 class Changes:
-    """Two models on the images that both were asked about.
+    """The changes between two models on the images that both have seen.
 
     Attributes:
-        before: top-1 accuracy of the baseline; as is ``after``, of the model.
+        before: top-1 accuracy of the baseline; likewise ``after`` of the model.
         difference: after minus before; see ``paired_interval``.
-        helped: see ``ClassChange``; as are ``harmed`` and ``p``.
+        helped: see ``ClassChange``, also for ``harmed`` and ``p``.
         classes: in ``ClassChange.order``.
     """
 
@@ -90,11 +90,11 @@ class Changes:
     classes: list[ClassChange]
 
     def most_helped(self, count: int) -> list[ClassChange]:
-        """Up to ``count`` classes that rose, the most first."""
+        """Return up to ``count`` classes that rose, the most helped first."""
         return [row for row in self.classes if row.helped > row.harmed][:count]
 
     def most_harmed(self, count: int) -> list[ClassChange]:
-        """Up to ``count`` classes that fell, the most first; of two equal changes the one on more images."""
+        """Return up to ``count`` classes that fell, the most harmed first, then the one with more images."""
         fell = [row for row in self.classes if row.helped < row.harmed]
         return sorted(fell, key=lambda row: (row.difference.mean, *row.order[1:]))[:count]
 
@@ -105,7 +105,7 @@ def class_changes(before: Outcomes, after: Outcomes, seen: Collection[int] | Non
     Args:
         before: answers of the baseline.
         after: answers of the model.
-        seen: answers that the model was finetuned on; None where that is not known.
+        seen: answers that the model was finetuned on; None if not known.
     """
     _, one, other = np.intersect1d(before.names, after.names, return_indices=True)
     before, after = before.at(one), after.at(other)

@@ -1,4 +1,4 @@
-"""Class by class: which classes finetuning helped, which it harmed, and what of that is more than chance."""
+"""Find the classes that finetuning helped or harmed, and which of these changes are significant."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _PRINTED = 5
 
 @dataclass(frozen=True)
 class ClassAnalysis:
-    """What a comparison class by class found.
+    """The result of a comparison by class.
 
     Attributes:
         page: the HTML file.
-        record: the JSON file beside it, with every figure of the page.
-        changes: the same as objects.
+        record: the JSON file beside it, with every number of the page.
+        changes: the same as Python objects.
         title: of the set or the photos.
         sentence: what changed, in words.
     """
@@ -52,10 +52,10 @@ class ShownClasses:
     """Classes and images to show.
 
     Attributes:
-        count: classes in each chart, most helped and most harmed; one chart of all where there are no more than twice
-            as many.
-        samples: images shown of a class.
-        classes_shown: classes that images are shown of, of those helped most and of those harmed most.
+        count: classes in each chart, most helped and most harmed; a single chart of all if there are at most twice
+            that many.
+        samples: images to show of a class.
+        classes_shown: classes to show images of, among those helped most and among those harmed most.
     """
 
     count: int = 20
@@ -85,17 +85,17 @@ def classes(
     """Find the classes that finetuning helped and harmed most, and write a page about them.
 
     For every class: accuracy before and after, the paired difference with its 95 % interval, and McNemar's p, adjusted
-    for the number of classes. Of the classes that changed most, the first images whose answer turned are shown with
-    both models' relevance. Images come from a benchmark set (--on, as for evaluate; answers that are recorded are not
-    asked again) or from class folders of your own (--images).
+    for the number of classes. Of the classes that changed most, the first images whose answer changed are shown with
+    both models' relevance. Images come from a benchmark set (--on, as for evaluate; recorded answers are not computed
+    again) or from your own class folders (--images).
 
     Args:
-        out: HTML file to write, new or an older page of this kind; the record goes beside it, with .json.
+        out: HTML file to write, new or an older page of this kind; the record goes beside it, with the suffix .json.
         on: set to compare on, such as imagenet-a or imagenet-v2/matched-frequency; one of those that evaluate knows.
-        stream: take the set from the Hugging Face hub, image by image, instead of from --root; up to the last image
-            that is shown, it is read once more.
-        masks: folder of masks that mirrors images; their outlines are drawn into the photos that are shown.
-        records: folder that answers and results on sets are kept in.
+        stream: read the set from the Hugging Face hub, image by image, instead of from --root; it is read a second
+            time up to the last image shown.
+        masks: folder of masks that mirrors images; their outlines are drawn into the photos shown.
+        records: folder for answers and results on sets.
         seen: run folder whose training classes are marked; the model itself when left out.
 
     Returns:
@@ -119,7 +119,7 @@ def classes(
     page, record = page_and_record(out, KIND, "a comparison of classes")
     from robustvit.evaluation.classes.answers import compare_on_photos, compare_on_set
     from robustvit.evaluation.classes.page import render_classes
-    from robustvit.evaluation.classes.pictures import choose_panels, draw_turned
+    from robustvit.evaluation.classes.pictures import choose_turned_panels, draw_turned
     from robustvit.explanation.methods import method_of
 
     method_of(maps.relevance)
@@ -128,7 +128,7 @@ def classes(
         compared = compare_on_set(on, models, sets, running, method)
     else:
         compared = compare_on_photos(photos, models, sets, running, method)
-    panels = choose_panels(compared, shown.classes_shown, shown.samples)
+    panels = choose_turned_panels(compared, shown.classes_shown, shown.samples)
     settings = settings_of(classes, models, sets, photos, shown, maps, running, out=out, on=on)
     found = class_record(compared, panels, shown.count, settings)
     if compared.place.loop.accelerator.is_main_process:

@@ -1,28 +1,25 @@
-"""The page of a comparison class by class: charts, pictures and tables in one HTML file."""
+"""The page of a comparison by class: charts, pictures and tables in one HTML file."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
 
-from robustvit.common.charts import Chart
+from robustvit.common.charts import Chart, inline_svg
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
 from robustvit.evaluation.classes.record import KIND
 
 _TITLES = {"all": "All classes", "helped": "Helped most", "harmed": "Harmed most"}
 _UP, _DOWN = "#11734b", "#a8321f"
-_PALE = 0.45  # opacity of the bars that are not significant
+_PALE = 0.45  # opacity of bars that are not significant
 _LONGEST = 30  # characters of a class's name beside its bar
 
 
 def class_charts(record: Mapping[str, Any]) -> list[Chart]:
-    """Bars of the classes that a record shows, with their intervals; none where nothing changed."""
+    """Draw bars of the classes that a record shows, with their intervals; none if nothing changed."""
     by_name = {row["name"]: row for row in record["classes"]}
     if record["overall"]["helped"] == record["overall"]["harmed"] == 0:
         return []
@@ -32,12 +29,12 @@ def class_charts(record: Mapping[str, Any]) -> list[Chart]:
 def _bars(title: str, rows: Sequence[Mapping[str, Any]]) -> Chart:
     figure = Figure(figsize=(4.6, 0.75 + 0.21 * len(rows)), layout="constrained")
     axis = figure.subplots()
-    for place, row in enumerate(rows):
+    for at, row in enumerate(rows):
         mean, low, high = (100 * row["difference"][end] for end in ("mean", "low", "high"))
         colour = _UP if mean > 0 else _DOWN
-        axis.barh(place, mean, 0.66, color=colour, alpha=1 if row["significant"] else _PALE, linewidth=0)
+        axis.barh(at, mean, 0.66, color=colour, alpha=1 if row["significant"] else _PALE, linewidth=0)
         reach = [[max(0.0, mean - low)], [max(0.0, high - mean)]]
-        axis.errorbar(mean, place, xerr=reach, color="#1d2530", linewidth=0.9, capsize=2)
+        axis.errorbar(mean, at, xerr=reach, color="#1d2530", linewidth=0.9, capsize=2)
     axis.axvline(0, color="#5b6675", linewidth=0.8)
     axis.set_yticks(range(len(rows)), [_label(row) for row in rows])
     for label in axis.get_yticklabels():
@@ -45,13 +42,12 @@ def _bars(title: str, rows: Sequence[Mapping[str, Any]]) -> Chart:
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.set_xlabel("change of accuracy, points", fontsize=8)
     axis.set_title(title, fontsize=10)
-    axis.tick_params(labelsize=8)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x", color="0.92")
     axis.set_axisbelow(True)
-    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.spines["left"].set_visible(False)
     words = "; ".join(f"{printable(row['name'])} {100 * row['difference']['mean']:+.1f}" for row in rows)
-    return Chart(_svg(figure), f"{title}, change of accuracy in points: {words}")
+    return Chart(inline_svg(figure, axis, text=True), f"{title}, change of accuracy in points: {words}")
 
 
 def _label(row: Mapping[str, Any]) -> str:
@@ -60,20 +56,11 @@ def _label(row: Mapping[str, Any]) -> str:
     return f"{'● ' if row['seen'] else ''}{short} ({row['images']})"
 
 
-def _svg(figure: Figure) -> str:
-    """The figure with its text as text, which the reader's browser has the letters for."""
-    target = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "robustvit", "svg.fonttype": "none"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(target, format="svg", metadata={"Date": None})
-    return target.getvalue()[target.getvalue().index("<svg") :]
-
-
 def render_classes(record: Mapping[str, Any], pictures: Mapping[str, Sequence[str]], record_name: str) -> str:
-    """Write out a comparison.
+    """Render a comparison as HTML.
 
     Args:
-        record: as of ``record``; every figure on the page comes from it.
+        record: see ``class_record``; every number on the page comes from it.
         pictures: see ``draw_turned``.
         record_name: file name of the record beside the page.
     """

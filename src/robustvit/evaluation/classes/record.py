@@ -1,4 +1,4 @@
-"""The record of a comparison class by class: every figure of its page, ready for JSON."""
+"""The record of a comparison by class: every number of its page, ready for JSON."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 from robustvit.common.provenance import provenance
 from robustvit.evaluation.classes.answers import Compared
 from robustvit.evaluation.classes.changes import RATE, Changes, ClassChange, Tally
-from robustvit.evaluation.classes.pictures import Panel
+from robustvit.evaluation.classes.pictures import TurnedPanel
 
 KIND = "robustvit-classes"
 SMALL = (
-    "Classes with few images swing for statistical reasons: one answer more or less moves a class of n images by 100/n "
+    "Classes with few images vary by chance: one answer more or less moves a class of n images by 100/n "
     "points, so read the interval and the adjusted p before the bar; and of many classes the most extreme ones are "
     "extreme partly by luck."
 )
 
 
 def class_record(
-    compared: Compared, panels: Sequence[Panel], count: int, settings: Mapping[str, Any]
+    compared: Compared, panels: Sequence[TurnedPanel], count: int, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Everything that the page shows.
+    """Collect everything that the page shows.
 
     Args:
         compared: the two models and their answers.
-        panels: images that turned.
+        panels: images whose answer changed.
         count: classes of each chart.
         settings: options of the call.
     """
@@ -69,7 +69,7 @@ def class_record(
 
 
 def sentence_of(changes: Changes) -> str:
-    """What changed, in words."""
+    """Summarize the changes in words."""
     if changes.helped == changes.harmed == 0:
         return (
             f"Nothing changed: on all {changes.before.count:,} images the model is right where the baseline is, and "
@@ -91,7 +91,7 @@ def _significant(tally: Tally) -> str:
 
 
 def _tallies(rows: Sequence[ClassChange]) -> dict[str, dict[str, int]]:
-    """Of all classes; and of those seen in finetuning and the others, where that is known."""
+    """Count over all classes and, if known, over those seen in finetuning and the others."""
     parts = {"all": list(rows)}
     if all(row.seen is not None for row in rows):
         parts |= {"seen": [row for row in rows if row.seen], "other": [row for row in rows if not row.seen]}

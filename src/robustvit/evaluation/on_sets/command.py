@@ -1,4 +1,4 @@
-"""What ``evaluate --on`` does: loads the models, goes through the sets one by one, and records each."""
+"""The command ``evaluate --on``: load the models, evaluate them set by set, and record each result."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def evaluate_on(
     Args:
         names: of the sets.
         models: see ``evaluate``.
-        sets: where the sets are.
-        running: how to run them.
+        sets: source of the sets.
+        running: how to run the models.
         own: photos for the segmentation test.
-        method: relevance method of that.
+        method: relevance method of the segmentation test.
     """
     wanted = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
     segmentation = [name for name in wanted if name in SEGMENTATION_SETS]
@@ -56,11 +56,11 @@ def evaluate_on(
     place = set_place(sets, running, bool(chosen) or "imagenet-segmentation" in wanted)
     if "segmentation" not in segmentation and own.given:
         raise UserError(
-            f"expected no --{own.given.replace('_', '-')} beside sets: --images and what is about them belongs to "
+            f"expected no --{own.given.replace('_', '-')} beside sets: --images and its options belong to "
             "--on segmentation"
         )
     candidate, other = load_set_models(models, sets, place.loop.accelerator.device)
-    for benchmark in chosen:  # what is wrong at first sight is said before hours are spent on the others
+    for benchmark in chosen:  # report obvious mistakes before hours are spent on other sets
         for one in (candidate, other):
             if one is not None:
                 check_head(benchmark, one.classifier.num_classes)
@@ -75,11 +75,11 @@ def evaluate_on(
     trained = photos_behind(*behind) if "segmentation" in segmentation else UNKNOWN
     maps = partial(evaluate_segmentation, own=own, method=method, trained=trained)
     calls |= {name: partial(maps, name, candidate, place, other) for name in segmentation}
-    return _evaluated(calls)
+    return _run_all(calls)
 
 
-def _evaluated(calls: dict[str, _Call]) -> Sets:
-    """The results of all sets; one that fails leaves the others alone, unless there is no other."""
+def _run_all(calls: dict[str, _Call]) -> Sets:
+    """Evaluate all sets; a failure does not stop the others, unless there is only one set."""
     found: list[tuple[Record, bool]] = []
     failed: list[str] = []
     for name, call in calls.items():
@@ -96,7 +96,7 @@ def _evaluated(calls: dict[str, _Call]) -> Sets:
 
 
 def load_set_models(models: ComparedModels, sets: SetOptions, device: torch.device) -> tuple[SetModel, SetModel | None]:
-    """The model and the baseline of ``evaluate_on``, on the device."""
+    """Load the model and the baseline of ``evaluate_on`` onto the device."""
     if sets.protocol == "paper":
         models = replace(models, normalization="paper")
     seen = seen_labels(sets.seen, models.model)
@@ -105,7 +105,7 @@ def load_set_models(models: ComparedModels, sets: SetOptions, device: torch.devi
 
 
 def set_place(sets: SetOptions, running: RunningOptions, needs_root: bool = True) -> SetPlace:
-    """Check where sets come from and results go, and make the accelerator; nothing is written yet."""
+    """Check the source of the sets and the folder of results, and make the accelerator; nothing is written yet."""
     if sets.stream and sets.root is not None:
         raise UserError("expected --root or --stream, got both: sets come from a folder or from the hub")
     if not sets.stream and sets.root is None and needs_root:
@@ -119,7 +119,7 @@ def set_place(sets: SetOptions, running: RunningOptions, needs_root: bool = True
 
 
 def seen_labels(run: str | None, model: str) -> frozenset[int]:
-    """The classes that a run was finetuned on, or the model itself if it is one; none where that is not known."""
+    """Return the classes that a run, or the model if it is a run, was finetuned on; empty if not known."""
     folder = RunFolder(model if run is None else run)
     if run is None and not folder.is_run:
         return frozenset()
@@ -130,7 +130,7 @@ def _baseline(models: ComparedModels, seen: frozenset[int], device: torch.device
     if models.baseline is None:
         return None
     if models.baseline != "original":
-        loaded = replace(models, model=models.baseline, checkpoint=None).load()
+        loaded = load_given(replace(models, model=models.baseline, checkpoint=None))
         return set_model(loaded.to(device), models.baseline, seen)
     original = load_original(models.model)
     if models.normalization == "paper":

@@ -1,4 +1,4 @@
-"""The images of a benchmark set as a model's inputs, from disk or from the hub; broken ones are named."""
+"""The images of a benchmark set as a model's inputs, from disk or from the hub; broken images are reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Streamed = Iterator[tuple[str, Image.Image, Sample]]
 
 @dataclass(frozen=True)
 class Item:
-    """One image: its name, what is right, and its tensor ``(3, H, W)`` in [0, 1] or what is wrong with it."""
+    """An image: its name, its sample, and its tensor ``(3, H, W)`` in [0, 1] or the problem with it."""
 
     name: str
     sample: Sample
@@ -35,7 +35,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images ``(B, 3, H, W)`` in [0, 1] with their names and samples, and a line for each broken one."""
+    """Images ``(B, 3, H, W)`` in [0, 1] with names and samples, and a line for each broken image."""
 
     images: Tensor | None
     names: list[str]
@@ -44,7 +44,7 @@ class Batch:
 
 
 def batch_of(items: Sequence[Item]) -> Batch:
-    """Put items together; the broken ones only leave their lines."""
+    """Collate items; of broken images only their lines are kept."""
     whole = [item for item in items if item.image is not None]
     images = torch.stack([item.image for item in whole if item.image is not None]) if whole else None
     problems = [item.problem for item in items if item.image is None]
@@ -52,12 +52,12 @@ def batch_of(items: Sequence[Item]) -> Batch:
 
 
 def name_of(sample: Sample, root: Path) -> str:
-    """A name for an image that is the same wherever the set lies."""
+    """Return a name for an image that does not depend on the location of the set."""
     return Path(os.path.relpath(sample.image, root)).as_posix()
 
 
 def name_in_stream(number: int, name: str) -> str:
-    """A name for the image at a place in a stream; names that the hub gives may come twice."""
+    """Return a unique name for an image of a stream; names on the hub may repeat."""
     return f"{number:07d} {name}"
 
 
@@ -67,7 +67,7 @@ _Prepare = Callable[[Image.Image], Tensor]
 def preparation(
     benchmark: Benchmark, protocol: Protocol, preprocessing: Preprocessing
 ) -> Callable[[Image.Image], Tensor]:
-    """How a photo of a set becomes a model's input, ``(3, H, W)`` in [0, 1]: the set's own way, then the model's."""
+    """Return the transform of a set's photos to ``(3, H, W)`` in [0, 1]: the set's preparation, then the model's."""
     transform = evaluation_transform(preprocessing)
 
     def prepare(photo: Image.Image) -> Tensor:
@@ -82,9 +82,9 @@ class DiskImages(Dataset):
     """Images of a set on disk, as ``Item``.
 
     Args:
-        samples: which.
+        samples: of the images.
         root: folder that their names are relative to.
-        benchmark: the set, whose own preparation comes first.
+        benchmark: the set, whose preparation comes first.
         protocol: see ``Benchmark``.
         preprocessing: of the model.
     """
@@ -102,7 +102,7 @@ class DiskImages(Dataset):
         self._prepare: _Prepare | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_prepare": None}  # a function in a function cannot be sent to a worker
+        return self.__dict__ | {"_prepare": None}  # a nested function cannot be pickled for a worker
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -117,13 +117,13 @@ class DiskImages(Dataset):
 
 
 class StreamedImages(IterableDataset):
-    """Images of a set as the hub sends them, as ``Item``; their place in the set makes their names unique.
+    """Images of a set streamed from the hub, as ``Item``; their position in the set makes their names unique.
 
     Args:
         images: see ``stream``.
-        done: names that are passed over.
-        share: number of this process, and of all processes.
-        benchmark: see ``DiskImages``; as are ``protocol`` and ``preprocessing``.
+        done: names to skip.
+        share: rank of this process, and number of processes.
+        benchmark: see ``DiskImages``, also for ``protocol`` and ``preprocessing``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The loop over a set's images: in shares among processes, in parts that a killed run goes on from."""
+"""The loop over a set's images: split among processes, written in parts that a killed run resumes from."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SECONDS_A_PART = 20.0
 
 @dataclass(frozen=True)
 class SetLoop:
-    """How images are run.
+    """How to run a model on images.
 
     Attributes:
         accelerator: device, precision and processes.
         batch_size: images at a time.
-        workers: processes that read them.
+        workers: processes that read images.
     """
 
     accelerator: Accelerator
@@ -42,18 +42,18 @@ class SetLoop:
 def run_images(
     model: Classifier, answers: Answers, images: Dataset, parts: PartFolder, loop: SetLoop, total: int | None
 ) -> list[str]:
-    """Run images through a model and write what it answers in parts.
+    """Run a model on images and write its answers in parts.
 
     Args:
         model: in evaluation mode, on the accelerator's device.
-        answers: makes answers of its logits.
+        answers: turns its logits into answers.
         images: this process's share.
-        parts: takes the answers.
+        parts: receives the answers.
         loop: how to run them.
-        total: of the share, if it is known.
+        total: images of the share, if known.
 
     Returns:
-        A line for each image that could not be read, of all processes.
+        A line for each image that could not be read, from all processes.
     """
     workers = 0 if isinstance(images, IterableDataset) else loop.workers
     loader = DataLoader(images, batch_size=loop.batch_size, num_workers=workers, collate_fn=batch_of)
@@ -65,7 +65,7 @@ def run_images(
         for batch in loader:
             problems += batch.problems
             if batch.images is not None:
-                waiting.append(_answered(model, answers, batch, batch.images, loop.accelerator))
+                waiting.append(_answer_batch(model, answers, batch, batch.images, loop.accelerator))
             if waiting and time.monotonic() - written > _SECONDS_A_PART:
                 written = _write(waiting, parts)
             progress.advance(task, len(batch.names) + len(batch.problems))
@@ -75,13 +75,12 @@ def run_images(
 
 
 def _write(waiting: list[Outcomes], parts: PartFolder) -> float:
-
     parts.add(join_outcomes(waiting))
     waiting.clear()
     return time.monotonic()
 
 
-def _answered(
+def _answer_batch(
     model: Callable[[Tensor], Tensor], answers: Answers, batch: Batch, images: Tensor, accelerator: Accelerator
 ) -> Outcomes:
     with accelerator.autocast():
@@ -99,8 +98,8 @@ def _answered(
 
 
 def _outcomes(batch: Batch, best: np.ndarray, confidence: np.ndarray, count: int) -> Outcomes:
-    """Rows of a batch; ``best`` holds the best answers of each image, ``(B, 5)``, out of ``count``."""
-    right = _padded([sample.right for sample in batch.samples])
+    """Return the rows of a batch; ``best`` holds the best answers of each image, ``(B, 5)``, out of ``count``."""
+    right = _pad([sample.right for sample in batch.samples])
     in_top = (best[:, :, None] == right[:, None, :]).any(axis=(1, 2))
     return Outcomes(
         names=np.array(batch.names),
@@ -118,7 +117,7 @@ def _texture(sample: Sample) -> int:
     return -1 if sample.texture is None else sample.texture
 
 
-def _padded(rows: Sequence[Iterable[int]]) -> np.ndarray:
+def _pad(rows: Sequence[Iterable[int]]) -> np.ndarray:
     listed = [list(row) for row in rows]
     width = max(map(len, listed))
     return np.array([row + [-1] * (width - len(row)) for row in listed], dtype=np.int64)

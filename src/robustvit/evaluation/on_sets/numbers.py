@@ -1,4 +1,4 @@
-"""From the answers to a set to its numbers: accuracies with intervals, calibration, and two models compared."""
+"""The numbers of a set from its answers: accuracies with intervals, calibration, and a comparison of two models."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ _RESAMPLES = 200
 def numbers_of(
     outcomes: Outcomes, summary: Summary, seen: Collection[int] = (), *, top5: bool = False
 ) -> dict[str, Interval]:
-    """The numbers of a set, each in [0, 1] with a 95 % interval over images.
+    """Compute the numbers of a set, each in [0, 1] with a 95 % CI over images.
 
-    ``top1``, ``top5`` (where it is asked for), ``ece``, ``worst_class``; ``group_mean`` and
-    ``worst_group`` where there are groups; ``seen_top1`` and ``unseen_top1`` where classes are named; ``headline``, the
-    one of these that the set is summarised by.
+    ``top1``, ``top5`` (on request), ``ece``, ``worst_class``; ``group_mean`` and ``worst_group`` if there are groups;
+    ``seen_top1`` and ``unseen_top1`` if seen classes are given; ``headline``, the number that summarizes the set.
 
     Args:
         outcomes: the answers.
         summary: see ``Benchmark``.
         seen: answers that the model was finetuned on (paper, Figure 4 and Tables 10 and 11).
-        top5: there are more than five answers to choose from.
+        top5: whether there are more than five possible answers.
     """
     correct = outcomes.correct
     found = {"top1": mean_interval(correct)}
@@ -52,8 +51,11 @@ def numbers_of(
 
 
 def _headline(outcomes: Outcomes, summary: Summary, found: dict[str, Interval]) -> Interval | None:
-    """Of ``shape``: shape decisions among those for shape or texture, where the two conflict (Geirhos et al. 2019);
-    None where no answer was either."""
+    """Return the number that summarizes the set; None if it is undefined.
+
+    For ``shape`` this is the share of shape among answers for shape or texture, on images where the two conflict
+    (Geirhos et al. 2019).
+    """
     if summary != "shape":
         return found[{"accuracy": "top1", "group-mean": "group_mean", "worst-group": "worst_group"}[summary]]
     own = (outcomes.right == outcomes.textures[:, None]).any(axis=1)
@@ -63,7 +65,7 @@ def _headline(outcomes: Outcomes, summary: Summary, found: dict[str, Interval]) 
 
 
 def accuracies_by(outcomes: Outcomes, column: str) -> dict[str, Interval]:
-    """Accuracy of each class (``class_names``) or group (``groups``), sorted by name."""
+    """Return the accuracy of each class (``class_names``) or group (``groups``), sorted by name."""
     names, places = np.unique(getattr(outcomes, column), return_inverse=True)
     order = np.argsort(places, kind="stable")
     parts = np.split(outcomes.correct[order], np.cumsum(np.bincount(places))[:-1])
@@ -75,9 +77,10 @@ def _worst(parts: dict[str, Interval]) -> Interval:
 
 
 def _mean_of(parts: dict[str, Interval]) -> Interval:
-    """Mean over groups of their accuracies, with a normal interval, since the groups are independent.
+    """Return the mean accuracy over groups, with a normal interval, since the groups are independent.
 
-    One image more on either side in each group keeps the interval from vanishing where all answers are alike.
+    Each group counts one more right and one more wrong image, so that the interval does not vanish if all answers are
+    alike.
     """
     means = np.array([part.mean for part in parts.values()])
     counts = np.array([part.count for part in parts.values()])
@@ -88,9 +91,9 @@ def _mean_of(parts: dict[str, Interval]) -> Interval:
 
 
 def calibration_error(outcomes: Outcomes, seed: int = 0) -> Interval:
-    """Expected calibration error (Guo et al. 2017) in 15 equal bins of confidence.
+    """Compute the expected calibration error (Guo et al. 2017) in 15 equal bins of confidence.
 
-    The interval is the basic bootstrap's, which takes back the upward bias that resampling adds, cut off at 0.
+    The interval is the basic bootstrap's, which removes the upward bias of resampling, cut off at 0.
     """
 
     from torchmetrics.functional.classification import binary_calibration_error  # seconds to import
@@ -116,7 +119,7 @@ def calibration_error(outcomes: Outcomes, seed: int = 0) -> Interval:
 
 
 def compare_outcomes(before: Outcomes, after: Outcomes) -> dict[str, Any]:
-    """Two models on the images that both were asked about.
+    """Compare two models on the images that both have seen.
 
     Returns:
         ``top1``, the paired difference after minus before, see ``paired_interval``; ``helped`` and ``harmed``, images

@@ -1,4 +1,4 @@
-"""What a model answered to each image of a set, kept in files that a killed evaluation goes on from."""
+"""A model's answers to the images of a set, kept in files that a killed evaluation resumes from."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _IDENTITY = "identity"
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Answers to N images, a row each.
+    """Answers to N images, one row each.
 
     Attributes:
         names: of the images, unique in a set, ``(N,)`` text.
-        class_names: see ``Sample``; as are ``groups`` and ``textures`` (-1 for none), ``(N,)``.
-        right: answers that count as right, ``(N, R)``, filled up with -1.
-        answers: the answer given, ``(N,)``.
+        class_names: see ``Sample``, also for ``groups`` and ``textures`` (-1 for none), ``(N,)``.
+        right: answers that count as right, ``(N, R)``, padded with -1.
+        answers: the model's answer, ``(N,)``.
         in_top5: whether a right answer is among the five best, ``(N,)`` bool.
-        confidence: score of the answer given, ``(N,)`` in [0, 1].
+        confidence: score of the model's answer, ``(N,)`` in [0, 1].
     """
 
     names: np.ndarray
@@ -43,16 +43,16 @@ class Outcomes:
 
     @property
     def correct(self) -> np.ndarray:
-        """Whether the answer given is right, ``(N,)`` bool."""
+        """Whether the answer is right, ``(N,)`` bool."""
         return (self.right == self.answers[:, None]).any(axis=1)
 
     def at(self, rows: np.ndarray | Sequence[int]) -> Outcomes:
-        """Some of the rows, by index or as ``(N,)`` bool."""
+        """Return some of the rows, by index or as ``(N,)`` bool."""
         return Outcomes(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
-    """Outcomes of several parts of a set as one, sorted by name; of two rows of one name the first counts."""
+    """Join outcomes of several parts of a set, sorted by name; of two rows with the same name the first counts."""
     width = max(part.right.shape[1] for part in parts)
     filled = [np.pad(p.right, ((0, 0), (0, width - p.right.shape[1])), constant_values=-1) for p in parts]
     columns = {
@@ -63,7 +63,7 @@ def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
 
 
 def write_outcomes(outcomes: Outcomes, path: Path, identity: str) -> None:
-    """Write outcomes, whole or not at all, with the ``identity`` of what they are of."""
+    """Write outcomes, whole or not at all, with the ``identity`` of their evaluation."""
     fresh = path.with_name(f".{path.name}.new")
     columns: Any = {field.name: getattr(outcomes, field.name) for field in fields(outcomes)}
     with fresh.open("wb") as file:
@@ -74,7 +74,7 @@ def write_outcomes(outcomes: Outcomes, path: Path, identity: str) -> None:
 
 
 def read_outcomes(path: Path, identity: str) -> Outcomes | None:
-    """Read what ``write_outcomes`` wrote; None where there is no such file, or it is of something else."""
+    """Read what ``write_outcomes`` wrote; None if the file is missing or belongs to another evaluation."""
     try:
         with np.load(path, allow_pickle=False) as found:
             if str(found[_IDENTITY]) != identity:
@@ -83,16 +83,16 @@ def read_outcomes(path: Path, identity: str) -> Outcomes | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise UserError(f"cannot read {path}, it holds no outcomes of ours: move it away") from error
+        raise UserError(f"cannot read {path}, it holds no outcomes that robustvit wrote: move it away") from error
 
 
 class PartFolder:
-    """The parts that the processes of an unfinished evaluation have written; gone when it is finished.
+    """The parts that the processes of an unfinished evaluation have written; deleted when it is finished.
 
     Args:
         path: the folder.
-        identity: of the evaluation; parts of another one count as not there.
-        rank: number of this process, which writes parts of its own.
+        identity: of the evaluation; parts of others are ignored.
+        rank: of this process, which writes its parts.
     """
 
     def __init__(self, path: Path, identity: str, rank: int = 0) -> None:
@@ -102,21 +102,21 @@ class PartFolder:
     def add(self, outcomes: Outcomes) -> None:
         """Write a part."""
         self.path.mkdir(parents=True, exist_ok=True)
-        name = f"{self.rank:03d}-{uuid.uuid4().hex}.npz"  # another call may write here at the same time
+        name = f"{self.rank:03d}-{uuid.uuid4().hex}.npz"  # another evaluation may write here at the same time
         write_outcomes(outcomes, self.path / name, self.identity)
 
     def read(self) -> Iterator[Outcomes]:
-        """The parts of every process."""
-        for place in sorted(self.path.glob("*.npz")):
-            part = read_outcomes(place, self.identity)
+        """Read the parts of all processes."""
+        for path in sorted(self.path.glob("*.npz")):
+            part = read_outcomes(path, self.identity)
             if part is not None:
-                self._read.add(place)
+                self._read.add(path)
                 yield part
 
     def remove(self) -> None:
-        """Delete the parts that were read, and those of other evaluations of the same name."""
-        for place in self.path.glob("*.npz"):
-            if place in self._read or read_outcomes(place, self.identity) is None:
-                place.unlink(missing_ok=True)
+        """Delete the parts that were read, and those of other evaluations with the same name."""
+        for path in self.path.glob("*.npz"):
+            if path in self._read or read_outcomes(path, self.identity) is None:
+                path.unlink(missing_ok=True)
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()

@@ -1,4 +1,4 @@
-"""Evaluation on benchmark sets: each set once, recorded, and gone on from where it was killed."""
+"""Evaluation on benchmark sets: each set is run once and recorded; a killed evaluation resumes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from robustvit.models.classifier import Classifier
 
 @dataclass(frozen=True)
 class SetModel:
-    """A model to evaluate, with what identifies it.
+    """A model to evaluate, with its identity.
 
     Attributes:
         classifier: on the device, in evaluation mode, with the protocol's preprocessing.
         about: see ``Record.model``.
-        seen: classes that it was finetuned on, as labels of its head.
+        seen: classes it was finetuned on, as labels of its head.
     """
 
     classifier: Classifier
@@ -44,14 +44,14 @@ class SetModel:
 
 @dataclass(frozen=True)
 class SetPlace:
-    """Where sets come from and results go.
+    """The source of the sets and the folder of the results.
 
     Attributes:
         root: folder that holds the sets; None to stream them from the hub.
         records: folder of the results.
         protocol: see ``Benchmark``.
-        precision: that the model runs in.
-        loop: how images are run.
+        precision: of the model.
+        loop: how to run a model on images.
     """
 
     root: Path | None
@@ -62,29 +62,29 @@ class SetPlace:
 
 
 def recorded_preprocessing(model: SetModel, **further: Any) -> dict[str, Any]:
-    """How images became a model's inputs, and what else results depend on, as a record that is read has it."""
+    """Return the preprocessing and everything else that results depend on, in the form of a record read from JSON."""
     return json.loads(json.dumps(asdict(model.classifier.preprocessing))) | further
 
 
 def set_model(
     classifier: Classifier, source: str, seen: frozenset[int] = frozenset(), checkpoint: str | None = None
 ) -> SetModel:
-    """A model ready to be evaluated; hashing its weights takes a second."""
+    """Prepare a model for evaluation; hashing its weights takes a second."""
     return SetModel(classifier, describe_model(classifier, source, checkpoint=checkpoint), seen)
 
 
 def outcomes_path(record: Path) -> Path:
-    """Where the answers to each image lie, beside their record."""
+    """Return the path of the answers to each image, beside their record."""
     return record.with_suffix(".npz")
 
 
 def evaluate_set(
     benchmark: Benchmark, model: SetModel, place: SetPlace, baseline: SetModel | None = None
 ) -> tuple[Record, bool]:
-    """Evaluate a model on one set and record it; what was answered before is not asked again.
+    """Evaluate a model on a set and record it; earlier answers are used again.
 
     Returns:
-        The record, and whether every answer had been there.
+        The record, and whether all answers were there already.
     """
     after, before = ask_set(benchmark, model, place, baseline)
     return record_set(benchmark, model, place, after, baseline, before), after.reused
@@ -92,14 +92,14 @@ def evaluate_set(
 
 @dataclass(frozen=True)
 class SetAnswers:
-    """What a model answered to a set.
+    """A model's answers to a set.
 
     Attributes:
-        outcomes: a row for each image.
-        answers: what can be answered.
-        problems: one line each: what is missing or could not be read.
+        outcomes: one row for each image.
+        answers: the possible answers.
+        problems: a line for everything that is missing or could not be read.
         expected: images that the whole set has.
-        reused: whether every answer had been there.
+        reused: whether all answers were there already.
     """
 
     outcomes: Outcomes
@@ -112,7 +112,7 @@ class SetAnswers:
 def ask_set(
     benchmark: Benchmark, model: SetModel, place: SetPlace, baseline: SetModel | None = None
 ) -> tuple[SetAnswers, SetAnswers | None]:
-    """All answers of a model, and of a baseline, to one set; nothing is recorded but the answers."""
+    """Collect all answers of a model, and of a baseline, to a set; only the answers are written."""
     models = [one for one in (model, baseline) if one is not None]
     for one in models:
         check_head(benchmark, one.classifier.num_classes)
@@ -120,8 +120,8 @@ def ask_set(
     for one in models:
         complete = listing is None or listing.complete
         check_record_place(place.records, benchmark.name, place.protocol, one.weights, complete=complete)
-    before = None if baseline is None else _asked(benchmark, baseline, place, listing)
-    return _asked(benchmark, model, place, listing), before
+    before = None if baseline is None else _answer_set(benchmark, baseline, place, listing)
+    return _answer_set(benchmark, model, place, listing), before
 
 
 def record_set(
@@ -132,7 +132,7 @@ def record_set(
     baseline: SetModel | None = None,
     before: SetAnswers | None = None,
 ) -> Record:
-    """Record what ``ask_set`` gave, of the baseline too, and compare the two."""
+    """Record the answers of ``ask_set``, of the baseline too, and compare the two models."""
     record = _record(benchmark, model, place, after)
     if baseline is not None and before is not None:
         record.compared.update(compare_outcomes(before.outcomes, after.outcomes) | {"baseline": baseline.about})
@@ -144,15 +144,15 @@ def record_set(
 
 
 def _write(record: Record, place: SetPlace, reused: bool) -> None:
-    """Write a record; an older comparison of the very same answers is kept where there is no new one."""
+    """Write a record; an older comparison of the same answers is kept if there is no new one."""
     path = record_path(place.records, record.set, record.protocol, str(record.model["weights"]))
     if reused and not record.compared and path.is_file():
         record.compared.update(read_record(path).compared)
     write_record(record, place.records)
 
 
-def _asked(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: Listing | None) -> SetAnswers:
-    """All answers of a model to a set: those of earlier calls, and the rest now."""
+def _answer_set(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: Listing | None) -> SetAnswers:
+    """Collect all answers of a model to a set: those of earlier calls, and the remaining ones now."""
     accelerator = place.loop.accelerator
     path = outcomes_path(record_path(place.records, benchmark.name, place.protocol, model.weights))
     identity = _identity(benchmark, model, place, listing)
@@ -160,7 +160,7 @@ def _asked(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: List
     whole = read_outcomes(path, identity)
     known = [*([] if whole is None else [whole]), *parts.read()]
     done = {str(name) for part in known for name in part.names}
-    accelerator.wait_for_everyone()  # every process must have seen what is done before one goes on
+    accelerator.wait_for_everyone()  # every process must see what is done before one continues
     share = (accelerator.process_index, accelerator.num_processes)
     lines: list[str] = []
     if listing is None:
@@ -178,12 +178,12 @@ def _asked(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: List
             lines = run_images(model.classifier, answers, mine, parts, place.loop, len(mine))
     accelerator.wait_for_everyone()
     fresh = list(parts.read())
-    whole = read_outcomes(path, identity)  # once more: another call may have finished meanwhile
+    whole = read_outcomes(path, identity)  # again: another call may have finished meanwhile
     if not fresh and whole is None:
         raise UserError(f"no image of {benchmark.title} could be read: {lines[0] if lines else 'the set is empty'}")
     outcomes = join_outcomes([*fresh, *([] if whole is None else [whole])])
     if listing is not None and (lacking := len(listing.samples) - len(outcomes) - len(lines)) > 0:
-        lines.append(f"no answer on {counted(lacking, 'image')}: another call may be at work; call again")
+        lines.append(f"no answer on {counted(lacking, 'image')}: another call may be running; call again")
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and fresh:
         write_outcomes(outcomes, path, identity)
@@ -193,7 +193,7 @@ def _asked(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: List
 
 
 def _identity(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: Listing | None) -> str:
-    """What answers depend on, as a hash."""
+    """Hash everything that answers depend on."""
     samples = [] if listing is None else [
         [name_of(s, Path(str(place.root))), s.right, s.class_name, s.group] for s in listing.samples
     ]  # fmt: skip

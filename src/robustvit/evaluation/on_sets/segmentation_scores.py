@@ -1,4 +1,4 @@
-"""The segmentation test: relevance maps held against segmentations (paper, Table 3)."""
+"""The segmentation test: relevance maps compared with segmentations (paper, Table 3)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from robustvit.common.progress import track
 from robustvit.common.wording import counted
 from robustvit.data.pairs import Photo
 from robustvit.evaluation.on_sets.segmented_photos import MatFile, SegmentedPhotos, find_mat
+from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.maps import relevance
 from robustvit.explanation.methods import check_method
 from robustvit.models.classifier import Classifier
@@ -31,7 +32,7 @@ _RESAMPLES = 1999
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """What the segmentation test gave; every number in [0, 1], with a 95 % interval over images.
+    """Scores of the segmentation test; every number in [0, 1], with a 95 % CI over images.
 
     Attributes:
         pixel_accuracy: share of all pixels of the set on the right side of the cut.
@@ -70,14 +71,14 @@ def segmentation_test(
     device: str | torch.device = "cpu",
     seed: int = 0,
 ) -> SegmentationScores:
-    """Hold a model's relevance maps of the classes it predicts against segmentations.
+    """Compare a model's relevance maps of the predicted classes with segmentations.
 
     Args:
-        model: a ``Classifier``, already on ``device``; its modes are left as they are.
+        model: a ``Classifier``, already on ``device``; its training mode is restored.
         photos: photos with masks, or ImageNet-Segmentation's ``gtsegs_ijcv.mat`` or a folder with it.
         method: relevance method.
         mask_format: of photos' masks, see ``read_mask``.
-        batch_size: images at a time; the scores do not depend on it, as far as the maps do not.
+        batch_size: images at a time.
         workers: processes that read images.
         device: where the model is.
         seed: fixes the intervals.
@@ -87,24 +88,19 @@ def segmentation_test(
     check_method(method, model)
     source = MatFile(find_mat(photos)) if isinstance(photos, (str, Path)) else with_masks(photos)
     data = SegmentedPhotos(source, model.preprocessing.input_size, mask_format=mask_format)
-    modes = [(module, module.training) for module in model.modules()]
     counts, precisions = [], []
-    model.eval()
-    try:
+    with evaluating(model):
         for batch in track(DataLoader(data, batch_size=batch_size, num_workers=workers), "segmentation test"):
             with torch.no_grad():
                 maps = relevance(model, batch["image"].to(device), method=method).float().cpu()
             _refuse_no_numbers(maps, batch["index"], data)
             counts.append(pixel_counts(maps, batch["mask"]))
             precisions.append(average_precision(maps, batch["mask"]))
-    finally:
-        for module, training in modes:
-            module.training = training
     return segmentation_scores(np.concatenate(counts), np.concatenate(precisions), seed)
 
 
 def with_masks(photos: Sequence[Photo]) -> Sequence[Photo]:
-    """These photos."""
+    """Return the photos; refuse photos without a mask."""
     if not photos:
         raise UserError("expected photos with masks for the segmentation test, got none: name their folders")
     for photo in photos:
@@ -124,9 +120,9 @@ def _refuse_no_numbers(maps: Tensor, indices: Tensor, data: SegmentedPhotos) -> 
 
 
 def pixel_counts(maps: Tensor, masks: Tensor) -> np.ndarray:
-    """Pixels right and wrong where each map is cut at its own mean: foreground is above it.
+    """Count right and wrong pixels with each map cut at its mean: the foreground is above it.
 
-    Counted as torchmetrics' ``binary_stat_scores`` does by image, in a fifth of its time.
+    Equal to torchmetrics' ``binary_stat_scores`` by image, in a fifth of its time.
 
     Args:
         maps: ``(B, 1, H, W)``, taken as float32.
@@ -145,19 +141,19 @@ def _counts_of(values: np.ndarray, labels: np.ndarray) -> tuple[int, int, int, i
 
 
 def _flat(maps: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 values and whether each is on the object, both ``(B, N)``."""
-    values = maps.detach().float().cpu().flatten(1) + 0.0  # which turns a negative zero's sign
+    """Return float32 values and whether each is on the object, both ``(B, N)``."""
+    values = maps.detach().float().cpu().flatten(1) + 0.0  # turns -0.0 into 0.0
     return values.numpy(), (masks > 0).cpu().flatten(1).numpy()
 
 
 def _by_image(of: Callable[[np.ndarray, np.ndarray], Any], values: np.ndarray, labels: np.ndarray) -> list[Any]:
-    """What a function says of each image, in order; NumPy lets other threads run while it sorts and counts."""
+    """Apply a function to each image, in order; NumPy releases the GIL while it sorts and counts."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return list(pool.map(of, values, labels))
 
 
 def average_precision(maps: Tensor, masks: Tensor) -> np.ndarray:
-    """Average precision of each image over both channels, ``(1 - R, R)``, flattened together (paper, Table 3).
+    """Compute the average precision of each image over both channels ``(1 - R, R)``, flattened (paper, Table 3).
 
     Exact, without bins: ``sum over thresholds of (recall - recall before) * precision``, as torchmetrics and
     scikit-learn define it. One sort of the map is enough, since the first channel runs through the same values
@@ -172,12 +168,12 @@ def average_precision(maps: Tensor, masks: Tensor) -> np.ndarray:
     """
     values, labels = _flat(maps, masks)
     if not (values.min(initial=0) >= 0 and values.max(initial=0) <= 1):
-        raise UserError("expected relevance maps in [0, 1], got values outside, or no numbers: scale them first")
+        raise UserError("expected relevance maps in [0, 1], got values outside or NaN: scale them first")
     return np.array(_by_image(_precision_of, values, labels), dtype=np.float64)
 
 
 def _precision_of(values: np.ndarray, labels: np.ndarray) -> float:
-    """Average precision of one map ``(N,)``; every pixel is a positive of one of the two channels, so there are N."""
+    """Compute the average precision of a map ``(N,)``; every pixel is a positive of one channel, so there are N."""
     count = len(values)
     # Numbers from 0 upwards are ordered as their bits are: the label rides along as one bit more, and plain integers
     # sort several times faster than an order of floats can be found.
@@ -186,7 +182,7 @@ def _precision_of(values: np.ndarray, labels: np.ndarray) -> float:
     on = (keys & 1).astype(bool)
     ascending = (keys >> 1).view(np.float32)
     scores = np.concatenate([ascending, 1 - ascending[::-1]])
-    order = np.argsort(scores, kind="stable")  # two runs in order already: merged, not sorted
+    order = np.argsort(scores, kind="stable")  # two sorted runs: merged, not sorted
     scores, positive = scores[order], np.concatenate([on, ~on[::-1]])[order]
     places = np.flatnonzero(positive)
     before, thresholds = np.arange(count), scores[places]
@@ -200,14 +196,14 @@ def _precision_of(values: np.ndarray, labels: np.ndarray) -> float:
 
 
 def segmentation_scores(counts: np.ndarray, precisions: np.ndarray, seed: int = 0) -> SegmentationScores:
-    """Scores of a set from what was counted on each image; the intervals are a bootstrap over images.
+    """Compute the scores of a set from the counts of each image; the intervals are a bootstrap over images.
 
     Args:
         counts: ``(N, 4)``, see ``pixel_counts``.
         precisions: ``(N,)``, see ``average_precision``.
         seed: fixes the intervals.
     """
-    found = _bootstrapped(np.column_stack([counts, precisions]), _statistics, seed)
+    found = _bootstrap(np.column_stack([counts, precisions]), _statistics, seed)
     accuracy, miou, mean_precision = found
     return SegmentationScores(accuracy, miou, mean_precision, counts, precisions)
 
@@ -215,27 +211,27 @@ def segmentation_scores(counts: np.ndarray, precisions: np.ndarray, seed: int = 
 def segmentation_difference(
     before: SegmentationScores, after: SegmentationScores, seed: int = 0
 ) -> dict[str, Interval]:
-    """After minus before of each number, over the same images in the same order, with paired 95 % intervals."""
+    """Return after minus before of each score, over the same images in the same order, with paired 95 % CIs."""
     if len(before.precisions) != len(after.precisions):
         raise UserError(
             f"expected two models' scores on the same images, got {len(before.precisions)} and {len(after.precisions)}"
         )
     both = np.column_stack([before.counts, before.precisions, after.counts, after.precisions])
-    found = _bootstrapped(both, lambda sums: _statistics(sums[..., 5:]) - _statistics(sums[..., :5]), seed)
+    found = _bootstrap(both, lambda sums: _statistics(sums[..., 5:]) - _statistics(sums[..., :5]), seed)
     return dict(zip(_TITLES, found, strict=True))
 
 
 def _statistics(means: np.ndarray) -> np.ndarray:
-    """The three numbers ``(..., 3)`` of means over images ``(..., 5)`` of the four counts and the precision."""
+    """Compute the scores ``(..., 3)`` from means over images ``(..., 5)`` of the four counts and the precision."""
     right, false, away, missed, precision = np.moveaxis(means, -1, 0)
     accuracy = (right + away) / (right + false + away + missed)
     unions = right + false + missed, away + false + missed
     ious = [np.where(u > 0, i / np.where(u > 0, u, 1), np.nan) for i, u in zip((right, away), unions, strict=True)]
-    # A side that neither the maps nor the masks have anywhere counts for nothing.
+    # A side that neither maps nor masks have anywhere is ignored.
     return np.stack([accuracy, np.nanmean(np.stack(ious), axis=0), precision], axis=-1)
 
 
-def _bootstrapped(rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int) -> list[Interval]:
+def _bootstrap(rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int) -> list[Interval]:
     count = len(rows)
     found = np.atleast_1d(statistic(rows.sum(axis=0, dtype=np.float64) / count))
     if count == 1:

@@ -1,4 +1,4 @@
-"""The segmentation test as a set: on ImageNet-Segmentation, or on photos and masks of one's own, with a record."""
+"""The segmentation test as a set with a record: on ImageNet-Segmentation, or on the user's photos and masks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from robustvit.explanation.methods import check_method
 from robustvit.models.classifier import Classifier
 
 SEGMENTATION_SETS = ("imagenet-segmentation", "segmentation")
-_USUAL = "gae"  # the paper's; maps of another method are another result
+_USUAL = "gae"  # the paper's; other methods give other results
 
 NO_PHOTOS = MeasuredPhotos()
 
@@ -39,7 +39,7 @@ NO_PHOTOS = MeasuredPhotos()
 def check_segmentation(
     name: str, place: SetPlace, own: MeasuredPhotos, method: str, models: Sequence[Classifier]
 ) -> None:
-    """Refuse what cannot be tested before anything else is run."""
+    """Refuse sets and models that cannot be tested before anything else runs."""
     _source(name, place, own)
     for model in models:
         check_method(method, model)
@@ -55,19 +55,19 @@ def evaluate_segmentation(
     method: str = _USUAL,
     trained: TrainedPhotos = UNKNOWN,
 ) -> tuple[Record, bool]:
-    """Run the segmentation test and record it; a whole result that was recorded is not made again.
+    """Run the segmentation test and record it; a complete recorded result is used again.
 
     Args:
         name: one of ``SEGMENTATION_SETS``.
-        model: whose relevance maps.
-        place: where the set comes from and the record goes.
+        model: whose relevance maps are tested.
+        place: source of the set and folder of the record.
         baseline: model to compare with.
-        own: photos and masks of one's own.
+        own: the user's photos and masks.
         method: of the maps.
-        trained: photos that the models were trained on, which are left out of one's own unless they are included.
+        trained: photos that the models were trained on; left out of the user's unless they are included.
 
     Returns:
-        The record, and whether it had been there.
+        The record, and whether it was there already.
     """
     source, expected, notes, of = _source(name, place, own)
     seen: list[str] = []
@@ -88,7 +88,7 @@ def evaluate_segmentation(
         compared_with = old.compared.get("baseline", {}).get("weights")
         if old.preprocessing == about and (baseline is None or compared_with == baseline.weights):
             return old, True
-    tested = partial(_tested, source=source, place=place, method=method, mask_format=own.mask_format)
+    tested = partial(_score_model, source=source, place=place, method=method, mask_format=own.mask_format)
     after = tested(model)
     compared: dict[str, Any] = {}
     if baseline is not None:
@@ -119,7 +119,7 @@ def evaluate_segmentation(
 def _source(
     name: str, place: SetPlace, own: MeasuredPhotos
 ) -> tuple[Sequence[Photo] | Path, int, list[str], dict[str, Any]]:
-    """The images, how many there should be, what is to be said of them, and what they are."""
+    """Return the images, their expected number, notes on them, and what identifies them."""
     if name == "imagenet-segmentation":
         if place.root is None:
             raise UserError("imagenet-segmentation cannot be streamed: name the folder of its file with --root")
@@ -133,7 +133,7 @@ def _source(
 
 
 def _content_of(photos: Sequence[Photo]) -> str:
-    """Tells masks apart that were drawn anew, by their bytes, and photos by how many they have."""
+    """Hash the bytes of masks and the file sizes of photos, so that changed files give another result."""
     found = hashlib.sha256()
     for photo in photos:
         found.update(str(photo.image.stat().st_size).encode() + (photo.mask.read_bytes() if photo.mask else b""))
@@ -141,17 +141,17 @@ def _content_of(photos: Sequence[Photo]) -> str:
 
 
 def _hash_of(photos: Sequence[Photo]) -> str:
-    """Tells lists of photos apart that lie in folders of the same name."""
+    """Hash the paths of photos and masks, to tell folders of the same name apart."""
     listed = "\n".join(f"{photo.image.resolve()} {photo.mask}" for photo in photos)
     return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def _slug(images: str) -> str:
-    """The last two parts of a folder's path, as a name of a set may be."""
+    """Turn the last two parts of a folder's path into a valid name for a set."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(Path(images).resolve().parts[-2:])).strip("-.") or "photos"
 
 
-def _tested(
+def _score_model(
     model: SetModel, source: Sequence[Photo] | Path, place: SetPlace, method: str, mask_format: MaskFormat
 ) -> SegmentationScores:
     loop = place.loop

@@ -1,4 +1,4 @@
-"""Photos with segmentations for the segmentation test: ImageNet-Segmentation's file, or one's own photos and masks."""
+"""Photos with segmentations: ImageNet-Segmentation's file, or the user's photos and masks."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _IMAGES, _MASKS = "/value/img", "/value/gt"
 def find_mat(root: str | Path) -> Path:
     """ImageNet-Segmentation's file: ``root`` itself, or in it or its folder ``imagenet-segmentation``."""
     root = Path(root)
-    for place in (root, root / MAT_FILE, root / "imagenet-segmentation" / MAT_FILE):
-        if place.is_file():
-            return place
+    for path in (root, root / MAT_FILE, root / "imagenet-segmentation" / MAT_FILE):
+        if path.is_file():
+            return path
     raise UserError(
         f"expected {MAT_FILE} in {root} or {root / 'imagenet-segmentation'}, found none: get it from {_SOURCE} "
         f"({MAT_IMAGES:,} images; Guillaumin, Küttel and Ferrari 2014, for research)"
@@ -44,7 +44,7 @@ class MatFile:
     """ImageNet-Segmentation's file ``gtsegs_ijcv.mat``, read image by image.
 
     It is HDF5 (MATLAB 7.3): ``/value/img`` and ``/value/gt`` hold references, with MATLAB's order of axes. Each
-    process opens the file for itself when it reads the first image.
+    process opens the file when it reads its first image.
 
     Args:
         path: the file.
@@ -66,7 +66,7 @@ class MatFile:
         return self._count
 
     def __getitem__(self, index: int) -> tuple[Image.Image, Image.Image]:
-        """The image, RGB, and its mask, ``L`` with 1 on the object."""
+        """Return the image, RGB, and its mask, ``L`` with 1 on the object."""
         try:
             pixels, mask = self._array(_IMAGES, index), self._array(_MASKS, index)
             image = Image.fromarray(np.ascontiguousarray(pixels.T)).convert("RGB")
@@ -93,7 +93,7 @@ class MatFile:
             raise UserError(f"cannot read {self.path} ({error}): get the file again from {_SOURCE}") from error
 
     def _array(self, name: str, index: int) -> np.ndarray:
-        """The array behind a reference; a mask's reference leads to a cell that holds references again."""
+        """Return the array behind a reference; a mask's reference points to a cell of references."""
         import h5py
 
         if self._opened is None or self._opened[0] != os.getpid():  # a handle must not be shared with a forked process
@@ -106,7 +106,7 @@ class MatFile:
 
 
 class SegmentedPhotos(Dataset):
-    """Images and binary masks, both squashed to a model's input size, labels to the nearest pixel.
+    """Images and binary masks, both resized to a model's input size without keeping the aspect ratio.
 
     Each item holds ``image`` ``(3, H, W)`` in [0, 1], ``mask`` ``(1, H, W)`` bool and ``index``.
 
@@ -126,7 +126,7 @@ class SegmentedPhotos(Dataset):
         return len(self.source)
 
     def name_of(self, index: int) -> str:
-        """What to call an image in a message."""
+        """Return the name of an image for messages."""
         return (
             f"image {index} of {self.source.path}"
             if isinstance(self.source, MatFile)
@@ -135,7 +135,7 @@ class SegmentedPhotos(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image, mask = self._pair(index)
-        # Pillow's resizing, which the paper's transforms call: of photos with antialiasing, of labels none.
+        # Pillow's resizing, as in the paper's transforms: antialiased for photos, nearest for masks.
         squashed = F.resize(image, self.input_size, InterpolationMode.BILINEAR)
         labels = F.resize(mask, self.input_size, InterpolationMode.NEAREST)
         return {

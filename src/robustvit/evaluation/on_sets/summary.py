@@ -1,4 +1,4 @@
-"""What evaluations on sets say on the terminal."""
+"""The terminal output of evaluations on sets."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _LABELLED = {
 
 @dataclass(frozen=True)
 class Sets:
-    """What a model showed on benchmark sets; printing it gives a table.
+    """A model's results on benchmark sets; printing it gives a table.
 
     Attributes:
         records: one for each set.
-        reused: how many of them were recorded before.
+        reused: number of results recorded earlier.
         failed: a line for each set that could not be evaluated.
     """
 
@@ -43,7 +43,7 @@ class Sets:
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 where a set failed."""
+        """0, or 1 if a set failed."""
         return int(bool(self.failed))
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ def _lines(record: Record) -> list[str]:
 
 
 def _gaps(records: Sequence[Record]) -> list[str]:
-    """ImageNet-9's BG-Gap, where both of its halves are there."""
+    """Return ImageNet-9's BG-Gap, if both of its sets are there."""
     by_set = {record.set: record for record in records}
     if not {"imagenet-9/mixed_same", "imagenet-9/mixed_rand"} <= set(by_set):
         return []

@@ -1,4 +1,4 @@
-"""Who a model is: the hash of its weights, and what it was made from and how."""
+"""Describe a model: the hash of its weights, and how it was made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robustvit.models.method_names import method_name
 from robustvit.models.recipes import CARDS, model_card
 from robustvit.models.weights import weights_hash
 
-# Defaults of the methods that a run may have whose settings do not name its method, as version 0.1 wrote them.
+# Defaults of methods in runs of version 0.1, whose settings do not name the method.
 _USUAL: dict[str, dict[str, Any]] = {
     "gradmask": {"relevance_weight": None, "classification_weight": 1.0},
     "rrr": {"relevance_weight": None, "classification_weight": 1.0},
@@ -23,7 +23,7 @@ _USUAL: dict[str, dict[str, Any]] = {
     "dfr": {"balance": "background"},
 }
 
-# Methods of the paper's tables, and those that a record may name besides.
+# Methods of the paper's tables, and other methods of records.
 METHODS: dict[str, str] = {
     "original": "original",
     "gradmask": "GradMask",
@@ -38,7 +38,7 @@ METHODS: dict[str, str] = {
     "cft-concept": "CFT, concept masks",
     "dfr-new-head": "Deep Feature Reweighting",
     "last-layer": "last layer, from the old head",
-    "dfr": "last layer, from the old head",  # what older versions called so
+    "dfr": "last layer, from the old head",  # as older versions called it
     "given": "weights of another origin",
 }
 
@@ -46,13 +46,13 @@ METHODS: dict[str, str] = {
 def describe_model(
     classifier: Classifier, source: str | Path, *, checkpoint: str | Path | None = None
 ) -> dict[str, Any]:
-    """What a record says of a model.
+    """Describe a model for a record.
 
     Args:
         classifier: the model.
-        source: what it was loaded from: a run folder of ours tells card and method, a card's own name or timm name
-            stands for the original.
-        checkpoint: weights that were loaded into it.
+        source: what it was loaded from: a run folder names card and method; the name of a card or its timm name
+            is the original.
+        checkpoint: weights loaded into it.
 
     Returns:
         ``source``, ``weights``, ``card`` (None for a model that is not the paper's), ``method`` (of ``METHODS``, or
@@ -63,7 +63,7 @@ def describe_model(
     if run is not None:
         config = run.config()
         card = _card_of_run(config)
-        method = _named(config) if checkpoint is None else "given"
+        method = _method_of_run(config) if checkpoint is None else "given"
     else:
         card = _card_of(_with_tag(classifier, name), checkpoint)
         own = card is not None and model_card(card).needs_checkpoint
@@ -78,16 +78,16 @@ def describe_model(
 
 
 def _run_of(source: str) -> RunFolder | None:
-    """The run that a source is, or lies in as its ``best/`` or ``last/``."""
+    """Return the run that a source is, or whose ``best/`` or ``last/`` it is."""
     folder = Path(source.removeprefix("timm:").removeprefix("local-dir:"))
-    for place in (folder, folder.parent) if folder.name in ("best", "last") else (folder,):
-        if RunFolder(place).is_run:
-            return RunFolder(place)
+    for path in (folder, folder.parent) if folder.name in ("best", "last") else (folder,):
+        if RunFolder(path).is_run:
+            return RunFolder(path)
     return None
 
 
 def _with_tag(classifier: Classifier, source: str) -> str:
-    """A timm name with the tag of its weights; anything else as it is."""
+    """Add the tag of its weights to a timm name; return anything else unchanged."""
     name = source.removeprefix("timm:")
     if name in CARDS or "." in name or "/" in name or ":" in name:
         return name
@@ -97,21 +97,21 @@ def _with_tag(classifier: Classifier, source: str) -> str:
 
 
 def _card_of_run(config: dict[str, Any]) -> str | None:
-    """The card that a run started from: its model goes before its recipe, and other weights make another model."""
+    """Return the card that a run started from: its model, else its recipe; other weights make another model."""
     card = _card_of(_with_default_tag(config.get("model")) or config.get("recipe"), config.get("checkpoint"))
     own = card is not None and config.get("checkpoint") is not None and not model_card(card).needs_checkpoint
     return None if own else card
 
 
-def _with_default_tag(model: Any) -> Any:
-    """A timm name with the tag of the weights that timm takes where none is named; anything else as it is."""
+def _with_default_tag(model: object) -> object:
+    """Add timm's default tag to a timm name without a tag; return anything else unchanged."""
     name = str(model or "").removeprefix("timm:")
     config = timm.get_pretrained_cfg(name, allow_unregistered=True) if name and "." not in name else None
     return f"{name}.{config.tag}" if config is not None and config.tag else model
 
 
-def _card_of(name: Any, checkpoint: Any) -> str | None:
-    """The card of that name, or of the timm model of that name. Weights that left timm count only where given."""
+def _card_of(name: object, checkpoint: object) -> str | None:
+    """Return the card of a name or of a timm model; cards of weights no longer in timm need a checkpoint."""
     if not name:
         return None
     if name in CARDS:
@@ -124,8 +124,8 @@ def _card_of(name: Any, checkpoint: Any) -> str | None:
     return None
 
 
-def _named(config: dict[str, Any]) -> str:
-    """The method as a run's settings name it; those of version 0.1 do not, there it follows from the others."""
+def _method_of_run(config: dict[str, Any]) -> str:
+    """Return the method that a run's settings name; for version 0.1 it follows from the other settings."""
     if isinstance(config.get("method"), str):
         return str(config["method"])
     usual = _USUAL.get(str(config.get("guidance")), {})

@@ -1,4 +1,4 @@
-"""One result as a file: what a model showed on a set under a protocol, with all that is needed to make it again."""
+"""A result as a file: a model on a set under a protocol, with everything needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from robustvit.common.files import check_place, write_json
 from robustvit.common.intervals import Interval
 from robustvit.common.progress import warn
 
-Number = Interval
-
-_MARK = "robustvit_record"  # the key that tells our files from anybody's JSON, with the version of the layout
+_MARK = "robustvit_record"  # the key that marks records, with the version of the layout
 _LAYOUT = 1
 _INTERVAL = {"mean", "low", "high", "count"}
 _KINDS: dict[str, type] = {
@@ -27,26 +25,26 @@ _KINDS: dict[str, type] = {
 
 
 class ForeignFile(UserError):
-    """JSON that somebody else wrote."""
+    """JSON that is not a record."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One result: a model on a set under a protocol.
+    """A result: a model on a set under a protocol.
 
     Attributes:
         set: the set's name.
         protocol: ``paper`` or ``standard``.
         model: ``source``, ``weights`` (see ``weights_hash``), ``card`` of the paper or None, ``method``, ``classes``.
-        preprocessing: how images became inputs.
-        samples: images that were evaluated.
-        expected: images that the whole set has.
-        complete: whether all of them were.
+        preprocessing: from images to inputs.
+        samples: number of images evaluated.
+        expected: number of images of the whole set.
+        complete: whether all of them were evaluated.
         problems: one line each.
-        numbers: by measure, shares in [0, 1] with 95 % intervals.
+        numbers: by measure, shares in [0, 1] with 95 % CIs.
         classes: accuracy of each class.
         groups: accuracy of each group.
-        compared: the comparison with a baseline; empty where there was none.
+        compared: the comparison with a baseline; empty without one.
         versions: of Python, the machine and the libraries.
         command: the command line.
         date: of the result, ISO 8601.
@@ -60,9 +58,9 @@ class Record:
     expected: int
     complete: bool
     problems: list[str]
-    numbers: dict[str, Number]
-    classes: dict[str, Number]
-    groups: dict[str, Number]
+    numbers: dict[str, Interval]
+    classes: dict[str, Interval]
+    groups: dict[str, Interval]
     compared: dict[str, Any]
     versions: dict[str, str]
     command: list[str]
@@ -70,7 +68,7 @@ class Record:
 
 
 def record_path(folder: str | Path, set: str, protocol: str, weights: str) -> Path:
-    """Where the record of a model's weights on a set lies: ``SET--PROTOCOL--WEIGHTS.json``, ``/`` written as ``--``."""
+    """Return the path of a record: ``SET--PROTOCOL--WEIGHTS.json``, with ``/`` written as ``--``."""
     for kind, name in (("set", set), ("protocol", protocol)):
         if not re.fullmatch(r"[A-Za-z0-9][\w. +/-]*", name) or ".." in name:
             raise UserError(f"expected a {kind} named in letters, digits, '-', '.', '_' and '/', got {name!r}")
@@ -80,9 +78,9 @@ def record_path(folder: str | Path, set: str, protocol: str, weights: str) -> Pa
 
 
 def check_record_place(folder: str | Path, set: str, protocol: str, weights: str, *, complete: bool = True) -> Path:
-    """Make sure that a result may be recorded, before work is spent on it.
+    """Check that a result can be recorded, before work is spent on it.
 
-    An older record of the same model, set and protocol is replaced, but not a complete one by one that is not.
+    An older record of the same model, set and protocol is replaced, but not a complete record by an incomplete one.
 
     Returns:
         The record's file.
@@ -97,7 +95,7 @@ def check_record_place(folder: str | Path, set: str, protocol: str, weights: str
 
 
 def write_record(record: Record, folder: str | Path) -> Path:
-    """Write a record to a folder, whole or not at all; the folder is made.
+    """Write a record to a folder, whole or not at all; the folder is created.
 
     Returns:
         The file; see ``record_path``.
@@ -125,7 +123,7 @@ def read_record(path: str | Path) -> Record:
     layout = found.pop(_MARK)
     if layout != _LAYOUT:
         raise UserError(
-            f"{path} has layout {layout!r} of records, this version reads {_LAYOUT}: use the version it is of"
+            f"{path} has layout {layout!r} of records, this version reads {_LAYOUT}: use the version that wrote it"
         )
     if wrong := _wrong(found):
         raise UserError(f"record {path} is broken, {wrong}: {way}")
@@ -135,7 +133,7 @@ def read_record(path: str | Path) -> Record:
 def read_records(folder: str | Path) -> list[Record]:
     """Read all records of a folder, sorted by file name.
 
-    Files that do not end in ``.json`` are passed over; a JSON file that is no record of ours with a warning.
+    Files that do not end in ``.json`` are ignored; JSON files that are not records are ignored with a warning.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -146,12 +144,12 @@ def read_records(folder: str | Path) -> list[Record]:
             try:
                 found.append(read_record(path))
             except ForeignFile:
-                warn(f"{path} is passed over: it holds no result that robustvit evaluate wrote")
+                warn(f"{path} is ignored: it holds no result that robustvit evaluate wrote")
     return found
 
 
 def _wrong(content: dict[str, Any]) -> str:
-    """What is wrong with the content of a record; empty where nothing is."""
+    """Return what is wrong with the content of a record; empty if nothing is."""
     names = {field.name for field in fields(Record)}
     if lacking := sorted(names - set(content)):
         return f"it lacks {', '.join(lacking)}"
@@ -169,7 +167,7 @@ def _wrong(content: dict[str, Any]) -> str:
     return ""
 
 
-def _is_share(value: Any) -> bool:
+def _is_share(value: object) -> bool:
     if not isinstance(value, dict) or set(value) != _INTERVAL:
         return False
     numbers = [value["mean"], value["low"], value["high"]]

@@ -1,4 +1,4 @@
-"""Results that others reported, as numbers: the paper's tables, timm's, and a successor's."""
+"""Results reported by others: the paper's tables, timm's, and those of a later method."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Column:
 
 @dataclass(frozen=True)
 class ReportedRow:
-    """What was reported of one model.
+    """Numbers reported for a model.
 
     Attributes:
         model: card of the paper.
         method: of ``METHODS``.
-        values: in percent, one for each column, None where nothing was reported.
-        spread: standard deviation of each, where reported.
-        part: classes that it is about: ``seen`` in finetuning, ``unseen``, or "" for all.
+        values: in percent, one per column, None if nothing was reported.
+        spread: standard deviation of each, if reported.
+        part: classes covered: ``seen`` in finetuning, ``unseen``, or "" for all.
     """
 
     model: str
@@ -64,9 +64,9 @@ class ReportedTable:
     Attributes:
         name: of the file.
         title: of the table.
-        source: where the numbers stand.
-        note: what to know of them, and what is left out.
-        protocol: that they were measured under.
+        source: of the numbers.
+        note: what to know about them, and what is left out.
+        protocol: of the measurements.
         columns: what is measured.
         rows: the models.
         changes: average changes.

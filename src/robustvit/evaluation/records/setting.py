@@ -1,4 +1,4 @@
-"""Which setting of the paper a record's run has: the one of its tables, or one that a figure varies."""
+"""The setting of a record's run: that of the paper's tables, or one that a figure varies."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from robustvit.common.wording import counted
 
-# How reproduce names its runs; records of earlier versions have nothing else to tell the setting by.
+# How reproduce names its runs; in records of earlier versions only the name tells the setting.
 _NAME = re.compile(r"-seed(?P<seed>\d+)-(?P<classes>\d+)x(?P<samples>\d+)(?:[/\\](?:best|last))?[/\\]?$")
 _USUAL = ((500, 3), (5, 3))  # classes and photos of each at paper and at tiny scale
 
 
 @dataclass(frozen=True)
 class RunSetting:
-    """What a reproduction's run was finetuned on.
+    """The training data of a reproduction's run.
 
     Attributes:
-        seed: that drew the classes.
-        classes: how many.
+        seed: of the choice of classes.
+        classes: number of classes.
         samples: photos of each class.
         usual: whether the paper's tables have this number of classes and photos.
     """
@@ -35,7 +35,7 @@ class RunSetting:
 
 
 def setting_of(model: Mapping[str, Any]) -> RunSetting | None:
-    """The setting of a record's ``model``; None for models that ``reproduce`` did not train."""
+    """Return the setting of a record's ``model``; None for models that ``reproduce`` did not train."""
     if isinstance(said := model.get("setting"), Mapping):
         return RunSetting(**said)
     found = _NAME.search(str(model.get("source", "")))

@@ -1,4 +1,4 @@
-"""Tables of results: what was measured beside what others reported."""
+"""Tables of results: measured beside reported numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEMPLATES = {"markdown": "table.md.j2", "html": "table.html.j2", "latex": "tabl
 
 
 class TableText(str):
-    """A table as text, which knows the rows and cells that it shows.
+    """A table as text, with the rows and cells that it shows.
 
     Attributes:
         layout: title, headings, rows and notes.
@@ -25,7 +25,7 @@ class TableText(str):
     layout: Layout
 
     def as_json(self) -> Any:
-        """What stands for it where numbers are wanted: its rows, not its text."""
+        """The data behind the text, for JSON output."""
         return self.layout
 
 
@@ -39,15 +39,16 @@ def table(
 ) -> str | Path:
     """Render a reported table with the results recorded here beside it, or all results recorded.
 
-    table1 to table4 and table8 to table12 are the paper's; timm and cft are what timm and a successor published; all
-    is every result recorded, models by sets. Numbers are in percent, differences in points, brackets 95 % intervals.
+    table1 to table4 and table8 to table12 are the paper's; timm and cft are those that timm and a later method
+    published; all is every recorded result, models by sets. Numbers are in percent, differences in points, brackets
+    95 % CIs.
 
     Args:
         name: of the table.
-        records: folder of results that evaluate --on wrote; the reported numbers alone when left out.
+        records: folder of results that evaluate --on wrote; only the reported numbers when left out.
         format: markdown, html or latex.
         out: file to write; printed when left out.
-        protocol: show only what was measured under it: paper or standard.
+        protocol: show only results of this protocol: paper or standard.
 
     Returns:
         The text, which as JSON is the table's rows and cells, or the file.
@@ -97,7 +98,7 @@ def _check_out(out: str, format: str) -> None:
 
 
 def rendered(layout: object, format: str, mark: str = _MARK) -> str:
-    """A layout as text, with the mark that tells our files from others."""
+    """Render a layout as text, with a mark that identifies files of this package."""
     from robustvit.common.pages import environment
 
     return environment(format, __package__).get_template(_TEMPLATES[format]).render(table=layout, mark=mark)

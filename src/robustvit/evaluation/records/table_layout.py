@@ -1,4 +1,4 @@
-"""What stands in a table of results: rows, cells and notes, whatever they are written in."""
+"""The content of a table of results, in any format: rows, cells and notes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustvit.evaluation.records.reported import Column, ReportedTable
 from robustvit.evaluation.records.setting import setting_of
 from robustvit.models.recipes import CARDS, model_card
 
-MEASURES: dict[str, str] = {
+MEASURE_TITLES: dict[str, str] = {
     "headline": "headline",
     "top1": "top-1",
     "top5": "top-5",
@@ -46,7 +46,7 @@ _NOTED = 4  # sets that a note lists
 
 @dataclass(frozen=True)
 class Heading:
-    """A column's set and measure, as people read them."""
+    """The readable set and measure of a column."""
 
     set: str
     measure: str
@@ -57,7 +57,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of a table, in percent or points; empty where there is none.
+    """A number of a table, in percent or points; may be empty.
 
     Attributes:
         value: the number.
@@ -65,9 +65,9 @@ class Cell:
         high: upper end.
         spread: standard deviation over runs.
         difference: measured minus reported.
-        mark: refers to a note.
-        signed: a change, written with its sign.
-        digits: after the point.
+        mark: of a note.
+        signed: whether to show the sign, for changes.
+        digits: after the decimal point.
     """
 
     value: float | None = None
@@ -100,7 +100,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: a model, how it was made, and whether its numbers were reported or measured."""
+    """A row of a table: a model, its method, and whether its numbers were reported or measured."""
 
     model: str
     method: str
@@ -111,7 +111,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Layout:
-    """A table, ready to be written."""
+    """A table, ready for rendering."""
 
     title: str
     source: str
@@ -121,19 +121,19 @@ class Layout:
 
     @property
     def legend(self) -> str:
-        """What the numbers are."""
+        """What the numbers mean."""
         parts = ["In percent."]
         measured = any(row.measured for row in self.rows)
         if self.source:
             parts.append(f"Reported: {self.source}.")
         if measured:
             change = ", difference to the reported value in points" if self.source else ""
-            parts.append(f"Measured: value, 95 % interval over images{change}.")
+            parts.append(f"Measured: value, 95 % CI over images{change}.")
         return " ".join(parts)
 
 
 def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Layout:
-    """A reported table with what was measured under each of its rows."""
+    """Lay out a reported table with the measured results under each row."""
     rows: list[Row] = []
     notes = _Notes()
     known = {(row.model, row.method) for row in reported.rows}
@@ -164,12 +164,14 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Layo
     said = [reported.note, *notes.lines()]
     if others := len(records) - len(mine):
         said.append(f"{others} more {'result is' if others == 1 else 'results are'} recorded: robustvit table all.")
-    headings = [Heading(SET_TITLES.get(c.set, c.set), MEASURES.get(c.measure, c.measure)) for c in reported.columns]
+    headings = [
+        Heading(SET_TITLES.get(c.set, c.set), MEASURE_TITLES.get(c.measure, c.measure)) for c in reported.columns
+    ]
     return Layout(reported.title, reported.source, headings, rows, said)
 
 
 def lay_out_all(records: Sequence[Record]) -> Layout:
-    """Every result: models by sets, with the number that each set is summarised by, or all of its numbers."""
+    """Lay out every result: models by sets, with the headline number of each set, or all of its numbers."""
     found = dict.fromkeys(column for record in records for column in _headlines(record))
     sets = list(dict.fromkeys(column.set for column in found))
     columns = sorted(found, key=lambda column: sets.index(column.set))
@@ -180,24 +182,26 @@ def lay_out_all(records: Sequence[Record]) -> Layout:
         title = model_card(card).title if card in CARDS else "–"
         rows.append(Row(title, f"{_method(one[0])}: {_who(one[0])}", f"measured, {one[0].protocol}", cells, True))
     headings = [
-        Heading(SET_TITLES.get(c.set, c.set), "" if c.measure == "headline" else MEASURES.get(c.measure, c.measure))
+        Heading(
+            SET_TITLES.get(c.set, c.set), "" if c.measure == "headline" else MEASURE_TITLES.get(c.measure, c.measure)
+        )
         for c in columns
     ]
-    said = ["Each set by the number that it is summarised by under the protocol."] if any(
+    said = ["Each set by its headline number under the protocol."] if any(
         column.measure == "headline" for column in columns
     ) else []  # fmt: skip
     return Layout("All results recorded", "", headings, rows, [*said, *notes.lines()])
 
 
 class _Notes:
-    """Marks of cells, and what they stand for."""
+    """Marks of cells, and their notes."""
 
     def __init__(self) -> None:
         self._incomplete: dict[str, None] = {}
         self._other = False
 
     def cell(self, found: tuple[Record, Interval] | None, reported: float | None, mark: str) -> Cell:
-        """The cell of a number that was measured."""
+        """Make the cell of a measured number."""
         if found is None:
             return Cell()
         record, number = found
@@ -217,12 +221,12 @@ class _Notes:
             more = [f"and {len(parts) - _NOTED} more"] if len(parts) > _NOTED else []
             said.append(f"{INCOMPLETE} on a part of the images: {'; '.join([*parts[:_NOTED], *more])}.")
         if self._other:
-            said.append(f"{_OTHER} measured under another protocol than what was reported.")
+            said.append(f"{_OTHER} measured under another protocol than the reported numbers.")
         return said
 
 
 def _models(records: Iterable[Record]) -> list[list[Record]]:
-    """Records by weights and protocol."""
+    """Group records by weights and protocol."""
     found: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         found.setdefault((str(record.model["weights"]), record.protocol), []).append(record)
@@ -255,12 +259,12 @@ def _method(record: Record) -> str:
 
 
 def _other_setting(record: Record) -> str:
-    """What a run was finetuned on, where that is not what the paper's tables have."""
+    """Return the training data of a run if it differs from the paper's tables."""
     setting = setting_of(record.model)
     return "" if setting is None or setting.usual else str(setting)
 
 
 def _digits(reported: ReportedTable) -> int:
-    """Digits that the numbers were reported with."""
+    """Return the number of digits that were reported."""
     values = [value for row in reported.rows for value in row.values if value is not None]
     return 1 if all(abs(10 * value - round(10 * value)) < 1e-6 for value in values) else 2

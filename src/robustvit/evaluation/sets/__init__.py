@@ -1,7 +1,7 @@
-"""Test sets that robustness is reported on: where they lie, what their labels mean, and how an answer is scored.
+"""Test sets that robustness is reported on: their folders, the meaning of their labels, and the scoring of answers.
 
-A set is a row of ``BENCHMARKS``. ``Benchmark.read`` lists its images from disk, ``stream`` brings them from the Hugging
-Face hub, and ``Answers`` turns a model's logits into answers under the paper's protocol or everybody else's.
+A set is a row of ``BENCHMARKS``. ``Benchmark.read`` lists its images from disk, ``stream`` loads them from the Hugging
+Face hub, and ``Answers`` turns a model's logits into answers under the paper's or the standard protocol.
 """
 
 from robustvit.evaluation.sets.answers import Answers

@@ -1,4 +1,4 @@
-"""How a model's logits become answers to a set: over all classes, a subset of them, or groups of them."""
+"""Turn a model's logits into answers to a set: over all classes, a subset, or groups of classes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
 
 class Answers(ABC):
-    """Makes answers of logits: ``(B, C)`` to ``(B, K)`` scores of at least 0 that sum to at most 1.
-
-    The answer given is the one of the highest score.
+    """Turns logits ``(B, C)`` into ``(B, K)`` scores of at least 0 that sum to at most 1; the highest is the answer.
 
     Attributes:
         names: of the K answers.
-        logits: C, what a model must give.
+        logits: the number C of logits that a model must have.
     """
 
     def __init__(self, names: Sequence[str], logits: int) -> None:
@@ -38,11 +36,11 @@ class Answers(ABC):
     def _scores(self, logits: torch.Tensor) -> torch.Tensor: ...
 
     def place(self, right: int) -> int:
-        """The answer, as an index into ``names``, that a reader's ``right`` means."""
+        """Return the index into ``names`` of a reader's ``right``."""
         return right
 
     def places(self, classes: Collection[int]) -> frozenset[int]:
-        """The answers that are among some classes of the head; none where an answer stands for several classes."""
+        """Return the answers among some classes of the head; empty if an answer stands for several classes."""
         return frozenset(classes)
 
 
@@ -57,7 +55,7 @@ class AllClasses(Answers):
 
 
 class OwnHead(Answers):
-    """Softmax over the classes of the set itself, in the order of the model's head."""
+    """Softmax over the set's classes, in the order of the model's head."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names, len(names))
@@ -66,8 +64,8 @@ class OwnHead(Answers):
         return logits.softmax(1)
 
 
-class Subset(Answers):
-    """Softmax over the logits of some classes of ImageNet only; the others cannot be answered."""
+class SubsetAnswers(Answers):
+    """Softmax over the logits of some ImageNet classes; the other classes are no answers."""
 
     def __init__(self, classes: Sequence[int]) -> None:
         super().__init__([imagenet_names()[i] for i in classes], IMAGENET_CLASSES)
@@ -78,11 +76,11 @@ class Subset(Answers):
         return logits[:, self.classes].softmax(1)
 
     def place(self, right: int) -> int:
-        """The place of an ImageNet class among those that can be answered."""
+        """Return the index of an ImageNet class among the answers."""
         return self._places[right]
 
     def places(self, classes: Collection[int]) -> frozenset[int]:
-        """See ``Answers``; classes that cannot be answered are passed over."""
+        """See ``Answers``; classes that are no answers are ignored."""
         return frozenset(self._places[index] for index in classes if index in self._places)
 
 
@@ -94,7 +92,7 @@ class MemberMeans(Answers):
         self.members = [list(indices) for indices in members.values()]
 
     def places(self, classes: Collection[int]) -> frozenset[int]:
-        """None: see ``Answers``."""
+        """Return an empty set, see ``Answers``."""
         return frozenset()
 
     def _scores(self, logits: torch.Tensor) -> torch.Tensor:
@@ -107,8 +105,8 @@ class MemberMeans(Answers):
 class MemberMaxima(Answers):
     """Each answer scores the highest probability of its ImageNet classes.
 
-    So the answer given is the one that the best of all 1000 classes belongs to. A last answer, ``other``, stands for
-    the classes that belong to none; it is never right.
+    So the answer is the group of the best of all 1000 classes. A last answer, ``other``, stands for the remaining
+    classes; it is never right.
     """
 
     def __init__(self, members: Mapping[str, Sequence[int]]) -> None:
@@ -118,7 +116,7 @@ class MemberMaxima(Answers):
         self.members.append([index for index in range(IMAGENET_CLASSES) if index not in taken])
 
     def places(self, classes: Collection[int]) -> frozenset[int]:
-        """None: see ``Answers``."""
+        """Return an empty set, see ``Answers``."""
         return frozenset()
 
     def _scores(self, logits: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What a benchmark set is: a row of facts and a reader, and what reading it from disk gives."""
+"""Benchmark sets: their facts and readers, and the images that reading gives."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Summary = Literal["accuracy", "group-mean", "worst-group", "shape"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a set.
+    """An image of a set.
 
     Attributes:
         image: the file; for a streamed image its name only.
         right: answers that count as right, as indices into ``Answers.names``.
-        class_name: the class it is reported under.
-        group: the group it is summarised in; "" where the set has none.
-        texture: the answer that its texture stands for, where shape and texture are told apart.
+        class_name: the class in reports.
+        group: the group in reports; "" if the set has no groups.
+        texture: the answer of its texture, in sets that distinguish shape and texture.
     """
 
     image: Path
@@ -38,13 +38,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Listing:
-    """What was found of a set.
+    """The images of a set on disk.
 
     Attributes:
         samples: the images, in a fixed order.
         problems: one line each: unknown folders, files that are no images, too few images ...
         answers: how logits become answers.
-        expected: images that the whole set has.
+        expected: number of images of the whole set.
     """
 
     samples: list[Sample]
@@ -60,12 +60,12 @@ class Listing:
 
 @dataclass(frozen=True)
 class Hub:
-    """Where a set lies on the Hugging Face hub.
+    """The location of a set on the Hugging Face hub.
 
     Attributes:
         name: id of the data set, or a local folder.
         split: the split that holds the test images.
-        archive: an archive of class folders within it, where it is no table that can be streamed by itself.
+        archive: an archive of class folders within it, if it is not a table that can be streamed.
     """
 
     name: str
@@ -78,23 +78,22 @@ class Benchmark:
     """A row of the table of benchmark sets.
 
     Attributes:
-        name: as given on the command line, such as ``imagenet-v2/threshold0.7``.
-        title: as people write it.
-        images: images that the whole set has, of those that are evaluated.
-        classes: classes that they belong to.
-        folder: where it lies below the root.
-        other_folders: names that its archives have when extracted, which are looked for too.
+        name: on the command line, such as ``imagenet-v2/threshold0.7``.
+        title: readable name.
+        images: number of images of the whole set that are evaluated.
+        classes: number of their classes.
+        folder: of the set below the root.
+        other_folders: other names to look for, such as those of extracted archives.
         reader: lists the images in its folder, and problems; ``right`` as indices of ImageNet classes, or of answers
-            where those are not ImageNet's.
-        scoring: makes the answers, for each protocol.
+            if those are not ImageNet's.
+        scoring: makes the ``Answers``, for each protocol.
         summary: the headline number, for each protocol.
         source: where to get it.
-        size: to download.
+        size: of the download.
         licence: of the images.
         hub: where it can be streamed from.
-        num_classes: logits that a model must have; None for a head of the set's own classes.
+        num_classes: number of logits that a model must have; None for a head with the set's classes.
         prepare: applied to each image before the model's preprocessing.
-        in_paper: whether RobustViT's tables have it; the protocols are alike where they do not.
         note: what to know before using it.
     """
 
@@ -113,11 +112,10 @@ class Benchmark:
     hub: Hub | None = None
     num_classes: int | None = 1000
     prepare: Callable[[Image.Image, Protocol], Image.Image] | None = field(default=None)
-    in_paper: bool = True
     note: str = ""
 
     def read(self, root: str | Path, protocol: Protocol) -> Listing:
-        """List the set below a root folder."""
+        """List the images of the set below a root folder."""
         folder = self.locate(root)
         samples, problems = self.reader(folder, protocol)
         answers = self.scoring[protocol]()
@@ -127,20 +125,20 @@ class Benchmark:
                 + (f" ({problems[0]})" if problems else "")
                 + ": extract the archive again, or name another --root"
             )
-        placed = [_placed(sample, answers) for sample in samples]
+        placed = [_place_right(sample, answers) for sample in samples]
         if len(placed) != self.images:
             problems = [*problems, self._wrong_count(placed, folder)]
         return Listing(placed, problems, answers, self.images)
 
     def locate(self, root: str | Path) -> Path:
-        """The set's folder below a root folder, or the root itself if it has the set's name."""
+        """Return the set's folder below a root folder, or the root itself if it has the set's name."""
         root = Path(root)
         names = (self.folder, *self.other_folders)
-        places = [root / name for name in names]
-        places += [root for name in names if root.parts[-len(Path(name).parts) :] == Path(name).parts]
-        for place in places:
-            if place.is_dir():
-                return place
+        folders = [root / name for name in names]
+        folders += [root for name in names if root.parts[-len(Path(name).parts) :] == Path(name).parts]
+        for folder in folders:
+            if folder.is_dir():
+                return folder
         raise UserError(
             f"expected {self.title} below {root}, found none of its folders {', '.join(names)}: get it from "
             f"{self.source} ({self.size}; {self.licence})"
@@ -156,13 +154,13 @@ class Benchmark:
         return f"{line}: other files are among them, extract the archive into a folder of its own instead of {folder}"
 
 
-def _placed(sample: Sample, answers: Answers) -> Sample:
+def _place_right(sample: Sample, answers: Answers) -> Sample:
     right = tuple(map(answers.place, sample.right))
     return sample if right == sample.right else replace(sample, right=right)
 
 
 def check_head(benchmark: Benchmark, num_classes: int) -> None:
-    """Refuse a model whose head cannot answer a set."""
+    """Refuse a model whose head does not fit a set."""
     expected = benchmark.num_classes or benchmark.classes
     if num_classes == expected:
         return
@@ -173,5 +171,5 @@ def check_head(benchmark: Benchmark, num_classes: int) -> None:
         )
     raise UserError(
         f"{benchmark.title} expects a model of ImageNet's {expected} classes, got one of {num_classes}: take "
-        "weights with an ImageNet-1k head (timm names that end in in1k), or measure on photos of your own with --images"
+        "weights with an ImageNet-1k head (timm names that end in in1k), or measure on your own photos with --images"
     )

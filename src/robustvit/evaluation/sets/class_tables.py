@@ -1,4 +1,4 @@
-"""Classes of the benchmark sets: ImageNet's from timm, the others from the tables in ``classes/``."""
+"""Classes of the benchmark sets: ImageNet's from timm, others from the tables in ``classes/``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGENET_CLASSES = 1000
 
 @cache
 def imagenet_wnids() -> tuple[str, ...]:
-    """The WordNet ids of ImageNet-1k's 1000 classes, in the order of a model's logits."""
+    """Return the WordNet ids of ImageNet-1k's 1000 classes, in the order of a model's logits."""
     from timm.data import ImageNetInfo
 
     return tuple(ImageNetInfo().label_names())
@@ -24,10 +24,10 @@ def imagenet_wnids() -> tuple[str, ...]:
 
 @cache
 def imagenet_names() -> tuple[str, ...]:
-    """A short name for each of ImageNet-1k's 1000 classes; the id is added where two share one (crane, maillot ...)."""
-    from timm.data import ImageNetInfo
+    """Return a unique name for each of ImageNet-1k's 1000 classes; names that two share (crane, maillot) get the id."""
+    from robustvit.models.libraries.library import first_imagenet_names
 
-    names = [description.split(",")[0] for description in ImageNetInfo().label_descriptions()]
+    names = first_imagenet_names()
     count = Counter(names)
     return tuple(
         f"{name} ({wnid})" if count[name] > 1 else name for name, wnid in zip(names, imagenet_wnids(), strict=True)
@@ -36,7 +36,7 @@ def imagenet_names() -> tuple[str, ...]:
 
 @cache
 def imagenet_subset(name: str) -> tuple[int, ...]:
-    """The 200 classes, ascending, that ImageNet-A (``a``) or ImageNet-R (``r``) has, as timm ships them."""
+    """Return the 200 classes, ascending, of ImageNet-A (``a``) or ImageNet-R (``r``), from timm."""
     file = files("timm.data") / "_info" / f"imagenet_{name}_synsets.txt"
     try:
         wnids = file.read_text(encoding="utf-8").split()
@@ -50,7 +50,7 @@ def imagenet_subset(name: str) -> tuple[int, ...]:
 
 @cache
 def member_classes(table: str) -> Mapping[str, tuple[int, ...]]:
-    """The classes of a table in ``classes/``, in its order, each with the indices of its ImageNet classes."""
+    """Read a table in ``classes/``: its classes, in order, with the indices of their ImageNet classes."""
     text = (files("robustvit.evaluation.sets") / "classes" / f"{table}.yaml").read_text(encoding="utf-8")
     return {name: _indices(str(members)) for name, members in yaml.safe_load(text).items()}
 

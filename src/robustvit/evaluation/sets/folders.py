@@ -1,4 +1,4 @@
-"""Images in class folders, with a line for everything there that does not fit."""
+"""Images in class folders, with a line for everything that does not fit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from robustvit.data.photos import IMAGE_SUFFIXES
 def class_images(
     folder: Path, classes: Sequence[str], what: str, spelled: Callable[[str], str] = str
 ) -> tuple[list[tuple[str, Path]], list[str]]:
-    """Images in the class folders of a folder: (class, image) in the order of ``classes``, then by name; and problems.
+    """List the images of class folders as (class, image), in the order of ``classes``, then by name; and problems.
 
     Args:
         folder: holds one folder per class.
         classes: their names.
-        what: what the folders are named by, for messages.
+        what: the folders' naming scheme, for messages.
         spelled: turns a folder's name into one of ``classes``.
     """
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
@@ -49,7 +49,7 @@ def class_images(
 
 
 def images_in(folder: Path) -> tuple[list[Path], list[str]]:
-    """The images in a folder by name, and a line if there is anything else."""
+    """List the images in a folder by name, and a line if there is anything else."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     images = [folder / name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
@@ -58,7 +58,7 @@ def images_in(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first three of some names, and how many more there are."""
+    """Return the first three of some names, and the number of others."""
     return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -68,5 +68,5 @@ def _more(items: Sequence[object]) -> str:
 
 def _near(name: str, classes: Sequence[str]) -> str:
     near = nearest(name, classes)
-    # of a number, such as n01440764 or 17, the nearest spelling means nothing
+    # similar numbers, such as n01440764 or 17, mean nothing
     return f"; did you mean {near[0]!r} for {name!r}?" if near and not any(map(str.isdigit, name)) else ""

@@ -1,4 +1,4 @@
-"""Readers of the benchmark sets as their archives lay them out: class folders and their names."""
+"""Readers of benchmark sets in the layouts of their archives: class folders and their names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLACES = ("land", "water")
 
 
 def read_wnid_folders(folder: Path, protocol: Protocol, *, subset: str = "") -> tuple[list[Sample], list[str]]:
-    """ImageNet's own layout: folders named by WordNet id. ``subset``: ``a`` or ``r`` where only 200 classes belong."""
+    """Read ImageNet's layout: folders named by WordNet id. ``subset``: ``a`` or ``r`` for their 200 classes."""
     indices = imagenet_subset(subset) if subset else range(IMAGENET_CLASSES)
     wnids = {imagenet_wnids()[index]: index for index in indices}
     found, problems = class_images(folder, list(wnids), "WordNet id (n01440764)")
@@ -31,23 +31,23 @@ def read_wnid_folders(folder: Path, protocol: Protocol, *, subset: str = "") -> 
 
 
 def read_number_folders(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
-    """ImageNet-V2's layout: folders named ``0`` to ``999``, read as numbers, since sorted as text 10 comes before 2."""
+    """Read ImageNet-V2's layout: folders ``0`` to ``999``, read as numbers, since as text 10 comes before 2."""
     found, problems = class_images(folder, [str(index) for index in range(IMAGENET_CLASSES)], "class number (0 to 999)")
     return [_imagenet_sample(image, int(number)) for number, image in found], problems
 
 
 def read_imagenet_9(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
-    """A variant of ImageNet-9: ``val/00_dog`` to ``val/08_fish``; the number in front decides, or the class's name."""
+    """Read a variant of ImageNet-9: ``val/00_dog`` to ``val/08_fish``, by number, else by class name."""
     classes = list(member_classes("imagenet_9"))
     inner = folder / "val"
     if not inner.is_dir():
         raise UserError(f"expected the folder val in {folder}, found none: extract the archive of ImageNet-9 again")
 
-    def spelled(name: str) -> str:
+    def class_of(name: str) -> str:
         number = name.partition("_")[0]
         return classes[int(number)] if number.isdecimal() and int(number) < len(classes) else name
 
-    found, problems = class_images(inner, classes, "number and class (00_dog)", spelled)
+    found, problems = class_images(inner, classes, "number and class (00_dog)", class_of)
     return [Sample(image, (classes.index(name),), name) for name, image in found], problems
 
 
@@ -55,7 +55,7 @@ _CUES = re.compile(r"([a-z]+)\d+-([a-z]+)\d+$")
 
 
 def read_cue_conflict(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
-    """Folders named by shape, files by shape and texture (``cat/cat1-elephant2.png``)."""
+    """Read folders named by shape, files named by shape and texture (``cat/cat1-elephant2.png``)."""
     classes = list(member_classes("cue_conflict"))
     found, problems = class_images(folder, classes, "shape (airplane, bear, ...)")
     samples, nameless = [], []
@@ -71,7 +71,7 @@ def read_cue_conflict(folder: Path, protocol: Protocol) -> tuple[list[Sample], l
 
 
 def read_waterbirds(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
-    """The test images that ``metadata.csv`` lists (``split`` 2), grouped by bird (``y``) and place."""
+    """Read the test images that ``metadata.csv`` lists (``split`` 2), grouped by bird (``y``) and place."""
     listing = folder / "metadata.csv"
     samples, absent = [], []
     for row in read_csv(listing, ("img_filename", "y", "split", "place"), fix="extract the archive again").rows:
@@ -83,7 +83,7 @@ def read_waterbirds(folder: Path, protocol: Protocol) -> tuple[list[Sample], lis
             samples.append(Sample(image, (bird,), WATERBIRDS[bird], f"{WATERBIRDS[bird]} on {PLACES[place]}"))
         else:
             absent.append(row["img_filename"])
-    problems = [f"listed in metadata.csv, but not there: {some(absent)}"] if absent else []
+    problems = [f"listed in metadata.csv, but missing: {some(absent)}"] if absent else []
     return sorted(samples, key=lambda sample: sample.image), problems
 
 

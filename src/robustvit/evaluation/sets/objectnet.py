@@ -1,4 +1,4 @@
-"""Reader of ObjectNet: the classes it shares with ImageNet, by the four mapping files it comes with."""
+"""Reader of ObjectNet: the classes it shares with ImageNet, by its four mapping files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from robustvit.evaluation.sets.benchmark import Sample
 from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES
 from robustvit.evaluation.sets.folders import class_images
 
-BORDER = 2  # pixels of red that mark the images as a test set
+BORDER = 2  # red pixels that mark the images as a test set
 
 
 def read_objectnet(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
-    """``images/<folder>/`` with ``mappings/`` beside it; folders without an ImageNet class are left out.
+    """Read ``images/<folder>/`` with ``mappings/`` beside it; folders without an ImageNet class are left out.
 
-    Right is any ImageNet class that ObjectNet's class maps to; for the paper only the first of them.
+    Every ImageNet class that ObjectNet's class maps to is right; under the paper's protocol only the first.
     """
     classes, others = objectnet_classes(folder / "mappings")
     inner = folder / "images"
@@ -37,7 +37,7 @@ def read_objectnet(folder: Path, protocol: Protocol) -> tuple[list[Sample], list
 
 
 def objectnet_classes(mappings: Path) -> tuple[Mapping[str, tuple[int, ...]], list[str]]:
-    """ImageNet classes of each of ObjectNet's folders that has any, and the folders that have none.
+    """Return the ImageNet classes of ObjectNet's folders, and the folders that have none.
 
     The files chain: folder → ObjectNet's label (``folder_to_objectnet_label.json``) → ImageNet labels, joined by
     ``"; "`` (``objectnet_to_imagenet_1k.json``) → line, from 0 (``imagenet_to_label_2012_v2``) → index
@@ -61,7 +61,7 @@ def objectnet_classes(mappings: Path) -> tuple[Mapping[str, tuple[int, ...]], li
             names = shared[label].split("; ")
             if stranger := next((name for name in names if name not in index), None):
                 raise UserError(
-                    f"{mappings / 'objectnet_to_imagenet_1k.json'} names {stranger!r}, which is no line of "
+                    f"{mappings / 'objectnet_to_imagenet_1k.json'} names {stranger!r}, which is not a line of "
                     "imagenet_to_label_2012_v2: extract ObjectNet's archive again"
                 )
             classes[folder] = tuple(index[name] for name in names)
@@ -69,7 +69,7 @@ def objectnet_classes(mappings: Path) -> tuple[Mapping[str, tuple[int, ...]], li
 
 
 def crop_border(image: Image.Image, protocol: Protocol) -> Image.Image:
-    """Cut the red border off, which the paper's evaluation left on."""
+    """Cut off the red border, except under the paper's protocol."""
     if protocol == "paper" or min(image.size) <= 2 * BORDER:
         return image
     return image.crop((BORDER, BORDER, image.width - BORDER, image.height - BORDER))

@@ -1,4 +1,4 @@
-"""Reader of SI-Score: objects on backgrounds, with their size, rotation or location in ``metadata.csv``."""
+"""Reader of SI-Score: objects on backgrounds, with size, rotation or location in ``metadata.csv``."""
 
 from __future__ import annotations
 

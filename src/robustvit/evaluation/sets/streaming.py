@@ -1,4 +1,4 @@
-"""Benchmark sets from the Hugging Face hub, image by image, without a copy on disk."""
+"""Benchmark sets streamed from the Hugging Face hub, without a copy on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WNID_COLUMNS = ("wnid", "imagenet_synsets", "synset", "synsets")
 _LABEL_COLUMNS = ("label", "labels")
 _NAME_COLUMNS = ("image_id", "id", "file_name")
-Labeller = Callable[[dict[str, Any]], tuple[int, ...]]  # a row to the ImageNet classes that are right
+Labeller = Callable[[dict[str, Any]], tuple[int, ...]]  # from a row to the right ImageNet classes
 
 
 def stream(benchmark: Benchmark, protocol: Protocol) -> tuple[Iterator[tuple[str, Image.Image, Sample]], Answers]:
@@ -29,8 +29,7 @@ def stream(benchmark: Benchmark, protocol: Protocol) -> tuple[Iterator[tuple[str
     Labels are read from a column of WordNet ids, from class labels that are WordNet ids, or from numbers 0 to 999.
 
     Returns:
-        The images in RGB, each with a name and what is right, before ``Benchmark.prepare``; and the way from logits to
-        answers.
+        The images in RGB, each with a name and its sample, before ``Benchmark.prepare``; and the answers.
     """
     rows, features = _open(benchmark, hub_of(benchmark))
     image, label = _image_column(benchmark, features), _labeller(benchmark, features)
@@ -39,7 +38,7 @@ def stream(benchmark: Benchmark, protocol: Protocol) -> tuple[Iterator[tuple[str
 
 
 def hub_of(benchmark: Benchmark) -> Hub:
-    """Where on the hub a set is."""
+    """Return the location of a set on the hub; refuse sets that are not there."""
     if benchmark.hub is None:
         raise UserError(
             f"{benchmark.title} cannot be streamed: get it from {benchmark.source}, and name its folder with --root"
@@ -48,7 +47,7 @@ def hub_of(benchmark: Benchmark) -> Hub:
 
 
 def _open(benchmark: Benchmark, hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
-    """The rows of a set and the types of its columns; the first row is fetched, as some sets have no types before."""
+    """Open the rows of a set and the types of its columns; some sets have types only after the first row."""
     try:
         import datasets
     except ImportError as error:
@@ -58,7 +57,7 @@ def _open(benchmark: Benchmark, hub: Hub) -> tuple[Iterator[dict[str, Any]], dic
         ) from error
     with _Reaching(benchmark):
         if hub.archive:
-            rows, features = _archived(hub)
+            rows, features = _open_archive(hub)
         else:
             data = datasets.load_dataset(hub.name, split=hub.split, streaming=True)
             rows, features = iter(data), data.features
@@ -70,10 +69,10 @@ def _open(benchmark: Benchmark, hub: Hub) -> tuple[Iterator[dict[str, Any]], dic
     return chain([first], rows), dict(features or dict.fromkeys(first))
 
 
-def _archived(hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
-    """Images of an archive whose folders are named by WordNet id, as rows.
+def _open_archive(hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
+    """Open an archive whose folders are named by WordNet id, as rows of images.
 
-    ``datasets`` finds no class labels in archives of files that end in .JPEG, so the folder is read off the path.
+    ``datasets`` recognizes no class labels in archives of .JPEG files, so the folder is read from the path.
     """
     import datasets
 
@@ -96,7 +95,7 @@ def _archived(hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
 
 
 class _Reaching:
-    """Turns whatever goes wrong while the hub is read into one line with a way out."""
+    """Turns errors while reading the hub into one line that says what to do."""
 
     def __init__(self, benchmark: Benchmark) -> None:
         self.benchmark = benchmark
@@ -105,7 +104,7 @@ class _Reaching:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # datasets, huggingface_hub, fsspec and the HTTP library below each raise errors of their own
+        # datasets, huggingface_hub, fsspec and the HTTP library each raise different errors
         if not isinstance(error, Exception) or isinstance(error, UserError):
             return
         line = " ".join((str(error) or type(error).__name__).split())[:200]
@@ -136,7 +135,7 @@ def _images(
         except KeyError as error:
             raise UserError(
                 f"image {number} of {benchmark.title} on the hub is labelled {imagenet_names()[classes[0]]!r}, which "
-                "is no class of the set: use --root instead"
+                "is not a class of the set: use --root instead"
             ) from error
         right = right[:1] if protocol == "paper" else right
         name = next((str(row[column]) for column in _NAME_COLUMNS if row.get(column) is not None), f"{number:06d}")
@@ -156,7 +155,7 @@ def _image_column(benchmark: Benchmark, features: dict[str, Any]) -> str:
 
 
 def _labeller(benchmark: Benchmark, features: dict[str, Any]) -> Labeller:
-    """How the ImageNet classes of a row are told."""
+    """Return a function from a row to its ImageNet classes."""
     import datasets
 
     if wnids := next((name for name in _WNID_COLUMNS if name in features), None):
@@ -178,7 +177,7 @@ def _labeller(benchmark: Benchmark, features: dict[str, Any]) -> Labeller:
 
 
 def _in_imagenet_order(names: Sequence[str]) -> bool:
-    """Whether class names are ImageNet's 1000, of which spellings differ a little from copy to copy."""
+    """Return whether class names are ImageNet's 1000, whose spellings differ slightly between copies."""
     if len(names) != IMAGENET_CLASSES:
         return False
     ours = [name.partition(" (")[0].casefold() for name in imagenet_names()]
@@ -187,7 +186,7 @@ def _in_imagenet_order(names: Sequence[str]) -> bool:
 
 
 def _of_wnids(benchmark: Benchmark, wnids: str | Sequence[str]) -> tuple[int, ...]:
-    index = {wnid: place for place, wnid in enumerate(imagenet_wnids())}
+    index = {wnid: label for label, wnid in enumerate(imagenet_wnids())}
     found = wnids.replace(",", " ").split() if isinstance(wnids, str) else list(wnids)
     if not found or any(wnid not in index for wnid in found):
         raise UserError(
@@ -197,7 +196,7 @@ def _of_wnids(benchmark: Benchmark, wnids: str | Sequence[str]) -> tuple[int, ..
     return tuple(index[wnid] for wnid in found)
 
 
-def _of_number(benchmark: Benchmark, number: Any) -> tuple[int, ...]:
+def _of_number(benchmark: Benchmark, number: object) -> tuple[int, ...]:
     if not isinstance(number, int) or not 0 <= number < IMAGENET_CLASSES:
         raise UserError(
             f"expected labels from 0 to {IMAGENET_CLASSES - 1} in {benchmark.title} on the hub, found {number!r}: use "

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from robustvit.common.errors import UserError, did_you_mean
 from robustvit.common.options import Protocol
-from robustvit.evaluation.sets.answers import AllClasses, Answers, MemberMaxima, MemberMeans, OwnHead, Subset
+from robustvit.evaluation.sets.answers import AllClasses, Answers, MemberMaxima, MemberMeans, OwnHead, SubsetAnswers
 from robustvit.evaluation.sets.benchmark import Benchmark, Hub
 from robustvit.evaluation.sets.class_tables import imagenet_subset, member_classes
 from robustvit.evaluation.sets.layouts import (
@@ -31,7 +31,7 @@ def _both(value: T) -> Mapping[Protocol, T]:
 
 
 def _within(subset: str) -> Mapping[Protocol, Callable[[], Answers]]:
-    return {"paper": AllClasses, "standard": lambda: Subset(imagenet_subset(subset))}
+    return {"paper": AllClasses, "standard": lambda: SubsetAnswers(imagenet_subset(subset))}
 
 
 _V2_VARIANTS = ("matched-frequency", "threshold0.7", "top-images")
@@ -92,7 +92,6 @@ def _imagenet_9(variant: str) -> Benchmark:
         source="https://github.com/MadryLab/backgrounds_challenge/releases",
         size="0.3 GB with all variants",
         licence=_RESEARCH,
-        in_paper=False,
     )
 
 
@@ -190,7 +189,6 @@ _ROWS = (
         size="about 0.5 GB",
         licence="of CUB-200-2011 and Places, non-commercial research",
         num_classes=None,
-        in_paper=False,
     ),
     Benchmark(
         name="cue-conflict",
@@ -205,7 +203,6 @@ _ROWS = (
         source="https://github.com/rgeirhos/texture-vs-shape (stimuli/style-transfer-preprocessed-512)",
         size="about 0.2 GB",
         licence="see the repository",
-        in_paper=False,
     ),
 )
 

@@ -18,7 +18,7 @@ from robustvit.experiments.paper.place import ReproductionPlace
 from robustvit.experiments.paper.plan import METHOD_OPTIONS, Plan, Run
 from robustvit.experiments.paper.stand_in import stand_in
 from robustvit.experiments.trials import state_of
-from robustvit.explanation.subsets.search import kept_sizes
+from robustvit.explanation.subsets.search import list_sizes
 from robustvit.guidance.registry import chosen_options, make_guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.recipes import model_card, recipe_settings
@@ -202,7 +202,7 @@ def _subset_line(place: ReproductionPlace, plan: Plan, speeds: _Speeds) -> tuple
     files = [(run, place.out / f"{plan.what}-{run.card}.png") for run in plan.runs]
     left = [run for run, file in files if not (file.is_file() and file.with_suffix(".json").is_file())]
     searches = plan.row["count"] * (1 + len(place.scale.forced))
-    passes = [len(kept_sizes(speeds.of(run).pixels, place.scale.remove)) for run in left]
+    passes = [len(list_sizes(speeds.of(run).pixels, place.scale.remove)) for run in left]
     seconds = sum(3 * searches * number * speeds.of(run).image for run, number in zip(left, passes, strict=True))
     steps = f" of {counted(passes[0] - 1, 'step')}" if passes else ""
     return f"subsets: {searches * len(left)} searches{steps}, {_duration(seconds)}", seconds

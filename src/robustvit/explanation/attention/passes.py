@@ -56,7 +56,7 @@ class _Backward:
     ) -> tuple[Tensor, Tensor]:
         """A tile's A, and A * dA with what the relevances of earlier explanations add to dA."""
         call = self.call
-        out, gradient, spare = (call.shaped(buffer, tile) for buffer in buffers)
+        out, gradient, spare = (call.view(buffer, tile) for buffer in buffers)
         out = out if kept is None else call.cut(call.part(kept, tile), tile)
         attention = call.attention(tile, self.known, out, spare)
         value = call.values[tile.index].mT
@@ -74,7 +74,7 @@ class _Backward:
     def explain(self, tile: Tile, weighted: Tensor, spare: Tensor, explained: Explained) -> None:
         call = self.call
         kept = explained.positive
-        out = call.shaped(spare, tile) if kept is None else call.cut(call.part(kept, tile), tile)
+        out = call.view(spare, tile) if kept is None else call.cut(call.part(kept, tile), tile)
         positive = call.by_head(torch.clamp(weighted, min=0, out=out))
         torch.mean(positive, dim=1, out=explained.relevance[tile.images, tile.rows])
 
@@ -131,7 +131,7 @@ def backward(
     if not inputs:
         return (None, None, None, None), explained
     tensors = (call.query, call.key, call.value, call.bias)
-    return tuple(map(call.finished, [*found, bias_gradient], tensors)), explained
+    return tuple(map(call.restore, [*found, bias_gradient], tensors)), explained
 
 
 class _DoubleBackward:
@@ -145,7 +145,7 @@ class _DoubleBackward:
     def run(self, tile: Tile, buffers: Sequence[Tensor], found: Sequence[Tensor]) -> Tensor:
         """Write a tile's share of the gradients of Q, K, V and dO; return that of the scores."""
         call, index = self.call, tile.index
-        out, gradient, first, second, third = (call.shaped(buffer, tile) for buffer in buffers)
+        out, gradient, first, second, third = (call.view(buffer, tile) for buffer in buffers)
         attention = call.attention(tile, self.known, out, first)
         beta = 0 if tile.rows.start == 0 else 1
         query, key, value = call.cut(call.queries[index], tile), call.keyed[index], call.values[index]
@@ -204,5 +204,5 @@ def double_backward(
     bias_gradient = call.bias_gradient(bias_too)
     for tile in call.tiles():
         call.add_to_bias(bias_gradient, tile, work.run(tile, buffers, found))
-    q, k, v, dout = map(call.finished, found, tensors)
-    return q, k, v, call.finished(bias_gradient, call.bias), dout
+    q, k, v, dout = map(call.restore, found, tensors)
+    return q, k, v, call.restore(bias_gradient, call.bias), dout

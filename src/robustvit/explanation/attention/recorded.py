@@ -113,7 +113,7 @@ def _class_token_only(layout: Layout) -> Iterator[None]:
             hook.remove()
 
 
-def recorded_forward(model: nn.Module, images: Tensor) -> RecordedForward:
+def record_forward(model: nn.Module, images: Tensor) -> RecordedForward:
     """Run ``model`` once and keep the attention of every block.
 
     Args:
@@ -130,7 +130,7 @@ def recorded_forward(model: nn.Module, images: Tensor) -> RecordedForward:
 def lean_forward(model: nn.Module, images: Tensor, *, twice: bool = False) -> LeanForward:
     """Run ``model`` once with its fused attention, ready to be explained without keeping maps.
 
-    Arguments and errors as in ``recorded_forward``; ``twice`` where the explanation's backward pass will be
+    Arguments and errors as in ``record_forward``; ``twice`` where the explanation's backward pass will be
     differentiated itself. Where the logits are read from the class token, the last block is computed for it alone.
     """
     layout = find_layout(model)

@@ -82,7 +82,7 @@ class Call:
         step = self.images * self.heads
         return x[tile.index * step : (tile.index + 1) * step]
 
-    def shaped(self, buffer: Tensor, tile: Tile) -> Tensor:
+    def view(self, buffer: Tensor, tile: Tile) -> Tensor:
         """A buffer in the shape of a tile's maps, ``(images * H, rows, M)``."""
         images = min(self.images, self.batch - tile.images.start)
         rows = min(self.height, self.rows - tile.rows.start)
@@ -112,7 +112,7 @@ class Call:
             part.add_(self.by_head(scores).sum_to_size(part.shape))
 
     @staticmethod
-    def finished(found: Tensor | None, like: Tensor | None) -> Tensor | None:
+    def restore(found: Tensor | None, like: Tensor | None) -> Tensor | None:
         """A gradient in the shape and precision of what it is the gradient of."""
         return None if found is None or like is None else found.view(like.shape).to(like.dtype)
 

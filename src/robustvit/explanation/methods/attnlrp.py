@@ -11,9 +11,15 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 from robustvit.explanation.attention.interception import Interception, ready_for_interception
-from robustvit.explanation.methods.captures import caught_tokens, check_tokens, explained_logit, with_gradient
 from robustvit.explanation.methods.lrp_rules import RULED, LrpState, Rules
-from robustvit.explanation.methods.trace import Explain, Trace
+from robustvit.explanation.methods.trace import (
+    Explain,
+    Trace,
+    catch_tokens,
+    check_tokens,
+    require_gradient,
+    sum_target_logits,
+)
 from robustvit.models.classifier import logits_of
 from robustvit.models.families import find_layout
 
@@ -47,15 +53,15 @@ def signed_relevance(model: nn.Module, images: Tensor, block: int = 0) -> tuple[
     mode = _RuledForward(Rules(state), model)
     with (
         ready_for_interception(model),
-        caught_tokens(layout.blocks[block]) as caught,
+        catch_tokens(layout.blocks[block]) as caught,
         mode.from_block(layout.blocks[0]),
     ):
-        logits = logits_of(model(with_gradient(model, images)))
+        logits = logits_of(model(require_gradient(model, images)))
     tokens = check_tokens(caught, layout, images)
 
     def signed(target: Tensor, differentiable: bool) -> Tensor:
-        with state.explained():
-            explained = explained_logit(logits, target)
+        with state.explain():
+            explained = sum_target_logits(logits, target)
             (gradient,) = torch.autograd.grad(explained, tokens, create_graph=differentiable)
         shares = (tokens if differentiable else tokens.detach()) * gradient
         return shares.sum(dim=-1, dtype=torch.promote_types(shares.dtype, torch.float32))

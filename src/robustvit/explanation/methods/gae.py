@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from robustvit.explanation.attention.lean import explaining
 from robustvit.explanation.attention.recorded import lean_forward
-from robustvit.explanation.methods.captures import explained_logit
-from robustvit.explanation.methods.trace import Trace
+from robustvit.explanation.methods.trace import Trace, sum_target_logits
 from robustvit.models.families import Layout
 
 
@@ -27,7 +26,7 @@ def gae(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
     layout = forward.layout
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
-        explained = explained_logit(forward.logits, target)
+        explained = sum_target_logits(forward.logits, target)
         twice = second_order and differentiable
         with explaining(forward.calls, differentiable):
             anchors = [call.anchor for call in forward.calls]

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.explanation.attention.interception import ready_for_interception
 from robustvit.explanation.attention.recorded import explicit_attention
-from robustvit.explanation.methods.captures import caught_tokens, check_tokens, explained_logit, with_gradient
-from robustvit.explanation.methods.trace import Trace
+from robustvit.explanation.methods.trace import Trace, catch_tokens, check_tokens, require_gradient, sum_target_logits
 from robustvit.models.classifier import logits_of
 from robustvit.models.families import Layout, find_layout
 
@@ -28,7 +27,7 @@ def grad_cam(model: nn.Module, images: Tensor, second_order: bool = False) -> Tr
     else the last feature map with more than one position that the model computes, on its own grid. First order holds
     the weights constant; second order differentiates them too.
     """
-    entered = with_gradient(model, images)
+    entered = require_gradient(model, images)
     # Fused attention is faster, but cannot be differentiated twice.
     running = explicit_attention(model) if second_order else ready_for_interception(model)
     layout = _layout(model)
@@ -41,7 +40,7 @@ def grad_cam(model: nn.Module, images: Tensor, second_order: bool = False) -> Tr
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
         gradient = torch.autograd.grad(
-            explained_logit(logits, target),
+            sum_target_logits(logits, target),
             features,
             create_graph=second_order and differentiable,
             retain_graph=differentiable,
@@ -85,7 +84,7 @@ def _channels_last(model: nn.Module) -> bool:
 
 
 def _patch_tokens(model: nn.Module, images: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
-    with caught_tokens(layout.blocks[-1]) as caught:
+    with catch_tokens(layout.blocks[-1]) as caught:
         logits = logits_of(model(images))
     return logits, check_tokens(caught, layout, images)
 

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from robustvit.explanation.attention.recorded import explicit_attention
-from robustvit.explanation.methods.captures import explained_logit
-from robustvit.explanation.methods.trace import Trace
+from robustvit.explanation.methods.trace import Trace, sum_target_logits
 from robustvit.models.classifier import logits_of
 
 
@@ -34,7 +33,7 @@ def input_gradient(model: nn.Module, images: Tensor, second_order: bool = False)
     logits, entered = forward_from_pixels(model, images)
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
-        (gradient,) = torch.autograd.grad(explained_logit(logits, target), entered, create_graph=differentiable)
+        (gradient,) = torch.autograd.grad(sum_target_logits(logits, target), entered, create_graph=differentiable)
         return gradient.abs().sum(dim=1)
 
     return Trace(logits, explain)

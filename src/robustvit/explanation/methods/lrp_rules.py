@@ -24,7 +24,7 @@ class LrpState:
     explaining = False
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
+    def explain(self) -> Iterator[None]:
         """Backward passes in the ``with`` block follow the rules."""
         self.explaining = True
         try:

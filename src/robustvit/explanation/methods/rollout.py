@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from robustvit.explanation.attention.recorded import RecordedForward, recorded_forward
+from robustvit.explanation.attention.recorded import RecordedForward, record_forward
 from robustvit.explanation.methods.gae import propagate, readout_row
 from robustvit.explanation.methods.trace import Trace
 from robustvit.models.families import Layout
@@ -21,7 +21,7 @@ def rollout(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
     starts with is left out, as in ``gae``. The same for every class, differentiable in the weights of queries and keys,
     and of all that comes before them. No gradient of a logit is in it, so ``second_order`` has no effect.
     """
-    return _class_independent(recorded_forward(model, images), images, _rolled_row)
+    return _class_independent(record_forward(model, images), images, _rolled_row)
 
 
 def raw_attention(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
@@ -30,7 +30,7 @@ def raw_attention(model: nn.Module, images: Tensor, second_order: bool = False) 
     The baseline of the attention literature (named so by Chefer et al., CVPR 2021). For an attention pool it is the
     pool's own map. The same for every class; ``second_order`` has no effect.
     """
-    return _class_independent(recorded_forward(model, images), images, _last_row)
+    return _class_independent(record_forward(model, images), images, _last_row)
 
 
 def _class_independent(forward: RecordedForward, images: Tensor, row_of: Callable[..., Tensor]) -> Trace:

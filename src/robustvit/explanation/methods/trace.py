@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
+
+from robustvit.common.errors import UserError
+from robustvit.models.families import Layout
 
 
 class Explain(Protocol):
@@ -32,3 +37,47 @@ class Method(Protocol):
     """A relevance method: runs a model on images ``(B, 3, H, W)`` once, with gradients on."""
 
     def __call__(self, model: nn.Module, images: Tensor, second_order: bool = False) -> Trace: ...
+
+
+def require_gradient(model: nn.Module, images: Tensor) -> Tensor:
+    """Images from which a gradient flows through the whole model, where constant weights would not let it.
+
+    Weights are constant where they are frozen, and where the caller wants no gradient of theirs (``ConstantWeights``).
+    The caller's images stay as they are.
+    """
+    if images.requires_grad or all(weights.view_as(weights).requires_grad for weights in model.parameters()):
+        return images
+    return images.detach().requires_grad_()
+
+
+def sum_target_logits(logits: Tensor, target: Tensor) -> Tensor:
+    """Sum over the batch of each image's target logit; images do not mix, so its gradient is each one's own."""
+    return logits.gather(1, target[:, None]).sum()
+
+
+@contextmanager
+def catch_tokens(block: nn.Module) -> Iterator[list[Tensor]]:
+    """Catch what enters a block in a ``with`` block; the list fills with one ``(B, N, C)`` tensor per call."""
+    caught: list[Tensor] = []
+
+    def catch(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        caught.append(inputs[0] if inputs else next(iter(named.values())))
+
+    hook = block.register_forward_pre_hook(catch, with_kwargs=True)
+    try:
+        yield caught
+    finally:
+        hook.remove()
+
+
+def check_tokens(caught: list[Tensor], layout: Layout, images: Tensor) -> Tensor:
+    """The one tensor of tokens that was caught."""
+    rows, columns = layout.grid(images)
+    expected = (len(images), layout.prefix_tokens + rows * columns)
+    found = [tuple(one.shape[:2]) for one in caught]
+    if found != [expected] or caught[0].ndim != 3:
+        raise UserError(
+            f"expected tokens {expected} to enter each block once ({layout.prefix_tokens} before a grid of {rows} x "
+            f"{columns} patches), got {found or 'none'}: its tokens are not as its family says"
+        )
+    return caught[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Subset:
+class ClassSubset:
     """The pixels of one photo that suffice for one class.
 
     Attributes:
@@ -35,7 +35,7 @@ class Subset:
     @property
     def title(self) -> str:
         """Three lines for the picture."""
-        first = f"{'forced' if self.forced else 'own class'}: {shortened(self.name, 24)}"
+        first = f"{'forced' if self.forced else 'own class'}: {shorten(self.name, 24)}"
         if self.pixels is None or self.share is None:
             return f"{first}\nnone found,\nat most {100 * self.confidence:.0f} % sure"
         size = f"{self.pixels} pixels, {100 * self.share:.1f} %" if self.pixels else "no pixel: the filling alone"
@@ -64,7 +64,7 @@ class SubsetPanel:
     """
 
     model: str
-    photos: dict[str, list[Subset]]
+    photos: dict[str, list[ClassSubset]]
     picture: Path
     record: Path
     notes: tuple[str, ...] = ()
@@ -83,6 +83,6 @@ class SubsetPanel:
         return "\n".join([*lines, f"{self.picture}, {self.record}"])
 
 
-def shortened(text: str, most: int = 32) -> str:
+def shorten(text: str, most: int = 32) -> str:
     """A text cut to ``most`` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import get_args
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import SubsetFill
-from robustvit.explanation.attention.interception import gradients_for_maps, ready_for_interception
+from robustvit.explanation.attention.interception import evaluating, gradients_for_maps, ready_for_interception
 from robustvit.models.classifier import Classifier, logits_of
 
 
@@ -91,8 +90,8 @@ def sufficient_subset(
     """
     if not 0 < confidence < 1:
         raise UserError(f"expected a confidence between 0 and 1, got {confidence}")
-    sizes = kept_sizes(images.shape[-2] * images.shape[-1], remove, max_steps)
-    with gradients_for_maps(differentiable=False), ready_for_interception(model), _evaluated(model):
+    sizes = list_sizes(images.shape[-2] * images.shape[-1], remove, max_steps)
+    with gradients_for_maps(differentiable=False), ready_for_interception(model), evaluating(model):
         images = images.detach().clone() if images.is_inference() else images.detach()
         filled = _filled(model, images, fill)
         target = _targets(model, images, target)
@@ -104,7 +103,7 @@ def sufficient_subset(
     return SufficientSubsets(mask, found, reached, curve[:, 0], curve[:, -1], order)
 
 
-def kept_sizes(pixels: int, remove: float = 0.005, max_steps: int | None = None) -> list[int]:
+def list_sizes(pixels: int, remove: float = 0.005, max_steps: int | None = None) -> list[int]:
     """How many pixels are there before each step and after the last: from ``pixels`` down to 0."""
     if not 0 < remove <= pixels or (remove > 1 and remove != int(remove)):
         raise UserError(f"expected remove as a share below 1 or a whole number up to {pixels} pixels, got {remove}")
@@ -113,18 +112,6 @@ def kept_sizes(pixels: int, remove: float = 0.005, max_steps: int | None = None)
     step = int(remove) if remove >= 1 else max(1, int(remove * pixels))
     sizes = [*range(pixels, 0, -step), 0]
     return sizes if max_steps is None else [*sizes[:-1][:max_steps], 0]
-
-
-@contextmanager
-def _evaluated(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, every module's own mode again at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _filled(model: nn.Module, images: Tensor, fill: SubsetFill | float) -> Tensor:

@@ -10,7 +10,7 @@ from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import Categories, SubsetFill
-from robustvit.explanation.subsets.results import Subset, SubsetPanel, shortened
+from robustvit.explanation.subsets.results import ClassSubset, SubsetPanel, shorten
 from robustvit.models.options import GivenModel
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def subset(
         warn(note)
     classifier.to(make_accelerator(device=running.device).device)
     inputs = _inputs(classifier, list(photos.values()))
-    own = _predicted(classifier, inputs, running.batch_size)
+    own = _predict(classifier, inputs, running.batch_size)
     wanted = _RANDOM if random_classes is None and not named else random_classes or 0
     forced = named + draw_classes(classifier.num_classes, own, named, wanted, running.seed)
     labels = [list(dict.fromkeys([label, *forced])) for label in own]
@@ -130,10 +130,10 @@ def _check_options(images: list[str], out: str, confidence: float) -> Path:
 
 
 def _check_steps(classifier: Classifier, searching: SearchOptions) -> None:
-    from robustvit.explanation.subsets.search import kept_sizes
+    from robustvit.explanation.subsets.search import list_sizes
 
     height, width = classifier.preprocessing.input_size
-    kept_sizes(height * width, searching.remove, searching.max_steps)
+    list_sizes(height * width, searching.remove, searching.max_steps)
 
 
 def _inputs(classifier: Classifier, pictures: list[Any]) -> Tensor:
@@ -146,7 +146,7 @@ def _inputs(classifier: Classifier, pictures: list[Any]) -> Tensor:
     return torch.stack([transform(picture).as_subclass(Tensor) for picture in pictures])
 
 
-def _predicted(classifier: Classifier, inputs: Tensor, batch_size: int) -> list[int]:
+def _predict(classifier: Classifier, inputs: Tensor, batch_size: int) -> list[int]:
     import torch
 
     with torch.no_grad():
@@ -159,17 +159,17 @@ def _predicted(classifier: Classifier, inputs: Tensor, batch_size: int) -> list[
 
 def _search(
     classifier: Classifier, inputs: Tensor, labels: list[list[int]], batch_size: int, searching: SearchOptions
-) -> list[list[tuple[Subset, Tensor]]]:
+) -> list[list[tuple[ClassSubset, Tensor]]]:
     """The subsets of each photo with their masks, for its ``labels``, its own first."""
     import torch
 
     from robustvit.common.progress import bar
-    from robustvit.explanation.subsets.search import kept_sizes, sufficient_subset
+    from robustvit.explanation.subsets.search import list_sizes, sufficient_subset
 
     jobs = [(photo, label) for photo, wanted in enumerate(labels) for label in wanted]
     batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
-    steps = len(kept_sizes(inputs[0, 0].numel(), searching.remove, searching.max_steps)) - 1
-    rows: list[list[tuple[Subset, Tensor]]] = [[] for _ in labels]
+    steps = len(list_sizes(inputs[0, 0].numel(), searching.remove, searching.max_steps)) - 1
+    rows: list[list[tuple[ClassSubset, Tensor]]] = [[] for _ in labels]
     with bar() as progress:
         task = progress.add_task("removing pixels", total=steps * len(batches))
         for batch in batches:
@@ -179,14 +179,14 @@ def _search(
                 classifier, images, target, after_step=lambda: progress.advance(task), **vars(searching)
             )
             for place, (photo, label) in enumerate(batch):
-                one = _described(classifier, found, place, label, label != labels[photo][0])
+                one = _describe(classifier, found, place, label, label != labels[photo][0])
                 rows[photo].append((one, found.mask[place].cpu()))
     return rows
 
 
-def _described(classifier: Classifier, found: SufficientSubsets, place: int, label: int, forced: bool) -> Subset:
+def _describe(classifier: Classifier, found: SufficientSubsets, place: int, label: int, forced: bool) -> ClassSubset:
     there = bool(found.found[place])
-    return Subset(
+    return ClassSubset(
         label,
         classifier.name_of(label),
         forced,
@@ -197,9 +197,9 @@ def _described(classifier: Classifier, found: SufficientSubsets, place: int, lab
     )
 
 
-def _pictures(photo: str, image: Tensor, row: list[tuple[Subset, Tensor]]) -> list[tuple[str, Tensor]]:
+def _pictures(photo: str, image: Tensor, row: list[tuple[ClassSubset, Tensor]]) -> list[tuple[str, Tensor]]:
     own = row[0][0]
-    first = (f"{shortened(Path(photo).name)}\n{shortened(own.name)}, {100 * own.whole:.0f} % sure\nwhole photo", image)
+    first = (f"{shorten(Path(photo).name)}\n{shorten(own.name)}, {100 * own.whole:.0f} % sure\nwhole photo", image)
     return [first, *((one.title, image.where(mask, image.new_tensor(_GREY))) for one, mask in row)]
 
 

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from robustvit.common.errors import expect_one_of
-from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.annotations.coco import read_coco
 from robustvit.masks.annotations.image_masks import read_class_masks, read_plain_masks
 from robustvit.masks.annotations.labelme import read_labelme
+from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.annotations.yolo import read_yolo
 
 __all__ = ["FORMATS", "AnnotatedObject", "AnnotatedPhoto", "Annotations", "read_annotations"]

@@ -15,9 +15,11 @@ from robustvit.common.wording import counted
 from robustvit.data.mask_files import MASK_SUFFIXES, read_mask
 from robustvit.data.photo_tree import files_below
 from robustvit.data.photos import open_image
-from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.annotations.category_names import LabelMap, read_label_map
 from robustvit.masks.annotations.listing import (
+    AnnotatedObject,
+    AnnotatedPhoto,
+    Annotations,
     BrokenEntry,
     Claims,
     PhotoFolder,

@@ -16,8 +16,10 @@ from PIL import Image
 from robustvit.common.errors import UserError
 from robustvit.data.photo_tree import files_below
 from robustvit.data.photos import MAX_PIXELS
-from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.annotations.listing import (
+    AnnotatedObject,
+    AnnotatedPhoto,
+    Annotations,
     BrokenEntry,
     Claims,
     PhotoFolder,
@@ -134,7 +136,7 @@ def _shape_mask(shape: dict, frame: Frame) -> np.ndarray:
     if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise BrokenEntry("expected points [[x, y], ...], found something else")
     if kind == "mask":
-        return _pasted(shape.get("mask"), points, frame)
+        return _paste(shape.get("mask"), points, frame)
     if kind == "circle":
         return _circle(points, frame)
     if kind == "rectangle" and len(points) == 2:
@@ -163,7 +165,7 @@ def _circle(points: list, frame: Frame) -> np.ndarray:
     return mask
 
 
-def _pasted(text: object, points: list, frame: Frame) -> np.ndarray:
+def _paste(text: object, points: list, frame: Frame) -> np.ndarray:
     """A mask that the file holds as an image of the object's box, whose top left pixel is the first point."""
     left, top = (round(number) for number in _numbers(points, 1))
     if not isinstance(text, str):

@@ -12,8 +12,8 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import LabelFrom
 from robustvit.data.manifest import MaskRecord
 from robustvit.data.mask_files import FAINTEST
-from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Annotations
-from robustvit.masks.confidence import measures_of
+from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations
+from robustvit.masks.confidence import measure_mask
 from robustvit.masks.folder import MaskFolder
 
 
@@ -103,7 +103,7 @@ def _file_name(label: str) -> str:
 
 
 def _record(image: Path, mask: Path, label: str | None, values: np.ndarray, source: str) -> MaskRecord:
-    measures = measures_of(values > 0.5)
+    measures = measure_mask(values > 0.5)
     if values.max(initial=0) < FAINTEST / 255:
         return MaskRecord(image, None, label, "none", 0.0, "the outline covers no pixel", source, measures)
     if (255 * values).round().min(initial=255) >= 255:

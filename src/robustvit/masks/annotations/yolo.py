@@ -12,9 +12,11 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.wording import counted
 from robustvit.data.photo_tree import files_below
-from robustvit.masks.annotations.annotated import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.annotations.category_names import read_class_names
 from robustvit.masks.annotations.listing import (
+    AnnotatedObject,
+    AnnotatedPhoto,
+    Annotations,
     BrokenEntry,
     Claims,
     PhotoFolder,

@@ -12,7 +12,7 @@ from robustvit.masks.sources.source import MaskSource
 from robustvit.masks.tokencut.cut import CutSettings
 from robustvit.models.load import load_model
 
-__all__ = ["METHODS", "MaskSource", "make_source"]
+__all__ = ["MASK_SOURCES", "MaskSource", "make_source"]
 
 
 def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
@@ -52,7 +52,7 @@ def _sam2(options: MaskOptions, device: torch.device) -> MaskSource:
     return Sam2(options.model or "facebook/sam2.1-hiera-small", read_prompts(options.prompts), device=device)
 
 
-METHODS: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {
+MASK_SOURCES: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {
     "tokencut": _tokencut,
     "rembg": _rembg,
     "sam2": _sam2,
@@ -62,5 +62,5 @@ METHODS: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {
 
 def make_source(options: MaskOptions, device: torch.device) -> MaskSource:
     """The source that the options name, ready to run."""
-    expect_one_of("--method", options.method, METHODS)
-    return METHODS[options.method](options, device)
+    expect_one_of("--method", options.method, MASK_SOURCES)
+    return MASK_SOURCES[options.method](options, device)

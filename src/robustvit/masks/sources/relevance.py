@@ -12,9 +12,9 @@ from PIL import Image
 
 from robustvit.explanation.maps import relevance
 from robustvit.explanation.methods import check_method
-from robustvit.masks.confidence import FoundMask, judged, measures_of, no_object
-from robustvit.masks.sources.source import MaskSource, resized_photo
-from robustvit.masks.tokencut.cut import refined
+from robustvit.masks.confidence import FoundMask, measure_mask, no_object, rate_mask
+from robustvit.masks.sources.source import MaskSource, resize_photo
+from robustvit.masks.tokencut.cut import refine_mask
 from robustvit.models.classifier import Classifier
 
 
@@ -43,7 +43,7 @@ class RelevanceMask(MaskSource):
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[_Job]:
         """Maps of whole photos, squashed to the model's input size; see ``MaskSource``."""
         own = self.model.preprocessing
-        resized = [resized_photo(photo, own.input_size, own.interpolation) for photo in photos]
+        resized = [resize_photo(photo, own.input_size, own.interpolation) for photo in photos]
         with torch.no_grad():
             maps = relevance(self.model, torch.stack(resized).to(self.model.mean.device), method=self.method)
         return [_Job(m[0].cpu().numpy(), np.asarray(p), self.refine) for m, p in zip(maps, photos, strict=True)]
@@ -57,5 +57,5 @@ class RelevanceMask(MaskSource):
         full = Image.fromarray(job.relevance).resize((width, height), Image.Resampling.BILINEAR)
         mask, agreement = np.asarray(full) > job.relevance.mean(), None
         if job.refine:
-            mask, agreement = refined(mask, job.photo)
-        return judged(mask.astype(np.float32), measures_of(mask, objects=1.0, agreement=agreement))
+            mask, agreement = refine_mask(mask, job.photo)
+        return rate_mask(mask.astype(np.float32), measure_mask(mask, objects=1.0, agreement=agreement))

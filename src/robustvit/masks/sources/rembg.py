@@ -11,7 +11,7 @@ from PIL import Image
 
 from robustvit.common.errors import expect_one_of
 from robustvit.masks.confidence import FoundMask
-from robustvit.masks.sources.source import MaskSource, found_from_soft
+from robustvit.masks.sources.source import MaskSource, rate_soft_mask
 from robustvit.models.libraries.library import imported, readable_errors
 
 
@@ -42,4 +42,4 @@ class Rembg(MaskSource):
     @staticmethod
     def finish(job: np.ndarray) -> FoundMask:
         """See ``MaskSource``."""
-        return found_from_soft(job)
+        return rate_soft_mask(job)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
-from robustvit.masks.confidence import FoundMask, judged, measures_of, no_object, overlap
+from robustvit.masks.confidence import FoundMask, measure_mask, no_object, overlap, rate_mask
 from robustvit.masks.sources.source import MaskSource
 from robustvit.models.libraries.library import imported, readable_errors
 
@@ -125,4 +125,4 @@ class Sam2(MaskSource):
             return no_object((height, width), problem)
         mask = soft > 0.5
         sure = min(overlap(soft > 0.3, soft > 0.7), min(1.0, max(0.0, score)))
-        return judged(mask.astype(np.float32), measures_of(mask, agreement=sure, objects=1.0))
+        return rate_mask(mask.astype(np.float32), measure_mask(mask, agreement=sure, objects=1.0))

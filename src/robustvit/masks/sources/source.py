@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
-from robustvit.masks.confidence import FoundMask, judged, measures_of, overlap
+from robustvit.masks.confidence import FoundMask, measure_mask, overlap, rate_mask
 
 
 class MaskSource:
@@ -34,13 +34,15 @@ class MaskSource:
         raise NotImplementedError
 
 
-def found_from_soft(soft: np.ndarray) -> FoundMask:
+def rate_soft_mask(soft: np.ndarray) -> FoundMask:
     """A soft mask ``(H, W)`` in [0, 1] with a verdict; it is sure of itself where 0.3 and 0.7 as thresholds agree."""
     mask = soft > 0.5
-    return judged(soft.astype(np.float32), measures_of(mask, agreement=overlap(soft > 0.3, soft > 0.7), objects=1.0))
+    return rate_mask(
+        soft.astype(np.float32), measure_mask(mask, agreement=overlap(soft > 0.3, soft > 0.7), objects=1.0)
+    )
 
 
-def resized_photo(photo: Image.Image, size: tuple[int, int], interpolation: str = "bicubic") -> Tensor:
+def resize_photo(photo: Image.Image, size: tuple[int, int], interpolation: str = "bicubic") -> Tensor:
     """A whole photo as ``(3, height, width)`` in [0, 1], squashed to a size."""
     if interpolation == "lanczos":  # torchvision has it for Pillow's images alone
         own = photo.resize((size[1], size[0]), Image.Resampling.LANCZOS)

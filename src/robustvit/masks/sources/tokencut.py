@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import Feature
 from robustvit.explanation.features import check_features, patch_features
-from robustvit.masks.sources.dino_positions import dino_positions
-from robustvit.masks.sources.source import MaskSource, resized_photo
+from robustvit.masks.sources.source import MaskSource, resize_photo
 from robustvit.masks.tokencut.cut import CutJob, CutSettings, find_objects
 from robustvit.models.classifier import Classifier
 
@@ -79,7 +81,7 @@ class TokenCut(MaskSource):
 
     def _features(self, photos: Sequence[Image.Image], size: tuple[int, int]) -> np.ndarray:
         filter_ = "lanczos" if self._paper else "bicubic"
-        images = torch.stack([resized_photo(photo, size, filter_) for photo in photos]).to(self.model.mean.device)
+        images = torch.stack([resize_photo(photo, size, filter_) for photo in photos]).to(self.model.mean.device)
         with dino_positions(self.model.network) if self._paper else nullcontext():
             return patch_features(self.model, images, **self.options).cpu().numpy()
 
@@ -95,3 +97,38 @@ class TokenCut(MaskSource):
         sides = zip((photo.height, photo.width), self.patch, strict=True)
         height, width = (max(1, round(side * scale / patch)) * patch for side, patch in sides)
         return height, width
+
+
+_MORE = 0.1  # patches that DINO adds to both sides before it divides, so that rounding never loses one
+
+
+@contextmanager
+def dino_positions(network: nn.Module) -> Iterator[None]:
+    """Let a timm model of any size interpolate its positions as DINO does: bicubic, by (new + 0.1) / old.
+
+    timm scales by new / old instead, and smooths where it shrinks. The difference of the two is added to the patches.
+    Nothing changes for a network without such positions.
+    """
+    table: Any = getattr(network, "pos_embed", None)
+    if not isinstance(table, Tensor) or not getattr(network, "dynamic_img_size", False):
+        yield
+        return
+    embed: Any = getattr(network, "patch_embed")  # noqa: B009 - for mypy, a module's attributes are tensors or modules
+    rows, columns = embed.grid_size
+    prefix = table.shape[1] - rows * columns
+
+    def shift(_: nn.Module, __: object, patches: Tensor) -> Tensor:
+        size = (patches.shape[1], patches.shape[2])
+        if size == (rows, columns):
+            return patches
+        scales = tuple((new + _MORE) / old for new, old in zip(size, (rows, columns), strict=True))
+        square = table[:, prefix:].reshape(1, rows, columns, -1).permute(0, 3, 1, 2)
+        wanted = F.interpolate(square, scale_factor=scales, mode="bicubic").permute(0, 2, 3, 1)
+        usual = resample_abs_pos_embed(table, list(size), [rows, columns], prefix)[:, prefix:]
+        return patches + wanted - usual.reshape(wanted.shape)
+
+    hook = embed.register_forward_hook(shift)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from robustvit.common.options import Protocol, Side
-from robustvit.masks.confidence import FoundMask, judged, measures_of, no_object, overlap
+from robustvit.masks.confidence import FoundMask, measure_mask, no_object, overlap, rate_mask
 from robustvit.masks.tokencut.bilateral_solver import bilateral_solver, refined_mask
 from robustvit.masks.tokencut.normalized_cut import Cut, normalized_cut, similar_patches
 
@@ -76,12 +76,12 @@ def find_objects(job: CutJob) -> FoundMask:
         found = _object(cut, job)
         if number and found.verdict != "good":
             break  # the first is shown whatever it is; a further one must stand by itself
-        union = found if union is None else _joined(union, found)
+        union = found if union is None else _join(union, found)
         allowed &= ~cut.mask.ravel()
     return union or no_object((size[0], size[1]), _ALIKE)
 
 
-def enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def enlarge(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A mask ``(h, w)`` in another size ``(H, W)``, each pixel as PyTorch's ``interpolate(mode="nearest")`` takes it.
 
     Row i comes from row ``floor(i * h / H)``, in single precision, as PyTorch computes it on a GPU. Pillow's rule is
@@ -99,11 +99,11 @@ def _paper_object(cut: Cut | None, job: CutJob) -> FoundMask:
     size = (job.photo.shape[0], job.photo.shape[1])
     if cut is None:
         return no_object(size, _ALIKE)
-    coarse = enlarged(cut.mask, size)
+    coarse = enlarge(cut.mask, size)
     soft = bilateral_solver(job.photo, coarse)
     mask = refined_mask(soft) if (soft > 0.5).any() else np.ones(size, bool)  # theirs is the whole frame then
     agreement, pixels = overlap(mask, coarse), int(np.count_nonzero(mask))
-    found = judged(mask.astype(np.float32), _measures(mask, cut, agreement))
+    found = rate_mask(mask.astype(np.float32), _measures(mask, cut, agreement))
     reason = ""
     if agreement < _AGREEMENT:
         reason = f"IoU of coarse and refined mask below {_AGREEMENT} ({agreement:.2f})"
@@ -114,13 +114,13 @@ def _paper_object(cut: Cut | None, job: CutJob) -> FoundMask:
 
 def _object(cut: Cut, job: CutJob) -> FoundMask:
     height, width = job.photo.shape[:2]
-    coarse = enlarged(cut.mask, (height, width))
-    mask, agreement = refined(coarse, job.photo) if job.settings.refine else (coarse, None)
-    return judged(mask.astype(np.float32), _measures(mask, cut, agreement))
+    coarse = enlarge(cut.mask, (height, width))
+    mask, agreement = refine_mask(coarse, job.photo) if job.settings.refine else (coarse, None)
+    return rate_mask(mask.astype(np.float32), _measures(mask, cut, agreement))
 
 
 def _measures(mask: np.ndarray, cut: Cut, agreement: float | None) -> dict[str, float]:
-    return measures_of(
+    return measure_mask(
         mask,
         cut=cut.cut,
         eigengap=cut.eigenvalues[1] - cut.eigenvalues[0],
@@ -130,7 +130,7 @@ def _measures(mask: np.ndarray, cut: Cut, agreement: float | None) -> dict[str, 
     )
 
 
-def refined(coarse: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, float]:
+def refine_mask(coarse: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, float]:
     """A coarse mask drawn to a photo's edges, and how well the two agree (intersection over union).
 
     The solver may answer with the background: its mask is inverted where that agrees better. Where neither agrees by
@@ -156,8 +156,8 @@ def refined(coarse: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, float]:
     return answer, agreement
 
 
-def _joined(one: FoundMask, other: FoundMask) -> FoundMask:
+def _join(one: FoundMask, other: FoundMask) -> FoundMask:
     """Two objects of a photo as one mask, believed as far as the first."""
     mask = np.maximum(one.mask, other.mask)
-    measures = measures_of(mask > 0.5, objects=one.measures["objects"] + 1)
+    measures = measure_mask(mask > 0.5, objects=one.measures["objects"] + 1)
     return FoundMask(mask, one.verdict, one.confidence, one.reason, one.measures | measures)

@@ -90,7 +90,7 @@ class Library:
 
     def class_names(self, network: nn.Module) -> tuple[str, ...]:
         """Return names stored with a network, one per logit, or ImageNet's for 1,000 classes, or none."""
-        return imagenet_names() if classes_of(network) == 1000 else ()
+        return first_imagenet_names() if classes_of(network) == 1000 else ()
 
     def describe(self, network: nn.Module) -> dict[str, Any]:
         """Return what ``rebuild`` needs: ``architecture`` and ``model_args``."""
@@ -110,8 +110,8 @@ def separate_weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
 
 
-def imagenet_names() -> tuple[str, ...]:
-    """Return the names of ImageNet's 1,000 classes, the first synonym of each."""
+def first_imagenet_names() -> tuple[str, ...]:
+    """Return the first synonym of each of ImageNet's 1,000 classes; two names stand for two classes each."""
     info = ImageNetInfo()
     return tuple(info.index_to_description(index).split(",")[0] for index in range(1000))
 
