@@ -165,7 +165,7 @@ def test_nothing_of_others_is_touched(tmp_path, images, settings):
     out = tmp_path / "masks"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds no masks of ours"):
+    with pytest.raises(UserError, match="its masks were not written by robustvit"):
         make_masks(str(images), out=str(out), **settings)
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
     (out / "mine.txt").unlink()

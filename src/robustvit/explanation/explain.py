@@ -1,4 +1,4 @@
-"""Explanations of single photos: what a model says, and where in the photo it comes from."""
+"""The ``explain`` command: a model's prediction for a photo, and which part of the photo it comes from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Explanation:
         photo: the file.
         top: for each model (``before``, ``after``) its five most probable classes with probabilities.
         picture: the PNG with the photo and each model's relevance laid over it.
-        trained: whether a model was trained on this photo, or on one that looks the same, as far as its run is known.
+        trained: whether a model was trained on this photo or a copy of it, if its run is known.
     """
 
     photo: Path
@@ -61,13 +61,13 @@ def explain(
     maps: MapOptions,
     out: str = "explanations",
 ) -> Explanations:
-    """Show where in a photo a model's answer comes from, before and after finetuning, with its five likeliest classes.
+    """Show which part of a photo a prediction comes from, before and after finetuning, with the top five classes.
 
     Writes one picture per photo. A run folder is compared with the model it started from.
 
     Args:
         photos: photo files.
-        target: class to explain, by name or index; the predicted one when left out.
+        target: class to explain, by name or index (default: the predicted class).
         out: folder for the pictures.
 
     Returns:
@@ -91,7 +91,7 @@ def explain(
     from robustvit.explanation.methods import check_method
     from robustvit.models.load import load_given
 
-    after, before = load_given(models), _beside(models)
+    after, before = load_given(models), _load_compared(models)
     both = {"before": before, "after": after} if before is not None else {"model": after}
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
@@ -143,8 +143,8 @@ def _explain_one(
     return Explanation(photo, top, file)
 
 
-def _beside(models: ComparedModels) -> Classifier | None:
-    """The model to show beside: the one named, or the one a run folder started from, where it can still be had."""
+def _load_compared(models: ComparedModels) -> Classifier | None:
+    """Load the model to compare with: the named one, or the original of a run folder, if it can still be loaded."""
     from robustvit.common.progress import warn
     from robustvit.common.run_folder import RunFolder
     from robustvit.models.load import load_given, load_original
@@ -172,7 +172,7 @@ def _class_index(classifier: Classifier, target: str) -> int:
 
 
 def _picture_names(photos: list[str], folder: Path) -> list[str]:
-    """One new file name per photo; a name that is taken, here or in the folder, gets a number."""
+    """Return a new file name for each photo; a name already used, here or in the folder, gets a number."""
     names: list[str] = []
     for photo in photos:
         stem, number = Path(photo).stem, 1

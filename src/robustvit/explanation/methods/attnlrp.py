@@ -32,8 +32,8 @@ def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
     and the division in a layer norm the identity rule. The derivative in the weights is exact, so a differentiable
     map is always of second order and ``second_order`` has no effect.
 
-    The method's authors say that layer-wise relevance propagation is patented, and free for personal and scientific
-    use: ask them before using this method commercially.
+    Its authors say that layer-wise relevance propagation is patented, and free for personal and scientific use: ask
+    them before commercial use.
     """
     logits, signed = signed_relevance(model, images)
     layout = find_layout(model)
@@ -86,9 +86,9 @@ _QUOTIENTS = frozenset({"div", "div_", "__truediv__", "true_divide"})
 
 
 class _RuledForward(Interception):
-    """Puts the rules in place of PyTorch's functions, and refuses what no rule covers.
+    """Replace PyTorch's functions with the rules, and refuse what no rule covers.
 
-    Refusing what is unknown is the point: a gated MLP would otherwise get a plausible but wrong map.
+    Otherwise a gated MLP, say, would get a plausible but wrong map.
     """
 
     def __init__(self, rules: Rules, model: nn.Module) -> None:
@@ -99,7 +99,7 @@ class _RuledForward(Interception):
 
     @contextmanager
     def from_block(self, first: nn.Module) -> Iterator[None]:
-        """Active in a ``with`` block; what comes before the first block is nobody's relevance, and not looked at."""
+        """Active in a ``with`` block, from the first block on; what comes before has no relevance."""
 
         def watch(*_: Any) -> None:
             self._watching = True

@@ -1,4 +1,4 @@
-"""Sources of masks: one row of a table each."""
+"""Mask sources by name."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ MASK_SOURCES: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {
 
 
 def make_source(options: MaskOptions, device: torch.device) -> MaskSource:
-    """The source that the options name, ready to run."""
+    """Return the source named by the options, ready to run."""
     if options.method not in MASK_SOURCES:
         raise UserError(f"unknown method {options.method!r}: expected one of {', '.join(MASK_SOURCES)}")
     return MASK_SOURCES[options.method](options, device)
