@@ -89,6 +89,7 @@ def explain(
     pictures = [read_photo(path) for path in photos]
     from robustvit.common.progress import warn
     from robustvit.explanation.methods import check_method
+    from robustvit.explanation.subsets.classes import class_index
     from robustvit.models.load import load_given
 
     after, before = load_given(models), _load_compared(models)
@@ -102,7 +103,7 @@ def explain(
             raise UserError(
                 f"expected a baseline of {after.num_classes} classes, {models.baseline} has {one.num_classes}"
             )
-    index = None if target is None else _class_index(after, target)
+    index = None if target is None else class_index(after, target)
     seen = photos_behind(models.model, models.baseline, models.checkpoint).among([Path(photo) for photo in photos])
     for note in seen.notes(SAYS_LITTLE):
         warn(note)
@@ -158,17 +159,6 @@ def _load_compared(models: ComparedModels) -> Classifier | None:
     except UserError as error:
         warn(f"the original model is not shown: {error}")
         return None
-
-
-def _class_index(classifier: Classifier, target: str) -> int:
-    if target in classifier.class_names:
-        return classifier.class_names.index(target)
-    if target.isdecimal() and int(target) < classifier.num_classes:
-        return int(target)
-    raise UserError(
-        f"unknown class {target!r}: expected an index below {classifier.num_classes}"
-        + (f" or a name such as {classifier.class_names[0]!r}" if classifier.class_names else "")
-    )
 
 
 def _picture_names(photos: list[str], folder: Path) -> list[str]:

@@ -14,9 +14,11 @@ from robustvit.common.wording import counted
 from robustvit.models.options import GivenModel
 
 if TYPE_CHECKING:
+    from torch import Generator, Tensor
     from torch.utils.data import DataLoader
 
     from robustvit.common.intervals import Interval
+    from robustvit.data.batches import MaskedPhotos
     from robustvit.explanation.deletion import Curves
     from robustvit.models.classifier import Classifier
 
@@ -181,7 +183,7 @@ def _bare(photos: list[Path]) -> list:
     return [Photo(photo) for photo in photos]
 
 
-def _loader(data: Any, batch_size: int, workers: int) -> DataLoader:
+def _loader(data: MaskedPhotos, batch_size: int, workers: int) -> DataLoader:
     from torch.utils.data import DataLoader
 
     return DataLoader(data, batch_size=batch_size, num_workers=workers)
@@ -208,7 +210,9 @@ def _scores(
     }
 
 
-def _curves(classifier: Classifier, images: Any, name: str, generator: Any, deletion: DeletionOptions) -> Curves:
+def _curves(
+    classifier: Classifier, images: Tensor, name: str, generator: Generator, deletion: DeletionOptions
+) -> Curves:
     import torch
 
     from robustvit.explanation.deletion import deletion_insertion

@@ -54,7 +54,7 @@ def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str,
     return {name: value for name, value in recipe.items() if name in known and value is not None} | said
 
 
-def make_guidance(guidance: str | Guidance = "robustvit", **options: Any) -> Guidance:
+def make_guidance(guidance: str | Guidance = "robustvit", **options: object) -> Guidance:
     """Return the guidance method of that name with its options set; an object passes through."""
     if not isinstance(guidance, str):
         if options:
@@ -109,7 +109,7 @@ def guided_loss(
     target: Tensor | None = None,
     *,
     guidance: str | Guidance = "robustvit",
-    **options: Any,
+    **options: object,
 ) -> GuidedLoss:
     """Compute the loss of a guided step, for any training loop, from one shared forward pass.
 

@@ -40,7 +40,7 @@ class Interception(TorchFunctionMode):
         self.attend, self.twice = attend, twice
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is F.scaled_dot_product_attention:
             return self._attend(*args, **(kwargs or {}))
@@ -62,7 +62,7 @@ class Interception(TorchFunctionMode):
         is_causal: bool = False,
         scale: float | None = None,
         enable_gqa: bool = False,
-        **_: Any,
+        **_: object,
     ) -> Tensor:
         if is_causal:
             raise UserError("expected attention over the whole image, got causal attention: give the image tower alone")
@@ -103,7 +103,7 @@ class ConstantWeights(TorchFunctionMode):
     """
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if getattr(func, "__name__", "") in ("__get__", "detach"):
             return func(*args, **(kwargs or {}))

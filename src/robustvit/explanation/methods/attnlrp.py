@@ -101,7 +101,7 @@ class _RuledForward(Interception):
     def from_block(self, first: nn.Module) -> Iterator[None]:
         """Active in a ``with`` block, from the first block on; what comes before has no relevance."""
 
-        def watch(*_: Any) -> None:
+        def watch(*_: object) -> None:
             self._watching = True
 
         hook = first.register_forward_pre_hook(watch)
@@ -112,7 +112,7 @@ class _RuledForward(Interception):
             hook.remove()
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if not self._watching:
             return super().__torch_function__(func, types, args, kwargs)
@@ -135,7 +135,7 @@ class _RuledForward(Interception):
         )
 
 
-def _depends(value: Any) -> bool:
+def _depends(value: object) -> bool:
     """Whether a value may depend on the image: with weights or image requiring gradients, all activations do."""
     if isinstance(value, (tuple, list)):
         return any(map(_depends, value))

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +97,7 @@ class _Seen:
     feature_map: Tensor | None = None
     tokens_after: tuple[int, ...] = ()
 
-    def see(self, output: Any) -> None:
+    def see(self, output: object) -> None:
         if not isinstance(output, Tensor) or output.ndim not in (3, 4) or len(output) != self.images[0]:
             return
         if output.ndim == 4:

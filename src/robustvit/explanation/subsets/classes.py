@@ -19,10 +19,11 @@ def named_classes(classifier: Classifier, given: Categories | None) -> list[int]
     if isinstance(given, str) and given not in classifier.class_names:
         given = given.split(",")
     listed = given if isinstance(given, list) else [given]
-    return list(dict.fromkeys(_index(classifier, str(one).strip()) for one in listed))
+    return list(dict.fromkeys(class_index(classifier, str(one).strip()) for one in listed))
 
 
-def _index(classifier: Classifier, name: str) -> int:
+def class_index(classifier: Classifier, name: str) -> int:
+    """Return the index of a class given by name, in any case, or by index."""
     known = {known.casefold(): i for i, known in reversed(list(enumerate(classifier.class_names)))}
     if name.casefold() in known:
         return known[name.casefold()]
