@@ -46,15 +46,15 @@ def deletion_insertion(
     steps: int = 20,
     fill: Fill = "mean",
 ) -> Curves:
-    """Deletion and insertion of pixels in the order of their relevance (Petsiuk, Das and Saenko: RISE, BMVC 2018).
+    """Delete and insert pixels in order of relevance (Petsiuk, Das and Saenko: RISE, BMVC 2018).
 
     Args:
-        model: a classifier, in the mode that it is to be judged in (``eval``).
+        model: a classifier, in evaluation mode.
         images: ``(B, 3, H, W)``, what ``model`` takes.
-        maps: ``(B, 1, H, W)`` or ``(B, H, W)``, any relevance; only its order counts, and ties are broken by lot.
-        target: ``(B,)`` classes whose probability is followed; the predicted ones when left out.
-        steps: equal shares of pixels that are removed one after the other.
-        fill: what stands where a pixel is missing, the image's ``mean`` colour or the image itself in a ``blur``.
+        maps: ``(B, 1, H, W)`` or ``(B, H, W)``, any relevance; only the order counts, ties are broken at random.
+        target: ``(B,)`` classes whose probability is followed; predicted classes by default.
+        steps: number of equal shares in which pixels are removed.
+        fill: value of removed pixels, the image's ``mean`` colour or the image itself in a ``blur``.
     """
     maps = maps.squeeze(1) if maps.ndim == 4 else maps
     size = (len(images), *images.shape[-2:])
@@ -76,20 +76,20 @@ def deletion_insertion(
 
 
 def filling(images: Tensor, fill: Fill) -> Tensor:
-    """Images ``(B, 3, H, W)`` without what they show: each one's mean colour, or a blur of a tenth of its size."""
+    """Return empty images ``(B, 3, H, W)``: each image's mean colour, or a blur of a tenth of its size."""
     expect_one_of("fill", fill, get_args(Fill))
     if fill == "mean":
         return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
     deviation = max(images.shape[-2:]) / 10
-    # Reflected at the border, which the kernel may therefore not reach beyond.
+    # The border is reflected, so the kernel must not reach further than that.
     kernel = [min(2 * int(2 * deviation) + 1, 2 * side - 1) for side in reversed(images.shape[-2:])]
     return gaussian_blur(images, kernel, [deviation])
 
 
 def _ranks(maps: Tensor) -> Tensor:
-    """``(B, H, W)``: 0 for the most relevant pixel. By lot among equals, or their order would favour the top rows."""
-    lot = torch.randperm(maps[0].numel(), generator=torch.Generator().manual_seed(0)).to(maps.device)
-    order = lot[maps.flatten(1)[:, lot].argsort(dim=1, descending=True, stable=True)]
+    """``(B, H, W)``: 0 for the most relevant pixel. Ties are random, or the top rows would come first."""
+    shuffled = torch.randperm(maps[0].numel(), generator=torch.Generator().manual_seed(0)).to(maps.device)
+    order = shuffled[maps.flatten(1)[:, shuffled].argsort(dim=1, descending=True, stable=True)]
     places = torch.arange(order.shape[1], device=maps.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places).view_as(maps)
 

@@ -1,4 +1,4 @@
-"""Explanations of single photos: what a model says, and where in the photo it comes from."""
+"""The ``explain`` command: a model's prediction for a photo, and which part of the photo it comes from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Explanation:
         photo: the file.
         top: for each model (``before``, ``after``) its five most probable classes with probabilities.
         picture: the PNG with the photo and each model's relevance laid over it.
-        trained: whether a model was trained on this photo, or on one that looks the same, as far as its run is known.
+        trained: whether a model was trained on this photo or a copy of it, if its run is known.
     """
 
     photo: Path
@@ -62,13 +62,13 @@ def explain(
     maps: MapOptions,
     out: str = "explanations",
 ) -> Explanations:
-    """Show where in a photo a model's answer comes from, before and after finetuning, with its five likeliest classes.
+    """Show which part of a photo a prediction comes from, before and after finetuning, with the top five classes.
 
     Writes one picture per photo. A run folder is compared with the model it started from.
 
     Args:
         photos: photo files.
-        target: class to explain, by name or index; the predicted one when left out.
+        target: class to explain, by name or index (default: the predicted class).
         out: folder for the pictures.
 
     Returns:
@@ -89,9 +89,10 @@ def explain(
     pictures = [read_photo(path) for path in photos]
     from robustvit.common.progress import warn
     from robustvit.explanation.methods import check_method
+    from robustvit.explanation.subsets.classes import class_index
     from robustvit.models.load import load_given
 
-    after, before = load_given(models), _beside(models)
+    after, before = load_given(models), _load_compared(models)
     both = {"before": before, "after": after} if before is not None else {"model": after}
     folder = Path(out)
     for one in both.values():
@@ -100,7 +101,7 @@ def explain(
             raise UserError(
                 f"expected a baseline of {after.num_classes} classes, {models.baseline} has {one.num_classes}"
             )
-    index = None if target is None else _class_index(after, target)
+    index = None if target is None else class_index(after, target)
     seen = photos_behind(models.model, models.baseline, models.checkpoint).among([Path(photo) for photo in photos])
     for note in seen.notes(SAYS_LITTLE):
         warn(note)
@@ -141,8 +142,8 @@ def _explain_one(
     return Explanation(photo, top, file)
 
 
-def _beside(models: ComparedModels) -> Classifier | None:
-    """The model to show beside: the one named, or the one a run folder started from, where it can still be had."""
+def _load_compared(models: ComparedModels) -> Classifier | None:
+    """Load the model to compare with: the named one, or the original of a run folder, if it can still be loaded."""
     from robustvit.common.progress import warn
     from robustvit.common.run_folder import RunFolder
     from robustvit.models.load import load_given, load_original
@@ -158,19 +159,8 @@ def _beside(models: ComparedModels) -> Classifier | None:
         return None
 
 
-def _class_index(classifier: Classifier, target: str) -> int:
-    if target in classifier.class_names:
-        return classifier.class_names.index(target)
-    if target.isdecimal() and int(target) < classifier.num_classes:
-        return int(target)
-    raise UserError(
-        f"unknown class {target!r}: expected an index below {classifier.num_classes}"
-        + (f" or a name such as {classifier.class_names[0]!r}" if classifier.class_names else "")
-    )
-
-
 def _picture_names(photos: list[str], folder: Path) -> list[str]:
-    """One new file name per photo; a name that is taken, here or in the folder, gets a number."""
+    """Return a new file name for each photo; a name already used, here or in the folder, gets a number."""
     names: list[str] = []
     for photo in photos:
         stem, number = Path(photo).stem, 1

@@ -1,4 +1,4 @@
-"""Faithfulness: which relevance method points at the pixels that a model really uses, measured on photos."""
+"""The ``faithfulness`` command: which relevance method marks the pixels that a model really uses."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from robustvit.common.wording import counted
 from robustvit.models.options import GivenModel
 
 if TYPE_CHECKING:
+    from torch import Generator, Tensor
     from torch.utils.data import DataLoader
 
     from robustvit.common.intervals import Interval
+    from robustvit.data.batches import MaskedPhotos
     from robustvit.explanation.deletion import Curves
     from robustvit.models.classifier import Classifier
 
-_CONTROL = "random"  # maps of noise: a method that does not beat them tells nothing
+_CONTROL = "random"  # noise maps: a method that does not beat them is useless
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class MethodScore:
     """How faithful one method's maps are.
 
     Attributes:
-        deletion: area under the deletion curve, mean over photos with its 95 % interval; lower is better.
+        deletion: area under the deletion curve, mean over photos with its 95 % CI; lower is better.
         insertion: area under the insertion curve; higher is better.
         photos: both areas of each photo, in the order of the photos.
     """
@@ -40,7 +42,7 @@ class MethodScore:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """What was measured of a model's relevance methods.
+    """Faithfulness of a model's relevance methods.
 
     Attributes:
         model: where it came from.
@@ -48,7 +50,7 @@ class Faithfulness:
         photos: the photos measured.
         scores: by method; ``random`` maps are the control.
         unsupported: by method, why the model does not allow it.
-        notes: what a reader must know of the photos.
+        notes: what a reader must know about the photos.
     """
 
     model: str
@@ -75,9 +77,9 @@ class DeletionOptions:
     """Deletion and insertion.
 
     Attributes:
-        methods: methods to measure, separated by commas (gae,rollout); all when left out.
-        steps: equal shares of pixels that are removed one after the other.
-        fill: what stands where a pixel is missing: the photo's mean colour, or the photo in a blur.
+        methods: methods to measure, separated by commas (gae,rollout; default all).
+        steps: number of equal shares in which pixels are removed.
+        fill: value of removed pixels: the photo's mean colour, or the blurred photo.
     """
 
     methods: str | None = None
@@ -96,14 +98,14 @@ def faithfulness(
 ) -> Faithfulness:
     """Measure which relevance method is faithful to a model, by deletion and insertion of pixels.
 
-    Pixels are removed from each photo, the most relevant ones first, and brought back to an empty one in the same
-    order. The sooner the predicted class's probability falls, and rises, the better a method says what the model uses.
-    Random maps are measured too, as a control. Neither classes nor masks are needed.
+    Pixels are removed from each photo, most relevant first, and added to an empty photo in the same order. The sooner
+    the predicted class's probability falls, and rises, the better a method shows what the model uses. Random maps are
+    measured too, as a control. Neither classes nor masks are needed.
 
     Args:
         images: folder of photos, flat or one folder per class, or a CSV file (image,mask,label).
         seed: fixes the random maps.
-        out: JSON file to write everything to; must be new.
+        out: new JSON file for all results.
 
     Returns:
         The scores; printing them gives a table.
@@ -181,7 +183,7 @@ def _bare(photos: list[Path]) -> list:
     return [Photo(photo) for photo in photos]
 
 
-def _loader(data: Any, batch_size: int, workers: int) -> DataLoader:
+def _loader(data: MaskedPhotos, batch_size: int, workers: int) -> DataLoader:
     from torch.utils.data import DataLoader
 
     return DataLoader(data, batch_size=batch_size, num_workers=workers)
@@ -208,7 +210,9 @@ def _scores(
     }
 
 
-def _curves(classifier: Classifier, images: Any, name: str, generator: Any, deletion: DeletionOptions) -> Curves:
+def _curves(
+    classifier: Classifier, images: Tensor, name: str, generator: Generator, deletion: DeletionOptions
+) -> Curves:
     import torch
 
     from robustvit.explanation.deletion import deletion_insertion

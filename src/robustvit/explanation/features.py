@@ -1,4 +1,4 @@
-"""Features of an image's patches: keys, queries, values or tokens of a chosen block of a vision transformer."""
+"""Patch features: keys, queries, values or tokens of a chosen block of a vision transformer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustvit.models.families import Layout, find_layout
 
 
 def check_features(model: nn.Module, feature: Feature, block: int | None = None) -> Layout:
-    """The layout of a model that such features can be had of."""
+    """Return the layout of a model after checking that it has such features."""
     layout = find_layout(model, headless=True)
     expect_one_of("feature", feature, get_args(Feature))
     if block is not None and not 1 <= block <= len(layout.blocks):
@@ -27,14 +27,14 @@ def check_features(model: nn.Module, feature: Feature, block: int | None = None)
 def patch_features(
     model: nn.Module, images: Tensor, *, feature: Feature = "keys", block: int | None = None, centre: bool = False
 ) -> Tensor:
-    """Features of every patch.
+    """Return the features of every patch.
 
     Args:
-        model: a ``Classifier`` or a bare network, of any family that attention explains; a head is not needed.
+        model: a ``Classifier`` or a bare network, of any supported family; a head is not needed.
         images: ``(B, 3, H, W)``, what ``model`` takes.
         feature: ``keys``, ``queries`` or ``values`` of the block's attention, heads side by side, or ``tokens``, the
             block's output.
-        block: counted from 1; the last when left out.
+        block: counted from 1 (default: the last).
         centre: subtract each image's mean over patches, which DINOv2-like backbones need.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Relevance maps: which part of the image a classifier's logit comes from, differentiable and batched."""
+"""Relevance maps, batched and differentiable: which part of an image a classifier's logit comes from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def image_map(grid_map: Tensor, size: tuple[int, int]) -> Tensor:
     full = F.interpolate(grid_map[:, None], size=size, mode="bilinear", align_corners=False)
     low, high = full.amin(dim=(2, 3), keepdim=True), full.amax(dim=(2, 3), keepdim=True)
     spread = high - low
-    # Dividing by a spread that is only rounding error, or next to nothing, would blow up the map and its gradient.
+    # Dividing by a spread that is only rounding error, or tiny, would blow up the map and its gradient.
     precision = torch.finfo(full.dtype)
     constant = spread <= (8 * precision.eps * high.abs()).clamp(min=precision.tiny / precision.eps)
     return torch.where(constant, torch.zeros_like(full), (full - low) / torch.where(constant, 1.0, spread))
@@ -41,19 +41,19 @@ def relevance(
     """Explain a model's logits: a relevance map for each image, differentiable with respect to the weights.
 
     Args:
-        model: a ``Classifier`` or a bare network; which networks, says each method.
+        model: a ``Classifier`` or a bare network; see each method for the networks it supports.
         images: ``(B, 3, H, W)``, what ``model`` takes: values in [0, 1] for a ``Classifier``.
-        target: ``(B,)`` classes to explain; the predicted ones when left out.
+        target: ``(B,)`` classes to explain; predicted classes by default.
         method: ``gae``, the paper's rule (equations 6 and 7), or another of ``robustvit.explanation.methods.METHODS``.
         second_order: let gradients flow through the attention's gradient too.
-        upsample: give maps in image size; otherwise the raw relevance on the method's own grid.
+        upsample: return maps in image size, else the raw relevance on the method's grid.
 
     Returns:
         ``(B, 1, H, W)`` in [0, 1], or ``(B, 1, rows, columns)``, non-negative, when ``upsample`` is off. Detached when
         gradients are switched off outside.
 
     Raises:
-        UserError: unknown method, or a model that the rule does not hold for.
+        UserError: unknown method, or a model that it does not support.
     """
     method_function = method_of(method)
     differentiable = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()

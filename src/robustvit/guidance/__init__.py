@@ -1,1 +1,1 @@
-"""Guidance methods: what turns photos and masks into a loss; the paper's, and its rivals."""
+"""Guidance methods turn photos and masks into a loss: the paper's method and rival methods."""

@@ -1,4 +1,4 @@
-"""Deep Feature Reweighting: from features to a new head, as it was published."""
+"""Deep Feature Reweighting: fit a new head to features, as published."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robustvit.guidance.sparse_regression import sparse_regression
 
-STRENGTHS = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)  # C, the values that Kirichenko et al. try
+STRENGTHS = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)  # values of C that Kirichenko et al. try
 SUBSETS = 10
 
 
@@ -47,7 +47,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Choice:
-    """The C that was chosen, with means over subsets of photos that the heads were not fitted on, 0 to 1.
+    """The chosen C, with means over subsets that the heads were not fitted on, 0 to 1.
 
     Attributes:
         strength: C.
@@ -63,7 +63,7 @@ class Choice:
 
 
 def halves(labels: Sequence[int], seed: int) -> tuple[list[int], list[int]]:
-    """Positions of the photos in two halves of every class; the first has one more where the number is odd."""
+    """Split the photos of every class in two halves; return positions. The first gets the odd photo."""
     rng = np.random.default_rng(seed)
     parts: tuple[list[int], list[int]] = ([], [])
     for label in sorted(set(labels)):
@@ -74,7 +74,7 @@ def halves(labels: Sequence[int], seed: int) -> tuple[list[int], list[int]]:
 
 
 def balanced_subset(labels: Sequence[int], seed: int) -> list[int]:
-    """Positions of as many photos of every class as the smallest class has."""
+    """Draw equally many photos of every class, as many as the smallest class has; return positions."""
     rng = np.random.default_rng(seed)
     least = min(Counter(labels).values())
     return [
@@ -87,10 +87,9 @@ def balanced_subset(labels: Sequence[int], seed: int) -> list[int]:
 def choose_strength(
     first: Subsets, second: Subsets, classes: int, *, intercept: bool = True, strengths: Sequence[float] = STRENGTHS
 ) -> Choice:
-    """Choose C by the accuracy of the worst group, on photos that the head was not fitted on.
+    """Choose C by the worst group's accuracy, on photos that the head was not fitted on.
 
-    Heads are fitted on the subsets of one half and tried on those of the other, both ways. Where two C are equally
-    good, the one with the lower cross-entropy is taken.
+    Heads are fitted on the subsets of one half and scored on the other, both ways. Ties go to the lower cross-entropy.
     """
     tried = {c: np.zeros(3) for c in strengths}
     for fitted, held in ((first, second), (second, first)):
@@ -110,7 +109,7 @@ def choose_strength(
 
 
 def average_head(subsets: Subsets, classes: int, strength: float, *, intercept: bool = True) -> Head:
-    """The mean of the heads fitted on each subset, for features that are not standardised."""
+    """Return the mean of the heads fitted on each subset, for features that are not standardised."""
     mean, deviation = _scale(subsets.features)
     x = (subsets.features - mean) / deviation
     weights, offsets = sparse_regression(x, subsets.labels, classes, strength, intercept=intercept)
@@ -119,7 +118,7 @@ def average_head(subsets: Subsets, classes: int, strength: float, *, intercept: 
 
 
 def _scale(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation ``(D,)`` of each feature; features that never change are left as they are."""
+    """Mean and deviation ``(D,)`` of each feature; constant features are left as they are."""
     flat = features.double().flatten(0, 1)
     deviation = flat.std(dim=0, correction=0)
     return flat.mean(dim=0), torch.where(deviation > 1e-12 * (1 + flat.abs().amax(dim=0)), deviation, 1.0)

@@ -1,4 +1,4 @@
-"""Input gradients kept off the background: GradMask and Right for the Right Reasons, with a real double backward."""
+"""Penalties on input gradients outside the object: GradMask and Right for the Right Reasons."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights,
 class _InputGradients(GuidanceMethod):
     """``relevance_weight * penalty + classification_weight * cross-entropy with the true label`` (equation 8).
 
-    The gradient is that of what the model takes: pixels in [0, 1] for a ``Classifier``. The same function of the photo
-    then has the same loss, however it normalises; gradients of normalised pixels are ``std`` times as large. Works for
-    every classifier that can be differentiated twice. Without the penalty's weight, no input gradient is made.
+    The gradient is in the model's input: pixels in [0, 1] for a ``Classifier``. So the loss does not depend on the
+    normalisation; gradients in normalised pixels are ``std`` times as large. Works for
+    every classifier that can be differentiated twice. With a weight of 0, no input gradient is computed.
     """
 
     relevance_weight: float | None = None
@@ -45,8 +45,8 @@ class _InputGradients(GuidanceMethod):
     @staticmethod
     @abstractmethod
     def default_weight(classes: int) -> float:
-        """Weight of the penalty where none was given: on a pretrained ViT-S, about as much gradient in the weights as
-        the cross-entropy's."""
+        """Return the default weight of the penalty: on a pretrained ViT-S, its gradient is then about as large as the
+        cross-entropy's."""
 
     @abstractmethod
     def explained(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class GradMask(_InputGradients):
     ``mean((d y_c / d x * (1 - S))^2)`` over images, channels and pixels, ``y_c`` the true class's logit.
 
     Attributes:
-        relevance_weight: weight of that term; 1000 where it is None.
+        relevance_weight: weight of that term (None: 1000).
         classification_weight: weight of the cross-entropy with the true label.
         temperature: divides the logits in the cross-entropy.
     """

@@ -21,7 +21,7 @@ from robustvit.models.parameters import head_layers
 
 @dataclass(frozen=True)
 class LastLayer(GuidanceMethod):
-    """The last layer alone is trained, from the head that is there, by steps of the loop on balanced photos.
+    """Train the last layer alone, from the existing head, on balanced photos.
 
     A cheap relative of Deep Feature Reweighting. The model runs in evaluation mode (no dropout, fixed statistics), and
     only its head receives a gradient. The loop gives it equally many photos of every class.
@@ -46,7 +46,7 @@ class LastLayer(GuidanceMethod):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """That the verdict measures what was trained, where backgrounds were swapped."""
+        """A warning that the verdict measures what was trained, if backgrounds were swapped."""
         return (SWAPS_TRAINED,) if self.balance == "background" else ()
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
@@ -63,9 +63,8 @@ class DeepFeatureReweighting(LastLayer):
     held-out photos in which the spurious cue says nothing.
 
     ``finetune`` fits it as published, see ``robustvit.training.head_fitting``: logistic regression with an L1 penalty
-    on
-    standardised features, C chosen by the worst group's accuracy, averaged over balanced subsets. Called with a batch,
-    it is the loss of that regression without its penalty.
+    on standardised features, C chosen by the worst group's accuracy, averaged over balanced subsets. Called with a
+    batch, it is the loss of that regression without its penalty.
 
     Attributes:
         balance: what the subsets are balanced by: ``class``, or ``background`` too: every object on the backgrounds of
@@ -84,7 +83,7 @@ class DeepFeatureReweighting(LastLayer):
 
 @contextmanager
 def _fixed_features(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and no gradient beyond the head's input; modes and hooks are put back at the end."""
+    """Evaluation mode without gradients beyond the head's input; modes and hooks are restored at the end."""
     hooks = [layer.register_forward_pre_hook(_detach) for layer in head_layers(model)]
     try:
         with evaluating(model):

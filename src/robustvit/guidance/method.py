@@ -1,4 +1,4 @@
-"""What a guidance method is: it turns a model and a masked batch into a loss, and says what it needs for that."""
+"""The interface of guidance methods: each turns a model and a masked batch into a loss."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from robustvit.common.options import Train
 
 @dataclass(frozen=True)
 class GuidedLoss:
-    """What one guided step computes.
+    """Result of a guided step.
 
     Attributes:
         loss: the scalar to call ``backward`` on.
         parts: the detached terms by name, unweighted.
         logits: ``(B, C)``, detached.
-        maps: ``(B, 1, H, W)`` in [0, 1], detached; None where the method makes no maps.
+        maps: ``(B, 1, H, W)`` in [0, 1], detached; None if the method has no maps.
     """
 
     loss: Tensor
@@ -35,23 +35,23 @@ class Guidance(Protocol):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether a batch must come with true labels."""
+        """Whether a batch needs true labels."""
         ...
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss: ...
 
 
 class GuidanceMethod(ABC):
-    """What the finetuning loop and the report ask of a method that has a name; its options are a dataclass's fields.
+    """Base of the named methods, for the finetuning loop and the report; the options are dataclass fields.
 
     Attributes:
-        title: what a reader is told that it is.
+        title: name shown to readers.
         source: where it was published.
-        trains: the only weights that it is made for; None where it may train any.
-        balanced: whether it wants equally many photos of every class.
-        fits: whether it solves for the head at once instead of taking steps; the photos held out are then halved, one
-            half to fit on and one to judge.
-        unused: options of ``finetune`` that mean nothing with it.
+        trains: the only weights it can train; None for any.
+        balanced: whether it needs equally many photos of every class.
+        fits: whether it fits the head directly instead of taking steps; half of the held-out photos then serve to fit,
+            half to judge.
+        unused: options of ``finetune`` that have no effect with it.
     """
 
     title: ClassVar[str]
@@ -63,7 +63,7 @@ class GuidanceMethod(ABC):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether a batch must come with true labels."""
+        """Whether a batch needs true labels."""
         return True
 
     @property
@@ -73,7 +73,7 @@ class GuidanceMethod(ABC):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the verdict must know about a model trained with it."""
+        """What readers of the verdict must know about models trained with it."""
         return ()
 
     @abstractmethod
@@ -82,7 +82,7 @@ class GuidanceMethod(ABC):
 
 
 def expect_labels(target: Tensor | None, why: str) -> Tensor:
-    """The labels of a batch."""
+    """Return the labels; refuse a batch without."""
     if target is None:
         raise UserError(f"expected labels for {why}, got none: sort the photos into class folders, or give a target")
     return target
@@ -99,10 +99,10 @@ def check_weights(temperature: float, **weights: float) -> None:
 
 
 def weighted_sum(*terms: tuple[float, Tensor]) -> Tensor:
-    """Sum of weight times term; a weight of zero leaves its term out, gradient and NaN included.
+    """Sum weight times term; a weight of zero drops its term, gradient and NaN included.
 
     Returns:
         A scalar; zero without a gradient where every weight is zero.
     """
-    kept = [weight * term for weight, term in terms if weight]
-    return sum(kept[1:], kept[0]) if kept else terms[0][1].new_zeros(())
+    weighted = [weight * term for weight, term in terms if weight]
+    return sum(weighted[1:], weighted[0]) if weighted else terms[0][1].new_zeros(())

@@ -1,4 +1,4 @@
-"""The name of a run's method, as records and tables give it."""
+"""The name of a run's method in records and tables."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from robustvit.models.method_names import method_name
 
 
 def _usual_of(guidance: str) -> dict[str, Any]:
-    """The defaults of another guidance method; nothing is known of one that somebody registered and is not here."""
+    """Return the defaults of a guidance method; none if it is not registered here."""
     if guidance not in GUIDANCE:
         return {}
     own = {field.name: field.default for field in fields(GUIDANCE[guidance]) if field.init}
-    return {
-        name: value for name, value in own.items() if name != "temperature"
-    }  # that is the model's, not the method's
+    own.pop("temperature", None)  # depends on the model, not on the method
+    return own
 
 
 def name_method(config: dict[str, Any]) -> str:
-    """The name of the method that a run's settings describe, as its records give it."""
+    """Return the name of the method in a run's settings."""
     return method_name(config, _usual_of(str(config["guidance"])), tokencut_protocol(config))

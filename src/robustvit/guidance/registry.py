@@ -1,4 +1,4 @@
-"""Guidance methods: each one object that turns a batch of images and masks into a loss, with its own target rule."""
+"""Guidance methods by name, their options, and the loss of a guided step."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ GUIDANCE: dict[str, Any] = {
 
 
 def options_of(guidance: str) -> set[str]:
-    """Names of the options that a guidance method has."""
+    """Return the names of a guidance method's options."""
     expect_one_of("guidance", guidance, GUIDANCE)
     return {field.name for field in fields(GUIDANCE[guidance])}
 
 
 def guidance_options() -> list[str]:
-    """Names of the options of all guidance methods."""
+    """Return the names of all guidance methods' options."""
     return sorted({name for guidance in GUIDANCE for name in options_of(guidance)})
 
 
 def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a guidance method: those that the user set, else the recipe's; the others keep their defaults.
+    """Return the options of a guidance method: the user's, else the recipe's; the others keep their defaults.
 
     Args:
         guidance: name of the method.
-        given: what the user gave, None (False for a switch) where nothing; names that no method has are passed over.
-        recipe: what a recipe proposes; what the method does not have is passed over.
+        given: the user's options, None (False for a switch) if not given; names that no method has are ignored.
+        recipe: a recipe's options; those that the method does not have are ignored.
     """
     known = options_of(guidance)
     said = {name: given[name] for name in guidance_options() if not (given.get(name) is None or given[name] is False)}
@@ -54,7 +54,7 @@ def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str,
     return {name: value for name, value in recipe.items() if name in known and value is not None} | said
 
 
-def make_guidance(guidance: str | Guidance = "robustvit", **options: Any) -> Guidance:
+def make_guidance(guidance: str | Guidance = "robustvit", **options: object) -> Guidance:
     """Return the guidance method of that name with its options set; an object passes through."""
     if not isinstance(guidance, str):
         if options:
@@ -67,12 +67,12 @@ def make_guidance(guidance: str | Guidance = "robustvit", **options: Any) -> Gui
 
 
 def check_guidance(guidance: GuidanceMethod, classifier: Classifier, parameters: Sequence[nn.Parameter]) -> None:
-    """Make sure that a method works for a model and reaches some of the weights, on one grey image; nothing changes.
+    """Refuse a method that fails on a model or trains none of the weights, tried on a grey image; nothing changes.
 
     Args:
         guidance: the method.
-        classifier: the model, whose other weights are frozen.
-        parameters: the weights that may change.
+        classifier: the model; its other weights are frozen.
+        parameters: the weights to train.
     """
     like = parameters[0]
     image = torch.full((1, 3, *classifier.preprocessing.input_size), 0.5, dtype=like.dtype, device=like.device)
@@ -86,7 +86,7 @@ def check_guidance(guidance: GuidanceMethod, classifier: Classifier, parameters:
         with evaluating(classifier):
             loss = guidance(classifier, image, mask, label).loss
             if loss.requires_grad:
-                loss.backward()  # all of it: asked for some gradients only, PyTorch passes over what it cannot do
+                loss.backward()  # everything: with selected gradients, PyTorch skips what it cannot do
         reached = any(parameter.grad is not None for parameter in parameters)
     except RuntimeError as error:
         if not any(words in str(error) for words in ("not implemented", "differentiate twice")):
@@ -109,20 +109,20 @@ def guided_loss(
     target: Tensor | None = None,
     *,
     guidance: str | Guidance = "robustvit",
-    **options: Any,
+    **options: object,
 ) -> GuidedLoss:
-    """One guided step's loss for any training loop, from one shared forward pass.
+    """Compute the loss of a guided step, for any training loop, from one shared forward pass.
 
     Args:
         model: a ``Classifier`` or a bare timm vision transformer.
         images: ``(B, 3, H, W)``, what ``model`` takes.
         masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], 1 on the object.
-        target: ``(B,)`` true labels, whose relevance is guided; the predicted classes' when left out.
-        guidance: name of a guidance method, or an object of your own.
+        target: ``(B,)`` true labels, whose relevance is guided; predicted classes by default.
+        guidance: name of a guidance method, or your own object.
         options: fields of the method, e.g. ``second_order=True`` or ``temperature=0.55``.
 
     Returns:
-        The loss, its parts, logits and, where the method makes some, maps; call ``.loss.backward()``.
+        The loss, its parts, logits and, if the method has some, maps; call ``.loss.backward()``.
 
     Raises:
         UserError: unknown method or option, shapes that differ, labels missing.

@@ -21,7 +21,7 @@ from robustvit.models.classifier import logits_of
 class RobustViT(GuidanceMethod):
     """The paper's guidance (equation 5): relevance on the object, confidence kept.
 
-    A term whose weight is zero is left out with its gradient; without any weight on relevance, no map is made.
+    A term whose weight is zero is left out with its gradient; without weight on relevance, no map is computed.
 
     Attributes:
         target: class explained, the true ``label`` (the paper's training) or the ``predicted`` one (its section 5).
@@ -66,7 +66,7 @@ class RobustViT(GuidanceMethod):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether a batch must come with true labels."""
+        """Whether a batch needs true labels."""
         return self.target == "label" or self.classification == "label"
 
     @property

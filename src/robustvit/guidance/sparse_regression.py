@@ -28,10 +28,10 @@ def sparse_regression(
         labels: ``(P, N)``, below ``classes``.
         classes: how many there are.
         strength: C above 0; the smaller, the fewer weights differ from zero.
-        start: weights and intercepts to begin with.
-        intercept: whether there is one.
-        tolerance: largest step of the scaled gradient at the end.
-        most: steps, at most.
+        start: initial weights and intercepts.
+        intercept: whether to fit one.
+        tolerance: largest final step of the scaled gradient.
+        most: most steps.
 
     Returns:
         Weights ``(P, classes, D)`` and intercepts ``(P, classes)``, float64.

@@ -16,7 +16,7 @@ from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights,
 
 SWAPS_TRAINED = (
     "The model was trained on photos with swapped backgrounds, and accuracy on random backgrounds is measured on "
-    "photos made the same way: part of a gain may be that it has got used to pasted objects. Look at other shifts too."
+    "photos made the same way: part of a gain may be that it is used to pasted objects. Look at other shifts too."
 )
 
 
@@ -71,7 +71,7 @@ class SwapAugmentation(GuidanceMethod):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """That the verdict measures what was trained."""
+        """A warning that the verdict measures what was trained."""
         return (SWAPS_TRAINED,)
 
     def __post_init__(self) -> None:

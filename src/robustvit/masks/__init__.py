@@ -1,1 +1,1 @@
-"""Masks of objects: made, imported from annotations, rated and reviewed."""
+"""Object masks: make, import from annotations, rate and review them."""

@@ -1,4 +1,4 @@
-"""How far a mask that a machine made can be believed, from measures that need no human mask."""
+"""How trustworthy an automatic mask is, from measures that need no human mask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robustvit.data.manifest import MaskVerdict
 
 _CUT_WEIGHT, _BORDER_WEIGHT = 0.8, 1.4
 _GOOD = 0.5
-# Above this the two sides have as many edges across as inside: patches of pure noise.
+# Above this, as many edges cross the cut as stay inside: patches of pure noise.
 _NO_OBJECT = 0.9
 # Smaller or larger masks are seldom an object; 0.01 is about 520 of 224 x 224 pixels.
 _LEAST_SHARE, _LARGEST_SHARE = 0.01, 0.9
@@ -18,7 +18,7 @@ _LEAST_SHARE, _LARGEST_SHARE = 0.01, 0.9
 
 @dataclass(frozen=True)
 class FoundMask:
-    """A mask that a machine made.
+    """An automatic mask with its rating.
 
     Attributes:
         mask: float32 ``(H, W)`` in [0, 1], in the photo's size.
@@ -33,35 +33,34 @@ class FoundMask:
 
 
 def border_contact(mask: np.ndarray) -> float:
-    """Share of the frame's border, one pixel wide, that lies on the object; ``mask`` is ``(H, W)`` bool."""
+    """Return the share of the frame's border, one pixel wide, on the object; ``mask`` is ``(H, W)`` bool."""
     edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     return float(edge.mean())
 
 
 def measure_mask(mask: np.ndarray, **further: float | None) -> dict[str, float]:
-    """A mask's share of the frame and of its border, and what else is known; ``mask`` is ``(H, W)`` bool."""
+    """Measure a mask's share of the frame and of its border; add known measures. ``mask`` is ``(H, W)`` bool."""
     known = {name: value for name, value in further.items() if value is not None}
     return {"share": float(mask.mean()), "border": border_contact(mask), **known}
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two masks ``(H, W)`` bool; 0 where both are empty."""
+    """Return the intersection over union of two masks ``(H, W)`` bool; 0 where both are empty."""
     union = np.count_nonzero(one | other)
     return float(np.count_nonzero(one & other) / union) if union else 0.0
 
 
 def no_object(size: tuple[int, int], reason: str) -> FoundMask:
-    """The result for a photo of ``size`` (H, W) in which nothing stands out."""
+    """Return the result for a photo of ``size`` (H, W) without an object."""
     return FoundMask(np.zeros(size, np.float32), "none", 0.0, reason, {})
 
 
 def rate_mask(mask: np.ndarray, measures: dict[str, float]) -> FoundMask:
-    """A mask with its confidence and a verdict.
+    """Rate a mask: confidence and verdict.
 
-    The confidence is ``1 - 0.8 cut - 1.4 border``, in [0, 1]: objects are cut off cleanly, and seldom lie along the
+    The confidence is ``1 - 0.8 cut - 1.4 border``, in [0, 1]: a good mask has a clean cut and seldom touches the
     frame. Both weights were fitted to the IoU of TokenCut masks with human ones on 150 photos, and hold on 150 others
-    (``benchmarks/README.md``). Sources that do not cut are believed as far as they are sure of themselves instead:
-    ``agreement - 1.4 border``, which nobody has calibrated.
+    (``benchmarks/README.md``). Sources without a cut get ``agreement - 1.4 border``, which is not calibrated.
 
     Args:
         mask: float32 ``(H, W)`` in [0, 1].

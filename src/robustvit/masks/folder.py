@@ -1,4 +1,4 @@
-"""The folder that masks are written to: the masks, their manifest, and the settings they were made with."""
+"""The output folder of masks: the masks, their manifest, and the settings they were made with."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _signed() -> PngInfo:
 
 
 def _is_ours(mask: Path) -> bool:
-    """Whether a mask bears the mark of one that a killed run wrote before it got to the manifest."""
+    """Whether a mask was written by a run that was killed before it reached the manifest."""
     try:
         with opened(mask) as image:
             return image.info.get(_SIGNATURE[0]) == _SIGNATURE[1]
@@ -52,12 +52,12 @@ def _refuse_unwritable(record: MaskRecord) -> None:
 class MaskFolder:
     """Masks that mirror a folder of photos, with ``manifest.csv``, ``settings.json`` and ``problems.txt``.
 
-    A mask is written before its row of the manifest, so that a kill loses one photo at most; every process writes rows
-    to a part of its own, and ``finish`` joins them.
+    A mask is written before its row of the manifest, so killing a run loses at most one photo. Every process writes
+    rows to its own part, and ``finish`` joins them.
 
     Args:
         path: the folder.
-        settings: what the masks depend on.
+        settings: all settings that the masks depend on.
         rank: number of this process.
     """
 
@@ -78,11 +78,11 @@ class MaskFolder:
             name = other[0]
             raise UserError(
                 f"{self.path} holds masks made with {name} {old.get(name)}, not {self.settings.get(name)}: give the "
-                "same options to go on with them, or another --out"
+                "same options to continue, or another --out"
             )
 
     def start(self) -> None:
-        """Make the folder, or join what a killed run left in it."""
+        """Create the folder, or join the parts that a killed run left in it."""
         self.path.mkdir(parents=True, exist_ok=True)
         if self._parts():
             self._join()
@@ -90,13 +90,13 @@ class MaskFolder:
             write_json(self.settings, self.path / SETTINGS)
 
     def missing(self, photos: Sequence[Any]) -> list[Any]:
-        """Those of some photos, which have an ``image`` each, that are not done."""
+        """Return those photos, each with an ``image``, that are not done."""
         listed = [(place_of(record.image), _lost(record)) for record in self._listed()]
         done = {place for place, _ in listed} - {place for place, lost in listed if lost}
         return [photo for photo in photos if place_of(photo.image) not in done]
 
     def records(self) -> dict[tuple[Path, str | None], MaskRecord]:
-        """What is done, by photo and class; a mask that was removed counts as not done."""
+        """Return the finished records by photo and class; a removed mask counts as not done."""
         return {(place_of(one.image), one.label): one for one in self._listed() if not _lost(one)}
 
     def _listed(self) -> Iterator[MaskRecord]:
@@ -136,7 +136,7 @@ class MaskFolder:
             )
 
     def finish(self, problems: list[str]) -> list[MaskRecord]:
-        """Join the parts of the manifest, sorted by photo, and write the problems down."""
+        """Join the parts of the manifest, sorted by photo, and write the list of problems."""
         records = self._join()
         if problems:
             write_text("\n".join(problems) + "\n", self.path / _PROBLEMS)

@@ -1,4 +1,4 @@
-"""The loop that makes masks: photos read and prepared in batches here, finished here or by other processes."""
+"""The loop that makes masks: photos are prepared in batches here, and finished here or by worker processes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _Waiting = list[tuple[PlacedPhoto, "Future[FoundMask]"]]
 def mask_photos(
     source: MaskSource, photos: Sequence[PlacedPhoto], folder: MaskFolder, batch_size: int, workers: int
 ) -> list[str]:
-    """Find and write the masks of photos.
+    """Make and write the masks of photos.
 
     Args:
-        source: finds them.
-        photos: which.
-        folder: takes them.
-        batch_size: photos that the source prepares at a time.
-        workers: processes that finish them; none, and this one does.
+        source: makes the masks.
+        photos: photos to process.
+        folder: output folder.
+        batch_size: photos prepared at a time.
+        workers: processes that finish masks; with 0, this process does.
 
     Returns:
         One line for each photo that could not be used.
@@ -42,7 +42,7 @@ def mask_photos(
         for start in range(0, len(photos), batch_size):
             batch = photos[start : start + batch_size]
             fresh = _submit(source, batch, executor, problems)
-            _write(waiting, source.name, folder, problems)  # while the workers have the fresh ones
+            _write(waiting, source.name, folder, problems)  # while the workers process the new batch
             waiting = fresh
             progress.advance(task, len(batch))
         _write(waiting, source.name, folder, problems)

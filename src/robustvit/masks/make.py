@@ -1,4 +1,4 @@
-"""Masks for a folder of photos: found by a model, or read from another tool's annotations."""
+"""The ``masks`` command: masks for a folder of photos, from a model or from another tool's annotations."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class MadeMasks:
-    """What ``make_masks`` came to.
+    """Result of ``make_masks``.
 
     Attributes:
         folder: of the masks.
         manifest: CSV file with a row for each photo, which ``finetune`` takes as ``--images`` too.
         records: the same rows.
-        problems: one line for each photo or annotation that could not be used, or only in part.
-        left_out: how many photos have no row.
-        made: how many photos this call worked on.
-        seconds: how long it took.
-        review: the review page, if one was asked for.
+        problems: one line for each photo or annotation that could not be used, or only partly.
+        left_out: number of photos without a row.
+        made: number of photos processed by this call.
+        seconds: duration.
+        review: the review page, if requested.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class MadeMasks:
 
     @property
     def skipped(self) -> dict[str, int]:
-        """How many photos got no mask, by the reason; the manifest names them."""
+        """Number of photos without a mask by reason; the manifest names them."""
         from robustvit.data.manifest import skipped_photos
 
         return skipped_photos(self.records)
@@ -85,15 +85,15 @@ def make_masks(
 ) -> MadeMasks:
     """Make foreground masks for a folder of photos, ready for finetune.
 
-    Without --from, a model finds them, and says of each whether it is good, doubtful or none at all; with --from, they
-    are read from annotations. Writes grey PNGs that mirror the photos, and manifest.csv with a confidence and a verdict
-    for each. A second call does only what is missing.
+    Without --from, a model makes them and rates each as good, doubtful or none; with --from, they are read from
+    annotations. Writes grey PNGs that mirror the photos, and manifest.csv with a confidence and a verdict for each. A
+    second call does only what is missing.
 
     Args:
         source: folder of photos, or of class folders with photos; with --from, the annotation file or folder.
         out: folder for the masks.
-        review: HTML file to write, a gallery to look the masks over; finetune obeys the review.csv it saves.
-        workers: processes that cut and refine beside this one, which runs the model.
+        review: HTML file to write, a gallery to review the masks; finetune follows the review.csv that it saves.
+        workers: processes that cut and refine masks; this one runs the model.
 
     Returns:
         Masks, counts and problems; printing it gives a summary.
@@ -134,7 +134,7 @@ def make_masks(
 
 
 def _list_categories(categories: Categories | None) -> list[str]:
-    """Categories as a list of names; ``cat,dog`` is two of them."""
+    """Return categories as a list of names; ``cat,dog`` is two."""
     given = categories.split(",") if isinstance(categories, str) else categories
     if given is None:
         return []
@@ -144,7 +144,7 @@ def _list_categories(categories: Categories | None) -> list[str]:
 def _import_masks(
     source: str, out: str, form: str, options: AnnotationOptions
 ) -> tuple[MaskFolder, list[str], int, int]:
-    """Masks from annotations; of several processes only the first reads them."""
+    """Make masks from annotations; of several processes only the first reads them."""
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import track
     from robustvit.masks.annotations import read_annotations
@@ -159,7 +159,7 @@ def _import_masks(
     settings = {"from": form, "categories": categories, "label_from": label_from}
     accelerator = make_accelerator(device="cpu")
     folder = MaskFolder(out, settings, accelerator.process_index)
-    accelerator.wait_for_everyone()  # every process must have found the folder fit before one writes to it
+    accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     todo, lines = [], []
     if accelerator.is_main_process:
         folder.start()
@@ -178,7 +178,7 @@ def _import_masks(
 
 
 def _photo_root(source: str, images: str | None) -> Path | None:
-    """The folder of photos that masks mirror: the one named, or the one that a YOLO root or LabelMe files hold."""
+    """Return the folder of photos that masks mirror: the named one, or that of a YOLO root or of LabelMe files."""
     inside = Path(source) / "images"
     if images is not None or not Path(source).is_dir():
         return None if images is None else Path(images)
@@ -188,7 +188,7 @@ def _photo_root(source: str, images: str | None) -> Path | None:
 def _find_masks(
     source: str, out: str, options: MaskOptions, running: RunningOptions
 ) -> tuple[MaskFolder, list[str], int, int]:
-    """Masks from a model; each of several processes takes its share of the photos."""
+    """Make masks with a model; each process takes its share of the photos."""
     from accelerate.utils import gather_object
 
     from robustvit.common.devices import make_accelerator
@@ -203,7 +203,7 @@ def _find_masks(
     rank, processes = accelerator.process_index, accelerator.num_processes
     folder = MaskFolder(out, asdict(options), rank)
     maker = make_source(options, accelerator.device)
-    accelerator.wait_for_everyone()  # every process must have found the folder fit before one writes to it
+    accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     if accelerator.is_main_process:
         folder.start()
     todo = folder.missing(photos)

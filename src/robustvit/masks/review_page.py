@@ -1,4 +1,4 @@
-"""The page on which a person looks through masks made automatically."""
+"""The page for reviewing automatic masks."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _WORKERS = 8  # each holds a photo decoded whole
 
 
 def check_review(path: str | Path) -> None:
-    """Make sure that a review page can be written at a path; raises UserError otherwise."""
+    """Refuse a path at which a review page cannot be written."""
     check_own_page(path, _MARK, "a review page")
 
 
 def write_review(records: Sequence[MaskRecord], path: str | Path, *, title: str = "Review of the masks") -> Path:
-    """Write the page on which a person keeps or drops masks: one HTML file that holds its pictures and loads nothing.
+    """Write the page for keeping or dropping masks: one HTML file with its pictures, which loads nothing.
 
     Good masks start as kept, doubtful ones as dropped. A photo without a mask, or whose photo or mask cannot be read,
-    is shown with the reason and cannot be kept. Of several records of a photo the last counts.
+    is shown with the reason and cannot be kept. The last of several records of a photo counts.
 
     Args:
         records: the masks, as ``read_manifest`` gives them.
@@ -69,7 +69,7 @@ def write_review(records: Sequence[MaskRecord], path: str | Path, *, title: str 
 
 @dataclass(frozen=True)
 class _Card:
-    """A photo on the page; one with a problem cannot be kept."""
+    """A photo on the page; it cannot be kept if it has a problem."""
 
     image: str
     name: str
@@ -119,7 +119,7 @@ def _relative(image: Path, folder: Path) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without the halves of characters that stand for a file name's bytes that are not UTF-8."""
+    """Replace surrogates, which stand for bytes of a file name that are not UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -133,7 +133,7 @@ def _draw_mask(photo: Image.Image, mask: np.ndarray) -> np.ndarray:
 
 
 def _key(cards: Sequence[_Card]) -> str:
-    """The name under which the browser keeps the decisions: another for other photos or other masks."""
+    """Return the browser's storage key for the decisions; it differs for other photos or masks."""
     content = hashlib.sha256()
     for card in cards:
         content.update(repr(card).encode())

@@ -1,4 +1,4 @@
-"""Interception of attention: every fused attention call inside a ``with`` block is handed to a function of ours.
+"""Interception of attention: inside a ``with`` block, every fused attention call goes to a function of ours.
 
 Works for any model that calls ``scaled_dot_product_attention`` or ``nn.MultiheadAttention``; its classes stay as they
 are. Shape legend: B images, H heads, N queries, M keys, D channels of a head.
@@ -25,14 +25,14 @@ _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 
 
 class Interception(TorchFunctionMode):
-    """Hands every attention call to ``attend(query, key, value, bias, scale)``.
+    """Pass every attention call to ``attend(query, key, value, bias, scale)``.
 
     Queries are ``(B, H, N, D)``, keys and values ``(B, H, M, D)``; ``bias`` is added to the scores before the softmax,
     ``-inf`` where a mask hides a key. Dropout is left out: a map with holes is not the map of the model in use.
 
     Args:
         attend: computes the attention.
-        twice: the backward pass will be differentiated: activations take part in a form made for that.
+        twice: use activations whose backward pass is cheap to differentiate.
     """
 
     def __init__(self, attend: Attend, twice: bool = False) -> None:
@@ -40,7 +40,7 @@ class Interception(TorchFunctionMode):
         self.attend, self.twice = attend, twice
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is F.scaled_dot_product_attention:
             return self._attend(*args, **(kwargs or {}))
@@ -62,7 +62,7 @@ class Interception(TorchFunctionMode):
         is_causal: bool = False,
         scale: float | None = None,
         enable_gqa: bool = False,
-        **_: Any,
+        **_: object,
     ) -> Tensor:
         if is_causal:
             raise UserError("expected attention over the whole image, got causal attention: give the image tower alone")
@@ -77,7 +77,7 @@ class Interception(TorchFunctionMode):
         return self.attend(query, key, value, bias, 1 / math.sqrt(query.shape[-1]) if scale is None else scale)
 
     def _multi_head(self, call: inspect.BoundArguments) -> tuple[Tensor, Tensor | None]:
-        """The same result as ``nn.MultiheadAttention``, whose own attention happens out of reach."""
+        """Return what ``nn.MultiheadAttention`` returns; its fast path cannot be intercepted."""
         call.apply_defaults()
         given = call.arguments
         tokens = given["query"]
@@ -97,13 +97,13 @@ class Interception(TorchFunctionMode):
 
 
 class ConstantWeights(TorchFunctionMode):
-    """Lets no gradient reach the weights: what they would need is then neither kept nor computed.
+    """Let no gradient reach the weights, so that nothing is stored or computed for them.
 
-    The parameters' own flags stay as they are, so that other threads may train the same model meanwhile.
+    The parameters' own flags stay as they are, so other threads may train the same model meanwhile.
     """
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if getattr(func, "__name__", "") in ("__get__", "detach"):
             return func(*args, **(kwargs or {}))
@@ -112,15 +112,14 @@ class ConstantWeights(TorchFunctionMode):
 
 @contextmanager
 def gradients_for_maps(differentiable: bool) -> Iterator[None]:
-    """Gradients on, whatever the caller has set, since a map needs them; those of the weights only for a map that is
-    to be differentiated."""
+    """Enable gradients, which maps need, whatever the caller has set; for weights only if the map is differentiable."""
     with torch.inference_mode(False), torch.enable_grad(), nullcontext() if differentiable else ConstantWeights():
         yield
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode in a ``with`` block; every module's own mode is put back at the end."""
+    """Put a model in evaluation mode inside a ``with`` block; each module's mode is restored at the end."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
@@ -140,8 +139,8 @@ def _constant(value: Any) -> Any:
 def ready_for_interception(model: nn.Module) -> Iterator[None]:
     """Let a model take its fused attention path, without patch dropout or gradient checkpointing, in a ``with`` block.
 
-    Compiled models run as they were before compilation, since compiled attention cannot be intercepted. Everything is
-    put back at the end, also after an error. timm reads ``fused_attn`` of each attention layer,
+    Compiled models run uncompiled, since compiled attention cannot be intercepted. Everything is restored at the end,
+    also after an error. timm reads ``fused_attn`` of each attention layer,
     transformers its configuration; tokens that are dropped would shift the map, and blocks that run twice would be
     recorded twice.
     """

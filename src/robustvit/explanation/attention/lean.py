@@ -1,4 +1,4 @@
-"""Attention that keeps hardly any maps: they are recomputed, image by image, when a gradient is wanted.
+"""Attention that stores hardly any maps: they are recomputed, image by image, when a gradient is needed.
 
 The forward pass is PyTorch's fused attention. A first backward pass, from the logit that is explained, leaves behind
 each block's relevance ``mean over heads of max(0, dA * A)``; the second, from the loss, adds the gradient that the
@@ -23,7 +23,7 @@ from robustvit.explanation.attention.tiles import Call
 
 @dataclass
 class _State:
-    """What a call's backward passes tell each other. It must not refer to the graph that refers to it."""
+    """State shared by a call's backward passes. It must not hold the graph that holds it."""
 
     first: bool
     explaining: bool = False
@@ -38,7 +38,7 @@ class LeanCall:
     Calling it computes the attention; arguments as in ``Interception``.
 
     Args:
-        first: no other call comes before it, so that an explanation may end at it.
+        first: whether it is the first call, where an explanation may stop.
 
     Attributes:
         anchor: a scalar whose gradient passes through this call, whether or not the weights are frozen.
@@ -56,15 +56,15 @@ class LeanCall:
         return output
 
     def take_relevance(self, differentiable: bool = False) -> Tensor:
-        """``(B, N, M)``: ``mean over heads of max(0, dA * A)`` of the explanation just made; to be taken once.
+        """``(B, N, M)``: ``mean over heads of max(0, dA * A)`` of the explanation just made; can be taken once.
 
         Args:
             differentiable: in the attention ``A``; and in its gradient ``dA`` too, if the explanation's backward pass
                 was made with ``create_graph``.
         """
-        explained, self._state.explained = self._state.explained, None  # its graph must not be kept alive by itself
+        explained, self._state.explained = self._state.explained, None  # or its graph would keep itself alive
         if explained is None:
-            raise UserError("expected logits that come from every attention block, got a block that they do not use")
+            raise UserError("expected logits that depend on every attention block, got a block that they do not use")
         if not differentiable or explained.relevance.requires_grad:
             return explained.relevance
         return _Attach.apply(self._token, explained, self._state)
@@ -72,7 +72,7 @@ class LeanCall:
 
 @contextmanager
 def explaining(calls: Sequence[LeanCall], differentiable: bool = True) -> Iterator[None]:
-    """Backward passes inside the block leave each call's relevance behind, which may be differentiated later."""
+    """Make backward passes inside the block store each call's relevance, which may be differentiated later."""
     states = [call._state for call in calls]
     for state in states:
         state.explaining, state.keep, state.explained = True, differentiable, None
@@ -84,7 +84,7 @@ def explaining(calls: Sequence[LeanCall], differentiable: bool = True) -> Iterat
 
 
 class _Attach(torch.autograd.Function):
-    """Hands the gradient of a call's relevance to its attention, which comes later in the backward pass."""
+    """Pass the gradient of a call's relevance to its attention, which comes later in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, token: Tensor, explained: Explained, state: _State) -> Tensor:
@@ -121,7 +121,7 @@ class _LeanAttention(torch.autograd.Function):
         state: _State = ctx.state
         if output_gradient is None:
             output_gradient = query.new_zeros(()).expand(*query.shape[:-1], value.shape[-1])
-        # Nothing before the first call is asked for when it is explained.
+        # An explanation needs no gradient before the first call.
         inputs = not (state.explaining and state.first)
         bias_too = inputs and ctx.needs_input_grad[3]
         if torch.is_grad_enabled():

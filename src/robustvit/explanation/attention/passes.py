@@ -17,12 +17,12 @@ from robustvit.explanation.attention.tiles import Call, Tile, product, softmax_b
 
 @dataclass
 class Explained:
-    """What the backward pass of an explanation leaves behind for that of the loss.
+    """What an explanation's backward pass stores for that of the loss.
 
     Attributes:
         relevance: ``(B, N, M)``, ``mean over heads of max(0, dA * A)``.
         output_gradient: dO, ``(B, H, N, D)``.
-        attention: A, ``(B * H, N, M)``, if it was to be kept and small enough; else it is computed again.
+        attention: A, ``(B * H, N, M)``, if it is kept and small enough; else recomputed.
         positive: ``max(0, dA * A)``, likewise.
     """
 
@@ -32,7 +32,7 @@ class Explained:
     positive: Tensor | None = None
 
     def forget_maps(self) -> None:
-        """Give memory back once the maps are used; should they be needed again, they are computed again."""
+        """Free the maps after use; they are recomputed if needed again."""
         self.attention = self.positive = None
 
 
@@ -99,20 +99,20 @@ def backward(
     inputs: bool = True,
     bias_too: bool = False,
 ) -> tuple[tuple[Tensor | None, ...], Explained | None]:
-    """Backward pass of an attention call, and the relevance that it shows.
+    """Run the backward pass of an attention call, with its relevance.
 
     Args:
         call: its inputs.
         output_gradient: dO, ``(B, H, N, D)``.
         known: A, ``(B * H, N, M)``, if it was kept.
         pending: gradients ``(B, N, M)`` that relevances received, with the explanations that made them.
-        explain: find the relevance.
-        keep: the relevance will receive a gradient.
-        inputs: find dQ, dK and dV.
-        bias_too: find the bias's gradient.
+        explain: compute the relevance.
+        keep: whether the relevance will receive a gradient.
+        inputs: compute dQ, dK and dV.
+        bias_too: compute the bias's gradient.
 
     Returns:
-        Gradients of query, key, value and bias, and the explanation; None where not asked for.
+        Gradients of query, key, value and bias, and the explanation; None where not requested.
     """
     work = _Backward(call, output_gradient, known)
     explained = work.explained(keep) if explain else None
@@ -185,14 +185,14 @@ class _DoubleBackward:
 def double_backward(
     call: Call, output_gradient: Tensor, known: Tensor | None, received: Sequence[Tensor], *, bias_too: bool = False
 ) -> tuple[Tensor | None, ...]:
-    """Backward pass through ``backward`` with ``explain``.
+    """Differentiate ``backward`` with ``explain``.
 
     Args:
         call: the inputs.
         output_gradient: dO.
         known: A, if it was kept.
         received: what dQ, dK and dV ``(B, H, ..., D)`` and the relevance ``(B, N, M)`` received.
-        bias_too: find the bias's gradient.
+        bias_too: compute the bias's gradient.
 
     Returns:
         Gradients of query, key, value, bias and dO.

@@ -40,7 +40,7 @@ class RecordedForward(_Forward):
 
 @dataclass(frozen=True)
 class LeanForward(_Forward):
-    """A forward pass whose attention maps are recomputed when they are needed; see ``lean_attention``.
+    """A forward pass whose attention maps are recomputed when needed; see ``lean``.
 
     Attributes as those of ``RecordedForward``, but for ``calls``: one per attention call, first block first.
     """
@@ -51,7 +51,7 @@ class LeanForward(_Forward):
 def attend_openly(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Attention in plain operations, which can be differentiated twice.
+    """Compute attention in plain operations, which can be differentiated twice.
 
     Returns:
         The output ``(B, H, N, D)`` and the map ``(B, H, N, M)``.
@@ -69,7 +69,7 @@ def explicit_attention(model: nn.Module, twice: bool = False) -> Iterator[list[T
 
     Args:
         model: the model that will run.
-        twice: its backward pass will be differentiated; see ``Interception``.
+        twice: whether its backward pass will be differentiated; see ``Interception``.
 
     Yields:
         A list that fills with one ``(B, H, N, M)`` tensor per call.
@@ -86,7 +86,7 @@ def explicit_attention(model: nn.Module, twice: bool = False) -> Iterator[list[T
 
 
 def _first_row(attend: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Attention of the first token only; the others' output is zero."""
+    """Compute attention for the first token only; the output of the others is zero."""
 
     def limited(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> Tensor:
         if bias is not None and bias.shape[-2] > 1:
@@ -101,7 +101,7 @@ def _first_row(attend: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def _class_token_only(layout: Layout) -> Iterator[None]:
     """Run parts of the last block for the class token alone.
 
-    Their output is broadcast to the other tokens, whose values are then wrong; nothing reads them.
+    Its output is broadcast to the other tokens, whose values are then wrong, but never read.
     """
     hooks = []
     try:
@@ -151,7 +151,7 @@ def lean_forward(model: nn.Module, images: Tensor, *, twice: bool = False) -> Le
 
 
 def _check(layout: Layout, images: Tensor, shapes: Sequence[tuple[int, int]], short: bool) -> None:
-    """Refuse a model whose attention calls are not what its layout says."""
+    """Refuse a model whose attention calls do not match its layout."""
     grid = layout.grid(images)
     tokens = layout.prefix_tokens + grid[0] * grid[1]
     blocks = len(layout.blocks)
@@ -165,5 +165,5 @@ def _check(layout: Layout, images: Tensor, shapes: Sequence[tuple[int, int]], sh
         found = ", ".join(f"{rows} x {columns}" for rows, columns in dict.fromkeys(shapes)) or "none"
         raise UserError(
             f"expected {layout.calls} attention calls over {tokens} tokens ({layout.prefix_tokens} before a grid of "
-            f"{grid[0]} x {grid[1]} patches), got {len(shapes)} of {found}: its tokens are not as its family says"
+            f"{grid[0]} x {grid[1]} patches), got {len(shapes)} of {found}: its tokens do not match its family"
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 # A tile's map: what stays in a CPU's cache, or keeps a GPU busy. Matrix products want this many rows, all the same.
 _CPU_BYTES, _GPU_BYTES, _ROWS = 2**20, 2**29, 128
-# The attention of a call is kept between passes if it is smaller than this.
+# A call's attention is kept between passes if it is smaller than this.
 KEPT_BYTES = 2**26
 
 
@@ -61,16 +61,16 @@ class Call:
         return x.unbind(0) if self.images == 1 else [part.flatten(0, 1) for part in x.split(self.images)]
 
     def buffers(self, count: int) -> list[Tensor]:
-        """Memory for the maps of one tile, to be used for all of them."""
+        """Allocate memory for the maps of one tile, reused for all tiles."""
         size = self.images * self.heads * self.height * self.keys
         return [self.query.new_empty(size, dtype=self.exact) for _ in range(count)]
 
     def maps(self) -> Tensor:
-        """Memory for all maps of the call, ``(B * H, N, M)``."""
+        """Allocate memory for all maps of the call, ``(B * H, N, M)``."""
         return self.query.new_empty(self.batch * self.heads, self.rows, self.keys, dtype=self.exact)
 
     def gradients(self, *tensors: Tensor) -> list[Tensor]:
-        """Memory for the gradients of tensors ``(B, H, ...)``, ``(B * H, ...)`` each."""
+        """Allocate memory for the gradients of tensors ``(B, H, ...)``, ``(B * H, ...)`` each."""
         return [x.new_empty(x.shape, dtype=self.exact).flatten(0, 1) for x in tensors]
 
     def cut(self, x: Tensor, tile: Tile) -> Tensor:
@@ -83,7 +83,7 @@ class Call:
         return x[tile.index * step : (tile.index + 1) * step]
 
     def view(self, buffer: Tensor, tile: Tile) -> Tensor:
-        """A buffer in the shape of a tile's maps, ``(images * H, rows, M)``."""
+        """View a buffer in the shape of a tile's maps, ``(images * H, rows, M)``."""
         images = min(self.images, self.batch - tile.images.start)
         rows = min(self.height, self.rows - tile.rows.start)
         return buffer[: images * self.heads * rows * self.keys].view(images * self.heads, rows, self.keys)
@@ -93,7 +93,7 @@ class Call:
         return x.unflatten(0, (-1, self.heads))
 
     def bias_part(self, bias: Tensor, tile: Tile) -> Tensor:
-        """Where a tile lies in the bias, which broadcasts over images, heads or rows."""
+        """Return a tile's part of the bias, which broadcasts over images, heads or rows."""
         place = [slice(None)] * bias.ndim
         if bias.ndim == 4 and bias.shape[0] > 1:
             place[0] = tile.images
@@ -102,7 +102,7 @@ class Call:
         return bias[tuple(place)]
 
     def bias_gradient(self, wanted: bool) -> Tensor | None:
-        """Memory for the gradient of the bias, in float32 at least, where it is wanted."""
+        """Allocate memory for the gradient of the bias, in at least float32, if wanted."""
         return torch.zeros_like(self.bias, dtype=self.exact) if wanted and self.bias is not None else None
 
     def add_to_bias(self, found: Tensor | None, tile: Tile, scores: Tensor) -> None:
@@ -113,11 +113,11 @@ class Call:
 
     @staticmethod
     def restore(found: Tensor | None, like: Tensor | None) -> Tensor | None:
-        """A gradient in the shape and precision of what it is the gradient of."""
+        """Return a gradient in the shape and precision of its tensor."""
         return None if found is None or like is None else found.view(like.shape).to(like.dtype)
 
     def attention(self, tile: Tile, known: Tensor | None, out: Tensor, spare: Tensor) -> Tensor:
-        """A tile's attention: a part of what is known, or computed into ``out``."""
+        """Return a tile's attention: part of ``known``, or computed into ``out``."""
         if known is not None:
             return self.cut(self.part(known, tile), tile)
         query, key = self.cut(self.queries[tile.index], tile), self.keyed[tile.index]

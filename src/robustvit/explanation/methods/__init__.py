@@ -1,4 +1,4 @@
-"""Relevance methods by name; each is a function of one file here, with its source in its docstring."""
+"""Relevance methods by name; each is a function in a file of this package, with its source in the docstring."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _OF_ATTENTION = frozenset({"gae", "attnlrp", "rollout", "raw_attention"})
 
 
 def method_of(name: str) -> Method:
-    """The relevance method of that name."""
+    """Return the relevance method of that name."""
     expect_one_of("the relevance method", name, METHODS)
     return METHODS[name]
 
 
 def check_method(name: str, model: nn.Module) -> None:
-    """Make sure that a relevance method works for a model, before work is spent on it or anything is written.
+    """Refuse a relevance method that does not support a model, before any work is done or anything is written.
 
-    A model that says what size it takes, as a ``Classifier`` does, meets the method on one grey image; its weights,
-    statistics and modes stay as they are.
+    If the model has an input size, as a ``Classifier`` does, the method is tried on a grey image; weights, statistics
+    and modes do not change.
     """
     method = method_of(name)
     if name in _OF_ATTENTION:
@@ -55,17 +55,17 @@ def _try_on_grey(method: Method, model: nn.Module, size: tuple[int, int]) -> Non
 
 
 def measuring_method(guiding: str | None, model: nn.Module) -> str:
-    """The method that measures where relevance lies: ``gae`` where it holds, so that models guided in different ways
-    can be compared, else the method that guides; where none does, ``grad_cam`` or else ``input_gradient``.
+    """Return the method that measures where relevance lies: ``gae`` if supported, so that models guided in different
+    ways can be compared, else the guiding method, else ``grad_cam`` or ``input_gradient``.
     """
     if guiding is not None:
         check_method(guiding, model)
-    if guiding == "gae" or _holds("gae", model):
+    if guiding == "gae" or _supports("gae", model):
         return "gae"
-    return guiding or ("grad_cam" if _holds("grad_cam", model) else "input_gradient")
+    return guiding or ("grad_cam" if _supports("grad_cam", model) else "input_gradient")
 
 
-def _holds(name: str, model: nn.Module) -> bool:
+def _supports(name: str, model: nn.Module) -> bool:
     try:
         check_method(name, model)
     except UserError:

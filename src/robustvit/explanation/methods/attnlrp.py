@@ -32,8 +32,8 @@ def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
     and the division in a layer norm the identity rule. The derivative in the weights is exact, so a differentiable
     map is always of second order and ``second_order`` has no effect.
 
-    The method's authors say that layer-wise relevance propagation is patented, and free for personal and scientific
-    use: ask them before using this method commercially.
+    Its authors say that layer-wise relevance propagation is patented, and free for personal and scientific use: ask
+    them before commercial use.
     """
     logits, signed = signed_relevance(model, images)
     layout = find_layout(model)
@@ -86,9 +86,9 @@ _QUOTIENTS = frozenset({"div", "div_", "__truediv__", "true_divide"})
 
 
 class _RuledForward(Interception):
-    """Puts the rules in place of PyTorch's functions, and refuses what no rule covers.
+    """Replace PyTorch's functions with the rules, and refuse what no rule covers.
 
-    Refusing what is unknown is the point: a gated MLP would otherwise get a plausible but wrong map.
+    Otherwise a gated MLP, say, would get a plausible but wrong map.
     """
 
     def __init__(self, rules: Rules, model: nn.Module) -> None:
@@ -99,9 +99,9 @@ class _RuledForward(Interception):
 
     @contextmanager
     def from_block(self, first: nn.Module) -> Iterator[None]:
-        """Active in a ``with`` block; what comes before the first block is nobody's relevance, and not looked at."""
+        """Active in a ``with`` block, from the first block on; what comes before has no relevance."""
 
-        def watch(*_: Any) -> None:
+        def watch(*_: object) -> None:
             self._watching = True
 
         hook = first.register_forward_pre_hook(watch)
@@ -112,7 +112,7 @@ class _RuledForward(Interception):
             hook.remove()
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if not self._watching:
             return super().__torch_function__(func, types, args, kwargs)
@@ -135,7 +135,7 @@ class _RuledForward(Interception):
         )
 
 
-def _depends(value: Any) -> bool:
+def _depends(value: object) -> bool:
     """Whether a value may depend on the image: with weights or image requiring gradients, all activations do."""
     if isinstance(value, (tuple, list)):
         return any(map(_depends, value))

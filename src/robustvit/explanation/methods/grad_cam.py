@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +97,7 @@ class _Seen:
     feature_map: Tensor | None = None
     tokens_after: tuple[int, ...] = ()
 
-    def see(self, output: Any) -> None:
+    def see(self, output: object) -> None:
         if not isinstance(output, Tensor) or output.ndim not in (3, 4) or len(output) != self.images[0]:
             return
         if output.ndim == 4:
@@ -117,7 +116,7 @@ class _Seen:
 
 @contextmanager
 def _watched(model: nn.Module, images: torch.Size) -> Iterator[_Seen]:
-    """Note the outputs of all modules, but for those inside attention: its maps and heads have four axes as well."""
+    """Record the outputs of all modules except inside attention, whose maps and heads have four axes too."""
     seen = _Seen(images, _channels_last(model))
     attention = [m for m in model.modules() if any(word in type(m).__name__ for word in ("Attention", "Attn"))]
     inside = {inner for outer in attention for inner in outer.modules()}
@@ -139,5 +138,5 @@ def _last_feature_map(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]
     if seen.feature_map is None:
         raise _unsupported(model, "it computes no feature map (B, C, H, W)")
     if seen.tokens_after:
-        raise _unsupported(model, f"its last features are tokens {seen.tokens_after}, whose places are unknown")
+        raise _unsupported(model, f"its last features are tokens {seen.tokens_after}, whose positions are unknown")
     return logits, seen.feature_map

@@ -1,7 +1,7 @@
 """Rules of layer-wise relevance propagation, as gradients that differ from the true ones only while explaining.
 
 Each rule of AttnLRP equals ``input x gradient`` of its function with some paths' gradients cut or halved. So every
-function is written with its true value, and ``Valve`` stands on those paths: while a relevance is asked for it passes
+function is written with its true value, and ``Valve`` stands on those paths: while a relevance is computed it passes
 a share of the gradient, at all other times all of it. The relevance is made of differentiable operations on values of
 the forward pass, whose own gradients are then the true ones: its derivative is exact, and so is that of any loss.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 
 
 class LrpState:
-    """Whether a relevance is being asked for. It refers to no tensor, so that graphs are freed without a collector."""
+    """Whether a relevance is being computed. It holds no tensor, so graphs are freed without a collector."""
 
     explaining = False
 
@@ -50,7 +50,7 @@ class Rules:
     """Functions with the values of PyTorch's own and the relevance rules of AttnLRP.
 
     Args:
-        state: shared with whoever asks for the relevance.
+        state: shared with the code that computes the relevance.
     """
 
     def __init__(self, state: LrpState) -> None:

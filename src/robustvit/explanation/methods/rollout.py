@@ -27,7 +27,7 @@ def rollout(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
 def raw_attention(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
     """The last block's attention from the readout to the patches, averaged over heads.
 
-    The baseline of the attention literature (named so by Chefer et al., CVPR 2021). For an attention pool it is the
+    The usual reference of the attention literature (named by Chefer et al., CVPR 2021). For an attention pool it is the
     pool's own map. The same for every class; ``second_order`` has no effect.
     """
     return _class_independent(record_forward(model, images), images, _last_row)

@@ -1,4 +1,4 @@
-"""What every relevance method returns: logits, and a function that explains them."""
+"""What relevance methods share: their result, gradients that reach every activation, tokens captured in a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Trace:
     """One forward pass that can be explained.
 
     Attributes:
-        logits: ``(B, C)``, from the very pass that ``explain`` explains.
+        logits: ``(B, C)``, from the pass that ``explain`` explains.
         explain: relevance of the target classes; differentiable in the weights, or constant and then cheaper (the
             graph may be freed by it).
     """
@@ -40,9 +40,9 @@ class Method(Protocol):
 
 
 def require_gradient(model: nn.Module, images: Tensor) -> Tensor:
-    """Images from which a gradient flows through the whole model, where constant weights would not let it.
+    """Return images from which a gradient flows through the whole model, even if the weights are constant.
 
-    Weights are constant where they are frozen, and where the caller wants no gradient of theirs (``ConstantWeights``).
+    Weights are constant if they are frozen, or if the caller wants no gradient for them (``ConstantWeights``).
     The caller's images stay as they are.
     """
     if images.requires_grad or all(weights.view_as(weights).requires_grad for weights in model.parameters()):
@@ -51,7 +51,7 @@ def require_gradient(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def sum_target_logits(logits: Tensor, target: Tensor) -> Tensor:
-    """Sum over the batch of each image's target logit; images do not mix, so its gradient is each one's own."""
+    """Sum each image's target logit over the batch; images do not mix, so the gradient is that of each image."""
     return logits.gather(1, target[:, None]).sum()
 
 
@@ -71,13 +71,13 @@ def catch_tokens(block: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def check_tokens(caught: list[Tensor], layout: Layout, images: Tensor) -> Tensor:
-    """The one tensor of tokens that was caught."""
+    """Return the single captured tensor of tokens; refuse any other number of them."""
     rows, columns = layout.grid(images)
     expected = (len(images), layout.prefix_tokens + rows * columns)
     found = [tuple(one.shape[:2]) for one in caught]
     if found != [expected] or caught[0].ndim != 3:
         raise UserError(
             f"expected tokens {expected} to enter each block once ({layout.prefix_tokens} before a grid of {rows} x "
-            f"{columns} patches), got {found or 'none'}: its tokens are not as its family says"
+            f"{columns} patches), got {found or 'none'}: its tokens do not match its family"
         )
     return caught[0]

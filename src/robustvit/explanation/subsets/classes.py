@@ -1,4 +1,4 @@
-"""Which classes subsets are searched for: named by the user, or drawn by lot."""
+"""Choose the classes whose subsets are searched for: named by the user, or drawn at random."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from robustvit.models.classifier import Classifier
 
 
 def named_classes(classifier: Classifier, given: Categories | None) -> list[int]:
-    """Indices of classes given by name or index; a text that is no class itself is a list separated by commas."""
+    """Return the indices of classes given by name or index; commas separate several, unless a class has that name."""
     if given is None:
         return []
     if isinstance(given, str) and given not in classifier.class_names:
         given = given.split(",")
     listed = given if isinstance(given, list) else [given]
-    return list(dict.fromkeys(_index(classifier, str(one).strip()) for one in listed))
+    return list(dict.fromkeys(class_index(classifier, str(one).strip()) for one in listed))
 
 
-def _index(classifier: Classifier, name: str) -> int:
+def class_index(classifier: Classifier, name: str) -> int:
+    """Return the index of a class given by name, in any case, or by index."""
     known = {known.casefold(): i for i, known in reversed(list(enumerate(classifier.class_names)))}
     if name.casefold() in known:
         return known[name.casefold()]
@@ -35,14 +36,14 @@ def _index(classifier: Classifier, name: str) -> int:
 
 
 def draw_classes(num_classes: int, own: Sequence[int], named: Sequence[int], count: int, seed: int) -> list[int]:
-    """Up to ``count`` classes by lot: none that is named or that all photos have, and first those that no photo has.
+    """Draw up to ``count`` classes: none that is named or shared by all photos, first those that no photo has.
 
     Args:
         num_classes: of the model.
-        own: each photo's class.
-        named: classes that are wanted already.
+        own: class of each photo.
+        named: classes already chosen.
         count: how many.
-        seed: fixes the lot.
+        seed: fixes the draw.
     """
     order = torch.randperm(num_classes, generator=torch.Generator().manual_seed(seed)).tolist()
     free = [label for label in order if label not in named and set(own) != {label}]

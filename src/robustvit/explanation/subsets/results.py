@@ -14,10 +14,10 @@ class ClassSubset:
         label: index of the class.
         name: its name.
         forced: whether it is another class than the model gives the photo.
-        found: whether a subset reached the confidence.
-        pixels: size of the subset; None where none was found.
+        found: whether a subset reaches the confidence.
+        pixels: size of the subset; None without one.
         share: of the photo's pixels as the model takes it, 0 to 1; None likewise.
-        confidence: probability of the class with all other pixels filled; where none was found, the highest met.
+        confidence: probability of the class with all other pixels filled; without a subset, the highest seen.
         whole: probability of the class in the whole photo.
         empty: probability of the class when every pixel is filled.
     """
@@ -84,5 +84,5 @@ class SubsetPanel:
 
 
 def shorten(text: str, most: int = 32) -> str:
-    """A text cut to ``most`` characters."""
+    """Cut a text to ``most`` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"

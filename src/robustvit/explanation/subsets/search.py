@@ -1,4 +1,4 @@
-"""Sufficient input subsets: few pixels that alone make a classifier sure of a class, its own or any other one."""
+"""Sufficient input subsets: few pixels that alone make a classifier confident in a class, predicted or not."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from robustvit.models.classifier import Classifier, logits_of
 
 @dataclass(frozen=True)
 class SufficientSubsets:
-    """One subset of pixels for each image of a batch.
+    """A subset of pixels for each image of a batch.
 
     Attributes:
-        mask: ``(B, 1, H, W)`` bool, the pixels that suffice; nothing where none were found.
-        found: ``(B,)`` bool. A subset of no pixels is one too: the filling alone then gets the class.
-        confidence: ``(B,)`` in [0, 1], the class's probability when all other pixels are filled; where no subset was
-            found, the highest that was met on the way.
+        mask: ``(B, 1, H, W)`` bool, the pixels that suffice; all False where no subset suffices.
+        found: ``(B,)`` bool, whether a subset suffices. It may be empty: the filling alone is then enough.
+        confidence: ``(B,)`` in [0, 1], the class's probability when all other pixels are filled; without a subset,
+            the highest probability seen during the search.
         whole: ``(B,)`` in [0, 1], the class's probability in the whole image.
         empty: ``(B,)`` in [0, 1], the class's probability when every pixel is filled.
         order: ``(B, 1, H, W)``, when each pixel was removed: 0 the first, ``H W - 1`` the last. A subset of ``n``
@@ -40,7 +40,7 @@ class SufficientSubsets:
 
     @property
     def size(self) -> Tensor:
-        """Number of pixels, ``(B,)``; 0 also where none were found."""
+        """Number of pixels, ``(B,)``; 0 also where no subset suffices."""
         return self.mask.flatten(1).sum(dim=1)
 
     @property
@@ -60,7 +60,7 @@ def sufficient_subset(
     max_steps: int | None = None,
     after_step: Callable[[], None] | None = None,
 ) -> SufficientSubsets:
-    """Find few pixels of each image that alone make the model sure of a class (batched gradient SIS).
+    """Find few pixels of each image that alone make the model confident in a class (batched gradient SIS).
 
     Carter, Mueller, Jain and Gifford (AISTATS 2019) and Carter, Jain, Mueller and Gifford (NeurIPS 2021). Pixels are
     removed step by step, those first whose removal lowers the class's probability least by its gradient in the mask;
@@ -71,16 +71,16 @@ def sufficient_subset(
     the model used (RobustViT's Appendix A).
 
     The gradient is that of the log-odds ``log p / (1 - p)``: it has the order of the probability's gradient, but does
-    not vanish when the probability is next to 0 or 1. The model is judged in evaluation mode and left as it was.
+    not vanish when the probability is close to 0 or 1. The model runs in evaluation mode; its modes are restored.
 
     Args:
         model: any classifier of two or more classes.
         images: ``(B, 3, H, W)``, what ``model`` takes: values in [0, 1] for a ``Classifier``.
-        target: classes ``(B,)``, or one for all images; the predicted ones when left out.
+        target: classes ``(B,)``, or one for all images; predicted classes by default.
         confidence: probability to reach, between 0 and 1.
         remove: pixels removed at each step: below 1 a share of the image's, from 1 on a number. The authors remove 100
             of 224 x 224, which is 0.002.
-        fill: what stands where a pixel is missing: ``grey``, the model's own mean colour (0 after normalisation, as the
+        fill: value of removed pixels: ``grey``, the model's own mean colour (0 after normalisation, as the
             authors do; 0 for a bare network), the image's ``mean`` colour, ``black``, or a value.
         max_steps: steps at most; the last one removes all that is left. Each costs a forward and a backward pass.
         after_step: called after every step, to show progress.
@@ -104,7 +104,7 @@ def sufficient_subset(
 
 
 def list_sizes(pixels: int, remove: float = 0.005, max_steps: int | None = None) -> list[int]:
-    """How many pixels are there before each step and after the last: from ``pixels`` down to 0."""
+    """Return the number of pixels left before each step and after the last: from ``pixels`` down to 0."""
     if not 0 < remove <= pixels or (remove > 1 and remove != int(remove)):
         raise UserError(f"expected remove as a share below 1 or a whole number up to {pixels} pixels, got {remove}")
     if max_steps is not None and max_steps < 1:
@@ -146,8 +146,8 @@ class _Search:
     def __init__(self, model: nn.Module, images: Tensor, filled: Tensor, target: Tensor) -> None:
         self.model, self.images, self.filled, self.target = model, images, filled, target
         pixels = images.shape[-2] * images.shape[-1]
-        # Pixels of one colour with the filling all have the gradient 0; by lot, or the top rows would be favoured.
-        self.lot = torch.randperm(pixels, generator=torch.Generator().manual_seed(0)).to(images.device)
+        # Pixels as the filling all have gradient 0: a random order, or the top rows would be favoured.
+        self.shuffled = torch.randperm(pixels, generator=torch.Generator().manual_seed(0)).to(images.device)
 
     def select_backwards(self, sizes: list[int], after_step: Callable[[], None]) -> tuple[Tensor, Tensor]:
         """The order of removal ``(B, 1, H, W)``, and the probability at each of ``sizes``, ``(B, steps + 1)``."""
@@ -159,7 +159,7 @@ class _Search:
             probability, gradient = self._gradient(there.view_as(order))
             curve.append(probability)
             gradient = gradient.flatten(1).masked_fill(~there, torch.inf)
-            first = self.lot[gradient[:, self.lot].argsort(dim=1, stable=True)][:, : before - after]
+            first = self.shuffled[gradient[:, self.shuffled].argsort(dim=1, stable=True)][:, : before - after]
             done = sizes[0] - before
             flat.scatter_(1, first, torch.arange(done, sizes[0] - after, device=flat.device).expand_as(first))
             after_step()
@@ -167,7 +167,7 @@ class _Search:
         return order, torch.stack(curve, dim=1)
 
     def find(self, order: Tensor, curve: Tensor, sizes: list[int], confidence: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Number of pixels that suffice, whether any do, and the probability, ``(B,)`` each."""
+        """Return the number of pixels that suffice, whether any do, and the probability, ``(B,)`` each."""
         enough = curve >= confidence
         found = enough.any(dim=1)
         steps = torch.arange(len(sizes), device=curve.device)
@@ -191,7 +191,9 @@ class _Search:
         others = logits.scatter(1, self.target[:, None], -torch.inf).logsumexp(dim=1)
         (gradient,) = torch.autograd.grad((own[:, 0] - others).sum(), entered)
         if not torch.isfinite(gradient).all():
-            raise UserError("expected finite gradients of the logits, got others: use float32 and sound weights")
+            raise UserError(
+                "expected finite gradients of the logits, got NaN or infinite ones: use float32 and sound weights"
+            )
         # By the chain rule: a mask m blends to fill + m (image - fill).
         gradient = (gradient * (self.images - self.filled)).sum(dim=1, keepdim=True)
         return logits.detach().softmax(dim=1).gather(1, self.target[:, None])[:, 0], gradient

@@ -1,4 +1,4 @@
-"""Panels of sufficient input subsets: how few pixels of a photo make a model sure of its class, and of any other."""
+"""The ``subset`` command: how few pixels of a photo make a model confident in its class, or in any other."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class SearchOptions:
         confidence: probability that the pixels must reach, between 0 and 1.
         remove: pixels removed at each step: below 1 a share of the photo's, from 1 on a number. Fewer give smaller
             subsets and take longer; the method's authors remove 100 of 224 x 224 (0.002).
-        max_steps: steps at most; the last one removes all that is left.
-        fill: what stands where a pixel is missing: grey (the model's mean colour, which its normalisation makes 0), the
-            photo's mean colour, or black. The panel always shows grey.
+        max_steps: most steps; the last one removes all that is left.
+        fill: value of removed pixels: grey (the model's mean colour, 0 after normalisation), the photo's mean colour,
+            or black. The panel always shows grey.
     """
 
     confidence: float = 0.9
@@ -53,18 +53,18 @@ def subset(
     searching: SearchOptions,
     running: RunningOptions,
 ) -> SubsetPanel:
-    """Find the few pixels that alone make a model sure of a photo's class, and of classes that are not in it.
+    """Find the few pixels that alone make a model confident in a photo's class, and in classes that are not in it.
 
-    Draws a panel (the paper's Figure 5): each photo, the subset of the class that the model gives it, and a subset for
-    each class that is forced, with the removed pixels in grey; and writes the numbers beside it. That classes which
-    are not there have subsets too makes these resemble an adversarial attack: they do not say what the model used.
+    Draws a panel (the paper's Figure 5): each photo, the subset of its predicted class, and a subset for each forced
+    class, with removed pixels in grey; and writes the numbers to a JSON file. Classes that are not in the photo have
+    subsets too, much like adversarial examples: a subset does not show what the model used.
 
     Args:
         images: photo files.
         out: PNG to write, new; the numbers go to the JSON file of the same name.
         class_: classes to force, by name or index, separated by commas (gibbon,shovel).
-        random_classes: further classes to force, drawn by lot; 5 where no --class is given, else none.
-        batch_size: subsets that are searched at a time.
+        random_classes: number of further classes to force, drawn at random (default 5 without --class, else none).
+        batch_size: subsets searched at a time.
         seed: fixes the classes drawn.
 
     Returns:
@@ -114,7 +114,7 @@ def subset(
 
 
 def _check_options(images: list[str], out: str, confidence: float) -> Path:
-    """The place of the JSON file, once everything that can be checked without the model is right."""
+    """Check what can be checked without the model; return the path of the JSON file."""
     from robustvit.common.files import check_new_file
 
     if not images:
@@ -160,7 +160,7 @@ def _predict(classifier: Classifier, inputs: Tensor, batch_size: int) -> list[in
 def _search(
     classifier: Classifier, inputs: Tensor, labels: list[list[int]], batch_size: int, searching: SearchOptions
 ) -> list[list[tuple[ClassSubset, Tensor]]]:
-    """The subsets of each photo with their masks, for its ``labels``, its own first."""
+    """Return the subsets of each photo with their masks, for its ``labels``, the predicted class first."""
     import torch
 
     from robustvit.common.progress import bar

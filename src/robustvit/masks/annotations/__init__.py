@@ -1,4 +1,4 @@
-"""Objects that people marked in photos with other tools, read from the files of those tools."""
+"""Readers of annotations: objects marked in photos with other tools."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ FORMATS: dict[str, Callable[[Path, Path | None], Annotations]] = {
 def read_annotations(format: str, source: str | Path, images: str | Path | None) -> Annotations:
     """List the photos of an annotated data set, with a way to read the objects of each.
 
-    Masks come as float32 ``(H, W)`` in [0, 1], in the upright size of the photo. ``problems`` holds what was found
-    wrong while listing; ``read`` of a photo adds, the first time, what it finds wrong while decoding, leaves such
-    objects out, and raises UserError if none is left.
+    Masks come as float32 ``(H, W)`` in [0, 1], in the upright size of the photo. ``problems`` lists what is wrong;
+    ``read`` of a photo adds, the first time, what cannot be decoded, leaves such objects out, and raises UserError if
+    none is left.
 
     Args:
         format: one of ``FORMATS``.

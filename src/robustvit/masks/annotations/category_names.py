@@ -1,4 +1,4 @@
-"""Names of classes that are kept in a file beside the annotations: YAML, a plain list, or CVAT's ``labelmap.txt``."""
+"""Class names from a file beside the annotations: YAML, a plain list, or CVAT's ``labelmap.txt``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _IGNORED = frozenset({"__ignore__", "_ignore_"})
 
 
 def read_class_names(places: Sequence[Path], problems: list[str]) -> dict[int, str]:
-    """Class names by number from ``data.yaml``, ``dataset.yaml``, another YAML file or ``classes.txt``.
+    """Read class names by number from ``data.yaml``, ``dataset.yaml``, another YAML file or ``classes.txt``.
 
     The first of the folders ``places`` that names any counts. A file that cannot be read becomes a problem line.
     """
@@ -29,7 +29,7 @@ def read_class_names(places: Sequence[Path], problems: list[str]) -> dict[int, s
 
 
 class LabelMap:
-    """What the ids, or colours, in masks of classes stand for.
+    """Names of the ids or colours in class masks.
 
     Attributes:
         by_id: name by id; 0 is the background.
@@ -43,7 +43,7 @@ class LabelMap:
 
 
 def read_label_map(places: Sequence[Path], problems: list[str]) -> LabelMap:
-    """Names of mask ids from ``labelmap.txt`` (lines ``name:r,g,b::``) or ``classes.txt`` in the first folder with one.
+    """Read names of mask ids from the first ``labelmap.txt`` (lines ``name:r,g,b::``) or ``classes.txt`` in folders.
 
     Ids count from 1 in the order of the file, not counting the background.
     """

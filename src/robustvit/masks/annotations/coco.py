@@ -88,7 +88,7 @@ def _categories(entries: list, problems: list[str]) -> dict[int | str, str]:
 
 
 def _images(entries: list, folder: PhotoFolder, problems: list[str]) -> dict[int | str, _Image | None]:
-    """The listed images by id; None for one that cannot be used, so that its annotations are passed over in silence."""
+    """The listed images by id; None for unusable ones, whose annotations are silently ignored."""
     images: dict[int | str, _Image | None] = {}
     claims = Claims()
     for number, entry in enumerate(entries):

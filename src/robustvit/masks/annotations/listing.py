@@ -1,4 +1,4 @@
-"""What all readers share: photos found by name, sizes from headers, objects decoded when they are wanted."""
+"""What all readers share: photos looked up by name, sizes from headers, objects decoded on demand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AnnotatedObject:
     """One object marked in a photo.
 
     Attributes:
-        category: its class as the annotation names it, or None where the format knows no classes.
+        category: its class as in the annotation; None if the format has no classes.
         mask: float32 ``(H, W)`` in [0, 1], in the photo's size.
     """
 
@@ -34,11 +34,11 @@ class AnnotatedObject:
 
 @dataclass(frozen=True)
 class AnnotatedPhoto:
-    """A photo and a way to read its objects, which may be large, when they are wanted.
+    """A photo and a way to read its objects, which may be large, on demand.
 
     Attributes:
         image: the photo, a file that exists.
-        read: reads the objects, one at least; raises UserError where an annotation is broken.
+        read: reads the objects, at least one; raises UserError if an annotation is broken.
     """
 
     image: Path
@@ -50,10 +50,10 @@ class Annotations:
     """An annotation file or folder that was read.
 
     Attributes:
-        photos: those that are there and have annotations, sorted by path.
+        photos: existing photos with annotations, sorted by path.
         problems: one line for each annotation without its image, clash of names, broken entry, and the like.
-        categories: all categories that are named.
-        advice: what to do where the categories have no names but numbers.
+        categories: all named categories.
+        advice: what to do if categories have numbers but no names.
     """
 
     photos: list[AnnotatedPhoto]
@@ -70,11 +70,11 @@ _LONGEST = 80
 
 
 class BrokenEntry(ValueError):
-    """A piece of an annotation that has to be left out; its message is the end of a problem line."""
+    """A part of an annotation that must be left out; the message ends a problem line."""
 
 
 def shown(value: object) -> str:
-    """A value from a foreign file as short text on one line, whatever it is."""
+    """Show a value from a foreign file as short text on one line."""
     if isinstance(value, str):
         text = repr(value)
     elif isinstance(value, int) and abs(value) > 10**_LONGEST:
@@ -87,7 +87,7 @@ def shown(value: object) -> str:
 
 
 class PhotoFolder:
-    """The photos in a folder, flat or nested, to be looked up by the names that annotations give them."""
+    """The photos in a folder, flat or nested, looked up by their names in annotations."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = expect_folder(folder, "photos")
@@ -103,7 +103,7 @@ class PhotoFolder:
             self._by_stem[posixpath.splitext(posixpath.basename(place))[0]].append(place)
 
     def named(self, file_name: str) -> Path:
-        """The photo of that path in the folder, else the only one of that base name anywhere in it.
+        """Return the photo of that path in the folder, else the only photo of that base name anywhere in it.
 
         Raises:
             BrokenEntry: there is none, or several.
@@ -114,7 +114,7 @@ class PhotoFolder:
         return self._only(self._by_name.get(posixpath.basename(place), []), file_name)
 
     def matching(self, key: str) -> Path:
-        """The photo of that path without suffix; where it or the photo lies in no inner folder, the stem is enough.
+        """Return the photo of that path without suffix; if it or the photo lies in no inner folder, the stem is enough.
 
         Raises:
             BrokenEntry: there is none, or several.
@@ -134,7 +134,7 @@ class PhotoFolder:
 
 
 class Claims:
-    """Which annotation each photo belongs to, so that a second one is noticed."""
+    """Which annotation each photo belongs to, to notice a second one."""
 
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
@@ -143,7 +143,7 @@ class Claims:
         return os.path.realpath(image) in self._owners
 
     def take(self, image: Path, owner: str) -> None:
-        """Give a photo to an annotation.
+        """Assign a photo to an annotation.
 
         Raises:
             BrokenEntry: another one has it.
@@ -154,7 +154,7 @@ class Claims:
 
 
 def upright_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image as it is seen, after its EXIF turn, from the header alone."""
+    """Return height and width after the EXIF rotation, from the header alone."""
     with opened(path) as image:
         width, height = image.size
         orientation = 1
@@ -186,7 +186,7 @@ def load_json(path: Path) -> object:
 def photo_with_objects(
     image: Path, decode: Callable[[list[str]], list[AnnotatedObject]], problems: list[str]
 ) -> AnnotatedPhoto:
-    """A photo whose objects are decoded when wanted; what ``decode`` complains of joins ``problems``, once."""
+    """Return a photo whose objects are decoded on demand; complaints join ``problems`` once."""
     told = False
 
     def read() -> list[AnnotatedObject]:

@@ -1,4 +1,4 @@
-"""Outlines of objects: checked, cut at the frame of the photo, and filled."""
+"""Object outlines: check, clip to the frame of the photo, and fill them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Frame:
         return mask
 
     def complaint(self) -> str | None:
-        """What to say of the points outside the frame, if any were."""
+        """Return a message about points outside the frame, if any."""
         if not self.outside:
             return None
         return f"polygon outside the frame: {self.outside} of {counted(self.points, 'point')}, cut off at the edge"

@@ -1,4 +1,4 @@
-"""From annotations to masks: which of a photo's objects are the foreground, and what its class is."""
+"""Masks from annotations: choose a photo's foreground objects and its class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from robustvit.masks.folder import MaskFolder
 
 def check_categories(found: Annotations, categories: Sequence[str]) -> None:
     """Refuse categories that the annotations do not name."""
-    # Formats that hold ids alone tell their categories only while the masks are read.
+    # Formats with ids alone reveal their categories only when the masks are read.
     if found.categories and (strangers := sorted(set(categories) - set(found.categories))):
         known = ", ".join(found.categories[:20]) or "none"
         way = f"; they have no names: {found.advice}, or give numbers" if found.advice else ""
@@ -29,15 +29,15 @@ def check_categories(found: Annotations, categories: Sequence[str]) -> None:
 def foregrounds(
     objects: Sequence[AnnotatedObject], categories: Sequence[str], label_from: LabelFrom, folder: str | None
 ) -> dict[str | None, np.ndarray]:
-    """The foreground masks of one photo, by class.
+    """Return the foreground masks of a photo by class.
 
-    ``largest`` gives one: all objects of the category that covers most. ``all`` gives one for each category. Where the
-    photo lies in a class folder, the folder is the class: the objects of the category of that name, or all of them.
-    Crowds count as objects of their category.
+    ``largest`` gives one mask: all objects of the category that covers most. ``all`` gives a mask for each category. In
+    a class folder, the folder is the class: the objects of the category of that name, else all of them. Crowds count
+    as objects of their category.
 
     Args:
         objects: as they were read.
-        categories: the only ones to take; all when empty.
+        categories: categories to use; all when empty.
         label_from: ``largest`` or ``all``.
         folder: the class folder that the photo lies in, if any.
     """
@@ -70,7 +70,7 @@ def import_masks(
     """Write the masks of annotated photos and a record for each; ``known`` are all categories that are named.
 
     Returns:
-        One line for each photo that has none in the end.
+        One line for each photo without a mask.
     """
     problems = []
     for photo in photos:

@@ -1,4 +1,4 @@
-"""Sources of masks: one row of a table each."""
+"""Mask sources by name."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ MASK_SOURCES: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {
 
 
 def make_source(options: MaskOptions, device: torch.device) -> MaskSource:
-    """The source that the options name, ready to run."""
+    """Return the source named by the options, ready to run."""
     expect_one_of("--method", options.method, MASK_SOURCES)
     return MASK_SOURCES[options.method](options, device)

@@ -1,4 +1,4 @@
-"""Masks from a classifier's own relevance map: where it looks already."""
+"""Masks from a classifier's relevance map: where it already looks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RelevanceMask(MaskSource):
     Args:
         model: the classifier.
         method: of the map.
-        refine: draw the mask to the photo's edges with the bilateral solver.
+        refine: align the mask with the photo's edges by the bilateral solver.
     """
 
     name = "relevance"
@@ -41,7 +41,7 @@ class RelevanceMask(MaskSource):
         self.model, self.method, self.refine = model, method, refine
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[_Job]:
-        """Maps of whole photos, squashed to the model's input size; see ``MaskSource``."""
+        """Compute maps of whole photos, squashed to the input size; see ``MaskSource``."""
         own = self.model.preprocessing
         resized = [resize_photo(photo, own.input_size, own.interpolation) for photo in photos]
         with torch.no_grad():
@@ -50,7 +50,7 @@ class RelevanceMask(MaskSource):
 
     @staticmethod
     def finish(job: _Job) -> FoundMask:
-        """The thresholded map; see ``MaskSource``."""
+        """Threshold the map; see ``MaskSource``."""
         height, width = job.photo.shape[:2]
         if job.relevance.max() <= 0:
             return no_object((height, width), "the relevance map is constant")

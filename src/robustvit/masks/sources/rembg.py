@@ -1,4 +1,4 @@
-"""Masks from rembg: U2-Net, IS-Net, BiRefNet and what else that package carries."""
+"""Masks from rembg: U2-Net, IS-Net, BiRefNet and the other models of that package."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from robustvit.models.libraries.library import imported, readable_errors
 
 
 class Rembg(MaskSource):
-    """The alpha channel that rembg gives a photo, as a soft mask.
+    """rembg's alpha channel as a soft mask.
 
     Args:
-        model: rembg's name of it, e.g. ``u2net``, ``isnet-general-use``, ``birefnet-general``.
+        model: rembg's model name, e.g. ``u2net``, ``isnet-general-use``, ``birefnet-general``.
     """
 
     name = "rembg"
 
     def __init__(self, model: str = "u2net") -> None:
-        imported("onnxruntime", "rembg")  # without it, importing rembg ends the process
+        imported("onnxruntime", "rembg")  # without it, importing rembg exits the process
         self.library: Any = imported("rembg", "rembg")
         sessions = imported("rembg.sessions", "rembg")
-        # Some of its names stand for services that photos would be sent to: those are not offered.
+        # Some of its names are online services: never send photos there.
         names = set(getattr(sessions, "sessions_names_downloadable", None) or sessions.sessions_names)
         expect_one_of("the model of rembg", model, sorted(names))
         with readable_errors(f"rembg:{model}", "--method tokencut, or put the weights where rembg looks (U2NET_HOME)"):

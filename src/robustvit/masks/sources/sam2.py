@@ -1,4 +1,4 @@
-"""Masks from SAM 2 (transformers), which wants to be shown each object by a box or by points."""
+"""Masks from SAM 2 (transformers), prompted with a box or points for each object."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from robustvit.models.libraries.library import imported, readable_errors
 
 @dataclass
 class Prompts:
-    """What a person points at in one photo: boxes ``[x0, y0, x1, y1]``, one object each, or points of one object.
+    """The prompts of a photo: boxes ``[x0, y0, x1, y1]``, an object each, or points of one object.
 
     Attributes:
         boxes: in pixels.
         points: ``[x, y]`` in pixels.
-        labels: 1 for a point on the object, 0 for one beside it.
+        labels: 1 for a point on the object, 0 for a point beside it.
     """
 
     boxes: list[list[float]] = field(default_factory=list)
@@ -35,13 +35,12 @@ class Prompts:
 
 
 def read_prompts(path: str | Path) -> dict[str, Prompts]:
-    """Prompts from a CSV file: ``image`` and ``x0,y0,x1,y1`` (a box) or ``x,y`` (a point), one row each.
+    """Read prompts from a CSV file: ``image`` and ``x0,y0,x1,y1`` (a box) or ``x,y`` (a point) in each row.
 
-    A photo may have as many rows as needed; the column ``on`` tells a point on the object (1, the default) from one
-    beside it (0).
+    A photo may have several rows; the column ``on`` is 1 (default) for a point on the object, 0 for a point beside it.
 
     Returns:
-        Prompts by the photo's path as the file has it.
+        Prompts by the photo's path as written in the file.
     """
     table = read_csv(path, what="a CSV file of prompts", fix="give one with the columns image,x0,y0,x1,y1")
     found: dict[str, Prompts] = defaultdict(Prompts)
@@ -72,11 +71,11 @@ def _add(prompts: Prompts, row: dict[str, str]) -> None:
 
 
 class Sam2(MaskSource):
-    """One mask a photo: the objects in its boxes together, or the one that its points show.
+    """One mask per photo: all objects in its boxes, or the object that its points show.
 
     Args:
-        model: transformers' name of it, or a folder.
-        prompts: see ``read_prompts``; found by path, name with its folder, or name.
+        model: transformers' model name, or a folder.
+        prompts: see ``read_prompts``; looked up by path, name with folder, or name.
         device: to run on.
     """
 
@@ -92,7 +91,7 @@ class Sam2(MaskSource):
         self.prompts, self.device = prompts, device
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[Any]:
-        """Masks with SAM's own scores; see ``MaskSource``."""
+        """Predict masks with SAM's scores; see ``MaskSource``."""
         return [self._segment(photo, self._prompts_of(path)) for photo, path in zip(photos, paths, strict=True)]
 
     def _prompts_of(self, path: Path) -> Prompts | None:
@@ -103,7 +102,7 @@ class Sam2(MaskSource):
 
     @torch.no_grad()
     def _segment(self, photo: Image.Image, prompts: Prompts | None) -> tuple[np.ndarray, float | None, str]:
-        """A soft mask, SAM's estimate of its IoU, and what is wrong."""
+        """Return a soft mask, SAM's estimate of its IoU, and the problem, if any."""
         size = (photo.height, photo.width)
         if prompts is None:
             return np.zeros(size, np.float32), None, "no box or point was given for it"

@@ -1,4 +1,4 @@
-"""What a source of masks must do: a batch of photos in, one mask each out."""
+"""The interface of mask sources: a batch of photos in, a mask for each out."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from robustvit.masks.confidence import FoundMask, measure_mask, overlap, rate_ma
 
 
 class MaskSource:
-    """A way to find masks, in two parts, so that other processes can do the second.
+    """A way to make masks, in two parts; worker processes can do the second.
 
     Attributes:
-        name: what the command line calls it.
+        name: on the command line.
     """
 
     name = ""
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[Any]:
-        """What needs the model: one job per photo, that can be sent to another process."""
+        """Run the model: return a job per photo, which can be sent to another process."""
         raise NotImplementedError
 
     @staticmethod
     def finish(job: Any) -> FoundMask:
-        """What needs a processor alone: the mask of one job."""
+        """Make the mask of a job; needs no model."""
         raise NotImplementedError
 
 
@@ -43,8 +43,8 @@ def rate_soft_mask(soft: np.ndarray) -> FoundMask:
 
 
 def resize_photo(photo: Image.Image, size: tuple[int, int], interpolation: str = "bicubic") -> Tensor:
-    """A whole photo as ``(3, height, width)`` in [0, 1], squashed to a size."""
-    if interpolation == "lanczos":  # torchvision has it for Pillow's images alone
+    """Squash a whole photo to a size; return ``(3, height, width)`` in [0, 1]."""
+    if interpolation == "lanczos":  # torchvision has it for Pillow images only
         own = photo.resize((size[1], size[0]), Image.Resampling.LANCZOS)
         return TF.pil_to_tensor(own).float() / 255
     resized = TF.resize(TF.pil_to_tensor(photo), list(size), InterpolationMode(interpolation), antialias=True)

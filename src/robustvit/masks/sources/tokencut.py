@@ -22,7 +22,7 @@ from robustvit.masks.sources.source import MaskSource, resize_photo
 from robustvit.masks.tokencut.cut import CutJob, CutSettings, find_objects
 from robustvit.models.classifier import Classifier
 
-# The cut holds matrices of patches by patches: 2 GB for so many (a photo of 5 megapixels at patches of 16).
+# The cut needs matrices of patches by patches: 2 GB at this many (a photo of 5 megapixels at patches of 16).
 _MOST_PATCHES = 20_000
 
 
@@ -32,13 +32,13 @@ class TokenCut(MaskSource):
     Args:
         model: the backbone; photos of any shape where it takes them, else resized to its own input size.
         feature: see ``patch_features``; as are ``block`` and ``centre``.
-        size: longer side of a photo in pixels for the backbone, rounded to whole patches; None for the photo's own.
+        size: longer side in pixels at which the backbone sees a photo, in whole patches; None for the photo's size.
         settings: see ``CutSettings``. Under the paper's protocol photos are resized with Pillow's Lanczos filter, one
             at a time, and positions are interpolated as DINO's code does.
     """
 
     name = "tokencut"
-    finish = staticmethod(find_objects)  # where it is defined, PyTorch is not needed: worker processes start quickly
+    finish = staticmethod(find_objects)  # its module does not import PyTorch: worker processes start quickly
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class TokenCut(MaskSource):
         return height, width
 
 
-_MORE = 0.1  # patches that DINO adds to both sides before it divides, so that rounding never loses one
+_MORE = 0.1  # patches that DINO adds before dividing, against rounding down
 
 
 @contextmanager

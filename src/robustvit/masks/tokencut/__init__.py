@@ -1,1 +1,1 @@
-"""TokenCut: a normalised cut of patch features, sharpened by the bilateral solver."""
+"""TokenCut: a normalised cut of patch features, refined by the bilateral solver."""

@@ -1,4 +1,4 @@
-"""The bilateral solver: a coarse mask drawn to the edges of its photo (Barron and Poole 2016)."""
+"""The bilateral solver: align a coarse mask with the edges of its photo (Barron and Poole 2016)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEAST_DIAGONAL = 1e-5
 
 
 class _Grid:
-    """The cells of a 5-D grid over place and colour that a photo's pixels fall into.
+    """The cells of a 5-D grid over position and colour that a photo's pixels fall into.
 
     Attributes:
         cell: ``(H * W,)`` index of each pixel's cell.
@@ -55,7 +55,7 @@ class _Grid:
 def _channel(image: np.ndarray, red: float, green: float, blue: float, zero: float) -> np.ndarray:
     """One of Y, U and V for each pixel.
 
-    Not as a matrix product: greys lie on the border of cells, and must fall into the same one on every machine.
+    Not as a matrix product: greys lie on cell borders, and must fall into the same cell on every machine.
     """
     found = red * image[..., 0].ravel()
     found += green * image[..., 1].ravel()
@@ -97,7 +97,7 @@ def bilateral_solver(
     confidence: float = 0.999,
     iterations: int = 25,
 ) -> np.ndarray:
-    """The smoothest map on a photo's bilateral grid that stays near a target (Barron and Poole 2016, eq. 1).
+    """Return the smoothest map on a photo's bilateral grid that stays near a target (Barron and Poole 2016, eq. 1).
 
     Args:
         image: ``(H, W, 3)`` uint8, RGB.
@@ -107,7 +107,7 @@ def bilateral_solver(
         chroma: side of a cell in steps of U and V.
         smoothness: lambda.
         confidence: in the target, in (0, 1], the same everywhere.
-        iterations: of the conjugate gradients, at most.
+        iterations: most iterations of conjugate gradients.
 
     Returns:
         ``(H, W)``; about [0, 1], but not clipped.
@@ -138,7 +138,7 @@ def bilateral_solver(
 
 
 def refined_mask(soft: np.ndarray) -> np.ndarray:
-    """The mask in a solver's solution: above 0.5, holes filled, the second-largest part, the background being one.
+    """Return the mask in a solution: above 0.5, holes filled, the second-largest part (the background counts too).
 
     Args:
         soft: ``(H, W)``.

@@ -23,15 +23,15 @@ _ALIKE = "all patches are alike: nothing stands out"
 
 @dataclass(frozen=True)
 class CutSettings:
-    """How objects are found.
+    """Settings of the cut.
 
     Attributes:
         threshold: tau, see ``similar_patches``.
         side: see ``normalized_cut``.
-        objects: at most so many are looked for, one after the other, each among the patches that are left.
-        refine: draw the mask to the photo's edges with the bilateral solver.
-        protocol: ``standard``, our rules; or ``paper``: refine at the photo's own size, and skip a photo where
-            RobustViT's authors skip it. ``side``, ``objects`` and ``refine`` are not used then.
+        objects: most objects, searched one after the other, each among the patches that are left.
+        refine: align the mask with the photo's edges by the bilateral solver.
+        protocol: ``standard``, or ``paper``: refine at the photo's size, and skip the photos that RobustViT's authors
+            skip. ``side``, ``objects`` and ``refine`` are then unused.
     """
 
     threshold: float = 0.2
@@ -59,7 +59,7 @@ class CutJob:
 
 
 def find_objects(job: CutJob) -> FoundMask:
-    """The object, or the objects, that a photo's features show, with a verdict on the mask."""
+    """Cut out the object or objects in a photo's features, and rate the mask."""
     rows, columns, channels = job.features.shape
     size = job.photo.shape[:2]
     if job.problem:
@@ -75,14 +75,14 @@ def find_objects(job: CutJob) -> FoundMask:
             break
         found = _object(cut, job)
         if number and found.verdict != "good":
-            break  # the first is shown whatever it is; a further one must stand by itself
+            break  # the first counts whatever its verdict; further ones must be good
         union = found if union is None else _join(union, found)
         allowed &= ~cut.mask.ravel()
     return union or no_object((size[0], size[1]), _ALIKE)
 
 
 def enlarge(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask ``(h, w)`` in another size ``(H, W)``, each pixel as PyTorch's ``interpolate(mode="nearest")`` takes it.
+    """Resize a mask ``(h, w)`` to ``(H, W)`` exactly as PyTorch's ``interpolate(mode="nearest")``.
 
     Row i comes from row ``floor(i * h / H)``, in single precision, as PyTorch computes it on a GPU. Pillow's rule is
     another: ``floor((i + 0.5) * h / H)``.
@@ -95,7 +95,7 @@ def enlarge(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _paper_object(cut: Cut | None, job: CutJob) -> FoundMask:
-    """The mask that RobustViT's authors would train on, or the reason why they skip the photo."""
+    """Return the mask that RobustViT's authors would train on, or the reason why they skip the photo."""
     size = (job.photo.shape[0], job.photo.shape[1])
     if cut is None:
         return no_object(size, _ALIKE)
@@ -131,10 +131,10 @@ def _measures(mask: np.ndarray, cut: Cut, agreement: float | None) -> dict[str, 
 
 
 def refine_mask(coarse: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, float]:
-    """A coarse mask drawn to a photo's edges, and how well the two agree (intersection over union).
+    """Align a coarse mask with a photo's edges; return it and its intersection over union with the coarse one.
 
-    The solver may answer with the background: its mask is inverted where that agrees better. Where neither agrees by
-    half, the coarse mask stays.
+    The solver may return the background: its mask is inverted if that agrees better. Below an IoU of one half, the
+    coarse mask stays.
 
     Args:
         coarse: ``(H, W)`` bool.
@@ -157,7 +157,7 @@ def refine_mask(coarse: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, floa
 
 
 def _join(one: FoundMask, other: FoundMask) -> FoundMask:
-    """Two objects of a photo as one mask, believed as far as the first."""
+    """Join two objects of a photo in one mask, with the confidence of the first."""
     mask = np.maximum(one.mask, other.mask)
     measures = measure_mask(mask > 0.5, objects=one.measures["objects"] + 1)
     return FoundMask(mask, one.verdict, one.confidence, one.reason, one.measures | measures)

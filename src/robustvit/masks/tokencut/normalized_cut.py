@@ -16,7 +16,7 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Side
 
 _WEAK_EDGE = 1e-5
-# A residual of so much of the gap between eigenvalues turns the vector by about as much.
+# A residual of this share of the gap between eigenvalues rotates the vector by about as much.
 _ACCURACY = 1e-4
 # Below this many patches the dense solver is as fast.
 _SMALL = 150
@@ -24,14 +24,14 @@ _SMALL = 150
 
 @dataclass(frozen=True)
 class Cut:
-    """The object that a normalised cut found.
+    """Result of a normalised cut.
 
     Attributes:
         mask: ``(rows, columns)`` bool, one connected component.
         eigenvector: ``(rows, columns)``, of the second-smallest eigenvalue of ``(D - A) v = lambda D v``, with
             ``v D v = 1``; its sign is arbitrary. Zero on patches that were left out.
         seed: row and column of its largest absolute value on the object's side.
-        eigenvalues: the second- and third-smallest, in [0, 1]: near 0 two parts fall apart, near 1 nothing does.
+        eigenvalues: the second- and third-smallest, in [0, 1]: near 0 two parts are separate, near 1 nothing is.
         cut: normalised cut of the mask against the rest, in [0, 2]: the shares of both sides' edges that cross over.
         turned: the object is on the other side than TokenCut's rule says; see ``normalized_cut``.
     """
@@ -45,7 +45,7 @@ class Cut:
 
 
 def similar_patches(features: np.ndarray, threshold: float = 0.2) -> np.ndarray:
-    """Which patches are similar: cosine above ``threshold``.
+    """Return which patches are similar: cosine above ``threshold``.
 
     Args:
         features: ``(N, C)``.
@@ -65,7 +65,7 @@ def similar_patches(features: np.ndarray, threshold: float = 0.2) -> np.ndarray:
 def normalized_cut(
     similar: np.ndarray, grid: tuple[int, int], *, side: Side = "seed", allowed: np.ndarray | None = None
 ) -> Cut | None:
-    """Cut an image's patches in two and say which part is the object.
+    """Cut an image's patches in two and choose the part with the object.
 
     Edges weigh 1 between similar patches and 1e-5 otherwise. The parts are the patches above and below the mean of the
     second eigenvector; the object's part is the one that holds the seed, the patch of the largest absolute value, and
@@ -79,7 +79,7 @@ def normalized_cut(
         allowed: ``(N,)`` bool: patches that may belong to an object; the others are left out of the graph.
 
     Returns:
-        The cut, or None where all patches are alike, or none are: there is nothing to cut.
+        The cut; None if all patches are similar, or none are: nothing can be cut.
     """
     expect_one_of("side", side, get_args(Side))
     inside = np.flatnonzero(np.ones(len(similar), bool) if allowed is None else allowed)
