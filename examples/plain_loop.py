@@ -1,6 +1,7 @@
-"""The relevance loss in a loop of your own: plain PyTorch, your optimizer, your data.
+"""The relevance loss in your own training loop: plain PyTorch, your optimizer, your data.
 
-Replace the model by load_model("vit_base_patch16_224.augreg_in21k_ft_in1k") and the scenes by your photos and masks.
+Replace the model with load_model("vit_base_patch16_224.augreg_in21k_ft_in1k") and the scenes with your photos and
+masks.
 """
 
 from importlib.resources import files
@@ -25,7 +26,7 @@ with TemporaryDirectory() as folder:
     loader = DataLoader(MaskedPhotos(photos, model.preprocessing), batch_size=3, shuffle=True)
     for _ in range(4):
         for batch in loader:
-            # maps: (B, 1, H, W) in [0, 1]. Second order is slower and descends more steadily than the paper's first.
+            # maps: (B, 1, H, W) in [0, 1]. Second order is slower and more stable than the paper's first order.
             maps = relevance(model, batch["image"], batch["label"], second_order=True)
             losses.append(relevance_loss(maps, batch["mask"]))
             loss = 0.8 * losses[-1] + 0.2 * confidence_loss(model(batch["image"]))  # the paper's equation 5

@@ -39,7 +39,7 @@ def test_demo_goes_the_whole_path(tmp_path, monkeypatch):
     assert said == demo(out=str(tmp_path / "demo")), "a second call finds the finished run"
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "file").write_text("words")
-    with pytest.raises(UserError, match="no demo of ours"):
+    with pytest.raises(UserError, match="not written by robustvit demo"):
         demo(out=str(tmp_path / "theirs"))
 
 

@@ -392,7 +392,7 @@ def test_photos_that_changed_since_fail_the_trial_that_was_begun(tmp_path, model
         ("grid: {seed: 3}", "list of values for seed"),
         ("grid: {seed: []}", "list of values for seed"),
         ("grid: {}", "at least one option"),
-        ("grid: [seed]", "one `name: value` a line"),
+        ("grid: [seed]", "one `name: value` per line"),
         ("grid: {seed: [0, 0]}", "twice"),
         ("grid: {seed: [a, b]}", "expected seed to be a whole number, got 'a'"),
         ("grid: {select: [loss, luck]}", "one of loss, robust"),
@@ -437,13 +437,13 @@ def test_places_and_engines_that_will_not_do(tmp_path, base, capsys, monkeypatch
     gone = write_yaml(tmp_path / "g.yaml", {"base": base | {"masks": "nowhere"}, "grid": {"seed": [0, 1]}})
     monkeypatch.setattr("robustvit.experiments.sweeps.engines.find_spec", lambda name: None)
     for arguments, word in (
-        ([path, "--out", str(theirs)], "no sweep of ours"),
+        ([path, "--out", str(theirs)], "not written by a sweep"),
         ([path, "--out", path], "is a file"),
         (["nowhere.yaml", "--out", "x"], "cannot read nowhere.yaml"),
         (["sensitivty", "--out", "x"], "one of seeds, sensitivity"),
         ([path, "--out", "x", "--base", "nowhere.yaml"], "cannot read nowhere.yaml"),
-        ([path, "--out", "x", "--cpus", "2"], "--cpus is for --engine ray"),
-        ([path, "--out", "x", "--trials-at-once", "2"], "--trials-at-once is for --engine ray"),
+        ([path, "--out", "x", "--cpus", "2"], "--cpus needs --engine ray"),
+        ([path, "--out", "x", "--trials-at-once", "2"], "--trials-at-once needs --engine ray"),
         ([path, "--out", "x", "--engine", "ray"], "pip install 'robustvit[sweep]'"),
         ([searching, "--out", "x"], "needs optuna"),
         ([path, "--out", "x", "--engine", "slurm"], "local, ray"),
@@ -587,7 +587,7 @@ def test_ray_that_has_no_room_says_so():
     pytest.importorskip("ray")
     from robustvit.experiments.sweeps.ray_engine import RayEngine
 
-    with pytest.raises(UserError, match="--gpus of at most the 0 there are, got 1"):
+    with pytest.raises(UserError, match=r"--gpus of at most 0 \(all of them\), got 1"):
         RayEngine(None, 1, 1, None)._check_room({"CPU": 4.0})
     RayEngine(None, 4, 0, None)._check_room({"CPU": 4.0})
 

@@ -1,8 +1,7 @@
-"""The parser's complaints in a user's words: options as they are typed, the nearest of unknown ones, types by name."""
+"""Messages of the parser in plain words: options as they are typed, a suggestion for unknown ones, types by name."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
@@ -10,15 +9,15 @@ from robustvit.common.command_options import Option, type_in_words
 
 
 def option_name(parameter: str) -> str:
-    """An option as a user types it: ``--max-drop`` for ``max_drop``, ``--from`` for ``from_``."""
+    """Return an option as it is typed: ``--max-drop`` for ``max_drop``, ``--from`` for ``from_``."""
     return "--" + parameter.rstrip("_").replace("_", "-")
 
 
-def said_plainly(message: str, options: Sequence[Option]) -> str:
-    """What jsonargparse says of a mistake in these options, as a user would say it."""
-    for way in (_missing, _unknown, _ambiguous, _wrong_value):
-        if found := way(message, options):
-            return found
+def explain_mistake(message: str, options: Sequence[Option]) -> str:
+    """Reword jsonargparse's message about a mistake in these options."""
+    for reword in (_missing, _unknown, _ambiguous, _wrong_value):
+        if text := reword(message, options):
+            return text
     return _typed(message).replace("expected one argument", "expected a value")
 
 
@@ -45,6 +44,8 @@ def _unknown(message: str, options: Sequence[Option]) -> str:
         most = ", ".join(one.name for one in options if one.positional).upper()
         return f"expected no more than {most or 'options'}, got {found[1]} too"
     known = [option_name(one.name) for one in options if not one.positional]
+    import difflib
+
     near = difflib.get_close_matches(_typed(option), known, n=1, cutoff=0.5)
     return f"unknown option {_typed(option)}" + (f": did you mean {near[0]}?" if near else "")
 

@@ -28,7 +28,7 @@ _STATE = "state.pt"
 _LOCK = ".lock"
 _SECONDS_TO_LET_GO = 8  # processes that read photos for a run that was killed notice it after 5
 _BEFORE_ALL = (_LOCK, f".{_MARK}.new")  # all that a run leaves that was killed before its settings were written
-_MAY_CHANGE = ("epochs", "out", "save_every", "workers")
+_MAY_CHANGE = ("epochs", "out", "save_every", "tracker", "workers")
 
 
 class RunFolder:

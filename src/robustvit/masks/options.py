@@ -1,4 +1,4 @@
-"""Options of making masks; see ``option_groups`` for those that other commands share."""
+"""Options for making masks; ``option_groups`` has those shared with other commands."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from robustvit.common.option_groups import MapOptions
 from robustvit.common.options import AnnotationFormat, Categories, Feature, LabelFrom, MaskMethod, Protocol, Side
 from robustvit.models.options import ModelFile
 
-# How RobustViT's authors cut; None is the photo's own size.
+# As RobustViT's authors cut; size None is the photo's original size.
 PAPER_BACKBONE = "vit_base_patch16_224.dino"
 PAPER_CUT: dict[str, Any] = {"size": None, "side": "seed", "objects": 1, "refine": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskOptions(MapOptions, ModelFile):
-    """Masks that a model finds.
+    """Masks made by a model.
 
     Attributes:
-        method: tokencut (no supervision), rembg, sam2 (needs --prompts), relevance (the model's own map).
-        model: backbone for tokencut (default vit_small_patch16_224.dino), rembg's or SAM 2's name, or the classifier
-            for relevance; sources as for finetune.
-        feature: what tokencut compares: keys, queries, values or tokens.
-        block: of the backbone, counted from 1; the last when left out.
-        centre: subtract the mean over patches from the features; DINOv2-like backbones need it.
-        threshold: cosine above which two patches are alike.
-        size: longer side in pixels at which the backbone sees a photo.
-        side: which part is the object. seed: the one with the most extreme patch (TokenCut's rule); corners: the same,
-            but a part that holds three or four corners of the frame is the background if the other holds one at most.
-        objects: how many objects to look for in a photo.
-        refine: draw masks to the photo's edges with the bilateral solver.
-        protocol: standard, or paper: exactly as RobustViT's authors cut. DINO ViT-B/16, photos at their own size,
-            TokenCut's side, the solver at full size; photos whose masks they skip get none.
-        relevance: method of the map for --method relevance.
+        method: tokencut (unsupervised), rembg, sam2 (needs --prompts) or relevance (the relevance map of a classifier).
+        model: backbone for tokencut (default vit_small_patch16_224.dino), name of a rembg or SAM 2 model, or the
+            classifier for relevance; sources as for finetune.
+        feature: features that tokencut compares: keys, queries, values or tokens.
+        block: block of the backbone, counted from 1; default: the last.
+        centre: subtract the mean over patches from the features; needed by backbones such as DINOv2.
+        threshold: cosine similarity above which two patches are linked.
+        size: longer side, in pixels, of the photo that the backbone sees.
+        side: which part is the object: seed (the part with the most extreme patch, TokenCut's rule) or corners (the
+            same, but a part with three or four corners of the photo is the background if the other has at most one).
+        objects: number of objects to look for in a photo.
+        refine: align masks with the edges of the photo, with the bilateral solver.
+        protocol: standard, or paper (as RobustViT's authors cut: DINO ViT-B/16, photos at original size, TokenCut's
+            side, the solver at full size; photos that they skip get no mask).
+        relevance: relevance method for --method relevance.
         prompts: CSV file for sam2: image,x0,y0,x1,y1 (boxes) or image,x,y (points).
     """
 
@@ -51,13 +51,13 @@ class MaskOptions(MapOptions, ModelFile):
     prompts: str | None = None
 
     def settled(self) -> MaskOptions:
-        """The options as the protocol has them: ``paper`` sets backbone, size, side, objects and refinement."""
+        """Apply the protocol: ``paper`` sets backbone, size, side, objects and refinement."""
         if self.protocol == "standard":
             return self
         if self.protocol != "paper":
             raise UserError(f"expected --protocol to be one of {', '.join(get_args(Protocol))}, got {self.protocol!r}")
         if self.method != "tokencut":
-            raise UserError(f"--protocol paper is about --method tokencut, got {self.method}: leave one of them out")
+            raise UserError(f"--protocol paper needs --method tokencut, got {self.method}: leave one of them out")
         for name, value in PAPER_CUT.items():
             if getattr(self, name) not in (getattr(MaskOptions, name), value):
                 raise UserError(
@@ -69,13 +69,13 @@ class MaskOptions(MapOptions, ModelFile):
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotationOptions:
-    """Masks that are read from annotations.
+    """Masks read from annotations.
 
     Attributes:
         from_: read masks from annotations instead: coco, yolo, labelme, voc, imagenet-s, binary, grey or soft.
-        images: folder of the photos that the annotations are about.
-        categories: the only ones to take from annotations: cat,dog or a list; ids where they have no names.
-        label_from: of a photo with several categories, take the largest, or all (a mask for each).
+        images: folder of the annotated photos.
+        categories: categories to take from annotations: cat,dog or a list; ids if they have no names.
+        label_from: for a photo with several categories: largest, or all (a mask for each).
     """
 
     from_: AnnotationFormat | None = None

@@ -1,4 +1,4 @@
-"""The card of a shared model: what it was trained on, what its own test said, what it is for, whose licence it has."""
+"""The card of a shared model: training data, verdict, intended use and licence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from robustvit.models.origin import BaseModel
 from robustvit.sharing.machine_paths import without_paths
 from robustvit.training.finetune import used_settings
 
-# Settings that a reader can do something with; folders and files are the author's.
+# Settings that help a reader; folders and files are the author's.
 _SETTINGS = (
     "recipe", "guidance", "relevance", "target", "second_order", "background", "foreground", "relevance_weight",
     "classification_weight", "classification", "temperature", "swap_share", "balance", "train", "lr", "epochs",
@@ -50,18 +50,18 @@ _USES = {
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card is written from, besides the run folder.
+    """Facts for a model card besides those in the run folder.
 
     Attributes:
-        base: what the run started from.
-        library: of the model: timm, transformers, ...
-        classes: names of the classes; empty where they have none.
-        num_classes: how many there are.
-        preprocessing: of the model.
-        license: that the author states for these weights; the base's when left out.
-        onnx: largest difference of logits, for an ONNX model.
-        batches: sizes of the batches that it was compared on.
-        name: ``OWNER/NAME`` on the hub, where it goes there.
+        base: model that the run started from.
+        library: library of the model: timm, transformers, ...
+        classes: class names; empty if there are none.
+        num_classes: number of classes.
+        preprocessing: preprocessing of the model.
+        license: licence stated for these weights; default: that of the base model.
+        onnx: largest difference of a logit, for an ONNX model.
+        batches: batch sizes compared for the ONNX model.
+        name: ``OWNER/NAME`` on the hub, if pushed.
     """
 
     base: BaseModel
@@ -76,7 +76,7 @@ class CardFacts:
 
 
 def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
-    """The card, Markdown with the hub's YAML in front; it names no file or folder of the author's."""
+    """Write the card, Markdown with YAML front matter for the hub. It names no file or folder of the author."""
     config = run.config()
     license = facts.license or facts.base.license or "unknown"
     resized, whole = facts.preprocessing.resized, facts.preprocessing.resizes_both_sides
@@ -109,7 +109,7 @@ def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
 
 
 def _settings(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """What the run was made with, also what its recipe or a default set: a run's settings hold what was asked for."""
+    """Return the settings that the run used, including those of its recipe and defaults."""
     used = used_settings(config)
     return [(name, used[name]) for name in _SETTINGS if used.get(name) is not None]
 
@@ -136,8 +136,8 @@ def _usage(facts: CardFacts) -> str:
 
 
 def _trained(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
-    """Counts of the photos used, without their names."""
-    run.trained_labels()  # refuses a selection that is missing or broken
+    """Count the photos used, without their names."""
+    run.trained_labels()  # raises if the selection is missing or damaged
     with run.selection.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     train = [row for row in rows if row["split"] == "train"]
@@ -154,7 +154,7 @@ def _trained(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
 
 
 def _independent(rows: list[dict[str, str]]) -> bool:
-    """Whether the verdict was measured on photos that did not choose the epoch."""
+    """Whether the verdict was measured on other photos than those that chose the epoch."""
     chose, judged = ({row["image"] for row in rows if row["split"] == name} for name in ("validation", "verdict"))
     return bool(judged) and not chose & judged
 
