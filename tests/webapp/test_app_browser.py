@@ -183,7 +183,7 @@ def test_files_that_cannot_be_used_are_explained(page, tmp_path):
     photo = page.locator("#rv-photo input[type=file]")
     (tmp_path / "letter.png").write_text("Dear all")
     photo.set_input_files(tmp_path / "letter.png")
-    page.get_by_role("alert").get_by_text("letter.png cannot be read as an image").wait_for()
+    page.get_by_role("alert").get_by_text("letter.png is not an image").wait_for()
     assert page.locator("#rv-answers img").count() == 0  # no answer to another photo is left
     assert page.locator("#rv-photo").get_by_role("button", name="Remove Image").count() == 1
     write_huge(tmp_path / "huge.png")
@@ -227,7 +227,7 @@ def test_audit_of_a_zipped_folder(page, tmp_path):
                 archive.write(tmp_path / "x.png", f"set/{kind}/{CLASSES[label]}/{number:03d}.png")
     page.get_by_role("tab", name="Audit of a folder").click()
     page.get_by_role("button", name="Start the audit").click()
-    page.get_by_text("expected a zipped folder of photos").wait_for()
+    page.get_by_text("expected a zip file of photos").wait_for()
     page.locator("#rv-archive input[type=file]").set_input_files(tmp_path / "photos.zip")
     page.locator("#rv-archive").get_by_text("photos").wait_for()
     page.get_by_role("button", name="Start the audit").click()

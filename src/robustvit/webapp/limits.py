@@ -62,7 +62,7 @@ def check_image(path: str | Path, limits: Limits) -> None:
         raise _too_many_pixels(path, "more", limits) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(
-            f"{path.name} cannot be read as an image: expected JPEG, PNG, WebP, TIFF, BMP, GIF or PPM; choose another "
+            f"{path.name} is not an image in a known format: expected JPEG, PNG, WebP, TIFF, BMP, GIF or PPM; choose another "
             "file or convert it"
         ) from error
     if width * height > limits.photo_pixels:
