@@ -62,8 +62,8 @@ def check_image(path: str | Path, limits: Limits) -> None:
         raise _too_many_pixels(path, "more", limits) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(
-            f"{path.name} is not an image in a known format: expected JPEG, PNG, WebP, TIFF, BMP, GIF or PPM; choose another "
-            "file or convert it"
+            f"{path.name} is not an image in a known format: expected JPEG, PNG, WebP, TIFF, BMP, GIF or PPM; choose "
+            "another file or convert it"
         ) from error
     if width * height > limits.photo_pixels:
         raise _too_many_pixels(path, f"{width} x {height}", limits)
