@@ -19,7 +19,7 @@ _PAGELESS = "CONTRIBUTING|LICENSE|SECURITY|CITATION|examples/|src/|tests/|script
 
 def commands_page() -> str:
     """Return the reference of the commands as Markdown: by stage, with options in groups."""
-    from robustvit.cli.help import described, description_of, option_groups, usage_of
+    from robustvit.cli.help import describe_option, description_of, option_groups, usage_of
     from robustvit.cli.main import STAGES, function_of
 
     parts = [
@@ -36,7 +36,9 @@ def commands_page() -> str:
             parts += ["```", usage_of(name, function), *([f"example: {example}"] if example else []), "```", ""]
             for heading, options in option_groups(function).items():
                 parts += [f"**{heading or 'Options'}**", ""]
-                parts += [f"- <code class=option>{shown}</code> {words}" for shown, words in map(described, options)]
+                parts += [
+                    f"- <code class=option>{shown}</code> {words}" for shown, words in map(describe_option, options)
+                ]
                 parts.append("")
     return "\n".join(parts)
 

@@ -37,7 +37,7 @@ from robustvit.experiments.paper.plan import ITEMS, METHOD_OPTIONS, Run, make_pl
 from robustvit.experiments.paper.scales import PAPER, SCALES, TINY, ReproductionScale
 from robustvit.experiments.paper.show_images import Shown, choose_images
 from robustvit.experiments.paper.show_plots import reported_change
-from robustvit.experiments.paper.show_tables import over_seeds
+from robustvit.experiments.paper.show_tables import seed_rows
 from robustvit.experiments.paper.showing import show
 from robustvit.experiments.paper.stand_in import STANDS_FOR, stand_in
 from robustvit.experiments.paper.tiny_sets import write_tiny_sets
@@ -214,15 +214,15 @@ def test_means_over_seeds():
                [], {"top1": Interval(share, 0, 1, 1)}, {}, {}, {}, {}, [], "")
         for number, share in enumerate(shares)
     ]  # fmt: skip
-    (found,) = over_seeds(row, table, records)
+    (found,) = seed_rows(row, table, records)
     cell = found.cells[1]
     mean = 100 * sum(shares) / 3
     deviation = (sum((100 * share - mean) ** 2 for share in shares) / 2) ** 0.5
     assert (cell.value, cell.spread, cell.difference) == pytest.approx((mean, deviation, mean - 23.6))
     assert found.cells[0].value is None
-    assert over_seeds(row, table, records[:1]) == []
+    assert seed_rows(row, table, records[:1]) == []
     assert cell.mark == ""
-    (found,) = over_seeds(row, table, [*records[:2], replace(records[2], complete=False)])
+    (found,) = seed_rows(row, table, [*records[:2], replace(records[2], complete=False)])
     assert found.cells[1].mark == "†", "one run was measured on a part of the images"
 
 
@@ -369,10 +369,10 @@ def test_a_run_that_is_made_again_is_evaluated_again(tmp_path, monkeypatch):
     monkeypatch.setattr("robustvit.experiments.paper.training._listed", lambda *_: (tmp_path, tmp_path))
     monkeypatch.setattr("robustvit.experiments.paper.training.run_trial", lambda options, folder: "the disk is full")
     assert train_runs(workspace, [run])[1] == {run: "the disk is full"}
-    assert workspace.known_weights() == {workspace.named(other): "kept"}, "no old numbers beside the failure"
+    assert workspace.known_weights() == {workspace.name_of(other): "kept"}, "no old numbers beside the failure"
     monkeypatch.setattr("robustvit.experiments.paper.training.run_trial", lambda options, folder: "")
     assert train_runs(workspace, [run, other]) == (1, {})
-    assert workspace.known_weights() == {workspace.named(other): "kept"}
+    assert workspace.known_weights() == {workspace.name_of(other): "kept"}
 
 
 def test_models_without_sets_need_no_imagenet_s(tmp_path, monkeypatch):
@@ -427,7 +427,7 @@ def write_results(workspace: Workspace, run: Run, sets, share: float = 0.5) -> N
     weights = hashlib.sha256(run.name.encode()).hexdigest()
     workspace.out.mkdir(exist_ok=True)
     workspace.remember_weights(run, weights)
-    model = evaluator._said_of(run) | {"source": workspace.named(run), "weights": weights, "classes": 1000}
+    model = evaluator._describe_run(run) | {"source": workspace.name_of(run), "weights": weights, "classes": 1000}
     number = Interval(share, share - 0.1, share + 0.1, 20)
     measures = ("top1", "top5", "pixel_accuracy", "miou", "map")
     names = [*measures, *(f"{part}_{name}" for part in ("seen", "unseen") for name in ("top1", "top5"))]
@@ -641,7 +641,7 @@ def test_a_tiny_table_has_what_was_measured(out):
     workspace = Workspace(out, out / "data", TINY)
     known = known_records(workspace)
     for run in make_plan("table4", TINY, models=["vit-b"], masks="human").runs:
-        record = known[workspace.named(run), "imagenet-a"]
+        record = known[workspace.name_of(run), "imagenet-a"]
         assert (record.samples, record.complete, record.protocol) == (20, False, "paper")
         assert f"{100 * record.numbers['top1'].mean:.1f}" in text
         assert {"seen_top1", "unseen_top1"} <= set(record.numbers)

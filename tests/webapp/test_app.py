@@ -121,7 +121,7 @@ def test_swapped_photo_is_object_on_background(actions, explorer, photo, tmp_pat
     assert by_file == drawn
     assert by_file[1] is True
     assert 'alt="Mask: the object' in by_file[0]
-    _, after, seen = actions._swapped(
+    _, after, seen = actions._swap_photo(
         photo, -1, "gae", Actions.FILE, None, str(tmp_path / "mask.png"), "plain grey", None
     )
     image = next(iter(explorer.read(photo).inputs.values()))
@@ -320,7 +320,7 @@ def test_objects_are_found_by_the_baseline_in_audits_too(tmp_path):
     """As in the tab of single photos: a model that was guided with masks should not judge itself by its own."""
     run = RunFolder(tmp_path / "run")
     run.start({"model": None, "recipe": "deit-s", "checkpoint": "mine.pth"})
-    found = application._finder_of(str(run.path), "original", None)
+    found = application._backbone_options(str(run.path), "original", None)
     assert found == {"mask_model": "deit-s", "mask_checkpoint": "mine.pth"}
-    assert application._finder_of("m", "b", "mine.pth") == {"mask_model": "b", "mask_checkpoint": None}
-    assert application._finder_of("m", None, "mine.pth") == {"mask_model": "m", "mask_checkpoint": "mine.pth"}
+    assert application._backbone_options("m", "b", "mine.pth") == {"mask_model": "b", "mask_checkpoint": None}
+    assert application._backbone_options("m", None, "mine.pth") == {"mask_model": "m", "mask_checkpoint": "mine.pth"}

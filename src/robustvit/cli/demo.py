@@ -87,7 +87,7 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
         **SETTINGS,
     )
     if not (folder / "run" / "shifts.json").is_file():
-        measure_shifts(str(model), folder / "run", data, seed)
+        compare_on_shifts(str(model), folder / "run", data, seed)
     page = report(str(folder / "run"), out=str(folder / "report.html"))
     return Demonstration(folder / "run", run.verdict, page)
 
@@ -104,7 +104,7 @@ def write_scenes(folder: Path) -> None:
         write_split(folder / name, SHIFTED_PER_CLASS, seed=5 + number, part="test", swapped=True, **change)
 
 
-def measure_shifts(model: str, run: Path, data: Path, seed: int) -> None:
+def compare_on_shifts(model: str, run: Path, data: Path, seed: int) -> None:
     """Compare both models on the shifted tests, and write the comparison to the run folder for the report."""
     from dataclasses import asdict, replace
 

@@ -91,7 +91,7 @@ class Diagnosis:
             size = "" if use.size is None else f", {decimal(use.size)}"
             lines.append(f"{use.name:<16}{use.folder}{size}, {decimal(use.free)} free")
         lines.append("")
-        lines += [f"{extra:<16}{_installed(found)}" for extra, found in self.extras.items()]
+        lines += [f"{extra:<16}{_list_packages(found)}" for extra, found in self.extras.items()]
         lines.append("")
         lines += [f"{_state(one)}  {one.name} ({one.seconds:.1f} s): {one.detail}" for one in self.checks]
         failed = [one.name for one in self.checks if not one.passed]
@@ -102,7 +102,7 @@ def _state(check: Check) -> str:
     return "ok    " if check.passed else "FAILED"
 
 
-def _installed(found: dict[str, str | None]) -> str:
+def _list_packages(found: dict[str, str | None]) -> str:
     missing = [name for name, version in found.items() if version is None]
     have = ", ".join(f"{name} {version}" for name, version in found.items() if version is not None)
     return "; ".join(filter(None, [have, f"not installed: {', '.join(missing)}" if missing else ""]))

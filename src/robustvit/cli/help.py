@@ -90,7 +90,7 @@ def add_options(parser: argparse._ActionsContainer, options: Sequence[Option]) -
     return added
 
 
-def described(one: Option) -> tuple[str, str]:
+def describe_option(one: Option) -> tuple[str, str]:
     """Return an option as it is typed, and its description with type and default."""
     return (one.name.upper() if one.positional else option_name(one.name)), f"{one.text} {_kind(one)}"
 

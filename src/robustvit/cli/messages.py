@@ -18,10 +18,10 @@ def explain_mistake(message: str, options: Sequence[Option]) -> str:
     for reword in (_missing, _unknown, _ambiguous, _wrong_value):
         if text := reword(message, options):
             return text
-    return _typed(message).replace("expected one argument", "expected a value")
+    return _as_typed(message).replace("expected one argument", "expected a value")
 
 
-def _typed(text: str) -> str:
+def _as_typed(text: str) -> str:
     return re.sub(r"--[a-z0-9_]+", lambda found: option_name(found[0][2:]), text)
 
 
@@ -46,13 +46,13 @@ def _unknown(message: str, options: Sequence[Option]) -> str:
     known = [option_name(one.name) for one in options if not one.positional]
     import difflib
 
-    near = difflib.get_close_matches(_typed(option), known, n=1, cutoff=0.5)
-    return f"unknown option {_typed(option)}" + (f": did you mean {near[0]}?" if near else "")
+    near = difflib.get_close_matches(_as_typed(option), known, n=1, cutoff=0.5)
+    return f"unknown option {_as_typed(option)}" + (f": did you mean {near[0]}?" if near else "")
 
 
 def _ambiguous(message: str, options: Sequence[Option]) -> str:
     found = re.search(r"ambiguous option: (\S+) could match (.+)", message)
-    return f"expected one of {_typed(found[2])}, got {_typed(found[1])}: write it out" if found else ""
+    return f"expected one of {_as_typed(found[2])}, got {_as_typed(found[1])}: write it out" if found else ""
 
 
 def _wrong_value(message: str, options: Sequence[Option]) -> str:

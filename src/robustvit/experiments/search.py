@@ -50,7 +50,7 @@ class RateSearch:
         return int(self.chosen is None)
 
     def __str__(self) -> str:
-        from robustvit.experiments.sweeps.results import aligned
+        from robustvit.experiments.sweeps.results import align
 
         header = [
             "rate",
@@ -64,7 +64,7 @@ class RateSearch:
             "qualifies",
         ]
         table = [header, *(self._line(one) for one in self.outcomes)]
-        return f"{aligned(table)}\n{self._sentence()}"
+        return f"{align(table)}\n{self._sentence()}"
 
     def _sentence(self) -> str:
         if self.likely is None:
@@ -191,16 +191,16 @@ def _write(result: RateSearch, trials: Sequence[Trial], shared: dict[str, Any]) 
     from robustvit.experiments.sweeps.plots import plot_rates
     from robustvit.experiments.sweeps.results import write_rows
 
-    def measured(one: RateOutcome, value: float) -> float | str:
+    def cell(one: RateOutcome, value: float) -> float | str:
         return "" if one.error else value
 
     times = ("before", "kept", "last")
     rows = [
         {"lr": one.lr, "trial": trial.key}
-        | {f"accuracy {time}": measured(one, value) for time, value in zip(times, one.accuracy, strict=True)}
-        | {f"relevance loss {time}": measured(one, value) for time, value in zip(times, one.relevance, strict=True)}
+        | {f"accuracy {time}": cell(one, value) for time, value in zip(times, one.accuracy, strict=True)}
+        | {f"relevance loss {time}": cell(one, value) for time, value in zip(times, one.relevance, strict=True)}
         | {f"change {end}": getattr(one.change, end, "") for end in ("low", "high")}
-        | {"validation photos": getattr(one.change, "count", ""), "epoch kept": measured(one, one.kept)}
+        | {"validation photos": getattr(one.change, "count", ""), "epoch kept": cell(one, one.kept)}
         | {"qualifies": one.qualifies(result.max_drop), "error": one.error}
         for one, trial in zip(result.outcomes, trials, strict=True)
     ]

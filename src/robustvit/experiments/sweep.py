@@ -41,9 +41,9 @@ class Swept:
     def __str__(self) -> str:
         if self.plan:
             return "\n".join(self.plan)
-        from robustvit.experiments.sweeps.results import text_of
+        from robustvit.experiments.sweeps.results import format_rows
 
-        return "\n".join(filter(None, [text_of(self.rows), self.best, f"results: {self.folder / 'results.csv'}"]))
+        return "\n".join(filter(None, [format_rows(self.rows), self.best, f"results: {self.folder / 'results.csv'}"]))
 
 
 @command()

@@ -96,7 +96,7 @@ def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
             width=facts.preprocessing.input_size[1],
             resized=f"{resized[0]} x {resized[1]} pixels" if whole else f"{resized[0]} pixels on the shorter side",
             interpolation=facts.preprocessing.interpolation,
-            trained=_trained(run, verdict),
+            trained=_count_photos(run, verdict),
             settings=_settings(config),
             comparisons=[_row(comparison) for comparison in (*verdict.comparisons, *_shifts(run))],
             notes=[without_paths(note) for note in verdict.notes],
@@ -135,7 +135,7 @@ def _usage(facts: CardFacts) -> str:
     return f"```python\n{_USES[kind].format(timm=timm, name=facts.name or 'FOLDER')}\n```"
 
 
-def _trained(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
+def _count_photos(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
     """Count the photos used, without their names."""
     run.trained_labels()  # raises if the selection is missing or damaged
     with run.selection.open(newline="", encoding="utf-8") as file:

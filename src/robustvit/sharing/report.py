@@ -63,7 +63,7 @@ def report(run: str, *, out: str | None = None) -> Path:
         shifts=folder.shifts(),
         curves=_curves(folder.metrics()),
         outcomes={
-            title: [(panel.caption, _inlined(folder.panels / panel.file)) for panel in panels if panel.outcome == name]
+            title: [(panel.caption, _inline(folder.panels / panel.file)) for panel in panels if panel.outcome == name]
             for name, title in _OUTCOMES.items()
         },
     )
@@ -75,7 +75,7 @@ def report(run: str, *, out: str | None = None) -> Path:
 _MARK = "robustvit-report"
 
 
-def _inlined(path: Path) -> str:
+def _inline(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 

@@ -92,7 +92,7 @@ class Actions:
 
         return self._seen.get_or_make(digest, write)
 
-    def opened(self, photo: str | None, side: int) -> tuple[str, Any, bool, str]:
+    def open_photo(self, photo: str | None, side: int) -> tuple[str, Any, bool, str]:
         """Reset the swap for a new photo: source of masks, picture to draw on, and no swap.
 
         If the photo cannot be read, there is no picture; ``show`` says why.
@@ -120,7 +120,7 @@ class Actions:
             opacity: opacity in percent.
             how: source of the mask, drawing, mask file, background, background photo.
         """
-        before, after, mask = self._swapped(photo, target, method, *how)
+        before, after, mask = self._swap_photo(photo, target, method, *how)
         where = " on another background"
         return answers_html(after, _share(opacity), before=before, mask=mask, where=where), True
 
@@ -133,7 +133,7 @@ class Actions:
         if photo is None:
             raise UserError("expected a photo: choose one, or an example")
         if made:
-            before, after, _ = self._swapped(photo, target, method, *how)
+            before, after, _ = self._swap_photo(photo, target, method, *how)
             rows = [("photo", before), ("other background", after)]
         else:
             rows = [("photo", self.explorer.explain(self.explorer.read(photo).inputs, _class(target), method))]
@@ -141,7 +141,7 @@ class Actions:
         write_panel(rows, _share(opacity), path)
         return str(path)
 
-    def _swapped(
+    def _swap_photo(
         self, photo: str | None, target: int, method: str, *how: Choice
     ) -> tuple[list[Answer], list[Answer], Tensor]:
         if photo is None:

@@ -116,7 +116,7 @@ def start_app(
         blocks, pages = _build(shown, finder, folder, device)
         # Audits load the embedded model's files, so they must exist as long as the server runs.
         server = start(blocks, folder, **pages, serving=serving, auth=credentials)
-        server.until_closed(stack.pop_all())
+        server.keep_open(stack.pop_all())
         return server
 
 
@@ -193,7 +193,7 @@ def _load(stack: ExitStack, given: ShownModels) -> _Shown:
     shown = {titles[1]: classifier} if other is None else {titles[0]: other, titles[1]: classifier}
     settings: dict[str, Any] = {
         "model": model, "baseline": baseline, "checkpoint": checkpoint, "normalization": models.normalization,
-        "class_names": models.class_names, **_finder_of(model, baseline, checkpoint),
+        "class_names": models.class_names, **_backbone_options(model, baseline, checkpoint),
     }  # fmt: skip
     if shipped:  # small supervised models separate objects in centred tokens
         settings |= {"mask_feature": "tokens", "mask_centre": True}
@@ -208,7 +208,7 @@ def _title(run: RunFolder | None) -> str:
     return read_verdict(run.verdict).title if run is not None and run.verdict.is_file() else "Guided model"
 
 
-def _finder_of(model: str, baseline: str | None, checkpoint: str | None) -> dict[str, Any]:
+def _backbone_options(model: str, baseline: str | None, checkpoint: str | None) -> dict[str, Any]:
     """Return the backbone for TokenCut in an audit without masks: the baseline, or else the model."""
     from robustvit.common.run_folder import RunFolder
 
@@ -223,16 +223,18 @@ def _names(model: str, baseline: str | None, run: RunFolder | None) -> str:
     from robustvit.common.verdict import read_verdict
 
     words = (
-        [] if Path(model.removeprefix("local-dir:")).is_absolute() and baseline is None else [_named("Model", model)]
+        []
+        if Path(model.removeprefix("local-dir:")).is_absolute() and baseline is None
+        else [_format_name("Model", model)]
     )
     if baseline not in (None, "original"):
-        words.append(_named("Baseline", str(baseline)))
+        words.append(_format_name("Baseline", str(baseline)))
     if run is not None and run.verdict.is_file():
         words.append(f"Verdict of its run: {read_verdict(run.verdict).sentence}")
     return " ".join(words)
 
 
-def _named(title: str, source: str) -> str:
+def _format_name(title: str, source: str) -> str:
     """Return a model's name for visitors: only the last part of a folder."""
     path = Path(source.removeprefix("local-dir:"))
     return f"{title}: `{path.name if path.is_absolute() else source}`."

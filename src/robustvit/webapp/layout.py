@@ -118,7 +118,7 @@ def _photo_tab(page: gr.Blocks, actions: Actions) -> None:
         "api_visibility": "private", **_MODELS,
     }  # fmt: skip
     fresh: dict[str, Any] = {
-        "fn": lambda path: actions.opened(path, _DRAW), "inputs": photo,
+        "fn": lambda path: actions.open_photo(path, _DRAW), "inputs": photo,
         "outputs": [swap.source, swap.editor, swap.made, swap.result], "api_visibility": "private", **_MODELS,
     }  # fmt: skip
     gr.on([page.load, photo.change], **show, api_name="explain")

@@ -116,9 +116,9 @@ class LimitedRequests:
             await _refuse(send, 403, "This server fetches nothing from elsewhere.")
             return
         if "/file=" in path:
-            send = _harmless(send)
+            send = _with_safe_headers(send)
         most = self._most(path)
-        if _declared(scope) > most:
+        if _content_length(scope) > most:
             await _refuse(send, 413, f"Too large: expected at most {most // _MB or 1} MB.")
             return
         if path.rstrip("/").endswith(("/upload", "/component_server")):
@@ -179,7 +179,7 @@ async def _whole_message(receive: Receive, most: int) -> bytes | None:
             return b"".join(parts)
 
 
-def _declared(scope: Message) -> int:
+def _content_length(scope: Message) -> int:
     value = dict(scope["headers"]).get(b"content-length", b"0")
     return int(value) if value.isdigit() else 0
 
@@ -202,7 +202,7 @@ def _names_address(body: bytes) -> bool:
     return False
 
 
-def _harmless(send: Send) -> Send:
+def _with_safe_headers(send: Send) -> Send:
     """Add headers so that a browser runs no script in a file and does not guess its type."""
 
     async def marked(message: Message) -> None:

@@ -75,7 +75,7 @@ class Server:
     blocks: Blocks = field(repr=False)
     _kept: ExitStack = field(default_factory=ExitStack, repr=False)
 
-    def until_closed(self, resources: ExitStack) -> None:
+    def keep_open(self, resources: ExitStack) -> None:
         """Keep resources open until the server is closed."""
         self._kept.enter_context(resources)
 

@@ -41,7 +41,7 @@ def read_mask_file(path: str | Path, photo: Image.Image, limits: Limits) -> np.n
             f"expected a mask with the aspect ratio of the photo, but {name} has {width} x {height} pixels: choose the "
             "mask of this photo"
         )
-    return _resized(mask, photo)
+    return _resize(mask, photo)
 
 
 def read_drawing(layers: Sequence[Image.Image], photo: Image.Image) -> np.ndarray:
@@ -54,7 +54,7 @@ def read_drawing(layers: Sequence[Image.Image], photo: Image.Image) -> np.ndarra
     mask = np.zeros((photo.height, photo.width), np.float32)
     for layer in layers:
         alpha = np.asarray(layer.convert("RGBA").getchannel("A"), dtype=np.float32) / 255
-        mask = np.maximum(mask, _resized(alpha, photo) >= 0.5)
+        mask = np.maximum(mask, _resize(alpha, photo) >= 0.5)
     if not mask.any():
         raise UserError("the drawing is empty: paint over the object with the brush, then swap")
     check_mask(mask, "that was drawn")
@@ -127,7 +127,7 @@ def background_inputs(photo: Image.Image, preprocessings: Sequence[Preprocessing
     return {one: as_input(photo, one) for one in preprocessings}
 
 
-def _resized(mask: np.ndarray, photo: Image.Image) -> np.ndarray:
+def _resize(mask: np.ndarray, photo: Image.Image) -> np.ndarray:
     if mask.shape == (photo.height, photo.width):
         return mask.astype(np.float32)
     return np.asarray(Image.fromarray(mask.astype(np.float32)).resize(photo.size, Image.Resampling.BILINEAR))

@@ -80,7 +80,7 @@ class Evaluator:
 
     def missing(self, run: Run, known: Known) -> list[str]:
         """Return the sets that a model has not been evaluated on, in the order of the plan."""
-        return [name for name in self.plan.sets if not self._done(known.get((self.workspace.named(run), name)), name)]
+        return [name for name in self.plan.sets if not self._done(known.get((self.workspace.name_of(run), name)), name)]
 
     def _done(self, record: Record | None, name: str) -> bool:
         return record is not None and (record.complete or record.samples >= self.on_disk(name))
@@ -124,10 +124,10 @@ class Evaluator:
             classifier = load_model(source, **self.workspace.loading(run.card))
             seen = self._first_classes(run) if self.plan.sets else frozenset()
         about = describe_model(classifier, source, checkpoint=None if run.trained else self.workspace.weights(run.card))
-        about |= self._said_of(run) | {"source": self.workspace.named(run)}
+        about |= self._describe_run(run) | {"source": self.workspace.name_of(run)}
         return SetModel(classifier.to(self.sets.loop.accelerator.device), about, seen)
 
-    def _said_of(self, run: Run) -> dict[str, Any]:
+    def _describe_run(self, run: Run) -> dict[str, Any]:
         """Return what records say of a run besides its weights; tables select by it."""
         scale = self.workspace.scale
         usual = (run.classes, run.samples) == (scale.classes, scale.samples)
@@ -159,7 +159,7 @@ class Evaluator:
         known = set(known_records(self.workspace))
 
         def there(run: Run) -> bool:
-            recorded = [(self.workspace.named(run), name) in known for name in self.plan.sets]
+            recorded = [(self.workspace.name_of(run), name) in known for name in self.plan.sets]
             return (any if self.plan.show == "table" else all)(recorded) and not (
                 run.tokencut and self.workspace.has_older_masks
             )
@@ -175,7 +175,7 @@ class Evaluator:
         known = known_records(self.workspace)
         found = []
         for run in runs:
-            who = self._said_of(run)
-            mine = [known[key] for name in self.plan.sets if (key := (self.workspace.named(run), name)) in known]
+            who = self._describe_run(run)
+            mine = [known[key] for name in self.plan.sets if (key := (self.workspace.name_of(run), name)) in known]
             found += [replace(record, model=record.model | who) for record in mine]
         return found

@@ -71,7 +71,9 @@ def measure_speed(model: Classifier, run: Run, *, warm: bool = False) -> Speed:
         forward()
         step()
     height, width = model.preprocessing.input_size
-    return Speed(_timed(step, times, device) * _BATCH / batch, _timed(forward, times, device) / batch, height * width)
+    return Speed(
+        _time_call(step, times, device) * _BATCH / batch, _time_call(forward, times, device) / batch, height * width
+    )
 
 
 def _architecture(workspace: Workspace, card: str) -> Classifier:
@@ -90,18 +92,18 @@ def _guidance(run: Run) -> GuidedLoss:
     return make_guidance(name, **chosen_options(name, method, recipe_settings(run.card)))
 
 
-def _timed(work: Callable[[], None], times: int, device: torch.device) -> float:
+def _time_call(work: Callable[[], None], times: int, device: torch.device) -> float:
     """Return the duration of one call, in seconds."""
 
-    def waited() -> float:
+    def now() -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter()
 
-    start = waited()
+    start = now()
     for _ in range(times):
         work()
-    return (waited() - start) / times
+    return (now() - start) / times
 
 
 class _Speeds:
@@ -195,7 +197,7 @@ def _set_lines(workspace: Workspace, plan: Plan, evaluator: Evaluator, speeds: _
         except UserError as error:
             there, state = images_of_set(name), f"MISSING: {error}"
         runs = plan.runs if name in plan.sets else ()
-        recorded = [known.get((workspace.named(run), name)) for run in runs]
+        recorded = [known.get((workspace.name_of(run), name)) for run in runs]
         left = [run for run, one in zip(runs, recorded, strict=True)
                 if one is None or not (one.complete or one.samples >= there)]  # fmt: skip
         more = sum(there * _seconds_an_image(speeds.of(run), name) for run in left)

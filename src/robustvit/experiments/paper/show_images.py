@@ -109,7 +109,7 @@ def _rows(
                 image = str(before.names[row_index])
                 photo = read_photo(evaluator.workspace.data / image)
                 pictures = [_input(name, photo, models[0], str(before.class_names[row_index]))]
-                pictures += [_explained(name, photo, model) for model in models]
+                pictures += [_explain(name, photo, model) for model in models]
                 yield Shown(image, name, outcome, str(before.class_names[row_index])), pictures
 
 
@@ -118,7 +118,7 @@ def _input(name: str, photo: Image.Image, model: SetModel, class_name: str) -> t
     return f"{name}\n{class_name}", image.permute(1, 2, 0).numpy()
 
 
-def _explained(name: str, photo: Image.Image, model: SetModel) -> tuple[str, np.ndarray]:
+def _explain(name: str, photo: Image.Image, model: SetModel) -> tuple[str, np.ndarray]:
     """Overlay the relevance of the predicted class on the image."""
     classifier = model.classifier
     image = preparation(BENCHMARKS[name], PROTOCOL, classifier.preprocessing)(photo).as_subclass(Tensor)
@@ -148,7 +148,7 @@ def show_classes(evaluator: Evaluator, target: Path) -> list[Path]:
     paths = []
     for run in (one for one in evaluator.plan.runs if one.trained):
         for name in evaluator.plan.sets:
-            compared = _compared(evaluator, run, name)
+            compared = _compare(evaluator, run, name)
             panels = choose_panels(compared, _CLASSES, _SAMPLES)
             settings = {"model": compared.model.about["source"], "on": name, "protocol": PROTOCOL, "relevance": _METHOD}
             record = class_record(compared, panels, _HELPED, settings)
@@ -160,7 +160,7 @@ def show_classes(evaluator: Evaluator, target: Path) -> list[Path]:
     return paths
 
 
-def _compared(evaluator: Evaluator, run: Run, name: str) -> Compared:
+def _compare(evaluator: Evaluator, run: Run, name: str) -> Compared:
     model, baseline = evaluator.model(run), evaluator.model(evaluator.plan.original(run))
     after, before = ask_set(BENCHMARKS[name], model, evaluator.sets, baseline)
     assert before is not None  # a baseline was named
@@ -188,7 +188,7 @@ def show_subsets(evaluator: Evaluator, target: Path) -> list[Path]:
             "checkpoint": workspace.weights(run.card),
             "normalization": "paper",
         }
-        if _searched(paths[-2:], photos, evaluator.model(run), options):  # hours on a CPU
+        if _is_current(paths[-2:], photos, evaluator.model(run), options):  # hours on a CPU
             continue
         for old in paths[-2:]:
             old.unlink(missing_ok=True)
@@ -196,7 +196,7 @@ def show_subsets(evaluator: Evaluator, target: Path) -> list[Path]:
     return paths
 
 
-def _searched(files: list[Path], photos: list[str], model: SetModel, options: dict[str, Any]) -> bool:
+def _is_current(files: list[Path], photos: list[str], model: SetModel, options: dict[str, Any]) -> bool:
     """Whether picture and record exist for these photos, weights and options."""
     if not all(path.is_file() for path in files):
         return False

@@ -81,8 +81,8 @@ def reported_change(cards: Sequence[str], name: str, part: str) -> float | None:
 
 def _change(evaluator: Evaluator, numbers: Numbers, run: Run, name: str, part: str) -> float | None:
     workspace = evaluator.workspace
-    before = numbers.get((workspace.named(evaluator.plan.original(run)), name))
-    after = numbers.get((workspace.named(run), name))
+    before = numbers.get((workspace.name_of(evaluator.plan.original(run)), name))
+    after = numbers.get((workspace.name_of(run), name))
     key = f"{part}_top1"
     if before is None or after is None or key not in before.numbers or key not in after.numbers:
         return None
@@ -125,7 +125,7 @@ def show_sensitivity(evaluator: Evaluator, target: Path) -> list[Path]:
 
 
 def _top1(evaluator: Evaluator, numbers: Numbers, run: Run, name: str) -> float | None:
-    record = numbers.get((evaluator.workspace.named(run), name))
+    record = numbers.get((evaluator.workspace.name_of(run), name))
     return None if record is None else 100 * record.numbers["top1"].mean
 
 

@@ -54,11 +54,11 @@ def _with_spread(layout: Layout, table: ReportedTable, records: Sequence[Record]
             continue
         said = next(reported, None)
         if said is not None and said.spread:
-            rows += over_seeds(said, table, records)
+            rows += seed_rows(said, table, records)
     return rows
 
 
-def over_seeds(said: ReportedRow, table: ReportedTable, records: Sequence[Record]) -> list[Row]:
+def seed_rows(said: ReportedRow, table: ReportedTable, records: Sequence[Record]) -> list[Row]:
     """Return mean and standard deviation (n - 1) over the runs of a reported row; empty for fewer than two.
 
     Args:

@@ -83,7 +83,7 @@ class Workspace:
         """Return the file of a model's weights, if timm has none."""
         return self.checkpoint if not self.tiny and model_card(card).needs_checkpoint else None
 
-    def named(self, run: Run) -> str:
+    def name_of(self, run: Run) -> str:
         """Return the name of a model in records."""
         if run.trained:
             return str(self.run_folder(run))
@@ -166,8 +166,8 @@ class Workspace:
     def remember_weights(self, run: Run, weights: str | None) -> None:
         """Store the hash of a model's weights, so that it need not be loaded again; None removes it."""
         known = self.known_weights()
-        others = {name: value for name, value in known.items() if name != self.named(run)}
-        now = others if weights is None else others | {self.named(run): weights}
+        others = {name: value for name, value in known.items() if name != self.name_of(run)}
+        now = others if weights is None else others | {self.name_of(run): weights}
         if now != known:
             write_json(now, self.out / _WEIGHTS)
 

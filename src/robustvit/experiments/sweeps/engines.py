@@ -41,11 +41,11 @@ class LocalEngine:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        seed = experiment.proposed({name: one.samples[0] for name, one in experiment.space.items()}).options["seed"]
+        seed = experiment.propose({name: one.samples[0] for name, one in experiment.space.items()}).options["seed"]
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         for _ in range(experiment.trials):
             asked = study.ask({name: one.distribution() for name, one in experiment.space.items()})
-            trial = experiment.proposed(asked.params)
+            trial = experiment.propose(asked.params)
             error = self._run_trial(trial, folder, done)
             value = None if error else objective(experiment.maximise, trial.options["max_drop"], folder / trial.key)
             if value is None:

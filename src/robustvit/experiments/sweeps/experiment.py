@@ -52,7 +52,7 @@ class Experiment:
             trials.append(Trial(effective_options(self.base | varied, place), labels))
         return trials
 
-    def proposed(self, values: Mapping[str, Any]) -> Trial:
+    def propose(self, values: Mapping[str, Any]) -> Trial:
         """Return the trial of a search with these values."""
         labels = dict(values)
         place = ", ".join(f"{name}={value}" for name, value in labels.items())
@@ -138,5 +138,5 @@ def _search(raw: dict[str, Any], base: dict[str, Any], place: str) -> Experiment
     first = {name: one.samples[0] for name, one in space.items()}
     for name, one in space.items():
         for value in one.samples:  # find wrong values before the first run
-            found.proposed(first | {name: value})
+            found.propose(first | {name: value})
     return found

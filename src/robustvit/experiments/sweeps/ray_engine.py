@@ -54,7 +54,7 @@ class RayEngine:
             os.chdir(start)
             tune.report({_ERROR: run_trial(options[config["key"]], parent / config["key"])})
 
-        with self._started():
+        with self._start_ray():
             from ray import tune
 
             space = {"key": tune.grid_search(left)}
@@ -74,11 +74,11 @@ class RayEngine:
             done(trial, "")
         if len(finished) >= experiment.trials:
             return
-        with self._started():
+        with self._start_ray():
             from ray.tune.search.optuna import OptunaSearch
 
             begun = [trial.labels for key, trial in known.items() if key not in finished]
-            any_trial = experiment.proposed({name: one.samples[0] for name, one in experiment.space.items()})
+            any_trial = experiment.propose({name: one.samples[0] for name, one in experiment.space.items()})
             searcher = OptunaSearch(
                 {name: one.distribution() for name, one in experiment.space.items()},
                 metric=_VALUE,
@@ -91,16 +91,16 @@ class RayEngine:
                 if value is not None:
                     searcher.add_evaluated_point(trial.labels, value)
             self._tune(
-                _proposed(experiment, folder),
+                _make_work(experiment, folder),
                 {},
                 folder,
-                lambda config, error: done(experiment.proposed(config), error),
+                lambda config, error: done(experiment.propose(config), error),
                 search_alg=searcher,
                 num_samples=experiment.trials - len(finished),
             )
 
     @contextmanager
-    def _started(self) -> Iterator[None]:
+    def _start_ray(self) -> Iterator[None]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # paths are relative to the working directory of the command
@@ -174,7 +174,7 @@ def _stopped_by_signals() -> Iterator[None]:
         raise Stopped(stop.asked or signal.SIGINT) from None
 
 
-def _proposed(experiment: Experiment, folder: Path) -> Callable[[Values], None]:
+def _make_work(experiment: Experiment, folder: Path) -> Callable[[Values], None]:
     """Return the work of a Ray worker for a trial proposed by a search."""
     parent, start = folder.absolute(), Path.cwd()
 
@@ -182,7 +182,7 @@ def _proposed(experiment: Experiment, folder: Path) -> Callable[[Values], None]:
         from ray import tune
 
         os.chdir(start)
-        trial = experiment.proposed(config)
+        trial = experiment.propose(config)
         error = run_trial(trial.options, parent / trial.key)
         value = None if error else objective(experiment.maximise, trial.options["max_drop"], parent / trial.key)
         tune.report({_ERROR: error, _VALUE: float("nan") if value is None else value})
@@ -198,7 +198,7 @@ def _earlier(experiment: Experiment, folder: Path) -> dict[str, Trial]:
     runs = [path for path in folder.iterdir() if state_of(path) != "new"]
     for run in sorted(runs, key=lambda run: (run / "config.yaml").stat().st_mtime):
         config = RunFolder(run).config()
-        trial = experiment.proposed({name: config.get(name) for name in experiment.space})
+        trial = experiment.propose({name: config.get(name) for name in experiment.space})
         if trial.key == run.name:
             earlier[trial.key] = trial
     return earlier

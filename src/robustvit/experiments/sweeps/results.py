@@ -115,7 +115,7 @@ def _spread(name: str, values: Sequence[float]) -> Row:
     return row
 
 
-def text_of(rows: Sequence[Row]) -> str:
+def format_rows(rows: Sequence[Row]) -> str:
     """Return the rows as a text table, in percent and points; means ± standard deviations if seeds vary."""
     axes = varying(rows)
     spread = SEED in axes and len({str(row[SEED]) for row in rows}) > 1
@@ -129,11 +129,11 @@ def text_of(rows: Sequence[Row]) -> str:
     legend = "before → after, change ± standard deviation over seeds [95 % t interval of the mean], in percent"
     if not spread:
         legend = "before → after, change [95 % CI over photos], in percent"
-    failed = [f"failed: {_named(row)}: {row['error']}" for row in rows if row[_OUTCOME] == "failed"]
-    return "\n".join([aligned(table), legend, *failed])
+    failed = [f"failed: {_label(row)}: {row['error']}" for row in rows if row[_OUTCOME] == "failed"]
+    return "\n".join([align(table), legend, *failed])
 
 
-def _named(row: Row) -> str:
+def _label(row: Row) -> str:
     return ", ".join([row["trial"], *(f"{name}={row[name]}" for name in varying([row]))])
 
 
@@ -150,7 +150,7 @@ def _cell(row: Row, measure: str, spread: bool) -> str:
     return text + f" [{100 * row[f'{name} low']:+.1f}, {100 * row[f'{name} high']:+.1f}]"
 
 
-def aligned(table: Sequence[Sequence[str]]) -> str:
+def align(table: Sequence[Sequence[str]]) -> str:
     """Return the lines of a table with aligned columns."""
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
