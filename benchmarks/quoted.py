@@ -31,7 +31,8 @@ from robustvit.common.files import write_json, write_text
 from robustvit.common.provenance import versions
 from robustvit.data.batches import MaskedPhotos
 from robustvit.data.embedded.scenes import write_split
-from robustvit.data.gathering import find_labelled
+from robustvit.data.labels import match_labels
+from robustvit.data.pairs import find_photos
 from robustvit.evaluation.records.reported import reported_table
 from robustvit.evaluation.sets.class_tables import member_classes
 from robustvit.models.classifier import Classifier
@@ -124,7 +125,8 @@ def order() -> dict[str, Any]:
     seconds = dict.fromkeys(losses, math.inf)
     with tempfile.TemporaryDirectory() as folder, embedded() as name:
         write_split(folder, 1, seed=1)
-        photos = find_labelled(f"{folder}/images", f"{folder}/masks", load_model(name))
+        base = load_model(name)
+        photos = match_labels(find_photos(f"{folder}/images", f"{folder}/masks"), base.num_classes, base.class_names)
         for way, found in losses.items():
             for rate in RATES:
                 model = load_model(name)

@@ -1,6 +1,6 @@
-"""Audit a model without training anything: does it look at the background? One page and one record are written.
+"""Audit a model without training: does it look at the background? Writes a page and a record.
 
-Replace model by the name or folder of your own, and images and masks by photos that it was not trained on.
+Replace model with the name or folder of your model, and images and masks with photos that it was not trained on.
 """
 
 from importlib.resources import files
@@ -12,7 +12,7 @@ from robustvit.data.embedded.scenes import write_split
 
 with TemporaryDirectory() as folder:
     write_split(folder, 2, seed=3, part="test")
-    found = audit(
+    result = audit(
         model=f"local-dir:{files('robustvit.data.embedded') / 'model'}",
         images=f"{folder}/images",
         masks=f"{folder}/masks",
@@ -23,5 +23,5 @@ with TemporaryDirectory() as folder:
         groups=2,
         worst=2,
     )
-    print(f"{found.reliance}: {found.found.model.verdict.sentence}")
-    print(f"page of {Path(found.page).stat().st_size // 1000} kB, record {Path(found.record).name}")
+    print(f"{result.reliance}: {result.found.model.verdict.sentence}")
+    print(f"page of {Path(result.page).stat().st_size // 1000} kB, record {Path(result.record).name}")

@@ -1,7 +1,7 @@
-"""Explain a torchvision model: where in the image does its answer come from?
+"""Explain a torchvision model: which part of the image does its prediction come from?
 
-With a download it is model = torchvision.models.vit_b_16(weights="DEFAULT"); here a torchvision transformer takes the
-embedded model's weights, under torchvision's names. Other methods: relevance(..., method="attnlrp").
+To download a model: torchvision.models.vit_b_16(weights="DEFAULT"). Here a torchvision transformer gets the embedded
+model's weights, renamed. Other methods: relevance(..., method="attnlrp").
 """
 
 from importlib.resources import files
@@ -25,14 +25,13 @@ for name, weight in load_file(files("robustvit.data.embedded") / "model" / "mode
     name = "encoder.ln." + name[5:] if name.startswith("norm.") else name.replace("head.", "heads.head.")
     state[name] = weight.float()
 model.load_state_dict(state)
-classifier = Classifier(model.eval(), class_names=CLASSES)  # normalises images in [0, 1] as torchvision's models want
+classifier = Classifier(model.eval(), class_names=CLASSES)  # normalizes images in [0, 1] as torchvision's models expect
 
 scenes = [make_scene(3, background, np.random.default_rng(1)) for background in (3, 5)]  # an umbrella, twice
 images = torch.stack([torch.tensor(scene.image).permute(2, 0, 1) / 255 for scene in scenes])
 with torch.no_grad():
-    maps = relevance(classifier, images)  # (2, 1, 112, 112) in [0, 1], of the class that the model names
+    maps = relevance(classifier, images)  # (2, 1, 112, 112) in [0, 1], of the predicted class
 for scene, logits, one in zip(scenes, classifier(images), maps[:, 0], strict=True):
     share = float(one[torch.tensor(scene.mask) > 0].sum() / one.sum())
-    print(
-        f"{CLASSES[scene.label]}: named {CLASSES[logits.argmax()]}, {100 * share:.0f} % of the relevance on the object"
-    )
+    predicted = CLASSES[logits.argmax()]
+    print(f"{CLASSES[scene.label]}: predicted {predicted}, {100 * share:.0f} % of the relevance on the object")

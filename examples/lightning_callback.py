@@ -1,4 +1,4 @@
-"""Relevance guidance as a Lightning callback: your LightningModule stays as it is, its batches carry masks."""
+"""Relevance guidance as a Lightning callback: your LightningModule does not change; its batches include masks."""
 
 import lightning
 import numpy as np
@@ -16,7 +16,7 @@ class RelevanceGuidance(lightning.Callback):
     def on_after_backward(self, trainer, module):
         images, masks, labels = self.batch
         loss = relevance_loss(relevance(module.model, images, labels, second_order=True), masks)
-        # Precision 16-mixed scales losses: there, add this one to your own in training_step instead.
+        # With precision 16-mixed, which scales losses, add this loss in training_step instead.
         (0.8 * loss / trainer.accumulate_grad_batches).backward()
         print(f"epoch {trainer.current_epoch}: relevance loss {loss.item():.4f}")
 

@@ -1,6 +1,7 @@
-"""The relevance loss in a loop of your own: plain PyTorch, your optimizer, your data.
+"""The relevance loss in your own training loop: plain PyTorch, your optimizer, your data.
 
-Replace the model by load_model("vit_base_patch16_224.augreg_in21k_ft_in1k") and the scenes by your photos and masks.
+Replace the model with load_model("vit_base_patch16_224.augreg_in21k_ft_in1k") and the scenes with your photos and
+masks.
 """
 
 from importlib.resources import files
@@ -12,7 +13,8 @@ from torch.utils.data import DataLoader
 from robustvit import load_model, relevance, relevance_loss
 from robustvit.data.batches import MaskedPhotos
 from robustvit.data.embedded.scenes import write_split
-from robustvit.data.gathering import find_labelled
+from robustvit.data.labels import match_labels
+from robustvit.data.pairs import find_photos
 from robustvit.guidance.losses import confidence_loss
 
 torch.manual_seed(0)
@@ -21,11 +23,11 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 losses = []
 with TemporaryDirectory() as folder:
     write_split(folder, 1, seed=1)  # images/<class>/*.png and masks/<class>/*.png
-    photos = find_labelled(f"{folder}/images", f"{folder}/masks", model)[:3]
+    photos = match_labels(find_photos(f"{folder}/images", f"{folder}/masks"), model.num_classes, model.class_names)[:3]
     loader = DataLoader(MaskedPhotos(photos, model.preprocessing), batch_size=3, shuffle=True)
     for _ in range(4):
         for batch in loader:
-            # maps: (B, 1, H, W) in [0, 1]. Second order is slower and descends more steadily than the paper's first.
+            # maps: (B, 1, H, W) in [0, 1]. Second order is slower and more stable than the paper's first order.
             maps = relevance(model, batch["image"], batch["label"], second_order=True)
             losses.append(relevance_loss(maps, batch["mask"]))
             loss = 0.8 * losses[-1] + 0.2 * confidence_loss(model(batch["image"]))  # the paper's equation 5

@@ -1,7 +1,7 @@
-"""Relevance guidance with timm's training: a task in place of timm.task.ClassificationTask.
+"""Relevance guidance with timm's training: a task that replaces timm.task.ClassificationTask.
 
-To patch timm's train.py, build RelevanceTask where it builds ClassificationTask, and let the loader give the mask as a
-fourth channel (timm's transforms know images only; torchvision's v2 moves both). The loop below takes its place here.
+To patch timm's train.py, build RelevanceTask instead of ClassificationTask, and let the loader return the mask as a
+fourth channel (timm's transforms take images only; torchvision's v2 transforms both). The loop below stands for it.
 """
 
 import numpy as np
@@ -18,10 +18,10 @@ from robustvit.data.embedded.scenes import make_scene
 
 class RelevanceTask(ClassificationTask):
     def forward(self, input, target):
-        found = super().forward(input[:, :3], target)
+        losses = super().forward(input[:, :3], target)
         maps = relevance(self.trainable_module, input[:, :3], target, second_order=True)
-        found["relevance"] = relevance_loss(maps, input[:, 3:])
-        return found | {"loss": 0.2 * found["loss"] + 0.8 * found["relevance"]}
+        losses["relevance"] = relevance_loss(maps, input[:, 3:])
+        return losses | {"loss": 0.2 * losses["loss"] + 0.8 * losses["relevance"]}
 
 
 model = timm.create_model(f"local-dir:{embedded.__path__[0]}/model", pretrained=True).eval()

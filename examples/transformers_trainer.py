@@ -1,6 +1,6 @@
-"""Relevance guidance in a transformers Trainer: override compute_loss, and let the collator carry masks.
+"""Relevance guidance in a transformers Trainer: override compute_loss, and let the collator keep masks.
 
-The embedded model is loaded as transformers loads timm's; "google/vit-base-patch16-224" works the same way.
+The embedded model is loaded as a timm model in transformers; "google/vit-base-patch16-224" works the same way.
 """
 
 from tempfile import mkdtemp
@@ -32,7 +32,7 @@ data = [{"pixel_values": p, "masks": torch.tensor(s.mask)[None] / 255, "labels":
         for p, s in zip(pixels, scenes, strict=True)]  # fmt: skip
 MODEL = f"{embedded.__path__[0]}/model"
 config = AutoConfig.from_pretrained(MODEL)
-config.model_args.pop("num_classes")  # transformers' loader for timm gives it a second time
+config.model_args.pop("num_classes")  # transformers' timm loader also passes it
 model = AutoModelForImageClassification.from_pretrained(MODEL, config=config, dtype=torch.float32)
 keep = {"remove_unused_columns": False, "report_to": "none", "save_strategy": "no", "use_cpu": True}
 settings = TrainingArguments(mkdtemp(), max_steps=4, learning_rate=1e-5, per_device_train_batch_size=3, **keep)

@@ -1,7 +1,7 @@
-"""Look for known vulnerabilities in the packages installed here, and never take silence for a clean bill.
+"""Check the installed packages for known vulnerabilities, and report when the check is not possible.
 
-pip-audit counts a package that its database does not know as skipped and exits with 0, also where the package index is
-a mirror that answers no question about vulnerabilities at all. This calls it, and tells the two apart.
+pip-audit skips packages that its database does not know and exits with 0, even if the package index is a mirror without
+any vulnerability data. This script runs it and tells the two apart.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ COMMAND = [sys.executable, "-m", "pip_audit", "--skip-editable", "--progress-spi
 
 
 def main() -> int:
-    """Audit this environment; exit code 0 where nothing is known, 1 where something is, 2 where nobody can tell."""
+    """Audit this environment; exit code 0 if no vulnerability is known, 1 if one is, 2 if the audit failed."""
     done = subprocess.run(COMMAND, capture_output=True, text=True)
     try:
         found = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        reason = (done.stderr.strip() or "pip-audit said nothing").splitlines()[-1]
+        reason = (done.stderr.strip() or "pip-audit printed nothing").splitlines()[-1]
         print(f"not audited: the vulnerability database cannot be reached ({reason}); run this where it can")
         return NOT_AUDITED
     text, code = summary(found)
@@ -32,13 +32,13 @@ def main() -> int:
 
 
 def summary(found: list[dict[str, Any]]) -> tuple[str, int]:
-    """What pip-audit's rows come to, in words, and the exit code."""
-    # A package that is installed from here is not on any index, and is no dependency.
+    """Return a summary of pip-audit's rows, and the exit code."""
+    # This package is not on any index, and is not a dependency.
     found = [one for one in found if one["name"] != "robustvit"]
     unknown = sorted(one["name"] for one in found if "skip_reason" in one)
     audited = len(found) - len(unknown)
     lines = [
-        f"{one['name']} {one['version']}: {flaw['id']}, mended in {', '.join(flaw['fix_versions']) or 'no release yet'}"
+        f"{one['name']} {one['version']}: {flaw['id']}, fixed in {', '.join(flaw['fix_versions']) or 'no release yet'}"
         for one in found
         for flaw in one.get("vulns", [])
     ]

@@ -1,7 +1,7 @@
-"""Hook of MkDocs: pages that are made from other files of the project, and links between them.
+"""MkDocs hook: pages generated from other files of the project, and links between them.
 
-The site's home is README.md, its changes CHANGELOG.md, its benchmarks benchmarks/; the reference of the commands is
-their own help. So nothing is written twice.
+The home page is README.md, the changes are CHANGELOG.md, the benchmarks are benchmarks/, and the reference of the
+commands is their help, so that nothing is written twice.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _PAGELESS = "CONTRIBUTING|LICENSE|SECURITY|CITATION|examples/|src/|tests/|script
 
 
 def commands_page() -> str:
-    """The reference of the commands as Markdown: by stage, their options in groups."""
-    from robustvit.cli.help import described, description_of, option_groups, usage_of
+    """Return the reference of the commands as Markdown: by stage, with options in groups."""
+    from robustvit.cli.help import describe_option, description_of, option_groups, usage_of
     from robustvit.cli.main import STAGES, function_of
 
     parts = [
@@ -36,20 +36,22 @@ def commands_page() -> str:
             parts += ["```", usage_of(name, function), *([f"example: {example}"] if example else []), "```", ""]
             for heading, options in option_groups(function).items():
                 parts += [f"**{heading or 'Options'}**", ""]
-                parts += [f"- <code class=option>{shown}</code> {words}" for shown, words in map(described, options)]
+                parts += [
+                    f"- <code class=option>{shown}</code> {words}" for shown, words in map(describe_option, options)
+                ]
                 parts.append("")
     return "\n".join(parts)
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages that are made, and the benchmarks with their results."""
-    made = {
+    """Add the generated pages, and the benchmarks with their results."""
+    pages = {
         "index.md": (ROOT / "README.md").read_text(encoding="utf-8"),
         "changes.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
         "reference/commands.md": commands_page(),
     }
-    for place, text in made.items():
-        files.append(File.generated(config, place, content=text))
+    for path, text in pages.items():
+        files.append(File.generated(config, path, content=text))
     for path in sorted((ROOT / "benchmarks").rglob("*")):
         if path.suffix in _SHOWN:
             files.append(File.generated(config, str(path.relative_to(ROOT)), abs_src_path=str(path)))
@@ -57,16 +59,16 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Turn links between places of the repository into links between pages of the site."""
-    place = page.file.src_uri
-    if place in ("index.md", "changes.md"):
+    """Turn links between files of the repository into links between pages of the site."""
+    source = page.file.src_uri
+    if source in ("index.md", "changes.md"):
         markdown = re.sub(r"\]\((?:\./)?docs/", "](", markdown)
         markdown = markdown.replace("](CHANGELOG.md", "](changes.md")
         markdown = markdown.replace("](benchmarks/)", "](benchmarks/README.md)")
-    up = "../" * place.count("/")
+    up = "../" * source.count("/")
     markdown = re.sub(r"\]\((?:\.\./)+docs/", f"]({up}", markdown)
     markdown = re.sub(r"\]\((?:\.\./)+README\.md", f"]({up}index.md", markdown)
-    if not place.startswith("benchmarks/"):
+    if not source.startswith("benchmarks/"):
         markdown = re.sub(r"\]\((?:\.\./)+benchmarks/", f"]({up}benchmarks/", markdown)
-    # Files that have no page are named, not linked.
+    # Files without a page are named, not linked.
     return re.sub(rf"\[([^\]]+)\]\((?:\.\./)*(?:{_PAGELESS})[^)]*\)", r"\1", markdown)

@@ -1,9 +1,9 @@
-"""The two figures of docs/explanation/how-it-works.md: what the loss punishes, and how a guided step goes.
+"""Draw the two figures of docs/explanation/how-it-works.md: what the loss penalizes, and a guided step.
 
     robustvit demo --out runs/demo
     python scripts/draw_method.py --run runs/demo/run --scenes runs/demo/data/test
 
-Drawn from the embedded benchmark, so that anyone can draw them again.
+They use the embedded benchmark, so that anyone can reproduce them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ ARROWS = [
 
 
 def draw_losses(run: Path, scenes: Path, path: Path) -> None:
-    """Photo, mask, map, what equations 1 and 2 punish, and the map of the guided model; scenes that gained and lost."""
+    """Draw photo, mask, map, what equations 1 and 2 penalize, and the guided map, for scenes that gained and lost."""
     original, guided = load_original(run), load_model(str(run))
     photos = MaskedPhotos(find_photos(scenes / "images", scenes / "masks")[::EVERY], guided.preprocessing)
     drawn = [_maps(original, guided, item["image"], item["mask"]) for item in photos]
@@ -82,7 +82,7 @@ def draw_losses(run: Path, scenes: Path, path: Path) -> None:
 def _maps(
     original: Classifier, guided: Classifier, image: Tensor, mask: Tensor
 ) -> tuple[float, list[tuple[str, np.ndarray]]]:
-    """How much more of the relevance lies on the object, and the pictures of one scene."""
+    """Return the gain of relevance on the object, and the pictures of a scene."""
     with torch.no_grad():
         before, after = relevance(original, image[None])[0], relevance(guided, image[None])[0]
     old, new = ((found * mask).sum() / found.sum() for found in (before, after))
@@ -97,14 +97,14 @@ def _maps(
 
 
 def _edge(centre: tuple[float, float], size: tuple[float, float], towards: tuple[float, float]) -> np.ndarray:
-    """Where the line from a box's centre to a point leaves the box."""
+    """Return where the line from the centre of a box to a point leaves the box."""
     step = np.subtract(towards, centre)
     reach = min(half / abs(s) if s else np.inf for half, s in zip(np.divide(size, 2), step, strict=True))
     return np.add(centre, step * reach)
 
 
 def draw_step(path: Path) -> None:
-    """Boxes and arrows of one guided step."""
+    """Draw boxes and arrows of a guided step."""
     figure = Figure(figsize=(9.2, 3.2), dpi=130)
     axis = figure.add_axes((0, 0, 1, 1), xlim=(0, 9.2), ylim=(0, 3.2))
     axis.set_axis_off()

@@ -1,4 +1,4 @@
-"""Execute examples/own_photos.ipynb again and store its outputs, with no path of this machine and nothing of stderr.
+"""Execute examples/own_photos.ipynb and store its outputs, without stderr and without paths of this machine.
 
     python scripts/execute_notebook.py
 
@@ -15,12 +15,12 @@ from nbclient import NotebookClient
 
 from robustvit.sharing.machine_paths import machine_paths
 
-PLACE = Path(__file__).parents[1] / "examples" / "own_photos.ipynb"
+NOTEBOOK = Path(__file__).parents[1] / "examples" / "own_photos.ipynb"
 
 
-def executed(folder: str) -> nbformat.NotebookNode:
-    """The notebook with new outputs, run in a folder; raises where a cell fails."""
-    book = nbformat.read(PLACE, as_version=4)
+def execute(folder: str) -> nbformat.NotebookNode:
+    """Run the notebook in a folder; raises if a cell fails."""
+    book = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(book, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
     book.metadata.pop("widgets", None)
     for cell in book.cells:
@@ -31,9 +31,9 @@ def executed(folder: str) -> nbformat.NotebookNode:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as place:
-        text = nbformat.writes(executed(place))
+    with tempfile.TemporaryDirectory() as folder:
+        text = nbformat.writes(execute(folder))
     if found := machine_paths(text.replace("\\n", "\n")):
-        raise SystemExit(f"the outputs name a path of this machine: {found[0]}")
-    PLACE.write_text(text + "\n", encoding="utf-8")
-    print(f"{PLACE.name}: {len(text) // 1000} kB")
+        raise SystemExit(f"the outputs contain a path of this machine: {found[0]}")
+    NOTEBOOK.write_text(text + "\n", encoding="utf-8")
+    print(f"{NOTEBOOK.name}: {len(text) // 1000} kB")

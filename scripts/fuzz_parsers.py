@@ -1,4 +1,4 @@
-"""Feed the parsers with random and mutated files: the outcome must be a result or a refusal, never another error.
+"""Feed the parsers with random and mutated files: each must return a result or raise UserError, nothing else.
 
 Needs atheris (pip install atheris); ``tests/hostile/test_parser_properties.py`` drives the same functions with
 hypothesis.
@@ -75,7 +75,7 @@ _ODD: tuple[Any, ...] = (
 
 
 def altered(content: Any, choose: Callable[[int], int], times: int = 3) -> Any:
-    """A copy of JSON content with some of its values replaced by odd ones, or taken away.
+    """Copy JSON content, with some values replaced by unusual ones or removed.
 
     Args:
         content: lists, dictionaries and plain values.
@@ -139,7 +139,7 @@ def _labelme(data: bytes, folder: Path) -> None:
 
 
 def _yolo(data: bytes, folder: Path) -> None:
-    """A label file, and after a null byte the settings of the data set."""
+    """Write a label file and, after a null byte, the settings of the data set."""
     (folder / "labels").mkdir()
     lines, _, settings = data.partition(b"\0")
     (folder / "labels" / "a.txt").write_bytes(lines)
@@ -148,7 +148,7 @@ def _yolo(data: bytes, folder: Path) -> None:
 
 
 def _imagenet_s(data: bytes, folder: Path) -> None:
-    """Bytes as the pixels of a mask; too few for one are a file of their own."""
+    """Use bytes as pixels of a mask; if there are too few, as a file."""
     images = _photo(folder)
     (folder / "masks").mkdir()
     if len(data) >= HEIGHT * WIDTH * 3:
@@ -175,7 +175,7 @@ PARSERS: dict[str, Callable[[bytes, Path], None]] = {
 
 
 def survives(name: str, data: bytes) -> bool:
-    """Run a parser on a file; true where it gave a result, false where it refused, in one line.
+    """Run a parser on a file; True if it returned a result, False if it raised UserError with one line.
 
     Raises:
         Exception: the parser failed with anything else: a bug.
@@ -212,7 +212,7 @@ def _fuzz(name: str, seconds: int) -> None:
 
 
 def main() -> int:
-    """Fuzz the parsers named, or all, each in a process of its own: atheris ends the process when it is done."""
+    """Fuzz the given parsers, or all, each in its own process: atheris exits the process when done."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parsers", nargs="*", choices=[[], *PARSERS], help="all when left out")
     parser.add_argument("--seconds", type=int, default=60, help="for each")

@@ -72,7 +72,7 @@ def test_the_page_in_words(capsys, monkeypatch):
         "ok      a thing (0.1 s): seen",
     ):
         assert word in said
-    assert said.endswith("All in order.\n")
+    assert said.endswith("Everything works.\n")
 
 
 def nan_maps(model, images, *details, **options):
@@ -145,7 +145,7 @@ def test_exit_code_one_and_the_fault_in_words(capsys, monkeypatch):
     assert f"torch is {torch.__version__.split('+')[0]}" in said
     assert "no-such-package is not installed (needed: >=1)" in said
     assert "numpy is" not in said
-    assert "Not in order: the packages that it needs are there." in said
+    assert "Failed: required packages are installed." in said
 
 
 def test_extras_are_those_that_a_user_may_want(monkeypatch):

@@ -33,16 +33,16 @@ from robustvit.evaluation.sets.class_tables import imagenet_names, imagenet_wnid
 from robustvit.experiments.paper.evaluating import Evaluator, known_records
 from robustvit.experiments.paper.imagenet_s import MERGED, find_imagenet_s, write_list
 from robustvit.experiments.paper.outlook import Speed
-from robustvit.experiments.paper.place import ReproductionPlace
 from robustvit.experiments.paper.plan import ITEMS, METHOD_OPTIONS, Run, make_plan
 from robustvit.experiments.paper.scales import PAPER, SCALES, TINY, ReproductionScale
 from robustvit.experiments.paper.show_images import Shown, choose_images
 from robustvit.experiments.paper.show_plots import reported_change
-from robustvit.experiments.paper.show_tables import over_seeds
+from robustvit.experiments.paper.show_tables import seed_rows
 from robustvit.experiments.paper.showing import show
 from robustvit.experiments.paper.stand_in import STANDS_FOR, stand_in
 from robustvit.experiments.paper.tiny_sets import write_tiny_sets
 from robustvit.experiments.paper.training import _masks_folder, _with_found_masks, options_of_run, train_runs
+from robustvit.experiments.paper.workspace import Workspace
 from robustvit.experiments.reproduce import reproduce
 from robustvit.masks.make import MadeMasks
 from robustvit.models.classifier import Classifier
@@ -151,8 +151,9 @@ def test_a_tables_plan_has_every_row_reported(what):
 def test_papers_numbers_are_in_the_plan():
     run = next(one for one in make_plan("table1", PAPER, models=["vit-b"], masks="human").runs if one.trained)
     assert (run.classes, run.samples, PAPER.epochs, PAPER.available - run.classes) == (500, 3, 50, 414)
-    place = ReproductionPlace(Path("out"), Path("data"), PAPER)
-    options = options_of_run(place, Run("deit-b", "robustvit-without-eq1", 2, 3, 500), (Path("a.csv"), Path("b.csv")))
+    workspace = Workspace(Path("out"), Path("data"), PAPER)
+    run_without = Run("deit-b", "robustvit-without-eq1", 2, 3, 500)
+    options = options_of_run(workspace, run_without, (Path("a.csv"), Path("b.csv")))
     from robustvit.experiments.sweeps.finetune_options import effective_options
 
     settled = effective_options(options, "here")
@@ -213,15 +214,15 @@ def test_means_over_seeds():
                [], {"top1": Interval(share, 0, 1, 1)}, {}, {}, {}, {}, [], "")
         for number, share in enumerate(shares)
     ]  # fmt: skip
-    (found,) = over_seeds(row, table, records)
+    (found,) = seed_rows(row, table, records)
     cell = found.cells[1]
     mean = 100 * sum(shares) / 3
     deviation = (sum((100 * share - mean) ** 2 for share in shares) / 2) ** 0.5
     assert (cell.value, cell.spread, cell.difference) == pytest.approx((mean, deviation, mean - 23.6))
     assert found.cells[0].value is None
-    assert over_seeds(row, table, records[:1]) == []
+    assert seed_rows(row, table, records[:1]) == []
     assert cell.mark == ""
-    (found,) = over_seeds(row, table, [*records[:2], replace(records[2], complete=False)])
+    (found,) = seed_rows(row, table, [*records[:2], replace(records[2], complete=False)])
     assert found.cells[1].mark == "†", "one run was measured on a part of the images"
 
 
@@ -253,8 +254,8 @@ def test_stand_ins_answer_as_the_embedded_model_under_the_papers_normalisation()
         (["table4", "--root", ".", "--models", "vit-l"], "expected --models of table4 to be one of"),
         (["table1", "--root", "."], "timm no longer provides the weights of vit-l: give them with --checkpoint"),
         (["table1", "--root", ".", "--models", "vit-b"], "expected ImageNet-S below ."),
-        (["table4", "--root", ".", "--masks", "tokencut"], "the paper has table4 for annotated masks only"),
-        (["table4", "--root", ".", "--scale", "tiny"], "expected no --root beside --scale tiny"),
+        (["table4", "--root", ".", "--masks", "tokencut"], "the paper shows table4 for annotated masks only"),
+        (["table4", "--root", ".", "--scale", "tiny"], "--scale tiny draws its own scenes and takes no --root"),
         (["table4", "--scale", "large"], "expected --scale to be one of paper, tiny"),
     ],
 )
@@ -312,13 +313,13 @@ def test_a_dry_run_counts_the_search_for_subsets(tmp_path, capsys, monkeypatch):
     # 5 photos, the own class and 5 others; 224 * 224 pixels by 100; three times 0.1 s for each of 503 passes
     assert "subsets: 30 searches of 502 steps, 1.3 h" in said
     assert "ImageNet-S" not in said, "nothing is finetuned"
-    assert said.rstrip().endswith("about 1.3 h, reading and writing files not counted")
+    assert said.rstrip().endswith("about 1.3 h, without reading and writing files")
 
 
 def test_masks_are_made_to_the_end_however_often_that_is_killed(tmp_path, monkeypatch):
     """A call that goes on writes the manifest of what there is first: it is no sign that all masks are made."""
-    place = ReproductionPlace(tmp_path, tmp_path, ReproductionScale("paper", 1, 1, 1, 1))
-    place.imagenet_s = find_imagenet_s(write_imagenet_s(tmp_path / "s", ["n01440764"]))
+    workspace = Workspace(tmp_path, tmp_path, ReproductionScale("paper", 1, 1, 1, 1))
+    workspace.imagenet_s = find_imagenet_s(write_imagenet_s(tmp_path / "s", ["n01440764"]))
     calls = []
 
     def killed(photos, *, out, **options):
@@ -332,12 +333,12 @@ def test_masks_are_made_to_the_end_however_often_that_is_killed(tmp_path, monkey
     monkeypatch.setattr("robustvit.masks.make.make_masks", killed)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            _masks_folder(place)
+            _masks_folder(workspace)
     for _ in range(2):
-        assert _masks_folder(place) == tmp_path / "masks-tokencut"
+        assert _masks_folder(workspace) == tmp_path / "masks-tokencut"
     assert len(calls) == 3
     shutil.rmtree(tmp_path / "masks-tokencut")
-    _masks_folder(place)
+    _masks_folder(workspace)
     assert len(calls) == 4, "whoever removes them wants them made again"
 
 
@@ -346,48 +347,48 @@ def test_other_weights_of_a_card_need_another_folder(tmp_path, monkeypatch):
     files = [tmp_path / "one.pth", tmp_path / "other.pth"]
     for file in files:
         file.write_text(file.name)
-    one, other = (ReproductionPlace(tmp_path / "out", tmp_path, PAPER, str(file)) for file in files)
+    one, other = (Workspace(tmp_path / "out", tmp_path, PAPER, str(file)) for file in files)
     one.check(plan)
     one.start(plan)
     one.check(plan)
     other.check(plan)  # nothing was made of the first: it may have been the wrong file
     one.remember_weights(plan.runs[0], "of one.pth")
-    with pytest.raises(UserError, match="holds results of other weights than"):
+    with pytest.raises(UserError, match="has results of other weights than"):
         other.check(plan)
     other.check(make_plan("table3", PAPER, models=["vit-b"], masks="human"))
     with pytest.raises(UserError, match="a file of weights as --checkpoint, got nowhere"):
-        ReproductionPlace(tmp_path / "new", tmp_path, PAPER, "nowhere").check(plan)
+        Workspace(tmp_path / "new", tmp_path, PAPER, "nowhere").check(plan)
     assert not (tmp_path / "new").exists()
 
 
 def test_a_run_that_is_made_again_is_evaluated_again(tmp_path, monkeypatch):
-    place = ReproductionPlace(tmp_path, tmp_path, TINY)
+    workspace = Workspace(tmp_path, tmp_path, TINY)
     run, other = Run("vit-b", "robustvit", 0, 3, 5), Run("vit-b", "original", 0, 3, 5)
-    place.remember_weights(run, "old")
-    place.remember_weights(other, "kept")
+    workspace.remember_weights(run, "old")
+    workspace.remember_weights(other, "kept")
     monkeypatch.setattr("robustvit.experiments.paper.training._listed", lambda *_: (tmp_path, tmp_path))
     monkeypatch.setattr("robustvit.experiments.paper.training.run_trial", lambda options, folder: "the disk is full")
-    assert train_runs(place, [run])[1] == {run: "the disk is full"}
-    assert place.known_weights() == {place.named(other): "kept"}, "no old numbers beside the failure"
+    assert train_runs(workspace, [run])[1] == {run: "the disk is full"}
+    assert workspace.known_weights() == {workspace.name_of(other): "kept"}, "no old numbers beside the failure"
     monkeypatch.setattr("robustvit.experiments.paper.training.run_trial", lambda options, folder: "")
-    assert train_runs(place, [run, other]) == (1, {})
-    assert place.known_weights() == {place.named(other): "kept"}
+    assert train_runs(workspace, [run, other]) == (1, {})
+    assert workspace.known_weights() == {workspace.name_of(other): "kept"}
 
 
 def test_models_without_sets_need_no_imagenet_s(tmp_path, monkeypatch):
     plan = make_plan("appendix-a", PAPER, models=["vit-b"], masks="human")
     monkeypatch.setattr("robustvit.experiments.paper.evaluating.load_model", lambda *_, **__: narrow_stand_in("vit-b"))
-    found = Evaluator(ReproductionPlace(tmp_path / "out", tmp_path, PAPER), plan).model(plan.runs[0])
+    found = Evaluator(Workspace(tmp_path / "out", tmp_path, PAPER), plan).model(plan.runs[0])
     assert found.seen == frozenset()
 
 
 def test_baselines_have_no_temperature(tmp_path):
     """Equation 8 has none; the cards' is that of equation 4."""
-    place = ReproductionPlace(tmp_path, tmp_path, PAPER)
+    workspace = Workspace(tmp_path, tmp_path, PAPER)
     for method in ("gradmask", "rrr"):
-        options = options_of_run(place, Run("deit-s", method, 0, 3, 500), (tmp_path, tmp_path))
+        options = options_of_run(workspace, Run("deit-s", method, 0, 3, 500), (tmp_path, tmp_path))
         assert options["temperature"] == 1.0
-    assert "temperature" not in options_of_run(place, Run("deit-s", "robustvit", 0, 3, 500), (tmp_path, tmp_path))
+    assert "temperature" not in options_of_run(workspace, Run("deit-s", "robustvit", 0, 3, 500), (tmp_path, tmp_path))
 
 
 def test_tiny_sets_are_whole_or_not_there(tmp_path):
@@ -420,13 +421,13 @@ def narrow_stand_in(card: str) -> Classifier:
     return Classifier(network, class_names=imagenet_names(), source=f"stand-in for {card}").eval()
 
 
-def write_results(place: ReproductionPlace, run: Run, sets, share: float = 0.5) -> None:
+def write_results(workspace: Workspace, run: Run, sets, share: float = 0.5) -> None:
     """Records of a model that was evaluated, without a model."""
-    evaluator = Evaluator(place, make_plan("table1", TINY, models=["vit-b"], masks="human"))
+    evaluator = Evaluator(workspace, make_plan("table1", TINY, models=["vit-b"], masks="human"))
     weights = hashlib.sha256(run.name.encode()).hexdigest()
-    place.out.mkdir(exist_ok=True)
-    place.remember_weights(run, weights)
-    model = evaluator._said_of(run) | {"source": place.named(run), "weights": weights, "classes": 1000}
+    workspace.out.mkdir(exist_ok=True)
+    workspace.remember_weights(run, weights)
+    model = evaluator._describe_run(run) | {"source": workspace.name_of(run), "weights": weights, "classes": 1000}
     number = Interval(share, share - 0.1, share + 0.1, 20)
     measures = ("top1", "top5", "pixel_accuracy", "miou", "map")
     names = [*measures, *(f"{part}_{name}" for part in ("seen", "unseen") for name in ("top1", "top5"))]
@@ -434,59 +435,59 @@ def write_results(place: ReproductionPlace, run: Run, sets, share: float = 0.5) 
         record = Record(
             name, "paper", model, {}, 20, 20, True, [], dict.fromkeys(names, number), {}, {}, {}, {}, [], ""
         )
-        write_record(record, place.records)
+        write_record(record, workspace.records)
 
 
-def shown(place: ReproductionPlace, what: str, models: list[str], masks: str = "human") -> list[Path]:
+def shown(workspace: Workspace, what: str, models: list[str], masks: str = "human") -> list[Path]:
     """What a call shows once its runs are evaluated."""
     plan = make_plan(what, TINY, models=models, masks=masks)
     for run in plan.runs:
-        write_results(place, run, plan.sets)
-    return show(Evaluator(place, plan))
+        write_results(workspace, run, plan.sets)
+    return show(Evaluator(workspace, plan))
 
 
 @pytest.fixture
-def place(tmp_path):
-    return ReproductionPlace(tmp_path / "out", tmp_path / "out" / "data", TINY)
+def workspace(tmp_path):
+    return Workspace(tmp_path / "out", tmp_path / "out" / "data", TINY)
 
 
 @pytest.mark.parametrize("what", [item for item in ITEMS if item in REPORTED])
-def test_a_table_keeps_the_models_of_earlier_calls(place, what):
+def test_a_table_keeps_the_models_of_earlier_calls(workspace, what):
     first, second = list(dict.fromkeys(row.model for row in reported_table(what).rows))[:2]
-    (before, *_) = shown(place, what, [first])
+    (before, *_) = shown(workspace, what, [first])
     old = [line for line in before.read_text(encoding="utf-8").splitlines() if "measured, paper" in line]
-    (after, *_) = shown(place, what, [second])
+    (after, *_) = shown(workspace, what, [second])
     lines = after.read_text(encoding="utf-8").splitlines()
     assert old
     assert [line for line in old if line not in lines] == []
     assert any(f"stand-in for {second}" in line for line in lines)
-    assert shown(place, what, [first])[0].read_text(encoding="utf-8").splitlines() == lines, "whichever came last"
+    assert shown(workspace, what, [first])[0].read_text(encoding="utf-8").splitlines() == lines, "whichever came last"
 
 
 @pytest.mark.parametrize("what", ["table1", "table2"])
-def test_annotated_and_tokencut_rows_stand_side_by_side(place, what):
-    shown(place, what, ["vit-b"])
-    text = shown(place, what, ["vit-b"], "tokencut")[0].read_text(encoding="utf-8")
+def test_annotated_and_tokencut_rows_stand_side_by_side(workspace, what):
+    shown(workspace, what, ["vit-b"])
+    text = shown(workspace, what, ["vit-b"], "tokencut")[0].read_text(encoding="utf-8")
     for method in ("gradmask", "rrr", "robustvit", "robustvit-tokencut"):
         assert f"vit-b-{method}-seed0-5x3" in text
-    assert shown(place, what, ["vit-b"])[0].read_text(encoding="utf-8") == text
+    assert shown(workspace, what, ["vit-b"])[0].read_text(encoding="utf-8") == text
 
 
-def test_tables_leave_out_what_a_figure_varies(place):
+def test_tables_leave_out_what_a_figure_varies(workspace):
     """Figure 7's runs on other numbers of photos and classes are no rows of tables, nor are the seeds of table 8."""
-    shown(place, "figure7", ["vit-b"])
-    shown(place, "table8", ["vit-b"])
-    for file in shown(place, "table1", ["vit-b"]):
+    shown(workspace, "figure7", ["vit-b"])
+    shown(workspace, "table8", ["vit-b"])
+    for file in shown(workspace, "table1", ["vit-b"]):
         text = file.read_text(encoding="utf-8")
         assert "seed0-5x3" in text
         assert "5x1" not in text
         assert "3x3" not in text
         assert "seed1" not in text
-    by_records = table("table1", records=str(place.records))
+    by_records = table("table1", records=str(workspace.records))
     assert "seed0-5x3" in by_records
     assert "5x1" not in by_records
     assert "results are recorded" in by_records
-    assert "RobustViT, 1 photo of each of 5 classes" in table("all", records=str(place.records))
+    assert "RobustViT, 1 photo of each of 5 classes" in table("all", records=str(workspace.records))
 
 
 def test_records_of_older_versions_tell_their_setting_by_the_runs_name():
@@ -501,53 +502,53 @@ def test_records_of_older_versions_tell_their_setting_by_the_runs_name():
     )
 
 
-def test_figure_4_averages_over_the_models_of_all_calls(place):
-    shown(place, "figure4", ["vit-b"])
+def test_figure_4_averages_over_the_models_of_all_calls(workspace):
+    shown(workspace, "figure4", ["vit-b"])
     one = make_plan("figure3", TINY, models=["deit-b"], masks="human")  # evaluated on three sets only: counts not yet
     for run in one.runs:
-        write_results(place, run, one.sets)
-    files = shown(place, "figure4", ["ar-b"])
+        write_results(workspace, run, one.sets)
+    files = shown(workspace, "figure4", ["ar-b"])
     with files[-1].open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(dict.fromkeys(row["models"] for row in rows)) == ["vit-b ar-b", "vit-b", "ar-b"]
     assert float(rows[0]["reported"]) == pytest.approx(reported_change(["vit-b", "ar-b"], "imagenet-val", "seen"))
 
 
-def test_panels_keep_the_models_of_earlier_calls(place, monkeypatch):
+def test_panels_keep_the_models_of_earlier_calls(workspace, monkeypatch):
     def rows(evaluator, original, guided):
         picture = np.zeros((8, 8, 3))
         yield Shown(f"{original.card}.png", "imagenet-val", "same", "goose"), [("input", picture), ("ours", picture)]
 
     monkeypatch.setattr("robustvit.experiments.paper.show_images._rows", rows)
-    first, *_ = shown(place, "figure2", ["deit-b"])
+    first, *_ = shown(workspace, "figure2", ["deit-b"])
     before = first.read_bytes()
-    drawn = shown(place, "figure2", ["vit-b"])
+    drawn = shown(workspace, "figure2", ["vit-b"])
     assert first.read_bytes() == before
     assert [one["model"] for one in json.loads(drawn[-1].read_text())] == ["vit-b", "deit-b"]
     monkeypatch.setattr("robustvit.experiments.paper.show_images._rows", None)
-    assert shown(place, "figure2", ["deit-b"])[0] == first, "drawn already"
+    assert shown(workspace, "figure2", ["deit-b"])[0] == first, "drawn already"
 
 
-def test_masks_of_older_versions_are_not_taken_for_the_authors(place):
+def test_masks_of_older_versions_are_not_taken_for_the_authors(workspace):
     """They were cut with ViT-S/16; whoever has them keeps them, and the other items of the folder."""
     plan = make_plan("table2", TINY, models=["vit-b"], masks="tokencut")
-    shown(place, "table2", ["vit-b"], "tokencut")
-    place.found_masks.mkdir()
-    (place.out / "reproduction.yaml").write_text("scale: tiny\n")
-    (place.found_masks / "settings.json").write_text('{"method": "tokencut", "side": "seed"}')
-    with pytest.raises(UserError, match="masks of an older version, which did not cut as RobustViT's authors do"):
-        place.check(plan)
+    shown(workspace, "table2", ["vit-b"], "tokencut")
+    workspace.found_masks.mkdir()
+    (workspace.out / "reproduction.yaml").write_text("scale: tiny\n")
+    (workspace.found_masks / "settings.json").write_text('{"method": "tokencut", "side": "seed"}')
+    with pytest.raises(UserError, match="masks of an older version, which differ from those of the authors"):
+        workspace.check(plan)
     human = make_plan("table2", TINY, models=["vit-b"], masks="human")
-    place.check(human)
-    assert "vit-b-robustvit-tokencut" not in shown(place, "table2", ["vit-b"])[0].read_text(encoding="utf-8")
-    (place.found_masks / "settings.json").write_text('{"method": "tokencut", "protocol": "paper"}')
-    place.check(plan)
+    workspace.check(human)
+    assert "vit-b-robustvit-tokencut" not in shown(workspace, "table2", ["vit-b"])[0].read_text(encoding="utf-8")
+    (workspace.found_masks / "settings.json").write_text('{"method": "tokencut", "protocol": "paper"}')
+    workspace.check(plan)
 
 
-def test_skipped_photos_are_counted(place, monkeypatch, tmp_path):
+def test_skipped_photos_are_counted(workspace, monkeypatch, tmp_path):
     """A class whose photos were skipped gives fewer, and that is said."""
     root = find_imagenet_s(write_imagenet_s(tmp_path / "s", ["n01440764", "n01443537"]))
-    place.imagenet_s = root
+    workspace.imagenet_s = root
     said = []
 
     def made(photos, *, out, protocol, **_):
@@ -565,13 +566,13 @@ def test_skipped_photos_are_counted(place, monkeypatch, tmp_path):
 
     monkeypatch.setattr("robustvit.masks.make.make_masks", made)
     monkeypatch.setattr("robustvit.experiments.paper.training.warn", said.append)
-    (place.out / "stand-ins" / "vit-b").mkdir(parents=True)
+    (workspace.out / "stand-ins" / "vit-b").mkdir(parents=True)
     run = Run("vit-b", "robustvit-tokencut", 0, 3, 1)
-    lists = _with_found_masks(place, run, _masks_folder(place))
+    lists = _with_found_masks(workspace, run, _masks_folder(workspace))
     assert [photo.name for photo, _, _ in lists.train] == ["n01440764_2.JPEG", "n01440764_3.JPEG"]
     assert len(lists.validation) == 1
     assert said[0].startswith("TokenCut: 2 photos skipped, fewer than 520 pixels; ")
-    assert said[1] == f"{run.name}: 1 photo fewer than 4, as their classes have no more masks"
+    assert said[1] == f"{run.name}: 1 photo fewer than 4: their classes have no more masks"
 
 
 @pytest.fixture(scope="module")
@@ -603,14 +604,14 @@ def test_every_item_at_tiny_scale(what, out, capsys, monkeypatch):
     for path in files:
         if path.suffix in (".html", ".md", ".tex"):
             text = re.sub(r"<(svg|script|style).*?</\1>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-            assert not re.search(r"\(\s*\)|\b(nan|None)\b", text), "an empty place"
+            assert not re.search(r"\(\s*\)|\b(nan|None)\b", text), "an empty workspace"
         if path.suffix == ".png":
             with Image.open(path) as picture:
                 assert picture.convert("L").getextrema()[0] < picture.convert("L").getextrema()[1]
     before = state(out)
     monkeypatch.setattr("robustvit.explanation.subsets.subset.subset", None)  # takes hours on a CPU: not twice
     assert main(arguments) == 0
-    assert capsys.readouterr().out.startswith("0 runs made, 0 results added")
+    assert capsys.readouterr().out.startswith("0 runs finetuned, 0 results added")
     assert state(out) == before
 
 
@@ -635,12 +636,12 @@ def test_subsets_of_other_weights_are_searched_anew(out, monkeypatch):
 def test_a_tiny_table_has_what_was_measured(out):
     found = reproduce("table4", scale="tiny", models="vit-b", out=str(out), device="cpu")
     text = found.files[0].read_text(encoding="utf-8")
-    assert "Tiny scale: measured on a stand-in model" in text
+    assert "Tiny scale: measured with a stand-in model" in text
     assert "stand-in for vit-b" in text
-    place = ReproductionPlace(out, out / "data", TINY)
-    known = known_records(place)
+    workspace = Workspace(out, out / "data", TINY)
+    known = known_records(workspace)
     for run in make_plan("table4", TINY, models=["vit-b"], masks="human").runs:
-        record = known[place.named(run), "imagenet-a"]
+        record = known[workspace.name_of(run), "imagenet-a"]
         assert (record.samples, record.complete, record.protocol) == (20, False, "paper")
         assert f"{100 * record.numbers['top1'].mean:.1f}" in text
         assert {"seen_top1", "unseen_top1"} <= set(record.numbers)
@@ -691,6 +692,6 @@ def test_a_run_that_fails_is_named_and_the_rest_is_shown(tmp_path, capsys, monke
     arguments = ["reproduce", "table3", "--scale", "tiny", "--models", "ar-s", "--out", str(tmp_path / "out")]
     assert main([*arguments, "--device", "cpu"]) == 1
     said = capsys.readouterr().out
-    assert "0 runs made, 1 result added" in said
+    assert "0 runs finetuned, 1 result added" in said
     assert "failed: ar-s-robustvit-seed0-5x3: the disk is full" in said
     assert "stand-in for ar-s" in (tmp_path / "out/table3.md").read_text(encoding="utf-8")

@@ -242,8 +242,8 @@ def test_no_rate_qualifies(tmp_path, base, capsys):
 
 def test_highest_rate_tried_is_pointed_out(tmp_path):
     good, bad = turned(1e-6, 0, 0, 1000), turned(1e-5, 0, 700, 1000)
-    assert "highest that was tried" in str(RateSearch(tmp_path, (good,), 2.0, good))
-    assert "highest that was tried" not in str(RateSearch(tmp_path, (good, bad), 2.0, good))
+    assert "highest rate tried" in str(RateSearch(tmp_path, (good,), 2.0, good))
+    assert "highest rate tried" not in str(RateSearch(tmp_path, (good, bad), 2.0, good))
 
 
 def test_too_few_photos_show_no_rate_and_say_how_many_would(tmp_path):
@@ -305,7 +305,7 @@ def test_runs_of_older_versions_are_read_and_nothing_is_claimed_of_them(tmp_path
     assert old.change is None
     assert choose_rate([old], 2.0) is None
     assert likely_rate([old], 2.0) is old
-    assert "is not known" in str(RateSearch(tmp_path, (old,), 2.0, None))
+    assert "is unknown" in str(RateSearch(tmp_path, (old,), 2.0, None))
 
 
 def test_run_that_does_not_say_where_it_began(tmp_path, base):
@@ -316,7 +316,7 @@ def test_run_that_does_not_say_where_it_began(tmp_path, base):
     assert "not finished" in rate_outcome(1e-6, tmp_path / "run").error, "an epoch in the middle is no outcome"
     verdict.write_text(kept)
     (tmp_path / "run" / "beginning.json").unlink()
-    assert "where it began" in rate_outcome(1e-6, tmp_path / "run").error
+    assert "no record of its start" in rate_outcome(1e-6, tmp_path / "run").error
 
 
 @pytest.mark.parametrize(("recipe", "expected"), [("own", 0.5), ("paper", 2.0)])

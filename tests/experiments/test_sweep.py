@@ -397,12 +397,12 @@ def test_photos_that_changed_since_fail_the_trial_that_was_begun(tmp_path, model
         ("grid: {seed: 3}", "list of values for seed"),
         ("grid: {seed: []}", "list of values for seed"),
         ("grid: {}", "at least one option"),
-        ("grid: [seed]", "one `name: value` a line"),
-        ("grid: {seed: [0, 0]}", "twice"),
+        ("grid: [seed]", "one `name: value` per line"),
+        ("grid: {seed: [0, 0]}", "duplicate"),
         ("grid: {seed: [a, b]}", "expected seed to be a whole number, got 'a'"),
         ("grid: {select: [loss, luck]}", "one of loss, robust"),
         ("grid: {lr: [1e-5, fast]}", "lr=fast: expected lr to be a number"),
-        ("grid: {lr: [1e-5], way: [{name: a, lr: 1e-4}]}", "lr is set by lr and by way"),
+        ("grid: {lr: [1e-5], way: [{name: a, lr: 1e-4}]}", "lr is set by both lr and way"),
         ("grid: {way: [{lr: 1e-4}]}", "expected a name"),
         ("grid: {way: [{name: a, rate: 1}]}", "unknown option 'rate'"),
         ("grid: {way: [a, b]}", "unknown option 'way'"),
@@ -447,8 +447,8 @@ def test_places_and_engines_that_will_not_do(tmp_path, base, capsys, monkeypatch
         (["nowhere.yaml", "--out", "x"], "cannot read nowhere.yaml"),
         (["sensitivty", "--out", "x"], "one of seeds, sensitivity"),
         ([path, "--out", "x", "--base", "nowhere.yaml"], "cannot read nowhere.yaml"),
-        ([path, "--out", "x", "--cpus", "2"], "--cpus is for --engine ray"),
-        ([path, "--out", "x", "--trials-at-once", "2"], "--trials-at-once is for --engine ray"),
+        ([path, "--out", "x", "--cpus", "2"], "--cpus needs --engine ray"),
+        ([path, "--out", "x", "--trials-at-once", "2"], "--trials-at-once needs --engine ray"),
         ([path, "--out", "x", "--engine", "ray"], "pip install 'robustvit[sweep]'"),
         ([searching, "--out", "x"], "needs optuna"),
         ([path, "--out", "x", "--engine", "slurm"], "local, ray"),
@@ -592,7 +592,7 @@ def test_ray_that_has_no_room_says_so():
     pytest.importorskip("ray")
     from robustvit.experiments.sweeps.ray_engine import RayEngine
 
-    with pytest.raises(UserError, match="--gpus of at most the 0 there are, got 1"):
+    with pytest.raises(UserError, match=r"--gpus of at most 0 \(all of them\), got 1"):
         RayEngine(None, 1, 1, None)._check_room({"CPU": 4.0})
     RayEngine(None, 4, 0, None)._check_room({"CPU": 4.0})
 

@@ -25,7 +25,7 @@ FLAWED = {"name": "pillow", "version": "10.0.0", "vulns": [
     [
         ([CLEAN, OURS], 0, ["no known vulnerability in 1 packages"]),
         ([CLEAN, UNKNOWN], 0, ["in 1 packages", "unknown to the database: timm"]),
-        ([CLEAN, FLAWED], 1, ["pillow 10.0.0: CVE-2023-4863, mended in 10.0.1", "no release yet", "2 known"]),
+        ([CLEAN, FLAWED], 1, ["pillow 10.0.0: CVE-2023-4863, fixed in 10.0.1", "no release yet", "2 known"]),
         ([UNKNOWN, OURS], 2, ["not audited", "none of the 1 packages", "can be reached"]),
         ([], 2, ["not audited"]),
     ],

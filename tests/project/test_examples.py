@@ -47,7 +47,7 @@ def test_relevance_loss_falls(name, printed):
 
 def test_torchvision_model_is_explained(printed):
     lines = printed("explain_torchvision").splitlines()
-    assert lines[0].startswith("umbrella: named umbrella, ")
+    assert lines[0].startswith("umbrella: predicted umbrella, ")
     for line in lines:
         assert 0 < int(re.search(r"(\d+) % of the relevance", line)[1]) < 100
 

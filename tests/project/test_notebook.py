@@ -60,4 +60,4 @@ def test_stored_notebook_is_readable_and_small():
 def test_notebook_runs(script, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    check_story(script.executed(str(tmp_path)))
+    check_story(script.execute(str(tmp_path)))

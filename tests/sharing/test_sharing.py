@@ -29,7 +29,7 @@ from robustvit.models.load import load_model
 from robustvit.models.origin import base_model
 from robustvit.models.save import save_model
 from robustvit.sharing.export import export
-from robustvit.sharing.folder import finished, write_shared
+from robustvit.sharing.folder import read_finished, write_shared
 from robustvit.sharing.machine_paths import check_shareable, machine_paths, without_paths
 from robustvit.sharing.onnx import _difference, write_onnx
 from robustvit.sharing.push import push
@@ -93,11 +93,11 @@ def test_card_says_what_the_model_is(run, tmp_path):
     assert verdict.sentence.split(" (")[0] in body
     assert "it should not replace" in body
     assert "Look at a local file for more." in body
-    assert "6 photos of 3 classes, 6 of them with a foreground mask (2 for each class)" in body
+    assert "6 photos of 3 classes, 6 of them with a foreground mask (2 per class)" in body
     ordinary = verdict.of("ordinary")
     assert f"| ordinary accuracy | {100 * ordinary.before.mean:.1f} [" in body
     assert f"| {100 * ordinary.difference.mean:+.1f} [" in body
-    for heading in ("Intended use", "Limits", "Licence", "What it was trained on", "What was measured"):
+    for heading in ("Intended use", "Limits", "Licence", "Training data", "Results"):
         assert f"## {heading}" in body
     assert "| lr | 0.001 |" in body
     assert "timm fills that in" in body or "Not known: look it up." in body
@@ -115,11 +115,11 @@ def test_card_lists_what_a_recipe_set(run, tmp_path):
 @pytest.mark.parametrize(
     ("accepted", "outcome", "words"),
     [
-        (None, "cost-open", "ordinary accuracy stays within what its author allowed"),
-        (False, "not-shown", "It has not been shown that this model is better"),
-        (False, "worse", "it should not replace the model"),
-        (None, None, "It has not been shown that this model is better"),
-        (False, None, "it should not replace the model"),
+        (None, "cost-open", "the loss of ordinary accuracy stays within the limit"),
+        (False, "not-shown", "This model has not been shown to be better"),
+        (False, "worse", "it should not replace the original model"),
+        (None, None, "This model has not been shown to be better"),
+        (False, None, "it should not replace the original model"),
     ],
 )
 def test_card_says_which_outcome_it_was(run, tmp_path, accepted, outcome, words):
@@ -145,7 +145,7 @@ def test_onnx_gives_the_same_logits_for_any_batch(run, tmp_path, capsys):
     images = torch.rand(2, 3, 48, 48)
     relevance(classifier, images)  # what intercepts attention must be gone
     assert main(["export", str(run), "--to", str(out), "--format", "onnx"]) == 0
-    assert "largest difference of a logit" in capsys.readouterr().out
+    assert "largest difference from PyTorch's logits" in capsys.readouterr().out
     assert {file.name for file in out.iterdir()} == {"README.md", "config.json", "model.onnx", "verdict.json"}
     session = runtime.InferenceSession(str(out / "model.onnx"), providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
@@ -167,7 +167,7 @@ def test_onnx_gives_the_same_logits_for_any_batch(run, tmp_path, capsys):
     model = onnx.load(out / "model.onnx")
     onnx.checker.check_model(model)
     assert json.loads({p.key: p.value for p in model.metadata_props}["label_names"]) == list(CLASSES)
-    assert "Do not normalise" in (out / "README.md").read_text()
+    assert "Do not normalize" in (out / "README.md").read_text()
     assert json.loads((out / "config.json").read_text())["label_names"] == list(CLASSES)
 
 
@@ -177,7 +177,7 @@ def test_onnx_of_multi_head_attention_and_one_that_differs(tmp_path):
     classifier = Classifier(tiny_torchvision()).eval()
     assert write_onnx(classifier, tmp_path / "model.onnx") < 1e-4
     classifier.network.heads[-1].bias.data.add_(0.01)
-    with pytest.raises(UserError, match="logits differ by"):
+    with pytest.raises(UserError, match="logits differ from"):
         _difference(classifier, tmp_path / "model.onnx")
 
 
@@ -187,7 +187,7 @@ def test_transformers_export_loads_there(tmp_path, photos):
     base, run, out = tmp_path / "base", tmp_path / "run", tmp_path / "shared"
     save_model(Classifier(tiny_transformers(), class_names=CLASSES), base)
     finetune(model=f"transformers:{base}", images=images, masks=masks, out=str(run), epochs=1, tracker="none", panels=0)
-    with pytest.raises(UserError, match="a model of transformers, which timm cannot load"):
+    with pytest.raises(UserError, match="a transformers model, which timm cannot load"):
         export(str(run), to=str(out), format="timm")
     assert not out.exists()
     export(str(run), to=str(out))
@@ -219,7 +219,7 @@ def test_a_failed_export_leaves_nothing(run, tmp_path):
     settings["note"] = str(run / "before.json")
     (run / "best" / "config.json").write_text(json.dumps(settings))
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(UserError, match=r"config\.json would name a path of this machine"):
+    with pytest.raises(UserError, match=r"config\.json contains a path of this machine"):
         export(str(run), to=str(tmp_path / "shared"))
     assert sorted(tmp_path.iterdir()) == before
 
@@ -249,7 +249,7 @@ def test_what_arrives_is_the_export(run, tmp_path):
     arrived = hub.files["someone/my-vit", "main"]
     expected = tmp_path / "expected"
     expected.mkdir()
-    write_shared(*finished(str(run)), expected, "auto", name="someone/my-vit")
+    write_shared(*read_finished(str(run)), expected, "auto", name="someone/my-vit")
     assert arrived == {file.name: file.read_bytes() for file in expected.iterdir()}
     export(str(run), to=str(tmp_path / "exported"))
     for file in (tmp_path / "exported").iterdir():

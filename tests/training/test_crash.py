@@ -117,7 +117,7 @@ def test_signals_save_and_exit_in_one_line(server, command, whole, tmp_path, num
     os.killpg(process, number)
     assert server.wait() == [code]
     assert server.said() == (
-        f"robustvit finetune: stopped by {name}; {out} is saved: go on with the same command and --resume"
+        f"robustvit finetune: stopped by {name}; {out} is saved: resume with the same command and --resume"
     )
     state = RunFolder(out).load_state()
     assert (state["epoch"], state["step"] > 0) >= (1, True), "the steps since the last epoch are saved"

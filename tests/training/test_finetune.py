@@ -62,6 +62,25 @@ def test_a_run_leaves_everything_behind(finished, model_folder):
     assert rows[kept - 1]["val_loss"] == min(row["val_loss"] for row in rows)
 
 
+@pytest.mark.parametrize("tracker", ["tensorboard", "none"])
+def test_older_runs_resume_without_the_tracker_they_name(
+    finished, tmp_path, model_folder, photos, monkeypatch, tracker
+):
+    out = tmp_path / "run"
+    shutil.copytree(finished[0], out)
+    monkeypatch.setattr("robustvit.common.devices.get_available_trackers", list)
+    data = {"images": str(photos[0]), "masks": str(photos[1])} | FAST | {"tracker": tracker}
+    assert finetune(model=f"local-dir:{model_folder}", out=str(out), resume=True, **data).verdict == finished[1].verdict
+
+
+def test_missing_tracker_is_said_with_its_extra(tmp_path, model_folder, photos, monkeypatch):
+    monkeypatch.setattr("robustvit.common.devices.get_available_trackers", list)
+    data = {"images": str(photos[0]), "masks": str(photos[1])} | FAST | {"tracker": "tensorboard"}
+    with pytest.raises(UserError, match=r"pip install 'robustvit\[tracking\]'"):
+        finetune(model=f"local-dir:{model_folder}", out=str(tmp_path / "run"), **data)
+    assert not (tmp_path / "run").exists()
+
+
 def test_selection_is_what_was_trained_on(finished):
     out, _ = finished
     rows = list(csv.DictReader((out / "selection.csv").open()))

@@ -117,8 +117,8 @@ def test_dead_process_ends_the_other_with_a_line(server, place, dead):
     assert codes[1 - dead] == 1
     last = server.said(1 - dead).splitlines()[-1]
     assert last == (
-        "robustvit finetune: another process of this job died, what was saved is intact: go on with the same command "
-        "and --resume"
+        "robustvit finetune: another process of this job died; everything saved is intact: resume with the same "
+        "command and --resume"
     )
     assert "Traceback" not in server.said(1 - dead)
     assert RunFolder(out).load_state() is not None

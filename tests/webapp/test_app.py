@@ -72,12 +72,11 @@ def test_answers_are_those_of_the_models_asked_plainly(explorer, photo):
         np.testing.assert_array_equal(answer.overlay(0.3), overlay(image[0], answer.relevance, 0.3))
 
 
-def test_opacity_needs_no_model_and_memory_is_bounded(explorer, actions, photo):
+def test_opacity_needs_no_model_and_memory_is_bounded(explorer, actions, photo, monkeypatch):
     actions.show(photo, -1, "gae", 50)
-    passes = explorer.passes
+    monkeypatch.setattr(Explorer, "_predict", lambda *_: pytest.fail("a model was asked again"))
     pages = {actions.show(photo, -1, "gae", opacity) for opacity in (0, 20, 100)}
     assert len(pages) == 3
-    assert explorer.passes == passes
     kept = Recent(3)
     for number in range(10):
         assert kept.get_or_make(number, lambda number=number: str(number)) == str(number)
@@ -122,7 +121,7 @@ def test_swapped_photo_is_object_on_background(actions, explorer, photo, tmp_pat
     assert by_file == drawn
     assert by_file[1] is True
     assert 'alt="Mask: the object' in by_file[0]
-    _, after, seen = actions._swapped(
+    _, after, seen = actions._swap_photo(
         photo, -1, "gae", Actions.FILE, None, str(tmp_path / "mask.png"), "plain grey", None
     )
     image = next(iter(explorer.read(photo).inputs.values()))
@@ -141,12 +140,12 @@ def test_swaps_that_cannot_be_made_say_why(actions, photo, tmp_path):
     Image.new("L", (64, 56)).save(tmp_path / "empty.png")
     full = [Image.new("RGBA", (64, 56), "red")]
     for options, words in (
-        ({"source": Actions.DRAWN}, "nothing is drawn"),
+        ({"source": Actions.DRAWN}, "the drawing is empty"),
         ({"source": Actions.DRAWN, "drawing": {"layers": full}}, "covers the whole frame"),
         ({"source": Actions.FILE}, "expected a mask file"),
         ({"source": Actions.FILE, "file": str(tmp_path / "empty.png")}, "empty mask"),
         ({"source": Actions.FILE, "file": str(tmp_path / "other.png")}, "covers the whole frame"),
-        ({"source": Actions.OWN}, "no mask of its own"),
+        ({"source": Actions.OWN}, "only examples come with a mask"),
     ):
         with pytest.raises(UserError, match=words) as said:
             swap(**options)
@@ -321,7 +320,7 @@ def test_objects_are_found_by_the_baseline_in_audits_too(tmp_path):
     """As in the tab of single photos: a model that was guided with masks should not judge itself by its own."""
     run = RunFolder(tmp_path / "run")
     run.start({"model": None, "recipe": "deit-s", "checkpoint": "mine.pth"})
-    found = application._finder_of(str(run.path), "original", None)
+    found = application._backbone_options(str(run.path), "original", None)
     assert found == {"mask_model": "deit-s", "mask_checkpoint": "mine.pth"}
-    assert application._finder_of("m", "b", "mine.pth") == {"mask_model": "b", "mask_checkpoint": None}
-    assert application._finder_of("m", None, "mine.pth") == {"mask_model": "m", "mask_checkpoint": "mine.pth"}
+    assert application._backbone_options("m", "b", "mine.pth") == {"mask_model": "b", "mask_checkpoint": None}
+    assert application._backbone_options("m", None, "mine.pth") == {"mask_model": "m", "mask_checkpoint": "mine.pth"}

@@ -102,12 +102,12 @@ def test_page_fits_and_has_names_for_everything(page):
     page.wait_for_timeout(500)
     assert page.evaluate(NAMELESS) == []
     assert page.evaluate("[...document.images].filter(one => one.checkVisibility() && !one.alt).length") == 0
-    for group in ("Or take an example", "Mask"):
+    for group in ("Or choose an example", "Mask"):
         assert page.get_by_role("group", name=group, exact=True).count() == 1
     for label in ("Class to explain", "Relevance method", "Background"):
         assert page.get_by_role("combobox", name=label).count() == 1
     assert page.get_by_role("slider", name=re.compile("Opacity")).count() == 1
-    assert page.get_by_role("table", name="Likeliest classes").count() >= 1
+    assert page.get_by_role("table", name="Most likely classes").count() >= 1
     width = page.viewport_size["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.get_by_role("tab", name="Audit of a folder").click()
@@ -125,7 +125,7 @@ def test_upload_class_method_and_opacity(page, tmp_path):
     page.get_by_role("combobox", name="Class to explain").click()
     page.get_by_role("option", name="umbrella").click()
     now = changed(page, old)
-    assert "umbrella" in re.findall(r"Bright where (\w+)", now)
+    assert "umbrella" in re.findall(r"Bright: relevant for (\w+)", now)
     picture = page.locator("#rv-answers img").first.get_attribute("src")
     page.get_by_role("combobox", name="Relevance method").click()
     page.get_by_role("option", name="attention rollout").click()
@@ -144,7 +144,7 @@ def test_brush_swap_and_panel(page, tmp_path):
     page.wait_for_timeout(2500)  # the editor fits the photo into its canvas
     canvas.scroll_into_view_if_needed()
     page.get_by_role("button", name="Swap the background").click()
-    page.get_by_role("alert").get_by_text("nothing is drawn yet").wait_for()
+    page.get_by_role("alert").get_by_text("the drawing is empty").wait_for()
     box = canvas.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 40, y)
@@ -171,7 +171,7 @@ def test_brush_swap_and_panel(page, tmp_path):
 @pytest.mark.parametrize("page", [(390, 844)], indirect=True)
 def test_own_mask_and_tokencut(page):
     old = ""
-    for source in ("the example's own mask", "found by TokenCut"):
+    for source in ("the example's mask", "found by TokenCut"):
         page.get_by_role("radio", name=source).check()
         page.get_by_role("button", name="Swap the background").click()
         mask = "document.querySelector('#rv-swapped img[alt^=Mask]')?.src"
@@ -183,7 +183,7 @@ def test_files_that_cannot_be_used_are_explained(page, tmp_path):
     photo = page.locator("#rv-photo input[type=file]")
     (tmp_path / "letter.png").write_text("Dear all")
     photo.set_input_files(tmp_path / "letter.png")
-    page.get_by_role("alert").get_by_text("letter.png is not an image that can be read here").wait_for()
+    page.get_by_role("alert").get_by_text("letter.png is not an image").wait_for()
     assert page.locator("#rv-answers img").count() == 0  # no answer to another photo is left
     assert page.locator("#rv-photo").get_by_role("button", name="Remove Image").count() == 1
     write_huge(tmp_path / "huge.png")
@@ -227,7 +227,7 @@ def test_audit_of_a_zipped_folder(page, tmp_path):
                 archive.write(tmp_path / "x.png", f"set/{kind}/{CLASSES[label]}/{number:03d}.png")
     page.get_by_role("tab", name="Audit of a folder").click()
     page.get_by_role("button", name="Start the audit").click()
-    page.get_by_text("expected a zipped folder of photos").wait_for()
+    page.get_by_text("expected a zip file of photos").wait_for()
     page.locator("#rv-archive input[type=file]").set_input_files(tmp_path / "photos.zip")
     page.locator("#rv-archive").get_by_text("photos").wait_for()
     page.get_by_role("button", name="Start the audit").click()

@@ -1,4 +1,4 @@
-"""Options of an audit; see ``option_groups`` for those that other commands share."""
+"""Options of an audit; ``option_groups`` has those shared with other commands."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from robustvit.common.options import Feature
 
 @dataclass(frozen=True, kw_only=True)
 class FoundMasks:
-    """Masks that are made if none are given.
+    """Masks made when none are given.
 
     Attributes:
-        masks_out: folder for masks that are found; that of the page with -masks when left out.
-        mask_model: backbone that finds masks (default vit_small_patch16_224.dino).
-        mask_checkpoint: weights for it.
-        mask_feature: what is compared to find them: keys, queries, values or tokens.
-        mask_centre: subtract the mean over patches from the features; DINOv2-like backbones need it.
-        mask_threshold: cosine above which two patches are alike.
-        mask_size: longer side in pixels at which the backbone sees a photo.
+        masks_out: folder for the masks; default: next to the page, named after it with -masks.
+        mask_model: backbone for TokenCut (default vit_small_patch16_224.dino).
+        mask_checkpoint: weights for that backbone.
+        mask_feature: features that TokenCut compares: keys, queries, values or tokens.
+        mask_centre: subtract the mean over patches from the features; needed by backbones such as DINOv2.
+        mask_threshold: cosine similarity above which two patches are linked.
+        mask_size: longer side, in pixels, of the photo that the backbone sees.
     """
 
     masks_out: str | None = None
@@ -37,11 +37,11 @@ class AuditOptions:
     """Audit.
 
     Attributes:
-        backgrounds: folder of photos to place objects on for position, size and rotation; the photos' own tiled
-            backgrounds of other classes when left out.
-        tries: backgrounds of other classes per photo, to search for one that flips the answer.
-        shifted: photos whose object is placed elsewhere.
-        worst: how many of the worst photos to show.
+        backgrounds: folder of background photos for the position, size and rotation tests; default: the tiled
+            backgrounds of photos of other classes.
+        tries: backgrounds of other classes to try per photo, in search of one that flips the answer.
+        shifted: number of photos whose object is moved, resized and rotated.
+        worst: number of worst photos to show.
     """
 
     backgrounds: str | None = None
@@ -55,11 +55,11 @@ class GroupOptions:
     """Kinds of background.
 
     Attributes:
-        groups: kinds of background to find; 0 takes the number from 2 to 12 with the largest mean silhouette.
-        group_model: backbone whose features tell backgrounds apart; the model itself when left out.
-        group_checkpoint: weights for it.
-        group_feature: keys, queries, values or tokens of it.
-        group_block: of it, counted from 1; the last when left out.
+        groups: number of kinds of background; 0 chooses it, from 2 to 12, by the largest mean silhouette.
+        group_model: backbone whose features tell backgrounds apart; default: the model itself.
+        group_checkpoint: weights for that backbone.
+        group_feature: features to compare: keys, queries, values or tokens.
+        group_block: block of that backbone, counted from 1; default: the last.
     """
 
     groups: int = 0
@@ -71,7 +71,7 @@ class GroupOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRequest:
-    """All options of an audit.
+    """Everything an audit is asked for.
 
     Attributes:
         settings: every option by its name, for the record.

@@ -1,4 +1,4 @@
-"""Completion of commands, options and their values in a shell, made from the commands' own signatures."""
+"""Shell completion of commands, options and values, made from the signatures of the commands."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from robustvit.common.options import Shell
 def completion(shell: Shell) -> str:
     """Print a script that completes commands, options and their values in a shell.
 
-    For bash, put it where bash-completion looks: robustvit completion bash >
-    ~/.local/share/bash-completion/completions/robustvit. For zsh, into a file _robustvit in a folder of $fpath.
+    For bash: robustvit completion bash > ~/.local/share/bash-completion/completions/robustvit. For zsh, write it to a
+    file _robustvit in a folder of $fpath.
 
     Args:
         shell: bash, zsh or tcsh.
@@ -24,7 +24,7 @@ def completion(shell: Shell) -> str:
         The script.
 
     Raises:
-        UserError: another shell.
+        UserError: the shell is not supported.
 
     Example:
         robustvit completion bash
@@ -37,7 +37,7 @@ def completion(shell: Shell) -> str:
 
 
 def _tree() -> argparse.ArgumentParser:
-    """All commands as one parser of argparse, which is what shtab reads; nothing is parsed with it."""
+    """Build an argparse parser of all commands for shtab to read."""
     from robustvit.cli.help import add_common, add_options
     from robustvit.cli.main import COMMANDS, function_of, summary
 
@@ -54,7 +54,7 @@ def _tree() -> argparse.ArgumentParser:
 
 
 def _complete(action: argparse.Action, annotation: object) -> None:
-    """Say what may stand for an argument: one of its values, or a file where it is text."""
+    """Set how an argument is completed: by its choices, or by file names if it is text."""
     import shtab
 
     values = _values(annotation)
@@ -65,15 +65,15 @@ def _complete(action: argparse.Action, annotation: object) -> None:
 
 
 def _values(annotation: object) -> list[str]:
-    """The values that a type lists; none where it takes others too."""
+    """Return the values of a type, or none if it also takes others."""
     if annotation is bool:
         return ["true", "false"]
     if get_origin(annotation) is Literal:
         return [str(one) for one in get_args(annotation)]
     if get_origin(annotation) in (Union, types.UnionType):
         parts = [one for one in get_args(annotation) if one is not type(None)]
-        found = [_values(one) for one in parts]
-        return [value for one in found for value in one] if all(found) else []
+        choices = [_values(part) for part in parts]
+        return [value for values in choices for value in values] if all(choices) else []
     return []
 
 

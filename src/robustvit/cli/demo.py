@@ -1,4 +1,4 @@
-"""The demonstration: the whole path on an embedded benchmark, without a download, in minutes."""
+"""The demo: the whole workflow on an embedded benchmark, in minutes and without a download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
 
-# How these were found: benchmarks/results/demo_search-2026-11-22.md; what they give: demo_seeds-2026-11-22.md.
+# Chosen in benchmarks/results/demo_search-2026-11-22.md; results over seeds in demo_seeds-2026-11-22.md.
 SETTINGS: dict[str, Any] = {
     "samples_per_class": 20,
     "classes": 0.5,
@@ -28,7 +28,7 @@ TRAIN_PER_CLASS, VALIDATION_PER_CLASS, TEST_PER_CLASS, SHIFTED_PER_CLASS = 20, 1
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What the demonstration came to: the run, its verdict and its report."""
+    """The outcome of the demo: the run, its verdict and its report."""
 
     run: Path
     verdict: Verdict
@@ -39,20 +39,20 @@ class Demonstration:
 
 
 def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
-    """Run the whole path on an embedded benchmark: finetune, measure on shifted scenes, write the report.
+    """Run the whole workflow on an embedded benchmark: finetune, measure on shifted scenes, write the report.
 
-    The scenes show symbols on photographic textures, and the texture gives the class away; the small model that comes
-    with the package has learnt to look at it. Nothing is downloaded.
+    The scenes show symbols on photographic textures. In training each class had its own texture, and the small model
+    that comes with the package has learned to look at it. Nothing is downloaded.
 
     Args:
-        out: folder to write; must be new, or hold a demo to continue.
-        seed: fixes the classes and scenes chosen, their order and augmentation.
+        out: output folder; new, or that of a demo to resume.
+        seed: random seed of the classes, scenes, their order and augmentation.
 
     Returns:
-        What was found; printing it says it in words.
+        The run, its verdict and its report; printing it gives the verdict.
 
     Raises:
-        UserError: out holds something else.
+        UserError: out contains something else.
 
     Example:
         robustvit demo --out runs/demo
@@ -68,7 +68,7 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
     data, model = folder / "data", folder / "base"
     with as_file(files("robustvit.data.embedded") / "model") as shipped:
         shutil.copytree(shipped, model, dirs_exist_ok=True)
-    found = finetune(
+    run = finetune(
         model=f"local-dir:{model}",
         images=str(data / "train" / "images"),
         masks=str(data / "train" / "masks"),
@@ -82,13 +82,13 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
         **SETTINGS,
     )
     if not (folder / "run" / "shifts.json").is_file():
-        measure_shifts(str(model), folder / "run", data, seed)
+        compare_on_shifts(str(model), folder / "run", data, seed)
     page = report(str(folder / "run"), out=str(folder / "report.html"))
-    return Demonstration(folder / "run", found.verdict, page)
+    return Demonstration(folder / "run", run.verdict, page)
 
 
 def write_scenes(folder: Path) -> None:
-    """Write the embedded benchmark: scenes to train on, to choose the epoch, to judge, and the shifted tests."""
+    """Write the embedded benchmark: scenes for training, validation and test, and the shifted tests."""
     from robustvit.data.embedded.scenes import SHIFTS, write_split
 
     write_split(folder / "train", TRAIN_PER_CLASS, seed=1, part="train")
@@ -99,18 +99,18 @@ def write_scenes(folder: Path) -> None:
         write_split(folder / name, SHIFTED_PER_CLASS, seed=5 + number, part="test", swapped=True, **change)
 
 
-def measure_shifts(model: str, run: Path, data: Path, seed: int) -> None:
-    """Measure both models on the shifted tests and leave the comparison in the run folder for the report."""
+def compare_on_shifts(model: str, run: Path, data: Path, seed: int) -> None:
+    """Compare both models on the shifted tests, and write the comparison to the run folder for the report."""
     from dataclasses import asdict, replace
 
     from robustvit.common.files import write_json
     from robustvit.data.embedded.scenes import SHIFTS
     from robustvit.evaluation.evaluate import Evaluation, evaluate
 
-    found = []
+    comparisons = []
     for name in ("swapped", *SHIFTS):
-        seen = evaluate(model=str(run), baseline=f"local-dir:{model}", images=str(data / name / "images"), seed=seed)
-        compared = seen.verdict.of("ordinary") if isinstance(seen, Evaluation) and seen.verdict else None
+        result = evaluate(model=str(run), baseline=f"local-dir:{model}", images=str(data / name / "images"), seed=seed)
+        compared = result.verdict.of("ordinary") if isinstance(result, Evaluation) and result.verdict else None
         if compared is not None:
-            found.append(asdict(replace(compared, measure=name)))
-    write_json(found, run / "shifts.json")
+            comparisons.append(asdict(replace(compared, measure=name)))
+    write_json(comparisons, run / "shifts.json")

@@ -1,4 +1,4 @@
-"""What is installed here and whether it works: the first thing to look at, and to send, when something is wrong."""
+"""What is installed, and whether it works: the first thing to check, and to attach to a bug report."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Processor:
-    """Something to compute on.
+    """A CPU or an accelerator.
 
     Attributes:
-        name: as its maker calls it.
+        name: name given by its maker.
         kind: cpu, cuda, mps or another of torch's.
-        memory: in bytes, where it can be told.
+        memory: memory in bytes, if known.
     """
 
     name: str
@@ -33,13 +33,13 @@ class Processor:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder that things are kept in.
+class DiskUse:
+    """Disk use of a folder.
 
     Attributes:
-        name: what it is for.
-        folder: where it is, whether or not it exists.
-        size: bytes of what it holds; None where that is not counted.
+        name: purpose of the folder.
+        folder: path, which need not exist.
+        size: bytes of the files in it; None if not counted.
         free: bytes free on its disk.
     """
 
@@ -51,17 +51,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found on this machine.
+    """Versions, hardware and checks of this machine.
 
     Attributes:
-        versions: of Python, the machine and the libraries that decide a result.
-        python: the interpreter.
-        package: where this package lies.
-        threads: that torch computes with.
-        processors: the CPU first, then every accelerator.
-        places: caches of weights, and the folder of now.
-        extras: by extra, its packages with their versions, or None for those that are not installed.
-        checks: the packages needed, then the self-test.
+        versions: versions of Python, the system and the libraries that affect results.
+        python: path of the interpreter.
+        package: folder of this package.
+        threads: number of threads that torch uses.
+        processors: the CPU, then every accelerator.
+        places: caches of weights, and the current folder.
+        extras: for each extra its packages and their versions; None for those not installed.
+        checks: the required packages, then the self-test.
     """
 
     versions: dict[str, str]
@@ -69,7 +69,7 @@ class Diagnosis:
     package: Path
     threads: int
     processors: list[Processor]
-    places: list[Place]
+    places: list[DiskUse]
     extras: dict[str, dict[str, str | None]]
     checks: list[Check]
 
@@ -87,39 +87,39 @@ class Diagnosis:
             memory = "" if one.memory is None else f", {decimal(one.memory)}"
             threads = f", {self.threads} threads" if one.kind == "cpu" else ""
             lines.append(f"{one.kind:<16}{one.name}{threads}{memory}")
-        for place in self.places:
-            held = "" if place.size is None else f", {decimal(place.size)}"
-            lines.append(f"{place.name:<16}{place.folder}{held}, {decimal(place.free)} free")
+        for use in self.places:
+            size = "" if use.size is None else f", {decimal(use.size)}"
+            lines.append(f"{use.name:<16}{use.folder}{size}, {decimal(use.free)} free")
         lines.append("")
-        lines += [f"{extra:<16}{_installed(found)}" for extra, found in self.extras.items()]
+        lines += [f"{extra:<16}{_list_packages(found)}" for extra, found in self.extras.items()]
         lines.append("")
         lines += [f"{_state(one)}  {one.name} ({one.seconds:.1f} s): {one.detail}" for one in self.checks]
         failed = [one.name for one in self.checks if not one.passed]
-        return "\n".join([*lines, f"Not in order: {'; '.join(failed)}." if failed else "All in order."])
+        return "\n".join([*lines, f"Failed: {'; '.join(failed)}." if failed else "Everything works."])
 
 
 def _state(check: Check) -> str:
     return "ok    " if check.passed else "FAILED"
 
 
-def _installed(found: dict[str, str | None]) -> str:
+def _list_packages(found: dict[str, str | None]) -> str:
     missing = [name for name, version in found.items() if version is None]
     have = ", ".join(f"{name} {version}" for name, version in found.items() if version is not None)
     return "; ".join(filter(None, [have, f"not installed: {', '.join(missing)}" if missing else ""]))
 
 
 def doctor(*, device: Device = "auto") -> Diagnosis:
-    """Show what is installed here, and test in seconds whether it works.
+    """Show what is installed, and test whether it works, in seconds.
 
-    Versions, devices, caches of weights and their sizes, space on the disks, and which optional packages there are.
-    The self-test runs the embedded model: answers, relevance maps, guided steps, a model written and read. Nothing is
-    downloaded, and only temporary files are written. The exit code is 1 where something is not in order.
+    Shows versions, devices, sizes of the weight caches, free disk space and optional packages. The self-test runs the
+    embedded model: predictions, relevance maps, guided training steps, saving and loading. Nothing is downloaded, and
+    only temporary files are written. The exit code is 1 if a check fails.
 
     Args:
-        device: what the self-test runs on: auto (a GPU where there is one) or cpu.
+        device: device of the self-test: auto (a GPU if there is one) or cpu.
 
     Returns:
-        What was found.
+        Versions, hardware and checks; printing it gives a report.
 
     Example:
         robustvit doctor --json
@@ -129,7 +129,7 @@ def doctor(*, device: Device = "auto") -> Diagnosis:
     import torch
 
     from robustvit.cli.requirements import check_requirements, extras
-    from robustvit.cli.self_test import self_test, tried
+    from robustvit.cli.self_test import run_check, self_test
     from robustvit.common.provenance import versions
 
     accelerated = device == "auto" and torch.accelerator.is_available()
@@ -140,10 +140,10 @@ def doctor(*, device: Device = "auto") -> Diagnosis:
         package=Path(str(files("robustvit"))),
         threads=torch.get_num_threads(),
         processors=_processors(),
-        places=_places(),
+        places=_disk_use(),
         extras=extras(),
         checks=[
-            tried("the packages that it needs are there", check_requirements),
+            run_check("required packages are installed", check_requirements),
             *self_test(chosen or torch.device("cpu")),
         ],
     )
@@ -152,42 +152,42 @@ def doctor(*, device: Device = "auto") -> Diagnosis:
 def _processors() -> list[Processor]:
     import torch
 
-    found = [Processor(platform.processor() or platform.machine(), "cpu", _memory())]
+    processors = [Processor(platform.processor() or platform.machine(), "cpu", _memory())]
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(index)
-            found.append(Processor(card.name, "cuda", card.total_memory))
+            processors.append(Processor(card.name, "cuda", card.total_memory))
     elif torch.accelerator.is_available():
         kind = torch.accelerator.current_accelerator()
-        found += [Processor(str(kind), kind.type if kind else "unknown")] * torch.accelerator.device_count()
-    return found
+        processors += [Processor(str(kind), kind.type if kind else "unknown")] * torch.accelerator.device_count()
+    return processors
 
 
 def _memory() -> int | None:
-    """Bytes of the machine's memory, where the system tells."""
+    """Return the machine's memory in bytes, if the system reports it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
 
 
-def _places() -> list[Place]:
+def _disk_use() -> list[DiskUse]:
     import torch
     from huggingface_hub.constants import HF_HUB_CACHE
 
     caches = {"hub cache": Path(HF_HUB_CACHE), "torch cache": Path(torch.hub.get_dir())}
-    found = [Place(name, folder, _size(folder), _free(folder)) for name, folder in caches.items()]
+    uses = [DiskUse(name, folder, _size(folder), _free(folder)) for name, folder in caches.items()]
     here = Path.cwd()
-    return [*found, Place("this folder", here, None, _free(here))]
+    return [*uses, DiskUse("this folder", here, None, _free(here))]
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files below a folder that may be looked at; links count nothing."""
+    """Return the bytes of all readable files below a folder, without links."""
     total = 0
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):  # another process may be filling or emptying the cache
-                total += 0 if (one := Path(place, name)).is_symlink() else one.stat().st_size
+                total += 0 if (one := Path(parent, name)).is_symlink() else one.stat().st_size
     return total
 
 

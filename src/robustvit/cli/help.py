@@ -1,4 +1,4 @@
-"""The help of commands, made from their options: in groups, with types in words, the first options alone or all."""
+"""The help of commands, made from their options: in groups, with types in words; the most important options or all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALL = "--help-all"
 
 
 def usage_of(name: str, function: Callable[..., Any]) -> str:
-    """How a command is called: what it must be given, by name."""
+    """Return the usage line of a command: its required arguments, by name."""
     words = [f"robustvit {name}"]
     for one in options_of(function):
         value = one.name.upper()
@@ -29,11 +29,11 @@ def usage_of(name: str, function: Callable[..., Any]) -> str:
 
 
 def option_groups(function: Callable[..., Any], everything: bool = True) -> dict[str, list[Option]]:
-    """The options of a command under their headings: the first ones, then the groups with their others.
+    """Return the options of a command by heading: the most important ones, then the rest of each group.
 
     Args:
-        function: the command's.
-        everything: all options, not only those that the short help shows.
+        function: function of the command.
+        everything: all options, not only those of the short help.
     """
     options, first = options_of(function), getattr(function, "first", ())
     groups = {"": sorted((one for one in options if one.name in first), key=lambda one: first.index(one.name))}
@@ -44,7 +44,7 @@ def option_groups(function: Callable[..., Any], everything: bool = True) -> dict
 
 
 def help_text(name: str, function: Callable[..., Any], everything: bool = False) -> str:
-    """What a command does, how it is called, its options and an example."""
+    """Return the help of a command: what it does, its usage, its options and an example."""
     description, example = description_of(function)
     groups = option_groups(function, everything)
     hidden = len(options_of(function)) - sum(map(len, groups.values()))
@@ -56,42 +56,42 @@ def help_text(name: str, function: Callable[..., Any], everything: bool = False)
     )  # fmt: skip
     for heading, members in groups.items():
         add_options(parser.add_argument_group(heading.lower() or "options"), members)
-    add_common(parser.add_argument_group("of every command"))
+    add_common(parser.add_argument_group("common options"))
     return parser.format_help()
 
 
-def add_common(place: argparse._ActionsContainer) -> None:
-    """Add what every command takes beside its own options."""
-    place.add_argument("--config", metavar="FILE", help="YAML file with any of these options.")
-    place.add_argument("--print_config", action="store_true", help="Print the configuration and exit.")
-    place.add_argument(
+def add_common(parser: argparse._ActionsContainer) -> None:
+    """Add the options that every command takes."""
+    parser.add_argument("--config", metavar="FILE", help="YAML file with any of these options.")
+    parser.add_argument("--print_config", action="store_true", help="Print the configuration and exit.")
+    parser.add_argument(
         "--json", action="store_true",
-        help="Print the result as one JSON document and nothing else; messages go to the error stream.",
+        help="Print the result as one JSON document; messages go to the error stream.",
     )  # fmt: skip
-    place.add_argument(ALL, action="store_true", help="Show all options and exit.")
+    parser.add_argument(ALL, action="store_true", help="Show all options and exit.")
 
 
 def description_of(function: Callable[..., Any]) -> tuple[str, str]:
-    """What a command's docstring says that it does, and its example."""
+    """Return the description and the example in a command's docstring."""
     description, _, example = (inspect.getdoc(function) or "").partition("\nExample:\n")
     return description.split("\nArgs:\n")[0].split("\nReturns:\n")[0].strip(), " ".join(example.split())
 
 
-def add_options(place: argparse._ActionsContainer, options: Sequence[Option]) -> list[tuple[Option, argparse.Action]]:
-    """Add options to a parser of argparse, which is for showing and completing them; nothing is parsed with it."""
+def add_options(parser: argparse._ActionsContainer, options: Sequence[Option]) -> list[tuple[Option, argparse.Action]]:
+    """Add options to an argparse parser, which only shows and completes them."""
     added = []
     for one in options:
         text = _plain(f"{one.text} {_kind(one)}".strip())
         if one.positional:
-            action = place.add_argument(one.name, nargs=_count(one), help=text)
+            action = parser.add_argument(one.name, nargs=_count(one), help=text)
         else:
-            action = place.add_argument(option_name(one.name), metavar=_value(one.type), help=text)
+            action = parser.add_argument(option_name(one.name), metavar=_value(one.type), help=text)
         added.append((one, action))
     return added
 
 
-def described(one: Option) -> tuple[str, str]:
-    """An option as it is typed, and its description with type and default."""
+def describe_option(one: Option) -> tuple[str, str]:
+    """Return an option as it is typed, and its description with type and default."""
     return (one.name.upper() if one.positional else option_name(one.name)), f"{one.text} {_kind(one)}"
 
 
@@ -107,7 +107,7 @@ def _value(kind: object) -> str:
 
 
 def _kind(one: Option) -> str:
-    """The type and the default of an option in brackets."""
+    """Return the type and the default of an option, in brackets."""
     words = "a switch" if one.type is bool and one.default is False else type_in_words(one.type)
     said = not any(one.default is nothing for nothing in (REQUIRED, None, False))
     default = [f"default {str(one.default).lower() if one.default is True else one.default}"] * said
@@ -116,12 +116,12 @@ def _kind(one: Option) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text in which argparse takes no % for a format."""
+    """Escape %, which argparse would expand."""
     return text.replace("%", "%%")
 
 
 class _Paragraphs(argparse.HelpFormatter):
-    """Keeps the paragraphs of a description apart, and names with a hyphen whole."""
+    """Keeps paragraphs apart and does not break words at hyphens."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n\n".join("\n".join(self._split_lines(one, width)) for one in text.split("\n\n"))

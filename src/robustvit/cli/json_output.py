@@ -1,4 +1,4 @@
-"""A command's result as one JSON document, for ``--json``."""
+"""The result of a command as one JSON document, for ``--json``."""
 
 from __future__ import annotations
 
@@ -8,32 +8,30 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from robustvit.common.errors import printable
 
 
-def document(result: Any) -> str:
-    """What a command returned, as the text of one JSON document.
+def document(result: object) -> str:
+    """Write the result of a command as one JSON document.
 
-    A result that is a file becomes ``{"file": path}``, one that is text ``{"text": text}``; nothing becomes ``null``.
-    What ``plain`` says holds for everything inside.
+    A path becomes ``{"file": path}``, text ``{"text": text}``, and None ``null``. See ``plain`` for everything else.
     """
     if isinstance(result, Path):
         result = {"file": result}
-    found = plain(result)
-    return json.dumps({"text": found} if isinstance(found, str) else found, indent=1, allow_nan=False)
+    value = plain(result)
+    return json.dumps({"text": value} if isinstance(value, str) else value, indent=1, allow_nan=False)
 
 
-def plain(value: Any) -> Any:
-    """A value in JSON's own types.
+def plain(value: object) -> object:
+    """Convert a value to JSON types.
 
-    Dataclasses become objects of their fields, in their order; mappings objects, whose keys are text; sequences, sets,
-    arrays and tensors arrays; paths text; NaN and infinity null. An object that has a method ``as_json`` says itself
-    what stands for it.
+    Dataclasses become objects with their fields in order; mappings become objects with text keys; sequences, sets,
+    arrays and tensors become arrays; paths become text; NaN and infinity become null. An object with a method
+    ``as_json`` is replaced by what that returns.
 
     Raises:
-        TypeError: something inside is none of these.
+        TypeError: something inside has another type.
     """
     if hasattr(value, "as_json"):
         return plain(value.as_json())
@@ -46,21 +44,21 @@ def plain(value: Any) -> Any:
     if isinstance(value, str | Path):
         return printable(str(value))
     if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     return _collection(value)
 
 
-def _collection(value: Any) -> Any:
+def _collection(value: object) -> object:
     if isinstance(value, Mapping):
-        return {_key(key): plain(one) for key, one in value.items()}
-    if hasattr(value, "tolist"):  # NumPy's numbers and arrays, tensors
+        return {_key(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):  # NumPy numbers and arrays, tensors
         return plain(value.tolist())
     if isinstance(value, set | frozenset):
-        return sorted((plain(one) for one in value), key=str)
+        return sorted((plain(item) for item in value), key=str)
     if isinstance(value, Iterable):
-        return [plain(one) for one in value]
-    raise TypeError(f"a result holds a {type(value).__name__}, which has no form in JSON")
+        return [plain(item) for item in value]
+    raise TypeError(f"cannot write a {type(value).__name__} as JSON")
 
 
-def _key(key: Any) -> str:
+def _key(key: object) -> str:
     return printable(str(key.value if isinstance(key, Enum) else key))

@@ -1,26 +1,25 @@
-"""The command line: every command is a public function, its options and help are that function's signature and docs."""
+"""The command line: every command is a public function, whose signature and docstring are its options and help."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import inspect
 import keyword
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from robustvit.cli.help import ALL, help_text
-from robustvit.cli.messages import said_plainly
+from robustvit.cli.messages import explain_mistake
 from robustvit.common.command_options import add_arguments, options_of
 from robustvit.common.errors import UserError, printable
 from robustvit.common.signals import ended_by_signals
-from robustvit.common.workers import lost_process
 
-# Where each command's function is, by the stage of the work that it belongs to.
+# The function of each command, by stage of the work.
 STAGES: dict[str, dict[str, str]] = {
     "start": {"doctor": "cli.doctor.doctor", "demo": "cli.demo.demo", "app": "webapp.app.app"},
     "check a model": {
@@ -46,17 +45,19 @@ STAGES: dict[str, dict[str, str]] = {
     },
     "shell": {"completion": "cli.completion.completion"},
 }
-COMMANDS: dict[str, str] = {name: place for commands in STAGES.values() for name, place in commands.items()}
+COMMANDS: dict[str, str] = {name: path for commands in STAGES.values() for name, path in commands.items()}
 _JSON = "--json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; what the user got wrong is one line on the error stream and exit code 2."""
+    """Run a command. A mistake of the user gives one line on the error stream and exit code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return 0
     if arguments[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
         print(version("robustvit"))
         return 0
     name = arguments[0]
@@ -76,18 +77,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"robustvit {name}", f"{error.strerror or error}{where}; check the path, its permissions and the disk"
         )
     except (KeyboardInterrupt, RuntimeError) as error:
-        return _broken_off(name, error)
+        return _interrupted(name, error)
 
 
-def _broken_off(name: str, error: BaseException) -> int:
-    """Say why a command ended that nothing was wrong with, and how to go on with it."""
-    again = "go on with the same command and --resume" if name == "finetune" else "call again to go on"
+def _interrupted(name: str, error: BaseException) -> int:
+    """Say why a command was interrupted, and how to resume it."""
+    again = "resume with the same command and --resume" if name == "finetune" else "run the same command to resume"
     if isinstance(error, RuntimeError):
+        from robustvit.common.workers import lost_process
+
         if not lost_process(error):
             raise error
-        return _fail(f"robustvit {name}", f"another process of this job died, what was saved is intact: {again}", 1)
+        return _fail(f"robustvit {name}", f"another process of this job died; everything saved is intact: {again}", 1)
     code = getattr(error, "exit_code", 130)
-    if os.environ.get("RANK", "0") == "0":  # of several processes one line is enough
+    if os.environ.get("RANK", "0") == "0":  # with several processes, one line is enough
         said = str(error) or "stopped"
         _fail(f"robustvit {name}", f"{said}: {again}" if getattr(error, "run", None) else said)
     return code
@@ -105,20 +108,23 @@ def _overview() -> str:
     )
     return (
         "usage: robustvit COMMAND [OPTIONS]\n\n"
-        "Finetune the relevance map of a vision transformer onto the object, so that it stops looking at the "
+        "Finetune a vision transformer so that its relevance map lies on the object, not on the "
         f"background.\n\n{stages}\n\n"
-        f"robustvit COMMAND --help shows a command's first options, {ALL} all of them. Every command takes\n"
-        "--config FILE, --print_config and --json.\nexample: robustvit demo"
+        f"robustvit COMMAND --help shows a command's most important options, {ALL} all of them.\n"
+        "Every command takes --config FILE, --print_config and --json.\nexample: robustvit demo"
     )
 
 
 def summary(name: str) -> str:
-    """First line of a command's docstring."""
-    return (inspect.getdoc(function_of(name)) or "").partition("\n")[0]
+    """Return the first line of a command's docstring, read from its source: importing every command takes longer."""
+    module, _, function = COMMANDS[name].rpartition(".")
+    source = Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+    found = re.search(rf'^def {function}\(.*?^    """(.*?)$', source, re.MULTILINE | re.DOTALL)
+    return found[1].rstrip('"') if found else ""
 
 
 def function_of(name: str) -> Callable[..., Any]:
-    """The function behind a command."""
+    """Import the function of a command."""
     module, _, function = COMMANDS[name].rpartition(".")
     return getattr(importlib.import_module(f"robustvit.{module}"), function)
 
@@ -129,7 +135,7 @@ def _run(name: str, arguments: list[str]) -> int:
         print(help_text(name, function, everything=True))
         return 0
     parser, positional = parser_of(name, function)
-    given = _normalised([one for one in arguments if one != _JSON], function)
+    given = _normalize([word for word in arguments if word != _JSON], function)
     _check_config_files(given, function)
     options = parser.parse_args(given)
     values = options.as_dict()
@@ -138,7 +144,7 @@ def _run(name: str, arguments: list[str]) -> int:
     leading = [values.pop(key) for key in positional]
     if not as_json:
         result = function(*leading, **values)
-    else:  # whatever the command or a library prints on the way must not stand beside the document
+    else:  # anything printed on the way must not mix with the JSON output
         with redirect_stdout(sys.stderr):
             result = function(*leading, **values)
     if os.environ.get("RANK", "0") == "0":
@@ -147,19 +153,19 @@ def _run(name: str, arguments: list[str]) -> int:
 
 
 def _check_config_files(arguments: list[str], function: Callable[..., Any]) -> None:
-    """Refuse options files with options that the command does not have, before anything acts on them."""
-    places = [word.removeprefix("--config=") for word in arguments if word.startswith("--config=")]
-    places += [arguments[at + 1] for at, word in enumerate(arguments[:-1]) if word == "--config"]
-    if not places:
+    """Refuse configuration files with options that the command does not have."""
+    files = [word.removeprefix("--config=") for word in arguments if word.startswith("--config=")]
+    files += [arguments[at + 1] for at, word in enumerate(arguments[:-1]) if word == "--config"]
+    if not files:
         return
     from robustvit.common.yaml_files import check_known, read_mapping
 
-    known = [*(one.name for one in options_of(function)), "json"]
-    for place in places:
-        check_known(read_mapping(place), known, str(place))
+    known = [*(option.name for option in options_of(function)), "json"]
+    for file in files:
+        check_known(read_mapping(file), known, file)
 
 
-def _print(result: Any, as_json: bool) -> None:
+def _print(result: object, as_json: bool) -> None:
     if as_json:
         from robustvit.cli.json_output import document
 
@@ -169,7 +175,7 @@ def _print(result: Any, as_json: bool) -> None:
 
 
 def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
-    """A command's parser and its positional arguments, by name.
+    """Return a command's parser and the names of its positional arguments.
 
     Keyword-only parameters of the function are options, the others are positional.
     """
@@ -177,27 +183,26 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
 
     class Parser(ArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> Any:
-            said = said_plainly(message, options)
-            raise UserError(f"{said}; robustvit {name} --help lists the options")
+            raise UserError(f"{explain_mistake(message, options)}; robustvit {name} --help lists the options")
 
-        def format_help(self, *_: Any) -> str:
+        def format_help(self, *_: object) -> str:
             return help_text(name, function)
 
     options = options_of(function)
-    positional = [one.name for one in options if one.positional]
-    # Abbreviations as of argparse; jsonargparse warns where it is left to chance.
+    positional = [option.name for option in options if option.positional]
+    # Allow abbreviations, as argparse does; jsonargparse warns unless told.
     parser = Parser(prog=f"robustvit {name}", allow_abbrev=True)
     parser.add_argument("--config", action="config")
-    # For configuration files that ask for it: --print_config writes none that do.
+    # For configuration files that contain json: true; --print_config never writes it.
     parser.add_argument(_JSON, action="store_true", default=argparse.SUPPRESS)
     add_arguments(parser, options)
     return parser, positional
 
 
-def _normalised(arguments: list[str], function: Callable[..., Any]) -> list[str]:
+def _normalize(arguments: list[str], function: Callable[..., Any]) -> list[str]:
     """Accept ``--max-drop`` for ``--max_drop``, and a bare ``--resume`` for ``--resume true``."""
-    flags = {one.name for one in options_of(function) if one.type is bool}
-    found: list[str] = []
+    flags = {option.name for option in options_of(function) if option.type is bool}
+    words: list[str] = []
     for position, argument in enumerate(arguments):
         if argument.startswith("--"):
             option, equals, value = argument.partition("=")
@@ -207,8 +212,8 @@ def _normalised(arguments: list[str], function: Callable[..., Any]) -> list[str]
             if not equals and option[2:] in flags and following.lower() not in ("true", "false"):
                 equals, value = "=", "true"
             argument = option + equals + value
-        found.append(argument)
-    return found
+        words.append(argument)
+    return words
 
 
 if __name__ == "__main__":

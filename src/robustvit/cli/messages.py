@@ -1,4 +1,4 @@
-"""The parser's complaints in a user's words: options as they are typed, the nearest of unknown ones, types by name."""
+"""Messages of the parser in plain words: options as they are typed, a suggestion for unknown ones, types by name."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from robustvit.common.errors import did_you_mean
 
 
 def option_name(parameter: str) -> str:
-    """An option as a user types it: ``--max-drop`` for ``max_drop``, ``--from`` for ``from_``."""
+    """Return an option as it is typed: ``--max-drop`` for ``max_drop``, ``--from`` for ``from_``."""
     return "--" + parameter.rstrip("_").replace("_", "-")
 
 
-def said_plainly(message: str, options: Sequence[Option]) -> str:
-    """What jsonargparse says of a mistake in these options, as a user would say it."""
-    for way in (_missing, _unknown, _ambiguous, _wrong_value):
-        if found := way(message, options):
-            return found
-    return _typed(message).replace("expected one argument", "expected a value")
+def explain_mistake(message: str, options: Sequence[Option]) -> str:
+    """Reword jsonargparse's message about a mistake in these options."""
+    for reword in (_missing, _unknown, _ambiguous, _wrong_value):
+        if text := reword(message, options):
+            return text
+    return _as_typed(message).replace("expected one argument", "expected a value")
 
 
-def _typed(text: str) -> str:
+def _as_typed(text: str) -> str:
     return re.sub(r"--[a-z0-9_]+", lambda found: option_name(found[0][2:]), text)
 
 
@@ -45,13 +45,13 @@ def _unknown(message: str, options: Sequence[Option]) -> str:
         most = ", ".join(one.name for one in options if one.positional).upper()
         return f"expected no more than {most or 'options'}, got {found[1]} too"
     known = [option_name(one.name) for one in options if not one.positional]
-    hint = did_you_mean(_typed(option), known, cutoff=0.5)
-    return f"unknown option {_typed(option)}" + (f": {hint}" if hint else "")
+    hint = did_you_mean(_as_typed(option), known, cutoff=0.5)
+    return f"unknown option {_as_typed(option)}" + (f": {hint}" if hint else "")
 
 
 def _ambiguous(message: str, options: Sequence[Option]) -> str:
     found = re.search(r"ambiguous option: (\S+) could match (.+)", message)
-    return f"expected one of {_typed(found[2])}, got {_typed(found[1])}: write it out" if found else ""
+    return f"expected one of {_as_typed(found[2])}, got {_as_typed(found[1])}: write it out" if found else ""
 
 
 def _wrong_value(message: str, options: Sequence[Option]) -> str:

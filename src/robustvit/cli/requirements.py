@@ -1,4 +1,4 @@
-"""The packages that this one asks for, by its own metadata, and those that are installed."""
+"""The packages that robustvit requires, from its metadata, and those that are installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DEVELOPERS = ("dev", "docs", "maintain")
 
 
 def check_requirements() -> tuple[bool, str]:
-    """Whether every package that is always needed is installed, in a version that will do, and what is wrong."""
+    """Check that every required package is installed in a supported version; returns what is wrong."""
     wrong, count = [], 0
     for one in _requirements():
         if one.marker is None or one.marker.evaluate({"extra": ""}):
@@ -22,7 +22,7 @@ def check_requirements() -> tuple[bool, str]:
 
 
 def extras() -> dict[str, dict[str, str | None]]:
-    """For every extra that a user may want, its packages with the version installed, or None."""
+    """Return the packages of every extra for users, with the installed version or None."""
     found: dict[str, dict[str, str | None]] = {}
     for one in _requirements():
         for extra in _extras_of(one):

@@ -1,4 +1,4 @@
-"""The whole path in a second: the embedded model answers, explains itself, takes guided steps, and is kept on disk."""
+"""The whole workflow in a second: the embedded model predicts, is explained, guided, saved and loaded."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _STEPS, _RATE = 3, 1e-4
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was tried.
+    """The result of one check.
 
     Attributes:
-        name: what.
-        passed: whether it came out as it must.
-        detail: what was seen.
-        seconds: how long it took.
+        name: what was checked.
+        passed: whether the check passed.
+        detail: what was measured.
+        seconds: duration.
     """
 
     name: str
@@ -43,27 +43,27 @@ class Check:
 
 
 def self_test(device: torch.device) -> list[Check]:
-    """Try the embedded model on embedded scenes, on one device; needs no network, and no more than temporary files.
+    """Test the embedded model on embedded scenes, on one device; uses no network and only temporary files.
 
     Returns:
-        Checks in their order; after one that failed the others may be missing.
+        The checks in order, up to the first that failed.
     """
     bench = _Bench(device)
     checks: list[Check] = []
     for name, work in (
-        ("the embedded model answers", bench.answers),
+        ("the embedded model predicts", bench.answers),
         ("relevance maps are finite and lie in [0, 1]", bench.explains),
         ("guided steps lower the loss", bench.learns),
-        ("a model is written and read again", bench.keeps),
+        ("a saved model loads again", bench.keeps),
     ):
-        checks.append(tried(name, work))
+        checks.append(run_check(name, work))
         if not checks[-1].passed:
             break
     return checks
 
 
-def tried(name: str, work: Callable[[], tuple[bool, str]]) -> Check:
-    """Run a check; whatever it raises is a failure with the reason, never a traceback."""
+def run_check(name: str, work: Callable[[], tuple[bool, str]]) -> Check:
+    """Run a check; any exception becomes a failure with its reason."""
     start = time.perf_counter()
     try:
         passed, detail = work()
@@ -73,7 +73,7 @@ def tried(name: str, work: Callable[[], tuple[bool, str]]) -> Check:
 
 
 class _Bench:
-    """The embedded model and a few scenes; each check builds on the ones before."""
+    """The embedded model and a few scenes; each check builds on those before."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -86,7 +86,7 @@ class _Bench:
         with torch.inference_mode():
             logits = self.model(self.images)
         right = int((logits.argmax(dim=1) == self.labels).sum())
-        # It knows 996 of 1,000 such scenes; half of them wrong means that something computes wrongly.
+        # It classifies 996 of 1,000 such scenes correctly; with half of them wrong, the computation is broken.
         return bool(torch.isfinite(logits).all()) and 2 * right > _SCENES, f"{right} of {_SCENES} scenes right"
 
     def explains(self) -> tuple[bool, str]:

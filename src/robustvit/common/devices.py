@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState, is_initialized
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType, gather_object
 
 from robustvit.common.errors import UserError, expect_one_of
@@ -31,7 +32,7 @@ def make_accelerator(
 
     Args:
         precision: ``no`` (float32), ``bf16`` or ``fp16``.
-        tracker: ``tensorboard``, ``none``, or any that Accelerate knows and that is installed.
+        tracker: ``none``, or any that Accelerate knows and that is installed.
         folder: where the tracker writes.
         device: ``auto`` (a GPU where there is one) or ``cpu``.
     """
@@ -47,9 +48,12 @@ def make_accelerator(
     )
     if precision == "fp16" and accelerator.device.type == "cpu":
         raise UserError("expected a GPU for --precision fp16, found none: use bf16 or no")
-    if tracker != "none" and not accelerator.log_with:
-        raise UserError(f"--tracker {tracker} is not installed here: install it, or use --tracker none")
     return accelerator
+
+
+def has_tracker(name: str) -> bool:
+    """Whether a tracker is installed; ``none`` always is."""
+    return name == "none" or name in [str(one) for one in get_available_trackers()]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Options that several commands share, each defined and described once; a command's function takes them as objects.
+"""Options shared by several commands, each defined and described once; commands receive them as objects.
 
-A command that differs in a single option says so where it is defined: by a class of its own that overrides the field,
-by another default in ``command``, or by a line in its own docstring. Nothing heavy is imported.
+A command that differs in a single option says so in its definition: a subclass that overrides the field, another
+default in ``command``, or a line in its docstring. Nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class PhotoOptions:
         images: folder with one folder of photos per class, or a CSV file (image,mask,label).
         masks: folder of masks that mirrors images by class and name; not for a CSV file.
         mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
-        skip_unmasked: leave photos without a mask out instead of refusing them.
-        doubtful: also use masks that their manifest.csv calls doubtful; they are left out otherwise.
+        skip_unmasked: leave out photos without a mask instead of refusing them.
+        doubtful: also use masks that manifest.csv marks as doubtful; they are left out by default.
     """
 
     images: str | None = None
@@ -32,7 +32,7 @@ class PhotoOptions:
 
     @property
     def given(self) -> str:
-        """The first option that is not left out, or nothing."""
+        """The first option that was given, or an empty string."""
         return next((one.name for one in fields(self) if getattr(self, one.name) != one.default), "")
 
 
@@ -41,8 +41,8 @@ class MeasuredPhotos(PhotoOptions):
     """Photos and masks.
 
     Attributes:
-        include_trained: measure photos too that the model's run was trained on (the same files, or photos that look the
-            same). They are left out otherwise, and with them no verdict accepts a model.
+        include_trained: also measure photos that the model's run was trained on (the same files, or photos that look
+            the same). They are left out by default, and no verdict accepts a model measured with them.
     """
 
     include_trained: bool = False
@@ -52,19 +52,19 @@ class MeasuredPhotos(PhotoOptions):
 class GivenPhotos(PhotoOptions):
     """Photos and masks."""
 
-    images: str = field()  # required: the default of the group that it is derived from does not hold
+    images: str = field()  # required here, unlike in the parent class
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetOptions:
-    """Sets that robustness is reported on.
+    """Evaluation sets.
 
     Attributes:
         root: folder that holds the sets.
-        stream: take the sets from the Hugging Face hub, image by image, instead of from --root.
-        protocol: of the sets: paper (what RobustViT's tables report) or standard (what everybody else does).
-        records: folder that results on sets are written to.
-        seen: run folder whose training classes are reported apart from the others; the model itself when left out.
+        stream: read the sets from the Hugging Face hub, image by image, instead of from --root.
+        protocol: evaluation protocol: standard (the usual one) or paper (that of RobustViT's tables).
+        records: folder for the results on sets.
+        seen: run folder whose training classes are reported separately; default: the model's own run.
     """
 
     root: str | None = None
@@ -95,11 +95,11 @@ class MapOptions(RelevanceOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class JudgingOptions:
-    """Judging.
+    """Verdict.
 
     Attributes:
-        max_drop: points of ordinary accuracy that may be lost; the verdict refuses a model that lost more.
-        swaps: swapped backgrounds per photo, of its own class and as many of other classes.
+        max_drop: accuracy that may be lost, in percentage points; the verdict rejects a model that lost more.
+        swaps: swapped backgrounds per photo, of the same class and as many of other classes.
     """
 
     max_drop: float = 2.0
@@ -114,11 +114,11 @@ class RunningOptions:
     """Running.
 
     Attributes:
-        batch_size: photos at a time.
-        workers: processes that read photos.
-        device: auto (a GPU where there is one) or cpu.
+        batch_size: photos per batch.
+        workers: processes that load photos; 0 loads them in the main process.
+        device: auto (a GPU if there is one) or cpu.
         precision: no (float32), bf16 or fp16.
-        seed: fixes every random choice.
+        seed: random seed.
     """
 
     batch_size: int = 32
@@ -137,11 +137,11 @@ class EngineOptions:
     """Several runs at once.
 
     Attributes:
-        engine: local (one run after the other, in this process) or ray (Ray Tune: several at once).
-        trials_at_once: with ray: at most this many runs at the same time.
-        cpus: with ray: processors for each run (default 1).
-        gpus: with ray: GPUs for each run (default 0); 0.5 lets two runs share one.
-        ray_address: with ray: cluster to join (auto, or HOST:PORT); otherwise Ray is started on this machine.
+        engine: local (one run after another, in this process) or ray (Ray Tune: several at once).
+        trials_at_once: with ray: maximum number of runs at the same time.
+        cpus: with ray: CPUs per run (default 1).
+        gpus: with ray: GPUs per run (default 0); with 0.5, two runs share a GPU.
+        ray_address: with ray: cluster to join (auto, or HOST:PORT); default: start Ray on this machine.
     """
 
     engine: Engine = "local"
@@ -153,12 +153,12 @@ class EngineOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedForm:
-    """Form of the model.
+    """Format of the model.
 
     Attributes:
-        format: auto (as the model's own library loads it), timm (refused for models of other libraries) or onnx: one
-            model.onnx that takes images in [0, 1], any number at a time, and is compared with the original.
-        license: licence that you state for these weights, such as mit; that of the original model when left out.
+        format: auto (for the library the model comes from), timm (timm models only) or onnx: a model.onnx that takes
+            images in [0, 1] in batches of any size; its logits are compared with PyTorch's.
+        license: licence of these weights, such as mit; default: that of the original model.
     """
 
     format: ExportFormat = "auto"
@@ -170,10 +170,10 @@ class ServingOptions:
     """Address.
 
     Attributes:
-        share: also serve through a public address of Gradio's, for 72 hours at most.
-        host: address to listen on; 0.0.0.0 lets the whole network in.
-        port: to listen on; the first free one from 7860 when left out.
-        auth: NAME:PASSWORD that visitors must give.
+        share: also serve at a public Gradio address, for at most 72 hours.
+        host: address to listen on; 0.0.0.0 makes the page reachable from the network.
+        port: port to listen on; default: the first free one from 7860.
+        auth: NAME:PASSWORD that visitors must enter.
     """
 
     share: bool = False

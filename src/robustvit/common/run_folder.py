@@ -27,9 +27,9 @@ _MARK = "config.yaml"
 _VERSION = "robustvit"  # the key that marks a config.yaml as ours
 _STATE = "state.pt"
 _LOCK = ".lock"
-_SECONDS_TO_LET_GO = 8  # loader processes of a killed run notice it after 5
-_BEFORE_ALL = (_LOCK, f".{_MARK}.new")  # left by a run that was killed before its settings were written
-_MAY_CHANGE = ("epochs", "out", "save_every", "workers")
+_SECONDS_TO_LET_GO = 8  # processes that read photos for a run that was killed notice it after 5
+_BEFORE_ALL = (_LOCK, f".{_MARK}.new")  # all that a run leaves that was killed before its settings were written
+_MAY_CHANGE = ("epochs", "out", "save_every", "tracker", "workers")
 
 
 class RunFolder:

@@ -1,1 +1,1 @@
-"""Many runs: sweeps, the search for a learning rate, and the paper's tables made again."""
+"""Experiments of many runs: sweeps, the learning rate search, and reproductions of the paper."""

@@ -1,4 +1,4 @@
-"""The learning rate, by the paper's rule: the highest one that is shown to harm nothing on the validation photos."""
+"""Search the learning rate by the paper's rule: the highest that harms nothing on the validation photos."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from robustvit.training.options import (
 
 if TYPE_CHECKING:
     from robustvit.experiments.sweeps.rate_outcomes import RateOutcome
+    from robustvit.experiments.trials import Trial
 
 _CHOSEN, _LIKELY = "chosen.yaml", "likely.yaml"
 
 
 @dataclass(frozen=True)
 class RateSearch:
-    """What a search came to: every rate's outcome, and the rate chosen, or None where none is shown to qualify."""
+    """The outcome of every rate, and the chosen rate, or None if none is shown to qualify."""
 
     folder: Path
     outcomes: tuple[RateOutcome, ...]
@@ -38,18 +39,18 @@ class RateSearch:
 
     @property
     def likely(self) -> RateOutcome | None:
-        """The highest rate that nothing measured speaks against, whether its cost is bounded or not."""
+        """The highest rate that qualifies by its measured loss, whether or not the loss is bounded."""
         from robustvit.experiments.sweeps.rate_outcomes import likely_rate
 
         return likely_rate(self.outcomes, self.max_drop)
 
     @property
     def exit_code(self) -> int:
-        """0 where a rate was chosen, else 1."""
+        """0 if a rate was chosen, else 1."""
         return int(self.chosen is None)
 
     def __str__(self) -> str:
-        from robustvit.experiments.sweeps.results import aligned
+        from robustvit.experiments.sweeps.results import align
 
         header = [
             "rate",
@@ -63,12 +64,12 @@ class RateSearch:
             "qualifies",
         ]
         table = [header, *(self._line(one) for one in self.outcomes)]
-        return f"{aligned(table)}\n{self._sentence()}"
+        return f"{align(table)}\n{self._sentence()}"
 
     def _sentence(self) -> str:
         if self.likely is None:
             return (
-                f"No rate qualifies: at each, accuracy fell by more than {self.max_drop:g} points, the relevance loss "
+                f"No rate qualifies: for each, accuracy fell by more than {self.max_drop:g} points, the relevance loss "
                 "rose, or the run failed. Try lower rates, more epochs, or a larger --max-drop."
             )
         open_words = self.likely.open_words(self.max_drop)
@@ -80,10 +81,10 @@ class RateSearch:
             )
         higher = f" {open_words}" if self.likely is not self.chosen else ""
         edge = "" if self.chosen is not max(self.outcomes, key=lambda one: one.lr) else (
-            " It is the highest that was tried: higher ones may qualify too."
+            " It is the highest rate tried: higher rates may also qualify."
         )  # fmt: skip
         return (
-            f"Chosen: {self.chosen.lr:.3g}, the highest rate that is shown to qualify.{edge}{higher}\n"
+            f"Chosen: {self.chosen.lr:.3g}, the highest rate shown to qualify.{edge}{higher}\n"
             f"robustvit finetune --config {self.folder / _CHOSEN}"
         )
 
@@ -114,25 +115,24 @@ def search(
     running: TrainingRun,
     engines: EngineOptions,
 ) -> RateSearch:
-    """Find the learning rate by the paper's rule: the highest one that harms nothing on the validation photos.
+    """Find the learning rate by the paper's rule: the highest that harms nothing on the validation photos.
 
-    Finetunes once at every rate. A rate qualifies if validation accuracy falls by at most max_drop points, by the whole
-    95 % interval, and the relevance loss of the validation photos does not rise, both against the original model, in
-    the epoch that is kept and in the last. Every run is a folder in out; called again, finished ones are left alone and
-    killed ones continued. Writes rates.csv, rates.png, rates.svg and chosen.yaml, which finetune takes as --config.
-    Exit code 1 says that no rate is shown to qualify; with too few photos likely.yaml then has the highest that
-    qualifies by the measured loss alone.
+    Finetunes once at every rate. A rate qualifies if, compared with the original model, validation accuracy falls by at
+    most max_drop points (by the whole 95 % CI) and the relevance loss does not rise, both in the best epoch and in the
+    last. Every run is a folder in out; run the same command again to resume. Writes rates.csv, rates.png, rates.svg and
+    chosen.yaml, which finetune takes as --config. The exit code is 1 if no rate is shown to qualify; likely.yaml then
+    has the highest rate that qualifies by the measured loss alone.
 
     Args:
-        out: folder to write; new, or that of an earlier search.
-        rates: MIN:MAX:COUNT, spaced evenly on a logarithmic scale, or a list (1e-6,2e-6).
-        max_drop: points of validation accuracy that may be lost.
+        out: output folder; new, or that of an earlier search.
+        rates: MIN:MAX:COUNT, evenly spaced on a logarithmic scale, or a list (1e-6,2e-6).
+        max_drop: validation accuracy that may be lost, in percentage points.
 
     Returns:
-        Every rate's outcome and the rate chosen; printing it gives a table.
+        The outcome of every rate and the chosen rate; printing it gives a table.
 
     Raises:
-        UserError: anything wrong with what was given; nothing is written then.
+        UserError: an option is wrong. Nothing is written then.
 
     Example:
         robustvit search --rates 5e-7:5e-6:6 --max-drop 2 --model vit_base_patch16_224.augreg_in21k_ft_in1k
@@ -145,14 +145,13 @@ def search(
     tried = parse_rates(rates)
     given = settings_of(search, photos, start, guiding, schedule, judging, running, engines, out=out, rates=rates)
     shared = {name: given[name] for name in FINETUNE_OPTIONS if name != "max_drop" and given.get(name) is not None}
-    expect_photos_of(shared)  # otherwise every single run would say that they are not there
+    expect_photos_of(shared)  # otherwise every run would report it
     from robustvit.experiments.sweeps.engines import make_engine
-    from robustvit.experiments.sweeps.folder import check_sweep_folder, start_sweep_folder
     from robustvit.experiments.sweeps.rate_outcomes import choose_rate, rate_outcome
-    from robustvit.experiments.trials import Trial
+    from robustvit.experiments.trials import Trial, check_sweep_folder, start_sweep_folder
 
     if effective_options(shared | {"lr": tried[0]}, "search")["select"] == "robust":
-        shared["max_drop"] = max_drop  # otherwise it decides nothing in a run, and another one need not run again
+        shared["max_drop"] = max_drop  # otherwise it has no effect on a run
     trials = [Trial(effective_options(shared | {"lr": lr}, "search"), {"lr": lr}) for lr in tried]
     runner = make_engine(engines)
     check_sweep_folder(folder)
@@ -160,13 +159,13 @@ def search(
     errors: dict[str, str] = {}
     runner.run(trials, folder, lambda trial, error: errors.update({trial.key: error}))
     outcomes = tuple(rate_outcome(one.labels["lr"], folder / one.key, errors.get(one.key, "")) for one in trials)
-    found = RateSearch(folder, outcomes, max_drop, choose_rate(outcomes, max_drop))
-    _write(found, trials, shared)
-    return found
+    result = RateSearch(folder, outcomes, max_drop, choose_rate(outcomes, max_drop))
+    _write(result, trials, shared)
+    return result
 
 
 def parse_rates(rates: Rates) -> list[float]:
-    """Learning rates, rising: ``MIN:MAX:COUNT`` evenly on a logarithmic scale, both ends included, or a list."""
+    """Return learning rates in ascending order: ``MIN:MAX:COUNT`` on a logarithmic scale with both ends, or a list."""
     import numpy as np
 
     parts: list[Any] = list(rates) if isinstance(rates, (list, tuple)) else str(rates).replace(":", ",").split(",")
@@ -184,34 +183,35 @@ def parse_rates(rates: Rates) -> list[float]:
     return sorted(set(numbers))
 
 
-def _write(found: RateSearch, trials: Sequence[Any], shared: dict[str, Any]) -> None:
-    """The table, the picture, and the options to finetune with."""
+def _write(result: RateSearch, trials: Sequence[Trial], shared: dict[str, Any]) -> None:
+    """Write the table, the plot, and the options to finetune with."""
     import yaml
 
     from robustvit.common.files import write_text
     from robustvit.experiments.sweeps.plots import plot_rates
     from robustvit.experiments.sweeps.results import write_rows
 
-    def measured(one: RateOutcome, value: float) -> float | str:
+    def cell(one: RateOutcome, value: float) -> float | str:
         return "" if one.error else value
 
     times = ("before", "kept", "last")
     rows = [
         {"lr": one.lr, "trial": trial.key}
-        | {f"accuracy {time}": measured(one, value) for time, value in zip(times, one.accuracy, strict=True)}
-        | {f"relevance loss {time}": measured(one, value) for time, value in zip(times, one.relevance, strict=True)}
+        | {f"accuracy {time}": cell(one, value) for time, value in zip(times, one.accuracy, strict=True)}
+        | {f"relevance loss {time}": cell(one, value) for time, value in zip(times, one.relevance, strict=True)}
         | {f"change {end}": getattr(one.change, end, "") for end in ("low", "high")}
-        | {"validation photos": getattr(one.change, "count", ""), "epoch kept": measured(one, one.kept)}
-        | {"qualifies": one.qualifies(found.max_drop), "error": one.error}
-        for one, trial in zip(found.outcomes, trials, strict=True)
+        | {"validation photos": getattr(one.change, "count", ""), "epoch kept": cell(one, one.kept)}
+        | {"qualifies": one.qualifies(result.max_drop), "error": one.error}
+        for one, trial in zip(result.outcomes, trials, strict=True)
     ]
-    write_rows(rows, found.folder / "rates.csv")
-    if any(not one.error for one in found.outcomes):
-        plot_rates(found.outcomes, found.max_drop, found.chosen.lr if found.chosen else None, found.folder / "rates")
-    for name, one in ((_CHOSEN, found.chosen), (_LIKELY, found.likely if found.chosen is None else None)):
-        path = found.folder / name
+    write_rows(rows, result.folder / "rates.csv")
+    if any(not one.error for one in result.outcomes):
+        chosen = result.chosen.lr if result.chosen else None
+        plot_rates(result.outcomes, result.max_drop, chosen, result.folder / "rates")
+    for name, one in ((_CHOSEN, result.chosen), (_LIKELY, result.likely if result.chosen is None else None)):
+        path = result.folder / name
         if one is None:
-            path.unlink(missing_ok=True)  # of an earlier call
+            path.unlink(missing_ok=True)  # from an earlier call
             continue
-        settings = shared | {"lr": one.lr, "max_drop": found.max_drop, "out": str(path.with_suffix(""))}
+        settings = shared | {"lr": one.lr, "max_drop": result.max_drop, "out": str(path.with_suffix(""))}
         write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), path)

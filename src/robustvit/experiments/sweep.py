@@ -1,4 +1,4 @@
-"""Sweeps: finetune with every combination of some options, or with those that a search proposes."""
+"""Sweeps: finetune with every combination of some options, or with those proposed by a search."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep came to.
+    """The outcome of a sweep.
 
     Attributes:
-        folder: with a run folder per trial, and results.csv.
+        folder: folder with a run folder per trial, and results.csv.
         rows: a row per trial, as in results.csv; empty in a dry run.
         plan: a line per trial that would be run, in a dry run.
-        best: the trial that a search found best, in words.
+        best: sentence about the best trial of a search.
     """
 
     folder: Path
@@ -35,15 +35,15 @@ class Swept:
 
     @property
     def exit_code(self) -> int:
-        """1 where a trial failed, else 0."""
+        """1 if a trial failed, else 0."""
         return int(any(row["outcome"] == "failed" for row in self.rows))
 
     def __str__(self) -> str:
         if self.plan:
             return "\n".join(self.plan)
-        from robustvit.experiments.sweeps.results import text_of
+        from robustvit.experiments.sweeps.results import format_rows
 
-        return "\n".join(filter(None, [text_of(self.rows), self.best, f"results: {self.folder / 'results.csv'}"]))
+        return "\n".join(filter(None, [format_rows(self.rows), self.best, f"results: {self.folder / 'results.csv'}"]))
 
 
 @command()
@@ -55,27 +55,26 @@ def sweep(
     engines: EngineOptions,
     dry_run: bool = False,
 ) -> Swept:
-    """Finetune with every combination of some options, or with those a search proposes, and compare the outcomes.
+    """Finetune with every combination of some options, or with those proposed by a search, and compare the outcomes.
 
-    Every trial is a run folder in out, named by a hash of all its options: called again, a sweep leaves finished trials
-    alone and continues those that were killed. A trial that fails is written down with its error, and the others go
-    on; the exit code is 1 then. Writes results.csv (a row per trial), summary.csv (means over seeds, where seed varies)
-    and, where a number varies, plots.
+    Every trial is a run folder in out, named by a hash of its options; run the same command again to resume. If a trial
+    fails, its error is recorded, the other trials continue, and the exit code is 1. Writes results.csv (a row per
+    trial), summary.csv (means over seeds, if seed varies) and plots, if a number varies.
 
     Args:
-        experiment: YAML file with base (options of finetune for all trials) and either grid (lists of values by option,
-            or of bundles of options with a name) or search (ranges by option, with trials: N); or the name of one that
-            comes with the package: sensitivity, seeds.
-        out: folder to write; new, or that of an earlier sweep.
-        base: YAML file of finetune options for all trials; they override the experiment's own base.
-        dry_run: say which trials would be run, and write nothing.
+        experiment: YAML file with base (options of finetune for all trials) and either grid (by option, a list of
+            values or of named bundles of options) or search (ranges by option, with trials: N); or an experiment of
+            the package: sensitivity, seeds.
+        out: output folder; new, or that of an earlier sweep.
+        base: YAML file of finetune options for all trials; they override the base of the experiment.
+        dry_run: show which trials would run, and write nothing.
 
     Returns:
         The rows; printing it gives a table.
 
     Raises:
-        UserError: an experiment that is not understood, photos that are not there for any trial, or an engine that is
-            not installed; nothing is written then.
+        UserError: the experiment is invalid, photos are missing for every trial, or the engine is not installed.
+            Nothing is written then.
 
     Example:
         robustvit sweep experiment.yaml --out runs/sweep
@@ -83,7 +82,7 @@ def sweep(
     from robustvit.common.yaml_files import read_mapping
     from robustvit.experiments.sweeps.engines import check_installed, make_engine
     from robustvit.experiments.sweeps.experiment import read_experiment
-    from robustvit.experiments.sweeps.folder import check_sweep_folder, start_sweep_folder
+    from robustvit.experiments.trials import check_sweep_folder, start_sweep_folder
 
     folder = Path(out)
     shared = {} if base is None else read_mapping(base)
@@ -93,7 +92,7 @@ def sweep(
         check_installed("optuna", "a search")
     check_sweep_folder(folder)
     trials = {} if asked.space else {trial.key: trial for trial in reversed(asked.grid())}
-    trials = dict(reversed(trials.items()))  # of several combinations that are the same run, the first
+    trials = dict(reversed(trials.items()))  # of combinations that give the same run, keep the first
     if dry_run:
         return Swept(folder, plan=_plan(asked, trials, folder))
     _expect_photos_of_one(asked, trials, folder)
@@ -113,7 +112,7 @@ def sweep(
 
 
 def _expect_photos_of_one(asked: Experiment, trials: dict[str, Trial], folder: Path) -> None:
-    """Refuse photos that are not there, if no trial of a new sweep has others; else a trial says so itself."""
+    """Raise if photos are missing for every trial of a new sweep; otherwise the trial reports it."""
     from robustvit.data.pairs import expect_photos_of
     from robustvit.experiments.trials import state_of
 
@@ -136,8 +135,8 @@ def _plan(asked: Experiment, trials: dict[str, Trial], folder: Path) -> list[str
 
     if asked.space:
         ranges = "; ".join(f"{name}: {text}" for name, text in _ranges(asked).items())
-        proposed = f"{counted(asked.trials, 'trial')} that a search proposes"
-        return [f"{proposed}, to maximise {asked.maximise}, out of {ranges}"]
+        proposed = f"{counted(asked.trials, 'trial')} proposed by a search"
+        return [f"{proposed}, to maximise {asked.maximise}, from {ranges}"]
     words = {"new": "to run", "begun": "to continue", "finished": "finished"}
     states = {key: state_of(folder / key) for key in trials}
     left = sum(state != "finished" for state in states.values())
@@ -146,7 +145,7 @@ def _plan(asked: Experiment, trials: dict[str, Trial], folder: Path) -> list[str
 
 
 def _ranges(asked: Experiment) -> dict[str, Any]:
-    """What varies, as YAML can hold it."""
+    """Return what varies, as YAML values."""
     if not asked.space:
         return {axis: [label for label, _ in values] for axis, values in asked.axes.items()}
     return {
@@ -156,7 +155,7 @@ def _ranges(asked: Experiment) -> dict[str, Any]:
 
 
 class _Table:
-    """results.csv, written anew whenever a trial ends."""
+    """Rewrites results.csv whenever a trial ends."""
 
     def __init__(self, folder: Path, trials: dict[str, Trial]) -> None:
         self.folder, self.trials, self.errors = folder, dict(trials), dict[str, str]()
@@ -171,7 +170,7 @@ class _Table:
         self.rows()
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row per trial; written on the way."""
+        """Write and return a row per trial."""
         from robustvit.experiments.sweeps.results import SEED, over_seeds, result_row, varying, write_rows
 
         rows = [result_row(trial, self.folder, self.errors.get(key, "")) for key, trial in self.trials.items()]
@@ -190,23 +189,23 @@ def _best(asked: Experiment, trials: Iterable[Trial], folder: Path) -> str:
              for trial in trials if state_of(folder / trial.key) == "finished"]  # fmt: skip
     measured = [(value, trial) for value, trial in found if value is not None]
     if not measured:
-        return f"Best: none, {asked.maximise} was not measured in any trial."
+        return f"Best: none; {asked.maximise} was not measured in any trial."
     _, trial = max(measured, key=lambda one: one[0])
     max_drop = trial.options["max_drop"]
     gained, ordinary = changes(asked.maximise, folder / trial.key)
-    assert gained is not None  # it was ranked by it
+    assert gained is not None  # the ranking needs it
     lost = 0.0 if ordinary is None else -100 * ordinary.mean
     if lost > max_drop + 1e-9:
-        return f"Best: none, the first of the ranking lost {lost:.1f} points of ordinary accuracy: {trial}."
+        return f"Best: none; the top-ranked trial lost {lost:.1f} points of ordinary accuracy: {trial}."
     return (
         f"Best: {trial} ({asked.maximise} {100 * gained.mean:+.1f} points; "
-        f"{OUTCOMES[outcome_of(gained, ordinary, max_drop)]}). The photos it is measured on here chose it, which "
-        "flatters it: evaluate it on others."
+        f"{OUTCOMES[outcome_of(gained, ordinary, max_drop)]}). It was chosen on these photos, so the result is "
+        "optimistic: evaluate it on others."
     )
 
 
 def _draw(folder: Path) -> None:
-    """Accuracies against samples per class, or else against the first number that varies."""
+    """Plot accuracy against samples per class, or else against the first number that varies."""
     from robustvit.experiments.sweeps.plots import numeric_axes, plot_sensitivity
     from robustvit.experiments.sweeps.results import read_rows
 
@@ -218,4 +217,4 @@ def _draw(folder: Path) -> None:
     try:
         plot_sensitivity(folder / "results.csv", folder / f"against_{x}", x)
     except UserError:
-        return  # too many lines for one picture; results.csv has them all
+        return  # too many lines for a plot; results.csv has them all

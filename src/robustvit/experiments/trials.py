@@ -1,4 +1,4 @@
-"""One trial of many: a finetuning run in a folder that is named by what the run does."""
+"""Trials: finetuning runs in a sweep folder, each named by its options."""
 
 from __future__ import annotations
 
@@ -7,30 +7,38 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from robustvit.common.files import write_json
+from robustvit.common.errors import UserError
+from robustvit.common.files import check_own_folder, write_json, write_text
 from robustvit.common.intervals import Interval
 from robustvit.common.outcomes import rank
 
 State = Literal["finished", "begun", "new"]
 _RECORD = "trial.json"
+_MARK = "sweep.yaml"
 
 
 def trial_key(options: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that stand for a run's options, in whatever order they come."""
-    text = json.dumps(options, sort_keys=True, ensure_ascii=True)
+    """Return twelve hexadecimal digits that identify a run's options, in any order.
+
+    The tracker does not change what a run does. It counts as ``tensorboard``, its default in older versions, so that
+    their trials keep their names.
+    """
+    fixed = {"tracker": "tensorboard"} if "tracker" in options else {}
+    text = json.dumps({**options, **fixed}, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A run to make.
+    """A finetuning run of a sweep.
 
     Attributes:
-        options: all options of finetune but where it writes, as ``effective_options`` gives them.
-        labels: what sets it apart from the other trials, by what varies.
+        options: options of finetune without its output, from ``effective_options``.
+        labels: values of the options that vary.
     """
 
     options: dict[str, Any]
@@ -38,7 +46,7 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """The name of its folder."""
+        """Name of its folder."""
         return trial_key(self.options)
 
     def __str__(self) -> str:
@@ -47,7 +55,7 @@ class Trial:
 
 
 def state_of(folder: Path) -> State:
-    """How far a trial's run is; only a finished one has a verdict."""
+    """Return the state of a run; only a finished one has a verdict."""
     from robustvit.common.run_folder import RunFolder
 
     run = RunFolder(folder)
@@ -57,10 +65,10 @@ def state_of(folder: Path) -> State:
 
 
 def run_trial(options: Mapping[str, Any], folder: Path) -> str:
-    """Make one run, continue it where it was killed, or leave it alone where it is finished.
+    """Start or resume a run; do nothing if it is finished.
 
     Returns:
-        What went wrong, in one line, or nothing. A mistake in one trial must not end the others.
+        The error in one line, or an empty string: one failed trial must not stop the others.
     """
     from robustvit.training.finetune import finetune
 
@@ -69,41 +77,39 @@ def run_trial(options: Mapping[str, Any], folder: Path) -> str:
         return ""
     start = time.perf_counter()
     try:
-        if state == "new" and folder.is_dir():  # killed while its first file was written
+        if state == "new" and folder.is_dir():  # killed while writing its first file
             (folder / ".config.yaml.new").unlink(missing_ok=True)
         finetune(**options, out=str(folder), resume=state == "begun")
     except Exception as error:
-        return _line(error)
+        return _in_one_line(error)
     write_json({"seconds": round(time.perf_counter() - start, 1), "resumed": state == "begun"}, folder / _RECORD)
     return ""
 
 
-def _line(error: Exception) -> str:
-    from robustvit.common.errors import UserError
-
+def _in_one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def trial_seconds(folder: Path) -> float | None:
-    """Seconds that the call took that finished a run; None where they were not written."""
+    """Return the duration of the call that finished a run, in seconds; None if not recorded."""
     path = folder / _RECORD
     return json.loads(path.read_text(encoding="utf-8"))["seconds"] if path.is_file() else None
 
 
-Done = Callable[[Trial, str], None]  # takes a trial that ended, and what went wrong with it or ""
+Done = Callable[[Trial, str], None]  # called with a trial that ended, and its error or ""
 
 
 def objective(measure: str, max_drop: float, folder: Path) -> float | None:
-    """What a search maximises, see ``rank``; None where the measure was not measured."""
+    """Return the value that a search maximises, see ``rank``; None if the measure was not measured."""
     gained, ordinary = changes(measure, folder)
     return None if gained is None else rank(gained, ordinary, max_drop)
 
 
 def changes(measure: str, folder: Path) -> tuple[Interval | None, Interval | None]:
-    """What a finished run changed of a measure and of ordinary accuracy, as far as they were measured.
+    """Return the changes of a measure and of ordinary accuracy in a finished run, if measured.
 
-    A run of an older version has no mixed-other, and counts by its mixed-rand.
+    Runs of older versions have no mixed-other; mixed-rand is used instead.
     """
     from robustvit.common.verdict import read_verdict
 
@@ -112,3 +118,18 @@ def changes(measure: str, folder: Path) -> tuple[Interval | None, Interval | Non
     if gained is None and measure == "mixed-other":
         gained = verdict.of("mixed-rand")
     return None if gained is None else gained.difference, None if ordinary is None else ordinary.difference
+
+
+def check_sweep_folder(folder: Path) -> None:
+    """Check that trials may be written to a folder: it must be new, empty or that of a sweep."""
+    half = f".{_MARK}.new"  # killed while writing the mark
+    check_own_folder(folder, (folder / _MARK).is_file(), command="sweep or search", ignore=(half,))
+
+
+def start_sweep_folder(folder: Path, settings: dict[str, Any]) -> None:
+    """Create the folder, and record the settings and the version."""
+    import yaml
+
+    folder.mkdir(parents=True, exist_ok=True)
+    marked = {"robustvit": version("robustvit"), **settings}
+    write_text(yaml.safe_dump(marked, sort_keys=False, allow_unicode=True), folder / _MARK)

@@ -1,4 +1,4 @@
-"""Options of making masks; see ``option_groups`` for those that other commands share."""
+"""Options for making masks; ``option_groups`` has those shared with other commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robustvit.common.option_groups import MapOptions
 from robustvit.common.options import AnnotationFormat, Categories, Feature, LabelFrom, MaskMethod, Protocol, Side
 from robustvit.models.options import ModelFile
 
-# The settings of RobustViT's authors; None is the photo's size.
+# As RobustViT's authors cut; size None is the photo's original size.
 PAPER_BACKBONE = "vit_base_patch16_224.dino"
 PAPER_CUT: dict[str, Any] = {"size": None, "side": "seed", "objects": 1, "refine": True}
 
@@ -20,21 +20,21 @@ class MaskOptions(MapOptions, ModelFile):
     """Masks made by a model.
 
     Attributes:
-        method: tokencut (no supervision), rembg, sam2 (needs --prompts), relevance (the model's own map).
-        model: backbone for tokencut (default vit_small_patch16_224.dino), rembg's or SAM 2's name, or the classifier
-            for relevance; sources as for finetune.
-        feature: what tokencut compares: keys, queries, values or tokens.
-        block: of the backbone, counted from 1 (default: the last).
-        centre: subtract the mean over patches from the features; DINOv2-like backbones need it.
-        threshold: cosine above which two patches are similar.
-        size: longer side in pixels at which the backbone sees a photo.
-        side: which part is the object. seed: the one with the most extreme patch (TokenCut's rule); corners: the same,
-            but a part with three or four corners of the frame is the background if the other has at most one.
-        objects: most objects per photo.
-        refine: align masks with the photo's edges by the bilateral solver.
-        protocol: standard, or paper: exactly as RobustViT's authors. DINO ViT-B/16, photos at full size, TokenCut's
-            side, the solver at full size; photos that they skip get no mask.
-        relevance: method of the map for --method relevance.
+        method: tokencut (unsupervised), rembg, sam2 (needs --prompts) or relevance (the relevance map of a classifier).
+        model: backbone for tokencut (default vit_small_patch16_224.dino), name of a rembg or SAM 2 model, or the
+            classifier for relevance; sources as for finetune.
+        feature: features that tokencut compares: keys, queries, values or tokens.
+        block: block of the backbone, counted from 1; default: the last.
+        centre: subtract the mean over patches from the features; needed by backbones such as DINOv2.
+        threshold: cosine similarity above which two patches are linked.
+        size: longer side, in pixels, of the photo that the backbone sees.
+        side: which part is the object: seed (the part with the most extreme patch, TokenCut's rule) or corners (the
+            same, but a part with three or four corners of the photo is the background if the other has at most one).
+        objects: number of objects to look for in a photo.
+        refine: align masks with the edges of the photo, with the bilateral solver.
+        protocol: standard, or paper (as RobustViT's authors cut: DINO ViT-B/16, photos at original size, TokenCut's
+            side, the solver at full size; photos that they skip get no mask).
+        relevance: relevance method for --method relevance.
         prompts: CSV file for sam2: image,x0,y0,x1,y1 (boxes) or image,x,y (points).
     """
 
@@ -56,7 +56,7 @@ class MaskOptions(MapOptions, ModelFile):
             return self
         expect_one_of("--protocol", self.protocol, get_args(Protocol))
         if self.method != "tokencut":
-            raise UserError(f"--protocol paper is about --method tokencut, got {self.method}: leave one of them out")
+            raise UserError(f"--protocol paper needs --method tokencut, got {self.method}: leave one of them out")
         for name, value in PAPER_CUT.items():
             if getattr(self, name) not in (getattr(MaskOptions, name), value):
                 raise UserError(
@@ -71,10 +71,10 @@ class AnnotationOptions:
     """Masks read from annotations.
 
     Attributes:
-        from_: read masks from annotations: coco, yolo, labelme, voc, imagenet-s, binary, grey or soft.
+        from_: read masks from annotations instead: coco, yolo, labelme, voc, imagenet-s, binary, grey or soft.
         images: folder of the annotated photos.
-        categories: categories to use: cat,dog or a list (default all); ids if they have no names.
-        label_from: for a photo with several categories, use the largest, or all (a mask for each).
+        categories: categories to take from annotations: cat,dog or a list; ids if they have no names.
+        label_from: for a photo with several categories: largest, or all (a mask for each).
     """
 
     from_: AnnotationFormat | None = None

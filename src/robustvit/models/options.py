@@ -1,4 +1,4 @@
-"""Options that name models: files, weights, heads, and the model to compare with. No heavy imports."""
+"""Options that name models: files, weights, heads and the baseline. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class ModelOptions(ModelFile):
     """Model.
 
     Attributes:
-        num_classes: classes of the model's head; read from the weights when left out.
+        num_classes: number of classes of the model's head; default: read from the weights.
         normalization: model (its own mean and std) or paper (0.5 for every model).
-        class_names: classes of a zero-shot model (default ImageNet's), or names for a head that has none: cat,dog, or a
-            text file with one name per line.
+        class_names: classes for a zero-shot model (default: ImageNet's), or class names for a head that has none:
+            cat,dog, or a text file with one name per line.
     """
 
     num_classes: int | None = None
@@ -50,7 +50,7 @@ class OptionalModels(ModelOptions):
     """Models.
 
     Attributes:
-        baseline: model to compare with: "original" for the one a run folder started from, or any source as for model.
+        baseline: model to compare with: "original" (the model that a run started from), or any source as for model.
     """
 
     baseline: str | None = None
@@ -61,7 +61,7 @@ class ShownModels(OptionalModels):
     """Models.
 
     Attributes:
-        baseline: model to show beside it; a run folder's original when left out.
+        baseline: model to show next to it; default: the original of a run folder.
     """
 
 

@@ -1,1 +1,1 @@
-"""What others get to see: reports, exported models, model cards, uploads."""
+"""Sharing: reports, exported models, model cards, uploads."""

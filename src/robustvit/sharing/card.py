@@ -1,4 +1,4 @@
-"""The card of a shared model: what it was trained on, what its own test said, what it is for, whose licence it has."""
+"""The card of a shared model: training data, verdict, intended use and licence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from robustvit.models.origin import BaseModel
 from robustvit.sharing.machine_paths import without_paths
 from robustvit.training.finetune import used_settings
 
-# Settings that a reader can do something with; folders and files are the author's.
+# Settings that help a reader; folders and files are the author's.
 _SETTINGS = (
     "recipe", "guidance", "relevance", "target", "second_order", "background", "foreground", "relevance_weight",
     "classification_weight", "classification", "temperature", "swap_share", "balance", "train", "lr", "epochs",
@@ -49,18 +49,18 @@ _USES = {
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card is written from, besides the run folder.
+    """Facts for a model card besides those in the run folder.
 
     Attributes:
-        base: what the run started from.
-        library: of the model: timm, transformers, ...
-        classes: names of the classes; empty where they have none.
-        num_classes: how many there are.
-        preprocessing: of the model.
-        license: that the author states for these weights; the base's when left out.
-        onnx: largest difference of logits, for an ONNX model.
-        batches: sizes of the batches that it was compared on.
-        name: ``OWNER/NAME`` on the hub, where it goes there.
+        base: model that the run started from.
+        library: library of the model: timm, transformers, ...
+        classes: class names; empty if there are none.
+        num_classes: number of classes.
+        preprocessing: preprocessing of the model.
+        license: licence stated for these weights; default: that of the base model.
+        onnx: largest difference of a logit, for an ONNX model.
+        batches: batch sizes compared for the ONNX model.
+        name: ``OWNER/NAME`` on the hub, if pushed.
     """
 
     base: BaseModel
@@ -75,7 +75,7 @@ class CardFacts:
 
 
 def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
-    """The card, Markdown with the hub's YAML in front; it names no file or folder of the author's."""
+    """Write the card, Markdown with YAML front matter for the hub. It names no file or folder of the author."""
     config = run.config()
     license = facts.license or facts.base.license or "unknown"
     resized, whole = facts.preprocessing.resized, facts.preprocessing.resizes_both_sides
@@ -95,7 +95,7 @@ def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
             width=facts.preprocessing.input_size[1],
             resized=f"{resized[0]} x {resized[1]} pixels" if whole else f"{resized[0]} pixels on the shorter side",
             interpolation=facts.preprocessing.interpolation,
-            trained=_trained(run, verdict),
+            trained=_count_photos(run, verdict),
             settings=_settings(config),
             comparisons=[_row(comparison) for comparison in (*verdict.comparisons, *_shifts(run))],
             notes=[without_paths(note) for note in verdict.notes],
@@ -108,7 +108,7 @@ def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
 
 
 def _settings(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """What the run was made with, also what its recipe or a default set: a run's settings hold what was asked for."""
+    """Return the settings that the run used, including those of its recipe and defaults."""
     used = used_settings(config)
     return [(name, used[name]) for name in _SETTINGS if used.get(name) is not None]
 
@@ -134,8 +134,8 @@ def _usage(facts: CardFacts) -> str:
     return f"```python\n{_USES[kind].format(timm=timm, name=facts.name or 'FOLDER')}\n```"
 
 
-def _trained(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
-    """Counts of the photos used, without their names."""
+def _count_photos(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
+    """Count the photos used, without their names."""
     run.trained_labels()  # refuses a selection that is missing or broken
     rows = run.selected()
     train = [row for row in rows if row["split"] == "train"]
@@ -152,7 +152,7 @@ def _trained(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
 
 
 def _independent(rows: list[dict[str, str]]) -> bool:
-    """Whether the verdict was measured on photos that did not choose the epoch."""
+    """Whether the verdict was measured on other photos than those that chose the epoch."""
     chose, judged = ({row["image"] for row in rows if row["split"] == name} for name in ("validation", "verdict"))
     return bool(judged) and not chose & judged
 

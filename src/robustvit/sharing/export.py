@@ -1,4 +1,4 @@
-"""Exporting a finished run: its model in its library's own form or as ONNX, with a card that says what it is."""
+"""Export the model of a finished run, for its own library or as ONNX, with a model card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and where."""
+    """An exported model and its folder."""
 
     folder: Path
     model: SharedModel
@@ -24,26 +24,26 @@ class Exported:
         lines = [f"{self.folder} ({self.model.library})"]
         lines += [f"  {name}  {size:,} bytes" for name, size in self.model.files.items()]
         if self.model.difference is not None:
-            lines.append(f"largest difference of a logit from PyTorch's: {self.model.difference:.1e}")
+            lines.append(f"largest difference from PyTorch's logits: {self.model.difference:.1e}")
         return "\n".join([*lines, self.model.verdict.sentence])
 
 
 @command()
 def export(run: str, *, to: str, form: SharedForm) -> Exported:
-    """Write a finished run's model for others: weights or ONNX, with a model card and its verdict.
+    """Export the model of a finished run: weights or ONNX, with a model card and its verdict.
 
-    The folder holds no photo and no path of this machine. The card says what the model was trained on, what its own
-    test found, what it is for, its limits and the licence of the model that it was made from, as far as known.
+    The folder contains no photos and no paths of this machine. The card describes the training data, the verdict, the
+    intended use, the limits and, if known, the licence of the original model.
 
     Args:
-        run: run folder that finetune wrote.
-        to: folder to write; must be new or empty.
+        run: run folder of finetune.
+        to: output folder; must be new or empty.
 
     Returns:
-        The folder and what is in it.
+        The folder and the files in it.
 
     Raises:
-        UserError: no finished run there, a folder that is not empty, a model that has not this form.
+        UserError: the run is not finished, the folder is not empty, or the model has no such format.
 
     Example:
         robustvit export runs/mine --to shared/mine
@@ -51,12 +51,12 @@ def export(run: str, *, to: str, form: SharedForm) -> Exported:
     from robustvit.common.files import check_own_folder
     from robustvit.common.run_folder import RunFolder
 
-    RunFolder(run).config()  # before what takes seconds to import
-    from robustvit.sharing.folder import finished, new_folder, write_shared
+    RunFolder(run).config()  # before slow imports
+    from robustvit.sharing.folder import new_folder, read_finished, write_shared
 
     folder = Path(to)
-    found, verdict = finished(run)
+    source, verdict = read_finished(run)
     check_own_folder(folder, option="--to")
     with new_folder(folder) as fresh:
-        model = write_shared(found, verdict, fresh, form.format, license=form.license)
+        model = write_shared(source, verdict, fresh, form.format, license=form.license)
     return Exported(folder, model)

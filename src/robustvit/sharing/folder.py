@@ -1,4 +1,4 @@
-"""The folder of a finished run that others get: weights or ONNX, card and verdict, and nothing of this machine."""
+"""The shared folder of a finished run: weights or ONNX, card and verdict, without paths of this machine."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from robustvit.sharing.card import CardFacts, card_text
 from robustvit.sharing.machine_paths import check_shareable, without_paths
 from robustvit.sharing.onnx import BATCHES, write_onnx
 
-_WEIGHTS = ("config.json", "model.safetensors", "preprocessor_config.json")  # what libraries write and read
+_WEIGHTS = ("config.json", "model.safetensors", "preprocessor_config.json")  # the files that libraries read and write
 
 
 @dataclass(frozen=True)
 class SharedModel:
-    """What was written.
+    """The files of a shared model.
 
     Attributes:
         files: names and sizes in bytes.
-        verdict: of the run, without paths of this machine.
-        library: whose form the folder has: timm, transformers, torchvision, ..., or onnx.
+        verdict: verdict of the run, without paths of this machine.
+        library: library that loads the folder: timm, transformers, torchvision, ..., or onnx.
         difference: largest difference of a logit, for an ONNX model.
     """
 
@@ -44,8 +44,8 @@ class SharedModel:
     difference: float | None = None
 
 
-def finished(path: str) -> tuple[RunFolder, Verdict]:
-    """A run that came to its end, and its verdict."""
+def read_finished(path: str) -> tuple[RunFolder, Verdict]:
+    """Read a finished run and its verdict."""
     run = RunFolder(path)
     run.config()
     if not run.verdict.is_file() or not (run.best / "config.json").is_file():
@@ -56,14 +56,14 @@ def finished(path: str) -> tuple[RunFolder, Verdict]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to write into, which is moved to its place when the block ends well, and removed otherwise."""
+    """Make a temporary folder that is moved to ``path`` if the block succeeds, and removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as place:
-        fresh = Path(place) / "new"
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as parent:
+        fresh = Path(parent) / "new"
         fresh.mkdir()
         yield fresh
         if path.is_dir():
-            path.rmdir()  # an empty one, or this fails
+            path.rmdir()  # fails unless empty
         os.replace(fresh, path)
 
 
@@ -76,54 +76,55 @@ def write_shared(
     license: str | None = None,
     name: str | None = None,
 ) -> SharedModel:
-    """Write what is shared of a run into an empty folder.
+    """Write the shared files of a run into an empty folder.
 
     Args:
-        run: see ``finished``; so is verdict.
-        folder: to write into.
+        run: finished run.
+        verdict: its verdict, from ``read_finished``.
+        folder: output folder.
         format: see ``export``.
-        license: that the author states.
+        license: licence stated for these weights.
         name: ``OWNER/NAME`` on the hub, for the card.
     """
     stored = json.loads((run.best / "config.json").read_text(encoding="utf-8"))
     library = stored.get("library") or ("transformers" if "model_type" in stored else "timm")
     if format == "timm" and library != "timm":
-        raise UserError(f"{run.path} holds a model of {library}, which timm cannot load: use --format auto or onnx")
-    facts = CardFacts(base_model(run.config(), stored), library, *_described(run, stored), license, name=name)
+        raise UserError(f"{run.path} contains a {library} model, which timm cannot load: use --format auto or onnx")
+    facts = CardFacts(base_model(run.config(), stored), library, *_describe(run, stored), license, name=name)
     if format == "onnx":
-        classifier = _loaded(run)
+        classifier = _load(run)
         facts = replace(facts, onnx=write_onnx(classifier, folder / "model.onnx"), batches=BATCHES)
         write_json(_interface(classifier), folder / "config.json")
     else:
         _copy_weights(run.best, stored, folder)
     write_text(card_text(run, verdict, facts), folder / "README.md")
     write_verdict(verdict, folder / "verdict.json")
-    check_shareable(folder, _places(run))
+    check_shareable(folder, _paths(run))
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
     return SharedModel(files, verdict, "onnx" if format == "onnx" else library, facts.onnx)
 
 
-def _loaded(run: RunFolder) -> Classifier:
-    """The run's model as the run itself has it, with its preprocessing."""
-    with tempfile.TemporaryDirectory() as place:  # read from a copy without the verdict: the caller speaks of that
+def _load(run: RunFolder) -> Classifier:
+    """Load the run's model with its preprocessing."""
+    with tempfile.TemporaryDirectory() as folder:  # a copy without the verdict: the caller reports that
         for name in _WEIGHTS:
             if (run.best / name).is_file():
-                _linked((run.best / name).absolute(), Path(place) / name)
-        return load_model(place)
+                _link((run.best / name).absolute(), Path(folder) / name)
+        return load_model(folder)
 
 
-def _linked(file: Path, place: Path) -> None:
+def _link(file: Path, target: Path) -> None:
     try:
-        os.symlink(file, place)
-    except OSError:  # Windows allows that to some only
-        shutil.copyfile(file, place)
+        os.symlink(file, target)
+    except OSError:  # Windows allows links to some users only
+        shutil.copyfile(file, target)
 
 
-def _described(run: RunFolder, stored: dict[str, Any]) -> tuple[tuple[str, ...], int, Preprocessing]:
-    """Names of the classes, their number, and the preprocessing."""
-    if stored.get("library") == "module":  # only its author has the class that could load it
+def _describe(run: RunFolder, stored: dict[str, Any]) -> tuple[tuple[str, ...], int, Preprocessing]:
+    """Return class names, number of classes and preprocessing."""
+    if stored.get("library") == "module":  # only its author has the code to load it
         return tuple(stored["label_names"]), stored["num_classes"], Preprocessing.from_dict(stored["preprocessing"])
-    classifier = _loaded(run)
+    classifier = _load(run)
     return classifier.class_names, classifier.num_classes, classifier.preprocessing
 
 
@@ -131,12 +132,13 @@ def _copy_weights(best: Path, stored: dict[str, Any], folder: Path) -> None:
     for name in _WEIGHTS[1:]:
         if (best / name).is_file():
             shutil.copyfile(best / name, folder / name)
-    kept = {key: value for key, value in stored.items() if key != "_name_or_path"}  # transformers': where it was
+    # transformers stores a path of this machine
+    kept = {key: value for key, value in stored.items() if key != "_name_or_path"}
     write_json(kept, folder / "config.json")
 
 
 def _interface(classifier: Classifier) -> dict[str, Any]:
-    """What a user of the ONNX model needs to know, for programs."""
+    """Describe inputs and outputs of the ONNX model, for programs."""
     settings = classifier.preprocessing
     return {
         "input": {"name": "images", "shape": ["batch", 3, *settings.input_size], "range": [0, 1], "colours": "RGB"},
@@ -151,8 +153,8 @@ def _interface(classifier: Classifier) -> dict[str, Any]:
     }
 
 
-def _places(run: RunFolder) -> list[str]:
-    """Every place that the run's settings name, and the run's own."""
+def _paths(run: RunFolder) -> list[str]:
+    """Return every path in the run's settings, and that of the run."""
     config = run.config()
     names = ("images", "masks", "val_images", "val_masks", "test_images", "test_masks", "review", "checkpoint", "out")
     given = [str(config[name]) for name in names if config.get(name)]

@@ -1,4 +1,4 @@
-"""A classifier as an ONNX model, compared with the original before it is handed out."""
+"""Write a classifier as an ONNX model, and compare it with the original."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from robustvit.common.errors import UserError
 from robustvit.models.classifier import Classifier
 from robustvit.models.libraries.library import imported
 
-TOLERANCE = 1e-4  # of logits, in float32; a hundred-thousandth of the largest one on top
+TOLERANCE = 1e-4  # absolute, for float32 logits; 1e-5 of the largest logit is added
 BATCHES = (1, 2, 5)
-_ONE_FILE = 1_800_000_000  # bytes of weights; protobuf, the format of the file, ends at 2 GB
+_ONE_FILE = 1_800_000_000  # bytes of weights; protobuf, the file format, is limited to 2 GB
 
 
 def write_onnx(classifier: Classifier, path: Path) -> float:
-    """Write ``model.onnx``: images ``(B, 3, H, W)`` in [0, 1] to logits ``(B, C)``, any B; it normalises by itself.
+    """Write ``model.onnx``: images ``(B, 3, H, W)`` in [0, 1] to logits ``(B, C)``, any B; normalization is included.
 
     Args:
         classifier: in evaluation mode, on the CPU.
-        path: file to write; very large weights lie beside it, in ``model.onnx.data``.
+        path: output file; very large weights go to ``model.onnx.data`` next to it.
 
     Returns:
-        The largest difference of a logit between onnxruntime and PyTorch, on batches of 1, 2 and 5 random images.
+        The largest difference between the logits of onnxruntime and PyTorch, on batches of 1, 2 and 5 random images.
     """
     onnx = imported("onnx", "onnx")
     imported("onnxscript", "onnx")
     imported("onnxruntime", "onnx")
-    model = _converted(classifier)
+    model = _convert(classifier)
     for node in _nodes(model.graph, model.functions):
-        del node.metadata_props[:]  # where in which file of this machine each step was programmed
+        del node.metadata_props[:]  # source files and lines on this machine
         node.doc_string = ""
     about = {"label_names": list(classifier.class_names), "input": "RGB images in [0, 1], not normalised"}
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in about.items()})
@@ -43,8 +43,8 @@ def write_onnx(classifier: Classifier, path: Path) -> float:
     return _difference(classifier, path)
 
 
-def _converted(classifier: Classifier) -> Any:
-    """The graph as torch traces it."""
+def _convert(classifier: Classifier) -> Any:
+    """Export the graph with torch."""
     height, width = classifier.preprocessing.input_size
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -58,7 +58,7 @@ def _converted(classifier: Classifier) -> Any:
                 dynamo=True,
                 verbose=False,
             )
-        except Exception as error:  # whatever the exporter stumbles over is a trait of the model
+        except Exception as error:  # the exporter fails in many ways, depending on the model
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(
                 f"cannot write {type(classifier.network).__name__} as ONNX ({reason}): export it with --format auto"
@@ -67,7 +67,7 @@ def _converted(classifier: Classifier) -> Any:
 
 
 def _nodes(graph: Any, functions: Any = ()) -> list[Any]:
-    """Everything in a graph that has metadata: itself, its steps and values, graphs inside steps."""
+    """Return everything in a graph that has metadata: the graph, its nodes and values, and nested graphs."""
     found = [graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
     for node in graph.node:
         found.append(node)
@@ -80,7 +80,7 @@ def _nodes(graph: Any, functions: Any = ()) -> list[Any]:
 
 
 def _difference(classifier: Classifier, path: Path) -> float:
-    """Compare both models; see ``write_onnx``."""
+    """Return the largest difference of a logit between both models; raise if it is too large."""
     runtime = imported("onnxruntime", "onnx")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
@@ -93,7 +93,7 @@ def _difference(classifier: Classifier, path: Path) -> float:
         difference = float((found - expected).abs().max())
         if not difference <= TOLERANCE + 1e-5 * float(expected.abs().max()):
             raise UserError(
-                f"the ONNX model's logits differ by {difference:.1e} from the original's, expected at most "
+                f"the ONNX model's logits differ from the original's by {difference:.1e}, expected at most "
                 f"{TOLERANCE:g}: share the weights instead, with --format auto"
             )
         worst = max(worst, difference)

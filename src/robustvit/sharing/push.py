@@ -1,4 +1,4 @@
-"""Pushing a finished run's model to the hub, in the form in which it is exported."""
+"""Push the model of a finished run to the Hugging Face hub, in the form that export writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What was pushed, and the page where it is now."""
+    """A pushed model and its page on the hub."""
 
     url: str
     model: SharedModel
@@ -36,24 +36,24 @@ def push(
     revision: str | None = None,
     anyway: bool = False,
 ) -> Pushed:
-    """Push a finished run's model to the hub: weights or ONNX, with a model card and its verdict.
+    """Push the model of a finished run to the Hugging Face hub: weights or ONNX, with a model card and its verdict.
 
-    What is pushed is what export writes, nothing else: no photos, no panels, no paths of this machine. You are known
-    to the hub by hf auth login or by the environment variable HF_TOKEN; HF_ENDPOINT names another hub.
+    Pushes exactly what export writes: no photos, no panels, no paths of this machine. Log in with hf auth login or set
+    HF_TOKEN; HF_ENDPOINT sets another hub.
 
     Args:
-        run: run folder that finetune wrote.
-        name: repository, OWNER/NAME; made where it does not exist.
+        run: run folder of finetune.
+        name: repository, OWNER/NAME; created if missing.
         private: make a new repository private.
-        revision: branch to push to, made where it does not exist; the main one when left out.
-        anyway: push a model too whose verdict says to keep the original; its card says so.
+        revision: branch to push to, created if missing; default: the main branch.
+        anyway: push even if the verdict says to keep the original; the card says so.
 
     Returns:
-        The page of the model and what was pushed.
+        The page of the model and the files pushed.
 
     Raises:
-        UserError: no finished run there, a verdict that says to keep the original, no login, a hub that cannot be
-            reached or refuses.
+        UserError: the run is not finished, its verdict says to keep the original, or the hub cannot be reached or
+            refuses.
 
     Example:
         robustvit push runs/mine me/my-vit --private
@@ -63,25 +63,25 @@ def push(
     from robustvit.common.run_folder import RunFolder
 
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII):
-        raise UserError(f"expected the repository as OWNER/NAME, got {name!r}: name one such as me/my-vit")
-    RunFolder(run).config()  # before what takes seconds to import
-    from robustvit.sharing.folder import finished, write_shared
+        raise UserError(f"expected the repository as OWNER/NAME, got {name!r}: for example me/my-vit")
+    RunFolder(run).config()  # before slow imports
+    from robustvit.sharing.folder import read_finished, write_shared
 
-    found, verdict = finished(run)
+    source, verdict = read_finished(run)
     if not verdict.accepted and not anyway:
         raise UserError(
-            f"{run} is not pushed, for its verdict is: {verdict.sentence} Push it with --anyway if you mean to; its "
-            "card will say so"
+            f"{run} is not pushed, because of its verdict: {verdict.sentence} To push it nevertheless, add --anyway; "
+            "the card will say so"
         )
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        model = write_shared(found, verdict, folder, form.format, license=form.license, name=name)
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent)
+        model = write_shared(source, verdict, folder, form.format, license=form.license, name=name)
         url = _upload(folder, name, list(model.files), private, revision)
     return Pushed(url, model)
 
 
 def _upload(folder: Path, name: str, files: list[str], private: bool, revision: str | None) -> str:
-    """One commit with these files; says in one line what the hub says in many."""
+    """Upload the files in one commit; errors become one line."""
     import sys
 
     from huggingface_hub import HfApi, utils
@@ -106,16 +106,16 @@ def _upload(folder: Path, name: str, files: list[str], private: bool, revision: 
 
 
 def _refusal(error: Exception, name: str, endpoint: str) -> UserError:
-    """The one line that is in an error of the hub's client, and the way out."""
+    """Reduce an error of the hub's client to one line that says how to fix it."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, LocalTokenNotFoundError) or status in (401, 403):
-        return UserError(f"cannot push to {name}: {line}; log in with hf auth login, with a token that may write there")
+        return UserError(f"cannot push to {name}: {line}; log in with hf auth login and a token that can write there")
     if isinstance(error, HfHubHTTPError):
         return UserError(f"cannot push to {name}, the hub refuses: {line}; see its page, or try again later")
-    if isinstance(error, ValueError):  # the hub's judgement of the name or the card
+    if isinstance(error, ValueError):  # the hub rejects the name or the card
         return UserError(f"cannot push to {name}: {' '.join(str(error).split())}")
     return UserError(
         f"cannot reach {endpoint} ({type(error).__name__}: {line}): check the network, or write the same files with "

@@ -1,7 +1,8 @@
-"""The report of a run: one HTML file with everything in it, for a phone, a screen or paper."""
+"""The report of a run: one self-contained HTML file for phone, screen or paper."""
 
 from __future__ import annotations
 
+import base64
 import math
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,17 @@ _OUTCOMES = {
 def report(run: str, *, out: str | None = None) -> Path:
     """Write the report of a finetuning run: verdict, table, curves, panels and settings in one HTML file.
 
-    The file holds its pictures itself and loads nothing from elsewhere.
+    The file is self-contained: pictures are embedded, and nothing is loaded from elsewhere.
 
     Args:
-        run: run folder that finetune wrote.
-        out: HTML file to write; report.html in the run folder when left out.
+        run: run folder of finetune.
+        out: HTML file to write; default: report.html in the run folder.
 
     Returns:
-        The file.
+        The HTML file.
 
     Raises:
-        UserError: no finished run there, or a file at out that is not a report of ours.
+        UserError: the run is not finished, or out exists and is not a report.
 
     Example:
         robustvit report runs/mine --out report.html
@@ -42,7 +43,7 @@ def report(run: str, *, out: str | None = None) -> Path:
         raise UserError(f"{run} is not finished: continue it with robustvit finetune ... --resume")
     path = folder.path / "report.html" if out is None else Path(out)
     check_own_page(path, _MARK, "a report")
-    # What takes seconds to import comes after what can be wrong without it.
+    # Slow imports come after the checks above.
     from robustvit.common.pages import page_template
     from robustvit.common.pictures import data_url
     from robustvit.common.verdict import read_verdict
@@ -79,24 +80,28 @@ def report(run: str, *, out: str | None = None) -> Path:
 _MARK = "robustvit-report"
 
 
+def _inline(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
 def _curves(epochs: list[dict[str, Any]]) -> list[str]:
-    """Losses and accuracies over the epochs, each an inline SVG; none for less than two epochs."""
+    """Plot losses and accuracies over epochs, each as inline SVG; none for fewer than two epochs."""
     if len(epochs) < 2:
         return []
     losses = {"training": "train_loss", "validation": "val_loss"}
     accuracies = {
         "ordinary": "val_accuracy",
         "backgrounds of other classes": "val_mixed_other",
-        "random backgrounds": "val_mixed_rand",  # what older versions chose by
+        "random backgrounds": "val_mixed_rand",  # chose the epoch in older versions
     }
     return [
         _curve("loss", epochs, losses, scale=1),
-        _curve("accuracy of photos held out, %", epochs, accuracies, scale=100),
+        _curve("accuracy on held-out photos, %", epochs, accuracies, scale=100),
     ]
 
 
-def _number(value: Any) -> float:
-    """A number of the metrics; NaN, which leaves a gap, where there is none."""
+def _number(value: str | float | None) -> float:
+    """Return a metric as a number; NaN, which leaves a gap, if it is missing."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -120,7 +125,7 @@ def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scal
     if kept:
         axis.axvline(kept[-1], color="0.6", linestyle=":", linewidth=1)
     axis.set_title(title, fontsize=10)
-    axis.set_xlabel("epoch (dotted: the one kept)", fontsize=8)
+    axis.set_xlabel("epoch (dotted: the best)", fontsize=8)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(fontsize=8, frameon=False)
     return inline_svg(figure, axis)

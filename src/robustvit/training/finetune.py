@@ -82,7 +82,7 @@ def finetune(
     from robustvit.data.pairs import expect_photos_of
 
     expect_photos_of(options)
-    from robustvit.common.devices import make_accelerator
+    from robustvit.common.devices import has_tracker, make_accelerator
     from robustvit.common.files import write_text
     from robustvit.common.progress import warn
     from robustvit.common.run_folder import RunFolder
@@ -110,7 +110,11 @@ def finetune(
     expect_at_least(0, panels=judging.panels)
     if plan.select == "robust" and judging.swaps < 1:
         raise UserError(f"expected --swaps of at least 1 for --select robust, got {judging.swaps}")
-    accelerator = make_accelerator(running.precision, running.tracker, out, running.device)
+    tracker = running.tracker
+    if tracker == old.get("tracker") and not has_tracker(tracker):  # older versions wrote tensorboard by default
+        warn(f"tracker {tracker} is not installed here: the run is resumed without it, metrics.jsonl has the losses")
+        tracker = "none"
+    accelerator = make_accelerator(running.precision, tracker, out, running.device)
     classifier = load_model(
         copy.deepcopy(str(start.recipe) if start.model is None else start.model),  # never change the given module
         num_classes=start.num_classes,
@@ -155,7 +159,7 @@ def finetune(
             if not folder.selection.is_file():  # the selection of an older run has no hashes and stays as it is
                 write_text(selected, folder.selection)
         accelerator.wait_for_everyone()
-        accelerator.init_trackers("robustvit" if running.tracker != "tensorboard" else "tensorboard")
+        accelerator.init_trackers("robustvit" if tracker != "tensorboard" else "tensorboard")
         run = GuidedRun(folder, classifier, gathered, plan, accelerator, judging.swaps, photos.mask_format, measuring)
         return Finetuned(folder.path, run.finish(guide, judging.panels))
 

@@ -1,4 +1,4 @@
-"""Options of a finetuning run; see ``option_groups`` for those that other commands share."""
+"""Options of a finetuning run; ``option_groups`` has those shared with other commands."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class TrainingPhotos(GivenPhotos):
     """Photos and masks.
 
     Attributes:
-        val_images: photos to hold out; otherwise they are taken from images.
-        val_masks: their masks.
-        review: review.csv with the decisions made on a review page of the masks command, which override the manifest.
-        samples_per_class: photos to train on, per class, if there are that many (default 3, or the recipe's).
+        val_images: validation photos; default: held out from images.
+        val_masks: masks of the validation photos.
+        review: review.csv saved by a review page of the masks command; its decisions override the manifest.
+        samples_per_class: maximum number of training photos per class (default 3, or the recipe's).
         classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
-        validation_per_class: photos to hold out, per class, at most.
+        validation_per_class: maximum number of photos held out per class.
     """
 
     val_images: str | None = None
@@ -35,9 +35,9 @@ class StartOptions(ModelOptions):
     """Model and recipe.
 
     Attributes:
-        recipe: model card of the paper (vit-b, ar-s, deit-b, ...): sets model, rate, temperature and normalization; or
-            settings for any model: own, the most reliable ones in our study; paper, the paper's; cft, the weights of
-            background and foreground for soft masks of concepts (1.2 and 0.5). Options you give override the recipe.
+        recipe: model of the paper (vit-b, ar-s, deit-b, ...): sets model, learning rate, temperature and normalization;
+            or settings for any model: own (the most reliable in our study), paper (the paper's) or cft (background and
+            foreground weights 1.2 and 0.5, for soft masks of concepts). Options you give override the recipe.
         normalization: model (its own mean and std, the default) or paper (0.5 for every model).
     """
 
@@ -49,26 +49,24 @@ class GuidanceOptions(RelevanceOptions):
     """Guidance.
 
     Attributes:
-        guidance: guidance method: robustvit (the paper's), or a rival method to compare with: cross-entropy, gradmask,
-            rrr, swap-augmentation, last-layer, dfr (default robustvit, or the recipe's). The options up to balance
-            belong to some methods; those of another are refused. dfr fits a new head at once, without lr,
-            epochs and select.
-        target: class to explain in training: the true label (the default), or the predicted one (works without
-            labels).
+        guidance: guidance method: robustvit (the paper's), or a rival method: cross-entropy, gradmask, rrr,
+            swap-augmentation, last-layer, dfr (default robustvit, or the recipe's). Each of the options up to balance
+            belongs to some methods; other methods refuse it. dfr fits a new head, without lr, epochs and select.
+        target: class whose relevance is guided: label (the true class, the default) or predicted (needs no labels).
         relevance: method of the relevance map: gae (the paper's, the default), attnlrp, rollout or raw_attention for
-            vision transformers, grad_cam or input_gradient for any classifier. The verdict measures with gae where it
-            can.
-        second_order: let gradients flow through the attention's gradient too.
-        background: weight of the background loss (equation 1; default 2, or the recipe's); 0 leaves it out.
-        foreground: weight of the foreground loss (equation 2; default 0.3, or the recipe's); 0 leaves it out.
-        relevance_weight: weight of the relevance loss in the total (default 0.8, equation 5; of the input gradients'
-            1000 for gradmask, 0.04 / K^2 with K classes for rrr).
-        classification_weight: weight of the classification loss in the total (default 0.2; 1 for gradmask and rrr).
+            vision transformers, grad_cam or input_gradient for any classifier. The verdict uses gae where the
+            model supports it.
+        second_order: also backpropagate through the gradient of the attention.
+        background: weight of the background loss (equation 1; default 2, or the recipe's); 0 turns it off.
+        foreground: weight of the foreground loss (equation 2; default 0.3, or the recipe's); 0 turns it off.
+        relevance_weight: weight of the relevance loss (equation 5; default 0.8; 1000 for gradmask, and 0.04 / K^2 with
+            K classes for rrr, whose loss is on input gradients).
+        classification_weight: weight of the classification loss (default 0.2; 1 for gradmask and rrr).
         classification: confidence (the model's own prediction, equation 4, the default) or label (the true class).
         temperature: divides the logits in the classification loss (default 1, or the recipe's).
-        swap_share: share of the photos that swap-augmentation puts on another background (default 1).
+        swap_share: fraction of the photos that swap-augmentation puts on another background (default 1).
         balance: photos for the head of last-layer and dfr: background (every object on another photo's background, the
-            default) or class (the original photos); the same number of every class in both cases.
+            default) or class (the photos as they are); both take the same number from every class.
     """
 
     guidance: str | None = None
@@ -92,11 +90,11 @@ class ScheduleOptions:
         lr: learning rate (default 2e-6, or the recipe's; 1e-3 for the head alone).
         epochs: passes over the training photos (default 50, or the recipe's).
         weight_decay: AdamW's weight decay.
-        train: weights that may change: all (the paper, the default); attention: only the queries and keys, where the
-            model looks; it tolerates much higher learning rates (3e-4); head: only the last layer (the only one of
+        train: weights to train: all (the paper's, the default), attention (queries and keys, which decide where the
+            model looks; tolerates much higher learning rates, such as 3e-4) or head (the last layer; always used by
             last-layer and dfr).
-        select: epoch to keep, by the lowest validation loss (the paper's, the default) or robust: the highest accuracy
-            on backgrounds of other classes whose ordinary accuracy fell by at most max_drop.
+        select: epoch to keep: loss (lowest validation loss, the paper's, the default) or robust (highest accuracy on
+            backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy).
     """
 
     lr: float | None = None
@@ -108,12 +106,13 @@ class ScheduleOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictOptions(JudgingOptions):
-    """Judging.
+    """Verdict.
 
     Attributes:
-        test_images: photos for the verdict only; otherwise half of the held-out photos, which then choose no epoch.
-        test_masks: their masks.
-        panels: examples to draw of each outcome.
+        test_images: photos for the verdict only; default: half of the held-out photos, which then do not choose the
+            epoch.
+        test_masks: masks of the test photos.
+        panels: number of examples to draw of each outcome.
     """
 
     test_images: str | None = None
@@ -127,11 +126,12 @@ class TrainingRun(RunningOptions):
 
     Attributes:
         batch_size: photos per step and process.
-        tracker: tensorboard, none, or another that Accelerate knows (wandb, mlflow, ...).
-        save_every: minutes after which the state of an unfinished epoch is saved (0: after every step); it is also
-            saved after every epoch, and when SIGTERM, SIGHUP or Ctrl-C stops the run.
+        tracker: none, tensorboard (pip install 'robustvit[tracking]'), wandb, mlflow or another that Accelerate
+            supports. The losses are always written to metrics.jsonl.
+        save_every: minutes between saves within an epoch (0: after every step); the state is always saved after an
+            epoch, and when SIGTERM, SIGHUP or Ctrl-C stops the run.
     """
 
     batch_size: int = 8
-    tracker: str = "tensorboard"
+    tracker: str = "none"
     save_every: float = 10.0

@@ -1,4 +1,4 @@
-"""What happens when a visitor does something: from the page's values to the page's values, without Gradio."""
+"""The actions of a visitor, as functions of the values on the page, without Gradio."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ from robustvit.webapp.prediction import Answer, Explorer, Inputs, Picture
 from robustvit.webapp.swapped import (
     background_inputs,
     background_photo,
-    drawn_mask,
-    found_mask,
-    mask_of_file,
+    find_mask,
+    read_drawing,
+    read_mask_file,
     swapped_inputs,
 )
 
-OWN_PHOTO = "a photo of your own"
-_NO_PHOTO = "<p>Choose a photo above, or take an example.</p>"
+Drawing = dict[str, Any]  # of Gradio's editor
+Choice = Any  # a value of the page: text, a drawing or a file
+OWN_PHOTO = "your own photo"
+_NO_PHOTO = "<p>Choose a photo above, or an example.</p>"
 
 
 class Actions:
-    """Everything that a visitor can ask about a photo.
+    """Everything that a visitor can do with a photo.
 
     Args:
         explorer: the models.
-        examples: photos to begin with.
-        results: where files for visitors go.
-        mask_model: backbone by which TokenCut finds objects; where it cannot, TokenCut is not offered.
-        trained: photos that the models were trained on, as far as that is known.
+        examples: example photos.
+        results: folder for files to download.
+        mask_model: backbone for TokenCut, which is not offered if it does not support it.
+        trained: photos that the models were trained on, if known.
     """
 
-    OWN, FOUND = "the example's own mask", "found by TokenCut"
+    OWN, FOUND = "the example's mask", "found by TokenCut"
     DRAWN, FILE = "drawn with the brush", "a mask file"
 
     def __init__(
@@ -59,7 +61,7 @@ class Actions:
         self._masks: Recent[np.ndarray] = Recent(24)
         self.trained, self._seen = trained, Recent[str](24)
         try:
-            # Keys are TokenCut's own choice; small supervised models tell objects apart in their centred tokens only.
+            # TokenCut uses keys; small supervised models separate objects in centred tokens only.
             self._finders = [TokenCut(mask_model), TokenCut(mask_model, feature="tokens", centre=True)]
         except UserError:
             self._finders = []
@@ -67,83 +69,83 @@ class Actions:
         self.mask_sources = [*own, *[self.FOUND] * bool(self._finders), self.DRAWN, self.FILE]
 
     def example_file(self, name: str | None) -> str | None:
-        """The file of an example."""
+        """Return the file of an example."""
         return next((str(example.file) for example in self.examples if example.name == name), None)
 
     def show(self, photo: str | None, target: int, method: str, opacity: float) -> str:
-        """The models' answers to a photo, as HTML; ``opacity`` in percent, ``target`` -1 for what is predicted."""
+        """Return the models' answers as HTML; ``opacity`` in percent, ``target`` -1 for the predicted class."""
         if photo is None:
             return _NO_PHOTO
         picture = self.explorer.read(photo)
         answers = self.explorer.explain(picture.inputs, _class(target), method)
-        return self._said_of(photo, picture.digest) + answers_html(answers, _share(opacity))
+        return self._training_note(photo, picture.digest) + answers_html(answers, _share(opacity))
 
-    def _said_of(self, photo: str, digest: str) -> str:
-        """A line, as HTML, where a model was trained on the photo."""
+    def _training_note(self, photo: str, digest: str) -> str:
+        """Return an HTML line if a model was trained on the photo."""
 
-        def look() -> str:
+        def write() -> str:
             copies = self.trained.among([Path(photo)]).copies
             if not copies.either:
                 return ""
             of = "this photo" if copies.same else "a photo that looks like this one"
             return f"<p>A model shown here was trained on {of}: {SAYS_LITTLE}.</p>"
 
-        return self._seen.get_or_make(digest, look)
+        return self._seen.get_or_make(digest, write)
 
-    def opened(self, photo: str | None, side: int) -> tuple[str, Any, bool, str]:
-        """What a new photo makes of the swap: the source of masks, a picture to draw on, and nothing swapped yet.
+    def open_photo(self, photo: str | None, side: int) -> tuple[str, Any, bool, str]:
+        """Reset the swap for a new photo: source of masks, picture to draw on, and no swap.
 
-        A photo that cannot be read leaves the drawing empty; ``show`` says why.
+        If the photo cannot be read, there is no picture; ``show`` says why.
         """
-        found = next(one for one in self.mask_sources if one != self.OWN)
+        usual = next(source for source in self.mask_sources if source != self.OWN)
         try:
             picture = None if photo is None else self.explorer.read(photo)
         except UserError:
             picture = None
         if picture is None:
-            return found, None, False, ""
-        source = found if self._own_mask(picture.digest) is None else self.OWN
+            return usual, None, False, ""
+        source = usual if self._own_mask(picture.digest) is None else self.OWN
         drawn_on = picture.photo
         scale = side / max(drawn_on.size)
         size = (max(1, round(drawn_on.width * scale)), max(1, round(drawn_on.height * scale)))
         return source, drawn_on.resize(size, Image.Resampling.BICUBIC), False, ""
 
-    def swap(self, photo: str | None, target: int, method: str, opacity: float, *how: Any) -> tuple[str, bool]:
-        """The models' answers to a photo's object on another background, as HTML.
+    def swap(self, photo: str | None, target: int, method: str, opacity: float, *how: Choice) -> tuple[str, bool]:
+        """Return the models' answers to the object on another background as HTML.
 
         Args:
-            photo: as in ``show``, with the three after it.
-            target: see there.
-            method: see there.
-            opacity: see there.
-            how: source of the mask, drawing, mask file, background, own background.
+            photo: see ``show``, also for target, method and opacity.
+            target: class to explain.
+            method: relevance method.
+            opacity: opacity in percent.
+            how: source of the mask, drawing, mask file, background, background photo.
         """
-        before, after, mask = self._swapped(photo, target, method, *how)
+        before, after, mask = self._swap_photo(photo, target, method, *how)
         where = " on another background"
         return answers_html(after, _share(opacity), before=before, mask=mask, where=where), True
 
-    def swap_again(self, photo: str | None, target: int, method: str, opacity: float, made: bool, *how: Any) -> str:
-        """The swap anew with other settings, if one was made; see ``swap``."""
+    def swap_again(self, photo: str | None, target: int, method: str, opacity: float, made: bool, *how: Choice) -> str:
+        """Repeat the swap with other settings, if one was made; see ``swap``."""
         return self.swap(photo, target, method, opacity, *how)[0] if made else ""
 
-    def panel(self, photo: str | None, target: int, method: str, opacity: float, made: bool, *how: Any) -> str:
-        """Write the panel of a photo, and of the swap where one was ``made``; returns the PNG file."""
+    def panel(self, photo: str | None, target: int, method: str, opacity: float, made: bool, *how: Choice) -> str:
+        """Write a panel of the photo, and of the swap if one was ``made``; returns the PNG file."""
         if photo is None:
-            raise UserError("expected a photo to make a panel of: choose one, or take an example")
+            raise UserError("expected a photo: choose one, or an example")
         if made:
-            before, after, _ = self._swapped(photo, target, method, *how)
+            before, after, _ = self._swap_photo(photo, target, method, *how)
             rows = [("photo", before), ("other background", after)]
         else:
             rows = [("photo", self.explorer.explain(self.explorer.read(photo).inputs, _class(target), method))]
-        place = self.results.place("robustvit-panel.png")
-        write_panel(rows, _share(opacity), place)
-        return str(place)
+        path = self.results.new_path("robustvit-panel.png")
+        write_panel(rows, _share(opacity), path)
+        return str(path)
 
-    def _swapped(
-        self, photo: str | None, target: int, method: str, *how: Any
+    def _swap_photo(
+        self, photo: str | None, target: int, method: str, *how: Choice
     ) -> tuple[list[Answer], list[Answer], Tensor]:
         if photo is None:
-            raise UserError("expected a photo whose background to swap: choose one, or take an example")
+            raise UserError("expected a photo: choose one, or an example")
         picture = self.explorer.read(photo)
         source, drawing, mask_file, background, own_background = how
         mask = self._mask(picture, source, drawing, mask_file)
@@ -153,28 +155,28 @@ class Actions:
         return before, self.explorer.explain(inputs, wanted, method), next(iter(masks.values()))
 
     def _own_mask(self, digest: str) -> np.ndarray | None:
-        """The mask of an example, known by its content; None for photos that visitors bring."""
+        """Return the mask of an example, identified by its content; None for other photos."""
         return next((example.mask for example in self.examples if example.digest == digest), None)
 
-    def _mask(self, picture: Picture, source: str, drawing: Any, mask_file: str | None) -> np.ndarray:
+    def _mask(self, picture: Picture, source: str, drawing: Drawing | None, mask_file: str | None) -> np.ndarray:
         if source == self.OWN:
             own = self._own_mask(picture.digest)
             if own is None:
-                raise UserError("this photo has no mask of its own: have it found, draw it, or choose a mask file")
+                raise UserError("only examples come with a mask: use TokenCut, draw one, or choose a mask file")
             return own
         if source == self.FOUND and self._finders:
-            return self._masks.get_or_make(picture.digest, lambda: found_mask(self._finders, picture, self.explorer))
+            return self._masks.get_or_make(picture.digest, lambda: find_mask(self._finders, picture, self.explorer))
         if source == self.DRAWN:
-            return drawn_mask((drawing or {}).get("layers") or [], picture.photo)
+            return read_drawing((drawing or {}).get("layers") or [], picture.photo)
         if mask_file is None:
-            raise UserError("expected a mask file: choose one that is white on the object and black elsewhere")
-        return mask_of_file(mask_file, picture.photo, self.explorer.limits)
+            raise UserError("expected a mask file: choose an image that is white on the object and black elsewhere")
+        return read_mask_file(mask_file, picture.photo, self.explorer.limits)
 
     def _background(self, name: str, own: str | None) -> Inputs:
         if name != OWN_PHOTO:
             return background_inputs(background_photo(name), self.explorer.preprocessings)
         if own is None:
-            raise UserError("expected a background photo: choose a file, or one of the backgrounds in the list")
+            raise UserError("expected a background photo: choose a file, or a background from the list")
         return background_inputs(read_limited(own, self.explorer.limits), self.explorer.preprocessings)
 
 

@@ -1,4 +1,4 @@
-"""The app: a page in the browser that shows where models look, for photos of one's own."""
+"""The app: a page in the browser that shows where models look in your photos."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from robustvit.common.options import Device
 from robustvit.models.options import ComparedModels, ShownModels
 
 if TYPE_CHECKING:
+    from robustvit.common.run_folder import RunFolder
     from robustvit.data.trained_photos import TrainedPhotos
     from robustvit.models.classifier import Classifier
     from robustvit.webapp.serving import Server
@@ -36,18 +37,18 @@ def app(
     serving: ServingOptions,
     running: RunningOptions,
 ) -> None:
-    """Open a page on which photos are explained, backgrounds swapped and folders audited, by two models side by side.
+    """Open a page that explains photos, swaps backgrounds and audits folders, with two models side by side.
 
-    Runs until it is stopped with Ctrl-C. Only this machine reaches the page unless share or host says otherwise.
+    Runs until Ctrl-C. The page can be reached from this machine only, unless share or host is given.
 
     Args:
         model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
-            hf-hub:OWNER/NAME or local-dir:FOLDER; when left out the run of the demo at runs/demo, or else the model
-            that comes with the package.
-        mask_model: backbone that finds objects; the baseline or else the model itself when left out.
+            hf-hub:OWNER/NAME or local-dir:FOLDER; default: the demo run at runs/demo, or the small model that comes
+            with the package.
+        mask_model: backbone for TokenCut; default: the baseline, or else the model itself.
 
     Raises:
-        UserError: Gradio is not installed, an unknown model, models that do not fit together, a port that is taken.
+        UserError: Gradio is not installed, the models are unknown or differ in classes, or the port is taken.
 
     Example:
         robustvit app --model runs/mine
@@ -58,12 +59,12 @@ def app(
     try:
         from robustvit.webapp.serving import is_loopback
 
-        print(f"open {server.url} in a browser; Ctrl-C ends it", flush=True)
+        print(f"open {server.url} in a browser; stop with Ctrl-C", flush=True)
         if server.share_url:
             print(f"shared at {server.share_url}", flush=True)
         open_to_others = server.share_url or not is_loopback(serving.host)
         if open_to_others and serving.auth is None:
-            warn("whoever knows the address can use the app: --auth NAME:PASSWORD asks visitors for a password")
+            warn("anyone who knows the address can use the app; --auth NAME:PASSWORD requires a password")
         _wait()
     finally:
         server.close()
@@ -83,7 +84,7 @@ def _wait() -> None:
 
 @dataclass(frozen=True)
 class _Shown:
-    """The models to show, and how an audit in another process gets them."""
+    """The models to show, and the options for an audit in another process."""
 
     models: dict[str, Classifier]
     intro: str
@@ -95,7 +96,7 @@ class _Shown:
 def start_app(
     *, models: ShownModels, mask_model: str | None = None, serving: ServingOptions, running: RunningOptions
 ) -> Server:
-    """Start the app in threads of this process and come back; options as for ``app``."""
+    """Start the app in threads of this process and return; options as for ``app``."""
     if find_spec("gradio") is None:
         raise UserError("the app needs Gradio, which is not installed: pip install 'robustvit[app]'")
     device, host, port = running.device, serving.host, serving.port
@@ -113,9 +114,9 @@ def start_app(
             shown.audit.update(mask_model=mask_model, mask_checkpoint=None, mask_feature="keys", mask_centre=False)
         folder = prepare_folder()
         blocks, pages = _build(shown, finder, folder, device)
-        # The embedded model's files must stay while audits may load them: as long as the server runs.
+        # Audits load the embedded model's files, so they must exist as long as the server runs.
         server = start(blocks, folder, **pages, serving=serving, auth=credentials)
-        server.until_closed(stack.pop_all())
+        server.keep_open(stack.pop_all())
         return server
 
 
@@ -160,13 +161,13 @@ def _load(stack: ExitStack, given: ShownModels) -> _Shown:
         raise UserError("--checkpoint needs --model: name the model that the weights are for")
     intro = ""
     if model is None and RunFolder(_DEMO).verdict.is_file():
-        model, intro = _DEMO, "The run of the demo. "
+        model, intro = _DEMO, "The demo run. "
     if model is None:
         embedded = stack.enter_context(as_file(files("robustvit.data.embedded") / "model"))
         model = f"local-dir:{embedded}"
         intro = (
-            "The small model that comes with the package: it knows ten symbols, and has learnt to look at the texture "
-            "behind them. `robustvit demo` makes a robust version of it, which is shown beside it then. "
+            "The small model that comes with the package: it classifies ten symbols, and has learned to look at the "
+            "texture behind them. `robustvit demo` makes a robust version of it, which is then shown next to it. "
         )
     shipped = bool(intro)
     run = RunFolder(model) if RunFolder(model).is_run else None
@@ -186,29 +187,29 @@ def _load(stack: ExitStack, given: ShownModels) -> _Shown:
         if run is None or baseline != "original":
             raise
         warn(f"the original model is not shown: {error}")
-        intro += "The original model is not shown: start the app with `--baseline` and its folder to see it too. "
+        intro += "The original model is not shown: start the app with `--baseline FOLDER` to see it. "
         baseline = other = None
     titles = ("Original model", _title(run)) if baseline == "original" else ("Baseline", "Model")
     shown = {titles[1]: classifier} if other is None else {titles[0]: other, titles[1]: classifier}
     settings: dict[str, Any] = {
         "model": model, "baseline": baseline, "checkpoint": checkpoint, "normalization": models.normalization,
-        "class_names": models.class_names, **_finder_of(model, baseline, checkpoint),
+        "class_names": models.class_names, **_backbone_options(model, baseline, checkpoint),
     }  # fmt: skip
-    if shipped:  # small supervised models tell objects apart in their centred tokens
+    if shipped:  # small supervised models separate objects in centred tokens
         settings |= {"mask_feature": "tokens", "mask_centre": True}
     trained = photos_behind(model, baseline, checkpoint)
     return _Shown(shown, intro + _names(model, baseline, run), settings, trained)
 
 
-def _title(run: Any) -> str:
-    """What a run's model may be called: a robust one only where its own test showed so."""
+def _title(run: RunFolder | None) -> str:
+    """Return the title of a run's model: robust only if its verdict says so."""
     from robustvit.common.verdict import read_verdict
 
     return read_verdict(run.verdict).title if run is not None and run.verdict.is_file() else "Guided model"
 
 
-def _finder_of(model: str, baseline: str | None, checkpoint: str | None) -> dict[str, Any]:
-    """Whose features find objects for an audit without masks: the baseline's, or the model's where there is none."""
+def _backbone_options(model: str, baseline: str | None, checkpoint: str | None) -> dict[str, Any]:
+    """Return the backbone for TokenCut in an audit without masks: the baseline, or else the model."""
     from robustvit.common.run_folder import RunFolder
 
     if baseline != "original":
@@ -217,24 +218,26 @@ def _finder_of(model: str, baseline: str | None, checkpoint: str | None) -> dict
     return {"mask_model": config["model"] or config["recipe"], "mask_checkpoint": config["checkpoint"]}
 
 
-def _names(model: str, baseline: str | None, run: Any) -> str:
-    """The models' names, and the verdict of a run, as Markdown."""
+def _names(model: str, baseline: str | None, run: RunFolder | None) -> str:
+    """Return the names of the models, and the verdict of a run, as Markdown."""
     from robustvit.common.verdict import read_verdict
 
     words = (
-        [] if Path(model.removeprefix("local-dir:")).is_absolute() and baseline is None else [_named("Model", model)]
+        []
+        if Path(model.removeprefix("local-dir:")).is_absolute() and baseline is None
+        else [_format_name("Model", model)]
     )
     if baseline not in (None, "original"):
-        words.append(_named("Baseline", str(baseline)))
+        words.append(_format_name("Baseline", str(baseline)))
     if run is not None and run.verdict.is_file():
         words.append(f"Verdict of its run: {read_verdict(run.verdict).sentence}")
     return " ".join(words)
 
 
-def _named(title: str, source: str) -> str:
-    """A model's name as visitors may read it: of folders the last part only."""
-    place = Path(source.removeprefix("local-dir:"))
-    return f"{title}: `{place.name if place.is_absolute() else source}`."
+def _format_name(title: str, source: str) -> str:
+    """Return a model's name for visitors: only the last part of a folder."""
+    path = Path(source.removeprefix("local-dir:"))
+    return f"{title}: `{path.name if path.is_absolute() else source}`."
 
 
 def _backbone(name: str | None) -> Classifier | None:

@@ -1,4 +1,4 @@
-"""Audits of zipped folders: unpacked within limits, run apart, and given back as a page."""
+"""Audits of zipped folders: unpack within limits, run in another process, return a page."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from robustvit.webapp.memory import Results
 
 
 def find_folders(folder: Path) -> tuple[Path, Path | None]:
-    """The folder of photos and that of masks in what was unpacked.
+    """Find the folders of photos and of masks in an unpacked archive.
 
-    An archive holds class folders, or ``images/`` and ``masks/`` with class folders in them; one folder around all of
-    that does not matter.
+    An archive contains class folders, or ``images/`` and ``masks/`` with class folders; these may be inside one more
+    folder.
     """
-    inside = [place for place in folder.iterdir() if place.is_dir()]
-    names = {place.name.lower(): place for place in inside}
+    inside = [path for path in folder.iterdir() if path.is_dir()]
+    names = {path.name.lower(): path for path in inside}
     images = names.get("images") or names.get("photos")
     if images is not None:
         return images, names.get("masks")
     if "masks" in names:
-        raise UserError("found a folder masks in the archive, but no folder images beside it: pack both")
-    if len(inside) == 1 and any(place.is_dir() for place in inside[0].iterdir()):
+        raise UserError("expected a folder images next to masks in the archive, found none: pack both")
+    if len(inside) == 1 and any(path.is_dir() for path in inside[0].iterdir()):
         return find_folders(inside[0])
     return folder, None
 
@@ -38,10 +38,10 @@ class AuditJobs:
     """Audits of zipped folders with the models of the app.
 
     Args:
-        settings: options of ``audit`` about the models, by name.
-        folder: where to work.
-        results: where pages for visitors go.
-        limits: on archives and audits.
+        settings: options of ``audit`` that concern the models.
+        folder: working folder.
+        results: folder for pages to download.
+        limits: limits on archives and audits.
     """
 
     def __init__(self, settings: dict[str, Any], folder: Path, results: Results, limits: Limits) -> None:
@@ -49,12 +49,12 @@ class AuditJobs:
 
     @property
     def words(self) -> str:
-        """What to tell visitors, as Markdown."""
+        """Introduction for visitors, as Markdown."""
         limits = self.limits
         return (
             "## Does the model look at the background?\n\n"
-            "Zip a folder with one folder of photos per class, which the model was not trained on; or folders `images` "
-            "and `masks` that mirror each other. Without masks, TokenCut finds them. "
+            "Upload a zip file with one folder of photos per class, on which the model was not trained; or with "
+            "folders `images` and `masks` that mirror each other. Without masks, TokenCut makes them. "
             f"At most {limits.audit_photos} photos and {limits.archive_bytes // 2**20} MB; one audit runs at a time. "
             "The photos are deleted when the audit ends, the archive after an hour."
         )
@@ -64,13 +64,13 @@ class AuditJobs:
 
         Args:
             archive: zip file.
-            tell: is called with what is being done, how much of it is done, and how much there is.
+            tell: called with the current step, the work done and the total.
 
         Returns:
             The verdict as HTML, and the page.
         """
         if archive is None:
-            raise UserError("expected a zipped folder of photos: choose a .zip file, then start the audit")
+            raise UserError("expected a zip file of photos: choose one, then start the audit")
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             work = Path(name)
             tell("unpacking", 0, 1)
@@ -82,18 +82,18 @@ class AuditJobs:
                 "masks": None if masks is None else str(masks),
                 "out": str(work / "audit.html"),
             }
-            settings = self.settings if masks is None else _about_no_masks(self.settings)
+            settings = self.settings if masks is None else _without_mask_options(self.settings)
             try:
                 reliance, lines = audit_apart(
                     settings | options, tell, self.limits.audit_seconds, max(1, (os.cpu_count() or 2) // 2)
                 )
             except UserError as error:
                 raise UserError(_without(str(error), work)) from error
-            page = self.results.place("audit.html")
+            page = self.results.new_path("audit.html")
             page.write_text(_without((work / "audit.html").read_text(encoding="utf-8"), work), encoding="utf-8")
         shown = "".join(f"<p>{html.escape(_without(line, work))}</p>" for line in lines)
         return (
-            f"<h3>{html.escape(reliance.capitalize())}</h3>{shown}<p>All figures and the worst photos: below.</p>",
+            f"<h3>{html.escape(reliance.capitalize())}</h3>{shown}<p>Details are on the page below.</p>",
             page,
         )
 
@@ -108,11 +108,11 @@ class AuditJobs:
             raise UserError(_without(str(error).replace(str(archive), Path(archive).name), work)) from error
 
 
-def _about_no_masks(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings without those on how masks are found, which ``audit`` refuses beside masks."""
+def _without_mask_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """Drop the options for making masks, which ``audit`` refuses if masks are given."""
     return {name: value for name, value in settings.items() if not name.startswith("mask_")}
 
 
 def _without(text: str, work: Path) -> str:
-    """A text without the folder in which the work was done, which says nothing to a visitor."""
+    """Remove the working folder from a text."""
     return text.replace(f"{work / 'photos'}/", "").replace(str(work / "photos"), "the archive").replace(f"{work}/", "")

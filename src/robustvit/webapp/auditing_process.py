@@ -1,4 +1,4 @@
-"""An audit in a process of its own, so that it holds nobody up and its memory goes when it ends."""
+"""Run an audit in another process, so that it blocks nobody and its memory is freed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from robustvit.common.errors import UserError
 
-_EVERY = 0.3  # seconds between two words on how far it is
+_EVERY = 0.3  # seconds between progress reports
 
 
 def audit_apart(
@@ -21,13 +21,13 @@ def audit_apart(
     """Run ``audit`` in a new process.
 
     Args:
-        settings: its options by name; models by name, not as modules.
-        tell: is called with what is being done, how much of it is done, and how much there is.
-        seconds: after which it is stopped.
-        threads: that its process computes with.
+        settings: options of the audit; models are given by name, not as modules.
+        tell: called with the current step, the work done and the total.
+        seconds: time limit.
+        threads: number of threads of the process.
 
     Returns:
-        The verdict on the model in a word, and what a printed audit says, line by line, without its files.
+        The verdict in a word, and the lines of the printed audit without its files.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -51,8 +51,7 @@ def audit_apart(
     except EOFError as error:
         process.join(5)
         raise UserError(
-            f"the audit's process ended without a word (exit code {process.exitcode}), perhaps for want of memory: "
-            "pack fewer photos"
+            f"the audit process died (exit code {process.exitcode}), perhaps out of memory: pack fewer photos"
         ) from error
     finally:
         process.kill()
@@ -80,12 +79,12 @@ def _run(connection: Connection, settings: dict[str, Any], threads: int) -> None
     reporter.start()
     outcome: tuple[Any, ...]
     try:
-        found = audit(**settings)
-        lines = [line for line in str(found).splitlines() if not line.startswith(("page: ", "record: "))]
-        source = found.found.model.source
-        if (place := Path(source.removeprefix("local-dir:"))).exists():  # a visitor need not know where it is
-            lines[0] = lines[0].replace(source, place.name, 1)
-        outcome = ("done", found.reliance, lines)
+        result = audit(**settings)
+        lines = [line for line in str(result).splitlines() if not line.startswith(("page: ", "record: "))]
+        source = result.found.model.source
+        if (path := Path(source.removeprefix("local-dir:"))).exists():  # do not show paths to visitors
+            lines[0] = lines[0].replace(source, path.name, 1)
+        outcome = ("done", result.reliance, lines)
     except UserError as error:
         outcome = ("error", str(error))
     except MemoryError:

@@ -1,4 +1,4 @@
-"""Photos to begin with: scenes of the embedded benchmark for models that know its classes, else sample photos."""
+"""Example photos: scenes of the embedded benchmark for models that know its classes, else photos from skimage."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from PIL import Image
 from robustvit.data.embedded.scenes import BACKGROUNDS, CLASSES, make_scene
 from robustvit.data.embedded.textures import sample_photo
 
-# Class and background of each scene: in the embedded model's training every class lay on the background of its number.
+# Class and background of each scene; in the training of the embedded model, both had the same number.
 _SCENES = ((0, 0), (0, 4), (4, 4), (4, 9), (8, 8), (3, 6))
 _PHOTOS = {"cat": "chelsea", "coffee cup": "coffee", "rocket": "rocket", "astronaut": "astronaut"}
 
 
 @dataclass(frozen=True)
 class Example:
-    """A photo to begin with.
+    """An example photo.
 
     Attributes:
-        name: in words.
-        file: the photo.
+        name: title.
+        file: photo.
         digest: SHA-256 of the file.
-        mask: its own mask, ``(H, W)`` float32 of 0 and 1, where it has one.
+        mask: mask, ``(H, W)`` float32 of 0 and 1, if there is one.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Example:
 
 
 def write_examples(folder: str | Path, class_names: list[str]) -> list[Example]:
-    """Write examples that models of these classes can say something about, as PNG files in a folder."""
+    """Write example photos that suit models with these classes, as PNG files."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not set(CLASSES) <= set(class_names):

@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -15,10 +15,12 @@ from robustvit.webapp.actions import OWN_PHOTO, Actions
 from robustvit.webapp.audit_tab import AuditJobs
 from robustvit.webapp.swapped import BACKGROUNDS
 
-_READ = 8  # requests about photos at work at once; the models answer one at a time
+Result = TypeVar("Result")
+
+_READ = 8  # concurrent requests about photos; one model runs at a time
 _MODELS: dict[str, Any] = {"concurrency_limit": _READ, "concurrency_id": "models"}
 _SAVE = "() => setTimeout(() => document.querySelector('#rv-panel-file')?.click(), 50)"
-_DRAW = 560  # longer side of the picture to draw on
+_DRAW = 560  # longer side of the drawing, in pixels
 _METHODS = {
     "gae": "gae, the paper's", "attnlrp": "AttnLRP", "rollout": "attention rollout", "raw_attention": "raw attention",
     "grad_cam": "Grad-CAM", "input_gradient": "input gradient",
@@ -26,11 +28,11 @@ _METHODS = {
 
 
 def build(actions: Actions, jobs: AuditJobs, intro: str) -> gr.Blocks:
-    """Make the pages.
+    """Build the pages.
 
     Args:
-        actions: what happens to photos.
-        jobs: what happens to zipped folders.
+        actions: actions on photos.
+        jobs: audits of zipped folders.
         intro: Markdown about the models.
     """
     with gr.Blocks(
@@ -45,29 +47,29 @@ def build(actions: Actions, jobs: AuditJobs, intro: str) -> gr.Blocks:
     return page
 
 
-def readable(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose ``UserError`` is shown on the page; of anything else that goes wrong no detail is."""
+def readable(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Show the message of a ``UserError`` on the page; other errors give no details."""
 
     @wraps(function)
-    def shown(*arguments: Any, **options: Any) -> Any:
+    def shown(*arguments: object) -> Result:
         try:
-            return function(*arguments, **options)
+            return function(*arguments)
         except UserError as error:
             raise gr.Error(html.escape(str(error), quote=False), duration=None, print_exception=False) from error
 
     return shown
 
 
-def in_place(function: Callable[..., Any], *further: Any) -> Callable[..., Any]:
-    """A function whose ``UserError`` is shown where its answer would be, so that no older answer stays there.
+def in_place(function: Callable[..., object], *further: object) -> Callable[..., object]:
+    """Show the message of a ``UserError`` instead of the answer, so that no older answer stays.
 
     Args:
-        function: gives HTML, or a tuple that begins with it.
-        further: what follows the message in the tuple.
+        function: returns HTML, or a tuple that begins with it.
+        further: rest of the tuple after the message.
     """
 
     @wraps(function)
-    def shown(*arguments: Any) -> Any:
+    def shown(*arguments: object) -> object:
         try:
             return function(*arguments)
         except UserError as error:
@@ -78,7 +80,7 @@ def in_place(function: Callable[..., Any], *further: Any) -> Callable[..., Any]:
 
 
 def _file_input(label: str, **options: Any) -> gr.Image:
-    """A photo that comes as the file that was sent: it is checked before anything decodes it."""
+    """A photo input that passes on the uploaded file, so that it is checked before it is decoded."""
     made = gr.Image(
         type="filepath", image_mode=None, label=label, sources=["upload", "clipboard"], buttons=[], **options
     )
@@ -91,10 +93,10 @@ def _photo_tab(page: gr.Blocks, actions: Actions) -> None:
     gr.Markdown("## Photo")
     with gr.Row():
         photo = _file_input("Photo", value=str(actions.examples[0].file), height=300, elem_id="rv-photo")
-        example = gr.Radio(names, value=names[0], label="Or take an example", min_width=280, elem_id="rv-example")
+        example = gr.Radio(names, value=names[0], label="Or choose an example", min_width=280, elem_id="rv-example")
     with gr.Row():
         target = gr.Dropdown(
-            [("the predicted one", -1), *((name, index) for index, name in enumerate(actions.class_names))],
+            [("the predicted class", -1), *((name, index) for index, name in enumerate(actions.class_names))],
             value=-1, label="Class to explain", min_width=240, elem_id="rv-class",
         )  # fmt: skip
         method = gr.Dropdown(
@@ -116,7 +118,7 @@ def _photo_tab(page: gr.Blocks, actions: Actions) -> None:
         "api_visibility": "private", **_MODELS,
     }  # fmt: skip
     fresh: dict[str, Any] = {
-        "fn": lambda path: actions.opened(path, _DRAW), "inputs": photo,
+        "fn": lambda path: actions.open_photo(path, _DRAW), "inputs": photo,
         "outputs": [swap.source, swap.editor, swap.made, swap.result], "api_visibility": "private", **_MODELS,
     }  # fmt: skip
     gr.on([page.load, photo.change], **show, api_name="explain")
@@ -128,7 +130,7 @@ def _photo_tab(page: gr.Blocks, actions: Actions) -> None:
 
 
 class _Swap:
-    """Components of the swap that others need."""
+    """Components of the swap section that other sections need."""
 
     source: gr.Radio
     editor: gr.ImageEditor
@@ -138,10 +140,10 @@ class _Swap:
 
 
 def _swap_section(actions: Actions, shown: list[Any]) -> _Swap:
-    found = _Swap()
-    gr.Markdown("## Another background\n\nThe object, cut out by a mask, on a background of your choice.")
+    swap = _Swap()
+    gr.Markdown("## Another background\n\nCut out the object with a mask, and put it on another background.")
     with gr.Row():
-        found.source = gr.Radio(
+        swap.source = gr.Radio(
             actions.mask_sources, value=actions.mask_sources[0], label="Mask", min_width=280, elem_id="rv-mask"
         )
         background = gr.Dropdown(
@@ -152,18 +154,18 @@ def _swap_section(actions: Actions, shown: list[Any]) -> _Swap:
             elem_id="rv-background",
         )
     with gr.Column(visible=False) as drawing:
-        found.editor = _brush()
+        swap.editor = _brush()
     with gr.Column(visible=False) as mask_place:
         mask_file = _file_input("Mask file: white on the object", height=220, elem_id="rv-mask-file")
     with gr.Column(visible=False) as background_place:
         own_background = _file_input("Background photo", height=220, elem_id="rv-own-background")
     button = gr.Button("Swap the background", variant="primary", elem_id="rv-swap")
-    found.result = gr.HTML(elem_id="rv-swapped")
-    found.made = gr.State(False)
-    found.inputs = [found.source, found.editor, mask_file, background, own_background]
-    found.source.change(
+    swap.result = gr.HTML(elem_id="rv-swapped")
+    swap.made = gr.State(False)
+    swap.inputs = [swap.source, swap.editor, mask_file, background, own_background]
+    swap.source.change(
         lambda source: [gr.update(visible=source == actions.DRAWN), gr.update(visible=source == actions.FILE)],
-        found.source, [drawing, mask_place], api_visibility="private", queue=False,
+        swap.source, [drawing, mask_place], api_visibility="private", queue=False,
     )  # fmt: skip
     background.change(
         lambda name: gr.update(visible=name == OWN_PHOTO), background, background_place, api_visibility="private",
@@ -171,12 +173,12 @@ def _swap_section(actions: Actions, shown: list[Any]) -> _Swap:
     )  # fmt: skip
     button.click(
         in_place(actions.swap, False),
-        [*shown, *found.inputs],
-        [found.result, found.made],
+        [*shown, *swap.inputs],
+        [swap.result, swap.made],
         api_visibility="private",
         **_MODELS,
     )
-    return found
+    return swap
 
 
 def _brush() -> gr.ImageEditor:
@@ -188,8 +190,8 @@ def _brush() -> gr.ImageEditor:
     )  # fmt: skip
     decode = editor.preprocess
 
-    def preprocess(payload: Any) -> Any:
-        while len(editor.blob_storage) > 2 * _READ:  # drawings that were sent and never asked about
+    def preprocess(payload: object) -> object:
+        while len(editor.blob_storage) > 2 * _READ:  # drawings that were sent but never used
             editor.blob_storage.pop(next(iter(editor.blob_storage)), None)
         try:
             return decode(payload)
@@ -201,7 +203,7 @@ def _brush() -> gr.ImageEditor:
 
 
 def _panel_button(actions: Actions, inputs: list[Any]) -> None:
-    gr.Markdown("## Take it along")
+    gr.Markdown("## Download")
     button = gr.Button("Download the panel (PNG)", elem_id="rv-panel")
     file = gr.DownloadButton("Panel", visible="hidden", elem_id="rv-panel-file")
     made = button.click(readable(actions.panel), inputs, file, api_visibility="private", **_MODELS)
@@ -213,7 +215,7 @@ def _audit_tab(jobs: AuditJobs) -> None:
     archive = gr.File(label="Zipped folder", file_types=[".zip"], type="filepath", elem_id="rv-archive")
     button = gr.Button("Start the audit", variant="primary", elem_id="rv-audit")
     result = gr.HTML(elem_id="rv-audit-result", min_height=60)
-    page = gr.File(label="The audit as a page", interactive=False, elem_id="rv-audit-page", visible=False)
+    page = gr.File(label="Audit page", interactive=False, elem_id="rv-audit-page", visible=False)
 
     def run(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[str, Any]:  # noqa: B008
         words, file = jobs.run(

@@ -1,9 +1,10 @@
-"""What visitors may send: how large, how many pixels, in which formats; and nothing that makes the server fetch."""
+"""Limits on what visitors send: size, pixels and formats; and no request that makes the server fetch anything."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from PIL import Image, UnidentifiedImageError
 
 from robustvit.common.errors import UserError
 from robustvit.data.photos import IMAGE_FORMATS, read_photo
+
+Message = dict[str, Any]  # of ASGI, as are the types below
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _MB = 2**20
 _HARMLESS = (
@@ -22,17 +28,17 @@ _HARMLESS = (
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what visitors send.
+    """Limits on what visitors send.
 
     Attributes:
-        photo_bytes: of a photo, mask or background.
-        photo_pixels: of one, before it is decoded.
-        archive_bytes: of a zipped folder.
-        message_bytes: of a request that carries no file.
-        drawing_bytes: of what a visitor drew.
-        audit_photos: photos in an archive; masks come on top.
-        audit_bytes: of an archive unpacked.
-        audit_seconds: that an audit may take.
+        photo_bytes: size of a photo, mask or background.
+        photo_pixels: its pixels, checked before decoding.
+        archive_bytes: size of a zipped folder.
+        message_bytes: size of a request without a file.
+        drawing_bytes: size of a drawing.
+        audit_photos: photos in an archive, and as many masks.
+        audit_bytes: size of an unpacked archive.
+        audit_seconds: duration of an audit.
     """
 
     photo_bytes: int = 20 * _MB
@@ -46,7 +52,7 @@ class Limits:
 
 
 def check_image(path: str | Path, limits: Limits) -> None:
-    """Make sure, from its size and its header alone, that an image may be decoded."""
+    """Check that an image may be decoded, from its size and header alone."""
     path = Path(path)
     check_size(path, limits)
     try:
@@ -56,19 +62,19 @@ def check_image(path: str | Path, limits: Limits) -> None:
         raise _too_many_pixels(path, "more", limits) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(
-            f"{path.name} is not an image that can be read here: expected a photo as JPEG, PNG, WebP, TIFF, BMP, GIF "
-            "or PPM; choose another file or convert it"
+            f"{path.name} is not an image in a known format: expected JPEG, PNG, WebP, TIFF, BMP, GIF or PPM; choose "
+            "another file or convert it"
         ) from error
     if width * height > limits.photo_pixels:
         raise _too_many_pixels(path, f"{width} x {height}", limits)
 
 
 def check_size(path: str | Path, limits: Limits) -> None:
-    """Make sure that an image file is not too large."""
+    """Check that an image file is not too large."""
     size = Path(path).stat().st_size
     if size > limits.photo_bytes:
         raise UserError(
-            f"{Path(path).name} is too large: {size / _MB:.1f} MB, at most {limits.photo_bytes // _MB} MB are taken; "
+            f"{Path(path).name} is too large: {size / _MB:.1f} MB, expected at most {limits.photo_bytes // _MB} MB; "
             "save it smaller"
         )
 
@@ -79,7 +85,7 @@ def _too_many_pixels(path: Path, got: str, limits: Limits) -> UserError:
 
 
 def read_limited(path: str | Path, limits: Limits) -> Image.Image:
-    """Read a visitor's photo as ``read_photo`` does, within the limits; messages name the file, not where it lies."""
+    """Read a photo of a visitor within the limits; messages give the name of the file, not its path."""
     check_image(path, limits)
     try:
         return read_photo(path)
@@ -88,19 +94,19 @@ def read_limited(path: str | Path, limits: Limits) -> Image.Image:
 
 
 class LimitedRequests:
-    """ASGI middleware: a request may be so large, and may not make the server fetch anything from elsewhere.
+    """ASGI middleware that limits the size of requests and refuses those that make the server fetch something.
 
-    Files go out marked as such that no script in them may run: visitors can upload pages and SVG, too.
+    Files are sent with headers that stop scripts in them: visitors can also upload HTML and SVG.
 
     Args:
-        app: what answers.
-        limits: how large.
+        app: application.
+        limits: size limits.
     """
 
-    def __init__(self, app: Any, limits: Limits) -> None:
+    def __init__(self, app: App, limits: Limits) -> None:
         self.app, self.limits = app, limits
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -110,17 +116,17 @@ class LimitedRequests:
             await _refuse(send, 403, "This server fetches nothing from elsewhere.")
             return
         if "/file=" in path:
-            send = _harmless(send)
+            send = _with_safe_headers(send)
         most = self._most(path)
-        if _declared(scope) > most:
-            await _refuse(send, 413, f"Too large: at most {most // _MB or 1} MB are taken here.")
+        if _content_length(scope) > most:
+            await _refuse(send, 413, f"Too large: expected at most {most // _MB or 1} MB.")
             return
         if path.rstrip("/").endswith(("/upload", "/component_server")):
             await self.app(scope, _Counted(receive, most), send)
             return
         message = await _whole_message(receive, most)
         if message is None:
-            await _refuse(send, 413, "Too large a message.")
+            await _refuse(send, 413, "The message is too large.")
         elif _names_address(message):
             await _refuse(send, 403, "Send files by uploading them: this server fetches nothing from elsewhere.")
         else:
@@ -134,33 +140,33 @@ class LimitedRequests:
 
 
 class _Counted:
-    """Receives a body that may turn out longer than it was said to be: its rest is then left unread."""
+    """Receives a body, and disconnects once it is longer than allowed, whatever length was declared."""
 
-    def __init__(self, receive: Any, most: int) -> None:
+    def __init__(self, receive: Receive, most: int) -> None:
         self.receive, self.left = receive, most
 
-    async def __call__(self) -> dict[str, Any]:
+    async def __call__(self) -> Message:
         message = await self.receive()
         self.left -= len(message.get("body", b""))
         return message if self.left >= 0 else {"type": "http.disconnect"}
 
 
 class _Replayed:
-    """Receives a body that was read already, then whatever follows."""
+    """Replays a body that was already read, then receives what follows."""
 
-    def __init__(self, body: bytes, receive: Any) -> None:
+    def __init__(self, body: bytes, receive: Receive) -> None:
         self.body: bytes | None = body
         self.receive = receive
 
-    async def __call__(self) -> dict[str, Any]:
+    async def __call__(self) -> Message:
         if self.body is None:
             return await self.receive()
         body, self.body = self.body, None
         return {"type": "http.request", "body": body, "more_body": False}
 
 
-async def _whole_message(receive: Any, most: int) -> bytes | None:
-    """The body of a request; None where it is longer than it may be."""
+async def _whole_message(receive: Receive, most: int) -> bytes | None:
+    """Read the body of a request; None if it is too long."""
     parts, length = [], 0
     while True:
         message = await receive()
@@ -173,17 +179,17 @@ async def _whole_message(receive: Any, most: int) -> bytes | None:
             return b"".join(parts)
 
 
-def _declared(scope: Any) -> int:
+def _content_length(scope: Message) -> int:
     value = dict(scope["headers"]).get(b"content-length", b"0")
     return int(value) if value.isdigit() else 0
 
 
 def _names_address(body: bytes) -> bool:
-    """Whether a message asks for a file by an address, or carries one inside itself past the limits on uploads."""
+    """Whether a message refers to a file by URL, or embeds one to get around the limits on uploads."""
     try:
         waiting = [json.loads(body)] if body.lstrip()[:1] in (b"{", b"[") else []
     except (ValueError, RecursionError):
-        return False  # whoever answers refuses what is no JSON
+        return False  # the application refuses invalid JSON
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
@@ -196,10 +202,10 @@ def _names_address(body: bytes) -> bool:
     return False
 
 
-def _harmless(send: Any) -> Any:
-    """Sends a file so that a browser which opens it runs nothing in it and takes it for what it is said to be."""
+def _with_safe_headers(send: Send) -> Send:
+    """Add headers so that a browser runs no script in a file and does not guess its type."""
 
-    async def marked(message: dict[str, Any]) -> None:
+    async def marked(message: Message) -> None:
         if message["type"] == "http.response.start":
             message = message | {"headers": [*message.get("headers", ()), *_HARMLESS]}
         await send(message)
@@ -207,7 +213,7 @@ def _harmless(send: Any) -> Any:
     return marked
 
 
-async def _refuse(send: Any, status: int, words: str) -> None:
+async def _refuse(send: Send, status: int, words: str) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": words.encode()})

@@ -1,4 +1,4 @@
-"""Answers as HTML that a screen reader can read: headings, tables and pictures with words for them."""
+"""Answers as accessible HTML: headings, tables, and pictures with alternative text."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STYLE = """
 :focus-visible { outline: 3px solid #2563eb !important; outline-offset: 2px; }
 """
 
-# Gradio leaves groups of radio buttons and the photo that was chosen without a name for screen readers.
+# Gradio gives radio groups and chosen photos no name for screen readers.
 SCRIPT = """
 () => {
   const name = () => {
@@ -45,8 +45,8 @@ SCRIPT = """
       const label = group.querySelector('[data-testid="block-info"]');
       if (label) group.setAttribute("aria-label", label.textContent.trim());
     }
-    const words = {"rv-photo": "The photo that was chosen", "rv-mask-file": "The mask that was chosen",
-                   "rv-own-background": "The background that was chosen"};
+    const words = {"rv-photo": "The chosen photo", "rv-mask-file": "The chosen mask",
+                   "rv-own-background": "The chosen background"};
     for (const [id, text] of Object.entries(words))
       for (const image of document.querySelectorAll(`#${id} img:not([alt]), #${id} img[alt=""]`)) image.alt = text;
   };
@@ -69,14 +69,14 @@ def answers_html(
     mask: Tensor | None = None,
     where: str = "",
 ) -> str:
-    """Every model's answer side by side.
+    """Show the answers of all models side by side.
 
     Args:
-        answers: the answers.
-        opacity: of the relevance, 0 to 1.
-        before: the same models' answers to the photo as it was, to say what changed.
-        mask: ``(1, H, W)`` in [0, 1], to show first.
-        where: what to add to the words for each picture.
+        answers: answers to show.
+        opacity: opacity of the relevance, 0 to 1.
+        before: answers of the same models to the original photo, to say what changed.
+        mask: mask to show first, ``(1, H, W)`` in [0, 1].
+        where: suffix for the alternative text of each picture.
     """
     rows = []
     for number, answer in enumerate(answers):

@@ -1,4 +1,4 @@
-"""A bounded memory of what was computed last."""
+"""Bounded caches: recent values and recent files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Value]):
-    """The last values by key, for any number of threads; the one unused for longest goes first.
+    """A thread-safe cache that drops the least recently used value.
 
     Args:
-        most: how many are kept.
+        most: number of values to keep.
     """
 
     def __init__(self, most: int) -> None:
@@ -29,14 +29,14 @@ class Recent(Generic[Value]):
         return len(self._values)
 
     def get(self, key: Hashable) -> Value | None:
-        """The value of a key, if it is still there."""
+        """Return the value of a key, or None."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
             return self._values.get(key)
 
     def keep(self, key: Hashable, value: Value) -> Value:
-        """Keep a value, and give it back."""
+        """Store a value and return it."""
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)
@@ -45,17 +45,17 @@ class Recent(Generic[Value]):
         return value
 
     def get_or_make(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key, made where it is not there; two threads may both make it."""
-        found = self.get(key)
-        return self.keep(key, make()) if found is None else found
+        """Return the value of a key, computed if missing; two threads may both compute it."""
+        value = self.get(key)
+        return self.keep(key, make()) if value is None else value
 
 
 class Results:
-    """Places for files, each in a folder of its own; the oldest folder goes when there are too many.
+    """Paths for result files, each in a new folder; the oldest folder is removed when there are too many.
 
     Args:
-        folder: where they lie.
-        most: how many are kept.
+        folder: parent folder.
+        most: number of folders to keep.
     """
 
     def __init__(self, folder: str | Path, most: int = 50) -> None:
@@ -64,8 +64,8 @@ class Results:
         self._made: deque[Path] = deque()
         self._lock = threading.Lock()
 
-    def place(self, name: str) -> Path:
-        """Where to write a file of that name."""
+    def new_path(self, name: str) -> Path:
+        """Return a path for a new file of that name."""
         with self._lock:
             self._made.append(Path(tempfile.mkdtemp(dir=self.folder)))
             while len(self._made) > self.most:

@@ -1,4 +1,4 @@
-"""The picture to take along, laid out as in the paper's appendix: photo, then each model's relevance and answer."""
+"""The picture to download, laid out as in the paper's appendix: photo, then relevance and answer of each model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from robustvit.webapp.prediction import Answer
 
 
 def write_panel(rows: Sequence[tuple[str, Sequence[Answer]]], opacity: float, path: str | Path) -> None:
-    """Write a PNG with one row for each picture that was asked about.
+    """Write a PNG with a row for each picture.
 
     Args:
-        rows: a title for the picture itself, and every model's answer on it.
-        opacity: of the relevance, 0 to 1.
-        path: the file.
+        rows: title of a picture, and the answers of all models.
+        opacity: opacity of the relevance, 0 to 1.
+        path: output file.
     """
     figure_of_rows([_row(title, answers, opacity) for title, answers in rows], path)
 

@@ -1,4 +1,4 @@
-"""What models say of a photo and where in it that comes from: files in, answers out, for many visitors at once."""
+"""Predictions and relevance maps of several models for a photo, for many visitors at once."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from robustvit.webapp.limits import Limits, check_size, read_limited
 from robustvit.webapp.memory import Recent
 
 Inputs = dict[Preprocessing, Tensor]
-_SIDE = 1024  # longer side of a photo that is kept to draw on and to find objects in
+_SIDE = 1024  # longer side of the photo kept for drawing and for TokenCut
 _PICTURES, _ANSWERS = 24, 64  # about 5 and 2 MB each at 224 pixels
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A photo as it was read.
+    """A photo that was read.
 
     Attributes:
         digest: SHA-256 of the file.
-        photo: RGB, its longer side at most 1024 pixels.
-        inputs: what each model sees of it, ``(3, H, W)`` in [0, 1], by the models' preprocessing.
+        photo: RGB, longer side at most 1024 pixels.
+        inputs: the image for each preprocessing, ``(3, H, W)`` in [0, 1].
     """
 
     digest: str
@@ -44,15 +44,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one model says.
+    """The answer of one model.
 
     Attributes:
-        title: what to call the model.
-        top: up to five likeliest classes with their probabilities.
-        explained: the class that the relevance is of.
-        probability: that the model gives it.
-        image: what the model saw, ``(3, H, W)`` in [0, 1].
-        relevance: ``(1, H, W)`` in [0, 1].
+        title: title of the model.
+        top: up to five most likely classes with their probabilities.
+        explained: class that the relevance map is for.
+        probability: probability of that class.
+        image: input of the model, ``(3, H, W)`` in [0, 1].
+        relevance: relevance map, ``(1, H, W)`` in [0, 1].
     """
 
     title: str
@@ -68,29 +68,30 @@ class Answer:
 
 
 class Explorer:
-    """Models beside each other, with what they said last.
+    """Several models side by side, with a cache of recent answers.
 
-    Models are asked one at a time, under a lock; what was asked before is answered from memory, which is bounded.
+    One model runs at a time, under a lock.
 
     Args:
-        models: by title, in the order to show them; of the same classes, in evaluation mode.
-        limits: on photos.
+        models: models by title, in display order; with the same classes, in evaluation mode.
+        limits: limits on photos.
     """
 
     def __init__(self, models: Mapping[str, Classifier], limits: Limits | None = None) -> None:
         self.models, self.limits = dict(models), limits or Limits()
-        self.passes = 0  # how often a model was asked, for tests
         self._lock, self._reading = threading.Lock(), threading.Semaphore(2)
         self._pictures: Recent[Picture] = Recent(_PICTURES)
         self._answers: Recent[Answer] = Recent(_ANSWERS)
         if len({one.num_classes for one in self.models.values()}) > 1:
             counts = ", ".join(f"{title} has {one.num_classes}" for title, one in self.models.items())
-            raise UserError(f"expected models of the same classes, {counts}: name the model it was finetuned from")
-        self.methods = [name for name in METHODS if self._holds(name)]
+            raise UserError(
+                f"expected models with the same classes, but {counts}: name the model it was finetuned from"
+            )
+        self.methods = [name for name in METHODS if self._supports(name)]
         if not self.methods:
-            raise UserError("no relevance method holds for these models: docs/reference/models.md lists what works")
+            raise UserError("no relevance method supports all of these models: see docs/reference/models.md")
 
-    def _holds(self, method: str) -> bool:
+    def _supports(self, method: str) -> bool:
         try:
             for one in self.models.values():
                 check_method(method, one)
@@ -100,23 +101,22 @@ class Explorer:
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classes, by index."""
+        """Class names by index."""
         first = next(iter(self.models.values()))
         return [first.name_of(index) for index in range(first.num_classes)]
 
     @property
     def preprocessings(self) -> list[Preprocessing]:
-        """The models' preprocessing, each once."""
+        """The different preprocessings of the models."""
         return list(dict.fromkeys(one.preprocessing for one in self.models.values()))
 
     def read(self, path: str | Path) -> Picture:
         """Read a photo file, at most two at a time."""
-        check_size(path, self.limits)  # before it is hashed
+        check_size(path, self.limits)  # before hashing
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found = self._pictures.get(digest)
-        if found is not None:
-            return found
+        if (known := self._pictures.get(digest)) is not None:
+            return known
         with self._reading:
             full = read_limited(path, self.limits)
             inputs = {one: as_input(full, one) for one in self.preprocessings}
@@ -124,15 +124,12 @@ class Explorer:
             return self._pictures.keep(digest, Picture(digest, full, inputs))
 
     def explain(self, inputs: Inputs, target: int | None = None, method: str = "gae") -> list[Answer]:
-        """Every model's answer.
+        """Return the answer of every model.
 
         Args:
-            inputs: what the models see, as in a ``Picture``.
-            target: class to explain; each model's own prediction when left out.
-            method: of the relevance.
-
-        Raises:
-            UserError: no such class or method.
+            inputs: images as in a ``Picture``.
+            target: class to explain; default: the prediction of each model.
+            method: relevance method.
         """
         expect_one_of("the relevance method", method, self.methods)
         if target is not None and not 0 <= target < len(self.class_names):
@@ -142,26 +139,25 @@ class Explorer:
     def _answer(self, title: str, image: Tensor, target: int | None, method: str) -> Answer:
         key = (title, target, method, tuple(image.shape), hashlib.sha256(image.numpy().tobytes()).hexdigest())
         with self._lock:
-            return self._answers.get_or_make(key, lambda: self._ask(title, image, target, method))
+            return self._answers.get_or_make(key, lambda: self._predict(title, image, target, method))
 
-    def _ask(self, title: str, image: Tensor, target: int | None, method: str) -> Answer:
+    def _predict(self, title: str, image: Tensor, target: int | None, method: str) -> Answer:
         model = self.models[title]
-        self.passes += 1
         batch = image[None].to(model.mean.device)
         with torch.no_grad():
-            said = model(batch).softmax(dim=1)[0].cpu()
-            best = said.topk(min(5, model.num_classes))
+            probabilities = model(batch).softmax(dim=1)[0].cpu()
+            best = probabilities.topk(min(5, model.num_classes))
             explained = int(best.indices[0]) if target is None else target
             wanted = torch.tensor([explained], device=batch.device)
-            found = relevance(model, batch, wanted, method=method)[0].cpu()
+            heat = relevance(model, batch, wanted, method=method)[0].cpu()
         top = tuple((model.name_of(int(index)), float(value)) for value, index in zip(*best, strict=True))
-        return Answer(title, top, model.name_of(explained), float(said[explained]), image, found)
+        return Answer(title, top, model.name_of(explained), float(probabilities[explained]), image, heat)
 
     def exclusively(self) -> threading.Lock:
-        """The lock under which models are asked."""
+        """Return the lock to hold while running a model."""
         return self._lock
 
 
 def as_input(photo: Image.Image, preprocessing: Preprocessing) -> Tensor:
-    """What a model of that preprocessing sees of a photo, ``(3, H, W)`` in [0, 1]."""
+    """Preprocess a photo without normalization: ``(3, H, W)`` in [0, 1]."""
     return evaluation_transform(preprocessing)(photo).as_subclass(Tensor).contiguous()

@@ -1,4 +1,4 @@
-"""The server behind the app: where it listens, what it refuses, and how it ends."""
+"""The server of the app: address, limits and shutdown."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import ServingOptions
 from robustvit.webapp.limits import LimitedRequests, Limits
+
+if TYPE_CHECKING:
+    from gradio import Blocks
 
 FIRST_PORT, PORTS = 7860, 100
 
@@ -28,7 +31,7 @@ def is_loopback(host: str) -> bool:
 
 
 def free_port(host: str, port: int | None) -> int:
-    """The port asked for, or the first free one from 7860."""
+    """Return the given port if free, or else the first free one from 7860."""
     for one in [port] if port is not None else range(FIRST_PORT, FIRST_PORT + PORTS):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family) as probe:
@@ -39,14 +42,14 @@ def free_port(host: str, port: int | None) -> int:
                 if port is None and isinstance(error, OSError) and error.errno == 98:
                     continue
                 raise UserError(
-                    f"cannot listen on {host} port {one} ({error}): name another --host or --port"
+                    f"cannot listen on {host} port {one} ({error}): choose another --host or --port"
                 ) from error
             return one
-    raise UserError(f"ports {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are all taken: name a free one with --port")
+    raise UserError(f"ports {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are all taken: choose a free one with --port")
 
 
 def prepare_folder() -> Path:
-    """A new private folder for uploads and results; Gradio is told to use it, and to send no statistics."""
+    """Make a private folder for uploads and results; Gradio uses it, and sends no analytics."""
     folder = Path(tempfile.mkdtemp(prefix="robustvit-app-"))
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "files")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -57,34 +60,34 @@ def prepare_folder() -> Path:
 
 @dataclass
 class Server:
-    """A server that runs.
+    """A running server.
 
     Attributes:
-        url: where, on this machine.
-        share_url: where else, when it is shared.
-        folder: its uploads and results, removed at its end.
-        blocks: what it serves.
+        url: address on this machine.
+        share_url: public address, if shared.
+        folder: uploads and results, removed on close.
+        blocks: pages that it serves.
     """
 
     url: str
     share_url: str | None
     folder: Path
-    blocks: Any = field(repr=False)
+    blocks: Blocks = field(repr=False)
     _kept: ExitStack = field(default_factory=ExitStack, repr=False)
 
-    def until_closed(self, resources: ExitStack) -> None:
-        """Keep something open for as long as the server runs."""
+    def keep_open(self, resources: ExitStack) -> None:
+        """Keep resources open until the server is closed."""
         self._kept.enter_context(resources)
 
     def close(self) -> None:
-        """End it and remove its folder."""
+        """Stop the server and remove its folder."""
         self._kept.close()
         self.blocks.close(verbose=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def start(
-    blocks: Any,
+    blocks: Blocks,
     folder: Path,
     limits: Limits,
     *,
@@ -93,22 +96,22 @@ def start(
     script: str = "",
     auth: tuple[str, str] | None = None,
 ) -> Server:
-    """Serve pages in threads of this process, and come back.
+    """Serve pages in threads of this process, and return.
 
     Args:
-        blocks: the pages.
-        folder: from ``prepare_folder``.
-        limits: on requests.
-        serving: the address; see ``app``.
+        blocks: pages.
+        folder: folder from ``prepare_folder``.
+        limits: limits on requests.
+        serving: address; see ``app``.
         style: CSS.
         script: JavaScript function to run when a page is loaded.
-        auth: name and password that visitors must give.
+        auth: name and password that visitors must enter.
     """
     import gradio
     from starlette.middleware import Middleware
 
     fonts: dict[str, Any] = {"font": ("system-ui", "sans-serif"), "font_mono": ("ui-monospace", "monospace")}
-    # Gradio's orange is too light for white words on it.
+    # White text on Gradio's orange has too little contrast.
     theme = gradio.themes.Default(primary_hue="blue", **fonts).set(
         button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800"
     )

@@ -1,4 +1,4 @@
-"""A photo's object on another background: masks from a file, a drawing or TokenCut, and backgrounds to choose from."""
+"""Put the object of a photo on another background: masks from a file, a drawing or TokenCut, and backgrounds."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ BACKGROUNDS = (GREY, *TEXTURES)
 _TEXTURE_SIDE = 384
 
 
-def mask_of_file(path: str | Path, photo: Image.Image, limits: Limits) -> np.ndarray:
-    """Read a mask file for a photo, ``(H, W)`` float32 in [0, 1] in the photo's size."""
+def read_mask_file(path: str | Path, photo: Image.Image, limits: Limits) -> np.ndarray:
+    """Read a mask file for a photo: ``(H, W)`` float32 in [0, 1], resized to the photo."""
     check_image(path, limits)
     name = Path(path).name
     try:
@@ -38,47 +38,47 @@ def mask_of_file(path: str | Path, photo: Image.Image, limits: Limits) -> np.nda
     height, width = mask.shape
     if abs(width / height - photo.width / photo.height) > 0.02 * photo.width / photo.height:
         raise UserError(
-            f"the mask {name} is {width} x {height} pixels, which is another shape than the photo's: expected a mask "
-            "of the same photo; choose its own"
+            f"expected a mask with the aspect ratio of the photo, but {name} has {width} x {height} pixels: choose the "
+            "mask of this photo"
         )
-    return _resized(mask, photo)
+    return _resize(mask, photo)
 
 
-def drawn_mask(layers: Sequence[Image.Image], photo: Image.Image) -> np.ndarray:
-    """What was drawn with a brush on a photo, whatever its colour, as a mask of 0 and 1 in the photo's size.
+def read_drawing(layers: Sequence[Image.Image], photo: Image.Image) -> np.ndarray:
+    """Turn a drawing, whatever its colour, into a mask of 0 and 1 in the size of the photo.
 
     Args:
         layers: drawings with an alpha channel.
-        photo: that was drawn on.
+        photo: photo that was drawn on.
     """
     mask = np.zeros((photo.height, photo.width), np.float32)
     for layer in layers:
         alpha = np.asarray(layer.convert("RGBA").getchannel("A"), dtype=np.float32) / 255
-        mask = np.maximum(mask, _resized(alpha, photo) >= 0.5)
+        mask = np.maximum(mask, _resize(alpha, photo) >= 0.5)
     if not mask.any():
-        raise UserError("nothing is drawn yet: paint over the object with the brush, then swap")
+        raise UserError("the drawing is empty: paint over the object with the brush, then swap")
     check_mask(mask, "that was drawn")
     return mask
 
 
-def found_mask(sources: Sequence[TokenCut], picture: Picture, explorer: Explorer) -> np.ndarray:
-    """The object that TokenCut finds, as a mask of 0 and 1 in the photo's size.
+def find_mask(sources: Sequence[TokenCut], picture: Picture, explorer: Explorer) -> np.ndarray:
+    """Find the object with TokenCut, as a mask of 0 and 1 in the size of the photo.
 
     Args:
-        sources: are tried in turn until one finds a good mask; else the first that found any is taken.
-        picture: the photo.
-        explorer: whose models are asked.
+        sources: tried in turn until the mask is good; otherwise the first mask is used.
+        picture: photo.
+        explorer: models, which must not run at the same time.
     """
     photo = picture.photo
     doubtful = None
     for source in sources:
         with explorer.exclusively():
             job = source.prepare([photo], [Path("photo")])[0]
-        found = source.finish(job)
-        mask = (found.mask > 0.5).astype(np.float32)
+        result = source.finish(job)
+        mask = (result.mask > 0.5).astype(np.float32)
         if not 0 < mask.sum() < mask.size:
             continue
-        if found.verdict == "good":
+        if result.verdict == "good":
             return mask
         doubtful = mask if doubtful is None else doubtful
     if doubtful is None:
@@ -87,7 +87,7 @@ def found_mask(sources: Sequence[TokenCut], picture: Picture, explorer: Explorer
 
 
 def background_photo(name: str) -> Image.Image:
-    """One of ``BACKGROUNDS``, always cut alike."""
+    """Return one of ``BACKGROUNDS``, always the same crop."""
     expect_one_of("the background", name, BACKGROUNDS)
     if name == GREY:
         return Image.new("RGB", (_TEXTURE_SIDE, _TEXTURE_SIDE), (127, 127, 127))
@@ -97,15 +97,15 @@ def background_photo(name: str) -> Image.Image:
 def swapped_inputs(
     picture: Picture, mask: np.ndarray, background: Inputs
 ) -> tuple[Inputs, dict[Preprocessing, Tensor]]:
-    """What models see of a photo's object on a background.
+    """Paste the object of a photo on a background, for each preprocessing.
 
     Args:
-        picture: the photo.
-        mask: ``(H, W)`` in [0, 1] in the size of ``picture.photo``.
-        background: what the models see of the background.
+        picture: photo.
+        mask: ``(H, W)`` in [0, 1], in the size of ``picture.photo``.
+        background: preprocessed background.
 
     Returns:
-        The inputs, and the mask as each model sees it, ``(1, H, W)``.
+        The images, and the masks ``(1, H, W)``.
     """
     masks: dict[Preprocessing, Tensor] = {}
     inputs: Inputs = {}
@@ -113,22 +113,20 @@ def swapped_inputs(
     for preprocessing, image in picture.inputs.items():
         seen = evaluation_transform(preprocessing)(picture.photo, whole)[1].as_subclass(Tensor)
         if not seen.any():
-            raise UserError(
-                "the object lies outside the part of the photo that the model sees: centre it, or mask another"
-            )
+            raise UserError("the object lies outside the crop that the model sees: centre it, or mask another object")
         if bool((seen >= 1).all()):
-            raise UserError("the mask covers all that the model sees: no background is left to swap")
+            raise UserError("the mask covers the whole image that the model sees: there is no background to swap")
         masks[preprocessing] = seen
         inputs[preprocessing] = paste(image, seen, background[preprocessing]).contiguous()
     return inputs, masks
 
 
 def background_inputs(photo: Image.Image, preprocessings: Sequence[Preprocessing]) -> Inputs:
-    """What models see of a background."""
+    """Preprocess a background for each model."""
     return {one: as_input(photo, one) for one in preprocessings}
 
 
-def _resized(mask: np.ndarray, photo: Image.Image) -> np.ndarray:
+def _resize(mask: np.ndarray, photo: Image.Image) -> np.ndarray:
     if mask.shape == (photo.height, photo.width):
         return mask.astype(np.float32)
     return np.asarray(Image.fromarray(mask.astype(np.float32)).resize(photo.size, Image.Resampling.BILINEAR))

@@ -1,4 +1,4 @@
-"""Evaluation of a reproduction's models under the paper's protocol: each model on each set once, in one folder."""
+"""Evaluate the models of a reproduction under the paper's protocol, once on each set."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from robustvit.evaluation.records.record import Record, read_records
 from robustvit.evaluation.records.setting import RunSetting
 from robustvit.evaluation.sets import BENCHMARKS
 from robustvit.evaluation.sets.class_tables import imagenet_wnids
-from robustvit.experiments.paper.place import ReproductionPlace
 from robustvit.experiments.paper.plan import Plan, Run, item_runs
+from robustvit.experiments.paper.workspace import Workspace
 from robustvit.models.load import load_model
 
 SEGMENTATION = "imagenet-segmentation"
@@ -32,64 +32,66 @@ Known = dict[tuple[str, str], Record]
 
 
 def images_of_set(name: str) -> int:
-    """Images that a whole set has."""
+    """Return the number of images of a complete set."""
     return MAT_IMAGES if name == SEGMENTATION else BENCHMARKS[name].images
 
 
-def set_on_disk(place: ReproductionPlace, name: str) -> int:
-    """Images of a set that are there."""
+def set_on_disk(workspace: Workspace, name: str) -> int:
+    """Return the number of images of a set on disk."""
     if name == SEGMENTATION:
-        return len(MatFile(find_mat(place.data)))
-    return len(BENCHMARKS[name].read(place.data, PROTOCOL).samples)
+        return len(MatFile(find_mat(workspace.data)))
+    return len(BENCHMARKS[name].read(workspace.data, PROTOCOL).samples)
 
 
-def known_records(place: ReproductionPlace) -> Known:
-    """Results recorded, by model and set. Models of the same weights share them, each under its own name."""
-    found = read_records(place.records) if place.records.is_dir() and any(place.records.glob("*.json")) else []
-    by_weights = {(str(one.model["weights"]), one.set): one for one in found if one.protocol == PROTOCOL}
-    sets = {one.set for one in found}
+def known_records(workspace: Workspace) -> Known:
+    """Return recorded results by model and set. Models with the same weights share them, each under its name."""
+    records = read_records(workspace.records) if any(workspace.records.glob("*.json")) else []
+    by_weights = {
+        (str(record.model["weights"]), record.set): record for record in records if record.protocol == PROTOCOL
+    }
+    sets = {record.set for record in records}
     return {
         (name, of): replace(by_weights[weights, of], model=by_weights[weights, of].model | {"source": name})
-        for name, weights in place.known_weights().items()
+        for name, weights in workspace.known_weights().items()
         for of in sets
         if (weights, of) in by_weights
     }
 
 
 class Evaluator:
-    """Evaluates models on sets, and keeps what is loaded.
+    """Evaluates models on sets, and keeps loaded models.
 
     Args:
-        place: where everything lies.
-        plan: what is needed.
+        workspace: folders and options.
+        plan: models and sets.
     """
 
-    def __init__(self, place: ReproductionPlace, plan: Plan) -> None:
-        self.place, self.plan = place, plan
-        self.on_disk = cache(lambda name: set_on_disk(place, name))
+    def __init__(self, workspace: Workspace, plan: Plan) -> None:
+        self.workspace, self.plan = workspace, plan
+        self.on_disk = cache(lambda name: set_on_disk(workspace, name))
         self._loaded: dict[Run, SetModel] = {}
 
     @cached_property
     def sets(self) -> SetPlace:
-        """Where the sets are, as their evaluation wants it."""
-        own = self.place
-        sets = SetOptions(root=str(own.data), protocol=PROTOCOL, records=str(own.records))
-        return set_place(sets, RunningOptions(batch_size=own.batch_size, workers=own.workers, device=own.device))
+        """Folders and options for the evaluation of sets."""
+        space = self.workspace
+        sets = SetOptions(root=str(space.data), protocol=PROTOCOL, records=str(space.records))
+        return set_place(sets, RunningOptions(batch_size=space.batch_size, workers=space.workers, device=space.device))
 
     def missing(self, run: Run, known: Known) -> list[str]:
-        """Sets that a model is still to be evaluated on, in the plan's order."""
-        return [name for name in self.plan.sets if not self._done(known.get((self.place.named(run), name)), name)]
+        """Return the sets that a model has not been evaluated on, in the order of the plan."""
+        return [name for name in self.plan.sets if not self._done(known.get((self.workspace.name_of(run), name)), name)]
 
     def _done(self, record: Record | None, name: str) -> bool:
         return record is not None and (record.complete or record.samples >= self.on_disk(name))
 
     def evaluate(self, runs: Iterable[Run]) -> int:
-        """Evaluate what is missing; returns how many results were added."""
-        known, added = known_records(self.place), 0
+        """Evaluate what is missing; returns the number of results added."""
+        known, added = known_records(self.workspace), 0
         for run in runs:
             if todo := self.missing(run, known):
-                self.place.remember_weights(run, self.model(run).weights)
-                known = known_records(self.place)
+                self.workspace.remember_weights(run, self.model(run).weights)
+                known = known_records(self.workspace)
                 todo = self.missing(run, known)
             for name in todo:
                 self._evaluate(run, name)
@@ -107,38 +109,38 @@ class Evaluator:
         evaluate_set(BENCHMARKS[name], model, self.sets, baseline)
 
     def model(self, run: Run) -> SetModel:
-        """A model, loaded once, that records name by the plan's card and method."""
+        """Load a model once; records name it by card and method."""
         if run not in self._loaded:
             self._loaded[run] = self._load(run)
         return self._loaded[run]
 
     def _load(self, run: Run) -> SetModel:
         if run.trained:
-            source = str(self.place.run_folder(run))
+            source = str(self.workspace.run_folder(run))
             classifier = load_model(source, normalization="paper")
             seen = RunFolder(source).trained_labels()
         else:
-            source = self.place.source(run.card)
-            classifier = load_model(source, **self.place.loading(run.card))
+            source = self.workspace.source(run.card)
+            classifier = load_model(source, **self.workspace.loading(run.card))
             seen = self._first_classes(run) if self.plan.sets else frozenset()
-        about = describe_model(classifier, source, checkpoint=None if run.trained else self.place.weights(run.card))
-        about |= self._said_of(run) | {"source": self.place.named(run)}
+        about = describe_model(classifier, source, checkpoint=None if run.trained else self.workspace.weights(run.card))
+        about |= self._describe_run(run) | {"source": self.workspace.name_of(run)}
         return SetModel(classifier.to(self.sets.loop.accelerator.device), about, seen)
 
-    def _said_of(self, run: Run) -> dict[str, Any]:
-        """What records of a run say besides its weights, so that a table can choose by it."""
-        scale = self.place.scale
+    def _describe_run(self, run: Run) -> dict[str, Any]:
+        """Return what records say of a run besides its weights; tables select by it."""
+        scale = self.workspace.scale
         usual = (run.classes, run.samples) == (scale.classes, scale.samples)
         setting = {"setting": asdict(RunSetting(run.seed, run.classes, run.samples, usual))} if run.trained else {}
         return {"card": run.card, "method": run.method} | setting
 
     def _first_classes(self, run: Run) -> frozenset[int]:
-        """The classes of seed 0, which the original is reported on apart, as in the paper's Tables 10 and 11."""
+        """Return the classes of seed 0, reported separately for the original, as in the paper's Tables 10 and 11."""
         index = {wnid: label for label, wnid in enumerate(imagenet_wnids())}
-        return frozenset(index[wnid] for wnid in self.place.imagenet_s.split(run)[0])
+        return frozenset(index[wnid] for wnid in self.workspace.imagenet_s.split(run)[0])
 
     def check_sets(self) -> None:
-        """Refuse to begin where a set is missing."""
+        """Raise if a set is missing."""
         lacking: list[str] = []
         for name in [*self.plan.sets, *self.plan.images]:
             try:
@@ -147,33 +149,33 @@ class Evaluator:
                 lacking.append(name if lacking else f"{name} ({error})")
         if lacking:
             number = counted(len(lacking), "set")
-            raise UserError(f"{number} missing: {', '.join(lacking)}; --dry-run says where to get each")
+            raise UserError(f"{number} missing: {', '.join(lacking)}; --dry-run shows where to get them")
 
     def with_earlier(self) -> Evaluator:
-        """An evaluator of the whole item as far as this folder has it: this call's runs, and those of earlier calls.
+        """Return an evaluator of the item that includes the runs of earlier calls.
 
-        Where the item averages over models (figure 4), a model counts once it was evaluated on every set.
+        If the item averages over models (figure 4), a model counts only if it was evaluated on every set.
         """
-        known = set(known_records(self.place))
+        known = set(known_records(self.workspace))
 
         def there(run: Run) -> bool:
-            found = [(self.place.named(run), name) in known for name in self.plan.sets]
-            return (any if self.plan.show == "table" else all)(found) and not (
-                run.tokencut and self.place.has_older_masks
+            recorded = [(self.workspace.name_of(run), name) in known for name in self.plan.sets]
+            return (any if self.plan.show == "table" else all)(recorded) and not (
+                run.tokencut and self.workspace.has_older_masks
             )
 
-        runs = [run for run in item_runs(self.plan.what, self.place.scale) if run in self.plan.runs or there(run)]
+        runs = [run for run in item_runs(self.plan.what, self.workspace.scale) if run in self.plan.runs or there(run)]
         if self.plan.show != "table":  # both models of a card, or neither
             cards = {run.card for run in runs if run.trained}
             runs = [run for run in runs if run.card in cards]
-        return Evaluator(self.place, replace(self.plan, runs=tuple(runs)))
+        return Evaluator(self.workspace, replace(self.plan, runs=tuple(runs)))
 
     def records_of(self, runs: Sequence[Run]) -> list[Record]:
-        """What is recorded of some models on the plan's sets."""
-        known = known_records(self.place)
+        """Return the records of some models on the sets of the plan."""
+        known = known_records(self.workspace)
         found = []
         for run in runs:
-            who = self._said_of(run)
-            mine = [known[key] for name in self.plan.sets if (key := (self.place.named(run), name)) in known]
+            who = self._describe_run(run)
+            mine = [known[key] for name in self.plan.sets if (key := (self.workspace.name_of(run), name)) in known]
             found += [replace(record, model=record.model | who) for record in mine]
         return found

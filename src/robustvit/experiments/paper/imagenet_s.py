@@ -1,6 +1,6 @@
-"""ImageNet-S as the paper finetunes on it: a few masked photos of half of its classes, one of each other to choose by.
+"""ImageNet-S as the paper uses it: a few masked photos of half of its classes, and one of each other for validation.
 
-Layout, merges and the meaning of a mask's colours are those of its repository (LUSSeg/ImageNet-S, README).
+Layout, merged classes and mask colours follow its repository (LUSSeg/ImageNet-S, README).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from robustvit.data.photos import IMAGE_SUFFIXES
 from robustvit.experiments.paper.plan import Run
 from robustvit.experiments.paper.scales import ReproductionScale
 
-# ImageNet-S-919 merges five classes of ImageNet into five others; its masks cannot tell the two, so both are left out.
+# ImageNet-S-919 merges five ImageNet classes into five others; masks cannot separate the two, so both are left out.
 MERGED = {
     "n04356056": "n04355933",  # sunglasses into sunglass
     "n04493381": "n02808440",  # tub into bathtub
@@ -35,14 +35,14 @@ Pair = tuple[Path, Path]  # photo and mask
 
 @dataclass(frozen=True)
 class Lists:
-    """Photos to finetune on and photos to choose the epoch by: (photo, mask, class) each."""
+    """Photos for training, and photos that choose the epoch: (photo, mask, class) each."""
 
     train: list[tuple[Path, Path, str]]
     validation: list[tuple[Path, Path, str]]
 
     @property
     def classes(self) -> list[str]:
-        """WordNet ids of the classes finetuned on."""
+        """WordNet ids of the training classes."""
         return sorted({name for _, _, name in self.train})
 
 
@@ -50,7 +50,7 @@ class ImageNetS:
     """The annotated training photos of ImageNet-S.
 
     Args:
-        folder: that holds ``train-semi`` and ``train-semi-segmentation``.
+        folder: folder with ``train-semi`` and ``train-semi-segmentation``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,12 +58,12 @@ class ImageNetS:
 
     @cached_property
     def classes(self) -> list[str]:
-        """WordNet ids by name, without the merged ones: the file system's order must not decide anything."""
+        """WordNet ids in order, without the merged ones; independent of the order of the file system."""
         merged = {*MERGED, *MERGED.values()}
         return sorted(p.name for p in self.masks.iterdir() if p.is_dir() and p.name[0] != "." and p.name not in merged)
 
     def pairs(self, wnid: str) -> list[Pair]:
-        """Photos of a class with their masks, by name."""
+        """Return the photos of a class with their masks, ordered by name."""
         photos = self.photos_of(wnid)
         masks = sorted(p for p in (self.masks / wnid).iterdir() if p.suffix == ".png" and p.name[0] != ".")
         for mask in masks:
@@ -75,32 +75,32 @@ class ImageNetS:
         return [(photos[mask.stem], mask) for mask in masks]
 
     def photos_of(self, wnid: str) -> dict[str, Path]:
-        """Photos of a class by stem, in the order of their names."""
+        """Return the photos of a class by stem, ordered by name."""
         folder = self.photos / wnid
         found = sorted(folder.iterdir()) if folder.is_dir() else []
         return {p.stem: p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."}
 
     def check(self, scale: ReproductionScale) -> None:
-        """Refuse another edition."""
+        """Raise if this is another edition."""
         if len(self.classes) != scale.available:
             raise UserError(
                 f"expected {scale.available} classes besides the ten merged ones in {self.masks}, found "
-                f"{len(self.classes)}: the paper takes ImageNet-S-919, from {_SOURCE}"
+                f"{len(self.classes)}: the paper uses ImageNet-S-919, from {_SOURCE}"
             )
 
     def split(self, run: Run) -> tuple[list[str], list[str]]:
-        """Classes finetuned on, and the others: the first by name, or drawn by a seed above 0."""
+        """Return training classes and the others: the first by name, or drawn by a seed above 0."""
         names = list(self.classes)
         if run.seed:
             random.Random(run.seed).shuffle(names)
         return names[: run.classes], names[run.classes :]
 
     def lists(self, run: Run, pairs: Callable[[str], Sequence[Pair]] | None = None) -> Lists:
-        """What a run is finetuned on: the first photos of each class by name, and one of each other class.
+        """Return the photos of a run: the first of each training class by name, and one of each other class.
 
         Args:
-            run: says how many, and which seed draws the classes.
-            pairs: photos and masks of a class; the annotated ones when left out.
+            run: run with its numbers and seed.
+            pairs: returns photos and masks of a class; default: the annotated ones.
         """
         pairs = pairs or self.pairs
         chosen, others = self.split(run)
@@ -118,11 +118,11 @@ def _first(classes: Sequence[str], count: int, pairs: Callable[[str], Sequence[P
 
 
 def find_imagenet_s(root: Path) -> ImageNetS:
-    """ImageNet-S-919 below a root folder, or the root itself."""
-    places = ("imagenet-s/ImageNetS919", "ImageNetS919", "imagenet-s", ".")
-    for place in (root / name for name in places):
-        if (place / _PHOTOS).is_dir() and (place / _MASKS).is_dir():
-            return ImageNetS(place)
+    """Find ImageNet-S-919 in a root folder."""
+    names = ("imagenet-s/ImageNetS919", "ImageNetS919", "imagenet-s", ".")
+    for folder in (root / name for name in names):
+        if (folder / _PHOTOS).is_dir() and (folder / _MASKS).is_dir():
+            return ImageNetS(folder)
     raise UserError(
         f"expected ImageNet-S below {root} (imagenet-s/ImageNetS919 with {_PHOTOS} and {_MASKS}), found none: get it "
         f"from {_SOURCE}"
@@ -130,7 +130,7 @@ def find_imagenet_s(root: Path) -> ImageNetS:
 
 
 def list_text(rows: Sequence[tuple[Path, Path, str]]) -> str:
-    """Rows as the CSV file that ``finetune --images`` takes, with whole paths."""
+    """Return rows as a CSV file for ``finetune --images``, with absolute paths."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "mask", "label"])
@@ -139,7 +139,7 @@ def list_text(rows: Sequence[tuple[Path, Path, str]]) -> str:
 
 
 def write_list(rows: Sequence[tuple[Path, Path, str]], path: Path) -> None:
-    """Write rows, unless the very same are there already."""
+    """Write rows, unless the file has the same."""
     text = list_text(rows)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)

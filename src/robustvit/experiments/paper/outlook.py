@@ -1,11 +1,11 @@
-"""What a reproduction would take: runs, steps, images, what is there, and the hours that they take on this machine."""
+"""The plan of a reproduction: runs, steps, images, missing data, and the estimated time on this machine."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import timm
 import torch
@@ -14,11 +14,12 @@ from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError
 from robustvit.common.wording import counted
 from robustvit.experiments.paper.evaluating import SEGMENTATION, Evaluator, images_of_set, known_records
-from robustvit.experiments.paper.place import ReproductionPlace
 from robustvit.experiments.paper.plan import METHOD_OPTIONS, Plan, Run
 from robustvit.experiments.paper.stand_in import stand_in
+from robustvit.experiments.paper.workspace import Workspace
 from robustvit.experiments.trials import state_of
 from robustvit.explanation.subsets.search import list_sizes
+from robustvit.guidance.method import GuidedLoss
 from robustvit.guidance.registry import chosen_options, make_guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.recipes import model_card, recipe_settings
@@ -29,7 +30,7 @@ _WORDS = {"finished": "finished", "begun": "to continue", "new": "to run"}
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of a guided step of 8 photos, and of one image forward; and how many pixels an image has."""
+    """Seconds per guided step of 8 photos and per image forward, and pixels per image."""
 
     step: float
     image: float
@@ -37,14 +38,14 @@ class Speed:
 
 
 def measure_speed(model: Classifier, run: Run, *, warm: bool = False) -> Speed:
-    """Take a guided step and a forward pass on random pixels; two of each on a GPU.
+    """Time a guided step and a forward pass on random pixels; two of each on a GPU.
 
-    On a CPU a step is timed with two photos and counted four times. The weights are left as they are.
+    On a CPU a step is timed with two photos and multiplied by four. The weights do not change.
 
     Args:
-        model: on its device.
-        run: says what guides.
-        warm: the model has run before; otherwise a first call of each is left out.
+        model: model on its device.
+        run: run that sets the guidance.
+        warm: whether the model has run before; otherwise a first call of each is not timed.
     """
     device = model.mean.device
     batch, times = (2, 1) if device.type == "cpu" else (_BATCH, 2)
@@ -52,7 +53,7 @@ def measure_speed(model: Classifier, run: Run, *, warm: bool = False) -> Speed:
     masks = torch.zeros(batch, 1, *model.preprocessing.input_size, device=device)
     masks[..., : masks.shape[-2] // 2, :] = 1
     labels = torch.zeros(batch, dtype=torch.long, device=device)
-    guide: Any = _guidance(run)
+    guide = _guidance(run)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
 
     def step() -> None:
@@ -70,50 +71,56 @@ def measure_speed(model: Classifier, run: Run, *, warm: bool = False) -> Speed:
         forward()
         step()
     height, width = model.preprocessing.input_size
-    return Speed(_timed(step, times, device) * _BATCH / batch, _timed(forward, times, device) / batch, height * width)
+    return Speed(
+        _time_call(step, times, device) * _BATCH / batch, _time_call(forward, times, device) / batch, height * width
+    )
 
 
-def _architecture(place: ReproductionPlace, card: str) -> Classifier:
-    if place.tiny:
+def _architecture(workspace: Workspace, card: str) -> Classifier:
+    if workspace.tiny:
         return stand_in(card)
-    return Classifier(timm.create_model(model_card(card).timm_name.split(".")[0], pretrained=False))
+    return Classifier(timm.create_model(_timm_name(card), pretrained=False))
 
 
-def _guidance(run: Run) -> Any:
+def _timm_name(card: str) -> str:
+    return model_card(card).timm_name.split(".")[0]
+
+
+def _guidance(run: Run) -> GuidedLoss:
     method = METHOD_OPTIONS.get(run.method, {})
     name = str(method.get("guidance", "robustvit"))
     return make_guidance(name, **chosen_options(name, method, recipe_settings(run.card)))
 
 
-def _timed(work: Any, times: int, device: torch.device) -> float:
-    """Seconds of one call."""
+def _time_call(work: Callable[[], None], times: int, device: torch.device) -> float:
+    """Return the duration of one call, in seconds."""
 
-    def waited() -> float:
+    def now() -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter()
 
-    start = waited()
+    start = now()
     for _ in range(times):
         work()
-    return (waited() - start) / times
+    return (now() - start) / times
 
 
 class _Speeds:
-    """Speeds by architecture and guidance, each measured once; one architecture is kept at a time."""
+    """Speeds by architecture and guidance, each measured once; only one architecture is in memory."""
 
-    def __init__(self, place: ReproductionPlace) -> None:
-        self.place, self.known = place, dict[tuple[str, str], Speed]()
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace, self.known = workspace, dict[tuple[str, str], Speed]()
         self._model: tuple[str, Classifier] | None = None
 
     def of(self, run: Run) -> Speed:
         guidance = str(METHOD_OPTIONS.get(run.method, {}).get("guidance", "robustvit"))
-        name = "stand-in" if self.place.tiny else model_card(run.card).timm_name.split(".")[0].replace("deit_", "vit_")
+        name = "stand-in" if self.workspace.tiny else _timm_name(run.card).replace("deit_", "vit_")
         if (name, guidance) not in self.known:  # a DeiT is a ViT with other weights
             warm = self._model is not None and self._model[0] == name
             if self._model is None or not warm:
-                device = make_accelerator(device=self.place.device).device
-                self._model = name, _architecture(self.place, run.card).to(device)
+                device = make_accelerator(device=self.workspace.device).device
+                self._model = name, _architecture(self.workspace, run.card).to(device)
             self.known[name, guidance] = measure_speed(self._model[1], run, warm=warm)
         return self.known[name, guidance]
 
@@ -124,92 +131,95 @@ class _Speeds:
         ]
 
 
-def outlook(place: ReproductionPlace, plan: Plan) -> list[str]:
-    """The plan in lines; nothing is written."""
-    evaluator, speeds = Evaluator(place, plan), _Speeds(place)
-    lines = [f"{plan.what} at {place.scale.name} scale, into {place.out}", "runs:"]
+def outlook(workspace: Workspace, plan: Plan) -> list[str]:
+    """Return the lines of the plan; nothing is written."""
+    evaluator, speeds = Evaluator(workspace, plan), _Speeds(workspace)
+    lines = [f"{plan.what} at {workspace.scale.name} scale, into {workspace.out}", "runs:"]
     seconds = 0.0
     for run in (one for one in plan.runs if one.trained):
-        text, more = _run_line(place, run, speeds)
+        text, more = _run_line(workspace, run, speeds)
         lines.append(text)
         seconds += more
     if not any(run.trained for run in plan.runs):
-        lines.append("  none: it shows original models only")
+        lines.append("  none: only original models are shown")
     if any(run.trained for run in plan.runs) or plan.sets:
-        lines += ["photos to finetune on:", f"  {_photos_line(place)}"]
+        lines += ["photos to finetune on:", f"  {_photos_line(workspace)}"]
     if any(run.tokencut for run in plan.runs):
-        lines.append("  masks: TokenCut's, made first of all ImageNet-S photos (their time is not in the estimate)")
-    lacking = [run.card for run in plan.runs if not place.tiny and model_card(run.card).needs_checkpoint]
-    if lacking and place.checkpoint is None:
-        lines.append(f"weights: MISSING for {lacking[0]}, which timm has no more: give them with --checkpoint FILE")
+        lines.append("  masks: TokenCut's, first made for all ImageNet-S photos (not included in the estimate)")
+    lacking = [run.card for run in plan.runs if not workspace.tiny and model_card(run.card).needs_checkpoint]
+    if lacking and workspace.checkpoint is None:
+        lines.append(
+            f"weights: MISSING for {lacking[0]}, which timm no longer provides: give them with --checkpoint FILE"
+        )
     lines.append("sets:")
-    found, more = _set_lines(place, plan, evaluator, speeds)
+    found, more = _set_lines(workspace, plan, evaluator, speeds)
     seconds += more
     if plan.show == "subsets":
-        text, more = _subset_line(place, plan, speeds)
+        text, more = _subset_line(workspace, plan, speeds)
         found.append(text)
         seconds += more
-    kind = "stand-in, random pixels" if place.tiny else "untrained weights of the architectures, random pixels"
-    where = make_accelerator(device=place.device).device
+    kind = "stand-in, random pixels" if workspace.tiny else "untrained weights of the architectures, random pixels"
+    where = make_accelerator(device=workspace.device).device
     lines += [*found, f"speed on this machine ({where}; {kind}):", *speeds.lines()]
-    return [*lines, f"left to do: about {_duration(seconds)}, reading and writing files not counted"]
+    return [*lines, f"left to do: about {_duration(seconds)}, without reading and writing files"]
 
 
-def _run_line(place: ReproductionPlace, run: Run, speeds: _Speeds) -> tuple[str, float]:
-    photos, held_out = run.classes * run.samples, place.scale.available - run.classes
-    steps = place.scale.epochs * math.ceil(photos / _BATCH)
-    state = state_of(place.run_folder(run))
-    # A photo that is held out is looked at forward and once backward to its attention: about half of a step's share.
-    checks = (place.scale.epochs + 3) * held_out
+def _run_line(workspace: Workspace, run: Run, speeds: _Speeds) -> tuple[str, float]:
+    photos, held_out = run.classes * run.samples, workspace.scale.available - run.classes
+    steps = workspace.scale.epochs * math.ceil(photos / _BATCH)
+    state = state_of(workspace.run_folder(run))
+    # A held-out photo takes a forward pass and a backward pass to the attention: about half of its share of a step.
+    checks = (workspace.scale.epochs + 3) * held_out
     speed = speeds.of(run)
     seconds = 0.0 if state == "finished" else steps * speed.step + checks * speed.step / _BATCH / 2
-    work = f"{counted(photos, 'photo')}, {counted(place.scale.epochs, 'epoch')}, {counted(steps, 'step')}"
+    work = f"{counted(photos, 'photo')}, {counted(workspace.scale.epochs, 'epoch')}, {counted(steps, 'step')}"
     text = f"  {_WORDS[state]:<12} {run.name}: {work}"
     return text + f", {counted(held_out, 'photo')} to choose the epoch, {_duration(seconds)}", seconds
 
 
-def _photos_line(place: ReproductionPlace) -> str:
-    if place.tiny and not place.data.is_dir():
-        return f"{place.scale.available} classes of drawn scenes, to be drawn"
+def _photos_line(workspace: Workspace) -> str:
+    if workspace.tiny and not workspace.data.is_dir():
+        return f"{workspace.scale.available} classes of drawn scenes, to be drawn"
     try:
-        return f"ImageNet-S at {place.imagenet_s.photos.parent}, {len(place.imagenet_s.classes)} classes"
+        return f"ImageNet-S at {workspace.imagenet_s.photos.parent}, {len(workspace.imagenet_s.classes)} classes"
     except UserError as error:
         return f"MISSING: {error}"
 
 
-def _set_lines(place: ReproductionPlace, plan: Plan, evaluator: Evaluator, speeds: _Speeds) -> tuple[list[str], float]:
-    known = known_records(place)
+def _set_lines(workspace: Workspace, plan: Plan, evaluator: Evaluator, speeds: _Speeds) -> tuple[list[str], float]:
+    known = known_records(workspace)
+    undrawn = workspace.tiny and not workspace.data.is_dir()
     lines, seconds = [], 0.0
     for name in dict.fromkeys([*plan.sets, *plan.images]):
         try:
-            there = 20 if place.tiny and not place.data.is_dir() else evaluator.on_disk(name)
-            state = "to be drawn" if place.tiny and not place.data.is_dir() else f"{counted(there, 'image')} there"
+            there = 20 if undrawn else evaluator.on_disk(name)
+            state = "to be drawn" if undrawn else f"{counted(there, 'image')} on disk"
         except UserError as error:
             there, state = images_of_set(name), f"MISSING: {error}"
         runs = plan.runs if name in plan.sets else ()
-        recorded = [known.get((place.named(run), name)) for run in runs]
+        recorded = [known.get((workspace.name_of(run), name)) for run in runs]
         left = [run for run, one in zip(runs, recorded, strict=True)
                 if one is None or not (one.complete or one.samples >= there)]  # fmt: skip
         more = sum(there * _seconds_an_image(speeds.of(run), name) for run in left)
         seconds += more
         what = f"{len(runs) - len(left)} of {len(runs)} models recorded, {_duration(more)}" if runs else "images shown"
-        lines.append(f"  {name}, {there if place.tiny else images_of_set(name):,} images: {what}; {state}")
+        lines.append(f"  {name}, {there if workspace.tiny else images_of_set(name):,} images: {what}; {state}")
     return lines, seconds
 
 
-def _subset_line(place: ReproductionPlace, plan: Plan, speeds: _Speeds) -> tuple[str, float]:
-    """The search: a forward and a backward pass for each step of each image and class, about three forward passes."""
-    files = [(run, place.out / f"{plan.what}-{run.card}.png") for run in plan.runs]
+def _subset_line(workspace: Workspace, plan: Plan, speeds: _Speeds) -> tuple[str, float]:
+    """Estimate the search: each step takes a forward and a backward pass, about three forward passes."""
+    files = [(run, workspace.out / f"{plan.what}-{run.card}.png") for run in plan.runs]
     left = [run for run, file in files if not (file.is_file() and file.with_suffix(".json").is_file())]
-    searches = plan.row["count"] * (1 + len(place.scale.forced))
-    passes = [len(list_sizes(speeds.of(run).pixels, place.scale.remove)) for run in left]
+    searches = plan.row["count"] * (1 + len(workspace.scale.forced))
+    passes = [len(list_sizes(speeds.of(run).pixels, workspace.scale.remove)) for run in left]
     seconds = sum(3 * searches * number * speeds.of(run).image for run, number in zip(left, passes, strict=True))
     steps = f" of {counted(passes[0] - 1, 'step')}" if passes else ""
     return f"subsets: {searches * len(left)} searches{steps}, {_duration(seconds)}", seconds
 
 
 def _seconds_an_image(speed: Speed, name: str) -> float:
-    """The segmentation test explains every image, which takes about half of a guided step's share."""
+    """Estimate an image: in the segmentation test it is explained, about half of its share of a guided step."""
     return speed.step / _BATCH / 2 if name == SEGMENTATION else speed.image
 
 

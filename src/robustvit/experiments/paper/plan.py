@@ -1,4 +1,4 @@
-"""What a table or figure needs: which models, trained how, on which sets."""
+"""What a table or figure needs: models, their training, and sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustvit.evaluation.records.reported import reported_table
 from robustvit.experiments.paper.scales import ReproductionScale
 
 TOKENCUT = "robustvit-tokencut"
-# Options of finetune by the method's name in records.
+# Options of finetune, by name of the method in records.
 METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "robustvit": {},
     TOKENCUT: {},
@@ -38,14 +38,14 @@ ITEMS: tuple[str, ...] = tuple(_rows())
 
 @dataclass(frozen=True)
 class Run:
-    """One model that is needed.
+    """A model to evaluate.
 
     Attributes:
-        card: of the paper.
-        method: of ``records.METHODS``; ``original`` is not trained.
-        seed: draws the classes finetuned on; 0 takes the first in the order of their names.
-        samples: photos of each class.
-        classes: finetuned on.
+        card: model of the paper.
+        method: name from ``records.METHODS``; ``original`` is not trained.
+        seed: seed that draws the training classes; 0 takes the first by name.
+        samples: training photos per class.
+        classes: number of training classes.
     """
 
     card: str
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def trained(self) -> bool:
-        """Whether it is finetuned."""
+        """Whether the model is finetuned."""
         return self.method != "original"
 
     @property
@@ -66,7 +66,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         if not self.trained:
             return f"{self.card}-original"
         return f"{self.card}-{self.method}-seed{self.seed}-{self.classes}x{self.samples}"
@@ -77,12 +77,12 @@ class Plan:
     """What an item of the paper needs.
 
     Attributes:
-        what: its name.
-        show: how it is rendered.
-        runs: the models, originals first.
-        sets: that every one of them is evaluated on.
-        images: sets whose images are needed, but not evaluated on.
-        row: the item's further settings.
+        what: name of the item.
+        show: how it is shown.
+        runs: models, originals first.
+        sets: sets that every model is evaluated on.
+        images: sets whose images are only shown.
+        row: other settings of the item.
     """
 
     what: str
@@ -93,25 +93,25 @@ class Plan:
     row: dict[str, Any]
 
     def original(self, run: Run) -> Run:
-        """The model that a run starts from."""
+        """Return the model that a run starts from."""
         return next(one for one in self.runs if one.card == run.card and not one.trained)
 
 
 def make_plan(what: str, scale: ReproductionScale, *, models: Sequence[str] | None, masks: str) -> Plan:
-    """Look an item up.
+    """Make the plan of an item.
 
     Args:
-        what: its name; see ``ITEMS``.
-        scale: how much is trained.
-        models: cards to do it for; all of the item's when left out.
-        masks: ``human``, or ``tokencut`` for the rows that are trained on masks found by TokenCut.
+        what: name from ``ITEMS``.
+        scale: amount of training.
+        models: models of the paper; None for all of the item.
+        masks: ``human``, or ``tokencut`` for the rows trained on masks of TokenCut.
     """
     expect_one_of("the item", what, ITEMS)
     row = _rows()[what]
     pairs, sets = _pairs_and_sets(what)
     if masks == "tokencut" and not any(method == TOKENCUT for _, method in pairs):
         raise UserError(
-            f"the paper has {what} for annotated masks only: leave --masks out, or ask for table1 or table2"
+            f"the paper shows {what} for annotated masks only: leave --masks out, or choose table1 or table2"
         )
     left_out = "robustvit" if masks == "tokencut" else TOKENCUT
     pairs = [pair for pair in pairs if pair[1] != left_out]
@@ -122,18 +122,18 @@ def make_plan(what: str, scale: ReproductionScale, *, models: Sequence[str] | No
 
 
 def item_runs(what: str, scale: ReproductionScale) -> tuple[Run, ...]:
-    """Every run of an item, whatever a call asks for: of all cards, on annotated masks and on those of TokenCut."""
+    """Return every run of an item: all models, on annotated masks and on those of TokenCut."""
     return _all_runs(what, _pairs_and_sets(what)[0], scale)
 
 
 def _all_runs(what: str, pairs: Sequence[tuple[str, str]], scale: ReproductionScale) -> tuple[Run, ...]:
     runs = [one for card, method in pairs for one in _runs(card, method, _rows()[what], scale)]
-    runs.sort(key=lambda run: run.trained)  # originals first; the order stays otherwise
+    runs.sort(key=lambda run: run.trained)  # originals first; a stable sort
     return tuple(dict.fromkeys(runs))
 
 
 def _pairs_and_sets(what: str) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """Cards with methods, and sets."""
+    """Return pairs of model and method, and the sets."""
     row = _rows()[what]
     return _of_table(what) if row["show"] == "table" else _of_row(row)
 
@@ -153,7 +153,7 @@ def _chosen(what: str, pairs: list[tuple[str, str]], models: Sequence[str] | Non
     if models is None:
         return pairs
     if not models:
-        raise UserError(f"expected at least one model in --models, got none: choose out of {', '.join(cards)}")
+        raise UserError(f"expected at least one model in --models, got none: choose from {', '.join(cards)}")
     for name in models:
         expect_one_of(f"--models of {what}", name, cards)
     return [pair for pair in pairs if pair[0] in models]

@@ -1,4 +1,4 @@
-"""The two sizes of a reproduction: the paper's, and one of minutes on drawn scenes that takes the same path."""
+"""The two scales of a reproduction: the paper's, and a tiny one on drawn scenes that takes minutes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ReproductionScale:
-    """How much is trained, and on what.
+    """The amount of training.
 
     Attributes:
         name: ``paper`` or ``tiny``.
-        classes: finetuned on; one photo of each of the others chooses the epoch.
-        available: classes that must be there, the merged ones left out.
-        samples: photos of each class finetuned on.
-        epochs: passes over them.
-        options: of finetune, beside the recipe's.
-        masks: options of the masks found, beside TokenCut's own.
-        seeds: draws of the classes, in tables 8 and 9.
-        samples_varied: photos of each class in figure 7.
+        classes: training classes; one photo of each of the others chooses the epoch.
+        available: number of classes, without the merged ones.
+        samples: training photos per class.
+        epochs: number of epochs.
+        options: options of finetune besides those of the recipe.
+        masks: options of TokenCut besides its defaults.
+        seeds: number of seeds in tables 8 and 9.
+        samples_varied: photos per class in figure 7.
         classes_varied: numbers of classes in figure 7.
-        forced: classes that appendix A forces, by index.
-        remove: of pixels at each step of appendix A.
+        forced: indices of the classes forced in appendix A.
+        remove: fraction of pixels removed per step in appendix A.
     """
 
     name: str
@@ -39,8 +39,8 @@ class ReproductionScale:
     remove: float = 0.002
 
 
-# Figure 7's values and the number of seeds are lost from the paper's text; these are ours. The forced classes are the
-# paper's: gibbon, black widow, common iguana, shovel and Australian terrier.
+# The paper's text does not give the values of figure 7 and the number of seeds; these are ours. The forced classes are
+# the paper's: gibbon, black widow, common iguana, shovel and Australian terrier.
 PAPER = ReproductionScale(
     name="paper",
     classes=500,

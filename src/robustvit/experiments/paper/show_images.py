@@ -1,4 +1,4 @@
-"""What is shown image by image: relevance before and after (figures 1, 2, 3 and 6), subsets, and classes."""
+"""Items shown image by image: relevance before and after (figures 1, 2, 3 and 6), subsets, and classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from robustvit.data.photos import read_photo
 from robustvit.evaluation.classes.answers import Compared
 from robustvit.evaluation.classes.changes import class_changes
 from robustvit.evaluation.classes.page import render_classes
-from robustvit.evaluation.classes.pictures import choose_panels, draw_turned
+from robustvit.evaluation.classes.pictures import choose_turned_panels, draw_turned
 from robustvit.evaluation.classes.record import class_record
 from robustvit.evaluation.on_sets.images import name_of, preparation
 from robustvit.evaluation.on_sets.outcomes import Outcomes
@@ -31,14 +31,14 @@ from robustvit.experiments.paper.evaluating import PROTOCOL, Evaluator
 from robustvit.experiments.paper.plan import Run
 from robustvit.explanation.maps import relevance
 
-_HELPED = 20  # classes of each chart
+_HELPED = 20  # classes per chart
 _SAMPLES, _CLASSES = 3, 2  # the paper's Fig. 15
 _METHOD = "gae"  # of its relevance maps
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An image to show: where it is, of what set and outcome."""
+    """An image to show, with its set and outcome."""
 
     name: str
     set: str
@@ -47,14 +47,17 @@ class Shown:
 
 
 def choose_images(before: Outcomes, after: Outcomes, outcome: str, count: int, skip: int = 0) -> list[int]:
-    """Rows of the images of an outcome, the first of each class in the set's order; nobody picks among them.
+    """Choose images of an outcome by rule: the first of each class in the order of the set.
 
     Args:
-        before: answers of the original; ``after`` has the same images in the same order.
-        after: answers of the finetuned model.
-        outcome: ``same`` (both right), ``corrected``, ``broken``; or ``wrong``: the original's surest errors.
-        count: how many.
-        skip: pass over so many first.
+        before: predictions of the original.
+        after: predictions of the finetuned model, for the same images.
+        outcome: ``same`` (both right), ``corrected``, ``broken``, or ``wrong`` (most confident errors of the original).
+        count: number of images.
+        skip: number of images to skip first.
+
+    Returns:
+        Their rows.
     """
     old, new = before.correct, after.correct
     fits = {"same": old & new, "corrected": ~old & new, "broken": old & ~new, "wrong": ~old}[outcome]
@@ -66,7 +69,7 @@ def choose_images(before: Outcomes, after: Outcomes, outcome: str, count: int, s
 
 
 def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
-    """A picture for each model: image, relevance of the original, relevance of the finetuned model, a row an image."""
+    """Write a picture for each model with rows of image, relevance of the original, and of the finetuned model."""
     target.mkdir(parents=True, exist_ok=True)
     paths, said = [], []
     originals = [run for run in evaluator.plan.runs if not run.trained]
@@ -83,7 +86,7 @@ def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
             _draw(rows, paths[-1])
         else:
             (target / f"{original.card}.png").unlink(missing_ok=True)
-            warn(f"no image for {evaluator.plan.what} of {original.card}: no answer turned as it shows")
+            warn(f"no image for {evaluator.plan.what} of {original.card}: no prediction changed that way")
     listed = target / "images.json"
     shown = {original.card for original in originals}
     earlier = read_json(listed) if listed.is_file() else []
@@ -102,12 +105,12 @@ def _rows(
         asked = [ask_set(benchmark, model, evaluator.sets)[0] for model in models]
         before, after = asked[0].outcomes, asked[-1].outcomes
         for outcome in row["outcomes"]:
-            for place in choose_images(before, after, outcome, row["count"], row.get("skip", 0)):
-                image = str(before.names[place])
-                photo = read_photo(evaluator.place.data / image)
-                pictures = [_input(name, photo, models[0], str(before.class_names[place]))]
-                pictures += [_explained(name, photo, model) for model in models]
-                yield Shown(image, name, outcome, str(before.class_names[place])), pictures
+            for row_index in choose_images(before, after, outcome, row["count"], row.get("skip", 0)):
+                image = str(before.names[row_index])
+                photo = read_photo(evaluator.workspace.data / image)
+                pictures = [_input(name, photo, models[0], str(before.class_names[row_index]))]
+                pictures += [_explain(name, photo, model) for model in models]
+                yield Shown(image, name, outcome, str(before.class_names[row_index])), pictures
 
 
 def _input(name: str, photo: Image.Image, model: SetModel, class_name: str) -> tuple[str, np.ndarray]:
@@ -115,8 +118,8 @@ def _input(name: str, photo: Image.Image, model: SetModel, class_name: str) -> t
     return f"{name}\n{class_name}", image.permute(1, 2, 0).numpy()
 
 
-def _explained(name: str, photo: Image.Image, model: SetModel) -> tuple[str, np.ndarray]:
-    """The relevance of the class that a model answers, over the image."""
+def _explain(name: str, photo: Image.Image, model: SetModel) -> tuple[str, np.ndarray]:
+    """Overlay the relevance of the predicted class on the image."""
     classifier = model.classifier
     image = preparation(BENCHMARKS[name], PROTOCOL, classifier.preprocessing)(photo).as_subclass(Tensor)
     inputs = image[None].to(classifier.mean.device)
@@ -140,13 +143,13 @@ def _draw(rows: list[list[tuple[str, np.ndarray]]], path: Path) -> None:
 
 
 def show_classes(evaluator: Evaluator, target: Path) -> list[Path]:
-    """A page for each model and set about the classes that gained and lost, as ``robustvit classes`` writes it."""
+    """Write a page for each model and set about classes that gained and lost, as ``robustvit classes`` does."""
     target.mkdir(parents=True, exist_ok=True)
     paths = []
     for run in (one for one in evaluator.plan.runs if one.trained):
         for name in evaluator.plan.sets:
-            compared = _compared(evaluator, run, name)
-            panels = choose_panels(compared, _CLASSES, _SAMPLES)
+            compared = _compare(evaluator, run, name)
+            panels = choose_turned_panels(compared, _CLASSES, _SAMPLES)
             settings = {"model": compared.model.about["source"], "on": name, "protocol": PROTOCOL, "relevance": _METHOD}
             record = class_record(compared, panels, _HELPED, settings)
             page = target / f"{run.card}-{name.replace('/', '-')}.html"
@@ -157,7 +160,7 @@ def show_classes(evaluator: Evaluator, target: Path) -> list[Path]:
     return paths
 
 
-def _compared(evaluator: Evaluator, run: Run, name: str) -> Compared:
+def _compare(evaluator: Evaluator, run: Run, name: str) -> Compared:
     model, baseline = evaluator.model(run), evaluator.model(evaluator.plan.original(run))
     after, before = ask_set(BENCHMARKS[name], model, evaluator.sets, baseline)
     assert before is not None  # a baseline was named
@@ -166,11 +169,11 @@ def _compared(evaluator: Evaluator, run: Run, name: str) -> Compared:
 
 
 def show_subsets(evaluator: Evaluator, target: Path) -> list[Path]:
-    """Sufficient input subsets of random validation images, for their own class and for those that are forced."""
+    """Show sufficient input subsets of random validation images, for the predicted and the forced classes."""
     from robustvit.explanation.subsets.subset import subset
 
-    place, row = evaluator.place, evaluator.plan.row
-    root = evaluator.place.data
+    workspace, row = evaluator.workspace, evaluator.plan.row
+    root = evaluator.workspace.data
     samples = BENCHMARKS[row["images"][0]].read(root, PROTOCOL).samples
     names = sorted(name_of(sample, root) for sample in samples)
     drawn = random.Random(0).sample(names, min(row["count"], len(names)))
@@ -180,21 +183,21 @@ def show_subsets(evaluator: Evaluator, target: Path) -> list[Path]:
         picture = target.with_name(f"{target.name}-{run.card}.png")
         paths += [picture, picture.with_suffix(".json")]
         options: dict[str, Any] = {
-            "class_": [str(index) for index in place.scale.forced],
-            "remove": place.scale.remove,
-            "checkpoint": place.weights(run.card),
+            "class_": [str(index) for index in workspace.scale.forced],
+            "remove": workspace.scale.remove,
+            "checkpoint": workspace.weights(run.card),
             "normalization": "paper",
         }
-        if _searched(paths[-2:], photos, evaluator.model(run), options):  # hours on a CPU
+        if _is_current(paths[-2:], photos, evaluator.model(run), options):  # hours on a CPU
             continue
         for old in paths[-2:]:
             old.unlink(missing_ok=True)
-        subset(photos, model=place.source(run.card), out=str(picture), device=place.device, **options)
+        subset(photos, model=workspace.source(run.card), out=str(picture), device=workspace.device, **options)
     return paths
 
 
-def _searched(files: list[Path], photos: list[str], model: SetModel, options: dict[str, Any]) -> bool:
-    """Whether the picture and its record are there, of these photos and weights and with these options."""
+def _is_current(files: list[Path], photos: list[str], model: SetModel, options: dict[str, Any]) -> bool:
+    """Whether picture and record exist for these photos, weights and options."""
     if not all(path.is_file() for path in files):
         return False
     record = read_json(files[-1])

@@ -1,9 +1,7 @@
-"""Figure 4 (classes finetuned on and others) and figure 7 (samples per class and classes), drawn from records."""
+"""Plot figure 4 (training classes and others) and figure 7 (photos per class, and classes) from records."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,19 +11,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from robustvit.common.charts import save_figure
-from robustvit.common.files import write_text
 from robustvit.evaluation.records.record import Record
 from robustvit.evaluation.records.reported import reported_table
 from robustvit.evaluation.records.table_layout import SET_TITLES
 from robustvit.experiments.paper.evaluating import Evaluator
 from robustvit.experiments.paper.plan import Run
+from robustvit.experiments.sweeps.results import write_rows
 
 _PARTS = {"seen": ("classes finetuned on", "#2a6f97"), "unseen": ("other classes", "#c9762b")}
 Numbers = dict[tuple[str, str], Record]
 
 
 def show_seen(evaluator: Evaluator, target: Path) -> list[Path]:
-    """Average change of top-1 accuracy over the models, for classes seen and others, with the paper's as outlines."""
+    """Plot the average change of top-1 accuracy for training classes and others; the paper's as outlines."""
     numbers = _numbers(evaluator)
     cards = list(dict.fromkeys(run.card for run in evaluator.plan.runs))
     rows = _change_rows(evaluator, numbers, cards)
@@ -44,11 +42,11 @@ def show_seen(evaluator: Evaluator, target: Path) -> list[Path]:
     axis.set_title(_title(evaluator, f"average over {', '.join(cards)}"), fontsize=9)
     axis.legend(fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
-    return [*save_figure(figure, target), _write_rows([*rows, *single], target.with_suffix(".csv"))]
+    return [*save_figure(figure, target), write_rows([*rows, *single], target.with_suffix(".csv"))]
 
 
 def _change_rows(evaluator: Evaluator, numbers: Numbers, cards: Sequence[str]) -> list[dict[str, Any]]:
-    """Average change of top-1 over cards: a row for each set and part of the classes."""
+    """Average the change of top-1 over models: a row for each set and part of the classes."""
     runs = [run for run in evaluator.plan.runs if run.trained and run.card in cards]
     return [
         {
@@ -64,27 +62,27 @@ def _change_rows(evaluator: Evaluator, numbers: Numbers, cards: Sequence[str]) -
 
 
 def average_change(changes: Sequence[float | None]) -> float | None:
-    """Mean of changes in points; None where one is not known."""
+    """Return the mean of changes in points; None if any is unknown."""
     known = [one for one in changes if one is not None]
     return sum(known) / len(known) if known and len(known) == len(changes) else None
 
 
 def reported_change(cards: Sequence[str], name: str, part: str) -> float | None:
-    """The paper's average change of top-1 over cards, in points, from the rows of its Tables 10 and 11."""
+    """Return the paper's average change of top-1, in points, from the rows of its Tables 10 and 11."""
     table = reported_table("table11" if name.startswith("si-score") else "table10")
-    columns = [(column.set, column.measure) for column in table.columns]
+    columns = [(one.set, one.measure) for one in table.columns]
     if (name, "top1") not in columns:
         return None
-    place = columns.index((name, "top1"))
-    values = {(row.model, row.method): row.values[place] for row in table.rows if row.part == part}
+    column = columns.index((name, "top1"))
+    values = {(row.model, row.method): row.values[column] for row in table.rows if row.part == part}
     pairs = [(values.get((card, "robustvit")), values.get((card, "original"))) for card in cards]
     return average_change([None if a is None or b is None else a - b for a, b in pairs])
 
 
 def _change(evaluator: Evaluator, numbers: Numbers, run: Run, name: str, part: str) -> float | None:
-    place = evaluator.place
-    before = numbers.get((place.named(evaluator.plan.original(run)), name))
-    after = numbers.get((place.named(run), name))
+    workspace = evaluator.workspace
+    before = numbers.get((workspace.name_of(evaluator.plan.original(run)), name))
+    after = numbers.get((workspace.name_of(run), name))
     key = f"{part}_top1"
     if before is None or after is None or key not in before.numbers or key not in after.numbers:
         return None
@@ -92,8 +90,8 @@ def _change(evaluator: Evaluator, numbers: Numbers, run: Run, name: str, part: s
 
 
 def show_sensitivity(evaluator: Evaluator, target: Path) -> list[Path]:
-    """Top-1 accuracy on each set against photos per class, and against classes; dotted: the original."""
-    numbers, plan, scale = _numbers(evaluator), evaluator.plan, evaluator.place.scale
+    """Plot top-1 accuracy on each set against photos per class, and against classes; dotted: the original."""
+    numbers, plan, scale = _numbers(evaluator), evaluator.plan, evaluator.workspace.scale
     trained = [run for run in plan.runs if run.trained]
     rows = [
         {"set": name, "model": run.card, "method": run.method, "samples": run.samples if run.trained else 0,
@@ -123,11 +121,11 @@ def show_sensitivity(evaluator: Evaluator, target: Path) -> list[Path]:
         axis.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(fontsize=8, frameon=False)
     figure.suptitle(_title(evaluator, "dotted: the original model"), fontsize=9)
-    return [*save_figure(figure, target), _write_rows(rows, target.with_suffix(".csv"))]
+    return [*save_figure(figure, target), write_rows(rows, target.with_suffix(".csv"))]
 
 
 def _top1(evaluator: Evaluator, numbers: Numbers, run: Run, name: str) -> float | None:
-    record = numbers.get((evaluator.place.named(run), name))
+    record = numbers.get((evaluator.workspace.name_of(run), name))
     return None if record is None else 100 * record.numbers["top1"].mean
 
 
@@ -136,17 +134,8 @@ def _numbers(evaluator: Evaluator) -> Numbers:
 
 
 def _title(evaluator: Evaluator, text: str) -> str:
-    return f"{text} — tiny scale: a stand-in model on drawn scenes" if evaluator.place.tiny else text
+    return f"{text} — tiny scale: a stand-in model on drawn scenes" if evaluator.workspace.tiny else text
 
 
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _write_rows(rows: list[dict[str, Any]], path: Path) -> Path:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(text.getvalue(), path)
-    return path

@@ -1,4 +1,4 @@
-"""A table of the paper with what was measured beside it; means and deviations where it has several seeds."""
+"""A table of the paper with measured results; means and standard deviations if it has several seeds."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from robustvit.experiments.paper.evaluating import Evaluator
 from robustvit.models.recipes import model_card
 
 TINY_NOTE = (
-    "Tiny scale: measured on a stand-in model and drawn scenes, to try the path. Beside the paper's numbers they mean "
-    "nothing."
+    "Tiny scale: measured with a stand-in model on drawn scenes, to test the workflow. Do not compare these numbers "
+    "with the paper's."
 )
 _FORMATS = {"markdown": "md", "html": "html", "latex": "tex"}
 
@@ -31,7 +31,7 @@ def show_table(evaluator: Evaluator, target: Path) -> list[Path]:
     layout = lay_out_reported(table, records)
     if plan.row.get("seeds"):
         layout = replace(layout, rows=_with_spread(layout, table, records))
-    if evaluator.place.tiny:
+    if evaluator.workspace.tiny:
         layout = replace(layout, notes=[TINY_NOTE, *layout.notes])
     paths = [target.with_name(f"{target.name}.{ending}") for ending in _FORMATS.values()]
     for form, path in zip(_FORMATS, paths, strict=True):
@@ -40,13 +40,13 @@ def show_table(evaluator: Evaluator, target: Path) -> list[Path]:
 
 
 def _of_cards(table: ReportedTable, cards: Sequence[str]) -> ReportedTable:
-    """The rows of some cards; averages over all cards go where one is left out."""
+    """Keep the rows of some models; averages over all models are dropped if one is missing."""
     rows = tuple(row for row in table.rows if row.model in cards)
     return replace(table, rows=rows, changes=table.changes if len(rows) == len(table.rows) else ())
 
 
 def _with_spread(layout: Layout, table: ReportedTable, records: Sequence[Record]) -> list[Row]:
-    """The layout's rows, with a row of means over seeds below each reported row that has a spread."""
+    """Add a row of means over seeds below each reported row that has a standard deviation."""
     rows, reported = [], iter(table.rows)
     for row in layout.rows:
         rows.append(row)
@@ -54,17 +54,17 @@ def _with_spread(layout: Layout, table: ReportedTable, records: Sequence[Record]
             continue
         said = next(reported, None)
         if said is not None and said.spread:
-            rows += over_seeds(said, table, records)
+            rows += seed_rows(said, table, records)
     return rows
 
 
-def over_seeds(said: ReportedRow, table: ReportedTable, records: Sequence[Record]) -> list[Row]:
-    """Mean and standard deviation (n - 1) over the runs of a reported row; none where there are fewer than two.
+def seed_rows(said: ReportedRow, table: ReportedTable, records: Sequence[Record]) -> list[Row]:
+    """Return mean and standard deviation (n - 1) over the runs of a reported row; empty for fewer than two.
 
     Args:
-        said: the row.
-        table: that it stands in.
-        records: of single runs.
+        said: reported row.
+        table: its table.
+        records: records of single runs.
     """
     mine = [one for one in records if (one.model["card"], one.model["method"]) == (said.model, said.method)]
     count = len({one.model["weights"] for one in mine})
@@ -79,7 +79,7 @@ def over_seeds(said: ReportedRow, table: ReportedTable, records: Sequence[Record
         found = [100 * one.numbers[column.measure].mean for one in there]
         mean, deviation = float(np.mean(found)), float(np.std(found, ddof=1))
         difference = None if value is None else mean - value
-        mark = "" if all(one.complete for one in there) else INCOMPLETE  # the runs' own rows bring its note
+        mark = "" if all(one.complete for one in there) else INCOMPLETE  # the rows of the runs add the note
         cells.append(Cell(mean, spread=deviation, difference=difference, mark=mark))
     method = f"{METHODS[said.method]}: mean ± standard deviation of {count} runs"
     return [Row(model_card(said.model).title, method, f"measured, {table.protocol}", cells, True)]

@@ -1,4 +1,4 @@
-"""Shows an item of the paper, unless it is shown already by the same results."""
+"""Show an item of the paper, unless it is already shown from the same results."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _WHOLE = ("table", "seen")  # one file for all models
 
 
 def show(evaluator: Evaluator) -> list[Path]:
-    """Write an item's files; what was written for the same results is left alone.
+    """Write the files of an item, unless they were written from the same results.
 
-    Tables and averages hold what earlier calls added, of other models, methods or masks; where each model has files of
-    its own, those of other models stay.
+    Tables and averages include results of earlier calls with other models, methods or masks. If each model has its own
+    files, those of other models are kept.
     """
     name = evaluator.plan.what
     if evaluator.plan.show in _WHOLE:
         evaluator = evaluator.with_earlier()
     else:
         name = "--".join([name, *dict.fromkeys(run.card for run in evaluator.plan.runs)])
-    place, plan = evaluator.place, evaluator.plan
-    stamp = place.out / "shown" / f"{name}.json"
+    workspace, plan = evaluator.workspace, evaluator.plan
+    stamp = workspace.out / "shown" / f"{name}.json"
     records = evaluator.records_of(plan.runs)
     key = [[run.name for run in plan.runs], [[one.set, one.model["weights"], one.samples] for one in records]]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    if stamp.is_file() and plan.sets:  # what needs no results (appendix A) sees itself whether its models are the same
+    if stamp.is_file() and plan.sets:  # items without results (appendix A) check their models themselves
         old = json.loads(stamp.read_text(encoding="utf-8"))
-        files = [place.out / name for name in old["files"]]
+        files = [workspace.out / name for name in old["files"]]
         if old["of"] == digest and all(path.is_file() for path in files):
             return files
-    files = _SHOWS[plan.show](evaluator, place.out / plan.what)
+    files = _SHOWS[plan.show](evaluator, workspace.out / plan.what)
     stamp.parent.mkdir(exist_ok=True)
-    write_json({"of": digest, "files": [path.relative_to(place.out).as_posix() for path in files]}, stamp)
+    write_json({"of": digest, "files": [path.relative_to(workspace.out).as_posix() for path in files]}, stamp)
     return files

@@ -1,4 +1,4 @@
-"""Stand-ins for the paper's models at tiny scale: the embedded model, its ten classes placed among ImageNet's 1000."""
+"""Stand-ins for the paper's models at tiny scale: the embedded model with its ten classes among ImageNet's 1000."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from robustvit.models.classifier import Classifier
 from robustvit.models.recipes import CARDS
 from robustvit.models.save import save_model
 
-# ImageNet classes that lend their places to the embedded ones; they are in INet-A, INet-R and SI-Score. By index, with
-# SI-Score's name: a heart stands as a goose, and so on. Nothing is meant by it.
+# ImageNet classes that stand for the embedded ones, by index and with SI-Score's name; they are in INet-A, INet-R and
+# SI-Score. The choice has no meaning.
 STANDS_FOR: dict[str, tuple[int, str]] = dict(
     zip(
         CLASSES,
@@ -39,22 +39,22 @@ _NEVER = -20.0  # bias of the 990 other classes
 
 
 def stand_in(card: str) -> Classifier:
-    """The embedded model with 1000 classes. A constant sets the cards' weights, and so their records, apart."""
+    """Return the embedded model with 1000 classes. A constant makes the weights, and so the records, differ by card."""
     with as_file(files("robustvit.data.embedded") / "model") as folder:
         small: Any = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    _take_half_normalised(small)
+    _use_half_normalization(small)
     head = torch.nn.Linear(small.head.in_features, 1000)
     with torch.no_grad():
         head.weight.zero_()
         head.bias.fill_(_NEVER - 0.01 * CARDS.index(card))
-        for place, (index, _) in enumerate(STANDS_FOR.values()):
-            head.weight[index], head.bias[index] = small.head.weight[place], small.head.bias[place]
+        for label, (index, _) in enumerate(STANDS_FOR.values()):
+            head.weight[index], head.bias[index] = small.head.weight[label], small.head.bias[label]
     small.head, small.num_classes = head, 1000
     return Classifier(small, class_names=imagenet_names(), source=f"stand-in for {card}").eval()
 
 
-def _take_half_normalised(network: Any) -> None:
-    """Let the first layer take pixels normalised by 0.5, as the paper's protocol feeds every model, not by its own."""
+def _use_half_normalization(network: Any) -> None:
+    """Change the first layer to take pixels normalized with 0.5, as in the paper's protocol."""
     mean, std = (torch.tensor(network.pretrained_cfg[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     projection = network.patch_embed.proj
     with torch.no_grad():
@@ -63,5 +63,5 @@ def _take_half_normalised(network: Any) -> None:
 
 
 def write_stand_in(card: str, folder: Path) -> Path:
-    """Write a stand-in, unless it is there."""
+    """Write a stand-in, unless it exists."""
     return folder if (folder / "config.json").is_file() else save_model(stand_in(card), folder)

@@ -1,11 +1,11 @@
-"""The embedded benchmark's scenes in the layouts of the paper's sets, so that tiny scale takes the true readers."""
+"""Write scenes of the embedded benchmark in the layouts of the paper's sets, to use the real readers at tiny scale."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,18 @@ import numpy as np
 from PIL import Image
 
 from robustvit.common.errors import UserError
-from robustvit.data.embedded.scenes import CLASSES, SHIFTS, make_scene
+from robustvit.data.embedded.scenes import CLASSES, SHIFTS, Scene, make_scene
 from robustvit.evaluation.on_sets.segmented_photos import MAT_FILE
 from robustvit.evaluation.sets.class_tables import imagenet_wnids
 from robustvit.experiments.paper.stand_in import STANDS_FOR
 
-_EACH = 2  # images of each class in each set
-_PHOTOS = 4  # masked photos of each class to finetune on
+_EACH = 2  # images per class and set
+_PHOTOS = 4  # masked training photos per class
 _MARK = "tiny.json"
 
 
 def write_tiny_sets(root: Path) -> None:
-    """Write ImageNet-S and every set of the paper as drawn scenes, all or nothing; nothing where they are there."""
+    """Write ImageNet-S and every set of the paper as drawn scenes, all or nothing, unless they exist."""
     if (root / _MARK).is_file():
         return
     fresh = root.with_name(f".{root.name}.new")
@@ -48,7 +48,7 @@ def write_tiny_sets(root: Path) -> None:
     os.replace(fresh, root)
 
 
-def _scene(label: int, index: int, seed: int, swapped: bool, change: dict[str, Any]) -> Any:
+def _scene(label: int, index: int, seed: int, swapped: bool, change: dict[str, Any]) -> Scene:
     rng = np.random.default_rng([seed, label, index])
     background = (label + 1 + index) % len(CLASSES) if swapped else label
     turn = {name: values[(label + index) % len(values)] for name, values in change.items()}
@@ -62,7 +62,7 @@ def _write(
     seed: int,
     swapped: bool = False,
     numbered: bool = False,
-    **change: Any,
+    **change: Sequence[Any],
 ) -> None:
     for label, name in enumerate(CLASSES):
         (folder / named(name)).mkdir(parents=True)
@@ -107,7 +107,9 @@ def _write_segmentation(path: Path) -> None:
     try:
         import h5py
     except ImportError as error:
-        raise UserError("the tiny sets hold an HDF5 file, which needs h5py: pip install 'robustvit[sets]'") from error
+        raise UserError(
+            "the tiny sets include an HDF5 file, which needs h5py: pip install 'robustvit[sets]'"
+        ) from error
     with h5py.File(path, "w") as file:
         images, masks = [], []
         for label in range(len(CLASSES)):
@@ -115,6 +117,6 @@ def _write_segmentation(path: Path) -> None:
             images.append(file.create_dataset(f"#refs#/img{label}", data=scene.image.T).ref)
             masks.append(file.create_dataset(f"#refs#/gt{label}", data=(scene.mask.T > 0).astype(np.uint8)).ref)
         for name, references in (("/value/img", images), ("/value/gt", masks)):
-            place = file.create_dataset(name, (1, len(references)), dtype=h5py.ref_dtype)
+            table = file.create_dataset(name, (1, len(references)), dtype=h5py.ref_dtype)
             for column, reference in enumerate(references):
-                place[0, column] = reference
+                table[0, column] = reference

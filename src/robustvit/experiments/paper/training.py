@@ -1,4 +1,4 @@
-"""The runs that a table or figure needs: lists of ImageNet-S, masks where they are to be found, and finetuning."""
+"""Finetune the runs of a table or figure: lists of ImageNet-S, masks of TokenCut, and training."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.wording import counted
 from robustvit.data.manifest import MANIFEST, read_manifest
 from robustvit.experiments.paper.imagenet_s import Lists, Pair, write_list
-from robustvit.experiments.paper.place import ReproductionPlace
 from robustvit.experiments.paper.plan import METHOD_OPTIONS, Run
+from robustvit.experiments.paper.workspace import Workspace
 from robustvit.experiments.trials import run_trial, state_of
 
 
-def train_runs(place: ReproductionPlace, runs: Sequence[Run]) -> tuple[int, dict[Run, str]]:
-    """Finetune what is not finished; what was killed goes on.
+def train_runs(workspace: Workspace, runs: Sequence[Run]) -> tuple[int, dict[Run, str]]:
+    """Finetune runs that are not finished, resuming those that were killed.
 
     Returns:
-        How many runs were made, and what went wrong with others, a line each.
+        The number of runs finished, and the errors of failed runs, one line each.
     """
     made, failed = 0, {}
     for run in runs:
-        folder = place.run_folder(run)
+        folder = workspace.run_folder(run)
         if not run.trained or state_of(folder) == "finished":
             continue
-        place.remember_weights(run, None)  # of a run of that name that was removed
-        options = options_of_run(place, run, _listed(place, run))
+        workspace.remember_weights(run, None)  # of an earlier run with that name
+        options = options_of_run(workspace, run, _write_lists(workspace, run))
         if RunFolder(folder).is_run and RunFolder(folder).config().get("test_images") is None:
-            del options["test_images"]  # a run of an older version goes on as it was begun
+            del options["test_images"]  # resume a run of an older version as it was started
         if error := run_trial(options, folder):
             failed[run] = error
             warn(f"failed {run.name}: {error}")
@@ -43,45 +43,45 @@ def train_runs(place: ReproductionPlace, runs: Sequence[Run]) -> tuple[int, dict
     return made, failed
 
 
-def options_of_run(place: ReproductionPlace, run: Run, lists: tuple[Path, Path]) -> dict[str, Any]:
-    """Options of ``finetune``: the recipe's, the paper's epochs and batch, the method's, and the scale's.
+def options_of_run(workspace: Workspace, run: Run, lists: tuple[Path, Path]) -> dict[str, Any]:
+    """Return the options of ``finetune``: recipe, epochs and batch size of the paper, method, and scale.
 
     Args:
-        place: where everything lies.
-        run: the run.
-        lists: files of the photos to train on, and of those that choose the epoch.
+        workspace: folders and options.
+        run: run.
+        lists: CSV files of the training photos, and of those that choose the epoch.
     """
     options = {
         "recipe": run.card,
-        "model": place.source(run.card) if place.tiny else None,
-        "checkpoint": place.weights(run.card),
+        "model": workspace.source(run.card) if workspace.tiny else None,
+        "checkpoint": workspace.weights(run.card),
         "images": str(lists[0]),
         "val_images": str(lists[1]),
-        "test_images": str(lists[1]),  # the paper chooses the epoch by all of them, and is judged on other sets
+        "test_images": str(lists[1]),  # the paper chooses the epoch by all of them, and is evaluated on other sets
         "mask_format": "soft" if run.tokencut else "imagenet-s",
         "samples_per_class": run.samples,
-        "epochs": place.scale.epochs,
+        "epochs": workspace.scale.epochs,
         "batch_size": 8,
         "seed": run.seed,
-        "device": place.device,
-        "workers": place.workers,
+        "device": workspace.device,
+        "workers": workspace.workers,
     }
-    return options | place.scale.options | METHOD_OPTIONS[run.method]
+    return options | workspace.scale.options | METHOD_OPTIONS[run.method]
 
 
 def _drop_state(folder: RunFolder) -> None:
-    """A finished run needs neither its last epoch nor what it would be resumed from: 15 GB of a large model."""
+    """Remove the last epoch and the resume state of a finished run: 15 GB for a large model."""
     (folder.path / "state.pt").unlink(missing_ok=True)
     shutil.rmtree(folder.last, ignore_errors=True)
 
 
-def _listed(place: ReproductionPlace, run: Run) -> tuple[Path, Path]:
-    """The two lists of a run; with the masks, where those were found, so that the run's record names their origin."""
+def _write_lists(workspace: Workspace, run: Run) -> tuple[Path, Path]:
+    """Write the two lists of a run; next to masks of TokenCut, so that the run records their origin."""
     if run.tokencut:
-        folder = _masks_folder(place)
-        lists = _with_found_masks(place, run, folder)
+        folder = _masks_folder(workspace)
+        lists = _with_found_masks(workspace, run, folder)
     else:
-        folder, lists = place.out / "lists", place.imagenet_s.lists(run)
+        folder, lists = workspace.out / "lists", workspace.imagenet_s.lists(run)
     name = f"seed{run.seed}-{run.classes}x{run.samples}"
     paths = folder / f"{name}-train.csv", folder / f"{name}-validation.csv"
     write_list(lists.train, paths[0])
@@ -89,41 +89,38 @@ def _listed(place: ReproductionPlace, run: Run) -> tuple[Path, Path]:
     return paths
 
 
-def _masks_folder(place: ReproductionPlace) -> Path:
-    """Masks of all of ImageNet-S's photos as RobustViT's authors cut them; only the missing ones are made."""
+def _masks_folder(workspace: Workspace) -> Path:
+    """Make missing masks of ImageNet-S, cut as RobustViT's authors do; returns their folder."""
     from robustvit.masks.make import make_masks
 
-    folder, whole = place.found_masks, place.found_masks.with_suffix(".done")
-    if not (whole.is_file() and (folder / MANIFEST).is_file()):  # a call that goes on writes the manifest first
-        own = dict(place.scale.masks) | ({"model": place.source(_cards(place)[0])} if place.tiny else {})
-        photos = str(place.imagenet_s.photos)
-        made = make_masks(photos, out=str(folder), protocol="paper", workers=place.workers, device=place.device, **own)
-        write_text("", whole)
+    folder, done = workspace.found_masks, workspace.found_masks.with_suffix(".done")
+    if not (done.is_file() and (folder / MANIFEST).is_file()):  # a resumed call writes the manifest first
+        options = workspace.scale.masks | {"workers": workspace.workers, "device": workspace.device}
+        if workspace.tiny:
+            options["model"] = workspace.source(min(path.name for path in (workspace.out / "stand-ins").iterdir()))
+        made = make_masks(str(workspace.imagenet_s.photos), out=str(folder), protocol="paper", **options)
+        write_text("", done)
         for reason, number in made.skipped.items():
             warn(f"TokenCut: {counted(number, 'photo')} skipped, {reason}; {folder / MANIFEST} names them")
     return folder
 
 
-def _cards(place: ReproductionPlace) -> list[str]:
-    return sorted(path.name for path in (place.out / "stand-ins").iterdir())
-
-
-def _with_found_masks(place: ReproductionPlace, run: Run, folder: Path) -> Lists:
-    """As in the authors' code, a class gives its first photos that were not skipped, fewer where it has fewer."""
+def _with_found_masks(workspace: Workspace, run: Run, folder: Path) -> Lists:
+    """As in the authors' code, take the first photos of a class that were not skipped, fewer if it has fewer."""
     by_class: dict[str, list[Pair]] = {}
     for record in sorted(read_manifest(folder / MANIFEST), key=lambda one: one.image.name):
         if record.mask is not None and record.label:
             by_class.setdefault(record.label, []).append((record.image, record.mask))
 
-    chosen, others = place.imagenet_s.split(run)
+    chosen, others = workspace.imagenet_s.split(run)
 
     def first(classes: Sequence[str], count: int) -> list[tuple[Path, Path, str]]:
         return [(*pair, wnid) for wnid in classes for pair in by_class.get(wnid, [])[:count]]
 
     lists = Lists(first(chosen, run.samples), first(others, 1))
     if not lists.train or not lists.validation:
-        raise UserError(f"TokenCut found no usable mask in {place.imagenet_s.photos}: see {folder / MANIFEST}")
+        raise UserError(f"TokenCut made no usable mask in {workspace.imagenet_s.photos}: see {folder / MANIFEST}")
     wanted = run.samples * len(chosen) + len(others)
     if (lacking := wanted - len(lists.train) - len(lists.validation)) > 0:
-        warn(f"{run.name}: {counted(lacking, 'photo')} fewer than {wanted:,}, as their classes have no more masks")
+        warn(f"{run.name}: {counted(lacking, 'photo')} fewer than {wanted:,}: their classes have no more masks")
     return lists

@@ -1,4 +1,4 @@
-"""Experiment files: what all runs share, and a grid or a search of what varies."""
+"""Experiment files: shared options, and a grid or a search of those that vary."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _FOLDER = files("robustvit.experiments.sweeps")
 SHIPPED = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
 _PARTS = ("base", "grid", "search", "trials", "maximise")
 
-Option = tuple[Any, dict[str, Any]]  # what it is called in the table, and the options that it sets
+Option = tuple[Any, dict[str, Any]]  # its label in the table, and the options that it sets
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment file says.
+    """The content of an experiment file.
 
     Attributes:
-        base: options of finetune that all runs share.
-        axes: what varies in a grid: by its name the values, each with a label and the options that it sets.
-        space: what a search may vary, by option; empty in a grid.
-        trials: runs that a search may make.
-        maximise: the measure whose change a search maximises.
+        base: options of finetune shared by all runs.
+        axes: in a grid, the values of each axis, with a label and the options that they set.
+        space: in a search, the range of each option; empty in a grid.
+        trials: number of runs of a search.
+        maximise: measure whose change a search maximises.
     """
 
     base: dict[str, Any]
@@ -43,28 +43,28 @@ class Experiment:
     maximise: str = "mixed-other"
 
     def grid(self) -> list[Trial]:
-        """Every combination of the axes' values, the last axis going round fastest."""
-        found = []
+        """Return every combination of values; the last axis varies fastest."""
+        trials = []
         for combination in itertools.product(*self.axes.values()):
             labels = {axis: label for axis, (label, _) in zip(self.axes, combination, strict=True)}
             varied = {name: value for _, options in combination for name, value in options.items()}
             place = ", ".join(f"{name}={value}" for name, value in labels.items())
-            found.append(Trial(effective_options(self.base | varied, place), labels))
-        return found
+            trials.append(Trial(effective_options(self.base | varied, place), labels))
+        return trials
 
-    def proposed(self, values: Mapping[str, Any]) -> Trial:
-        """The trial of a search with these values of what varies."""
+    def propose(self, values: Mapping[str, Any]) -> Trial:
+        """Return the trial of a search with these values."""
         labels = dict(values)
         place = ", ".join(f"{name}={value}" for name, value in labels.items())
         return Trial(effective_options(self.base | labels, place), labels)
 
 
 def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -> Experiment:
-    """Read an experiment file, or one that comes with the package by its name.
+    """Read an experiment file, or an experiment of the package.
 
     Args:
-        path: YAML file, or a name out of ``SHIPPED``.
-        shared: options of all runs, which override those in the file's base.
+        path: YAML file, or a name from ``SHIPPED``.
+        shared: options of all runs, which override those of the file.
     """
     place = str(path)
     name = place if Path(place).is_file() or place not in SHIPPED else str(_FOLDER / f"{place}.yaml")
@@ -75,20 +75,20 @@ def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -
     base = _mapping(raw.get("base"), f"{place}: base") | dict(shared or {})
     check_known(base, FINETUNE_OPTIONS, f"{place}: base")
     if ("grid" in raw) == ("search" in raw):
-        raise UserError(f"{place}: expected either grid or search, which say what varies; give one of them")
+        raise UserError(f"{place}: expected either grid or search: give one of them")
     if "grid" in raw:
         for part in ("trials", "maximise"):
             if part in raw:
-                raise UserError(f"{place}: {part} belongs to search, and this file has a grid; leave it out")
+                raise UserError(f"{place}: {part} belongs to search, but this file has a grid: leave it out")
         return Experiment(base, _axes(_mapping(raw["grid"], f"{place}: grid"), f"{place}: grid"))
     return _search(raw, base, place)
 
 
-def _mapping(raw: Any, place: str) -> dict[str, Any]:
+def _mapping(raw: object, place: str) -> dict[str, Any]:
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        raise UserError(f"{place}: expected options, one `name: value` a line, got {raw!r}")
+        raise UserError(f"{place}: expected options, one `name: value` per line, got {raw!r}")
     return raw
 
 
@@ -101,18 +101,18 @@ def _axes(raw: dict[str, Any], place: str) -> dict[str, list[Option]]:
         axes[str(axis)] = [_option(str(axis), value, place) for value in values]
         for name in {name for _, options in axes[str(axis)] for name in options}:
             if name in setters:
-                raise UserError(f"{place}: {name} is set by {setters[name]} and by {axis}; leave it to one of them")
+                raise UserError(f"{place}: {name} is set by both {setters[name]} and {axis}: remove one of them")
             setters[name] = str(axis)
         labels = [label for label, _ in axes[str(axis)]]
         if len(set(map(str, labels))) < len(labels):
-            raise UserError(f"{place}: {axis} has a value twice; leave one out")
+            raise UserError(f"{place}: {axis} has a duplicate value: remove one")
     if not axes:
         raise UserError(f"{place}: expected at least one option to vary, got none; e.g. seed: [0, 1, 2]")
     return axes
 
 
-def _option(axis: str, value: Any, place: str) -> Option:
-    """A value of an axis: of the option of that name, or a bundle of options with a name."""
+def _option(axis: str, value: object, place: str) -> Option:
+    """Read a value of an axis: a value of that option, or a named bundle of options."""
     if isinstance(value, dict):
         if not isinstance(value.get("name"), (str, int, float)):
             raise UserError(f"{place}: expected a name in each bundle of {axis}, got {value!r}; e.g. name: mine")
@@ -136,6 +136,6 @@ def _search(raw: dict[str, Any], base: dict[str, Any], place: str) -> Experiment
     found = Experiment(base, space=space, trials=trials, maximise=maximise)
     first = {name: one.samples[0] for name, one in space.items()}
     for name, one in space.items():
-        for value in one.samples:  # a wrong kind must be noticed before the first run, not in the tenth
-            found.proposed(first | {name: value})
+        for value in one.samples:  # find wrong values before the first run
+            found.propose(first | {name: value})
     return found

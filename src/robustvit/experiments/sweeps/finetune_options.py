@@ -1,4 +1,4 @@
-"""The options of finetune, for commands that run it many times: checked, and made complete."""
+"""Check and complete the options of finetune, for commands that run it many times."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import re
 import typing
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustvit.common.command_options import add_arguments, options_of, type_in_words
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.training.finetune import finetune, left_out, settled
 
-_PLACE = frozenset({"out", "resume", "save_every"})  # where and when a run is written says nothing about what it does
-_OPTIONS = {one.name: one for one in options_of(finetune) if one.name not in _PLACE}
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+_OUTPUT = frozenset({"out", "resume", "save_every"})  # output options do not change what a run does
+_OPTIONS = {one.name: one for one in options_of(finetune) if one.name not in _OUTPUT}
 FINETUNE_OPTIONS: tuple[str, ...] = tuple(_OPTIONS)
 
 
 def effective_options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Every option of finetune as a run with these would have it: typed, defaults filled in, the recipe's looked up.
+    """Return every option of finetune as a run uses it: with types, defaults and those of the recipe.
 
-    However the options are ordered or spelled, and whether a default is written out, the same run gives the same
-    options. Paths stay as given. An option without a value counts as left out.
+    The same run gives the same options, whatever their order or spelling, and whether or not defaults are given. Paths
+    are not changed. An option with the value None counts as not given.
 
     Args:
-        given: options by their names in Python.
-        place: what to call the place they come from in an error.
+        given: options by their Python names.
+        place: name of their source for error messages.
     """
     from jsonargparse import ArgumentError
 
@@ -35,25 +38,25 @@ def effective_options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
     check_known(given, FINETUNE_OPTIONS, place)
     values = {name: _unfold(name, value) for name, value in given.items() if value is not None}
     if "images" not in values:
-        raise UserError(f"{place}: expected images, which every run needs; add it to the options of all runs")
+        raise UserError(f"{place}: expected images, which every run needs: add it to the options of all runs")
     try:
         found = _parser().parse_object(values).as_dict()
     except ArgumentError as error:
         raise UserError(f"{place}: {_complaint(str(error), values)}") from error
     found = {name: found[name] for name in FINETUNE_OPTIONS}
     if unfit := left_out(found):
-        _say(unfit)
+        _warn_once(unfit)
     return found | settled(found)[1]
 
 
 @cache
-def _say(line: str) -> None:
-    """Warn once of what every run would have to say."""
+def _warn_once(line: str) -> None:
+    """Warn once, not for every run."""
     warn(line)
 
 
 @cache
-def _parser() -> Any:
+def _parser() -> ArgumentParser:
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
@@ -61,13 +64,13 @@ def _parser() -> Any:
     return parser
 
 
-def _unfold(name: str, value: Any) -> Any:
-    """YAML reads a bare ``no`` as false; where ``no`` is one of the choices it is meant."""
+def _unfold(name: str, value: object) -> object:
+    """YAML reads a bare ``no`` as false; restore it if it is a choice."""
     return "no" if value is False and "no" in typing.get_args(_OPTIONS[name].type) else value
 
 
 def _complaint(message: str, values: Mapping[str, Any]) -> str:
-    """jsonargparse's words in one line, as a user would say it."""
+    """Reword the message of jsonargparse in one line."""
     found = re.search(r'key "(\w+)"', message)
     if found is None or found[1] not in values:
         return " ".join(message.split())

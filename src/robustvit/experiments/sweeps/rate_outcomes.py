@@ -1,4 +1,4 @@
-"""What a learning rate did to the validation photos, and which rate is the highest that harms nothing there."""
+"""The effect of each learning rate on the validation photos, and the highest rate that harms nothing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from robustvit.common.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class RateOutcome:
-    """What one learning rate did to the validation photos.
+    """The effect of a learning rate on the validation photos.
 
     Attributes:
-        lr: the rate.
-        accuracy: before training, in the epoch kept and in the last epoch, 0 to 1.
-        relevance: the relevance loss likewise, or the whole loss of a guidance method that has none.
-        kept: number of the epoch kept.
-        error: what went wrong with the run, or nothing.
-        changes: change of accuracy in the epoch kept and in the last, paired, with intervals; none where an older
-            version wrote the run.
+        lr: learning rate.
+        accuracy: accuracy before training, in the best epoch and in the last, 0 to 1.
+        relevance: relevance loss in the same order; the total loss if the guidance method has none.
+        kept: number of the best epoch.
+        error: error of the run, or an empty string.
+        changes: paired change of accuracy in the best and in the last epoch, with 95 % CI; empty for runs of older
+            versions.
     """
 
     lr: float
@@ -36,7 +36,7 @@ class RateOutcome:
 
     @property
     def change(self) -> Interval | None:
-        """Change of accuracy in the epoch kept or in the last, whichever is worse, at each end of the interval."""
+        """Change of accuracy in the best or the last epoch, whichever is worse, for mean and both ends."""
         if not self.changes:
             return None
         mean, low, high = (min(getattr(one, end) for one in self.changes) for end in ("mean", "low", "high"))
@@ -44,41 +44,41 @@ class RateOutcome:
 
     @property
     def drop(self) -> float:
-        """Points of accuracy lost, in the epoch kept or in the last, whichever lost more."""
+        """Accuracy lost in the best or the last epoch, whichever is more, in percentage points."""
         return 100 * (self.accuracy[0] - min(self.accuracy[1:]))
 
     @property
     def increase(self) -> float:
-        """How much the relevance loss rose, in the epoch kept or in the last, whichever rose more."""
+        """Increase of the relevance loss in the best or the last epoch, whichever is more."""
         return max(self.relevance[1:]) - self.relevance[0]
 
     def qualifies(self, max_drop: float) -> bool:
-        """Whether the rate is shown to cost at most ``max_drop`` points, by the whole interval, and raises no loss."""
+        """Whether the whole interval of accuracy lost is at most ``max_drop`` points, and the loss does not rise."""
         bounded = self.change is not None and -100 * self.change.low <= max_drop + 1e-9
         return bounded and not self.reasons(max_drop)
 
     def reasons(self, max_drop: float) -> list[str]:
-        """What speaks against the rate, by what was measured; nothing where it qualifies or may do so."""
+        """Return why the rate does not qualify, by its measured values; empty if it may qualify."""
         if self.error:
             return [self.error]
         if not all(map(math.isfinite, self.relevance)):
-            return ["the loss became no number"]
-        found = [f"accuracy fell by {self.drop:.1f}"] * (self.drop > max_drop + 1e-9)
-        return found + ["relevance loss rose"] * (self.increase > 0)
+            return ["the loss became NaN"]
+        reasons = [f"accuracy fell by {self.drop:.1f}"] * (self.drop > max_drop + 1e-9)
+        return reasons + ["relevance loss rose"] * (self.increase > 0)
 
     def open_words(self, max_drop: float) -> str:
-        """What is not known of a rate that nothing measured speaks against, and how many photos would settle it."""
+        """Say what is uncertain about a rate that may qualify, and how many photos would settle it."""
         best = f"{self.lr:.3g} is the highest rate that qualifies by the measured loss alone: accuracy"
         if self.change is None:
             return (
-                f"{best} fell by {max(0.0, self.drop):.1f} points. How far that can be off is not known, as the run "
-                "does not say which answers changed. It is your choice."
+                f"{best} fell by {max(0.0, self.drop):.1f} points. The uncertainty is unknown: the run does not "
+                "record which predictions changed. The choice is yours."
             )
         return f"{best} changed by {open_cost(self.change, max_drop)}"
 
 
 def rate_outcome(lr: float, run: Path, error: str = "") -> RateOutcome:
-    """Read what a finished run did to the validation photos."""
+    """Read the effect of a finished run on the validation photos."""
     folder = RunFolder(run)
     if error:
         return RateOutcome(lr, error=error)
@@ -86,7 +86,7 @@ def rate_outcome(lr: float, run: Path, error: str = "") -> RateOutcome:
         return RateOutcome(lr, error="not finished: run the search again")
     epochs = folder.metrics()
     if not folder.beginning.is_file() or not epochs:
-        return RateOutcome(lr, error=f"{run} does not say where it began")
+        return RateOutcome(lr, error=f"{run} has no record of its start")
     kept = [row for row in epochs if row["best"]][-1]
     rows = (json.loads(folder.beginning.read_text(encoding="utf-8")), kept, epochs[-1])
     guided = "val_relevance" if all("val_relevance" in row for row in rows) else "val_loss"
@@ -99,12 +99,12 @@ def rate_outcome(lr: float, run: Path, error: str = "") -> RateOutcome:
 
 
 def choose_rate(outcomes: Sequence[RateOutcome], max_drop: float) -> RateOutcome | None:
-    """The highest rate that is shown to qualify, or None."""
+    """Return the highest rate that is shown to qualify, or None."""
     return _highest([one for one in outcomes if one.qualifies(max_drop)])
 
 
 def likely_rate(outcomes: Sequence[RateOutcome], max_drop: float) -> RateOutcome | None:
-    """The highest rate that nothing measured speaks against, or None; its cost may not be bounded."""
+    """Return the highest rate that may qualify, or None; the interval of its loss may be too wide."""
     return _highest([one for one in outcomes if not one.reasons(max_drop)])
 
 

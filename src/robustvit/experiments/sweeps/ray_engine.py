@@ -1,4 +1,4 @@
-"""Trials through Ray Tune: many at once, on this machine or on a cluster that shares its file system."""
+"""Run trials with Ray Tune: several at once, on this machine or a cluster with a shared file system."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError
 from robustvit.common.signals import Stopped, StopSignals
 from robustvit.experiments.sweeps.experiment import Experiment
 from robustvit.experiments.trials import Done, Trial, objective, run_trial, state_of
 
-_RECORDS = "ray"  # Ray's own files, beside the trials'
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial as RayTrial
+
+Values = dict[str, Any]
+_RECORDS = "ray"  # Ray's files, next to the trials
 _ERROR, _VALUE = "went_wrong", "objective"
 
 
 class RayEngine:
-    """Trials as trials of Ray Tune; which run when and where is Ray's business.
+    """Runs trials with Ray Tune, which schedules them.
 
     Args:
-        at_once: trials that may run at the same time; as many as there is room for when left out.
-        cpus: processors that each trial gets.
-        gpus: GPUs that each trial gets; a fraction shares one.
-        address: cluster to join; otherwise Ray is started on this machine, reachable from nowhere else, and ended.
+        at_once: maximum number of concurrent trials; None for as many as the resources allow.
+        cpus: CPUs per trial.
+        gpus: GPUs per trial; a fraction shares a GPU.
+        address: cluster to join; None starts Ray on this machine only, and stops it at the end.
     """
 
     def __init__(self, at_once: int | None, cpus: float, gpus: float, address: str | None) -> None:
         self.at_once, self.cpus, self.gpus, self.address = at_once, cpus, gpus, address
 
     def run(self, trials: Iterable[Trial], folder: Path, done: Done) -> None:
-        """Run these trials, those left to run; Ray hears nothing of finished ones."""
+        """Run trials that are not finished."""
         by_key = {trial.key: trial for trial in trials}
         for trial in by_key.values():
             if state_of(folder / trial.key) == "finished":
@@ -42,24 +46,24 @@ class RayEngine:
         if not left:
             return
         options = {key: by_key[key].options for key in left}
-        place, start = folder.absolute(), Path.cwd()
+        parent, start = folder.absolute(), Path.cwd()
 
-        def work(config: dict[str, Any]) -> None:
+        def work(config: Values) -> None:
             from ray import tune
 
             os.chdir(start)
-            tune.report({_ERROR: run_trial(options[config["key"]], place / config["key"])})
+            tune.report({_ERROR: run_trial(options[config["key"]], parent / config["key"])})
 
-        with self._started():
+        with self._start_ray():
             from ray import tune
 
             space = {"key": tune.grid_search(left)}
             self._tune(work, space, folder, lambda config, error: done(by_key[config["key"]], error))
 
     def search(self, experiment: Experiment, folder: Path, done: Done) -> None:
-        """Run trials that Optuna proposes; runs of an earlier call count, and what was begun is finished first.
+        """Run trials proposed by Optuna; runs of an earlier call count, and unfinished ones are resumed first.
 
-        Which trials are proposed depends on which finish first, unless they run one at a time.
+        Unless trials run one at a time, the proposals depend on which finish first.
         """
         import optuna
 
@@ -70,11 +74,11 @@ class RayEngine:
             done(trial, "")
         if len(finished) >= experiment.trials:
             return
-        with self._started():
+        with self._start_ray():
             from ray.tune.search.optuna import OptunaSearch
 
             begun = [trial.labels for key, trial in known.items() if key not in finished]
-            any_trial = experiment.proposed({name: one.samples[0] for name, one in experiment.space.items()})
+            any_trial = experiment.propose({name: one.samples[0] for name, one in experiment.space.items()})
             searcher = OptunaSearch(
                 {name: one.distribution() for name, one in experiment.space.items()},
                 metric=_VALUE,
@@ -87,26 +91,26 @@ class RayEngine:
                 if value is not None:
                     searcher.add_evaluated_point(trial.labels, value)
             self._tune(
-                _proposed(experiment, folder),
+                _make_work(experiment, folder),
                 {},
                 folder,
-                lambda config, error: done(experiment.proposed(config), error),
+                lambda config, error: done(experiment.propose(config), error),
                 search_alg=searcher,
                 num_samples=experiment.trials - len(finished),
             )
 
     @contextmanager
-    def _started(self) -> Iterator[None]:
+    def _start_ray(self) -> Iterator[None]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # paths are meant from where the command was called
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # paths are relative to the working directory of the command
         os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would return after Ctrl-C as if all trials had ended
+        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # otherwise Ctrl-C would return as if all trials had ended
         import ray
 
         if ray.is_initialized():
             with _stopped_by_signals():
-                yield  # whoever started it ends it
+                yield  # whoever started Ray stops it
             return
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
@@ -125,25 +129,30 @@ class RayEngine:
             ray.shutdown()
 
     def _check_room(self, there: dict[str, float]) -> None:
-        """A trial that no machine has room for would wait for ever."""
+        """Raise if no machine has enough resources: the trial would wait forever."""
         for option, name, wanted in (("cpus", "CPU", self.cpus), ("gpus", "GPU", self.gpus)):
             if wanted > there.get(name, 0):
-                raise UserError(f"expected --{option} of at most the {there.get(name, 0):g} there are, got {wanted:g}")
+                raise UserError(f"expected --{option} of at most {there.get(name, 0):g} (all of them), got {wanted:g}")
 
     def _tune(
-        self, work: Callable[[dict[str, Any]], None], space: dict[str, Any], folder: Path, done: Any, **settings: Any
+        self,
+        work: Callable[[Values], None],
+        space: Values,
+        folder: Path,
+        done: Callable[[Values, str], None],
+        **settings: object,
     ) -> None:
         from ray import tune
         from ray.tune.logger import JsonLoggerCallback
 
         class Report(tune.Callback):
-            """Hands each trial on as it ends."""
+            """Reports each trial when it ends."""
 
-            def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            def on_trial_complete(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: object) -> None:
                 done(trial.config, trial.last_result.get(_ERROR, ""))
 
-            def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-                done(trial.config, "its process died: for lack of memory, or it was ended; run the sweep again")
+            def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **_: object) -> None:
+                done(trial.config, "its process died, perhaps out of memory; run the sweep again")
 
         records = folder.absolute() / _RECORDS
         tune.Tuner(
@@ -156,7 +165,7 @@ class RayEngine:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Ray exits with a code of its own at SIGTERM, and forgets which signal came where it hands an exception on."""
+    """Raise Stopped with the signal: Ray exits with another code at SIGTERM, and does not pass the signal on."""
     stop = StopSignals()
     try:
         with stop.kept(), stop.at_once():
@@ -165,31 +174,31 @@ def _stopped_by_signals() -> Iterator[None]:
         raise Stopped(stop.asked or signal.SIGINT) from None
 
 
-def _proposed(experiment: Experiment, folder: Path) -> Callable[[dict[str, Any]], None]:
-    """What a worker of Ray does for a trial that a search proposes."""
-    place, start = folder.absolute(), Path.cwd()
+def _make_work(experiment: Experiment, folder: Path) -> Callable[[Values], None]:
+    """Return the work of a Ray worker for a trial proposed by a search."""
+    parent, start = folder.absolute(), Path.cwd()
 
-    def work(config: dict[str, Any]) -> None:
+    def work(config: Values) -> None:
         from ray import tune
 
         os.chdir(start)
-        trial = experiment.proposed(config)
-        error = run_trial(trial.options, place / trial.key)
-        value = None if error else objective(experiment.maximise, trial.options["max_drop"], place / trial.key)
+        trial = experiment.propose(config)
+        error = run_trial(trial.options, parent / trial.key)
+        value = None if error else objective(experiment.maximise, trial.options["max_drop"], parent / trial.key)
         tune.report({_ERROR: error, _VALUE: float("nan") if value is None else value})
 
     return work
 
 
 def _earlier(experiment: Experiment, folder: Path) -> dict[str, Trial]:
-    """Trials of this search that an earlier call ran or began, by key, oldest first."""
+    """Return trials of this search from earlier calls, by key, oldest first."""
     from robustvit.common.run_folder import RunFolder
 
-    found: dict[str, Trial] = {}
-    places = [place for place in folder.iterdir() if state_of(place) != "new"]
-    for place in sorted(places, key=lambda place: (place / "config.yaml").stat().st_mtime):
-        config = RunFolder(place).config()
-        trial = experiment.proposed({name: config.get(name) for name in experiment.space})
-        if trial.key == place.name:
-            found[trial.key] = trial
-    return found
+    earlier: dict[str, Trial] = {}
+    runs = [path for path in folder.iterdir() if state_of(path) != "new"]
+    for run in sorted(runs, key=lambda run: (run / "config.yaml").stat().st_mtime):
+        config = RunFolder(run).config()
+        trial = experiment.propose({name: config.get(name) for name in experiment.space})
+        if trial.key == run.name:
+            earlier[trial.key] = trial
+    return earlier

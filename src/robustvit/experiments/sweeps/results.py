@@ -1,4 +1,4 @@
-"""What the trials of a sweep came to: a row each, means over seeds, and both as CSV and as text."""
+"""Results of a sweep: a row per trial and means over seeds, as CSV and as text."""
 
 from __future__ import annotations
 
@@ -25,67 +25,68 @@ _AFTER = ("photos", "accepted", "verdict", "seconds", "error")
 
 
 def result_row(trial: Trial, folder: Path, error: str = "") -> Row:
-    """One trial as a row: what sets it apart, its verdict's measures from 0 to 1 with 95 % intervals, and its error.
+    """Return a trial as a row: its labels, the measures of its verdict from 0 to 1 with 95 % CI, and its error.
 
     Args:
-        trial: the trial.
-        folder: that the trials' folders are in.
-        error: what went wrong with it in this call.
+        trial: trial.
+        folder: sweep folder.
+        error: error of the trial in this call.
     """
-    place = folder / trial.key
-    finished = state_of(place) == "finished"
+    run = folder / trial.key
+    finished = state_of(run) == "finished"
     row: Row = {"trial": trial.key, _OUTCOME: "finished" if finished else "failed" if error else "not run"}
     row |= trial.labels
     row |= {name: "" for measure in MEASURES for side in SIDES for name in _columns(measure, side)}
     row |= dict.fromkeys(_AFTER, "") | {"error": error}
     if not finished:
         return row
-    verdict = read_verdict(place / "verdict.json")
-    for found in verdict.comparisons:
+    verdict = read_verdict(run / "verdict.json")
+    for comparison in verdict.comparisons:
         for side in SIDES:
-            interval = getattr(found, side)
+            interval = getattr(comparison, side)
             values = (interval.mean, interval.low, interval.high)
-            row |= dict(zip(_columns(found.measure, side), values, strict=True))
-        row["photos"] = max(row["photos"] or 0, found.difference.count)
+            row |= dict(zip(_columns(comparison.measure, side), values, strict=True))
+        row["photos"] = max(row["photos"] or 0, comparison.difference.count)
     accepted = {True: "yes", False: "no"}.get(verdict.accepted, "open" if verdict.outcome else "cannot tell")
-    return row | {"accepted": accepted, "verdict": verdict.sentence, "seconds": trial_seconds(place)}
+    return row | {"accepted": accepted, "verdict": verdict.sentence, "seconds": trial_seconds(run)}
 
 
 def _columns(measure: str, side: str) -> tuple[str, str, str]:
     return f"{measure} {side}", f"{measure} {side} low", f"{measure} {side} high"
 
 
-def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Write rows of the same columns as CSV, whole or not at all."""
+def write_rows(rows: Sequence[Row], path: Path) -> Path:
+    """Write rows with the same columns as CSV, atomically."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(text.getvalue(), path)
+    return path
 
 
 def read_rows(path: str | Path) -> list[Row]:
-    """Read what ``write_rows`` wrote; every value is a text."""
+    """Read the output of ``write_rows``; every value is text."""
     return read_csv(path, fix="name the results.csv of a sweep").rows
 
 
 def varying(rows: Sequence[Row]) -> list[str]:
-    """The names of what varies between rows."""
+    """Return the columns that vary in a sweep."""
     names = list(rows[0])
     return names[names.index(_OUTCOME) + 1 : names.index(_columns(next(iter(MEASURES)), SIDES[0])[0])]
 
 
 def over_seeds(rows: Sequence[Row]) -> list[Row]:
-    """Rows that differ in the seed alone as one: means, standard deviations and 95 % t intervals over seeds.
+    """Merge rows that differ in the seed only: means, standard deviations and 95 % t intervals over seeds.
 
-    The interval is that of the mean over seeds, ``mean ± t(0.975, n - 1) · sd / √n``; both are left empty for a single
-    seed. Only finished trials count.
+    The interval of the mean is ``mean ± t(0.975, n - 1) · sd / √n``; it is empty for a single seed. Only finished
+    trials count.
     """
     axes = [name for name in varying(rows) if name != SEED]
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(str(row[name]) for name in axes), []).append(row)
-    found = []
+    means = []
     for members in groups.values():
         finished = [row for row in members if row[_OUTCOME] == "finished"]
         summary: Row = {name: members[0][name] for name in axes} | {"seeds": len(finished)}
@@ -93,12 +94,12 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
             for side in SIDES:
                 values = [float(row[name]) for row in finished if row.get(name := f"{measure} {side}", "") != ""]
                 summary |= _spread(f"{measure} {side}", values)
-        found.append(summary)
-    return found
+        means.append(summary)
+    return means
 
 
 def shifted_measure(rows: Sequence[Row]) -> str:
-    """The accuracy on other backgrounds that all trials have: trials of older versions have no mixed-other."""
+    """Return the accuracy on other backgrounds that all trials have: older versions have no mixed-other."""
     old = any(row.get("mixed-rand after", "") != "" == row.get("mixed-other after", "") for row in rows)
     return "mixed-rand" if old else "mixed-other"
 
@@ -114,8 +115,8 @@ def _spread(name: str, values: Sequence[float]) -> Row:
     return row
 
 
-def text_of(rows: Sequence[Row]) -> str:
-    """The rows as a table to read, in percent and points; means ± standard deviations where seeds vary."""
+def format_rows(rows: Sequence[Row]) -> str:
+    """Return the rows as a text table, in percent and points; means ± standard deviations if seeds vary."""
     axes = varying(rows)
     spread = SEED in axes and len({str(row[SEED]) for row in rows}) > 1
     if spread:
@@ -127,12 +128,12 @@ def text_of(rows: Sequence[Row]) -> str:
         table.append([*labels, str(row[table[0][len(axes)]]), *(_cell(row, name, spread) for name in shown)])
     legend = "before → after, change ± standard deviation over seeds [95 % t interval of the mean], in percent"
     if not spread:
-        legend = "before → after, change [95 % interval over photos], in percent"
-    failed = [f"failed: {_named(row)}: {row['error']}" for row in rows if row[_OUTCOME] == "failed"]
-    return "\n".join([aligned(table), legend, *failed])
+        legend = "before → after, change [95 % CI over photos], in percent"
+    failed = [f"failed: {_label(row)}: {row['error']}" for row in rows if row[_OUTCOME] == "failed"]
+    return "\n".join([align(table), legend, *failed])
 
 
-def _named(row: Row) -> str:
+def _label(row: Row) -> str:
     return ", ".join([row["trial"], *(f"{name}={row[name]}" for name in varying([row]))])
 
 
@@ -149,8 +150,8 @@ def _cell(row: Row, measure: str, spread: bool) -> str:
     return text + f" [{100 * row[f'{name} low']:+.1f}, {100 * row[f'{name} high']:+.1f}]"
 
 
-def aligned(table: Sequence[Sequence[str]]) -> str:
-    """Lines of a table whose columns are as wide as their widest cell."""
+def align(table: Sequence[Sequence[str]]) -> str:
+    """Return the lines of a table with aligned columns."""
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
                      for line in table)  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a search may vary: a range of an option, or a list of choices."""
+"""The values that a search may try: a range or a list of choices."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import inspect
 import math
 import typing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError
 from robustvit.training.finetune import finetune
 
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
 
 @dataclass(frozen=True)
 class Space:
-    """The values that one option may take.
+    """The values that an option may take.
 
     Attributes:
-        low: least value of a range.
-        high: greatest value of a range.
-        log: whether a range is drawn from evenly on a logarithmic scale.
-        whole: whether only whole numbers are meant.
-        choices: the values, where it is no range.
+        low: lower end of a range.
+        high: upper end of a range.
+        log: whether to sample a range on a logarithmic scale.
+        whole: whether to sample whole numbers only.
+        choices: values, if this is not a range.
     """
 
     low: float = 0.0
@@ -35,8 +38,8 @@ class Space:
         """The choices, or both ends of the range."""
         return self.choices or (self.low, self.high)
 
-    def distribution(self) -> Any:
-        """The same for Optuna."""
+    def distribution(self) -> BaseDistribution:
+        """Return the distribution for Optuna."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.choices:
@@ -46,7 +49,7 @@ class Space:
         return FloatDistribution(self.low, self.high, log=self.log)
 
 
-def read_space(name: str, raw: Any, place: str) -> Space:
+def read_space(name: str, raw: object, place: str) -> Space:
     """Read ``[low, high]``, ``[low, high, log]`` or a list of choices."""
     if not isinstance(raw, list) or len(raw) < 2:
         raise UserError(f"{place}: expected {name} as [low, high], [low, high, log] or a list of choices, got {raw!r}")
@@ -54,7 +57,7 @@ def read_space(name: str, raw: Any, place: str) -> Space:
     low, high = (_number(value) for value in raw[:2])
     if low is None or high is None or not (len(raw) == 2 or log):
         if not all(isinstance(value, (str, int, float)) for value in raw):
-            raise UserError(f"{place}: expected {name} to be chosen among texts or numbers, got {raw!r}")
+            raise UserError(f"{place}: expected choices of text or numbers for {name}, got {raw!r}")
         return Space(choices=tuple(value if (number := _number(value)) is None else number for value in raw))
     if not low < high < math.inf or (log and low <= 0):
         above = " above 0" if log else ""
@@ -68,8 +71,8 @@ def _takes_whole_numbers(name: str) -> bool:
     return annotation is int or int in typing.get_args(annotation)
 
 
-def _number(value: Any) -> float | int | None:
-    """A number, also as YAML leaves it when it is written without a point: 5e-7."""
+def _number(value: object) -> float | int | None:
+    """Return a number, or None. YAML reads 5e-7, without a decimal point, as text."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
     try:

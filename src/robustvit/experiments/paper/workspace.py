@@ -1,4 +1,4 @@
-"""Where a reproduction's data, models, runs and results lie, and how they are run."""
+"""Folders and options of a reproduction: data, models, runs and results."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _SETTINGS = "reproduction.yaml"
 _WEIGHTS = "weights.json"
 
 
-@dataclass  # not frozen: what is looked up is kept
-class ReproductionPlace:
-    """Where everything lies, and how it is run.
+@dataclass  # not frozen: it caches properties
+class Workspace:
+    """Folders and options of a reproduction.
 
     Attributes:
-        out: folder that everything is written to.
-        data: folder of ImageNet-S and the sets.
-        scale: how much is trained.
-        checkpoint: weights for the card that timm has no more.
-        device: see ``evaluate``; as are ``batch_size`` and ``workers``.
+        out: output folder.
+        data: folder with ImageNet-S and the sets.
+        scale: amount of training.
+        checkpoint: weights for the model that timm no longer provides.
+        device: see ``evaluate``, also for ``batch_size`` and ``workers``.
     """
 
     out: Path
@@ -55,50 +55,50 @@ class ReproductionPlace:
 
     @property
     def found_masks(self) -> Path:
-        """Folder of the masks that TokenCut finds."""
+        """Folder of the masks made by TokenCut."""
         return self.out / "masks-tokencut"
 
     @property
     def has_older_masks(self) -> bool:
-        """Whether its masks are of a version that cut otherwise than the authors: with ViT-S/16 and another rule."""
+        """Whether the masks are of an older version, which used ViT-S/16 and another rule than the authors."""
         settings = self.found_masks / SETTINGS
         return settings.is_file() and read_json(settings).get("protocol") != "paper"
 
     @cached_property
     def imagenet_s(self) -> ImageNetS:
-        """The masked photos."""
+        """ImageNet-S, checked."""
         found = find_imagenet_s(self.data)
         found.check(self.scale)
         return found
 
     def run_folder(self, run: Run) -> Path:
-        """Where a run is."""
+        """Return the folder of a run."""
         return self.out / "runs" / run.name
 
     def source(self, card: str) -> str:
-        """What a card's model is loaded from."""
+        """Return the source to load a model from."""
         return f"local-dir:{self.out / 'stand-ins' / card}" if self.tiny else card
 
     def weights(self, card: str) -> str | None:
-        """File of a card's weights, where timm has none."""
+        """Return the file of a model's weights, if timm has none."""
         return self.checkpoint if not self.tiny and model_card(card).needs_checkpoint else None
 
-    def named(self, run: Run) -> str:
-        """What records call a model."""
+    def name_of(self, run: Run) -> str:
+        """Return the name of a model in records."""
         if run.trained:
             return str(self.run_folder(run))
         return f"stand-in for {run.card}" if self.tiny else run.card
 
     def check(self, plan: Plan, dry_run: bool = False) -> None:
-        """Refuse a folder of something else, or weights that are missing, before anything is written.
+        """Raise if the output folder contains something else or weights are missing, before anything is written.
 
-        A dry run goes on without weights: it says that they are missing.
+        A dry run does not need the weights: it reports that they are missing.
         """
         if check_own_folder(self.out, (self.out / _SETTINGS).is_file(), command="reproduce"):
             self._check_same_scale()
         if self.has_older_masks and any(run.tokencut for run in plan.runs):
             raise UserError(
-                f"{self.found_masks} holds masks of an older version, which did not cut as RobustViT's authors do: "
+                f"{self.found_masks} contains masks of an older version, which differ from those of the authors: "
                 "name another --out, or remove that folder and the runs named robustvit-tokencut"
             )
         lacking = [r.card for r in plan.runs if not self.tiny and model_card(r.card).needs_checkpoint]
@@ -115,24 +115,24 @@ class ReproductionPlace:
         scale = read_mapping(self.out / _SETTINGS).get("scale")
         if scale != self.scale.name:
             raise UserError(
-                f"{self.out} holds a reproduction at scale {scale}, not {self.scale.name}: name another --out"
+                f"{self.out} contains a reproduction at scale {scale}, not {self.scale.name}: name another --out"
             )
 
     def _settings(self) -> dict[str, str]:
         return read_mapping(self.out / _SETTINGS) if (self.out / _SETTINGS).is_file() else {}
 
     def _check_same_checkpoint(self) -> None:
-        """Runs and results are known by their card's name, so weights of another file need another folder."""
+        """Raise if the folder has results of another checkpoint: runs and results are named by card only."""
         given = [card for card in CARDS if model_card(card).needs_checkpoint]
         used = any(card in self.known_weights() or [*(self.out / "runs").glob(f"{card}-*")] for card in given)
         if self._settings().get("checkpoint", self._hash) != self._hash and used:
             raise UserError(
-                f"{self.out} holds results of other weights than {self.checkpoint}: give the same, or another --out"
+                f"{self.out} has results of other weights than {self.checkpoint}: give the same, or another --out"
             )
 
     @cached_property
     def _hash(self) -> str:
-        """Of the checkpoint's bytes."""
+        """SHA-256 of the checkpoint."""
         try:
             with Path(str(self.checkpoint)).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
@@ -141,7 +141,7 @@ class ReproductionPlace:
             raise UserError(f"expected a file of weights as --checkpoint, got {self.checkpoint}: {reason}") from error
 
     def start(self, plan: Plan) -> None:
-        """Make the folder, and remember which weights were given for a card of the plan that needs them."""
+        """Create the folder, and record the checkpoint if a model of the plan needs it."""
         self.records.mkdir(parents=True, exist_ok=True)
         settings = {"scale": self.scale.name} | self._settings()
         if any(self.weights(run.card) for run in plan.runs):
@@ -151,18 +151,18 @@ class ReproductionPlace:
             write_text(text, self.out / _SETTINGS)
 
     def known_weights(self) -> dict[str, str]:
-        """Hashes of the models' weights by what records call them, as far as they were loaded."""
+        """Return the weight hashes of models loaded so far, by their names in records."""
         path = self.out / _WEIGHTS
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def remember_weights(self, run: Run, weights: str | None) -> None:
-        """Keep the hash of a model's weights, so that they need not be loaded again; None forgets it."""
+        """Store the hash of a model's weights, so that it need not be loaded again; None removes it."""
         known = self.known_weights()
-        others = {name: value for name, value in known.items() if name != self.named(run)}
-        now = others if weights is None else others | {self.named(run): weights}
+        others = {name: value for name, value in known.items() if name != self.name_of(run)}
+        now = others if weights is None else others | {self.name_of(run): weights}
         if now != known:
             write_json(now, self.out / _WEIGHTS)
 
     def loading(self, card: str) -> dict[str, Any]:
-        """Arguments of ``load_model`` for a card's model under the paper's protocol."""
+        """Return the arguments of ``load_model`` under the paper's protocol."""
         return {"checkpoint": self.weights(card), "normalization": "paper"}
