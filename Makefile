@@ -16,6 +16,8 @@ test-app: $(VENV)/installed
 check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/python scripts/check_words.py
 	$(BIN)/mypy
 
 docs: $(VENV)/installed

@@ -58,17 +58,14 @@ SAID: dict[str, tuple[str, ...]] = {
         "A ViT-B/16 ({weights[vit_b_millions]:.0f} million) needs {weights[vit_b_training_gb]:.1f} GB",
     ),
     "docs/howto/per-class.md": ("about {chance[classes]:.0f} classes",),
-    "docs/howto/evaluation.md": (
-        "{protocol[low]:.0f} to {protocol[high]:.0f} points lower on A",
-        "that alone is {protocol[low]:.0f} to {protocol[high]:.0f} points",
-    ),
+    "docs/howto/evaluation.md": ("{protocol[low]:.0f} to {protocol[high]:.0f} points lower on A",),
     "docs/reference/evaluation-sets.md": (
         "the {classes[imagenet_9]} classes of nine groups",
         "the 16 classes have {classes[cue_conflict_least]} to {classes[cue_conflict_most]} ImageNet classes",
     ),
     "docs/howto/audit.md": (
         "{audit[usual]:.1f} % on the usual and {audit[other]:.1f} % on other backgrounds",
-        "took {audit[minutes]:.0f} minutes of one processor core, {audit[milliseconds]:.0f} ms an image",
+        "took {audit[minutes]:.0f} minutes on a processor core, {audit[milliseconds]:.0f} ms per image",
     ),
 }
 

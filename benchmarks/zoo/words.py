@@ -77,9 +77,9 @@ RELEVANCE: dict[str, tuple[str, str]] = {
 }
 CITED = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
 README = """\
-Accuracy of the base model in percent, and changes in points: means over seeds, 95 % intervals over photos, bold where
-these leave out zero ([record](benchmarks/results/{study}.md)). The embedded scenes' background gives the class away;
-real photos are of five animals.
+Accuracy of the base model in percent, and changes in points: means over seeds with 95 % CIs over photos, bold where the
+interval excludes zero ([record](benchmarks/results/{study}.md)). *Random backgrounds* is ImageNet-9's mixed-rand. In
+the embedded scenes the background gives the class away; the real photos show five kinds of animals.
 
 {table}
 """
