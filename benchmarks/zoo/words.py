@@ -78,8 +78,8 @@ RELEVANCE: dict[str, tuple[str, str]] = {
 CITED = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
 README = """\
 Accuracy of the base model in percent, and changes in points: means over seeds with 95 % CIs over photos, bold where the
-interval excludes zero ([record](benchmarks/results/{study}.md)). *Random backgrounds* is ImageNet-9's mixed-rand. In the
-embedded scenes the background gives the class away; the real photos show five kinds of animals.
+interval excludes zero ([record](benchmarks/results/{study}.md)). *Random backgrounds* is ImageNet-9's mixed-rand. In
+the embedded scenes the background gives the class away; the real photos show five kinds of animals.
 
 {table}
 """
@@ -106,8 +106,8 @@ Which models work, which methods there are, what each costs, what it changed in 
 
 Changes in points from the base model (first row: its accuracy in percent): means over seeds with 95 % CIs over photos,
 bold where the interval excludes zero. *Random backgrounds* is mixed-rand: the object on the background of a photo of a
-random class. All are from [one record](../../benchmarks/results/{study}.md), which has more measures and these kinds and
-numbers of masks: {settings}.
+random class. All are from [one record](../../benchmarks/results/{study}.md), which has more measures and these kinds
+and numbers of masks: {settings}.
 
 {measured}
 
