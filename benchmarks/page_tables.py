@@ -26,7 +26,7 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
 
 
 def change(measures: dict[str, Any] | None, name: str) -> str:
-    """A change over its interval over photos, bold where that leaves out zero."""
+    """A change over its interval over photos, bold where that excludes zero."""
     if measures is None or name not in measures:
         return "not run"
     low, high = measures[name]["over_photos"]

@@ -2,8 +2,8 @@
 
     python -m benchmarks.quoted [--only NAME ...]
 
-Nothing is downloaded: the models are the embedded one, small ones, and shapes without weights. A test holds the
-documents against the newest record (``SAID``: page by page, the words with figures put in).
+Nothing is downloaded: the models are the embedded one, small ones, and shapes without weights. A test compares the
+documents with the newest record (``SAID``: page by page, the words with figures put in).
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def compared(bases: dict[int, dict], seeds: dict[int, dict]) -> dict[str, Any]:
 
 
 def shown(found: dict[str, Any]) -> str:
-    """A change with its interval over photos; bold where that leaves out zero."""
+    """A change with its interval over photos; bold where that excludes zero."""
     low, high = found["over_photos"]
     text = f"{found['change']:+.1f} [{low:+.1f}, {high:+.1f}]"
     return f"**{text}**" if low > 0 or high < 0 else text
@@ -128,7 +128,7 @@ def as_markdown(record: dict[str, Any]) -> str:
 
 ABOUT = (
     "Changes in points against the base model of the same seed: mean over the seeds, 95 % interval over photos "
-    "(Bonett and Price; of mIoU Student's t); bold where it leaves out zero. By seed, and as a t interval over "
+    "(Bonett and Price; of mIoU Student's t); bold where it excludes zero. By seed, and as a t interval over "
     "seeds, in the JSON file. ↓: lower is better (the object is not in the picture, so what is right is read off "
     "the background). Kept: the last epoch, whatever it gave."
 )

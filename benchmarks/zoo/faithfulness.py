@@ -2,9 +2,8 @@
 
     python -m benchmarks.zoo.faithfulness
 
-Half of the scenes show a symbol on its usual background, half on another one. Writes a dated file that
-docs/reference/zoo.md is
-made from; ``robustvit faithfulness`` does the same for a model and photos of yours.
+Half of the scenes show a symbol on its usual background, half on another one. Writes a dated file, from which
+docs/reference/zoo.md is made; ``robustvit faithfulness`` does the same for your model and photos.
 """
 
 from __future__ import annotations

@@ -2,10 +2,9 @@
 
     python -m benchmarks.zoo.families
 
-Every family of docs/reference/models.md is built small, as the tests build it, with random weights; besides, some
-models that
-attention does not explain. A method holds if its map is finite and varies, and guides if the gradient of the relevance
-loss is finite and not zero. Writes a dated file that docs/reference/zoo.md is made from.
+Every family of docs/reference/models.md is built small, as the tests build it, with random weights, and so are some
+models that attention does not explain. A method works if its map is finite and varies, and guides if the gradient of
+the relevance loss is finite and not zero. Writes a dated file, from which docs/reference/zoo.md is made.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python -m benchmarks.zoo.page
 
 Reads benchmarks/results (study, step, zoo_families, zoo_faithfulness) and docs/reference/models.md; measures nothing.
-Whatever
-arms and groups of masks the study has are shown. tests/project/test_zoo.py fails where a record is newer than the page.
+Whatever arms and groups of masks the study has are shown. tests/project/test_zoo.py fails if a record is newer than
+the page.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def methods_table(measured: dict[str, tuple[str, dict[str, float]]]) -> str:
     for arm, (option, what, step, when) in GUIDANCE.items():
         cost = "1" if step == "plain step" else spread(measured, step) if step else "not measured: the head alone"
         rows.append([f"**{titled(arm)}**<br>{option}", what, cost, when])
-    return table(["method", "what it is", "cost of a step", "when to take it"], rows)
+    return table(["method", "what it is", "cost of a step", "when to use it"], rows)
 
 
 def costs_table(measured: dict[str, tuple[str, dict[str, float]]]) -> str:
@@ -125,7 +125,7 @@ def relevance_table(families: dict[str, dict[str, str]], faithful: dict[str, Any
         good = sum(found[name] == "guides" for found in families.values())
         score = faithful["scores"].get(name)
         rows.append([f"`{name}`", what, f"{good} of {len(families)}", *_areas(score), source])
-    heads = ["`--relevance`", "what it is", "holds for", "deletion ↓", "insertion ↑", "source"]
+    heads = ["`--relevance`", "what it is", "works for", "deletion ↓", "insertion ↑", "source"]
     if not faithful["scores"]:
         return table([*heads[:3], heads[-1]], [[*row[:3], row[-1]] for row in rows])
     return table(heads, [*rows, ["random maps", "the control", "", *_areas(faithful["scores"].get("random")), ""]])

@@ -8,31 +8,31 @@ import re
 GUIDANCE: dict[str, tuple[str, str, str, str]] = {
     "attention": (
         "`--train attention`, `--recipe own`",
-        "the map of the true class is pulled onto the mask; queries and keys alone may change",
+        "the map of the true class is pulled onto the mask; only queries and keys are trained",
         "first order",
-        "you finetuned the model yourself and have some masks: the place to start",
+        "you finetuned the model yourself and have some masks: start here",
     ),
     "paper": (
-        "`--recipe paper`, `--recipe vit-b` and so on",
-        "the same loss, all weights may change",
+        "`--recipe paper`, `--recipe vit-b` ...",
+        "the same loss; all weights are trained",
         "first order",
-        "to do what the paper did, at its low rates, on models of ImageNet",
+        "to reproduce the paper, at its low learning rates, on ImageNet models",
     ),
     "cft": (
         "`--recipe cft`",
-        "the same loss with weights for soft masks of concepts",
+        "the same loss, with term weights for soft concept masks",
         "first order",
-        "your masks are soft: degrees instead of yes and no",
+        "your masks are soft",
     ),
     "cross-entropy": (
         "`--guidance cross-entropy`",
         "plain finetuning on the same photos, without masks",
         "plain step",
-        "as the control: what does more training alone do?",
+        "as a control: what does more training alone do?",
     ),
     "gradmask": (
         "`--guidance gradmask`",
-        "the true logit's gradient in the pixels is pushed off the background",
+        "the gradient of the true logit with respect to the pixels is penalised on the background",
         "gradmask",
         "to compare with the literature; works for convolutional networks too",
     ),
@@ -46,12 +46,12 @@ GUIDANCE: dict[str, tuple[str, str, str, str]] = {
         "`--guidance swap-augmentation`",
         "cross-entropy on objects pasted onto backgrounds of other photos",
         "swap-augmentation",
-        "you want answers that hold on other backgrounds, and do not mind where the map lies: try it beside the first",
+        "you want accuracy on other backgrounds, wherever the map is: try it as well as the first",
     ),
     "dfr": (
-        "`--guidance last-layer`",
-        "the last layer alone, trained from the old head on swapped backgrounds; `--guidance dfr` (a new head, Deep "
-        "Feature Reweighting) was not measured here",
+        "`--guidance last-layer` (not measured: `--guidance dfr`)",
+        "only the last layer is trained, from the old head, on swapped backgrounds; `--guidance dfr` (Deep Feature "
+        "Reweighting) fits a new head and was not measured here",
         "",
         "the features are good (a large pretrained model) and training must be quick",
     ),
@@ -69,11 +69,11 @@ VARIANTS: dict[str, str] = {
 }
 RELEVANCE: dict[str, tuple[str, str]] = {
     "gae": ("the paper's rule: attention times its gradient, over all blocks; the default", "Chefer et al. 2021"),
-    "attnlrp": ("relevance handed backwards through every operation", "Achtibat et al. 2024"),
+    "attnlrp": ("relevance propagated backwards through every operation", "Achtibat et al. 2024"),
     "rollout": ("product of the mean attention maps; the same for every class", "Abnar and Zuidema 2020"),
     "raw_attention": ("the last block's attention; the same for every class", "standard rival in the literature"),
     "grad_cam": ("features weighted by their mean gradient", "Selvaraju et al. 2017"),
-    "input_gradient": ("size of the logit's gradient in the pixels", "Simonyan et al. 2013"),
+    "input_gradient": ("absolute gradient of the logit with respect to the pixels", "Simonyan et al. 2013"),
 }
 CITED = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
 README = """\
@@ -84,70 +84,68 @@ the embedded scenes the background gives the class away; the real photos show fi
 {table}
 """
 FAITHFUL = """*Deletion* and *insertion*: area under the curve of the predicted class's probability as the most relevant
-pixels are taken away (lower is better) or put back (higher is better), for the model that comes with the package on
-{photos} of its scenes ([record](../../benchmarks/results/{name}.json)). For your model measure it yourself:
+pixels are removed (lower is better) or inserted (higher is better), for the embedded model on {photos} of its scenes
+([record](../../benchmarks/results/{name}.json)). For your model, measure it yourself:
 `robustvit faithfulness --model MODEL --images PHOTOS`.
 """
 PAGE = """# Models and methods at a glance
 
 <!-- Made by benchmarks/zoo/page.py from the newest records: change words in benchmarks/zoo/words.py, then run it. -->
 
-Which models work, which methods there are, what each costs, what it changed in our measurements, and when to take it.
-What the options mean: [guidance methods](methods.md). Why the numbers are as they are: [the
-study](../explanation/study.md).
+Which models work, which methods there are, what each costs, what it changed in our measurements, and when to use it.
+[Guidance methods](methods.md) explains the options, and [the study](../explanation/study.md) the numbers.
 
 ## Guidance methods
 
-`robustvit finetune --guidance NAME`. The cost is that of a training step as a multiple of a plain one ([by
-model](#what-a-step-costs)); it rises with the number of patches.
+`robustvit finetune --guidance NAME`. The cost is the time of a training step, as a multiple of a plain one, over all
+[measured models](#what-a-step-costs); it rises with the number of patches.
 
 {methods}
 
 ### What they changed
 
-Changes in points against the base model (first row: its accuracy in percent), means over seeds, with 95 % intervals
-over photos; bold where these leave out zero. *Random backgrounds* is mixed-rand: the object on the background of a
-photo of a random class. All from [one record](../../benchmarks/results/{study}.md), which has more measures and these
-kinds and numbers of masks: {settings}.
+Changes in points from the base model (first row: its accuracy in percent): means over seeds with 95 % CIs over photos,
+bold where the interval excludes zero. *Random backgrounds* is mixed-rand: the object on the background of a photo of a
+random class. All are from [one record](../../benchmarks/results/{study}.md), which has more measures and these kinds
+and numbers of masks: {settings}.
 
 {measured}
 
-Both testbeds are small, and seeds differ. Measure on your own photos before you decide: [the first
+Both testbeds are small, and seeds differ. Measure on your own photos before you decide: see [the first
 hour](../tutorial.md).
 
 ### Variants
 
-Ablations of relevance guidance and other learning rates; what they mean says
-[the study](../explanation/study.md#what-each-part-of-the-loss-does).
+Ablations of relevance guidance, and other learning rates. [The
+study](../explanation/study.md#what-each-part-of-the-loss-does) explains them.
 
 {variants}
 
 ## What a step costs
 
-Ratios of times within one run, on CPU cores, float32: steps to a plain training step, a map to a plain forward pass.
-Memory and what the ratios are made of: [benchmarks](../../benchmarks/README.md#what-a-guided-step-costs).
+Ratios of times within one run, on CPU cores, in float32: a step compared with a plain training step, a map with a plain
+forward pass. Memory, and where the time goes: [benchmarks](../../benchmarks/README.md#what-a-guided-step-costs).
 
 {costs}
 
 ## Relevance methods
 
-`--relevance NAME`, and `relevance(..., method=NAME)`. *Holds for*: of the families [below](#models), those where it
+`--relevance NAME`, and `relevance(..., method=NAME)`. *Works for*: the number of families [below](#models) for which it
 gives a map and a gradient that trains ([record](../../benchmarks/results/{families}.json)).
 {faithful}
 {relevance}
 
-One scene of the embedded benchmark, which the maps explain for the class of the symbol:
+One scene of the embedded benchmark, with the maps for the class of the symbol:
 
 ![The scene, its mask, and the map of each relevance method](zoo.png)
 
-A map that lies on the object proves nothing, and neither does one that does not: measure with the
+A map alone does not show what the prediction relies on, whether it is on the object or not: measure with the
 [audit](../howto/audit.md).
 
 ## Models
 
-Small models with random weights were tried for each family ([record](../../benchmarks/results/{families}.json)); that
-the maps of `gae` are right is tested against a slow reference ([which models work](models.md)). *All six* are the
-methods above.
+Tested with a small model with random weights for each family ([record](../../benchmarks/results/{families}.json)). The
+maps of `gae` are compared with a slow reference ([which models work](models.md)). *All six* are the methods above.
 
 {models}
 """
