@@ -18,7 +18,7 @@ import timm
 import torch
 
 from helpers.drawn_photos import CLASSES, write_photos
-from helpers.run_server import kill, wait_for
+from helpers.run_server import PATIENCE, kill, wait_for
 from robustvit import UserError
 from robustvit.cli.main import main
 from robustvit.common.files import write_text
@@ -82,7 +82,7 @@ def test_saving_at_every_step_changes_nothing(server, command, whole, tmp_path):
 def test_twenty_kills_change_nothing(server, command, whole, tmp_path):
     rng, out = random.Random(0), tmp_path / "run0"
     kills = writing = resumed_within = 0
-    while kills < KILLS:
+    while kills < KILLS or (min(writing, resumed_within) < 3 and kills < 10 * KILLS):  # a busy machine hits less
         if (out / "verdict.json").is_file():  # it came to its end before its kill: another one
             assert_same(out, whole[0])
             out = tmp_path / f"run{kills}"
@@ -112,10 +112,8 @@ def test_signals_save_and_exit_in_one_line(server, command, whole, tmp_path, num
     """The signal goes to the group, readers of photos included, as a terminal and batch systems send it."""
     out = tmp_path / "run"
     quiet = [*command[:-1], "1e6", "--workers", "1"]
-    (process,) = server.start([*quiet, *to(out)])
-    assert wait_for((out / "metrics.jsonl").exists, process), server.said()
-    os.killpg(process, number)
-    assert server.wait() == [code]
+    stopped = (out / "metrics.jsonl").exists, lambda running: os.killpg(running[0], number), out
+    assert server.interrupt([*quiet, *to(out)], *stopped) == [code]
     assert server.said() == (
         f"robustvit finetune: stopped by {name}; {out} is saved: go on with the same command and --resume"
     )
@@ -144,7 +142,7 @@ if __name__ == "__main__":
     for _ in (loader := iter(DataLoader(Photos(), **reading_processes(2)))):
         pass
 """)
-    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 1
     assert "no such photo" in ended.stderr
 
@@ -181,10 +179,8 @@ def test_a_run_whose_terminal_closes_is_saved(server, command, whole, tmp_path):
 
 def stopped_within(server, command, out: Path) -> bytes:
     """A run killed after some steps; its state."""
-    (process,) = server.start([*command, *to(out)])
-    assert wait_for((out / "metrics.jsonl").exists, process), server.said()
-    kill(process)
-    server.wait()
+    stopped = (out / "metrics.jsonl").exists, lambda running: kill(running[0]), out
+    assert server.interrupt([*command, *to(out)], *stopped) == [-signal.SIGKILL]
     return (out / "state.pt").read_bytes()
 
 
