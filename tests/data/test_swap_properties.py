@@ -26,6 +26,7 @@ def classes_and_lenders(draw):
     return labels, usable
 
 
+@pytest.mark.slow
 @patient
 @given(classes_and_lenders(), st.sampled_from(SWAPS), st.integers(1, 5), st.integers(0, 2**31))
 def test_pairing_holds_for_any_classes(photos, kind, swaps, seed):
@@ -52,6 +53,7 @@ def test_pairing_holds_for_any_classes(photos, kind, swaps, seed):
                 assert len(set(part)) == len(part)
 
 
+@pytest.mark.slow
 @patient
 @given(classes_and_lenders(), st.integers(1, 5), st.integers(0, 2**31))
 def test_donors_of_other_classes_are_used_equally_often(photos, swaps, seed):

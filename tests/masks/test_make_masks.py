@@ -129,6 +129,7 @@ def test_workers_give_the_same(tmp_path, images, settings):
             assert other.read_bytes() == record.mask.read_bytes()
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same(tmp_path, images, settings, server):
     alone = make_masks(str(images), out=str(tmp_path / "alone"), **settings)
     command = ["masks", images, "--out", tmp_path / "two", "--model", TINY, "--checkpoint", settings["checkpoint"],
@@ -412,6 +413,7 @@ def test_masks_mirror_the_folders_of_yolo_and_labelme(tmp_path):
     assert not labelme.problems
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes the Linux way")
 def test_workers_end_when_their_parent_is_killed():
     code = (

@@ -72,6 +72,7 @@ def fresh_files(out: Path) -> list[Path]:
     return [out / f".{name}.new" for name in ("state.pt", "best", "last", "metrics.jsonl")]
 
 
+@pytest.mark.slow
 def test_saving_at_every_step_changes_nothing(server, command, whole, tmp_path):
     assert server.run([*command[:-1], "1e6", "--workers", "1", *to(tmp_path / "run")]) == 0, server.said()
     assert_same(tmp_path / "run", whole[0])
@@ -106,6 +107,7 @@ def test_twenty_kills_change_nothing(server, command, whole, tmp_path):
     assert_same(out, whole[0])
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize(("number", "code", "name"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")])
 def test_signals_save_and_exit_in_one_line(server, command, whole, tmp_path, number, code, name):
@@ -123,6 +125,7 @@ def test_signals_save_and_exit_in_one_line(server, command, whole, tmp_path, num
     assert_same(out, whole[0])
 
 
+@pytest.mark.slow
 def test_an_error_while_photos_are_read_ends_the_process(tmp_path):
     """Readers pass over SIGTERM, by which Python ends daemons before it waits for them."""
     script = tmp_path / "script.py"
@@ -147,6 +150,7 @@ if __name__ == "__main__":
     assert "no such photo" in ended.stderr
 
 
+@pytest.mark.slow
 @on_linux
 def test_a_run_whose_terminal_closes_is_saved(server, command, whole, tmp_path):
     """On a terminal of its own, with a progress bar: what is written to one that is gone would fail."""
@@ -184,6 +188,7 @@ def stopped_within(server, command, out: Path) -> bytes:
     return (out / "state.pt").read_bytes()
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize(("limit", "files"), [(200_000, ("state.pt",)), (30_000, ("best", "last"))])
 def test_limit_of_a_file_leaves_the_last_state(server, command, whole, tmp_path, limit, files):
@@ -203,6 +208,7 @@ def test_limit_of_a_file_leaves_the_last_state(server, command, whole, tmp_path,
     assert_same(out, whole[0])
 
 
+@pytest.mark.slow
 @on_linux
 def test_full_disk_leaves_the_last_state(server, command, whole, tmp_path):
     disk = tmp_path / "disk"
@@ -226,6 +232,7 @@ def test_full_disk_leaves_the_last_state(server, command, whole, tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.slow
 @on_linux
 def test_second_run_in_one_folder_is_refused(server, command, whole, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("robustvit.common.run_folder._SECONDS_TO_LET_GO", 0.2)
@@ -271,6 +278,7 @@ def test_folder_killed_before_its_settings_is_free(tmp_path):
         RunFolder(tmp_path / "run").check_free(resume=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [b"", b"PK\x03\x04 half of it", "half"])
 def test_damaged_state_is_said(whole, tmp_path, broken):
     out = shutil.copytree(whole[0], tmp_path / "run")
@@ -281,6 +289,7 @@ def test_damaged_state_is_said(whole, tmp_path, broken):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_state_holds_everything(whole):
     state = RunFolder(whole[0]).load_state()
     counts = {"epoch", "step", "best", "bad_steps", "processes", "means"}

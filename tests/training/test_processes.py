@@ -65,6 +65,7 @@ def test_shares_of_uneven_batches_are_those_of_accelerate(photos, batch, process
         assert [weight for _, weight in weights] == pytest.approx([processes * own / len(kept) for own, _ in weights])
 
 
+@pytest.mark.slow
 def test_two_processes_come_to_the_losses_of_one(server, place):
     """9 photos in steps of 4: in the last step one process has a photo and the other none."""
     assert server.run(command(place, "one", 4)) == 0, server.said()
@@ -85,12 +86,14 @@ def test_two_processes_come_to_the_losses_of_one(server, place):
     assert "epoch" not in (server.folder / "stderr1").read_text(), "one process speaks"
 
 
+@pytest.mark.slow
 def test_other_number_of_processes_is_refused(server, place):
     assert server.run(command(place, "other", 2), processes=2) == 0, server.said()
     assert server.run(command(place, "other", 2, "--resume", "--epochs", 3)) == 2
     assert "was trained by 2 processes, now there are 1" in server.said()
 
 
+@pytest.mark.slow
 def test_signal_to_one_process_stops_both_and_they_go_on(server, place):
     assert server.run(command(place, "unbroken", 1, "--epochs", 4), processes=2) == 0, server.said()
     out = place / "stopped"
@@ -105,6 +108,7 @@ def test_signal_to_one_process_stops_both_and_they_go_on(server, place):
     assert numbers(out) == numbers(place / "unbroken")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dead", [0, 1])
 def test_dead_process_ends_the_other_with_a_line(server, place, dead):
     out = place / f"dead{dead}"
@@ -125,6 +129,7 @@ def test_dead_process_ends_the_other_with_a_line(server, place, dead):
     assert RunFolder(out).load_state() is not None
 
 
+@pytest.mark.slow
 def test_evaluate_and_masks_are_shared_and_written_once(server, place):
     photos = [f"--images={place / 'photos/images'}", f"--masks={place / 'photos/masks'}", "--swaps=1"]
     for processes in (1, 2):
