@@ -1,14 +1,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-app check format docs audit versions package clean
+.PHONY: demo test test-slow test-app check format docs audit versions package clean
 
 demo: $(VENV)/installed
 	$(BIN)/robustvit demo --out runs/demo
 
+# The quick tests of every room, or of one: make test ROOM=masks
 test: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder $(if $(ROOM),tests/$(ROOM))
+	$(PYTEST) -m "not slow" $(if $(ROOM),tests/$(ROOM))
+
+# Kills, simulations, several processes and long property tests; pytest's 5 says that a room has none.
+test-slow: $(VENV)/installed
+	$(PYTEST) -m slow $(if $(ROOM),tests/$(ROOM) || test $$? -eq 5)
 
 test-app: $(VENV)/installed
 	$(BIN)/python -m pytest -m app tests/webapp/test_app_server.py tests/webapp/test_app_browser.py

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -29,16 +29,21 @@ def run(capsys, *arguments):
     return code, captured.out, captured.err
 
 
+def children_seconds() -> float:
+    """Processor time of processes that ended, whatever else the machine does."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def test_overview_is_instant_and_imports_nothing_heavy():
     script = (
         "import sys; from robustvit.cli import main as cli; cli.main(['--help']); assert 'torch' not in sys.modules"
     )
-    start = time.perf_counter()
+    start = children_seconds()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    light = time.perf_counter() - start
-    start = time.perf_counter()
+    light, start = children_seconds() - start, children_seconds()
     subprocess.run([sys.executable, "-c", "import torch"], check=True)
-    assert light < time.perf_counter() - start, "help must be cheaper than importing torch"
+    assert light < children_seconds() - start, "help must be cheaper than importing torch"
     for name in cli.COMMANDS:
         first = inspect.getdoc(cli.function_of(name)).partition("\n")[0]
         assert re.search(rf"^  {name} +{re.escape(first)}$", done.stdout, re.MULTILINE), name

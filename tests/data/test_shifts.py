@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -545,10 +544,7 @@ def test_killed_call_leaves_no_process_and_goes_on(tmp_path, photos, plain, serv
     assert len(_alive(process)) > 1
     kill(process)
     assert server.wait() == [-signal.SIGKILL]
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and _alive(process):
-        time.sleep(0.1)
-    assert not _alive(process), "workers must end with the process they work for"
+    assert wait_for(lambda: not _alive(process), os.getpid()), "workers must end with the process they work for"
     done = len(list((tmp_path / "o" / "si-location").rglob("[!.]*.png")))
     assert 0 < done < 2 * 441
     found = shifts(*photos, out=tmp_path / "o", kinds="si-location", backgrounds=str(plain), pairs=2, size=64)

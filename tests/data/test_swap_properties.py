@@ -8,10 +8,15 @@ import pytest
 
 pytest.importorskip("hypothesis", reason="needs the package hypothesis: pip install hypothesis")
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from robustvit.data.swaps import SWAPS, pair_backgrounds
+
+# No limits of time: the machine may be busy
+patient = settings(
+    deadline=None, max_examples=200, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None
+)
 
 
 @st.composite
@@ -21,7 +26,8 @@ def classes_and_lenders(draw):
     return labels, usable
 
 
-@settings(deadline=None, max_examples=200, derandomize=True)
+@pytest.mark.slow
+@patient
 @given(classes_and_lenders(), st.sampled_from(SWAPS), st.integers(1, 5), st.integers(0, 2**31))
 def test_pairing_holds_for_any_classes(photos, kind, swaps, seed):
     labels, usable = photos
@@ -47,7 +53,8 @@ def test_pairing_holds_for_any_classes(photos, kind, swaps, seed):
                 assert len(set(part)) == len(part)
 
 
-@settings(deadline=None, max_examples=200, derandomize=True)
+@pytest.mark.slow
+@patient
 @given(classes_and_lenders(), st.integers(1, 5), st.integers(0, 2**31))
 def test_donors_of_other_classes_are_used_equally_often(photos, swaps, seed):
     labels, usable = photos

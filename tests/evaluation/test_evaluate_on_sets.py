@@ -208,6 +208,7 @@ def test_broken_images_are_named_and_tried_again(tmp_path, thousand):
         assert astuple(found) == pytest.approx(astuple(numbers[name])), name
 
 
+@pytest.mark.slow
 def test_a_killed_call_goes_on_in_the_middle(tmp_path, thousand, server):
     made = miniatures.write_imagenet_val(tmp_path / "data", classes=range(30), each=4)
     (tmp_path / "slow.py").write_text(

@@ -23,7 +23,7 @@ from PIL import Image
 from scipy import stats
 
 from helpers.drawn_photos import CLASSES, write_photos
-from helpers.run_server import kill, wait_for
+from helpers.run_server import PATIENCE, kill, wait_for
 from helpers.small_models import tiny_network
 from robustvit import UserError, finetune, sweep
 from robustvit.cli import main as cli
@@ -340,10 +340,8 @@ def test_killed_sweep_ends_like_one_that_was_not(tmp_path, base, server):
     command = ["sweep", path, "--out"]
     assert server.run([*command, tmp_path / "whole"]) == 0
     out = tmp_path / "killed"
-    (process,) = server.start([*command, out])
-    assert wait_for((out / trials[1].key / "state.pt").is_file, process)
-    kill(process)
-    assert server.wait() == [-signal.SIGKILL], "it must have been killed before it was done"
+    stopped = (out / trials[1].key / "state.pt").is_file, lambda running: kill(running[0]), out
+    assert server.interrupt([*command, out], *stopped) == [-signal.SIGKILL]
     first = out / trials[0].key / "verdict.json"
     assert first.is_file()
     written = first.stat().st_mtime_ns
@@ -529,7 +527,7 @@ ray.shutdown()
     process = subprocess.Popen(
         [sys.executable, "-c", script], start_new_session=True, stderr=subprocess.PIPE, text=True
     )
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     there = read(tmp_path / "there" / "results.csv")
     for row, same in zip(here.rows, there, strict=True):
@@ -562,7 +560,7 @@ def test_ray_that_is_stopped_says_so(tmp_path, base, number):
     try:
         assert wait_for((out / trial.key / "metrics.jsonl").is_file, process.pid)
         process.send_signal(number)
-        said, error = process.communicate(timeout=60)
+        said, error = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 128 + number
@@ -574,7 +572,7 @@ def test_ray_that_is_stopped_says_so(tmp_path, base, number):
 
 def processes_of_session(session: int) -> list[str]:
     """Processes that are still there of those that a process started."""
-    deadline, left = time.monotonic() + 20, ["?"]
+    deadline, left = time.monotonic() + PATIENCE, ["?"]
     while left and time.monotonic() < deadline:
         left = []
         for place in Path("/proc").glob("[0-9]*"):

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["RunServer", "is_alive", "wait_for"]
+__all__ = ["PATIENCE", "RunServer", "is_alive", "wait_for"]
+
+PATIENCE = 600.0  # seconds: only what hangs takes as long, however busy the machine is
 
 _SERVER = """
 import json, os, resource, runpy, sys
@@ -114,6 +119,27 @@ class RunServer:
         self.start(arguments, processes, **more)
         return max(self.wait())
 
+    def interrupt(
+        self, arguments, there: Callable[[], bool], stop: Callable[[list[int]], object], out: Path, processes: int = 1
+    ) -> list[int]:
+        """Exit codes of a run that is stopped once something is there; one that was done before that starts again.
+
+        Args:
+            stop: Gets the numbers of the processes.
+            out: Folder of the run; removed before the run starts again.
+        """
+        for again in range(10):
+            if again:
+                shutil.rmtree(out)
+            running = self.start(arguments, processes)
+            assert wait_for(there, running[0]), self.said()
+            with suppress(ProcessLookupError):
+                stop(running)
+            codes = self.wait()
+            if any(codes):
+                break
+        return codes
+
     def counted(self) -> list[int]:
         """How many there were, as each process of the last command saw it."""
         return [int(place.read_text()) for place in sorted(self.folder.glob("counted*"))]
@@ -130,7 +156,7 @@ class RunServer:
     def close(self) -> None:
         """End the server."""
         self.process.stdin.close()
-        self.process.wait(timeout=60)
+        self.process.wait(PATIENCE)
 
 
 def _free_port() -> int:
@@ -147,12 +173,12 @@ def is_alive(number: int) -> bool:
         return False
 
 
-def wait_for(there, number: int, seconds: float = 120.0) -> bool:
+def wait_for(there, number: int, seconds: float = PATIENCE) -> bool:
     """Wait until something has come to be, or a process has ended; whether it has come to be."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not there():
         if not is_alive(number):
-            return False
+            break
         time.sleep(0.001)
     return bool(there())
 

@@ -36,6 +36,7 @@ words = st.sampled_from(
 texts = st.lists(words, max_size=30).map("".join)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", fuzz_parsers.PARSERS)
 @few
 @given(data=st.binary(max_size=600))
@@ -43,6 +44,7 @@ def test_any_bytes(name, data):
     fuzz_parsers.survives(name, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", fuzz_parsers.PARSERS)
 @few
 @given(text=texts)
@@ -50,6 +52,7 @@ def test_any_text(name, text):
     fuzz_parsers.survives(name, text.encode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["coco", "labelme", "record", "config", "experiment"])
 @few
 @given(value=json_values)
@@ -57,6 +60,7 @@ def test_any_json(name, value):
     fuzz_parsers.survives(name, json.dumps(value).encode("utf-8", "surrogatepass"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", fuzz_parsers.TEMPLATES)
 @more
 @given(choices=st.lists(st.integers(0, 10_000), min_size=12, max_size=12))

@@ -16,6 +16,7 @@ def allowed(repeats):
     return MOST + 3 * (MOST * (1 - MOST) / repeats) ** 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("photos", [50, 150])
 def test_the_half_that_did_not_choose_judges_rightly(photos):
     found = selection_rates(photos, repeats=1000)
@@ -24,6 +25,7 @@ def test_the_half_that_did_not_choose_judges_rightly(photos):
     assert found["all"] > 0.05, "the same photos for both would not do"
 
 
+@pytest.mark.slow
 def test_backgrounds_that_turn_all_their_guests_are_no_gain():
     found = donor_rates(150, classes=10, pairings=5, draws=40)
     assert found["now"] <= allowed(200)

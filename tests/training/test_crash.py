@@ -18,7 +18,7 @@ import timm
 import torch
 
 from helpers.drawn_photos import CLASSES, write_photos
-from helpers.run_server import kill, wait_for
+from helpers.run_server import PATIENCE, kill, wait_for
 from robustvit import UserError
 from robustvit.cli.main import main
 from robustvit.common.files import write_text
@@ -72,6 +72,7 @@ def fresh_files(out: Path) -> list[Path]:
     return [out / f".{name}.new" for name in ("state.pt", "best", "last", "metrics.jsonl")]
 
 
+@pytest.mark.slow
 def test_saving_at_every_step_changes_nothing(server, command, whole, tmp_path):
     assert server.run([*command[:-1], "1e6", "--workers", "1", *to(tmp_path / "run")]) == 0, server.said()
     assert_same(tmp_path / "run", whole[0])
@@ -82,7 +83,7 @@ def test_saving_at_every_step_changes_nothing(server, command, whole, tmp_path):
 def test_twenty_kills_change_nothing(server, command, whole, tmp_path):
     rng, out = random.Random(0), tmp_path / "run0"
     kills = writing = resumed_within = 0
-    while kills < KILLS:
+    while kills < KILLS or (min(writing, resumed_within) < 3 and kills < 10 * KILLS):  # a busy machine hits less
         if (out / "verdict.json").is_file():  # it came to its end before its kill: another one
             assert_same(out, whole[0])
             out = tmp_path / f"run{kills}"
@@ -106,16 +107,15 @@ def test_twenty_kills_change_nothing(server, command, whole, tmp_path):
     assert_same(out, whole[0])
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize(("number", "code", "name"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")])
 def test_signals_save_and_exit_in_one_line(server, command, whole, tmp_path, number, code, name):
     """The signal goes to the group, readers of photos included, as a terminal and batch systems send it."""
     out = tmp_path / "run"
     quiet = [*command[:-1], "1e6", "--workers", "1"]
-    (process,) = server.start([*quiet, *to(out)])
-    assert wait_for((out / "metrics.jsonl").exists, process), server.said()
-    os.killpg(process, number)
-    assert server.wait() == [code]
+    stopped = (out / "metrics.jsonl").exists, lambda running: os.killpg(running[0], number), out
+    assert server.interrupt([*quiet, *to(out)], *stopped) == [code]
     assert server.said() == (
         f"robustvit finetune: stopped by {name}; {out} is saved: resume with the same command and --resume"
     )
@@ -125,6 +125,7 @@ def test_signals_save_and_exit_in_one_line(server, command, whole, tmp_path, num
     assert_same(out, whole[0])
 
 
+@pytest.mark.slow
 def test_an_error_while_photos_are_read_ends_the_process(tmp_path):
     """Readers pass over SIGTERM, by which Python ends daemons before it waits for them."""
     script = tmp_path / "script.py"
@@ -144,11 +145,12 @@ if __name__ == "__main__":
     for _ in (loader := iter(DataLoader(Photos(), **reading_processes(2)))):
         pass
 """)
-    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 1
     assert "no such photo" in ended.stderr
 
 
+@pytest.mark.slow
 @on_linux
 def test_a_run_whose_terminal_closes_is_saved(server, command, whole, tmp_path):
     """On a terminal of its own, with a progress bar: what is written to one that is gone would fail."""
@@ -181,13 +183,12 @@ def test_a_run_whose_terminal_closes_is_saved(server, command, whole, tmp_path):
 
 def stopped_within(server, command, out: Path) -> bytes:
     """A run killed after some steps; its state."""
-    (process,) = server.start([*command, *to(out)])
-    assert wait_for((out / "metrics.jsonl").exists, process), server.said()
-    kill(process)
-    server.wait()
+    stopped = (out / "metrics.jsonl").exists, lambda running: kill(running[0]), out
+    assert server.interrupt([*command, *to(out)], *stopped) == [-signal.SIGKILL]
     return (out / "state.pt").read_bytes()
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize(("limit", "files"), [(200_000, ("state.pt",)), (30_000, ("best", "last"))])
 def test_limit_of_a_file_leaves_the_last_state(server, command, whole, tmp_path, limit, files):
@@ -207,6 +208,7 @@ def test_limit_of_a_file_leaves_the_last_state(server, command, whole, tmp_path,
     assert_same(out, whole[0])
 
 
+@pytest.mark.slow
 @on_linux
 def test_full_disk_leaves_the_last_state(server, command, whole, tmp_path):
     disk = tmp_path / "disk"
@@ -230,6 +232,7 @@ def test_full_disk_leaves_the_last_state(server, command, whole, tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.slow
 @on_linux
 def test_second_run_in_one_folder_is_refused(server, command, whole, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("robustvit.common.run_folder._SECONDS_TO_LET_GO", 0.2)
@@ -275,6 +278,7 @@ def test_folder_killed_before_its_settings_is_free(tmp_path):
         RunFolder(tmp_path / "run").check_free(resume=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [b"", b"PK\x03\x04 half of it", "half"])
 def test_damaged_state_is_said(whole, tmp_path, broken):
     out = shutil.copytree(whole[0], tmp_path / "run")
@@ -285,6 +289,7 @@ def test_damaged_state_is_said(whole, tmp_path, broken):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_state_holds_everything(whole):
     state = RunFolder(whole[0]).load_state()
     counts = {"epoch", "step", "best", "bad_steps", "processes", "means"}

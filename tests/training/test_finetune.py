@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from helpers.drawn_photos import CLASSES, without_classes, write_photos
-from helpers.run_server import kill, wait_for
+from helpers.run_server import kill
 from robustvit import UserError, finetune, load_model
 from robustvit.common.verdict import read_verdict
 from robustvit.evaluation.measure import measure, read_measures
@@ -140,10 +140,8 @@ def test_killed_run_resumes_to_identical_weights(tmp_path, model_folder, photos,
     ]  # fmt: skip
     assert server.run([*command, "--out", tmp_path / "whole"]) == 0
     out = tmp_path / "killed"
-    (process,) = server.start([*command, "--out", out])
-    assert wait_for((out / "state.pt").is_file, process)
-    kill(process)
-    assert server.wait() == [-signal.SIGKILL], "it must have been killed before it was done"
+    stopped = (out / "state.pt").is_file, lambda running: kill(running[0]), out
+    assert server.interrupt([*command, "--out", out], *stopped) == [-signal.SIGKILL]
     assert not (out / "verdict.json").exists()
     assert server.run([*command, "--out", out, "--resume"]) == 0
     for name in ("best/model.safetensors", "last/model.safetensors", "metrics.jsonl", "after.json", "verdict.json"):

@@ -20,7 +20,7 @@ from helpers.browser import chromium
 from robustvit.data.embedded.scenes import CLASSES, make_scene
 
 pytestmark = pytest.mark.app
-WAIT = 60_000  # milliseconds; a page under work on a busy machine
+WAIT = 600_000  # milliseconds; a page under work on a busy machine
 SCREENSHOTS = os.environ.get("ROBUSTVIT_SCREENSHOTS")  # a folder to look at them in
 
 
@@ -232,7 +232,7 @@ def test_audit_of_a_zipped_folder(page, tmp_path):
     page.locator("#rv-archive").get_by_text("photos").wait_for()
     page.get_by_role("button", name="Start the audit").click()
     page.locator("#rv-audit-result .progress-text, #rv-audit-result .progress-level").first.wait_for()
-    page.locator("#rv-audit-result h3").wait_for(timeout=10 * WAIT)
+    page.locator("#rv-audit-result h3").wait_for(timeout=WAIT)
     said = page.locator("#rv-audit-result").inner_text()
     assert re.search(r"(No sign|Some|Strong reliance|Cannot tell)", said)
     assert "/tmp" not in said

@@ -23,6 +23,7 @@ from PIL import Image
 pytest.importorskip("gradio")
 
 from helpers.app_server import EMBEDDED, as_photo, call, other_model, running, upload
+from helpers.run_server import PATIENCE
 from robustvit.data.embedded.scenes import make_scene
 from robustvit.models.load import load_model
 from robustvit.webapp.markup import answers_html
@@ -39,7 +40,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def client(server):
-    with httpx.Client(base_url=server.url, timeout=120) as opened:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as opened:
         yield opened
 
 
@@ -99,7 +100,7 @@ def test_twenty_clients_get_right_answers_while_slow_ones_dribble(server, client
         before = resident()
 
         def visit(number: int) -> list[bool]:
-            with httpx.Client(base_url=server.url, timeout=300) as own:
+            with httpx.Client(base_url=server.url, timeout=PATIENCE) as own:
                 right = []
                 for one in asked[number::20]:
                     event, (said,) = call(own, "explain", places[one[0]], *one[1:])
@@ -257,5 +258,5 @@ def test_command_with_the_embedded_model_starts_and_ends(tmp_path):
             assert httpx.get(url).status_code == 200
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
         assert "Traceback" not in process.stderr.read()
