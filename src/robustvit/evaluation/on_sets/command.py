@@ -130,7 +130,7 @@ def _baseline(models: ComparedModels, seen: frozenset[int], device: torch.device
     if models.baseline is None:
         return None
     if models.baseline != "original":
-        loaded = replace(models, model=models.baseline, checkpoint=None).load()
+        loaded = load_given(replace(models, model=models.baseline, checkpoint=None))
         return set_model(loaded.to(device), models.baseline, seen)
     original = load_original(models.model)
     if models.normalization == "paper":
