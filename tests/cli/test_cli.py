@@ -95,7 +95,7 @@ def test_whole_path_on_the_command_line(capsys, tmp_path, model_folder, photos):
         "--swaps=1", "--max-drop", 5, "--samples-per-class=2", "--skip-unmasked", "--classes", "[disc, frame]",
     )  # fmt: skip
     assert code == 0
-    assert "keep the original" in stdout or "Better" in stdout
+    assert "keep the original" in stdout.lower() or "Better" in stdout
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert config["classes"] == ["disc", "frame"]
     assert config["skip_unmasked"] is True

@@ -348,7 +348,7 @@ MISTAKES = {
     "root beside photos": (["--images", "photos", "--root", "."], "expected no --root beside --images"),
     "no photos": (["--images", "nowhere"], "expected a folder of photos"),
     "count": (["--images", "nowhere", "--count", "0"], "expected --count of at least 1"),
-    "relevance": (["--images", ".", "--relevance", "cam"], "expected a relevance method"),
+    "relevance": (["--images", ".", "--relevance", "cam"], "expected the relevance method"),
 }
 
 

@@ -394,7 +394,7 @@ def test_last_layer_balances_backgrounds_while_it_trains():
     assert torch.allclose(guided.logits, network(on_other_backgrounds(images, masks)), atol=1e-12)
     with torch.no_grad():
         assert torch.allclose(LastLayer()(network, images, masks, labels).logits, network(images))
-    with pytest.raises(UserError, match="class or background"):
+    with pytest.raises(UserError, match="class, background"):
         LastLayer(balance="photos")
 
 

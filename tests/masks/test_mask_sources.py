@@ -50,7 +50,7 @@ def test_relevance_command(folder, model_folder):
     )
     assert len(made.records) == 2
     assert all(record.source == "relevance" for record in made.records)
-    with pytest.raises(UserError, match="expected a relevance method"):
+    with pytest.raises(UserError, match="expected the relevance method"):
         make_masks(
             str(folder / "photos"), out=str(folder / "m"), method="relevance", model=str(model_folder), relevance="x"
         )

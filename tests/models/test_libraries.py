@@ -276,10 +276,10 @@ def test_class_names_from_a_file_and_where_they_do_not_belong(open_clip, tmp_pat
     saved = save_model(zero_shot(open_clip), tmp_path / "m")
     assert load_model(saved, class_names=list(CLASSES)).class_names == CLASSES
     for source, names, word in (
-        (saved, ["a", "b", "c"], "names of its own"),
+        (saved, ["a", "b", "c"], "already has class names"),
         (tiny_network(), ["a", "b"], "expected 3 class names"),
         (tiny_network(), ["a", "a", "b"], "each once"),
-        (tiny_network(), "nowhere.txt", "as cat,dog or as a text file .* found no file"),
+        (tiny_network(), "nowhere.txt", "as cat,dog or a text file .* found no file"),
         (tiny_network(), "disc,frame", "expected 3 class names"),
         (tiny_network(), ",".join(["long name"] * 1000), "each once"),
         ("open_clip:tiny-clip", None, "--checkpoint FILE"),

@@ -141,7 +141,7 @@ MISTAKES = {
     "share": ({"guidance": "swap-augmentation", "swap_share": 2.0}, "--swap-share"),
     "weight below zero": ({"guidance": "rrr", "relevance_weight": -1.0}, "--relevance-weight"),
     "nothing to train": ({"relevance_weight": 0.0, "classification_weight": 0.0}, "nothing would be trained"),
-    "balance": ({"guidance": "dfr", "balance": "photos"}, "class or background"),
+    "balance": ({"guidance": "dfr", "balance": "photos"}, "class, background"),
     "temperature": ({"guidance": "gradmask", "temperature": 0.0}, "temperature"),
     "no weight reached": ({"train": "head", "classification_weight": 0.0}, "another --train"),
     "no weight reached, no gradient": (
