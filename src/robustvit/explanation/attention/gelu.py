@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from robustvit.explanation.attention.context import Context
 
 _PIECE = 2**16  # elements: three such pieces fit into a core's cache
 
@@ -20,24 +21,24 @@ def twice_differentiable_gelu(x: Tensor, approximate: str = "none") -> Tensor:
 
 class _Gelu(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         return F.gelu(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Context, gradient: Tensor) -> Tensor:
         return _GeluBackward.apply(gradient, *ctx.saved_tensors)
 
 
 class _GeluBackward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, x: Tensor) -> Tensor:
+    def forward(ctx: Context, gradient: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(gradient, x)
         return torch.ops.aten.gelu_backward(gradient, x)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, received: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Context, received: Tensor) -> tuple[Tensor, Tensor]:
         gradient, x = ctx.saved_tensors
         return torch.ops.aten.gelu_backward(received, x), _curved(received * gradient, x)
 

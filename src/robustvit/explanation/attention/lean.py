@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from robustvit.common.errors import UserError
+from robustvit.explanation.attention.context import Context
 from robustvit.explanation.attention.passes import Explained, backward, double_backward
 from robustvit.explanation.attention.tiles import Call
 
@@ -83,17 +84,27 @@ def explaining(calls: Sequence[LeanCall], differentiable: bool = True) -> Iterat
             state.explaining = False
 
 
+class _AttachContext(Context, Protocol):
+    explained: Explained
+    state: _State
+
+
+class _AttentionContext(Context, Protocol):
+    scale: float
+    state: _State
+
+
 class _Attach(torch.autograd.Function):
     """Pass the gradient of a call's relevance to its attention, which comes later in the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, token: Tensor, explained: Explained, state: _State) -> Tensor:
+    def forward(ctx: _AttachContext, token: Tensor, explained: Explained, state: _State) -> Tensor:
         ctx.explained, ctx.state = explained, state
         return explained.relevance.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _AttachContext, gradient: Tensor) -> tuple[Tensor | None, ...]:
         ctx.state.pending.append((gradient, ctx.explained))
         return gradient.new_zeros(()), None, None
 
@@ -101,7 +112,7 @@ class _Attach(torch.autograd.Function):
 class _LeanAttention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _AttentionContext,
         query: Tensor,
         key: Tensor,
         value: Tensor,
@@ -116,9 +127,11 @@ class _LeanAttention(torch.autograd.Function):
         return F.scaled_dot_product_attention(query, key, value, bias, scale=scale), query.new_zeros(())
 
     @staticmethod
-    def backward(ctx: Any, output_gradient: Tensor | None, token: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: _AttentionContext, output_gradient: Tensor | None, token: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         query, key, value, bias = ctx.saved_tensors
-        state: _State = ctx.state
+        state = ctx.state
         if output_gradient is None:
             output_gradient = query.new_zeros(()).expand(*query.shape[:-1], value.shape[-1])
         # An explanation needs no gradient before the first call.
@@ -152,7 +165,7 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _AttentionContext,
         query: Tensor,
         key: Tensor,
         value: Tensor,
@@ -171,7 +184,7 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *received: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _AttentionContext, *received: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, bias, output_gradient, known = ctx.saved_tensors
         call = Call(query, key, value, bias, ctx.scale)
         found = double_backward(call, output_gradient, known, received, bias_too=ctx.needs_input_grad[3])

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from robustvit.explanation.attention.context import Context
 
 
 class LrpState:
@@ -33,14 +35,19 @@ class LrpState:
             self.explaining = False
 
 
+class _ValveContext(Context, Protocol):
+    share: float
+    state: LrpState
+
+
 class _Valve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, share: float, state: LrpState) -> Tensor:
+    def forward(ctx: _ValveContext, values: Tensor, share: float, state: LrpState) -> Tensor:
         ctx.share, ctx.state = share, state
         return values.view_as(values)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: _ValveContext, gradient: Tensor) -> tuple[Tensor | None, None, None]:
         if not ctx.state.explaining:
             return gradient, None, None
         return (gradient * ctx.share if ctx.share else None), None, None
