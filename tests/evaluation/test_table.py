@@ -271,7 +271,7 @@ def test_mistakes_are_one_line(capsys, records, tmp_path):
 def test_templates_are_part_of_the_package():
     from importlib.resources import files
 
-    folder = Path(str(files("robustvit"))) / "templates"
+    folder = Path(str(files("robustvit.evaluation.records")))
     assert {path.name for path in folder.glob("table.*")} == {"table.md.j2", "table.html.j2", "table.tex.j2"}
 
 

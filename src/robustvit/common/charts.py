@@ -31,8 +31,11 @@ def inline_svg(figure: Figure, axis: Axes, *, text: bool = False) -> str:
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
     target = io.StringIO()
-    settings = {"svg.hashsalt": "robustvit", "svg.fonttype": "none" if text else "path"}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    fonts = "none" if text else "path"
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "robustvit", "svg.fonttype": fonts}),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(target, format="svg", metadata={"Date": None})
     return target.getvalue()[target.getvalue().index("<svg") :]
