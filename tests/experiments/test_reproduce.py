@@ -366,7 +366,7 @@ def test_a_run_that_is_made_again_is_evaluated_again(tmp_path, monkeypatch):
     run, other = Run("vit-b", "robustvit", 0, 3, 5), Run("vit-b", "original", 0, 3, 5)
     workspace.remember_weights(run, "old")
     workspace.remember_weights(other, "kept")
-    monkeypatch.setattr("robustvit.experiments.paper.training._listed", lambda *_: (tmp_path, tmp_path))
+    monkeypatch.setattr("robustvit.experiments.paper.training._write_lists", lambda *_: (tmp_path, tmp_path))
     monkeypatch.setattr("robustvit.experiments.paper.training.run_trial", lambda options, folder: "the disk is full")
     assert train_runs(workspace, [run])[1] == {run: "the disk is full"}
     assert workspace.known_weights() == {workspace.name_of(other): "kept"}, "no old numbers beside the failure"

@@ -94,7 +94,7 @@ def test_rule_against_a_plain_one():
         ((0.8, 0.77, 0.8), (0.3, 0.2, 0.2), "accuracy fell by 3.0"),
         ((0.8, 0.8, 0.77), (0.3, 0.2, 0.2), "accuracy fell by 3.0"),
         ((0.8, 0.8, 0.8), (0.3, 0.2, 0.4), "relevance loss rose"),
-        ((0.8, 0.8, 0.8), (0.3, math.nan, 0.2), "no number"),
+        ((0.8, 0.8, 0.8), (0.3, math.nan, 0.2), "NaN"),
     ],
 )
 def test_each_condition_alone_disqualifies(accuracy, relevance, reason):
