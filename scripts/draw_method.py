@@ -19,8 +19,8 @@ from torch import Tensor
 
 from robustvit import load_model, relevance
 from robustvit.common.pictures import figure_of_rows, overlay
-from robustvit.data.batches import MaskedPhotos
-from robustvit.data.pairs import find_photos
+from robustvit.data.datasets import MaskedPhotos
+from robustvit.data.find_photos import find_photos
 from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_original
 

@@ -25,9 +25,9 @@ from PIL import Image
 
 from robustvit.common.errors import UserError
 from robustvit.common.yaml_files import read_mapping
+from robustvit.data.find_photos import find_photos
 from robustvit.data.manifest import read_manifest
 from robustvit.data.mask_files import read_mask
-from robustvit.data.pairs import find_photos
 from robustvit.data.review import read_review
 from robustvit.evaluation.records.record import read_record
 from robustvit.experiments.sweeps.experiment import read_experiment

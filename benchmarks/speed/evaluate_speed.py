@@ -28,7 +28,7 @@ from timm.data import ImageDataset, create_loader, resolve_model_data_config
 from robustvit.common.devices import make_accelerator
 from robustvit.common.provenance import versions
 from robustvit.evaluation.on_sets.loop import SetLoop
-from robustvit.evaluation.on_sets.recording import SetPlace, evaluate_set, set_model
+from robustvit.evaluation.on_sets.recording import SetSettings, evaluate_set, set_model
 from robustvit.evaluation.sets import BENCHMARKS
 from robustvit.evaluation.sets.class_tables import imagenet_wnids
 from robustvit.models.classifier import Classifier
@@ -68,7 +68,7 @@ def ours(model_folder: Path, root: Path, batch_size: int, workers: int) -> float
     model = set_model(load_model(str(model_folder)), str(model_folder))
     with tempfile.TemporaryDirectory() as records:
         loop = SetLoop(make_accelerator(device="cpu"), batch_size, workers)
-        place = SetPlace(root, Path(records), "standard", "no", loop)
+        place = SetSettings(root, Path(records), "standard", "no", loop)
         start = time.perf_counter()
         evaluate_set(BENCHMARKS["imagenet-val"], model, place)
         return time.perf_counter() - start

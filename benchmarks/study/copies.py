@@ -28,7 +28,7 @@ from robustvit.common.files import write_json, write_text
 from robustvit.common.provenance import versions
 from robustvit.data.duplicates import BITS, NEAR, Fingerprint, find_copies, fingerprint, fingerprints
 from robustvit.data.photo_tree import files_below
-from robustvit.data.photos import IMAGE_SUFFIXES, read_photo
+from robustvit.data.read_photos import IMAGE_SUFFIXES, read_photo
 
 THRESHOLDS = (13, 25, NEAR, 51, 64)
 MANY = 20_000

@@ -31,9 +31,9 @@ from robustvit.common.files import write_json, write_text
 from robustvit.common.intervals import mean_interval
 from robustvit.common.options import Side
 from robustvit.common.provenance import versions
+from robustvit.data.find_photos import find_photos
 from robustvit.data.mask_files import read_mask
-from robustvit.data.pairs import find_photos
-from robustvit.data.photos import read_photo
+from robustvit.data.read_photos import read_photo
 from robustvit.masks.confidence import overlap
 from robustvit.masks.sources.tokencut import TokenCut
 from robustvit.masks.tokencut.bilateral_solver import bilateral_solver

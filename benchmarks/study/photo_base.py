@@ -16,8 +16,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from robustvit import Classifier
-from robustvit.data.batches import read_pair
-from robustvit.data.pairs import find_photos
+from robustvit.data.datasets import read_pair
+from robustvit.data.find_photos import find_photos
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.save import save_model
 

@@ -37,8 +37,8 @@ from benchmarks.study.photo_base import ARCHITECTURE, BASE_BATCH, BASE_EPOCHS, B
 from robustvit import evaluate, finetune
 from robustvit.common.intervals import mean_interval, paired_difference
 from robustvit.common.provenance import versions
+from robustvit.data.find_photos import find_photos
 from robustvit.data.mask_filter import MaskFilter
-from robustvit.data.pairs import find_photos
 from robustvit.evaluation.measure import MEASURES
 from robustvit.evaluation.measured_intervals import is_accuracy
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from robustvit.common.files import write_json, write_text
-from robustvit.common.intervals import Answers, crossed_difference
+from robustvit.common.intervals import ClusteredAnswers, crossed_difference
 from robustvit.common.provenance import versions
 from robustvit.data.swaps import pair_backgrounds
 
@@ -140,7 +140,8 @@ def _crossed_low(drawn: Sequence[Sequence[int]], effect: np.ndarray) -> float:
     places = [index for index, donors in enumerate(drawn) for _ in donors]
     lent = np.array([donor for donors in drawn for donor in donors])
     return crossed_difference(
-        Answers((effect[lent] < 0).astype(float), places, lent), Answers((effect[lent] > 0).astype(float), places, lent)
+        ClusteredAnswers((effect[lent] < 0).astype(float), places, lent),
+        ClusteredAnswers((effect[lent] > 0).astype(float), places, lent),
     ).low
 
 

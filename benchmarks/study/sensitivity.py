@@ -23,7 +23,7 @@ from robustvit import sweep
 from robustvit.cli.demo import SETTINGS
 from robustvit.common.files import write_json, write_text
 from robustvit.common.provenance import versions
-from robustvit.experiments.sweeps.results import format_rows, over_seeds, read_rows
+from robustvit.experiments.sweeps.results import average_seeds, format_rows, read_rows
 
 SHARED = ("train", "lr", "temperature")  # what the demo found; photos, classes and epochs are the sweeps'
 
@@ -63,7 +63,7 @@ def main() -> None:
         folder = args.work / name
         print(sweep(name, base=str(base), out=str(folder), engine=args.engine), flush=True)
         rows = read_rows(folder / "results.csv")
-        sweeps[name], texts[name] = over_seeds(rows), format_rows(rows)
+        sweeps[name], texts[name] = average_seeds(rows), format_rows(rows)
     record = {
         "date": date.today().isoformat(),
         "command": f"python -m benchmarks.study.sensitivity --engine {args.engine} --epochs {args.epochs}",

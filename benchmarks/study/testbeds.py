@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from benchmarks.study.photo_base import train_base
 from robustvit import shifts
 from robustvit.cli.demo import VALIDATION_PER_CLASS, write_scenes
-from robustvit.data.pairs import find_photos
+from robustvit.data.find_photos import find_photos
 
 SIZE = 112
 VARIANTS = ["only-fg", "only-bg-t"]  # the object on black; the background alone, where the object was is tiled over

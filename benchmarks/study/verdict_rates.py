@@ -23,7 +23,13 @@ from typing import Any
 import numpy as np
 
 from robustvit.common.files import write_json, write_text
-from robustvit.common.intervals import Answers, Interval, crossed_difference, paired_difference, paired_interval
+from robustvit.common.intervals import (
+    ClusteredAnswers,
+    Interval,
+    crossed_difference,
+    paired_difference,
+    paired_interval,
+)
 from robustvit.common.outcomes import OUTCOMES, outcome_of
 from robustvit.common.provenance import versions
 
@@ -84,7 +90,9 @@ def shared(draw: np.random.Generator, repeats: int) -> list[dict[str, Any]]:
             flips = draw.choice([1, -1, 0], count, p=(0.2, 0.2, 0.6))[donors]
             same = draw.random(2 * count) < 0.6
             before, after = (np.where(flips == 0, same, flips == side) for side in (-1, 1))
-            found["now"].append(crossed_difference(Answers(before, photos, donors), Answers(after, photos, donors)))
+            found["now"].append(
+                crossed_difference(ClusteredAnswers(before, photos, donors), ClusteredAnswers(after, photos, donors))
+            )
             means = [side.reshape(count, 2).mean(axis=1) for side in (before, after)]
             found["photos alone"].append(paired_difference(*means, shares=True))
         row: dict[str, Any] = {"photos": count}

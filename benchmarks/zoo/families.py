@@ -24,7 +24,7 @@ from robustvit import relevance, relevance_loss
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
 from robustvit.common.provenance import versions
-from robustvit.explanation.methods import METHODS
+from robustvit.explanation.methods import RELEVANCE_METHODS
 
 ROOT = Path(__file__).parents[2]
 OTHERS: dict[str, Callable[[], nn.Module]] = {
@@ -82,7 +82,7 @@ def measured() -> dict[str, dict[str, str]]:
             for parameter in model.parameters():  # heads of zeros would let no gradient through
                 parameter.add_(0.1 * torch.randn_like(parameter))
         images = torch.rand(2, 3, *sizes.get(name, (32, 32)))
-        found[name] = {method: outcome(model, images, method) for method in METHODS}
+        found[name] = {method: outcome(model, images, method) for method in RELEVANCE_METHODS}
         print(name, json.dumps(found[name])[:300], flush=True)
     return found
 

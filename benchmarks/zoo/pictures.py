@@ -16,7 +16,7 @@ import torch
 from robustvit import load_model, relevance
 from robustvit.common.pictures import figure_of_rows, overlay
 from robustvit.data.embedded.scenes import BACKGROUNDS, CLASSES, make_scene
-from robustvit.explanation.methods import METHODS
+from robustvit.explanation.methods import RELEVANCE_METHODS
 
 PICTURE = Path(__file__).parents[2] / "docs" / "reference" / "zoo.png"
 LABEL, BACKGROUND, DRAW = 0, 4, 1  # a symbol on a background that goes with another one
@@ -35,7 +35,7 @@ def tiles() -> list[tuple[str, np.ndarray]]:
         (f"{CLASSES[LABEL]} on {BACKGROUNDS[BACKGROUND]}", scene.image),
         (f"mask (the model says {said})", scene.mask / 255),
     ]
-    for name in METHODS:
+    for name in RELEVANCE_METHODS:
         with torch.no_grad():
             found.append((name, overlay(image[0], relevance(model, image, torch.tensor([LABEL]), method=name)[0])))
     return found

@@ -311,7 +311,7 @@ def test_masks_are_found_where_none_are_given(tmp_path, model_folder, capsys):
 
 def test_photos_that_a_run_was_trained_on_are_named(tmp_path, photos):
     from robustvit.audits.inputs import trained_on
-    from robustvit.data.pairs import find_photos
+    from robustvit.data.find_photos import find_photos
     from robustvit.data.selection import selection_text
 
     found = find_photos(*photos)

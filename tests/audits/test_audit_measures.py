@@ -37,11 +37,11 @@ from robustvit.audits.placements import (
 )
 from robustvit.audits.summary import Beyond, beyond_chance, compare_photos, means
 from robustvit.audits.verdict import change_of, judge
-from robustvit.common.intervals import Answers, Interval, crossed_difference, crossed_interval, mean_interval
-from robustvit.data.batches import MaskedPhotos, evaluation_transform, read_pair
-from robustvit.data.held_photos import HeldPhotos
+from robustvit.common.intervals import ClusteredAnswers, Interval, crossed_difference, crossed_interval, mean_interval
+from robustvit.data.cached_photos import CachedPhotos
+from robustvit.data.datasets import MaskedPhotos, evaluation_transform, read_pair
+from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.labels import match_labels
-from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.shifts.cutouts import cut_out, place, square_background
 from robustvit.data.swaps import paste, tiled_background
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, Swapped, measure, pointing_hit
@@ -59,7 +59,7 @@ def classifier():
 def held(tmp_path, classifier):
     images, masks = write_photos(tmp_path, 3)
     photos = match_labels(find_photos(images, masks), 3, CLASSES)
-    return HeldPhotos(photos, classifier.preprocessing)
+    return CachedPhotos(photos, classifier.preprocessing)
 
 
 def test_held_photos_are_the_same_to_the_bit_and_read_once(held, classifier, monkeypatch):
@@ -70,7 +70,7 @@ def test_held_photos_are_the_same_to_the_bit_and_read_once(held, classifier, mon
         *held.photos[1:],
     ]
     squeezed = Preprocessing((32, 32), crop_share=0.9)
-    plain, kept = MaskedPhotos(photos, squeezed), HeldPhotos(photos, squeezed)
+    plain, kept = MaskedPhotos(photos, squeezed), CachedPhotos(photos, squeezed)
     kept.read()
     monkeypatch.setattr(MaskedPhotos, "__getitem__", lambda *_: pytest.fail("read again"))
     found = [kept[index] for index in range(len(kept))]
@@ -333,7 +333,7 @@ def test_features_of_backgrounds_do_not_depend_on_the_object(held, classifier):
     photo, mask = (np.array(Image.open(place)) for place in (held.photos[2].image, held.photos[2].mask))
     photo[mask > 0] = (255, 0, 255)
     Image.fromarray(photo).save(held.photos[2].image)
-    again = background_features(classifier, HeldPhotos(held.photos, classifier.preprocessing))
+    again = background_features(classifier, CachedPhotos(held.photos, classifier.preprocessing))
     assert again == pytest.approx(found, abs=1e-5)
 
 
@@ -429,7 +429,7 @@ def drawn_photos(seed, count=40):
 def answers_of(photos, kind):
     rows = [(one.predicted == p.label, i, one.donor) for i, p in enumerate(photos) for one in p.plain.swapped
             if one.kind == kind]  # fmt: skip
-    return Answers(*map(list, zip(*rows, strict=True)))
+    return ClusteredAnswers(*map(list, zip(*rows, strict=True)))
 
 
 def test_swapped_accuracy_and_cost_have_intervals_over_photos_and_donors():
@@ -455,7 +455,7 @@ def test_a_change_of_the_cost_is_that_of_the_answers_that_changed():
     changed = compare_photos(photos, others)["cost"].difference
     assert changed.mean == 0
     assert changed == crossed_difference(
-        *[Answers([0.0] * 160, [i for i in range(40) for _ in range(4)], list(range(160)))] * 2
+        *[ClusteredAnswers([0.0] * 160, [i for i in range(40) for _ in range(4)], list(range(160)))] * 2
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from robustvit.common.intervals import (
-    Answers,
+    ClusteredAnswers,
     Interval,
     crossed_difference,
     crossed_interval,
@@ -73,14 +73,14 @@ def test_nothing_that_could_have_turned_is_certain():
         assert paired_difference(same, same).half_width > 0.1
         assert paired_difference([0.5] * count, [0.5] * count, shares=True).half_width > 0.1
         photos = list(range(count))
-        assert crossed_difference(*[Answers(same, photos, photos)] * 2).half_width > 0.1
-        assert crossed_interval(Answers(same, photos, photos)).half_width > 0.05
+        assert crossed_difference(*[ClusteredAnswers(same, photos, photos)] * 2).half_width > 0.1
+        assert crossed_interval(ClusteredAnswers(same, photos, photos)).half_width > 0.05
 
 
 def test_degenerate_intervals():
     assert mean_interval([0.25]) == Interval(0.25, 0.0, 1.0, 1), "one value says nothing about the others"
     assert paired_difference([0.25], [0.5]) == Interval(0.25, -1.0, 1.0, 1)
-    empty = Answers([], [], [])
+    empty = ClusteredAnswers([], [], [])
     for found in (mean_interval([]), paired_difference([], []), paired_interval(0, 0, 0), crossed_interval(empty),
                   crossed_difference(empty, empty), mean_interval([], shares=True)):  # fmt: skip
         assert math.isnan(found.mean)
@@ -115,7 +115,7 @@ def turned_by_donors(draw, count, change, share, swaps=2, donors=None):
     flips = draw.choice([1, -1, 0], donors, p=((share + change) / 2, (share - change) / 2, 1 - share))[lent]
     same = draw.random(swaps * count) < 0.6
     before, after = np.where(flips == 0, same, flips < 0), np.where(flips == 0, same, flips > 0)
-    return Answers(before, photos, lent), Answers(after, photos, lent)
+    return ClusteredAnswers(before, photos, lent), ClusteredAnswers(after, photos, lent)
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -170,7 +170,7 @@ def test_crossed_difference_equals_a_plain_one():
 def test_a_donor_for_each_photo_is_the_paired_interval():
     draw = np.random.default_rng(10)
     before, after = draw.random(60) < 0.5, draw.random(60) < 0.6
-    sides = [Answers(right, range(60), range(100, 160)) for right in (before, after)]
+    sides = [ClusteredAnswers(right, range(60), range(100, 160)) for right in (before, after)]
     helped, harmed = int((after & ~before).sum()), int((before & ~after).sum())
     assert ends(crossed_difference(*sides)) == pytest.approx(ends(paired_interval(helped, harmed, 60)))
 
@@ -196,14 +196,14 @@ def test_accuracy_on_shared_backgrounds_is_covered():
             right = np.where(
                 (draw.random(count) < 0.4)[lent], (draw.random(count) < 0.7)[lent], draw.random(2 * count) < 0.7
             )
-            found = crossed_interval(Answers(right, photos, lent))
+            found = crossed_interval(ClusteredAnswers(right, photos, lent))
             kept.append(found.low <= 0.7 <= found.high)
         assert np.mean(kept) >= 0.93 - 0.025, count
 
 
 def test_two_kinds_of_backgrounds_are_compared_over_the_photos_that_have_both():
-    same = Answers([1, 1, 1, 0], [0, 0, 1, 2], [5, 6, 5, 6])
-    other = Answers([0, 1, 0], [0, 0, 1], [7, 8, 7])
+    same = ClusteredAnswers([1, 1, 1, 0], [0, 0, 1, 2], [5, 6, 5, 6])
+    other = ClusteredAnswers([0, 1, 0], [0, 0, 1], [7, 8, 7])
     found = crossed_difference(other, same)
     assert found.mean == pytest.approx(0.75)
     assert found.count == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.masks.make import MadeMasks
 
 
@@ -21,7 +21,7 @@ from robustvit.masks.make import MadeMasks
     ],
 )
 def test_counted(number, noun, plural, text):
-    assert counted(number, noun, plural) == text
+    assert pluralize(number, noun, plural) == text
 
 
 def test_a_summary_knows_the_singular(tmp_path):

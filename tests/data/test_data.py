@@ -12,12 +12,12 @@ from PIL import Image
 from helpers.drawn_photos import CLASSES, write_photos
 from helpers.small_models import SIZE
 from robustvit import UserError
-from robustvit.data.batches import MaskedPhotos, SwappedPhotos, evaluation_transform, kept_share, training_transform
-from robustvit.data.batches import read_pair as read
+from robustvit.data.datasets import MaskedPhotos, SwappedPhotos, evaluation_transform, kept_share, training_transform
+from robustvit.data.datasets import read_pair as read
+from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_files import check_mask, read_mask
-from robustvit.data.pairs import Photo, find_photos
-from robustvit.data.photos import read_photo
+from robustvit.data.read_photos import read_photo
 from robustvit.data.selection import choose_classes, select_photos, selection_text
 from robustvit.models.classifier import Preprocessing
 

@@ -9,9 +9,9 @@ import pytest
 
 from helpers.drawn_photos import write_photos
 from robustvit import UserError
+from robustvit.data.find_photos import find_photos
 from robustvit.data.manifest import MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.mask_filter import MaskFilter
-from robustvit.data.pairs import find_photos
 from robustvit.data.review import Review
 
 

@@ -17,8 +17,8 @@ from robustvit import UserError, classes, evaluate, explain
 from robustvit.cli import main as cli
 from robustvit.common.run_folder import RunFolder
 from robustvit.data.duplicates import BITS, NEAR, Fingerprint, find_copies, fingerprint, fingerprints
+from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
-from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.selection import selection_text
 from robustvit.data.trained_photos import photos_behind, runs_behind
 

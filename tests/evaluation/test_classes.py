@@ -20,8 +20,8 @@ from helpers.small_models import tiny_network
 from robustvit import UserError, classes, load_model, relevance
 from robustvit.cli import main as cli
 from robustvit.common.pictures import jpeg_url, overlay
-from robustvit.data.batches import evaluation_transform
-from robustvit.data.photos import read_photo
+from robustvit.data.datasets import evaluation_transform
+from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.classes.pictures import classes_of_answer
 from robustvit.evaluation.on_sets import loop
 from robustvit.evaluation.sets import BENCHMARKS

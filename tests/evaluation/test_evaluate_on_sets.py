@@ -20,10 +20,10 @@ from helpers.run_server import kill, wait_for
 from helpers.small_models import tiny_network
 from robustvit import UserError, evaluate
 from robustvit.cli import main as cli
-from robustvit.data.batches import evaluation_transform
+from robustvit.data.datasets import evaluation_transform
+from robustvit.data.find_photos import find_photos
 from robustvit.data.manifest import MaskRecord, write_manifest
-from robustvit.data.pairs import find_photos
-from robustvit.data.photos import read_photo
+from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.on_sets import loop
 from robustvit.evaluation.on_sets.segmentation_scores import segmentation_test
 from robustvit.evaluation.records.record import read_records

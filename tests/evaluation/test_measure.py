@@ -12,9 +12,9 @@ import torch
 from helpers.drawn_photos import CLASSES
 from helpers.small_models import SIZE, tiny_network
 from robustvit import Classifier, UserError, relevance
-from robustvit.data.batches import MaskedPhotos, SwappedPhotos
+from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
+from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.labels import match_labels
-from robustvit.data.pairs import Photo, find_photos
 from robustvit.evaluation.measure import (
     MeasureSettings,
     Swapped,
@@ -24,7 +24,7 @@ from robustvit.evaluation.measure import (
     read_measures,
     write_measures,
 )
-from robustvit.explanation.methods import method_of
+from robustvit.explanation.methods import get_method
 
 
 def plain_iou(values, mask):
@@ -157,7 +157,7 @@ def test_what_does_not_apply_is_left_out(classifier, dataset):
 
 def test_photos_without_masks_make_no_maps(classifier, photos, monkeypatch):
     made = []
-    monkeypatch.setattr("robustvit.evaluation.measure.method_of", lambda name: made.append(name) or method_of(name))
+    monkeypatch.setattr("robustvit.evaluation.measure.method_of", lambda name: made.append(name) or get_method(name))
     with_masks = match_labels(find_photos(*photos), 3, CLASSES)[:10]
     without = [replace(photo, mask=None) for photo in with_masks]
     seen = {

@@ -16,7 +16,7 @@ from helpers.drawn_photos import CLASSES
 from helpers.small_models import tiny_network
 from robustvit import UserError, relevance
 from robustvit.common.intervals import Interval
-from robustvit.data.pairs import find_photos
+from robustvit.data.find_photos import find_photos
 from robustvit.evaluation.on_sets.segmentation_scores import (
     average_precision,
     pixel_counts,

@@ -21,9 +21,9 @@ from PIL import Image
 from robustvit.cli.main import main
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import Interval
+from robustvit.data.find_photos import find_photos
 from robustvit.data.manifest import MaskRecord, write_manifest
 from robustvit.data.mask_files import read_mask
-from robustvit.data.pairs import find_photos
 from robustvit.evaluation.on_sets.outcomes import Outcomes
 from robustvit.evaluation.records.record import Record, write_record
 from robustvit.evaluation.records.reported import REPORTED, reported_table

@@ -31,7 +31,7 @@ from robustvit.evaluation.measure import MEASURES
 from robustvit.experiments.sweeps.experiment import SHIPPED, read_experiment
 from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
 from robustvit.experiments.sweeps.plots import plot_sensitivity
-from robustvit.experiments.sweeps.results import over_seeds, read_rows
+from robustvit.experiments.sweeps.results import average_seeds, read_rows
 from robustvit.experiments.trials import run_trial, trial_key
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import save_model
@@ -212,7 +212,7 @@ def test_means_over_seeds_by_hand(swept):
 def test_one_seed_has_no_spread():
     row = {"trial": "a", "outcome": "finished", "seed": 0}
     row |= {f"{measure} {side}": 0.5 for measure in MEASURES for side in ("before", "after", "difference")}
-    (found,) = over_seeds([row])
+    (found,) = average_seeds([row])
     assert found["ordinary after"] == 0.5
     assert found["ordinary after sd"] == found["ordinary after low"] == ""
 
@@ -255,7 +255,7 @@ def test_plotted_points_are_the_means_over_seeds(swept, tmp_path, monkeypatch):
         "robustvit.experiments.sweeps.plots.save_figure", lambda figure, path: drawn.append(figure) or []
     )
     plot_sensitivity(out / "results.csv", tmp_path / "plot")
-    rows = [row for row in over_seeds(read_rows(out / "results.csv")) if row["seeds"]]
+    rows = [row for row in average_seeds(read_rows(out / "results.csv")) if row["seeds"]]
     for axis, measure in zip(drawn[0].axes, ("ordinary", "mixed-other"), strict=True):
         (container,) = axis.containers
         points = container.lines[0]

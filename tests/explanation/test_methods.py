@@ -11,10 +11,10 @@ from helpers.small_models import SIZE, tiny_network
 from helpers.state import state_of
 from plain.relevance_maps import plain_forward
 from robustvit import UserError, evaluate, explain, relevance
-from robustvit.explanation.methods import METHODS, check_method, measuring_method
+from robustvit.explanation.methods import RELEVANCE_METHODS, check_method, measuring_method
 from robustvit.models.classifier import Classifier
 
-every = pytest.mark.parametrize("method", list(METHODS))
+every = pytest.mark.parametrize("method", list(RELEVANCE_METHODS))
 
 
 def plain_rollout(network, images):
@@ -119,7 +119,7 @@ def test_works_without_gradients_and_on_frozen_models(method):
     assert torch.allclose(relevance(network, images, method=method).detach(), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"gae", "rollout", "raw_attention"}))
+@pytest.mark.parametrize("method", sorted(set(RELEVANCE_METHODS) - {"gae", "rollout", "raw_attention"}))
 def test_maps_are_of_the_class_asked_for(method):
     network, images = tiny_network(), torch.rand(1, 3, SIZE, SIZE)
     one, other = (relevance(network, images, torch.tensor([c]), method=method) for c in (0, 1))

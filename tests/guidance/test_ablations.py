@@ -11,7 +11,7 @@ from helpers.state import state_of
 from plain.losses import plain_cross_entropy, plain_terms
 from plain.relevance_maps import plain_forward
 from robustvit import RobustViT, UserError, guided_loss, relevance
-from robustvit.explanation.methods import METHODS
+from robustvit.explanation.methods import RELEVANCE_METHODS
 
 # The ablations of Tables 4 and 12, and what else the options take away or put in.
 ABLATIONS = {
@@ -96,7 +96,7 @@ def test_loss_and_gradients_of_every_weight_equal_the_plain_loop(network, batch,
         )
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RELEVANCE_METHODS)
 @pytest.mark.parametrize(
     "options", [{}, {"background": 0.0}, {"foreground": 0.0}, {"classification": "label"}], ids=str
 )

@@ -7,7 +7,14 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from robustvit.guidance.balanced_head import STRENGTHS, Subsets, average_head, balanced_subset, choose_strength, halves
+from robustvit.guidance.balanced_head import (
+    STRENGTHS,
+    Subsets,
+    average_head,
+    balanced_subset,
+    choose_strength,
+    split_halves,
+)
 from robustvit.guidance.sparse_regression import sparse_regression
 
 
@@ -86,10 +93,10 @@ def test_regression_alone_and_beside_others_and_from_another_start_is_one():
 
 def test_halves_and_subsets():
     labels = [0, 0, 0, 1, 1, 2, 2, 2, 2]
-    first, second = halves(labels, 3)
+    first, second = split_halves(labels, 3)
     assert sorted(first + second) == list(range(9))
     assert sorted(labels[i] for i in first) == [0, 0, 1, 2, 2]
-    assert halves(labels, 3) == (first, second)
+    assert split_halves(labels, 3) == (first, second)
     for seed in range(5):
         chosen = balanced_subset(labels, seed)
         assert len(set(chosen)) == 6

@@ -15,11 +15,11 @@ from helpers.hostile import said
 from helpers.small_models import SIZE, tiny_network, tiny_torchvision, tiny_transformers
 from robustvit import explain, finetune, load_model, relevance, relevance_loss
 from robustvit.cli.main import main
-from robustvit.data.batches import MaskedPhotos
-from robustvit.data.pairs import Photo
+from robustvit.data.datasets import MaskedPhotos
+from robustvit.data.find_photos import Photo
 from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.measure import MeasureSettings, energy_inside, map_iou, measure, pointing_hit
-from robustvit.explanation.methods import METHODS
+from robustvit.explanation.methods import RELEVANCE_METHODS
 from robustvit.guidance.losses import confidence_loss
 from robustvit.guidance.registry import GUIDANCE, guided_loss
 from robustvit.models.classifier import Classifier
@@ -34,7 +34,7 @@ def half_mask(count: int = 1) -> torch.Tensor:
     return mask
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RELEVANCE_METHODS)
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
 def test_an_image_of_one_colour_has_a_map(network, method, level):
     maps = relevance(Classifier(network), torch.full((2, 3, SIZE, SIZE), level), method=method)

@@ -38,7 +38,7 @@ def test_every_row_says_what_comes_and_what_happens():
 
 def test_the_limits_are_those_of_the_code():
     from robustvit.data.archives import ArchiveLimits
-    from robustvit.data.photos import IMAGE_FORMATS, MAX_PIXELS
+    from robustvit.data.read_photos import IMAGE_FORMATS, MAX_PIXELS
 
     text = TABLE.read_text(encoding="utf-8")
     limits = ArchiveLimits()

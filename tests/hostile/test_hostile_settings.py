@@ -10,8 +10,8 @@ import pytest
 from helpers.hostile import BOMB, refusal, said
 from robustvit import load_model
 from robustvit.common.yaml_files import read_mapping
+from robustvit.data.find_photos import find_photos
 from robustvit.data.manifest import read_manifest
-from robustvit.data.pairs import find_photos
 from robustvit.data.review import read_review
 from robustvit.evaluation.records.record import read_record
 from robustvit.experiments.sweeps.experiment import read_experiment

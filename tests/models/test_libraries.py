@@ -18,12 +18,12 @@ from torchvision.models import VisionTransformer, resnet18
 from helpers.drawn_photos import CLASSES
 from helpers.small_models import SIZE, tiny_network, tiny_torchvision, tiny_transformers
 from robustvit import Classifier, UserError, evaluate, explain, finetune, load_model, relevance
-from robustvit.data.batches import evaluation_transform
+from robustvit.data.datasets import evaluation_transform
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.families import find_layout
 from robustvit.models.load import load_original
 from robustvit.models.save import restore_weights, save_model
-from robustvit.models.weights import head_classes
+from robustvit.models.weights import count_head_classes
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
@@ -170,14 +170,14 @@ def test_checkpoints_of_other_libraries(tmp_path):
     four = tiny_transformers()
     four.classifier = nn.Linear(24, 4)
     torch.save(four.state_dict(), tmp_path / "four.pth")
-    assert head_classes(four.state_dict()) == 4
+    assert count_head_classes(four.state_dict()) == 4
     loaded = load_model(tmp_path / "saved", checkpoint=tmp_path / "four.pth")
     assert loaded.num_classes == loaded(IMAGES).shape[1] == 4
     larger = tiny_torchvision()
     torch.save(VisionTransformer(96, 8, 2, 3, 24, 48, num_classes=3).state_dict(), tmp_path / "large.pth")
     with pytest.raises(UserError, match=r"encoder\.pos_embedding is \(1, 145, 24\), not \(1, 37, 24\)"):
         load_model(larger, checkpoint=tmp_path / "large.pth")
-    assert head_classes(larger.state_dict()) == 3
+    assert count_head_classes(larger.state_dict()) == 3
 
 
 def test_torchvision_by_name(tmp_path):

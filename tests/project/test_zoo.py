@@ -17,7 +17,7 @@ from benchmarks.study import table as study_table
 from benchmarks.study import testbeds as study_testbeds
 from benchmarks.zoo import page as zoo
 from benchmarks.zoo import words as zoo_words
-from robustvit.explanation.methods import METHODS
+from robustvit.explanation.methods import RELEVANCE_METHODS
 from robustvit.guidance.registry import GUIDANCE
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ def test_every_method_has_a_row():
     assert set(zoo_words.GUIDANCE) == set(study_arms.METHODS)
     options = " ".join(option for option, *_ in zoo_words.GUIDANCE.values())
     assert all(f"--guidance {name}" in options for name in GUIDANCE if name != "robustvit")
-    assert list(zoo_words.RELEVANCE) == list(METHODS)
+    assert list(zoo_words.RELEVANCE) == list(RELEVANCE_METHODS)
     assert (ROOT / "docs" / "reference" / "zoo.png").stat().st_size > 20_000
 
 
@@ -53,7 +53,7 @@ def test_every_family_was_tried():
     text = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
     named = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")][2:]
     assert set(named) - set(record["families"]) == set(), "run python -m benchmarks.zoo.families"
-    assert all(set(found) == set(METHODS) for found in record["families"].values())
+    assert all(set(found) == set(RELEVANCE_METHODS) for found in record["families"].values())
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from robustvit import UserError
 from robustvit.cli.main import main
 from robustvit.common.files import write_text
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.signals import Stopped, StopSignals, ended_by_signals
+from robustvit.common.signals import Stopped, StopSignals, raise_on_signals
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import save_model
 
@@ -328,7 +328,7 @@ def test_signals_are_kept_raised_and_given_back():
         assert stop.asked == signal.SIGINT
         with pytest.raises(Stopped, match="Ctrl-C"):
             os.kill(os.getpid(), signal.SIGINT)  # somebody who does not want to wait
-    with pytest.raises(KeyboardInterrupt), ended_by_signals():
+    with pytest.raises(KeyboardInterrupt), raise_on_signals():
         os.kill(os.getpid(), signal.SIGTERM)
     default = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
     with StopSignals().kept() as stop:

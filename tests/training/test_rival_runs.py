@@ -19,7 +19,7 @@ from helpers.small_models import tiny_network
 from robustvit import UserError, finetune, guided_loss, report
 from robustvit.cli import main as cli
 from robustvit.common.verdict import read_verdict
-from robustvit.data.pairs import Photo
+from robustvit.data.find_photos import Photo
 from robustvit.data.selection import balanced_classes
 from robustvit.explanation.methods import measuring_method
 from robustvit.guidance.registry import GUIDANCE, guidance_options, options_of
@@ -27,7 +27,7 @@ from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_original
 from robustvit.models.recipes import CARDS, RECIPES, model_card, recipe_settings
 from robustvit.models.save import save_model
-from robustvit.training.finetune import left_out, settled
+from robustvit.training.finetune import describe_unused_settings, settle_options
 
 FAST = {"lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 3, "validation_per_class": 3, "tracker": "none"}
 every_guidance = pytest.mark.parametrize("name", GUIDANCE)
@@ -295,7 +295,7 @@ def test_recipes_give_way_to_what_is_said():
         model_card("cft")
 
     def start(**options):
-        found = settled(dict.fromkeys(inspect.signature(finetune).parameters) | options)[1]
+        found = settle_options(dict.fromkeys(inspect.signature(finetune).parameters) | options)[1]
         return found["lr"], found["normalization"]
 
     assert start(recipe="deit-s") == (1e-6, "paper")
@@ -309,17 +309,17 @@ def test_recipes_for_any_model_set_the_whole_way_of_training(recipe):
     nothing = dict.fromkeys(inspect.signature(finetune).parameters) | {"model": "m", "recipe": recipe}
     proposed = recipe_settings(recipe)
     assert set(proposed) == {"guidance", "train", "lr", "epochs", "samples_per_class", "select"}
-    found = settled(nothing)[1]
+    found = settle_options(nothing)[1]
     assert {name: found[name] for name in proposed} == proposed
     own = {"lr": 0.5, "epochs": 3, "samples_per_class": 7, "select": "loss", "train": "all"}
-    said = settled(nothing | own)[1]
+    said = settle_options(nothing | own)[1]
     assert {name: said[name] for name in own} == own
-    other = settled(nothing | {"guidance": "gradmask"})[1]
+    other = settle_options(nothing | {"guidance": "gradmask"})[1]
     stays = ("epochs", "samples_per_class", "select")
     assert {name: other[name] for name in stays} == {name: proposed[name] for name in stays}
     assert (other["train"], other["lr"]) == ("all", 2e-6), "what one method was found to need is not for another"
     if recipe == "paper":  # the defaults
-        assert found == settled(nothing | {"recipe": None})[1]
+        assert found == settle_options(nothing | {"recipe": None})[1]
 
 
 DEFAULTS = {"guidance": "robustvit", "epochs": 50, "samples_per_class": 3, "select": "loss", "normalization": "model"}
@@ -371,14 +371,14 @@ def test_settled_is_the_users_else_the_recipes_else_the_methods(recipe, name):
             lacking = option in guidance_options() and option not in method
             if lacking or (option is not None and wanted[option] != SAID[option]):
                 with pytest.raises(UserError, match=f"--{option.replace('_', '-')}"):
-                    settled(given)
+                    settle_options(given)
                 continue
-            found = settled(given)[1]
+            found = settle_options(given)[1]
             assert {one: found[one] for one in wanted} == wanted
             lost = [one for one, value in recipe_settings(recipe).items() if found[one] != value]
             lost = [one for one in lost if given[one] is None]
-            assert all(f"--{one.replace('_', '-')} " in left_out(given) for one in lost)
-            assert bool(left_out(given)) == bool(lost)
+            assert all(f"--{one.replace('_', '-')} " in describe_unused_settings(given) for one in lost)
+            assert bool(describe_unused_settings(given)) == bool(lost)
 
 
 @pytest.mark.parametrize("guidance", ["gradmask", "rrr", "swap-augmentation", "robustvit", "dfr"])

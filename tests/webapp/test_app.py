@@ -20,7 +20,7 @@ from robustvit import UserError
 from robustvit.cli import main as cli
 from robustvit.common.pictures import overlay
 from robustvit.common.run_folder import RunFolder
-from robustvit.data.batches import evaluation_transform
+from robustvit.data.datasets import evaluation_transform
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
 from robustvit.webapp import app as application

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustvit.audits.options import AuditOptions, AuditRequest, FoundMasks, GroupOptions
+from robustvit.audits.options import AuditOptions, AuditRequest, AutomaticMasks, GroupOptions
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.option_groups import GivenPhotos, JudgingOptions, MapOptions, RunningOptions
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.models.options import ComparedModels
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Audit:
         return self.found.model.verdict.reliance
 
     def __str__(self) -> str:
-        lines = [f"{self.found.model.source} on {counted(len(self.found.files), 'photo')} of {self.found.images}"]
+        lines = [f"{self.found.model.source} on {pluralize(len(self.found.files), 'photo')} of {self.found.images}"]
         for side, one in self.found.sides.items():
             lines.append(f"{side}: {one.verdict.reliance}. {one.verdict.sentence}")
         return "\n".join([*lines, *self.found.notes, f"page: {self.page}", f"record: {self.record}"])
@@ -53,7 +53,7 @@ def audit(
     models: ComparedModels,
     photos: GivenPhotos,
     out: str,
-    found: FoundMasks,
+    found: AutomaticMasks,
     maps: MapOptions,
     judging: JudgingOptions,
     auditing: AuditOptions,
@@ -78,7 +78,7 @@ def audit(
     Example:
         robustvit audit --model runs/mine --images photos/test --masks masks/test --out audit.html
     """
-    from robustvit.data.pairs import expect_photos
+    from robustvit.data.find_photos import expect_photos
 
     expect_photos(photos.images, photos.masks)
     settings = settings_of(audit, models, photos, found, maps, judging, auditing, grouping, running, out=out)

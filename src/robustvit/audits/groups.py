@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
 from robustvit.common.options import Feature
 from robustvit.common.progress import track
-from robustvit.data.held_photos import HeldPhotos
+from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.swaps import tiled_background, usable_background
 from robustvit.explanation.features import patch_features
 
@@ -80,7 +80,7 @@ class Group:
 
 def background_features(
     model: nn.Module,
-    photos: HeldPhotos,
+    photos: CachedPhotos,
     *,
     feature: Feature = "keys",
     block: int | None = None,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from robustvit.audits.options import AuditRequest
 from robustvit.common.errors import UserError
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
+from robustvit.data.find_photos import Photo, expect_classes, find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
-from robustvit.data.pairs import Photo, expect_classes, find_photos
 from robustvit.data.trained_photos import photos_behind
 from robustvit.masks.make import MadeMasks, make_masks
 from robustvit.models.classifier import Classifier
@@ -84,7 +84,7 @@ def _made_note(made: MadeMasks, request: AuditRequest) -> str:
     use = "used" if request.photos.doubtful else "left out"
     return (
         f"No masks were given: TokenCut found them with {backbone} ({counts['good']} good, {counts['doubtful']} "
-        f"doubtful and {use}, {counted(counts['none'], 'photo')} without an object and left out, "
+        f"doubtful and {use}, {pluralize(counts['none'], 'photo')} without an object and left out, "
         f"{len(made.problems)} that could not be used). "
         f"The audit is only as good as these masks: check them in {made.folder}."
     )

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from robustvit.common.progress import track
-from robustvit.data.batches import SwappedPhotos
-from robustvit.data.held_photos import HeldPhotos
+from robustvit.data.cached_photos import CachedPhotos
+from robustvit.data.datasets import SwappedPhotos
 from robustvit.data.swaps import (
     boxed_background,
     no_foreground,
@@ -111,7 +111,7 @@ class AuditedPhoto:
         return min(self.tried, key=lambda one: one.answer.right, default=None)
 
 
-def fit_photos(photos: HeldPhotos) -> tuple[list[int], list[bool]]:
+def fit_photos(photos: CachedPhotos) -> tuple[list[int], list[bool]]:
     """Return the photos whose objects can be put on other backgrounds, and whether each photo can lend its background.
 
     As in ImageNet-9, the crop must keep over half of the object's box, and a photo lends its background if the object's
@@ -147,7 +147,7 @@ def choose_tries(
 
 def audit_photos(
     model: nn.Module,
-    photos: HeldPhotos,
+    photos: CachedPhotos,
     *,
     swaps: int = 2,
     tries: int = 12,
@@ -199,7 +199,7 @@ def audit_photos(
 class _VariantPhotos(Dataset):
     """Variants of photos, by index and name."""
 
-    def __init__(self, photos: HeldPhotos, jobs: list[tuple[int, str]]) -> None:
+    def __init__(self, photos: CachedPhotos, jobs: list[tuple[int, str]]) -> None:
         self.photos, self.jobs = photos, jobs
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from robustvit.common.options import Feature
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundMasks:
+class AutomaticMasks:
     """Masks made when none are given.
 
     Attributes:
@@ -78,7 +78,7 @@ class AuditRequest:
     """
 
     photos: GivenPhotos
-    found: FoundMasks
+    found: AutomaticMasks
     maps: MapOptions
     judging: JudgingOptions
     auditing: AuditOptions

@@ -9,8 +9,8 @@ import torch
 
 from robustvit.audits.measures import AuditedPhoto
 from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
-from robustvit.data.batches import SwappedPhotos
-from robustvit.data.held_photos import HeldPhotos
+from robustvit.data.cached_photos import CachedPhotos
+from robustvit.data.datasets import SwappedPhotos
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
 
@@ -40,7 +40,7 @@ def choose_worst(photos: Sequence[AuditedPhoto], count: int) -> list[int]:
 
 
 def draw_worst(
-    photos: HeldPhotos,
+    photos: CachedPhotos,
     model: Classifier,
     audited: Sequence[AuditedPhoto],
     indices: Sequence[int],
@@ -80,6 +80,6 @@ def draw_worst(
     return rows
 
 
-def thumbnails(photos: HeldPhotos, indices: Sequence[int]) -> dict[int, str]:
+def thumbnails(photos: CachedPhotos, indices: Sequence[int]) -> dict[int, str]:
     """Draw small pictures of some photos as data URLs, by index."""
     return {index: jpeg_url(pixels_of(photos[index]["image"]), _THUMBNAIL) for index in dict.fromkeys(indices)}

@@ -15,11 +15,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as TF
 
 from robustvit.common.errors import UserError
-from robustvit.common.intervals import Answers, Interval, crossed_difference, crossed_interval
+from robustvit.common.intervals import ClusteredAnswers, Interval, crossed_difference, crossed_interval
 from robustvit.common.progress import track
-from robustvit.data.batches import evaluation_transform, read_pair
-from robustvit.data.held_photos import HeldPhotos
-from robustvit.data.photos import read_photo
+from robustvit.data.cached_photos import CachedPhotos
+from robustvit.data.datasets import evaluation_transform, read_pair
+from robustvit.data.read_photos import read_photo
 from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
 from robustvit.data.swaps import pair_backgrounds, tiled_background, usable_background
 from robustvit.explanation.attention.interception import evaluating
@@ -100,7 +100,7 @@ def choose_pastings(
 
 def measure_placements(
     models: Sequence[Classifier],
-    photos: HeldPhotos,
+    photos: CachedPhotos,
     pastings: Sequence[Pasting],
     *,
     batch_size: int = 32,
@@ -148,11 +148,11 @@ def shift_difference(before: ShiftedAnswers, after: ShiftedAnswers, placement: P
     return crossed_difference(_answers_at(before, placement), _answers_at(after, placement))
 
 
-def _answers_at(answers: ShiftedAnswers, placement: Placement) -> Answers:
+def _answers_at(answers: ShiftedAnswers, placement: Placement) -> ClusteredAnswers:
     rows = [
         (said.right[placement], index, said.background) for index, said in answers.items() if placement in said.right
     ]
-    return Answers(*map(list, zip(*rows, strict=True)))
+    return ClusteredAnswers(*map(list, zip(*rows, strict=True)))
 
 
 def shift_values(answers: ShiftedAnswers) -> dict[int, dict[str, float]]:
@@ -175,7 +175,7 @@ def _predict(model: nn.Module, images: Tensor, batch_size: int, device) -> list[
 class _PlacedObjects(Dataset):
     """Objects at all placements, as inputs of each model."""
 
-    def __init__(self, photos: HeldPhotos, pastings: Sequence[Pasting], models: Sequence[Classifier]) -> None:
+    def __init__(self, photos: CachedPhotos, pastings: Sequence[Pasting], models: Sequence[Classifier]) -> None:
         self.photos, self.pastings = photos, list(pastings)
         self.preprocessings = [model.preprocessing for model in models]
         self.files = {file: number for number, file in enumerate(dict.fromkeys(one.file for one in pastings))}

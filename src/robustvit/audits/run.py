@@ -17,8 +17,8 @@ from robustvit.audits.record import AuditData, ModelAudit, audit_record
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import write_json, write_text
 from robustvit.common.provenance import versions
-from robustvit.data.held_photos import HeldPhotos
-from robustvit.data.pairs import Photo
+from robustvit.data.cached_photos import CachedPhotos
+from robustvit.data.find_photos import Photo
 from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing
 
@@ -46,7 +46,7 @@ class AuditRun:
     ) -> None:
         self.request, self.models, self.grouper, self.notes = request, list(models), grouper, notes
         self.photos, self.backgrounds = list(photos), list(backgrounds)
-        self._held: dict[Preprocessing, HeldPhotos] = {}
+        self._held: dict[Preprocessing, CachedPhotos] = {}
         for model in self.models:
             self.held(model)
 
@@ -55,11 +55,11 @@ class AuditRun:
         """Where the models are."""
         return self.models[0].mean.device
 
-    def held(self, model: Classifier) -> HeldPhotos:
+    def held(self, model: Classifier) -> CachedPhotos:
         """Return the photos as a model sees them; models with the same preprocessing share them."""
         own = model.preprocessing
         if own not in self._held:
-            self._held[own] = HeldPhotos(self.photos, own, mask_format=self.request.photos.mask_format)
+            self._held[own] = CachedPhotos(self.photos, own, mask_format=self.request.photos.mask_format)
             self._held[own].read(self.request.running.workers)
         return self._held[own]
 

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from robustvit.audits.measures import AUDIT_MEASURES, DIFFERENCES, AuditedPhoto
 from robustvit.common.intervals import (
-    Answers,
+    ClusteredAnswers,
     Interval,
     crossed_difference,
     crossed_interval,
@@ -62,7 +62,7 @@ def beyond_chance(
         places = [index for index, said in enumerate(answers) for _ in said]
         lent = list(chain(*donors))
         excess = crossed_difference(
-            Answers(list(chain(*lucky)), places, lent), Answers(list(chain(*right)), places, lent)
+            ClusteredAnswers(list(chain(*lucky)), places, lent), ClusteredAnswers(list(chain(*right)), places, lent)
         )
     else:
         excess = paired_difference(list(map(fmean, lucky)), list(map(fmean, right)), shares=True)
@@ -106,14 +106,16 @@ def _mean(name: str, photos: Sequence[AuditedPhoto]) -> Interval:
     return mean_interval([photo.values[name] for photo in photos], shares=name not in _NO_SHARES)
 
 
-def _shared_answers(photos: Sequence[AuditedPhoto], name: str) -> Answers:
+def _shared_answers(photos: Sequence[AuditedPhoto], name: str) -> ClusteredAnswers:
     """Return the answers on other photos' backgrounds.
 
     The values tell whether they are right, for ``turned`` whether they are flipped, and for moved objects the share
     that is right.
     """
     if name in _PLACED:
-        return Answers(*zip(*((one.values[name], at, one.placed_on) for at, one in enumerate(photos)), strict=True))
+        return ClusteredAnswers(
+            *zip(*((one.values[name], at, one.placed_on) for at, one in enumerate(photos)), strict=True)
+        )
     if name == "turned":
         rows = [(one in photo.turned, index, one.donor) for index, photo in enumerate(photos) for one in photo.tried]
     else:
@@ -122,10 +124,10 @@ def _shared_answers(photos: Sequence[AuditedPhoto], name: str) -> Answers:
             for index, photo in enumerate(photos)
             for said, donor in _answers_to(photo, name)
         ]
-    return Answers(*map(list, zip(*rows, strict=True)))
+    return ClusteredAnswers(*map(list, zip(*rows, strict=True)))
 
 
-def _contrast(photos: Sequence[AuditedPhoto], name: str) -> Answers:
+def _contrast(photos: Sequence[AuditedPhoto], name: str) -> ClusteredAnswers:
     """Return one of ``DIFFERENCES`` as values of answers, whose mean over a photo is the photo's difference."""
     kind, less = DIFFERENCES[name]
     rows = []
@@ -134,7 +136,7 @@ def _contrast(photos: Sequence[AuditedPhoto], name: str) -> Answers:
         both = len(right[kind]) + len(right[less])
         for one, sign in ((kind, 1), (less, -1)):
             rows += [(sign * both / len(right[one]) * said, index, donor) for said, donor in right[one]]
-    return Answers(*map(list, zip(*rows, strict=True)))
+    return ClusteredAnswers(*map(list, zip(*rows, strict=True)))
 
 
 def compare_photos(

@@ -29,7 +29,7 @@ from typing import Literal
 from robustvit.audits.summary import Beyond
 from robustvit.common.intervals import Interval
 from robustvit.common.outcomes import MIN_PHOTOS
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 
 Reliance = Literal["no sign", "some", "strong reliance", "cannot tell"]
 STRONG_COST = 0.10  # one object in ten is lost on the background of another class, however many classes there are
@@ -69,7 +69,7 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> Aud
         count = 0 if cost is None else cost.count
         return AuditVerdict(
             "cannot tell",
-            f"Only {counted(count, 'photo')} could be put on backgrounds of their own class and of others; at "
+            f"Only {pluralize(count, 'photo')} could be put on backgrounds of their own class and of others; at "
             f"least {MIN_PHOTOS} are needed.",
         )
     same = beyond.get("mixed-same")
@@ -106,9 +106,8 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> Aud
 def change_of(difference: Interval) -> str:
     """What became of the cost of a wrong background from one model to another, from the paired difference."""
     if difference.count < MIN_PHOTOS:
-        return (
-            f"Whether the cost of a wrong background changed cannot be told from {counted(difference.count, 'photo')}."
-        )
+        count = pluralize(difference.count, "photo")
+        return f"Whether the cost of a wrong background changed cannot be told from {count}."
     if difference.high < 0:
         return f"The cost of a wrong background fell: {difference.points()}."
     if difference.low > 0:

@@ -17,7 +17,7 @@ from robustvit.cli.help import ALL, help_text
 from robustvit.cli.messages import explain_mistake
 from robustvit.common.command_options import add_arguments, options_of
 from robustvit.common.errors import UserError, printable
-from robustvit.common.signals import ended_by_signals
+from robustvit.common.signals import raise_on_signals
 
 # The function of each command, by stage of the work.
 STAGES: dict[str, dict[str, str]] = {
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         return _fail("robustvit", f"unknown command {name!r}: expected one of {', '.join(COMMANDS)}")
     try:
-        with ended_by_signals():
+        with raise_on_signals():
             return _run(name, arguments[1:])
     except UserError as error:
         return _fail(f"robustvit {name}", str(error))

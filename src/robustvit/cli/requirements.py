@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 from packaging.requirements import Requirement
 
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 
 _DEVELOPERS = ("dev", "docs", "maintain")
 
@@ -18,7 +18,7 @@ def check_requirements() -> tuple[bool, str]:
         if one.marker is None or one.marker.evaluate({"extra": ""}):
             count += 1
             wrong += _fault(one)
-    return not wrong, "; ".join(wrong) or counted(count, "package")
+    return not wrong, "; ".join(wrong) or pluralize(count, "package")
 
 
 def extras() -> dict[str, dict[str, str | None]]:

@@ -18,7 +18,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST_NAME = 255  # bytes, on nearly every file system
 
 
-def check_place(path: str | Path) -> None:
+def check_writable(path: str | Path) -> None:
     """Check that a file or folder can be created at a path, before work is spent on it."""
     parent = Path(path).absolute().parent
     while not parent.exists() and parent != parent.parent:
@@ -57,7 +57,7 @@ def check_own_folder(
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"expected a folder as {option}, {folder} is a file: name a new or empty folder")
-    check_place(folder / "file")
+    check_writable(folder / "file")
     if not folder.is_dir() or all(path.name in ignore for path in folder.iterdir()):
         return False
     if not own:
@@ -70,7 +70,7 @@ def check_new_file(path: str | Path) -> None:
     """Check that a new file can be created at a path, before work is spent on it."""
     if Path(path).exists():
         raise UserError(f"{path} exists already: name another file as --out")
-    check_place(path)
+    check_writable(path)
 
 
 def check_own_page(path: str | Path, mark: str, kind: str) -> None:
@@ -82,7 +82,7 @@ def check_own_page(path: str | Path, mark: str, kind: str) -> None:
         kind: what to call them, such as ``a report``.
     """
     path = Path(path)
-    check_place(path)
+    check_writable(path)
     if path.is_dir():
         raise UserError(f"expected an HTML file to write, {path} is a folder: name a file")
     if path.exists():
@@ -123,7 +123,7 @@ def new_file(path: str | Path) -> Iterator[BinaryIO]:
     path = Path(path)
     fresh = fresh_name(path)
     try:
-        with full_disk_said(path):
+        with explain_full_disk(path):
             with fresh.open("wb") as file:
                 yield file
                 file.flush()
@@ -136,7 +136,7 @@ def new_file(path: str | Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def full_disk_said(path: str | Path) -> Iterator[None]:
+def explain_full_disk(path: str | Path) -> Iterator[None]:
     """Turn the error of a full disk into a line that says what to do."""
     try:
         yield

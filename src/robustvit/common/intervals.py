@@ -43,7 +43,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ClusteredAnswers:
     """Answers to objects pasted on the backgrounds of other photos.
 
     Attributes:
@@ -108,7 +108,7 @@ def paired_interval(helped: int, harmed: int, count: int) -> Interval:
     return _clip((helped - harmed) / count, up - down, reach, count, -1.0)
 
 
-def crossed_interval(answers: Answers) -> Interval:
+def crossed_interval(answers: ClusteredAnswers) -> Interval:
     """Return the accuracy on other backgrounds, averaged per photo first.
 
     The interval covers the choice of photos and of backgrounds, see ``crossed_difference``; two right and two wrong
@@ -121,7 +121,7 @@ def crossed_interval(answers: Answers) -> Interval:
     return _cross(cells, cells.values - middle, middle, _FOR_MEAN, 0.0)
 
 
-def crossed_difference(before: Answers, after: Answers) -> Interval:
+def crossed_difference(before: ClusteredAnswers, after: ClusteredAnswers) -> Interval:
     """Return the mean over photos of ``after - before``; the CI covers the choice of photos and of backgrounds.
 
     Answers on the same background are not independent, even for different photos. The variance is that of two-way
@@ -170,7 +170,7 @@ class _Cells:
     count: int
 
     @classmethod
-    def of(cls, answers: Answers, only: np.ndarray | None = None) -> _Cells:
+    def of(cls, answers: ClusteredAnswers, only: np.ndarray | None = None) -> _Cells:
         values = np.asarray(answers.right, dtype=np.float64)
         photos, donors = np.asarray(answers.photos), np.asarray(answers.donors)
         if only is not None:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from robustvit.common.errors import printable
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -35,7 +35,7 @@ def escape_latex(text: str) -> str:
 def environment(format: str, package: str) -> Environment:
     """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``."""
     made = _environment(format, package)
-    made.filters |= {"counted": counted, "printable": lambda value: printable(str(value))}
+    made.filters |= {"counted": pluralize, "printable": lambda value: printable(str(value))}
     return made
 
 
@@ -65,7 +65,7 @@ def page_template(package: str, name: str, *, trim: bool = False, **filters: Cal
         package: package with the file.
         name: file name.
         trim: drop lines that hold nothing but a block.
-        filters: more filters than ``counted`` and ``printable``.
+        filters: more filters than ``pluralize`` and ``printable``.
     """
     pages = environment("html", package)
     pages.trim_blocks = pages.lstrip_blocks = trim

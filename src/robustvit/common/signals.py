@@ -103,14 +103,14 @@ def _handle(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
 
 
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
+def raise_on_signals() -> Iterator[None]:
     """Raise ``Stopped`` on these signals inside a ``with`` block, so that files and workers are closed."""
     with _handle(_raise):
         yield
 
 
 @contextmanager
-def naming(run: Path) -> Iterator[None]:
+def name_stopped_run(run: Path) -> Iterator[None]:
     """Say which run can be resumed if a signal ends a ``with`` block."""
     try:
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
+def pluralize(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun in the right form: ``1 photo``, ``2 photos``, ``1,200 classes``.
 
     Args:

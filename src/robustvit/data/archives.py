@@ -12,7 +12,7 @@ from typing import BinaryIO
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder
 from robustvit.data.mask_files import MASK_SUFFIXES
-from robustvit.data.photos import IMAGE_SUFFIXES
+from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 _SUFFIXES = IMAGE_SUFFIXES | MASK_SUFFIXES
 _CHUNK = 1 << 20

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from robustvit.common.progress import bar
-from robustvit.data.photos import read_photo
+from robustvit.data.read_photos import read_photo
 
 BITS = 256
 NEAR = 38  # bits that may differ; benchmarks/study/copies.py measures hits and false alarms

@@ -10,7 +10,7 @@ from timm.data import ImageNetInfo
 
 from robustvit.common.errors import UserError, nearest
 from robustvit.common.progress import warn
-from robustvit.data.pairs import Photo
+from robustvit.data.find_photos import Photo
 
 
 def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[str] = ()) -> list[Photo]:

@@ -14,12 +14,12 @@ from typing import Literal, get_args
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_text
-from robustvit.data.review import place_of
+from robustvit.data.review import resolve_folder
 
 MANIFEST, SETTINGS = "manifest.csv", "settings.json"
 MaskVerdict = Literal["good", "doubtful", "none"]
-MEASURES = ("share", "border", "agreement", "cut", "eigengap", "objects", "turned")
-_COLUMNS = ("image", "mask", "label", "verdict", "confidence", "reason", "source", *MEASURES)
+MASK_MEASURES = ("share", "border", "agreement", "cut", "eigengap", "objects", "turned")
+_COLUMNS = ("image", "mask", "label", "verdict", "confidence", "reason", "source", *MASK_MEASURES)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class MaskRecord:
         confidence: in [0, 1].
         reason: why the verdict is not ``good``.
         source: method or format of the mask.
-        measures: see ``robustvit.masks.confidence``; some of ``MEASURES``.
+        measures: see ``robustvit.masks.confidence``; some of ``MASK_MEASURES``.
     """
 
     image: Path
@@ -89,7 +89,7 @@ def skipped_photos(records: Sequence[MaskRecord]) -> dict[str, int]:
 
 
 def _row(record: MaskRecord, path: Path) -> list[str]:
-    measures = [f"{record.measures[name]:.6g}" if name in record.measures else "" for name in MEASURES]
+    measures = [f"{record.measures[name]:.6g}" if name in record.measures else "" for name in MASK_MEASURES]
     return [
         _relate(record.image, path),
         "" if record.mask is None else _relate(record.mask, path),
@@ -103,14 +103,14 @@ def _row(record: MaskRecord, path: Path) -> list[str]:
 
 
 def _relate(place: Path, manifest: Path) -> str:
-    return Path(os.path.relpath(place_of(place), manifest.parent.resolve())).as_posix()
+    return Path(os.path.relpath(resolve_folder(place), manifest.parent.resolve())).as_posix()
 
 
 def _read_record(row: Mapping[str, str | None], path: Path, line: int) -> MaskRecord:
     try:
         image, verdict = (row["image"] or "").strip(), (row["verdict"] or "").strip()
         confidence = float(row["confidence"] or 0)
-        measures = {name: float(row[name] or 0) for name in MEASURES if row.get(name)}
+        measures = {name: float(row[name] or 0) for name in MASK_MEASURES if row.get(name)}
     except (KeyError, ValueError) as error:
         raise UserError(f"{path}, line {line}: expected the columns {', '.join(_COLUMNS[:5])}, got {error}") from error
     if not image or verdict not in get_args(MaskVerdict):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import MaskFormat
-from robustvit.data.photos import MAX_PIXELS, open_image
+from robustvit.data.read_photos import MAX_PIXELS, open_image
 
 FAINTEST = 32  # a few grey values below this would be taken for class ids
 

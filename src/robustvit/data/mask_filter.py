@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 from robustvit.common.option_groups import PhotoOptions
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
+from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.manifest import MANIFEST, MaskRecord, is_mask_folder, read_manifest
-from robustvit.data.pairs import Photo, find_photos
 from robustvit.data.review import Review
 
 _REASONS = {
@@ -71,7 +71,7 @@ class MaskFilter:
         if not parts:
             return ""
         way = " (--doubtful uses the doubtful ones)" if self.left_out["doubtful"] else ""
-        return f"{counted(sum(self.left_out.values()), 'photo')} left out: {', '.join(parts)}{way}."
+        return f"{pluralize(sum(self.left_out.values()), 'photo')} left out: {', '.join(parts)}{way}."
 
 
 def find_usable_photos(

@@ -8,7 +8,7 @@ from pathlib import Path
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprints
-from robustvit.data.pairs import Photo
+from robustvit.data.find_photos import Photo
 from robustvit.data.trained_photos import pairs_named
 
 Prints = Mapping[Path, Fingerprint]

@@ -11,7 +11,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.data.manifest import is_mask_folder
-from robustvit.data.photos import IMAGE_SUFFIXES
+from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

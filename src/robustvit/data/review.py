@@ -37,7 +37,7 @@ class Review:
         Returns:
             None for a photo that the review does not mention.
         """
-        place = place_of(Path(image))
+        place = resolve_folder(Path(image))
         if place in self._found:
             return self.decisions[self._found[place]]
         fits = {name: _match_tail(place.parts, tail) for name, tail in self._lost.get(place.name, {}).items()}
@@ -56,7 +56,7 @@ class Review:
     def _found(self) -> dict[Path, str]:
         """Names of the decisions whose paths lead to a file, by file."""
         places = {name: self.path.parent / name for name in self.decisions}
-        return {place_of(place): name for name, place in places.items() if place.exists()}
+        return {resolve_folder(place): name for name, place in places.items() if place.exists()}
 
     @cached_property
     def _lost(self) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -100,7 +100,7 @@ def _read_decision(row: Mapping[str, str | None], where: str) -> tuple[str, bool
     return PurePosixPath(image).as_posix(), _DECISIONS[decision.lower()]
 
 
-def place_of(path: Path) -> Path:
+def resolve_folder(path: Path) -> Path:
     """Resolve the folder of a file, but not a link to a file, since two photos may link to the same file."""
     return path.parent.resolve() / path.name
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Classes
 from robustvit.data.duplicates import Fingerprint
-from robustvit.data.pairs import Photo
+from robustvit.data.find_photos import Photo
 
 
 @dataclass(frozen=True)

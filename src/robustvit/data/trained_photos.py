@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from robustvit.common.errors import UserError
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprint, fingerprints
-from robustvit.data.pairs import Photo
+from robustvit.data.find_photos import Photo
 
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
@@ -139,8 +139,8 @@ def _add_run(run: RunFolder, found: TrainedPhotos) -> None:
     gone = sum(row["split"] == "train" and not row.get("sha256") and Path(row["image"]) not in known for row in rows)
     if gone:
         found.notes.append(
-            f"{counted(gone, 'photo')} that {_short(run.path)} was trained on cannot be compared with these: an older "
-            "version recorded no hashes, and the files are missing."
+            f"{pluralize(gone, 'photo')} that {_short(run.path)} was trained on cannot be compared with these: an "
+            "older version recorded no hashes, and the files are missing."
         )
 
 
@@ -179,7 +179,7 @@ class SeenPhotos:
         """The number of photos that were trained on in words, without a full stop; empty if there are none."""
         same, near = self.copies.same, self.copies.near
         of = f"{self.trained.name} was trained on"
-        here, alike = counted(len(self.files), "photo"), pairs_named(near, self.files, self.trained.files)
+        here, alike = pluralize(len(self.files), "photo"), pairs_named(near, self.files, self.trained.files)
         if same and near:
             return f"{of} {len(same)} of {here} here, and on photos that look like {len(near)} more ({alike})"
         if near:
@@ -217,7 +217,7 @@ class SeenPhotos:
         """Return the verdict, but accept no model for its answers to photos that it was trained on."""
         if not (include and self.count) or verdict.accepted is False:
             return verdict
-        sentence = f"Not accepted: it rests on {counted(self.count, 'photo')} of the training. {verdict.sentence}"
+        sentence = f"Not accepted: it rests on {pluralize(self.count, 'photo')} of the training. {verdict.sentence}"
         return replace(verdict, accepted=None, outcome=None, sentence=sentence)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import JudgingOptions, MapOptions, MeasuredPhotos, RunningOptions, SetOptions
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.models.options import ComparedModels
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Evaluation:
     def __str__(self) -> str:
         from robustvit.evaluation.measure import MEASURES
 
-        lines = [f"{self.model} on {counted(len(self.photos), 'photo')} of {self.images}"]
+        lines = [f"{self.model} on {pluralize(len(self.photos), 'photo')} of {self.images}"]
         for name, found in self.measures.items():
             compared = self.verdict.of(name) if self.verdict else None
             row = f"  {MEASURES[name]:<58}{found.percent()}"
@@ -104,15 +104,15 @@ def evaluate(
     if photos.images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
     from robustvit.common.files import check_new_file
-    from robustvit.data.pairs import expect_photos
+    from robustvit.data.find_photos import expect_photos
 
     if out is not None:
         check_new_file(out)
     expect_photos(photos.images, photos.masks)
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
-    from robustvit.data.batches import MaskedPhotos
-    from robustvit.data.gathering import check_photos
+    from robustvit.data.datasets import MaskedPhotos
+    from robustvit.data.gather import check_photos
     from robustvit.data.labels import match_labels
     from robustvit.data.mask_filter import find_usable_photos
     from robustvit.data.trained_photos import photos_behind

@@ -18,11 +18,11 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
 from robustvit.common.progress import track
 from robustvit.common.signals import reading_processes
-from robustvit.data.batches import MaskedPhotos, SwappedPhotos
+from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.swaps import Swap, pair_backgrounds, usable_background
 from robustvit.explanation.attention.interception import evaluating, gradients_for_maps
 from robustvit.explanation.maps import image_map
-from robustvit.explanation.methods import method_of
+from robustvit.explanation.methods import get_method
 
 MEASURES: dict[str, str] = {
     "ordinary": "ordinary accuracy",
@@ -148,7 +148,7 @@ class _Measuring:
     def explain(self, images: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits, and the scores of the maps of the predicted classes."""
         with gradients_for_maps(False):
-            trace = method_of(self.settings.method)(self.model, images)
+            trace = get_method(self.settings.method)(self.model, images)
             row = trace.explain(trace.logits.argmax(dim=1), False)
         maps = image_map(row, (images.shape[-2], images.shape[-1]))
         return _expect_finite(trace.logits.detach()), {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustvit.common.intervals import (
-    Answers,
+    ClusteredAnswers,
     Interval,
     crossed_difference,
     crossed_interval,
@@ -15,7 +15,7 @@ from robustvit.common.intervals import (
 from robustvit.evaluation.measure import PhotoMeasure
 
 
-def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> Answers | None:
+def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> ClusteredAnswers | None:
     """Return the answers on one kind of swapped backgrounds; None if there are none.
 
     Args:
@@ -28,7 +28,7 @@ def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> Answers | Non
         for one in result.swapped
         if one.kind == kind
     ]
-    return Answers(*map(list, zip(*found, strict=True))) if found else None
+    return ClusteredAnswers(*map(list, zip(*found, strict=True))) if found else None
 
 
 def measure_interval(results: Sequence[PhotoMeasure], name: str) -> Interval | None:

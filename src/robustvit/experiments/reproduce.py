@@ -10,12 +10,12 @@ from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.files import expect_folder
 from robustvit.common.option_groups import RunningOptions
-from robustvit.common.options import FoundMasks, ReproductionSize
-from robustvit.common.wording import counted
+from robustvit.common.options import MaskOrigin, ReproductionSize
+from robustvit.common.wording import pluralize
 
 if TYPE_CHECKING:
     from robustvit.experiments.paper.evaluating import Evaluator
-    from robustvit.experiments.paper.plan import Plan
+    from robustvit.experiments.paper.plan import ReproductionPlan
     from robustvit.experiments.paper.workspace import Workspace
 
 
@@ -48,7 +48,7 @@ class Reproduction:
         if self.plan:
             return "\n".join(self.plan)
         lines = [
-            f"{counted(self.trained, 'run')} finetuned, {counted(self.evaluated, 'result')} added",
+            f"{pluralize(self.trained, 'run')} finetuned, {pluralize(self.evaluated, 'result')} added",
             *(f"failed: {one}" for one in self.failed),
         ]
         return "\n".join([*lines, *map(str, self.files)])
@@ -61,7 +61,7 @@ def reproduce(
     root: str | None = None,
     out: str = "reproduction",
     models: list[str] | str | None = None,
-    masks: FoundMasks = "human",
+    masks: MaskOrigin = "human",
     scale: ReproductionSize = "paper",
     checkpoint: str | None = None,
     dry_run: bool = False,
@@ -120,7 +120,7 @@ def _data(root: str | None, folder: Path, scale: str) -> Path:
     return expect_folder(root, "sets as --root")
 
 
-def _run(workspace: Workspace, plan: Plan) -> Reproduction:
+def _run(workspace: Workspace, plan: ReproductionPlan) -> Reproduction:
     from robustvit.experiments.paper.evaluating import Evaluator
     from robustvit.experiments.paper.showing import show
     from robustvit.experiments.paper.training import train_runs
@@ -139,14 +139,14 @@ def _run(workspace: Workspace, plan: Plan) -> Reproduction:
     return Reproduction(workspace.out, files, trained, added, lines)
 
 
-def _check_data(workspace: Workspace, plan: Plan, evaluator: Evaluator) -> None:
+def _check_data(workspace: Workspace, plan: ReproductionPlan, evaluator: Evaluator) -> None:
     if any(run.trained for run in plan.runs) or plan.sets:
         for run in plan.runs:
             workspace.imagenet_s.lists(run)
     evaluator.check_sets()
 
 
-def _draw_data(workspace: Workspace, plan: Plan) -> None:
+def _draw_data(workspace: Workspace, plan: ReproductionPlan) -> None:
     from robustvit.experiments.paper.stand_in import write_stand_in
     from robustvit.experiments.paper.tiny_sets import write_tiny_sets
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import EngineOptions
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 
 if TYPE_CHECKING:
     from robustvit.experiments.sweeps.experiment import Experiment
@@ -113,7 +113,7 @@ def sweep(
 
 def _expect_photos_of_one(asked: Experiment, trials: dict[str, Trial], folder: Path) -> None:
     """Raise if photos are missing for every trial of a new sweep; otherwise the trial reports it."""
-    from robustvit.data.pairs import expect_photos_of
+    from robustvit.data.find_photos import expect_photos_of
     from robustvit.experiments.trials import state_of
 
     if any(state_of(folder / key) == "finished" for key in trials):
@@ -135,13 +135,13 @@ def _plan(asked: Experiment, trials: dict[str, Trial], folder: Path) -> list[str
 
     if asked.space:
         ranges = "; ".join(f"{name}: {text}" for name, text in _ranges(asked).items())
-        proposed = f"{counted(asked.trials, 'trial')} proposed by a search"
+        proposed = f"{pluralize(asked.trials, 'trial')} proposed by a search"
         return [f"{proposed}, to maximise {asked.maximise}, from {ranges}"]
     words = {"new": "to run", "begun": "to continue", "finished": "finished"}
     states = {key: state_of(folder / key) for key in trials}
     left = sum(state != "finished" for state in states.values())
     lines = [f"{words[states[key]]:<12} {trial}" for key, trial in trials.items()]
-    return [*lines, f"{counted(len(trials), 'trial')}, {left} of them to run"]
+    return [*lines, f"{pluralize(len(trials), 'trial')}, {left} of them to run"]
 
 
 def _ranges(asked: Experiment) -> dict[str, Any]:
@@ -171,13 +171,13 @@ class _Table:
 
     def rows(self) -> list[dict[str, Any]]:
         """Write and return a row per trial."""
-        from robustvit.experiments.sweeps.results import SEED, over_seeds, result_row, varying, write_rows
+        from robustvit.experiments.sweeps.results import SEED, average_seeds, result_row, varying, write_rows
 
         rows = [result_row(trial, self.folder, self.errors.get(key, "")) for key, trial in self.trials.items()]
         if rows:
             write_rows(rows, self.folder / "results.csv")
             if SEED in varying(rows):
-                write_rows(over_seeds(rows), self.folder / "summary.csv")
+                write_rows(average_seeds(rows), self.folder / "summary.csv")
         return rows
 
 

@@ -80,7 +80,7 @@ def explain(
     Example:
         robustvit explain --model runs/mine photo.jpg other.jpg
     """
-    from robustvit.data.photos import read_photo
+    from robustvit.data.read_photos import read_photo
     from robustvit.data.trained_photos import SAYS_LITTLE, photos_behind
 
     check_own_folder(out, own=True)
@@ -121,7 +121,7 @@ def _explain_one(
     from torch import Tensor
 
     from robustvit.common.pictures import figure_of, overlay
-    from robustvit.data.batches import evaluation_transform
+    from robustvit.data.datasets import evaluation_transform
     from robustvit.explanation.maps import relevance
 
     tiles: list = []

@@ -10,7 +10,7 @@ from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import Fill
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.models.options import GivenModel
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from robustvit.common.intervals import Interval
-    from robustvit.data.batches import MaskedPhotos
+    from robustvit.data.datasets import MaskedPhotos
     from robustvit.explanation.deletion import Curves
     from robustvit.models.classifier import Classifier
 
@@ -62,7 +62,7 @@ class Faithfulness:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.model} on {counted(len(self.photos), 'photo')} of {self.images}: "
+            f"{self.model} on {pluralize(len(self.photos), 'photo')} of {self.images}: "
             "probability of the predicted class",
             f"  {'method':<16}{'deletion (lower is better)':<30}insertion (higher is better)",
         ]
@@ -117,13 +117,13 @@ def faithfulness(
         robustvit faithfulness --model runs/mine --images photos/test --methods gae,rollout
     """
     settings = settings_of(faithfulness, given, deletion, running, images=images, out=out)
-    from robustvit.data.pairs import expect_photos, find_photos
+    from robustvit.data.find_photos import expect_photos, find_photos
 
     _check_options(out, deletion.steps)
     expect_photos(images)
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
-    from robustvit.data.batches import MaskedPhotos
+    from robustvit.data.datasets import MaskedPhotos
     from robustvit.data.trained_photos import notes_on_photos
     from robustvit.models.load import load_given
 
@@ -146,11 +146,11 @@ def faithfulness(
 
 
 def _wanted(methods: str | None) -> list[str]:
-    from robustvit.explanation.methods import METHODS, method_of
+    from robustvit.explanation.methods import RELEVANCE_METHODS, get_method
 
-    names = list(METHODS) if methods is None else [name.strip() for name in methods.split(",")]
+    names = list(RELEVANCE_METHODS) if methods is None else [name.strip() for name in methods.split(",")]
     for name in names:
-        method_of(name)
+        get_method(name)
     return list(dict.fromkeys(names))
 
 
@@ -178,7 +178,7 @@ def _unsupported(names: list[str], classifier: Classifier) -> dict[str, str]:
 
 
 def _bare(photos: list[Path]) -> list:
-    from robustvit.data.pairs import Photo
+    from robustvit.data.find_photos import Photo
 
     return [Photo(photo) for photo in photos]
 

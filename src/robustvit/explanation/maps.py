@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustvit.explanation.attention.interception import gradients_for_maps
-from robustvit.explanation.methods import method_of
+from robustvit.explanation.methods import get_method
 
 
 def image_map(grid_map: Tensor, size: tuple[int, int]) -> Tensor:
@@ -44,7 +44,8 @@ def relevance(
         model: a ``Classifier`` or a bare network; see each method for the networks it supports.
         images: ``(B, 3, H, W)``, what ``model`` takes: values in [0, 1] for a ``Classifier``.
         target: ``(B,)`` classes to explain; predicted classes by default.
-        method: ``gae``, the paper's rule (equations 6 and 7), or another of ``robustvit.explanation.methods.METHODS``.
+        method: ``gae``, the paper's rule (equations 6 and 7), or another of
+            ``robustvit.explanation.methods.RELEVANCE_METHODS``.
         second_order: let gradients flow through the attention's gradient too.
         upsample: return maps in image size, else the raw relevance on the method's grid.
 
@@ -55,7 +56,7 @@ def relevance(
     Raises:
         UserError: unknown method, or a model that it does not support.
     """
-    method_function = method_of(method)
+    method_function = get_method(method)
     differentiable = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     with gradients_for_maps(differentiable):
         images = images.clone() if images.is_inference() else images

@@ -62,7 +62,7 @@ class Choice:
     loss: float
 
 
-def halves(labels: Sequence[int], seed: int) -> tuple[list[int], list[int]]:
+def split_halves(labels: Sequence[int], seed: int) -> tuple[list[int], list[int]]:
     """Split the photos of every class in two halves; return positions. The first gets the odd photo."""
     rng = np.random.default_rng(seed)
     parts: tuple[list[int], list[int]] = ([], [])

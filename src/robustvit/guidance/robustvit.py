@@ -11,7 +11,7 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Classification, Target
 from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.maps import image_map
-from robustvit.explanation.methods import METHODS, method_of
+from robustvit.explanation.methods import RELEVANCE_METHODS, get_method
 from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, weighted_sum
 from robustvit.models.classifier import logits_of
@@ -53,7 +53,7 @@ class RobustViT(GuidanceMethod):
     def __post_init__(self) -> None:
         expect_one_of("target", self.target, ("label", "predicted"))
         expect_one_of("classification", self.classification, ("confidence", "label"))
-        expect_one_of("relevance", self.relevance, METHODS)
+        expect_one_of("relevance", self.relevance, RELEVANCE_METHODS)
         check_weights(
             self.temperature,
             background=self.background,
@@ -88,7 +88,7 @@ class RobustViT(GuidanceMethod):
             return GuidedLoss(self.classification_weight * classification, parts, logits.detach(), None)
         differentiable = torch.is_grad_enabled()
         with gradients_for_maps(differentiable):
-            trace = method_of(self.relevance)(model, images, self.second_order)
+            trace = get_method(self.relevance)(model, images, self.second_order)
             logits = trace.logits
             predicted = logits.detach().argmax(dim=1)
             explained = predicted if self.target == "predicted" or target is None else target

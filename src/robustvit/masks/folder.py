@@ -15,8 +15,8 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder, fresh_name, read_settings, write_json, write_text
 from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.mask_files import FAINTEST
-from robustvit.data.photos import opened
-from robustvit.data.review import place_of
+from robustvit.data.read_photos import open_header
+from robustvit.data.review import resolve_folder
 
 _PROBLEMS = "problems.txt"
 _SIGNATURE = ("Software", "robustvit masks")
@@ -35,7 +35,7 @@ def _signed() -> PngInfo:
 def _is_ours(mask: Path) -> bool:
     """Whether a mask was written by a run that was killed before it reached the manifest."""
     try:
-        with opened(mask) as image:
+        with open_header(mask) as image:
             return image.info.get(_SIGNATURE[0]) == _SIGNATURE[1]
     except UserError:
         return False
@@ -91,13 +91,13 @@ class MaskFolder:
 
     def missing(self, photos: Sequence[Any]) -> list[Any]:
         """Return those photos, each with an ``image``, that are not done."""
-        listed = [(place_of(record.image), _lost(record)) for record in self._listed()]
+        listed = [(resolve_folder(record.image), _lost(record)) for record in self._listed()]
         done = {place for place, _ in listed} - {place for place, lost in listed if lost}
-        return [photo for photo in photos if place_of(photo.image) not in done]
+        return [photo for photo in photos if resolve_folder(photo.image) not in done]
 
     def records(self) -> dict[tuple[Path, str | None], MaskRecord]:
         """Return the finished records by photo and class; a removed mask counts as not done."""
-        return {(place_of(one.image), one.label): one for one in self._listed() if not _lost(one)}
+        return {(resolve_folder(one.image), one.label): one for one in self._listed() if not _lost(one)}
 
     def _listed(self) -> Iterator[MaskRecord]:
         for part in [self.manifest, *self._parts()]:
@@ -121,10 +121,12 @@ class MaskFolder:
     def _claim(self, record: MaskRecord) -> None:
         _refuse_unwritable(record)
         if self._owners is None:
-            self._owners = {place_of(one.mask): own for own, one in self.records().items() if one.mask is not None}
+            self._owners = {
+                resolve_folder(one.mask): own for own, one in self.records().items() if one.mask is not None
+            }
         if record.mask is None:
             return
-        own, place = (place_of(record.image), record.label), place_of(record.mask)
+        own, place = (resolve_folder(record.image), record.label), resolve_folder(record.mask)
         if place not in self._owners and record.mask.is_file() and not _is_ours(record.mask):
             raise UserError(
                 f"{record.image}: its mask would replace {record.mask}, which was not made here; move that file away"

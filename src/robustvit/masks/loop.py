@@ -12,7 +12,7 @@ from robustvit.common.progress import bar
 from robustvit.common.workers import worker_pool
 from robustvit.data.manifest import MaskRecord
 from robustvit.data.photo_tree import PlacedPhoto
-from robustvit.data.photos import read_photo
+from robustvit.data.read_photos import read_photo
 from robustvit.masks.confidence import FoundMask, no_object
 from robustvit.masks.folder import MaskFolder
 from robustvit.masks.sources import MaskSource

@@ -10,7 +10,7 @@ from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import Categories
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 
 if TYPE_CHECKING:
@@ -53,16 +53,16 @@ class MadeMasks:
 
     def __str__(self) -> str:
         counts = {name: sum(r.verdict == name for r in self.records) for name in ("good", "doubtful", "none")}
-        masks, speed = counted(counts["good"] + counts["doubtful"], "mask"), self.made / max(self.seconds, 1e-9)
+        masks, speed = pluralize(counts["good"] + counts["doubtful"], "mask"), self.made / max(self.seconds, 1e-9)
         lines = [
             f"{masks} in {self.folder}: {counts['good']} good, {counts['doubtful']} doubtful (left out of training); "
-            f"{counted(counts['none'], 'photo')} without an object",
-            *(f"  {counted(number, 'photo')}: {reason}" for reason, number in self.skipped.items()),
-            f"{counted(self.made, 'photo')} done now, {speed:.1f} images/s; {self.manifest}",
+            f"{pluralize(counts['none'], 'photo')} without an object",
+            *(f"  {pluralize(number, 'photo')}: {reason}" for reason, number in self.skipped.items()),
+            f"{pluralize(self.made, 'photo')} done now, {speed:.1f} images/s; {self.manifest}",
         ]
         if self.problems:
             lines.append(
-                f"{counted(self.left_out, 'photo')} left out, {counted(len(self.problems), 'problem')} (all in "
+                f"{pluralize(self.left_out, 'photo')} left out, {pluralize(len(self.problems), 'problem')} (all in "
                 f"{self.folder / 'problems.txt'}):"
             )
             lines += [f"  {line}" for line in self.problems[:_SHOWN]]

@@ -20,8 +20,8 @@ from robustvit.common.pictures import draw_outline, fit_side, jpeg_url
 from robustvit.common.progress import bar
 from robustvit.data.manifest import MaskRecord
 from robustvit.data.mask_files import check_mask, read_mask
-from robustvit.data.photos import read_photo
-from robustvit.data.review import place_of
+from robustvit.data.read_photos import read_photo
+from robustvit.data.review import resolve_folder
 
 _MARK = "robustvit-review"
 _LONGER_SIDE = 360
@@ -55,7 +55,7 @@ def write_review(records: Sequence[MaskRecord], path: str | Path, *, title: str 
     if not records:
         raise UserError("expected at least one photo to review, got none: make the masks first")
     check_review(path)
-    latest = {place_of(record.image): record for record in records}
+    latest = {resolve_folder(record.image): record for record in records}
     with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool, bar() as progress:
         drawn = pool.map(partial(_card, folder=path.parent), latest.values())
         cards = list(progress.track(drawn, total=len(latest), description="drawing outlines"))
@@ -111,7 +111,7 @@ def _card(record: MaskRecord, folder: Path) -> _Card:
 
 
 def _relative(image: Path, folder: Path) -> str:
-    place = place_of(image)
+    place = resolve_folder(image)
     try:
         return Path(os.path.relpath(place, folder.resolve())).as_posix()
     except ValueError:  # another drive

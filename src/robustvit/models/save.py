@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import full_disk_said, sync_folder
+from robustvit.common.files import explain_full_disk, sync_folder
 from robustvit.models.classifier import Classifier
 from robustvit.models.libraries import library_of
 
@@ -30,7 +30,7 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
-        with full_disk_said(folder):
+        with explain_full_disk(folder):
             fresh.mkdir(parents=True)
             library_of(classifier.network).save(classifier, fresh)
             sync_folder(fresh, files=True)

@@ -69,7 +69,7 @@ def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
     return state
 
 
-def head_classes(state: dict[str, Tensor]) -> int | None:
+def count_head_classes(state: dict[str, Tensor]) -> int | None:
     """Return the number of classes of the head in a state dict of any library, or None if it has no such layer."""
     heads = [state[f"{name}.weight"] for name in _HEADS if f"{name}.weight" in state]
     return heads[0].shape[0] if heads and heads[0].ndim == 2 else None

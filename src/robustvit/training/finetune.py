@@ -79,15 +79,15 @@ def finetune(
     """
     options = settings_of(finetune, photos, start, guiding, schedule, judging, running, out=out, resume=resume)
     config = {name: _plain(value) for name, value in options.items() if name != "resume"}
-    from robustvit.data.pairs import expect_photos_of
+    from robustvit.data.find_photos import expect_photos_of
 
     expect_photos_of(options)
     from robustvit.common.devices import has_tracker, make_accelerator
     from robustvit.common.files import write_text
     from robustvit.common.progress import warn
     from robustvit.common.run_folder import RunFolder
-    from robustvit.common.signals import naming
-    from robustvit.data.gathering import PhotoSources, SelectionSettings, gather
+    from robustvit.common.signals import name_stopped_run
+    from robustvit.data.gather import PhotoSources, SelectionSettings, gather_photos
     from robustvit.data.selection import selection_text
     from robustvit.explanation.methods import measuring_method
     from robustvit.guidance.naming import name_method
@@ -100,7 +100,7 @@ def finetune(
 
     folder = RunFolder(out)
     folder.check_free(resume)
-    guide, chosen = settled(options)
+    guide, chosen = settle_options(options)
     config = chosen | config | chosen  # the method first: where it differs, so does what follows from it
     old = used_settings(folder.config()) if resume else {}
     if resume:
@@ -129,7 +129,7 @@ def finetune(
     measuring = measuring_method(guide.explains_with, classifier)
     with trainable(classifier, plan.train) as parameters:
         check_guidance(guide, classifier, parameters)
-    gathered = gather(
+    gathered = gather_photos(
         PhotoSources(**{one.name: options[one.name] for one in fields(PhotoSources)}),
         classifier,
         SelectionSettings(
@@ -146,14 +146,14 @@ def finetune(
     )
     if guide.fits:
         photos_to_fit(gathered, classifier.num_classes)
-    if unfit := left_out(options):
+    if unfit := describe_unused_settings(options):
         gathered.notes.append(unfit)
         warn(unfit)
     selected = selection_text(gathered.splits, gathered.prints)
     if resume:
         folder.check_same_selection(selected)
     accelerator.wait_for_everyone()  # every process must see that the folder is free before one writes to it
-    with folder.locked(resume, accelerator.is_main_process), naming(folder.path):
+    with folder.locked(resume, accelerator.is_main_process), name_stopped_run(folder.path):
         if accelerator.is_main_process:
             folder.start(config | {"method": name_method(config)})
             if not folder.selection.is_file():  # the selection of an older run has no hashes and stays as it is
@@ -191,17 +191,17 @@ def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     import inspect
 
     asked = dict.fromkeys(inspect.signature(finetune).parameters) | dict(config)
-    return asked | settled(asked)[1]
+    return asked | settle_options(asked)[1]
 
 
-def left_out(options: Mapping[str, Any]) -> str:
+def describe_unused_settings(options: Mapping[str, Any]) -> str:
     """Describe in one line which settings of a recipe do not apply to a run with these options; empty if all apply.
 
     Options that the user set do not count.
     """
     from robustvit.models.recipes import recipe_settings
 
-    used = settled(options)[1]
+    used = settle_options(options)[1]
     lost = [
         f"--{name.replace('_', '-')} {value}"
         for name, value in recipe_settings(options["recipe"]).items()
@@ -215,7 +215,7 @@ def left_out(options: Mapping[str, Any]) -> str:
     )
 
 
-def settled(options: Mapping[str, Any]) -> tuple[GuidanceMethod, dict[str, Any]]:
+def settle_options(options: Mapping[str, Any]) -> tuple[GuidanceMethod, dict[str, Any]]:
     """Choose the guidance method and the settings that depend on it or on a recipe.
 
     Options that are given come first, then the recipe's, then the defaults.

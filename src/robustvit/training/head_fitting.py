@@ -20,9 +20,9 @@ from robustvit.common.options import Balance
 from robustvit.common.progress import console
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.signals import Stopped, StopSignals, reading_processes
-from robustvit.data.batches import MaskedPhotos, SwappedPhotos
-from robustvit.data.gathering import Gathered
-from robustvit.data.pairs import Photo
+from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
+from robustvit.data.find_photos import Photo
+from robustvit.data.gather import RunPhotos
 from robustvit.data.swaps import bounding_box, pair_backgrounds, usable_background
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.balanced_head import (
@@ -33,7 +33,7 @@ from robustvit.guidance.balanced_head import (
     average_head,
     balanced_subset,
     choose_strength,
-    halves,
+    split_halves,
 )
 from robustvit.models.classifier import Classifier, logits_of
 from robustvit.models.parameters import head_layers
@@ -60,7 +60,7 @@ class HeadFit:
     nonzero: float
 
 
-def photos_to_fit(gathered: Gathered, classes: int) -> list[Photo]:
+def photos_to_fit(gathered: RunPhotos, classes: int) -> list[Photo]:
     """Choose the photos to fit a new head on: held-out photos, except those that judge.
 
     If a class has fewer than two of them, the training photos are added.
@@ -173,7 +173,9 @@ def fit_head(
     """
     labels = [int(photo.label or 0) for photo in photos.photos]
     drawing = _Drawing(photos, labels, balance, seed)
-    parts = [drawing.subsets(part, number) for number, part in enumerate((*halves(labels, seed), range(len(labels))))]
+    parts = [
+        drawing.subsets(part, number) for number, part in enumerate((*split_halves(labels, seed), range(len(labels))))
+    ]
     pairs = list(dict.fromkeys(pair for part in parts for subset in part for pair in subset))
     layers = head_layers(classifier)
     features, logits = _features(classifier, layers, _Composites(photos, pairs), batch_size, workers, device)

@@ -19,8 +19,8 @@ from robustvit.common.outcomes import rank
 from robustvit.common.progress import console
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.signals import Stopped, StopSignals, reading_processes
-from robustvit.common.wording import counted
-from robustvit.data.batches import MaskedPhotos
+from robustvit.common.wording import pluralize
+from robustvit.data.datasets import MaskedPhotos
 from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
 from robustvit.guidance.method import Guidance
@@ -187,4 +187,4 @@ def _tell(row: dict[str, Any]) -> None:
 def _shown(row: dict[str, Any]) -> str:
     loss = "none, no step was possible" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
     skipped = row["skipped_steps"]
-    return loss + (f" ({counted(skipped, 'step')} skipped: no finite numbers)" if skipped else "")
+    return loss + (f" ({pluralize(skipped, 'step')} skipped: no finite numbers)" if skipped else "")

@@ -12,7 +12,7 @@ import torch
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
 from robustvit.common.pictures import figure_of, overlay
-from robustvit.data.batches import MaskedPhotos, SwappedPhotos
+from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier

@@ -16,9 +16,9 @@ from robustvit.common.options import MaskFormat
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict, write_verdict
-from robustvit.data.batches import MaskedPhotos
-from robustvit.data.gathering import Gathered
-from robustvit.data.pairs import Photo
+from robustvit.data.datasets import MaskedPhotos
+from robustvit.data.find_photos import Photo
+from robustvit.data.gather import RunPhotos
 from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
 from robustvit.guidance.method import Guidance
@@ -55,7 +55,7 @@ class GuidedRun:
         self,
         folder: RunFolder,
         classifier: Classifier,
-        gathered: Gathered,
+        gathered: RunPhotos,
         schedule: Schedule,
         accelerator: Accelerator,
         swaps: int,

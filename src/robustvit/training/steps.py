@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from robustvit.common.progress import bar
 from robustvit.common.signals import Stopped, StopSignals, reading_processes
-from robustvit.data.batches import MaskedPhotos
+from robustvit.data.datasets import MaskedPhotos
 from robustvit.guidance.method import Guidance, GuidedLoss
 from robustvit.training.bad_steps import BadSteps
 from robustvit.training.state import TrainingState

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from robustvit.common.errors import UserError
-from robustvit.data.photos import IMAGE_FORMATS, read_photo
+from robustvit.data.read_photos import IMAGE_FORMATS, read_photo
 
 Message = dict[str, Any]  # of ASGI, as are the types below
 Receive = Callable[[], Awaitable[Message]]

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.pictures import overlay
-from robustvit.data.batches import evaluation_transform
+from robustvit.data.datasets import evaluation_transform
 from robustvit.explanation.maps import relevance
-from robustvit.explanation.methods import METHODS, check_method
+from robustvit.explanation.methods import RELEVANCE_METHODS, check_method
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.webapp.limits import Limits, check_size, read_limited
 from robustvit.webapp.memory import Recent
@@ -87,7 +87,7 @@ class Explorer:
             raise UserError(
                 f"expected models with the same classes, but {counts}: name the model it was finetuned from"
             )
-        self.methods = [name for name in METHODS if self._supports(name)]
+        self.methods = [name for name in RELEVANCE_METHODS if self._supports(name)]
         if not self.methods:
             raise UserError("no relevance method supports all of these models: see docs/reference/models.md")
 

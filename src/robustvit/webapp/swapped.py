@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from robustvit.common.errors import UserError, expect_one_of
-from robustvit.data.batches import evaluation_transform
+from robustvit.data.datasets import evaluation_transform
 from robustvit.data.embedded.textures import TEXTURES, texture_crop
 from robustvit.data.mask_files import check_mask, read_mask
 from robustvit.data.swaps import paste

@@ -14,8 +14,8 @@ from typing import Any
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import check_own_folder, read_settings, write_json, write_text
-from robustvit.data.pairs import Photo
-from robustvit.data.shifts.kinds import KINDS, Plan, Shift, Skip
+from robustvit.data.find_photos import Photo
+from robustvit.data.shifts.kinds import KINDS, Shift, ShiftPlan, Skip
 
 METADATA, SKIPPED, SETTINGS = "metadata.csv", "skipped.csv", "settings.json"
 _MADE_BY = "robustvit shifts"
@@ -112,7 +112,7 @@ class ShiftFolder:
         rows = read_csv(path).rows if path.is_file() else []
         return {row["id"]: row["reason"] for row in rows if row.get("id") and "reason" in row}
 
-    def finish(self, plan: Plan, left_out: Mapping[str, str], root: Path, backgrounds: Path | None) -> None:
+    def finish(self, plan: ShiftPlan, left_out: Mapping[str, str], root: Path, backgrounds: Path | None) -> None:
         """Write the lists of images made and not made.
 
         Args:

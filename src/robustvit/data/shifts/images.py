@@ -21,12 +21,12 @@ from robustvit.common.files import fresh_name
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import bar
 from robustvit.common.workers import worker_pool
-from robustvit.data.batches import read_pair
+from robustvit.data.datasets import read_pair
 from robustvit.data.mask_files import FAINTEST
-from robustvit.data.photos import read_photo
+from robustvit.data.read_photos import read_photo
 from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
 from robustvit.data.shifts.folder import ShiftFolder
-from robustvit.data.shifts.kinds import Plan, Shift, ShiftOptions
+from robustvit.data.shifts.kinds import Shift, ShiftOptions, ShiftPlan
 from robustvit.data.shifts.survey import framed
 from robustvit.data.swaps import boxed_background, no_foreground, only_foreground, paste, tiled_background
 
@@ -185,7 +185,9 @@ def spreading(workers: int) -> Iterator[Spread]:
         yield spread
 
 
-def make_shifts(plan: Plan, folder: ShiftFolder, options: ShiftOptions, spread: Spread) -> tuple[dict[str, str], int]:
+def make_shifts(
+    plan: ShiftPlan, folder: ShiftFolder, options: ShiftOptions, spread: Spread
+) -> tuple[dict[str, str], int]:
     """Make the missing images of a plan; return why some could not be made, by id, and how many were made."""
     folder.start()
     before = folder.left_out()

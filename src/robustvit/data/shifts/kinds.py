@@ -8,7 +8,7 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import ImageFormat, MaskFormat
-from robustvit.data.pairs import Photo
+from robustvit.data.find_photos import Photo
 from robustvit.data.shifts.cutouts import SIZES, Placement
 from robustvit.data.swaps import SWAPS
 
@@ -103,15 +103,15 @@ class Skip:
 
 
 @dataclass
-class Plan:
+class ShiftPlan:
     """Images to make and images that cannot be made, in a fixed order, with notes for readers."""
 
     shifts: list[Shift] = field(default_factory=list)
     skips: list[Skip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def __add__(self, other: Plan) -> Plan:
-        return Plan(self.shifts + other.shifts, self.skips + other.skips, self.notes + other.notes)
+    def __add__(self, other: ShiftPlan) -> ShiftPlan:
+        return ShiftPlan(self.shifts + other.shifts, self.skips + other.skips, self.notes + other.notes)
 
 
 def kinds_named(names: Sequence[str]) -> list[str]:

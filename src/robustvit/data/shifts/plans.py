@@ -12,11 +12,11 @@ from typing import Any, cast
 from robustvit.common.errors import UserError
 from robustvit.common.options import Intervention
 from robustvit.common.progress import bar
-from robustvit.common.wording import counted
-from robustvit.data.pairs import Photo
+from robustvit.common.wording import pluralize
+from robustvit.data.find_photos import Photo
 from robustvit.data.shifts.cutouts import MIN_INSIDE, SIZES, grid, share_inside
 from robustvit.data.shifts.images import Spread
-from robustvit.data.shifts.kinds import BACKGROUND_KINDS, PHOTO_SIZE, Plan, Shift, ShiftOptions, Skip
+from robustvit.data.shifts.kinds import BACKGROUND_KINDS, PHOTO_SIZE, Shift, ShiftOptions, ShiftPlan, Skip
 from robustvit.data.shifts.survey import Surveyed, shorter_side, survey
 from robustvit.data.swaps import SWAPS, Swap, pair_backgrounds
 
@@ -29,7 +29,7 @@ _OWN = (
 )
 
 
-def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOptions, spread: Spread) -> Plan:
+def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOptions, spread: Spread) -> ShiftPlan:
     """Read every photo and every plain background that is drawn, and make a plan.
 
     Args:
@@ -40,7 +40,7 @@ def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOp
     """
     look = partial(survey, size=options.size or PHOTO_SIZE, mask_format=options.mask_format)
     found = [seen for _, seen in sorted(_tracked(spread(look, photos), len(photos)), key=lambda one: one[0])]
-    plan = plan_variants(photos, found, options) if options.variants else Plan()
+    plan = plan_variants(photos, found, options) if options.variants else ShiftPlan()
     if options.moved:
         plan += plan_grids(photos, found, options, plain)
     sides: dict[object, int] = dict(zip(photos, (one.side for one in found), strict=True))
@@ -50,7 +50,7 @@ def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOp
     small = {background for background, size in used if sides[background] < size}
     if small:
         drawn_from = len({background for background, _ in used})
-        share = f"{len(small)} of {counted(drawn_from, 'background')}"
+        share = f"{len(small)} of {pluralize(drawn_from, 'background')}"
         plan.notes.append(f"Enlarged, for they are smaller than the images: {share}.")
     return plan
 
@@ -60,7 +60,7 @@ def _tracked(results: Iterator[tuple[int, Any]], total: int) -> Iterator[tuple[i
         yield from progress.track(results, total=total, description="looking at photos and masks")
 
 
-def plan_variants(photos: Sequence[Photo], found: Sequence[Surveyed], options: ShiftOptions) -> Plan:
+def plan_variants(photos: Sequence[Photo], found: Sequence[Surveyed], options: ShiftOptions) -> ShiftPlan:
     """Plan ImageNet-9's variants: one image of every photo and kind.
 
     An object counts where over half of its box is left by the crop, a background where the box covers at most 90 % of
@@ -71,7 +71,7 @@ def plan_variants(photos: Sequence[Photo], found: Sequence[Surveyed], options: S
         found: what was seen on each, at the options' size.
         options: kinds, size and seed count.
     """
-    plan, size = Plan(), options.size or PHOTO_SIZE
+    plan, size = ShiftPlan(), options.size or PHOTO_SIZE
     able = [i for i, one in enumerate(found) if one.in_crop and one.kept > 0.5]
     labels = _numbered([str(photos[i].class_name) for i in able])
     usable = [found[i].lends_crop for i in able]
@@ -119,7 +119,7 @@ def _lacking(found: Surveyed, kind: str, has_donor: bool) -> str:
 
 def plan_grids(
     photos: Sequence[Photo], found: Sequence[Surveyed], options: ShiftOptions, backgrounds: Sequence[Path] = ()
-) -> Plan:
+) -> ShiftPlan:
     """Plan SI-Score's sets: pairs of an object and a background, drawn once, at every point of a grid.
 
     Args:
@@ -128,7 +128,7 @@ def plan_grids(
         options: all of them count.
         backgrounds: files of plain backgrounds; without any, the photos' own of other classes are taken.
     """
-    plan = Plan()
+    plan = ShiftPlan()
     able = [i for i, one in enumerate(found) if one.box != (0, 0)]
     lending = [photo for photo, one in zip(photos, found, strict=True) if one.lends]
     pairs = _pairs([photos[i] for i in able], backgrounds or lending, options)
@@ -143,7 +143,7 @@ def plan_grids(
 
 
 def _plan_pair(
-    plan: Plan,
+    plan: ShiftPlan,
     kind: Intervention,
     number: int,
     photo: Photo,

@@ -11,12 +11,12 @@ from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.option_groups import GivenPhotos, RunningOptions
 from robustvit.common.options import ImageFormat, ShiftKinds
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 
 if TYPE_CHECKING:
-    from robustvit.data.pairs import Photo
+    from robustvit.data.find_photos import Photo
     from robustvit.data.shifts.folder import ShiftFolder
-    from robustvit.data.shifts.kinds import Plan, ShiftOptions
+    from robustvit.data.shifts.kinds import ShiftOptions, ShiftPlan
 
 _BYTES = {".png": 1.4, ".jpg": 0.4}  # a pixel, of photos
 
@@ -47,10 +47,10 @@ class Shifts:
 
     def __str__(self) -> str:
         total = sum(self.images.values())
-        lines = [f"{counted(total, 'image')} in {self.folder}, {self.made} of them made now in {self.seconds:.0f} s"]
+        lines = [f"{pluralize(total, 'image')} in {self.folder}, {self.made} of them made now in {self.seconds:.0f} s"]
         if self.dry_run:
             size = _bytes(self.size)
-            lines = [f"{counted(total, 'image')} would go to {self.folder}, about {size}; nothing was written"]
+            lines = [f"{pluralize(total, 'image')} would go to {self.folder}, about {size}; nothing was written"]
         for kind, count in self.images.items():
             lines.append(f"  {kind:<12}{count:>8}")
             for reason, number in self.skipped.get(kind, {}).items():
@@ -118,7 +118,7 @@ def shifts(
     """
     import time
 
-    from robustvit.data.pairs import expect_photos
+    from robustvit.data.find_photos import expect_photos
 
     images, masks = given.images, given.masks
     expect_photos(images, masks)
@@ -172,8 +172,8 @@ def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:
 def _photos(given: GivenPhotos) -> list[Photo]:
     """Return the photos, all with class and mask."""
     from robustvit.common.progress import warn
+    from robustvit.data.find_photos import expect_classes, expect_masks
     from robustvit.data.mask_filter import find_usable_photos
-    from robustvit.data.pairs import expect_classes, expect_masks
 
     images = given.images
     photos, notes = find_usable_photos(given, labelled=False)
@@ -185,7 +185,7 @@ def _photos(given: GivenPhotos) -> list[Photo]:
 
 
 def _summary(
-    folder: ShiftFolder, plan: Plan, left_out: dict[str, str], made: int, start: float, *, dry_run: bool = False
+    folder: ShiftFolder, plan: ShiftPlan, left_out: dict[str, str], made: int, start: float, *, dry_run: bool = False
 ) -> Shifts:
     import time
 

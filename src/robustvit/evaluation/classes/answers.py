@@ -17,13 +17,13 @@ from robustvit.common.errors import UserError
 from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.common.options import Protocol
 from robustvit.common.progress import warn
+from robustvit.data.find_photos import Photo, expect_classes, find_photos
 from robustvit.data.labels import match_labels
-from robustvit.data.pairs import Photo, expect_classes, find_photos
 from robustvit.data.trained_photos import photos_behind
 from robustvit.evaluation.classes.changes import Changes, class_changes
-from robustvit.evaluation.on_sets.command import load_set_models, seen_labels, set_place
+from robustvit.evaluation.on_sets.command import load_set_models, make_set_settings, seen_labels
 from robustvit.evaluation.on_sets.images import name_of
-from robustvit.evaluation.on_sets.recording import SetAnswers, SetModel, SetPlace, ask_set, record_set, set_model
+from robustvit.evaluation.on_sets.recording import SetAnswers, SetModel, SetSettings, ask_set, record_set, set_model
 from robustvit.evaluation.sets import Benchmark, Sample, benchmarks_named
 from robustvit.evaluation.sets.answers import MemberMaxima, MemberMeans, OwnHead
 from robustvit.explanation.methods import check_method
@@ -51,7 +51,7 @@ class Compared:
     model: SetModel
     baseline: SetModel
     benchmark: Benchmark
-    place: SetPlace
+    place: SetSettings
     after: SetAnswers
     before: SetAnswers
     changes: Changes
@@ -74,7 +74,7 @@ def compare_on_set(
     named = benchmarks_named(name)
     if len(named) > 1:
         raise UserError(f"expected one set, {name} stands for {', '.join(one.name for one in named)}: name one of them")
-    place = set_place(sets, running)
+    place = make_set_settings(sets, running)
     candidate, other = load_set_models(models, sets, place.loop.accelerator.device)
     assert other is not None  # a baseline was named
     _check_methods(method, candidate, other)
@@ -101,7 +101,7 @@ def compare_on_photos(
     expect_classes(listed, images, "add them")
     _refuse_twice(listed, images)
     root = Path(images) if Path(images).is_dir() else Path(images).parent
-    place = set_place(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
+    place = make_set_settings(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
     classifier = load_given(models)
     trained = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
     kept, notes = trained.left(listed, own.include_trained)

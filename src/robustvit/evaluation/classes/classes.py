@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.option_groups import MapOptions, MeasuredPhotos, RunningOptions, SetOptions
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.models.options import ComparedModels
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ClassAnalysis:
 
     def __str__(self) -> str:
         found = self.changes
-        size = f"{counted(found.before.count, 'image')}, {counted(len(found.classes), 'class')}"
+        size = f"{pluralize(found.before.count, 'image')}, {pluralize(len(found.classes), 'class')}"
         lines = [f"{self.title}: {size}", self.sentence]
         for title, rows in (("helped", found.most_helped(_PRINTED)), ("harmed", found.most_harmed(_PRINTED))):
             if rows:
@@ -111,7 +111,7 @@ def classes(
     expect_at_least(1, count=shown.count)
     expect_at_least(0, samples=shown.samples, classes_shown=shown.classes_shown)
     from robustvit.common.files import page_and_record, write_json, write_text
-    from robustvit.data.pairs import expect_photos
+    from robustvit.data.find_photos import expect_photos
 
     expect_photos(photos.images, photos.masks)
     from robustvit.evaluation.classes.record import KIND, class_record
@@ -120,9 +120,9 @@ def classes(
     from robustvit.evaluation.classes.answers import compare_on_photos, compare_on_set
     from robustvit.evaluation.classes.page import render_classes
     from robustvit.evaluation.classes.pictures import choose_turned_panels, draw_turned
-    from robustvit.explanation.methods import method_of
+    from robustvit.explanation.methods import get_method
 
-    method_of(maps.relevance)
+    get_method(maps.relevance)
     method = maps.relevance if shown.samples > 0 and shown.classes_shown > 0 else None
     if on is not None:
         compared = compare_on_set(on, models, sets, running, method)

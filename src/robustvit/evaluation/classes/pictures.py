@@ -13,8 +13,8 @@ from torch import Tensor
 
 from robustvit.common.options import MaskFormat
 from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
-from robustvit.data.batches import evaluation_transform, read_pair
-from robustvit.data.photos import read_photo
+from robustvit.data.datasets import evaluation_transform, read_pair
+from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.classes.answers import Compared
 from robustvit.evaluation.on_sets.images import name_in_stream, name_of, preparation
 from robustvit.evaluation.on_sets.outcomes import Outcomes

@@ -17,7 +17,7 @@ from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
 from robustvit.data.trained_photos import UNKNOWN, photos_behind
 from robustvit.evaluation.on_sets.loop import SetLoop
-from robustvit.evaluation.on_sets.recording import SetModel, SetPlace, evaluate_set, set_model
+from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, evaluate_set, set_model
 from robustvit.evaluation.on_sets.segmentation_test import SEGMENTATION_SETS, check_segmentation, evaluate_segmentation
 from robustvit.evaluation.on_sets.summary import Sets
 from robustvit.evaluation.records.record import Record
@@ -53,7 +53,7 @@ def evaluate_on(
     segmentation = [name for name in wanted if name in SEGMENTATION_SETS]
     others = [name for name in wanted if name not in segmentation]
     chosen = benchmarks_named(others, SEGMENTATION_SETS) if others else []
-    place = set_place(sets, running, bool(chosen) or "imagenet-segmentation" in wanted)
+    place = make_set_settings(sets, running, bool(chosen) or "imagenet-segmentation" in wanted)
     if "segmentation" not in segmentation and own.given:
         raise UserError(
             f"expected no --{own.given.replace('_', '-')} beside sets: --images and its options belong to "
@@ -104,7 +104,7 @@ def load_set_models(models: ComparedModels, sets: SetOptions, device: torch.devi
     return candidate, _baseline(models, seen, device)
 
 
-def set_place(sets: SetOptions, running: RunningOptions, needs_root: bool = True) -> SetPlace:
+def make_set_settings(sets: SetOptions, running: RunningOptions, needs_root: bool = True) -> SetSettings:
     """Check the source of the sets and the folder of results, and make the accelerator; nothing is written yet."""
     if sets.stream and sets.root is not None:
         raise UserError("expected --root or --stream, got both: sets come from a folder or from the hub")
@@ -115,7 +115,7 @@ def set_place(sets: SetOptions, running: RunningOptions, needs_root: bool = True
     accelerator = make_accelerator(running.precision, device=running.device)
     loop = SetLoop(accelerator, running.batch_size, running.workers)
     root = None if sets.root is None else Path(sets.root)
-    return SetPlace(root, records, sets.protocol, running.precision, loop)
+    return SetSettings(root, records, sets.protocol, running.precision, loop)
 
 
 def seen_labels(run: str | None, model: str) -> frozenset[int]:

@@ -15,8 +15,8 @@ from torch.utils.data import Dataset, IterableDataset
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import Protocol
-from robustvit.data.batches import evaluation_transform
-from robustvit.data.photos import read_photo
+from robustvit.data.datasets import evaluation_transform
+from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.sets import Benchmark, Sample
 from robustvit.models.classifier import Preprocessing
 

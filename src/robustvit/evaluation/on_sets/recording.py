@@ -11,7 +11,7 @@ from typing import Any
 from robustvit.common.errors import UserError
 from robustvit.common.options import Precision, Protocol
 from robustvit.common.provenance import provenance
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.evaluation.on_sets.images import DiskImages, StreamedImages, name_of
 from robustvit.evaluation.on_sets.loop import TOP, SetLoop, run_images
 from robustvit.evaluation.on_sets.numbers import accuracies_by, compare_outcomes, numbers_of
@@ -43,7 +43,7 @@ class SetModel:
 
 
 @dataclass(frozen=True)
-class SetPlace:
+class SetSettings:
     """The source of the sets and the folder of the results.
 
     Attributes:
@@ -79,7 +79,7 @@ def outcomes_path(record: Path) -> Path:
 
 
 def evaluate_set(
-    benchmark: Benchmark, model: SetModel, place: SetPlace, baseline: SetModel | None = None
+    benchmark: Benchmark, model: SetModel, place: SetSettings, baseline: SetModel | None = None
 ) -> tuple[Record, bool]:
     """Evaluate a model on a set and record it; earlier answers are used again.
 
@@ -110,7 +110,7 @@ class SetAnswers:
 
 
 def ask_set(
-    benchmark: Benchmark, model: SetModel, place: SetPlace, baseline: SetModel | None = None
+    benchmark: Benchmark, model: SetModel, place: SetSettings, baseline: SetModel | None = None
 ) -> tuple[SetAnswers, SetAnswers | None]:
     """Collect all answers of a model, and of a baseline, to a set; only the answers are written."""
     models = [one for one in (model, baseline) if one is not None]
@@ -127,7 +127,7 @@ def ask_set(
 def record_set(
     benchmark: Benchmark,
     model: SetModel,
-    place: SetPlace,
+    place: SetSettings,
     after: SetAnswers,
     baseline: SetModel | None = None,
     before: SetAnswers | None = None,
@@ -143,7 +143,7 @@ def record_set(
     return record
 
 
-def _write(record: Record, place: SetPlace, reused: bool) -> None:
+def _write(record: Record, place: SetSettings, reused: bool) -> None:
     """Write a record; an older comparison of the same answers is kept if there is no new one."""
     path = record_path(place.records, record.set, record.protocol, str(record.model["weights"]))
     if reused and not record.compared and path.is_file():
@@ -151,7 +151,7 @@ def _write(record: Record, place: SetPlace, reused: bool) -> None:
     write_record(record, place.records)
 
 
-def _answer_set(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: Listing | None) -> SetAnswers:
+def _answer_set(benchmark: Benchmark, model: SetModel, place: SetSettings, listing: Listing | None) -> SetAnswers:
     """Collect all answers of a model to a set: those of earlier calls, and the remaining ones now."""
     accelerator = place.loop.accelerator
     path = outcomes_path(record_path(place.records, benchmark.name, place.protocol, model.weights))
@@ -183,7 +183,7 @@ def _answer_set(benchmark: Benchmark, model: SetModel, place: SetPlace, listing:
         raise UserError(f"no image of {benchmark.title} could be read: {lines[0] if lines else 'the set is empty'}")
     outcomes = join_outcomes([*fresh, *([] if whole is None else [whole])])
     if listing is not None and (lacking := len(listing.samples) - len(outcomes) - len(lines)) > 0:
-        lines.append(f"no answer on {counted(lacking, 'image')}: another call may be running; call again")
+        lines.append(f"no answer on {pluralize(lacking, 'image')}: another call may be running; call again")
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and fresh:
         write_outcomes(outcomes, path, identity)
@@ -192,7 +192,7 @@ def _answer_set(benchmark: Benchmark, model: SetModel, place: SetPlace, listing:
     return SetAnswers(outcomes, answers, problems, benchmark.images, not fresh)
 
 
-def _identity(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: Listing | None) -> str:
+def _identity(benchmark: Benchmark, model: SetModel, place: SetSettings, listing: Listing | None) -> str:
     """Hash everything that answers depend on."""
     samples = [] if listing is None else [
         [name_of(s, Path(str(place.root))), s.right, s.class_name, s.group] for s in listing.samples
@@ -201,11 +201,11 @@ def _identity(benchmark: Benchmark, model: SetModel, place: SetPlace, listing: L
     return hashlib.sha256(json.dumps(said).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _preprocessing(model: SetModel, place: SetPlace) -> dict[str, Any]:
+def _preprocessing(model: SetModel, place: SetSettings) -> dict[str, Any]:
     return recorded_preprocessing(model, precision=place.precision)
 
 
-def _record(benchmark: Benchmark, model: SetModel, place: SetPlace, asked: SetAnswers) -> Record:
+def _record(benchmark: Benchmark, model: SetModel, place: SetSettings, asked: SetAnswers) -> Record:
     outcomes = asked.outcomes
     has_groups = bool((outcomes.groups != "").any())
     return Record(

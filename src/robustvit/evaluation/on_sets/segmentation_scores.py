@@ -18,8 +18,8 @@ from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.intervals import Interval
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import track
-from robustvit.common.wording import counted
-from robustvit.data.pairs import Photo
+from robustvit.common.wording import pluralize
+from robustvit.data.find_photos import Photo
 from robustvit.evaluation.on_sets.segmented_photos import MatFile, SegmentedPhotos, find_mat
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.maps import relevance
@@ -54,7 +54,7 @@ class SegmentationScores:
         return {"pixel_accuracy": self.pixel_accuracy, "miou": self.miou, "map": self.map}
 
     def __str__(self) -> str:
-        rows = [f"segmentation test on {counted(len(self.precisions), 'image')}"]
+        rows = [f"segmentation test on {pluralize(len(self.precisions), 'image')}"]
         for name, found in self.numbers.items():
             rows.append(f"  {_TITLES[name]:<16}{found.percent()}")
         return "\n".join(rows)

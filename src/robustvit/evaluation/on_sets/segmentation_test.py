@@ -14,11 +14,11 @@ from robustvit.common.option_groups import MeasuredPhotos
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import warn
 from robustvit.common.provenance import provenance
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
+from robustvit.data.find_photos import Photo
 from robustvit.data.mask_filter import find_usable_photos
-from robustvit.data.pairs import Photo
 from robustvit.data.trained_photos import UNKNOWN, TrainedPhotos
-from robustvit.evaluation.on_sets.recording import SetModel, SetPlace, recorded_preprocessing
+from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, recorded_preprocessing
 from robustvit.evaluation.on_sets.segmentation_scores import (
     SegmentationScores,
     segmentation_difference,
@@ -37,7 +37,7 @@ NO_PHOTOS = MeasuredPhotos()
 
 
 def check_segmentation(
-    name: str, place: SetPlace, own: MeasuredPhotos, method: str, models: Sequence[Classifier]
+    name: str, place: SetSettings, own: MeasuredPhotos, method: str, models: Sequence[Classifier]
 ) -> None:
     """Refuse sets and models that cannot be tested before anything else runs."""
     _source(name, place, own)
@@ -48,7 +48,7 @@ def check_segmentation(
 def evaluate_segmentation(
     name: str,
     model: SetModel,
-    place: SetPlace,
+    place: SetSettings,
     baseline: SetModel | None = None,
     *,
     own: MeasuredPhotos = NO_PHOTOS,
@@ -95,7 +95,7 @@ def evaluate_segmentation(
         before = tested(baseline)
         compared = {"baseline": baseline.about, **segmentation_difference(before, after)}
     samples = len(after.precisions)
-    lacking = [] if samples == expected else [f"expected {counted(expected, 'image')}, found {samples:,}"]
+    lacking = [] if samples == expected else [f"expected {pluralize(expected, 'image')}, found {samples:,}"]
     record = Record(
         set=name,
         protocol=place.protocol,
@@ -117,7 +117,7 @@ def evaluate_segmentation(
 
 
 def _source(
-    name: str, place: SetPlace, own: MeasuredPhotos
+    name: str, place: SetSettings, own: MeasuredPhotos
 ) -> tuple[Sequence[Photo] | Path, int, list[str], dict[str, Any]]:
     """Return the images, their expected number, notes on them, and what identifies them."""
     if name == "imagenet-segmentation":
@@ -152,7 +152,7 @@ def _slug(images: str) -> str:
 
 
 def _score_model(
-    model: SetModel, source: Sequence[Photo] | Path, place: SetPlace, method: str, mask_format: MaskFormat
+    model: SetModel, source: Sequence[Photo] | Path, place: SetSettings, method: str, mask_format: MaskFormat
 ) -> SegmentationScores:
     loop = place.loop
     return segmentation_test(

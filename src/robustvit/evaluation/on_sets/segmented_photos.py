@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional as F
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
-from robustvit.data.batches import read_pair
-from robustvit.data.pairs import Photo
+from robustvit.data.datasets import read_pair
+from robustvit.data.find_photos import Photo
 
 if TYPE_CHECKING:
     import h5py

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robustvit.common.intervals import Interval, independent_difference
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.evaluation.records.record import Record
 
 _LABELLED = {
@@ -55,7 +55,7 @@ class Sets:
 
 def _lines(record: Record) -> list[str]:
     state = "" if record.complete else f" of {record.expected:,}: INCOMPLETE"
-    lines = [f"{record.set}, {record.protocol} protocol, {counted(record.samples, 'image')}{state}"]
+    lines = [f"{record.set}, {record.protocol} protocol, {pluralize(record.samples, 'image')}{state}"]
     headline = record.numbers.get("headline")
     for name, number in record.numbers.items():
         if name == "headline" and number in [v for k, v in record.numbers.items() if k != name]:

@@ -24,7 +24,7 @@ _USUAL: dict[str, dict[str, Any]] = {
 }
 
 # Methods of the paper's tables, and other methods of records.
-METHODS: dict[str, str] = {
+METHOD_TITLES: dict[str, str] = {
     "original": "original",
     "gradmask": "GradMask",
     "rrr": "Right for the Right Reasons",
@@ -55,8 +55,8 @@ def describe_model(
         checkpoint: weights loaded into it.
 
     Returns:
-        ``source``, ``weights``, ``card`` (None for a model that is not the paper's), ``method`` (of ``METHODS``, or
-        ``robustvit`` with the settings that differ from the published ones in brackets) and ``classes``.
+        ``source``, ``weights``, ``card`` (None for a model that is not the paper's), ``method`` (of ``METHOD_TITLES``,
+        or ``robustvit`` with the settings that differ from the published ones in brackets) and ``classes``.
     """
     name = str(source)
     run = _run_of(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_place, write_json
+from robustvit.common.files import check_writable, write_json
 from robustvit.common.intervals import Interval
 from robustvit.common.progress import warn
 
@@ -86,7 +86,7 @@ def check_record_place(folder: str | Path, set: str, protocol: str, weights: str
         The record's file.
     """
     path = record_path(folder, set, protocol, weights)
-    check_place(path)
+    check_writable(path)
     if path.exists() and read_record(path).complete and not complete:
         raise UserError(
             f"{path} holds the result on the whole set, this one is on a part of it: name another --records"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 
 # How reproduce names its runs; in records of earlier versions only the name tells the setting.
 _NAME = re.compile(r"-seed(?P<seed>\d+)-(?P<classes>\d+)x(?P<samples>\d+)(?:[/\\](?:best|last))?[/\\]?$")
@@ -31,7 +31,7 @@ class RunSetting:
     usual: bool
 
     def __str__(self) -> str:
-        return f"{counted(self.samples, 'photo')} of each of {counted(self.classes, 'class', 'classes')}"
+        return f"{pluralize(self.samples, 'photo')} of each of {pluralize(self.classes, 'class', 'classes')}"
 
 
 def setting_of(model: Mapping[str, Any]) -> RunSetting | None:

@@ -9,7 +9,7 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Protocol, TableFormat
 
 if TYPE_CHECKING:
-    from robustvit.evaluation.records.table_layout import Layout
+    from robustvit.evaluation.records.table_layout import TableLayout
 
 _MARK = "robustvit-table"
 _TEMPLATES = {"markdown": "table.md.j2", "html": "table.html.j2", "latex": "table.tex.j2"}
@@ -22,7 +22,7 @@ class TableText(str):
         layout: title, headings, rows and notes.
     """
 
-    layout: Layout
+    layout: TableLayout
 
     def as_json(self) -> Any:
         """The data behind the text, for JSON output."""
@@ -76,7 +76,7 @@ def table(
         )
         raise UserError(f"expected {where} for table all, found none: write some with robustvit evaluate --on SETS")
     layout = lay_out_all(found) if reported is None else lay_out_reported(reported, found)
-    text = rendered(layout, format, "" if out is None else _MARK)
+    text = render_table(layout, format, "" if out is None else _MARK)
     if out is None:
         said = TableText(text.strip("\n"))
         said.layout = layout
@@ -97,7 +97,7 @@ def _check_out(out: str, format: str) -> None:
     check_own_page(out, _MARK, f"a table in {format}")
 
 
-def rendered(layout: object, format: str, mark: str = _MARK) -> str:
+def render_table(layout: object, format: str, mark: str = _MARK) -> str:
     """Render a layout as text, with a mark that identifies files of this package."""
     from robustvit.common.pages import environment
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from robustvit.common.intervals import Interval
-from robustvit.evaluation.records.described import METHODS
+from robustvit.evaluation.records.described import METHOD_TITLES
 from robustvit.evaluation.records.record import Record
 from robustvit.evaluation.records.reported import Column, ReportedTable
 from robustvit.evaluation.records.setting import setting_of
@@ -110,7 +110,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """A table, ready for rendering."""
 
     title: str
@@ -132,7 +132,7 @@ class Layout:
         return " ".join(parts)
 
 
-def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Layout:
+def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> TableLayout:
     """Lay out a reported table with the measured results under each row."""
     rows: list[Row] = []
     notes = _Notes()
@@ -146,7 +146,7 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Layo
         part = f", {_PARTS[row.part]}" if row.part else ""
         spread = row.spread or (None,) * len(row.values)
         cells = [Cell(value, spread=s, digits=_digits(reported)) for value, s in zip(row.values, spread, strict=True)]
-        title, method = model_card(row.model).title, METHODS[row.method] + part
+        title, method = model_card(row.model).title, METHOD_TITLES[row.method] + part
         rows.append(Row(title, method, f"reported, {reported.protocol}", cells))
         wanted = [r for r in mine if (r.model["card"], r.model["method"]) == (row.model, row.method)]
         for one in _models(wanted):
@@ -160,17 +160,17 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Layo
     for change in reported.changes:
         part = f", {_PARTS[change.part]}" if change.part else ""
         cells = [Cell(value, signed=True) for value in change.values]
-        rows.append(Row(change.label, METHODS[change.method] + part, f"reported, {reported.protocol}", cells))
+        rows.append(Row(change.label, METHOD_TITLES[change.method] + part, f"reported, {reported.protocol}", cells))
     said = [reported.note, *notes.lines()]
     if others := len(records) - len(mine):
         said.append(f"{others} more {'result is' if others == 1 else 'results are'} recorded: robustvit table all.")
     headings = [
         Heading(SET_TITLES.get(c.set, c.set), MEASURE_TITLES.get(c.measure, c.measure)) for c in reported.columns
     ]
-    return Layout(reported.title, reported.source, headings, rows, said)
+    return TableLayout(reported.title, reported.source, headings, rows, said)
 
 
-def lay_out_all(records: Sequence[Record]) -> Layout:
+def lay_out_all(records: Sequence[Record]) -> TableLayout:
     """Lay out every result: models by sets, with the headline number of each set, or all of its numbers."""
     found = dict.fromkeys(column for record in records for column in _headlines(record))
     sets = list(dict.fromkeys(column.set for column in found))
@@ -190,7 +190,7 @@ def lay_out_all(records: Sequence[Record]) -> Layout:
     said = ["Each set by its headline number under the protocol."] if any(
         column.measure == "headline" for column in columns
     ) else []  # fmt: skip
-    return Layout("All results recorded", "", headings, rows, [*said, *notes.lines()])
+    return TableLayout("All results recorded", "", headings, rows, [*said, *notes.lines()])
 
 
 class _Notes:
@@ -253,7 +253,7 @@ def _who(record: Record) -> str:
 def _method(record: Record) -> str:
     method = str(record.model.get("method"))
     name, bracket, options = method.partition(" (")
-    shown = METHODS.get(name, name) + bracket + options if name == "dfr" else METHODS.get(method, method)
+    shown = METHOD_TITLES.get(name, name) + bracket + options if name == "dfr" else METHOD_TITLES.get(method, method)
     setting = _other_setting(record)
     return shown + (f", {setting}" if setting else "")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from robustvit.common.errors import UserError, nearest
-from robustvit.data.photos import IMAGE_SUFFIXES
+from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 
 def class_images(

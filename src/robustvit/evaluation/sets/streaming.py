@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import Protocol
-from robustvit.data.photos import as_photo
+from robustvit.data.read_photos import as_photo
 from robustvit.evaluation.sets.answers import Answers
 from robustvit.evaluation.sets.benchmark import Benchmark, Hub, Sample
 from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, imagenet_names, imagenet_wnids

@@ -11,9 +11,9 @@ from robustvit.common.errors import UserError
 from robustvit.common.option_groups import RunningOptions, SetOptions
 from robustvit.common.options import Protocol
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.wording import counted
-from robustvit.evaluation.on_sets.command import set_place
-from robustvit.evaluation.on_sets.recording import SetModel, SetPlace, evaluate_set
+from robustvit.common.wording import pluralize
+from robustvit.evaluation.on_sets.command import make_set_settings
+from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, evaluate_set
 from robustvit.evaluation.on_sets.segmentation_test import evaluate_segmentation
 from robustvit.evaluation.on_sets.segmented_photos import MAT_IMAGES, MatFile, find_mat
 from robustvit.evaluation.records.described import describe_model
@@ -21,7 +21,7 @@ from robustvit.evaluation.records.record import Record, read_records
 from robustvit.evaluation.records.setting import RunSetting
 from robustvit.evaluation.sets import BENCHMARKS
 from robustvit.evaluation.sets.class_tables import imagenet_wnids
-from robustvit.experiments.paper.plan import Plan, Run, item_runs
+from robustvit.experiments.paper.plan import ReproductionPlan, Run, item_runs
 from robustvit.experiments.paper.workspace import Workspace
 from robustvit.models.load import load_model
 
@@ -66,17 +66,19 @@ class Evaluator:
         plan: models and sets.
     """
 
-    def __init__(self, workspace: Workspace, plan: Plan) -> None:
+    def __init__(self, workspace: Workspace, plan: ReproductionPlan) -> None:
         self.workspace, self.plan = workspace, plan
         self.on_disk = cache(lambda name: set_on_disk(workspace, name))
         self._loaded: dict[Run, SetModel] = {}
 
     @cached_property
-    def sets(self) -> SetPlace:
+    def sets(self) -> SetSettings:
         """Folders and options for the evaluation of sets."""
         space = self.workspace
         sets = SetOptions(root=str(space.data), protocol=PROTOCOL, records=str(space.records))
-        return set_place(sets, RunningOptions(batch_size=space.batch_size, workers=space.workers, device=space.device))
+        return make_set_settings(
+            sets, RunningOptions(batch_size=space.batch_size, workers=space.workers, device=space.device)
+        )
 
     def missing(self, run: Run, known: Known) -> list[str]:
         """Return the sets that a model has not been evaluated on, in the order of the plan."""
@@ -148,7 +150,7 @@ class Evaluator:
             except UserError as error:
                 lacking.append(name if lacking else f"{name} ({error})")
         if lacking:
-            number = counted(len(lacking), "set")
+            number = pluralize(len(lacking), "set")
             raise UserError(f"{number} missing: {', '.join(lacking)}; --dry-run shows where to get them")
 
     def with_earlier(self) -> Evaluator:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_text
-from robustvit.data.photos import IMAGE_SUFFIXES
+from robustvit.data.read_photos import IMAGE_SUFFIXES
 from robustvit.experiments.paper.plan import Run
 from robustvit.experiments.paper.scales import ReproductionScale
 

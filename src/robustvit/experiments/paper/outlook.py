@@ -12,9 +12,9 @@ import torch
 
 from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.experiments.paper.evaluating import SEGMENTATION, Evaluator, images_of_set, known_records
-from robustvit.experiments.paper.plan import METHOD_OPTIONS, Plan, Run
+from robustvit.experiments.paper.plan import METHOD_OPTIONS, ReproductionPlan, Run
 from robustvit.experiments.paper.stand_in import stand_in
 from robustvit.experiments.paper.workspace import Workspace
 from robustvit.experiments.trials import state_of
@@ -131,7 +131,7 @@ class _Speeds:
         ]
 
 
-def outlook(workspace: Workspace, plan: Plan) -> list[str]:
+def outlook(workspace: Workspace, plan: ReproductionPlan) -> list[str]:
     """Return the lines of the plan; nothing is written."""
     evaluator, speeds = Evaluator(workspace, plan), _Speeds(workspace)
     lines = [f"{plan.what} at {workspace.scale.name} scale, into {workspace.out}", "runs:"]
@@ -172,9 +172,9 @@ def _run_line(workspace: Workspace, run: Run, speeds: _Speeds) -> tuple[str, flo
     checks = (workspace.scale.epochs + 3) * held_out
     speed = speeds.of(run)
     seconds = 0.0 if state == "finished" else steps * speed.step + checks * speed.step / _BATCH / 2
-    work = f"{counted(photos, 'photo')}, {counted(workspace.scale.epochs, 'epoch')}, {counted(steps, 'step')}"
+    work = f"{pluralize(photos, 'photo')}, {pluralize(workspace.scale.epochs, 'epoch')}, {pluralize(steps, 'step')}"
     text = f"  {_WORDS[state]:<12} {run.name}: {work}"
-    return text + f", {counted(held_out, 'photo')} to choose the epoch, {_duration(seconds)}", seconds
+    return text + f", {pluralize(held_out, 'photo')} to choose the epoch, {_duration(seconds)}", seconds
 
 
 def _photos_line(workspace: Workspace) -> str:
@@ -186,14 +186,16 @@ def _photos_line(workspace: Workspace) -> str:
         return f"MISSING: {error}"
 
 
-def _set_lines(workspace: Workspace, plan: Plan, evaluator: Evaluator, speeds: _Speeds) -> tuple[list[str], float]:
+def _set_lines(
+    workspace: Workspace, plan: ReproductionPlan, evaluator: Evaluator, speeds: _Speeds
+) -> tuple[list[str], float]:
     known = known_records(workspace)
     undrawn = workspace.tiny and not workspace.data.is_dir()
     lines, seconds = [], 0.0
     for name in dict.fromkeys([*plan.sets, *plan.images]):
         try:
             there = 20 if undrawn else evaluator.on_disk(name)
-            state = "to be drawn" if undrawn else f"{counted(there, 'image')} on disk"
+            state = "to be drawn" if undrawn else f"{pluralize(there, 'image')} on disk"
         except UserError as error:
             there, state = images_of_set(name), f"MISSING: {error}"
         runs = plan.runs if name in plan.sets else ()
@@ -207,14 +209,14 @@ def _set_lines(workspace: Workspace, plan: Plan, evaluator: Evaluator, speeds: _
     return lines, seconds
 
 
-def _subset_line(workspace: Workspace, plan: Plan, speeds: _Speeds) -> tuple[str, float]:
+def _subset_line(workspace: Workspace, plan: ReproductionPlan, speeds: _Speeds) -> tuple[str, float]:
     """Estimate the search: each step takes a forward and a backward pass, about three forward passes."""
     files = [(run, workspace.out / f"{plan.what}-{run.card}.png") for run in plan.runs]
     left = [run for run, file in files if not (file.is_file() and file.with_suffix(".json").is_file())]
     searches = plan.row["count"] * (1 + len(workspace.scale.forced))
     passes = [len(list_sizes(speeds.of(run).pixels, workspace.scale.remove)) for run in left]
     seconds = sum(3 * searches * number * speeds.of(run).image for run, number in zip(left, passes, strict=True))
-    steps = f" of {counted(passes[0] - 1, 'step')}" if passes else ""
+    steps = f" of {pluralize(passes[0] - 1, 'step')}" if passes else ""
     return f"subsets: {searches * len(left)} searches{steps}, {_duration(seconds)}", seconds
 
 

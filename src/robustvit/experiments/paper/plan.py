@@ -73,7 +73,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReproductionPlan:
     """What an item of the paper needs.
 
     Attributes:
@@ -97,7 +97,7 @@ class Plan:
         return next(one for one in self.runs if one.card == run.card and not one.trained)
 
 
-def make_plan(what: str, scale: ReproductionScale, *, models: Sequence[str] | None, masks: str) -> Plan:
+def make_plan(what: str, scale: ReproductionScale, *, models: Sequence[str] | None, masks: str) -> ReproductionPlan:
     """Make the plan of an item.
 
     Args:
@@ -118,7 +118,7 @@ def make_plan(what: str, scale: ReproductionScale, *, models: Sequence[str] | No
     if masks == "tokencut":
         pairs = [pair for pair in pairs if pair[1] in ("original", TOKENCUT)]
     runs = _all_runs(what, _chosen(what, pairs, models), scale)
-    return Plan(what, row["show"], runs, sets, tuple(row.get("images", ())), row)
+    return ReproductionPlan(what, row["show"], runs, sets, tuple(row.get("images", ())), row)
 
 
 def item_runs(what: str, scale: ReproductionScale) -> tuple[Run, ...]:

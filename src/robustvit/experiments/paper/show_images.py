@@ -17,7 +17,7 @@ from torch import Tensor
 from robustvit.common.files import read_json, write_json, write_text
 from robustvit.common.pictures import overlay
 from robustvit.common.progress import warn
-from robustvit.data.photos import read_photo
+from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.classes.answers import Compared
 from robustvit.evaluation.classes.changes import class_changes
 from robustvit.evaluation.classes.page import render_classes

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from robustvit.evaluation.records.described import METHODS
+from robustvit.evaluation.records.described import METHOD_TITLES
 from robustvit.evaluation.records.record import Record
 from robustvit.evaluation.records.reported import ReportedRow, ReportedTable, reported_table
-from robustvit.evaluation.records.table import rendered
-from robustvit.evaluation.records.table_layout import INCOMPLETE, Cell, Layout, Row, lay_out_reported
+from robustvit.evaluation.records.table import render_table
+from robustvit.evaluation.records.table_layout import INCOMPLETE, Cell, Row, TableLayout, lay_out_reported
 from robustvit.experiments.paper.evaluating import Evaluator
 from robustvit.models.recipes import model_card
 
@@ -35,7 +35,7 @@ def show_table(evaluator: Evaluator, target: Path) -> list[Path]:
         layout = replace(layout, notes=[TINY_NOTE, *layout.notes])
     paths = [target.with_name(f"{target.name}.{ending}") for ending in _FORMATS.values()]
     for form, path in zip(_FORMATS, paths, strict=True):
-        path.write_text(rendered(layout, form), encoding="utf-8")
+        path.write_text(render_table(layout, form), encoding="utf-8")
     return paths
 
 
@@ -45,7 +45,7 @@ def _of_cards(table: ReportedTable, cards: Sequence[str]) -> ReportedTable:
     return replace(table, rows=rows, changes=table.changes if len(rows) == len(table.rows) else ())
 
 
-def _with_spread(layout: Layout, table: ReportedTable, records: Sequence[Record]) -> list[Row]:
+def _with_spread(layout: TableLayout, table: ReportedTable, records: Sequence[Record]) -> list[Row]:
     """Add a row of means over seeds below each reported row that has a standard deviation."""
     rows, reported = [], iter(table.rows)
     for row in layout.rows:
@@ -81,5 +81,5 @@ def seed_rows(said: ReportedRow, table: ReportedTable, records: Sequence[Record]
         difference = None if value is None else mean - value
         mark = "" if all(one.complete for one in there) else INCOMPLETE  # the rows of the runs add the note
         cells.append(Cell(mean, spread=deviation, difference=difference, mark=mark))
-    method = f"{METHODS[said.method]}: mean ± standard deviation of {count} runs"
+    method = f"{METHOD_TITLES[said.method]}: mean ± standard deviation of {count} runs"
     return [Row(model_card(said.model).title, method, f"measured, {table.protocol}", cells, True)]

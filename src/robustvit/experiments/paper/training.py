@@ -11,7 +11,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import write_text
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.data.manifest import MANIFEST, read_manifest
 from robustvit.experiments.paper.imagenet_s import Lists, Pair, write_list
 from robustvit.experiments.paper.plan import METHOD_OPTIONS, Run
@@ -101,7 +101,7 @@ def _masks_folder(workspace: Workspace) -> Path:
         made = make_masks(str(workspace.imagenet_s.photos), out=str(folder), protocol="paper", **options)
         write_text("", done)
         for reason, number in made.skipped.items():
-            warn(f"TokenCut: {counted(number, 'photo')} skipped, {reason}; {folder / MANIFEST} names them")
+            warn(f"TokenCut: {pluralize(number, 'photo')} skipped, {reason}; {folder / MANIFEST} names them")
     return folder
 
 
@@ -122,5 +122,5 @@ def _with_found_masks(workspace: Workspace, run: Run, folder: Path) -> Lists:
         raise UserError(f"TokenCut made no usable mask in {workspace.imagenet_s.photos}: see {folder / MANIFEST}")
     wanted = run.samples * len(chosen) + len(others)
     if (lacking := wanted - len(lists.train) - len(lists.validation)) > 0:
-        warn(f"{run.name}: {counted(lacking, 'photo')} fewer than {wanted:,}: their classes have no more masks")
+        warn(f"{run.name}: {pluralize(lacking, 'photo')} fewer than {wanted:,}: their classes have no more masks")
     return lists

@@ -15,7 +15,7 @@ from robustvit.common.options import Device
 from robustvit.common.yaml_files import read_mapping
 from robustvit.data.manifest import SETTINGS
 from robustvit.experiments.paper.imagenet_s import ImageNetS, find_imagenet_s
-from robustvit.experiments.paper.plan import Plan, Run
+from robustvit.experiments.paper.plan import ReproductionPlan, Run
 from robustvit.experiments.paper.scales import ReproductionScale
 from robustvit.models.recipes import CARDS, model_card
 
@@ -89,7 +89,7 @@ class Workspace:
             return str(self.run_folder(run))
         return f"stand-in for {run.card}" if self.tiny else run.card
 
-    def check(self, plan: Plan, dry_run: bool = False) -> None:
+    def check(self, plan: ReproductionPlan, dry_run: bool = False) -> None:
         """Raise if the output folder contains something else or weights are missing, before anything is written.
 
         A dry run does not need the weights: it reports that they are missing.
@@ -140,7 +140,7 @@ class Workspace:
             reason = error.strerror or error
             raise UserError(f"expected a file of weights as --checkpoint, got {self.checkpoint}: {reason}") from error
 
-    def start(self, plan: Plan) -> None:
+    def start(self, plan: ReproductionPlan) -> None:
         """Create the folder, and record the checkpoint if a model of the plan needs it."""
         self.records.mkdir(parents=True, exist_ok=True)
         settings = {"scale": self.scale.name} | self._settings()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from robustvit.common.command_options import add_arguments, options_of, type_in_words
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
-from robustvit.training.finetune import finetune, left_out, settled
+from robustvit.training.finetune import describe_unused_settings, finetune, settle_options
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -44,9 +44,9 @@ def effective_options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
     except ArgumentError as error:
         raise UserError(f"{place}: {_complaint(str(error), values)}") from error
     found = {name: found[name] for name in FINETUNE_OPTIONS}
-    if unfit := left_out(found):
+    if unfit := describe_unused_settings(found):
         _warn_once(unfit)
-    return found | settled(found)[1]
+    return found | settle_options(found)[1]
 
 
 @cache

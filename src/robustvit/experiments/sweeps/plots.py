@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from robustvit.common.charts import save_figure
 from robustvit.common.errors import UserError
 from robustvit.evaluation.measure import MEASURES
-from robustvit.experiments.sweeps.results import SEED, over_seeds, read_rows, shifted_measure, varying
+from robustvit.experiments.sweeps.results import SEED, average_seeds, read_rows, shifted_measure, varying
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def plot_sensitivity(results: str | Path, out: str | Path, x: str = "samples_per
         raise UserError(
             f"expected an option that varies in {results} by numbers ({', '.join(numeric) or 'none'}), got {x}"
         )
-    means = [row for row in over_seeds(rows) if row["seeds"]]
+    means = [row for row in average_seeds(rows) if row["seeds"]]
     if not means:
         raise UserError(f"expected finished trials in {results}, found none: run the sweep again")
     lines: dict[str, list[dict[str, Any]]] = {}

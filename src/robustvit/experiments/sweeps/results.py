@@ -76,7 +76,7 @@ def varying(rows: Sequence[Row]) -> list[str]:
     return names[names.index(_OUTCOME) + 1 : names.index(_columns(next(iter(MEASURES)), SIDES[0])[0])]
 
 
-def over_seeds(rows: Sequence[Row]) -> list[Row]:
+def average_seeds(rows: Sequence[Row]) -> list[Row]:
     """Merge rows that differ in the seed only: means, standard deviations and 95 % t intervals over seeds.
 
     The interval of the mean is ``mean ± t(0.975, n - 1) · sd / √n``; it is empty for a single seed. Only finished
@@ -123,7 +123,7 @@ def format_rows(rows: Sequence[Row]) -> str:
         axes.remove(SEED)
     shown = ("ordinary", shifted_measure(rows), "miou")
     table = [[*axes, "seeds" if spread else "outcome", *shown]]
-    for row in over_seeds(rows) if spread else rows:
+    for row in average_seeds(rows) if spread else rows:
         labels = [str(row[name]) for name in axes]
         table.append([*labels, str(row[table[0][len(axes)]]), *(_cell(row, name, spread) for name in shown)])
     legend = "before → after, change ± standard deviation over seeds [95 % t interval of the mean], in percent"

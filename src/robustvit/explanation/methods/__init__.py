@@ -17,7 +17,7 @@ from robustvit.models.families import find_layout
 
 __all__ = ["METHODS", "Method", "Trace", "check_method", "measuring_method", "method_of"]
 
-METHODS: dict[str, Method] = {
+RELEVANCE_METHODS: dict[str, Method] = {
     "gae": gae,
     "attnlrp": attnlrp,
     "rollout": rollout,
@@ -28,10 +28,10 @@ METHODS: dict[str, Method] = {
 _OF_ATTENTION = frozenset({"gae", "attnlrp", "rollout", "raw_attention"})
 
 
-def method_of(name: str) -> Method:
+def get_method(name: str) -> Method:
     """Return the relevance method of that name."""
-    expect_one_of("the relevance method", name, METHODS)
-    return METHODS[name]
+    expect_one_of("the relevance method", name, RELEVANCE_METHODS)
+    return RELEVANCE_METHODS[name]
 
 
 def check_method(name: str, model: nn.Module) -> None:
@@ -40,7 +40,7 @@ def check_method(name: str, model: nn.Module) -> None:
     If the model has an input size, as a ``Classifier`` does, the method is tried on a grey image; weights, statistics
     and modes do not change.
     """
-    method = method_of(name)
+    method = get_method(name)
     if name in _OF_ATTENTION:
         find_layout(model)
     if (preprocessing := getattr(model, "preprocessing", None)) is not None:

@@ -80,7 +80,7 @@ def subset(
     settings = settings_of(
         subset, given, searching, running, images=images, out=out, class_=class_, random_classes=random_classes
     )
-    from robustvit.data.photos import read_photo
+    from robustvit.data.read_photos import read_photo
 
     record = _check_options(images, out, searching.confidence)
     expect_at_least(0, random_classes=random_classes or 0)
@@ -140,7 +140,7 @@ def _inputs(classifier: Classifier, pictures: list[Any]) -> Tensor:
     import torch
     from torch import Tensor
 
-    from robustvit.data.batches import evaluation_transform
+    from robustvit.data.datasets import evaluation_transform
 
     transform = evaluation_transform(classifier.preprocessing)
     return torch.stack([transform(picture).as_subclass(Tensor) for picture in pictures])

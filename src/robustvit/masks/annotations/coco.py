@@ -11,8 +11,8 @@ from typing import TypeGuard
 import numpy as np
 
 from robustvit.common.errors import UserError
-from robustvit.common.wording import counted
-from robustvit.data.photos import MAX_PIXELS
+from robustvit.common.wording import pluralize
+from robustvit.data.read_photos import MAX_PIXELS
 from robustvit.masks.annotations.listing import (
     AnnotatedObject,
     Annotations,
@@ -51,7 +51,7 @@ def read_coco(source: Path, images: Path | None) -> Annotations:
         if (image := listed[key]) is not None
     ]
     if empty := sum(image is not None and key not in by_image for key, image in listed.items()):
-        problems.append(f"{counted(empty, 'photo')} of {source} without a usable annotation")
+        problems.append(f"{pluralize(empty, 'photo')} of {source} without a usable annotation")
     return Annotations(sorted(photos, key=lambda photo: photo.image), problems, tuple(dict.fromkeys(names.values())))
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.data.mask_files import MASK_SUFFIXES, read_mask
 from robustvit.data.photo_tree import files_below
-from robustvit.data.photos import open_image
+from robustvit.data.read_photos import open_image
 from robustvit.masks.annotations.category_names import LabelMap, read_label_map
 from robustvit.masks.annotations.listing import (
     AnnotatedObject,
@@ -90,7 +90,7 @@ def _photos(
         else:
             photos.append(photo_with_objects(image, partial(_decode, mask, image, size, decode), problems))
     if lacking := [image for image in folder.photos.values() if image not in claims]:
-        problems.append(f"{counted(len(lacking), 'photo')} without a mask, the first is {lacking[0]}")
+        problems.append(f"{pluralize(len(lacking), 'photo')} without a mask, the first is {lacking[0]}")
     return sorted(photos, key=lambda photo: photo.image)
 
 
@@ -160,7 +160,7 @@ def _by_colour(channels: np.ndarray, labels: LabelMap, path: Path, complaints: l
     void = (_VOID_COLOUR[0] << 16) + (_VOID_COLOUR[1] << 8) + _VOID_COLOUR[2]
     unknown = set(np.unique(packed).tolist()) - set(names) - {0, void}
     if unknown:
-        colours = counted(len(unknown), "colour")
+        colours = pluralize(len(unknown), "colour")
         complaints.append(f"{path}: {colours} that labelmap.txt does not name, taken as background")
         packed[np.isin(packed, sorted(unknown))] = 0
     packed[packed == void] = 0

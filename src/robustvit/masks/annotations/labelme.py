@@ -15,7 +15,7 @@ from PIL import Image
 
 from robustvit.common.errors import UserError
 from robustvit.data.photo_tree import files_below
-from robustvit.data.photos import MAX_PIXELS
+from robustvit.data.read_photos import MAX_PIXELS
 from robustvit.masks.annotations.listing import (
     AnnotatedObject,
     AnnotatedPhoto,

@@ -16,7 +16,7 @@ from PIL import ExifTags
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.data.photo_tree import files_below
-from robustvit.data.photos import IMAGE_SUFFIXES, opened
+from robustvit.data.read_photos import IMAGE_SUFFIXES, open_header
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Claims:
 
 def upright_size(path: Path) -> tuple[int, int]:
     """Return height and width after the EXIF rotation, from the header alone."""
-    with opened(path) as image:
+    with open_header(path) as image:
         width, height = image.size
         orientation = 1
         # Pillow decodes a PNG whole to look for EXIF behind the pixels, where hardly any tool writes it

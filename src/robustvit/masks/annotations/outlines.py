@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from robustvit.common.errors import UserError
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.masks.annotations.listing import BrokenEntry
 
 _TOLERANCE = 0.01  # of a pixel: tools round
@@ -89,7 +89,7 @@ class Frame:
         """Return a message about points outside the frame, if any."""
         if not self.outside:
             return None
-        return f"polygon outside the frame: {self.outside} of {counted(self.points, 'point')}, cut off at the edge"
+        return f"polygon outside the frame: {self.outside} of {pluralize(self.points, 'point')}, cut off at the edge"
 
 
 def _cut_to(ring: np.ndarray, edge: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
-from robustvit.common.wording import counted
+from robustvit.common.wording import pluralize
 from robustvit.data.photo_tree import files_below
 from robustvit.masks.annotations.category_names import read_class_names
 from robustvit.masks.annotations.listing import (
@@ -86,7 +86,7 @@ def _photos(
         if outlines:
             photos.append(photo_with_objects(image, partial(_decode, path, image, outlines, names), problems))
     if lacking := [image for image in folder.photos.values() if image not in claims]:
-        problems.append(f"{counted(len(lacking), 'photo')} without labels, the first is {lacking[0]}")
+        problems.append(f"{pluralize(len(lacking), 'photo')} without labels, the first is {lacking[0]}")
     return photos, used
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
 from robustvit.models.classifier import Classifier, Preprocessing, classes_of
-from robustvit.models.weights import head_classes, load_weights
+from robustvit.models.weights import count_head_classes, load_weights
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Wanted:
         """Classes of the head: as given, or read from the weights, or None."""
         if self.num_classes is not None or self.state is None:
             return self.num_classes
-        return head_classes(self.state)
+        return count_head_classes(self.state)
 
 
 @dataclass(frozen=True)

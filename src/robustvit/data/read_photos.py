@@ -28,7 +28,7 @@ def open_image(path: str | Path, at_least: int | None = None) -> Image.Image:
         path: the file.
         at_least: sufficient pixels per side; a JPEG is then decoded at a fraction of its size, which is faster.
     """
-    with opened(path) as image:
+    with open_header(path) as image:
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         image.load()
@@ -36,7 +36,7 @@ def open_image(path: str | Path, at_least: int | None = None) -> Image.Image:
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Image.Image]:
+def open_header(path: str | Path) -> Iterator[Image.Image]:
     """Open an image file without decoding it; errors inside the block become one line, as in ``open_image``."""
     if Path(path).exists() and not Path(path).is_file():  # reading a pipe would block forever
         raise UserError(f"expected an image at {path}, found something that is not a file: remove it")

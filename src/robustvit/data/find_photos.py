@@ -12,7 +12,7 @@ from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.data.mask_files import MASK_SUFFIXES
-from robustvit.data.photos import IMAGE_SUFFIXES
+from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 _LONGEST_SHOWN = 500
 _COLUMNS = ("image", "mask", "label")

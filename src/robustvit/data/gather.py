@@ -13,13 +13,13 @@ from robustvit.common.option_groups import PhotoOptions
 from robustvit.common.options import Classes, MaskFormat
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import track, warn
-from robustvit.common.wording import counted
-from robustvit.data.batches import read_pair
+from robustvit.common.wording import pluralize
+from robustvit.data.datasets import read_pair
 from robustvit.data.duplicates import Fingerprint
+from robustvit.data.find_photos import Photo, expect_masks
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
-from robustvit.data.pairs import Photo, expect_masks
 from robustvit.data.review import Review, read_review
 from robustvit.data.selection import balanced_classes, select_photos
 from robustvit.models.classifier import Classifier
@@ -64,7 +64,7 @@ class SelectionSettings:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class RunPhotos:
     """Photos of a run.
 
     Attributes:
@@ -87,14 +87,14 @@ class Gathered:
         return {"train": self.train, "validation": self.validation, "verdict": self.verdict}
 
 
-def gather(
+def gather_photos(
     sources: PhotoSources,
     classifier: Classifier,
     settings: SelectionSettings,
     *,
     labelled: bool,
     predict: Labeller,
-) -> Gathered:
+) -> RunPhotos:
     """Find, match, select and check every photo of a run, before anything is written.
 
     Args:
@@ -140,19 +140,19 @@ def gather(
         )
     if both := {photo.image.resolve() for photo in validation} & {photo.image.resolve() for photo in verdict}:
         notes.append(
-            f"{len(both)} of the {counted(len(verdict), 'photo')} that judge also chose the epoch: in simulations, one "
-            "run in seven that changed nothing was then called better, instead of one in forty. Give other "
+            f"{len(both)} of the {pluralize(len(verdict), 'photo')} that judge also chose the epoch: in simulations, "
+            "one run in seven that changed nothing was then called better, instead of one in forty. Give other "
             "photos with --test-images and --test-masks."
         )
     check_overlap(train, validation, verdict, prints, notes, older=settings.older)
     check_photos([*train, *validation, *(() if verdict is validation else verdict)], sources.mask_format)
-    return Gathered(train, validation, verdict, notes, prints)
+    return RunPhotos(train, validation, verdict, notes, prints)
 
 
 def _balance(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
     kept = balanced_classes(photos)
     if left_out := len(photos) - len(kept):
-        each = counted(len(kept) // len({photo.class_name for photo in kept}), "photo")
+        each = pluralize(len(kept) // len({photo.class_name for photo in kept}), "photo")
         note = f"Classes were balanced: trained on {each} of each, {left_out} of larger classes left out."
         notes.append(note)
         warn(note)

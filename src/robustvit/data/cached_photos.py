@@ -13,12 +13,12 @@ from torchvision.transforms.v2 import functional as TF
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import track
-from robustvit.data.batches import MaskedPhotos
-from robustvit.data.pairs import Photo
+from robustvit.data.datasets import MaskedPhotos
+from robustvit.data.find_photos import Photo
 from robustvit.models.classifier import Preprocessing
 
 
-class HeldPhotos(MaskedPhotos):
+class CachedPhotos(MaskedPhotos):
     """``MaskedPhotos`` for evaluation, each read once; arguments and items are the same, bit for bit.
 
     A photo takes 4 bytes per pixel of the model's input (0.2 MB at 224 pixels), 7 with a soft mask.
@@ -56,7 +56,7 @@ class HeldPhotos(MaskedPhotos):
 class _Reading(Dataset):
     """Items of photos, or the error of reading one, since loaders wrap errors of their processes."""
 
-    def __init__(self, photos: HeldPhotos, indices: list[int]) -> None:
+    def __init__(self, photos: CachedPhotos, indices: list[int]) -> None:
         self.photos, self.indices = photos, indices
 
     def __len__(self) -> int:

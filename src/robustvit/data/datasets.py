@@ -17,9 +17,9 @@ from torchvision.transforms import InterpolationMode, v2
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
+from robustvit.data.find_photos import Photo
 from robustvit.data.mask_files import check_mask, read_mask
-from robustvit.data.pairs import Photo
-from robustvit.data.photos import opened, read_photo
+from robustvit.data.read_photos import open_header, read_photo
 from robustvit.data.swaps import bounding_box, paste, tiled_background
 from robustvit.models.classifier import Preprocessing
 
@@ -77,7 +77,7 @@ def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Ima
 
 def _rotate_like(image: str | Path, mask: np.ndarray) -> np.ndarray:
     """Rotate a mask that was drawn on the photo's raw pixels, ignoring its EXIF tag."""
-    with opened(image) as raw:
+    with open_header(image) as raw:
         if mask.shape != raw.size[::-1]:
             return mask
         drawn = Image.fromarray(mask)
