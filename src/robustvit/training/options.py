@@ -88,7 +88,7 @@ class ScheduleOptions:
 
     Attributes:
         lr: learning rate (default 2e-6, or the recipe's; 1e-3 for the head alone).
-        epochs: passes over the training photos (default 50, or the recipe's).
+        epochs: times that each training photo is used (default 50, or the recipe's).
         weight_decay: AdamW's weight decay.
         train: weights to train: all (the paper's, the default), attention (queries and keys, which decide where the
             model looks; tolerates much higher learning rates, such as 3e-4) or head (the last layer; always used by

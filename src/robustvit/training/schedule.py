@@ -16,7 +16,7 @@ class Schedule:
 
     Attributes:
         lr: AdamW's learning rate at the start; multiplied by 0.85 every second epoch.
-        epochs: passes over the training photos.
+        epochs: times that each training photo is used.
         batch_size: photos per step and process.
         weight_decay: AdamW's.
         train: weights that may change: ``all``, ``attention`` (queries and keys, without weight decay) or ``head``.
