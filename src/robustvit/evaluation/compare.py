@@ -22,10 +22,11 @@ def compare(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure]) -> tu
         raise UserError("expected both models measured on the same photos in the same order: measure them again")
     found = []
     for name in MEASURES:
+        old, new = measure_interval(before, name), measure_interval(after, name)
         difference = measure_difference(before, after, name)
-        if difference is not None:
-            sides = [measure_interval(side, name) for side in (before, after)]
-            found.append(Comparison(name, *sides, difference, *_count_turned(before, after, name)))
+        if old is not None and new is not None and difference is not None:
+            helped, harmed = _count_turned(before, after, name)
+            found.append(Comparison(name, old, new, difference, helped, harmed))
     return tuple(found)
 
 

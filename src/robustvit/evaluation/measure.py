@@ -244,9 +244,9 @@ def _measure_swaps(
     for index in able:
         result = results[index]
         result.swapped += _random_swaps(result, lending, np.random.default_rng([settings.seed, index]))
-        for kind in dict.fromkeys(swap.kind for swap in result.swapped):
-            right = [swap.predicted == result.label for swap in result.swapped if swap.kind == kind]
-            result.values[kind] = sum(right) / len(right)
+        for name in dict.fromkeys(swap.kind for swap in result.swapped):
+            right = [swap.predicted == result.label for swap in result.swapped if swap.kind == name]
+            result.values[name] = sum(right) / len(right)
 
 
 def _random_swaps(result: PhotoMeasure, lending: AbstractSet[int], rng: np.random.Generator) -> list[Swapped]:

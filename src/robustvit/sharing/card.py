@@ -159,7 +159,7 @@ def _independent(rows: list[dict[str, str]]) -> bool:
 
 def _shifts(run: RunFolder) -> list[Comparison]:
     return [
-        Comparison(row["measure"], *(Interval(**row[side]) for side in ("before", "after", "difference")))
+        Comparison(row["measure"], Interval(**row["before"]), Interval(**row["after"]), Interval(**row["difference"]))
         for row in run.shifts()
     ]
 

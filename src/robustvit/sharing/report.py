@@ -103,7 +103,7 @@ def _curves(epochs: list[dict[str, Any]]) -> list[str]:
 def _number(value: str | float | None) -> float:
     """Return a metric as a number; NaN, which leaves a gap, if it is missing."""
     try:
-        return float(value)
+        return math.nan if value is None else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
 

@@ -154,7 +154,7 @@ def _load(stack: ExitStack, given: ShownModels) -> _Shown:
     from robustvit.common.progress import warn
     from robustvit.common.run_folder import RunFolder
     from robustvit.data.trained_photos import photos_behind
-    from robustvit.models.load import load_baseline
+    from robustvit.models.load import load_baseline, load_given
 
     model, baseline, checkpoint = given.model, given.baseline, given.checkpoint
     if model is None and checkpoint is not None:
@@ -180,7 +180,7 @@ def _load(stack: ExitStack, given: ShownModels) -> _Shown:
         normalization=given.normalization or "model",
         class_names=given.class_names,
     )
-    classifier = models.load()
+    classifier = load_given(models)
     try:
         other = load_baseline(models, classifier)
     except UserError as error:

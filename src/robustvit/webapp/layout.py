@@ -190,7 +190,7 @@ def _brush() -> gr.ImageEditor:
     )  # fmt: skip
     decode = editor.preprocess
 
-    def preprocess(payload: object) -> object:
+    def preprocess(payload: Any) -> Any:
         while len(editor.blob_storage) > 2 * _READ:  # drawings that were sent but never used
             editor.blob_storage.pop(next(iter(editor.blob_storage)), None)
         try:

@@ -19,7 +19,7 @@ from robustvit.experiments.paper.stand_in import stand_in
 from robustvit.experiments.paper.workspace import Workspace
 from robustvit.experiments.trials import state_of
 from robustvit.explanation.subsets.search import list_sizes
-from robustvit.guidance.method import GuidedLoss
+from robustvit.guidance.method import Guidance
 from robustvit.guidance.registry import chosen_options, make_guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.recipes import model_card, recipe_settings
@@ -86,7 +86,7 @@ def _timm_name(card: str) -> str:
     return model_card(card).timm_name.split(".")[0]
 
 
-def _guidance(run: Run) -> GuidedLoss:
+def _guidance(run: Run) -> Guidance:
     method = METHOD_OPTIONS.get(run.method, {})
     name = str(method.get("guidance", "robustvit"))
     return make_guidance(name, **chosen_options(name, method, recipe_settings(run.card)))

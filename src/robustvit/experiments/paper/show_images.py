@@ -88,9 +88,9 @@ def show_panels(evaluator: Evaluator, target: Path) -> list[Path]:
             (target / f"{original.card}.png").unlink(missing_ok=True)
             warn(f"no image for {evaluator.plan.what} of {original.card}: no prediction changed that way")
     listed = target / "images.json"
-    shown = {original.card for original in originals}
+    drawn = {original.card for original in originals}
     earlier = read_json(listed) if listed.is_file() else []
-    said += [one for one in earlier if one["model"] not in shown]
+    said += [one for one in earlier if one["model"] not in drawn]
     write_json(sorted(said, key=lambda one: evaluator.plan.row["cards"].index(one["model"])), listed)
     return [*paths, listed]
 

@@ -47,7 +47,9 @@ def result_row(trial: Trial, folder: Path, error: str = "") -> Row:
             values = (interval.mean, interval.low, interval.high)
             row |= dict(zip(_columns(comparison.measure, side), values, strict=True))
         row["photos"] = max(row["photos"] or 0, comparison.difference.count)
-    accepted = {True: "yes", False: "no"}.get(verdict.accepted, "open" if verdict.outcome else "cannot tell")
+    accepted = "open" if verdict.outcome else "cannot tell"
+    if verdict.accepted is not None:
+        accepted = "yes" if verdict.accepted else "no"
     return row | {"accepted": accepted, "verdict": verdict.sentence, "seconds": trial_seconds(run)}
 
 
