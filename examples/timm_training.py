@@ -1,8 +1,7 @@
 """Relevance guidance with timm's training: a task that replaces timm.task.ClassificationTask.
 
-To patch timm's train.py, build RelevanceTask instead of ClassificationTask, and let the loader return the mask as a
-fourth channel (timm's transforms take images only; torchvision's v2 transforms both). The loop below stands for it.
-"""
+In timm's train.py, build RelevanceTask instead of ClassificationTask, and let the loader return the mask as a fourth
+channel (timm's transforms take images only, torchvision's v2 take both)."""
 
 import numpy as np
 import timm

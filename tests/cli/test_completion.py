@@ -11,6 +11,7 @@ import pytest
 from robustvit import UserError
 from robustvit.cli import main as cli
 from robustvit.cli.completion import completion
+from robustvit.cli.messages import option_name
 
 BASH = shutil.which("bash")
 ASK = """
@@ -60,7 +61,7 @@ def test_every_option_of_every_command_is_offered(script, tmp_path, name):
     command = [BASH, "-c", ASK, "ask", script, "robustvit", name, "--"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     parameters = inspect.signature(cli.function_of(name)).parameters.values()
-    options = {cli.option_name(one.name) for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    options = {option_name(one.name) for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
     assert set(done.stdout.split()) == options | {"--help", "--help-all", "--config", "--print_config", "--json"}
 
 

@@ -120,7 +120,7 @@ def test_images_come_in_rgb_as_from_disk(tmp_path, mode):
     ("label", "int64", 1000, "labels from 0 to 999"),
     ("label", "string", "cat", "labels from 0 to 999"),
     ("wnid", "string", "n00000000", "WordNet ids of ImageNet-1k"),
-    ("label", "int64", 0, "no class of the set"),  # tench is not in ImageNet-A
+    ("label", "int64", 0, "not a class of the set"),  # tench is not in ImageNet-A
     ("caption", "string", "a cat", "expected a column 'wnid'"),
 ])  # fmt: skip
 def test_labels_that_cannot_be_understood_are_one_line(tmp_path, column, kind, value, message):

@@ -134,7 +134,7 @@ def test_what_is_recorded_is_not_asked_again(capsys, world, tmp_path, monkeypatc
     out = tmp_path / "classes.html"
     assert run(capsys, *on_the_set(world, out))[0] == 0
     first = json.loads(out.with_suffix(".json").read_text())
-    monkeypatch.setattr(loop, "_answered", None)
+    monkeypatch.setattr(loop, "_answer_batch", None)
     assert run(capsys, *on_the_set(world, out, "--count", 1, "--samples", 0))[0] == 0
     again = json.loads(out.with_suffix(".json").read_text())
     assert again["classes"] == first["classes"]

@@ -45,6 +45,8 @@ WRITERS = {
     "cue-conflict": miniatures.write_cue_conflict,
 }
 
+HOWTO = Path(__file__).parents[2] / "docs" / "howto"  # a folder with a picture and no masks
+
 
 def save_tiny(folder: Path, classes: int, seed: int = 0, scale: float = 4.0) -> Path:
     """A tiny transformer whose answers differ from image to image."""
@@ -216,8 +218,8 @@ def test_a_killed_call_goes_on_in_the_middle(tmp_path, thousand, server):
         "import robustvit.evaluation.on_sets.loop as run\n"
         "from robustvit.cli import main as cli\n"
         "run._SECONDS_A_PART = 0.0\n"
-        "answered = run._answered\n"
-        "run._answered = lambda *a: (time.sleep(0.3), answered(*a))[1]\n"
+        "answered = run._answer_batch\n"
+        "run._answer_batch = lambda *a: (time.sleep(0.3), answered(*a))[1]\n"
         "sys.exit(cli.main(sys.argv[1:]))\n"
     )
     command = ["evaluate", "--model", str(thousand), "--on", "imagenet-val", "--root", str(tmp_path / "data")]
@@ -382,7 +384,10 @@ def test_logits_that_are_no_numbers(capsys, tmp_path, thousand):
         ({"on": "imagenet-a", "mask_format": "ids"}, "no --mask-format beside sets"),
         ({"on": "imagenet-a,imagenet-val", "root": None, "stream": True}, "cannot be streamed"),
         ({"on": "segmentation", "images": "nowhere"}, "nowhere"),
-        ({"on": "segmentation", "images": str(Path(__file__).parents[2] / "docs")}, "expected a mask for every photo"),
+        (
+            {"on": "segmentation", "images": str(Path(__file__).parents[2] / "docs" / "howto")},
+            "expected a mask for every photo",
+        ),
         ({"on": "imagenet-a", "out": "x.json"}, "no --out beside --on"),
         ({}, "name --images FOLDER, or sets"),
         ({"on": ""}, "expected"),

@@ -272,7 +272,7 @@ def test_templates_are_part_of_the_package():
     from importlib.resources import files
 
     folder = Path(str(files("robustvit.evaluation.records")))
-    assert {path.name for path in folder.glob("table.*")} == {"table.md.j2", "table.html.j2", "table.tex.j2"}
+    assert {path.name for path in folder.glob("table.*.j2")} == {"table.md.j2", "table.html.j2", "table.tex.j2"}
 
 
 def test_the_note_on_parts_of_sets_is_short(tmp_path):

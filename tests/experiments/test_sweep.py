@@ -283,7 +283,7 @@ def test_each_models_original_is_drawn(tmp_path, monkeypatch):
         "robustvit.experiments.sweeps.plots.save_figure", lambda figure, path: drawn.append(figure) or []
     )
     monkeypatch.setattr(
-        "robustvit.experiments.sweeps.plots.over_seeds", lambda rows: [one | {
+        "robustvit.experiments.sweeps.plots.average_seeds", lambda rows: [one | {
             "seeds": 1, "ordinary after sd": None, "mixed-rand after sd": None} for one in rows]
     )  # fmt: skip
     rows = [row(model, samples, before) for model, before in (("s", 0.5), ("b", 0.8)) for samples in (1, 3)]

@@ -105,8 +105,8 @@ def test_a_batch_of_one_is_the_one_in_a_batch_of_many(network):
 def test_a_run_on_photos_of_one_colour(tmp_path, model_folder, kind):
     images, masks = write_photos(tmp_path, 5)
     chosen = sorted(images.rglob("*.png"))
-    for path in chosen if kind == "whole set" else chosen[:1]:
-        Image.new("RGB", (SIZE, SIZE), "grey").save(path)
+    for level, path in enumerate(chosen if kind == "whole set" else chosen[:1], start=100):
+        Image.new("RGB", (SIZE, SIZE), (level, level, level)).save(path)  # equal files would be copies
     finetune(model=str(model_folder), images=str(images), masks=str(masks), out=str(tmp_path / "r"), **FAST)
     rows = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
     assert all(math.isfinite(row["train_loss"]) and row["skipped_steps"] == 0 for row in rows)

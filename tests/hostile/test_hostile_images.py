@@ -56,12 +56,12 @@ def test_photo_text(tmp_path):
 
 def test_photo_is_a_folder(tmp_path):
     (tmp_path / "a.png").mkdir()
-    assert "no file" in refusal(lambda: read_photo(tmp_path / "a.png"))
+    assert "not a file" in refusal(lambda: read_photo(tmp_path / "a.png"))
 
 
 def test_photo_is_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "a.png")
-    assert "no file" in refusal(lambda: read_photo(tmp_path / "a.png"))
+    assert "not a file" in refusal(lambda: read_photo(tmp_path / "a.png"))
 
 
 def test_photo_postscript(tmp_path):

@@ -107,7 +107,7 @@ def test_weights_of_nan_or_infinity(tmp_path, model_folder, photos, capsys, numb
     folder = with_weights(model_folder, tmp_path / "m", **{"head.bias": bias})
     assert "head.bias" in refusal(lambda: load_model(str(folder)))
     words = ["finetune", "--model", folder, "--images", photos[0], "--masks", photos[1], "--out", tmp_path / "r"]
-    assert "its weights are broken" in said(capsys, *words)
+    assert "the weights are broken" in said(capsys, *words)
     assert not (tmp_path / "r").exists()
 
 

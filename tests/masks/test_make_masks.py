@@ -201,9 +201,10 @@ def test_weights_that_cannot_be_fetched_offer_a_way_out(tmp_path, images):
 
 
 def test_command_with_review_then_finetune(capsys, tmp_path, images, weights, model_folder):
-    for number in range(2, 5):  # enough photos to train on and to hold out
+    turns = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_180)
+    for number, turn in enumerate(turns, start=2):  # enough photos to train on and to hold out
         for name in CLASSES:
-            shutil.copy(images / name / "0.png", images / name / f"{number}.png")
+            Image.open(images / name / "0.png").transpose(turn).save(images / name / f"{number}.png")
     masks, page = tmp_path / "masks", tmp_path / "review.html"
     code = cli.main(
         ["masks", str(images), "--out", str(masks), "--model", TINY, "--checkpoint", str(weights), "--block", "1",
@@ -524,7 +525,7 @@ def test_paper_protocol_is_recorded_and_skips_are_counted(tmp_path, images, weig
         ({"size": 320}, "sets size itself .* leave out --size 320"),
         ({"objects": 3}, "leave out --objects 3"),
         ({"refine": False}, "leave out --refine False"),
-        ({"method": "rembg"}, "is about --method tokencut, got rembg"),
+        ({"method": "rembg"}, "needs --method tokencut, got rembg"),
         ({"protocol": "papers"}, "expected --protocol to be one of paper, standard, got 'papers'"),
     ],
 )

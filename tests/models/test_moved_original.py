@@ -15,6 +15,7 @@ from robustvit.cli import main as cli
 from robustvit.common.errors import UserError
 from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_original
+from robustvit.models.options import ShownModels
 from robustvit.models.save import save_model
 from robustvit.webapp.app import _load
 
@@ -72,9 +73,9 @@ def test_commands_that_can_do_without_it(place, monkeypatch, capsys):
 
 def test_the_app_shows_the_robust_model_alone_and_says_why(place, capsys):
     with ExitStack() as stack:
-        shown = _load(stack, str(place / "run"), None, None, "model", None)
+        shown = _load(stack, ShownModels(model=str(place / "run")))
     assert list(shown.models) == ["Model"]
-    assert "start the app with `--baseline`" in shown.intro
+    assert "start the app with `--baseline FOLDER`" in shown.intro
     assert str(place) not in shown.intro, "visitors learn no path of this machine"
     assert shown.audit["baseline"] is None
     assert WAY in " ".join(capsys.readouterr().err.split())

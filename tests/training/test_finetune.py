@@ -343,7 +343,8 @@ def test_photos_that_changed_since_are_noticed_on_resume(tmp_path, model_folder)
 def test_more_epochs_take_the_old_verdict_back_first(finished, tmp_path, monkeypatch):
     out = shutil.copytree(finished[0], tmp_path / "run")
     config = yaml.safe_load((out / "config.yaml").read_text())
-    settings = {name: value for name, value in config.items() if name != "robustvit"} | {"out": str(out), "epochs": 4}
+    said = {name: value for name, value in config.items() if name not in ("robustvit", "method")}
+    settings = said | {"out": str(out), "epochs": 4}
     with monkeypatch.context() as patch:
         patch.setattr("robustvit.training.run.train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -372,7 +373,7 @@ def test_loss_that_is_no_number_stops_the_run(tmp_path, photos, network):
         finetune(model=network, out=str(tmp_path / "r"), **options | {"lr": 1e30})
     with torch.no_grad():
         network.head.weight[0, 0] = float("nan")
-    with pytest.raises(UserError, match="its weights are broken"):
+    with pytest.raises(UserError, match="the weights are broken"):
         finetune(model=network, out=str(tmp_path / "s"), **options)
 
 

@@ -71,7 +71,8 @@ def command(
         kinds = _resolve_types(function)
         groups: dict[str, Any] = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
         options = _spread(function, kinds, positional, leave_out, defaults)
-        signature = inspect.Signature([one.as_parameter() for one in options])
+        returned = function.__annotations__.get("return", inspect.Signature.empty)
+        signature = inspect.Signature([one.as_parameter() for one in options], return_annotation=returned)
 
         @functools.wraps(function)
         def call(*arguments: Any, **keywords: Any) -> _Result:

@@ -37,6 +37,12 @@ def make_accelerator(
         device: ``auto`` (a GPU where there is one) or ``cpu``.
     """
     expect_one_of("--tracker", tracker, ["none", *(kind.value for kind in LoggerType if kind is not LoggerType.ALL)])
+    if not has_tracker(tracker):
+        package = "'robustvit[tracking]'" if tracker == "tensorboard" else tracker
+        raise UserError(
+            f"--tracker {tracker} is not installed here: pip install {package}, or leave --tracker out "
+            "(metrics.jsonl is always written)"
+        )
     if is_initialized():
         AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
     accelerator = Accelerator(

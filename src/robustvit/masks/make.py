@@ -108,15 +108,16 @@ def make_masks(
 
     from robustvit.common.errors import printable
     from robustvit.common.files import expect_folder
-    from robustvit.masks.review_page import check_review, write_review
 
     expect_at_least(1, objects=finding.objects)
     if not -1 <= finding.threshold < 1:
         raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {finding.threshold}")
+    if annotated.from_ is None:
+        expect_folder(source, "photos")
+    from robustvit.masks.review_page import check_review, write_review
+
     if review is not None:
         check_review(review)
-    if annotated.from_ is None:
-        expect_folder(Path(source), "photos")
     start = time.monotonic()
     finding = finding.apply_protocol()
     if annotated.from_ is not None:
