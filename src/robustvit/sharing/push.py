@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
@@ -88,7 +88,7 @@ def _upload(folder: Path, name: str, files: list[str], private: bool, revision: 
 
     if not sys.stderr.isatty():
         utils.disable_progress_bars()
-    hub: Any = HfApi(library_name="robustvit")
+    hub = HfApi(library_name="robustvit")
     try:
         page = hub.create_repo(name, private=private or None, exist_ok=True)
         if revision is not None:

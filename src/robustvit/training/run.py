@@ -6,7 +6,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -21,6 +20,7 @@ from robustvit.data.find_photos import Photo
 from robustvit.data.gather import RunPhotos
 from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
+from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights
@@ -88,7 +88,7 @@ class GuidedRun:
         """Measure, train, measure again, decide and draw."""
         before = self._measure_original()
         notes = [*self.gathered.notes, *getattr(guidance, "notes", ())]
-        if getattr(guidance, "fits", False):
+        if isinstance(guidance, DeepFeatureReweighting):
             notes.append(self._fit(guidance))
         else:
             self._train(guidance)
@@ -105,7 +105,7 @@ class GuidedRun:
         self.accelerator.end_training()
         return verdict
 
-    def _fit(self, guidance: Any) -> str:
+    def _fit(self, guidance: DeepFeatureReweighting) -> str:
         """Give the classifier a new head and return a note for the verdict."""
         photos = photos_to_fit(self.gathered, self.classifier.num_classes)
         plain = MaskedPhotos(photos, self.classifier.preprocessing, mask_format=self.held_out.mask_format)

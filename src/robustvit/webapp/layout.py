@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
 
@@ -14,6 +14,9 @@ from robustvit.common.errors import UserError
 from robustvit.webapp.actions import OWN_PHOTO, Actions
 from robustvit.webapp.audit_tab import AuditJobs
 from robustvit.webapp.swapped import BACKGROUNDS
+
+if TYPE_CHECKING:
+    from gradio.components.image_editor import EditorData, EditorValue
 
 Result = TypeVar("Result")
 
@@ -190,7 +193,7 @@ def _brush() -> gr.ImageEditor:
     )  # fmt: skip
     decode = editor.preprocess
 
-    def preprocess(payload: Any) -> Any:
+    def preprocess(payload: EditorData | None) -> EditorValue | None:
         while len(editor.blob_storage) > 2 * _READ:  # drawings that were sent but never used
             editor.blob_storage.pop(next(iter(editor.blob_storage)), None)
         try:

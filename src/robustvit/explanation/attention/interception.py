@@ -129,7 +129,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _constant(value: Any) -> Any:
+def _constant(value: object) -> object:
     if isinstance(value, nn.Parameter):
         return value.detach()
     return [_constant(x) for x in value] if isinstance(value, list) else value
