@@ -330,7 +330,7 @@ def test_page_in_a_browser_on_a_desk_and_on_a_phone(capsys, world, trained, tmp_
                     assert f"{100 * change['mean']:+.1f}" in text
                     assert f"[{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]" in text
                     assert f"{row['name']} ({row['images']})" in page.text_content("figure svg")
-                assert "swing for statistical reasons" in text
+                assert "Classes with few images vary by chance" in text
                 assert page.evaluate("[...document.images].every(x => x.complete && x.naturalWidth > 0)")
                 assert page.locator(".triple img").count() == 3 * sum(len(p["images"]) for p in record["panels"])
                 page.screenshot(path=str(tmp_path / f"{width}.png"), full_page=True)
