@@ -77,7 +77,6 @@ class DeepFeatureReweighting(LastLayer):
         "Correlations, ICLR 2023"
     )
     balanced = False  # its subsets are
-    fits = True
     unused = ("lr", "epochs", "select")
 
 

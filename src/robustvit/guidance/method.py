@@ -49,8 +49,6 @@ class GuidanceMethod(ABC):
         source: where it was published.
         trains: the only weights it can train; None for any.
         balanced: whether it needs equally many photos of every class.
-        fits: whether it fits the head directly instead of taking steps; half of the held-out photos then serve to fit,
-            half to judge.
         unused: options of ``finetune`` that have no effect with it.
     """
 
@@ -58,7 +56,6 @@ class GuidanceMethod(ABC):
     source: ClassVar[str]
     trains: ClassVar[Train | None] = None
     balanced: ClassVar[bool] = False
-    fits: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = ()
 
     @property

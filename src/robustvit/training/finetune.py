@@ -90,6 +90,7 @@ def finetune(
     from robustvit.data.gather import PhotoSources, SelectionSettings, gather_photos
     from robustvit.data.selection import selection_text
     from robustvit.explanation.methods import measuring_method
+    from robustvit.guidance.last_layer import DeepFeatureReweighting
     from robustvit.guidance.naming import name_method
     from robustvit.guidance.registry import check_guidance
     from robustvit.models.load import load_model
@@ -144,7 +145,7 @@ def finetune(
         labelled=guide.needs_labels,
         predict=partial(with_predictions, classifier, accelerator.device),
     )
-    if guide.fits:
+    if isinstance(guide, DeepFeatureReweighting):
         photos_to_fit(gathered, classifier.num_classes)
     if unfit := describe_unused_settings(options):
         gathered.notes.append(unfit)
