@@ -38,7 +38,8 @@ class RunFolder:
     ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``beginning.json`` (losses and answers before
     training, on the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
     resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
-    (measures of every held-out photo), ``verdict.json``, ``panels/``.
+    (measures of every held-out photo), ``verdict.json``, ``panels/``. With ``--interpolation``, ``finetuned/`` is the
+    epoch that was kept, ``best/`` lies between it and the original, and ``interpolation.json`` says where.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -46,6 +47,7 @@ class RunFolder:
         self.best, self.last = self.path / "best", self.path / "last"
         self.panels, self.selection = self.path / "panels", self.path / "selection.csv"
         self.before, self.after = self.path / "before.json", self.path / "after.json"
+        self.finetuned, self.interpolation = self.path / "finetuned", self.path / "interpolation.json"
         self.verdict, self.beginning = self.path / "verdict.json", self.path / "beginning.json"
 
     @property
@@ -143,7 +145,9 @@ class RunFolder:
             old: those of the run, completed if an older version did not write them all.
         """
         for name, value in config.items():
-            if name not in _MAY_CHANGE and old.get(name) != value:
+            # With a cosine the number of epochs fixes every rate.
+            free = name in _MAY_CHANGE and (name != "epochs" or config.get("lr_schedule") != "cosine")
+            if not free and old.get(name) != value:
                 raise UserError(
                     f"{self.path} was started with {name}={old.get(name)!r}, now it is {value!r}: resume with the same "
                     "settings or start a new run"

@@ -77,7 +77,7 @@ class DeepFeatureReweighting(LastLayer):
         "Correlations, ICLR 2023"
     )
     balanced = False  # its subsets are
-    unused = ("lr", "epochs", "select")
+    unused = ("lr", "epochs", "select", "lr_schedule")
 
 
 @contextmanager

@@ -17,11 +17,21 @@ from robustvit.guidance.last_layer import DeepFeatureReweighting, LastLayer
 from robustvit.guidance.method import Guidance, GuidanceMethod, GuidedLoss
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.guidance.swap_augmentation import SwapAugmentation
+from robustvit.guidance.swap_relevance import SwapRelevance
 from robustvit.models.classifier import Classifier
 
 GUIDANCE: dict[str, Any] = {
     kind.title: kind
-    for kind in (RobustViT, CrossEntropy, GradMask, RightReasons, SwapAugmentation, LastLayer, DeepFeatureReweighting)
+    for kind in (
+        RobustViT,
+        SwapRelevance,
+        CrossEntropy,
+        GradMask,
+        RightReasons,
+        SwapAugmentation,
+        LastLayer,
+        DeepFeatureReweighting,
+    )
 }
 
 

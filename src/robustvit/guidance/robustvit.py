@@ -88,6 +88,8 @@ class RobustViT(GuidanceMethod):
             return GuidedLoss(self.classification_weight * classification, parts, logits.detach(), None)
         differentiable = torch.is_grad_enabled()
         with gradients_for_maps(differentiable):
+            images, masks = (x.clone() if x.is_inference() else x for x in (images, masks))
+            target = target.clone() if target is not None and target.is_inference() else target
             trace = get_method(self.relevance)(model, images, self.second_order)
             logits = trace.logits
             predicted = logits.detach().argmax(dim=1)
@@ -102,7 +104,7 @@ class RobustViT(GuidanceMethod):
                 (self.relevance_weight, parts["relevance"]), (self.classification_weight, parts["classification"])
             )
         detached = {name: part.detach() for name, part in parts.items()}
-        return GuidedLoss(loss, detached, logits.detach(), maps.detach())
+        return GuidedLoss(loss if differentiable else loss.detach(), detached, logits.detach(), maps.detach())
 
     def _classification(self, logits: Tensor, target: Tensor | None) -> Tensor:
         """Equation 4, or its variant with the true label."""

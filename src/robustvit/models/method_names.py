@@ -16,6 +16,7 @@ _PUBLISHED = {
     "relevance_weight": 0.8,
     "classification_weight": 0.2,
 }
+_ALL_THE_WAY = {"lr_schedule": "step", "interpolation": 1.0}  # what every published method here does
 _CHANGED: dict[tuple[str, Any], str] = {
     ("classification_weight", 0.0): "robustvit-without-eq4",
     ("background", 0.0): "robustvit-without-eq1",
@@ -33,7 +34,7 @@ def method_name(config: Mapping[str, Any], usual: Mapping[str, Any], tokencut: s
         tokencut: protocol of TokenCut, if it made the masks.
     """
     guidance = str(config.get("guidance", "robustvit"))
-    usual = _PUBLISHED if guidance == "robustvit" else usual
+    usual = {**(_PUBLISHED if guidance == "robustvit" else usual), **_ALL_THE_WAY}
     changed = {name: config[name] for name, value in usual.items() if config.get(name) not in (None, value)}
     guidance = "dfr-new-head" if guidance == "dfr" else guidance
     if guidance == "robustvit" and len(changed) == 1 and (found := _CHANGED.get(next(iter(changed.items())))):

@@ -109,8 +109,7 @@ def finetune(
     stepping = {one.name: (options | chosen)[one.name] for one in fields(Schedule)}
     plan = Schedule(**{name: value for name, value in stepping.items() if value is not None})
     expect_at_least(0, panels=judging.panels)
-    if plan.select == "robust" and judging.swaps < 1:
-        raise UserError(f"expected --swaps of at least 1 for --select robust, got {judging.swaps}")
+    plan.check_swaps(judging.swaps)
     tracker = running.tracker
     if tracker == old.get("tracker") and not has_tracker(tracker):  # older versions wrote tensorboard by default
         warn(f"tracker {tracker} is not installed here: the run is resumed without it, metrics.jsonl has the losses")
@@ -258,6 +257,8 @@ def settle_options(options: Mapping[str, Any]) -> tuple[GuidanceMethod, dict[str
         "epochs": choose("epochs", 50),
         "samples_per_class": choose("samples_per_class", 3),
         "select": choose("select", "loss"),
+        "lr_schedule": choose("lr_schedule", "step"),
+        "interpolation": choose("interpolation", 1.0),
         "normalization": choose("normalization", "model"),
         **{name: getattr(guide, name, None) for name in guidance_options()},
     }

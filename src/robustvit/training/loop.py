@@ -78,24 +78,23 @@ def train(
             if accelerator.is_main_process:
                 write_json(beginning | {"val_right": right}, folder.beginning)
         for epoch in range(state.epoch, schedule.epochs):
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(epoch)
             row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)} | steps.run_epoch()
-            with _breaking_off(stop, state):
-                found, right = _validate(classifier, checks, guidance, accelerator, epoch + 1)
-                row |= found | (_count_turned(folder, right) if accelerator.is_main_process else {})
-                score = row["val_loss"]
-                if schedule.select == "robust":
-                    row |= robust_score()
-                    score = row["score"]
+            last = epoch + 1 == schedule.epochs
+            if schedule.select != "last" or last:
+                with _breaking_off(stop, state):
+                    found, right = _validate(classifier, checks, guidance, accelerator, epoch + 1)
+                    row |= found | (_count_turned(folder, right) if accelerator.is_main_process else {})
+                    if schedule.select == "robust":
+                        row |= robust_score()
             accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
-            row["best"] = score < state.best or epoch == 0
+            score = row["score"] if schedule.select == "robust" else row.get("val_loss", math.inf)
+            row["best"] = last if schedule.select == "last" else score < state.best or epoch == 0
             if accelerator.is_main_process:
                 _keep(classifier, folder, row)
             state.finish_epoch(min(state.best, score))
             state.save()  # last, so that a kill before it repeats the epoch's end with the same outcome
             if accelerator.is_main_process:
-                _tell(row)
+                _tell(row, schedule)
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what is measured next is the plain model
     if stop.asked:
         raise Stopped(stop.asked, folder.path)
@@ -176,12 +175,11 @@ def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any]) -> Non
     folder.append_metrics(row)
 
 
-def _tell(row: dict[str, Any]) -> None:
-    console.print(
-        f"epoch {row['epoch']}: training loss {_shown(row)}, validation loss {row['val_loss']:.4f}, "
-        f"accuracy {100 * row['val_accuracy']:.1f} %{', best so far' if row['best'] else ''}",
-        soft_wrap=True,
-    )
+def _tell(row: dict[str, Any], schedule: Schedule) -> None:
+    said = f"epoch {row['epoch']}: training loss {_shown(row)}"
+    if "val_loss" in row:
+        said += f", validation loss {row['val_loss']:.4f}, accuracy {100 * row['val_accuracy']:.1f} %"
+    console.print(said + (", best so far" if row["best"] and schedule.select != "last" else ""), soft_wrap=True)
 
 
 def _shown(row: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from robustvit.common.option_groups import GivenPhotos, JudgingOptions, RelevanceOptions, RunningOptions
-from robustvit.common.options import Balance, Classes, Classification, Select, Target, Train
+from robustvit.common.options import Balance, Classes, Classification, Interpolation, LrSchedule, Select, Target, Train
 from robustvit.models.options import ModelOptions
 
 
@@ -49,8 +49,9 @@ class GuidanceOptions(RelevanceOptions):
     """Guidance.
 
     Attributes:
-        guidance: guidance method: robustvit (the paper's), or a rival method: cross-entropy, gradmask, rrr,
-            swap-augmentation, last-layer, dfr (default robustvit, or the recipe's). Each of the options up to balance
+        guidance: guidance method: robustvit (the paper's), swap-relevance (the same on photos with swapped
+            backgrounds), or a rival method: cross-entropy, gradmask, rrr, swap-augmentation, last-layer, dfr (default
+            robustvit, or the recipe's). Each of the options up to balance
             belongs to some methods; other methods refuse it. dfr fits a new head, without lr, epochs and select.
         target: class whose relevance is guided: label (the true class, the default) or predicted (needs no labels).
         relevance: method of the relevance map: gae (the paper's, the default), attnlrp, rollout or raw_attention for
@@ -60,11 +61,13 @@ class GuidanceOptions(RelevanceOptions):
         background: weight of the background loss (equation 1; default 2, or the recipe's); 0 turns it off.
         foreground: weight of the foreground loss (equation 2; default 0.3, or the recipe's); 0 turns it off.
         relevance_weight: weight of the relevance loss (equation 5; default 0.8; 1000 for gradmask, and 0.04 / K^2 with
-            K classes for rrr, whose loss is on input gradients).
-        classification_weight: weight of the classification loss (default 0.2; 1 for gradmask and rrr).
-        classification: confidence (the model's own prediction, equation 4, the default) or label (the true class).
+            K classes for rrr, whose loss is on input gradients; 8 for swap-relevance).
+        classification_weight: weight of the classification loss (default 0.2; 1 for the other methods).
+        classification: confidence (the model's own prediction, equation 4, the default) or label (the true class, the
+            default of swap-relevance).
         temperature: divides the logits in the classification loss (default 1, or the recipe's).
-        swap_share: fraction of the photos that swap-augmentation puts on another background (default 1).
+        swap_share: fraction of the photos that swap-augmentation and swap-relevance put on another background
+            (default 1).
         balance: photos for the head of last-layer and dfr: background (every object on another photo's background, the
             default) or class (the photos as they are); both take the same number from every class.
     """
@@ -94,7 +97,12 @@ class ScheduleOptions:
             model looks; tolerates much higher learning rates, such as 3e-4) or head (the last layer; always used by
             last-layer and dfr).
         select: epoch to keep: loss (lowest validation loss, the paper's, the default) or robust (highest accuracy on
-            backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy).
+            backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy) or last.
+        lr_schedule: step (the paper's: multiplied by 0.85 every second epoch, the default) or cosine (falls to zero
+            over the run, after every step).
+        interpolation: how far to go from the original weights to the finetuned ones (WiSE-FT): a share above 0 and at
+            most 1, or auto, the one of 0.1, 0.2, ..., 1 with the highest accuracy on validation photos, ordinary plus
+            on backgrounds of other classes. Default 1, all the way, or the recipe's.
     """
 
     lr: float | None = None
@@ -102,6 +110,8 @@ class ScheduleOptions:
     weight_decay: float = 1e-4
     train: Train | None = None
     select: Select | None = None
+    lr_schedule: LrSchedule | None = None
+    interpolation: Interpolation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

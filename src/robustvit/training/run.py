@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import write_json
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
@@ -20,11 +22,13 @@ from robustvit.data.find_photos import Photo
 from robustvit.data.gather import RunPhotos
 from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
+from robustvit.evaluation.measured_intervals import measure_interval
 from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
-from robustvit.models.save import restore_weights
+from robustvit.models.save import restore_weights, save_model
 from robustvit.training.head_fitting import fit_run, photos_to_fit
+from robustvit.training.interpolation import CHOSEN_BY, choose_share, describe_share, interpolate_weights
 from robustvit.training.loop import robust_score, train
 from robustvit.training.panels import choose_panels, draw_panels
 from robustvit.training.schedule import Schedule
@@ -92,6 +96,8 @@ class GuidedRun:
             notes.append(self._fit(guidance))
         else:
             self._train(guidance)
+        if self.schedule.interpolation != 1:
+            notes.append(self._interpolate())
         restore_weights(self.classifier, self.folder.best)
         after = self.measure(self.held_out)
         if _pictures(before) != _pictures(after):
@@ -118,9 +124,36 @@ class GuidedRun:
             folder=self.folder,
         )
 
+    def _interpolate(self) -> str:
+        """Make ``best/`` a model between the original and the kept epoch, and return a note for the verdict.
+
+        The kept epoch moves to ``finetuned/`` first, so that a run that is killed here can be resumed.
+        """
+        folder, network = self.folder, self.classifier.network
+        if self.accelerator.is_main_process and not folder.finetuned.exists():
+            os.replace(folder.best, folder.finetuned)
+        self.accelerator.wait_for_everyone()
+        restore_weights(self.classifier, folder.finetuned)
+        finetuned = {name: weight.cpu().clone() for name, weight in network.state_dict().items()}
+        original = self.original.network.state_dict()
+
+        def accuracies(share: float) -> dict[str, float]:
+            network.load_state_dict(interpolate_weights(original, finetuned, share))
+            found = self.measure(self.validation, maps=False)
+            return {name: value.mean for name in CHOSEN_BY if (value := measure_interval(found, name))}
+
+        asked = self.schedule.interpolation
+        share, tried = choose_share(accuracies) if asked == "auto" else (float(asked), [])
+        network.load_state_dict(interpolate_weights(original, finetuned, share))
+        if self.accelerator.is_main_process:
+            save_model(self.classifier, folder.best)
+            write_json({"share": share, "tried": tried}, folder.interpolation)
+        self.accelerator.wait_for_everyone()
+        return describe_share(share, tried)
+
     def _train(self, guidance: Guidance) -> None:
         """Train, epoch by epoch."""
-        validated = self._measure_validation() if self.schedule.select == "robust" else []
+        validated = self._measure_validation() if self.schedule.chooses_by_swaps else []
         train(
             self.classifier,
             self.training,
@@ -139,8 +172,8 @@ class GuidedRun:
         found = self.measure(self.validation, maps=False)
         if not any("mixed-other" in result.values for result in found):
             raise UserError(
-                "expected photos of at least two classes whose backgrounds can be swapped for --select robust, found "
-                "none: use --select loss"
+                "expected photos of at least two classes whose backgrounds can be swapped for --select robust and "
+                "--interpolation auto, found none: use --select loss and a number for --interpolation"
             )
         return found
 

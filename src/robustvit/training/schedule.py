@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
-from robustvit.common.options import Select, Train
+from robustvit.common.options import Interpolation, LrSchedule, Select, Train
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,17 @@ class Schedule:
     """How long and how fast to train, and which epoch to keep.
 
     Attributes:
-        lr: AdamW's learning rate at the start; multiplied by 0.85 every second epoch.
+        lr: AdamW's learning rate at the start.
         epochs: times that each training photo is used.
         batch_size: photos per step and process.
         weight_decay: AdamW's.
         train: weights that may change: ``all``, ``attention`` (queries and keys, without weight decay) or ``head``.
         select: keep the epoch with the lowest validation ``loss`` (the paper's), or the ``robust`` one: with the best
-            outcome against the original, then within ``max_drop``, then with the highest mixed-other accuracy.
+            outcome against the original, then within ``max_drop``, then with the highest mixed-other accuracy; or the
+            ``last`` one.
+        lr_schedule: ``step`` multiplies the rate by 0.85 every second epoch; ``cosine`` lets it fall to zero over the
+            run, after every step (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts).
+        interpolation: share of the way from the original weights to the finetuned ones, in (0, 1], or ``auto``.
         max_drop: points of ordinary accuracy that may be lost.
         seed: fixes order and augmentation.
         workers: processes that read photos.
@@ -34,6 +38,8 @@ class Schedule:
     weight_decay: float = 1e-4
     train: Train = "all"
     select: Select = "loss"
+    lr_schedule: LrSchedule = "step"
+    interpolation: Interpolation = 1.0
     max_drop: float = 2.0
     seed: int = 0
     workers: int = 0
@@ -46,8 +52,31 @@ class Schedule:
         expect_at_least(0, weight_decay=self.weight_decay, max_drop=self.max_drop, seed=self.seed, workers=self.workers)
         expect_at_least(0, save_every=self.save_every)
         expect_one_of("--train", self.train, get_args(Train))
-        expect_one_of("--select", self.select, ("loss", "robust"))
+        expect_one_of("--select", self.select, get_args(Select))
+        expect_one_of("--lr-schedule", self.lr_schedule, get_args(LrSchedule))
+        if self.interpolation != "auto" and not (
+            isinstance(self.interpolation, (int, float)) and 0 < self.interpolation <= 1
+        ):
+            raise UserError(f"expected --interpolation auto, or above 0 and at most 1, got {self.interpolation}")
 
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 0."""
+    @property
+    def chooses_by_swaps(self) -> bool:
+        """Whether accuracy on swapped backgrounds chooses the weights that are kept."""
+        return self.select == "robust" or self.interpolation == "auto"
+
+    def check_swaps(self, swaps: int) -> None:
+        """Refuse to choose by swapped backgrounds where none are measured."""
+        if self.chooses_by_swaps and swaps < 1:
+            option = "--select robust" if self.select == "robust" else "--interpolation auto"
+            raise UserError(f"expected --swaps of at least 1 for {option}, got {swaps}")
+
+    def rate(self, epoch: int, done: float = 0.0) -> float:
+        """Return the learning rate at a moment of the run.
+
+        Args:
+            epoch: counted from 0.
+            done: share of the epoch's steps before this one, in [0, 1).
+        """
+        if self.lr_schedule == "cosine":
+            return self.lr * (1 + math.cos(math.pi * (epoch + done) / self.epochs)) / 2
         return self.lr * 0.85 ** (epoch // 2)

@@ -139,6 +139,8 @@ class TrainingSteps:
 
     def _step(self, batch: dict[str, Tensor]) -> None:
         accelerator, state = self.accelerator, self.state
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate(state.epoch, state.step / len(self.loader))
         own, weight = own_share(
             state.step, self.schedule.batch_size, len(self.training), accelerator.process_index,
             accelerator.num_processes,

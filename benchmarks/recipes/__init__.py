@@ -1,0 +1,1 @@
+"""Which recipe wins: arms, testbed with power, runs and tables."""

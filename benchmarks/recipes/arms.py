@@ -1,0 +1,27 @@
+"""What is compared, as options of finetune."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_LONG: dict[str, Any] = {"lr": 1e-5, "epochs": 20, "lr_schedule": "cosine", "train": "all"}
+
+ARMS: dict[str, dict[str, Any]] = {
+    "swaps": {"guidance": "swap-augmentation", **_LONG},
+    "swaps + relevance": {"guidance": "swap-relevance", **_LONG},
+    "own, to now": {"guidance": "robustvit", "train": "attention", "lr": 1e-4, "epochs": 5},
+    "cross-entropy": {"guidance": "cross-entropy", **_LONG},
+    "cross-entropy + relevance": {
+        "guidance": "robustvit", "classification": "label", "classification_weight": 1.0, "relevance_weight": 8.0,
+        **_LONG,
+    },
+    "swaps, step": {"guidance": "swap-augmentation", **_LONG, "lr_schedule": "step"},
+    "swaps, 5 epochs": {"guidance": "swap-augmentation", **_LONG, "epochs": 5},
+    "swaps, 50 epochs": {"guidance": "swap-augmentation", **_LONG, "epochs": 50},
+    "swaps + relevance 0.8": {"guidance": "swap-relevance", **_LONG, "relevance_weight": 0.8},
+    "swaps + relevance 30": {"guidance": "swap-relevance", **_LONG, "relevance_weight": 30.0},
+    "swaps + relevance, second order": {"guidance": "swap-relevance", **_LONG, "second_order": True},
+    "swaps + relevance, AttnLRP": {"guidance": "swap-relevance", **_LONG, "relevance": "attnlrp"},
+}  # fmt: skip
+"""Arms by name; every one is also measured at the share of its weights that validation photos choose (WiSE-FT)."""
+FIRST = ("swaps", "swaps + relevance", "own, to now", "cross-entropy", "cross-entropy + relevance")

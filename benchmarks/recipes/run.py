@@ -1,0 +1,124 @@
+"""Train and measure the cells of the comparison of recipes, a cell being an arm, a seed, and masks.
+
+    python -m benchmarks.recipes.run --data ../shared/data --weights vit_s.safetensors --seeds 0 1
+    python -m benchmarks.recipes.table
+
+Cells that are recorded are left out, also those in the newest record of ``benchmarks/results``; start as many
+processes as there are cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.recipes.arms import ARMS, FIRST
+from benchmarks.recipes.measuring import accuracies, answers
+from benchmarks.recipes.testbed import Testbed
+from benchmarks.study.study import claim
+from robustvit import Classifier, finetune, load_model
+from robustvit.common.files import write_json
+from robustvit.training.interpolation import choose_share, interpolate_weights
+
+
+def load(folder: Path) -> Classifier:
+    return load_model(f"local-dir:{folder}")
+
+
+def measure_base(testbed: Testbed, seed: int) -> dict[str, Any]:
+    """Answers of a base model."""
+    return {"answers": answers(load(testbed.base(seed)), testbed.tests(), testbed.classes)}
+
+
+def run_cell(testbed: Testbed, arm: str, seed: int, masks: Path, samples: int) -> dict[str, Any]:
+    """Train an arm; its answers as it is, and at the share of its weights that validation photos choose."""
+    run = testbed.folder / "runs" / f"{arm}-{seed}-{samples}"
+    shutil.rmtree(run, ignore_errors=True)
+    start = time.process_time()
+    finetune(
+        model=f"local-dir:{testbed.base(seed)}",
+        images=str(testbed.base_photos / "train" / "images"),
+        masks=str(masks),
+        val_images=str(testbed.few / "validation" / "images"),
+        val_masks=str(testbed.few / "validation" / "masks"),
+        test_images=str(testbed.few / "test" / "images"),
+        test_masks=str(testbed.few / "test" / "masks"),
+        samples_per_class=samples,
+        out=str(run),
+        seed=seed,
+        swaps=0,
+        panels=0,
+        **({"select": "last"} | ARMS[arm]),
+    )
+    trained = time.process_time() - start
+    found = measure_shares(testbed, load(testbed.base(seed)), load(run / "best"))
+    shutil.rmtree(run)
+    return {"options": ARMS[arm], "cpu_seconds": {"train": trained, "all": time.process_time() - start}, **found}
+
+
+def measure_shares(testbed: Testbed, original: Classifier, finetuned: Classifier) -> dict[str, Any]:
+    """Answers of a finetuned model, and at the share that validation photos choose."""
+    tests, held_out = testbed.tests(), testbed.held_out()
+    ends = [{name: weight.clone() for name, weight in model.network.state_dict().items()}
+            for model in (original, finetuned)]  # fmt: skip
+    found = {"answers": answers(finetuned, tests, testbed.classes)}
+
+    def at(share: float) -> dict[str, float]:
+        finetuned.network.load_state_dict(interpolate_weights(*ends, share))
+        return accuracies(finetuned, held_out)
+
+    share, tried = choose_share(at)
+    found |= {"share": share, "tried": tried}
+    if share != 1:
+        at(share)
+        found["answers_at_share"] = answers(finetuned, tests, testbed.classes)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--weights", type=Path, required=True, help="safetensors of the pretrained backbone")
+    parser.add_argument("--tokencut", type=Path, help="masks of the training photos by robustvit masks")
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS], default=[*FIRST])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--samples", nargs="+", type=int, default=[10], help="masks a class")
+    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--work", type=Path, default=Path("runs/recipes"))
+    parser.add_argument("--earlier", type=lambda place: json.loads(Path(place).read_text(encoding="utf-8")))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.work.mkdir(parents=True, exist_ok=True)
+    testbed = Testbed(args.work, args.data, args.weights, args.size)
+    testbed.prepare()
+    whose, masks = ("tokencut", args.tokencut) if args.tokencut else ("drawn", testbed.base_photos / "train" / "masks")
+    results = args.work / "results"
+    results.mkdir(exist_ok=True)
+    known = set((args.earlier or {}).get("cells", {}))
+    work = [(f"base-{args.size}-{seed}", lambda s=seed: measure_base(testbed, s)) for seed in args.seeds]
+    work += [
+        (f"{arm}-{whose}-{samples}-{args.size}-{seed}",
+         lambda a=arm, s=seed, n=samples: run_cell(testbed, a, s, masks, n))
+        for seed in args.seeds for samples in args.samples for arm in args.arms
+    ]  # fmt: skip
+    for name, do in work:
+        seed = int(name.rsplit("-", 1)[1])
+        while (
+            not name.startswith("base")
+            and (results / f"base-{args.size}-{seed}.begun").exists()
+            and not (results / f"base-{args.size}-{seed}.json").exists()
+        ):
+            time.sleep(5)  # another process trains it
+        if name not in known and claim(results / name):
+            print(time.strftime("%H:%M"), name, flush=True)
+            write_json(do(), results / f"{name}.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Weights between the original model and the finetuned one (WiSE-FT)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+SHARES = tuple(tenth / 10 for tenth in range(1, 11))
+CHOSEN_BY = ("ordinary", "mixed-other")  # measures of validation photos whose sum chooses the share
+
+
+def interpolate_weights(
+    original: Mapping[str, Tensor], finetuned: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Return ``(1 - share) * original + share * finetuned``, weight by weight.
+
+    After Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, CVPR 2022 (WiSE-FT). Whole numbers, such as counters
+    of batches, are those of the finetuned model.
+
+    Args:
+        original: state dict of the model before finetuning.
+        finetuned: state dict after it, with the same names and shapes.
+        share: 0 gives the original, 1 the finetuned model.
+    """
+    return {
+        name: original[name].lerp(weight, share) if weight.is_floating_point() else weight
+        for name, weight in finetuned.items()
+    }
+
+
+def choose_share(measured: Callable[[float], Mapping[str, float]]) -> tuple[float, list[dict[str, float]]]:
+    """Choose the share with the highest sum of accuracies; of equal ones the smallest, which changes least.
+
+    Args:
+        measured: returns the accuracies named in ``CHOSEN_BY``, 0 to 1, of the model at a share.
+
+    Returns:
+        The share, and the accuracies at every share that was tried.
+    """
+    tried = []
+    for share in SHARES:
+        found = measured(share)
+        tried.append({"share": share} | {name: found[name] for name in CHOSEN_BY})
+    return max(tried, key=lambda row: sum(row[name] for name in CHOSEN_BY))["share"], tried
+
+
+def describe_share(share: float, tried: list[dict[str, float]]) -> str:
+    """Describe in one line how far the kept model goes, and how that was chosen."""
+    said = f"The weights are {share:g} of the way from the original to the finetuned model"
+    if not tried:
+        return f"{said}, as given."
+    at = next(row for row in tried if row["share"] == share)
+    shown = " and ".join(f"{100 * at[name]:.1f} % {name}" for name in CHOSEN_BY)
+    return f"{said}: of ten steps the best on the validation photos ({shown})."
