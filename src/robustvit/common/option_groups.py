@@ -110,6 +110,18 @@ class JudgingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VerdictOnPhotos(JudgingOptions):
+    """Verdict.
+
+    Attributes:
+        backgrounds: also judge on backgrounds that no photo has: textures (that come with the package), a folder of
+            photos without your objects, or none. They decide where a model was trained on swapped backgrounds.
+    """
+
+    backgrounds: str = "textures"
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunningOptions:
     """Running.
 

@@ -51,6 +51,7 @@ class Verdict:
         guidance: name of the method that guided the second model, if any.
         outcome: "better", "cost-open", "not-shown" or "worse", see ``outcome_of``; None if it could not be measured,
             and in files of older versions.
+        trained_on: measures whose kind of photo the second model was trained on; none of them decides if another can.
     """
 
     accepted: bool | None
@@ -59,6 +60,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
     guidance: str | None = None
     outcome: Outcome | None = None
+    trained_on: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -85,7 +87,8 @@ def read_verdict(path: str | Path) -> Verdict:
         if outcome is not None and outcome not in OUTCOMES:
             raise ValueError(f"outcome {outcome!r:.80}")
         notes = tuple(map(str, raw["notes"]))
-        return Verdict(accepted, str(raw["sentence"]), found, notes, raw.get("guidance"), outcome)
+        trained_on = tuple(map(str, raw.get("trained_on", ())))
+        return Verdict(accepted, str(raw["sentence"]), found, notes, raw.get("guidance"), outcome, trained_on)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise UserError(
             f"{path} is not a verdict written by robustvit ({error}): repeat the run, or remove the file"

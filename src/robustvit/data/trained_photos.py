@@ -6,16 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from robustvit.common.errors import UserError
 from robustvit.common.run_folder import RunFolder
+from robustvit.common.verdict import Verdict, read_verdict
 from robustvit.common.wording import pluralize
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprint, fingerprints
 from robustvit.data.find_photos import Photo
-
-if TYPE_CHECKING:
-    from robustvit.common.verdict import Verdict
 
 _NAMED = 3
 _INCLUDE = "--include-trained"
@@ -108,6 +105,15 @@ def photos_behind(*sources: object) -> TrainedPhotos:
     for run in runs:
         _add_run(run, found)
     return found
+
+
+def trained_shifts(source: object) -> tuple[str, ...]:
+    """Return the measures whose kind of photo a model was trained on, as the verdicts of its runs say."""
+    places = [run.best for run in runs_behind(source)]
+    if isinstance(source, (str, Path)):
+        places += _split_prefixes(str(source))  # a model folder that was moved out of its run
+    verdicts = [read_verdict(place / "verdict.json") for place in places if (place / "verdict.json").is_file()]
+    return tuple(dict.fromkeys(name for verdict in verdicts for name in verdict.trained_on))
 
 
 def notes_on_photos(photos: Sequence[Path], *sources: object) -> tuple[str, ...]:

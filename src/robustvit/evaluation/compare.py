@@ -10,10 +10,20 @@ from robustvit.common.verdict import Comparison, Verdict
 from robustvit.evaluation.measure import MEASURES, PhotoMeasure
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
 
-DECISIVE: dict[str, str] = {  # the first that was measured decides; files of older versions have the second only
+DECISIVE: dict[str, str] = {  # the first decides that was measured and not trained on; older files have the second only
     "mixed-other": "backgrounds of other classes",
     "mixed-rand": "random backgrounds",
+    "unseen": "backgrounds that no photo has",
 }
+SWAPS_TRAINED = (
+    "The model was trained on photos with swapped backgrounds, and accuracy on backgrounds of other classes is "
+    "measured on photos made the same way: part of a gain may be that it is used to pasted objects. Look at other "
+    "shifts too."
+)
+_JUDGED_ELSEWHERE = (
+    "The model was trained on photos with swapped backgrounds, so backgrounds of other classes (mixed-other) do not "
+    "decide: the verdict rests on backgrounds that no photo has (unseen). Both are made by pasting."
+)
 
 
 def compare(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure]) -> tuple[Comparison, ...]:
@@ -41,18 +51,27 @@ def _count_turned(
     return pairs.count((0, 1)), pairs.count((1, 0))
 
 
-def decide(comparisons: Sequence[Comparison], *, max_drop: float = 2.0, notes: Sequence[str] = ()) -> Verdict:
+def decide(
+    comparisons: Sequence[Comparison],
+    *,
+    max_drop: float = 2.0,
+    notes: Sequence[str] = (),
+    trained_on: Sequence[str] = (),
+) -> Verdict:
     """Turn comparisons into one of four outcomes and a plain sentence; see ``outcome_of``.
 
-    The measure that decides is mixed-other: accuracy on backgrounds of other classes.
+    The measure that decides is mixed-other, accuracy on backgrounds of other classes. A model that was trained on such
+    photos is judged on backgrounds that no photo has (unseen).
 
     Args:
         comparisons: what ``compare`` returned.
         max_drop: points of ordinary accuracy that may be lost.
         notes: kept in the verdict.
+        trained_on: measures whose kind of photo the second model was trained on.
     """
     by_name = {comparison.measure: comparison for comparison in comparisons}
-    measure = next((name for name in DECISIVE if name in by_name), None)
+    measured = [name for name in DECISIVE if name in by_name]
+    measure = next((name for name in measured if name not in trained_on), next(iter(measured), None))
     if measure is None or "ordinary" not in by_name:
         return Verdict(
             None,
@@ -60,12 +79,15 @@ def decide(comparisons: Sequence[Comparison], *, max_drop: float = 2.0, notes: S
             "this has been measured.",
             tuple(comparisons),
             tuple(notes),
+            trained_on=tuple(trained_on),
         )
     gain, ordinary = by_name[measure].difference, by_name["ordinary"].difference
     outcome = outcome_of(gain, ordinary, max_drop)
     said = tuple(notes)
-    if measure != next(iter(DECISIVE)):
+    if "mixed-other" in trained_on:
+        said += (_JUDGED_ELSEWHERE if measure == "unseen" else SWAPS_TRAINED,)
+    elif measure == "mixed-rand":
         said += ("Decided on mixed-rand, as older versions measured: its backgrounds may be of the photo's own class.",)
     accepted = {"better": True, "cost-open": None}.get(outcome, False)
     sentence = sentence_of(outcome, gain, ordinary, max_drop, DECISIVE[measure])
-    return Verdict(accepted, sentence, tuple(comparisons), said, outcome=outcome)
+    return Verdict(accepted, sentence, tuple(comparisons), said, outcome=outcome, trained_on=tuple(trained_on))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import JudgingOptions, MapOptions, MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.common.option_groups import MapOptions, MeasuredPhotos, RunningOptions, SetOptions, VerdictOnPhotos
 from robustvit.common.wording import pluralize
 from robustvit.models.options import ComparedModels
 
@@ -64,7 +64,7 @@ def evaluate(
     on: list[str] | str | None = None,
     sets: SetOptions,
     maps: MapOptions,
-    judging: JudgingOptions,
+    judging: VerdictOnPhotos,
     running: RunningOptions,
     out: str | None = None,
 ) -> Evaluation | Sets:
@@ -111,11 +111,12 @@ def evaluate(
     expect_photos(photos.images, photos.masks)
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
+    from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
     from robustvit.data.datasets import MaskedPhotos
     from robustvit.data.gather import check_photos
     from robustvit.data.labels import match_labels
     from robustvit.data.mask_filter import find_usable_photos
-    from robustvit.data.trained_photos import photos_behind
+    from robustvit.data.trained_photos import photos_behind, trained_shifts
     from robustvit.evaluation.compare import compare, decide
     from robustvit.evaluation.measure import MeasureSettings, measure
     from robustvit.explanation.methods import check_method
@@ -130,13 +131,19 @@ def evaluate(
         warn(note)
     found_photos = match_labels(kept, classifier.num_classes, classifier.class_names)
     check_photos(found_photos, photos.mask_format)
+    check_backgrounds(judging.backgrounds, [photo.image for photo in found_photos])
     other = load_baseline(models, classifier)
     if other is not None:
         check_method(relevance, other)
     accelerator = make_accelerator(device=running.device)
     device = accelerator.device
     settings = MeasureSettings(
-        judging.swaps, running.seed, method=relevance, batch_size=running.batch_size, workers=running.workers
+        judging.swaps,
+        running.seed,
+        backgrounds=given_backgrounds(judging.backgrounds),
+        method=relevance,
+        batch_size=running.batch_size,
+        workers=running.workers,
     )
 
     def measure_model(model: Classifier) -> list[PhotoMeasure]:
@@ -146,7 +153,9 @@ def evaluate(
     after = measure_model(classifier)
     verdict = None
     if other is not None:
-        decided = decide(compare(measure_model(other), after), max_drop=judging.max_drop, notes=notes)
+        shifts = trained_shifts(models.model)
+        compared = compare(measure_model(other), after)
+        decided = decide(compared, max_drop=judging.max_drop, notes=notes, trained_on=shifts)
         verdict = seen.judge(decided, photos.include_trained)
     found = Evaluation(str(models.model), str(photos.images), _summary(after), after, verdict, tuple(notes))
     if out is not None and accelerator.is_main_process:  # all processes checked that it was new before measuring
@@ -156,6 +165,7 @@ def evaluate(
             dict(
                 relevance=relevance,
                 swaps=judging.swaps,
+                backgrounds=judging.backgrounds,
                 seed=running.seed,
                 normalization=models.normalization,
                 baseline=str(models.baseline),

@@ -18,6 +18,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
 from robustvit.common.progress import track
 from robustvit.common.signals import reading_processes
+from robustvit.data.backgrounds import Backgrounds, PastedPhotos, deal_backgrounds
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.swaps import Swap, pair_backgrounds, usable_background
 from robustvit.explanation.attention.interception import evaluating, gradients_for_maps
@@ -27,11 +28,13 @@ from robustvit.explanation.methods import get_method
 MEASURES: dict[str, str] = {
     "ordinary": "ordinary accuracy",
     "mixed-other": "accuracy on backgrounds of other classes (mixed-other)",
+    "unseen": "accuracy on backgrounds that no photo has (unseen)",
     "mixed-same": "accuracy on backgrounds of the same class (mixed-same)",
     "mixed-rand": "accuracy on random backgrounds, the own class's too (mixed-rand)",
     "miou": "mIoU of relevance map and mask",
     "energy": "relevance inside the mask",
 }
+UNSEEN = "unseen"
 _RUN: tuple[Swap, ...] = ("mixed-same", "mixed-other")  # mixed-rand reuses these predictions
 
 
@@ -110,6 +113,8 @@ class MeasureSettings:
     Attributes:
         swaps: backgrounds per photo from its own class, and as many from other classes; 0 measures none.
         seed: fixes the choice of backgrounds.
+        kinds: swaps that are predicted; mixed-rand needs both.
+        backgrounds: measure ``unseen`` on these, ``textures`` or a folder, see ``Backgrounds``; None does not.
         maps: measure the relevance too; accuracy alone takes half the time.
         method: relevance method of the maps.
         scores: scores of the maps by name: functions of maps and masks ``(B, 1, H, W)`` that return ``(B,)``.
@@ -119,6 +124,8 @@ class MeasureSettings:
 
     swaps: int = 2
     seed: int = 0
+    kinds: tuple[Swap, ...] = _RUN
+    backgrounds: str | None = None
     maps: bool = True
     method: str = "gae"
     scores: MapScores = field(default_factory=lambda: MAP_SCORES)
@@ -145,6 +152,14 @@ class _Measuring:
         """Return the logits."""
         return _expect_finite(self.model(images))
 
+    def answers(self, dataset: Dataset, title: str) -> list[tuple[int, float]]:
+        """Return predicted class and probability of this process's images, joined with those of the others."""
+        mine: list[tuple[int, float]] = []
+        for batch in self.load(dataset, title):
+            probabilities, predicted = self.predict(batch["image"].to(self.device)).softmax(dim=1).max(dim=1)
+            mine += zip(predicted.tolist(), probabilities.tolist(), strict=True)
+        return self.share.joined(mine)
+
     def explain(self, images: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits, and the scores of the maps of the predicted classes."""
         with gradients_for_maps(False):
@@ -168,9 +183,9 @@ def measure(
 
     Photos without a label have no accuracy. Photos without a mask have no swapped backgrounds and no map scores.
     Relevance maps explain the predicted class. Backgrounds come from photos of the same class (mixed-same) and of other
-    classes (mixed-other). mixed-rand is ImageNet-9's mixture of the two and needs no further forward pass: for each
-    swap a class is drawn uniformly from all that can lend a background, and the prediction is that of mixed-same if it
-    is the photo's class, else that of mixed-other.
+    classes (mixed-other), and for unseen from images that are none of these photos. mixed-rand is ImageNet-9's mixture
+    of the two and needs no further forward pass: for each swap a class is drawn uniformly from all that can lend a
+    background, and the prediction is that of mixed-same if it is the photo's class, else that of mixed-other.
 
     Args:
         model: a ``Classifier``, already on ``device``.
@@ -229,21 +244,25 @@ def _measure_swaps(
     able = [i for i, lent in enumerate(lends) if lent is not None]
     labels = [label for i in able if (label := results[i].label) is not None]
     usable = [bool(lends[i]) for i in able]
-    plan: list[tuple[Swap, int, int]] = []
-    for kind in _RUN:
+    plan: list[tuple[str, int, int]] = []
+    for kind in settings.kinds:
         chosen = pair_backgrounds(labels, usable, kind, swaps=settings.swaps, seed=settings.seed)
         plan += [(kind, able[i], able[donor]) for i, donors in enumerate(chosen) for donor in donors]
     swapped = SwappedPhotos(photos, share.of_items([(index, donor) for _, index, donor in plan]))
-    answers: list[tuple[int, float]] = []
-    for batch in measuring.load(swapped, "measuring swapped backgrounds"):
-        probabilities, predicted = measuring.predict(batch["image"].to(measuring.device)).softmax(dim=1).max(dim=1)
-        answers += zip(predicted.tolist(), probabilities.tolist(), strict=True)
-    for (kind, index, donor), answer in zip(plan, share.joined(answers), strict=True):
+    answers = measuring.answers(swapped, "measuring swapped backgrounds")
+    if settings.backgrounds is not None:
+        others = Backgrounds(settings.backgrounds, photos.preprocessing)
+        dealt = deal_backgrounds(len(able), len(others), swaps=settings.swaps, seed=settings.seed)
+        pairs = [(index, at) for index, drawn in zip(able, dealt, strict=True) for at in drawn]
+        plan += [(UNSEEN, *pair) for pair in pairs]
+        answers += measuring.answers(PastedPhotos(photos, others, share.of_items(pairs)), "measuring other backgrounds")
+    for (kind, index, donor), answer in zip(plan, answers, strict=True):
         results[index].swapped.append(Swapped(kind, donor, *answer))
     lending = {label for label, ok in zip(labels, usable, strict=True) if ok}
     for index in able:
         result = results[index]
-        result.swapped += _random_swaps(result, lending, np.random.default_rng([settings.seed, index]))
+        if settings.kinds == _RUN:
+            result.swapped += _random_swaps(result, lending, np.random.default_rng([settings.seed, index]))
         for name in dict.fromkeys(swap.kind for swap in result.swapped):
             right = [swap.predicted == result.label for swap in result.swapped if swap.kind == name]
             result.values[name] = sum(right) / len(right)

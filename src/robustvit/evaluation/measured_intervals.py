@@ -57,4 +57,4 @@ def measure_difference(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeas
 
 def is_accuracy(name: str) -> bool:
     """Return whether a measure is a share of right answers; measures of the relevance are not."""
-    return name == "ordinary" or name.startswith("mixed-")
+    return name in ("ordinary", "unseen") or name.startswith("mixed-")

@@ -15,7 +15,7 @@ from robustvit.common.options import Balance
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.cross_entropy import classify
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, expect_labels
-from robustvit.guidance.swap_augmentation import SWAPS_TRAINED, on_other_backgrounds
+from robustvit.guidance.swap_augmentation import SWAPS, on_other_backgrounds
 from robustvit.models.parameters import head_layers
 
 
@@ -45,9 +45,9 @@ class LastLayer(GuidanceMethod):
         expect_one_of("balance", self.balance, ("class", "background"))
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """A warning that the verdict measures what was trained, if backgrounds were swapped."""
-        return (SWAPS_TRAINED,) if self.balance == "background" else ()
+    def trained_on(self) -> tuple[str, ...]:
+        """Measures on swapped backgrounds, if backgrounds were swapped."""
+        return SWAPS if self.balance == "background" else ()
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         target = expect_labels(target, f"--guidance {self.title}")

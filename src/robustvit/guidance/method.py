@@ -69,8 +69,8 @@ class GuidanceMethod(ABC):
         return None
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What readers of the verdict must know about models trained with it."""
+    def trained_on(self) -> tuple[str, ...]:
+        """Measures of the verdict whose kind of photo it trains on."""
         return ()
 
     @abstractmethod

@@ -14,10 +14,7 @@ from robustvit.guidance.cross_entropy import classify
 from robustvit.guidance.losses import masks_like
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels
 
-SWAPS_TRAINED = (
-    "The model was trained on photos with swapped backgrounds, and accuracy on random backgrounds is measured on "
-    "photos made the same way: part of a gain may be that it is used to pasted objects. Look at other shifts too."
-)
+SWAPS = ("mixed-other", "mixed-same", "mixed-rand")  # measures on photos like those that swaps train on
 
 
 def on_other_backgrounds(images: Tensor, masks: Tensor, share: float = 1.0) -> Tensor:
@@ -70,9 +67,9 @@ class SwapAugmentation(GuidanceMethod):
     temperature: float = 1.0
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """A warning that the verdict measures what was trained."""
-        return (SWAPS_TRAINED,)
+    def trained_on(self) -> tuple[str, ...]:
+        """Measures on swapped backgrounds."""
+        return SWAPS
 
     def __post_init__(self) -> None:
         check_weights(self.temperature, classification_weight=1)

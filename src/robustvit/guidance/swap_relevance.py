@@ -11,7 +11,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Classification
 from robustvit.guidance.method import GuidedLoss, expect_labels
 from robustvit.guidance.robustvit import RobustViT
-from robustvit.guidance.swap_augmentation import SWAPS_TRAINED, on_other_backgrounds
+from robustvit.guidance.swap_augmentation import SWAPS, on_other_backgrounds
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class SwapRelevance(RobustViT):
     swap_share: float = 1.0
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """A warning that the verdict measures what was trained."""
-        return (SWAPS_TRAINED,)
+    def trained_on(self) -> tuple[str, ...]:
+        """Measures on swapped backgrounds."""
+        return SWAPS
 
     def __post_init__(self) -> None:
         super().__post_init__()

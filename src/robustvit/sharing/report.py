@@ -118,7 +118,7 @@ def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scal
     axis = figure.subplots()
     at = [row["epoch"] for row in epochs]
     for label, name in lines.items():
-        if name in epochs[0]:
+        if any(name in row for row in epochs):
             values = [scale * _number(row.get(name)) for row in epochs]
             axis.plot(at, values, label=label, marker=".", linewidth=1.4)
     kept = [row["epoch"] for row in epochs if row.get("best")]

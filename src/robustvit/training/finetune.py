@@ -87,6 +87,7 @@ def finetune(
     from robustvit.common.progress import warn
     from robustvit.common.run_folder import RunFolder
     from robustvit.common.signals import name_stopped_run
+    from robustvit.data.backgrounds import check_backgrounds
     from robustvit.data.gather import PhotoSources, SelectionSettings, gather_photos
     from robustvit.data.selection import selection_text
     from robustvit.explanation.methods import measuring_method
@@ -144,6 +145,7 @@ def finetune(
         labelled=guide.needs_labels,
         predict=partial(with_predictions, classifier, accelerator.device),
     )
+    check_backgrounds(judging.backgrounds, list(gathered.prints))
     if isinstance(guide, DeepFeatureReweighting):
         photos_to_fit(gathered, classifier.num_classes)
     if unfit := describe_unused_settings(options):
@@ -160,7 +162,7 @@ def finetune(
                 write_text(selected, folder.selection)
         accelerator.wait_for_everyone()
         accelerator.init_trackers("robustvit" if tracker != "tensorboard" else "tensorboard")
-        run = GuidedRun(folder, classifier, gathered, plan, accelerator, judging.swaps, photos.mask_format, measuring)
+        run = GuidedRun(folder, classifier, gathered, plan, accelerator, judging, photos.mask_format, measuring)
         return Finetuned(folder.path, run.finish(guide, judging.panels))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robustvit.common.option_groups import GivenPhotos, JudgingOptions, RelevanceOptions, RunningOptions
+from robustvit.common.option_groups import GivenPhotos, RelevanceOptions, RunningOptions, VerdictOnPhotos
 from robustvit.common.options import Balance, Classes, Classification, Interpolation, LrSchedule, Select, Target, Train
 from robustvit.models.options import ModelOptions
 
@@ -115,7 +115,7 @@ class ScheduleOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerdictOptions(JudgingOptions):
+class VerdictOptions(VerdictOnPhotos):
     """Verdict.
 
     Attributes:

@@ -17,6 +17,7 @@ from robustvit.common.options import MaskFormat
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict, write_verdict
+from robustvit.data.backgrounds import given_backgrounds
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.find_photos import Photo
 from robustvit.data.gather import RunPhotos
@@ -30,6 +31,7 @@ from robustvit.models.save import restore_weights, save_model
 from robustvit.training.head_fitting import fit_run, photos_to_fit
 from robustvit.training.interpolation import CHOSEN_BY, choose_share, describe_share, interpolate_weights
 from robustvit.training.loop import robust_score, train
+from robustvit.training.options import VerdictOptions
 from robustvit.training.panels import choose_panels, draw_panels
 from robustvit.training.schedule import Schedule
 
@@ -50,7 +52,7 @@ class GuidedRun:
         gathered: its photos.
         schedule: how long and how fast.
         accelerator: device, precision, processes and trackers.
-        swaps: swapped backgrounds per photo and kind.
+        judging: swapped backgrounds per photo and kind, and other backgrounds.
         mask_format: see ``read_mask``.
         method: relevance method for measuring and drawing.
     """
@@ -62,12 +64,12 @@ class GuidedRun:
         gathered: RunPhotos,
         schedule: Schedule,
         accelerator: Accelerator,
-        swaps: int,
+        judging: VerdictOptions,
         mask_format: MaskFormat,
         method: str = "gae",
     ) -> None:
         self.folder, self.classifier, self.gathered = folder, classifier, gathered
-        self.schedule, self.accelerator, self.swaps, self.method = schedule, accelerator, swaps, method
+        self.schedule, self.accelerator, self.judging, self.method = schedule, accelerator, judging, method
         photos = partial(MaskedPhotos, preprocessing=classifier.preprocessing, mask_format=mask_format)
         self.training = photos(gathered.train, augment=True)
         self.validation = photos(gathered.validation)
@@ -75,13 +77,17 @@ class GuidedRun:
         self.original = copy.deepcopy(classifier).cpu()
         classifier.to(accelerator.device)
 
-    def measure(self, photos: MaskedPhotos, maps: bool = True, model: Classifier | None = None) -> list[PhotoMeasure]:
-        """Measure the current classifier, or another model."""
+    def measure(
+        self, photos: MaskedPhotos, verdict: bool = True, model: Classifier | None = None
+    ) -> list[PhotoMeasure]:
+        """Measure the current classifier, or another model: everything for the verdict, or what chooses weights."""
         settings = MeasureSettings(
-            self.swaps,
+            self.judging.swaps,
             self.schedule.seed,
-            maps,
-            self.method,
+            ("mixed-same", "mixed-other") if verdict else ("mixed-other",),
+            given_backgrounds(self.judging.backgrounds) if verdict else None,
+            maps=verdict,
+            method=self.method,
             batch_size=min(32, 4 * self.schedule.batch_size),  # a batch of maps takes as much memory as a step
             workers=self.schedule.workers,
         )
@@ -91,7 +97,7 @@ class GuidedRun:
     def finish(self, guidance: Guidance, panels: int) -> Verdict:
         """Measure, train, measure again, decide and draw."""
         before = self._measure_original()
-        notes = [*self.gathered.notes, *getattr(guidance, "notes", ())]
+        notes = list(self.gathered.notes)
         if isinstance(guidance, DeepFeatureReweighting):
             notes.append(self._fit(guidance))
         else:
@@ -103,7 +109,8 @@ class GuidedRun:
         if _pictures(before) != _pictures(after):
             before = self._measure_again(notes)
         comparisons = compare(before, after)
-        decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes)
+        trained_on = getattr(guidance, "trained_on", ())
+        decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes, trained_on=trained_on)
         verdict = replace(decided, guidance=getattr(guidance, "title", None))
         if self.accelerator.is_main_process:
             self._write_outcome(before, after, verdict, panels)
@@ -139,7 +146,7 @@ class GuidedRun:
 
         def accuracies(share: float) -> dict[str, float]:
             network.load_state_dict(interpolate_weights(original, finetuned, share))
-            found = self.measure(self.validation, maps=False)
+            found = self.measure(self.validation, verdict=False)
             return {name: value.mean for name in CHOSEN_BY if (value := measure_interval(found, name))}
 
         asked = self.schedule.interpolation
@@ -163,13 +170,13 @@ class GuidedRun:
             accelerator=self.accelerator,
             folder=self.folder,
             robust_score=lambda: robust_score(
-                validated, self.measure(self.validation, maps=False), self.schedule.max_drop
+                validated, self.measure(self.validation, verdict=False), self.schedule.max_drop
             ),
         )
 
     def _measure_validation(self) -> list[PhotoMeasure]:
         """Measure the accuracies of the original on the photos that choose the epoch."""
-        found = self.measure(self.validation, maps=False)
+        found = self.measure(self.validation, verdict=False)
         if not any("mixed-other" in result.values for result in found):
             raise UserError(
                 "expected photos of at least two classes whose backgrounds can be swapped for --select robust and "

@@ -1,0 +1,118 @@
+"""Backgrounds that no photo of a run has: photos of one's own, or textures that come with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from robustvit.common.errors import UserError
+from robustvit.data.datasets import MaskedPhotos, evaluation_transform
+from robustvit.data.embedded.textures import EXTRA_TEXTURES, TEXTURES, texture_crop
+from robustvit.data.find_photos import find_photos
+from robustvit.data.read_photos import read_photo
+from robustvit.data.swaps import paste
+from robustvit.models.classifier import Preprocessing
+
+SHIPPED = "textures"
+NO_BACKGROUNDS = "none"
+_CROPS = 3  # of each texture photo
+
+
+class Backgrounds:
+    """Images to paste objects on, as a model takes them; each ``(3, H, W)`` in [0, 1].
+
+    Args:
+        source: ``textures``, or a folder of photos without the objects.
+        preprocessing: of the model.
+    """
+
+    def __init__(self, source: str, preprocessing: Preprocessing) -> None:
+        self.source, self.preprocessing = source, preprocessing
+        names = [*TEXTURES, *EXTRA_TEXTURES]
+        self.items: list[Any] = (
+            [(name, crop) for name in names for crop in range(_CROPS)] if source == SHIPPED else _photos_of(source)
+        )
+        self._kept = lru_cache(maxsize=64)(self._read)  # each is used by several photos
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self._kept(index)
+
+    def _read(self, index: int) -> Tensor:
+        item = self.items[index]
+        if isinstance(item, Path):
+            image = read_photo(item)
+        else:
+            image = texture_crop(item[0], np.random.default_rng([index]), max(self.preprocessing.resized))
+        return evaluation_transform(self.preprocessing)(image).as_subclass(Tensor)
+
+
+def check_backgrounds(source: str, photos: Sequence[Path] = ()) -> None:
+    """Refuse a folder without photos, and photos that are trained or judged on: their background would be known.
+
+    Args:
+        source: see ``Backgrounds``; ``none`` for none.
+        photos: those of the run.
+    """
+    if source in (SHIPPED, NO_BACKGROUNDS):
+        return
+    known = {photo.resolve() for photo in photos}
+    if both := [path for path in _photos_of(source) if path.resolve() in known]:
+        raise UserError(
+            f"expected --backgrounds {source} to hold other photos than --images, but {both[0].name} is in both: name "
+            f"a folder of photos without your objects, or --backgrounds {SHIPPED}"
+        )
+
+
+def given_backgrounds(source: str) -> str | None:
+    """Return where backgrounds come from; None for ``none``."""
+    return None if source == NO_BACKGROUNDS else source
+
+
+def _photos_of(folder: str) -> list[Path]:
+    if not Path(folder).is_dir():
+        raise UserError(
+            f"expected --backgrounds {SHIPPED}, {NO_BACKGROUNDS} or a folder of photos, found no folder {folder}"
+        )
+    return [photo.image for photo in find_photos(folder)]
+
+
+def deal_backgrounds(photos: int, backgrounds: int, *, swaps: int, seed: int) -> list[list[int]]:
+    """Deal shuffled backgrounds to photos, each as equally often as possible.
+
+    Returns:
+        For each photo the indices of ``swaps`` backgrounds.
+    """
+    rng = np.random.default_rng([seed, photos, backgrounds])
+    rounds = -(-photos * swaps // backgrounds) if backgrounds else 0
+    dealt = np.concatenate([rng.permutation(backgrounds) for _ in range(rounds)])[: photos * swaps]
+    return dealt.reshape(photos, swaps).tolist()
+
+
+class PastedPhotos(Dataset):
+    """Photos with the object pasted on other backgrounds; items as in ``MaskedPhotos``.
+
+    Args:
+        photos: the photos, transformed without randomness.
+        backgrounds: what the objects are pasted on.
+        pairs: index of the photo, and of the background.
+    """
+
+    def __init__(self, photos: MaskedPhotos, backgrounds: Backgrounds, pairs: Sequence[tuple[int, int]]) -> None:
+        self.photos, self.backgrounds, self.pairs = photos, backgrounds, list(pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        index, background = self.pairs[position]
+        item = self.photos[index]
+        return item | {"image": paste(item["image"], item["mask"], self.backgrounds[background])}
