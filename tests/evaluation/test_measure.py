@@ -12,6 +12,7 @@ import torch
 from helpers.drawn_photos import CLASSES
 from helpers.small_models import SIZE, tiny_network
 from robustvit import Classifier, UserError, relevance
+from robustvit.data.backgrounds import Backgrounds
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.labels import match_labels
@@ -208,3 +209,33 @@ def test_a_model_that_gives_no_numbers_is_refused(photos):
         with pytest.raises(UserError, match="NaN or infinity"):
             measure(model, data, MeasureSettings(maps=maps))
         assert model.training
+
+
+def test_unseen_backgrounds_equal_one_photo_at_a_time(classifier, dataset):
+    results = measure(classifier, dataset, MeasureSettings(swaps=2, backgrounds="textures", maps=False))
+    others = Backgrounds("textures", dataset.preprocessing)
+    classifier.eval()
+    used = [one.donor for found in results for one in found.swapped if one.kind == "unseen"]
+    assert len(used) == 2 * len(dataset)
+    assert max(used.count(at) for at in used) <= -(-len(used) // len(others))
+    for index in (0, 13, 29):
+        item, right = dataset[index], []
+        for one in (one for one in results[index].swapped if one.kind == "unseen"):
+            pasted = item["mask"] * item["image"] + (1 - item["mask"]) * others[one.donor]
+            assert int(classifier(pasted[None]).argmax()) == one.predicted
+            right.append(one.predicted == item["label"])
+        assert results[index].values["unseen"] == np.mean(right)
+
+
+def test_unseen_backgrounds_change_no_other_measure(classifier, dataset):
+    plain, more = (measure(classifier, dataset, MeasureSettings(maps=False, backgrounds=b)) for b in (None, "textures"))
+    for one, other in zip(plain, more, strict=True):
+        assert one.values == {name: value for name, value in other.values.items() if name != "unseen"}
+
+
+def test_a_kind_alone_has_the_same_backgrounds(classifier, dataset):
+    both = measure(classifier, dataset, MeasureSettings(maps=False))
+    alone = measure(classifier, dataset, MeasureSettings(maps=False, kinds=("mixed-other",)))
+    for one, other in zip(both, alone, strict=True):
+        assert other.swapped == [swap for swap in one.swapped if swap.kind == "mixed-other"]
+        assert "mixed-rand" not in other.values

@@ -188,3 +188,41 @@ def test_round_trip(tmp_path):
     assert read_verdict(tmp_path / "v.json") == verdict
     assert isinstance(read_verdict(tmp_path / "v.json").of("ordinary"), Comparison)
     assert verdict.of("miou") is None
+
+
+def with_unseen(ordinary, shifted, unseen):
+    found = photos(ordinary, shifted)
+    for one, value in zip(found, unseen, strict=True):
+        one.values["unseen"] = float(value)
+    return found
+
+
+def test_what_was_trained_on_does_not_decide():
+    same = answers(900, 1000)
+    before = with_unseen(same, answers(500, 1000), answers(500, 1000))
+    after = with_unseen(same, answers(800, 1000), answers(500, 1000))
+    plain = decide(compare(before, after))
+    assert plain.outcome == "better"
+    assert "on backgrounds of other classes by +30.0" in plain.sentence
+    trained = decide(compare(before, after), trained_on=("mixed-other", "mixed-same", "mixed-rand"))
+    assert trained.outcome == "not-shown"
+    assert "on backgrounds that no photo has" in trained.sentence
+    assert any("trained on photos with swapped backgrounds" in note and "unseen" in note for note in trained.notes)
+    gained = with_unseen(same, answers(800, 1000), answers(600, 1000))
+    assert decide(compare(before, gained), trained_on=("mixed-other",)).outcome == "better"
+
+
+def test_without_another_measure_it_decides_with_a_warning():
+    trained = decide(compare(BASE, photos(answers(900, 1000), answers(700, 1000))), trained_on=("mixed-other",))
+    assert trained.outcome == "better"
+    assert any("part of a gain may be" in note for note in trained.notes)
+
+
+def test_a_verdict_keeps_what_was_trained_on(tmp_path):
+    verdict = decide(compare(BASE, BASE), trained_on=("mixed-other",))
+    write_verdict(verdict, tmp_path / "verdict.json")
+    assert read_verdict(tmp_path / "verdict.json") == verdict
+    raw = json.loads((tmp_path / "verdict.json").read_text())
+    del raw["trained_on"]  # as older versions wrote it
+    (tmp_path / "verdict.json").write_text(json.dumps(raw))
+    assert read_verdict(tmp_path / "verdict.json").trained_on == ()

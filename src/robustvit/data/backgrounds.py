@@ -82,7 +82,7 @@ def _photos_of(folder: str) -> list[Path]:
         raise UserError(
             f"expected --backgrounds {SHIPPED}, {NO_BACKGROUNDS} or a folder of photos, found no folder {folder}"
         )
-    return [photo.image for photo in find_photos(folder)]
+    return [photo.image for photo in find_photos(folder, labelled=False)]
 
 
 def deal_backgrounds(photos: int, backgrounds: int, *, swaps: int, seed: int) -> list[list[int]]:
@@ -92,9 +92,9 @@ def deal_backgrounds(photos: int, backgrounds: int, *, swaps: int, seed: int) ->
         For each photo the indices of ``swaps`` backgrounds.
     """
     rng = np.random.default_rng([seed, photos, backgrounds])
-    rounds = -(-photos * swaps // backgrounds) if backgrounds else 0
-    dealt = np.concatenate([rng.permutation(backgrounds) for _ in range(rounds)])[: photos * swaps]
-    return dealt.reshape(photos, swaps).tolist()
+    rounds = -(-photos * swaps // backgrounds)
+    dealt = [at for _ in range(rounds) for at in rng.permutation(backgrounds).tolist()]
+    return [dealt[photo * swaps : (photo + 1) * swaps] for photo in range(photos)]
 
 
 class PastedPhotos(Dataset):
