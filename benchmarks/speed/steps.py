@@ -73,6 +73,11 @@ def swap_augmentation(bench: Bench) -> None:
     bench.step(guided_loss(bench.model, bench.images, bench.masks, bench.labels, guidance="swap-augmentation").loss)
 
 
+def swap_relevance(bench: Bench) -> None:
+    """Swapped backgrounds, answer and map from one forward pass: ``--recipe own``."""
+    bench.step(guided_loss(bench.model, bench.images, bench.masks, bench.labels, guidance="swap-relevance").loss)
+
+
 def _stored_maps(bench: Bench, second: bool) -> None:
     forward = record_forward(bench.model, bench.images)
     explained = forward.logits.gather(1, bench.labels[:, None]).sum()
@@ -126,6 +131,7 @@ STEPS: dict[str, Callable[[Bench], None]] = {
     "second order": second_order,
     "gradmask": gradmask,
     "swap-augmentation": swap_augmentation,
+    "swap-relevance": swap_relevance,
     "first order, maps stored": stored_first,
     "second order, maps stored": stored_second,
     "authors' cost structure": authors,

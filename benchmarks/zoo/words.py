@@ -7,10 +7,10 @@ import re
 # By arm of the study: options, what it is, the kind of step that step.py measured, when to take it.
 GUIDANCE: dict[str, tuple[str, str, str, str]] = {
     "attention": (
-        "`--train attention`, `--recipe own`",
+        "`--train attention`",
         "the map of the true class is pulled onto the mask; only queries and keys are trained",
         "first order",
-        "you finetuned the model yourself and have some masks: start here",
+        "you want the paper's loss on a model that you finetuned yourself",
     ),
     "paper": (
         "`--recipe paper`, `--recipe vit-b` ...",

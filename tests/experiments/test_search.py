@@ -319,9 +319,9 @@ def test_run_that_does_not_say_where_it_began(tmp_path, base):
     assert "no record of its start" in rate_outcome(1e-6, tmp_path / "run").error
 
 
-@pytest.mark.parametrize(("recipe", "expected"), [("own", 0.5), ("paper", 2.0)])
+@pytest.mark.parametrize(("select", "expected"), [("robust", 0.5), ("loss", 2.0)])
 def test_a_run_that_keeps_the_robust_epoch_keeps_it_by_the_searchs_threshold(
-    tmp_path, base, monkeypatch, recipe, expected
+    tmp_path, base, monkeypatch, select, expected
 ):
     """Otherwise the rate would be judged by other epochs than those of the run that chosen.yaml makes."""
     ran = []
@@ -331,7 +331,7 @@ def test_a_run_that_keeps_the_robust_epoch_keeps_it_by_the_searchs_threshold(
             ran.extend(trials)
 
     monkeypatch.setattr("robustvit.experiments.sweeps.engines.make_engine", lambda *_: Engine())
-    found = search(**base, recipe=recipe, rates="1e-6,1e-5", max_drop=0.5, out=str(tmp_path / "out"))
+    found = search(**base, select=select, rates="1e-6,1e-5", max_drop=0.5, out=str(tmp_path / "out"))
     assert [trial.options["max_drop"] for trial in ran] == [expected] * 2
     assert found.exit_code == 1
     with (tmp_path / "out" / "rates.csv").open(newline="") as file:

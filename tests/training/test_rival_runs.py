@@ -308,26 +308,36 @@ def test_recipes_give_way_to_what_is_said():
 def test_recipes_for_any_model_set_the_whole_way_of_training(recipe):
     nothing = dict.fromkeys(inspect.signature(finetune).parameters) | {"model": "m", "recipe": recipe}
     proposed = recipe_settings(recipe)
-    assert set(proposed) == {"guidance", "train", "lr", "epochs", "samples_per_class", "select"}
+    stays = ("epochs", "samples_per_class", "select", "lr_schedule", "interpolation")
+    assert set(proposed) == {"guidance", "train", "lr", *stays}
     found = settle_options(nothing)[1]
     assert {name: found[name] for name in proposed} == proposed
     own = {"lr": 0.5, "epochs": 3, "samples_per_class": 7, "select": "loss", "train": "all"}
     said = settle_options(nothing | own)[1]
     assert {name: said[name] for name in own} == own
     other = settle_options(nothing | {"guidance": "gradmask"})[1]
-    stays = ("epochs", "samples_per_class", "select")
     assert {name: other[name] for name in stays} == {name: proposed[name] for name in stays}
     assert (other["train"], other["lr"]) == ("all", 2e-6), "what one method was found to need is not for another"
     if recipe == "paper":  # the defaults
         assert found == settle_options(nothing | {"recipe": None})[1]
 
 
-DEFAULTS = {"guidance": "robustvit", "epochs": 50, "samples_per_class": 3, "select": "loss", "normalization": "model"}
+DEFAULTS = {
+    "guidance": "robustvit",
+    "epochs": 50,
+    "samples_per_class": 3,
+    "select": "loss",
+    "lr_schedule": "step",
+    "interpolation": 1.0,
+    "normalization": "model",
+}
 SAID = {
     "lr": 0.5,
     "epochs": 4,
     "samples_per_class": 7,
     "select": "robust",
+    "lr_schedule": "cosine",
+    "interpolation": 0.3,
     "normalization": "paper",
     "temperature": 0.7,
     "background": 1.7,
@@ -381,7 +391,7 @@ def test_settled_is_the_users_else_the_recipes_else_the_methods(recipe, name):
             assert bool(describe_unused_settings(given)) == bool(lost)
 
 
-@pytest.mark.parametrize("guidance", ["gradmask", "rrr", "swap-augmentation", "robustvit", "dfr"])
+@pytest.mark.parametrize("guidance", ["gradmask", "rrr", "swap-augmentation", "robustvit", "swap-relevance", "dfr"])
 def test_settings_on_disk_are_those_that_training_used(settings, tmp_path, guidance, capsys, monkeypatch):
     from robustvit.training import loop as training
 
@@ -396,16 +406,16 @@ def test_settings_on_disk_are_those_that_training_used(settings, tmp_path, guida
     assert (config["recipe"], config["samples_per_class"], config["num_classes"]) == ("own", 10, 3)
     assert config["normalization"] == "model"
     said = any(note.startswith("Of recipe own, ") for note in found.verdict.notes)
-    assert said == (guidance != "robustvit") == ("Of recipe own" in " ".join(capsys.readouterr().err.split()))
+    assert said == (guidance != "swap-relevance") == ("Of recipe own" in " ".join(capsys.readouterr().err.split()))
     if guidance == "dfr":
         assert used == []
         return
     schedule, guide = used[0]["schedule"], used[0]["guidance"]
-    for name in ("lr", "epochs", "train", "select"):
+    for name in ("lr", "epochs", "train", "select", "lr_schedule", "interpolation"):
         assert config[name] == getattr(schedule, name), name
     for name in options_of(guidance) - {"relevance_weight"}:
         assert config[name] == getattr(guide, name), name
-    weights = {"gradmask": 1000.0, "rrr": 0.04 / 9, "robustvit": 0.8, "swap-augmentation": None}
+    weights = {"gradmask": 1000.0, "rrr": 0.04 / 9, "robustvit": 0.8, "swap-relevance": 8.0, "swap-augmentation": None}
     assert config["relevance_weight"] == pytest.approx(weights[guidance])
     assert f"<dt>lr</dt><dd>{config['lr']}</dd>" in report(str(tmp_path / "r")).read_text()
 

@@ -97,7 +97,7 @@ def finetune(
     from robustvit.models.load import load_model
     from robustvit.models.parameters import trainable
     from robustvit.training.head_fitting import photos_to_fit
-    from robustvit.training.run import GuidedRun, with_predictions
+    from robustvit.training.run import GuidedRun, check_choice, with_predictions
     from robustvit.training.schedule import Schedule
 
     folder = RunFolder(out)
@@ -145,6 +145,7 @@ def finetune(
         labelled=guide.needs_labels,
         predict=partial(with_predictions, classifier, accelerator.device),
     )
+    check_choice(plan, gathered.validation)
     check_backgrounds(judging.backgrounds, list(gathered.prints))
     if isinstance(guide, DeepFeatureReweighting):
         photos_to_fit(gathered, classifier.num_classes)
@@ -192,7 +193,11 @@ def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a run used, even if an older version did not write those of a recipe or a default."""
     import inspect
 
+    from robustvit.models.recipes import OWN_UNTIL_2026_11
+
     asked = dict.fromkeys(inspect.signature(finetune).parameters) | dict(config)
+    if asked["recipe"] == "own" and "lr_schedule" not in config:
+        asked |= {name: value for name, value in OWN_UNTIL_2026_11.items() if asked[name] is None}
     return asked | settle_options(asked)[1]
 
 
@@ -249,7 +254,8 @@ def settle_options(options: Mapping[str, Any]) -> tuple[GuidanceMethod, dict[str
         if options[name] is None:
             return None if name in guide.unused else proposed.get(name, default)
         if name in guide.unused:
-            raise UserError(f"expected no --{name} with --guidance {guidance}, which takes no steps: leave it out")
+            option = name.replace("_", "-")
+            raise UserError(f"expected no --{option} with --guidance {guidance}, which takes no steps: leave it out")
         return options[name]
 
     return guide, {

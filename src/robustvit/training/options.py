@@ -36,8 +36,8 @@ class StartOptions(ModelOptions):
 
     Attributes:
         recipe: model of the paper (vit-b, ar-s, deit-b, ...): sets model, learning rate, temperature and normalization;
-            or settings for any model: own (the most reliable in our study), paper (the paper's) or cft (background and
-            foreground weights 1.2 and 0.5, for soft masks of concepts). Options you give override the recipe.
+            or settings for any model: own (what we recommend: swap-relevance), paper (the paper's) or cft (background
+            and foreground weights 1.2 and 0.5, for soft masks of concepts). Options you give override the recipe.
         normalization: model (its own mean and std, the default) or paper (0.5 for every model).
     """
 

@@ -43,6 +43,18 @@ def with_predictions(classifier: Classifier, device: torch.device, photos: Seque
     return [replace(photo, label=found.predicted) for photo, found in zip(photos, measures, strict=True)]
 
 
+_NO_CHOICE = UserError(
+    "expected validation photos of at least two classes whose backgrounds can be swapped for --select robust and "
+    "--interpolation auto, found none: use --select loss and a number for --interpolation, or hold out more photos"
+)
+
+
+def check_choice(schedule: Schedule, photos: Sequence[Photo]) -> None:
+    """Refuse validation photos that cannot choose what the schedule wants chosen."""
+    if schedule.chooses_by_swaps and len({photo.label for photo in photos if photo.mask is not None} - {None}) < 2:
+        raise _NO_CHOICE
+
+
 class GuidedRun:
     """One finetuning run, from the first measurement to the verdict.
 
@@ -178,10 +190,7 @@ class GuidedRun:
         """Measure the accuracies of the original on the photos that choose the epoch."""
         found = self.measure(self.validation, verdict=False)
         if not any("mixed-other" in result.values for result in found):
-            raise UserError(
-                "expected photos of at least two classes whose backgrounds can be swapped for --select robust and "
-                "--interpolation auto, found none: use --select loss and a number for --interpolation"
-            )
+            raise _NO_CHOICE
         return found
 
     def _write_outcome(
