@@ -1,0 +1,61 @@
+"""Tables of the recipes: what a cell shows, and that its interval covers photos and seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.recipes.table import COLUMNS, as_markdown, change_over_both, groups, pooled, shown
+
+TESTS = [test for tests in COLUMNS.values() for test in tests]
+
+
+def cell(right: str) -> dict:
+    return {"answers": dict.fromkeys(TESTS, right) | {"miou": [0.5, 0.5]}, "share": 1.0}
+
+
+def record(cells: dict) -> dict:
+    return {"date": "2026-01-01", "command": "c", "about": "a", "versions": {}, "cells": cells}
+
+
+def test_a_table_shows_changes_against_base_and_swaps():
+    cells = {"base-112-0": cell("0001" * 50), "base-112-1": cell("0001" * 50)}
+    for seed in (0, 1):
+        cells[f"swaps-drawn-10-112-{seed}"] = cell("0011" * 50)
+        cells[f"mine-drawn-10-112-{seed}"] = cell("0111" * 50) | {
+            "share": 0.5,
+            "answers_at_share": cell("1111" * 50)["answers"],
+        }
+    text = as_markdown(record(cells))
+    lines = {
+        line.split("|")[1].strip(): line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| ")
+    }
+    assert lines["swaps (2 seeds)"].startswith("**+25.0 [")
+    assert lines["mine (2 seeds)"].startswith("**+50.0 [")
+    assert lines["mine, shares 0.5, 0.5"].startswith("**+75.0 [")
+    assert lines["mine against swaps, both interpolated"].startswith("**+50.0 [")
+    assert text.count("| 2 of 2 |") == 5
+    assert "base-112-0: ordinary 25.0" in text
+
+
+def test_cells_are_told_apart_by_their_names():
+    found = groups({"swaps + relevance 0.8-tokencut-3-154-4": {}, "a-b-drawn-30-112-12": {}, "base-112-0": {}})
+    assert found["tokencut", "3", "154"] == {"swaps + relevance 0.8": {4: {}}}
+    assert found["drawn", "30", "112"] == {"a-b": {12: {}}}
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("change", [0.0, 0.05])
+def test_the_interval_covers_photos_and_seeds(change):
+    """Five seeds that differ by 3 points (standard deviation), 300 photos of different difficulty."""
+    rng, covered, rounds, z = np.random.default_rng(0), 0, 400, {}
+    for _ in range(rounds):
+        hard, drift = rng.uniform(0.2, 0.8, 300), rng.normal(change, 0.03, 5)
+        before = (rng.uniform(size=(5, 300)) < hard).astype(int)
+        after = (rng.uniform(size=(5, 300)) < np.clip(hard + drift[:, None], 0, 1)).astype(int)
+        sides = [pooled([{"t": "".join(map(str, seed))} for seed in side], ("t",)) for side in (before, after)]
+        found = change_over_both(*sides)
+        covered += found.low <= change <= found.high
+        z[found.mean] = shown(found)
+    assert 0.93 <= covered / rounds <= 0.99
+    assert any(text.startswith("**") for text in z.values()) or change == 0
