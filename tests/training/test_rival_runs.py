@@ -27,7 +27,7 @@ from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_original
 from robustvit.models.recipes import CARDS, RECIPES, model_card, recipe_settings
 from robustvit.models.save import save_model
-from robustvit.training.finetune import describe_unused_settings, settle_options
+from robustvit.training.settings import describe_unused_settings, settle_options
 
 FAST = {"lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 3, "validation_per_class": 3, "tracker": "none"}
 every_guidance = pytest.mark.parametrize("name", GUIDANCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import shutil
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from robustvit import UserError, finetune
+from robustvit.training.options import option_names
 from robustvit.training.schedule import Schedule
 
 FAST = {"epochs": 2, "lr": 3e-3, "swaps": 0, "panels": 0, "samples_per_class": 4, "backgrounds": "none",
@@ -65,3 +67,7 @@ def test_more_epochs_would_be_another_cosine(rates_of_a_run, tmp_path, model_fol
     shutil.copytree(rates_of_a_run[0], out)
     with pytest.raises(UserError, match="epochs=2, now it is 3"):
         finetune(model=str(model_folder), images=images, masks=masks, out=str(out), resume=True, **FAST | {"epochs": 3})
+
+
+def test_options_are_those_of_the_command():
+    assert sorted(option_names()) == sorted(inspect.signature(finetune).parameters)

@@ -96,13 +96,20 @@ class RunFolder:
         finally:
             lock.release()
 
-    def start(self, config: dict[str, Any]) -> None:
-        """Create the folder, write settings and versions, and remove a verdict that more training outdates."""
+    def start(self, config: dict[str, Any], selected: str | None = None) -> None:
+        """Create the folder, write settings, versions and selection, and remove a verdict that more training outdates.
+
+        Args:
+            config: the settings.
+            selected: rows of ``selection.csv``; those of an older run, without hashes, stay as they are.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         for outcome in (self.verdict, self.best / "verdict.json"):
             outcome.unlink(missing_ok=True)
         self.write_config(config)
         write_json({"command": sys.argv, "started": time_now(), **versions()}, self.path / "versions.json")
+        if selected is not None and not self.selection.is_file():
+            write_text(selected, self.selection)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the settings, with the version of this package."""

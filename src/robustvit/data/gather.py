@@ -21,7 +21,7 @@ from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
 from robustvit.data.review import Review, read_review
-from robustvit.data.selection import balanced_classes, select_photos
+from robustvit.data.selection import balanced_classes, select_photos, selection_text
 from robustvit.models.classifier import Classifier
 
 Labeller = Callable[[Sequence[Photo]], list[Photo]]
@@ -80,6 +80,10 @@ class RunPhotos:
     verdict: list[Photo]
     notes: list[str]
     prints: dict[Path, Fingerprint]
+
+    def as_text(self) -> str:
+        """Return the rows of ``selection.csv``."""
+        return selection_text(self.splits, self.prints)
 
     @property
     def splits(self) -> dict[str, Sequence[Photo]]:

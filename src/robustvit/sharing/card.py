@@ -19,7 +19,7 @@ from robustvit.guidance.registry import GUIDANCE
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.origin import BaseModel
 from robustvit.sharing.machine_paths import without_paths
-from robustvit.training.finetune import used_settings
+from robustvit.training.settings import used_settings
 
 # Settings that help a reader; folders and files are the author's.
 _SETTINGS = (

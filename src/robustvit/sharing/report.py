@@ -49,8 +49,8 @@ def report(run: str, *, out: str | None = None) -> Path:
     from robustvit.common.verdict import read_verdict
     from robustvit.evaluation.measure import MEASURES
     from robustvit.guidance.registry import GUIDANCE
-    from robustvit.training.finetune import used_settings
     from robustvit.training.panels import read_panels
+    from robustvit.training.settings import used_settings
 
     panels = read_panels(folder.panels)
     page = page_template(__package__, "report.html.j2")

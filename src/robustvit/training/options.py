@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from robustvit.common.option_groups import GivenPhotos, RelevanceOptions, RunningOptions, VerdictOnPhotos
 from robustvit.common.options import Balance, Classes, Classification, Interpolation, LrSchedule, Select, Target, Train
@@ -145,3 +145,9 @@ class TrainingRun(RunningOptions):
     batch_size: int = 8
     tracker: str = "none"
     save_every: float = 10.0
+
+
+def option_names() -> list[str]:
+    """Return the names of all options of ``finetune``."""
+    groups = (TrainingPhotos, StartOptions, GuidanceOptions, ScheduleOptions, VerdictOptions, TrainingRun)
+    return [one.name for group in groups for one in fields(group)] + ["out", "resume"]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from robustvit.common.command_options import add_arguments, options_of, type_in_words
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
-from robustvit.training.finetune import describe_unused_settings, finetune, settle_options
+from robustvit.training.finetune import finetune
+from robustvit.training.settings import describe_unused_settings, settle_options
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser

@@ -1,0 +1,163 @@
+"""What a run needs before it writes anything: settings, processes, model and photos, each checked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from robustvit.common.devices import has_tracker, make_accelerator
+from robustvit.common.progress import warn
+from robustvit.common.run_folder import MODULE, RunFolder
+from robustvit.data.backgrounds import check_backgrounds
+from robustvit.data.gather import PhotoSources, RunPhotos, SelectionSettings, gather_photos
+from robustvit.explanation.methods import measuring_method
+from robustvit.guidance.last_layer import DeepFeatureReweighting
+from robustvit.guidance.method import GuidanceMethod
+from robustvit.guidance.registry import check_guidance
+from robustvit.models.classifier import Classifier
+from robustvit.models.load import load_model
+from robustvit.models.parameters import trainable
+from robustvit.training.head_fitting import photos_to_fit
+from robustvit.training.options import StartOptions, TrainingRun
+from robustvit.training.run import check_choice, with_predictions
+from robustvit.training.schedule import Schedule
+from robustvit.training.settings import (
+    OF_THE_MODEL,
+    describe_unused_settings,
+    model_settings,
+    settle_options,
+    used_settings,
+)
+
+
+@dataclass(frozen=True)
+class SettledRun:
+    """The settings of a run.
+
+    Attributes:
+        folder: of the run.
+        guide: the guidance method.
+        chosen: settings that depend on the method or on a recipe.
+        config: all settings as YAML can hold them.
+        old: those of the run that is resumed; empty for a new run.
+        plan: how long and how fast, and which weights are kept.
+    """
+
+    folder: RunFolder
+    guide: GuidanceMethod
+    chosen: dict[str, Any]
+    config: dict[str, Any]
+    old: dict[str, Any]
+    plan: Schedule
+
+    @property
+    def resumed(self) -> bool:
+        """Whether a run is continued."""
+        return bool(self.old)
+
+    def with_model(self, classes: int) -> dict[str, Any]:
+        """Return the settings with those that depend on the model; refuse to resume with others."""
+        config = self.config | model_settings(self.guide, classes)
+        if self.resumed:
+            written = {name: config[name] for name in OF_THE_MODEL if self.old[name] is None}
+            self.folder.check_same(config, self.old | written)
+        return config
+
+
+def settle_run(options: Mapping[str, Any], folder: RunFolder, swaps: int) -> SettledRun:
+    """Settle the options of a run; to resume it they must be those that it was started with.
+
+    Args:
+        options: of ``finetune``, by name.
+        folder: of the run.
+        swaps: swapped backgrounds per photo.
+    """
+    guide, chosen = settle_options(options)
+    given = {name: _plain(value) for name, value in options.items() if name != "resume"}
+    config = chosen | given | chosen  # the method first: where it differs, so does what follows from it
+    old = used_settings(folder.config()) if options["resume"] else {}
+    if old:
+        folder.check_same({name: value for name, value in config.items() if name not in OF_THE_MODEL}, old)
+    stepping = {one.name: (dict(options) | chosen)[one.name] for one in fields(Schedule)}
+    plan = Schedule(**{name: value for name, value in stepping.items() if value is not None})
+    plan.check_swaps(swaps)
+    return SettledRun(folder, guide, chosen, config, old, plan)
+
+
+def _plain(value: object) -> object:
+    """Convert a setting to a value that YAML can hold."""
+    if isinstance(value, (str, int, float, list, type(None))):
+        return value
+    return str(value) if isinstance(value, Path) else f"{MODULE} ({type(value).__name__})"
+
+
+def open_accelerator(running: TrainingRun, settled: SettledRun, out: str) -> Accelerator:
+    """Return device, precision and processes of a run, with its tracker."""
+    tracker = running.tracker
+    if tracker == settled.old.get("tracker") and not has_tracker(
+        tracker
+    ):  # older versions wrote tensorboard by default
+        warn(f"tracker {tracker} is not installed here: the run is resumed without it, metrics.jsonl has the losses")
+        tracker = "none"
+    return make_accelerator(running.precision, tracker, out, running.device)
+
+
+def start_trackers(accelerator: Accelerator) -> None:
+    """Open the tracker's files, once the folder is ours; TensorBoard's lie in a folder of its name."""
+    kinds = {getattr(kind, "value", str(kind)) for kind in accelerator.log_with}
+    accelerator.init_trackers("tensorboard" if "tensorboard" in kinds else "robustvit")
+
+
+def load_start(start: StartOptions, normalization: str) -> Classifier:
+    """Load the model to finetune; a module that was given is copied, never changed."""
+    return load_model(
+        copy.deepcopy(str(start.recipe) if start.model is None else start.model),
+        num_classes=start.num_classes,
+        checkpoint=start.checkpoint,
+        normalization=normalization,
+        class_names=start.class_names,
+    )
+
+
+def check_model(settled: SettledRun, classifier: Classifier) -> str:
+    """Refuse a model that the guidance does not work for; return the relevance method that measures it."""
+    measuring = measuring_method(settled.guide.explains_with, classifier)
+    with trainable(classifier, settled.plan.train) as parameters:
+        check_guidance(settled.guide, classifier, parameters)
+    return measuring
+
+
+def gather_run(
+    options: Mapping[str, Any], settled: SettledRun, classifier: Classifier, accelerator: Accelerator
+) -> RunPhotos:
+    """Find, select and check the photos of a run."""
+    guide, folder = settled.guide, settled.folder
+    gathered = gather_photos(
+        PhotoSources(**{one.name: options[one.name] for one in fields(PhotoSources)}),
+        classifier,
+        SelectionSettings(
+            settled.chosen["samples_per_class"],
+            options["classes"],
+            options["validation_per_class"],
+            options["seed"],
+            balanced=guide.balanced,
+            halve=not (settled.resumed and folder.judged_by_all),
+            older=settled.resumed and folder.selection.is_file() and not folder.records_content,
+        ),
+        labelled=guide.needs_labels,
+        predict=partial(with_predictions, classifier, accelerator.device),
+    )
+    check_choice(settled.plan, gathered.validation)
+    check_backgrounds(options["backgrounds"], list(gathered.prints))
+    if isinstance(guide, DeepFeatureReweighting):
+        photos_to_fit(gathered, classifier.num_classes)
+    if unfit := describe_unused_settings(options):
+        gathered.notes.append(unfit)
+        warn(unfit)
+    return gathered

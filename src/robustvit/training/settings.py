@@ -1,0 +1,123 @@
+"""The settings of a run: what the user gives, else what the recipe proposes, else the method's defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Train
+from robustvit.training.options import option_names
+
+if TYPE_CHECKING:
+    from robustvit.guidance.method import GuidanceMethod
+
+OF_THE_MODEL = ("num_classes", "relevance_weight")  # if not given, known once the model is loaded
+
+
+def model_settings(guide: GuidanceMethod, classes: int) -> dict[str, Any]:
+    """Return the settings that depend on the number of classes, such as the default weight of input gradients."""
+    weight = getattr(guide, "relevance_weight", None)
+    by_classes = getattr(guide, "default_weight", None)
+    return {
+        "num_classes": classes,
+        "relevance_weight": by_classes(classes) if weight is None and by_classes else weight,
+    }
+
+
+def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a run used, even if an older version did not write those of a recipe or a default."""
+    from robustvit.models.recipes import OWN_UNTIL_2026_11
+
+    asked = dict.fromkeys(option_names()) | dict(config)
+    if asked["recipe"] == "own" and "lr_schedule" not in config:
+        asked |= {name: value for name, value in OWN_UNTIL_2026_11.items() if asked[name] is None}
+    return asked | settle_options(asked)[1]
+
+
+def describe_unused_settings(options: Mapping[str, Any]) -> str:
+    """Describe in one line which settings of a recipe do not apply to a run with these options; empty if all apply.
+
+    Options that the user set do not count.
+    """
+    from robustvit.models.recipes import recipe_settings
+
+    used = settle_options(options)[1]
+    lost = [
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in recipe_settings(options["recipe"]).items()
+        if options[name] is None and used[name] != value
+    ]
+    if not lost:
+        return ""
+    return (
+        f"Of recipe {options['recipe']}, {', '.join(lost)} {'does' if len(lost) == 1 else 'do'} not fit --guidance "
+        f"{used['guidance']} with --train {used['train']}, and {'is' if len(lost) == 1 else 'are'} left out."
+    )
+
+
+def settle_options(options: Mapping[str, Any]) -> tuple[GuidanceMethod, dict[str, Any]]:
+    """Choose the guidance method and the settings that depend on it or on a recipe.
+
+    Options that are given come first, then the recipe's, then the defaults.
+
+    Args:
+        options: of finetune, by name.
+
+    Returns:
+        The method; and its options with everything else that a recipe may set, None where the method does not use it.
+    """
+    from robustvit.guidance.method import GuidanceMethod
+    from robustvit.guidance.registry import chosen_options, guidance_options, make_guidance
+    from robustvit.models.recipes import fitting_settings, model_card
+
+    recipe = options["recipe"]
+    proposed = fitting_settings(recipe, options["guidance"])
+    guidance = options["guidance"] or proposed.get("guidance", "robustvit")
+    guide = make_guidance(guidance, **chosen_options(guidance, options, proposed))
+    assert isinstance(guide, GuidanceMethod)  # options name a registered method
+    train = _trained_weights(guide, guidance, options["train"], proposed.get("train"))
+    if options["model"] is None:
+        if recipe is None:
+            raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
+        model_card(recipe)  # the recipe must be a model card
+
+    proposed["lr"] = _rate(train, proposed)
+
+    def choose(name: str, default: object) -> object:
+        if options[name] is None:
+            return None if name in guide.unused else proposed.get(name, default)
+        if name in guide.unused:
+            option = name.replace("_", "-")
+            raise UserError(f"expected no --{option} with --guidance {guidance}, which takes no steps: leave it out")
+        return options[name]
+
+    return guide, {
+        "guidance": guidance,
+        "train": train,
+        "lr": choose("lr", None),
+        "epochs": choose("epochs", 50),
+        "samples_per_class": choose("samples_per_class", 3),
+        "select": choose("select", "loss"),
+        "lr_schedule": choose("lr_schedule", "step"),
+        "interpolation": choose("interpolation", 1.0),
+        "normalization": choose("normalization", "model"),
+        **{name: getattr(guide, name, None) for name in guidance_options()},
+    }
+
+
+def _rate(train: Train, proposed: Mapping[str, Any]) -> float:
+    """Return the learning rate if none is given: the recipe's, if it trains the same weights, or the default."""
+    rated = proposed.get("train", "all" if train == "head" else train)  # the weights that the recipe's rate is for
+    default = 1e-3 if train == "head" else 2e-6
+    return float(proposed.get("lr", default)) if train == rated else default
+
+
+def _trained_weights(guide: GuidanceMethod, guidance: str, train: Train | None, proposed: Train | None) -> Train:
+    """Return the weights that may change: those the method requires, those given, the recipe's, or all."""
+    if guide.trains is not None and train not in (None, guide.trains):
+        raise UserError(
+            f"expected --train {guide.trains} with --guidance {guidance}, which trains nothing else, got {train}: "
+            "leave --train out"
+        )
+    return guide.trains or train or proposed or "all"
