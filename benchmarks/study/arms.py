@@ -20,6 +20,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "swap-augmentation": {"guidance": "swap-augmentation"},
     "dfr": {"guidance": "last-layer"},  # the name of its records
 }
+LATER: dict[str, dict[str, Any]] = {"swap-relevance": {"guidance": "swap-relevance"}}  # see benchmarks/recipes
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no guidance": {**_ATTENTION, "relevance_weight": 0.0},
     "without background (1)": {**_ATTENTION, "background": 0.0},
@@ -48,6 +49,7 @@ TITLES: dict[str, str] = {
     "gradmask": "GradMask",
     "rrr": "Right for the Right Reasons",
     "swap-augmentation": "background-swap augmentation",
+    "swap-relevance": "background swaps and relevance guidance",
     "dfr": "last layer, from the old head, on swapped backgrounds",
 }
 TITLES |= {name: f"{TITLES[name.split(' at ')[0]]}, at {name.split(' at ')[1]}" for name in RATES}

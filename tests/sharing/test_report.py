@@ -103,7 +103,7 @@ def test_report_says_everything(run):
         "n = 40",
         "Corrected",
         "Broken",
-        "Same prediction",
+        "Right or wrong as before",
         "<script>alert(1)</script>",
         "photos & more",
         "2.0",
@@ -141,3 +141,31 @@ def test_report_without_panels_or_curves(run):
     assert "svg" not in page.tags
     assert "figure" not in page.tags
     assert "Better by" in page.text
+
+
+def test_the_first_screen_has_badge_numbers_next_step_and_a_picture(run):
+    for name in ("photo", "before", "after"):
+        Image.new("RGB", (20, 10), "red").save(run / "panels" / f"{name}.jpg")
+    panel = {
+        "outcome": "corrected", "index": 0, "donor": 3, "file": "photo.jpg", "caption": "cat7.png: cat",
+        "before": ["dog (60 %)", "before.jpg"], "after": ["cat (70 %)", "after.jpg"], "total": 11,
+    }  # fmt: skip
+    (run / "panels" / "panels.json").write_text(json.dumps([panel]))
+    gain = Comparison("unseen", interval(0.5, 0.4, 0.6), interval(0.625, 0.5, 0.7), interval(0.125, 0.05, 0.2))
+    other = Comparison("mixed-other", interval(0.5, 0.4, 0.6), interval(0.9, 0.8, 1.0), interval(0.4, 0.3, 0.5))
+    trained = Verdict(None, "A sentence.", (other, gain), (), "m", "cost-open", ("mixed-other",))
+    write_verdict(trained, run / "verdict.json")
+    page = Page(report(str(run)).read_text())
+    first = page.text.split("Before and after")[0]
+    assert "Better, cost not yet bounded A sentence." in first
+    assert "+12.5 points accuracy on backgrounds that no photo has (unseen): 50.0 → 62.5 %, n = 40" in first
+    assert "+40.0" not in first, "what was trained on is no headline"
+    assert "What to do next. Measure both models on more photos" in first
+    assert "before: dog (60 %) after: cat (70 %) cat7.png: cat" in first
+    assert "(1 of 11 drawn)" in page.text
+    assert page.tags.count("img") == 6
+
+
+def test_the_start_of_the_run_is_its_date(run):
+    (run / "versions.json").write_text(json.dumps({"started": "2026-11-30T10:00:00+00:00"}))
+    assert "photos & more with robustvit, 2026-11-30" in Page(report(str(run)).read_text()).text

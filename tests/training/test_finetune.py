@@ -113,8 +113,12 @@ def test_panels_are_pictures(finished):
     panels = json.loads((finished[0] / "panels" / "panels.json").read_text())
     assert panels
     for panel in panels:
-        with Image.open(finished[0] / "panels" / panel["file"]) as picture:
-            assert picture.width > 3 * picture.height
+        (before, first), (after, second) = panel["before"], panel["after"]
+        assert all("%)" in said for said in (before, after))
+        for file in (panel["file"], first, second):
+            with Image.open(finished[0] / "panels" / file) as picture:
+                assert picture.width == picture.height >= 448, "larger than the model's input"
+        assert panel["total"] >= 1
 
 
 def same_file(one: Path, other: Path) -> bool:

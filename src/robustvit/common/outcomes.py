@@ -14,6 +14,21 @@ OUTCOMES: dict[Outcome, str] = {  # from the worst to the best
     "cost-open": "better, cost not yet bounded",
     "better": "better, at no more than the allowed cost",
 }
+_NEXT: dict[Outcome, str] = {
+    "better": (
+        "Try the guided model on photos from where it will be used (robustvit evaluate --baseline original), then "
+        "take it."
+    ),
+    "cost-open": (
+        "Measure both models on more photos (robustvit evaluate --baseline original), or decide whether the possible "
+        "loss matters to you."
+    ),
+    "not-shown": (
+        "Keep the original. A gain may be shown by more test photos with masks, and made by more training photos with "
+        "masks, or by another --seed."
+    ),
+    "worse": "Keep the original. Look at the masks first, then try a lower --lr or a smaller --interpolation.",
+}
 GAIN = 0.05  # a gain worth detecting: "not shown" says how many photos that would take
 MIN_PHOTOS = 20  # with fewer, photos that all change the same way too often exclude zero by chance
 
@@ -33,6 +48,13 @@ def outcome_of(gain: Interval, ordinary: Interval | None, max_drop: float) -> Ou
     if ordinary is None or not 100 * ordinary.low > -max_drop:
         return "cost-open"
     return "better"
+
+
+def next_step(outcome: Outcome | None) -> str:
+    """Say what to do after a verdict."""
+    if outcome is None:
+        return "Give photos with masks and classes that were not trained on (--test-images, --test-masks)."
+    return _NEXT[outcome]
 
 
 def rank(gain: Interval, ordinary: Interval | None, max_drop: float) -> float:

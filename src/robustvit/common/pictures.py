@@ -19,9 +19,13 @@ _LINE, _EDGE = (255, 235, 0), (0, 0, 0)  # far apart in brightness: one of them 
 _SIDE = 280
 
 
-def outline_mask(image: Tensor, mask: Tensor) -> np.ndarray:
-    """Draw the outline of a mask, ``(1, H, W)``, on its image, ``(3, H, W)``, enlarged; uint8 ``(H, W, 3)``."""
-    photo = fit_side(Image.fromarray(pixels_of(image)), _SIDE)
+def outline_mask(image: Tensor, mask: Tensor, side: int = _SIDE) -> np.ndarray:
+    """Draw the outline of a mask, ``(1, H, W)``, on its image, ``(3, H, W)``, scaled to ``side`` pixels.
+
+    Returns:
+        uint8 ``(H, W, 3)``.
+    """
+    photo = fit_side(Image.fromarray(pixels_of(image)), side)
     cover = Image.fromarray(mask[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR)
     return draw_outline(np.array(photo), np.asarray(cover) > 0.5)
 

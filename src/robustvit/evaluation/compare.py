@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from robustvit.common.errors import UserError
 from robustvit.common.outcomes import outcome_of, sentence_of
@@ -51,6 +51,12 @@ def _count_turned(
     return pairs.count((0, 1)), pairs.count((1, 0))
 
 
+def deciding_measure(measured: Container[str], trained_on: Sequence[str] = ()) -> str | None:
+    """Return the measure that decides a verdict, or None if none of them was measured; arguments as in ``decide``."""
+    known = [name for name in DECISIVE if name in measured]
+    return next((name for name in known if name not in trained_on), next(iter(known), None))
+
+
 def decide(
     comparisons: Sequence[Comparison],
     *,
@@ -70,8 +76,7 @@ def decide(
         trained_on: measures whose kind of photo the second model was trained on.
     """
     by_name = {comparison.measure: comparison for comparison in comparisons}
-    measured = [name for name in DECISIVE if name in by_name]
-    measure = next((name for name in measured if name not in trained_on), next(iter(measured), None))
+    measure = deciding_measure(by_name, trained_on)
     if measure is None or "ordinary" not in by_name:
         return Verdict(
             None,

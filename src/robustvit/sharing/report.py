@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_page, write_text
 
+if TYPE_CHECKING:
+    from robustvit.training.panels import Panel
+
 _OUTCOMES = {
     "corrected": "Corrected: wrong before, right after",
     "broken": "Broken: right before, wrong after",
-    "same": "Same prediction",
+    "same": "Right or wrong as before",
+}
+_BADGES: dict[Any, tuple[str, str]] = {  # words and colour
+    "better": ("Better", "yes"),
+    "cost-open": ("Better, cost not yet bounded", "open"),
+    "not-shown": ("No gain shown", "open"),
+    "worse": ("Worse", "no"),
+    True: ("Accepted", "yes"),
+    False: ("Not accepted", "no"),
+    None: ("Not decided", "open"),
 }
 
 
@@ -44,33 +55,33 @@ def report(run: str, *, out: str | None = None) -> Path:
     path = folder.path / "report.html" if out is None else Path(out)
     check_own_page(path, _MARK, "a report")
     # Slow imports come after the checks above.
+    from robustvit.common.outcomes import next_step
     from robustvit.common.pages import page_template
-    from robustvit.common.pictures import data_url
     from robustvit.common.verdict import read_verdict
+    from robustvit.evaluation.compare import deciding_measure
     from robustvit.evaluation.measure import MEASURES
     from robustvit.guidance.registry import GUIDANCE
     from robustvit.training.panels import read_panels
     from robustvit.training.settings import used_settings
 
-    panels = read_panels(folder.panels)
+    panels = [_shown_panel(panel, folder.panels) for panel in read_panels(folder.panels)]
+    verdict = read_verdict(folder.verdict)
+    decisive = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on)
     page = page_template(__package__, "report.html.j2")
     text = page.render(
         mark=_MARK,
-        verdict=read_verdict(folder.verdict),
+        verdict=verdict,
+        badge=_BADGES[verdict.outcome or verdict.accepted],
+        next=next_step(verdict.outcome) if verdict.outcome else "",
+        numbers=[found for name in (decisive, "ordinary", "energy") if name and (found := verdict.of(name))],
+        lead=panels[0] if panels and panels[0]["before"] else None,
         measures=MEASURES,
         config={name: value for name, value in used_settings(config).items() if name != "resume"},
         guidance=GUIDANCE.get(str(config.get("guidance", "robustvit"))),
         versions=folder.versions(),
         shifts=folder.shifts(),
         curves=_curves(folder.metrics()),
-        outcomes={
-            title: [
-                (panel.caption, data_url((folder.panels / panel.file).read_bytes(), "png"))
-                for panel in panels
-                if panel.outcome == name
-            ]
-            for name, title in _OUTCOMES.items()
-        },
+        outcomes={title: [one for one in panels if one["outcome"] == name] for name, title in _OUTCOMES.items()},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(text, path)
@@ -80,8 +91,21 @@ def report(run: str, *, out: str | None = None) -> Path:
 _MARK = "robustvit-report"
 
 
-def _inline(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+def _shown_panel(panel: Panel, folder: Path) -> dict[str, Any]:
+    """Return a panel with its pictures in it."""
+    from robustvit.common.pictures import data_url
+
+    def picture(name: str) -> str:
+        return data_url((folder / name).read_bytes(), "png" if name.endswith(".png") else "jpeg")
+
+    sides = {"before": panel.before, "after": panel.after}
+    return {
+        "outcome": panel.outcome,
+        "caption": panel.caption,
+        "total": panel.total,
+        "photo": picture(panel.file),
+        **{when: side and {"answer": side[0], "picture": picture(side[1])} for when, side in sides.items()},
+    }
 
 
 def _curves(epochs: list[dict[str, Any]]) -> list[str]:
@@ -94,9 +118,11 @@ def _curves(epochs: list[dict[str, Any]]) -> list[str]:
         "backgrounds of other classes": "val_mixed_other",
         "random backgrounds": "val_mixed_rand",  # chose the epoch in older versions
     }
+    charts = [("loss", losses, 1.0), ("accuracy on validation photos, %", accuracies, 100.0)]
     return [
-        _curve("loss", epochs, losses, scale=1),
-        _curve("accuracy on held-out photos, %", epochs, accuracies, scale=100),
+        _curve(title, epochs, lines, scale)
+        for title, lines, scale in charts
+        if any(sum(name in row for row in epochs) > 1 for name in lines.values())
     ]
 
 

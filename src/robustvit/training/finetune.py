@@ -29,9 +29,12 @@ class Finetuned:
     verdict: Verdict
 
     def __str__(self) -> str:
+        from robustvit.common.outcomes import next_step
+
         lines = [
             self.verdict.sentence,
             *self.verdict.notes,
+            f"next: {next_step(self.verdict.outcome)}",
             f"guidance: {self.verdict.guidance}",
             f"run: {self.folder}   model: {self.folder / 'best'}",
         ]

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from PIL import Image
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
-from robustvit.common.pictures import figure_of, overlay
+from robustvit.common.pictures import outline_mask, overlay
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
 
 Outcome = Literal["corrected", "broken", "same"]
+_SIDE = 448  # pixels of a picture's longer side, at least
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A row of pictures and what it shows.
+    """Pictures of one photo and what they show.
 
     Attributes:
         outcome: whether the prediction was ``corrected``, ``broken`` or stayed the ``same``.
         index: of the photo among those measured.
         donor: index of the photo whose background is used, or None for the original background.
-        file: the picture, relative to the panels' folder.
-        caption: predicted classes and their probabilities.
+        file: the photo with the outline of its mask, relative to the panels' folder; of an older version, a strip of
+            photo, mask and both maps.
+        caption: name and class of the photo; of an older version, the predictions too.
+        before: what the original predicts, and its map's file.
+        after: the same of the guided model.
+        total: number of answers with this outcome, of which a few are drawn.
     """
 
     outcome: Outcome
@@ -37,6 +46,9 @@ class Panel:
     donor: int | None = None
     file: str = ""
     caption: str = ""
+    before: tuple[str, str] | None = None
+    after: tuple[str, str] | None = None
+    total: int = 0
 
 
 def choose_panels(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], count: int = 4) -> list[Panel]:
@@ -54,7 +66,9 @@ def choose_panels(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure],
                 outcome = _outcome(a.predicted, b.predicted, old.label)
                 swapped.append((old.label, Panel(outcome, index, a.donor)))
     outcomes: tuple[Outcome, ...] = ("corrected", "broken", "same")
-    return [panel for outcome in outcomes for panel in _vary(plain + swapped, outcome, count)]
+    every = plain + swapped
+    totals = Counter(panel.outcome for _, panel in every)
+    return [replace(panel, total=totals[outcome]) for outcome in outcomes for panel in _vary(every, outcome, count)]
 
 
 def _vary(candidates: Sequence[tuple[int, Panel]], outcome: Outcome, count: int) -> list[Panel]:
@@ -83,32 +97,52 @@ def draw_panels(
     folder: str | Path,
     method: str = "gae",
 ) -> list[Panel]:
-    """Draw panels (image, mask, relevance before and after) as PNG files, with ``panels.json`` beside them.
+    """Draw panels (the photo with its mask, relevance before and after) as JPEG files, ``panels.json`` beside them.
 
     Both models must be on the CPU; ``method`` is that of the relevance. Returns the panels with files and captions.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    large = _enlarged(photos)
     drawn = []
     for number, panel in enumerate(panels):
-        item = photos[panel.index] if panel.donor is None else SwappedPhotos(photos, [(panel.index, panel.donor)])[0]
-        image, mask, label = item["image"], item["mask"], item["label"]
-        pictures = [("image" if panel.donor is None else "image, other background", image.permute(1, 2, 0).numpy())]
-        pictures.append(("mask", mask[0].numpy()))
-        words = []
+        item, shown = _item(photos, panel), _item(large, panel)["image"]
+        name, label = f"{number:02d}-{panel.outcome}", item["label"]
+        mask = F.interpolate(item["mask"][None], size=shown.shape[1:], mode="bilinear")[0]
+        _save(outline_mask(shown, mask, max(shown.shape)), folder / f"{name}.jpg")
+        sides = []
         for when, model in (("before", original), ("after", guided)):
             with torch.no_grad():
-                said = model(image[None]).softmax(dim=1)[0]
-                found = relevance(model, image[None], method=method)[0]
+                said = model(item["image"][None]).softmax(dim=1)[0]
+                found = relevance(model, item["image"][None], method=method)
             best = int(said.argmax())
-            words.append(f"{when}: {model.name_of(best)} ({100 * float(said[best]):.0f} %)")
-            pictures.append((words[-1], overlay(image, found)))
-        file = f"{number:02d}-{panel.outcome}.png"
-        figure_of(pictures, folder / file)
-        caption = f"{guided.name_of(label) if label >= 0 else 'no label'}. " + ", ".join(words)
-        drawn.append(Panel(panel.outcome, panel.index, panel.donor, file, caption))
+            heat = F.interpolate(found, size=shown.shape[1:], mode="bilinear")[0]
+            _save(overlay(shown, heat), folder / f"{name}-{when}.jpg")
+            sides.append((f"{model.name_of(best)} ({100 * float(said[best]):.0f} %)", f"{name}-{when}.jpg"))
+        caption = f"{Path(photos.photos[panel.index].image).name}: "
+        caption += guided.name_of(label) if label >= 0 else "no label"
+        if panel.donor is not None:
+            caption += f", on the background of {Path(photos.photos[panel.donor].image).name}"
+        drawn.append(replace(panel, file=f"{name}.jpg", caption=caption, before=sides[0], after=sides[1]))
     write_json([asdict(panel) for panel in drawn], folder / "panels.json")
     return drawn
+
+
+def _item(photos: MaskedPhotos, panel: Panel) -> dict[str, Any]:
+    return photos[panel.index] if panel.donor is None else SwappedPhotos(photos, [(panel.index, panel.donor)])[0]
+
+
+def _enlarged(photos: MaskedPhotos) -> MaskedPhotos:
+    """The same photos as a model with a larger input would see them."""
+    preprocessing = photos.preprocessing
+    height, width = preprocessing.input_size
+    times = max(1, -(-_SIDE // max(height, width)))
+    larger = replace(preprocessing, input_size=(times * height, times * width))
+    return MaskedPhotos(photos.photos, larger, mask_format=photos.mask_format)
+
+
+def _save(pixels: np.ndarray, path: Path) -> None:
+    Image.fromarray(pixels).save(path, quality=88)
 
 
 def read_panels(folder: str | Path) -> list[Panel]:
@@ -117,11 +151,23 @@ def read_panels(folder: str | Path) -> list[Panel]:
     if not path.is_file():
         return []
     try:
-        panels = [Panel(**row) for row in read_json(path)]
-    except TypeError as error:
+        panels = [_panel(row) for row in read_json(path)]
+    except (TypeError, ValueError) as error:
         raise UserError(f"{path} is not a list of panels that robustvit wrote ({error}): run it again") from error
-    for panel in panels:
-        picture = path.parent / str(panel.file)
-        if picture.name != panel.file or picture.is_symlink() or not picture.is_file():
-            raise UserError(f"{path} names {panel.file!r}, which is not a picture in the same folder: run it again")
+    for file in (file for panel in panels for file in files_of(panel)):
+        picture = path.parent / str(file)
+        if picture.name != file or picture.is_symlink() or not picture.is_file():
+            raise UserError(f"{path} names {file!r}, which is not a picture in the same folder: run it again")
     return panels
+
+
+def files_of(panel: Panel) -> list[str]:
+    """Return the names of a panel's pictures."""
+    return [panel.file, *(side[1] for side in (panel.before, panel.after) if side is not None)]
+
+
+def _panel(row: dict[str, Any]) -> Panel:
+    sides = {side: tuple(row[side]) for side in ("before", "after") if row.get(side) is not None}
+    if any(len(side) != 2 for side in sides.values()):
+        raise ValueError("before and after must be an answer and a file")
+    return Panel(**row | sides)
