@@ -20,7 +20,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "swap-augmentation": {"guidance": "swap-augmentation"},
     "dfr": {"guidance": "last-layer"},  # the name of its records
 }
-LATER: dict[str, dict[str, Any]] = {"swap-relevance": {"guidance": "swap-relevance"}}  # see benchmarks/recipes
+LATER: dict[str, dict[str, Any]] = {  # see benchmarks/recipes
+    "swap-relevance": {"guidance": "swap-relevance"},
+    "energy": {"guidance": "energy"},
+}
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no guidance": {**_ATTENTION, "relevance_weight": 0.0},
     "without background (1)": {**_ATTENTION, "background": 0.0},
@@ -49,6 +52,7 @@ TITLES: dict[str, str] = {
     "gradmask": "GradMask",
     "rrr": "Right for the Right Reasons",
     "swap-augmentation": "background-swap augmentation",
+    "energy": "energy loss",
     "swap-relevance": "background swaps and relevance guidance",
     "dfr": "last layer, from the old head, on swapped backgrounds",
 }

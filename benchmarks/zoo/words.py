@@ -30,6 +30,12 @@ GUIDANCE: dict[str, tuple[str, str, str, str]] = {
         "first order",
         "your masks are soft",
     ),
+    "energy": (
+        "`--guidance energy`",
+        "as much of the relevance as possible inside the mask or box",
+        "first order",
+        "your masks are boxes, or outlined roughly",
+    ),
     "cross-entropy": (
         "`--guidance cross-entropy`",
         "plain finetuning on the same photos, without masks",

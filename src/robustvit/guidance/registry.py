@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.cross_entropy import CrossEntropy
+from robustvit.guidance.energy import EnergyGuidance
 from robustvit.guidance.input_gradients import GradMask, RightReasons
 from robustvit.guidance.last_layer import DeepFeatureReweighting, LastLayer
 from robustvit.guidance.method import Guidance, GuidanceMethod, GuidedLoss
@@ -25,6 +26,7 @@ GUIDANCE: dict[str, Any] = {
     for kind in (
         RobustViT,
         SwapRelevance,
+        EnergyGuidance,
         CrossEntropy,
         GradMask,
         RightReasons,

@@ -1,13 +1,14 @@
-"""The paper's guidance: relevance on the object, confidence kept."""
+"""Guidance by relevance maps: the frame of such methods, and the paper's: relevance on the object, confidence kept."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of
 from robustvit.common.options import Classification, Target
 from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.maps import image_map
@@ -18,7 +19,92 @@ from robustvit.models.classifier import logits_of
 
 
 @dataclass(frozen=True)
-class RobustViT(GuidanceMethod):
+class MapGuidance(GuidanceMethod):
+    """A loss on the relevance map and one on the logits, from one forward pass.
+
+    Attributes:
+        target: class explained, the true ``label`` or the ``predicted`` one.
+        relevance: method of the relevance map.
+        second_order: let gradients flow through the attention's gradient too.
+        relevance_weight: weight of the loss on the map; 0 makes no map.
+        classification_weight: weight of the classification loss.
+        classification: ``confidence`` (equation 4) or ``label`` (cross-entropy with the true label).
+        temperature: divides the logits in the classification loss.
+    """
+
+    target: Target = "label"
+    relevance: str = "gae"
+    second_order: bool = False
+    relevance_weight: float = 0.8
+    classification_weight: float = 0.2
+    classification: Classification = "confidence"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        expect_one_of("target", self.target, ("label", "predicted"))
+        expect_one_of("classification", self.classification, ("confidence", "label"))
+        expect_one_of("relevance", self.relevance, RELEVANCE_METHODS)
+        check_weights(
+            self.temperature,
+            relevance_weight=self.relevance_weight,
+            classification_weight=self.classification_weight,
+        )
+
+    @abstractmethod
+    def map_terms(self, maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        """Return the terms of a batch's maps, unweighted; ``relevance`` is the one that counts."""
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether a batch needs true labels."""
+        return self.target == "label" or self.classification == "label"
+
+    @property
+    def explains_with(self) -> str:
+        """The relevance method that guides."""
+        return self.relevance
+
+    @property
+    def relevance_counts(self) -> bool:
+        """Whether a map is needed."""
+        return bool(self.relevance_weight)
+
+    def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
+        if target is None and self.needs_labels:
+            raise UserError(
+                f"expected labels for --guidance {self.title} with target or classification 'label', got none: give "
+                "them, or use target 'predicted' and classification 'confidence'"
+            )
+        if not self.relevance_counts:
+            logits = logits_of(model(images))
+            classification = self._classification(logits, target)
+            parts = {"classification": classification.detach()}
+            return GuidedLoss(self.classification_weight * classification, parts, logits.detach(), None)
+        differentiable = torch.is_grad_enabled()
+        with gradients_for_maps(differentiable):
+            images, masks = (x.clone() if x.is_inference() else x for x in (images, masks))
+            target = target.clone() if target is not None and target.is_inference() else target
+            trace = get_method(self.relevance)(model, images, self.second_order)
+            logits = trace.logits
+            predicted = logits.detach().argmax(dim=1)
+            explained = predicted if self.target == "predicted" or target is None else target
+            maps = image_map(trace.explain(explained, differentiable), (images.shape[-2], images.shape[-1]))
+            parts = self.map_terms(maps, masks) | {"classification": self._classification(logits, target)}
+            loss = weighted_sum(
+                (self.relevance_weight, parts["relevance"]), (self.classification_weight, parts["classification"])
+            )
+        detached = {name: part.detach() for name, part in parts.items()}
+        return GuidedLoss(loss if differentiable else loss.detach(), detached, logits.detach(), maps.detach())
+
+    def _classification(self, logits: Tensor, target: Tensor | None) -> Tensor:
+        """Equation 4, or its variant with the true label."""
+        if self.classification == "label" and target is not None:
+            return label_loss(logits, target, self.temperature)
+        return confidence_loss(logits, self.temperature)
+
+
+@dataclass(frozen=True)
+class RobustViT(MapGuidance):
     """The paper's guidance (equation 5): relevance on the object, confidence kept.
 
     A term whose weight is zero is left out with its gradient; without weight on relevance, no map is computed.
@@ -40,74 +126,22 @@ class RobustViT(GuidanceMethod):
         "Chefer, Schwartz and Wolf, Optimizing Relevance Maps of Vision Transformers Improves Robustness, NeurIPS 2022"
     )
 
-    target: Target = "label"
-    relevance: str = "gae"
-    second_order: bool = False
     background: float = 2.0
     foreground: float = 0.3
-    relevance_weight: float = 0.8
-    classification_weight: float = 0.2
-    classification: Classification = "confidence"
-    temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        expect_one_of("target", self.target, ("label", "predicted"))
-        expect_one_of("classification", self.classification, ("confidence", "label"))
-        expect_one_of("relevance", self.relevance, RELEVANCE_METHODS)
-        check_weights(
-            self.temperature,
-            background=self.background,
-            foreground=self.foreground,
-            relevance_weight=self.relevance_weight,
-            classification_weight=self.classification_weight,
-        )
-        if not self._relevance_counts and not self.classification_weight:
+        super().__post_init__()
+        expect_at_least(0, background=self.background, foreground=self.foreground)
+        if not self.relevance_counts and not self.classification_weight:
             raise UserError("expected a weight above 0 for relevance or classification: nothing would be trained")
 
     @property
-    def needs_labels(self) -> bool:
-        """Whether a batch needs true labels."""
-        return self.target == "label" or self.classification == "label"
-
-    @property
-    def explains_with(self) -> str:
-        """The relevance method that guides."""
-        return self.relevance
-
-    @property
-    def _relevance_counts(self) -> bool:
+    def relevance_counts(self) -> bool:
+        """Whether a map is needed."""
         return bool(self.relevance_weight and (self.background or self.foreground))
 
-    def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
-        if target is None and self.needs_labels:
-            raise UserError("expected labels for target='label' or classification='label'; give them or use predicted")
-        if not self._relevance_counts:
-            logits = logits_of(model(images))
-            classification = self._classification(logits, target)
-            parts = {"classification": classification.detach()}
-            return GuidedLoss(self.classification_weight * classification, parts, logits.detach(), None)
-        differentiable = torch.is_grad_enabled()
-        with gradients_for_maps(differentiable):
-            images, masks = (x.clone() if x.is_inference() else x for x in (images, masks))
-            target = target.clone() if target is not None and target.is_inference() else target
-            trace = get_method(self.relevance)(model, images, self.second_order)
-            logits = trace.logits
-            predicted = logits.detach().argmax(dim=1)
-            explained = predicted if self.target == "predicted" or target is None else target
-            maps = image_map(trace.explain(explained, differentiable), (images.shape[-2], images.shape[-1]))
-            parts = {"background": background_loss(maps, masks), "foreground": foreground_loss(maps, masks)}
-            parts["classification"] = self._classification(logits, target)
-            parts["relevance"] = weighted_sum(
-                (self.background, parts["background"]), (self.foreground, parts["foreground"])
-            )
-            loss = weighted_sum(
-                (self.relevance_weight, parts["relevance"]), (self.classification_weight, parts["classification"])
-            )
-        detached = {name: part.detach() for name, part in parts.items()}
-        return GuidedLoss(loss if differentiable else loss.detach(), detached, logits.detach(), maps.detach())
-
-    def _classification(self, logits: Tensor, target: Tensor | None) -> Tensor:
-        """Equation 4, or its variant with the true label."""
-        if self.classification == "label" and target is not None:
-            return label_loss(logits, target, self.temperature)
-        return confidence_loss(logits, self.temperature)
+    def map_terms(self, maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        """Return equations 1 and 2, and their weighted sum as ``relevance`` (equation 3)."""
+        terms = {"background": background_loss(maps, masks), "foreground": foreground_loss(maps, masks)}
+        weighted = (self.background, terms["background"]), (self.foreground, terms["foreground"])
+        return terms | {"relevance": weighted_sum(*weighted)}

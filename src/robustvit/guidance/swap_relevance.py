@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import Classification
-from robustvit.guidance.method import GuidedLoss, expect_labels
+from robustvit.guidance.method import GuidedLoss
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.guidance.swap_augmentation import SWAPS, on_other_backgrounds
 
@@ -47,8 +47,6 @@ class SwapRelevance(RobustViT):
             raise UserError(f"expected --swap-share above 0 and at most 1, got {self.swap_share}")
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
-        if self.needs_labels:
-            target = expect_labels(target, f"--guidance {self.title}")
         if torch.is_grad_enabled():
             images = on_other_backgrounds(images, masks, self.swap_share)
         return super().__call__(model, images, masks, target)

@@ -50,7 +50,8 @@ class GuidanceOptions(RelevanceOptions):
 
     Attributes:
         guidance: guidance method: robustvit (the paper's), swap-relevance (the same on photos with swapped
-            backgrounds), or a rival method: cross-entropy, gradmask, rrr, swap-augmentation, last-layer, dfr (default
+            backgrounds), energy (relevance inside the mask or box, wherever in it), or a rival method: cross-entropy,
+            gradmask, rrr, swap-augmentation, last-layer, dfr (default
             robustvit, or the recipe's). Each of the options up to balance
             belongs to some methods; other methods refuse it. dfr fits a new head, without lr, epochs and select.
         target: class whose relevance is guided: label (the true class, the default) or predicted (needs no labels).

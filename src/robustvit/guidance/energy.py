@@ -1,0 +1,48 @@
+"""The energy loss: as much of the relevance as possible inside the mask or box, wherever in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from robustvit.common.options import Classification
+from robustvit.guidance.losses import masks_like
+from robustvit.guidance.robustvit import MapGuidance
+
+
+def energy_loss(maps: Tensor, masks: Tensor) -> Tensor:
+    """Share of the relevance outside the object, ``1 - sum(R * S) / sum(R)``; the mean over images.
+
+    The energy-based pointing game as a loss (Rao, Böhle, Parchami-Araghi and Schiele, ICCV 2023). Unlike equations 1
+    and 2 it does not ask for relevance everywhere on the object, so the mask may be a box.
+
+    Args:
+        maps: ``(B, 1, H, W)`` in [0, 1].
+        masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], 1 on the object; soft values count in part.
+
+    Returns:
+        A scalar in [0, 1]; a map of zeros counts as 1, without a gradient.
+    """
+    inside = (maps * masks_like(maps, masks)).sum(dim=(1, 2, 3))
+    total = maps.sum(dim=(1, 2, 3))
+    return (1 - inside / total.where(total > 0, 1.0)).mean()
+
+
+@dataclass(frozen=True)
+class EnergyGuidance(MapGuidance):
+    """The energy loss on the relevance map, and cross-entropy; attributes as in ``MapGuidance``."""
+
+    title = "energy"
+    source = (
+        "Rao, Böhle, Parchami-Araghi and Schiele, Studying How to Efficiently and Effectively Guide Models with "
+        "Explanations, ICCV 2023"
+    )
+
+    relevance_weight: float = 1.0
+    classification_weight: float = 1.0
+    classification: Classification = "label"
+
+    def map_terms(self, maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        """Return the energy loss as ``relevance``."""
+        return {"relevance": energy_loss(maps, masks)}
