@@ -2,7 +2,7 @@
 
     python -m benchmarks.study.demo_seeds [--seeds 5] [--processes 1] [--out benchmarks/results]
 
-Each seed runs ``robustvit demo``: other classes and scenes to train on, another order, the same model and test scenes.
+Each seed runs ``robustvit demo``: other scenes to train on, another order, the same model and test scenes.
 A scene's paired differences are averaged over the seeds before they are bootstrapped over scenes; the spread over seeds
 is given beside it as a t interval. Writes a dated JSON and Markdown file.
 """

@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
 
-# Chosen in benchmarks/results/demo_search-2026-11-22.md; results over seeds in demo_seeds-2026-11-22.md.
+# Chosen in benchmarks/results/demo_search-2026-11-30.md.
 SETTINGS: dict[str, Any] = {
-    "samples_per_class": 20,
-    "classes": 0.5,
-    "train": "attention",
-    "lr": 3e-4,
-    "temperature": 0.3,
-    "epochs": 6,
-    "select": "robust",
+    "recipe": "own",
+    "lr": 1e-4,
+    "epochs": 10,
     "max_drop": 1.0,
     "swaps": 2,
 }
@@ -46,7 +42,7 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
 
     Args:
         out: output folder; new, or that of a demo to resume.
-        seed: random seed of the classes, scenes, their order and augmentation.
+        seed: random seed of the selection of scenes, their order, augmentation and backgrounds.
 
     Returns:
         The run, its verdict and its report; printing it gives the verdict.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 SHARES = tuple(tenth / 10 for tenth in range(1, 11))
-CHOSEN_BY = ("ordinary", "mixed-other")  # measures of validation photos whose sum chooses the share
+CHOSEN_BY = ("ordinary", "mixed-other")  # measures of validation photos whose sum decides
 
 
 def interpolate_weights(
@@ -29,20 +29,28 @@ def interpolate_weights(
     }
 
 
-def choose_share(measured: Callable[[float], Mapping[str, float]]) -> tuple[float, list[dict[str, float]]]:
-    """Choose the share with the highest sum of accuracies; of equal ones the smallest, which changes least.
+def choose_share(
+    measured: Callable[[float], Mapping[str, float]], max_drop: float
+) -> tuple[float, list[dict[str, float]]]:
+    """Choose the share with the highest sum of accuracies among those that lose at most ``max_drop`` points.
+
+    Of equal shares the smallest wins, which changes least; if all lose more, the smallest of all.
 
     Args:
         measured: returns the accuracies named in ``CHOSEN_BY``, 0 to 1, of the model at a share.
+        max_drop: points of ordinary accuracy that may be lost.
 
     Returns:
-        The share, and the accuracies at every share that was tried.
+        The share, and the accuracies at every share that was tried, beginning with 0, the original.
     """
     tried = []
-    for share in SHARES:
+    for share in (0.0, *SHARES):
         found = measured(share)
         tried.append({"share": share} | {name: found[name] for name in CHOSEN_BY})
-    return max(tried, key=lambda row: sum(row[name] for name in CHOSEN_BY))["share"], tried
+    least = tried[0]["ordinary"] - max_drop / 100 - 1e-9
+    allowed = [row for row in tried[1:] if row["ordinary"] >= least]
+    best = max(allowed, key=lambda row: sum(row[name] for name in CHOSEN_BY), default=tried[1])
+    return best["share"], tried
 
 
 def describe_share(share: float, tried: list[dict[str, float]]) -> str:
@@ -52,4 +60,4 @@ def describe_share(share: float, tried: list[dict[str, float]]) -> str:
         return f"{said}, as given."
     at = next(row for row in tried if row["share"] == share)
     shown = " and ".join(f"{100 * at[name]:.1f} % {name}" for name in CHOSEN_BY)
-    return f"{said}: of ten steps the best on the validation photos ({shown})."
+    return f"{said}: of ten steps the best on the validation photos ({shown}) within the allowed loss."

@@ -103,7 +103,7 @@ class ScheduleOptions:
             over the run, after every step).
         interpolation: how far to go from the original weights to the finetuned ones (WiSE-FT): a share above 0 and at
             most 1, or auto, the one of 0.1, 0.2, ..., 1 with the highest accuracy on validation photos, ordinary plus
-            on backgrounds of other classes. Default 1, all the way, or the recipe's.
+            on backgrounds of other classes, that loses at most max_drop. Default 1, all the way, or the recipe's.
     """
 
     lr: float | None = None

@@ -162,7 +162,7 @@ class GuidedRun:
             return {name: value.mean for name in CHOSEN_BY if (value := measure_interval(found, name))}
 
         asked = self.schedule.interpolation
-        share, tried = choose_share(accuracies) if asked == "auto" else (float(asked), [])
+        share, tried = choose_share(accuracies, self.schedule.max_drop) if asked == "auto" else (float(asked), [])
         network.load_state_dict(interpolate_weights(original, finetuned, share))
         if self.accelerator.is_main_process:
             save_model(self.classifier, folder.best)
