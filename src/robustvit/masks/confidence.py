@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robustvit.data.manifest import MaskVerdict
+from robustvit.common.wording import pluralize
+from robustvit.data.manifest import MaskRecord, MaskVerdict
+from robustvit.data.mask_doubts import AT_BORDER, border_contact
 
 _CUT_WEIGHT, _BORDER_WEIGHT = 0.8, 1.4
 _GOOD = 0.5
@@ -30,12 +33,6 @@ class FoundMask:
     confidence: float
     reason: str
     measures: dict[str, float]
-
-
-def border_contact(mask: np.ndarray) -> float:
-    """Return the share of the frame's border, one pixel wide, on the object; ``mask`` is ``(H, W)`` bool."""
-    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    return float(edge.mean())
 
 
 def measure_mask(mask: np.ndarray, **further: float | None) -> dict[str, float]:
@@ -81,3 +78,28 @@ def rate_mask(mask: np.ndarray, measures: dict[str, float]) -> FoundMask:
             reason = "it is not clearly cut off" if "cut" in measures else "its source is not sure of it"
         return FoundMask(mask, "doubtful", confidence, reason, measures)
     return FoundMask(mask, "good", confidence, "", measures)
+
+
+def rate_together(records: Sequence[MaskRecord]) -> tuple[list[MaskRecord], list[str]]:
+    """Doubt masks that cover the frame's border if most of a set do: they may mark the background.
+
+    Returns:
+        The records, and a line on those that are doubted.
+    """
+    masks = [record for record in records if record.mask is not None]
+    outside = [record for record in masks if record.measures.get("border", 0) >= AT_BORDER]
+    if 2 * len(outside) <= len(masks):
+        return list(records), []
+    reason = "it covers the border of the frame, as most masks here: is it the background?"
+    doubted = [
+        replace(one, verdict="doubtful", confidence=0.0, reason=reason)
+        if one.verdict == "good" and one in outside
+        else one
+        for one in records
+    ]
+    line = (
+        f"{len(outside)} of {pluralize(len(masks), 'mask')} cover the border of the frame, the first is "
+        f"{outside[0].mask}: is it the background that is marked? If black is the object, use --from inverted; if not, "
+        "--doubtful uses them"
+    )
+    return doubted, [line]

@@ -9,36 +9,20 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder, fresh_name, read_settings, write_json, write_text
 from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.mask_files import FAINTEST
-from robustvit.data.read_photos import open_header
+from robustvit.data.mask_pixels import is_signed, sign
 from robustvit.data.review import resolve_folder
+from robustvit.masks.confidence import rate_together
 
 _PROBLEMS = "problems.txt"
-_SIGNATURE = ("Software", "robustvit masks")
 
 
 def _lost(record: MaskRecord) -> bool:
     return record.mask is not None and not record.mask.is_file()
-
-
-def _signed() -> PngInfo:
-    info = PngInfo()
-    info.add_text(*_SIGNATURE)
-    return info
-
-
-def _is_ours(mask: Path) -> bool:
-    """Whether a mask was written by a run that was killed before it reached the manifest."""
-    try:
-        with open_header(mask) as image:
-            return image.info.get(_SIGNATURE[0]) == _SIGNATURE[1]
-    except UserError:
-        return False
 
 
 def _refuse_unwritable(record: MaskRecord) -> None:
@@ -114,7 +98,7 @@ class MaskFolder:
             fresh = fresh_name(record.mask)
             grey = (255 * mask.clip(0, 1)).round().astype(np.uint8)
             grey[grey < FAINTEST] = 0
-            Image.fromarray(grey).save(fresh, format="PNG", pnginfo=_signed())
+            Image.fromarray(grey).save(fresh, format="PNG", pnginfo=sign())
             os.replace(fresh, record.mask)
         append_record(record, self.path / f".manifest-{self.rank}.csv")
 
@@ -127,7 +111,7 @@ class MaskFolder:
         if record.mask is None:
             return
         own, place = (resolve_folder(record.image), record.label), resolve_folder(record.mask)
-        if place not in self._owners and record.mask.is_file() and not _is_ours(record.mask):
+        if place not in self._owners and record.mask.is_file() and not is_signed(record.mask):
             raise UserError(
                 f"{record.image}: its mask would replace {record.mask}, which was not made here; move that file away"
             )
@@ -138,8 +122,14 @@ class MaskFolder:
             )
 
     def finish(self, problems: list[str]) -> list[MaskRecord]:
-        """Join the parts of the manifest, sorted by photo, and write the list of problems."""
-        records = self._join()
+        """Join the parts of the manifest, sorted by photo, and write the list of problems.
+
+        What the masks show together is added to ``problems``.
+        """
+        records, doubts = rate_together(self._join())
+        if doubts:
+            write_manifest(records, self.manifest)
+            problems += doubts
         if problems:
             write_text("\n".join(problems) + "\n", self.path / _PROBLEMS)
         else:

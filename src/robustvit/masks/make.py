@@ -173,6 +173,7 @@ def _import_masks(
             categories=categories,
             label_from=label_from,
             source=form,
+            advice=found.advice if form in ("voc", "imagenet-s") else "",
         )
     accelerator.wait_for_everyone()
     return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo)
