@@ -63,7 +63,12 @@ def _ask_for_polarity(outside: list[Path], read: int, mask_format: MaskFormat) -
         "of the frame: is it the background?"
     )
     if mask_format != "auto":
-        return f"{found[0].upper()}{found[1:]} If black is the object, use --mask-format inverted."
+        other = (
+            "white is the object, use --mask-format soft"
+            if mask_format == "inverted"
+            else ("black is the object, use --mask-format inverted")
+        )
+        return f"{found[0].upper()}{found[1:]} If {other}."
     kind = guess_kind(read_pixels(outside[0]))
     raise UserError(
         f"{found} say so with --mask-format inverted (black is the object) or --mask-format {kind} (it is the object)"

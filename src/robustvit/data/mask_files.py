@@ -150,7 +150,8 @@ def _is_clear(pixels: MaskPixels) -> bool:
 
 
 def _read_inverted(pixels: MaskPixels) -> np.ndarray:
-    return 1 - _read_soft(pixels)
+    two_toned = pixels.alpha is None and len(np.unique(_degrees(pixels))) == 2
+    return 1 - (_read_binary(pixels) if two_toned or not _is_clear(pixels) else _read_soft(pixels))
 
 
 def _read_trimap(pixels: MaskPixels) -> np.ndarray:

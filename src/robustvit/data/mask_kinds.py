@@ -24,6 +24,7 @@ VOID_COLOUR = (224, 224, 192)
 IMAGENET_S_IGNORE = 1000
 MOST_CLASSES = 128  # in one photo; a soft mask read as ids would give an object for each of its greys
 FAINT, NEARLY_FULL = 32, 224  # noise of a black and white JPEG stays below and above
+_BLACK_NOISE = 8  # of a JPEG in which all is black
 _FEW = 32
 _PIXELS_EACH = 8  # fewer pixels for each value are the rim of an outline, or a slope
 _SHOWN = 6
@@ -126,7 +127,9 @@ def is_noisy(levels: np.ndarray, lossy: bool) -> bool:
     """Whether values from 0 to 255 are black and white with the noise of a lossy format."""
     if not ((levels < FAINT) | (levels >= NEARLY_FULL)).all():
         return False
-    return lossy or bool(((levels >= NEARLY_FULL) & (levels < 255)).any() and levels.min(initial=255) < FAINT)
+    if lossy:
+        return bool(levels.max(initial=0) >= NEARLY_FULL or levels.max(initial=0) <= _BLACK_NOISE)
+    return bool(((levels >= NEARLY_FULL) & (levels < 255)).any() and levels.min(initial=255) < FAINT)
 
 
 def voc_colours() -> np.ndarray:

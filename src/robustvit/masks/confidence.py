@@ -17,6 +17,7 @@ _GOOD = 0.5
 _NO_OBJECT = 0.9
 # Smaller or larger masks are seldom an object; 0.01 is about 520 of 224 x 224 pixels.
 _LEAST_SHARE, _LARGEST_SHARE = 0.01, 0.9
+_AT_BORDER = "it covers the border of the frame, as most masks here: is it the background?"
 
 
 @dataclass(frozen=True)
@@ -87,19 +88,20 @@ def rate_together(records: Sequence[MaskRecord]) -> tuple[list[MaskRecord], list
         The records, and a line on those that are doubted.
     """
     masks = [record for record in records if record.mask is not None]
-    outside = [record for record in masks if record.measures.get("border", 0) >= AT_BORDER]
+    outside = [
+        record
+        for record in masks
+        if record.measures.get("border", 0) >= AT_BORDER and (record.verdict == "good" or record.reason == _AT_BORDER)
+    ]
     if 2 * len(outside) <= len(masks):
         return list(records), []
-    reason = "it covers the border of the frame, as most masks here: is it the background?"
     doubted = [
-        replace(one, verdict="doubtful", confidence=0.0, reason=reason)
-        if one.verdict == "good" and one in outside
-        else one
+        replace(one, verdict="doubtful", confidence=0.0, reason=_AT_BORDER) if one in outside else one
         for one in records
     ]
     line = (
         f"{len(outside)} of {pluralize(len(masks), 'mask')} cover the border of the frame, the first is "
-        f"{outside[0].mask}: is it the background that is marked? If black is the object, use --from inverted; if not, "
-        "--doubtful uses them"
+        f"{outside[0].mask}: is the background marked instead of the object? Of mask files, --from inverted takes "
+        "black as the object and --from binary white; --doubtful uses the masks as they are"
     )
     return doubted, [line]

@@ -133,7 +133,9 @@ def _file_name(label: str) -> str:
 def _record(image: Path, mask: Path, label: str | None, values: np.ndarray, source: str) -> MaskRecord:
     measures = measure_mask(values > 0.5)
     if values.max(initial=0) < FAINTEST / 255:
-        return MaskRecord(image, None, label, "none", 0.0, "the outline covers no pixel", source, measures)
+        top = round(255 * float(values.max(initial=0)))
+        reason = f"its greatest value is {top} of 255" if top else "the outline covers no pixel"
+        return MaskRecord(image, None, label, "none", 0.0, reason, source, measures)
     if (255 * values).round().min(initial=255) >= 255:
         return MaskRecord(image, None, label, "none", 0.0, "it covers the whole frame", source, measures)
     if not (values >= 0.5).any():
