@@ -114,7 +114,9 @@ def _degrees(pixels: MaskPixels) -> np.ndarray:
     if pixels.values is not None and pixels.palette is not None:
         used = np.unique(pixels.values)
         colours = pixels.palette[pixels.values]
-        if set(used.tolist()) <= {0, VOID_ID} and not black_or_white(pixels.palette[used]):
+        if black_or_white(pixels.palette[used]):
+            return np.where(colours[..., 0] > 127, np.uint8(255), np.uint8(0))
+        if set(used.tolist()) <= {0, VOID_ID}:
             return pixels.values  # the indices are the mask, whatever colours the palette has
     if colours is None:
         raise ValueError("expected values or colours")

@@ -13,11 +13,11 @@ from robustvit.data.mask_pixels import MaskPixels, black_or_white, is_grey
 # What --mask-format names, as docs/howto/masks.md has it: what the file holds, and what of it is the object.
 MASK_KINDS: dict[MaskFormat, tuple[str, str]] = {
     "soft": ("degrees: 0 to 1, 0 to 255 or 0 to 65,535; or transparency", "white or opaque, greys in part"),
-    "binary": ("two values", "the greater one"),
-    "inverted": ("as soft", "black"),
-    "ids": ("class ids in grey, a palette, VOC's colours or `.npy`", "every id but 0 (background) and 255 (void)"),
-    "imagenet-s": ("id = R + 256 G", "every id but 0 (background) and 1000 (ignored)"),
-    "trimap": ("1, 2 and 3 (Oxford-IIIT Pet), or 0, 128 and 255", "1, or 255; unknown pixels are background"),
+    "binary": ("two values", "the greater value"),
+    "inverted": ("as `binary` or `soft`", "black"),
+    "ids": ("class ids: grey, a palette, VOC's colours or `.npy`", "all ids but 0 (background) and 255 (void)"),
+    "imagenet-s": ("class ids in colour, id = R + 256 G", "all ids but 0 (background) and 1000 (ignored)"),
+    "trimap": ("1, 2 and 3 (Oxford-IIIT Pet), or 0, 128 and 255", "1, or 255; the border and unknown pixels are not"),
 }
 VOID_ID = 255  # VOC: border of an object, or not annotated
 VOID_COLOUR = (224, 224, 192)
