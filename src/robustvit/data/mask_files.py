@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from PIL import Image
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import MaskFormat
@@ -19,6 +18,7 @@ from robustvit.data.mask_kinds import (
     ask_for_background,
     count_levels,
     guess_kind,
+    imagenet_s_ids,
     is_one_on_black,
     is_whole,
     pack_colours,
@@ -106,22 +106,20 @@ def _without_noise(mask: np.ndarray) -> np.ndarray:
 
 def _degrees(pixels: MaskPixels) -> np.ndarray:
     """Return greys, transparency, or 255 where a colour is on black."""
-    if pixels.alpha is not None and pixels.palette is None:
-        return pixels.alpha
-    if pixels.values is not None and pixels.palette is None:
-        return pixels.values
-    colours = pixels.colours
-    if pixels.values is not None and pixels.palette is not None:
+    colours = pixels.values
+    if pixels.palette is not None:
         used = np.unique(pixels.values)
         colours = pixels.palette[pixels.values]
         if black_or_white(pixels.palette[used]):
             return np.where(colours[..., 0] > 127, np.uint8(255), np.uint8(0))
         if set(used.tolist()) <= {0, VOID_ID}:
             return pixels.values  # the indices are the mask, whatever colours the palette has
-    if colours is None:
-        raise ValueError("expected values or colours")
+    elif pixels.alpha is not None:
+        return pixels.alpha
+    if colours.ndim == 2:
+        return colours
     if is_grey(colours, 2):
-        return np.asarray(Image.fromarray(colours).convert("L"))
+        return colours[..., 0]
     packed, found = pack_colours(colours)
     if not is_one_on_black(found):
         raise UserError(
@@ -157,9 +155,8 @@ def _read_inverted(pixels: MaskPixels) -> np.ndarray:
 
 
 def _read_trimap(pixels: MaskPixels) -> np.ndarray:
-    values = pixels.values
-    if values is not None and set(np.unique(values).tolist()) <= {1, 2, 3}:
-        return (values == 1).astype(np.float32)
+    if set(np.unique(pixels.values).tolist()) <= {1, 2, 3} and not pixels.in_colour:
+        return (pixels.values == 1).astype(np.float32)
     degrees = _degrees(pixels)
     if set(np.unique(degrees).tolist()) <= {0, 127, 128, 255}:
         return (degrees == 255).astype(np.float32)
@@ -170,7 +167,7 @@ def _read_trimap(pixels: MaskPixels) -> np.ndarray:
 
 
 def _class_ids(pixels: MaskPixels) -> np.ndarray:
-    if pixels.values is None:
+    if pixels.in_colour:
         return _ids_by_colour(pixels)
     values = pixels.values
     used = np.unique(values)
@@ -189,9 +186,7 @@ def _class_ids(pixels: MaskPixels) -> np.ndarray:
 
 
 def _ids_by_colour(pixels: MaskPixels) -> np.ndarray:
-    if pixels.colours is None:
-        raise ValueError("expected an image in colour")
-    packed, found = pack_colours(pixels.colours)
+    packed, found = pack_colours(pixels.values)
     known = voc_ids_by_colour()
     if not set(found.tolist()) <= set(known):
         raise UserError(
@@ -203,14 +198,12 @@ def _ids_by_colour(pixels: MaskPixels) -> np.ndarray:
 
 
 def _imagenet_s_ids(pixels: MaskPixels) -> np.ndarray:
-    colours = pixels.colours
-    if colours is None and pixels.values is not None and not pixels.values.any():
-        colours = np.zeros((*pixels.shape, 3), np.uint8)  # black is grey
-    if colours is None or colours[..., 2].any():
+    colours = pixels.values if pixels.in_colour else np.repeat(pixels.values[..., None], 3, axis=2)
+    if pixels.palette is not None or colours[..., 2].any():
         raise UserError(
             f"expected a colour mask of ImageNet-S (id = R + 256 G, B = 0) in {pixels.path}, found other: check it"
         )
-    ids = colours[..., 0].astype(np.int64) + 256 * colours[..., 1].astype(np.int64)
+    ids = imagenet_s_ids(colours)
     ids[ids == IMAGENET_S_IGNORE] = 0
     return ids
 

@@ -39,10 +39,10 @@ def guess_kind(pixels: MaskPixels) -> MaskFormat:
     if pixels.ours:
         return "soft"
     if pixels.palette is not None:
-        return _guess_palette(pixels)
+        return _guess_palette(pixels, pixels.palette)
     if pixels.alpha is not None:
-        return _guess_transparent(pixels)
-    return _guess_colours(pixels) if pixels.values is None else guess_greys(pixels, pixels.values)
+        return _guess_transparent(pixels, pixels.alpha)
+    return _guess_colours(pixels) if pixels.in_colour else guess_greys(pixels, pixels.values)
 
 
 def guess_greys(pixels: MaskPixels, values: np.ndarray, indexed: bool = False) -> MaskFormat:
@@ -102,7 +102,12 @@ def ask_for_background(pixels: MaskPixels, levels: np.ndarray) -> NoReturn:
 
 def count_levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the values that occur, in ascending order, and how often."""
-    levels, counts = np.unique(values, return_counts=True)
+    if values.dtype == np.uint8:  # counting is much faster than sorting
+        counts = np.bincount(values.ravel(), minlength=256)
+        levels = counts.nonzero()[0]
+        counts = counts[levels]
+    else:
+        levels, counts = np.unique(values, return_counts=True)
     return levels.astype(np.float64), counts  # doubling 8-bit numbers would overflow
 
 
@@ -150,11 +155,8 @@ def _is_trimap(levels: np.ndarray) -> bool:
     return len(found) == 3 and {0, 255} <= found <= {0, 127, 128, 255}
 
 
-def _guess_palette(pixels: MaskPixels) -> MaskFormat:
-    indices, palette = pixels.values, pixels.palette
-    if indices is None or palette is None:
-        raise ValueError("expected an image with a palette")
-    used = np.unique(indices)
+def _guess_palette(pixels: MaskPixels, palette: np.ndarray) -> MaskFormat:
+    used = np.unique(pixels.values)
     colours = palette[used]
     if black_or_white(colours):
         return "soft"  # white is the object, whatever its index
@@ -163,21 +165,24 @@ def _guess_palette(pixels: MaskPixels) -> MaskFormat:
         return "soft"
     objects = used[(used > 0) & (used != VOID_ID)]
     if is_grey(colours, 2) and not (dark and len(objects) == 1):
-        return _guess_grey_palette(pixels, indices, palette)
+        return _guess_grey_palette(pixels, palette)
     if not dark or len(used) > MOST_CLASSES:
+        where = (
+            "in which index 0 is not black: is index 0 the background?" if not dark else "is it a mask of class ids?"
+        )
         raise UserError(
-            f"mask {pixels.path} has {len(used)} colours in a palette, in which index 0 is not black: is index 0 the "
-            "background? say so with --mask-format ids, or save the mask in black and white"
+            f"mask {pixels.path} has {len(used)} colours in a palette, {where} say so with --mask-format ids, or save "
+            "the mask in black and white"
         )
     if used[0] > 0 and len(objects) > 1:
         ask_for_background(pixels, used)
     return "ids"
 
 
-def _guess_grey_palette(pixels: MaskPixels, indices: np.ndarray, palette: np.ndarray) -> MaskFormat:
-    greys = palette[..., 0][indices]
-    if (greys == indices).all():
-        return guess_greys(pixels, indices, indexed=True)
+def _guess_grey_palette(pixels: MaskPixels, palette: np.ndarray) -> MaskFormat:
+    greys = palette[..., 0][pixels.values]
+    if (greys == pixels.values).all():
+        return guess_greys(pixels, greys, indexed=True)
     try:
         return guess_greys(pixels, greys)
     except UserError as error:
@@ -187,9 +192,9 @@ def _guess_grey_palette(pixels: MaskPixels, indices: np.ndarray, palette: np.nda
         ) from error
 
 
-def _guess_transparent(pixels: MaskPixels) -> MaskFormat:
-    colours = np.repeat(pixels.values[..., None], 3, axis=2) if pixels.colours is None else pixels.colours  # type: ignore[index]
-    if black_or_white(colours[pixels.alpha > 127]) == "both":  # type: ignore[operator]
+def _guess_transparent(pixels: MaskPixels, alpha: np.ndarray) -> MaskFormat:
+    shown_colours = pixels.values[alpha > 127].reshape(-1, 3 if pixels.in_colour else 1)
+    if black_or_white(shown_colours) == "both":
         raise UserError(
             f"mask {pixels.path} is black and white where it is opaque: are the colours or the transparency the mask? "
             "save the right one in grey, without transparency"
@@ -198,10 +203,9 @@ def _guess_transparent(pixels: MaskPixels) -> MaskFormat:
 
 
 def _guess_colours(pixels: MaskPixels) -> MaskFormat:
-    _, colours = pack_colours(pixels.colours)
-    ids = colours >> 16 | (colours & 0xFF00)
-    if not (colours & 0xFF).any() and ids.max(initial=0) <= IMAGENET_S_IGNORE:
+    if not pixels.values[..., 2].any() and imagenet_s_ids(pixels.values).max(initial=0) <= IMAGENET_S_IGNORE:
         return "imagenet-s"
+    _, colours = pack_colours(pixels.values)
     if is_one_on_black(colours):
         return "soft"
     if set(colours.tolist()) <= set(voc_ids_by_colour()):
@@ -214,8 +218,14 @@ def _guess_colours(pixels: MaskPixels) -> MaskFormat:
 
 def pack_colours(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return ``(..., 3)`` colours as one number each, of 24 bits, red first, and the numbers that occur."""
-    packed = (colours.astype(np.int64) * (1 << 16, 1 << 8, 1)).sum(axis=-1)
+    red, green, blue = (colours[..., channel].astype(np.int32) for channel in range(3))
+    packed = red << 16 | green << 8 | blue
     return packed, np.unique(packed)
+
+
+def imagenet_s_ids(colours: np.ndarray) -> np.ndarray:
+    """Return the ids of ImageNet-S, ``(H, W)``, of ``(H, W, 3)`` colours."""
+    return colours[..., 0].astype(np.int64) + 256 * colours[..., 1].astype(np.int64)
 
 
 def is_one_on_black(colours: np.ndarray) -> bool:

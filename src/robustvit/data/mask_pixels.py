@@ -22,31 +22,28 @@ _LOSSY_TINT = 24  # how far the channels of a grey JPEG may differ
 
 @dataclass(frozen=True)
 class MaskPixels:
-    """A decoded mask file; one of ``values`` and ``colours`` is always there.
+    """A decoded mask file.
 
     Attributes:
         path: the file.
-        values: ``(H, W)``, greys, indices of a palette, or the numbers of an array; None for colours.
+        values: ``(H, W)``, greys, indices of a palette, or the numbers of an array; colours are ``(H, W, 3)`` uint8.
         palette: ``(256, 3)``, the colours of the indices.
-        colours: ``(H, W, 3)`` uint8 of an image in colour.
         alpha: ``(H, W)`` uint8, transparency that differs from pixel to pixel.
         lossy: whether the format changes values, as JPEG does.
         ours: whether robustvit wrote it.
     """
 
     path: Path
-    values: np.ndarray | None = None
+    values: np.ndarray
     palette: np.ndarray | None = None
-    colours: np.ndarray | None = None
     alpha: np.ndarray | None = None
     lossy: bool = False
     ours: bool = False
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width."""
-        height, width = (self.colours if self.values is None else self.values).shape[:2]  # type: ignore[union-attr]
-        return height, width
+    def in_colour(self) -> bool:
+        """Whether the values are colours that are not grey."""
+        return self.values.ndim == 3
 
 
 def sign() -> PngInfo:
@@ -87,7 +84,7 @@ def read_pixels(path: Path) -> MaskPixels:
     if is_grey(colours, _LOSSY_TINT if lossy else 0):
         grey = np.asarray(image.convert("L")) if lossy else colours[..., 0]
         return MaskPixels(path, grey, alpha=alpha, lossy=lossy, ours=ours)
-    return MaskPixels(path, colours=colours, alpha=alpha, lossy=lossy, ours=ours)
+    return MaskPixels(path, colours, alpha=alpha, lossy=lossy, ours=ours)
 
 
 def black_or_white(colours: np.ndarray) -> Literal["black", "white", "both", ""]:

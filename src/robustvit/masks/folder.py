@@ -49,6 +49,7 @@ class MaskFolder:
         self.path, self.rank, self.settings = Path(path), rank, settings
         self.manifest = self.path / MANIFEST
         self._owners: dict[Path, tuple[Path, str | None]] | None = None
+        self._empty = False  # made with other options, which gave no mask
         self._check()
 
     def _check(self) -> None:
@@ -58,7 +59,8 @@ class MaskFolder:
         if "method" in old:  # folders of versions before there were two protocols
             old = {"protocol": "standard"} | old
         other = [name for name in sorted({*old, *self.settings}) if old.get(name) != self.settings.get(name)]
-        if other:
+        self._empty = bool(other) and not any(record.mask for record in self._listed())
+        if other and not self._empty:
             name = other[0]
             raise UserError(
                 f"{self.path} holds masks made with {name} {old.get(name)}, not {self.settings.get(name)}: give the "
@@ -68,6 +70,9 @@ class MaskFolder:
     def start(self) -> None:
         """Create the folder, or join the parts that a killed run left in it."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if self._empty:
+            for old in (self.manifest, *self._parts(), self.path / SETTINGS):
+                old.unlink(missing_ok=True)
         if self._parts():
             self._join()
         if not (self.path / SETTINGS).exists():
