@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from helpers.drawn_photos import write_photos
 from robustvit import UserError
+from robustvit.cli import main as cli
 from robustvit.common.option_groups import PhotoOptions
 from robustvit.data.mask_files import check_mask, read_ids, read_mask
 from robustvit.data.mask_filter import find_usable_photos
@@ -217,6 +219,27 @@ def test_soft_masks_that_never_reach_one_half_are_named(tmp_path):
     assert len(notes) == 1
     assert "1 of 2 masks looked at never reach one half" in notes[0]
     assert str(Path(folders["masks"]) / "0.png") in notes[0]
+
+
+def test_evaluate_reads_masks_by_their_colours_and_asks_about_ids(capsys, tmp_path, model_folder):
+    images, masks = write_photos(tmp_path, 2)
+    command = ["evaluate", "--model", model_folder, "--images", images, "--masks", masks, "--swaps", 0]
+    command = [str(word) for word in command]
+    drawn = {path: np.asarray(Image.open(path)) > 0 for path in masks.rglob("*.png")}
+    assert cli.main(command) == 0
+    expected = capsys.readouterr()
+    for path, inside in drawn.items():
+        palette(~inside, WHITE, BLACK).save(path)
+    assert cli.main(command) == 0
+    assert capsys.readouterr() == expected
+    for path, inside in drawn.items():
+        grey(33 * inside).save(path)
+    assert cli.main(command) == 2
+    assert "class ids or soft values? say so with" in capsys.readouterr().err
+    assert cli.main([*command, "--mask-format", "ids"]) == 0
+    assert capsys.readouterr() == expected
+    assert cli.main([*command, "--mask-format", "soft"]) == 0
+    assert "6 of 6 masks looked at never reach one half" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_the_page_on_masks_lists_what_is_read():

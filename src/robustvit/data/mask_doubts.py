@@ -16,7 +16,7 @@ from robustvit.data.mask_kinds import guess_kind
 from robustvit.data.mask_pixels import is_signed, read_pixels
 
 AT_BORDER = 0.6  # none of 1,519 masks of animals and tiles covers that much of the frame's border
-_LOOKED_AT = 64  # masks, evenly spread: most of a set is known from a part of it
+_LOOKED_AT = 512  # masks, evenly spread: reading them takes a second, and most of a set is known from them
 
 
 def border_contact(mask: np.ndarray) -> float:
