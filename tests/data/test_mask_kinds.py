@@ -130,9 +130,11 @@ ASKED = {
     "pet without border.png": (grey(trimap(1, 2, 2)), "--mask-format trimap"),
     "matting.png": (grey(trimap(255, 128, 0)), "--mask-format trimap"),
     "red and blue.png": (palette(OBJECT, BLUE, RED), "index 0 is not black"),
-    "red first.png": (palette(~OBJECT, RED, BLACK), "index 0 is not black"),
-    "grey first.png": (palette(~OBJECT, GREY, BLACK), "degrees by its colours or class ids"),
+    "red first.png": (palette(~OBJECT, RED, BLACK), "black .* though index 0"),
+    "grey first.png": (palette(~OBJECT, GREY, BLACK), "black .* though index 0"),
+    "greys.png": (palette(trimap(3, 1, 0), (90, 90, 90), WHITE, BLACK, GREY), "degrees by its colours or class ids"),
     "red on white.png": (painted(RED, WHITE), "cannot tell what the colours"),
+    "shades.png": (Image.fromarray(COLUMNS[..., None].astype(np.uint8) * np.uint8([6, 0, 0])), "cannot tell"),
     "both.png": (with_alpha(painted(BLACK, WHITE), 255 * (ROWS > 4)), "the colours or the transparency"),
 }  # fmt: skip
 
@@ -158,6 +160,8 @@ def test_masks_that_could_be_read_in_two_ways_are_asked_about(tmp_path, name):
         ("inverted", "m.png", grey(255 * ~OBJECT)),
         ("inverted", "m.png", palette(OBJECT, WHITE, BLACK)),
         ("inverted", "m.png", grey(33 * ~OBJECT)),
+        ("inverted", "m.png", palette(OBJECT, RED, BLACK)),
+        ("binary", "m.png", palette(~OBJECT, RED, BLACK)),
         ("trimap", "m.png", grey(trimap(1, 3, 2))),
         ("trimap", "m.png", palette(trimap(1, 3, 2), *VOC)),
         ("trimap", "m.png", grey(trimap(255, 128, 0))),
@@ -170,7 +174,8 @@ def test_what_was_said_is_done(tmp_path, kind, name, image):
 @pytest.mark.parametrize(
     ("kind", "image", "words"),
     [
-        ("ids", palette(~OBJECT, WHITE, BLACK), "--mask-format binary .white. or --mask-format inverted .black."),
+        ("ids", palette(~OBJECT, WHITE, BLACK), "--mask-format binary .* or --mask-format inverted .black."),
+        ("ids", palette(~OBJECT, RED, BLACK), "--mask-format binary .* or --mask-format inverted .black."),
         ("binary", grey(trimap(1, 3, 2)), "--mask-format trimap"),
         ("soft", grey(trimap(1, 3, 2)), "--mask-format trimap"),
         ("binary", grey(OBJECT * (1 + COLUMNS % 4)), "expected two values"),

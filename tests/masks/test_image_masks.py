@@ -179,7 +179,7 @@ def test_a_palette_of_white_and_black_is_read_by_its_colours(tmp_path, form):
     image.save(tmp_path / "masks" / "a.png")
     options = {"out": str(tmp_path / "out"), "from_": form, "images": str(tmp_path / "images")}
     if form == "voc":
-        with pytest.raises(UserError, match=r"--from binary \(white\) or --from inverted \(black\)"):
+        with pytest.raises(UserError, match=r"--from binary \(the other colour\) or --from inverted \(black\)"):
             make_masks(str(tmp_path / "masks"), **options)
     else:
         (record,) = make_masks(str(tmp_path / "masks"), **options).records

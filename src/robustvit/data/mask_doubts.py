@@ -26,7 +26,7 @@ def border_contact(mask: np.ndarray) -> float:
 
 
 def check_masks(photos: Sequence[Photo], mask_format: MaskFormat) -> list[str]:
-    """Look at a part of the masks, and return a note on each doubt; masks that cannot be read are passed over.
+    """Look at a part of the masks, and return a note on each doubt; masks that cannot be read are ignored.
 
     Raises:
         UserError: most masks cover the frame's border, and nothing was said about their format.

@@ -22,6 +22,7 @@ from robustvit.data.mask_kinds import (
     is_one_on_black,
     is_whole,
     pack_colours,
+    refuse_black_object,
     shown,
     voc_ids_by_colour,
     white_of,
@@ -174,12 +175,7 @@ def _class_ids(pixels: MaskPixels) -> np.ndarray:
     if not is_whole(values) or (pixels.lossy and len(used) > 2):
         reason = "JPEG changes them: save them as PNG" if pixels.lossy else "they are not whole numbers: is it soft?"
         raise UserError(f"expected ids of classes in {pixels.path}, but {reason}")
-    tones = [""] if pixels.palette is None else [black_or_white(pixels.palette[part]) for part in (used, [0])]
-    if tones == ["both", "white"]:
-        raise UserError(
-            f"mask {pixels.path} is white at index 0, the background of class ids, and black elsewhere: what is the "
-            "object? say so with --mask-format binary (white) or --mask-format inverted (black)"
-        )
+    refuse_black_object(pixels)
     ids = values.astype(np.int64)
     ids[(ids < 0) | (ids == VOID_ID) | ((ids == 65535) & (values.dtype.itemsize > 1))] = 0
     return ids

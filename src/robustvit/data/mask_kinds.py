@@ -111,6 +111,19 @@ def count_levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return levels.astype(np.float64), counts  # doubling 8-bit numbers would overflow
 
 
+def refuse_black_object(pixels: MaskPixels) -> None:
+    """Refuse a palette of two colours whose order says that the black one is the object."""
+    if pixels.palette is None:
+        return
+    tones = [black_or_white(pixels.palette[[index]]) for index in np.unique(pixels.values)]
+    if len(tones) == 2 and tones[1] == "black" != tones[0]:
+        raise UserError(
+            f"the palette of mask {pixels.path} has another colour before black, though index 0 is the background of "
+            "class ids: what is the object? say so with --mask-format binary (the other colour) or --mask-format "
+            "inverted (black)"
+        )
+
+
 def shown(levels: np.ndarray) -> str:
     """List values, not more than a few."""
     more = f", ... {levels[-1]:g}" if len(levels) > _SHOWN else ""
@@ -160,6 +173,7 @@ def _guess_palette(pixels: MaskPixels, palette: np.ndarray) -> MaskFormat:
     colours = palette[used]
     if black_or_white(colours):
         return "soft"  # white is the object, whatever its index
+    refuse_black_object(pixels)
     dark = black_or_white(palette[:1]) == "black"
     if set(used.tolist()) <= {0, VOID_ID} and tuple(palette[VOID_ID]) != VOID_COLOUR and (dark or used[0] > 0):
         return "soft"
@@ -203,8 +217,10 @@ def _guess_transparent(pixels: MaskPixels, alpha: np.ndarray) -> MaskFormat:
 
 
 def _guess_colours(pixels: MaskPixels) -> MaskFormat:
-    if not pixels.values[..., 2].any() and imagenet_s_ids(pixels.values).max(initial=0) <= IMAGENET_S_IGNORE:
-        return "imagenet-s"
+    if not pixels.values[..., 2].any():
+        counts = np.bincount(imagenet_s_ids(pixels.values).ravel())
+        if len(counts) <= IMAGENET_S_IGNORE + 1 and np.count_nonzero(counts) <= _FEW:  # more are shades of a colour
+            return "imagenet-s"
     _, colours = pack_colours(pixels.values)
     if is_one_on_black(colours):
         return "soft"

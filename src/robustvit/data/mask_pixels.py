@@ -97,8 +97,11 @@ def black_or_white(colours: np.ndarray) -> Literal["black", "white", "both", ""]
 
 def is_grey(colours: np.ndarray, tolerance: int = 0) -> bool:
     """Whether the channels of all ``(..., 3)`` colours agree."""
-    spread = colours.max(axis=-1).astype(np.int16) - colours.min(axis=-1)
-    return bool(spread.max(initial=0) <= tolerance)
+    red, green, blue = (colours[..., channel] for channel in range(3))
+    if not tolerance:
+        return bool((red == green).all() and (green == blue).all())
+    highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return bool((highest - lowest).max(initial=0) <= tolerance)
 
 
 def _has_signature(image: Image.Image) -> bool:
