@@ -97,7 +97,8 @@ def test_ids_in_a_grey_image_are_asked_about_not_guessed(tmp_path):
 @pytest.mark.parametrize(
     ("array", "word"),
     [
-        (np.full((4, 6), 2.0), r"\[0, 1\]"),
+        (np.full((4, 6), 2.5), r"\[0, 1\]"),
+        (np.full((4, 6), 2.0), "class ids or soft values"),
         (np.full((4, 6), np.nan), "NaN"),
         (np.full((4, 6), -1.0), "negative"),
         (np.zeros((4, 6, 3)), "height, width"),

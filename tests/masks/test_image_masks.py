@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.annotation_files import HEIGHT, WIDTH, complaints, only, save_mask, save_photo
 from robustvit.common.errors import UserError
+from robustvit.data.find_photos import find_photos
+from robustvit.data.labels import match_labels
+from robustvit.data.manifest import read_manifest
+from robustvit.data.mask_files import read_mask
 from robustvit.masks.annotations import read_annotations
+from robustvit.masks.make import make_masks
 
 pytest.importorskip("pycocotools.mask")
+
+NAMES = [f"class {number}" for number in range(1, 21)]
 
 
 def class_ids() -> np.ndarray:
@@ -120,3 +128,115 @@ def test_masks_of_another_coding(tmp_path):
     save_mask(grey, tmp_path / "masks" / "a.png")
     assert "is it a grey mask?" in complaints(read_annotations("voc", tmp_path / "masks", tmp_path / "images"))
     assert "ImageNet-S" in complaints(read_annotations("imagenet-s", tmp_path / "masks", tmp_path / "images"))
+
+
+INSIDE = np.zeros((HEIGHT, WIDTH), dtype=bool)
+INSIDE[5:25, 10:30] = True
+RIM = np.zeros((HEIGHT, WIDTH), dtype=bool)
+RIM[4:26, 9:31] = ~INSIDE[4:26, 9:31]
+
+
+def made(folder, masks, form, **options):
+    """Call ``masks --from`` on a flat folder of the masks given, with photos beside."""
+    for name, values in masks.items():
+        save_photo(folder / "images" / f"{name}.jpg")
+        save_mask(values.astype(np.uint8), folder / "masks" / f"{name}.png")
+    out = str(folder / f"out-{form}")
+    return make_masks(str(folder / "masks"), out=out, from_=form, images=str(folder / "images"), **options)
+
+
+@pytest.mark.parametrize("form", ["voc", "binary", "grey", "soft"])
+def test_the_background_of_a_trimap_is_never_the_object(tmp_path, form):
+    trimap = {"a": np.where(INSIDE, 1, np.where(RIM, 3, 2))}
+    with pytest.raises(UserError, match="--from trimap") as error:
+        made(tmp_path, trimap, form)
+    assert "--mask-format" not in str(error.value)
+    assert "a.png" in str(error.value) or "a.jpg" in str(error.value)
+    (record,) = made(tmp_path, trimap, "trimap").records
+    assert np.array_equal(read_mask(record.mask), INSIDE)
+    assert record.verdict == "good"
+
+
+def test_ids_that_cover_the_whole_border_are_told_apart_by_a_person(tmp_path):
+    street = {"a": np.where(INSIDE, 26, np.where(np.arange(WIDTH) < 20, 7, 11))}
+    with pytest.raises(UserError, match=r"the ids 7, 11, 26 cover the whole border .* --categories 7$"):
+        made(tmp_path, street, "voc")
+    (record,) = made(tmp_path, street, "voc", categories="26").records
+    assert np.array_equal(read_mask(record.mask), INSIDE)
+    (tmp_path / "masks" / "classes.txt").write_text("\n".join(f"class{number}" for number in range(1, 27)))
+    (named,) = make_masks(
+        str(tmp_path / "masks"), out=str(tmp_path / "named"), from_="voc", images=str(tmp_path / "images")
+    ).records
+    assert named.label == "class11"
+
+
+@pytest.mark.parametrize("form", ["voc", "grey", "binary", "soft"])
+def test_a_palette_of_white_and_black_is_read_by_its_colours(tmp_path, form):
+    save_photo(tmp_path / "images" / "a.jpg")
+    (tmp_path / "masks").mkdir()
+    image = Image.fromarray((~INSIDE).astype(np.uint8), mode="P")
+    image.putpalette([255, 255, 255, 0, 0, 0])
+    image.save(tmp_path / "masks" / "a.png")
+    options = {"out": str(tmp_path / "out"), "from_": form, "images": str(tmp_path / "images")}
+    if form == "voc":
+        with pytest.raises(UserError, match=r"--from binary \(the other colour\) or --from inverted \(black\)"):
+            make_masks(str(tmp_path / "masks"), **options)
+    else:
+        (record,) = make_masks(str(tmp_path / "masks"), **options).records
+        assert np.array_equal(read_mask(record.mask), INSIDE)
+        assert record.verdict == "good"
+
+
+def test_grey_masks_of_ids_are_asked_about_and_faint_ones_are_not_good(tmp_path):
+    with pytest.raises(UserError, match=r"class ids or soft values. say so with --from voc or --from soft"):
+        made(tmp_path, {"a": 33 * INSIDE}, "grey")
+    (soft,) = made(tmp_path, {"a": 33 * INSIDE}, "soft").records
+    assert (soft.verdict, soft.reason) == ("doubtful", "no pixel reaches one half")
+    with pytest.raises(UserError, match="its greatest value is 4 of 255"):
+        made(tmp_path / "four", {"a": 4 * INSIDE}, "soft")
+    with pytest.raises(UserError, match=r"255 void: is it --from binary"):
+        made(tmp_path / "white", {"a": 255 * INSIDE}, "voc")
+
+
+def test_masks_of_the_background_are_doubtful_until_they_are_inverted(tmp_path):
+    masks = {"a": 255 * ~INSIDE, "b": 255 * ~INSIDE, "c": 255 * INSIDE}
+    found = made(tmp_path, masks, "binary")
+    assert [record.verdict for record in found.records] == ["doubtful", "doubtful", "good"]
+    assert [record.confidence for record in found.records] == [0, 0, 1]
+    assert "2 of 3 masks cover the border of the frame" in found.problems[-1]
+    assert read_manifest(found.manifest) == found.records
+    again = made(tmp_path, masks, "binary")
+    assert (again.made, again.records, again.problems) == (0, found.records, found.problems)
+    inverted = made(tmp_path, {name: masks["a"] for name in "abc"}, "inverted")
+    assert {record.verdict for record in inverted.records} == {"good"}
+    assert all(np.array_equal(read_mask(record.mask), INSIDE) for record in inverted.records)
+
+
+def test_ids_of_masks_are_no_outputs_of_a_model(tmp_path):
+    found = made(tmp_path, {"a": 8 * INSIDE, "b": 12 * INSIDE}, "voc")
+    assert [record.label for record in found.records] == ["8", "12"]
+    assert "the classes have no names but the ids 8, 12: put their names into a classes.txt" in found.problems[-1]
+    photos = find_photos(found.manifest)
+    for names in ((), [f"name{number}" for number in range(20)]):
+        with pytest.raises(UserError, match=r"ids of the masks \(8, 12\), where 0 is the background"):
+            match_labels(photos, 20, names)
+    matched = match_labels(photos, 20, [str(number) for number in range(1, 21)])
+    assert [photo.label for photo in matched] == [7, 11]
+    (tmp_path / "masks" / "classes.txt").write_text("\n".join(NAMES))
+    named = make_masks(str(tmp_path / "masks"), out=str(tmp_path / "n"), from_="voc", images=str(tmp_path / "images"))
+    assert not named.problems
+    assert [photo.label for photo in match_labels(find_photos(named.manifest), 20, NAMES)] == [7, 11]
+
+
+def test_ids_of_imagenet_s_are_no_outputs_and_class_folders_may_be_numbers(tmp_path):
+    colours = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    colours[INSIDE] = 44, 1, 0
+    found = made(tmp_path, {"a": colours}, "imagenet-s")
+    with pytest.raises(UserError, match=r"ids of the masks \(300\)"):
+        match_labels(find_photos(found.manifest), 1000)
+    folder = tmp_path / "sorted"
+    save_photo(folder / "images" / "3" / "a.jpg")
+    save_mask((8 * INSIDE).astype(np.uint8), folder / "masks" / "3" / "a.png")
+    in_folders = make_masks(str(folder / "masks"), out=str(folder / "out"), from_="voc", images=str(folder / "images"))
+    assert not in_folders.problems
+    assert [photo.label for photo in match_labels(find_photos(in_folders.manifest), 20)] == [3]

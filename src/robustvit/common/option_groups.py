@@ -19,7 +19,8 @@ class PhotoOptions:
     Attributes:
         images: folder with one folder of photos per class, or a CSV file (image,mask,label).
         masks: folder of masks that mirrors images by class and name; not for a CSV file.
-        mask_format: auto, soft, ids (class ids, 255 void) or imagenet-s.
+        mask_format: what the mask files hold: auto, soft, binary, inverted (black is the object), ids (class ids, 0
+            background, 255 void), imagenet-s or trimap (1 object, 2 background, 3 border).
         skip_unmasked: leave out photos without a mask instead of refusing them.
         doubtful: also use masks that manifest.csv marks as doubtful; they are left out by default.
     """

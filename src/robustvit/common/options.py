@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-AnnotationFormat = Literal["coco", "yolo", "labelme", "voc", "imagenet-s", "binary", "grey", "soft"]
+AnnotationFormat = Literal[
+    "coco", "yolo", "labelme", "voc", "imagenet-s", "binary", "grey", "soft", "trimap", "inverted"
+]
 Balance = Literal["class", "background"]
 Categories = list[str] | list[int] | str | int
 ClassNames = list[str] | str
@@ -21,7 +23,7 @@ ImageFormat = Literal["png", "jpeg"]
 Interpolation = Literal["auto"] | float
 Intervention = Literal["si-size", "si-rotation", "si-location"]
 LabelFrom = Literal["largest", "all"]
-MaskFormat = Literal["auto", "soft", "ids", "imagenet-s"]
+MaskFormat = Literal["auto", "soft", "binary", "ids", "imagenet-s", "trimap", "inverted"]
 MaskMethod = Literal["tokencut", "rembg", "sam2", "relevance"]
 Normalization = Literal["model", "paper"]
 Precision = Literal["no", "bf16", "fp16"]

@@ -27,12 +27,14 @@ class Photo:
         mask: its foreground mask, if there is one.
         class_name: its class as named on disk, if known.
         label: the model's index of that class, once it is matched.
+        is_mask_id: whether the class is named by its id in the mask, where 0 is the background.
     """
 
     image: Path
     mask: Path | None = None
     class_name: str | None = None
     label: int | None = None
+    is_mask_id: bool = False
 
 
 def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:
@@ -198,6 +200,12 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def _is_mask_id(row: Mapping[str, str | None], label: str) -> bool:
+    """Whether a row of a manifest names a class by its id in the mask; a class folder may be named by a number, too."""
+    folder = Path(row["image"] or "").parent.name
+    return (row.get("source") or "") in ("voc", "imagenet-s") and label.isdecimal() and label != folder
+
+
 def _read_list(path: Path) -> list[Photo]:
     table = read_csv(path)
     if not table.rows or "image" not in table.columns:
@@ -207,7 +215,8 @@ def _read_list(path: Path) -> list[Photo]:
     photos = []
     for row in table.rows:
         mask, label = (row.get("mask") or "").strip(), (row.get("label") or "").strip()
-        photo = Photo(path.parent / (row["image"] or "").strip(), path.parent / mask if mask else None, label or None)
+        photo = Photo(path.parent / (row["image"] or "").strip(), path.parent / mask if mask else None, label or None,
+                      is_mask_id=_is_mask_id(row, label))  # fmt: skip
         for named in (photo.image, photo.mask):
             if named is not None and not _is_file(named):
                 raise UserError(f"{path} names {_cut(named)}, which does not exist: paths are relative to the CSV file")

@@ -175,7 +175,13 @@ def _find(
     notes: list[str],
 ) -> list[Photo]:
     photos, left_out = find_usable_photos(
-        PhotoOptions(images=images, masks=masks, skip_unmasked=sources.skip_unmasked, doubtful=sources.doubtful),
+        PhotoOptions(
+            images=images,
+            masks=masks,
+            mask_format=sources.mask_format,
+            skip_unmasked=sources.skip_unmasked,
+            doubtful=sources.doubtful,
+        ),
         labelled=labelled,
         review=review,
     )

@@ -24,9 +24,21 @@ def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[st
         num_classes: number of logits of the model.
         class_names: names of the logits, if known.
     """
+    _refuse_mask_ids(photos, class_names)
     names = sorted({photo.class_name for photo in photos if photo.class_name is not None})
     index = _match_names(names, num_classes, class_names)
     return [replace(p, label=None if p.class_name is None else index[p.class_name]) for p in photos]
+
+
+def _refuse_mask_ids(photos: Sequence[Photo], class_names: Sequence[str]) -> None:
+    """Refuse ids of masks as outputs of a model: 0 is the background there, and which class an id is was not said."""
+    ids = {photo.class_name for photo in photos if photo.is_mask_id and photo.class_name is not None}
+    if nameless := sorted(ids - set(class_names), key=int):
+        raise UserError(
+            f"expected names of classes, got ids of the masks ({', '.join(nameless[:5])}), where 0 is the background; "
+            "they are no outputs of the model: put their names into a classes.txt beside the masks that were read, one "
+            "a line from id 1, and make the masks again, or name the outputs by these ids (--class-names 1,2,...)"
+        )
 
 
 @cache  # warn once, however often a command looks labels up

@@ -2,58 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from PIL import Image
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import MaskFormat
-from robustvit.data.read_photos import MAX_PIXELS, open_image
+from robustvit.data.mask_kinds import (
+    FAINT,
+    IMAGENET_S_IGNORE,
+    NEARLY_FULL,
+    VOID_ID,
+    ask_for_background,
+    count_levels,
+    guess_kind,
+    imagenet_s_ids,
+    is_one_on_black,
+    is_whole,
+    pack_colours,
+    refuse_black_object,
+    shown,
+    voc_ids_by_colour,
+    white_of,
+)
+from robustvit.data.mask_pixels import MASK_SUFFIXES, MaskPixels, black_or_white, is_grey, read_pixels
 
-FAINTEST = 32  # a few grey values below this would be taken for class ids
+__all__ = ["FAINTEST", "MASK_SUFFIXES", "check_mask", "read_ids", "read_mask"]
 
-MASK_SUFFIXES = frozenset({".png", ".npy", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jpg", ".jpeg"})
-_OPAQUE = 255
-_VOID_ID = 255  # VOC: border of an object, or not annotated
-_IMAGENET_S_IGNORE = 1000
+FAINTEST = FAINT  # a few grey values below this would be taken for class ids
+_NOISE_SHARE = 0.95
 
 
 def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
     """Read a foreground mask.
 
-    ``auto`` takes ``.npy`` arrays and grey images as soft masks (values 0 and 1, or 0 and 255, are binary), palette
-    images as class ids (VOC: 0 is background, 255 void), an alpha channel as a soft mask, and colour images as
-    ImageNet-S (id = R + 256 G; 0 is background, 1000 is ignored). Void and ignored pixels count as background.
+    ``auto`` recognises masks of two values, black and white palettes, soft masks, palettes of class ids, ImageNet-S
+    and transparency, and asks where a file could be read in two ways. ``MASK_KINDS`` lists the other formats. Void and
+    ignored pixels count as background.
 
     Args:
         path: image file or ``.npy``.
-        mask_format: ``auto``, ``soft``, ``ids`` or ``imagenet-s``.
+        mask_format: what the file holds.
 
     Returns:
         float32 ``(H, W)`` in [0, 1], 1 on the object.
+
+    Raises:
+        UserError: the file cannot be read, is no mask of this kind, or could be read in two ways.
     """
-    path = Path(path)
-    if path.suffix.lower() == ".npy":
-        values = _read_array(path)
-        if mask_format == "ids":
-            return ((values > 0) & (values != _VOID_ID)).astype(np.float32)
-        return _soft(values, path)
-    image = open_image(path)
-    if "A" in image.getbands() and image.getchannel("A").getextrema()[0] == _OPAQUE:
-        image = image.convert("RGB" if image.mode == "RGBA" else "L")  # an opaque alpha channel carries no mask
-    if mask_format == "auto":
-        mask_format = _guess_format(image, path)
-    if mask_format == "imagenet-s":
-        channels = np.asarray(image.convert("RGB")).astype(np.int64)
-        ids = channels[..., 0] + 256 * channels[..., 1]
-        return ((ids > 0) & (ids != _IMAGENET_S_IGNORE)).astype(np.float32)
-    if mask_format == "ids":
-        values = np.asarray(image if image.mode in ("P", "L") or image.mode.startswith("I") else image.convert("L"))
-        return ((values > 0) & (values != _VOID_ID)).astype(np.float32)
     expect_one_of("--mask-format", mask_format, get_args(MaskFormat))
-    return _soft(_grey(image), path)
+    pixels = read_pixels(Path(path))
+    mask = _READERS[guess_kind(pixels) if mask_format == "auto" else mask_format](pixels)
+    if pixels.palette is not None and pixels.alpha is not None and (mask[pixels.alpha == 0] > 0.5).any():
+        raise UserError(
+            f"mask {path} is transparent where its colours mark the object: which of the two is the mask? save the "
+            "right one in black and white, without transparency"
+        )
+    return mask
+
+
+def read_ids(path: str | Path, mask_format: MaskFormat = "ids") -> np.ndarray:
+    """Read the class id of each pixel, int64 ``(H, W)``; background, void and ignored pixels are 0.
+
+    Args:
+        path: image file or ``.npy``.
+        mask_format: ``ids`` or ``imagenet-s``.
+    """
+    pixels = read_pixels(Path(path))
+    return _imagenet_s_ids(pixels) if mask_format == "imagenet-s" else _class_ids(pixels)
 
 
 def check_mask(mask: np.ndarray, path: str | Path) -> None:
@@ -64,63 +82,133 @@ def check_mask(mask: np.ndarray, path: str | Path) -> None:
         raise UserError(f"mask {path} covers the whole frame: no background is left; draw it or remove the pair")
 
 
-def _read_array(path: Path) -> np.ndarray:
-    try:
-        # memory-mapped, so that a header that claims terabytes allocates nothing
-        values: np.ndarray = np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError as error:
-        raise UserError(f"expected a mask at {path}, found none: check the path") from error
-    except Exception as error:  # a broken header can raise any error; an empty array cannot be mapped
-        raise UserError(f"cannot read mask {path}: it is not a plain NumPy array; save it with numpy.save") from error
-    if values.size > MAX_PIXELS:
-        raise UserError(f"refused to read mask {path}: {values.size:,} values are more than {MAX_PIXELS:,}")
-    if values.ndim == 3 and 1 in (values.shape[0], values.shape[-1]):
-        values = values.squeeze(0 if values.shape[0] == 1 else -1)
-    if values.ndim != 2 or values.dtype.kind not in "buif":
-        raise UserError(f"expected a mask of shape (height, width) in {path}, got {values.shape} {values.dtype}")
-    return np.array(values)
-
-
-def _grey(image: Image.Image) -> np.ndarray:
-    if "A" in image.getbands():
-        return np.asarray(image.getchannel("A"))
-    if image.mode == "P" and set(np.unique(np.asarray(image)).tolist()) <= {0, 255}:
-        return np.asarray(image)  # the indices are the mask, whatever colours the palette has
-    return np.asarray(image.convert("L") if image.mode in ("P", "RGB", "CMYK", "YCbCr", "HSV") else image)
-
-
-def _soft(values: np.ndarray, path: Path) -> np.ndarray:
-    """Scale numbers to [0, 1], by 255 or 65,535 if they are integers above 1."""
+def _read_soft(pixels: MaskPixels) -> np.ndarray:
+    """Scale degrees to [0, 1], by 255 or 65,535 if there are whole numbers above 1."""
+    values, path = _degrees(pixels), pixels.path
     numbers = values.astype(np.float64)
     if not np.isfinite(numbers).all() or numbers.min(initial=0) < 0:
         raise UserError(f"expected mask values from 0 upwards in {path}, got negative ones or NaN")
     top = numbers.max(initial=0)
-    if top > 1:
-        if values.dtype.kind == "f":
-            raise UserError(f"expected mask values in [0, 1] in {path}, got up to {top:g}: divide by the largest")
-        if top > 65535:
-            raise UserError(f"expected mask values of 8 or 16 bits in {path}, got up to {top:g}: save it as 8 bits")
-        numbers /= 255 if top <= 255 else 65535
-    return numbers.astype(np.float32)
+    if values.dtype.kind == "f" and top > 1 and (top > 65535 or not (is_whole(values) or 254 <= top <= 255)):
+        raise UserError(f"expected mask values in [0, 1] in {path}, got up to {top:g}: divide by the largest")
+    if top > 65535:
+        raise UserError(f"expected mask values of 8 or 16 bits in {path}, got up to {top:g}: save it as 8 bits")
+    if top in (2, 3) and numbers.min() >= 1:
+        ask_for_background(pixels, count_levels(numbers)[0])
+    mask = numbers / white_of(numbers)
+    return (_without_noise(mask) if pixels.lossy else mask).astype(np.float32)
 
 
-def _guess_format(image: Image.Image, path: Path) -> MaskFormat:
-    if image.mode == "P":
-        ids = np.unique(np.asarray(image))
-        return "soft" if set(ids.tolist()) <= {0, 255} else "ids"
-    if image.mode == "RGB":
-        red, green, blue = (np.asarray(channel) for channel in image.split())
-        if (red == green).all() and (green == blue).all():
-            return "soft"
-        if blue.any():
-            raise UserError(f"cannot tell what the colours of mask {path} mean: save it as grey, palette or ImageNet-S")
-        return "imagenet-s"
-    if image.mode == "L" or image.mode.startswith("I"):
-        levels = np.unique(np.asarray(image))
-        inner = levels[(levels > 0) & (levels != _VOID_ID) & (levels < 65535)]
-        if 0 < len(inner) <= 3 and levels.max() > 1 and inner.min() < 32:
-            raise UserError(
-                f"mask {path} has the grey values {levels.tolist()}: class ids or soft values? say so with "
-                "--mask-format ids or --mask-format soft"
-            )
-    return "soft"
+def _without_noise(mask: np.ndarray) -> np.ndarray:
+    """Make black and white what the compression of a black and white mask left near them."""
+    faint, full = mask < FAINT / 255, mask >= NEARLY_FULL / 255
+    return np.where(faint, 0, np.where(full, 1, mask)) if (faint | full).mean() >= _NOISE_SHARE else mask
+
+
+def _degrees(pixels: MaskPixels) -> np.ndarray:
+    """Return greys, transparency, or 255 where a colour is on black."""
+    colours = pixels.values
+    if pixels.palette is not None:
+        used = np.unique(pixels.values)
+        colours = pixels.palette[pixels.values]
+        if black_or_white(pixels.palette[used]):
+            return np.where(colours[..., 0] > 127, np.uint8(255), np.uint8(0))
+        if set(used.tolist()) <= {0, VOID_ID}:
+            return pixels.values  # the indices are the mask, whatever colours the palette has
+    elif pixels.alpha is not None:
+        return pixels.alpha
+    if colours.ndim == 2:
+        return colours
+    if is_grey(colours, 2):
+        return colours[..., 0]
+    packed, found = pack_colours(colours)
+    if not is_one_on_black(found):
+        raise UserError(
+            f"cannot tell what the colours of mask {pixels.path} mean, there are {len(found)}: save it in black and "
+            "white or in grey, or read class ids with --mask-format ids"
+        )
+    return np.where(packed > 0, np.uint8(255), np.uint8(0))
+
+
+def _read_binary(pixels: MaskPixels) -> np.ndarray:
+    """Cut at half of the largest value."""
+    values, mask = _degrees(pixels), _read_soft(pixels)
+    levels, _ = count_levels(values)
+    if len(levels) > 2 and levels[-1] > 1 and is_whole(values) and not _is_clear(pixels):
+        raise UserError(
+            f"expected two values in mask {pixels.path}, found {shown(levels)}: class ids, degrees or a trimap? say so "
+            "with --mask-format ids, --mask-format soft or --mask-format trimap"
+        )
+    top = mask.max(initial=0)
+    return (mask >= top / 2).astype(np.float32) if top > 0 else mask
+
+
+def _is_clear(pixels: MaskPixels) -> bool:
+    try:
+        return guess_kind(pixels) == "soft"
+    except UserError:
+        return False
+
+
+def _read_inverted(pixels: MaskPixels) -> np.ndarray:
+    two_toned = pixels.alpha is None and len(np.unique(_degrees(pixels))) == 2
+    return 1 - (_read_binary(pixels) if two_toned or not _is_clear(pixels) else _read_soft(pixels))
+
+
+def _read_trimap(pixels: MaskPixels) -> np.ndarray:
+    if set(np.unique(pixels.values).tolist()) <= {1, 2, 3} and not pixels.in_colour:
+        return (pixels.values == 1).astype(np.float32)
+    degrees = _degrees(pixels)
+    if set(np.unique(degrees).tolist()) <= {0, 127, 128, 255}:
+        return (degrees == 255).astype(np.float32)
+    raise UserError(
+        f"expected a trimap in {pixels.path}, 1 object, 2 background and 3 border, or 255 object, 128 unknown and 0 "
+        f"background, found {shown(count_levels(degrees)[0])}: check it"
+    )
+
+
+def _class_ids(pixels: MaskPixels) -> np.ndarray:
+    if pixels.in_colour:
+        return _ids_by_colour(pixels)
+    values = pixels.values
+    used = np.unique(values)
+    if not is_whole(values) or (pixels.lossy and len(used) > 2):
+        reason = "JPEG changes them: save them as PNG" if pixels.lossy else "they are not whole numbers: is it soft?"
+        raise UserError(f"expected ids of classes in {pixels.path}, but {reason}")
+    refuse_black_object(pixels)
+    ids = values.astype(np.int64)
+    ids[(ids < 0) | (ids == VOID_ID) | ((ids == 65535) & (values.dtype.itemsize > 1))] = 0
+    return ids
+
+
+def _ids_by_colour(pixels: MaskPixels) -> np.ndarray:
+    packed, found = pack_colours(pixels.values)
+    known = voc_ids_by_colour()
+    if not set(found.tolist()) <= set(known):
+        raise UserError(
+            f"expected ids of classes in {pixels.path}, found colours: save it with a palette or in grey, or add a "
+            "labelmap.txt that names the colours"
+        )
+    ids: np.ndarray = np.array([known[colour] for colour in found.tolist()])[np.searchsorted(found, packed)]
+    return ids
+
+
+def _imagenet_s_ids(pixels: MaskPixels) -> np.ndarray:
+    colours = pixels.values if pixels.in_colour else np.repeat(pixels.values[..., None], 3, axis=2)
+    if pixels.palette is not None or colours[..., 2].any():
+        raise UserError(
+            f"expected a colour mask of ImageNet-S (id = R + 256 G, B = 0) in {pixels.path}, found other: check it"
+        )
+    ids = imagenet_s_ids(colours)
+    ids[ids == IMAGENET_S_IGNORE] = 0
+    return ids
+
+
+_READERS: dict[str, Callable[[MaskPixels], np.ndarray]] = {
+    "soft": _read_soft,
+    "binary": _read_binary,
+    "inverted": _read_inverted,
+    "ids": lambda pixels: (_class_ids(pixels) > 0).astype(np.float32),
+    "imagenet-s": lambda pixels: (_imagenet_s_ids(pixels) > 0).astype(np.float32),
+    "trimap": _read_trimap,
+}

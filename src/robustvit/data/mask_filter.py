@@ -9,6 +9,7 @@ from robustvit.common.option_groups import PhotoOptions
 from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.manifest import MANIFEST, MaskRecord, is_mask_folder, read_manifest
+from robustvit.data.mask_doubts import check_masks
 from robustvit.data.review import Review
 
 _REASONS = {
@@ -77,7 +78,7 @@ class MaskFilter:
 def find_usable_photos(
     given: PhotoOptions, *, labelled: bool = True, review: Review | None = None
 ) -> tuple[list[Photo], list[str]]:
-    """Find photos, without those whose masks should not be used.
+    """Find photos, without those whose masks should not be used, and look at the masks.
 
     Args:
         given: where photos and masks are, and which to use.
@@ -85,13 +86,16 @@ def find_usable_photos(
         review: a person's decisions.
 
     Returns:
-        The photos, and a line on those that were left out, if there are any.
+        The photos, and a line on those that were left out, if there are any, and on each doubt about the masks.
+
+    Raises:
+        UserError: most masks seem to mark the background, and nothing was said about their format.
     """
     keep = MaskFilter(str(given.images), given.masks, doubtful=given.doubtful, review=review)
     photos = find_photos(
         str(given.images), given.masks, labelled=labelled, skip_unmasked=given.skip_unmasked, keep=keep
     )
-    return photos, [keep.note] if keep.note else []
+    return photos, [*([keep.note] if keep.note else []), *check_masks(photos, given.mask_format)]
 
 
 def _find_manifest(masks: Path) -> Path:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robustvit.data.manifest import MaskVerdict
+from robustvit.common.wording import pluralize
+from robustvit.data.manifest import MaskRecord, MaskVerdict
+from robustvit.data.mask_doubts import AT_BORDER, border_contact
 
 _CUT_WEIGHT, _BORDER_WEIGHT = 0.8, 1.4
 _GOOD = 0.5
@@ -14,6 +17,7 @@ _GOOD = 0.5
 _NO_OBJECT = 0.9
 # Smaller or larger masks are seldom an object; 0.01 is about 520 of 224 x 224 pixels.
 _LEAST_SHARE, _LARGEST_SHARE = 0.01, 0.9
+_AT_BORDER = "it covers the border of the frame, as most masks here: is it the background?"
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,6 @@ class FoundMask:
     confidence: float
     reason: str
     measures: dict[str, float]
-
-
-def border_contact(mask: np.ndarray) -> float:
-    """Return the share of the frame's border, one pixel wide, on the object; ``mask`` is ``(H, W)`` bool."""
-    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    return float(edge.mean())
 
 
 def measure_mask(mask: np.ndarray, **further: float | None) -> dict[str, float]:
@@ -81,3 +79,29 @@ def rate_mask(mask: np.ndarray, measures: dict[str, float]) -> FoundMask:
             reason = "it is not clearly cut off" if "cut" in measures else "its source is not sure of it"
         return FoundMask(mask, "doubtful", confidence, reason, measures)
     return FoundMask(mask, "good", confidence, "", measures)
+
+
+def rate_together(records: Sequence[MaskRecord]) -> tuple[list[MaskRecord], list[str]]:
+    """Doubt masks that cover the frame's border if most of a set do: they may mark the background.
+
+    Returns:
+        The records, and a line on those that are doubted.
+    """
+    masks = [record for record in records if record.mask is not None]
+    outside = [
+        record
+        for record in masks
+        if record.measures.get("border", 0) >= AT_BORDER and (record.verdict == "good" or record.reason == _AT_BORDER)
+    ]
+    if 2 * len(outside) <= len(masks):
+        return list(records), []
+    doubted = [
+        replace(one, verdict="doubtful", confidence=0.0, reason=_AT_BORDER) if one in outside else one
+        for one in records
+    ]
+    line = (
+        f"{len(outside)} of {pluralize(len(masks), 'mask')} cover the border of the frame, the first is "
+        f"{outside[0].mask}: is the background marked instead of the object? Of mask files, --from inverted takes "
+        "black as the object and --from binary white; --doubtful uses the masks as they are"
+    )
+    return doubted, [line]

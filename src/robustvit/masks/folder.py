@@ -9,36 +9,20 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder, fresh_name, read_settings, write_json, write_text
 from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.mask_files import FAINTEST
-from robustvit.data.read_photos import open_header
+from robustvit.data.mask_pixels import is_signed, sign
 from robustvit.data.review import resolve_folder
+from robustvit.masks.confidence import rate_together
 
 _PROBLEMS = "problems.txt"
-_SIGNATURE = ("Software", "robustvit masks")
 
 
 def _lost(record: MaskRecord) -> bool:
     return record.mask is not None and not record.mask.is_file()
-
-
-def _signed() -> PngInfo:
-    info = PngInfo()
-    info.add_text(*_SIGNATURE)
-    return info
-
-
-def _is_ours(mask: Path) -> bool:
-    """Whether a mask was written by a run that was killed before it reached the manifest."""
-    try:
-        with open_header(mask) as image:
-            return image.info.get(_SIGNATURE[0]) == _SIGNATURE[1]
-    except UserError:
-        return False
 
 
 def _refuse_unwritable(record: MaskRecord) -> None:
@@ -65,6 +49,7 @@ class MaskFolder:
         self.path, self.rank, self.settings = Path(path), rank, settings
         self.manifest = self.path / MANIFEST
         self._owners: dict[Path, tuple[Path, str | None]] | None = None
+        self._empty = False  # made with other options, which gave no mask
         self._check()
 
     def _check(self) -> None:
@@ -74,7 +59,8 @@ class MaskFolder:
         if "method" in old:  # folders of versions before there were two protocols
             old = {"protocol": "standard"} | old
         other = [name for name in sorted({*old, *self.settings}) if old.get(name) != self.settings.get(name)]
-        if other:
+        self._empty = bool(other) and not any(record.mask for record in self._listed())
+        if other and not self._empty:
             name = other[0]
             raise UserError(
                 f"{self.path} holds masks made with {name} {old.get(name)}, not {self.settings.get(name)}: give the "
@@ -84,6 +70,9 @@ class MaskFolder:
     def start(self) -> None:
         """Create the folder, or join the parts that a killed run left in it."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if self._empty:
+            for old in (self.manifest, *self._parts(), self.path / SETTINGS):
+                old.unlink(missing_ok=True)
         if self._parts():
             self._join()
         if not (self.path / SETTINGS).exists():
@@ -114,7 +103,7 @@ class MaskFolder:
             fresh = fresh_name(record.mask)
             grey = (255 * mask.clip(0, 1)).round().astype(np.uint8)
             grey[grey < FAINTEST] = 0
-            Image.fromarray(grey).save(fresh, format="PNG", pnginfo=_signed())
+            Image.fromarray(grey).save(fresh, format="PNG", pnginfo=sign())
             os.replace(fresh, record.mask)
         append_record(record, self.path / f".manifest-{self.rank}.csv")
 
@@ -127,7 +116,7 @@ class MaskFolder:
         if record.mask is None:
             return
         own, place = (resolve_folder(record.image), record.label), resolve_folder(record.mask)
-        if place not in self._owners and record.mask.is_file() and not _is_ours(record.mask):
+        if place not in self._owners and record.mask.is_file() and not is_signed(record.mask):
             raise UserError(
                 f"{record.image}: its mask would replace {record.mask}, which was not made here; move that file away"
             )
@@ -138,8 +127,14 @@ class MaskFolder:
             )
 
     def finish(self, problems: list[str]) -> list[MaskRecord]:
-        """Join the parts of the manifest, sorted by photo, and write the list of problems."""
-        records = self._join()
+        """Join the parts of the manifest, sorted by photo, and write the list of problems.
+
+        What the masks show together is added to ``problems``.
+        """
+        records, doubts = rate_together(self._join())
+        if doubts:
+            write_manifest(records, self.manifest)
+            problems += doubts
         if problems:
             write_text("\n".join(problems) + "\n", self.path / _PROBLEMS)
         else:

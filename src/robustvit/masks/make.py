@@ -129,7 +129,8 @@ def make_masks(
     problems = [printable(line) for line in problems]
     records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
-        raise UserError(f"no mask could be made: {problems[0] if problems else 'nothing stands out in any photo'}")
+        reasons = [*problems, *(f"{one.image}: {one.reason}" for one in records if annotated.from_)]
+        raise UserError(f"no mask could be made: {reasons[0] if reasons else 'nothing stands out in any photo'}")
     page = write_review(records, review) if review is not None and folder.rank == 0 else None
     return MadeMasks(folder.path, folder.manifest, records, problems, left_out, made, time.monotonic() - start, page)
 
@@ -173,6 +174,7 @@ def _import_masks(
             categories=categories,
             label_from=label_from,
             source=form,
+            advice=found.advice if form in ("voc", "imagenet-s") else "",
         )
     accelerator.wait_for_everyone()
     return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo)

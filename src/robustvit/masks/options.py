@@ -71,7 +71,8 @@ class AnnotationOptions:
     """Masks read from annotations.
 
     Attributes:
-        from_: read masks from annotations instead: coco, yolo, labelme, voc, imagenet-s, binary, grey or soft.
+        from_: read masks from annotations instead: coco, yolo, labelme, voc, imagenet-s, binary, grey, soft,
+            trimap or inverted.
         images: folder of the annotated photos.
         categories: categories to take from annotations: cat,dog or a list; ids if they have no names.
         label_from: for a photo with several categories: largest, or all (a mask for each).

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
@@ -23,6 +24,7 @@ from robustvit.common.progress import bar
 from robustvit.common.workers import worker_pool
 from robustvit.data.datasets import read_pair
 from robustvit.data.mask_files import FAINTEST
+from robustvit.data.mask_pixels import sign
 from robustvit.data.read_photos import read_photo
 from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
 from robustvit.data.shifts.folder import ShiftFolder
@@ -87,7 +89,7 @@ class ShiftMaker:
                 left_out[shift.id] = reason
                 continue
             if shift.has_mask:
-                _save(Image.fromarray(mask), self.folder / shift.mask)
+                _save(Image.fromarray(mask), self.folder / shift.mask, pnginfo=sign())
             _save(image, self.folder / shift.file(self.suffix))  # last: an image that is there is done
         return left_out
 
@@ -150,12 +152,12 @@ def _unfit(mask: np.ndarray) -> str:
     return "the object covers the whole image" if mask.min() == 255 else ""
 
 
-def _save(image: Image.Image, path: Path) -> None:
+def _save(image: Image.Image, path: Path, pnginfo: PngInfo | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = fresh_name(path)
     try:
         if path.suffix == ".png":
-            image.save(fresh, format="PNG", compress_level=3)
+            image.save(fresh, format="PNG", compress_level=3, pnginfo=pnginfo)
         else:
             image.save(fresh, format="JPEG", quality=95, subsampling=0)
         os.replace(fresh, path)

@@ -21,9 +21,11 @@ FORMATS: dict[str, Callable[[Path, Path | None], Annotations]] = {
     "labelme": read_labelme,
     "imagenet-s": partial(read_class_masks, coding="imagenet-s"),
     "voc": partial(read_class_masks, coding="voc"),
-    "binary": partial(read_plain_masks, binary=True),
-    "grey": read_plain_masks,
+    "grey": partial(read_plain_masks, kind="auto"),
     "soft": read_plain_masks,
+    "binary": partial(read_plain_masks, kind="binary"),
+    "inverted": partial(read_plain_masks, kind="inverted"),
+    "trimap": partial(read_plain_masks, kind="trimap"),
 }
 
 

@@ -11,8 +11,10 @@ import numpy as np
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
+from robustvit.common.options import MaskFormat
 from robustvit.common.wording import pluralize
-from robustvit.data.mask_files import MASK_SUFFIXES, read_mask
+from robustvit.data.mask_files import MASK_SUFFIXES, read_ids, read_mask
+from robustvit.data.mask_kinds import MOST_CLASSES, VOID_COLOUR, pack_colours
 from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import open_image
 from robustvit.masks.annotations.category_names import LabelMap, read_label_map
@@ -28,10 +30,6 @@ from robustvit.masks.annotations.listing import (
 )
 
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif"})
-_VOID_ID = 255
-_VOID_COLOUR = (224, 224, 192)
-_IMAGENET_S_IGNORE = 1000
-_MOST_CLASSES = 128  # in one photo; a soft mask read as ids would give an object for each of its greys
 
 _Decode = Callable[[Path, list[str]], list[AnnotatedObject]]
 
@@ -39,7 +37,7 @@ _Decode = Callable[[Path, list[str]], list[AnnotatedObject]]
 def read_class_masks(source: Path, images: Path | None, coding: Literal["voc", "imagenet-s"]) -> Annotations:
     """List photos whose masks hold ids of classes, with one object for each class; pairs as ``read_plain_masks``.
 
-    ``voc``: palette or grey images, 0 is background, 255 void; or colours that a ``labelmap.txt`` names.
+    ``voc``: palette or grey images, 0 is background, 255 void; VOC's colours, or those that a ``labelmap.txt`` names.
     ``imagenet-s``: colour images, id = R + 256 G, 0 is background, 1000 ignored. ``categories`` holds the names from
     ``labelmap.txt`` or ``classes.txt`` in ``source`` or its parent; without them a class is named by its id.
     """
@@ -48,22 +46,23 @@ def read_class_masks(source: Path, images: Path | None, coding: Literal["voc", "
     labels = read_label_map([folder, folder.parent], problems) if coding == "voc" else LabelMap()
     decode: _Decode = partial(_voc_objects, labels=labels) if coding == "voc" else _imagenet_s_objects
     photos = _photos(folder, images, _LOSSLESS, decode, problems)
-    return Annotations(photos, problems, tuple(dict.fromkeys(labels.by_id.values())))
+    advice = "" if labels.by_id else f"put their names into a classes.txt in {folder}, one a line, from id 1"
+    return Annotations(photos, problems, tuple(dict.fromkeys(labels.by_id.values())), advice)
 
 
-def read_plain_masks(source: Path, images: Path | None, binary: bool = False) -> Annotations:
-    """List photos whose masks hold one object without a class, in grey or as ``.npy``.
+def read_plain_masks(source: Path, images: Path | None, kind: MaskFormat = "soft") -> Annotations:
+    """List photos whose masks hold one object without a class.
 
     Masks mirror ``images`` by inner folder and stem; where one of the two is flat, the stem is enough.
 
     Args:
         source: the folder of masks.
         images: the folder of photos.
-        binary: whether values count as 1 from half of the largest upwards, else as 0.
+        kind: what the files hold, see ``read_mask``.
     """
     problems: list[str] = []
     folder = expect_folder(source, "masks")
-    photos = _photos(folder, images, MASK_SUFFIXES, partial(_plain_object, binary=binary), problems)
+    photos = _photos(folder, images, MASK_SUFFIXES, partial(_plain_object, kind=kind), problems)
     return Annotations(photos, problems)
 
 
@@ -105,7 +104,11 @@ def _expect_size(size: tuple[int, ...], expected: tuple[int, int], image: Path) 
 def _decode(
     mask: Path, image: Path, size: tuple[int, int], decode: _Decode, complaints: list[str]
 ) -> list[AnnotatedObject]:
-    objects = decode(mask, complaints)
+    try:
+        objects = decode(mask, complaints)
+    except UserError as error:
+        said = str(error).replace("--mask-format ids", "--from voc").replace("--mask-format", "--from")
+        raise UserError(said) from error
     if objects:
         try:
             _expect_size(objects[0].mask.shape, size, image)
@@ -116,49 +119,31 @@ def _decode(
     return objects
 
 
-def _plain_object(path: Path, complaints: list[str], binary: bool) -> list[AnnotatedObject]:
-    mask = read_mask(path, "soft")
-    top = mask.max(initial=0)
-    if binary and top > 0:
-        mask = (mask >= top / 2).astype(np.float32)
-    return [AnnotatedObject(None, mask)] if top > 0 else []
+def _plain_object(path: Path, complaints: list[str], kind: MaskFormat) -> list[AnnotatedObject]:
+    mask = read_mask(path, kind)
+    return [AnnotatedObject(None, mask)] if mask.max(initial=0) > 0 else []
 
 
 def _imagenet_s_objects(path: Path, complaints: list[str]) -> list[AnnotatedObject]:
-    image = open_image(path)
-    channels = np.asarray(image).astype(np.int64)
-    if image.mode not in ("RGB", "RGBA") or channels[..., 2].any():
-        raise UserError(
-            f"expected a colour mask of ImageNet-S (id = R + 256 G, B = 0) in {path}, found other: check it"
-        )
-    ids = channels[..., 0] + 256 * channels[..., 1]
-    ids[ids == _IMAGENET_S_IGNORE] = 0
-    return _by_class(ids, {}, path)
+    return _by_class(read_ids(path, "imagenet-s"), {}, path)
 
 
 def _voc_objects(path: Path, complaints: list[str], labels: LabelMap) -> list[AnnotatedObject]:
-    image = open_image(path)
-    if image.mode in ("RGB", "RGBA"):
-        return _by_colour(np.asarray(image.convert("RGB")), labels, path, complaints)
-    if image.mode not in ("1", "P", "L") and not image.mode.startswith("I"):
-        raise UserError(
-            f"expected ids of classes in {path}, found an image of mode {image.mode}: save it with a palette"
-        )
-    ids = np.asarray(image).astype(np.int64)
-    ids[ids == _VOID_ID] = 0
-    return _by_class(ids, labels.by_id, path)
+    if labels.by_colour:
+        image = open_image(path)
+        if image.mode in ("RGB", "RGBA"):
+            return _by_colour(np.asarray(image.convert("RGB")), labels, path, complaints)
+    objects = _by_class(read_ids(path), labels.by_id, path)
+    if not objects:
+        complaints.append(f"{path}: no pixel is on an object, as 0 is background and 255 void: is it --from binary?")
+    return objects
 
 
 def _by_colour(channels: np.ndarray, labels: LabelMap, path: Path, complaints: list[str]) -> list[AnnotatedObject]:
-    if not labels.by_colour:
-        raise UserError(
-            f"expected ids of classes in {path}, found colours: save it with a palette or in grey, or add a "
-            "labelmap.txt that names the colours"
-        )
-    packed = (channels.astype(np.int64) * (1 << 16, 1 << 8, 1)).sum(axis=-1)
+    packed, found = pack_colours(channels)
     names = {(red << 16) + (green << 8) + blue: name for (red, green, blue), name in labels.by_colour.items()}
-    void = (_VOID_COLOUR[0] << 16) + (_VOID_COLOUR[1] << 8) + _VOID_COLOUR[2]
-    unknown = set(np.unique(packed).tolist()) - set(names) - {0, void}
+    void = pack_colours(np.array(VOID_COLOUR))[0].item()
+    unknown = set(found.tolist()) - set(names) - {0, void}
     if unknown:
         colours = pluralize(len(unknown), "colour")
         complaints.append(f"{path}: {colours} that labelmap.txt does not name, taken as background")
@@ -169,6 +154,6 @@ def _by_colour(channels: np.ndarray, labels: LabelMap, path: Path, complaints: l
 
 def _by_class(ids: np.ndarray, names: dict[int, str], path: Path) -> list[AnnotatedObject]:
     present = [number for number in np.unique(ids).tolist() if number > 0]
-    if len(present) > _MOST_CLASSES:
+    if len(present) > MOST_CLASSES:
         raise UserError(f"expected ids of classes in {path}, found {len(present)} of them: is it a grey mask?")
     return [AnnotatedObject(names.get(n, str(n)), (ids == n).astype(np.float32)) for n in present]

@@ -11,10 +11,14 @@ import numpy as np
 from robustvit.common.errors import UserError
 from robustvit.common.options import LabelFrom
 from robustvit.data.manifest import MaskRecord
+from robustvit.data.mask_doubts import border_contact
 from robustvit.data.mask_files import FAINTEST
 from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.confidence import measure_mask
 from robustvit.masks.folder import MaskFolder
+
+_SHOWN = 5
+_WHOLE_BORDER = 0.95  # void pixels may take the rest
 
 
 def check_categories(found: Annotations, categories: Sequence[str]) -> None:
@@ -66,26 +70,50 @@ def import_masks(
     categories: Sequence[str],
     label_from: LabelFrom,
     source: str,
+    advice: str = "",
 ) -> list[str]:
     """Write the masks of annotated photos and a record for each; ``known`` are all categories that are named.
 
     Returns:
-        One line for each photo without a mask.
+        One line for each photo without a mask, and one for ids without names, with ``advice`` on them.
     """
     problems = []
+    nameless: set[str] = set()
     for photo in photos:
         place, folder = _place(photo.image, images)
         folder = folder if not known or folder in known else None  # train/ and val/ are no classes
         try:
-            masks = foregrounds(photo.read(), categories, label_from, folder)
+            objects = photo.read()
+            if not categories and not known:
+                _expect_background(photo.image, objects)
+            masks = foregrounds(objects, categories, label_from, folder)
             if not masks:
                 problems.append(f"{photo.image}: no object of the categories asked for")
             for label, mask in masks.items():
                 inside = Path(_file_name(str(label))) / place if label_from == "all" and folder is None else place
                 into.add(_record(photo.image, into.path / inside, label, mask, source), mask)
+                nameless |= {label} if advice and label is not None and label != folder else set()
         except UserError as error:
             problems.append(str(error))
+    if nameless:
+        numbers = sorted(nameless, key=int)
+        more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+        problems.append(f"the classes have no names but the ids {', '.join(numbers[:_SHOWN])}{more}: {advice}")
     return problems
+
+
+def _expect_background(image: Path, objects: Sequence[AnnotatedObject]) -> None:
+    """Refuse class ids without names that cover the frame's border together: one of them may be the background."""
+    ids = sorted({one.category for one in objects if one.category is not None and one.category.isdecimal()}, key=int)
+    if len(ids) < 2:
+        return
+    inside = np.maximum.reduce([one.mask for one in objects]) > 0.5
+    if border_contact(inside) >= _WHOLE_BORDER:
+        way = ", or read 1 as the object and 2 as background with --from trimap" if set(ids) <= {"1", "2", "3"} else ""
+        raise UserError(
+            f"{image}: the ids {', '.join(ids[:_SHOWN])} cover the whole border of the frame, so which of them is the "
+            f"background is not known: name those of objects, --categories {ids[0]}{way}"
+        )
 
 
 def _place(image: Path, images: Path | None) -> tuple[Path, str | None]:
@@ -105,7 +133,11 @@ def _file_name(label: str) -> str:
 def _record(image: Path, mask: Path, label: str | None, values: np.ndarray, source: str) -> MaskRecord:
     measures = measure_mask(values > 0.5)
     if values.max(initial=0) < FAINTEST / 255:
-        return MaskRecord(image, None, label, "none", 0.0, "the outline covers no pixel", source, measures)
+        top = round(255 * float(values.max(initial=0)))
+        reason = f"its greatest value is {top} of 255" if top else "the outline covers no pixel"
+        return MaskRecord(image, None, label, "none", 0.0, reason, source, measures)
     if (255 * values).round().min(initial=255) >= 255:
         return MaskRecord(image, None, label, "none", 0.0, "it covers the whole frame", source, measures)
+    if not (values >= 0.5).any():
+        return MaskRecord(image, mask, label, "doubtful", 0.0, "no pixel reaches one half", source, measures)
     return MaskRecord(image, mask, label, "good", 1.0, "", source, measures)

@@ -1,0 +1,75 @@
+"""Doubts about a set of masks: background and object may be exchanged, or no pixel reaches one half."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import MaskFormat
+from robustvit.common.wording import pluralize
+from robustvit.data.find_photos import Photo
+from robustvit.data.mask_files import read_mask
+from robustvit.data.mask_kinds import guess_kind
+from robustvit.data.mask_pixels import is_signed, read_pixels
+
+AT_BORDER = 0.6  # none of 1,519 masks of animals and tiles covers that much of the frame's border
+_LOOKED_AT = 512  # masks, evenly spread: reading them takes a second, and most of a set is known from them
+
+
+def border_contact(mask: np.ndarray) -> float:
+    """Return the share of the frame's border, one pixel wide, on the object; ``mask`` is ``(H, W)`` bool."""
+    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return float(edge.mean())
+
+
+def check_masks(photos: Sequence[Photo], mask_format: MaskFormat) -> list[str]:
+    """Look at a part of the masks, and return a note on each doubt; masks that cannot be read are ignored.
+
+    Raises:
+        UserError: most masks cover the frame's border, and nothing was said about their format.
+    """
+    masks = [photo.mask for photo in photos if photo.mask is not None]
+    masks = [mask for mask in masks[:: -(-len(masks) // _LOOKED_AT) or 1] if not is_signed(mask)]
+    outside: list[Path] = []
+    faint: list[Path] = []
+    read = 0
+    for mask in masks:
+        try:
+            values = read_mask(mask, mask_format)
+        except UserError:
+            continue
+        read += 1
+        if border_contact(values > 0.5) >= AT_BORDER and values.min() < 1:
+            outside.append(mask)
+        if 0 < values.max() < 0.5:
+            faint.append(mask)
+    notes = []
+    if 2 * len(outside) > read:
+        notes.append(_ask_for_polarity(outside, read, mask_format))
+    if faint:
+        notes.append(
+            f"{len(faint)} of {pluralize(read, 'mask')} looked at never reach one half, the first is {faint[0]}: no "
+            "pixel there counts as the object. If the values are class ids, use --mask-format ids."
+        )
+    return notes
+
+
+def _ask_for_polarity(outside: list[Path], read: int, mask_format: MaskFormat) -> str:
+    found = (
+        f"in {len(outside)} of {pluralize(read, 'mask')} looked at, such as {outside[0]}, the object covers the border "
+        "of the frame: is it the background?"
+    )
+    if mask_format != "auto":
+        other = (
+            "white is the object, use --mask-format soft"
+            if mask_format == "inverted"
+            else ("black is the object, use --mask-format inverted")
+        )
+        return f"{found[0].upper()}{found[1:]} If {other}."
+    kind = guess_kind(read_pixels(outside[0]))
+    raise UserError(
+        f"{found} say so with --mask-format inverted (black is the object) or --mask-format {kind} (it is the object)"
+    )
