@@ -106,12 +106,12 @@ def test_masks_that_do_not_match(tmp_path):
     np.save(masks / "c.npy", np.ones((HEIGHT, WIDTH)))
     np.save(masks / "d.npy", np.ones((WIDTH, HEIGHT)))
     found = complaints(read_annotations("grey", masks, tmp_path / "images"))
-    assert "a.png: the mask has 44 x 30 pixels" in found
+    assert "a.jpg has 30 x 44 pixels (height x width), the mask has 44 x 30" in found
     assert "b.png: no pixel is on an object" in found
     assert "z.png: no photo 'z'" in found
-    assert "c.npy has it already" in found
+    assert "is listed twice, also by" in found
     assert "d.npy: the mask has 44 x 30 pixels" in found
-    assert "1 photo without a mask, the first is" in found
+    assert "2 photos without a mask, the first is" in found
 
 
 def test_masks_of_another_coding(tmp_path):

@@ -76,10 +76,13 @@ def test_labelme_group_is_one_object(tmp_path):
 
 def test_labelme_photo_in_another_folder(tmp_path):
     save_photo(tmp_path / "photos" / "inner" / "a.png")
-    write_json(labelme(imagePath="..\\elsewhere\\a.png"), tmp_path / "json" / "a.json")
-    annotations = read_annotations("labelme", tmp_path / "json", tmp_path / "photos")
-    assert only(annotations).category == "cat"
-    assert "no photo" in complaints(read_annotations("labelme", tmp_path / "json", None))
+    source = write_json(labelme(imagePath="..\\photos\\inner\\a.png"), tmp_path / "json" / "a.json").parent
+    assert only(read_annotations("labelme", source, None)).category == "cat"
+    write_json(labelme(imagePath="C:\\set\\inner\\a.png"), source / "a.json")
+    assert only(read_annotations("labelme", source, tmp_path / "photos")).category == "cat"
+    assert "no photo" in complaints(read_annotations("labelme", source, None))
+    write_json(labelme(imagePath="..\\elsewhere\\a.png"), source / "a.json")
+    assert "inner/a.png is another" in complaints(read_annotations("labelme", source, tmp_path / "photos"))
 
 
 BAD_LABELME = {

@@ -19,7 +19,7 @@ from robustvit.data.review import resolve_folder
 MANIFEST, SETTINGS = "manifest.csv", "settings.json"
 MaskVerdict = Literal["good", "doubtful", "none"]
 MASK_MEASURES = ("share", "border", "agreement", "cut", "eigengap", "objects", "turned")
-_COLUMNS = ("image", "mask", "label", "verdict", "confidence", "reason", "source", *MASK_MEASURES)
+_COLUMNS = ("image", "mask", "label", "verdict", "confidence", "reason", "source", *MASK_MEASURES, "inputs")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class MaskRecord:
         reason: why the verdict is not ``good``.
         source: method or format of the mask.
         measures: see ``robustvit.masks.confidence``; some of ``MASK_MEASURES``.
+        inputs: digest of what the mask was made from: the photo, and its annotation or the model; empty in manifests
+            of earlier versions.
     """
 
     image: Path
@@ -45,6 +47,7 @@ class MaskRecord:
     reason: str = ""
     source: str = ""
     measures: dict[str, float] = field(default_factory=dict)
+    inputs: str = ""
 
 
 def is_mask_folder(folder: Path) -> bool:
@@ -99,6 +102,7 @@ def _row(record: MaskRecord, path: Path) -> list[str]:
         record.reason,
         record.source,
         *measures,
+        record.inputs,
     ]
 
 
@@ -125,4 +129,5 @@ def _read_record(row: Mapping[str, str | None], path: Path, line: int) -> MaskRe
         row.get("reason") or "",
         row.get("source") or "",
         measures,
+        row.get("inputs") or "",
     )

@@ -29,6 +29,7 @@ _PREFIX = re.compile(r"^(?!(19|20)\d\d(0\d|1[0-2])[0-3]\d-)[0-9a-f]{8}-(?=.)|^(m
 _SUFFIX = re.compile(
     r"(?<=.)[_-](masks?|seg|segmentation|gt|groundtruth|matte|alpha|labels?|annotation|gtfine_labelids)$"
 )
+_TASK = re.compile(r"task-\d+-annotation-\d+")
 _PHOTO_SUFFIX = re.compile(r"(?<=.)[_-](image|img|photo|rgb|sat|leftimg8bit)$")
 
 
@@ -62,7 +63,9 @@ class Name:
     @classmethod
     def of(cls, text: str, stem_only: bool = False) -> Name:
         """Read a path; ``stem_only`` if it was given without the suffix of the photo."""
-        text = text.replace("\\", "/").rpartition("?d=")[2]  # Label Studio: /data/local-files/?d=cat/a.jpg
+        if "?d=" in text:  # Label Studio: /data/local-files/?d=cat%2Fa.jpg
+            text = unquote(text.rpartition("?d=")[2])
+        text = text.replace("\\", "/")
         parts = [part for part in posixpath.normpath(text).split("/") if part not in ("", ".", "..")]
         clean = "/".join(parts)
         ending = "" if stem_only else posixpath.splitext(clean)[1]
@@ -186,7 +189,7 @@ class PhotoNames:
         for fit in sorted(Fit, reverse=True):
             for place, keys in claims[fit].items():
                 self._settle(place, keys, taken, wanted, matches, describe)
-        self._note(matches, claims, wanted)
+        self._note(matches, claims, {key: describe(key) if stem_only else shown(text) for key, text in wanted.items()})
         return matches
 
     def _candidates(self, name: Name) -> tuple[Fit, list[str]]:
@@ -201,7 +204,10 @@ class PhotoNames:
         if places:
             return f"several photos could be {shown(text)}: {places[0]} and {places[1]} in {self.folder}"
         near = self._by_stem.get(Name.of(text).stem)
-        return f"no photo {shown(text)} in {self.folder}{f'; {near[0]} is another' if near else ''}"
+        hint = f"; {near[0]} is another" if near else ""
+        if _TASK.match(posixpath.basename(text)):
+            hint = "; Label Studio names brush masks by their task, not by their photo: rename them"
+        return f"no photo {shown(text)} in {self.folder}{hint}"
 
     def _settle(
         self,
@@ -227,13 +233,13 @@ class PhotoNames:
             matches.lost[key] = f"{photo} is listed twice, also by {other}: left out, which one holds is unknown"
 
     def _note(
-        self, matches: Matches[Key], claims: Mapping[Fit, Mapping[str, list[Key]]], wanted: Mapping[Key, str]
+        self, matches: Matches[Key], claims: Mapping[Fit, Mapping[str, list[Key]]], words: Mapping[Key, str]
     ) -> None:
-        reasons = {Fit.CHANGED: "whose names a tool may have changed", Fit.NAME: "found by the name alone"}
+        reasons = {Fit.CHANGED: "found by a name that a tool may have changed", Fit.NAME: "found by the name alone"}
         for fit, reason in reasons.items():
             pairs = [(key, place) for place, keys in claims[fit].items() for key in keys if key in matches.found]
             if pairs:
-                examples = ", ".join(f"{shown(wanted[key])} is taken for {place}" for key, place in pairs[:_SHOWN])
+                examples = ", ".join(f"{words[key]} is taken for {place}" for key, place in pairs[:_SHOWN])
                 more = ", ..." if len(pairs) > _SHOWN else ""
                 matches.notes.append(f"{pluralize(len(pairs), 'photo')} {reason}: {examples}{more}")
 

@@ -150,22 +150,26 @@ def _import_masks(
     from robustvit.common.progress import track
     from robustvit.masks.annotations import read_annotations
     from robustvit.masks.annotations.to_masks import check_categories, import_masks
-    from robustvit.masks.folder import MaskFolder
+    from robustvit.masks.folder import MaskFolder, digest_inputs
 
     images, categories, label_from = options.images, _list_categories(options.categories), options.label_from
-    found = read_annotations(form, source, images)
+    found = read_annotations(form, source, images, options.orientation)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
     check_categories(found, categories)
-    settings = {"from": form, "categories": categories, "label_from": label_from}
+    settings = {"from": form, "categories": categories, "label_from": label_from, "orientation": options.orientation}
     accelerator = make_accelerator(device="cpu")
     folder = MaskFolder(out, settings, accelerator.process_index)
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     todo, lines = [], []
     if accelerator.is_main_process:
         folder.start()
+        _, edited = folder.forget_changed(
+            found.photos, lambda photo: digest_inputs(photo.image, photo.content()), unknown=True
+        )
         todo = folder.missing(found.photos)
-        lines = import_masks(
+        lines = [*edited, *folder.report_others(found.photos, source)]
+        lines += import_masks(
             track(todo, "reading annotations"),
             found.categories,
             folder,
@@ -180,10 +184,13 @@ def _import_masks(
 
 def _photo_root(source: str, images: str | None) -> Path | None:
     """Return the folder of photos that masks mirror: the named one, or that of a YOLO root or of LabelMe files."""
-    inside = Path(source) / "images"
-    if images is not None or not Path(source).is_dir():
-        return None if images is None else Path(images)
-    return inside if inside.is_dir() else Path(source)
+    from robustvit.masks.annotations.yolo import yolo_photos
+
+    if images is not None:
+        return Path(images)
+    if Path(source).is_dir():
+        return yolo_photos(Path(source))
+    return yolo_photos(Path(source).parent) if source.lower().endswith((".yaml", ".yml")) else None
 
 
 def _find_masks(
@@ -193,8 +200,9 @@ def _find_masks(
     from accelerate.utils import gather_object
 
     from robustvit.common.devices import make_accelerator
+    from robustvit.common.progress import warn
     from robustvit.data.photo_tree import photo_tree
-    from robustvit.masks.folder import MaskFolder
+    from robustvit.masks.folder import MaskFolder, digest_inputs
     from robustvit.masks.loop import mask_photos
     from robustvit.masks.sources import make_source
 
@@ -204,9 +212,21 @@ def _find_masks(
     rank, processes = accelerator.process_index, accelerator.num_processes
     folder = MaskFolder(out, asdict(options), rank)
     maker = make_source(options, accelerator.device)
+    places = {photo.image.relative_to(source).as_posix(): photo.image for photo in photos}
+    unmatched = maker.match_photos(places, Path(source))
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     if accelerator.is_main_process:
         folder.start()
+        undated, edited = folder.forget_changed(
+            photos, lambda photo: digest_inputs(photo.image, maker.content(photo.image)), unknown=False
+        )
+        problems += [*unmatched, *edited]
+        if undated:
+            warn(
+                f"{pluralize(undated, 'mask')} in {out} of an earlier version, which did not note the photos' content: "
+                "name another --out if photos or weights changed since"
+            )
+    accelerator.wait_for_everyone()  # changed photos must be forgotten before one lists what is missing
     todo = folder.missing(photos)
     accelerator.wait_for_everyone()
     mine = todo[rank::processes]

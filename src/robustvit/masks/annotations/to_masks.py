@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import LabelFrom
 from robustvit.data.manifest import MaskRecord
 from robustvit.data.mask_files import FAINTEST
+from robustvit.masks.annotations.class_folders import class_folders
 from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.confidence import measure_mask
-from robustvit.masks.folder import MaskFolder
+from robustvit.masks.folder import MaskFolder, digest_inputs
 
 
 def check_categories(found: Annotations, categories: Sequence[str]) -> None:
@@ -27,7 +29,7 @@ def check_categories(found: Annotations, categories: Sequence[str]) -> None:
 
 
 def foregrounds(
-    objects: Sequence[AnnotatedObject], categories: Sequence[str], label_from: LabelFrom, folder: str | None
+    objects: Sequence[AnnotatedObject], categories: Sequence[str], label_from: LabelFrom | None, folder: str | None
 ) -> dict[str | None, np.ndarray]:
     """Return the foreground masks of a photo by class.
 
@@ -38,7 +40,7 @@ def foregrounds(
     Args:
         objects: as they were read.
         categories: categories to use; all when empty.
-        label_from: ``largest`` or ``all``.
+        label_from: ``all``, or else the largest.
         folder: the class folder that the photo lies in, if any.
     """
     groups: dict[str | None, np.ndarray] = {}
@@ -49,9 +51,9 @@ def foregrounds(
     if not groups:
         return {}
     if folder is not None:
-        own = groups.get(folder)
-        return {folder: own if own is not None else np.maximum.reduce(list(groups.values()))}
-    if label_from == "largest":
+        own = [mask for name, mask in groups.items() if name is not None and name.casefold() == folder.casefold()]
+        return {folder: np.maximum.reduce(own or list(groups.values()))}
+    if label_from != "all":
         largest = max(groups, key=lambda name: float(groups[name].sum()))
         return {largest: groups[largest]}
     return groups
@@ -64,7 +66,7 @@ def import_masks(
     *,
     images: Path | None,
     categories: Sequence[str],
-    label_from: LabelFrom,
+    label_from: LabelFrom | None,
     source: str,
 ) -> list[str]:
     """Write the masks of annotated photos and a record for each; ``known`` are all categories that are named.
@@ -72,30 +74,39 @@ def import_masks(
     Returns:
         One line for each photo without a mask.
     """
-    problems = []
+    photos = list(photos)
+    folders, problems = class_folders([photo.image for photo in photos], images, known, label_from)
     for photo in photos:
-        place, folder = _place(photo.image, images)
-        folder = folder if not known or folder in known else None  # train/ and val/ are no classes
+        place, folder = _place(photo.image, images), folders[photo.image]
         try:
             masks = foregrounds(photo.read(), categories, label_from, folder)
             if not masks:
                 problems.append(f"{photo.image}: no object of the categories asked for")
             for label, mask in masks.items():
                 inside = Path(_file_name(str(label))) / place if label_from == "all" and folder is None else place
-                into.add(_record(photo.image, into.path / inside, label, mask, source), mask)
+                record = _record(photo.image, into.path / inside, label, mask, source)
+                into.add(_note_inputs(record, photo), mask)
         except UserError as error:
             problems.append(str(error))
     return problems
 
 
-def _place(image: Path, images: Path | None) -> tuple[Path, str | None]:
-    """Where a photo's mask goes below the folder of masks, and the class folder that it lies in."""
+def _note_inputs(record: MaskRecord, photo: AnnotatedPhoto) -> MaskRecord:
+    """Add what the mask was made from; doubt it if the photo may have been annotated in another orientation."""
+    record = replace(record, inputs=digest_inputs(photo.image, photo.content()))
+    if photo.view.doubtful and record.verdict == "good":
+        reason = "its photo has an EXIF tag that turns it, the annotation fits both ways"
+        return replace(record, verdict="doubtful", confidence=0.0, reason=reason)
+    return record
+
+
+def _place(image: Path, images: Path | None) -> Path:
+    """Where a photo's mask goes below the folder of masks."""
     try:
         inside = image.resolve().relative_to(images.resolve()) if images is not None else Path(image.name)
     except ValueError:
         inside = Path(image.name)
-    folder = inside.parts[0] if len(inside.parts) == 2 else None
-    return inside.with_suffix(".png"), folder
+    return inside.with_suffix(".png")
 
 
 def _file_name(label: str) -> str:

@@ -19,7 +19,7 @@ from robustvit.masks.annotations.listing import AnnotatedObject, Annotations, Ph
 from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.outlines import Frame, mask_tools, outline_points
 
-_NO_LABELS = frozenset({"classes.txt", "obj.names.txt", "requirements.txt", "train.txt", "val.txt", "test.txt"})
+_NO_LABELS = frozenset({"classes.txt", "obj.names.txt", "requirements.txt"})
 _TOLERANCE = 1e-6
 _BOX_NUMBERS = 4  # centre, width and height, where an outline has six at least
 _MOST_CLASSES = 1e9
@@ -99,14 +99,16 @@ def _label_files(root: Path, problems: list[str]) -> dict[Path, str]:
     places = files_below(root, {".txt"})
     in_labels = {place: path for place, path in places.items() if "labels" in place.split("/")[:-1]}
     for place, path in (in_labels or places).items():
-        if path.name.lower() not in _NO_LABELS and not path.name.lower().startswith("readme"):
+        name = path.name.lower()
+        if name not in _NO_LABELS and (in_labels or not name.startswith("readme")):
             parts = place.removesuffix(path.suffix).split("/")
             found[path] = "/".join([*(part for part in parts[:-1] if part != "labels"), parts[-1]])
     if not found:
         raise UserError(f"expected YOLO label files (.txt) in {root}, found none: check the path and the format")
     splits = sorted({place.split("/")[0] for place in in_labels if place.split("/")[0] != "labels"})
     if len(splits) > 1:
-        problems.append(f"{root}: all of {', '.join(splits)} are read; name {root / splits[0]} to read that part alone")
+        one = root / ("train" if "train" in splits else splits[0])
+        problems.append(f"{root}: all of {', '.join(splits)} are read; name {one} to read that part alone")
     return found
 
 
