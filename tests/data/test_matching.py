@@ -5,8 +5,13 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from PIL import Image
 
-from robustvit.data.matching import FileFinder, Fit, Name, PhotoNames, match
+from robustvit import UserError
+from robustvit.data.file_finder import FileFinder
+from robustvit.data.find_photos import find_photos
+from robustvit.data.manifest import read_manifest
+from robustvit.data.matching import Fit, Name, PhotoNames, match
 
 
 def fit(annotation: str, photo: str, above: str = "photos", **options) -> Fit:
@@ -134,3 +139,47 @@ def test_files_are_found_in_other_letters(tmp_path):
     assert finder.find(named / "c.jpg") is None
     assert finder.find(tmp_path / ("x/" * 1500)) is None
     assert finder.find(tmp_path / ("x" * 5000)) is None
+
+
+@pytest.mark.parametrize("inner", [".", "cat"])
+def test_masks_beside_photos_follow_the_same_rule(tmp_path, capsys, inner):
+    letters = [unicodedata.normalize(form, "\u00e9") for form in ("NFC", "NFD")]
+    for place, names in (
+        ("photos", ["a.jpg", "b.jpg", "my cat.jpg", f"{letters[1]}.jpg"]),
+        ("masks", ["a_mask.png", "b.jpg.png", "my%20cat.png", f"{letters[0]}.png"]),
+    ):
+        (tmp_path / place / inner).mkdir(parents=True)
+        for name in names:
+            Image.new("L", (4, 4)).save(tmp_path / place / inner / name)
+    photos = find_photos(tmp_path / "photos", tmp_path / "masks", labelled=False)
+    assert {photo.image.name: photo.mask.name for photo in photos} == {
+        "a.jpg": "a_mask.png",
+        "b.jpg": "b.jpg.png",
+        "my cat.jpg": "my%20cat.png",
+        f"{letters[1]}.jpg": f"{letters[0]}.png",
+    }
+    assert "3 photos found by a name that a tool may have changed" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_mask_that_fits_no_photo_is_still_refused(tmp_path):
+    for place, names in (("photos", ["a.jpg", "b.jpg"]), ("masks", ["a.png", "a_mask.png", "b.png"])):
+        (tmp_path / place).mkdir()
+        for name in names:
+            Image.new("L", (4, 4)).save(tmp_path / place / name)
+    with pytest.raises(UserError, match=r"mask without an image: .*a_mask\.png"):
+        find_photos(tmp_path / "photos", tmp_path / "masks", labelled=False)
+
+
+def test_a_manifest_in_other_letters_still_says_what_is_doubtful(tmp_path):
+    letters = [unicodedata.normalize(form, "\u00e9") for form in ("NFC", "NFD")]
+    for place, ending in (("photos", "jpg"), ("masks", "png")):
+        (tmp_path / place).mkdir()
+        Image.new("L", (4, 4)).save(tmp_path / place / f"{letters[1]}.{ending}")
+    manifest = tmp_path / "masks" / "manifest.csv"
+    manifest.write_text(
+        f"image,mask,label,verdict,confidence\n../photos/{letters[0]}.jpg,{letters[0]}.png,,doubtful,0.1\n"
+        "../photos/gone.jpg,gone.png,,good,1\n"
+    )
+    first, gone = read_manifest(manifest)
+    assert (first.image.name, first.mask.name) == (f"{letters[1]}.jpg", f"{letters[1]}.png")
+    assert (gone.image.name, gone.mask.name, gone.inputs) == ("gone.jpg", "gone.png", "")

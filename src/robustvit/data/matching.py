@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 import unicodedata
@@ -156,7 +155,7 @@ class PhotoNames:
 
     def __init__(self, places: Collection[str], folder: Path) -> None:
         self.folder = folder
-        parts = [part for part in Path(os.path.realpath(folder)).parts if part.lower() not in _CONTAINERS]
+        parts = [part for part in folder.resolve().parts if part.lower() not in _CONTAINERS]
         self._above = parts[-1] if parts else ""
         self._names = {place: Name.of(place) for place in places}
         self._by_stem: dict[str, list[str]] = defaultdict(list)
@@ -244,56 +243,24 @@ class PhotoNames:
                 matches.notes.append(f"{pluralize(len(pairs), 'photo')} {reason}: {examples}{more}")
 
 
-class FileFinder:
-    """Finds files that a list names in other letters than the disk: composed otherwise, or as tools change them.
+def adopt_masks(masks: dict[Key, Path], photos: Mapping[Key, str], images: Path, folder: Path) -> list[str]:
+    """Give masks that belong to no photo as they are named to the photo that ``PhotoNames.match`` finds for them.
 
-    Attributes:
-        notes: a line for each file with another name than the list's, but for the way its letters are composed.
+    Args:
+        masks: masks by the keys that they share with photos; changed in place.
+        photos: paths of the photos in their folder, by such keys.
+        images: folder of the photos.
+        folder: folder of the masks.
+
+    Returns:
+        A line on masks whose names are not those of their photos.
     """
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self._listed: dict[Path, list[str]] = {}
-
-    def find(self, path: Path) -> Path | None:
-        """Return the file or folder of that path, else the only one whose name differs as above; None without one."""
-        missing: list[str] = []
-        place = path
-        try:
-            while not place.exists():
-                if place.parent == place:
-                    return None
-                missing.append(place.name)
-                place = place.parent
-        except OSError:  # the name is too long
-            return None
-        for name in reversed(missing):
-            entry = self._entry(place, name)
-            if entry is None:
-                return None
-            place = place / entry
-        return place
-
-    def _entry(self, folder: Path, name: str) -> str | None:
-        names = self._names(folder)
-        composed = [one for one in names if compose(one) == compose(name)]
-        changed = [one for one in names if self._plain(one) == self._plain(name)]
-        found = composed or changed
-        if len(found) != 1:
-            return None
-        if not composed:
-            self.notes.append(f"{folder / name} is taken for {found[0]}: a tool may have changed its name")
-        return found[0]
-
-    def _names(self, folder: Path) -> list[str]:
-        if folder not in self._listed:
-            try:
-                self._listed[folder] = sorted(os.listdir(folder))
-            except OSError:
-                self._listed[folder] = []
-        return self._listed[folder]
-
-    @staticmethod
-    def _plain(name: str) -> str:
-        stem, ending = os.path.splitext(name)
-        return plain_form(stem) + plain_ending(ending)
+    if not set(masks) - set(photos):
+        return []
+    keys = {place: key for key, place in photos.items()}
+    wanted = {key: path.relative_to(folder).with_suffix("").as_posix() for key, path in masks.items()}
+    matches = PhotoNames(keys, images).match(wanted, stem_only=True, describe=lambda key: str(masks[key]))
+    for key, place in matches.found.items():
+        if key not in photos:
+            masks[keys[place]] = masks.pop(key)
+    return matches.notes

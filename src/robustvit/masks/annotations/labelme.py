@@ -17,7 +17,7 @@ from PIL import Image
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
-from robustvit.data.matching import FileFinder
+from robustvit.data.file_finder import FileFinder
 from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import MAX_PIXELS
 from robustvit.masks.annotations.broken import BrokenEntry
