@@ -20,6 +20,8 @@ from helpers.annotation_files import (
     uncompressed,
 )
 from robustvit.common.errors import UserError
+from robustvit.masks.annotations import read_annotations
+from robustvit.masks.annotations.to_masks import check_categories
 
 pytest.importorskip("pycocotools.mask")
 
@@ -192,3 +194,17 @@ def test_photos_of_another_folder_are_not_taken(tmp_path):
 def only_mask(annotations) -> float:
     (photo,) = annotations.photos
     return photo.read()[0].mask.sum()
+
+
+def test_a_folder_leads_to_the_file_in_it(tmp_path):
+    read_coco(coco(), tmp_path / "set" / "train")
+    with pytest.raises(UserError, match=r"got the folder .*: name .*train/instances\.json"):
+        read_annotations("coco", tmp_path / "set", tmp_path / "set")
+
+
+def test_letters_of_categories_may_be_composed_otherwise(tmp_path):
+    content = coco()
+    content["categories"][0]["name"] = "ba\u0308r"
+    annotations = read_coco(content, tmp_path)
+    assert only(annotations).category == "b\u00e4r"
+    check_categories(annotations, ["b\u00e4r"])

@@ -120,3 +120,13 @@ def test_masks_of_another_coding(tmp_path):
     save_mask(grey, tmp_path / "masks" / "a.png")
     assert "is it a grey mask?" in complaints(read_annotations("voc", tmp_path / "masks", tmp_path / "images"))
     assert "ImageNet-S" in complaints(read_annotations("imagenet-s", tmp_path / "masks", tmp_path / "images"))
+
+
+@pytest.mark.parametrize("lines", [["ant", "background", "bee"], ["ant", "void", "bee", "cow"]])
+def test_names_after_a_background_in_between_are_in_doubt(tmp_path, lines):
+    save_photo(tmp_path / "images" / "a.jpg")
+    save_mask(class_ids(), tmp_path / "masks" / "a.png", palette=True)
+    (tmp_path / "classes.txt").write_text("\n".join(lines))
+    annotations = read_annotations("voc", tmp_path / "masks", tmp_path / "images")
+    assert [found.category for found in annotations.photos[0].read()] == ["ant", "2"]
+    assert f"{lines[1]!r} stands between the classes" in complaints(annotations)

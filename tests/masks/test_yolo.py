@@ -191,3 +191,25 @@ def test_a_file_that_is_no_yaml(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(UserError, match=r"a data\.yaml, found a file at"):
         read_annotations("yolo", tmp_path / "a.txt", None)
+
+
+def test_settings_that_name_their_set(roboflow):
+    (roboflow.parent / "conf").mkdir()
+    (roboflow / "data.yaml").rename(roboflow.parent / "conf" / "pets.yaml")
+    settings = roboflow.parent / "conf" / "pets.yaml"
+    settings.write_text("path: ../set\nnames: [cat, dog]\n")
+    annotations = read_annotations("yolo", settings, None)
+    assert len(annotations.photos) == 6
+    assert annotations.categories == ("cat", "dog")
+
+
+def test_the_folder_of_photos_leads_to_the_one_of_labels(roboflow):
+    with pytest.raises(UserError, match=f"found none: name {roboflow / 'train'}"):
+        read_annotations("yolo", roboflow / "train" / "images", None)
+
+
+def test_the_background_of_a_set_is_no_object(tmp_path):
+    (tmp_path / "data.yaml").write_text("names: [__background__, cat]\n")
+    annotations = read_yolo(f"0 0 0 1 0 1 1 0 1\n1 {CORNERS}", tmp_path)
+    assert only(annotations).category == "cat"
+    assert annotations.categories == ("cat",)

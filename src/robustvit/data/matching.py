@@ -21,12 +21,12 @@ Key = TypeVar("Key", bound=Hashable)
 
 _SHOWN = 3
 # Folders that say what is in them, not which photo it is: train/labels/a.txt belongs to train/images/a.jpg.
-_CONTAINERS = frozenset({"images", "labels", "masks", "annotations"})
+_CONTAINERS = frozenset({"images", "labels", "masks", "annotations", "img", "ann", "jpegimages", "segmentationclass"})
 _SAME_ENDING = {".jpeg": ".jpg", ".tiff": ".tif"}
 # What tools add to the name of a photo: Label Studio's eight hexadecimal digits (but not a date), and words for masks.
 _PREFIX = re.compile(r"^(?!(19|20)\d\d(0\d|1[0-2])[0-3]\d-)[0-9a-f]{8}-(?=.)|^(mask|seg)[_-](?=.)")
 _SUFFIX = re.compile(
-    r"(?<=.)[_-](masks?|seg|segmentation|gt|groundtruth|matte|alpha|labels?|annotation|gtfine_labelids)$"
+    r"(?<=.)[._-](masks?|seg|segmentation|gt|groundtruth|matte|alpha|labels?|annotation|gtfine_labelids)$"
 )
 _TASK = re.compile(r"task-\d+-annotation-\d+")
 _PHOTO_SUFFIX = re.compile(r"(?<=.)[_-](image|img|photo|rgb|sat|leftimg8bit)$")

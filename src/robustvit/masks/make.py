@@ -136,10 +136,12 @@ def make_masks(
 
 def _list_categories(categories: Categories | None) -> list[str]:
     """Return categories as a list of names; ``cat,dog`` is two."""
+    from robustvit.data.matching import compose
+
     given = categories.split(",") if isinstance(categories, str) else categories
     if given is None:
         return []
-    return [str(name).strip() for name in (given if isinstance(given, list) else [given])]
+    return [compose(str(name).strip()) for name in (given if isinstance(given, list) else [given])]
 
 
 def _import_masks(
@@ -184,13 +186,12 @@ def _import_masks(
 
 def _photo_root(source: str, images: str | None) -> Path | None:
     """Return the folder of photos that masks mirror: the named one, or that of a YOLO root or of LabelMe files."""
-    from robustvit.masks.annotations.yolo import yolo_photos
+    from robustvit.masks.annotations.yolo import is_settings, yolo_photos, yolo_root
 
     if images is not None:
         return Path(images)
-    if Path(source).is_dir():
-        return yolo_photos(Path(source))
-    return yolo_photos(Path(source).parent) if source.lower().endswith((".yaml", ".yml")) else None
+    known = Path(source).is_dir() or is_settings(Path(source))
+    return yolo_photos(yolo_root(Path(source))) if known else None
 
 
 def _find_masks(

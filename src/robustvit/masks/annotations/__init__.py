@@ -9,6 +9,7 @@ from pathlib import Path
 
 from robustvit.common.errors import expect_one_of
 from robustvit.common.options import Orientation
+from robustvit.data.matching import compose
 from robustvit.masks.annotations.category_names import is_no_object
 from robustvit.masks.annotations.coco import read_coco
 from robustvit.masks.annotations.image_masks import read_class_masks, read_plain_masks
@@ -48,4 +49,6 @@ def read_annotations(
     """
     expect_one_of("the annotation format", format, FORMATS)
     found = FORMATS[format](Path(source), None if images is None else Path(images), orientation)
-    return replace(settle_views(found), categories=tuple(name for name in found.categories if not is_no_object(name)))
+    return replace(
+        settle_views(found), categories=tuple(compose(name) for name in found.categories if not is_no_object(name))
+    )

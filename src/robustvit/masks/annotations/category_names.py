@@ -114,14 +114,18 @@ def _lines(path: Path, problems: list[str]) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def _from_yaml(path: Path, problems: list[str]) -> ClassNames | None:
+def read_yaml(path: Path, problems: list[str]) -> dict:
+    """Return the settings in a YAML file; empty, with a problem line, if it cannot be read."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):  # a date that does not exist is a ValueError
         problems.append(f"{path}: expected class names as YAML, it cannot be read; classes keep their numbers")
-        return None
-    if not isinstance(content, dict):
-        return None
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _from_yaml(path: Path, problems: list[str]) -> ClassNames | None:
+    content = read_yaml(path, problems)
     names, key_points = content.get("names"), path if content.get("kpt_shape") is not None else None
     if isinstance(names, list):
         names = dict(enumerate(names))

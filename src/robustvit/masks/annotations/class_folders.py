@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from robustvit.common.options import LabelFrom
+from robustvit.data.matching import compose
 from robustvit.masks.annotations.category_names import is_no_object
 
 _SHOWN = 5
@@ -42,10 +43,10 @@ def class_folders(
     Returns:
         The folders, and a line that says how it was decided if folders and categories differ.
     """
-    categories = {name.casefold() for name in known}
+    categories = {compose(name).casefold() for name in known}
     folders = {photo: _folder(photo, root, categories) for photo in photos}
     names = sorted({name for name in folders.values() if name is not None})
-    strange = [name for name in names if name.casefold() not in categories]
+    strange = [name for name in names if compose(name).casefold() not in categories]
     if not known or label_from == "folder" or not strange:
         return folders, []
     several = len(names) > 1 and (len(strange) < len(names) or None not in folders.values())
@@ -64,7 +65,7 @@ def _folder(photo: Path, root: Path | None, categories: Collection[str]) -> str 
         parts = photo.resolve().relative_to(root.resolve()).parts[:-1] if root is not None else ()
     except ValueError:
         return None
-    named = next((part for part in parts if part.casefold() in categories), None)
+    named = next((part for part in parts if compose(part).casefold() in categories), None)
     classes = [part for part in parts if not _PARTS.fullmatch(part) and not is_no_object(part)]
     if categories:
         classes = [part for part in classes if not _UNITS.fullmatch(part)]

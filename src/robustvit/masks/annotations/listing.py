@@ -12,7 +12,7 @@ import numpy as np
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.wording import pluralize
-from robustvit.data.matching import Key, PhotoNames
+from robustvit.data.matching import Key, PhotoNames, compose
 from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 from robustvit.masks.annotations.broken import BrokenEntry
@@ -141,7 +141,8 @@ def load_json(path: Path) -> object:
     except FileNotFoundError as error:
         raise UserError(f"expected a JSON file, found none at {path}: check the path") from error
     except IsADirectoryError as error:
-        raise UserError(f"expected a JSON file, got the folder {path}: name the file in it") from error
+        inner = next(iter(files_below(path, {".json"}).values()), None)
+        raise UserError(f"expected a JSON file, got the folder {path}: name {inner or 'the file in it'}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     except RecursionError as error:
@@ -176,7 +177,7 @@ def photo_with_objects(
         complaints: list[str] = []
         marked = decode(complaints)
         objects = [one for one in marked if not is_no_object(one.category)]
-        objects = [AnnotatedObject(one.category, view.upright(one.mask)) for one in objects]
+        objects = [AnnotatedObject(_composed(one.category), view.upright(one.mask)) for one in objects]
         if not told:
             problems.extend(complaints)
             told = True
@@ -188,3 +189,7 @@ def photo_with_objects(
         return objects
 
     return AnnotatedPhoto(image, read, content, view)
+
+
+def _composed(category: str | None) -> str | None:
+    return None if category is None else compose(category)

@@ -13,6 +13,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import LabelFrom
 from robustvit.data.manifest import MaskRecord
 from robustvit.data.mask_files import FAINTEST
+from robustvit.data.matching import compose
 from robustvit.masks.annotations.class_folders import class_folders
 from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.confidence import measure_mask
@@ -51,7 +52,8 @@ def foregrounds(
     if not groups:
         return {}
     if folder is not None:
-        own = [mask for name, mask in groups.items() if name is not None and name.casefold() == folder.casefold()]
+        same = compose(folder).casefold()
+        own = [mask for name, mask in groups.items() if name is not None and name.casefold() == same]
         return {folder: np.maximum.reduce(own or list(groups.values()))}
     if label_from != "all":
         largest = max(groups, key=lambda name: float(groups[name].sum()))

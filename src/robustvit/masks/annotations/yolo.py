@@ -13,7 +13,7 @@ from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.data.photo_tree import files_below
 from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.category_names import ClassNames, read_class_names
+from robustvit.masks.annotations.category_names import ClassNames, read_class_names, read_yaml
 from robustvit.masks.annotations.key_points import begins_with_box, hold_key_points, is_no_outline
 from robustvit.masks.annotations.listing import AnnotatedObject, Annotations, PhotoFolder, photo_with_objects
 from robustvit.masks.annotations.orientation import View, view_photo
@@ -76,12 +76,19 @@ def read_yolo(source: Path, images: Path | None, orientation: Orientation | None
     return Annotations(sorted(photos, key=lambda photo: photo.image), problems, named, advice)
 
 
+def is_settings(path: Path) -> bool:
+    """Whether a path is that of a YAML file."""
+    return path.suffix.lower() in (".yaml", ".yml") and path.is_file()
+
+
 def yolo_root(source: Path) -> Path:
-    """Return the folder of a data set that is named by itself or by its YAML file."""
+    """Return the folder of a data set that is named by itself or by its YAML file, which may name it as ``path``."""
     if source.is_dir():
         return source
-    if source.suffix.lower() in (".yaml", ".yml") and source.is_file():
-        return source.parent
+    if is_settings(source):
+        named = read_yaml(source, []).get("path")
+        root = source.parent / named if isinstance(named, str) else source.parent
+        return root if root.is_dir() else source.parent
     found = "a file" if source.is_file() else "none"
     raise UserError(
         f"expected a folder of YOLO label files or a data.yaml, found {found} at {source}: check the path and format"
@@ -104,7 +111,9 @@ def _label_files(root: Path, problems: list[str]) -> dict[Path, str]:
             parts = place.removesuffix(path.suffix).split("/")
             found[path] = "/".join([*(part for part in parts[:-1] if part != "labels"), parts[-1]])
     if not found:
-        raise UserError(f"expected YOLO label files (.txt) in {root}, found none: check the path and the format")
+        labels = root.parent / "labels"
+        fix = f"name {root.parent}" if labels.is_dir() else "check the path and the format"
+        raise UserError(f"expected YOLO label files (.txt) in {root}, found none: {fix}")
     splits = sorted({place.split("/")[0] for place in in_labels if place.split("/")[0] != "labels"})
     if len(splits) > 1:
         one = root / ("train" if "train" in splits else splits[0])
