@@ -11,7 +11,8 @@ from robustvit import UserError
 from robustvit.data.file_finder import FileFinder
 from robustvit.data.find_photos import find_photos
 from robustvit.data.manifest import read_manifest
-from robustvit.data.matching import Fit, Name, PhotoNames, match
+from robustvit.data.matching import Fit, Name, match
+from robustvit.data.photo_names import PhotoNames
 
 
 def fit(annotation: str, photo: str, above: str = "photos", **options) -> Fit:

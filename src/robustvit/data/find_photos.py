@@ -13,7 +13,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.data.mask_files import MASK_SUFFIXES
-from robustvit.data.matching import adopt_masks
+from robustvit.data.photo_names import adopt_masks
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 _LONGEST_SHOWN = 500

@@ -123,7 +123,9 @@ class MaskFolder:
         """
         listed = {resolve_folder(photo.image): photo for photo in photos}
         digests: dict[Path, str] = {}
-        kept, dropped, lines, undated = [], [], [], 0
+        kept: list[MaskRecord] = []
+        dropped: list[MaskRecord] = []
+        lines, undated = [], 0
         for record in self.records().values():
             place = resolve_folder(record.image)
             if place in listed and place not in digests and (record.inputs or unknown):

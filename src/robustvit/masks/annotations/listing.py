@@ -12,7 +12,8 @@ import numpy as np
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.wording import pluralize
-from robustvit.data.matching import Key, PhotoNames, compose
+from robustvit.data.matching import compose
+from robustvit.data.photo_names import Key, PhotoNames
 from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 from robustvit.masks.annotations.broken import BrokenEntry

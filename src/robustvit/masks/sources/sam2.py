@@ -15,7 +15,7 @@ from PIL import Image
 
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
-from robustvit.data.matching import PhotoNames
+from robustvit.data.photo_names import PhotoNames
 from robustvit.masks.confidence import FoundMask, measure_mask, no_object, overlap, rate_mask
 from robustvit.masks.sources.source import MaskSource
 from robustvit.models.libraries.library import imported, readable_errors
