@@ -18,6 +18,7 @@ from helpers.annotation_files import (
     read_coco,
     save_photo,
     uncompressed,
+    write_json,
 )
 from robustvit.common.errors import UserError
 from robustvit.masks.annotations import read_annotations
@@ -208,3 +209,11 @@ def test_letters_of_categories_may_be_composed_otherwise(tmp_path):
     annotations = read_coco(content, tmp_path)
     assert only(annotations).category == "b\u00e4r"
     check_categories(annotations, ["b\u00e4r"])
+
+
+def test_addresses_name_photos_too(tmp_path):
+    save_photo(tmp_path / "train2017" / "a.png")
+    content = coco()
+    content["images"] = [{"id": 1, "coco_url": "http://images.cocodataset.org/train2017/a.png"}]
+    source = write_json(content, tmp_path / "lvis.json")
+    assert only(read_annotations("coco", source, tmp_path / "train2017")).category == "cat"

@@ -130,3 +130,24 @@ def test_names_after_a_background_in_between_are_in_doubt(tmp_path, lines):
     annotations = read_annotations("voc", tmp_path / "masks", tmp_path / "images")
     assert [found.category for found in annotations.photos[0].read()] == ["ant", "2"]
     assert f"{lines[1]!r} stands between the classes" in complaints(annotations)
+
+
+def test_masks_and_photos_in_one_folder(tmp_path):
+    """Roboflow's export for semantic segmentation; a mask is never taken for a photo of itself."""
+    for name in ("a.jpg", "b.png"):
+        save_photo(tmp_path / "set" / name)
+        save_mask(class_ids(), tmp_path / "set" / f"{name[0]}_mask.png", palette=True)
+    annotations = read_annotations("voc", tmp_path / "set", tmp_path / "set")
+    assert [photo.image.name for photo in annotations] == ["a.jpg", "b.png"]
+    save_photo(tmp_path / "plain" / "a.png")
+    with pytest.raises(UserError, match=r"both lie in .* and no name tells them apart"):
+        read_annotations("voc", tmp_path / "plain", tmp_path / "plain")
+
+
+@pytest.mark.parametrize(("masks", "images"), [("set/masks", "set"), ("set", "set/images")])
+def test_a_folder_of_masks_inside_that_of_photos_or_the_other_way_round(tmp_path, masks, images):
+    save_photo(tmp_path / "set" / "images" / "a.png")
+    save_mask(class_ids(), tmp_path / "set" / "masks" / "a.png", palette=True)
+    annotations = read_annotations("voc", tmp_path / masks, tmp_path / images)
+    assert [photo.image.parent.name for photo in annotations] == ["images"]
+    assert complaints(annotations) == ""

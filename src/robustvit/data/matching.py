@@ -17,7 +17,8 @@ from robustvit.data.read_photos import IMAGE_SUFFIXES
 CONTAINERS = frozenset({"images", "labels", "masks", "annotations", "img", "ann", "jpegimages", "segmentationclass"})
 _SAME_ENDING = {".jpeg": ".jpg", ".tiff": ".tif"}
 # What tools add to the name of a photo: Label Studio's eight hexadecimal digits (but not a date), and words for masks.
-_PREFIX = re.compile(r"^(?!(19|20)\d\d(0\d|1[0-2])[0-3]\d-)[0-9a-f]{8}-(?=.)|^(mask|seg)[_-](?=.)")
+_MASK_PREFIX = re.compile(r"^(mask|seg)[_-](?=.)")
+_PREFIX = re.compile(r"^(?!(19|20)\d\d(0\d|1[0-2])[0-3]\d-)[0-9a-f]{8}-(?=.)|" + _MASK_PREFIX.pattern)
 _SUFFIX = re.compile(
     r"(?<=.)[._-](masks?|seg|segmentation|gt|groundtruth|matte|alpha|labels?|annotation|gtfine_labelids)$"
 )
@@ -25,13 +26,19 @@ _PHOTO_SUFFIX = re.compile(r"(?<=.)[_-](image|img|photo|rgb|sat|leftimg8bit)$")
 
 
 class Fit(IntEnum):
-    """How well the name in an annotation fits a photo; a better fit goes first."""
+    """How well the name in an annotation fits a photo; the best fit counts."""
 
     NONE = 0
     CHANGED = 1  # but for what tools change in names: case, %20, a prefix, a suffix, a second ending
     NAME = 2  # the name fits; the annotation names folders, the photo lies in none
     FOLDERS = 3  # all folders that both name are the same
     EXACT = 4
+
+
+def is_marked(stem: str) -> bool:
+    """Whether a name says that the file is a mask: ``a_mask``, ``seg_a``."""
+    plain = plain_form(stem)
+    return bool(_SUFFIX.search(plain) or _MASK_PREFIX.match(plain))
 
 
 def compose(text: str) -> str:

@@ -60,7 +60,7 @@ def class_folders(
 
 
 def _folder(photo: Path, root: Path | None, categories: Collection[str]) -> str | None:
-    """The first folder that may be a class; one named as a category goes first."""
+    """The first folder that may be a class, preferably one named as a category."""
     try:
         parts = photo.resolve().relative_to(root.resolve()).parts[:-1] if root is not None else ()
     except ValueError:

@@ -29,7 +29,7 @@ from robustvit.masks.annotations.other_formats import name_format
 from robustvit.masks.annotations.outlines import Frame, mask_tools, outline_points, split_outlines
 from robustvit.masks.annotations.run_lengths import decode_run_lengths
 
-_NAMES = ("file_name", "filename")
+_NAMES = ("file_name", "filename", "coco_url")  # LVIS has addresses only
 _Names = dict[Id, str | None]
 
 

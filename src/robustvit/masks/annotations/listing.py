@@ -12,7 +12,7 @@ import numpy as np
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.wording import pluralize
-from robustvit.data.matching import compose
+from robustvit.data.matching import compose, is_marked
 from robustvit.data.photo_names import Key, PhotoNames
 from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import IMAGE_SUFFIXES
@@ -113,6 +113,41 @@ class PhotoFolder:
         if not self.photos:
             raise UserError(f"expected photos in {folder} or in folders in it, found none: check the path")
         self._names = PhotoNames(self.photos, self.folder)
+
+    def separate(self, source: Path, masks: Mapping[str, Path]) -> dict[str, Path]:
+        """Tell masks from photos where the folder of one lies in that of the other, or is the same.
+
+        In one folder, masks are the files whose names say so, such as ``a_mask.png``.
+
+        Args:
+            source: folder of the masks.
+            masks: files in it by their paths; photos that are among them are dropped from here.
+
+        Returns:
+            Those that are masks.
+        """
+        ours, theirs = self.folder.resolve(), source.resolve()
+        if ours in theirs.parents:
+            inner = theirs.relative_to(ours).as_posix()
+            self._keep({place: path for place, path in self.photos.items() if not place.startswith(f"{inner}/")})
+        if theirs in ours.parents:
+            inner = ours.relative_to(theirs).as_posix()
+            return {place: path for place, path in masks.items() if not place.startswith(f"{inner}/")}
+        if ours != theirs:
+            return dict(masks)
+        marked = {place: path for place, path in masks.items() if is_marked(path.stem)}
+        if not marked:
+            raise UserError(
+                f"expected masks and photos in two folders, both lie in {source} and no name tells them apart (as "
+                "a_mask.png does): move the masks to a folder of their own"
+            )
+        self._keep({place: path for place, path in self.photos.items() if place not in marked})
+        return marked
+
+    def _keep(self, photos: dict[str, Path]) -> None:
+        if not photos:
+            raise UserError(f"expected photos beside the masks in {self.folder}, found none: check the paths")
+        self.photos, self._names = photos, PhotoNames(photos, self.folder)
 
     def match(
         self,
