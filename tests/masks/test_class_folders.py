@@ -70,3 +70,18 @@ def test_a_folder_in_other_capitals_takes_the_objects_of_its_category(tmp_path):
     (record,) = made.records
     assert record.label == "dog"
     assert record.measures["share"] == pytest.approx(20 * 15 / (44 * 30), abs=1e-5)
+
+
+def test_a_second_class_folder_changes_the_class_of_the_first(tmp_path):
+    content = coco(file_name="healthy/a.png")
+    save_photo(tmp_path / "photos" / "healthy" / "a.png")
+    options = {"out": str(tmp_path / "m"), "from_": "coco", "images": str(tmp_path / "photos")}
+    source = str(write_json(content, tmp_path / "a.json"))
+    assert [record.label for record in make_masks(source, **options).records] == ["cat"]
+    save_photo(tmp_path / "photos" / "ill" / "b.png")
+    content["images"].append({"id": 2, "file_name": "ill/b.png"})
+    content["annotations"].append({**content["annotations"][0], "id": 8, "image_id": 2})
+    write_json(content, tmp_path / "a.json")
+    assert [record.label for record in make_masks(source, **options).records] == ["healthy", "ill"]
+    (tmp_path / "m" / "ill" / "b.png").unlink()  # the missing one alone lies in a single folder
+    assert [record.label for record in make_masks(source, **options).records] == ["healthy", "ill"]

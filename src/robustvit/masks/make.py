@@ -14,8 +14,12 @@ from robustvit.common.wording import pluralize
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from robustvit.data.manifest import MaskRecord
+    from robustvit.data.photo_tree import PlacedPhoto
     from robustvit.masks.folder import MaskFolder
+    from robustvit.masks.sources import MaskSource
 
 _SHOWN = 10
 
@@ -151,31 +155,34 @@ def _import_masks(
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import track
     from robustvit.masks.annotations import read_annotations
-    from robustvit.masks.annotations.to_masks import check_categories, import_masks
-    from robustvit.masks.folder import MaskFolder, digest_inputs
+    from robustvit.masks.annotations.class_folders import class_folders
+    from robustvit.masks.annotations.to_masks import check_categories, digest_annotation, import_masks
+    from robustvit.masks.folder import MaskFolder
 
     images, categories, label_from = options.images, _list_categories(options.categories), options.label_from
     found = read_annotations(form, source, images, options.orientation)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
     check_categories(found, categories)
+    root = _photo_root(source, images)
+    folders, lines = class_folders([photo.image for photo in found], root, found.categories, label_from)
     settings = {"from": form, "categories": categories, "label_from": label_from, "orientation": options.orientation}
     accelerator = make_accelerator(device="cpu")
     folder = MaskFolder(out, settings, accelerator.process_index)
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
-    todo, lines = [], []
+    todo = []
     if accelerator.is_main_process:
         folder.start()
         _, edited = folder.forget_changed(
-            found.photos, lambda photo: digest_inputs(photo.image, photo.content()), unknown=True
+            found.photos, lambda photo: digest_annotation(photo, folders[photo.image]), unknown=True
         )
         todo = folder.missing(found.photos)
-        lines = [*edited, *folder.report_others(found.photos, source)]
+        lines += [*edited, *folder.report_others(found.photos, source)]
         lines += import_masks(
             track(todo, "reading annotations"),
-            found.categories,
+            folders,
             folder,
-            images=_photo_root(source, images),
+            images=root,
             categories=categories,
             label_from=label_from,
             source=form,
@@ -201,9 +208,8 @@ def _find_masks(
     from accelerate.utils import gather_object
 
     from robustvit.common.devices import make_accelerator
-    from robustvit.common.progress import warn
     from robustvit.data.photo_tree import photo_tree
-    from robustvit.masks.folder import MaskFolder, digest_inputs
+    from robustvit.masks.folder import MaskFolder
     from robustvit.masks.loop import mask_photos
     from robustvit.masks.sources import make_source
 
@@ -218,15 +224,7 @@ def _find_masks(
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     if accelerator.is_main_process:
         folder.start()
-        undated, edited = folder.forget_changed(
-            photos, lambda photo: digest_inputs(photo.image, maker.content(photo.image)), unknown=False
-        )
-        problems += [*unmatched, *edited]
-        if undated:
-            warn(
-                f"{pluralize(undated, 'mask')} in {out} of an earlier version, which did not note the photos' content: "
-                "name another --out if photos or weights changed since"
-            )
+        problems += [*unmatched, *_forget_changed(folder, photos, maker)]
     accelerator.wait_for_everyone()  # changed photos must be forgotten before one lists what is missing
     todo = folder.missing(photos)
     accelerator.wait_for_everyone()
@@ -235,3 +233,19 @@ def _find_masks(
     problems += gather_object(lines)
     accelerator.wait_for_everyone()
     return folder, problems, len(folder.missing(photos)) + clashing, len(todo)
+
+
+def _forget_changed(folder: MaskFolder, photos: Sequence[PlacedPhoto], maker: MaskSource) -> list[str]:
+    """Drop masks of photos that changed since, or of other weights; return a line for each that is kept in spite."""
+    from robustvit.common.progress import warn
+    from robustvit.masks.folder import digest_inputs
+
+    undated, edited = folder.forget_changed(
+        photos, lambda photo: digest_inputs(photo.image, maker.content(photo.image)), unknown=False
+    )
+    if undated:
+        warn(
+            f"{pluralize(undated, 'mask')} in {folder.path} of an earlier version, which did not note what they were "
+            "made from: name another --out if photos or weights changed since"
+        )
+    return edited

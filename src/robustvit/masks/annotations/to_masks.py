@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from robustvit.common.options import LabelFrom
 from robustvit.data.manifest import MaskRecord
 from robustvit.data.mask_files import FAINTEST
 from robustvit.data.matching import compose
-from robustvit.masks.annotations.class_folders import class_folders
 from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.confidence import measure_mask
 from robustvit.masks.folder import MaskFolder, digest_inputs
@@ -63,7 +62,7 @@ def foregrounds(
 
 def import_masks(
     photos: Iterable[AnnotatedPhoto],
-    known: Sequence[str],
+    folders: Mapping[Path, str | None],
     into: MaskFolder,
     *,
     images: Path | None,
@@ -71,13 +70,12 @@ def import_masks(
     label_from: LabelFrom | None,
     source: str,
 ) -> list[str]:
-    """Write the masks of annotated photos and a record for each; ``known`` are all categories that are named.
+    """Write the masks of annotated photos and a record for each; ``folders`` are their class folders.
 
     Returns:
         One line for each photo without a mask.
     """
-    photos = list(photos)
-    folders, problems = class_folders([photo.image for photo in photos], images, known, label_from)
+    problems = []
     for photo in photos:
         place, folder = _place(photo.image, images), folders[photo.image]
         try:
@@ -87,15 +85,20 @@ def import_masks(
             for label, mask in masks.items():
                 inside = Path(_file_name(str(label))) / place if label_from == "all" and folder is None else place
                 record = _record(photo.image, into.path / inside, label, mask, source)
-                into.add(_note_inputs(record, photo), mask)
+                into.add(_note_inputs(record, photo, folder), mask)
         except UserError as error:
             problems.append(str(error))
     return problems
 
 
-def _note_inputs(record: MaskRecord, photo: AnnotatedPhoto) -> MaskRecord:
+def digest_annotation(photo: AnnotatedPhoto, folder: str | None) -> str:
+    """Return a digest of all that the masks of a photo depend on; ``folder`` is its class folder."""
+    return digest_inputs(photo.image, photo.content(), str(photo.view), folder or "")
+
+
+def _note_inputs(record: MaskRecord, photo: AnnotatedPhoto, folder: str | None) -> MaskRecord:
     """Add what the mask was made from; doubt it if the photo may have been annotated in another orientation."""
-    record = replace(record, inputs=digest_inputs(photo.image, photo.content()))
+    record = replace(record, inputs=digest_annotation(photo, folder))
     if photo.view.doubtful and record.verdict == "good":
         reason = "its photo has an EXIF tag that turns it, the annotation fits both ways"
         return replace(record, verdict="doubtful", confidence=0.0, reason=reason)

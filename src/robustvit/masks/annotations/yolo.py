@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -68,12 +69,21 @@ def read_yolo(source: Path, images: Path | None, orientation: Orientation | None
             content = partial(_content, lines[path], names.by_number)
             photos.append(photo_with_objects(image, decode, problems, view, content))
     used = {line.category for path in found for line in lines[path]}
-    named = tuple(dict.fromkeys(names.by_number.values() or map(str, sorted(used))))
-    advice = "" if names.by_number or not used else f"{_NAMELESS} in {root}, one a line, in the order of their numbers"
-    if advice:
-        more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
-        problems.append(f"{root}: the classes have no names but {', '.join(named[:_SHOWN])}{more}; {advice}")
+    named, advice = _name_classes(names.by_number, used, root, problems)
     return Annotations(sorted(photos, key=lambda photo: photo.image), problems, named, advice)
+
+
+def _name_classes(
+    names: dict[int, str], used: Collection[int], root: Path, problems: list[str]
+) -> tuple[tuple[str, ...], str]:
+    """Return the names of the classes, else their numbers with advice on naming them."""
+    named = tuple(dict.fromkeys(names.values() or map(str, sorted(used))))
+    if names or not used:
+        return named, ""
+    advice = f"{_NAMELESS} in {root}, one a line, in the order of their numbers"
+    more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+    problems.append(f"{root}: the classes have no names but {', '.join(named[:_SHOWN])}{more}; {advice}")
+    return named, advice
 
 
 def is_settings(path: Path) -> bool:
