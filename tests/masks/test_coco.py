@@ -27,7 +27,7 @@ from helpers.annotation_files import (
     uncompressed,
 )
 from robustvit.common.errors import UserError
-from robustvit.masks.annotations.coco import decode_run_lengths
+from robustvit.masks.annotations.run_lengths import decode_run_lengths
 
 
 @pytest.mark.parametrize("pack", [uncompressed, compressed])
@@ -74,8 +74,9 @@ def test_coco_looks_by_path_then_by_name(tmp_path):
     save_photo(tmp_path / "images" / "two" / "b.png")
     (photo,) = read_coco(coco(file_name="two/a.png"), tmp_path).photos
     assert photo.image.parent.name == "two"
-    (photo,) = read_coco(coco(file_name="other\\b.png"), tmp_path).photos
+    (photo,) = read_coco(coco(file_name="data\\two\\b.png"), tmp_path).photos
     assert photo.image.name == "b.png"
+    assert "no photo" in complaints(read_coco(coco(file_name="other\\b.png"), tmp_path))  # it lies in two
     assert "several photos could be 'a.png'" in complaints(read_coco(coco(), tmp_path))
 
 
@@ -107,17 +108,19 @@ BAD_COCO = {
     "path out": (coco(file_name="../../../etc/hostname"), "no photo"),
     "long name": (coco(file_name="n" * 5000), "no photo"),
     "null in name": (coco(file_name="a\0.png\n"), "no photo"),
-    "same id twice": (coco(images=[ENTRY, ENTRY]), "image id 1 is listed twice"),
-    "same file twice": (coco(images=[ENTRY, {**ENTRY, "id": 2}]), "is listed twice: image id 1 has it"),
+    "same file twice": (coco(images=[ENTRY, {**ENTRY, "id": 2}]), "is listed twice, also by image id 1: left out"),
     "image without id": (coco(images=[{"file_name": "a.png"}, 3]), "expected an id"),
     "unknown image": (coco(image_id=9), "annotation 7: unknown image id 9"),
     "unknown category": (coco(category_id=[1]), "unknown category id a list"),
     "categories broken": (coco(categories=[{"id": 3}, 4]), "expected an id and a name"),
-    "category twice": (coco(categories=[{"id": 3, "name": "cat"}] * 2), "category id 3 is listed twice"),
+    "category twice": (
+        coco(categories=[{"id": 3, "name": "cat"}, {"id": 3, "name": "dog"}]),
+        "category id 3 is listed twice, as 'cat' and 'dog': left out",
+    ),
     "annotation broken": (coco(annotations=[None]), "annotation number 0"),
     "unused photo": (coco(annotations=[]), "1 photo of"),
     "empty": (coco(segmentation=[]), "annotation 7: empty segmentation"),
-    "flat list": (coco(segmentation=FLAT), "neither a list of polygons"),
+    "mixed list": (coco(segmentation=[FLAT, 3]), "neither a list of polygons"),
     "text": (coco(segmentation="abc"), "neither a list of polygons"),
     "two points": (coco(segmentation=[FLAT[:4]]), "polygon of 2 points"),
     "odd": (coco(segmentation=[FLAT[:7]]), "odd number"),
@@ -151,7 +154,7 @@ def test_broken_coco_is_named(tmp_path, name):
 NOT_COCO = {
     "list": ([], "a list of results"),
     "number": (3, "something else"),
-    "lacking": ({"images": []}, "no list of annotations or categories"),
+    "lacking": ({"images": []}, "no list of annotations"),
     "labelme": (labelme(), "read it as labelme"),
     "yolo": ({"names": []}, "as yolo"),
 }

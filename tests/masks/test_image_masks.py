@@ -114,12 +114,12 @@ def test_masks_that_do_not_match(tmp_path):
     np.save(masks / "c.npy", np.ones((HEIGHT, WIDTH)))
     np.save(masks / "d.npy", np.ones((WIDTH, HEIGHT)))
     found = complaints(read_annotations("grey", masks, tmp_path / "images"))
-    assert "a.png: the mask has 44 x 30 pixels" in found
+    assert "a.jpg has 30 x 44 pixels (height x width), the mask has 44 x 30" in found
     assert "b.png: no pixel is on an object" in found
     assert "z.png: no photo 'z'" in found
-    assert "c.npy has it already" in found
+    assert "is listed twice, also by" in found
     assert "d.npy: the mask has 44 x 30 pixels" in found
-    assert "1 photo without a mask, the first is" in found
+    assert "2 photos without a mask, the first is" in found
 
 
 def test_masks_of_another_coding(tmp_path):
@@ -240,3 +240,34 @@ def test_ids_of_imagenet_s_are_no_outputs_and_class_folders_may_be_numbers(tmp_p
     in_folders = make_masks(str(folder / "masks"), out=str(folder / "out"), from_="voc", images=str(folder / "images"))
     assert not in_folders.problems
     assert [photo.label for photo in match_labels(find_photos(in_folders.manifest), 20)] == [3]
+
+
+@pytest.mark.parametrize("lines", [["ant", "background", "bee"], ["ant", "void", "bee", "cow"]])
+def test_names_after_a_background_in_between_are_in_doubt(tmp_path, lines):
+    save_photo(tmp_path / "images" / "a.jpg")
+    save_mask(class_ids(), tmp_path / "masks" / "a.png", palette=True)
+    (tmp_path / "classes.txt").write_text("\n".join(lines))
+    annotations = read_annotations("voc", tmp_path / "masks", tmp_path / "images")
+    assert [found.category for found in annotations.photos[0].read()] == ["ant", "2"]
+    assert f"{lines[1]!r} stands between the classes" in complaints(annotations)
+
+
+def test_masks_and_photos_in_one_folder(tmp_path):
+    """Roboflow's export for semantic segmentation; a mask is never taken for a photo of itself."""
+    for name in ("a.jpg", "b.png"):
+        save_photo(tmp_path / "set" / name)
+        save_mask(class_ids(), tmp_path / "set" / f"{name[0]}_mask.png", palette=True)
+    annotations = read_annotations("voc", tmp_path / "set", tmp_path / "set")
+    assert [photo.image.name for photo in annotations] == ["a.jpg", "b.png"]
+    save_photo(tmp_path / "plain" / "a.png")
+    with pytest.raises(UserError, match=r"both lie in .* and no name tells them apart"):
+        read_annotations("voc", tmp_path / "plain", tmp_path / "plain")
+
+
+@pytest.mark.parametrize(("masks", "images"), [("set/masks", "set"), ("set", "set/images")])
+def test_a_folder_of_masks_inside_that_of_photos_or_the_other_way_round(tmp_path, masks, images):
+    save_photo(tmp_path / "set" / "images" / "a.png")
+    save_mask(class_ids(), tmp_path / "set" / "masks" / "a.png", palette=True)
+    annotations = read_annotations("voc", tmp_path / masks, tmp_path / images)
+    assert [photo.image.parent.name for photo in annotations] == ["images"]
+    assert complaints(annotations) == ""

@@ -76,10 +76,13 @@ def test_labelme_group_is_one_object(tmp_path):
 
 def test_labelme_photo_in_another_folder(tmp_path):
     save_photo(tmp_path / "photos" / "inner" / "a.png")
-    write_json(labelme(imagePath="..\\elsewhere\\a.png"), tmp_path / "json" / "a.json")
-    annotations = read_annotations("labelme", tmp_path / "json", tmp_path / "photos")
-    assert only(annotations).category == "cat"
-    assert "no photo" in complaints(read_annotations("labelme", tmp_path / "json", None))
+    source = write_json(labelme(imagePath="..\\photos\\inner\\a.png"), tmp_path / "json" / "a.json").parent
+    assert only(read_annotations("labelme", source, None)).category == "cat"
+    write_json(labelme(imagePath="C:\\set\\inner\\a.png"), source / "a.json")
+    assert only(read_annotations("labelme", source, tmp_path / "photos")).category == "cat"
+    assert "no photo" in complaints(read_annotations("labelme", source, None))
+    write_json(labelme(imagePath="..\\elsewhere\\a.png"), source / "a.json")
+    assert "inner/a.png is another" in complaints(read_annotations("labelme", source, tmp_path / "photos"))
 
 
 BAD_LABELME = {
@@ -119,3 +122,29 @@ def test_two_labelme_files_for_one_photo(tmp_path):
     write_json(labelme(), tmp_path / "b.json")
     read_labelme(labelme(), tmp_path)
     assert "listed twice" in complaints(read_annotations("labelme", tmp_path, None))
+
+
+@pytest.mark.parametrize("label", ["_background_", "__ignore__", "Background"])
+def test_the_background_is_no_object(tmp_path, label):
+    content = labelme()
+    whole = [[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]]
+    content["shapes"].append({**content["shapes"][0], "label": label, "points": whole})
+    annotations = read_labelme(content, tmp_path)
+    assert only(annotations).category == "cat"
+    assert annotations.categories == ("cat",)
+
+
+def test_the_folder_of_a_file_counts(tmp_path):
+    for name in ("cat", "dog"):
+        save_photo(tmp_path / "photos" / name / "a.png")
+        write_json(labelme(), tmp_path / "json" / name / "a.json")
+    write_json(labelme(), tmp_path / "json" / "cow" / "a.json")
+    annotations = read_annotations("labelme", tmp_path / "json", tmp_path / "photos")
+    assert [photo.image.parent.name for photo in annotations] == ["cat", "dog"]
+    assert "cow/a.json: no photo 'cow/a.png'" in complaints(annotations)
+
+
+def test_composed_letters(tmp_path):
+    save_photo(tmp_path / "e\u0301.png")
+    write_json(labelme(imagePath="\u00e9.png"), tmp_path / "a.json")
+    assert only(read_annotations("labelme", tmp_path, None)).category == "cat"

@@ -98,6 +98,22 @@ def test_a_second_call_does_only_what_is_missing(tmp_path, images, settings):
     assert make_masks(str(images), out=str(out), **settings).made == 0
 
 
+def test_a_photo_replaced_under_its_name_is_cut_again(tmp_path, images, settings):
+    out = tmp_path / "masks"
+    first = make_masks(str(images), out=str(out), **settings)
+    one, other = (record for record in first.records if record.mask is not None and record.label == "disc")
+    before = other.mask.read_bytes()
+    shutil.copy(images / "frame" / "0.png", one.image)
+    second = make_masks(str(images), out=str(out), **settings)
+    assert second.made == 1
+    changed = {record.image: record for record in second.records}
+    twin = changed[out / "../photos/frame/0.png"]
+    assert changed[one.image].measures == twin.measures
+    assert changed[one.image].mask.read_bytes() == twin.mask.read_bytes()
+    assert other.mask.read_bytes() == before
+    assert make_masks(str(images), out=str(out), **settings).made == 0
+
+
 def test_second_call_by_another_path_and_masks_among_the_photos(tmp_path, images, settings, monkeypatch):
     first = make_masks(str(images), out=str(images / "masks"), **settings)
     (tmp_path / "elsewhere").mkdir()

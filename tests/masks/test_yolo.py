@@ -7,6 +7,7 @@ import pytest
 from helpers.annotation_files import CORNERS, HEIGHT, WIDTH, complaints, inside, iou, only, read_yolo, save_photo, star
 from robustvit.common.errors import UserError
 from robustvit.masks.annotations import read_annotations
+from robustvit.masks.annotations.key_points import hold_key_points
 from robustvit.masks.annotations.to_masks import check_categories
 
 pytest.importorskip("pycocotools.mask")
@@ -102,3 +103,113 @@ def test_yolo_files_that_do_not_match(tmp_path):
     assert "expected a number and a name" in found
     (tmp_path / "data.yaml").write_text("names: [cat")
     assert "data.yaml: expected class names" in complaints(read_annotations("yolo", tmp_path, tmp_path / "images"))
+
+
+POSE = "0 0.5 0.5 0.2 0.3 0.45 0.4 0.55 0.4 0.5 0.5 0.46 0.6 0.54 0.6"
+POSES = {
+    "pairs": POSE,
+    "two of them": f"{POSE}\n0 0.4 0.4 0.5 0.5 0.2 0.3 0.6 0.3 0.4 0.5 0.3 0.6 0.5 0.6",
+    "with visibility": "0 0.5 0.5 0.2 0.3 0.45 0.4 2 0.55 0.4 1 0.5 0.5 2 0 0 0",
+    "one not labelled": "0 0.5 0.5 0.2 0.3 0.45 0.4 0.55 0.4 0.5 0.5 0 0 0.54 0.6",
+}
+
+
+@pytest.mark.parametrize("name", POSES)
+def test_key_points_are_no_outlines(tmp_path, name):
+    with pytest.raises(UserError, match="found key points, as of YOLO pose"):
+        read_yolo(POSES[name], tmp_path)
+
+
+def test_kpt_shape_says_it_whatever_the_lines(tmp_path):
+    (tmp_path / "data.yaml").write_text("names: [cat]\nkpt_shape: [5, 2]\n")
+    with pytest.raises(UserError, match=r"data\.yaml has kpt_shape"):
+        read_yolo(f"0 {CORNERS}", tmp_path)
+
+
+def test_one_pose_among_outlines_is_left_out(tmp_path):
+    annotations = read_yolo(f"0 {CORNERS}\n{POSE}", tmp_path)
+    assert len(annotations.photos[0].read()) == 1
+    assert "a.txt line 2: a box and key points, not an outline" in complaints(annotations)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("reach", [0.05, 0.2, 0.45])
+def test_outlines_are_never_taken_for_key_points(seed, reach):
+    """Also small ones at the centre of the frame, whose second point may pass for a size."""
+    line = (star(seed, 1, 1, reach)).ravel().tolist()
+    assert not hold_key_points([line])
+
+
+@pytest.mark.parametrize("corners", ["0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6", "0.45 0.45 0.55 0.45 0.55 0.55"])
+def test_plain_shapes_at_the_centre_are_outlines(tmp_path, corners):
+    (tmp_path / "classes.txt").write_text("cat")
+    assert only(read_yolo(f"0 {corners}", tmp_path)).category == "cat"
+
+
+@pytest.fixture
+def roboflow(tmp_path):
+    """Roboflow's export: three parts with images and labels each, data.yaml and texts that are no labels."""
+    for part in ("train", "valid", "test"):
+        save_photo(tmp_path / "set" / part / "images" / f"a_jpg.rf.{part}.jpg")
+        save_photo(tmp_path / "set" / part / "images" / "same.jpg")
+        (tmp_path / "set" / part / "labels").mkdir()
+        for name in (f"a_jpg.rf.{part}", "same"):
+            (tmp_path / "set" / part / "labels" / f"{name}.txt").write_text(f"1 {CORNERS}")
+    (tmp_path / "set" / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\nnames: [cat, dog]\n")
+    (tmp_path / "set" / "README.roboflow.txt").write_text("exported")
+    return tmp_path / "set"
+
+
+@pytest.mark.parametrize("source", [".", "data.yaml"])
+def test_a_set_of_several_parts_is_read_whole_and_that_is_said(roboflow, source):
+    annotations = read_annotations("yolo", roboflow / source, None)
+    assert len(annotations.photos) == 6
+    for photo in annotations:
+        assert [found.category for found in photo.read()] == ["dog"]
+    (line,) = annotations.problems
+    assert f"all of test, train, valid are read; name {roboflow / 'train'} to read that part alone" in line
+
+
+def test_one_part_of_a_set(roboflow):
+    annotations = read_annotations("yolo", roboflow / "train", None)
+    assert [photo.image.parts[-3] for photo in annotations] == ["train", "train"]
+    assert annotations.categories == ("cat", "dog")
+    annotations = read_annotations("yolo", roboflow, roboflow / "train" / "images")
+    assert [photo.image.name for photo in annotations] == ["a_jpg.rf.train.jpg", "same.jpg"]
+    assert "same.jpg belongs to" in complaints(annotations)
+
+
+def test_labels_beside_their_photos(tmp_path):
+    save_photo(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text(f"0 {CORNERS}")
+    (tmp_path / "classes.txt").write_text("cat")
+    (tmp_path / "README.txt").write_text("hello")
+    assert only(read_annotations("yolo", tmp_path, None)).category == "cat"
+
+
+def test_a_file_that_is_no_yaml(tmp_path):
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(UserError, match=r"a data\.yaml, found a file at"):
+        read_annotations("yolo", tmp_path / "a.txt", None)
+
+
+def test_settings_that_name_their_set(roboflow):
+    (roboflow.parent / "conf").mkdir()
+    (roboflow / "data.yaml").rename(roboflow.parent / "conf" / "pets.yaml")
+    settings = roboflow.parent / "conf" / "pets.yaml"
+    settings.write_text("path: ../set\nnames: [cat, dog]\n")
+    annotations = read_annotations("yolo", settings, None)
+    assert len(annotations.photos) == 6
+    assert annotations.categories == ("cat", "dog")
+
+
+def test_the_folder_of_photos_leads_to_the_one_of_labels(roboflow):
+    with pytest.raises(UserError, match=f"found none: name {roboflow / 'train'}"):
+        read_annotations("yolo", roboflow / "train" / "images", None)
+
+
+def test_the_background_of_a_set_is_no_object(tmp_path):
+    (tmp_path / "data.yaml").write_text("names: [__background__, cat]\n")
+    annotations = read_yolo(f"0 0 0 1 0 1 1 0 1\n1 {CORNERS}", tmp_path)
+    assert only(annotations).category == "cat"
+    assert annotations.categories == ("cat",)

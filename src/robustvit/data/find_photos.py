@@ -11,7 +11,9 @@ from typing import Any
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
+from robustvit.common.progress import warn
 from robustvit.data.mask_files import MASK_SUFFIXES
+from robustvit.data.photo_names import adopt_masks
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 _LONGEST_SHOWN = 500
@@ -148,6 +150,9 @@ def _add_masks(
                 raise UserError(f"two masks for one photo: {other} and {path}; remove one")
             by_key[class_name, path.stem] = path
     _refuse_two_photos(photos)
+    places_of_photos = {(p.class_name, p.image.stem): p.image.relative_to(images).as_posix() for p in photos}
+    for line in adopt_masks(by_key, places_of_photos, images, masks):
+        warn(line)
     without_photo = sorted(set(by_key) - {(p.class_name, p.image.stem) for p in photos}, key=str)
     found = [Photo(p.image, by_key.get((p.class_name, p.image.stem)), p.class_name) for p in photos]
     kept = _filter(found, keep)

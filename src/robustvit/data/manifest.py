@@ -14,12 +14,13 @@ from typing import Literal, get_args
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_text
+from robustvit.data.file_finder import FileFinder
 from robustvit.data.review import resolve_folder
 
 MANIFEST, SETTINGS = "manifest.csv", "settings.json"
 MaskVerdict = Literal["good", "doubtful", "none"]
 MASK_MEASURES = ("share", "border", "agreement", "cut", "eigengap", "objects", "turned")
-_COLUMNS = ("image", "mask", "label", "verdict", "confidence", "reason", "source", *MASK_MEASURES)
+_COLUMNS = ("image", "mask", "label", "verdict", "confidence", "reason", "source", *MASK_MEASURES, "inputs")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class MaskRecord:
         reason: why the verdict is not ``good``.
         source: method or format of the mask.
         measures: see ``robustvit.masks.confidence``; some of ``MASK_MEASURES``.
+        inputs: digest of what the mask was made from: the photo, and its annotation or the model; empty in manifests
+            of earlier versions.
     """
 
     image: Path
@@ -45,6 +48,7 @@ class MaskRecord:
     reason: str = ""
     source: str = ""
     measures: dict[str, float] = field(default_factory=dict)
+    inputs: str = ""
 
 
 def is_mask_folder(folder: Path) -> bool:
@@ -79,7 +83,8 @@ def read_manifest(path: str | Path) -> list[MaskRecord]:
     rows = list(zip(table.rows, table.lines, strict=True))
     if rows and (not table.ended or None in rows[-1][0].values()):
         rows.pop()
-    return [_read_record(row, path, line) for row, line in rows]
+    finder = FileFinder(letters_only=True)
+    return [_read_record(row, path, line, finder) for row, line in rows]
 
 
 def skipped_photos(records: Sequence[MaskRecord]) -> dict[str, int]:
@@ -99,6 +104,7 @@ def _row(record: MaskRecord, path: Path) -> list[str]:
         record.reason,
         record.source,
         *measures,
+        record.inputs,
     ]
 
 
@@ -106,7 +112,7 @@ def _relate(place: Path, manifest: Path) -> str:
     return Path(os.path.relpath(resolve_folder(place), manifest.parent.resolve())).as_posix()
 
 
-def _read_record(row: Mapping[str, str | None], path: Path, line: int) -> MaskRecord:
+def _read_record(row: Mapping[str, str | None], path: Path, line: int, finder: FileFinder) -> MaskRecord:
     try:
         image, verdict = (row["image"] or "").strip(), (row["verdict"] or "").strip()
         confidence = float(row["confidence"] or 0)
@@ -116,13 +122,15 @@ def _read_record(row: Mapping[str, str | None], path: Path, line: int) -> MaskRe
     if not image or verdict not in get_args(MaskVerdict):
         raise UserError(f"{path}, line {line}: expected an image and a verdict good, doubtful or none, got {verdict!r}")
     mask = (row.get("mask") or "").strip()
+    places = [path.parent / image, path.parent / mask]  # a file that was removed keeps the name in the manifest
     return MaskRecord(
-        path.parent / image,
-        path.parent / mask if mask else None,
+        finder.find(places[0]) or places[0],
+        (finder.find(places[1]) or places[1]) if mask else None,
         (row.get("label") or "").strip() or None,
         verdict,  # type: ignore[arg-type]
         confidence,
         row.get("reason") or "",
         row.get("source") or "",
         measures,
+        row.get("inputs") or "",
     )

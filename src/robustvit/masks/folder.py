@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder, fresh_name, read_settings, write_json, write_text
+from robustvit.common.wording import pluralize
 from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.mask_files import FAINTEST
 from robustvit.data.mask_pixels import is_signed, sign
@@ -19,6 +21,19 @@ from robustvit.data.review import resolve_folder
 from robustvit.masks.confidence import rate_together
 
 _PROBLEMS = "problems.txt"
+_BLOCK, _DIGITS = 2**20, 16
+
+
+def digest_inputs(image: Path, *others: str) -> str:
+    """Return a short digest of a photo's content and of texts that its mask depends on too."""
+    found = hashlib.sha256("\0".join(others).encode("utf-8", "surrogateescape"))
+    try:
+        with image.open("rb") as file:
+            while block := file.read(_BLOCK):
+                found.update(block)
+    except OSError as error:
+        raise UserError(f"cannot read {image}: {error.strerror}; check its permissions") from error
+    return found.hexdigest()[:_DIGITS]
 
 
 def _lost(record: MaskRecord) -> bool:
@@ -58,6 +73,8 @@ class MaskFolder:
             return
         if "method" in old:  # folders of versions before there were two protocols
             old = {"protocol": "standard"} | old
+        if "from" in old and "orientation" not in old and old.get("label_from") == "largest":  # it was the default
+            old = old | {"label_from": self.settings.get("label_from")}
         other = [name for name in sorted({*old, *self.settings}) if old.get(name) != self.settings.get(name)]
         self._empty = bool(other) and not any(record.mask for record in self._listed())
         if other and not self._empty:
@@ -77,6 +94,54 @@ class MaskFolder:
             self._join()
         if not (self.path / SETTINGS).exists():
             write_json(self.settings, self.path / SETTINGS)
+
+    def forget_changed(
+        self, photos: Sequence[Any], inputs: Callable[[Any], str], *, unknown: bool
+    ) -> tuple[int, list[str]]:
+        """Drop the masks of photos that changed since, or whose annotation or model did, so that they are made again.
+
+        A mask that a person edited is kept.
+
+        Args:
+            photos: each with an ``image``.
+            inputs: returns the digest of what the mask of a photo is made from.
+            unknown: drop masks of earlier versions too, which have no digest.
+
+        Returns:
+            How many masks without a digest were kept, and a line for each edited mask whose inputs changed.
+        """
+        listed = {resolve_folder(photo.image): photo for photo in photos}
+        digests: dict[Path, str] = {}
+        kept: list[MaskRecord] = []
+        dropped: list[MaskRecord] = []
+        lines, undated = [], 0
+        for record in self.records().values():
+            place = resolve_folder(record.image)
+            if place in listed and place not in digests and (record.inputs or unknown):
+                digests[place] = inputs(listed[place])
+            changed = place in digests and record.inputs != digests[place]
+            edited = record.mask is not None and not is_signed(record.mask)
+            undated += place in listed and not record.inputs and not changed
+            if changed and edited and record.inputs:
+                lines.append(f"{record.image}: it or its annotation changed, but its mask was edited: it is kept")
+            (dropped if changed and not edited else kept).append(record)
+        if dropped:
+            self._write(kept)
+            for record in dropped:
+                if record.mask is not None:
+                    record.mask.unlink(missing_ok=True)
+        return undated, lines
+
+    def report_others(self, photos: Sequence[Any], source: str) -> list[str]:
+        """Return a line on masks of photos that a source does not list, which may be left of an older one."""
+        listed = {resolve_folder(photo.image) for photo in photos}
+        others = [one for one in self.records().values() if resolve_folder(one.image) not in listed]
+        if not others:
+            return []
+        return [
+            f"{pluralize(len(others), 'mask')} in {self.path} of photos that {source} does not list, the first is "
+            f"{others[0].image}: delete them if they are of an older version of it"
+        ]
 
     def missing(self, photos: Sequence[Any]) -> list[Any]:
         """Return those photos, each with an ``image``, that are not done."""
@@ -142,7 +207,10 @@ class MaskFolder:
         return records
 
     def _join(self) -> list[MaskRecord]:
-        records = sorted(self.records().values(), key=lambda record: (record.image.as_posix(), record.label or ""))
+        return self._write(list(self.records().values()))
+
+    def _write(self, records: list[MaskRecord]) -> list[MaskRecord]:
+        records = sorted(records, key=lambda record: (record.image.as_posix(), record.label or ""))
         write_manifest(records, self.manifest)
         for part in self._parts():
             part.unlink()

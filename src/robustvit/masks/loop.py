@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 
 from PIL import Image
 
@@ -14,7 +15,7 @@ from robustvit.data.manifest import MaskRecord
 from robustvit.data.photo_tree import PlacedPhoto
 from robustvit.data.read_photos import read_photo
 from robustvit.masks.confidence import FoundMask, no_object
-from robustvit.masks.folder import MaskFolder
+from robustvit.masks.folder import MaskFolder, digest_inputs
 from robustvit.masks.sources import MaskSource
 
 _Waiting = list[tuple[PlacedPhoto, "Future[FoundMask]"]]
@@ -42,10 +43,10 @@ def mask_photos(
         for start in range(0, len(photos), batch_size):
             batch = photos[start : start + batch_size]
             fresh = _submit(source, batch, executor, problems)
-            _write(waiting, source.name, folder, problems)  # while the workers process the new batch
+            _write(waiting, source, folder, problems)  # while the workers process the new batch
             waiting = fresh
             progress.advance(task, len(batch))
-        _write(waiting, source.name, folder, problems)
+        _write(waiting, source, folder, problems)
     return problems
 
 
@@ -76,7 +77,7 @@ def _of_one_colour(size: tuple[int, int]) -> FoundMask:
     return no_object((size[1], size[0]), "the photo is of one colour")
 
 
-def _write(waiting: _Waiting, name: str, folder: MaskFolder, problems: list[str]) -> None:
+def _write(waiting: _Waiting, source: MaskSource, folder: MaskFolder, problems: list[str]) -> None:
     for photo, future in waiting:
         try:
             found = future.result()
@@ -85,9 +86,10 @@ def _write(waiting: _Waiting, name: str, folder: MaskFolder, problems: list[str]
             continue
         mask = None if found.verdict == "none" else folder.path / photo.mask
         record = MaskRecord(
-            photo.image, mask, photo.label, found.verdict, found.confidence, found.reason, name, found.measures
+            photo.image, mask, photo.label, found.verdict, found.confidence, found.reason, source.name, found.measures
         )
         try:
-            folder.add(record, found.mask)
+            inputs = digest_inputs(photo.image, source.content(photo.image))
+            folder.add(replace(record, inputs=inputs), found.mask)
         except UserError as error:
             problems.append(str(error))

@@ -14,8 +14,12 @@ from robustvit.common.wording import pluralize
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from robustvit.data.manifest import MaskRecord
+    from robustvit.data.photo_tree import PlacedPhoto
     from robustvit.masks.folder import MaskFolder
+    from robustvit.masks.sources import MaskSource
 
 _SHOWN = 10
 
@@ -137,10 +141,12 @@ def make_masks(
 
 def _list_categories(categories: Categories | None) -> list[str]:
     """Return categories as a list of names; ``cat,dog`` is two."""
+    from robustvit.data.matching import compose
+
     given = categories.split(",") if isinstance(categories, str) else categories
     if given is None:
         return []
-    return [str(name).strip() for name in (given if isinstance(given, list) else [given])]
+    return [compose(str(name).strip()) for name in (given if isinstance(given, list) else [given])]
 
 
 def _import_masks(
@@ -150,27 +156,34 @@ def _import_masks(
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import track
     from robustvit.masks.annotations import read_annotations
-    from robustvit.masks.annotations.to_masks import check_categories, import_masks
+    from robustvit.masks.annotations.class_folders import class_folders
+    from robustvit.masks.annotations.to_masks import check_categories, digest_annotation, import_masks
     from robustvit.masks.folder import MaskFolder
 
     images, categories, label_from = options.images, _list_categories(options.categories), options.label_from
-    found = read_annotations(form, source, images)
+    found = read_annotations(form, source, images, options.orientation)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
     check_categories(found, categories)
-    settings = {"from": form, "categories": categories, "label_from": label_from}
+    root = _photo_root(source, images)
+    folders, lines = class_folders([photo.image for photo in found], root, found.categories, label_from)
+    settings = {"from": form, "categories": categories, "label_from": label_from, "orientation": options.orientation}
     accelerator = make_accelerator(device="cpu")
     folder = MaskFolder(out, settings, accelerator.process_index)
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
-    todo, lines = [], []
+    todo = []
     if accelerator.is_main_process:
         folder.start()
+        _, edited = folder.forget_changed(
+            found.photos, lambda photo: digest_annotation(photo, folders[photo.image]), unknown=True
+        )
         todo = folder.missing(found.photos)
-        lines = import_masks(
+        lines += [*edited, *folder.report_others(found.photos, source)]
+        lines += import_masks(
             track(todo, "reading annotations"),
-            found.categories,
+            folders,
             folder,
-            images=_photo_root(source, images),
+            images=root,
             categories=categories,
             label_from=label_from,
             source=form,
@@ -182,10 +195,12 @@ def _import_masks(
 
 def _photo_root(source: str, images: str | None) -> Path | None:
     """Return the folder of photos that masks mirror: the named one, or that of a YOLO root or of LabelMe files."""
-    inside = Path(source) / "images"
-    if images is not None or not Path(source).is_dir():
-        return None if images is None else Path(images)
-    return inside if inside.is_dir() else Path(source)
+    from robustvit.masks.annotations.yolo import is_settings, yolo_photos, yolo_root
+
+    if images is not None:
+        return Path(images)
+    known = Path(source).is_dir() or is_settings(Path(source))
+    return yolo_photos(yolo_root(Path(source))) if known else None
 
 
 def _find_masks(
@@ -206,9 +221,13 @@ def _find_masks(
     rank, processes = accelerator.process_index, accelerator.num_processes
     folder = MaskFolder(out, asdict(options), rank)
     maker = make_source(options, accelerator.device)
+    places = {photo.image.relative_to(source).as_posix(): photo.image for photo in photos}
+    unmatched = maker.match_photos(places, Path(source))
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     if accelerator.is_main_process:
         folder.start()
+        problems += [*unmatched, *_forget_changed(folder, photos, maker)]
+    accelerator.wait_for_everyone()  # changed photos must be forgotten before one lists what is missing
     todo = folder.missing(photos)
     accelerator.wait_for_everyone()
     mine = todo[rank::processes]
@@ -216,3 +235,19 @@ def _find_masks(
     problems += gather_object(lines)
     accelerator.wait_for_everyone()
     return folder, problems, len(folder.missing(photos)) + clashing, len(todo)
+
+
+def _forget_changed(folder: MaskFolder, photos: Sequence[PlacedPhoto], maker: MaskSource) -> list[str]:
+    """Drop masks of photos that changed since, or of other weights; return a line for each that is kept in spite."""
+    from robustvit.common.progress import warn
+    from robustvit.masks.folder import digest_inputs
+
+    undated, edited = folder.forget_changed(
+        photos, lambda photo: digest_inputs(photo.image, maker.content(photo.image)), unknown=False
+    )
+    if undated:
+        warn(
+            f"{pluralize(undated, 'mask')} in {folder.path} of an earlier version, which did not note what they were "
+            "made from: name another --out if photos or weights changed since"
+        )
+    return edited

@@ -7,7 +7,16 @@ from typing import Any, get_args
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.option_groups import MapOptions
-from robustvit.common.options import AnnotationFormat, Categories, Feature, LabelFrom, MaskMethod, Protocol, Side
+from robustvit.common.options import (
+    AnnotationFormat,
+    Categories,
+    Feature,
+    LabelFrom,
+    MaskMethod,
+    Orientation,
+    Protocol,
+    Side,
+)
 from robustvit.models.options import ModelFile
 
 # As RobustViT's authors cut; size None is the photo's original size.
@@ -75,10 +84,14 @@ class AnnotationOptions:
             trimap or inverted.
         images: folder of the annotated photos.
         categories: categories to take from annotations: cat,dog or a list; ids if they have no names.
-        label_from: for a photo with several categories: largest, or all (a mask for each).
+        label_from: class of a photo: folder (its class folder), largest (the category that covers most) or all (a mask
+            for each category); default: its class folder if it lies in one, else largest.
+        orientation: whether photos with an EXIF orientation were annotated upright (as viewers show them) or as stored
+            in the file; default: as their sizes show, else upright, but doubtful.
     """
 
     from_: AnnotationFormat | None = None
     images: str | None = None
     categories: Categories | None = None
-    label_from: LabelFrom = "largest"
+    label_from: LabelFrom | None = None
+    orientation: Orientation | None = None

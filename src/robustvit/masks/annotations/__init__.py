@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from robustvit.common.errors import expect_one_of
+from robustvit.common.options import Orientation
+from robustvit.data.matching import compose
+from robustvit.masks.annotations.category_names import is_no_object
 from robustvit.masks.annotations.coco import read_coco
 from robustvit.masks.annotations.image_masks import read_class_masks, read_plain_masks
 from robustvit.masks.annotations.labelme import read_labelme
-from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations
+from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations, settle_views
 from robustvit.masks.annotations.yolo import read_yolo
 
 __all__ = ["FORMATS", "AnnotatedObject", "AnnotatedPhoto", "Annotations", "read_annotations"]
 
-FORMATS: dict[str, Callable[[Path, Path | None], Annotations]] = {
+FORMATS: dict[str, Callable[[Path, Path | None, Orientation | None], Annotations]] = {
     "coco": read_coco,
     "yolo": read_yolo,
     "labelme": read_labelme,
@@ -29,17 +33,24 @@ FORMATS: dict[str, Callable[[Path, Path | None], Annotations]] = {
 }
 
 
-def read_annotations(format: str, source: str | Path, images: str | Path | None) -> Annotations:
+def read_annotations(
+    format: str, source: str | Path, images: str | Path | None, orientation: Orientation | None = None
+) -> Annotations:
     """List the photos of an annotated data set, with a way to read the objects of each.
 
-    Masks come as float32 ``(H, W)`` in [0, 1], in the upright size of the photo. ``problems`` lists what is wrong;
-    ``read`` of a photo adds, the first time, what cannot be decoded, leaves such objects out, and raises UserError if
-    none is left.
+    Masks come as float32 ``(H, W)`` in [0, 1], in the upright size of the photo. Objects of the background and of what
+    is to be ignored are left out. ``problems`` lists what is wrong; ``read`` of a photo adds, the first time, what
+    cannot be decoded, leaves such objects out, and raises UserError if none is left.
 
     Args:
         format: one of ``FORMATS``.
-        source: the JSON file (coco, labelme) or the folder of label files or masks.
-        images: the folder of the photos; may be None for labelme, and for a YOLO root that holds ``images``.
+        source: the JSON file (coco, labelme), the folder of label files or masks, or the YAML file of a YOLO data set.
+        images: the folder of the photos; may be None for labelme, and for a YOLO data set that holds them.
+        orientation: whether photos with an EXIF orientation were annotated ``upright`` or as ``stored``; None says so
+            only where their size shows it.
     """
     expect_one_of("the annotation format", format, FORMATS)
-    return FORMATS[format](Path(source), None if images is None else Path(images))
+    found = FORMATS[format](Path(source), None if images is None else Path(images), orientation)
+    return replace(
+        settle_views(found), categories=tuple(compose(name) for name in found.categories if not is_no_object(name))
+    )

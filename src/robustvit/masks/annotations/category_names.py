@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
-from robustvit.masks.annotations.listing import shown
+from robustvit.common.wording import shown
 
-_BACKGROUNDS = frozenset({"background", "_background_", "__background__"})
-_IGNORED = frozenset({"__ignore__", "_ignore_"})
+# Names of what is no object, without case, underscores, hyphens and spaces: the background, and what is to be ignored.
+_NO_OBJECTS = frozenset(
+    {"background", "bg", "ignore", "ignored", "void", "unlabeled", "unlabelled", "unannotated", "dontcare"}
+)
 
 
-def read_class_names(places: Sequence[Path], problems: list[str]) -> dict[int, str]:
+def is_no_object(name: str | None) -> bool:
+    """Whether a category is the background or to be ignored, in all its common spellings."""
+    return name is not None and re.sub(r"[\W_]", "", name).casefold() in _NO_OBJECTS
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """What the settings of a YOLO data set say.
+
+    Attributes:
+        by_number: names of the classes.
+        key_points: the file that says that its labels are key points, if one does.
+    """
+
+    by_number: dict[int, str] = field(default_factory=dict)
+    key_points: Path | None = None
+
+
+def read_class_names(places: Sequence[Path], problems: list[str]) -> ClassNames:
     """Read class names by number from ``data.yaml``, ``dataset.yaml``, another YAML file or ``classes.txt``.
 
-    The first of the folders ``places`` that names any counts. A file that cannot be read becomes a problem line.
+    The first of ``places``, folders or YAML files, that names any counts. A file that cannot be read becomes a problem
+    line.
     """
     for place in dict.fromkeys(places):
-        others = sorted([*place.glob("*.yaml"), *place.glob("*.yml")])
+        others = sorted([*place.glob("*.yaml"), *place.glob("*.yml")]) if place.is_dir() else [place]
         for path in dict.fromkeys([place / "data.yaml", place / "dataset.yaml", *others]):
-            if path.is_file() and (names := _from_yaml(path, problems)):
-                return names
+            if path.is_file() and (found := _from_yaml(path, problems)):
+                return found
         if lines := _lines(place / "classes.txt", problems):
-            return dict(enumerate(lines))
-    return {}
+            return ClassNames(dict(enumerate(lines)))
+    return ClassNames()
 
 
 class LabelMap:
@@ -37,7 +60,7 @@ class LabelMap:
     """
 
     def __init__(self, entries: Sequence[tuple[str, tuple[int, int, int] | None]] = ()) -> None:
-        objects = [(name, colour) for name, colour in entries if name.lower() not in _BACKGROUNDS | _IGNORED]
+        objects = [(name, colour) for name, colour in entries if not is_no_object(name)]
         self.by_id = {number: name for number, (name, _) in enumerate(objects, 1)}
         self.by_colour = {colour: name for name, colour in objects if colour is not None}
 
@@ -49,10 +72,26 @@ def read_label_map(places: Sequence[Path], problems: list[str]) -> LabelMap:
     """
     for place in dict.fromkeys(places):
         if lines := _lines(place / "labelmap.txt", problems):
-            return LabelMap([_label(line) for line in lines if not line.startswith("#")])
+            return _label_map([_label(line) for line in lines if not line.startswith("#")], place, problems)
         if lines := _lines(place / "classes.txt", problems):
-            return LabelMap([(line, None) for line in lines])
+            return _label_map([(line, None) for line in lines], place, problems)
     return LabelMap()
+
+
+def _label_map(entries: list[tuple[str, tuple[int, int, int] | None]], place: Path, problems: list[str]) -> LabelMap:
+    """Leave out the names whose ids are in doubt, since the background stands between the classes."""
+    objects = [number for number, (name, _) in enumerate(entries) if not is_no_object(name)]
+    first, last = min(objects, default=0), max(objects, default=0)
+    between = next((number for number in range(first, last) if number not in objects), None)
+    if between is None:
+        return LabelMap(entries)
+    problems.append(
+        f"{place}: {shown(entries[between][0])} stands between the classes, so the ids of those after it are in doubt: "
+        "they keep their numbers; move it to the top"
+    )
+    known = LabelMap(entries[:between])
+    known.by_colour = LabelMap(entries).by_colour
+    return known
 
 
 def _label(line: str) -> tuple[str, tuple[int, int, int] | None]:
@@ -75,21 +114,27 @@ def _lines(path: Path, problems: list[str]) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def _from_yaml(path: Path, problems: list[str]) -> dict[int, str]:
+def read_yaml(path: Path, problems: list[str]) -> dict:
+    """Return the settings in a YAML file; empty, with a problem line, if it cannot be read."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):  # a date that does not exist is a ValueError
         problems.append(f"{path}: expected class names as YAML, it cannot be read; classes keep their numbers")
         return {}
-    names = content.get("names") if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
+
+
+def _from_yaml(path: Path, problems: list[str]) -> ClassNames | None:
+    content = read_yaml(path, problems)
+    names, key_points = content.get("names"), path if content.get("kpt_shape") is not None else None
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict):
-        return {}
+        return ClassNames({}, key_points) if key_points else None
     found = {}
     for key, name in names.items():
         if str(key).isdecimal() and isinstance(name, (str, int, float)):
             found[int(key)] = str(name)
         else:
             problems.append(f"{path}: expected a number and a name, found {shown(key)} and {shown(name)}; left out")
-    return found
+    return ClassNames(found, key_points) if found or key_points else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
-from robustvit.common.options import MaskFormat
+from robustvit.common.options import MaskFormat, Orientation
 from robustvit.common.wording import pluralize
 from robustvit.data.mask_files import MASK_SUFFIXES, read_ids, read_mask
 from robustvit.data.mask_kinds import MOST_CLASSES, VOID_COLOUR, pack_colours
@@ -23,18 +24,19 @@ from robustvit.masks.annotations.listing import (
     AnnotatedPhoto,
     Annotations,
     BrokenEntry,
-    Claims,
     PhotoFolder,
     photo_with_objects,
-    upright_size,
 )
+from robustvit.masks.annotations.orientation import upright_size, view_photo
 
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif"})
 
 _Decode = Callable[[Path, list[str]], list[AnnotatedObject]]
 
 
-def read_class_masks(source: Path, images: Path | None, coding: Literal["voc", "imagenet-s"]) -> Annotations:
+def read_class_masks(
+    source: Path, images: Path | None, orientation: Orientation | None = None, *, coding: Literal["voc", "imagenet-s"]
+) -> Annotations:
     """List photos whose masks hold ids of classes, with one object for each class; pairs as ``read_plain_masks``.
 
     ``voc``: palette or grey images, 0 is background, 255 void; VOC's colours, or those that a ``labelmap.txt`` names.
@@ -45,12 +47,14 @@ def read_class_masks(source: Path, images: Path | None, coding: Literal["voc", "
     folder = expect_folder(source, "masks")
     labels = read_label_map([folder, folder.parent], problems) if coding == "voc" else LabelMap()
     decode: _Decode = partial(_voc_objects, labels=labels) if coding == "voc" else _imagenet_s_objects
-    photos = _photos(folder, images, _LOSSLESS, decode, problems)
+    photos = _photos(folder, PhotoFolder(images), _LOSSLESS, decode, orientation, problems)
     advice = "" if labels.by_id else f"put their names into a classes.txt in {folder}, one a line, from id 1"
     return Annotations(photos, problems, tuple(dict.fromkeys(labels.by_id.values())), advice)
 
 
-def read_plain_masks(source: Path, images: Path | None, kind: MaskFormat = "soft") -> Annotations:
+def read_plain_masks(
+    source: Path, images: Path | None, orientation: Orientation | None = None, *, kind: MaskFormat = "soft"
+) -> Annotations:
     """List photos whose masks hold one object without a class.
 
     Masks mirror ``images`` by inner folder and stem; where one of the two is flat, the stem is enough.
@@ -62,35 +66,44 @@ def read_plain_masks(source: Path, images: Path | None, kind: MaskFormat = "soft
     """
     problems: list[str] = []
     folder = expect_folder(source, "masks")
-    photos = _photos(folder, images, MASK_SUFFIXES, partial(_plain_object, kind=kind), problems)
+    decode: _Decode = partial(_plain_object, kind=kind)
+    photos = _photos(folder, PhotoFolder(images), MASK_SUFFIXES, decode, orientation, problems)
     return Annotations(photos, problems)
 
 
 def _photos(
-    source: Path, images: Path | None, suffixes: Collection[str], decode: _Decode, problems: list[str]
+    source: Path,
+    folder: PhotoFolder,
+    suffixes: Collection[str],
+    decode: _Decode,
+    orientation: Orientation | None,
+    problems: list[str],
 ) -> list[AnnotatedPhoto]:
-    folder = PhotoFolder(images)
-    masks = files_below(source, suffixes)
+    masks = folder.separate(source, files_below(source, suffixes))
     if not masks:
         raise UserError(f"expected masks ({', '.join(sorted(suffixes))}) in {source}, found none: check the path")
-    claims = Claims()
+    wanted = {mask: place.removesuffix(mask.suffix) for place, mask in masks.items()}
+    found = folder.match(wanted, problems, stem_only=True)
+    folder.report_lacking(found, "a mask", problems)
     photos = []
-    for place, mask in masks.items():
+    for mask, image in found.items():
         try:
-            image = folder.matching(place.removesuffix(mask.suffix))
-            claims.take(image, str(mask))
-            size = upright_size(image)
-            if mask.suffix.lower() != ".npy":
-                _expect_size(upright_size(mask), size, image)
+            said = None if mask.suffix.lower() == ".npy" else upright_size(mask)
+            view = view_photo(image, said, orientation, "the mask has")
         except BrokenEntry as error:
             problems.append(f"{mask}: {error}")
         except UserError as error:
             problems.append(str(error))
         else:
-            photos.append(photo_with_objects(image, partial(_decode, mask, image, size, decode), problems))
-    if lacking := [image for image in folder.photos.values() if image not in claims]:
-        problems.append(f"{pluralize(len(lacking), 'photo')} without a mask, the first is {lacking[0]}")
+            content = partial(_content, mask)
+            photos.append(
+                photo_with_objects(image, partial(_decode, mask, image, view.size, decode), problems, view, content)
+            )
     return sorted(photos, key=lambda photo: photo.image)
+
+
+def _content(mask: Path) -> str:
+    return hashlib.sha256(mask.read_bytes()).hexdigest()
 
 
 def _expect_size(size: tuple[int, ...], expected: tuple[int, int], image: Path) -> None:

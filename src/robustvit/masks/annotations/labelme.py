@@ -3,92 +3,133 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import struct
 from collections import defaultdict
 from functools import partial
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 from PIL import Image
 
 from robustvit.common.errors import UserError
+from robustvit.common.options import Orientation
+from robustvit.common.wording import shown
+from robustvit.data.file_finder import FileFinder
 from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import MAX_PIXELS
+from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.listing import (
     AnnotatedObject,
     AnnotatedPhoto,
     Annotations,
-    BrokenEntry,
-    Claims,
     PhotoFolder,
     load_json,
     photo_with_objects,
-    shown,
-    upright_size,
 )
+from robustvit.masks.annotations.orientation import View, view_photo
+from robustvit.masks.annotations.other_formats import name_format
 from robustvit.masks.annotations.outlines import Frame, mask_tools, outline_points
 
 _FARTHEST = 1e6
 
 
-def read_labelme(source: Path, images: Path | None) -> Annotations:
+def read_labelme(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
     """List the photos of LabelMe files; masks as ``read_annotations`` describes.
 
     ``source`` is a JSON file or a folder of them. A photo is looked up beside its file first, then in ``images``.
     Shapes with the same label and group are one object. Pixels embedded in a file are not used.
     """
     mask_tools()
+    problems: list[str] = []
+    files = _read_files(source, problems)
+    found = _find_photos(source, files, images, problems)
+    photos: list[AnnotatedPhoto] = []
+    labels: set[str] = set()
+    for path, image in found.items():
+        try:
+            view = view_photo(image, _size(files[path]), orientation)
+        except (BrokenEntry, UserError) as error:
+            problems.append(f"{path}: {error}; left out")
+            continue
+        if objects := _objects(files[path]["shapes"], path, problems):
+            labels |= {label for label, _ in objects}
+            content = partial(json.dumps, files[path]["shapes"])
+            photos.append(photo_with_objects(image, partial(_decode, path, view, objects), problems, view, content))
+    return Annotations(sorted(photos, key=lambda photo: photo.image), problems, tuple(sorted(labels)))
+
+
+def _read_files(source: Path, problems: list[str]) -> dict[Path, dict]:
+    """Return the content of the LabelMe files in a folder, or of one."""
     if not source.exists():
         raise UserError(f"expected a LabelMe file or a folder of them at {source}, found nothing: check the path")
     paths = list(files_below(source, {".json"}).values()) if source.is_dir() else [source]
     if not paths:
         raise UserError(f"expected LabelMe files (.json) in {source}, found none: check the path and the format")
-    folder = None if images is None else PhotoFolder(images)
-    problems: list[str] = []
-    photos: list[AnnotatedPhoto] = []
-    labels: set[str] = set()
-    claims = Claims()
+    found = {}
     for path in paths:
         try:
-            image, size, shapes = _read_file(path, folder)
-            claims.take(image, str(path))
-        except (BrokenEntry, UserError) as error:
-            problems.append(str(error) if isinstance(error, UserError) else f"{path}: {error}")
+            content = load_json(path)
+        except UserError as error:
+            problems.append(str(error))
             continue
-        if objects := _objects(shapes, path, problems):
-            labels |= {label for label, _ in objects}
-            photos.append(photo_with_objects(image, partial(_decode, path, size, objects), problems))
-    return Annotations(sorted(photos, key=lambda photo: photo.image), problems, tuple(sorted(labels)))
+        if isinstance(content, dict) and isinstance(content.get("shapes"), list):
+            found[path] = content
+            continue
+        coco = isinstance(content, dict) and "annotations" in content
+        other = "a COCO file (read it as coco)" if coco else name_format(content) or "none"
+        problems.append(f"{path}: expected LabelMe with a list of shapes, found {other}; left out")
+    return found
 
 
-def _read_file(path: Path, folder: PhotoFolder | None) -> tuple[Path, tuple[int, int], list]:
-    content = load_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        hint = "a COCO file (read it as coco)" if isinstance(content, dict) and "annotations" in content else "none"
-        raise BrokenEntry(f"expected LabelMe with a list of shapes, found {hint}; left out")
-    image = _image(content.get("imagePath"), path, folder)
-    real, said = upright_size(image), (content.get("imageHeight"), content.get("imageWidth"))
-    if said not in (real, (None, None)):
-        raise BrokenEntry(
-            f"{image} has {real[0]} x {real[1]} pixels (height x width), the annotation says "
-            f"{shown(said[0])} x {shown(said[1])}; left out"
+def _find_photos(source: Path, files: dict[Path, dict], images: Path | None, problems: list[str]) -> dict[Path, Path]:
+    """Return the photo of each file: the one beside it, else the one that its path fits in ``images``."""
+    root = source if source.is_dir() else source.parent
+    finder = FileFinder()
+    beside: dict[Path, Path] = {}
+    wanted: dict[Path, str] = {}
+    for path, content in files.items():
+        name = content.get("imagePath")
+        if not isinstance(name, str) or not name:
+            problems.append(f"{path}: expected an imagePath, found {shown(name)}; left out")
+            continue
+        relative = name.replace("\\", "/")
+        # a path from the root is one on the machine of whoever drew the outlines
+        absolute = relative.startswith("/") or PureWindowsPath(relative).drive != ""
+        place = Path(os.path.normpath(path.parent / relative))
+        if not absolute and (photo := finder.find(place)) is not None and photo.is_file():
+            beside[path] = photo
+        else:
+            wanted[path] = relative if absolute else os.path.relpath(place, root)
+    problems.extend(finder.notes)
+    found = dict(beside)
+    if images is not None:
+        found |= PhotoFolder(images).match(wanted, problems)
+    else:
+        problems.extend(
+            f"{path}: no photo {shown(name)} beside it; name the folder of the photos, or leave it out"
+            for path, name in wanted.items()
         )
-    return image, real, content["shapes"]
+    return _drop_shared(found, problems)
 
 
-def _image(name: object, path: Path, folder: PhotoFolder | None) -> Path:
-    if not isinstance(name, str) or not name:
-        raise BrokenEntry(f"expected an imagePath, found {shown(name)}; left out")
-    relative = name.replace("\\", "/")
-    beside = os.path.normpath(os.path.join(path.parent, relative))
-    # a path from the root is one on the machine of whoever drew the outlines
-    if not os.path.isabs(relative) and os.path.isfile(beside):
-        return Path(beside)
-    if folder is None:
-        raise BrokenEntry(f"no photo {shown(name)} beside it; name the folder of the photos, or leave it out")
-    return folder.named(os.path.basename(relative))
+def _drop_shared(found: dict[Path, Path], problems: list[str]) -> dict[Path, Path]:
+    """Leave out photos that several files describe: which one holds is unknown."""
+    owners: dict[str, list[Path]] = defaultdict(list)
+    for path, image in found.items():
+        owners[os.path.realpath(image)].append(path)
+    for paths in owners.values():
+        if len(paths) > 1:
+            named = " and ".join(map(str, paths))
+            problems.append(f"{found[paths[0]]} is listed twice, by {named}: left out, which one holds is unknown")
+    return {path: image for path, image in found.items() if len(owners[os.path.realpath(image)]) == 1}
+
+
+def _size(content: dict) -> tuple[object, object] | None:
+    said = content.get("imageHeight"), content.get("imageWidth")
+    return None if said == (None, None) else said
 
 
 def _objects(shapes: list, path: Path, problems: list[str]) -> list[tuple[str, list[tuple[int, dict]]]]:
@@ -108,9 +149,9 @@ def _objects(shapes: list, path: Path, problems: list[str]) -> list[tuple[str, l
 
 
 def _decode(
-    path: Path, size: tuple[int, int], objects: list[tuple[str, list[tuple[int, dict]]]], complaints: list[str]
+    path: Path, view: View, objects: list[tuple[str, list[tuple[int, dict]]]], complaints: list[str]
 ) -> list[AnnotatedObject]:
-    frame = Frame(*size)
+    frame = Frame(*view.size)
     found = []
     for label, shapes in objects:
         mask: np.ndarray | None = None

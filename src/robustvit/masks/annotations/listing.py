@@ -1,22 +1,36 @@
-"""What all readers share: photos looked up by name, sizes from headers, objects decoded on demand."""
+"""What all readers share: photos looked up by name, JSON files, objects decoded on demand."""
 
 from __future__ import annotations
 
 import json
-import os
-import posixpath
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
+from robustvit.common.wording import pluralize
+from robustvit.data.matching import compose, is_marked
+from robustvit.data.photo_names import Key, PhotoNames
 from robustvit.data.photo_tree import files_below
-from robustvit.data.read_photos import IMAGE_SUFFIXES, open_header
+from robustvit.data.read_photos import IMAGE_SUFFIXES
+from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.category_names import is_no_object
+from robustvit.masks.annotations.orientation import WAYS, View, upright_size
+
+__all__ = [
+    "AnnotatedObject",
+    "AnnotatedPhoto",
+    "Annotations",
+    "BrokenEntry",
+    "PhotoFolder",
+    "load_json",
+    "photo_with_objects",
+    "settle_views",
+    "upright_size",
+]
 
 
 @dataclass(frozen=True)
@@ -39,10 +53,14 @@ class AnnotatedPhoto:
     Attributes:
         image: the photo, a file that exists.
         read: reads the objects, at least one; raises UserError if an annotation is broken.
+        content: returns a text that changes with the annotation of this photo.
+        view: the frame in which it was annotated.
     """
 
     image: Path
     read: Callable[[], list[AnnotatedObject]]
+    content: Callable[[], str]
+    view: View
 
 
 @dataclass(frozen=True)
@@ -65,25 +83,25 @@ class Annotations:
         return iter(self.photos)
 
 
-_LYING = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 _LONGEST = 80
 
 
-class BrokenEntry(ValueError):
-    """A part of an annotation that must be left out; the message ends a problem line."""
+def settle_views(found: Annotations) -> Annotations:
+    """Say which photos may have been annotated as their file holds them, if not upright.
 
-
-def shown(value: object) -> str:
-    """Show a value from a foreign file as short text on one line."""
-    if isinstance(value, str):
-        text = repr(value)
-    elif isinstance(value, int) and abs(value) > 10**_LONGEST:
-        text = "a huge number"  # Python refuses to print numbers of thousands of digits
-    elif value is None or isinstance(value, (int, float)):
-        text = str(value)
-    else:
-        text = f"a {type(value).__name__}"  # printing a deep or huge one could fail itself
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    The size of one photo that was annotated upright shows how the tool sees them all.
+    """
+    doubtful = [photo for photo in found if photo.view.doubtful]
+    if not doubtful:
+        return found
+    if any(photo.view.proves for photo in found):
+        sure = [replace(photo, view=replace(photo.view, doubtful=False)) for photo in found]
+        return replace(found, photos=sure)
+    problem = (
+        f"{pluralize(len(doubtful), 'photo')} with an EXIF tag that turns or flips them, the first is "
+        f"{doubtful[0].image}: the annotation fits both ways, so their masks are doubtful; say {WAYS}"
+    )
+    return replace(found, problems=[*found.problems, problem])
 
 
 class PhotoFolder:
@@ -94,74 +112,62 @@ class PhotoFolder:
         self.photos = files_below(self.folder, IMAGE_SUFFIXES)
         if not self.photos:
             raise UserError(f"expected photos in {folder} or in folders in it, found none: check the path")
-        self._by_name: dict[str, list[str]] = defaultdict(list)
-        self._by_key: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        for place in self.photos:
-            self._by_name[posixpath.basename(place)].append(place)
-            self._by_key[posixpath.splitext(place)[0]].append(place)
-            self._by_stem[posixpath.splitext(posixpath.basename(place))[0]].append(place)
+        self._names = PhotoNames(self.photos, self.folder)
 
-    def named(self, file_name: str) -> Path:
-        """Return the photo of that path in the folder, else the only photo of that base name anywhere in it.
+    def separate(self, source: Path, masks: Mapping[str, Path]) -> dict[str, Path]:
+        """Tell masks from photos where the folder of one lies in that of the other, or is the same.
 
-        Raises:
-            BrokenEntry: there is none, or several.
+        In one folder, masks are the files whose names say so, such as ``a_mask.png``.
+
+        Args:
+            source: folder of the masks.
+            masks: files in it by their paths; photos that are among them are dropped from here.
+
+        Returns:
+            Those that are masks.
         """
-        place = posixpath.normpath(file_name.replace("\\", "/"))
-        if place in self.photos:
-            return self.photos[place]
-        return self._only(self._by_name.get(posixpath.basename(place), []), file_name)
+        ours, theirs = self.folder.resolve(), source.resolve()
+        if ours in theirs.parents:
+            inner = theirs.relative_to(ours).as_posix()
+            self._keep({place: path for place, path in self.photos.items() if not place.startswith(f"{inner}/")})
+        if theirs in ours.parents:
+            inner = ours.relative_to(theirs).as_posix()
+            return {place: path for place, path in masks.items() if not place.startswith(f"{inner}/")}
+        if ours != theirs:
+            return dict(masks)
+        marked = {place: path for place, path in masks.items() if is_marked(path.stem)}
+        if not marked:
+            raise UserError(
+                f"expected masks and photos in two folders, both lie in {source} and no name tells them apart (as "
+                "a_mask.png does): move the masks to a folder of their own"
+            )
+        self._keep({place: path for place, path in self.photos.items() if place not in marked})
+        return marked
 
-    def matching(self, key: str) -> Path:
-        """Return the photo of that path without suffix; if it or the photo lies in no inner folder, the stem is enough.
+    def _keep(self, photos: dict[str, Path]) -> None:
+        if not photos:
+            raise UserError(f"expected photos beside the masks in {self.folder}, found none: check the paths")
+        self.photos, self._names = photos, PhotoNames(photos, self.folder)
 
-        Raises:
-            BrokenEntry: there is none, or several.
-        """
-        if key in self._by_key:
-            return self._only(self._by_key[key], key)
-        # train/a must not find val/a, nor cat/a find dog/a
-        same = self._by_stem.get(posixpath.basename(key), [])
-        return self._only([place for place in same if "/" not in key or "/" not in place], key)
+    def match(
+        self,
+        wanted: Mapping[Key, str],
+        problems: list[str],
+        *,
+        stem_only: bool = False,
+        describe: Callable[[Key], str] = str,
+    ) -> dict[Key, Path]:
+        """Return the photo of each annotation, as ``PhotoNames.match`` finds it; the others become problem lines."""
+        matches = self._names.match(wanted, stem_only, describe)
+        problems.extend(f"{describe(key)}: {reason}" for key, reason in matches.lost.items())
+        problems.extend(matches.notes)
+        return {key: self.photos[place] for key, place in matches.found.items()}
 
-    def _only(self, places: list[str], name: str) -> Path:
-        if not places:
-            raise BrokenEntry(f"no photo {shown(name)} in {self.folder}")
-        if len(places) > 1:
-            raise BrokenEntry(f"several photos could be {shown(name)}: {places[0]} and {places[1]} in {self.folder}")
-        return self.photos[places[0]]
-
-
-class Claims:
-    """Which annotation each photo belongs to, to notice a second one."""
-
-    def __init__(self) -> None:
-        self._owners: dict[str, str] = {}
-
-    def __contains__(self, image: Path) -> bool:
-        return os.path.realpath(image) in self._owners
-
-    def take(self, image: Path, owner: str) -> None:
-        """Assign a photo to an annotation.
-
-        Raises:
-            BrokenEntry: another one has it.
-        """
-        first = self._owners.setdefault(os.path.realpath(image), owner)
-        if first != owner:
-            raise BrokenEntry(f"{image} is listed twice: {first} has it already, {owner} is left out")
-
-
-def upright_size(path: Path) -> tuple[int, int]:
-    """Return height and width after the EXIF rotation, from the header alone."""
-    with open_header(path) as image:
-        width, height = image.size
-        orientation = 1
-        # Pillow decodes a PNG whole to look for EXIF behind the pixels, where hardly any tool writes it
-        if image.format != "PNG" or {"exif", "Raw profile type exif", "XML:com.adobe.xmp"} & set(image.info):
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return (width, height) if orientation in _LYING else (height, width)
+    def report_lacking(self, found: Mapping[Key, Path], what: str, problems: list[str]) -> None:
+        """Add a problem line on photos that no annotation has, which lack ``what``."""
+        having = set(found.values())
+        if lacking := [image for image in self.photos.values() if image not in having]:
+            problems.append(f"{pluralize(len(lacking), 'photo')} without {what}, the first is {lacking[0]}")
 
 
 def load_json(path: Path) -> object:
@@ -171,7 +177,8 @@ def load_json(path: Path) -> object:
     except FileNotFoundError as error:
         raise UserError(f"expected a JSON file, found none at {path}: check the path") from error
     except IsADirectoryError as error:
-        raise UserError(f"expected a JSON file, got the folder {path}: name the file in it") from error
+        inner = next(iter(files_below(path, {".json"}).values()), None)
+        raise UserError(f"expected a JSON file, got the folder {path}: name {inner or 'the file in it'}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     except RecursionError as error:
@@ -184,21 +191,41 @@ def load_json(path: Path) -> object:
 
 
 def photo_with_objects(
-    image: Path, decode: Callable[[list[str]], list[AnnotatedObject]], problems: list[str]
+    image: Path,
+    decode: Callable[[list[str]], list[AnnotatedObject]],
+    problems: list[str],
+    view: View,
+    content: Callable[[], str],
 ) -> AnnotatedPhoto:
-    """Return a photo whose objects are decoded on demand; complaints join ``problems`` once."""
+    """Return a photo whose objects are decoded on demand, without the background; complaints join ``problems`` once.
+
+    Args:
+        image: the photo.
+        decode: returns its objects in the frame ``view``, and adds complaints to a list.
+        problems: lines that the user sees.
+        view: the frame in which the photo was annotated; masks are turned upright.
+        content: see ``AnnotatedPhoto``.
+    """
     told = False
 
     def read() -> list[AnnotatedObject]:
         nonlocal told
         complaints: list[str] = []
-        objects = decode(complaints)
+        marked = decode(complaints)
+        objects = [one for one in marked if not is_no_object(one.category)]
+        objects = [AnnotatedObject(_composed(one.category), view.upright(one.mask)) for one in objects]
         if not told:
             problems.extend(complaints)
             told = True
         if not objects:
+            if marked:
+                complaints.append(f"{marked[0].category!r} is no object")
             reason = f" ({complaints[0]})" if complaints else ""
             raise UserError(f"expected an object in {image}, none could be read{reason}: correct it or leave it out")
         return objects
 
-    return AnnotatedPhoto(image, read)
+    return AnnotatedPhoto(image, read, content, view)
+
+
+def _composed(category: str | None) -> str | None:
+    return None if category is None else compose(category)

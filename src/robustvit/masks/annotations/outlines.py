@@ -10,8 +10,9 @@ import numpy as np
 
 from robustvit.common.errors import UserError
 from robustvit.common.wording import pluralize
-from robustvit.masks.annotations.listing import BrokenEntry
+from robustvit.masks.annotations.broken import BrokenEntry
 
+_NUMBERS = frozenset({int, float})
 _TOLERANCE = 0.01  # of a pixel: tools round
 _FAR = 1e9
 _LONGEST_OUTLINE = 1e7  # pycocotools needs 40 bytes for each pixel that an outline passes
@@ -28,13 +29,30 @@ def mask_tools() -> ModuleType:
     return pycocotools.mask
 
 
+def split_outlines(segmentation: object) -> list:
+    """Return the outlines of an object, which may also be stored as the only one, without a list around it."""
+    if not isinstance(segmentation, list) or not segmentation:
+        raise BrokenEntry("a segmentation that is neither a list of polygons nor run lengths")
+    if all(type(number) in _NUMBERS for number in segmentation) or all(map(_is_pair, segmentation)):
+        return [segmentation]
+    if not all(isinstance(polygon, list) for polygon in segmentation):
+        raise BrokenEntry("a segmentation that is neither a list of polygons nor run lengths")
+    return segmentation
+
+
+def _is_pair(point: object) -> bool:
+    return isinstance(point, list) and len(point) == 2 and all(type(number) in _NUMBERS for number in point)
+
+
 def outline_points(numbers: object) -> np.ndarray:
-    """Points of an outline from a flat list x1, y1, x2, ..., as float64 ``(N, 2)`` with N of at least 3.
+    """Points of an outline from a list x1, y1, x2, ... or [x1, y1], [x2, y2], ..., as float64 ``(N, 2)``, N above 2.
 
     Raises:
         BrokenEntry: not numbers, an odd number of them, too few, or infinite ones.
     """
-    if not isinstance(numbers, list) or not set(map(type, numbers)) <= {int, float}:
+    if isinstance(numbers, list) and numbers and all(map(_is_pair, numbers)):
+        numbers = [number for point in numbers for number in point]
+    if not isinstance(numbers, list) or not set(map(type, numbers)) <= _NUMBERS:
         raise BrokenEntry("a polygon that is not a list of numbers x1, y1, x2, y2, ...")
     if len(numbers) % 2:
         raise BrokenEntry(f"a polygon with an odd number of coordinates ({len(numbers)})")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from robustvit.common.options import LabelFrom
 from robustvit.data.manifest import MaskRecord
 from robustvit.data.mask_doubts import border_contact
 from robustvit.data.mask_files import FAINTEST
+from robustvit.data.matching import compose
 from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.confidence import measure_mask
-from robustvit.masks.folder import MaskFolder
+from robustvit.masks.folder import MaskFolder, digest_inputs
 
 _SHOWN = 5
 _WHOLE_BORDER = 0.95  # void pixels may take the rest
@@ -31,7 +33,7 @@ def check_categories(found: Annotations, categories: Sequence[str]) -> None:
 
 
 def foregrounds(
-    objects: Sequence[AnnotatedObject], categories: Sequence[str], label_from: LabelFrom, folder: str | None
+    objects: Sequence[AnnotatedObject], categories: Sequence[str], label_from: LabelFrom | None, folder: str | None
 ) -> dict[str | None, np.ndarray]:
     """Return the foreground masks of a photo by class.
 
@@ -42,7 +44,7 @@ def foregrounds(
     Args:
         objects: as they were read.
         categories: categories to use; all when empty.
-        label_from: ``largest`` or ``all``.
+        label_from: ``all``, or else the largest.
         folder: the class folder that the photo lies in, if any.
     """
     groups: dict[str | None, np.ndarray] = {}
@@ -53,9 +55,10 @@ def foregrounds(
     if not groups:
         return {}
     if folder is not None:
-        own = groups.get(folder)
-        return {folder: own if own is not None else np.maximum.reduce(list(groups.values()))}
-    if label_from == "largest":
+        same = compose(folder).casefold()
+        own = [mask for name, mask in groups.items() if name is not None and name.casefold() == same]
+        return {folder: np.maximum.reduce(own or list(groups.values()))}
+    if label_from != "all":
         largest = max(groups, key=lambda name: float(groups[name].sum()))
         return {largest: groups[largest]}
     return groups
@@ -63,16 +66,16 @@ def foregrounds(
 
 def import_masks(
     photos: Iterable[AnnotatedPhoto],
-    known: Sequence[str],
+    folders: Mapping[Path, str | None],
     into: MaskFolder,
     *,
     images: Path | None,
     categories: Sequence[str],
-    label_from: LabelFrom,
+    label_from: LabelFrom | None,
     source: str,
     advice: str = "",
 ) -> list[str]:
-    """Write the masks of annotated photos and a record for each; ``known`` are all categories that are named.
+    """Write the masks of annotated photos and a record for each; ``folders`` are their class folders.
 
     Returns:
         One line for each photo without a mask, and one for ids without names, with ``advice`` on them.
@@ -80,18 +83,18 @@ def import_masks(
     problems = []
     nameless: set[str] = set()
     for photo in photos:
-        place, folder = _place(photo.image, images)
-        folder = folder if not known or folder in known else None  # train/ and val/ are no classes
+        place, folder = _place(photo.image, images), folders[photo.image]
         try:
             objects = photo.read()
-            if not categories and not known:
+            if not categories and advice:  # the classes have no names
                 _expect_background(photo.image, objects)
             masks = foregrounds(objects, categories, label_from, folder)
             if not masks:
                 problems.append(f"{photo.image}: no object of the categories asked for")
             for label, mask in masks.items():
                 inside = Path(_file_name(str(label))) / place if label_from == "all" and folder is None else place
-                into.add(_record(photo.image, into.path / inside, label, mask, source), mask)
+                record = _record(photo.image, into.path / inside, label, mask, source)
+                into.add(_note_inputs(record, photo, folder), mask)
                 nameless |= {label} if advice and label is not None and label != folder else set()
         except UserError as error:
             problems.append(str(error))
@@ -116,14 +119,27 @@ def _expect_background(image: Path, objects: Sequence[AnnotatedObject]) -> None:
         )
 
 
-def _place(image: Path, images: Path | None) -> tuple[Path, str | None]:
-    """Where a photo's mask goes below the folder of masks, and the class folder that it lies in."""
+def digest_annotation(photo: AnnotatedPhoto, folder: str | None) -> str:
+    """Return a digest of all that the masks of a photo depend on; ``folder`` is its class folder."""
+    return digest_inputs(photo.image, photo.content(), str(photo.view), folder or "")
+
+
+def _note_inputs(record: MaskRecord, photo: AnnotatedPhoto, folder: str | None) -> MaskRecord:
+    """Add what the mask was made from; doubt it if the photo may have been annotated in another orientation."""
+    record = replace(record, inputs=digest_annotation(photo, folder))
+    if photo.view.doubtful and record.verdict == "good":
+        reason = "its photo has an EXIF tag that turns it, the annotation fits both ways"
+        return replace(record, verdict="doubtful", confidence=0.0, reason=reason)
+    return record
+
+
+def _place(image: Path, images: Path | None) -> Path:
+    """Where a photo's mask goes below the folder of masks."""
     try:
         inside = image.resolve().relative_to(images.resolve()) if images is not None else Path(image.name)
     except ValueError:
         inside = Path(image.name)
-    folder = inside.parts[0] if len(inside.parts) == 2 else None
-    return inside.with_suffix(".png"), folder
+    return inside.with_suffix(".png")
 
 
 def _file_name(label: str) -> str:

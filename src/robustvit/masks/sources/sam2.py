@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from PIL import Image
 
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
+from robustvit.data.photo_names import PhotoNames
 from robustvit.masks.confidence import FoundMask, measure_mask, no_object, overlap, rate_mask
 from robustvit.masks.sources.source import MaskSource
 from robustvit.models.libraries.library import imported, readable_errors
+from robustvit.models.weights import weights_hash
 
 
 @dataclass
@@ -75,7 +78,7 @@ class Sam2(MaskSource):
 
     Args:
         model: transformers' model name, or a folder.
-        prompts: see ``read_prompts``; looked up by path, name with folder, or name.
+        prompts: see ``read_prompts``.
         device: to run on.
     """
 
@@ -89,16 +92,25 @@ class Sam2(MaskSource):
             self.network = library.Sam2Model.from_pretrained(model).to(device).eval()
             self.processor = library.Sam2Processor.from_pretrained(model)
         self.prompts, self.device = prompts, device
+        self._by_photo: dict[Path, Prompts] = {}
+
+    def match_photos(self, places: Mapping[str, Path], folder: Path) -> list[str]:
+        """See ``MaskSource``."""
+        matches = PhotoNames(places, folder).match({name: name for name in self.prompts})
+        self._by_photo = {places[place]: self.prompts[name] for name, place in matches.found.items()}
+        return [*(f"prompts of {name}: {reason}" for name, reason in matches.lost.items()), *matches.notes]
+
+    @cached_property
+    def _weights(self) -> str:
+        return weights_hash(self.network)
+
+    def content(self, path: Path) -> str:
+        """The weights and the prompts; see ``MaskSource``."""
+        return f"{self._weights} {self._by_photo.get(path)}"
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[Any]:
         """Predict masks with SAM's scores; see ``MaskSource``."""
-        return [self._segment(photo, self._prompts_of(path)) for photo, path in zip(photos, paths, strict=True)]
-
-    def _prompts_of(self, path: Path) -> Prompts | None:
-        for parts in (str(path), path.as_posix(), "/".join(path.parts[-2:]), path.name):
-            if parts in self.prompts:
-                return self.prompts[parts]
-        return None
+        return [self._segment(photo, self._by_photo.get(path)) for photo, path in zip(photos, paths, strict=True)]
 
     @torch.no_grad()
     def _segment(self, photo: Image.Image, prompts: Prompts | None) -> tuple[np.ndarray, float | None, str]:

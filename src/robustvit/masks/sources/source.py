@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,18 @@ class MaskSource:
     """
 
     name = ""
+
+    def match_photos(self, places: Mapping[str, Path], folder: Path) -> list[str]:
+        """Match what was given for single photos with the photos in a folder, by their paths in it.
+
+        Returns:
+            A line for each part that no photo has.
+        """
+        return []
+
+    def content(self, path: Path) -> str:
+        """Return a text that changes with what the mask of a photo depends on beside the photo and the options."""
+        return ""
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[Any]:
         """Run the model: return a job per photo, which can be sent to another process."""

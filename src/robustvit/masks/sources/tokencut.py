@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from robustvit.explanation.features import check_features, patch_features
 from robustvit.masks.sources.source import MaskSource, resize_photo
 from robustvit.masks.tokencut.cut import CutJob, CutSettings, find_objects
 from robustvit.models.classifier import Classifier
+from robustvit.models.weights import weights_hash
 
 # The cut needs matrices of patches by patches: 2 GB at this many (a photo of 5 megapixels at patches of 16).
 _MOST_PATCHES = 20_000
@@ -57,6 +59,14 @@ class TokenCut(MaskSource):
         self.options: dict[str, Any] = {"feature": feature, "block": block, "centre": centre}
         self.settings = settings or CutSettings()
         self.any_size = bool(getattr(model.network, "dynamic_img_size", False))
+
+    @cached_property
+    def _weights(self) -> str:
+        return weights_hash(self.model)
+
+    def content(self, path: Path) -> str:
+        """The weights; see ``MaskSource``."""
+        return self._weights
 
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[CutJob]:
         """Features, for photos of one size at a time; see ``MaskSource``."""
