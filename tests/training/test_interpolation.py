@@ -57,15 +57,15 @@ def test_the_highest_sum_within_the_allowed_loss_wins_and_of_equal_ones_the_smal
 
 @pytest.mark.parametrize("wrong", [0, 1.01, -0.5, float("nan"), "half"])
 def test_other_shares_are_refused(wrong):
-    with pytest.raises(UserError, match="--interpolation auto, or above 0 and at most 1") as caught:
-        Schedule(interpolation=wrong)
+    with pytest.raises(UserError, match="--weight-interpolation auto, or above 0 and at most 1") as caught:
+        Schedule(weight_interpolation=wrong)
     assert "\n" not in str(caught.value)
 
 
 def test_choosing_needs_swaps():
-    with pytest.raises(UserError, match="--swaps of at least 1 for --interpolation auto, got 0"):
-        Schedule(interpolation="auto").check_swaps(0)
-    Schedule(interpolation=0.5).check_swaps(0)
+    with pytest.raises(UserError, match="--swaps of at least 1 for --weight-interpolation auto, got 0"):
+        Schedule(weight_interpolation="auto").check_swaps(0)
+    Schedule(weight_interpolation=0.5).check_swaps(0)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def chosen(tmp_path_factory, model_folder, photos):
     images, masks = map(str, photos)
     found = finetune(
         model=str(model_folder), images=images, masks=masks, out=str(out), guidance="swap-augmentation",
-        interpolation="auto", **FAST,
+        weight_interpolation="auto", **FAST,
     )  # fmt: skip
     return out, found
 
@@ -118,7 +118,7 @@ def test_a_run_killed_while_it_interpolates_ends_the_same(chosen, model_folder, 
     for name in ("verdict.json", "after.json", "interpolation.json"):
         (out / name).unlink()
     images, masks = map(str, photos)
-    options = FAST | {"guidance": "swap-augmentation", "interpolation": "auto"}
+    options = FAST | {"guidance": "swap-augmentation", "weight_interpolation": "auto"}
     found = finetune(model=str(model_folder), images=images, masks=masks, out=str(out), resume=True, **options)
     assert found.verdict == chosen[1].verdict
     assert (out / "best" / "model.safetensors").read_bytes() == whole
@@ -128,7 +128,7 @@ def test_a_given_share_and_the_last_epoch(tmp_path, model_folder, photos):
     out, (images, masks) = tmp_path / "run", map(str, photos)
     found = finetune(
         model=str(model_folder), images=images, masks=masks, out=str(out), guidance="swap-relevance", select="last",
-        lr_schedule="cosine", interpolation=0.25, **FAST,
+        lr_schedule="cosine", weight_interpolation=0.25, **FAST,
     )  # fmt: skip
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [row["best"] for row in rows] == [False, True]

@@ -308,7 +308,7 @@ def test_recipes_give_way_to_what_is_said():
 def test_recipes_for_any_model_set_the_whole_way_of_training(recipe):
     nothing = dict.fromkeys(inspect.signature(finetune).parameters) | {"model": "m", "recipe": recipe}
     proposed = recipe_settings(recipe)
-    stays = ("epochs", "samples_per_class", "select", "lr_schedule", "interpolation")
+    stays = ("epochs", "samples_per_class", "select", "lr_schedule", "weight_interpolation")
     assert set(proposed) == {"guidance", "train", "lr", *stays}
     found = settle_options(nothing)[1]
     assert {name: found[name] for name in proposed} == proposed
@@ -328,7 +328,7 @@ DEFAULTS = {
     "samples_per_class": 3,
     "select": "loss",
     "lr_schedule": "step",
-    "interpolation": 1.0,
+    "weight_interpolation": 1.0,
     "normalization": "model",
 }
 SAID = {
@@ -337,7 +337,7 @@ SAID = {
     "samples_per_class": 7,
     "select": "robust",
     "lr_schedule": "cosine",
-    "interpolation": 0.3,
+    "weight_interpolation": 0.3,
     "normalization": "paper",
     "temperature": 0.7,
     "background": 1.7,
@@ -411,7 +411,7 @@ def test_settings_on_disk_are_those_that_training_used(settings, tmp_path, guida
         assert used == []
         return
     schedule, guide = used[0]["schedule"], used[0]["guidance"]
-    for name in ("lr", "epochs", "train", "select", "lr_schedule", "interpolation"):
+    for name in ("lr", "epochs", "train", "select", "lr_schedule", "weight_interpolation"):
         assert config[name] == getattr(schedule, name), name
     for name in options_of(guidance) - {"relevance_weight"}:
         assert config[name] == getattr(guide, name), name

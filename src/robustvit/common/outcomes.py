@@ -27,7 +27,7 @@ _NEXT: dict[Outcome, str] = {
         "Keep the original. A gain may be shown by more test photos with masks, and made by more training photos with "
         "masks, or by another --seed."
     ),
-    "worse": "Keep the original. Look at the masks first, then try a lower --lr or a smaller --interpolation.",
+    "worse": "Keep the original. Look at the masks first, then try a lower --lr or a smaller --weight-interpolation.",
 }
 GAIN = 0.05  # a gain worth detecting: "not shown" says how many photos that would take
 MIN_PHOTOS = 20  # with fewer, photos that all change the same way too often exclude zero by chance

@@ -38,8 +38,8 @@ class RunFolder:
     ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``beginning.json`` (losses and answers before
     training, on the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
     resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
-    (measures of every held-out photo), ``verdict.json``, ``panels/``. With ``--interpolation``, ``finetuned/`` is the
-    epoch that was kept, ``best/`` lies between it and the original, and ``interpolation.json`` says where.
+    (measures of every held-out photo), ``verdict.json``, ``panels/``. With ``--weight-interpolation``, ``finetuned/``
+    is the epoch that was kept, ``best/`` lies between it and the original, and ``interpolation.json`` says where.
     """
 
     def __init__(self, path: str | Path) -> None:

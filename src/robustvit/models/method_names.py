@@ -16,7 +16,7 @@ _PUBLISHED = {
     "relevance_weight": 0.8,
     "classification_weight": 0.2,
 }
-_ALL_THE_WAY = {"lr_schedule": "step", "interpolation": 1.0}  # what every published method here does
+_ALL_THE_WAY = {"lr_schedule": "step", "weight_interpolation": 1.0}  # what every published method here does
 _CHANGED: dict[tuple[str, Any], str] = {
     ("classification_weight", 0.0): "robustvit-without-eq4",
     ("background", 0.0): "robustvit-without-eq1",

@@ -24,7 +24,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "samples_per_class": 10,
         "select": "last",
         "lr_schedule": "cosine",
-        "interpolation": "auto",
+        "weight_interpolation": "auto",
     },
     # Chefer, Schwartz and Wolf (NeurIPS 2022); the learning rates of their models are in the cards.
     "paper": {
@@ -35,7 +35,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "samples_per_class": 3,
         "select": "loss",
         "lr_schedule": "step",
-        "interpolation": 1.0,
+        "weight_interpolation": 1.0,
     },
     # CFT (Elisha, Barkan and Koenigstein, CVPR 2026, arXiv 2603.08309): the paper's losses with the weights of context
     # and concept, for soft masks of concepts.

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from robustvit.common.option_groups import GivenPhotos, RelevanceOptions, RunningOptions, VerdictOnPhotos
-from robustvit.common.options import Balance, Classes, Classification, Interpolation, LrSchedule, Select, Target, Train
+from robustvit.common.options import (
+    Balance,
+    Classes,
+    Classification,
+    LrSchedule,
+    Select,
+    Target,
+    Train,
+    WeightInterpolation,
+)
 from robustvit.models.options import ModelOptions
 
 
@@ -101,9 +110,9 @@ class ScheduleOptions:
             backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy) or last.
         lr_schedule: step (the paper's: multiplied by 0.85 every second epoch, the default) or cosine (falls to zero
             over the run, after every step).
-        interpolation: how far to go from the original weights to the finetuned ones (WiSE-FT): a share above 0 and at
-            most 1, or auto, the one of 0.1, 0.2, ..., 1 with the highest accuracy on validation photos, ordinary plus
-            on backgrounds of other classes, that loses at most max_drop. Default 1, all the way, or the recipe's.
+        weight_interpolation: how far to go from the original weights to the finetuned ones (WiSE-FT): a share above 0
+            and at most 1, or auto, the one of 0.1, 0.2, ..., 1 with the highest accuracy on validation photos, ordinary
+            plus on backgrounds of other classes, that loses at most max_drop. Default 1, all the way, or the recipe's.
     """
 
     lr: float | None = None
@@ -112,7 +121,7 @@ class ScheduleOptions:
     train: Train | None = None
     select: Select | None = None
     lr_schedule: LrSchedule | None = None
-    interpolation: Interpolation | None = None
+    weight_interpolation: WeightInterpolation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,8 @@ def with_predictions(classifier: Classifier, device: torch.device, photos: Seque
 
 _NO_CHOICE = UserError(
     "expected validation photos of at least two classes whose backgrounds can be swapped for --select robust and "
-    "--interpolation auto, found none: use --select loss and a number for --interpolation, or hold out more photos"
+    "--weight-interpolation auto, found none: use --select loss and a number for --weight-interpolation, or "
+    "hold out more photos"
 )
 
 
@@ -114,7 +115,7 @@ class GuidedRun:
             notes.append(self._fit(guidance))
         else:
             self._train(guidance)
-        if self.schedule.interpolation != 1:
+        if self.schedule.weight_interpolation != 1:
             notes.append(self._interpolate())
         restore_weights(self.classifier, self.folder.best)
         after = self.measure(self.held_out)
@@ -161,7 +162,7 @@ class GuidedRun:
             found = self.measure(self.validation, verdict=False)
             return {name: value.mean for name in CHOSEN_BY if (value := measure_interval(found, name))}
 
-        asked = self.schedule.interpolation
+        asked = self.schedule.weight_interpolation
         share, tried = choose_share(accuracies, self.schedule.max_drop) if asked == "auto" else (float(asked), [])
         network.load_state_dict(interpolate_weights(original, finetuned, share))
         if self.accelerator.is_main_process:

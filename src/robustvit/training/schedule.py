@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
-from robustvit.common.options import Interpolation, LrSchedule, Select, Train
+from robustvit.common.options import LrSchedule, Select, Train, WeightInterpolation
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Schedule:
             ``last`` one.
         lr_schedule: ``step`` multiplies the rate by 0.85 every second epoch; ``cosine`` lets it fall to zero over the
             run, after every step (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts).
-        interpolation: share of the way from the original weights to the finetuned ones, in (0, 1], or ``auto``.
+        weight_interpolation: share of the way from the original weights to the finetuned ones, in (0, 1], or ``auto``.
         max_drop: points of ordinary accuracy that may be lost.
         seed: fixes order and augmentation.
         workers: processes that read photos.
@@ -39,7 +39,7 @@ class Schedule:
     train: Train = "all"
     select: Select = "loss"
     lr_schedule: LrSchedule = "step"
-    interpolation: Interpolation = 1.0
+    weight_interpolation: WeightInterpolation = 1.0
     max_drop: float = 2.0
     seed: int = 0
     workers: int = 0
@@ -54,20 +54,22 @@ class Schedule:
         expect_one_of("--train", self.train, get_args(Train))
         expect_one_of("--select", self.select, get_args(Select))
         expect_one_of("--lr-schedule", self.lr_schedule, get_args(LrSchedule))
-        if self.interpolation != "auto" and not (
-            isinstance(self.interpolation, (int, float)) and 0 < self.interpolation <= 1
+        if self.weight_interpolation != "auto" and not (
+            isinstance(self.weight_interpolation, (int, float)) and 0 < self.weight_interpolation <= 1
         ):
-            raise UserError(f"expected --interpolation auto, or above 0 and at most 1, got {self.interpolation}")
+            raise UserError(
+                f"expected --weight-interpolation auto, or above 0 and at most 1, got {self.weight_interpolation}"
+            )
 
     @property
     def chooses_by_swaps(self) -> bool:
         """Whether accuracy on swapped backgrounds chooses the weights that are kept."""
-        return self.select == "robust" or self.interpolation == "auto"
+        return self.select == "robust" or self.weight_interpolation == "auto"
 
     def check_swaps(self, swaps: int) -> None:
         """Refuse to choose by swapped backgrounds where none are measured."""
         if self.chooses_by_swaps and swaps < 1:
-            option = "--select robust" if self.select == "robust" else "--interpolation auto"
+            option = "--select robust" if self.select == "robust" else "--weight-interpolation auto"
             raise UserError(f"expected --swaps of at least 1 for {option}, got {swaps}")
 
     def rate(self, epoch: int, done: float = 0.0) -> float:

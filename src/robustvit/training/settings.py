@@ -100,7 +100,7 @@ def settle_options(options: Mapping[str, Any]) -> tuple[GuidanceMethod, dict[str
         "samples_per_class": choose("samples_per_class", 3),
         "select": choose("select", "loss"),
         "lr_schedule": choose("lr_schedule", "step"),
-        "interpolation": choose("interpolation", 1.0),
+        "weight_interpolation": choose("weight_interpolation", 1.0),
         "normalization": choose("normalization", "model"),
         **{name: getattr(guide, name, None) for name in guidance_options()},
     }
