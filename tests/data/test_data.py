@@ -250,7 +250,7 @@ def test_other_bad_folders(tmp_path):
     with pytest.raises(UserError, match=r"folder\.csv"):
         find_photos(tmp_path / "folder.csv")
     (tmp_path / "list.csv").write_text("label,image\na\n")
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="without a photo"):
         find_photos(tmp_path / "list.csv")
     (tmp_path / "list.csv").write_text("photo\nnone.png\n")
     with pytest.raises(UserError, match="columns"):

@@ -20,6 +20,7 @@ from robustvit.data.find_photos import Photo, expect_masks
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
+from robustvit.data.photo_lists import is_list
 from robustvit.data.review import Review, read_review
 from robustvit.data.selection import balanced_classes, select_photos
 from robustvit.models.classifier import Classifier
@@ -185,7 +186,7 @@ def _find(
     for note in left_out:
         notes.append(note)
         warn(note)
-    way = "name them in its column 'mask'" if images.endswith(".csv") else "give the folder of masks beside it"
+    way = "name them in its column 'mask'" if is_list(images) else "give the folder of masks beside it"
     option = {sources.images: "--masks", sources.val_images: "--val-masks"}.get(images, "--test-masks")
     expect_masks(photos, images, f"{way} ({option})")
     if any(photo.label is None for photo in photos):

@@ -85,13 +85,14 @@ def find_usable_photos(
         review: a person's decisions.
 
     Returns:
-        The photos, and a line on those that were left out, if there are any.
+        The photos, and lines on files and photos that were left out, if there are any.
     """
     keep = MaskFilter(str(given.images), given.masks, doubtful=given.doubtful, review=review)
+    notes: list[str] = []
     photos = find_photos(
-        str(given.images), given.masks, labelled=labelled, skip_unmasked=given.skip_unmasked, keep=keep
+        str(given.images), given.masks, labelled=labelled, skip_unmasked=given.skip_unmasked, keep=keep, notes=notes
     )
-    return photos, [keep.note] if keep.note else []
+    return photos, [*notes, *([keep.note] if keep.note else [])]
 
 
 def _find_manifest(masks: Path) -> Path:

@@ -15,7 +15,25 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from robustvit.common.errors import UserError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".jif",
+        ".pjpeg",
+        ".pjp",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+    }
+    | {".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
+)
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 120_000_000  # more than cameras have; decoding takes 1.5 GB with transparency
 _LONGEST_SHAPE = 100

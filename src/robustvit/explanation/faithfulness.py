@@ -131,8 +131,9 @@ def faithfulness(
     classifier = load_given(given).eval()
     unsupported = _unsupported(wanted, classifier)
     measured = [name for name in wanted if name not in unsupported]
-    photos = [one.image for one in find_photos(images, labelled=False)]
-    notes = notes_on_photos(photos, given.model, given.checkpoint)
+    left_out: list[str] = []
+    photos = [one.image for one in find_photos(images, labelled=False, notes=left_out)]
+    notes = (*left_out, *notes_on_photos(photos, given.model, given.checkpoint))
     for note in notes:
         warn(note)
     classifier.to(make_accelerator(device=running.device).device)

@@ -97,14 +97,16 @@ def compare_on_photos(
         models: see ``compare_on_set``, also for the others.
     """
     images = str(own.images)
-    listed = find_photos(images, own.masks, labelled=own.masks is None, skip_unmasked=own.skip_unmasked)
+    notes: list[str] = []
+    listed = find_photos(images, own.masks, labelled=own.masks is None, skip_unmasked=own.skip_unmasked, notes=notes)
     expect_classes(listed, images, "add them")
     _refuse_twice(listed, images)
     root = Path(images) if Path(images).is_dir() else Path(images).parent
     place = make_set_settings(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
     classifier = load_given(models)
     trained = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
-    kept, notes = trained.left(listed, own.include_trained)
+    kept, on_seen = trained.left(listed, own.include_trained)
+    notes += on_seen
     photos = match_labels(kept, classifier.num_classes, classifier.class_names)
     other = load_baseline(models, classifier)
     assert other is not None  # a baseline was named
