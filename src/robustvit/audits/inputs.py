@@ -7,6 +7,7 @@ from pathlib import Path
 
 from robustvit.audits.options import AuditRequest
 from robustvit.common.errors import UserError
+from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, expect_classes, find_photos
 from robustvit.data.labels import match_labels
@@ -32,6 +33,8 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
     images, masks, notes = given.images, given.masks, []
     unread: list[str] = []
     plain = find_photos(images, labelled=False, notes=unread)
+    for note in unread:
+        warn(note)
     expect_classes(plain, images, "an audit compares answers with classes")
     _check_classes(match_labels(plain, classifier.num_classes, classifier.class_names))
     if masks is None and not any(photo.mask for photo in plain):

@@ -19,6 +19,7 @@ from robustvit.common.files import write_json, write_text
 from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.find_photos import Photo
+from robustvit.data.labels import doubt_order
 from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing
 
@@ -66,6 +67,9 @@ class AuditRun:
     def measure(self) -> AuditData:
         """Measure the models and find the groups."""
         found = self._measure_models()
+        classes, answered = [photo.class_name for photo in self.photos], [one.plain for one in found[0].photos]
+        labels, predicted = [one.label for one in answered], [one.predicted for one in answered]
+        self.notes += doubt_order(classes, labels, predicted, self.models[0])
         kinds = self._find_backgrounds()
         names = [printable(str(photo.class_name)) for photo in self.photos]
         labels = dict(enumerate(self.models[0].class_names))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class SelectionSettings:
         halve: without photos to test on, split the photos held out: one half chooses the epoch, the other judges. Only
             a run of an older version is resumed with all of them for both.
         older: a run that an older version started is resumed: its photos stay as they are, copies or not.
+        order: outputs of the classes by name, of the run that is resumed, for a head without names.
     """
 
     samples_per_class: int
@@ -62,6 +63,7 @@ class SelectionSettings:
     balanced: bool = False
     halve: bool = True
     older: bool = False
+    order: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,11 @@ def gather_photos(
     found = partial(
         _find, sources, classifier=classifier, labelled=labelled, predict=predict, review=review, notes=notes
     )
+    if settings.order and not classifier.class_names:
+        _name_outputs(classifier, {label: name for name, label in settings.order.items()})
     photos = found(sources.images, sources.masks)
     if photos[0].class_name is not None and not classifier.class_names:
-        # A head without names was matched to the sorted folders: keep these names.
-        names = {photo.label: str(photo.class_name) for photo in photos}
-        classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))
+        _name_outputs(classifier, {photo.label: str(photo.class_name) for photo in photos})
     whole = None if review is None else replace(review, by_tail=False)
     given = [
         None if images is None else found(images, masks, review=whole)
@@ -148,6 +150,11 @@ def gather_photos(
     check_overlap(train, validation, verdict, prints, notes, older=settings.older)
     check_photos([*train, *validation, *(() if verdict is validation else verdict)], sources.mask_format)
     return RunPhotos(train, validation, verdict, notes, prints)
+
+
+def _name_outputs(classifier: Classifier, names: Mapping[int | None, str]) -> None:
+    """Keep the names that a head without names was matched to."""
+    classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))
 
 
 def _balance(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:

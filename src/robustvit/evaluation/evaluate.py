@@ -113,7 +113,7 @@ def evaluate(
     from robustvit.common.progress import warn
     from robustvit.data.datasets import MaskedPhotos
     from robustvit.data.gather import check_photos
-    from robustvit.data.labels import match_labels
+    from robustvit.data.labels import doubt_order, match_labels
     from robustvit.data.mask_filter import find_usable_photos
     from robustvit.data.trained_photos import photos_behind
     from robustvit.evaluation.compare import compare, decide
@@ -144,6 +144,8 @@ def evaluate(
         return measure(model.to(device), data, settings, device=device, accelerator=accelerator)
 
     after = measure_model(classifier)
+    classes = [photo.class_name for photo in found_photos]
+    notes += doubt_order(classes, [one.label for one in after], [one.predicted for one in after], classifier)
     verdict = None
     if other is not None:
         decided = decide(compare(measure_model(other), after), max_drop=judging.max_drop, notes=notes)

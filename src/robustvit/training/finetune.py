@@ -141,6 +141,7 @@ def finetune(
             balanced=guide.balanced,
             halve=not (resume and folder.judged_by_all),
             older=resume and folder.selection.is_file() and not folder.records_content,
+            order=folder.class_order() if resume else {},
         ),
         labelled=guide.needs_labels,
         predict=partial(with_predictions, classifier, accelerator.device),

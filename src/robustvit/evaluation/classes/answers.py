@@ -18,7 +18,7 @@ from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOp
 from robustvit.common.options import Protocol
 from robustvit.common.progress import warn
 from robustvit.data.find_photos import Photo, expect_classes, find_photos
-from robustvit.data.labels import match_labels
+from robustvit.data.labels import doubt_order, match_labels
 from robustvit.data.trained_photos import photos_behind
 from robustvit.evaluation.classes.changes import Changes, class_changes
 from robustvit.evaluation.on_sets.command import load_set_models, make_set_settings, seen_labels
@@ -120,7 +120,9 @@ def compare_on_photos(
     with _shared_folder(place.loop.accelerator) as folder:
         after, before = ask_set(benchmark, candidate, replace(place, records=folder), original)
     assert before is not None
-    changes = class_changes(before.outcomes, after.outcomes, seen or None)
+    said = after.outcomes
+    notes += doubt_order(said.class_names, said.right[:, 0], said.answers, classifier)
+    changes = class_changes(before.outcomes, said, seen or None)
     named = _by_name(photos, root)
     return Compared(candidate, original, benchmark, place, after, before, changes, named, notes)
 
