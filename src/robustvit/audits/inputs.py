@@ -12,7 +12,9 @@ from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, expect_classes, find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
+from robustvit.data.overlap import note_copies
 from robustvit.data.photo_lists import is_list
+from robustvit.data.pixels import Pixels
 from robustvit.data.trained_photos import photos_behind
 from robustvit.masks.make import MadeMasks, make_masks
 from robustvit.models.classifier import Classifier
@@ -32,7 +34,7 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
     given = request.photos
     images, masks, notes = given.images, given.masks, []
     unread: list[str] = []
-    plain = find_photos(images, labelled=False, notes=unread)
+    plain = find_photos(images, labelled=False, pixels=Pixels.of(given), notes=unread)
     for note in unread:
         warn(note)
     expect_classes(plain, images, "an audit compares answers with classes")
@@ -43,6 +45,7 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
     skip = given.skip_unmasked or masks != given.masks
     listed, left_out = find_usable_photos(replace(given, masks=masks, skip_unmasked=skip))
     notes += left_out if masks == given.masks else unread  # the note on made masks already names the doubtful ones
+    note_copies([photo.image for photo in listed], notes)
     photos = match_labels(listed, classifier.num_classes, classifier.class_names)
     _check_classes(photos)
     return photos, notes
@@ -71,6 +74,8 @@ def _make_masks(request: AuditRequest, page: Path) -> tuple[MadeMasks, str]:
             centre=found.mask_centre,
             threshold=found.mask_threshold,
             size=found.mask_size,
+            bit_depth=request.photos.bit_depth,
+            alpha=request.photos.alpha,
             workers=request.running.workers,
             device=request.running.device,
         )

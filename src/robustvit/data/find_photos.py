@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +14,8 @@ from robustvit.common.progress import warn
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.photo_lists import LIST_SUFFIXES, columns_of, is_list, read_photo_list
 from robustvit.data.photo_tree import PhotoTree, files_below, is_hidden, reads_only, same_letters
+from robustvit.data.pixels import PLAIN, Pixels
+from robustvit.data.read_photos import find_scales
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Photo:
         mask: its foreground mask, if there is one.
         class_name: its class as named on disk, if known.
         label: the model's index of that class, once it is matched.
+        pixels: how its pixels are read.
     """
 
     image: Path
     mask: Path | None = None
     class_name: str | None = None
     label: int | None = None
+    pixels: Pixels = PLAIN
 
 
 def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:
@@ -59,6 +63,7 @@ def find_photos(
     labelled: bool = True,
     skip_unmasked: bool = False,
     keep: Callable[[Photo], bool] | None = None,
+    pixels: Pixels = PLAIN,
     notes: list[str] | None = None,
 ) -> list[Photo]:
     """List photos with their classes and masks, in a fixed order.
@@ -70,6 +75,7 @@ def find_photos(
         labelled: whether classes are needed; without them a flat folder is enough.
         skip_unmasked: leave photos without a mask out instead of refusing them.
         keep: whether to use a photo; see ``MaskFilter``.
+        pixels: how pixels are read, as far as the user said; the rest is decided for all photos together.
         notes: list that gets a line on files or rows that were left out; they are printed when left out.
     """
     images, said = Path(images), [] if notes is None else notes
@@ -90,7 +96,7 @@ def find_photos(
     if notes is None:
         for line in said:
             warn(line)
-    return photos
+    return _set_pixels(photos, pixels)
 
 
 def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
@@ -147,6 +153,16 @@ def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
             f"{where}: {len(inner)} photos lie in inner folders and count to the class folder above ({place} to "
             f"{place.partition('/')[0]})."
         )
+
+
+def _set_pixels(photos: list[Photo], pixels: Pixels) -> list[Photo]:
+    """Decide on one scale for photos of more than 8 bits."""
+    if pixels.top is None:
+        tops = find_scales(photo.image for photo in photos)
+        photos = [replace(p, pixels=replace(pixels, top=tops[p.image])) if p.image in tops else p for p in photos]
+    if pixels == PLAIN:
+        return photos
+    return [replace(p, pixels=replace(pixels, top=pixels.top or p.pixels.top)) for p in photos]
 
 
 def _filter(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Photo]:

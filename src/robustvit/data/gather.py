@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import PhotoOptions
-from robustvit.common.options import Classes, MaskFormat
+from robustvit.common.options import Alpha, Classes, MaskFormat
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import track, warn
 from robustvit.common.wording import pluralize
@@ -42,6 +42,8 @@ class PhotoSources:
     skip_unmasked: bool = False
     doubtful: bool = False
     review: str | None = None
+    bit_depth: int | None = None
+    alpha: Alpha | None = None
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,14 @@ def _find(
     notes: list[str],
 ) -> list[Photo]:
     photos, left_out = find_usable_photos(
-        PhotoOptions(images=images, masks=masks, skip_unmasked=sources.skip_unmasked, doubtful=sources.doubtful),
+        PhotoOptions(
+            images=images,
+            masks=masks,
+            skip_unmasked=sources.skip_unmasked,
+            doubtful=sources.doubtful,
+            bit_depth=sources.bit_depth,
+            alpha=sources.alpha,
+        ),
         labelled=labelled,
         review=review,
     )

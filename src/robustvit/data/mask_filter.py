@@ -9,6 +9,7 @@ from robustvit.common.option_groups import PhotoOptions
 from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.manifest import MANIFEST, MaskRecord, is_mask_folder, read_manifest
+from robustvit.data.pixels import Pixels
 from robustvit.data.review import Review
 
 _REASONS = {
@@ -90,7 +91,13 @@ def find_usable_photos(
     keep = MaskFilter(str(given.images), given.masks, doubtful=given.doubtful, review=review)
     notes: list[str] = []
     photos = find_photos(
-        str(given.images), given.masks, labelled=labelled, skip_unmasked=given.skip_unmasked, keep=keep, notes=notes
+        str(given.images),
+        given.masks,
+        labelled=labelled,
+        skip_unmasked=given.skip_unmasked,
+        keep=keep,
+        pixels=Pixels.of(given),
+        notes=notes,
     )
     return photos, [*notes, *([keep.note] if keep.note else [])]
 

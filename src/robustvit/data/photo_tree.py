@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +17,8 @@ from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.data.counted import Counted
 from robustvit.data.manifest import is_mask_folder
-from robustvit.data.read_photos import IMAGE_SUFFIXES
+from robustvit.data.pixels import PLAIN, Pixels
+from robustvit.data.read_photos import IMAGE_SUFFIXES, find_scales
 
 SYSTEM_NAMES = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"}
@@ -39,11 +40,13 @@ class PlacedPhoto:
         image: the file.
         mask: path of its mask, relative to the folder of masks.
         label: its class, the first folder below the root, or below train, val and test; None in the root of the tree.
+        pixels: how its pixels are read.
     """
 
     image: Path
     mask: Path
     label: str | None
+    pixels: Pixels = PLAIN
 
 
 def is_hidden(name: str) -> bool:
@@ -171,7 +174,9 @@ def _holds_masks(folder: Path, other: Path | None) -> bool:
     return masks
 
 
-def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[list[PlacedPhoto], list[str]]:
+def photo_tree(
+    root: str | Path, leave_out: str | Path | None = None, pixels: Pixels = PLAIN
+) -> tuple[list[PlacedPhoto], list[str]]:
     """List all photos below a folder, in a fixed order, without hidden files and folders, the folder ``leave_out`` and
     folders of masks.
 
@@ -181,6 +186,7 @@ def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[l
     """
     tree = PhotoTree(root, leave_out)
     tree.expect_photos()
+    tops = find_scales(tree.photos.values()) if pixels.top is None else {}
     found: dict[Path, PlacedPhoto] = {}
     problems = [f"{tree.root / inside}: its ending is not read; convert it to PNG or JPEG" for inside in tree.unread]
     for inside, path in sorted(tree.photos.items()):
@@ -188,7 +194,7 @@ def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[l
         if place in found:
             problems.append(f"{path}: {found[place].image.name} beside it has the same mask; rename one")
             continue
-        found[place] = PlacedPhoto(path, place, tree.class_of(inside))
+        found[place] = PlacedPhoto(path, place, tree.class_of(inside), replace(pixels, top=tops.get(path, pixels.top)))
     if tree.count.note:
         warn(tree.count.note)
     return list(found.values()), problems

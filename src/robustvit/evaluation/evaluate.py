@@ -115,6 +115,7 @@ def evaluate(
     from robustvit.data.gather import check_photos
     from robustvit.data.labels import doubt_order, match_labels
     from robustvit.data.mask_filter import find_usable_photos
+    from robustvit.data.overlap import note_copies
     from robustvit.data.trained_photos import photos_behind
     from robustvit.evaluation.compare import compare, decide
     from robustvit.evaluation.measure import MeasureSettings, measure
@@ -128,6 +129,7 @@ def evaluate(
     kept, on_seen = seen.left(listed, photos.include_trained)
     for note in (notes := [*notes, *on_seen]):
         warn(note)
+    note_copies([photo.image for photo in kept], notes)
     found_photos = match_labels(kept, classifier.num_classes, classifier.class_names)
     check_photos(found_photos, photos.mask_format)
     other = load_baseline(models, classifier)
