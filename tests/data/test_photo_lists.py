@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from robustvit import UserError
 from robustvit.data.find_photos import find_photos
+from robustvit.data.photo_lists import IMAGE_COLUMNS, LABEL_COLUMNS, LIST_SUFFIXES, MASK_COLUMNS
+from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 ANIMALS = ("cat", "cow", "dog")
 
@@ -118,6 +122,16 @@ def test_broken_lines_of_json_and_other_files_are_named(folder):
     (folder / "list.xlsx").write_bytes(b"PK")
     with pytest.raises(UserError, match=r"a list that ends in \.csv, \.tsv, \.jsonl.*found a file"):
         expect_photos(folder / "list.xlsx")
+
+
+def test_the_page_on_photos_has_the_tables_of_the_code():
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "photos.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].partition(":")[0].strip(): line for line in page.splitlines() if line.startswith("| ")}
+    for name, known in (("the photo", IMAGE_COLUMNS), ("the class", LABEL_COLUMNS), ("the mask", MASK_COLUMNS)):
+        assert re.findall(r"`(\w+)`", rows[name].split("|")[1]) == list(known)
+    endings = next(line for line in rows.values() if line.startswith("| files that end in"))
+    assert set(re.findall(r"`(\.\w+)`", endings)) == IMAGE_SUFFIXES
+    assert all(f"`{suffix}`" in page for suffix in LIST_SUFFIXES)
 
 
 def test_a_column_of_files_is_chosen_among_several(folder):
