@@ -102,10 +102,14 @@ def find_photos(
 def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
     """Refuse photos without classes; ``fix`` says what to do."""
     if any(photo.class_name is None for photo in photos):
-        columns = f" beside the columns {', '.join(map(repr, columns_of(images)))}" if is_list(images) else ""
+        if is_list(images):
+            there = f" beside the columns {', '.join(map(repr, columns_of(images)))}"
+        else:
+            lists = sorted(path for path in Path(images).iterdir() if is_list(path))
+            there = f" beside the list {lists[0].name}, which --images can name," if lists else ""
         raise UserError(
             f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found photos "
-            f"without{columns}: {fix}"
+            f"without{there}: {fix}"
         )
 
 

@@ -117,7 +117,7 @@ def _read_json_lines(path: Path) -> CsvTable:
 
 
 def _choose_columns(table: CsvTable, path: Path) -> dict[str, str]:
-    """Return the columns of image, mask and label, as far as there are any, by their names in the list."""
+    """Return the columns of image, mask and label that the list has, by their kind."""
     if doubled := [name for name, count in Counter(table.columns).items() if count > 1 and name]:
         raise UserError(f"{path} has more than one column {doubled[0]}: keep one")
     chosen = {}

@@ -6,8 +6,9 @@ Only the formats in ``IMAGE_FORMATS`` are tried, whatever the file is called: so
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,12 @@ def find_scales(paths: Iterable[Path]) -> dict[Path, float | None]:
     """
     deep = {path: _find_largest(path) for path in paths if _may_be_deep(path)}
     return decide_tops({path: found for path, found in deep.items() if found is not None})
+
+
+def read_together(paths: Sequence[str | Path], pixels: Pixels = PLAIN) -> list[Image.Image]:
+    """Read photos as one set: those of more than 8 bits are on one scale."""
+    tops = find_scales(map(Path, paths)) if pixels.top is None else {}
+    return [read_photo(path, pixels=replace(pixels, top=tops.get(Path(path), pixels.top))) for path in paths]
 
 
 def _find_largest(path: Path) -> tuple[float, bool] | None:
