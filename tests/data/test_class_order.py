@@ -10,6 +10,7 @@ from PIL import Image
 from timm.data.readers.reader_image_folder import find_images_and_targets
 from torch import nn
 
+from helpers.drawn_photos import write_photos
 from robustvit import UserError, evaluate
 from robustvit.data.class_order import ALPHABET, NATURAL, better_order, plausible_orders
 from robustvit.data.find_photos import Photo
@@ -146,3 +147,21 @@ def test_evaluate_asks_then_warns_of_the_wrong_order(tmp_path, capsys):
     assert wrong.measures["ordinary"].mean < 0.2
     assert "100.0 % would be right instead of 16.7 %" in wrong.notes[0]
     assert "fit another order of the classes far better" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_run_that_is_resumed_keeps_its_order(tmp_path):
+    from robustvit.data.gather import PhotoSources, SelectionSettings, gather_photos
+
+    images, masks = write_photos(tmp_path, 4, classes=("2", "10", "1"))
+    model = Classifier(Colours(3), preprocessing=Preprocessing((8, 8)))
+    sources = PhotoSources(str(images), str(masks))
+
+    def gather(**options):
+        settings = SelectionSettings(1, "all", 3, 0, **options)
+        return gather_photos(sources, model, settings, labelled=True, predict=lambda photos: list(photos))
+
+    with pytest.raises(UserError, match="in more than one order"):
+        gather()
+    found = gather(order={"1": 0, "10": 1, "2": 2})  # what an older version took without asking
+    assert {(photo.class_name, photo.label) for photo in found.train} == {("1", 0), ("10", 1), ("2", 2)}
+    assert model.class_names == ("1", "10", "2")

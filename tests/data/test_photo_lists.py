@@ -139,6 +139,14 @@ def test_a_column_of_files_is_chosen_among_several(folder):
     assert read(folder, text)[0] == RIGHT
 
 
+def test_a_list_beside_photos_without_classes_is_named(folder, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    (tmp_path / "metadata.csv").write_text("file_name,label\na.jpg,cat\n")
+    with pytest.raises(UserError, match=r"beside the list metadata\.csv, which --images can name"):
+        find_photos(tmp_path, notes=[])
+    assert find_photos(tmp_path / "metadata.csv")[0].class_name == "cat"
+
+
 def test_a_column_that_splits_the_list_is_named(folder):
     text = "image,label,split\nimg/cat0.jpg,cat,train\nimg/dog0.jpg,dog,test\n"
     assert "all rows are used, whatever their column split says (test, train)" in read(folder, text)[1][0]

@@ -16,7 +16,7 @@ from robustvit.data.find_photos import find_photos
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.photo_tree import photo_tree
 from robustvit.data.pixels import ANY, Pixels
-from robustvit.data.read_photos import read_photo
+from robustvit.data.read_photos import read_photo, read_together
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
 
@@ -74,6 +74,13 @@ def test_options_of_commands_reach_the_photos(tmp_path):
     assert [abs(grey(read_pair(photo)[0]) - EIGHT).max() <= 1 for photo in photos] == [True, True]
     with pytest.raises(UserError, match="--bit-depth from 8 to 16"):
         PhotoOptions(bit_depth=32)
+
+
+def test_photos_named_one_by_one_are_a_set(tmp_path):
+    paths = [save(tmp_path / "dark.png", ints(176)), save(tmp_path / "bright.png", ints(60000))]
+    assert [grey(image).max() for image in read_together(paths)] == [1, 233]
+    with pytest.raises(UserError, match="the number that is white is not plain"):
+        read_together(paths[:1])
 
 
 @pytest.mark.parametrize(
