@@ -189,7 +189,7 @@ def _add_masks(
     if not skip_unmasked:
         classes = {p.class_name for p in photos}
         left_out = classes - {p.class_name for p in kept}
-        places = (
+        places: set[str | None] = (
             {None} if None in classes else {p.name for p in masks.iterdir() if p.is_dir() and not is_hidden(p.name)}
         )
         _refuse_other_classes(classes - left_out, places - left_out, images, masks)

@@ -5,7 +5,7 @@ Where two readings are plausible, the user says which. The table is in ``docs/ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +124,7 @@ def _find_top(values: np.ndarray, image: Image.Image, pixels: Pixels) -> float:
 
 def _check_narrowed(image: Image.Image, pixels: Pixels) -> None:
     """Refuse colours of 16 bits, of which Pillow keeps the upper 8, if hardly anything is left of them."""
-    high = max(band[1] for band in image.convert("RGB").getextrema())  # type: ignore[index]
+    high = int(np.asarray(image.convert("RGB")).max(initial=0))
     if pixels.top == 65535 or 256 * (high + 1) > _SURELY_16_BITS:
         return
     raise PixelError(
@@ -147,9 +147,10 @@ def _drop_alpha(image: Image.Image, pixels: Pixels) -> bool:
     )
 
 
-def narrowed(tiles: Iterable[object]) -> bool:
-    """Whether Pillow will keep only the upper 8 of 16 bits of colours, by the tiles of an image not yet decoded."""
-    return any(mode.startswith(("RGB", "LA")) and ";16" in mode for mode in map(_raw_mode, tiles))
+def narrowed(image: Image.Image) -> bool:
+    """Whether Pillow will keep only the upper 8 of 16 bits of colours of an image that is not decoded yet."""
+    modes = map(_raw_mode, getattr(image, "tile", ()))
+    return any(mode.startswith(("RGB", "LA")) and ";16" in mode for mode in modes)
 
 
 def _raw_mode(tile: object) -> str:

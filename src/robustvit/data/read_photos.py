@@ -51,7 +51,7 @@ def open_image(path: str | Path, at_least: int | None = None) -> Image.Image:
     with open_header(path) as image:
         if at_least is not None:
             image.draft(None, (at_least, at_least))
-        halved = narrowed(image.tile)
+        halved = narrowed(image)
         image.load()
         upright = ImageOps.exif_transpose(image)
         upright.format = image.format
@@ -126,10 +126,10 @@ def _find_largest(path: Path) -> tuple[float, bool] | None:
     """Return the largest number in a photo of more than 8 bits, and whether it holds floats; None for other photos."""
     try:
         with open_header(path) as image:
-            if not is_deep(image) and not narrowed(image.tile):
+            if not is_deep(image) and not narrowed(image):
                 return None
             if not is_deep(image):
-                return 256.0 * (1 + max(band[1] for band in image.convert("RGB").getextrema())) - 1, False
+                return 256.0 * (1 + np.asarray(image.convert("RGB")).max(initial=0)) - 1, False
             values = np.asarray(image)
             return (float(values.max(initial=0)), image.mode == "F") if np.isfinite(values).all() else None
     except UserError:

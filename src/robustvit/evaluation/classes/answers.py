@@ -131,7 +131,7 @@ def compare_on_photos(
         after, before = ask_set(benchmark, candidate, replace(place, records=folder), original)
     assert before is not None
     said = after.outcomes
-    notes += doubt_order(said.class_names, said.right[:, 0], said.answers, classifier)
+    notes += doubt_order(said.class_names.tolist(), said.right[:, 0].tolist(), said.answers.tolist(), classifier)
     changes = class_changes(before.outcomes, said, seen or None)
     named = _by_name(photos, root)
     return Compared(candidate, original, benchmark, place, after, before, changes, named, notes)
