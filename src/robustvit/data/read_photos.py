@@ -143,6 +143,6 @@ def _may_be_deep(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             start = file.read(25)
-    except OSError:
+    except (OSError, ValueError):  # it is refused where it is read; a name may hold a null
         return False
     return not start.startswith(b"\x89PNG") or start[24:] == b"\x10"

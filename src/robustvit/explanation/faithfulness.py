@@ -88,7 +88,7 @@ class DeletionOptions:
     fill: Fill = "mean"
 
 
-@command(batch_size=16, leave_out=("precision",))
+@command(first=("model", "images", "methods", "steps", "fill", "out"), batch_size=16, leave_out=("precision",))
 def faithfulness(
     *,
     given: GivenModel,
