@@ -83,6 +83,8 @@ def test_ids_without_folder_and_ending_find_the_only_photo(folder, tmp_path):
     (tmp_path / "list.csv").write_text("image,label\nc/1.jpg,x\n")
     with pytest.raises(UserError, match="does not exist"):
         find_photos(tmp_path / "list.csv")  # the folder says another photo
+    (tmp_path / "list.csv").write_text("image,label\nA\\1.JPG,x\n")
+    assert find_photos(tmp_path / "list.csv")[0].image == tmp_path / "a" / "1.jpg"
     (tmp_path / "list.csv").write_text("image,label\n/data/a/1.jpg,x\n")
     with pytest.raises(UserError, match="does not exist"):
         find_photos(tmp_path / "list.csv")

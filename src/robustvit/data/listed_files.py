@@ -17,7 +17,8 @@ class ListedFiles:
     """Finds the files that a list names.
 
     A name is a path from the folder of the list, with slashes or backslashes. If nothing is there, it is the only photo
-    below that folder whose path ends in all of the name, with or without the ending of the file.
+    below that folder whose path ends in all of the name, with or without the ending of the file, if need be in other
+    capitals.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,25 +53,29 @@ class ListedFiles:
         return None
 
     def _below(self, name: str) -> list[str]:
+        """Return the photos whose paths end in a name; those in other capitals only if there is no other."""
         place = same_letters(posixpath.normpath(name.replace("\\", "/")))
         if place.startswith(("/", "..")) or place[1:2] == ":":
             return []  # a path of another machine: its folders contradict those here
-        tail = place.split("/")
-        fits = [whole for whole in self._index.get(tail[-1], []) if whole.split("/")[-len(tail) :][:-1] == tail[:-1]]
-        return sorted({self._places[whole] for whole in fits})
+        fits = self._by_end.get(place.casefold(), [])
+        exact = [inside for inside in fits if any(end == place for end in _ends(same_letters(inside)))]
+        return exact or fits
 
     @cached_property
-    def _places(self) -> dict[str, str]:
-        return {same_letters(inside): inside for inside in files_below(self.folder, IMAGE_SUFFIXES)}
-
-    @cached_property
-    def _index(self) -> dict[str, list[str]]:
+    def _by_end(self) -> dict[str, list[str]]:
+        """Photos below the folder by all ends of their paths, without regard to capitals."""
         found: dict[str, list[str]] = {}
-        for inside in self._places:
-            name = posixpath.basename(inside)
-            for key in {name, posixpath.splitext(name)[0]}:
-                found.setdefault(key, []).append(inside)
+        for inside in files_below(self.folder, IMAGE_SUFFIXES):
+            for end in {end.casefold() for end in _ends(same_letters(inside))}:
+                found.setdefault(end, []).append(inside)
         return found
+
+
+def _ends(inside: str) -> list[str]:
+    """Return what a path may be called: a/b.jpg, a/b, b.jpg and b."""
+    parts = inside.split("/")
+    whole = ["/".join(parts[start:]) for start in range(len(parts))]
+    return whole + [posixpath.splitext(end)[0] for end in whole]
 
 
 def _cut(path: Path) -> str:
