@@ -16,9 +16,9 @@ from helpers.drawn_photos import CLASSES, write_photos
 from robustvit import UserError, classes, evaluate, explain
 from robustvit.cli import main as cli
 from robustvit.common.run_folder import RunFolder
-from robustvit.data.duplicates import BITS, NEAR, Fingerprint, find_copies, fingerprint, fingerprints
+from robustvit.data.duplicates import BITS, NEAR, Fingerprint, find_copies, fingerprint, fingerprints, same_files
 from robustvit.data.find_photos import Photo, find_photos
-from robustvit.data.overlap import check_overlap, hash_photos, without_copies
+from robustvit.data.overlap import check_overlap, hash_photos, note_copies, without_copies
 from robustvit.data.selection import selection_text
 from robustvit.data.trained_photos import photos_behind, runs_behind
 
@@ -244,6 +244,35 @@ def test_held_out_copies_are_refused_or_named(tmp_path):
     near, notes = [Photo(copies_of(files[0], tmp_path / "b")[1])], []
     check_overlap(train, near, [Photo(files[2])], hash_photos([*train, *near, Photo(files[2])]), notes)
     assert "b/half.png is like" in notes[0]
+
+
+def test_held_out_photos_that_are_stored_otherwise_are_refused(tmp_path):
+    train = noise(tmp_path / "0.png", 0)
+    for name in ("again.bmp", "again.webp", "again.tif"):
+        Image.open(train).convert("RGB").save(tmp_path / name, lossless=True)
+        held, both = [Photo(tmp_path / name)], [Photo(train), Photo(tmp_path / name)]
+        with pytest.raises(UserError, match=rf"{name} is the same picture as .*0.png, which would be trained on"):
+            check_overlap(both[:1], [], held, hash_photos(both), [])
+
+
+def test_photos_made_from_photos_trained_on_are_named(tmp_path):
+    names = [f"dog_{number}_jpg.rf.{letter * 32}.jpg" for number, letter in ((1, "a"), (1, "b"), (2, "c"))]
+    files = [Photo(noise(tmp_path / name, number)) for number, name in enumerate(names)]
+    notes: list[str] = []
+    check_overlap(files[:1], [], files[1:], hash_photos(files), notes)
+    assert "made from photos trained on, by their names: 1 (" in notes[0]
+
+
+def test_copies_among_photos_to_judge_by_are_counted(tmp_path):
+    files = [noise(tmp_path / f"{number}.png", number) for number in range(3)]
+    copy = shutil.copy(files[1], tmp_path / "copy.png")
+    notes: list[str] = []
+    note_copies([*files, files[0], copy], notes)  # a photo of two classes is listed twice, and is no copy
+    assert notes[0].startswith("Photos that are the same file as another one here, and count again: 1 (")
+    assert "copy.png is like" in notes[0]
+    longer = tmp_path / "longer.png"
+    longer.write_bytes(files[0].read_bytes()[:-1] + b"?")  # of the same length
+    assert same_files([files[0], longer]) == {}
 
 
 def test_finetune_refuses_copies_under_other_names(tmp_path, model_folder, capsys):

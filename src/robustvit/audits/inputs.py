@@ -7,10 +7,14 @@ from pathlib import Path
 
 from robustvit.audits.options import AuditRequest
 from robustvit.common.errors import UserError
+from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, expect_classes, find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
+from robustvit.data.overlap import note_copies
+from robustvit.data.photo_lists import is_list
+from robustvit.data.pixels import Pixels
 from robustvit.data.trained_photos import photos_behind
 from robustvit.masks.make import MadeMasks, make_masks
 from robustvit.models.classifier import Classifier
@@ -29,7 +33,10 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
     """
     given = request.photos
     images, masks, notes = given.images, given.masks, []
-    plain = find_photos(images, labelled=False)
+    unread: list[str] = []
+    plain = find_photos(images, labelled=False, pixels=Pixels.of(given), notes=unread)
+    for note in unread:
+        warn(note)
     expect_classes(plain, images, "an audit compares answers with classes")
     _check_classes(match_labels(plain, classifier.num_classes, classifier.class_names))
     if masks is None and not any(photo.mask for photo in plain):
@@ -37,8 +44,8 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
         notes.append(_made_note(made, request))
     skip = given.skip_unmasked or masks != given.masks
     listed, left_out = find_usable_photos(replace(given, masks=masks, skip_unmasked=skip))
-    if masks == given.masks:  # the note on made masks already says it
-        notes += left_out
+    notes += left_out if masks == given.masks else unread  # the note on made masks already names the doubtful ones
+    note_copies([photo.image for photo in listed], notes)
     photos = match_labels(listed, classifier.num_classes, classifier.class_names)
     _check_classes(photos)
     return photos, notes
@@ -54,7 +61,7 @@ def _check_classes(photos: list[Photo]) -> None:
 
 def _make_masks(request: AuditRequest, page: Path) -> tuple[MadeMasks, str]:
     images, found = request.photos.images, request.found
-    if Path(images).suffix.lower() == ".csv":
+    if is_list(images):
         raise UserError(f"expected a column 'mask' in {images}: masks are found for folders of photos only")
     folder = found.masks_out or str(page.with_name(f"{page.stem}-masks"))
     try:
@@ -67,6 +74,8 @@ def _make_masks(request: AuditRequest, page: Path) -> tuple[MadeMasks, str]:
             centre=found.mask_centre,
             threshold=found.mask_threshold,
             size=found.mask_size,
+            bit_depth=request.photos.bit_depth,
+            alpha=request.photos.alpha,
             workers=request.running.workers,
             device=request.running.device,
         )

@@ -19,6 +19,8 @@ from robustvit.common.files import write_json, write_text
 from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.find_photos import Photo
+from robustvit.data.labels import doubt_order
+from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing
 
@@ -66,6 +68,7 @@ class AuditRun:
     def measure(self) -> AuditData:
         """Measure the models and find the groups."""
         found = self._measure_models()
+        self._doubt_order([one.plain for one in found[0].photos])
         kinds = self._find_backgrounds()
         names = [printable(str(photo.class_name)) for photo in self.photos]
         labels = dict(enumerate(self.models[0].class_names))
@@ -89,6 +92,11 @@ class AuditRun:
             settings={name: _plain(value) for name, value in self.request.settings.items()},
             versions=versions(),
         )
+
+    def _doubt_order(self, answered: Sequence[PhotoMeasure]) -> None:
+        """Add a note if the answers fit another order of the classes far better."""
+        classes, labels = [photo.class_name for photo in self.photos], [one.label for one in answered]
+        self.notes += doubt_order(classes, labels, [one.predicted for one in answered], self.models[0])
 
     def write(self, data: AuditData, page: Path, record_file: Path) -> None:
         """Draw the pictures, then write the record and the page that shows it."""

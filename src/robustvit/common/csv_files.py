@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from robustvit.common.errors import UserError
+
+_SEPARATORS = ",;\t|"
 
 
 @dataclass(frozen=True)
@@ -17,21 +20,25 @@ class CsvTable:
 
     Attributes:
         columns: names in its first line.
-        rows: the others, by column.
+        rows: the others, by column; without those in which every cell is empty.
         lines: number of the last line of each row, from 1.
         ended: whether the file ends with a line break, which a writer that was killed leaves out.
+        empty: lines of the rows left out because every cell is empty, as spreadsheets write them.
     """
 
     columns: list[str]
     rows: list[dict[str, str]]
     lines: list[int]
     ended: bool
+    empty: tuple[int, ...] = ()
 
 
 def read_csv(
     path: str | Path, columns: Collection[str] = (), *, what: str = "a CSV file", fix: str = "check the path"
 ) -> CsvTable:
-    """Read a CSV file in UTF-8, with or without a byte order mark.
+    """Read a CSV file in UTF-8 or UTF-16, with or without a byte order mark.
+
+    The separator is the comma, semicolon, tab or bar that divides the first line into the most names.
 
     Args:
         path: the file.
@@ -40,19 +47,42 @@ def read_csv(
         fix: what to do about a file that cannot be read.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")  # as bytes: a value may hold any kind of line break
+        text = _decode(Path(path).read_bytes())  # as bytes: a value may hold any kind of line break
         if "\0" in text:
             raise csv.Error("it is not text")
-        reader = csv.DictReader(io.StringIO(text, newline=""))
+        separator, skipped = _find_separator(text)
+        reader = csv.DictReader(io.StringIO(text[skipped:], newline=""), delimiter=separator)
         names = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = names
-        numbered = [(reader.line_num, row) for row in reader]
+        numbered = [(reader.line_num + bool(skipped), row) for row in reader]
     except FileNotFoundError as error:
         raise UserError(f"expected {what}, found none at {path}: {fix}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"cannot read {path} as CSV, it is not UTF-8: {fix}") from error
     except (csv.Error, OSError) as error:
         raise UserError(f"cannot read {path} as CSV ({getattr(error, 'strerror', None) or error}): {fix}") from error
-    if lacking := next((name for name in columns for _, row in numbered if row.get(name) is None), None):
+    full = [(line, row) for line, row in numbered if any(_holds_text(cell) for cell in row.values())]
+    if lacking := next((name for name in columns for _, row in full if row.get(name) is None), None):
         raise UserError(f"expected a column {lacking!r} in every row of {path}, found none: {fix}")
-    return CsvTable(names, [row for _, row in numbered], [line for line, _ in numbered], text.endswith("\n"))
+    lines, rows = [line for line, _ in full], [row for _, row in full]
+    kept = set(lines)
+    empty = tuple(line for line, _ in numbered if line not in kept)
+    return CsvTable(names, rows, lines, text.endswith("\n"), empty)
+
+
+def _decode(content: bytes) -> str:
+    """Decode UTF-8, or the UTF-16 that spreadsheets call Unicode text."""
+    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+
+
+def _find_separator(text: str) -> tuple[str, int]:
+    """Return the separator, and the length of a first line that only names it (``sep=;``, for Excel)."""
+    if named := re.match(r'"?sep=(.)"?\r?\n', text):
+        return named[1], named.end()
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    counts = {separator: len(next(csv.reader([first], delimiter=separator), [])) for separator in _SEPARATORS}
+    return max(counts, key=counts.__getitem__), 0  # the comma of several
+
+
+def _holds_text(cell: str | list[str] | None) -> bool:
+    return any(_holds_text(one) for one in cell) if isinstance(cell, list) else bool(cell and cell.strip())

@@ -8,17 +8,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from robustvit.common.errors import expect_at_least
-from robustvit.common.options import Device, Engine, ExportFormat, MaskFormat, Precision, Protocol
+from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.options import Alpha, Device, Engine, ExportFormat, MaskFormat, Precision, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoOptions:
+class PixelOptions:
+    """Pixels.
+
+    Attributes:
+        bit_depth: bits of photos that store numbers of more than 8 bits, such as 12; default: 16 if the set's numbers
+            need them, else you are asked.
+        alpha: white (transparent pixels show a white background) or ignore (the fourth band is dropped, as most
+            training programs do); default: white, but you are asked if that is doubtful.
+    """
+
+    bit_depth: int | None = None
+    alpha: Alpha | None = None
+
+    def __post_init__(self) -> None:
+        if self.bit_depth is not None and not 8 <= self.bit_depth <= 16:
+            raise UserError(f"expected --bit-depth from 8 to 16, got {self.bit_depth}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoOptions(PixelOptions):
     """Photos and masks.
 
     Attributes:
-        images: folder with one folder of photos per class, or a CSV file (image,mask,label).
-        masks: folder of masks that mirrors images by class and name; not for a CSV file.
+        images: folder with one folder of photos per class, or a list (CSV with image,mask,label; also TSV, JSON lines).
+        masks: folder of masks that mirrors images by class and name; not for a list.
         mask_format: what the mask files hold: auto, soft, binary, inverted (black is the object), ids (class ids, 0
             background, 255 void), imagenet-s or trimap (1 object, 2 background, 3 border).
         skip_unmasked: leave out photos without a mask instead of refusing them.

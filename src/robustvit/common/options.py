@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+Alpha = Literal["white", "ignore"]
 AnnotationFormat = Literal[
     "coco", "yolo", "labelme", "voc", "imagenet-s", "binary", "grey", "soft", "trimap", "inverted"
 ]

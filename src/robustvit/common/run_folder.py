@@ -197,6 +197,14 @@ class RunFolder:
         chose, judged = ([row["image"] for row in rows if row["split"] == name] for name in ("validation", "verdict"))
         return bool(chose) and chose == judged
 
+    def class_order(self) -> dict[str, int]:
+        """Return the output that each class was matched to, by name; empty before photos were selected."""
+        rows = self.selected() if self.selection.is_file() else []
+        try:
+            return {row["class"]: int(row["label"]) for row in rows if row.get("class") and row["label"]}
+        except ValueError as error:
+            raise self._unknown_selection() from error
+
     def trained_labels(self) -> frozenset[int]:
         """Return the classes that were trained on, as labels of the model's head."""
         try:

@@ -12,11 +12,11 @@ from typing import BinaryIO
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder
 from robustvit.data.mask_files import MASK_SUFFIXES
+from robustvit.data.photo_tree import is_hidden
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 _SUFFIXES = IMAGE_SUFFIXES | MASK_SUFFIXES
 _CHUNK = 1 << 20
-_JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 _LONGEST_PART = 200  # of a path, in bytes of UTF-8: file systems take 255
 
 
@@ -128,7 +128,7 @@ def _check_path(member: zipfile.ZipInfo, archive: Path, limits: ArchiveLimits) -
 
 
 def _is_junk(place: PurePosixPath) -> bool:
-    return any(part.startswith(".") or part in _JUNK for part in place.parts)
+    return any(map(is_hidden, place.parts))
 
 
 def _unpack(

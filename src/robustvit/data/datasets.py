@@ -59,7 +59,7 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
 
 def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Image, tv_tensors.Mask]:
     """Read a photo and its mask, ``(1, H, W)`` float32 in [0, 1]; zeros if it has none."""
-    image = read_photo(photo.image)
+    image = read_photo(photo.image, pixels=photo.pixels)
     width, height = image.size
     if photo.mask is None:
         return image, tv_tensors.Mask(torch.zeros(1, height, width))

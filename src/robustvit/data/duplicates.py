@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from robustvit.common.progress import bar
+from robustvit.data.pixels import ANY
 from robustvit.data.read_photos import read_photo
 
 BITS = 256
@@ -21,6 +23,7 @@ _DECODED = 128  # least side in pixels that a JPEG is decoded to; the hash needs
 _DETAIL = 2.0  # below this standard deviation of grey levels a photo is blank, and its hash matches any other
 _PAIRS = 2**18  # compared at a time: a block fits into the CPU cache
 _READERS = 4
+_START = 2**14  # bytes that are compared before whole files are
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Copies:
 
 def fingerprint(path: str | Path) -> Fingerprint:
     """Hash the bytes and the look of a photo; large JPEGs are decoded at a fraction of their size."""
-    grey = read_photo(path, at_least=_DECODED).convert("L")
+    grey = read_photo(path, at_least=_DECODED, pixels=ANY).convert("L")
     content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     if np.asarray(grey.resize((64, 64), Image.Resampling.LANCZOS)).std() < _DETAIL:
         return Fingerprint(content, "")
@@ -90,6 +93,42 @@ def find_copies(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], *, 
     if earlier:
         same = {i: other for i, other in same.items() if other < i}
     return Copies(same, {i: other for i, other in _find_nearest(photos, known, earlier) if i not in same})
+
+
+def same_files(paths: Sequence[Path]) -> dict[int, int]:
+    """Find files with the bytes of an earlier one: index to index of the first; only files of one length are read.
+
+    A file that is listed twice is no copy of itself.
+    """
+    sizes: dict[int, list[int]] = {}
+    for index, path in enumerate(paths):
+        with suppress(OSError):  # it is refused where it is read
+            sizes.setdefault(path.stat().st_size, []).append(index)
+    found: dict[int, int] = {}
+    for group in sizes.values():
+        for alike in _group(group, lambda index: _digest(paths[index], _START)):
+            for same in _group(alike, lambda index: _digest(paths[index])):
+                found |= {i: same[0] for i in same[1:] if paths[i].resolve() != paths[same[0]].resolve()}
+    return found
+
+
+def _group(indices: Sequence[int], key: Callable[[int], bytes]) -> list[list[int]]:
+    """Group indices by a key, which is not computed for a single one; groups of one are left out."""
+    groups: dict[bytes, list[int]] = {}
+    for index in indices if len(indices) > 1 else ():
+        groups.setdefault(key(index), []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _digest(path: Path, length: int = -1) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(length)).digest()
+
+
+def same_pixels(one: Path, other: Path) -> bool:
+    """Whether two photos have the same pixels, however they are stored."""
+    ours, theirs = read_photo(one, pixels=ANY), read_photo(other, pixels=ANY)
+    return ours.size == theirs.size and ours.tobytes() == theirs.tobytes()
 
 
 def _find_nearest(

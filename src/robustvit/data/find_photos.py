@@ -1,23 +1,22 @@
-"""Listing photos with their classes and masks: class folders, a flat folder, or a CSV file."""
+"""Listing photos with their classes and masks: class folders, a flat folder, or a list."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.data.mask_files import MASK_SUFFIXES
+from robustvit.data.photo_lists import LIST_SUFFIXES, columns_of, is_list, read_photo_list
 from robustvit.data.photo_names import adopt_masks
-from robustvit.data.read_photos import IMAGE_SUFFIXES
-
-_LONGEST_SHOWN = 500
-_COLUMNS = ("image", "mask", "label")
+from robustvit.data.photo_tree import PhotoTree, files_below, is_hidden, reads_only, same_letters
+from robustvit.data.pixels import PLAIN, Pixels
+from robustvit.data.read_photos import find_scales
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Photo:
         class_name: its class as named on disk, if known.
         label: the model's index of that class, once it is matched.
         is_mask_id: whether the class is named by its id in the mask, where 0 is the background.
+        pixels: how its pixels are read.
     """
 
     image: Path
@@ -37,11 +37,15 @@ class Photo:
     class_name: str | None = None
     label: int | None = None
     is_mask_id: bool = False
+    pixels: Pixels = PLAIN
 
 
 def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:
     """Refuse paths that do not exist, as ``find_photos`` does, before a model is loaded, which takes longer."""
-    if images is not None and not _is_list(Path(images)):
+    if images is not None and not is_list(images):
+        if Path(images).is_file():
+            endings = ", ".join(LIST_SUFFIXES)
+            raise UserError(f"expected a folder of photos, or a list that ends in {endings}, found a file at {images}")
         expect_folder(Path(images), "photos")
     elif images is not None and not Path(images).is_file():
         raise UserError(f"expected a CSV file, found none at {images}: check the path")
@@ -55,10 +59,6 @@ def expect_photos_of(options: Mapping[str, Any]) -> None:
         expect_photos(options.get(f"{kind}images"), options.get(f"{kind}masks"))
 
 
-def _is_list(images: Path) -> bool:
-    return images.suffix.lower() == ".csv"
-
-
 def find_photos(
     images: str | Path,
     masks: str | Path | None = None,
@@ -66,41 +66,53 @@ def find_photos(
     labelled: bool = True,
     skip_unmasked: bool = False,
     keep: Callable[[Photo], bool] | None = None,
+    pixels: Pixels = PLAIN,
+    notes: list[str] | None = None,
 ) -> list[Photo]:
     """List photos with their classes and masks, in a fixed order.
 
     Args:
-        images: a folder with one folder of photos per class, a flat folder, or a CSV file with the columns ``image``
-            and optionally ``mask`` and ``label``; paths in it are relative to the file.
-        masks: a folder that mirrors ``images`` by class and stem; not for a CSV file.
+        images: a folder with one folder of photos per class, a flat folder, or a list (CSV, TSV or JSON lines) with
+            the columns ``image`` and optionally ``mask`` and ``label``; paths in it are relative to the file.
+        masks: a folder that mirrors ``images`` by folders and stem; not for a list.
         labelled: whether classes are needed; without them a flat folder is enough.
         skip_unmasked: leave photos without a mask out instead of refusing them.
         keep: whether to use a photo; see ``MaskFilter``.
+        pixels: how pixels are read, as far as the user said; the rest is decided for all photos together.
+        notes: list that gets a line on files or rows that were left out; they are printed when left out.
     """
-    images = Path(images)
-    if _is_list(images):
-        photos = _filter(_read_list(images), keep)
+    images, said = Path(images), [] if notes is None else notes
+    if is_list(images):
+        photos = _filter(_read_list(images, said), keep)
         if masks is not None:
             raise UserError(f"expected no --masks beside {images}: name the masks in its column 'mask'")
         if not skip_unmasked and any(photo.mask for photo in photos):
             _refuse_unmasked([photo.image for photo in photos if photo.mask is None])
     else:
-        photos = _read_folder(images)
+        photos = _read_folder(images, masks, said)
         if masks is not None:
             photos = _add_masks(photos, images, Path(masks), skip_unmasked, keep)
     if skip_unmasked and any(photo.mask for photo in photos):
         photos = [photo for photo in photos if photo.mask is not None]
     if labelled:
         expect_classes(photos, images, "add them, or finetune with --target predicted")
-    return photos
+    if notes is None:
+        for line in said:
+            warn(line)
+    return _set_pixels(photos, pixels)
 
 
 def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
     """Refuse photos without classes; ``fix`` says what to do."""
     if any(photo.class_name is None for photo in photos):
+        if is_list(images):
+            there = f" beside the columns {', '.join(map(repr, columns_of(images)))}"
+        else:
+            lists = sorted(path for path in Path(images).iterdir() if is_list(path))
+            there = f" beside the list {lists[0].name}, which --images can name," if lists else ""
         raise UserError(
             f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found photos "
-            f"without: {fix}"
+            f"without{there}: {fix}"
         )
 
 
@@ -110,25 +122,54 @@ def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
         raise UserError(f"expected masks for the photos in {images}, found none: {fix}")
 
 
-def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in suffixes and p.name[0] != ".")
+def _read_folder(folder: Path, masks: str | Path | None, notes: list[str]) -> list[Photo]:
+    tree = PhotoTree(folder, leave_out=masks)
+    tree.expect_photos()
+    if tree.parts:
+        raise UserError(
+            f"{folder} holds {', '.join(tree.parts)}, which are parts of a set and no classes: name one of them, "
+            f"{folder / tree.parts[0]}"
+        )
+    flat = [path for inside, path in tree.photos.items() if "/" not in inside]
+    if flat and len(flat) < len(tree.photos):
+        raise UserError(f"{folder} holds photos both directly ({flat[0].name}) and in class folders: sort them")
+    if not flat:
+        _check_class_folders(tree, notes)
+    if tree.count.note:
+        notes.append(tree.count.note)
+    return [Photo(path, class_name=tree.class_of(inside)) for inside, path in tree.photos.items()]
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
+    """Refuse a class all of whose photos have other endings; name folders without any, and photos deeper inside."""
+    read = {inside.partition("/")[0] for inside in tree.photos}
+    for name in tree.folders:
+        unread = [inside for inside in tree.unread if inside.startswith(f"{name}/")]
+        if name not in read and unread:
+            raise UserError(
+                f"class folder {name} in {tree.root} holds no photo that can be read, but {len(unread)} others "
+                f"({unread[0]} ...): {reads_only()}, or remove the folder"
+            )
+    where = "/".join(tree.root.parts[-2:])
+    if empty := [name for name in tree.folders if name not in read]:
+        notes.append(f"{where}: folders without photos, which are no classes here: {', '.join(empty)}.")
+    inner = [inside for inside in tree.photos if inside.count("/") > 1]
+    if inner:
+        place, _, _ = inner[0].rpartition("/")
+        notes.append(
+            f"{where}: {len(inner)} photos lie in inner folders and count to the class folder above ({place} to "
+            f"{place.partition('/')[0]})."
+        )
 
 
-def _read_folder(folder: Path) -> list[Photo]:
-    expect_folder(folder, "photos")
-    flat = [Photo(path) for path in _files(folder, IMAGE_SUFFIXES)]
-    sorted_in = [
-        Photo(path, class_name=inner.name) for inner in _folders(folder) for path in _files(inner, IMAGE_SUFFIXES)
-    ]
-    if flat and sorted_in:
-        raise UserError(f"{folder} holds photos both directly ({flat[0].image.name}) and in class folders: sort them")
-    if not flat and not sorted_in:
-        raise UserError(f"expected photos in {folder} or in class folders in it, found none")
-    return flat or sorted_in
+def _set_pixels(photos: list[Photo], pixels: Pixels) -> list[Photo]:
+    """Decide on one scale for photos of more than 8 bits."""
+    if pixels.top is None:
+        tops = find_scales(photo.image for photo in photos)
+        photos = [replace(p, pixels=replace(pixels, top=tops[p.image])) if p.image in tops else p for p in photos]
+    if pixels == PLAIN:
+        return photos
+    return [replace(p, pixels=replace(pixels, top=pixels.top or p.pixels.top)) for p in photos]
 
 
 def _filter(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Photo]:
@@ -142,36 +183,54 @@ def _add_masks(
     photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool, keep: Callable[[Photo], bool] | None
 ) -> list[Photo]:
     expect_folder(masks, "masks")
-    by_key: dict[tuple[str | None, str], Path] = {}
-    places = [(None, masks)] if photos[0].class_name is None else [(inner.name, inner) for inner in _folders(masks)]
-    for class_name, place in places:
-        for path in _files(place, MASK_SUFFIXES):
-            if other := by_key.get((class_name, path.stem)):
-                raise UserError(f"two masks for one photo: {other} and {path}; remove one")
-            by_key[class_name, path.stem] = path
-    _refuse_two_photos(photos)
-    places_of_photos = {(p.class_name, p.image.stem): p.image.relative_to(images).as_posix() for p in photos}
-    for line in adopt_masks(by_key, places_of_photos, images, masks):
+    by_key = _masks_by_key(masks, flat=photos[0].class_name is None)
+    places_inside = [photo.image.relative_to(images).as_posix() for photo in photos]
+    keys = list(map(_key, places_inside))
+    _refuse_two_photos(photos, keys)
+    for line in adopt_masks(by_key, dict(zip(keys, places_inside, strict=True)), images, masks):
         warn(line)
-    without_photo = sorted(set(by_key) - {(p.class_name, p.image.stem) for p in photos}, key=str)
-    found = [Photo(p.image, by_key.get((p.class_name, p.image.stem)), p.class_name) for p in photos]
+    without_photo = sorted(set(by_key) - set(keys))
+    found = [Photo(p.image, by_key.get(key), p.class_name) for p, key in zip(photos, keys, strict=True)]
     kept = _filter(found, keep)
     if not skip_unmasked:
         classes = {p.class_name for p in photos}
         left_out = classes - {p.class_name for p in kept}
-        _refuse_other_classes(classes - left_out, {name for name, _ in places} - left_out, images, masks)
+        places: set[str | None] = (
+            {None} if None in classes else {p.name for p in masks.iterdir() if p.is_dir() and not is_hidden(p.name)}
+        )
+        _refuse_other_classes(classes - left_out, places - left_out, images, masks)
         _refuse_unmasked([p.image for p in kept if p.mask is None])
     if without_photo:
         raise UserError(f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; remove or rename it")
     return kept
 
 
+def _key(inside: str) -> str:
+    """Return what a photo and its mask share: the path in their folder without the ending of the file."""
+    return same_letters(str(PurePosixPath(inside).with_suffix("")))
+
+
+def _masks_by_key(masks: Path, flat: bool) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for inside, path in files_below(masks, MASK_SUFFIXES).items():
+        if ("/" in inside) == flat:  # beside class folders, or in folders beside flat masks
+            continue
+        if other := found.get(_key(inside)):
+            raise UserError(f"two masks for one photo: {other} and {path}; remove one")
+        found[_key(inside)] = path
+    return found
+
+
 def _refuse_other_classes(ours: set[str | None], theirs: set[str | None], images: Path, masks: Path) -> None:
-    if ours == theirs:
+    if set(map(_letters, ours)) == set(map(_letters, theirs)):
         return
     lacking = [f"{place} lacks {', '.join(sorted(map(str, names)))}" for place, names in
                ((masks, ours - theirs), (images, theirs - ours)) if names]  # fmt: skip
     raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}")
+
+
+def _letters(name: str | None) -> str | None:
+    return None if name is None else same_letters(name)
 
 
 def _refuse_unmasked(lacking: list[Path]) -> None:
@@ -182,51 +241,23 @@ def _refuse_unmasked(lacking: list[Path]) -> None:
         )
 
 
-def _refuse_two_photos(photos: list[Photo]) -> None:
-    seen: dict[tuple[str | None, str], Path] = {}
-    for photo in photos:
-        if other := seen.get((photo.class_name, photo.image.stem)):
+def _refuse_two_photos(photos: list[Photo], keys: list[str]) -> None:
+    seen: dict[str, Path] = {}
+    for photo, key in zip(photos, keys, strict=True):
+        if other := seen.get(key):
             raise UserError(f"two photos of one name would share a mask: {other} and {photo.image}; rename one")
-        seen[photo.class_name, photo.image.stem] = photo.image
+        seen[key] = photo.image
 
 
 def _more(items: list) -> str:
     return f" and {len(items) - 1} more" if len(items) > 1 else ""
 
 
-def _cut(path: Path) -> str:
-    return str(path) if len(str(path)) <= _LONGEST_SHOWN else f"{str(path)[:_LONGEST_SHOWN]}..."
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # the name is too long
-        return False
-
-
-def _is_mask_id(row: Mapping[str, str | None], label: str) -> bool:
-    """Whether a row of a manifest names a class by its id in the mask; a class folder may be named by a number, too."""
-    folder = Path(row["image"] or "").parent.name
-    return (row.get("source") or "") in ("voc", "imagenet-s") and label.isdecimal() and label != folder
-
-
-def _read_list(path: Path) -> list[Photo]:
-    table = read_csv(path)
-    if not table.rows or "image" not in table.columns:
-        raise UserError(f"expected a CSV file with the columns image,mask,label and at least one row, got {path}")
-    if doubled := [name for name, count in Counter(table.columns).items() if count > 1 and name in _COLUMNS]:
-        raise UserError(f"{path} has more than one column {doubled[0]}: keep one")
-    photos = []
-    for row in table.rows:
-        mask, label = (row.get("mask") or "").strip(), (row.get("label") or "").strip()
-        photo = Photo(path.parent / (row["image"] or "").strip(), path.parent / mask if mask else None, label or None,
-                      is_mask_id=_is_mask_id(row, label))  # fmt: skip
-        for named in (photo.image, photo.mask):
-            if named is not None and not _is_file(named):
-                raise UserError(f"{path} names {_cut(named)}, which does not exist: paths are relative to the CSV file")
-        photos.append(photo)
-    listed = Counter((photo.image.resolve(), photo.class_name) for photo in photos)
-    if twice := next((place for (place, _), count in listed.items() if count > 1), None):
+def _read_list(path: Path, notes: list[str]) -> list[Photo]:
+    listed = read_photo_list(path)
+    photos = [Photo(one.image, one.mask, one.class_name, is_mask_id=one.is_mask_id) for one in listed.photos]
+    counts = Counter((photo.image.resolve(), photo.class_name) for photo in photos)
+    if twice := next((place for (place, _), count in counts.items() if count > 1), None):
         raise UserError(f"{path} lists {twice} more than once: keep one row per photo and class")
+    notes += listed.notes + ([listed.count.note] if listed.count.note else [])
     return photos

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import PhotoOptions
-from robustvit.common.options import Classes, MaskFormat
+from robustvit.common.options import Alpha, Classes, MaskFormat
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import track, warn
 from robustvit.common.wording import pluralize
@@ -20,6 +20,7 @@ from robustvit.data.find_photos import Photo, expect_masks
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
+from robustvit.data.photo_lists import is_list
 from robustvit.data.review import Review, read_review
 from robustvit.data.selection import balanced_classes, select_photos, selection_text
 from robustvit.models.classifier import Classifier
@@ -41,6 +42,8 @@ class PhotoSources:
     skip_unmasked: bool = False
     doubtful: bool = False
     review: str | None = None
+    bit_depth: int | None = None
+    alpha: Alpha | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class SelectionSettings:
         halve: without photos to test on, split the photos held out: one half chooses the epoch, the other judges. Only
             a run of an older version is resumed with all of them for both.
         older: a run that an older version started is resumed: its photos stay as they are, copies or not.
+        order: outputs of the classes by name, of the run that is resumed, for a head without names.
     """
 
     samples_per_class: int
@@ -61,6 +65,7 @@ class SelectionSettings:
     balanced: bool = False
     halve: bool = True
     older: bool = False
+    order: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,11 +118,11 @@ def gather_photos(
     found = partial(
         _find, sources, classifier=classifier, labelled=labelled, predict=predict, review=review, notes=notes
     )
+    if settings.order and not classifier.class_names:
+        _name_outputs(classifier, {label: name for name, label in settings.order.items()})
     photos = found(sources.images, sources.masks)
     if photos[0].class_name is not None and not classifier.class_names:
-        # A head without names was matched to the sorted folders: keep these names.
-        names = {photo.label: str(photo.class_name) for photo in photos}
-        classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))
+        _name_outputs(classifier, {photo.label: str(photo.class_name) for photo in photos})
     whole = None if review is None else replace(review, by_tail=False)
     given = [
         None if images is None else found(images, masks, review=whole)
@@ -153,6 +158,11 @@ def gather_photos(
     return RunPhotos(train, validation, verdict, notes, prints)
 
 
+def _name_outputs(classifier: Classifier, names: Mapping[int | None, str]) -> None:
+    """Keep the names that a head without names was matched to."""
+    classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))
+
+
 def _balance(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
     kept = balanced_classes(photos)
     if left_out := len(photos) - len(kept):
@@ -181,6 +191,8 @@ def _find(
             mask_format=sources.mask_format,
             skip_unmasked=sources.skip_unmasked,
             doubtful=sources.doubtful,
+            bit_depth=sources.bit_depth,
+            alpha=sources.alpha,
         ),
         labelled=labelled,
         review=review,
@@ -195,7 +207,7 @@ def _find(
     for note in left_out:
         notes.append(note)
         warn(note)
-    way = "name them in its column 'mask'" if images.endswith(".csv") else "give the folder of masks beside it"
+    way = "name them in its column 'mask'" if is_list(images) else "give the folder of masks beside it"
     option = {sources.images: "--masks", sources.val_images: "--val-masks"}.get(images, "--test-masks")
     expect_masks(photos, images, f"{way} ({option})")
     if any(photo.label is None for photo in photos):

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 from timm.data import ImageNetInfo
 
 from robustvit.common.errors import UserError, nearest
 from robustvit.common.progress import warn
+from robustvit.data.class_order import better_order, describe_order, plausible_orders
 from robustvit.data.find_photos import Photo
+from robustvit.data.photo_tree import same_letters
+from robustvit.models.classifier import Classifier
+
+_IMAGENET = 1000
 
 
 def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[str] = ()) -> list[Photo]:
     """Set the label of every photo that has a class, the model's index of it.
 
-    Folder names are looked up, in this order, as numbers if all of them are, in the model's class names, in ImageNet's
-    wnids if the model has 1,000 classes, and as sorted folders if there are as many as classes.
+    Folder names are looked up in the model's class names, and in ImageNet's wnids if the model has 1,000 classes.
+    Folders that are numbers are outputs. Without class names, the folders must be in an order on which the programs
+    that train models agree; see ``plausible_orders``.
 
     Args:
         photos: photos with or without class names.
         num_classes: number of logits of the model.
         class_names: names of the logits, if known.
+
+    Raises:
+        UserError: a name is no class of the model, or several; two orders are plausible.
     """
     _refuse_mask_ids(photos, class_names)
     names = sorted({photo.class_name for photo in photos if photo.class_name is not None})
-    index = _match_names(names, num_classes, class_names)
+    folders = any(photo.class_name in Path(photo.image).parent.parts for photo in photos)
+    index = _match_names(names, num_classes, class_names, folders)
     return [replace(p, label=None if p.class_name is None else index[p.class_name]) for p in photos]
 
 
@@ -41,38 +52,111 @@ def _refuse_mask_ids(photos: Sequence[Photo], class_names: Sequence[str]) -> Non
         )
 
 
-@cache  # warn once, however often a command looks labels up
-def _warn_sorted(*names: str) -> None:
-    """Warn that the order of the folders is assumed: with another order every answer would count as wrong."""
-    warn(
-        "the model does not name its classes: its outputs are assumed to be the class folders in alphabetical "
-        f"order, {names[0]} to {names[-1]}; if they have another order, give the names in that order, --class-names "
-        f"{names[-1]},..."
-    )
+def doubt_order(
+    classes: Sequence[str | None], labels: Sequence[int | None], predicted: Sequence[int], classifier: Classifier
+) -> list[str]:
+    """Warn if the answers fit another order of the classes far better; returns the line, if any: ``better_order``."""
+    doubt = better_order(classes, labels, predicted, classifier.num_classes, classifier.class_names)
+    if doubt:
+        warn(doubt)
+    return [doubt] if doubt else []
 
 
-def _match_names(names: list[str], num_classes: int, class_names: Sequence[str]) -> dict[str, int]:
-    known = {name.casefold(): i for i, name in reversed(list(enumerate(class_names)))}
-    if num_classes == 1000:
-        info = ImageNetInfo()
-        known |= {info.index_to_label_name(i): i for i in range(num_classes)}
-    if names and all(name.isdecimal() for name in names) and not set(names) & set(class_names):
-        known = {name: int(name) for name in names if int(name) < num_classes}  # folders 0, 1, ... 10 are numbers
-    matched = {name: known[name.casefold()] for name in names if name.casefold() in known}
-    if len(matched) == len(names):
-        return matched
-    if not class_names and len(names) == num_classes:
-        _warn_sorted(*names)
-        return {name: i for i, name in enumerate(names)}
-    stranger = next(name for name in names if name not in matched)
-    if not class_names:
+def _match_names(names: list[str], num_classes: int, class_names: Sequence[str], folders: bool) -> dict[str, int]:
+    known = _Known(num_classes, class_names)
+    if not class_names and not known.wnids.keys() & names:
+        return _order_names(names, num_classes, folders)
+    numbered = bool(names) and all(name.isdecimal() for name in names)
+    if numbered and not known.numbers:
+        return _number_names(names, num_classes, class_names)
+    return {name: known.find(name) for name in names}
+
+
+def _number_names(names: list[str], num_classes: int, class_names: Sequence[str]) -> dict[str, int]:
+    """Return the outputs that folders number, for a model whose classes have other names."""
+    index = {name: int(name) for name in names}
+    if beyond := [name for name, label in index.items() if label >= num_classes]:
+        raise UserError(
+            f"class folder {beyond[0]!r} is not a class of the model ({num_classes} classes, numbered from 0): rename "
+            f"the folders to the model's classes, such as {class_names[0]!r}"
+        )
+    _say_once(f"the class folders are numbers, taken as outputs of the model: {describe_order(index, class_names)}")
+    return index
+
+
+def _order_names(names: list[str], num_classes: int, folders: bool) -> dict[str, int]:
+    """Return the outputs of the classes of a head without names; refuse names that may be in two orders."""
+    orders = plausible_orders(names, num_classes, folders=folders)
+    if names and not orders:
         raise UserError(
             f"expected {num_classes} class folders, one per class of the model, found {len(names)}: a head without "
             "class names takes its classes from the sorted folders, so all of them must be there"
         )
-    near = nearest(stranger, known)
-    hint = f"did you mean {class_names[known[near[0]]]!r}?" if near else f"it has e.g. {class_names[0]!r}."
-    raise UserError(
-        f"class folder {stranger!r} is not a class of the model ({num_classes} classes): {hint} Rename the folder, "
-        "finetune the model to your classes first, or give a zero-shot model (open_clip:...) --class-names"
-    )
+    readings: dict[str, list[str]] = {}
+    for order, index in orders.items():
+        readings.setdefault(describe_order(index), []).append(order)
+    if len(readings) > 1:
+        listed = "; or ".join(f"{mapping}: {' and '.join(by)}" for mapping, by in readings.items())
+        raise UserError(
+            "the model does not name its classes, and the class folders may be its outputs in more than one order. "
+            f"{listed}. Give the names of all its classes in the order it was trained with, --class-names NAME,NAME,..."
+        )
+    index = next(iter(orders.values()), {})
+    if index:
+        sorts = "ImageFolder and timm agree on it" if len(orders) > 1 else next(iter(orders))
+        _say_once(
+            f"the model does not name its classes: its outputs are assumed to be {describe_order(index)} ({sorts}); if "
+            "they have another order, give the names in that order, --class-names NAME,NAME,..."
+        )
+    return index
+
+
+@cache  # once, however often a command looks labels up
+def _say_once(text: str) -> None:
+    """Say which order is assumed: with another one every answer would count as wrong."""
+    warn(text)
+
+
+class _Known:
+    """Looks names up among the classes of a model."""
+
+    def __init__(self, num_classes: int, class_names: Sequence[str]) -> None:
+        self.num_classes, self.class_names = num_classes, class_names
+        self.numbers = bool(class_names) and all(name.isdecimal() for name in class_names)
+        self._exact: dict[str, list[int]] = {}
+        self._caseless: dict[str, list[int]] = {}
+        for index, name in enumerate(class_names):
+            self._exact.setdefault(self._spell(name), []).append(index)
+            self._caseless.setdefault(self._spell(name).casefold(), []).append(index)
+        info = ImageNetInfo() if num_classes == _IMAGENET else None
+        self.wnids: Mapping[str, int] = {info.index_to_label_name(i): i for i in range(_IMAGENET)} if info else {}
+
+    def _spell(self, name: str) -> str:
+        return str(int(name)) if self.numbers and name.isdecimal() else same_letters(name)
+
+    def find(self, name: str) -> int:
+        """Return the index of a class; refuse a name of none or of several."""
+        if name in self.wnids:
+            return self.wnids[name]
+        spelled = self._spell(name)
+        fits = self._exact.get(spelled) or self._caseless.get(spelled.casefold()) or []
+        if len(fits) == 1:
+            return fits[0]
+        raise UserError(self._describe_several(name, fits) if fits else self._describe_stranger(name))
+
+    def _describe_several(self, name: str, fits: list[int]) -> str:
+        which = " and ".join(f"{index} ({self.class_names[index]})" for index in fits)
+        wnids = [wnid for wnid, index in self.wnids.items() if index in fits]
+        way = (
+            f"name it by its wnid, {' or '.join(wnids)}" if wnids else "name all folders by the numbers of the outputs"
+        )
+        return f"class folder {name!r} names several classes of the model, outputs {which}: {way}"
+
+    def _describe_stranger(self, name: str) -> str:
+        near = nearest(name, self.class_names)
+        example = next(iter(self.class_names or self.wnids))
+        hint = f"did you mean {near[0]!r}?" if near else f"it has e.g. {example!r}."
+        return (
+            f"class folder {name!r} is not a class of the model ({self.num_classes} classes): {hint} Rename the folder"
+            ", finetune the model to your classes first, or give a zero-shot model (open_clip:...) --class-names"
+        )

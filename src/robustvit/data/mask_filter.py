@@ -10,6 +10,7 @@ from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.manifest import MANIFEST, MaskRecord, is_mask_folder, read_manifest
 from robustvit.data.mask_doubts import check_masks
+from robustvit.data.pixels import Pixels
 from robustvit.data.review import Review
 
 _REASONS = {
@@ -86,16 +87,23 @@ def find_usable_photos(
         review: a person's decisions.
 
     Returns:
-        The photos, and a line on those that were left out, if there are any, and on each doubt about the masks.
+        The photos, and lines on files and photos that were left out, if there are any, and on doubts about the masks.
 
     Raises:
         UserError: most masks seem to mark the background, and nothing was said about their format.
     """
     keep = MaskFilter(str(given.images), given.masks, doubtful=given.doubtful, review=review)
+    notes: list[str] = []
     photos = find_photos(
-        str(given.images), given.masks, labelled=labelled, skip_unmasked=given.skip_unmasked, keep=keep
+        str(given.images),
+        given.masks,
+        labelled=labelled,
+        skip_unmasked=given.skip_unmasked,
+        keep=keep,
+        pixels=Pixels.of(given),
+        notes=notes,
     )
-    return photos, [*([keep.note] if keep.note else []), *check_masks(photos, given.mask_format)]
+    return photos, [*notes, *([keep.note] if keep.note else []), *check_masks(photos, given.mask_format)]
 
 
 def _find_manifest(masks: Path) -> Path:

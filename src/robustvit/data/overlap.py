@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
-from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprints
+from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprints, same_files, same_pixels
 from robustvit.data.find_photos import Photo
 from robustvit.data.trained_photos import pairs_named
+
+_ROBOFLOW = re.compile(r"\.rf\.[0-9A-Za-z]{16,}$")
 
 Prints = Mapping[Path, Fingerprint]
 
@@ -64,9 +67,11 @@ def check_overlap(
     """
     held = list(dict.fromkeys([*validation, *verdict]))
     copies = _find_copies(held, train, prints)
-    for index, other in copies.same.items():
-        if not older or held[index].image.resolve() == train[other].image.resolve():
-            _refuse(held[index].image, train[other].image)
+    for index, other in copies.either.items():
+        ours, theirs = held[index].image, train[other].image
+        equal = index in copies.same or same_pixels(ours, theirs)
+        if equal and (not older or ours.resolve() == theirs.resolve()):
+            _refuse(ours, theirs)
     if copies.either:
         named = _name_pairs({held[index].image: train[other].image for index, other in copies.either.items()})
         _add_note(
@@ -74,12 +79,35 @@ def check_overlap(
             "good.",
             notes,
         )
+    if augmented := _find_augmented(held, train):
+        _add_note(f"Held-out photos made from photos trained on, by their names: {augmented}.", notes)
+    note_copies([photo.image for photo in verdict], notes)
     chosen = {photo.image.resolve() for photo in validation}
     if any(photo.image.resolve() in chosen for photo in verdict):
         return  # another note says so
     if again := _find_copies(verdict, validation, prints).either:
         named = _name_pairs({verdict[index].image: validation[other].image for index, other in again.items()})
         _add_note(f"Photos to judge by that look like photos that choose the epoch: {len(again)} ({named}).", notes)
+
+
+def note_copies(photos: Sequence[Path], notes: list[str]) -> None:
+    """Say how many photos to judge by are the same files as others among them."""
+    if copies := same_files(photos):
+        named = pairs_named(copies, photos, photos)
+        _add_note(
+            f"Photos that are the same file as another one here, and count again: {len(copies)} ({named}).", notes
+        )
+
+
+def _find_augmented(held: Sequence[Photo], train: Sequence[Photo]) -> str:
+    """Name held-out photos that Roboflow made from the same photo as one trained on: ``a_jpg.rf.HASH.jpg``."""
+    made_from = {_ROBOFLOW.sub("", photo.image.stem): photo.image for photo in train}
+    pairs = {
+        photo.image: made_from[name]
+        for photo in held
+        if (name := _ROBOFLOW.sub("", photo.image.stem)) in made_from and name != photo.image.stem
+    }
+    return f"{len(pairs)} ({_name_pairs(pairs)}); the verdict may be too good" if pairs else ""
 
 
 def _find_copies(photos: Sequence[Photo], known: Sequence[Photo], prints: Prints) -> Copies:
@@ -90,7 +118,8 @@ def _refuse(held: Path, trained: Path) -> None:
     where = "name folders for validation and test without it"
     if held.resolve() == trained.resolve():
         raise UserError(f"{held} would be trained on and held out: {where}")
-    raise UserError(f"{held} is the same file as {trained}, which would be trained on and held out: {where}")
+    what = "the same file" if held.stat().st_size == trained.stat().st_size else "the same picture"
+    raise UserError(f"{held} is {what} as {trained}, which would be trained on and held out: {where}")
 
 
 def _name_pairs(pairs: Mapping[Path, Path]) -> str:

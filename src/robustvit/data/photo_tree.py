@@ -1,17 +1,35 @@
-"""Photos in a folder of any depth, each with the path of its mask in a mirrored folder."""
+"""Photos in a folder of any depth: what is read, what is left out and why, and the class of each.
+
+The table of what is accepted is in ``docs/howto/photos.md``.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from pathlib import Path
+import unicodedata
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
+from robustvit.data.counted import Counted
 from robustvit.data.manifest import is_mask_folder
-from robustvit.data.read_photos import IMAGE_SUFFIXES
+from robustvit.data.pixels import PLAIN, Pixels
+from robustvit.data.read_photos import IMAGE_SUFFIXES, find_scales
+
+SYSTEM_NAMES = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"}
+)
+_NO_PICTURES = frozenset(
+    {".txt", ".md", ".rst", ".log", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".toml"}
+    | {".ini", ".cfg", ".html", ".htm", ".py", ".ipynb", ".sh", ".pdf", ".db", ".sha256", ".md5"}
+)
+_PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"})
+_LAYOUT = frozenset({"images", "image", "photos", "jpegimages", "labels", "annotations"})
+_OF_MASKS = frozenset({"masks", "mask", "segmentations", "segmentationclass", "ground_truth"})
 
 
 @dataclass(frozen=True)
@@ -21,12 +39,24 @@ class PlacedPhoto:
     Attributes:
         image: the file.
         mask: path of its mask, relative to the folder of masks.
-        label: its class, the name of its folder; None in the root of the tree.
+        label: its class, the first folder below the root, or below train, val and test; None in the root of the tree.
+        pixels: how its pixels are read.
     """
 
     image: Path
     mask: Path
     label: str | None
+    pixels: Pixels = PLAIN
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden or belongs to the system: ``.git``, ``._a.jpg``, ``Thumbs.db``."""
+    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
+
+
+def same_letters(name: str) -> str:
+    """Return a name with composed letters: macOS writes an umlaut as two characters, most others as one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def files_below(
@@ -36,7 +66,17 @@ def files_below(
 
     Folders for which ``leave_out`` is true are skipped.
     """
-    found: dict[str, Path] = {}
+    return dict(
+        sorted(
+            (inside, path)
+            for inside, path in _walk(folder, leave_out)
+            if path.suffix.lower() in suffixes and not is_hidden(path.name) and path.is_file()
+        )
+    )
+
+
+def _walk(folder: Path, leave_out: Callable[[Path], bool]) -> Iterator[tuple[str, Path]]:
+    """Yield every file with its path in the folder; links to folders are followed, each folder once."""
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -44,47 +84,127 @@ def files_below(
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".") and not leave_out(Path(place, name))]
+        folders[:] = sorted(name for name in folders if not is_hidden(name) and not leave_out(Path(place, name)))
         for name in names:
             path = Path(place, name)
-            if path.suffix.lower() in suffixes and not name.startswith(".") and path.is_file():
-                found[path.relative_to(folder).as_posix()] = path
-    return dict(sorted(found.items()))
+            yield path.relative_to(folder).as_posix(), path
 
 
-def photo_tree(root: str | Path, leave_out: str | Path | None = None) -> tuple[list[PlacedPhoto], list[str]]:
+class PhotoTree:
+    """The photos in a folder and its inner folders, and a count of every other file.
+
+    Args:
+        root: the folder.
+        leave_out: a folder in it that holds no photos, such as that of the masks.
+
+    Attributes:
+        photos: photos by their path in the folder, with slashes, sorted folder by folder.
+        count: files seen, read and left out.
+        unread: files in it that look like photos, but whose ending is not read, by path.
+    """
+
+    def __init__(self, root: str | Path, leave_out: str | Path | None = None) -> None:
+        self.root = expect_folder(root, "photos")
+        self.photos: dict[str, Path] = {}
+        self.count = Counted(self.root, "file")
+        self.unread: list[str] = []
+        self._other = None if leave_out is None else Path(leave_out).resolve()
+        for inside, path in _walk(self.root, lambda folder: _holds_masks(folder, self._other)):
+            if reason := _reason_against(inside, path):
+                self.count.leave_out(reason, inside)
+                if path.suffix.lower() not in IMAGE_SUFFIXES | _NO_PICTURES and not is_hidden(path.name):
+                    self.unread.append(inside)
+            else:
+                self.photos[inside] = path
+        self.photos = dict(sorted(self.photos.items(), key=lambda item: PurePosixPath(item[0]).parts))
+        self.count.read = len(self.photos)
+
+    @property
+    def folders(self) -> list[str]:
+        """Names of the folders directly in it, with photos or without."""
+        inner = [path for path in self.root.iterdir() if path.is_dir() and not is_hidden(path.name)]
+        return sorted(path.name for path in inner if not is_mask_folder(path) and path.resolve() != self._other)
+
+    @cached_property
+    def parts(self) -> list[str]:
+        """Names of folders above the class folders, such as train and test; empty if the classes are at the top."""
+        tops = sorted({inside.partition("/")[0] for inside in self.photos})
+        named = bool(tops) and all(name.casefold() in _PARTS | _LAYOUT | _OF_MASKS for name in tops)
+        above = all(inside.count("/") >= 2 for inside in self.photos)
+        return tops if named and (above or (len(tops) > 1 and all("/" in inside for inside in self.photos))) else []
+
+    def class_of(self, inside: str) -> str | None:
+        """Return the class of a photo: its folder at the top of the tree, or in a part of it such as train."""
+        places = inside.split("/")[:-1]
+        deep = len(places) > 1 and self.parts
+        return (places[1] if deep else places[0]) if places else None
+
+    def expect_photos(self, what: str = "photos") -> None:
+        """Refuse a folder in which nothing was read; the line names what is there."""
+        if self.photos:
+            return
+        there = f" ({self.count.note})" if self.count.seen else ""
+        raise UserError(f"expected {what} in {self.root} or in folders in it, found none{there}: {reads_only()}")
+
+
+def reads_only() -> str:
+    """Return the endings of photos that are read, for messages."""
+    return f"photos end in {', '.join(sorted(IMAGE_SUFFIXES))}; convert others to PNG or JPEG"
+
+
+def _reason_against(inside: str, path: Path) -> str:
+    """Return why a file is not read as a photo; empty if it is."""
+    if is_hidden(path.name):
+        return "hidden or of the system"
+    suffix = path.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        return f"ending in {suffix}" if suffix else "without an ending"
+    if not path.is_file():
+        return "that are links to nothing, or no files"
+    if any(folder.casefold() in _OF_MASKS for folder in inside.split("/")[1:-1]):
+        return "in an inner folder of masks"
+    return ""
+
+
+def _holds_masks(folder: Path, other: Path | None) -> bool:
+    if folder.resolve() == other:
+        return True
+    if masks := is_mask_folder(folder):
+        warn(f"{folder} holds masks made before: it is left out")
+    return masks
+
+
+def photo_tree(
+    root: str | Path, leave_out: str | Path | None = None, pixels: Pixels = PLAIN
+) -> tuple[list[PlacedPhoto], list[str]]:
     """List all photos below a folder, in a fixed order, without hidden files and folders, the folder ``leave_out`` and
     folders of masks.
 
     Returns:
-        The photos, and a line for each that is left out because another differs only in the ending of its name.
+        The photos, and a line for each that is left out: its ending is not read, or another photo differs only in the
+        ending of its name.
     """
-    root, other = Path(root), None if leave_out is None else Path(leave_out).resolve()
-    expect_folder(root, "photos")
+    tree = PhotoTree(root, leave_out)
+    tree.expect_photos()
+    tops = find_scales(tree.photos.values()) if pixels.top is None else {}
     found: dict[Path, PlacedPhoto] = {}
-    problems: list[str] = []
-
-    def holds_masks(folder: Path) -> bool:
-        if own := folder.resolve() == other:
-            return own
-        if masks := is_mask_folder(folder):
-            warn(f"{folder} holds masks made before: it is left out")
-        return masks
-
-    for inside, path in files_below(root, IMAGE_SUFFIXES, holds_masks).items():
+    problems = [f"{tree.root / inside}: its ending is not read; convert it to PNG or JPEG" for inside in tree.unread]
+    for inside, path in sorted(tree.photos.items()):
         place = Path(inside).with_suffix(".png")
         if place in found:
             problems.append(f"{path}: {found[place].image.name} beside it has the same mask; rename one")
             continue
-        found[place] = PlacedPhoto(path, place, Path(inside).parent.name or None)
-    if not found:
-        raise UserError(f"expected photos in {root}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        found[place] = PlacedPhoto(path, place, tree.class_of(inside), replace(pixels, top=tops.get(path, pixels.top)))
+    if tree.count.note:
+        warn(tree.count.note)
     return list(found.values()), problems
 
 
 def photos_below(folder: str) -> list[Path]:
     """List photos of backgrounds anywhere in a folder."""
-    found = list(files_below(expect_folder(folder, "backgrounds"), IMAGE_SUFFIXES).values())
-    if not found:
-        raise UserError(f"expected photos of backgrounds in {folder}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return found
+    expect_folder(folder, "backgrounds")
+    tree = PhotoTree(folder)
+    tree.expect_photos("photos of backgrounds")
+    if tree.count.note:
+        warn(tree.count.note)
+    return [path for _, path in sorted(tree.photos.items())]

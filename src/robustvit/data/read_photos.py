@@ -1,4 +1,4 @@
-"""Reading photos of any common mode and depth, upright, with clear errors.
+"""Reading photos of any common mode and depth, upright, with clear errors; ``pixels`` has the scales.
 
 Only the formats in ``IMAGE_FORMATS`` are tried, whatever the file is called: some others of Pillow start programs.
 """
@@ -6,16 +6,36 @@ Only the formats in ``IMAGE_FORMATS`` are tried, whatever the file is called: so
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from robustvit.common.errors import UserError
+from robustvit.data.pixels import DEEP_SUFFIXES, PLAIN, PixelError, Pixels, decide_tops, is_deep, narrowed, to_rgb
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".jif",
+        ".pjpeg",
+        ".pjp",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+    }
+    | {".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
+)
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 120_000_000  # more than cameras have; decoding takes 1.5 GB with transparency
 _LONGEST_SHAPE = 100
@@ -31,8 +51,13 @@ def open_image(path: str | Path, at_least: int | None = None) -> Image.Image:
     with open_header(path) as image:
         if at_least is not None:
             image.draft(None, (at_least, at_least))
+        halved = narrowed(image)
         image.load()
-        return ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image)
+        upright.format = image.format
+        if halved:
+            upright.info["narrowed"] = True
+        return upright
 
 
 @contextmanager
@@ -66,9 +91,9 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
         raise UserError(f"cannot read {path}: it is broken or cut off ({reason}); replace or remove it") from error
 
 
-def read_photo(path: str | Path, at_least: int | None = None) -> Image.Image:
-    """Read a photo as 8-bit RGB: CMYK is converted, 16 bits and floats in [0, 1] are scaled, transparency turns white,
-    and the photo is rotated upright; ``at_least`` as in ``open_image``.
+def read_photo(path: str | Path, at_least: int | None = None, pixels: Pixels = PLAIN) -> Image.Image:
+    """Read a photo as 8-bit RGB: CMYK is converted, 16 bits and floats are scaled, transparency turns white, and the
+    photo is rotated upright; see ``Pixels`` for what is doubtful, and ``open_image`` for ``at_least``.
     """
     image = open_image(path, at_least)
     if max(image.size) > _LONGEST_SHAPE * min(image.size):  # resizing its shorter side to 256 would fill the memory
@@ -77,26 +102,47 @@ def read_photo(path: str | Path, at_least: int | None = None) -> Image.Image:
             f"{_LONGEST_SHAPE} times the other; crop it"
         )
     try:
-        return as_photo(image)
-    except _NoNumbers as error:
-        raise UserError(f"cannot read {path}: {error}; replace or remove it") from error
+        return to_rgb(image, pixels)
+    except PixelError as error:
+        raise UserError(f"cannot read {path}: {error}") from error
 
 
-class _NoNumbers(UserError):
-    """Floating-point pixels that are NaN or infinite."""
+def find_scales(paths: Iterable[Path]) -> dict[Path, float | None]:
+    """Return the number that is white for each photo of more than 8 bits: one for all, as they are one set.
+
+    It is None where several numbers are plausible.
+    """
+    deep = {path: _find_largest(path) for path in paths if _may_be_deep(path)}
+    return decide_tops({path: found for path, found in deep.items() if found is not None})
 
 
-def as_photo(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to 8-bit RGB, as ``read_photo`` does."""
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise _NoNumbers("expected pixels that are numbers, some are NaN or infinite")
-        largest = values.max(initial=0)
-        top = 1 if image.mode == "F" and largest <= 1 else 65535 if largest > 255 else 255
-        image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+def read_together(paths: Sequence[str | Path], pixels: Pixels = PLAIN) -> list[Image.Image]:
+    """Read photos as one set: those of more than 8 bits are on one scale."""
+    tops = find_scales(map(Path, paths)) if pixels.top is None else {}
+    return [read_photo(path, pixels=replace(pixels, top=tops.get(Path(path), pixels.top))) for path in paths]
+
+
+def _find_largest(path: Path) -> tuple[float, bool] | None:
+    """Return the largest number in a photo of more than 8 bits, and whether it holds floats; None for other photos."""
+    try:
+        with open_header(path) as image:
+            if not is_deep(image) and not narrowed(image):
+                return None
+            if not is_deep(image):
+                return 256.0 * (1 + np.asarray(image.convert("RGB")).max(initial=0)) - 1, False
+            values = np.asarray(image)
+            return (float(values.max(initial=0)), image.mode == "F") if np.isfinite(values).all() else None
+    except UserError:
+        return None  # it is refused where it is read
+
+
+def _may_be_deep(path: Path) -> bool:
+    """Whether a photo may hold more than 8 bits, by its ending, and by the first bytes of a PNG."""
+    if path.suffix.lower() not in DEEP_SUFFIXES:
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(25)
+    except (OSError, ValueError):  # it is refused where it is read; a name may hold a null
+        return False
+    return not start.startswith(b"\x89PNG") or start[24:] == b"\x10"

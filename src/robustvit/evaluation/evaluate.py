@@ -114,8 +114,9 @@ def evaluate(
     from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
     from robustvit.data.datasets import MaskedPhotos
     from robustvit.data.gather import check_photos
-    from robustvit.data.labels import match_labels
+    from robustvit.data.labels import doubt_order, match_labels
     from robustvit.data.mask_filter import find_usable_photos
+    from robustvit.data.overlap import note_copies
     from robustvit.data.trained_photos import photos_behind, trained_shifts
     from robustvit.evaluation.compare import compare, decide
     from robustvit.evaluation.measure import MeasureSettings, measure
@@ -129,6 +130,7 @@ def evaluate(
     kept, on_seen = seen.left(listed, photos.include_trained)
     for note in (notes := [*notes, *on_seen]):
         warn(note)
+    note_copies([photo.image for photo in kept], notes)
     found_photos = match_labels(kept, classifier.num_classes, classifier.class_names)
     check_photos(found_photos, photos.mask_format)
     check_backgrounds(judging.backgrounds, [photo.image for photo in found_photos])
@@ -151,6 +153,8 @@ def evaluate(
         return measure(model.to(device), data, settings, device=device, accelerator=accelerator)
 
     after = measure_model(classifier)
+    classes = [photo.class_name for photo in found_photos]
+    notes += doubt_order(classes, [one.label for one in after], [one.predicted for one in after], classifier)
     verdict = None
     if other is not None:
         shifts = trained_shifts(models.model)

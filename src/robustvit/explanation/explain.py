@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder
-from robustvit.common.option_groups import MapOptions
+from robustvit.common.option_groups import MapOptions, PixelOptions
 from robustvit.models.options import ComparedModels, ShownModels
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def explain(
     models: ExplainedModels,
     target: str | None = None,
     maps: MapOptions,
+    pixels: PixelOptions,
     out: str = "explanations",
 ) -> Explanations:
     """Show which part of a photo a prediction comes from, before and after finetuning, with the top five classes.
@@ -80,13 +81,14 @@ def explain(
     Example:
         robustvit explain --model runs/mine photo.jpg other.jpg
     """
-    from robustvit.data.read_photos import read_photo
+    from robustvit.data.pixels import Pixels
+    from robustvit.data.read_photos import read_together
     from robustvit.data.trained_photos import SAYS_LITTLE, photos_behind
 
     check_own_folder(out, own=True)
     if not photos:
         raise UserError("expected at least one photo to explain: name image files")
-    pictures = [read_photo(path) for path in photos]
+    pictures = read_together(photos, Pixels.of(pixels))
     from robustvit.common.progress import warn
     from robustvit.explanation.methods import check_method
     from robustvit.explanation.subsets.classes import class_index

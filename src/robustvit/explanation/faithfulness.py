@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
-from robustvit.common.option_groups import RunningOptions
+from robustvit.common.option_groups import PixelOptions, RunningOptions
 from robustvit.common.options import Fill
 from robustvit.common.wording import pluralize
 from robustvit.models.options import GivenModel
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from robustvit.common.intervals import Interval
     from robustvit.data.datasets import MaskedPhotos
+    from robustvit.data.find_photos import Photo
     from robustvit.explanation.deletion import Curves
     from robustvit.models.classifier import Classifier
 
@@ -87,12 +88,13 @@ class DeletionOptions:
     fill: Fill = "mean"
 
 
-@command(batch_size=16, leave_out=("precision",))
+@command(first=("model", "images", "methods", "steps", "fill", "out"), batch_size=16, leave_out=("precision",))
 def faithfulness(
     *,
     given: GivenModel,
     images: str,
     deletion: DeletionOptions,
+    pixels: PixelOptions,
     running: RunningOptions,
     out: str | None = None,
 ) -> Faithfulness:
@@ -116,7 +118,7 @@ def faithfulness(
     Example:
         robustvit faithfulness --model runs/mine --images photos/test --methods gae,rollout
     """
-    settings = settings_of(faithfulness, given, deletion, running, images=images, out=out)
+    settings = settings_of(faithfulness, given, deletion, pixels, running, images=images, out=out)
     from robustvit.data.find_photos import expect_photos, find_photos
 
     _check_options(out, deletion.steps)
@@ -124,6 +126,7 @@ def faithfulness(
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
     from robustvit.data.datasets import MaskedPhotos
+    from robustvit.data.pixels import Pixels
     from robustvit.data.trained_photos import notes_on_photos
     from robustvit.models.load import load_given
 
@@ -131,12 +134,14 @@ def faithfulness(
     classifier = load_given(given).eval()
     unsupported = _unsupported(wanted, classifier)
     measured = [name for name in wanted if name not in unsupported]
-    photos = [one.image for one in find_photos(images, labelled=False)]
-    notes = notes_on_photos(photos, given.model, given.checkpoint)
+    left_out: list[str] = []
+    listed = find_photos(images, labelled=False, pixels=Pixels.of(pixels), notes=left_out)
+    photos = [one.image for one in listed]
+    notes = (*left_out, *notes_on_photos(photos, given.model, given.checkpoint))
     for note in notes:
         warn(note)
     classifier.to(make_accelerator(device=running.device).device)
-    data = MaskedPhotos(_bare(photos), classifier.preprocessing)
+    data = MaskedPhotos(_bare(listed), classifier.preprocessing)
     loader = _loader(data, running.batch_size, running.workers)
     scores = _scores(classifier, loader, [*measured, _CONTROL], deletion, running.seed)
     found = Faithfulness(str(given.model), str(images), [str(photo) for photo in photos], scores, unsupported, notes)
@@ -177,10 +182,11 @@ def _unsupported(names: list[str], classifier: Classifier) -> dict[str, str]:
     return found
 
 
-def _bare(photos: list[Path]) -> list:
-    from robustvit.data.find_photos import Photo
+def _bare(photos: list[Photo]) -> list[Photo]:
+    """Return photos without masks, which are not needed."""
+    from dataclasses import replace
 
-    return [Photo(photo) for photo in photos]
+    return [replace(photo, mask=None) for photo in photos]
 
 
 def _loader(data: MaskedPhotos, batch_size: int, workers: int) -> DataLoader:

@@ -54,7 +54,7 @@ def _submit(source: MaskSource, batch: Sequence[PlacedPhoto], executor: Executor
     readable: list[tuple[PlacedPhoto, Image.Image]] = []
     for photo in batch:
         try:
-            readable.append((photo, read_photo(photo.image)))
+            readable.append((photo, read_photo(photo.image, pixels=photo.pixels)))
         except UserError as error:
             problems.append(str(error))
     if not readable:

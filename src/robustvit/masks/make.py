@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_at_least
-from robustvit.common.option_groups import RunningOptions
+from robustvit.common.option_groups import PixelOptions, RunningOptions
 from robustvit.common.options import Categories
 from robustvit.common.wording import pluralize
 from robustvit.masks.options import AnnotationOptions, MaskOptions
@@ -84,6 +84,7 @@ def make_masks(
     out: str,
     finding: MaskOptions,
     annotated: AnnotationOptions,
+    pixels: PixelOptions,
     review: str | None = None,
     running: RunningOptions,
 ) -> MadeMasks:
@@ -129,7 +130,7 @@ def make_masks(
     elif annotated.images is not None or annotated.categories:
         raise UserError("--images and --categories belong to annotations: name their format with --from")
     else:
-        folder, problems, left_out, made = _find_masks(source, out, finding, running)
+        folder, problems, left_out, made = _find_masks(source, out, finding, pixels, running)
     problems = [printable(line) for line in problems]
     records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
@@ -204,22 +205,24 @@ def _photo_root(source: str, images: str | None) -> Path | None:
 
 
 def _find_masks(
-    source: str, out: str, options: MaskOptions, running: RunningOptions
+    source: str, out: str, options: MaskOptions, pixels: PixelOptions, running: RunningOptions
 ) -> tuple[MaskFolder, list[str], int, int]:
     """Make masks with a model; each process takes its share of the photos."""
     from accelerate.utils import gather_object
 
     from robustvit.common.devices import make_accelerator
     from robustvit.data.photo_tree import photo_tree
+    from robustvit.data.pixels import Pixels
     from robustvit.masks.folder import MaskFolder
     from robustvit.masks.loop import mask_photos
     from robustvit.masks.sources import make_source
 
-    photos, problems = photo_tree(source, leave_out=out)
+    photos, problems = photo_tree(source, leave_out=out, pixels=Pixels.of(pixels))
     clashing = len(problems)
     accelerator = make_accelerator(device=running.device)
     rank, processes = accelerator.process_index, accelerator.num_processes
-    folder = MaskFolder(out, asdict(options), rank)
+    chosen = {name: value for name, value in asdict(pixels).items() if value is not None}
+    folder = MaskFolder(out, asdict(options) | chosen, rank)
     maker = make_source(options, accelerator.device)
     places = {photo.image.relative_to(source).as_posix(): photo.image for photo in photos}
     unmatched = maker.match_photos(places, Path(source))

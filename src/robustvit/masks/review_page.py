@@ -20,6 +20,7 @@ from robustvit.common.pictures import draw_outline, fit_side, jpeg_url
 from robustvit.common.progress import bar
 from robustvit.data.manifest import MaskRecord
 from robustvit.data.mask_files import check_mask, read_mask
+from robustvit.data.pixels import ANY
 from robustvit.data.read_photos import read_photo
 from robustvit.data.review import resolve_folder
 
@@ -88,7 +89,9 @@ class _Card:
 def _card(record: MaskRecord, folder: Path) -> _Card:
     picture, problem = "", ""
     try:
-        photo = fit_side(read_photo(record.image), _LONGER_SIDE)  # a small one grows: its outline would hide it
+        photo = fit_side(
+            read_photo(record.image, pixels=ANY), _LONGER_SIDE
+        )  # a small one grows: its outline would hide it
         picture = jpeg_url(np.array(photo), _LONGER_SIDE, quality=_QUALITY)
         if record.mask is None:
             problem = "no object found"

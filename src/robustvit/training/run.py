@@ -21,6 +21,7 @@ from robustvit.data.backgrounds import given_backgrounds
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.find_photos import Photo
 from robustvit.data.gather import RunPhotos
+from robustvit.data.labels import doubt_order
 from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
 from robustvit.evaluation.measured_intervals import measure_interval
@@ -110,7 +111,7 @@ class GuidedRun:
     def finish(self, guidance: Guidance, panels: int) -> Verdict:
         """Measure, train, measure again, decide and draw."""
         before = self._measure_original()
-        notes = list(self.gathered.notes)
+        notes = [*self.gathered.notes, *self._doubt_order(before)]
         if isinstance(guidance, DeepFeatureReweighting):
             notes.append(self._fit(guidance))
         else:
@@ -130,6 +131,12 @@ class GuidedRun:
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
         return verdict
+
+    def _doubt_order(self, before: list[PhotoMeasure]) -> list[str]:
+        """Return a line if the original's answers fit another order of the classes far better."""
+        classes = {str(photo.image): photo.class_name for photo in self.gathered.verdict}
+        named, labels = [classes.get(one.image) for one in before], [one.label for one in before]
+        return doubt_order(named, labels, [one.predicted for one in before], self.original)
 
     def _fit(self, guidance: DeepFeatureReweighting) -> str:
         """Give the classifier a new head and return a note for the verdict."""

@@ -133,7 +133,7 @@ def shifts(
         kinds_named(_listed(kinds)), pairs, every, size, min_inside, format, given.mask_format, running.seed
     )
     _check_options(options, backgrounds)
-    photos = _photos(given)
+    photos, left_out_photos = _photos(given)
     check_class_names(photos)
     plain = [] if backgrounds is None else photos_below(backgrounds)
     inputs = [Path(place) for place in (images, masks, backgrounds) if place is not None]
@@ -141,6 +141,7 @@ def shifts(
     folder = ShiftFolder(out, settings, suffix=SUFFIXES[format], inputs=inputs)
     with spreading(running.workers) as spread:
         plan = plan_shifts(photos, plain, options, spread)
+        plan.notes.extend(left_out_photos)
         if dry_run:
             return _summary(folder, plan, {}, 0, start, dry_run=True)
         left_out, made = make_shifts(plan, folder, options, spread)
@@ -169,19 +170,16 @@ def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:
         raise UserError(f"--{name} belongs to si-size, si-rotation and si-location: name one in --kinds")
 
 
-def _photos(given: GivenPhotos) -> list[Photo]:
-    """Return the photos, all with class and mask."""
-    from robustvit.common.progress import warn
+def _photos(given: GivenPhotos) -> tuple[list[Photo], list[str]]:
+    """Return the photos, all with class and mask, and lines on what was left out."""
     from robustvit.data.find_photos import expect_classes, expect_masks
     from robustvit.data.mask_filter import find_usable_photos
 
     images = given.images
     photos, notes = find_usable_photos(given, labelled=False)
-    for note in notes:
-        warn(note)
     expect_masks(photos, images, "name their folder after that of the photos, or make some with robustvit masks")
     expect_classes(photos, images, "add them")
-    return photos
+    return photos, notes
 
 
 def _summary(

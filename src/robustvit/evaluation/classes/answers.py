@@ -18,7 +18,9 @@ from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOp
 from robustvit.common.options import Protocol
 from robustvit.common.progress import warn
 from robustvit.data.find_photos import Photo, expect_classes, find_photos
-from robustvit.data.labels import match_labels
+from robustvit.data.labels import doubt_order, match_labels
+from robustvit.data.overlap import note_copies
+from robustvit.data.pixels import Pixels
 from robustvit.data.trained_photos import photos_behind
 from robustvit.evaluation.classes.changes import Changes, class_changes
 from robustvit.evaluation.on_sets.command import load_set_models, make_set_settings, seen_labels
@@ -97,14 +99,23 @@ def compare_on_photos(
         models: see ``compare_on_set``, also for the others.
     """
     images = str(own.images)
-    listed = find_photos(images, own.masks, labelled=own.masks is None, skip_unmasked=own.skip_unmasked)
+    notes: list[str] = []
+    listed = find_photos(
+        images,
+        own.masks,
+        labelled=own.masks is None,
+        skip_unmasked=own.skip_unmasked,
+        pixels=Pixels.of(own),
+        notes=notes,
+    )
     expect_classes(listed, images, "add them")
     _refuse_twice(listed, images)
     root = Path(images) if Path(images).is_dir() else Path(images).parent
     place = make_set_settings(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
     classifier = load_given(models)
     trained = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
-    kept, notes = trained.left(listed, own.include_trained)
+    kept, on_seen = trained.left(listed, own.include_trained)
+    notes += on_seen
     photos = match_labels(kept, classifier.num_classes, classifier.class_names)
     other = load_baseline(models, classifier)
     assert other is not None  # a baseline was named
@@ -114,11 +125,14 @@ def compare_on_photos(
     _check_methods(method, candidate, original)
     for note in notes:
         warn(note)
+    note_copies([photo.image for photo in photos], notes)
     benchmark = _as_benchmark(images, photos, classifier)
     with _shared_folder(place.loop.accelerator) as folder:
         after, before = ask_set(benchmark, candidate, replace(place, records=folder), original)
     assert before is not None
-    changes = class_changes(before.outcomes, after.outcomes, seen or None)
+    said = after.outcomes
+    notes += doubt_order(said.class_names.tolist(), said.right[:, 0].tolist(), said.answers.tolist(), classifier)
+    changes = class_changes(before.outcomes, said, seen or None)
     named = _by_name(photos, root)
     return Compared(candidate, original, benchmark, place, after, before, changes, named, notes)
 
@@ -146,7 +160,9 @@ def _as_benchmark(images: str, photos: Sequence[Photo], classifier: Classifier) 
     names = list(classifier.class_names) or [
         folders.get(label, classifier.name_of(label)) for label in range(classifier.num_classes)
     ]
-    samples = [Sample(photo.image, (int(photo.label or 0),), str(photo.class_name)) for photo in photos]
+    samples = [
+        Sample(photo.image, (int(photo.label or 0),), str(photo.class_name), pixels=photo.pixels) for photo in photos
+    ]
     return Benchmark(
         name="own-photos",
         title=f"photos in {images}",

@@ -14,6 +14,7 @@ from torch import Tensor
 from robustvit.common.options import MaskFormat
 from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
 from robustvit.data.datasets import evaluation_transform, read_pair
+from robustvit.data.pixels import ANY
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.classes.answers import Compared
 from robustvit.evaluation.on_sets.images import name_in_stream, name_of, preparation
@@ -128,7 +129,7 @@ def _photos(compared: Compared, names: Sequence[str]) -> dict[str, Image.Image]:
     """Read photos of the set from disk, or from the stream, which is read again up to the last one needed."""
     root = compared.place.root
     if root is not None:
-        return {name: read_photo(root / name) for name in names}
+        return {name: read_photo(root / name, pixels=ANY) for name in names}
     found: dict[str, Image.Image] = {}
     images, _ = stream(compared.benchmark, compared.place.protocol) if names else (iter(()), None)
     for number, (name, photo, _) in enumerate(images):

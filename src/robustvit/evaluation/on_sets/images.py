@@ -111,7 +111,9 @@ class DiskImages(Dataset):
         sample = self.samples[index]
         self._prepare = self._prepare or preparation(self.benchmark, self.protocol, self.preprocessing)
         try:
-            return Item(name_of(sample, self.root), sample, self._prepare(read_photo(sample.image)))
+            return Item(
+                name_of(sample, self.root), sample, self._prepare(read_photo(sample.image, pixels=sample.pixels))
+            )
         except UserError as error:
             return Item(name_of(sample, self.root), sample, None, str(error))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import Protocol
+from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.evaluation.sets.answers import Answers
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Sample:
         class_name: the class in reports.
         group: the group in reports; "" if the set has no groups.
         texture: the answer of its texture, in sets that distinguish shape and texture.
+        pixels: how its pixels are read.
     """
 
     image: Path
@@ -34,6 +36,7 @@ class Sample:
     class_name: str
     group: str = ""
     texture: int | None = None
+    pixels: Pixels = PLAIN
 
 
 @dataclass(frozen=True)

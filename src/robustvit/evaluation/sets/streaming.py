@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import Protocol
-from robustvit.data.read_photos import as_photo
+from robustvit.data.pixels import ANY, to_rgb
 from robustvit.evaluation.sets.answers import Answers
 from robustvit.evaluation.sets.benchmark import Benchmark, Hub, Sample
 from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, imagenet_names, imagenet_wnids
@@ -139,7 +139,7 @@ def _images(
             ) from error
         right = right[:1] if protocol == "paper" else right
         name = next((str(row[column]) for column in _NAME_COLUMNS if row.get(column) is not None), f"{number:06d}")
-        yield name, as_photo(row[image]), Sample(Path(name), right, imagenet_names()[classes[0]])
+        yield name, to_rgb(row[image], ANY), Sample(Path(name), right, imagenet_names()[classes[0]])
         number += 1
 
 

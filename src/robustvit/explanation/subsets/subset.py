@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
-from robustvit.common.option_groups import RunningOptions
+from robustvit.common.option_groups import PixelOptions, RunningOptions
 from robustvit.common.options import Categories, SubsetFill
 from robustvit.explanation.subsets.results import ClassSubset, SubsetPanel, shorten
 from robustvit.models.options import GivenModel
@@ -42,7 +42,11 @@ class SearchOptions:
     fill: SubsetFill = "grey"
 
 
-@command(batch_size=8, leave_out=("num_classes", "workers", "precision"))
+@command(
+    first=("images", "model", "class_", "random_classes", "confidence", "out"),
+    batch_size=8,
+    leave_out=("num_classes", "workers", "precision"),
+)
 def subset(
     images: list[str],
     *,
@@ -51,6 +55,7 @@ def subset(
     class_: Categories | None = None,
     random_classes: int | None = None,
     searching: SearchOptions,
+    pixels: PixelOptions,
     running: RunningOptions,
 ) -> SubsetPanel:
     """Find the few pixels that alone make a model confident in a photo's class, and in classes that are not in it.
@@ -78,13 +83,14 @@ def subset(
         robustvit subset --model runs/mine photo.jpg --class gibbon,shovel --out panel.png
     """
     settings = settings_of(
-        subset, given, searching, running, images=images, out=out, class_=class_, random_classes=random_classes
+        subset, given, searching, pixels, running, images=images, out=out, class_=class_, random_classes=random_classes
     )
-    from robustvit.data.read_photos import read_photo
+    from robustvit.data.pixels import Pixels
+    from robustvit.data.read_photos import read_together
 
     record = _check_options(images, out, searching.confidence)
     expect_at_least(0, random_classes=random_classes or 0)
-    photos = dict(zip(images, map(read_photo, images), strict=False))
+    photos = dict(zip(images, read_together(images, Pixels.of(pixels)), strict=False))
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
     from robustvit.data.trained_photos import notes_on_photos

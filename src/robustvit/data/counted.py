@@ -1,0 +1,52 @@
+"""The count of what a folder or a list holds: seen, read, and left out with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robustvit.common.errors import printable
+from robustvit.common.wording import pluralize
+
+_NAMED = 3
+_HIDDEN = "hidden or of the system"
+
+
+class Counted:
+    """Files of a folder, or rows of a list.
+
+    Args:
+        place: the folder or list.
+        unit: what is counted, ``file`` or ``row``.
+
+    Attributes:
+        read: number of those that were read.
+        left_out: names of the others by reason; a reason continues "3 files ...".
+    """
+
+    def __init__(self, place: Path, unit: str) -> None:
+        self.place, self.unit, self.read = place, unit, 0
+        self.left_out: dict[str, list[str]] = {}
+
+    def leave_out(self, reason: str, name: str) -> None:
+        """Count one that is not read."""
+        self.left_out.setdefault(reason, []).append(name)
+
+    @property
+    def seen(self) -> int:
+        """All of them."""
+        return self.read + sum(map(len, self.left_out.values()))
+
+    @property
+    def note(self) -> str:
+        """A line with the three numbers; empty if nothing was left out, except hidden files."""
+        if not set(self.left_out) - {_HIDDEN}:
+            return ""
+        parts = []
+        for reason, names in sorted(self.left_out.items()):
+            first = ", ".join(map(printable, sorted(names)[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
+            parts.append(f"{len(names)} {reason} ({first})")
+        where = "/".join(self.place.parts[-2:])  # notes may be published: no paths of this machine
+        return (
+            f"{where}: {pluralize(self.seen, self.unit)} seen, {self.read:,} read, {self.seen - self.read:,} left out: "
+            f"{', '.join(parts)}."
+        )

@@ -1,0 +1,184 @@
+"""Pixels that are not plain colours: one scale for a set, and a question where several readings are plausible."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from robustvit import UserError
+from robustvit.common.option_groups import PhotoOptions
+from robustvit.data.datasets import read_pair
+from robustvit.data.find_photos import find_photos
+from robustvit.data.mask_filter import find_usable_photos
+from robustvit.data.photo_tree import photo_tree
+from robustvit.data.pixels import ANY, Pixels
+from robustvit.data.read_photos import read_photo, read_together
+
+RAMP = np.linspace(0, 1, 64).reshape(8, 8)
+
+
+def save(path, array, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def ints(top):
+    return (top * RAMP).round().astype(np.uint16)
+
+
+def grey(image):
+    return np.asarray(image)[..., 0]
+
+
+EIGHT = (255 * RAMP).round()
+
+
+@pytest.mark.parametrize(("top", "bits"), [(4095, 12), (1023, 10), (16383, 14), (255, 8)])
+def test_fewer_bits_in_sixteen_are_asked_about_and_read_as_said(tmp_path, top, bits):
+    path = save(tmp_path / "a.png", ints(top))
+    with pytest.raises(UserError, match=rf"a\.png: .*up to {top}, .*--bit-depth {bits} or --bit-depth 16"):
+        read_photo(path)
+    assert abs(grey(read_photo(path, pixels=Pixels.of(PhotoOptions(bit_depth=bits)))) - EIGHT).max() <= 1
+    assert grey(read_photo(path, pixels=Pixels(top=65535))).max() == round(255 * top / 65535)
+    if bits > 8:
+        with pytest.raises(UserError, match="give another --bit-depth"):
+            read_photo(path, pixels=Pixels(top=255))
+
+
+def test_one_scale_for_all_photos_of_a_set(tmp_path):
+    save(tmp_path / "photos" / "a" / "dark.png", ints(176))
+    save(tmp_path / "photos" / "b" / "dim.tif", ints(3000))
+    save(tmp_path / "photos" / "b" / "plain.png", EIGHT.astype(np.uint8))
+    with pytest.raises(UserError, match=r"dark\.png: its pixels"):
+        read_pair(find_photos(tmp_path / "photos")[0])
+    save(tmp_path / "photos" / "b" / "bright.png", ints(60000))
+    for photo in find_photos(tmp_path / "photos"):
+        if photo.image.name != "plain.png":
+            stored = np.asarray(Image.open(photo.image), dtype=float)
+            assert abs(grey(read_pair(photo)[0]) - stored * 255 / 65535).max() <= 0.5
+    placed, _ = photo_tree(tmp_path / "photos")
+    assert {one.image.name: one.pixels.top for one in placed} == {
+        "dark.png": 65535, "dim.tif": 65535, "bright.png": 65535, "plain.png": None
+    }  # fmt: skip
+
+
+def test_options_of_commands_reach_the_photos(tmp_path):
+    save(tmp_path / "a" / "0.png", ints(4095))
+    save(tmp_path / "b" / "0.png", np.dstack([EIGHT] * 3 + [0 * EIGHT]).astype(np.uint8))
+    photos, _ = find_usable_photos(PhotoOptions(images=str(tmp_path), bit_depth=12, alpha="ignore"))
+    assert [abs(grey(read_pair(photo)[0]) - EIGHT).max() <= 1 for photo in photos] == [True, True]
+    with pytest.raises(UserError, match="--bit-depth from 8 to 16"):
+        PhotoOptions(bit_depth=32)
+
+
+def test_photos_named_one_by_one_are_a_set(tmp_path):
+    paths = [save(tmp_path / "dark.png", ints(176)), save(tmp_path / "bright.png", ints(60000))]
+    assert [grey(image).max() for image in read_together(paths)] == [1, 233]
+    with pytest.raises(UserError, match="the number that is white is not plain"):
+        read_together(paths[:1])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [(2000 * RAMP - 1000).astype(np.int32), (4 * RAMP - 2).astype(np.float32)],
+    ids=["tomography", "standardised"],
+)
+def test_numbers_below_zero_are_refused(tmp_path, array):
+    path = save(tmp_path / "a.tif", array)
+    with pytest.raises(UserError, match=r"expected pixels from 0 upwards, found -.*scale it to 8 bits yourself"):
+        read_photo(path)
+    assert grey(read_photo(path, pixels=ANY)).min() == 0, "pictures that are only shown need no answer"
+
+
+@pytest.mark.parametrize(("top", "read"), [(1.0, True), (255.0, True), (60000.0, True), (3.2, False), (0.01, False)])
+def test_floats_on_a_plain_scale_are_read(tmp_path, top, read):
+    path = save(tmp_path / "a.tif", (top * RAMP).astype(np.float32))
+    if read:
+        scale = 65535 if top > 255 else top
+        assert abs(grey(read_photo(path)) - 255 * top / scale * RAMP).max() <= 0.51
+    else:
+        with pytest.raises(UserError, match="pixels are floats up to"):
+            read_photo(path)
+
+
+def deep_colours(path, top):
+    """A PNG of 16 bits a colour, which Pillow does not write."""
+    rows = np.repeat(ints(top)[..., None], 3, axis=2).astype(">u2")
+    data = b"".join(b"\0" + row.tobytes() for row in rows)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(text)) + kind + text + struct.pack(">I", zlib.crc32(kind + text)) for kind, text in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    return path
+
+
+def test_sixteen_bit_colours_that_are_nearly_black_are_refused(tmp_path):
+    assert abs(grey(read_photo(deep_colours(tmp_path / "bright.png", 65535))) - EIGHT).max() <= 1
+    dark = deep_colours(tmp_path / "dark.png", 4095)
+    with pytest.raises(UserError, match="reach only 3840 of 65535"):
+        read_photo(dark)
+    assert grey(read_photo(dark, pixels=Pixels(top=65535))).max() == 15
+    assert [photo.pixels.top for photo in find_photos(tmp_path, labelled=False)] == [65535, 65535]
+
+
+def test_netpbm_states_its_scale(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5 8 8 4095\n" + ints(4095).astype(">u2").tobytes())
+    assert abs(grey(read_photo(tmp_path / "a.pgm")) - EIGHT).max() <= 1
+
+
+def with_alpha(alpha):
+    return np.dstack([EIGHT] * 3 + [alpha]).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "suffix"),
+    [(np.zeros((8, 8)), "png"), (np.full((8, 8), 7), "tif"), (40 + 150 * RAMP, "tif"), (np.zeros((8, 8)), "webp")],
+    ids=["transparent", "constant", "near-infrared", "webp"],
+)
+def test_a_fourth_band_that_is_hardly_transparency_is_asked_about(tmp_path, alpha, suffix):
+    path = save(
+        tmp_path / f"a.{suffix}", with_alpha(alpha), **({"lossless": True, "exact": True} if suffix == "webp" else {})
+    )
+    with pytest.raises(UserError, match=r"Say --alpha white .* or --alpha ignore"):
+        read_photo(path)
+    assert np.array_equal(grey(read_photo(path, pixels=Pixels(alpha="ignore"))), EIGHT)
+    assert grey(read_photo(path, pixels=Pixels(alpha="white"))).min() > 50
+
+
+def test_cut_out_objects_stand_on_white_unless_said_otherwise(tmp_path):
+    alpha = np.where(RAMP > 0.5, 255, 0)
+    alpha[3, 6:] = 128  # a soft edge
+    path = save(tmp_path / "a.png", with_alpha(alpha))
+    assert grey(read_photo(path))[0].tolist() == [255] * 8
+    assert np.array_equal(grey(read_photo(path, pixels=Pixels(alpha="ignore"))), EIGHT)
+    opaque = save(tmp_path / "b.png", with_alpha(np.full((8, 8), 255)))
+    assert np.array_equal(grey(read_photo(opaque)), EIGHT)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "I;16B", "LAB"])
+def test_every_mode_is_read(tmp_path, mode):
+    path, colour = tmp_path / "a.tif", Image.fromarray(EIGHT.astype(np.uint8))
+    if mode == "I;16B":
+        Image.fromarray(ints(65535).astype(">u2")).save(path)
+    elif mode == "PA":
+        path = tmp_path / "a.png"
+        colour.quantize(64).save(path, transparency=0)
+    elif mode == "LAB":
+        Image.new("LAB", (8, 8), (200, 10, 10)).save(path)
+    else:
+        (colour.convert("RGB") if mode == "CMYK" else colour).convert(mode).save(path)
+    seen = read_photo(path, pixels=Pixels(alpha="ignore"))
+    assert seen.mode == "RGB"
+    if mode not in ("1", "LAB"):
+        assert abs(grey(seen) - EIGHT).max() <= 4
+
+
+def test_a_cmyk_jpeg_looks_as_it_should(tmp_path):
+    Image.fromarray(EIGHT.astype(np.uint8)).convert("RGB").convert("CMYK").save(tmp_path / "a.jpg", quality=100)
+    assert abs(grey(read_photo(tmp_path / "a.jpg")) - EIGHT).max() <= 6
