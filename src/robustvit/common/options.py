@@ -7,6 +7,7 @@ from typing import Literal
 AnnotationFormat = Literal["coco", "yolo", "labelme", "voc", "imagenet-s", "binary", "grey", "soft"]
 Balance = Literal["class", "background"]
 Categories = list[str] | list[int] | str | int
+Channels = list[float] | str
 ClassNames = list[str] | str
 Classes = Literal["all"] | int | float | list[str] | str
 Classification = Literal["confidence", "label"]
@@ -17,6 +18,8 @@ Feature = Literal["keys", "queries", "values", "tokens"]
 Fill = Literal["mean", "blur"]
 MaskOrigin = Literal["human", "tokencut"]
 ImageFormat = Literal["png", "jpeg"]
+InputSize = int | list[int] | str
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
 Intervention = Literal["si-size", "si-rotation", "si-location"]
 LabelFrom = Literal["largest", "all"]
 MaskFormat = Literal["auto", "soft", "ids", "imagenet-s"]

@@ -95,6 +95,7 @@ def finetune(
     from robustvit.guidance.registry import check_guidance
     from robustvit.models.load import load_model
     from robustvit.models.parameters import trainable
+    from robustvit.models.save import settle_saving
     from robustvit.training.head_fitting import photos_to_fit
     from robustvit.training.run import GuidedRun, with_predictions
     from robustvit.training.schedule import Schedule
@@ -122,7 +123,9 @@ def finetune(
         checkpoint=start.checkpoint,
         normalization=chosen["normalization"],
         class_names=start.class_names,
+        preprocessing=start.preprocessing,
     )
+    settle_saving(classifier, start.model)
     config |= _of_the_model(guide, classifier.num_classes)
     if resume:
         folder.check_same(config, old | {name: config[name] for name in _OF_THE_MODEL if old[name] is None})

@@ -50,7 +50,11 @@ class OpenClip(Library):
             model = _create(library, architecture, tag, wanted)
             tokenizer = library.get_tokenizer(architecture)
             embeddings = library.build_zero_shot_classifier(model, tokenizer, names, templates)
-        return Loaded(_zero_shot(library, architecture, tag, model, embeddings), _preprocessing(model.visual), names)
+        return Loaded(
+            _zero_shot(library, architecture, tag, model, embeddings),
+            Preprocessing.from_open_clip(model.visual.preprocess_cfg),
+            names,
+        )
 
     def describe(self, network: nn.Module) -> dict[str, Any]:
         """Return what the image tower is rebuilt from."""
@@ -115,16 +119,3 @@ def _zero_shot(
     bias = 0.0 if getattr(model, "logit_bias", None) is None else model.logit_bias
     scale = model.logit_scale.exp()
     return ZeroShot(model.visual, embeddings.T, scale, bias, architecture=architecture, model_args=arguments)
-
-
-def _preprocessing(tower: Any) -> Preprocessing:
-    found = tower.preprocess_cfg
-    size = found["size"]
-    return Preprocessing(
-        (size, size) if isinstance(size, int) else tuple(size),
-        tuple(found["mean"]),
-        tuple(found["std"]),
-        1.0,
-        found.get("interpolation", "bicubic"),
-        found.get("resize_mode") == "squash",
-    )
