@@ -10,7 +10,7 @@ import re
 import types
 import warnings
 import zipfile
-from collections import defaultdict, deque
+from collections import OrderedDict, deque
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,15 @@ _OTHER_FILES = (
 )
 
 
-class _Settings(dict):  # type: ignore[type-arg]
-    """Stands in for the settings of a training script; it takes anything and does nothing."""
+class _Settings:
+    """Stands in for dictionaries of training scripts: it takes any arguments, and makes a plain dictionary."""
 
-    def __init__(self, *_: object, **__: object) -> None:
-        super().__init__()
-
-    def __setstate__(self, state: object) -> None:
-        """Ignore the state."""
+    def __new__(cls, *_: object) -> OrderedDict[str, Any]:  # type: ignore[misc]
+        return OrderedDict()  # the only kind that PyTorch fills
 
 
 _STAND_INS = (
+    "collections.defaultdict",
     "easydict.EasyDict",
     "lightning.fabric.utilities.data.AttributeDict",
     "lightning_fabric.utilities.data.AttributeDict",
@@ -63,7 +61,7 @@ def harmless_types() -> list[Any]:
     """
     arrays: Any = getattr(np, "_core", None) or np.core  # type: ignore[attr-defined]
     reconstruct, scalar = arrays.multiarray._reconstruct, arrays.multiarray.scalar
-    found: list[Any] = [argparse.Namespace, types.SimpleNamespace, defaultdict, deque, int, float, complex, str, list]
+    found: list[Any] = [argparse.Namespace, types.SimpleNamespace, deque, int, float, complex, str, list]
     found += [dict, set, tuple, bool, datetime.datetime, datetime.date, datetime.timedelta, datetime.timezone]
     found += [np.ndarray, np.dtype, *{type(np.dtype(code)) for code in _NUMPY_CODES}]
     for core in ("numpy.core.multiarray", "numpy._core.multiarray"):

@@ -76,7 +76,7 @@ def _rebuild(folder: Path, library: Library, config: dict[str, Any], wanted: Wan
             library.load_state(network, load_file(folder / "model.safetensors"), folder)
         else:
             library.load_state(network, wanted.state, str(wanted.checkpoint))
-        return Loaded(network, Preprocessing.from_dict(config["preprocessing"]), tuple(config["label_names"]))
+        return Loaded(network, Preprocessing.from_dict(config["preprocessing"]), tuple(config.get("label_names") or ()))
 
 
 def _build(library: Library, folder: Path, config: dict[str, Any]) -> nn.Module:

@@ -153,6 +153,9 @@ def _check_classifier(classifier: Classifier, wanted: Wanted, given: GivenPrepro
 def _load_by_name(source: str, wanted: Wanted, given: GivenPreprocessing, normalization: Normalization) -> Classifier:
     """Load the model that a name or a folder stands for."""
     loaded = _find(source, wanted)
+    if not wanted.headless:
+        _say_remarks(library_of(loaded.network), loaded.network)
+        check_channels(loaded.network)
     own = loaded.preprocessing or Preprocessing.of(loaded.network)
     if loaded.guessed and not (given.mean and given.std):
         warn(
@@ -160,9 +163,6 @@ def _load_by_name(source: str, wanted: Wanted, given: GivenPreprocessing, normal
             "family; give --mean, --std, --input-size or --interpolation if it was trained otherwise"
         )
     own = given.apply(own.normalized(normalization))
-    if not wanted.headless:
-        _say_remarks(library_of(loaded.network), loaded.network)
-        check_channels(loaded.network)
     return Classifier(loaded.network, preprocessing=own, class_names=loaded.class_names, source=source).eval()
 
 

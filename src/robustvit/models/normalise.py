@@ -57,6 +57,8 @@ def normalise(network: nn.Module, given: GivenPreprocessing | None = None) -> No
     if any(weight.dtype == torch.float64 for weight in network.parameters()):
         network = copy.deepcopy(network).float()
     network = _only_part(network)
+    if list(find_inside(network)) == [network]:
+        check_channels(network)
     own = given.apply(Preprocessing.recorded(network))
     if own is None:
         own = Preprocessing.of(network)  # says what is missing
@@ -110,14 +112,14 @@ def _compensate(
             "preprocessing={'mean': ..., 'std': ...})"
         )
     mean, std = scale
-    if torch.allclose(mean, torch.zeros(3), atol=1e-4) and torch.allclose(std, torch.ones(3), atol=1e-4):
+    if bool(mean.abs().max() < 1e-4) and bool((std - 1).abs().max() < 1e-4):
         return own
     wanted = torch.tensor(own.std).double() / std
     start = torch.tensor(own.mean).double() - mean * wanted
     found = replace(
         own,
         mean=tuple(round(float(value), 6) + 0.0 for value in start),
-        std=tuple(round(float(value), 6) for value in wanted),
+        std=tuple(float(f"{value:.6g}") for value in wanted.tolist()),
     )
     warn(f"{type(network).__name__} normalises images itself: they are prepared with {found}")
     return found

@@ -110,11 +110,11 @@ class Preprocessing:
     @classmethod
     def from_timm(cls, config: Mapping[str, Any]) -> Preprocessing:
         """Convert the settings that timm's ``resolve_model_data_config`` returns."""
-        height, width = config["input_size"][-2:]
+        channels, height, width = (3, *config["input_size"])[-3:]
         return cls(
             (height, width),
-            tuple(config["mean"]),
-            tuple(config["std"]),
+            tuple(config["mean"]) * (3 if channels == 1 else 1),
+            tuple(config["std"]) * (3 if channels == 1 else 1),
             config["crop_pct"],
             config["interpolation"],
             config.get("crop_mode") == "squash",

@@ -18,8 +18,8 @@ def measure_readout(network: nn.Module, seen: ForwardPass) -> Readout | Literal[
     """Return the tokens of the last block that the logits of a forward pass depend on.
 
     Returns:
-        None if the network holds no vision transformer of a known family; ``unclear`` if the logits depend on tokens in
-        a way that does not tell how much each counts.
+        None if the network holds no vision transformer of a known family, or its logits depend on nothing yet;
+        ``unclear`` if they depend on tokens in a way that does not tell how much each counts.
     """
     try:
         layout = find_layout(network, headless=True)
@@ -29,7 +29,8 @@ def measure_readout(network: nn.Module, seen: ForwardPass) -> Readout | Literal[
     tokens = tokens[0] if isinstance(tokens, tuple) else tokens
     if not isinstance(tokens, Tensor) or tokens.ndim != 3:
         return None
-    return _name(_rows(tokens, seen), layout)
+    read = _rows(tokens, seen)
+    return _name(read, layout) if read.any() else None  # a head of zeros reads nothing yet
 
 
 def _rows(tokens: Tensor, seen: ForwardPass) -> Tensor:
