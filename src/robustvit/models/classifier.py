@@ -61,6 +61,9 @@ class Classifier(nn.Module):
         outputs = self.network((images - self.mean) / self.std)
         return as_logits(logits_of(outputs, distilled=has_two_heads(self.network)), self.kind)
 
+    def __str__(self) -> str:
+        return self.source or type(self.network).__name__
+
     def name_of(self, label: int) -> str:
         """Return the readable name of a class."""
         return self.class_names[label] if self.class_names else f"class {label}"

@@ -249,6 +249,9 @@ def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier 
     if baseline is None:
         return None
     if baseline == "original":
+        if not isinstance(models.model, (str, Path)):
+            kind = type(models.model).__name__
+            raise UserError(f"expected a run folder as the model of --baseline original, got a {kind}: name the folder")
         other = load_original(models.model)
     else:
         other = load_given(replace(models, model=baseline, checkpoint=None))
