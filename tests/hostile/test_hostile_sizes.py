@@ -36,7 +36,7 @@ def small_and_quick():
         ({"reg_tokens": 10**9}, "says reg_tokens"),
     ],
 )
-def test_a_folder_of_timm_that_is_too_large(tmp_path, model_folder, arguments, word):
+def test_model_of_timm_that_is_too_large(tmp_path, model_folder, arguments, word):
     own = json.loads((model_folder / "config.json").read_text())["model_args"]
     folder = changed_model(model_folder, tmp_path / "m", model_args=own | arguments)
     assert word in refusal(lambda: load_model(str(folder)))
@@ -47,7 +47,7 @@ def test_a_folder_of_timm_that_is_too_large(tmp_path, model_folder, arguments, w
 
 
 @pytest.mark.parametrize("own", [{"crop_pct": 0.004}, {"crop_pct": 1e-300}])
-def test_preprocessing_that_is_too_large(tmp_path, model_folder, own):
+def test_model_preprocessing_that_is_too_large(tmp_path, model_folder, own):
     config = json.loads((model_folder / "config.json").read_text())["pretrained_cfg"]
     folder = changed_model(model_folder, tmp_path / "m", pretrained_cfg=config | own)
     assert refusal(lambda: load_model(str(folder))) != ""
@@ -62,7 +62,7 @@ def test_preprocessing_that_is_too_large(tmp_path, model_folder, own):
         ({"num_attention_heads": 10**15}, "says num_attention_heads"),
     ],
 )
-def test_a_folder_of_transformers_that_is_too_large(tmp_path, settings, word):
+def test_model_of_transformers_that_is_too_large(tmp_path, settings, word):
     tiny_transformers().save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | settings))
@@ -70,7 +70,7 @@ def test_a_folder_of_transformers_that_is_too_large(tmp_path, settings, word):
     assert word in refusal(lambda: load_model(f"transformers:{tmp_path}"))
 
 
-def test_an_image_processor_that_is_too_large(tmp_path):
+def test_model_image_processor_that_is_too_large(tmp_path):
     folder = save_model(load_model(tiny_transformers()), tmp_path / "m")
     file = folder / "preprocessor_config.json"
     config = json.loads(file.read_text())
@@ -80,7 +80,7 @@ def test_an_image_processor_that_is_too_large(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"num_layers": 10**9}, {"hidden_dim": 3 * 2**14}, {"image_size": 60_000}])
-def test_a_folder_of_ours_that_is_too_large(tmp_path, change):
+def test_model_of_torchvision_that_is_too_large(tmp_path, change):
     folder = save_model(Classifier(tiny_torchvision()), tmp_path / "m")
     config = json.loads((folder / "config.json").read_text())
     config["model_args"] |= change
@@ -88,7 +88,7 @@ def test_a_folder_of_ours_that_is_too_large(tmp_path, change):
     assert "cannot load" in refusal(lambda: load_model(str(folder)))
 
 
-def test_a_head_that_is_too_large_or_unknown(tmp_path):
+def test_model_head_that_is_too_large_or_unknown(tmp_path):
     network = tiny_torchvision()
     network.heads = torch.nn.Linear(24, 3)
     folder = save_model(load_model(network), tmp_path / "m")

@@ -336,7 +336,7 @@ def test_an_own_module_is_saved_and_says_how_to_load_it(tmp_path):
     folder = save_model(load_model(network, **how), tmp_path / "best")
     with pytest.raises(UserError, match=r"load your own module, .*model\.safetensors"):
         load_model(folder)
-    again = load_model(Own(), checkpoint=folder / "model.safetensors", **how)
+    again = load_model(Own(), checkpoint=folder / "model.safetensors")  # the preprocessing lies beside it
     assert torch.equal(again(IMAGES), load_model(network, **how)(IMAGES))
 
 

@@ -59,6 +59,17 @@ def _explain_folder(folder: Path) -> str:
     return expected
 
 
+def saved_beside(checkpoint: str | None) -> tuple[Preprocessing | None, tuple[str, ...]]:
+    """Return the preprocessing and the class names that ``save_model`` wrote beside a file of weights, if it did."""
+    file = Path(checkpoint or "").parent / "config.json"
+    if checkpoint is None or not file.is_file():
+        return None, ()
+    config = _read_config(file.parent)
+    if str(config.get("library")) not in LIBRARIES or not isinstance(config.get("preprocessing"), dict):
+        return None, ()
+    return Preprocessing.from_dict(config["preprocessing"]), tuple(map(str, config.get("label_names") or ()))
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     found = read_json(folder / "config.json")
     if not isinstance(found, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import ClassNames, Normalization
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import MODULE, RunFolder
+from robustvit.models.class_names import read_names, set_names
 from robustvit.models.classifier import Classifier
-from robustvit.models.folders import load_folder
+from robustvit.models.folders import load_folder, saved_beside
+from robustvit.models.kinds import find_inside
 from robustvit.models.libraries import LIBRARIES, Library, Loaded, Wanted, library_of
 from robustvit.models.libraries.library import imagenet_names
 from robustvit.models.normalise import check_channels, normalise
@@ -62,7 +64,7 @@ def load_model(
             library that is not installed, names that are not the model's, weights that are NaN or infinite, a module
             of which nothing says how photos are prepared for it.
     """
-    names = None if class_names is None else _read_names(class_names)
+    names = None if class_names is None else read_names(class_names)
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
     file = None if checkpoint is None else str(split_entry(checkpoint)[0])
     given = GivenPreprocessing.read(preprocessing or {})
@@ -78,7 +80,7 @@ def load_model(
             f"{classifier.source or 'the model'} returns one number per photo, a score: give a model with an output "
             "for each of two or more classes"
         )
-    return _set_names(_check_finite(classifier), names)
+    return set_names(_check_finite(classifier), names)
 
 
 def _check_finite(classifier: Classifier) -> Classifier:
@@ -127,14 +129,25 @@ def _load_module(
 ) -> Classifier:
     """Load a module given from Python; see ``normalise``."""
     source = str(getattr(network, "name", type(network).__name__))
-    found = normalise(network, given)
+    saved, saved_names = saved_beside(wanted.checkpoint)
+    own = saved or Preprocessing.recorded(network)
+    if own is None and normalization == "paper" and given.input_size is not None:
+        own = Preprocessing(given.input_size)
+    if own is not None and saved is None:
+        own = own.normalized(normalization)
+    found = normalise(network, given, own, exact=saved is not None)
     library = library_of(found.network)
     if wanted.state is not None:
         library.load_state(found.network, wanted.state, str(wanted.checkpoint))
     _say_remarks(library, found.network)
-    own = given.apply(found.preprocessing.normalized(normalization))
-    names = library.class_names(found.network) if library.name != "module" else imagenet_names(found.classes)
-    classifier = Classifier(found.network, preprocessing=own, class_names=names, source=source, kind=found.kind)
+    own_names = imagenet_names(found.classes) if library.name == "module" else library.class_names(found.network)
+    classifier = Classifier(
+        found.network,
+        preprocessing=found.preprocessing,
+        class_names=saved_names or own_names,
+        source=source,
+        kind=found.kind,
+    )
     classifier.readout, classifier.classes = found.readout, found.classes
     return classifier.eval()
 
@@ -147,6 +160,9 @@ def _check_classifier(classifier: Classifier, wanted: Wanted, given: GivenPrepro
         raise UserError(
             "expected no --mean, --std, --input-size and --interpolation for a Classifier: give it its Preprocessing"
         )
+    if classifier.classes is None and list(find_inside(classifier.network)) != [classifier.network]:
+        found = normalise(classifier.network, given, classifier.preprocessing, exact=True)
+        classifier.kind, classifier.readout, classifier.classes = found.kind, found.readout, found.classes
     return classifier
 
 
@@ -187,48 +203,6 @@ def _find(source: str, wanted: Wanted) -> Loaded:
             raise UserError(f"timm no longer provides the weights of {name}: give them with --checkpoint FILE")
         name = model_card(name).timm_name
     return library.load(name, wanted)
-
-
-def _read_names(given: ClassNames | Path) -> tuple[str, ...]:
-    """Read names from a list, a text separated by commas, or a text file."""
-    if isinstance(given, str) and "," in given and not _is_file(given):
-        given = given.split(",")
-    if isinstance(given, (str, Path)):
-        path = Path(given)
-        if not _is_file(path):
-            raise UserError(
-                f"expected class names as cat,dog or a text file with one per line, found no file at {str(path)[:200]}"
-            )
-        try:
-            given = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"expected class names as UTF-8 text in {path}, it cannot be read: {error}") from error
-    names = tuple(name.strip() for name in given if name.strip())
-    if len(set(names)) < 2 or len(set(names)) != len(names):
-        raise UserError(f"expected at least two different class names, each once, got {len(names)} ({names[:3]} ...)")
-    return names
-
-
-def _is_file(place: str | Path) -> bool:
-    try:
-        return Path(place).is_file()
-    except (OSError, ValueError):  # a long list of names is no valid file name
-        return False
-
-
-def _set_names(classifier: Classifier, names: Sequence[str] | None) -> Classifier:
-    """Set the class names of a classifier that has none."""
-    if names is None or tuple(names) == classifier.class_names:
-        return classifier
-    if classifier.class_names:
-        raise UserError(
-            f"{classifier.source} already has class names ({', '.join(classifier.class_names[:3])} ...): leave "
-            "--class-names out, or name a model that chooses among any names (open_clip:ARCHITECTURE/TAG)"
-        )
-    if len(names) != classifier.num_classes:
-        raise UserError(f"expected {classifier.num_classes} class names, one per class of the model, got {len(names)}")
-    classifier.class_names = tuple(names)
-    return classifier
 
 
 def load_given(options: GivenModel) -> Classifier:

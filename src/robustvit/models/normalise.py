@@ -41,31 +41,32 @@ class Normalised:
     readout: Readout | Literal["unclear"] | None = None
 
 
-def normalise(network: nn.Module, given: GivenPreprocessing | None = None) -> Normalised:
+def normalise(
+    network: nn.Module, given: GivenPreprocessing, own: Preprocessing | None = None, *, exact: bool = False
+) -> Normalised:
     """Take off wrappers and find out, with one forward pass, how a network from Python is to be used.
 
     Args:
         network: any module that maps images to logits.
         given: what the user says about its preprocessing.
+        own: what is known of it otherwise.
+        exact: whether that is the preprocessing of the module itself, not of the network inside.
 
     Raises:
         UserError: nothing says how photos are prepared, the network changes them in a way that cannot be undone, fails
             on them, or lets no gradient through.
     """
-    given = given or GivenPreprocessing()
     network = unwrap(network)
     if any(weight.dtype == torch.float64 for weight in network.parameters()):
         network = copy.deepcopy(network).float()
     network = _only_part(network)
     if list(find_inside(network)) == [network]:
         check_channels(network)
-    own = given.apply(Preprocessing.recorded(network))
-    if own is None:
-        own = Preprocessing.of(network)  # says what is missing
+    own = given.apply(own) or Preprocessing.of(network)
     seen = run_on_noise(network, own)
     inside, readout = list(find_inside(network)), None
     if len(inside) == 1 and inside[0] is not network:
-        own = _compensate(network, inside[0], seen, own, given)
+        own = own if exact else _compensate(network, inside[0], seen, own, given)
         simple = _simplify(network, inside[0], seen, own)
         readout = measure_readout(network, seen) if simple is network else None
         network = simple
