@@ -29,11 +29,11 @@ def small_and_quick():
     [
         ({"depth": 10**9}, "config.json says depth 1000000000, more than 256"),
         ({"depth": 1e300}, "more than 256"),
-        ({"embed_dim": 10**12}, "says embed_dim"),
+        ({"embed_dim": 10**12}, "cannot load"),
         ({"embed_dim": 3 * 2**14, "num_heads": 3}, "network of"),
         ({"img_size": 60_000}, "network of"),
         ({"mlp_ratio": 1e5}, "network of"),
-        ({"reg_tokens": 10**9}, "says reg_tokens"),
+        ({"reg_tokens": 10**9}, "network of"),
     ],
 )
 def test_model_of_timm_that_is_too_large(tmp_path, model_folder, arguments, word):
@@ -59,7 +59,7 @@ def test_model_preprocessing_that_is_too_large(tmp_path, model_folder, own):
         ({"num_hidden_layers": 10**9}, "says num_hidden_layers"),
         ({"hidden_size": 3 * 2**14}, "network of"),
         ({"image_size": 60_000}, "network of"),
-        ({"num_attention_heads": 10**15}, "says num_attention_heads"),
+        ({"intermediate_size": 10**15}, "cannot load"),
     ],
 )
 def test_model_of_transformers_that_is_too_large(tmp_path, settings, word):

@@ -129,7 +129,7 @@ def test_nothing_is_guessed_for_a_module_that_nothing_is_known_of():
     assert made.num_classes == 5
 
 
-def test_the_given_size_and_statistics_count_before_the_models_own(model_folder):
+def test_the_given_size_and_statistics_count_before_the_models_own(model_folder, tmp_path):
     how = {"mean": 0.1, "std": 0.2, "interpolation": "bilinear"}
     found = load_model(model_folder, preprocessing=how).preprocessing
     own = load_model(model_folder).preprocessing
@@ -145,8 +145,11 @@ def test_the_given_size_and_statistics_count_before_the_models_own(model_folder)
     ):
         with pytest.raises(UserError, match=word):
             load_model(model_folder, preprocessing=wrong)
-    with pytest.raises(UserError, match="--input-size"):
-        load_model(tiny_network(), preprocessing={"input_size": 96})
+    for source in (tiny_network(), tiny_torchvision(), save_model(Classifier(tiny_torchvision()), tmp_path / "m")):
+        with pytest.raises(UserError, match=r"fails on images of 3 x 96 x 96 pixels .*--input-size"):
+            load_model(source, preprocessing={"input_size": 96})
+    larger = load_model(model_folder, preprocessing={"input_size": 96})
+    assert larger(torch.rand(1, 3, 96, 96)).shape == (1, 3), "timm builds it for another size"
 
 
 def test_lightning_modules(capsys):

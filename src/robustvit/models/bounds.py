@@ -14,7 +14,6 @@ from robustvit.common.files import read_json
 
 _MOST_BYTES = 8 * 2**20
 _DEEPEST = 256  # layers; published vision transformers have fewer than 100
-_WIDEST = 2**20  # any other number: width, sides, words of a text tower
 _DEPTHS = ("depth", "layers", "blocks", "num_stages")
 _SPARE = 10_000_000  # weights that a network may have beyond the bytes of its file
 
@@ -45,16 +44,16 @@ def check_folder(folder: Path, build: Callable[[], nn.Module], checkpoint: str |
 
 
 def check_settings(file: Path) -> None:
-    """Refuse a file of settings that asks for more layers or a larger size than any model has."""
+    """Refuse a file of settings that is huge, or asks for more layers than any model has."""
     if not file.is_file():
         return
     if file.stat().st_size > _MOST_BYTES:
         raise UserError(f"cannot load {file.parent}: {file.name} has more than {_MOST_BYTES >> 20} MB, so it is broken")
     for name, value in _numbers(read_json(file)):
-        most = _DEEPEST if any(part in name for part in _DEPTHS) else _WIDEST
-        if value > most:
+        if value > _DEEPEST and any(part in name for part in _DEPTHS):
             raise UserError(
-                f"cannot load {file.parent}: {file.name} says {name} {str(value)[:20]}, more than {most}: fix the file"
+                f"cannot load {file.parent}: {file.name} says {name} {str(value)[:20]}, more than {_DEEPEST}: fix the "
+                "file"
             )
 
 

@@ -17,6 +17,7 @@ from robustvit.common.run_folder import MODULE, RunFolder
 from robustvit.models.class_names import read_names, set_names
 from robustvit.models.classifier import Classifier
 from robustvit.models.folders import load_folder, saved_beside
+from robustvit.models.forward_pass import run_on_noise
 from robustvit.models.kinds import find_inside
 from robustvit.models.libraries import LIBRARIES, Library, Loaded, Wanted, library_of
 from robustvit.models.libraries.library import imagenet_names
@@ -26,6 +27,7 @@ from robustvit.models.origin import is_local
 from robustvit.models.preprocessing import GivenPreprocessing, Preprocessing
 from robustvit.models.recipes import CARDS, model_card, recipe_settings
 from robustvit.models.states import read_checkpoint, split_entry
+from robustvit.models.unwrap import unwrap
 
 
 def load_model(
@@ -128,6 +130,7 @@ def _load_module(
     network: nn.Module, wanted: Wanted, given: GivenPreprocessing, normalization: Normalization
 ) -> Classifier:
     """Load a module given from Python; see ``normalise``."""
+    network = unwrap(network)
     source = str(getattr(network, "name", type(network).__name__))
     saved, saved_names = saved_beside(wanted.checkpoint)
     own = saved or Preprocessing.recorded(network)
@@ -179,6 +182,8 @@ def _load_by_name(source: str, wanted: Wanted, given: GivenPreprocessing, normal
             "family; give --mean, --std, --input-size or --interpolation if it was trained otherwise"
         )
     own = given.apply(own.normalized(normalization))
+    if given.input_size is not None and not wanted.headless:
+        run_on_noise(loaded.network, own)  # refuses a size that the model does not take
     return Classifier(loaded.network, preprocessing=own, class_names=loaded.class_names, source=source).eval()
 
 
