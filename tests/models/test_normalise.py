@@ -391,6 +391,13 @@ def test_a_backbone_alone_has_no_logit_to_explain():
             find_layout(load_model(network))
 
 
+def test_a_classifier_inside_something_else():
+    own = Classifier(tiny_network(), class_names=("a", "b", "c"))
+    assert load_model(nn.DataParallel(own)) is own
+    held = load_model(Holder(own, after=lambda x: 2 * x))
+    assert torch.allclose(held(IMAGES), 2 * own(IMAGES), atol=1e-5), "normalised once"
+
+
 def test_deep_copies_keep_what_was_measured():
     classifier = copy.deepcopy(load_model(OnBackbone(tiny_network(0), READ["patches"][1])))
     assert find_layout(classifier).readout == "patches"

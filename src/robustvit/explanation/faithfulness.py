@@ -87,7 +87,7 @@ class DeletionOptions:
     fill: Fill = "mean"
 
 
-@command(batch_size=16, leave_out=("precision",))
+@command(first=("model", "checkpoint", "images", "deletion", "out"), batch_size=16, leave_out=("precision",))
 def faithfulness(
     *,
     given: GivenModel,

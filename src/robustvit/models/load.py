@@ -71,6 +71,7 @@ def load_model(
     file = None if checkpoint is None else str(split_entry(checkpoint)[0])
     given = GivenPreprocessing.read(preprocessing or {})
     wanted = Wanted(num_classes, state, file, pretrained and state is None, names, headless, given.input_size)
+    source = unwrap(source) if isinstance(source, nn.Module) else source
     if isinstance(source, Classifier):
         classifier = _check_classifier(source, wanted, given)
     elif isinstance(source, nn.Module):
@@ -130,7 +131,6 @@ def _load_module(
     network: nn.Module, wanted: Wanted, given: GivenPreprocessing, normalization: Normalization
 ) -> Classifier:
     """Load a module given from Python; see ``normalise``."""
-    network = unwrap(network)
     source = str(getattr(network, "name", type(network).__name__))
     saved, saved_names = saved_beside(wanted.checkpoint)
     own = saved or Preprocessing.recorded(network)
