@@ -42,7 +42,11 @@ class SearchOptions:
     fill: SubsetFill = "grey"
 
 
-@command(batch_size=8, leave_out=("num_classes", "workers", "precision"))
+@command(
+    first=("images", "model", "checkpoint", "out", "class_", "random_classes", "searching"),
+    batch_size=8,
+    leave_out=("num_classes", "workers", "precision"),
+)
 def subset(
     images: list[str],
     *,
