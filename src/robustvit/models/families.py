@@ -242,19 +242,17 @@ _HUGGING_FACE: dict[str, tuple[str, int, Readout]] = {
     "siglip.modeling_siglip.SiglipForImageClassification": ("vision_model", 0, "patches"),
 }
 # Backbones, for modules that put a head of their own on them; which tokens that reads is measured.
-_HUGGING_FACE |= {
-    f"{place}Model": ("", tokens, readout)
-    for place, tokens, readout in (
-        ("vit.modeling_vit.ViT", 1, "class"),
-        ("deit.modeling_deit.DeiT", 2, "class"),
-        ("beit.modeling_beit.Beit", 1, "class"),
-        ("dinov2.modeling_dinov2.Dinov2", 1, "class"),
-        ("dinov2_with_registers.modeling_dinov2_with_registers.Dinov2WithRegisters", 1, "class"),
-        ("vit_msn.modeling_vit_msn.ViTMSN", 1, "class"),
-        ("ijepa.modeling_ijepa.IJepa", 0, "patches"),
-        ("clip.modeling_clip.CLIPVision", 1, "class"),
-        ("siglip.modeling_siglip.SiglipVision", 0, "pool"),
-    )
-}
+_BACKBONES: tuple[tuple[str, int, Readout], ...] = (
+    ("vit.modeling_vit.ViT", 1, "class"),
+    ("deit.modeling_deit.DeiT", 2, "class"),
+    ("beit.modeling_beit.Beit", 1, "class"),
+    ("dinov2.modeling_dinov2.Dinov2", 1, "class"),
+    ("dinov2_with_registers.modeling_dinov2_with_registers.Dinov2WithRegisters", 1, "class"),
+    ("vit_msn.modeling_vit_msn.ViTMSN", 1, "class"),
+    ("ijepa.modeling_ijepa.IJepa", 0, "patches"),
+    ("clip.modeling_clip.CLIPVision", 1, "class"),
+    ("siglip.modeling_siglip.SiglipVision", 0, "pool"),
+)
+_HUGGING_FACE |= {f"{place}Model": ("", tokens, readout) for place, tokens, readout in _BACKBONES}
 for _name, _described in _HUGGING_FACE.items():
     register_family(f"transformers.models.{_name}")(_transformers(*_described))

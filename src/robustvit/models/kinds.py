@@ -31,8 +31,7 @@ def is_transformers(network: nn.Module) -> bool:
 def is_torchvision(network: nn.Module) -> bool:
     """Whether a network is a classifier of torchvision, not one of its layers."""
     return any(
-        kind.__module__.startswith("torchvision.models.")
-        and "num_classes" in inspect.signature(kind.__init__).parameters
+        kind.__module__.startswith("torchvision.models.") and "num_classes" in inspect.signature(kind).parameters
         for kind in type(network).__mro__
     )
 

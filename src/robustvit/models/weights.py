@@ -24,11 +24,7 @@ def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str | Pat
     """
     own = network.state_dict()
     state = fit_names(state, own, origin)
-    theirs, ours = state.get("pos_embed"), own.get("pos_embed")
-    resize = theirs is not None and ours is not None and theirs.shape[1] != ours.shape[1]
-    if resize and isinstance(network, VisionTransformer):
-        warn_of_resampling(network, theirs, origin)
-        state = checkpoint_filter_fn(state, network)
+    state = _resample_positions(network, state, own.get("pos_embed"), origin)
     wrong = [f"lacks {name}" for name in own if name not in state]
     wrong += [f"has {name}" for name in state if name not in own]
     wrong += [
@@ -39,6 +35,17 @@ def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str | Pat
     if wrong:
         raise UserError(_explain(network, state, origin, wrong))
     network.load_state_dict(state)
+
+
+def _resample_positions(
+    network: nn.Module, state: dict[str, Tensor], ours: Tensor | None, origin: str | Path
+) -> dict[str, Tensor]:
+    theirs = state.get("pos_embed")
+    if theirs is None or ours is None or theirs.shape[1] == ours.shape[1] or not isinstance(network, VisionTransformer):
+        return state
+    warn_of_resampling(network, theirs, origin)
+    resampled: dict[str, Tensor] = checkpoint_filter_fn(state, network)
+    return resampled
 
 
 def _explain(network: nn.Module, state: dict[str, Tensor], origin: str | Path, wrong: list[str]) -> str:
