@@ -181,7 +181,8 @@ def _load_by_name(source: str, wanted: Wanted, given: GivenPreprocessing, normal
             f"{source}: no preprocessor_config.json says how photos are prepared: {own}, as published models of its "
             "family; give --mean, --std, --input-size or --interpolation if it was trained otherwise"
         )
-    own = given.apply(own.normalized(normalization))
+    own = own.normalized(normalization)
+    own = given.apply(own) or own
     if given.input_size is not None and not wanted.headless:
         run_on_noise(loaded.network, own)  # refuses a size that the model does not take
     return Classifier(loaded.network, preprocessing=own, class_names=loaded.class_names, source=source).eval()
