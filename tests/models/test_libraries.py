@@ -21,9 +21,9 @@ from robustvit import Classifier, UserError, evaluate, explain, finetune, load_m
 from robustvit.data.datasets import evaluation_transform
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.families import find_layout
+from robustvit.models.heads import count_head_classes
 from robustvit.models.load import load_original
 from robustvit.models.save import restore_weights, save_model
-from robustvit.models.weights import count_head_classes
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
@@ -332,11 +332,12 @@ class Own(nn.Module):
 
 
 def test_an_own_module_is_saved_and_says_how_to_load_it(tmp_path):
-    network = Own()
-    folder = save_model(load_model(network), tmp_path / "best")
+    network, how = Own(), {"preprocessing": {"mean": 0.5, "std": 0.5, "input_size": SIZE}}
+    folder = save_model(load_model(network, **how), tmp_path / "best")
     with pytest.raises(UserError, match=r"load your own module, .*model\.safetensors"):
         load_model(folder)
-    assert torch.equal(load_model(Own(), checkpoint=folder / "model.safetensors")(IMAGES), load_model(network)(IMAGES))
+    again = load_model(Own(), checkpoint=folder / "model.safetensors")  # the preprocessing lies beside it
+    assert torch.equal(again(IMAGES), load_model(network, **how)(IMAGES))
 
 
 @pytest.mark.parametrize(

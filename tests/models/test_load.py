@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from helpers.drawn_photos import CLASSES
 from helpers.hostile import Trap
 from helpers.small_models import SIZE, tiny_network
-from robustvit import Classifier, UserError, load_model
+from robustvit import Classifier, UserError, classes, evaluate, explain, load_model
 from robustvit.models.recipes import CARDS, model_card
 from robustvit.models.save import save_model
-from robustvit.models.weights import read_checkpoint
+from robustvit.models.states import read_checkpoint
 
 
 def same_weights(a, b) -> bool:
@@ -205,3 +205,21 @@ def test_cards_hold_the_papers_settings():
 def test_read_checkpoint_keeps_names(tmp_path, network):
     torch.save(network.state_dict(), tmp_path / "w.pth")
     assert read_checkpoint(tmp_path / "w.pth").keys() == network.state_dict().keys()
+
+
+def test_commands_take_a_classifier_from_python(network, photos, tmp_path):
+    classifier = Classifier(network, class_names=CLASSES)
+    images, masks = map(str, photos)
+    photo = str(next(photos[0].glob("*/*.png")))
+    shown = explain([photo], model=classifier, out=str(tmp_path / "shown"))
+    assert [name for name, _ in shown[0].top["model"]]
+    other = explain([photo], model=tiny_network(), baseline=classifier, out=str(tmp_path / "both"))
+    assert set(other[0].top) == {"before", "after"}
+    assert "VisionTransformer" in str(classifier)
+    for call in (
+        lambda: evaluate(model=classifier, images=images, masks=masks, baseline="original"),
+        lambda: evaluate(model=classifier, on="imagenet-a", root=str(tmp_path)),
+        lambda: classes(model=classifier, baseline=network, images=images, out=str(tmp_path / "classes.html")),
+    ):
+        with pytest.raises(UserError, match="got a Classifier"):
+            call()

@@ -10,6 +10,7 @@ AnnotationFormat = Literal[
 ]
 Balance = Literal["class", "background"]
 Categories = list[str] | list[int] | str | int
+Channels = list[float] | str
 ClassNames = list[str] | str
 Classes = Literal["all"] | int | float | list[str] | str
 Classification = Literal["confidence", "label"]
@@ -21,6 +22,8 @@ Fill = Literal["mean", "blur"]
 LrSchedule = Literal["step", "cosine"]
 MaskOrigin = Literal["human", "tokencut"]
 ImageFormat = Literal["png", "jpeg"]
+InputSize = int | list[int] | str
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
 WeightInterpolation = Literal["auto"] | float
 Intervention = Literal["si-size", "si-rotation", "si-location"]
 LabelFrom = Literal["folder", "largest", "all"]

@@ -152,7 +152,7 @@ def _load_compared(models: ComparedModels) -> Classifier | None:
 
     if models.baseline is not None:
         return load_given(replace(models, model=models.baseline, checkpoint=None))
-    if not RunFolder(models.model).is_run:
+    if not isinstance(models.model, (str, Path)) or not RunFolder(models.model).is_run:
         return None
     try:
         return load_original(models.model)

@@ -88,7 +88,9 @@ class DeletionOptions:
     fill: Fill = "mean"
 
 
-@command(first=("model", "images", "methods", "steps", "fill", "out"), batch_size=16, leave_out=("precision",))
+@command(
+    first=("model", "checkpoint", "images", "methods", "steps", "fill", "out"), batch_size=16, leave_out=("precision",)
+)
 def faithfulness(
     *,
     given: GivenModel,

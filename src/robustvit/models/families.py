@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -51,6 +51,10 @@ class Layout:
         """Arrange the values of the patches, from ``(B, N, ...)`` for all tokens, as ``(B, rows, columns, ...)``."""
         return tokens[:, self.prefix_tokens :].unflatten(1, self.grid(images))
 
+    def read_from(self, readout: Readout) -> Layout:
+        """Return the layout of the same transformer whose logits are read from other tokens."""
+        return replace(self, readout=readout, class_only=_class_only(self.blocks, readout))
+
     @property
     def calls(self) -> int:
         """Number of attention calls of a forward pass."""
@@ -97,17 +101,30 @@ def find_layout(model: nn.Module, *, headless: bool = False) -> Layout:
 
     Args:
         model: a network, or a module that holds one.
-        headless: accept a timm network without a classification head, of which only features are needed.
+        headless: accept a network without a classification head, of which only features are needed.
     """
+    whole = getattr(model, "network", model)
     for module in model.modules():
-        for kind in type(module).__mro__:
-            describe = _FAMILIES.get(kind) or _FAMILIES.get(f"{kind.__module__}.{kind.__qualname__}")
-            if describe is not None and (kind is type(module) or not type(module).__module__.startswith("timm.")):
-                if not headless and getattr(module, "num_classes", 1) <= 0:
-                    name = type(module).__name__
-                    raise UserError(f"{name} has no classification head, so no logit to explain: set num_classes")
-                return describe(module)
-    raise unsupported(getattr(model, "network", model), _reason(model))
+        describe = _describer(module)
+        if describe is None:
+            continue
+        if module is whole and not headless and getattr(module, "num_classes", 1) <= 0:
+            name = type(module).__name__
+            raise UserError(f"{name} has no classification head, so no logit to explain: set num_classes")
+        layout = describe(module)
+        readout = getattr(model, "readout", None)  # of a Classifier with a head of one's own
+        if readout == "unclear":
+            raise unsupported(whole, "its head does not tell how much each token counts (register_family can say so)")
+        return layout if readout in (None, layout.readout) else layout.read_from(readout)
+    raise unsupported(whole, _reason(model))
+
+
+def _describer(module: nn.Module) -> Callable[[Any], Layout] | None:
+    for kind in type(module).__mro__:
+        describe = _FAMILIES.get(kind) or _FAMILIES.get(f"{kind.__module__}.{kind.__qualname__}")
+        if describe is not None and (kind is type(module) or not type(module).__module__.startswith("timm.")):
+            return describe
+    return None
 
 
 def unsupported(model: nn.Module, reason: str) -> UserError:
@@ -198,7 +215,7 @@ def _open_clip(model: Any) -> Layout:
 def _transformers(backbone: str, prefix: int, readout: Readout) -> Callable[[Any], Layout]:
     def describe(model: Any) -> Layout:
         config = getattr(model.config, "vision_config", model.config)
-        inner = getattr(model, backbone)
+        inner = getattr(model, backbone) if backbone else model
         lists = [m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) == config.num_hidden_layers]
         blocks, tokens = list(lists[0]), prefix + getattr(config, "num_register_tokens", 0)
         how: Readout = "patches" if getattr(config, "use_mean_pooling", False) else readout
@@ -224,5 +241,18 @@ _HUGGING_FACE: dict[str, tuple[str, int, Readout]] = {
     "clip.modeling_clip.CLIPForImageClassification": ("vision_model", 1, "patches"),
     "siglip.modeling_siglip.SiglipForImageClassification": ("vision_model", 0, "patches"),
 }
+# Backbones, for modules that put a head of their own on them; which tokens that reads is measured.
+_BACKBONES: tuple[tuple[str, int, Readout], ...] = (
+    ("vit.modeling_vit.ViT", 1, "class"),
+    ("deit.modeling_deit.DeiT", 2, "class"),
+    ("beit.modeling_beit.Beit", 1, "class"),
+    ("dinov2.modeling_dinov2.Dinov2", 1, "class"),
+    ("dinov2_with_registers.modeling_dinov2_with_registers.Dinov2WithRegisters", 1, "class"),
+    ("vit_msn.modeling_vit_msn.ViTMSN", 1, "class"),
+    ("ijepa.modeling_ijepa.IJepa", 0, "patches"),
+    ("clip.modeling_clip.CLIPVision", 1, "class"),
+    ("siglip.modeling_siglip.SiglipVision", 0, "pool"),
+)
+_HUGGING_FACE |= {f"{place}Model": ("", tokens, readout) for place, tokens, readout in _BACKBONES}
 for _name, _described in _HUGGING_FACE.items():
     register_family(f"transformers.models.{_name}")(_transformers(*_described))

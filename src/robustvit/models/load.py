@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import read_json
 from robustvit.common.options import ClassNames, Normalization
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import MODULE, RunFolder
-from robustvit.common.verdict import read_verdict
-from robustvit.models.classifier import Classifier, Preprocessing
+from robustvit.models.class_names import read_names, set_names
+from robustvit.models.classifier import Classifier
+from robustvit.models.folders import load_folder, saved_beside
+from robustvit.models.forward_pass import run_on_noise
+from robustvit.models.kinds import find_inside
 from robustvit.models.libraries import LIBRARIES, Library, Loaded, Wanted, library_of
-from robustvit.models.libraries.library import readable_errors, refuse_other_head
-from robustvit.models.options import ComparedModels, GivenModel
+from robustvit.models.libraries.library import imagenet_names
+from robustvit.models.normalise import check_channels, normalise
+from robustvit.models.options import ComparedModels, GivenModel, given_preprocessing
 from robustvit.models.origin import is_local
+from robustvit.models.preprocessing import GivenPreprocessing, Preprocessing
 from robustvit.models.recipes import CARDS, model_card, recipe_settings
-from robustvit.models.weights import read_checkpoint
+from robustvit.models.states import read_checkpoint, split_entry
+from robustvit.models.unwrap import unwrap
 
 
 def load_model(
@@ -34,6 +38,7 @@ def load_model(
     pretrained: bool = True,
     normalization: Normalization = "model",
     class_names: ClassNames | Path | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
     headless: bool = False,
 ) -> Classifier:
     """Load an image classifier from any source.
@@ -42,13 +47,15 @@ def load_model(
         source: a timm name with or without tag, ``hf-hub:OWNER/NAME``, ``transformers:OWNER/NAME``,
             ``torchvision:NAME``, ``open_clip:ARCHITECTURE/TAG`` (a zero-shot classifier), ``local-dir:FOLDER``, a
             folder that ``save_model`` or transformers wrote, a run folder of ``finetune``, a model card of the paper
-            (``vit-b``), or a module.
+            (``vit-b``), or a module, also compiled, in DataParallel, in a LightningModule or with a LoRA adapter.
         num_classes: classes of the head; read from the checkpoint or the source when left out.
-        checkpoint: weights to load into it: safetensors, ``.pth`` or ``.pth.tar``.
+        checkpoint: weights to load into it: safetensors, ``.pth``, ``.ckpt`` or ``.pth.tar``; with ``FILE#ENTRY``,
+            those under that name in the file.
         pretrained: start from the source's published weights; off when a checkpoint is given.
         normalization: ``model``, its own mean and std, or ``paper``, 0.5 for every model.
         class_names: the classes of a zero-shot model (ImageNet's when left out), or names for a head that has none; a
             list, ``cat,dog``, or a text file with one name per line.
+        preprocessing: any of ``mean``, ``std``, ``input_size`` and ``interpolation``, instead of the model's own.
         headless: only features are needed: backbones without a head are accepted, and timm's heads are dropped.
 
     Returns:
@@ -56,23 +63,27 @@ def load_model(
 
     Raises:
         UserError: unknown name, missing folder, weights that cannot be fetched, a checkpoint that does not fit, a
-            library that is not installed, names that are not the model's, weights that are NaN or infinite.
+            library that is not installed, names that are not the model's, weights that are NaN or infinite, a module
+            of which nothing says how photos are prepared for it.
     """
-    names = None if class_names is None else _read_names(class_names)
+    names = None if class_names is None else read_names(class_names)
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
-    wanted = Wanted(num_classes, state, str(checkpoint), pretrained and state is None, names, headless)
+    file = None if checkpoint is None else str(split_entry(checkpoint)[0])
+    given = GivenPreprocessing.read(preprocessing or {})
+    wanted = Wanted(num_classes, state, file, pretrained and state is None, names, headless, given.input_size)
+    source = unwrap(source) if isinstance(source, nn.Module) else source
     if isinstance(source, Classifier):
-        _load_module(source.network, wanted)
-        return _set_names(_check_finite(source), names)
-    loaded = _load_module(source, wanted) if isinstance(source, nn.Module) else _load_by_name(str(source), wanted)
-    own = loaded.preprocessing or Preprocessing.of(loaded.network)
-    classifier = Classifier(
-        loaded.network,
-        preprocessing=own.normalized(normalization),
-        class_names=loaded.class_names,
-        source=source if isinstance(source, str) else str(getattr(source, "name", type(source).__name__)),
-    )
-    return _set_names(_check_finite(classifier), names).eval()
+        classifier = _check_classifier(source, wanted, given)
+    elif isinstance(source, nn.Module):
+        classifier = _load_module(source, wanted, given, normalization)
+    else:
+        classifier = _load_by_name(str(source), wanted, given, normalization)
+    if not headless and classifier.num_classes == 1:
+        raise UserError(
+            f"{classifier.source or 'the model'} returns one number per photo, a score: give a model with an output "
+            "for each of two or more classes"
+        )
+    return set_names(_check_finite(classifier), names)
 
 
 def _check_finite(classifier: Classifier) -> Classifier:
@@ -100,12 +111,13 @@ def load_original(run: str | Path) -> Classifier:
         checkpoint=config["checkpoint"],
         class_names=config.get("class_names"),
         normalization=config["normalization"] or recipe_settings(recipe).get("normalization", "model"),
+        preprocessing=given_preprocessing(config),
     )
 
 
 def _find_missing(config: Mapping[str, Any]) -> str:
     """Return the folder or file of weights that a run's settings name, if it is missing; else an empty text."""
-    if config["checkpoint"] and not Path(config["checkpoint"]).is_file():
+    if config["checkpoint"] and not split_entry(config["checkpoint"])[0].is_file():
         return str(config["checkpoint"])
     source = str(config["model"] or "")
     if not source or source in CARDS or not is_local(source):
@@ -115,21 +127,79 @@ def _find_missing(config: Mapping[str, Any]) -> str:
     return "" if folder.is_dir() else source
 
 
-def _load_module(network: nn.Module, wanted: Wanted) -> Loaded:
-    """Describe a module given from Python."""
-    library = library_of(network)
+def _load_module(
+    network: nn.Module, wanted: Wanted, given: GivenPreprocessing, normalization: Normalization
+) -> Classifier:
+    """Load a module given from Python; see ``normalise``."""
+    source = str(getattr(network, "name", type(network).__name__))
+    saved, saved_names = saved_beside(wanted.checkpoint)
+    own = saved or Preprocessing.recorded(network)
+    if own is None and normalization == "paper" and given.input_size is not None:
+        own = Preprocessing(given.input_size)
+    if own is not None and saved is None:
+        own = own.normalized(normalization)
+    found = normalise(network, given, own, exact=saved is not None)
+    library = library_of(found.network)
     if wanted.state is not None:
-        library.load_state(network, wanted.state, str(wanted.checkpoint))
-    return Loaded(network, class_names=library.class_names(network))
+        library.load_state(found.network, wanted.state, str(wanted.checkpoint))
+    _say_remarks(library, found.network)
+    own_names = imagenet_names(found.classes) if library.name == "module" else library.class_names(found.network)
+    classifier = Classifier(
+        found.network,
+        preprocessing=found.preprocessing,
+        class_names=saved_names or own_names,
+        source=source,
+        kind=found.kind,
+    )
+    classifier.readout, classifier.classes = found.readout, found.classes
+    return classifier.eval()
 
 
-def _load_by_name(source: str, wanted: Wanted) -> Loaded:
+def _check_classifier(classifier: Classifier, wanted: Wanted, given: GivenPreprocessing) -> Classifier:
+    """Return a classifier given from Python with the weights and the preprocessing that were asked for."""
+    if wanted.state is not None:
+        library_of(classifier.network).load_state(classifier.network, wanted.state, str(wanted.checkpoint))
+    if given.changes:
+        raise UserError(
+            "expected no --mean, --std, --input-size and --interpolation for a Classifier: give it its Preprocessing"
+        )
+    if classifier.classes is None and list(find_inside(classifier.network)) != [classifier.network]:
+        found = normalise(classifier.network, given, classifier.preprocessing, exact=True)
+        classifier.kind, classifier.readout, classifier.classes = found.kind, found.readout, found.classes
+    return classifier
+
+
+def _load_by_name(source: str, wanted: Wanted, given: GivenPreprocessing, normalization: Normalization) -> Classifier:
+    """Load the model that a name or a folder stands for."""
+    loaded = _find(source, wanted)
+    if not wanted.headless:
+        _say_remarks(library_of(loaded.network), loaded.network)
+        check_channels(loaded.network)
+    own = loaded.preprocessing or Preprocessing.of(loaded.network)
+    if loaded.guessed and not (given.mean and given.std):
+        warn(
+            f"{source}: no preprocessor_config.json says how photos are prepared: {own}, as published models of its "
+            "family; give --mean, --std, --input-size or --interpolation if it was trained otherwise"
+        )
+    own = own.normalized(normalization)
+    own = given.apply(own) or own
+    if given.input_size is not None and not wanted.headless:
+        run_on_noise(loaded.network, own)  # refuses a size that the model does not take
+    return Classifier(loaded.network, preprocessing=own, class_names=loaded.class_names, source=source).eval()
+
+
+def _say_remarks(library: Library, network: nn.Module) -> None:
+    for line in library.remarks(network):
+        warn(line)
+
+
+def _find(source: str, wanted: Wanted) -> Loaded:
     """Load the model that a name or a folder stands for."""
     prefix, _, rest = source.partition(":")
     library, name = (LIBRARIES[prefix], rest) if prefix in LIBRARIES else (LIBRARIES["timm"], source)
     folder = Path(name.removeprefix("local-dir:"))
     if folder.is_dir():
-        return _load_folder(folder, library, wanted)
+        return load_folder(folder, library, wanted)
     if library.name != "timm":
         return library.load(name, wanted)
     if name.startswith("local-dir:") or ("/" in name and not name.startswith("hf-hub:")):
@@ -141,101 +211,11 @@ def _load_by_name(source: str, wanted: Wanted) -> Loaded:
     return library.load(name, wanted)
 
 
-def _load_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
-    """Load the model in a folder or in the ``best/`` of a run, with the library that its ``config.json`` names."""
-    if library.name == "open_clip" and (folder / "open_clip_config.json").is_file():
-        return library.load(str(folder), wanted)
-    inside = [place for place in (folder, folder / "best") if (place / "config.json").is_file()]
-    if not inside:
-        raise UserError(f"expected a model folder with config.json at {folder}, or a run folder with best/ in it")
-    place = inside[0]
-    config = _read_config(place)
-    _warn_if_refused(place)
-    wanted = replace(wanted, pretrained=wanted.state is None)  # a folder holds its own weights
-    if str(config.get("library")) in LIBRARIES:
-        return _rebuild(place, LIBRARIES[config["library"]], config, wanted)
-    if "model_type" in config:
-        return LIBRARIES["transformers"].load(str(place), wanted)
-    return LIBRARIES["timm"].load(f"local-dir:{place}", wanted)
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    found = read_json(folder / "config.json")
-    if not isinstance(found, dict):
-        raise UserError(f"cannot load local-dir:{folder}: its config.json is broken, it is a {type(found).__name__}")
-    return found
-
-
-def _rebuild(folder: Path, library: Library, config: dict[str, Any], wanted: Wanted) -> Loaded:
-    """Rebuild a model that ``Library.save`` wrote."""
-    refuse_other_head(str(folder), config.get("num_classes"), wanted.num_classes)
-    with readable_errors(f"{library.name}:{folder}", "another folder"):
-        network = library.rebuild(folder, config)
-        if wanted.state is None:
-            library.load_state(network, load_file(folder / "model.safetensors"), folder)
-        else:
-            library.load_state(network, wanted.state, str(wanted.checkpoint))
-        return Loaded(network, Preprocessing.from_dict(config["preprocessing"]), tuple(config["label_names"]))
-
-
-def _read_names(given: ClassNames | Path) -> tuple[str, ...]:
-    """Read names from a list, a text separated by commas, or a text file."""
-    if isinstance(given, str) and "," in given and not _is_file(given):
-        given = given.split(",")
-    if isinstance(given, (str, Path)):
-        path = Path(given)
-        if not _is_file(path):
-            raise UserError(
-                f"expected class names as cat,dog or a text file with one per line, found no file at {str(path)[:200]}"
-            )
-        try:
-            given = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"expected class names as UTF-8 text in {path}, it cannot be read: {error}") from error
-    names = tuple(name.strip() for name in given if name.strip())
-    if len(set(names)) < 2 or len(set(names)) != len(names):
-        raise UserError(f"expected at least two different class names, each once, got {len(names)} ({names[:3]} ...)")
-    return names
-
-
-def _is_file(place: str | Path) -> bool:
-    try:
-        return Path(place).is_file()
-    except (OSError, ValueError):  # a long list of names is no valid file name
-        return False
-
-
-def _set_names(classifier: Classifier, names: Sequence[str] | None) -> Classifier:
-    """Set the class names of a classifier that has none."""
-    if names is None or tuple(names) == classifier.class_names:
-        return classifier
-    if classifier.class_names:
-        raise UserError(
-            f"{classifier.source} already has class names ({', '.join(classifier.class_names[:3])} ...): leave "
-            "--class-names out, or name a model that chooses among any names (open_clip:ARCHITECTURE/TAG)"
-        )
-    if len(names) != classifier.num_classes:
-        raise UserError(f"expected {classifier.num_classes} class names, one per class of the model, got {len(names)}")
-    classifier.class_names = tuple(names)
-    return classifier
-
-
-def _warn_if_refused(folder: Path) -> None:
-    """Warn if a model was refused by the verdict of its run, so that it is not taken for an improvement."""
-    said = None
-    if (folder / "verdict.json").is_file():
-        verdict = read_verdict(folder / "verdict.json")
-        said = None if verdict.accepted else verdict.sentence
-    elif RunFolder(folder.parent).is_run:
-        said = "this model has no verdict: its run is not finished, or it is not the run's best"
-    if said is not None:
-        warn(f"{folder}: {said}")
-
-
 def load_given(options: GivenModel) -> Classifier:
     """Load the model that a command's options name; see ``load_model``."""
     return load_model(
         options.model,
+        preprocessing=options.preprocessing,
         checkpoint=options.checkpoint,
         num_classes=options.num_classes,
         normalization=options.normalization,
@@ -249,6 +229,9 @@ def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier 
     if baseline is None:
         return None
     if baseline == "original":
+        if not isinstance(models.model, (str, Path)):
+            kind = type(models.model).__name__
+            raise UserError(f"expected a run folder as the model of --baseline original, got a {kind}: name the folder")
         other = load_original(models.model)
     else:
         other = load_given(replace(models, model=baseline, checkpoint=None))

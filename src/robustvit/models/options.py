@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from robustvit.common.options import ClassNames, Normalization
+from robustvit.common.options import Channels, ClassNames, InputSize, Interpolation, Normalization
+
+PREPROCESSING = ("mean", "std", "input_size", "interpolation")
+
+
+def given_preprocessing(options: Mapping[str, object]) -> dict[str, object]:
+    """Return the options on preprocessing that were given, by name."""
+    return {name: options[name] for name in PREPROCESSING if options.get(name) is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +22,8 @@ class ModelFile:
     Attributes:
         model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
             hf-hub:OWNER/NAME or local-dir:FOLDER.
-        checkpoint: weights for the model: safetensors, .pth or .pth.tar.
+        checkpoint: weights for the model: safetensors, .pth, .ckpt or .pth.tar; FILE#ENTRY for those under a name in
+            the file, such as state_dict_ema.
     """
 
     model: str | None = None
@@ -30,11 +39,26 @@ class ModelOptions(ModelFile):
         normalization: model (its own mean and std) or paper (0.5 for every model).
         class_names: classes for a zero-shot model (default: ImageNet's), or class names for a head that has none:
             cat,dog, or a text file with one name per line.
+        mean: mean of the channels that the model's input is normalised with, such as 0.485,0.456,0.406; default: the
+            model's own. With std, input_size and interpolation, for models of which nothing says how photos are
+            prepared.
+        std: standard deviation of the channels, such as 0.229,0.224,0.225.
+        input_size: side of the model's input in pixels, or height x width (224x336).
+        interpolation: how photos are resized.
     """
 
     num_classes: int | None = None
     normalization: Normalization | None = None
     class_names: ClassNames | None = None
+    mean: Channels | None = None
+    std: Channels | None = None
+    input_size: InputSize | None = None
+    interpolation: Interpolation | None = None
+
+    @property
+    def preprocessing(self) -> dict[str, object]:
+        """What was given of the preprocessing, by name."""
+        return given_preprocessing(vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Train
-from robustvit.models.classifier import Classifier, classes_of
+from robustvit.models.classifier import Classifier
 from robustvit.models.families import find_layout
+from robustvit.models.heads import classes_of, last_linear
 from robustvit.models.zero_shot import ZeroShot
 
 # Names of the parameters behind attention maps, across libraries, with the share of leading rows that belong to them.
@@ -63,15 +64,16 @@ def head_layers(model: nn.Module) -> list[nn.Linear]:
 
     timm names them; in other networks it is the last linear layer, with as many outputs as classes.
     """
-    wrapped = (module.network for module in model.modules() if isinstance(module, Classifier))
-    network: Any = next(wrapped, model)
+    whole = next((module for module in model.modules() if isinstance(module, Classifier)), None)
+    network: Any = model if whole is None else whole.network
     if isinstance(network, ZeroShot):
         raise UserError("expected a linear head to train, but a zero-shot model's classes are texts: use --train all")
     if hasattr(network, "get_classifier"):
         found = network.get_classifier()
         layers = list(found) if isinstance(found, (tuple, list, nn.ModuleList)) else [found]
+        layers = [last_linear(layer) if isinstance(layer, nn.Sequential) else layer for layer in layers]
     else:
-        layers = _find_last_linear(network)
+        layers = _find_last_linear(network, classes_of(network) if whole is None else whole.num_classes)
     if not layers or not all(isinstance(layer, nn.Linear) for layer in layers):
         raise UserError(
             f"expected a linear layer at the end of {type(network).__name__}, which --train head would train, found "
@@ -84,9 +86,9 @@ def _find_head(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
     return [(parameter, parameter.shape[0]) for layer in head_layers(model) for parameter in layer.parameters()]
 
 
-def _find_last_linear(network: nn.Module) -> list[nn.Linear]:
+def _find_last_linear(network: nn.Module, classes: int) -> list[nn.Linear]:
     """Return the last linear layers with as many outputs as there are classes."""
-    classes, layers = classes_of(network), list[nn.Linear]()
+    layers = list[nn.Linear]()
     for module in reversed([m for m in network.modules() if isinstance(m, nn.Linear)]):
         if module.out_features != classes:
             break

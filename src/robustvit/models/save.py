@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import explain_full_disk, sync_folder
+from robustvit.common.progress import warn
 from robustvit.models.classifier import Classifier
-from robustvit.models.libraries import library_of
+from robustvit.models.libraries import WEIGHTS_ALONE, library_of
 
 
 def save_model(classifier: Classifier, folder: str | Path) -> Path:
@@ -43,6 +47,53 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
     sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def settle_saving(classifier: Classifier, source: object) -> None:
+    """Try out, before any work, that a model from Python can be saved and loaded again as what it is.
+
+    If its library builds another network than this one, its weights alone are saved, with a line that says so.
+
+    Args:
+        classifier: the model.
+        source: what it was loaded from; a name or a folder can be loaded again.
+
+    Raises:
+        UserError: not even its weights can be saved.
+    """
+    if not isinstance(source, torch.nn.Module):
+        return
+    network: Any = classifier.network
+    if (library := library_of(network)).name != "module" and (reason := _find_difference(classifier)):
+        warn(
+            f"{type(network).__name__} was changed in a way that {library.name} cannot build again ({reason}): its "
+            "weights alone are saved; load them with load_model(your module, checkpoint='.../model.safetensors')"
+        )
+        setattr(network, WEIGHTS_ALONE, True)
+    if library_of(network).name == "module" and (reason := _find_difference(classifier, load=False)):
+        raise UserError(f"{type(network).__name__} cannot be saved, so it cannot be trained: {reason}")
+
+
+def _find_difference(classifier: Classifier, *, load: bool = True) -> str:
+    """Return why a model cannot be saved or, once loaded again, answers otherwise; empty if all is well."""
+    from robustvit.models.load import load_model
+
+    weights = next(classifier.parameters())
+    noise = torch.rand(2, 3, *classifier.preprocessing.input_size, generator=torch.Generator().manual_seed(0))
+    mode = classifier.training
+    try:
+        with TemporaryDirectory() as place, torch.no_grad(), torch.random.fork_rng(devices=[]):
+            folder = save_model(classifier, Path(place) / "model")
+            if not load:
+                return ""
+            again = load_model(folder).to(weights.device, weights.dtype)
+            noise = noise.to(weights.device, weights.dtype)
+            same = torch.allclose(again(noise), classifier.eval()(noise), atol=1e-4)
+            return "" if same else "it answers otherwise"
+    except Exception as error:  # whatever the libraries raise
+        return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    finally:
+        classifier.train(mode)
 
 
 def restore_weights(classifier: Classifier, folder: str | Path) -> None:

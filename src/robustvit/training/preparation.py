@@ -23,6 +23,7 @@ from robustvit.guidance.registry import check_guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_model
 from robustvit.models.parameters import trainable
+from robustvit.models.save import settle_saving
 from robustvit.training.head_fitting import photos_to_fit
 from robustvit.training.options import StartOptions, TrainingRun
 from robustvit.training.run import check_choice, with_predictions
@@ -115,14 +116,17 @@ def start_trackers(accelerator: Accelerator) -> None:
 
 
 def load_start(start: StartOptions, normalization: str) -> Classifier:
-    """Load the model to finetune; a module that was given is copied, never changed."""
-    return load_model(
+    """Load the model to finetune; a module that was given is copied, never changed. Refuse one that cannot be saved."""
+    classifier = load_model(
         copy.deepcopy(str(start.recipe) if start.model is None else start.model),
         num_classes=start.num_classes,
         checkpoint=start.checkpoint,
         normalization=normalization,
         class_names=start.class_names,
+        preprocessing=start.preprocessing,
     )
+    settle_saving(classifier, start.model)
+    return classifier
 
 
 def check_model(settled: SettledRun, classifier: Classifier) -> str:

@@ -43,7 +43,7 @@ class SearchOptions:
 
 
 @command(
-    first=("images", "model", "class_", "random_classes", "confidence", "out"),
+    first=("images", "model", "checkpoint", "class_", "random_classes", "confidence", "out"),
     batch_size=8,
     leave_out=("num_classes", "workers", "precision"),
 )

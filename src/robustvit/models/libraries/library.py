@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
-from robustvit.models.classifier import Classifier, Preprocessing, classes_of
-from robustvit.models.weights import count_head_classes, load_weights
+from robustvit.models.classifier import Classifier, Preprocessing
+from robustvit.models.heads import classes_of, count_head_classes
+from robustvit.models.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Wanted:
         class_names: the classes of a zero-shot model.
         headless: only features are needed: the head may be missing, and images may have any size if the library
             supports that.
+        input_size: height and width of the images, if given.
     """
 
     num_classes: int | None = None
@@ -40,6 +42,7 @@ class Wanted:
     pretrained: bool = True
     class_names: tuple[str, ...] | None = None
     headless: bool = False
+    input_size: tuple[int, int] | None = None
 
     @property
     def classes(self) -> int | None:
@@ -57,11 +60,13 @@ class Loaded:
         network: maps normalised images to logits.
         preprocessing: read from the network when left out.
         class_names: one per logit, if known.
+        guessed: whether nothing stored with the weights says how photos are prepared.
     """
 
     network: nn.Module
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
+    guessed: bool = False
 
 
 class Library:
@@ -90,11 +95,19 @@ class Library:
 
     def class_names(self, network: nn.Module) -> tuple[str, ...]:
         """Return names stored with a network, one per logit, or ImageNet's for 1,000 classes, or none."""
-        return first_imagenet_names() if classes_of(network) == 1000 else ()
+        return imagenet_names(classes_of(network))
+
+    def remarks(self, network: nn.Module) -> list[str]:
+        """Return what a network records that changes what the results mean; refuse one that does not classify."""
+        return []
 
     def describe(self, network: nn.Module) -> dict[str, Any]:
         """Return what ``rebuild`` needs: ``architecture`` and ``model_args``."""
         return {"architecture": type(network).__name__}
+
+    def own_head(self, network: nn.Module) -> list[list[Any]] | None:
+        """Return the description of a head that was put in place of the library's, or None; see ``describe_head``."""
+        return None
 
     def save(self, classifier: Classifier, folder: Path) -> None:
         """Write ``model.safetensors`` and ``config.json`` into an empty folder."""
@@ -102,12 +115,19 @@ class Library:
         config = {"library": self.name, **self.describe(classifier.network), "num_classes": classifier.num_classes}
         config["preprocessing"] = asdict(classifier.preprocessing)
         config["label_names"] = list(classifier.class_names)
+        if (own_head := self.own_head(classifier.network)) is not None:
+            config["own_head"] = own_head
         write_json(config, folder / "config.json")
 
 
 def separate_weights(network: nn.Module) -> dict[str, Tensor]:
     """Return a state dict that safetensors accepts: on the CPU, contiguous, no two weights sharing memory."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def imagenet_names(classes: int) -> tuple[str, ...]:
+    """Return ImageNet's names for 1,000 classes, else none."""
+    return first_imagenet_names() if classes == 1000 else ()
 
 
 def first_imagenet_names() -> tuple[str, ...]:

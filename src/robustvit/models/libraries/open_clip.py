@@ -12,6 +12,7 @@ from torch import nn
 from robustvit.common.errors import UserError, did_you_mean
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.libraries.library import Library, Loaded, Wanted, imported, readable_errors
+from robustvit.models.states import fit_names
 from robustvit.models.zero_shot import ZeroShot
 
 _WAY_OUT = "--checkpoint FILE with all of its weights, image and text, or --model open_clip:FOLDER"
@@ -50,7 +51,11 @@ class OpenClip(Library):
             model = _create(library, architecture, tag, wanted)
             tokenizer = library.get_tokenizer(architecture)
             embeddings = library.build_zero_shot_classifier(model, tokenizer, names, templates)
-        return Loaded(_zero_shot(library, architecture, tag, model, embeddings), _preprocessing(model.visual), names)
+        return Loaded(
+            _zero_shot(library, architecture, tag, model, embeddings),
+            Preprocessing.from_open_clip(model.visual.preprocess_cfg),
+            names,
+        )
 
     def describe(self, network: nn.Module) -> dict[str, Any]:
         """Return what the image tower is rebuilt from."""
@@ -90,17 +95,29 @@ def _quick_gelu(library: ModuleType, architecture: str, tag: str | None) -> bool
 
 
 def _create(library: ModuleType, architecture: str, tag: str | None, wanted: Wanted) -> Any:
-    weights = str(wanted.checkpoint) if wanted.state is not None else tag if wanted.pretrained else None
     if ":" in architecture and wanted.state is not None:
         raise UserError(f"expected no checkpoint beside {architecture}, which names its weights: leave one of them out")
-    return library.create_model(
+    model = library.create_model(
         architecture,
-        pretrained=weights,
-        load_weights=wanted.pretrained or wanted.state is not None,
+        pretrained=tag if wanted.pretrained else None,
+        load_weights=wanted.pretrained,
         force_quick_gelu=_quick_gelu(library, architecture, tag),
         force_preprocess_cfg=dict(library.get_pretrained_cfg(architecture, tag)) if tag else None,
         pretrained_text=False,
     ).eval()
+    if wanted.state is not None:
+        _load_state(library, model, wanted.state, str(wanted.checkpoint))
+    return model
+
+
+def _load_state(library: ModuleType, model: nn.Module, state: dict[str, torch.Tensor], checkpoint: str) -> None:
+    """Load a checkpoint with the names of this model, else as open_clip converts it."""
+    own = model.state_dict()
+    state = fit_names(state, own, checkpoint)
+    if state.keys() == own.keys():
+        model.load_state_dict(state)
+    else:
+        library.load_checkpoint(model, checkpoint)
 
 
 def _zero_shot(
@@ -115,16 +132,3 @@ def _zero_shot(
     bias = 0.0 if getattr(model, "logit_bias", None) is None else model.logit_bias
     scale = model.logit_scale.exp()
     return ZeroShot(model.visual, embeddings.T, scale, bias, architecture=architecture, model_args=arguments)
-
-
-def _preprocessing(tower: Any) -> Preprocessing:
-    found = tower.preprocess_cfg
-    size = found["size"]
-    return Preprocessing(
-        (size, size) if isinstance(size, int) else tuple(size),
-        tuple(found["mean"]),
-        tuple(found["std"]),
-        1.0,
-        found.get("interpolation", "bicubic"),
-        found.get("resize_mode") == "squash",
-    )

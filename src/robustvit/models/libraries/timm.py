@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import timm
 import timm.models
+from safetensors import safe_open
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from robustvit.common.errors import UserError, did_you_mean
-from robustvit.models.classifier import Classifier, classes_of, made_by
+from robustvit.models.bounds import check_folder
+from robustvit.models.classifier import Classifier
+from robustvit.models.heads import classes_of, describe_head, head_of
+from robustvit.models.kinds import is_timm
 from robustvit.models.libraries.library import (
     Library,
     Loaded,
@@ -20,6 +26,10 @@ from robustvit.models.libraries.library import (
     separate_weights,
 )
 from robustvit.models.recipes import CARDS
+from robustvit.models.states import fit_names
+from robustvit.models.weights import warn_of_resampling
+
+_HEADS = ("head", "head_dist", "fc_norm", "classifier")
 
 
 class Timm(Library):
@@ -28,17 +38,23 @@ class Timm(Library):
     name = "timm"
 
     def owns(self, network: nn.Module) -> bool:
-        """Whether a network is of a class of timm or derived from one."""
-        return made_by(network, "timm")
+        """Whether timm built a network by name, so that it can build it again; not a class derived from timm's."""
+        return is_timm(network) and type(network).__module__.startswith("timm.")
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
         """Load a model; see ``Library``."""
         _check_name(name)
+        folder = Path(name.removeprefix("local-dir:")) if name.startswith("local-dir:") else None
+        if folder is not None:
+            given = None if wanted.state is None else wanted.checkpoint
+            check_folder(folder, lambda: timm.create_model(name, pretrained=False), given)
         if wanted.headless:
             return self._load_headless(name, wanted)
-        network = _create(name, wanted.classes, wanted.pretrained)
+        network = _create(name, wanted.classes, wanted.pretrained, wanted.input_size)
         if wanted.state is not None:
             self.load_state(network, wanted.state, str(wanted.checkpoint))
+        elif folder is not None:
+            _say_if_resampled(network, folder)
         return Loaded(network, class_names=self.class_names(network))
 
     def _load_headless(self, name: str, wanted: Wanted) -> Loaded:
@@ -51,8 +67,8 @@ class Timm(Library):
             network = _create(name, 0, wanted.pretrained)
         if wanted.state is not None:
             own = network.state_dict()
-            heads = ("head", "head_dist", "fc_norm", "classifier")
-            kept = {k: v for k, v in wanted.state.items() if k in own or k.split(".")[0] not in heads}
+            state = fit_names(wanted.state, own, str(wanted.checkpoint))
+            kept = {k: v for k, v in state.items() if k in own or k.split(".")[0] not in _HEADS}
             self.load_state(network, kept, str(wanted.checkpoint))
         return Loaded(network)
 
@@ -62,20 +78,47 @@ class Timm(Library):
         names = tuple(config.get("label_names") or ())
         return names if names and len(names) == classes_of(network) else super().class_names(network)
 
+    def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
+        """Build the network of a folder whose head is not timm's."""
+        return timm.create_model(config["architecture"], pretrained=False, **config["model_args"])
+
+    def own_head(self, network: nn.Module) -> list[list[Any]] | None:
+        """Return the description of a head that was put in place of timm's, or None."""
+        head = head_of(network)
+        return describe_head(head) if isinstance(head, nn.Sequential) else None
+
     def save(self, classifier: Classifier, folder: Path) -> None:
-        """Write a folder that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads."""
+        """Write a folder that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads.
+
+        A head of several layers is described beside timm's settings; ``load_model`` alone can load it.
+        """
+        network: Any = classifier.network
         config: dict[str, Any] = {"num_classes": classifier.num_classes}
         config["pretrained_cfg"] = classifier.preprocessing.as_timm() | config
         if classifier.class_names:
             config["label_names"] = list(classifier.class_names)
-        network: Any = classifier.network
-        network.pretrained_cfg = getattr(network, "pretrained_cfg", None) or {"architecture": type(network).__name__}
+        if (own_head := self.own_head(network)) is not None:
+            config |= {"library": self.name, "own_head": own_head, "label_names": list(classifier.class_names)}
+            config["preprocessing"] = asdict(classifier.preprocessing)
         weights = separate_weights(network)
+        said, network.num_classes = network.num_classes, classifier.num_classes  # outdated if the head was replaced
         network.state_dict = lambda: weights  # timm saves this, and would fail on weights that share memory
         try:
             timm.models.save_for_hf(network, str(folder), model_config=config, safe_serialization=True)
         finally:
+            network.num_classes = said
             del network.state_dict
+
+
+def _say_if_resampled(network: Any, folder: Path) -> None:
+    """Say that timm resampled the position embeddings in a folder."""
+    file = folder / "model.safetensors"
+    if not isinstance(network, VisionTransformer) or network.pos_embed is None or not file.is_file():
+        return
+    with safe_open(file, "pt") as stored:
+        shape = stored.get_slice("pos_embed").get_shape() if "pos_embed" in stored.keys() else []  # noqa: SIM118
+        if len(shape) == 3 and shape[1] != network.pos_embed.shape[1]:
+            warn_of_resampling(network, stored.get_tensor("pos_embed"), folder)
 
 
 def _check_name(name: str) -> None:
@@ -85,9 +128,13 @@ def _check_name(name: str) -> None:
     raise UserError(f"unknown model {name!r}: {did_you_mean(name, known) or 'timm.list_models() names them all'}")
 
 
-def _create(name: str, num_classes: int | None, pretrained: bool, **options: Any) -> nn.Module:
+def _create(
+    name: str, num_classes: int | None, pretrained: bool, size: tuple[int, int] | None = None, **options: Any
+) -> nn.Module:
     options |= {} if num_classes is None else {"num_classes": num_classes}
     pretrained = pretrained or name.startswith("local-dir:")
+    if size is not None and (sized := _create_sized(name, pretrained, size, options)) is not None:
+        return sized
     with readable_errors(name, "--checkpoint FILE or --model local-dir:FOLDER"):
         try:
             network = timm.create_model(name, pretrained=pretrained, **options)
@@ -103,6 +150,16 @@ def _create(name: str, num_classes: int | None, pretrained: bool, **options: Any
     stored = (getattr(network, "pretrained_cfg", None) or {}).get("num_classes")
     refuse_other_head(name, stored if pretrained else None, num_classes or None)
     return network
+
+
+def _create_sized(name: str, pretrained: bool, size: tuple[int, int], options: dict[str, Any]) -> nn.Module | None:
+    """Create a network for images of another size than its name says, or None if its size is not fixed."""
+    try:
+        return _create(name, options.get("num_classes"), pretrained, img_size=size)
+    except UserError as error:
+        if "img_size" not in str(error):
+            raise
+        return None
 
 
 def _unknown_tag(name: str) -> UserError:

@@ -10,7 +10,8 @@ from torch import nn
 from torchvision.models import VisionTransformer, get_model, get_model_weights, list_models
 
 from robustvit.common.errors import UserError, did_you_mean, expect_one_of
-from robustvit.models.classifier import Preprocessing, classes_of
+from robustvit.models.classifier import Preprocessing
+from robustvit.models.heads import classes_of, describe_changed_head
 from robustvit.models.libraries.library import Library, Loaded, Wanted, readable_errors, refuse_other_head
 
 
@@ -48,9 +49,12 @@ class Torchvision(Library):
             return {"architecture": network.torchvision_name, "model_args": arguments}
         arguments = {name: getattr(network, name) for name in ("image_size", "patch_size", "hidden_dim", "mlp_dim")}
         arguments |= {"num_layers": len(network.encoder.layers), "num_heads": network.encoder.layers[0].num_heads}
-        arguments |= {"num_classes": network.heads[-1].out_features}
-        arguments |= {"representation_size": network.representation_size}
+        arguments |= {"num_classes": classes_of(network), "representation_size": network.representation_size}
         return {"architecture": "VisionTransformer", "model_args": arguments}
+
+    def own_head(self, network: Any) -> list[list[Any]] | None:
+        """Return the description of a head that was put in place of torchvision's, or None."""
+        return describe_changed_head(network, lambda: self.rebuild(Path(), self.describe(network)))
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
         """Build the network that ``describe`` described."""

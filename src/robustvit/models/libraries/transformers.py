@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
-from robustvit.models.classifier import Classifier, Preprocessing, made_by
+from robustvit.models.bounds import check_folder, check_settings
+from robustvit.models.classifier import Classifier
+from robustvit.models.heads import classes_of, describe_changed_head, head_of
+from robustvit.models.kinds import is_transformers
 from robustvit.models.libraries.library import (
     Library,
     Loaded,
@@ -22,10 +25,12 @@ from robustvit.models.libraries.library import (
     refuse_other_head,
     separate_weights,
 )
+from robustvit.models.libraries.processors import convert_processor, describe_processor
+from robustvit.models.preprocessing import Preprocessing
+from robustvit.models.states import fit_names, peel
 from robustvit.models.weights import load_weights
 
 _WAY_OUT = "--model transformers:FOLDER, a folder that save_pretrained wrote"
-_RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 class Transformers(Library):
@@ -35,14 +40,23 @@ class Transformers(Library):
 
     def owns(self, network: nn.Module) -> bool:
         """Whether a network is of a class of transformers."""
-        return made_by(network, "transformers") and hasattr(network, "save_pretrained")
+        return is_transformers(network) and type(network).__module__.startswith("transformers.")
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
         """Load a model; see ``Library``."""
         auto = imported("transformers", "transformers").AutoModelForImageClassification
+        folder = Path(name)
+        if folder.is_dir():
+            given = None if wanted.state is None else wanted.checkpoint
+            check_settings(folder / "preprocessor_config.json")
+            with _quiet():
+                check_folder(folder, lambda: auto.from_config(_config(name, wanted)), given)
         with readable_errors(f"transformers:{name}", _WAY_OUT), _quiet():
             if wanted.pretrained:
-                network, report = auto.from_pretrained(name, output_loading_info=True, trust_remote_code=False)
+                network, report = auto.from_pretrained(
+                    name, output_loading_info=True, trust_remote_code=False, ignore_mismatched_sizes=True
+                )
+                _refuse_mismatched(name, report["mismatched_keys"])
                 _refuse_missing(name, sorted(report["missing_keys"]))
                 refuse_other_head(name, network.config.num_labels, wanted.num_classes)
             else:
@@ -50,33 +64,75 @@ class Transformers(Library):
         network.float()
         if wanted.state is not None:
             self.load_state(network, wanted.state, str(wanted.checkpoint))
-        return Loaded(network, _read_processing(name, network), self.class_names(network))
+        processing = _read_processing(name, network)
+        return Loaded(network, processing, self.class_names(network), guessed=processing is None)
 
     def load_state(self, network: Any, state: dict[str, Tensor], origin: str | Path) -> None:
         """Load a state dict with the names of this version of transformers, or with those of files on disk."""
+        state = fit_names(state, network.state_dict(), origin)
         if state.keys() != network.state_dict().keys():
             with _quiet():
-                state = _rename(network, state) or state
+                renamed = (_rename(network, one) for one in peel(state))
+                state = next((one for one in renamed if one is not None), state)
         load_weights(network, state, origin)
 
     def class_names(self, network: Any) -> tuple[str, ...]:
         """Return names in the configuration, except those that transformers makes up; the first of synonyms."""
-        names = tuple(str(name) for _, name in sorted(network.config.id2label.items()))
-        if all(re.fullmatch(r"LABEL_\d+", name) for name in names):
+        given = getattr(network.config, "id2label", None) or {}
+        names = tuple(str(given[key]) for key in sorted(given, key=int))
+        if all(re.fullmatch(r"LABEL_\d+", name) for name in names) or len(names) != classes_of(network):
             return ()
         return tuple(name.split(",")[0] for name in names) if len(names) == 1000 else names
 
+    def remarks(self, network: Any) -> list[str]:
+        """Return what the configuration says that changes what the results mean; see ``Library``."""
+        kind = getattr(network.config, "problem_type", None)
+        if kind == "regression":
+            raise UserError(f"{type(network).__name__} predicts numbers (problem_type regression), not classes")
+        if kind == "multi_label_classification":
+            return [
+                f"{type(network).__name__} is a multi-label model (problem_type in its config.json): each photo is "
+                "taken to have one class, the most probable, and confidences are those of a softmax"
+            ]
+        return []
+
+    def describe(self, network: Any) -> dict[str, Any]:
+        """Return what ``rebuild`` needs."""
+        return {"architecture": type(network).__name__, "model_args": network.config.to_dict()}
+
+    def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
+        """Build the network of a folder whose head is not transformers'."""
+        library = imported("transformers", "transformers")
+        settings = dict(config["model_args"])
+        made = library.AutoConfig.for_model(settings.pop("model_type"), **settings)
+        network: nn.Module = library.AutoModelForImageClassification.from_config(made).float()
+        return network
+
+    def own_head(self, network: Any) -> list[list[Any]] | None:
+        """Return the description of a head that was put in place of transformers', or None."""
+        if isinstance(head_of(network), nn.Linear):
+            return None
+        return describe_changed_head(network, lambda: type(network)(network.config))
+
     def save(self, classifier: Classifier, folder: Path) -> None:
-        """Write a folder that ``AutoModelForImageClassification`` and ``AutoImageProcessor`` load."""
+        """Write a folder that ``AutoModelForImageClassification`` and ``AutoImageProcessor`` load.
+
+        A head of several layers is described beside the settings; ``load_model`` alone can load it.
+        """
         network: Any = classifier.network
         names = classifier.class_names
+        if network.config.num_labels != classifier.num_classes:  # outdated if the head was replaced
+            network.config.num_labels = classifier.num_classes
         if names and names != self.class_names(network):
             network.config.id2label = dict(enumerate(names))
             network.config.label2id = {name: index for index, name in enumerate(names)}
+        if self.own_head(network) is not None:
+            return super().save(classifier, folder)
         weights = separate_weights(network)
         with _quiet():  # one file, whatever the size
             network.save_pretrained(folder, state_dict=weights, max_shard_size="1000GB")
-        write_json(_describe_processor(classifier.preprocessing), folder / "preprocessor_config.json")
+        write_json(describe_processor(classifier.preprocessing), folder / "preprocessor_config.json")
+        return None
 
 
 @contextmanager
@@ -100,6 +156,23 @@ def _config(name: str, wanted: Wanted) -> Any:
     if wanted.classes not in (None, config.num_labels):
         config.num_labels = wanted.classes
     return config
+
+
+def _refuse_mismatched(name: str, mismatched: Iterable[Any]) -> None:
+    """Refuse weights of other shapes than the configuration describes."""
+    wrong = sorted(((str(key), tuple(theirs), tuple(ours)) for key, theirs, ours in mismatched), key=str)
+    if not wrong:
+        return
+    key, theirs, ours = wrong[0]
+    if theirs[1:] == ours[1:]:
+        raise UserError(
+            f"cannot load {name}: its config.json says {ours[0]} classes (id2label or num_labels), its weights have a "
+            f"head of {theirs[0]} ({key}): correct config.json, or name the checkpoint that belongs to it"
+        )
+    raise UserError(
+        f"cannot load {name}: its config.json does not belong to its weights, {key} is {theirs} in the file and {ours} "
+        "in the model it describes: put back the config.json that they were saved with"
+    )
 
 
 def _refuse_missing(name: str, missing: list[str]) -> None:
@@ -131,52 +204,4 @@ def _read_processing(name: str, network: Any) -> Preprocessing | None:
             found = auto.from_pretrained(name, trust_remote_code=False).to_dict()
     except (OSError, ValueError):
         return None
-    return _convert_processing(found, Preprocessing.of(network))
-
-
-def _convert_processing(found: dict[str, Any], default: Preprocessing) -> Preprocessing:
-    if "data_config" in found:  # of a timm model, in timm's words
-        return Preprocessing.from_timm(found["data_config"])
-    size, crop = found.get("size") or {}, found.get("crop_size") or {}
-    size = {"height": size, "width": size} if isinstance(size, int) else size
-    crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
-    edge = size.get("shortest_edge")
-    resized = (edge, edge) if edge else (size.get("height", 0), size.get("width", 0))
-    squash = edge is None
-    if not found.get("do_resize", True) or not all(resized):
-        resized, squash = default.input_size, False
-    target, share = resized, 1.0
-    if found.get("do_center_crop") and crop:
-        target = (crop["height"], crop["width"])
-        share = target[0] / resized[0]
-    elif edge and found.get("crop_pct") is not None:  # ConvNeXt's: small inputs are cropped, large ones squashed
-        share, squash = (found["crop_pct"], False) if edge < 384 else (1.0, True)
-    normalize = found.get("do_normalize", True)
-    return Preprocessing(
-        target,
-        tuple(found.get("image_mean") or default.mean) if normalize else (0.0, 0.0, 0.0),
-        tuple(found.get("image_std") or default.std) if normalize else (1.0, 1.0, 1.0),
-        share,
-        _RESAMPLING.get(found.get("resample", 3), "bicubic"),
-        squash,
-    )
-
-
-def _describe_processor(preprocessing: Preprocessing) -> dict[str, Any]:
-    """Return the settings of an image processor that prepares photos the same way."""
-    (height, width), resized = preprocessing.input_size, preprocessing.resized
-    whole = preprocessing.resizes_both_sides
-    return {
-        "image_processor_type": "BitImageProcessor",
-        "do_resize": True,
-        "size": {"height": resized[0], "width": resized[1]} if whole else {"shortest_edge": resized[0]},
-        "resample": {name: number for number, name in _RESAMPLING.items()}.get(preprocessing.interpolation, 3),
-        "do_center_crop": True,
-        "crop_size": {"height": height, "width": width},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(preprocessing.mean),
-        "image_std": list(preprocessing.std),
-        "do_convert_rgb": True,
-    }
+    return convert_processor(found, Preprocessing.of(network))

@@ -1,0 +1,110 @@
+"""Model folders: of save_model, of a run, of timm and of transformers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import nn
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import read_json
+from robustvit.common.progress import warn
+from robustvit.common.run_folder import RunFolder
+from robustvit.common.verdict import read_verdict
+from robustvit.models.bounds import check_folder, check_settings
+from robustvit.models.heads import build_head, replace_head
+from robustvit.models.libraries import LIBRARIES, Library, Loaded, Wanted
+from robustvit.models.libraries.library import readable_errors, refuse_other_head
+from robustvit.models.preprocessing import Preprocessing
+
+_WEIGHTS = (".ckpt", ".pth", ".pt", ".safetensors", ".bin", ".tar")
+
+
+def load_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
+    """Load the model in a folder or in the ``best/`` of a run, with the library that its ``config.json`` names."""
+    check_settings(folder / "open_clip_config.json")
+    if library.name == "open_clip" and (folder / "open_clip_config.json").is_file():
+        return library.load(str(folder), wanted)
+    inside = [place for place in (folder, folder / "best") if (place / "config.json").is_file()]
+    if not inside:
+        raise UserError(_explain_folder(folder))
+    place = inside[0]
+    check_settings(place / "config.json")
+    config = _read_config(place)
+    _warn_if_refused(place)
+    wanted = replace(wanted, pretrained=wanted.state is None)  # a folder holds its own weights
+    if str(config.get("library")) in LIBRARIES:
+        return _rebuild(place, LIBRARIES[config["library"]], config, wanted)
+    if "model_type" in config:
+        return LIBRARIES["transformers"].load(str(place), wanted)
+    return LIBRARIES["timm"].load(f"local-dir:{place}", wanted)
+
+
+def _explain_folder(folder: Path) -> str:
+    """Return the line that says what a folder without ``config.json`` holds, and what reads it."""
+    expected = f"expected a model folder with config.json at {folder}, or a run folder with best/ in it"
+    if (folder / "adapter_config.json").is_file():
+        return (
+            f"{expected}: this is an adapter (LoRA) without its model; merge it with peft's merge_and_unload, and save "
+            "that with save_pretrained"
+        )
+    files = sorted(
+        one for kind in ("ckpt", "pth", "pt", "safetensors", "bin", "tar") for one in folder.rglob(f"*.{kind}")
+    )
+    if files:
+        return f"{expected}; it holds weights: give the model's name and --checkpoint {files[0]}"
+    return expected
+
+
+def saved_beside(checkpoint: str | None) -> tuple[Preprocessing | None, tuple[str, ...]]:
+    """Return the preprocessing and the class names that ``save_model`` wrote beside a file of weights, if it did."""
+    file = Path(checkpoint or "").parent / "config.json"
+    if checkpoint is None or not file.is_file():
+        return None, ()
+    config = _read_config(file.parent)
+    if str(config.get("library")) not in LIBRARIES or not isinstance(config.get("preprocessing"), dict):
+        return None, ()
+    return Preprocessing.from_dict(config["preprocessing"]), tuple(map(str, config.get("label_names") or ()))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    found = read_json(folder / "config.json")
+    if not isinstance(found, dict):
+        raise UserError(f"cannot load local-dir:{folder}: its config.json is broken, it is a {type(found).__name__}")
+    return found
+
+
+def _rebuild(folder: Path, library: Library, config: dict[str, Any], wanted: Wanted) -> Loaded:
+    """Rebuild a model that ``Library.save`` wrote."""
+    refuse_other_head(str(folder), config.get("num_classes"), wanted.num_classes)
+    with readable_errors(f"{library.name}:{folder}", "another folder"):
+        check_folder(folder, lambda: _build(library, folder, config), wanted.checkpoint)
+        network = _build(library, folder, config)
+        if wanted.state is None:
+            library.load_state(network, load_file(folder / "model.safetensors"), folder)
+        else:
+            library.load_state(network, wanted.state, str(wanted.checkpoint))
+        return Loaded(network, Preprocessing.from_dict(config["preprocessing"]), tuple(config.get("label_names") or ()))
+
+
+def _build(library: Library, folder: Path, config: dict[str, Any]) -> nn.Module:
+    """Build a network without its weights, with the head that it was saved with."""
+    network = library.rebuild(folder, config)
+    if config.get("own_head") is not None:
+        replace_head(network, build_head(config["own_head"]))
+    return network
+
+
+def _warn_if_refused(folder: Path) -> None:
+    """Warn if a model was refused by the verdict of its run, so that it is not taken for an improvement."""
+    said = None
+    if (folder / "verdict.json").is_file():
+        verdict = read_verdict(folder / "verdict.json")
+        said = None if verdict.accepted else verdict.sentence
+    elif RunFolder(folder.parent).is_run:
+        said = "this model has no verdict: its run is not finished, or it is not the run's best"
+    if said is not None:
+        warn(f"{folder}: {said}")

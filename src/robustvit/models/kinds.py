@@ -1,0 +1,50 @@
+"""Which library a network's class comes from; no library is imported to find out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+from torch import nn
+
+
+def made_by(network: nn.Module, library: str) -> bool:
+    """Whether a network's class, or a module class that it derives from, belongs to a library."""
+    return any(
+        kind.__module__.split(".")[0] == library for kind in type(network).__mro__ if issubclass(kind, nn.Module)
+    )
+
+
+def is_timm(network: nn.Module) -> bool:
+    """Whether a network is a model that timm built by name, not one of its layers."""
+    return made_by(network, "timm") and bool(getattr(network, "pretrained_cfg", None))
+
+
+def is_transformers(network: nn.Module) -> bool:
+    """Whether a network is a model of transformers."""
+    return any(
+        kind.__name__ == "PreTrainedModel" and kind.__module__.startswith("transformers.")
+        for kind in type(network).__mro__
+    )
+
+
+def is_torchvision(network: nn.Module) -> bool:
+    """Whether a network is a classifier of torchvision, not one of its layers."""
+    return any(
+        kind.__module__.startswith("torchvision.models.") and "num_classes" in inspect.signature(kind).parameters
+        for kind in type(network).__mro__
+    )
+
+
+def is_open_clip(network: nn.Module) -> bool:
+    """Whether a network is an image tower of open_clip that records its preprocessing."""
+    return bool(getattr(network, "preprocess_cfg", None)) and hasattr(network, "forward")
+
+
+def find_inside(network: nn.Module) -> Iterator[nn.Module]:
+    """Yield the outermost networks of known libraries inside a network, or the network itself."""
+    if any(is_known(network) for is_known in (is_transformers, is_torchvision, is_timm, is_open_clip)):
+        yield network
+        return
+    for child in network.children():
+        yield from find_inside(child)
