@@ -254,7 +254,7 @@ def _measure_swaps(
         others = Backgrounds(settings.backgrounds, photos.preprocessing)
         dealt = deal_backgrounds(len(able), len(others), swaps=settings.swaps, seed=settings.seed)
         pairs = [(index, at) for index, drawn in zip(able, dealt, strict=True) for at in drawn]
-        plan += [(UNSEEN, *pair) for pair in pairs]
+        plan += [(UNSEEN, index, at) for index, at in pairs]
         answers += measuring.answers(PastedPhotos(photos, others, share.of_items(pairs)), "measuring other backgrounds")
     for (kind, index, donor), answer in zip(plan, answers, strict=True):
         results[index].swapped.append(Swapped(kind, donor, *answer))

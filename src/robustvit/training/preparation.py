@@ -12,6 +12,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from robustvit.common.devices import has_tracker, make_accelerator
+from robustvit.common.options import Normalization
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import MODULE, RunFolder
 from robustvit.data.backgrounds import check_backgrounds
@@ -115,7 +116,7 @@ def start_trackers(accelerator: Accelerator) -> None:
     accelerator.init_trackers("tensorboard" if "tensorboard" in kinds else "robustvit")
 
 
-def load_start(start: StartOptions, normalization: str) -> Classifier:
+def load_start(start: StartOptions, normalization: Normalization) -> Classifier:
     """Load the model to finetune; a module that was given is copied, never changed. Refuse one that cannot be saved."""
     classifier = load_model(
         copy.deepcopy(str(start.recipe) if start.model is None else start.model),
