@@ -29,7 +29,12 @@ class CsvTable:
 
 
 def read_csv(
-    path: str | Path, columns: Collection[str] = (), *, what: str = "a CSV file", fix: str = "check the path"
+    path: str | Path,
+    columns: Collection[str] = (),
+    *,
+    what: str = "a CSV file",
+    fix: str = "check the path",
+    own: bool = False,
 ) -> CsvTable:
     """Read a CSV file in UTF-8, with or without a byte order mark.
 
@@ -38,9 +43,11 @@ def read_csv(
         columns: that every row must have.
         what: to call the file, as ``a manifest of masks``.
         fix: what to do about a file that cannot be read.
+        own: whether this package wrote it, so that bytes that are not UTF-8 are names of files; see ``encode_text``.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")  # as bytes: a value may hold any kind of line break
+        raw = Path(path).read_bytes()  # as bytes: a value may hold any kind of line break
+        text = raw.decode("utf-8-sig", "surrogateescape" if own else "strict")
         if "\0" in text:
             raise csv.Error("it is not text")
         reader = csv.DictReader(io.StringIO(text, newline=""))

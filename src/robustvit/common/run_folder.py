@@ -165,7 +165,7 @@ class RunFolder:
     def selected(self) -> list[dict[str, str]]:
         """Return the rows of ``selection.csv``: one per photo, ``split`` says what it was used for."""
         try:
-            rows = read_csv(self.selection).rows
+            rows = read_csv(self.selection, own=True).rows
             if not all(row.get("split") and row.get("image") and "label" in row for row in rows):
                 raise ValueError("a row without split, label or image")
             return rows

@@ -17,9 +17,37 @@ from robustvit.common.errors import UserError
 _GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "ProcessGroup", "gloo")
 
 
+_JOB = ("WORLD_SIZE", "RANK", "LOCAL_RANK")  # what torchrun and accelerate launch tell each process of a job
+
+
+def _variable(name: str, otherwise: int) -> int:
+    """Return a variable of the environment that says which process of a job this is."""
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() else otherwise
+
+
+def job_rank() -> int:
+    """Return the number of this process in a job of torchrun or accelerate launch; 0 if there is no such job."""
+    return _variable("RANK", 0) if _variable("WORLD_SIZE", 1) > 1 else 0
+
+
+def check_job() -> None:
+    """Refuse variables of the environment that describe half a job, such as a shell or a cluster leaves behind."""
+    given = {name: os.environ[name] for name in _JOB if os.environ.get(name, "-1") not in ("", "-1")}
+    size, rank = _variable("WORLD_SIZE", 1), _variable("RANK", -1)
+    whole = all(value.isdecimal() for value in given.values()) and size > 0
+    if whole and (0 <= rank < size if size > 1 else "LOCAL_RANK" not in given or "WORLD_SIZE" in given):
+        return
+    said = ", ".join(f"{name}={value:.40}" for name, value in given.items())
+    raise UserError(
+        f"expected WORLD_SIZE and RANK as torchrun and accelerate launch set them, the environment holds {said}: start "
+        "with one of these, or unset " + " and ".join(given)
+    )
+
+
 def lost_process(error: BaseException) -> bool:
     """Whether an error means that another process of a job of torchrun or accelerate launch has died."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(words in str(error) for words in _GONE)
+    return _variable("WORLD_SIZE", 1) > 1 and any(words in str(error) for words in _GONE)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_own_folder, fresh_name, read_settings, write_json, write_text
+from robustvit.common.files import check_own_folder, new_file, read_settings, write_json, write_text
 from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.mask_files import FAINTEST
 from robustvit.data.read_photos import open_header
@@ -111,11 +110,10 @@ class MaskFolder:
         self._claim(record)
         if record.mask is not None and mask is not None:
             record.mask.parent.mkdir(parents=True, exist_ok=True)
-            fresh = fresh_name(record.mask)
             grey = (255 * mask.clip(0, 1)).round().astype(np.uint8)
             grey[grey < FAINTEST] = 0
-            Image.fromarray(grey).save(fresh, format="PNG", pnginfo=_signed())
-            os.replace(fresh, record.mask)
+            with new_file(record.mask, flush=False) as file:
+                Image.fromarray(grey).save(file, format="PNG", pnginfo=_signed())
         append_record(record, self.path / f".manifest-{self.rank}.csv")
 
     def _claim(self, record: MaskRecord) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from robustvit.common.files import fresh_name
+from robustvit.common.files import new_file
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import bar
 from robustvit.common.workers import worker_pool
@@ -152,16 +151,11 @@ def _unfit(mask: np.ndarray) -> str:
 
 def _save(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = fresh_name(path)
-    try:
+    with new_file(path, flush=False) as file:
         if path.suffix == ".png":
-            image.save(fresh, format="PNG", compress_level=3)
+            image.save(file, format="PNG", compress_level=3)
         else:
-            image.save(fresh, format="JPEG", quality=95, subsampling=0)
-        os.replace(fresh, path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
+            image.save(file, format="JPEG", quality=95, subsampling=0)
 
 
 @contextmanager
