@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder, new_file, read_settings, write_json, write_text
+from robustvit.common.locks import LOCKS, lock_folder
 from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.mask_files import FAINTEST
 from robustvit.data.read_photos import open_header
@@ -68,7 +70,7 @@ class MaskFolder:
 
     def _check(self) -> None:
         old = read_settings(self.path / SETTINGS)
-        if not check_own_folder(self.path, old is not None, command="masks") or old is None:
+        if not check_own_folder(self.path, old is not None, command="masks", ignore=LOCKS) or old is None:
             return
         if "method" in old:  # folders of versions before there were two protocols
             old = {"protocol": "standard"} | old
@@ -79,6 +81,13 @@ class MaskFolder:
                 f"{self.path} holds masks made with {name} {old.get(name)}, not {self.settings.get(name)}: give the "
                 "same options to continue, or another --out"
             )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Create the folder and lock it against other commands, in a ``with`` block around ``start`` and ``finish``."""
+        with lock_folder(self.path, who="another masks command"):
+            self._check()  # another one may have begun, and ended, since the first look
+            yield
 
     def start(self) -> None:
         """Create the folder, or join the parts that a killed run left in it."""

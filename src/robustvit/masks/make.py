@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,14 +121,15 @@ def make_masks(
         check_review(review)
     start = time.monotonic()
     finding = finding.apply_protocol()
-    if annotated.from_ is not None:
-        folder, problems, left_out, made = _import_masks(source, out, annotated.from_, annotated)
-    elif annotated.images is not None or annotated.categories:
+    if annotated.from_ is None and (annotated.images is not None or annotated.categories):
         raise UserError("--images and --categories belong to annotations: name their format with --from")
-    else:
-        folder, problems, left_out, made = _find_masks(source, out, finding, running)
-    problems = [printable(line) for line in problems]
-    records = folder.finish(problems) if folder.rank == 0 else []
+    with ExitStack() as held:
+        if annotated.from_ is not None:
+            folder, problems, left_out, made = _import_masks(source, out, annotated.from_, annotated, held)
+        else:
+            folder, problems, left_out, made = _find_masks(source, out, finding, running, held)
+        problems = [printable(line) for line in problems]
+        records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
         raise UserError(f"no mask could be made: {problems[0] if problems else 'nothing stands out in any photo'}")
     page = write_review(records, review) if review is not None and folder.rank == 0 else None
@@ -143,7 +145,7 @@ def _list_categories(categories: Categories | None) -> list[str]:
 
 
 def _import_masks(
-    source: str, out: str, form: str, options: AnnotationOptions
+    source: str, out: str, form: str, options: AnnotationOptions, held: ExitStack
 ) -> tuple[MaskFolder, list[str], int, int]:
     """Make masks from annotations; of several processes only the first reads them."""
     from robustvit.common.devices import make_accelerator
@@ -163,6 +165,7 @@ def _import_masks(
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     todo, lines = [], []
     if accelerator.is_main_process:
+        held.enter_context(folder.locked())
         folder.start()
         todo = folder.missing(found.photos)
         lines = import_masks(
@@ -187,7 +190,7 @@ def _photo_root(source: str, images: str | None) -> Path | None:
 
 
 def _find_masks(
-    source: str, out: str, options: MaskOptions, running: RunningOptions
+    source: str, out: str, options: MaskOptions, running: RunningOptions, held: ExitStack
 ) -> tuple[MaskFolder, list[str], int, int]:
     """Make masks with a model; each process takes its share of the photos."""
     from accelerate.utils import gather_object
@@ -206,6 +209,7 @@ def _find_masks(
     maker = make_source(options, accelerator.device)
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     if accelerator.is_main_process:
+        held.enter_context(folder.locked())
         folder.start()
     todo = folder.missing(photos)
     accelerator.wait_for_everyone()
