@@ -79,16 +79,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(
             f"robustvit {name}", f"{error.strerror or error}{where}; check the path, its permissions and the disk"
         )
-    except (KeyboardInterrupt, RuntimeError) as error:
+    except (KeyboardInterrupt, RuntimeError, MemoryError) as error:
         return _interrupted(name, error)
 
 
 def _interrupted(name: str, error: BaseException) -> int:
     """Say why a command was interrupted, and how to resume it."""
     again = "resume with the same command and --resume" if name == "finetune" else "run the same command to resume"
-    from robustvit.common.workers import job_rank, lost_process
+    from robustvit.common.workers import describe_lost_memory, job_rank, lost_process
 
-    if isinstance(error, RuntimeError):
+    if isinstance(error, RuntimeError | MemoryError):
+        if told := describe_lost_memory(error):
+            return _fail(f"robustvit {name}", told)
         if not lost_process(error):
             raise error
         return _fail(f"robustvit {name}", f"another process of this job died; everything saved is intact: {again}", 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import read_bytes
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,8 @@ def read_csv(
         fix: what to do about a file that cannot be read.
         own: whether this package wrote it, so that bytes that are not UTF-8 are names of files; see ``encode_text``.
     """
-    try:
-        raw = Path(path).read_bytes()  # as bytes: a value may hold any kind of line break
-        text = raw.decode("utf-8-sig", "surrogateescape" if own else "strict")
+    try:  # as bytes: a value may hold any kind of line break
+        text = read_bytes(path).decode("utf-8-sig", "surrogateescape" if own else "strict")
         if "\0" in text:
             raise csv.Error("it is not text")
         reader = csv.DictReader(io.StringIO(text, newline=""))

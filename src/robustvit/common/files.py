@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ _CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  #
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_OF_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _LONGEST_NAME = 255  # bytes, on nearly every file system
+_LARGEST = 2_000_000_000  # bytes of a list or record
 
 
 def check_writable(path: str | Path) -> None:
@@ -214,6 +216,25 @@ def write_json(value: Any, path: str | Path) -> None:
     write_text(_SURROGATE.sub(_escape, json.dumps(value, indent=1, ensure_ascii=False)), path)
 
 
+def read_bytes(path: str | Path, most: int = _LARGEST) -> bytes:
+    """Read a file of at most ``most`` bytes; refuse anything else before reading, as a pipe or device may have no end.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+    """
+    path = Path(path)
+    found = path.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # reading a folder fails by itself
+        raise UserError(f"refused to read {path}: it is a pipe or a device, not a file; name a file")
+    if found.st_size > most:
+        raise UserError(f"refused to read {path}: it has {found.st_size:,} bytes, expected at most {most:,}")
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:  # files of /proc have no size
+        raise UserError(f"refused to read {path}: it has more than {most:,} bytes, the most that is expected")
+    return content
+
+
 def read_settings(path: str | Path) -> dict[str, Any] | None:
     """Read the settings that a folder was written with, a JSON object; None if they are missing or broken."""
     with suppress(UserError):
@@ -225,7 +246,9 @@ def read_settings(path: str | Path) -> dict[str, Any] | None:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_bytes(path).decode("utf-8"))
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
     except (ValueError, RecursionError) as error:

@@ -50,6 +50,23 @@ def lost_process(error: BaseException) -> bool:
     return _variable("WORLD_SIZE", 1) > 1 and any(words in str(error) for words in _GONE)
 
 
+def describe_lost_memory(error: BaseException) -> str:
+    """Return what to do about memory that was too small for a command, if that is what an error means, or nothing."""
+    text = str(error)
+    if "shared memory" in text or "Bus error" in text:
+        return (
+            "no shared memory is left for the processes that read photos, as in a container with a small /dev/shm: use "
+            "--workers 0, or start the container with more, such as --shm-size 8g"
+        )
+    if "DataLoader worker" in text:
+        return "a process that reads photos died, perhaps for lack of memory: use fewer --workers"
+    if isinstance(error, MemoryError):
+        return "the memory of this machine is too small: use a smaller --batch-size, or fewer --workers"
+    if type(error).__name__ == "OutOfMemoryError":  # of PyTorch, for GPUs
+        return "the memory of the GPU is too small: use a smaller --batch-size, or --device cpu"
+    return ""
+
+
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Executor]:
     """Start worker processes for jobs; with none, each job runs in this process when it is submitted.
