@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import write_json, write_text
+from robustvit.common.files import explain_full_disk, write_json, write_text
 from robustvit.common.options import ExportFormat
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict, read_verdict, write_verdict
@@ -58,7 +58,10 @@ def read_finished(path: str) -> tuple[RunFolder, Verdict]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Make a temporary folder that is moved to ``path`` if the block succeeds, and removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as parent:
+    with (
+        explain_full_disk(path),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as parent,
+    ):
         fresh = Path(parent) / "new"
         fresh.mkdir()
         yield fresh

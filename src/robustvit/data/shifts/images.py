@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
@@ -151,11 +152,13 @@ def _unfit(mask: np.ndarray) -> str:
 
 def _save(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()  # Pillow's own errors of files do not say that the disk is full
+    if path.suffix == ".png":
+        image.save(content, format="PNG", compress_level=3)
+    else:
+        image.save(content, format="JPEG", quality=95, subsampling=0)
     with new_file(path, flush=False) as file:
-        if path.suffix == ".png":
-            image.save(file, format="PNG", compress_level=3)
-        else:
-            image.save(file, format="JPEG", quality=95, subsampling=0)
+        file.write(content.getbuffer())
 
 
 @contextmanager
