@@ -149,8 +149,10 @@ class RunFolder:
         """Return the rows of ``selection.csv``: one per photo, ``split`` says what it was used for."""
         try:
             rows = read_csv(self.selection, own=True).rows
-            if not all(row.get("split") and row.get("image") and "label" in row for row in rows):
-                raise ValueError("a row without split, label or image")
+            if not any(row.get("split") == "train" for row in rows) or not all(
+                row.get("split") and row.get("image") and "label" in row for row in rows
+            ):
+                raise ValueError("no row to train on, or one without split, label or image")
             return rows
         except ValueError as error:
             raise self._unknown_selection() from error
