@@ -73,13 +73,24 @@ def test_machine_names_that_are_not_utf8_through_a_run(oddly_named, tmp_path, ca
     assert all(name in raw for name in NAMES), "in the bytes that they have on the disk"
     out = tmp_path / "record.json"
     words = ["--images", images, "--include-trained", "true"]
-    code = main(["classes", "--model", str(tmp_path / "run"), "--baseline", "original", *words])
+    code = main(
+        [
+            "classes",
+            "--model",
+            str(tmp_path / "run"),
+            "--baseline",
+            "original",
+            *words,
+            "--out",
+            str(tmp_path / "c.html"),
+        ]
+    )
     assert code == 0, capsys.readouterr().err
     assert main(["evaluate", "--model", str(tmp_path / "model"), "--images", images, "--out", str(out)]) == 0
     assert isinstance(json.loads(out.read_text(encoding="utf-8")), dict)
     made = explain([os.path.join(images, names[0], os.fsdecode(NAMES[0]))], model=options["model"],
                    out=str(tmp_path / "o"))  # fmt: skip
-    assert made[0].file.is_file()
+    assert made[0].picture.is_file()
 
 
 @on_linux
