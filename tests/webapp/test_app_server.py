@@ -240,8 +240,9 @@ def test_settings_that_the_page_does_not_offer_are_refused(client, tmp_path):
 
 
 def test_bad_requests_leave_no_traceback_in_the_log(client, capfd):
-    for values in ([{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, -1, "gae", 50], [None, "x", "gae", 50],
-                   [None, -1, "no method", 50], [None, -1, "gae", "much"], [3, -1, "gae", 50], []):  # fmt: skip
+    theirs = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+    for values in ([theirs, -1, "gae", 50], [None, "x", "gae", 50], [None, -1, "no method", 50],
+                   [None, -1, "gae", "much"], [3, -1, "gae", 50], []):  # fmt: skip
         assert call(client, "explain", *values)[0] == "error"
     for path, message in (
         ("call/nothing", {"data": []}), ("queue/join", {"fn_index": 999, "data": [], "session_hash": "a"}),
