@@ -325,6 +325,22 @@ def finished(photos, model_folder, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("selection.csv", ""), ("selection.csv", "[]"), ("best/config.json", ""), ("best/config.json", "[]"),
+     ("best/model.safetensors", ""), ("best/model.safetensors", None)],
+)  # fmt: skip
+def test_machine_broken_run_is_named_by_export(finished, tmp_path, capsys, file, content):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / file).unlink()
+    if content is not None:
+        (tmp_path / "run" / file).write_text(content)
+    line = said(capsys, "export", tmp_path / "run", "--to", tmp_path / "e")
+    assert str((tmp_path / "run" / file).parent) in line
+    assert "/tmp/tmp" not in line
+    assert not (tmp_path / "e").exists()
+
+
 def test_machine_full_disk_of_many_parts(tmp_path):
     """Outcomes of ``evaluate --on``, and any other file that a library writes."""
     from dataclasses import fields
