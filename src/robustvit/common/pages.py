@@ -45,7 +45,8 @@ def environment(format: str, package: str) -> Environment:
 
     Values are printed as ``printable`` returns them: a file name on a page cannot hide its ending.
     """
-    escape = {"html": str, "markdown": escape_markdown, "latex": escape_latex}[format]
+    escapes: dict[str, Callable[[str], str]] = {"html": str, "markdown": escape_markdown, "latex": escape_latex}
+    escape = escapes[format]
 
     def finalize(value: object) -> object:
         return value if isinstance(value, Markup) else escape(printable(str(value)))

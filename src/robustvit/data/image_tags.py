@@ -38,8 +38,9 @@ def _jpeg_parts(file: BinaryIO) -> Iterator[bytes]:
         mark, code, length = struct.unpack(">BBH", file.read(4))
         if mark != 0xFF or code == 0xDA:  # pixels follow
             return
-        content = file.read(length - 2) if code == 0xE1 else file.seek(length - 2, io.SEEK_CUR) and b""
-        if content.startswith(b"Exif\0\0"):
+        if code != 0xE1:
+            file.seek(length - 2, io.SEEK_CUR)
+        elif (content := file.read(length - 2)).startswith(b"Exif\0\0"):
             left -= length
             yield content
 
