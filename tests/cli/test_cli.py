@@ -19,6 +19,7 @@ import robustvit
 from helpers.drawn_photos import CLASSES, write_photos
 from helpers.small_models import tiny_network
 from robustvit.cli import main as cli
+from robustvit.cli.help import help_text
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import save_model
 
@@ -299,3 +300,12 @@ def test_other_peoples_files_are_not_overwritten(capsys, tmp_path, model_folder)
     assert (tmp_path / "000.png").read_bytes() == (images / "disc" / "000.png").read_bytes()
     with Image.open(tmp_path / "000-relevance.png") as picture:
         assert picture.width > picture.height
+
+
+def test_help_without_docstrings_says_so(monkeypatch):
+    from types import SimpleNamespace
+
+    function = cli.function_of("report")
+    assert "-OO" not in help_text("report", function)
+    monkeypatch.setattr("robustvit.cli.help.sys", SimpleNamespace(flags=SimpleNamespace(optimize=2)))
+    assert "started with -OO" in " ".join(help_text("report", function).split())

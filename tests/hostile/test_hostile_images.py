@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import tempfile
+import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -78,14 +79,60 @@ def test_photo_30000_squared(tmp_path):
 
 
 def test_photo_over_the_limit(tmp_path):
-    height = MAX_PIXELS // 10_000 + 1
+    height = MAX_PIXELS // 2 // 10_000 + 1  # half as many where pixels take more bytes than in a JPEG
     path = png(tmp_path / "a.png", 10_000, height, pixels=b"\0" * 1000)
     tracemalloc.start()
     words = refusal(lambda: read_photo(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert "120,000,000" in words
+    assert "60,000,000" in words
     assert peak < 10_000_000
+    grey = Image.new("L", (12_000, 6_000))  # a mask of a photo of 72 megapixels
+    grey.save(tmp_path / "grey.png", compress_level=1)
+    assert open_image(tmp_path / "grey.png").size == grey.size
+
+
+def tags(size: int, entries: int, turn: int = 1) -> bytes:
+    """EXIF data whose tags all claim the same bytes, as many as there are."""
+    rows = [(0x112, 3, 1, turn), *((0x8000 + number, 7, size - 100, 0) for number in range(entries))]
+    body = b"II*\0\x08\0\0\0" + struct.pack("<H", len(rows)) + b"".join(struct.pack("<HHII", *row) for row in rows)
+    return body + b"\0" * (size - len(body))
+
+
+def with_tags(path: Path, exif: bytes) -> Path:
+    """An image of 8 x 4 pixels with EXIF data of any length, in as many parts as a JPEG needs."""
+    stream = io.BytesIO()
+    if path.suffix == ".jpg":
+        Image.new("RGB", (8, 4), "red").save(stream, "JPEG")
+        raw = stream.getvalue()
+        parts = [b"Exif\0\0" + exif[at : at + 65_000] for at in range(0, len(exif), 65_000)]
+        middle = b"".join(b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part for part in parts)
+        path.write_bytes(raw[:2] + middle + raw[20:])  # without the JFIF block, Pillow looks for the density in EXIF
+    elif path.suffix == ".png":
+        Image.new("RGB", (8, 4), "red").save(stream, "PNG")
+        path.write_bytes(stream.getvalue()[:33] + chunk(b"eXIf", exif) + stream.getvalue()[33:])
+    else:
+        Image.new("RGB", (8, 4), "red").save(path, exif=b"Exif\0\0" + exif)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+def test_photo_tags_that_share_their_bytes(tmp_path, ending):
+    path = with_tags(tmp_path / f"a.{ending}", tags(600_000, 400))
+    start = time.monotonic()
+    assert "EXIF data or tags claim" in refusal(lambda: read_photo(path))
+    huge = with_tags(tmp_path / f"b.{ending}", tags(25_000_000, 1))
+    assert "EXIF data or tags claim" in refusal(lambda: read_photo(huge))
+    assert time.monotonic() - start < 20
+    plain = with_tags(tmp_path / f"c.{ending}", tags(60_000, 3, turn=6))
+    assert read_photo(plain).size == (4, 8), "turned, as its tag says"
+
+
+def test_photo_tiff_tags_that_share_their_bytes(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tags(2_000_000, 400))
+    assert "EXIF data or tags claim" in refusal(lambda: read_photo(tmp_path / "a.tif"))
+    Image.new("RGB", (8, 4), "red").save(tmp_path / "b.tif", tiffinfo={37724: b"layers" * 3_000_000})
+    assert read_photo(tmp_path / "b.tif").size == (8, 4), "layers of an editor may be large"
 
 
 def test_photo_30000_squared_by_command(tmp_path, photos, model_folder, capsys):

@@ -3,12 +3,15 @@ docs/reference/hostile-files.md."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from helpers.hostile import BOMB, refusal, said
 from robustvit import load_model
+from robustvit.common.csv_files import read_csv
+from robustvit.common.files import read_json
 from robustvit.common.yaml_files import read_mapping
 from robustvit.data.find_photos import find_photos
 from robustvit.data.manifest import read_manifest
@@ -51,6 +54,31 @@ def test_config_alias_bomb(tmp_path, capsys):
 
 def test_config_nested_deeply(tmp_path, capsys):
     assert "nested too deeply" in by_config(capsys, tmp_path, "a: " + "[" * 1200)
+
+
+@pytest.mark.parametrize("end", ["", "b: *a"])
+def test_config_long_list(tmp_path, end):
+    (tmp_path / "o.yaml").write_text("a: &a [" + "x, " * 1_500_000 + f"]\n{end}\n")
+    words = refusal(lambda: read_mapping(tmp_path / "o.yaml"))
+    assert "holds more than 100,000 values" in words
+    assert "aliases" not in words
+    (tmp_path / "p.yaml").write_text("a: [" + "x, " * 120_000 + "]\n")
+    assert "it holds more than 100,000 values" in refusal(lambda: read_mapping(tmp_path / "p.yaml"))
+    (tmp_path / "q.yaml").write_text("a: [" + "x, " * 50_000 + "]\n")
+    assert len(read_mapping(tmp_path / "q.yaml")["a"]) == 50_000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_config_pipe_or_device(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        assert "it is a pipe or a device" in said(capsys, "finetune", "--config", path)
+        assert "it is a pipe or a device" in refusal(lambda path=path: read_csv(path))
+        assert "it is a pipe or a device" in refusal(lambda path=path: read_json(path))
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 2_600_000_000)
+    assert "2,600,000,000 bytes" in said(capsys, "finetune", "--config", tmp_path / "huge")
+    assert "2,600,000,000 bytes" in refusal(lambda: read_csv(tmp_path / "huge"))
 
 
 def test_config_too_large(tmp_path):

@@ -235,7 +235,7 @@ def test_full_disk_leaves_the_last_state(server, command, whole, tmp_path):
 @pytest.mark.slow
 @on_linux
 def test_second_run_in_one_folder_is_refused(server, command, whole, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("robustvit.common.run_folder._SECONDS_TO_LET_GO", 0.2)
+    monkeypatch.setattr("robustvit.common.locks._SECONDS_TO_LET_GO", 0.2)
     out = tmp_path / "run"
     (process,) = server.start([*command, *to(out)])
     assert wait_for((out / "state.pt").exists, process), server.said()
@@ -252,7 +252,7 @@ def test_second_run_in_one_folder_is_refused(server, command, whole, tmp_path, c
 
 
 def test_lock_is_let_go_and_kept_by_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("robustvit.common.run_folder._SECONDS_TO_LET_GO", 0.2)
+    monkeypatch.setattr("robustvit.common.locks._SECONDS_TO_LET_GO", 0.2)
     folder, other = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
     with folder.locked(resume=False):
         with pytest.raises(UserError, match="another run"), other.locked(resume=False):

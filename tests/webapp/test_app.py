@@ -7,6 +7,7 @@ import importlib.util
 import json
 import threading
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +30,8 @@ from robustvit.webapp.app import start_app
 from robustvit.webapp.audit_tab import AuditJobs, find_folders
 from robustvit.webapp.examples import write_examples
 from robustvit.webapp.limits import LimitedRequests, Limits, read_limited
-from robustvit.webapp.memory import Recent, Results
+from robustvit.webapp.memory import Recent, Results, StoredFiles
+from robustvit.webapp.own_page import OwnPageOnly
 from robustvit.webapp.prediction import Explorer
 
 
@@ -222,7 +224,9 @@ def asked(path: str, body: bytes, headers=(), chunks: int = 1) -> tuple[int, byt
 
     limits = Limits(message_bytes=1000, drawing_bytes=2000, archive_bytes=5000)
     scope = {"type": "http", "path": path, "headers": list(headers)}
-    asyncio.run(LimitedRequests(behind, limits)(scope, receive, send))
+    asyncio.run(
+        LimitedRequests(behind, limits, StoredFiles(Path("nowhere"), limits.stored_bytes))(scope, receive, send)
+    )
     return (sent[0]["status"] if sent else 0), b"".join(reached)
 
 
@@ -237,6 +241,54 @@ def test_requests_are_bounded_and_name_no_addresses():
         assert asked("/gradio_api/queue/join", json.dumps({"data": [[{"a": named}]]}).encode())[0] == 403
     for path in ("/gradio_api/file=http://x/y", "/gradio_api/file=//ftp://x", "/gradio_api/proxy=https://x"):
         assert asked(path, b"")[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("127.0.0.1:7860", None, 200), ("localhost:7860", "http://localhost:7860", 200),
+        ("[::1]:7860", "http://[::1]:7860", 200), ("LOCALHOST", "http://127.0.0.1:3000", 200),
+        ("models.example.org", "https://models.example.org", 200),
+        ("127.0.0.1:7860", "https://models.example.org", 200),
+        ("evil.example", None, 403), ("evil.example:7860", "http://evil.example:7860", 403),
+        ("127.0.0.1:7860", "https://evil.example", 403), ("127.0.0.1:7860", "null", 403),
+        ("localhost.evil.example", None, 403), ("127.0.0.1@evil.example", None, 403), ("", None, 403),
+        ("127.0.0.1:7860", "http://localhost@evil.example", 403), ("127.0.0.1:7860", "file://", 403),
+    ],
+)  # fmt: skip
+def test_only_the_page_under_a_name_of_this_machine_is_answered(host, origin, status):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def behind(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+
+    headers = [(b"host", host.encode())] + ([] if origin is None else [(b"origin", origin.encode())])
+    for kind in ("http", "websocket"):
+        scope = {"type": kind, "path": "/gradio_api/upload", "headers": headers}
+        asyncio.run(OwnPageOnly(behind, public_host="models.example.org")(scope, None, send))
+    assert sent[0]["status"] == status
+    assert sent[-1]["type"] == ("http.response.start" if status == 200 else "websocket.close")
+    if "models" in str((host, origin)):
+        asyncio.run(OwnPageOnly(behind)({"type": "http", "path": "/", "headers": headers}, None, send))
+        assert sent[-2]["status"] == 403, "a proxy's name is answered only if it was given"
+
+
+def test_uploads_have_a_total(tmp_path):
+    stored = StoredFiles(tmp_path, 1000)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.png").write_bytes(bytes(400))
+    with stored.room_for(500) as fits, stored.room_for(200) as beside:
+        assert (fits, beside) == (True, False), "what is on its way counts"
+    with stored.room_for(600) as fits:
+        assert fits
+    with stored.room_for(601) as fits:
+        assert not fits
+    (tmp_path / "files" / "a.png").unlink()
+    with stored.room_for(1000) as fits:
+        assert fits
 
 
 def test_files_are_marked_so_that_nothing_in_them_runs():
@@ -254,7 +306,7 @@ def test_files_are_marked_so_that_nothing_in_them_runs():
             return {"type": "http.request", "body": b""}
 
         scope = {"type": "http", "path": path, "headers": []}
-        asyncio.run(LimitedRequests(behind, Limits())(scope, receive, send))
+        asyncio.run(LimitedRequests(behind, Limits(), StoredFiles(Path("nowhere"), 0))(scope, receive, send))
         assert sent[1]["body"] == b"<script>"
         return dict(sent[0]["headers"])
 

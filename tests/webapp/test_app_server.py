@@ -66,7 +66,7 @@ def slow_uploads(server, over: threading.Event, count: int = 5) -> list[threadin
     def dribble():
         with socket.create_connection((host, int(port))) as line:
             line.sendall(
-                b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+                b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
                 b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
                 b'--b\r\nContent-Disposition: form-data; name="files"; filename="slow.png"\r\n\r\n'
             )
@@ -237,6 +237,29 @@ def test_settings_that_the_page_does_not_offer_are_refused(client, tmp_path):
         assert "Traceback" not in str(said)
         assert "site-packages" not in str(said)
     assert call(client, "explain", photo, -1, "gae", 50)[0] == "complete"
+
+
+def test_bad_requests_leave_no_traceback_in_the_log(client, capfd):
+    theirs = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+    for values in ([theirs, -1, "gae", 50], [None, "x", "gae", 50], [None, -1, "no method", 50],
+                   [None, -1, "gae", "much"], [3, -1, "gae", 50], []):  # fmt: skip
+        assert call(client, "explain", *values)[0] == "error"
+    for path, message in (
+        ("call/nothing", {"data": []}), ("queue/join", {"fn_index": 999, "data": [], "session_hash": "a"}),
+        ("component_server", {"component_id": 999, "fn_name": "x", "session_hash": "a", "data": 1}),
+    ):  # fmt: skip
+        assert client.post(f"/gradio_api/{path}", json=message).status_code == 400
+    log = capfd.readouterr().err
+    assert "Traceback" not in log
+    assert log.count("a request to /gradio_api/") == 3
+
+
+def test_pages_of_other_sites_are_not_answered(client, tmp_path):
+    for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
+        assert client.post("/gradio_api/upload", files={"files": ("a.png", b"x")}, headers=headers).status_code == 403
+        assert client.get("/config", headers=headers).status_code == 403
+    own = {"Origin": str(client.base_url).rstrip("/")}
+    assert client.post("/gradio_api/upload", files={"files": ("a.png", b"x")}, headers=own).status_code == 200
 
 
 def test_only_this_machine_reaches_it(server):

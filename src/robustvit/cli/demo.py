@@ -53,16 +53,16 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
     Example:
         robustvit demo --out runs/demo
     """
-    from robustvit.common.files import check_own_folder
+    from robustvit.common.files import check_own_folder, explain_full_disk
     from robustvit.common.run_folder import RunFolder
     from robustvit.sharing.report import report
     from robustvit.training.finetune import finetune
 
     folder = Path(out)
     started = check_own_folder(folder, RunFolder(folder / "run").is_run, command="demo")
-    write_scenes(folder / "data")
     data, model = folder / "data", folder / "base"
-    with as_file(files("robustvit.data.embedded") / "model") as shipped:
+    with explain_full_disk(folder), as_file(files("robustvit.data.embedded") / "model") as shipped:
+        write_scenes(data)
         shutil.copytree(shipped, model, dirs_exist_ok=True)
     run = finetune(
         model=f"local-dir:{model}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 import textwrap
 import typing
 from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ def option_groups(function: Callable[..., Any], everything: bool = True) -> dict
 def help_text(name: str, function: Callable[..., Any], everything: bool = False) -> str:
     """Return the help of a command: what it does, its usage, its options and an example."""
     description, example = description_of(function)
+    if sys.flags.optimize > 1:  # -OO, or PYTHONOPTIMIZE=2
+        description = "Python was started with -OO, which removes the texts of this help: start it without."
     groups = option_groups(function, everything)
     hidden = len(options_of(function)) - sum(map(len, groups.values()))
     ends = [f"{hidden} more options: robustvit {name} {ALL}"] * bool(hidden)

@@ -9,13 +9,12 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 
-from robustvit.common.errors import printable
-
 
 def document(result: object) -> str:
     """Write the result of a command as one JSON document.
 
     A path becomes ``{"file": path}``, text ``{"text": text}``, and None ``null``. See ``plain`` for everything else.
+    Letters beyond ASCII are written as escapes, which keep file names exact, whatever bytes they hold.
     """
     if isinstance(result, Path):
         result = {"file": result}
@@ -42,7 +41,7 @@ def plain(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str | Path):
-        return printable(str(value))
+        return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     return _collection(value)
@@ -61,4 +60,4 @@ def _collection(value: object) -> object:
 
 
 def _key(key: object) -> str:
-    return printable(str(key.value if isinstance(key, Enum) else key))
+    return str(key.value if isinstance(key, Enum) else key)

@@ -15,6 +15,7 @@ from typing import Any
 
 from robustvit.cli.help import ALL, help_text
 from robustvit.cli.messages import explain_mistake
+from robustvit.cli.streams import prepare_streams
 from robustvit.common.command_options import add_arguments, options_of
 from robustvit.common.errors import UserError, printable
 from robustvit.common.signals import raise_on_signals
@@ -51,6 +52,8 @@ _JSON = "--json"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. A mistake of the user gives one line on the error stream and exit code 2."""
+    if arguments is None:
+        prepare_streams()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
@@ -76,21 +79,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(
             f"robustvit {name}", f"{error.strerror or error}{where}; check the path, its permissions and the disk"
         )
-    except (KeyboardInterrupt, RuntimeError) as error:
+    except (KeyboardInterrupt, RuntimeError, MemoryError) as error:
         return _interrupted(name, error)
 
 
 def _interrupted(name: str, error: BaseException) -> int:
     """Say why a command was interrupted, and how to resume it."""
     again = "resume with the same command and --resume" if name == "finetune" else "run the same command to resume"
-    if isinstance(error, RuntimeError):
-        from robustvit.common.workers import lost_process
+    from robustvit.common.workers import describe_lost_memory, job_rank, lost_process
 
+    if isinstance(error, RuntimeError | MemoryError):
+        if told := describe_lost_memory(error):
+            return _fail(f"robustvit {name}", told)
         if not lost_process(error):
             raise error
         return _fail(f"robustvit {name}", f"another process of this job died; everything saved is intact: {again}", 1)
     code = getattr(error, "exit_code", 130)
-    if os.environ.get("RANK", "0") == "0":  # with several processes, one line is enough
+    if job_rank() == 0:  # with several processes, one line is enough
         said = str(error) or "stopped"
         _fail(f"robustvit {name}", f"{said}: {again}" if getattr(error, "run", None) else said)
     return code
@@ -147,7 +152,9 @@ def _run(name: str, arguments: list[str]) -> int:
     else:  # anything printed on the way must not mix with the JSON output
         with redirect_stdout(sys.stderr):
             result = function(*leading, **values)
-    if os.environ.get("RANK", "0") == "0":
+    from robustvit.common.workers import job_rank
+
+    if job_rank() == 0:
         _print(result, as_json)
     return getattr(result, "exit_code", 0)
 
@@ -171,7 +178,7 @@ def _print(result: object, as_json: bool) -> None:
 
         print(document(result))
     elif result is not None:
-        print(result)
+        print(printable(str(result)))
 
 
 def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:

@@ -11,6 +11,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from robustvit.common.files import new_file
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -43,13 +45,10 @@ def inline_svg(figure: Figure, axis: Axes, *, text: bool = False) -> str:
 
 def save_figure(figure: Figure, out: Path) -> list[Path]:
     """Save a figure as PNG and SVG, each whole or not at all; the same figure gives the same files."""
-    import os
-
     paths = []
     for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         path = out.with_name(f"{out.name}.{ending}")
-        fresh = path.with_name(f".{path.name}.new")
-        figure.savefig(fresh, format=ending, dpi=144, metadata=metadata)
-        os.replace(fresh, path)
+        with new_file(path) as file:
+            figure.savefig(file, format=ending, dpi=144, metadata=metadata)
         paths.append(path)
     return paths

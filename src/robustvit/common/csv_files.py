@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import read_bytes
 
 _SEPARATORS = ",;\t|"
 
@@ -34,7 +35,12 @@ class CsvTable:
 
 
 def read_csv(
-    path: str | Path, columns: Collection[str] = (), *, what: str = "a CSV file", fix: str = "check the path"
+    path: str | Path,
+    columns: Collection[str] = (),
+    *,
+    what: str = "a CSV file",
+    fix: str = "check the path",
+    own: bool = False,
 ) -> CsvTable:
     """Read a CSV file in UTF-8 or UTF-16, with or without a byte order mark.
 
@@ -45,9 +51,10 @@ def read_csv(
         columns: that every row must have.
         what: to call the file, as ``a manifest of masks``.
         fix: what to do about a file that cannot be read.
+        own: whether this package wrote it, so that bytes that are not UTF-8 are names of files; see ``encode_text``.
     """
     try:
-        text = _decode(Path(path).read_bytes())  # as bytes: a value may hold any kind of line break
+        text = _decode(read_bytes(path), own)  # as bytes: a value may hold any kind of line break
         if "\0" in text:
             raise csv.Error("it is not text")
         separator, skipped = _find_separator(text)
@@ -70,9 +77,11 @@ def read_csv(
     return CsvTable(names, rows, lines, text.endswith("\n"), empty)
 
 
-def _decode(content: bytes) -> str:
-    """Decode UTF-8, or the UTF-16 that spreadsheets call Unicode text."""
-    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+def _decode(content: bytes, own: bool) -> str:
+    """Decode UTF-8, or the UTF-16 that spreadsheets call Unicode text; in own files other bytes are names of files."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    return content.decode("utf-8-sig", "surrogateescape" if own else "strict")
 
 
 def _find_separator(text: str) -> tuple[str, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,8 +17,13 @@ from accelerate.utils import LoggerType, gather_object
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Device, Precision
+from robustvit.common.workers import check_job
 
 Item = TypeVar("Item")
+_OF_JOBS = (
+    "WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE",
+    "MV2_COMM_WORLD_SIZE",
+)  # fmt: skip
 
 
 def make_accelerator(
@@ -43,18 +50,38 @@ def make_accelerator(
             f"--tracker {tracker} is not installed here: pip install {package}, or leave --tracker out "
             "(metrics.jsonl is always written)"
         )
+    check_job()
     if is_initialized():
         AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
-    accelerator = Accelerator(
-        # Without this, each process on a machine without a GPU would believe that it is alone.
-        cpu=device == "cpu" or not torch.accelerator.is_available(),
-        mixed_precision=precision,
-        log_with=None if tracker == "none" else tracker,
-        project_dir=None if folder is None else str(folder),
-    )
+    with _explain_start():
+        accelerator = Accelerator(
+            # Without this, each process on a machine without a GPU would believe that it is alone.
+            cpu=device == "cpu" or not torch.accelerator.is_available(),
+            mixed_precision=precision,
+            log_with=None if tracker == "none" else tracker,
+            project_dir=None if folder is None else str(folder),
+        )
     if precision == "fp16" and accelerator.device.type == "cpu":
         raise UserError("expected a GPU for --precision fp16, found none: use bf16 or no")
     return accelerator
+
+
+@contextmanager
+def _explain_start() -> Iterator[None]:
+    """Turn errors about the environment of a job of several processes into one line."""
+    before = dict(os.environ)  # Accelerate completes it before it fails
+    try:
+        yield
+    except ValueError as error:
+        os.environ.clear()
+        os.environ.update(before)
+        named = [name for name in _OF_JOBS if name in before]
+        if not named:
+            raise
+        raise UserError(
+            f"cannot start as one of several processes, as {', '.join(named)} in the environment says "
+            f"({' '.join(str(error).split())[:150]}): start with torchrun or accelerate launch, or unset them"
+        ) from error
 
 
 def has_tracker(name: str) -> bool:

@@ -8,6 +8,9 @@ import re
 from collections.abc import Collection, Iterable
 
 _LARGEST = 2**63 - 1  # the largest integer of PyTorch and NumPy
+_RAW = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)  # see printable
 
 
 class UserError(ValueError):
@@ -60,5 +63,11 @@ def _plain(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text in which escapes replace what cannot be encoded, such as file names that are not UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a text in which escapes replace what a terminal or a page must not receive from the name of a file.
+
+    These are bytes that are not UTF-8, control characters other than tabs and line breaks, such as those that start the
+    commands of a terminal, and marks that reverse the direction of text, which hide the true ending of a name.
+    """
+    if text.isprintable():
+        return text  # nearly always, also for pictures of megabytes in a page
+    return _RAW.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

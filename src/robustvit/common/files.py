@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,11 @@ from typing import Any, BinaryIO
 from robustvit.common.errors import UserError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # of some network file systems
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE_OF_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _LONGEST_NAME = 255  # bytes, on nearly every file system
+_LARGEST = 2_000_000_000  # bytes of a list or record
 
 
 def check_writable(path: str | Path) -> None:
@@ -112,10 +117,14 @@ def fresh_name(path: str | Path) -> Path:
 
 
 @contextmanager
-def new_file(path: str | Path) -> Iterator[BinaryIO]:
+def new_file(path: str | Path, *, flush: bool = True) -> Iterator[BinaryIO]:
     """Open a file beside its path, and move it there once all of it is on the disk.
 
     Killing the process, a power cut or a full disk at any moment leaves the old file or the new one.
+
+    Args:
+        path: where the file will be.
+        flush: wait until the disk has it; without, a power cut may lose it, as is fine for one of many pictures.
 
     Yields:
         A file to write bytes to.
@@ -126,10 +135,12 @@ def new_file(path: str | Path) -> Iterator[BinaryIO]:
         with explain_full_disk(path):
             with fresh.open("wb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                if flush:
+                    file.flush()
+                    _flush(file.fileno())
             os.replace(fresh, path)
-            sync_folder(path.parent)
+            if flush:
+                sync_folder(path.parent)
     except BaseException:
         fresh.unlink(missing_ok=True)  # half a file is useless and takes up space
         raise
@@ -168,20 +179,60 @@ def sync_folder(path: str | Path, files: bool = False) -> None:
     for place in [*(sorted(path.iterdir()) if files else []), path]:
         descriptor = os.open(place, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            _flush(descriptor)
         finally:
             os.close(descriptor)
 
 
+def _flush(descriptor: int) -> None:
+    """Flush a file or folder to the disk, where its file system can."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH:
+            raise
+
+
+def encode_text(text: str) -> bytes:
+    """Encode a text as UTF-8; file names that are not UTF-8 become the bytes that they have on the disk.
+
+    ``decode("utf-8", "surrogateescape")`` reads them back. Surrogates that stand for no byte are written as escapes.
+    """
+    return _SURROGATE_OF_NO_BYTE.sub(_escape, text).encode("utf-8", "surrogateescape")
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
 def write_text(text: str, path: str | Path) -> None:
-    """Write a text file whole or not at all; see ``new_file``."""
+    """Write a text file whole or not at all; see ``new_file`` and ``encode_text``."""
     with new_file(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(encode_text(text))
 
 
 def write_json(value: Any, path: str | Path) -> None:
-    """Write a value as readable JSON, whole or not at all."""
-    write_text(json.dumps(value, indent=1, ensure_ascii=False), path)
+    """Write a value as readable JSON, whole or not at all; surrogates as the escapes of JSON, which read back."""
+    write_text(_SURROGATE.sub(_escape, json.dumps(value, indent=1, ensure_ascii=False)), path)
+
+
+def read_bytes(path: str | Path, most: int = _LARGEST) -> bytes:
+    """Read a file of at most ``most`` bytes; refuse anything else before reading, as a pipe or device may have no end.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+    """
+    path = Path(path)
+    found = path.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # reading a folder fails by itself
+        raise UserError(f"refused to read {path}: it is a pipe or a device, not a file; name a file")
+    if found.st_size > most:
+        raise UserError(f"refused to read {path}: it has {found.st_size:,} bytes, expected at most {most:,}")
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:  # files of /proc have no size
+        raise UserError(f"refused to read {path}: it has more than {most:,} bytes, the most that is expected")
+    return content
 
 
 def read_settings(path: str | Path) -> dict[str, Any] | None:
@@ -195,7 +246,9 @@ def read_settings(path: str | Path) -> dict[str, Any] | None:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_bytes(path).decode("utf-8"))
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
     except (ValueError, RecursionError) as error:

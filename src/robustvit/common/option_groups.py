@@ -206,9 +206,12 @@ class ServingOptions:
         host: address to listen on; 0.0.0.0 makes the page reachable from the network.
         port: port to listen on; default: the first free one from 7860.
         auth: NAME:PASSWORD that visitors must enter.
+        public_host: host name under which a proxy passes requests on to this machine, such as models.example.org;
+            otherwise the page answers only under localhost and 127.0.0.1, unless share or host is given.
     """
 
     share: bool = False
     host: str = "127.0.0.1"
     port: int | None = None
     auth: str | None = None
+    public_host: str | None = None

@@ -18,6 +18,14 @@ _LATEX = {
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "−": "$-$", "±": r"$\pm$", "–": "--",
     "†": r"\dag{}", "‡": r"\ddag{}",
 }  # fmt: skip
+_FURTHER: dict[str, dict[str, Any]] = {
+    "html": {},
+    "markdown": {"trim_blocks": True},
+    "latex": {  # LaTeX is full of braces, so its templates use other delimiters
+        "trim_blocks": True, "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<",
+        "variable_end_string": ">>", "comment_start_string": "<#", "comment_end_string": "#>",
+    },
+}  # fmt: skip
 
 
 def escape_markdown(text: str) -> str:
@@ -33,29 +41,22 @@ def escape_latex(text: str) -> str:
 
 
 def environment(format: str, package: str) -> Environment:
-    """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``."""
-    made = _environment(format, package)
-    made.filters |= {"counted": pluralize, "printable": lambda value: printable(str(value))}
-    return made
+    """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``.
 
-
-def _environment(format: str, package: str) -> Environment:
-    loader = PackageLoader(package, "")
-    if format == "html":
-        return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    escape = escape_markdown if format == "markdown" else escape_latex
+    Values are printed as ``printable`` returns them: a file name on a page cannot hide its ending.
+    """
+    escapes: dict[str, Callable[[str], str]] = {"html": str, "markdown": escape_markdown, "latex": escape_latex}
+    escape = escapes[format]
 
     def finalize(value: object) -> object:
-        return value if isinstance(value, Markup) else escape(str(value))
+        return value if isinstance(value, Markup) else escape(printable(str(value)))
 
-    # LaTeX is full of braces, so its templates use other delimiters.
-    marks: dict[str, Any] = {} if format == "markdown" else {
-        "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<",
-        "variable_end_string": ">>", "comment_start_string": "<#", "comment_end_string": "#>",
-    }  # fmt: skip
-    return Environment(  # escaped by finalize: autoescape knows HTML only
-        loader=loader, autoescape=False, finalize=finalize, undefined=StrictUndefined, trim_blocks=True, **marks
+    loader, further = PackageLoader(package, ""), _FURTHER[format]  # only HTML is known to Jinja's own escaping
+    made = Environment(
+        loader=loader, autoescape=format == "html", finalize=finalize, undefined=StrictUndefined, **further
     )
+    made.filters |= {"counted": pluralize, "printable": lambda value: printable(str(value))}
+    return made
 
 
 def page_template(package: str, name: str, *, trim: bool = False, **filters: Callable[[Any], str]) -> Template:

@@ -15,6 +15,9 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
+from robustvit.common.errors import printable
+from robustvit.common.files import new_file
+
 _LINE, _EDGE = (255, 235, 0), (0, 0, 0)  # far apart in brightness: one of them shows on any photo
 _SIDE = 280
 
@@ -94,6 +97,7 @@ def figure_of_rows(rows: Sequence[Sequence[tuple[str, np.ndarray]]], path: str |
     for axes, pictures in zip(grid, rows, strict=True):
         for axis, (title, picture) in zip(axes, pictures, strict=True):
             axis.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.ndim == 2 else None)
-            axis.set_title(title, fontsize=9, parse_math=False)
+            axis.set_title(printable(title), fontsize=9, parse_math=False)
             axis.set_axis_off()
-    figure.savefig(path)
+    with new_file(path) as file:
+        figure.savefig(file, format="png")

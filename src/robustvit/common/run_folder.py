@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder, new_file, read_json, write_json, write_text
-from robustvit.common.progress import warn
+from robustvit.common.locks import LOCKS, lock_folder
 from robustvit.common.provenance import time_now, versions
 from robustvit.common.yaml_files import read_mapping
 
@@ -26,9 +25,7 @@ MODULE = "a module given from Python"  # recorded for a model that has no name
 _MARK = "config.yaml"
 _VERSION = "robustvit"  # the key that marks a config.yaml as ours
 _STATE = "state.pt"
-_LOCK = ".lock"
-_SECONDS_TO_LET_GO = 8  # processes that read photos for a run that was killed notice it after 5
-_BEFORE_ALL = (_LOCK, f".{_MARK}.new")  # all that a run leaves that was killed before its settings were written
+_BEFORE_ALL = (*LOCKS, f".{_MARK}.new")  # all that a run leaves that was killed before its settings were written
 _MAY_CHANGE = ("epochs", "out", "save_every", "tracker", "workers")
 
 
@@ -77,24 +74,10 @@ class RunFolder:
             resume: see ``check_free``, which is called again under the lock.
             enabled: of several processes of a run only the main one locks.
         """
-        if not enabled:
+        with lock_folder(self.path, who="another run", enabled=enabled):
+            if enabled:
+                self.check_free(resume)
             yield
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / _LOCK, timeout=_SECONDS_TO_LET_GO)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise UserError(
-                f"another run is writing to {self.path}: wait for its end, stop it, or name another --out"
-            ) from error
-        except NotImplementedError:
-            warn(f"{self.path} is on a disk without file locks: make sure that no other run writes to it")
-        try:
-            self.check_free(resume)
-            yield
-        finally:
-            lock.release()
 
     def start(self, config: dict[str, Any], selected: str | None = None) -> None:
         """Create the folder, write settings, versions and selection, and remove a verdict that more training outdates.
@@ -176,9 +159,11 @@ class RunFolder:
     def selected(self) -> list[dict[str, str]]:
         """Return the rows of ``selection.csv``: one per photo, ``split`` says what it was used for."""
         try:
-            rows = read_csv(self.selection).rows
-            if not all(row.get("split") and row.get("image") and "label" in row for row in rows):
-                raise ValueError("a row without split, label or image")
+            rows = read_csv(self.selection, own=True).rows
+            if not any(row.get("split") == "train" for row in rows) or not all(
+                row.get("split") and row.get("image") and "label" in row for row in rows
+            ):
+                raise ValueError("no row to train on, or one without split, label or image")
             return rows
         except ValueError as error:
             raise self._unknown_selection() from error

@@ -17,9 +17,54 @@ from robustvit.common.errors import UserError
 _GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "ProcessGroup", "gloo")
 
 
+_JOB = ("WORLD_SIZE", "RANK", "LOCAL_RANK")  # what torchrun and accelerate launch tell each process of a job
+
+
+def _variable(name: str, otherwise: int) -> int:
+    """Return a variable of the environment that says which process of a job this is."""
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() else otherwise
+
+
+def job_rank() -> int:
+    """Return the number of this process in a job of torchrun or accelerate launch; 0 if there is no such job."""
+    return _variable("RANK", 0) if _variable("WORLD_SIZE", 1) > 1 else 0
+
+
+def check_job() -> None:
+    """Refuse variables of the environment that describe half a job, such as a shell or a cluster leaves behind."""
+    given = {name: os.environ[name] for name in _JOB if os.environ.get(name, "-1") not in ("", "-1")}
+    size, rank = _variable("WORLD_SIZE", 1), _variable("RANK", -1)
+    whole = all(value.isdecimal() for value in given.values()) and size > 0
+    if whole and (0 <= rank < size if size > 1 else "LOCAL_RANK" not in given or "WORLD_SIZE" in given):
+        return
+    said = ", ".join(f"{name}={value:.40}" for name, value in given.items())
+    raise UserError(
+        f"expected WORLD_SIZE and RANK as torchrun and accelerate launch set them, the environment holds {said}: start "
+        "with one of these, or unset " + " and ".join(given)
+    )
+
+
 def lost_process(error: BaseException) -> bool:
     """Whether an error means that another process of a job of torchrun or accelerate launch has died."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(words in str(error) for words in _GONE)
+    return _variable("WORLD_SIZE", 1) > 1 and any(words in str(error) for words in _GONE)
+
+
+def describe_lost_memory(error: BaseException) -> str:
+    """Return what to do about memory that was too small for a command, if that is what an error means, or nothing."""
+    text = str(error)
+    if "shared memory" in text or "Bus error" in text:
+        return (
+            "no shared memory is left for the processes that read photos, as in a container with a small /dev/shm: use "
+            "--workers 0, or start the container with more, such as --shm-size 8g"
+        )
+    if "DataLoader worker" in text:
+        return "a process that reads photos died, perhaps for lack of memory: use fewer --workers"
+    if isinstance(error, MemoryError):
+        return "the memory of this machine is too small: use a smaller --batch-size, or fewer --workers"
+    if type(error).__name__ == "OutOfMemoryError":  # of PyTorch, for GPUs
+        return "the memory of the GPU is too small: use a smaller --batch-size, or --device cpu"
+    return ""
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
-from robustvit.common.files import write_text
+from robustvit.common.files import explain_full_disk, write_text
 from robustvit.data.file_finder import FileFinder
 from robustvit.data.review import resolve_folder
 
@@ -69,7 +69,7 @@ def append_record(record: MaskRecord, path: str | Path) -> None:
     """Add a row to a manifest, or start one; killing the process loses at most that row."""
     path = Path(path)
     started = path.is_file() and path.stat().st_size > 0
-    with path.open("a", newline="", encoding="utf-8") as file:
+    with explain_full_disk(path), path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         if not started:
             writer.writerow(_COLUMNS)

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from robustvit.common.errors import UserError
+from robustvit.data.image_tags import MAX_TAG_BYTES, tag_bytes
 from robustvit.data.pixels import DEEP_SUFFIXES, PLAIN, PixelError, Pixels, decide_tops, is_deep, narrowed, to_rgb
 
 IMAGE_SUFFIXES = frozenset(
@@ -37,7 +38,7 @@ IMAGE_SUFFIXES = frozenset(
     | {".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
-MAX_PIXELS = 120_000_000  # more than cameras have; decoding takes 1.5 GB with transparency
+MAX_PIXELS = 120_000_000  # more than most cameras have; half of it where decoding takes up to 24 bytes a pixel
 _LONGEST_SHAPE = 100
 
 
@@ -68,12 +69,17 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is stricter
+            if (claimed := tag_bytes(path)) > MAX_TAG_BYTES:
+                raise UserError(
+                    f"refused to read {path}: its EXIF data or tags claim {claimed:,} bytes, more than "
+                    f"{MAX_TAG_BYTES:,}; remove them, as with exiftool -all="
+                )
             image = Image.open(path, formats=IMAGE_FORMATS)
         with image:
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > (most := _most_pixels(image)):
                 raise UserError(
                     f"refused to decode {path}: {image.width:,} x {image.height:,} pixels are more than the "
-                    f"{MAX_PIXELS:,} that are read; make it smaller"
+                    f"{most:,} that are read; make it smaller"
                 )
             yield image
     except UserError:
@@ -89,6 +95,12 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
     except Exception as error:  # decoding a broken file can raise any error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot read {path}: it is broken or cut off ({reason}); replace or remove it") from error
+
+
+def _most_pixels(image: Image.Image) -> int:
+    """Return the limit of an image: JPEGs are decoded at a fraction of their size, grey images take a byte a pixel."""
+    light = image.format == "JPEG" or (image.mode in ("1", "L", "P") and "transparency" not in image.info)
+    return MAX_PIXELS if light else MAX_PIXELS // 2
 
 
 def read_photo(path: str | Path, at_least: int | None = None, pixels: Pixels = PLAIN) -> Image.Image:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.files import encode_text
 from robustvit.common.options import Classes
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.find_photos import Photo
@@ -75,7 +76,7 @@ def select_photos(
     train: list[Photo] = []
     held_out: list[Photo] = []
     for name in sorted(groups):
-        members = random.Random(f"{seed} {name}").sample(groups[name], len(groups[name]))
+        members = random.Random(encode_text(f"{seed} {name}")).sample(groups[name], len(groups[name]))
         reserved = 0 if validation is not None else max(1, len(members) // 5)
         taken = min(samples_per_class, len(members) - reserved) if name in chosen else 0
         if name in chosen and taken < 1:

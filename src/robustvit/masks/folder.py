@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_own_folder, fresh_name, read_settings, write_json, write_text
+from robustvit.common.files import check_own_folder, new_file, read_settings, write_json, write_text
+from robustvit.common.locks import LOCKS, lock_folder
 from robustvit.common.wording import pluralize
 from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.mask_files import FAINTEST
@@ -69,7 +70,7 @@ class MaskFolder:
 
     def _check(self) -> None:
         old = read_settings(self.path / SETTINGS)
-        if not check_own_folder(self.path, old is not None, command="masks") or old is None:
+        if not check_own_folder(self.path, old is not None, command="masks", ignore=LOCKS) or old is None:
             return
         if "method" in old:  # folders of versions before there were two protocols
             old = {"protocol": "standard"} | old
@@ -83,6 +84,13 @@ class MaskFolder:
                 f"{self.path} holds masks made with {name} {old.get(name)}, not {self.settings.get(name)}: give the "
                 "same options to continue, or another --out"
             )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Create the folder and lock it against other commands, in a ``with`` block around ``start`` and ``finish``."""
+        with lock_folder(self.path, who="another masks command"):
+            self._check()  # another one may have begun, and ended, since the first look
+            yield
 
     def start(self) -> None:
         """Create the folder, or join the parts that a killed run left in it."""
@@ -165,11 +173,10 @@ class MaskFolder:
         self._claim(record)
         if record.mask is not None and mask is not None:
             record.mask.parent.mkdir(parents=True, exist_ok=True)
-            fresh = fresh_name(record.mask)
             grey = (255 * mask.clip(0, 1)).round().astype(np.uint8)
             grey[grey < FAINTEST] = 0
-            Image.fromarray(grey).save(fresh, format="PNG", pnginfo=sign())
-            os.replace(fresh, record.mask)
+            with new_file(record.mask, flush=False) as file:
+                Image.fromarray(grey).save(file, format="PNG", pnginfo=sign())
         append_record(record, self.path / f".manifest-{self.rank}.csv")
 
     def _claim(self, record: MaskRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,14 +126,15 @@ def make_masks(
         check_review(review)
     start = time.monotonic()
     finding = finding.apply_protocol()
-    if annotated.from_ is not None:
-        folder, problems, left_out, made = _import_masks(source, out, annotated.from_, annotated)
-    elif annotated.images is not None or annotated.categories:
+    if annotated.from_ is None and (annotated.images is not None or annotated.categories):
         raise UserError("--images and --categories belong to annotations: name their format with --from")
-    else:
-        folder, problems, left_out, made = _find_masks(source, out, finding, pixels, running)
-    problems = [printable(line) for line in problems]
-    records = folder.finish(problems) if folder.rank == 0 else []
+    with ExitStack() as held:
+        if annotated.from_ is not None:
+            folder, problems, left_out, made = _import_masks(source, out, annotated.from_, annotated, held)
+        else:
+            folder, problems, left_out, made = _find_masks(source, out, finding, pixels, running, held)
+        problems = [printable(line) for line in problems]
+        records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
         reasons = [*problems, *(f"{one.image}: {one.reason}" for one in records if annotated.from_)]
         raise UserError(f"no mask could be made: {reasons[0] if reasons else 'nothing stands out in any photo'}")
@@ -151,7 +153,7 @@ def _list_categories(categories: Categories | None) -> list[str]:
 
 
 def _import_masks(
-    source: str, out: str, form: str, options: AnnotationOptions
+    source: str, out: str, form: str, options: AnnotationOptions, held: ExitStack
 ) -> tuple[MaskFolder, list[str], int, int]:
     """Make masks from annotations; of several processes only the first reads them."""
     from robustvit.common.devices import make_accelerator
@@ -174,6 +176,7 @@ def _import_masks(
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     todo = []
     if accelerator.is_main_process:
+        held.enter_context(folder.locked())
         folder.start()
         _, edited = folder.forget_changed(
             found.photos, lambda photo: digest_annotation(photo, folders[photo.image]), unknown=True
@@ -205,7 +208,7 @@ def _photo_root(source: str, images: str | None) -> Path | None:
 
 
 def _find_masks(
-    source: str, out: str, options: MaskOptions, pixels: PixelOptions, running: RunningOptions
+    source: str, out: str, options: MaskOptions, pixels: PixelOptions, running: RunningOptions, held: ExitStack
 ) -> tuple[MaskFolder, list[str], int, int]:
     """Make masks with a model; each process takes its share of the photos."""
     from accelerate.utils import gather_object
@@ -228,6 +231,7 @@ def _find_masks(
     unmatched = maker.match_photos(places, Path(source))
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     if accelerator.is_main_process:
+        held.enter_context(folder.locked())
         folder.start()
         problems += [*unmatched, *_forget_changed(folder, photos, maker)]
     accelerator.wait_for_everyone()  # changed photos must be forgotten before one lists what is missing

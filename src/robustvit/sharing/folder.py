@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import write_json, write_text
+from robustvit.common.files import explain_full_disk, read_json, write_json, write_text
 from robustvit.common.options import ExportFormat
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict, read_verdict, write_verdict
@@ -58,7 +57,10 @@ def read_finished(path: str) -> tuple[RunFolder, Verdict]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Make a temporary folder that is moved to ``path`` if the block succeeds, and removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as parent:
+    with (
+        explain_full_disk(path),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as parent,
+    ):
         fresh = Path(parent) / "new"
         fresh.mkdir()
         yield fresh
@@ -86,7 +88,9 @@ def write_shared(
         license: licence stated for these weights.
         name: ``OWNER/NAME`` on the hub, for the card.
     """
-    stored = json.loads((run.best / "config.json").read_text(encoding="utf-8"))
+    stored = read_json(run.best / "config.json")
+    if not isinstance(stored, dict):
+        raise UserError(f"{run.best / 'config.json'} does not describe a model: repeat the run")
     library = stored.get("library") or ("transformers" if "model_type" in stored else "timm")
     if format == "timm" and library != "timm":
         raise UserError(f"{run.path} contains a {library} model, which timm cannot load: use --format auto or onnx")
@@ -110,7 +114,11 @@ def _load(run: RunFolder) -> Classifier:
         for name in _WEIGHTS:
             if (run.best / name).is_file():
                 _link((run.best / name).absolute(), Path(folder) / name)
-        return load_model(folder)
+        try:
+            return load_model(folder)
+        except UserError as error:
+            told = str(error).replace(f"local-dir:{folder}", str(run.best)).replace(folder, str(run.best))
+            raise UserError(told) from error
 
 
 def _link(file: Path, target: Path) -> None:

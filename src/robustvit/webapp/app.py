@@ -57,7 +57,7 @@ def app(
 
     server = start_app(**settings_of(app, models, serving, running, mask_model=mask_model))
     try:
-        from robustvit.webapp.serving import is_loopback
+        from robustvit.webapp.own_page import is_loopback
 
         print(f"open {server.url} in a browser; stop with Ctrl-C", flush=True)
         if server.share_url:

@@ -13,6 +13,7 @@ import gradio as gr
 from robustvit.common.errors import UserError
 from robustvit.webapp.actions import OWN_PHOTO, Actions
 from robustvit.webapp.audit_tab import AuditJobs
+from robustvit.webapp.failures import Page
 from robustvit.webapp.swapped import BACKGROUNDS
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ def build(actions: Actions, jobs: AuditJobs, intro: str) -> gr.Blocks:
         jobs: audits of zipped folders.
         intro: Markdown about the models.
     """
-    with gr.Blocks(
-        title="RobustViT: where does the model look?", analytics_enabled=False, delete_cache=(600, 3600)
-    ) as page:
+    with Page(title="RobustViT: where does the model look?", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(f"# Where does the model look?\n\n{intro}")
         with gr.Tab("One photo"):
             _photo_tab(page, actions)

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from robustvit.common.errors import UserError
 from robustvit.data.read_photos import IMAGE_FORMATS, read_photo
+from robustvit.webapp.memory import StoredFiles
 
 Message = dict[str, Any]  # of ASGI, as are the types below
 Receive = Callable[[], Awaitable[Message]]
@@ -34,6 +35,7 @@ class Limits:
         photo_bytes: size of a photo, mask or background.
         photo_pixels: its pixels, checked before decoding.
         archive_bytes: size of a zipped folder.
+        stored_bytes: size of all uploads together; each is removed after an hour.
         message_bytes: size of a request without a file.
         drawing_bytes: size of a drawing.
         audit_photos: photos in an archive, and as many masks.
@@ -44,6 +46,7 @@ class Limits:
     photo_bytes: int = 20 * _MB
     photo_pixels: int = 50_000_000
     archive_bytes: int = 200 * _MB
+    stored_bytes: int = 2000 * _MB
     message_bytes: int = _MB // 4
     drawing_bytes: int = 8 * _MB
     audit_photos: int = 1000
@@ -101,10 +104,11 @@ class LimitedRequests:
     Args:
         app: application.
         limits: size limits.
+        stored: uploads so far.
     """
 
-    def __init__(self, app: App, limits: Limits) -> None:
-        self.app, self.limits = app, limits
+    def __init__(self, app: App, limits: Limits, stored: StoredFiles) -> None:
+        self.app, self.limits, self.stored = app, limits, stored
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -113,22 +117,26 @@ class LimitedRequests:
             return
         path = scope["path"]
         if re.search(r"/(file|proxy)=/*\w+:/", path):
-            await _refuse(send, 403, "This server fetches nothing from elsewhere.")
+            await refuse(send, 403, "This server fetches nothing from elsewhere.")
             return
         if "/file=" in path:
             send = _with_safe_headers(send)
         most = self._most(path)
         if _content_length(scope) > most:
-            await _refuse(send, 413, f"Too large: expected at most {most // _MB or 1} MB.")
+            await refuse(send, 413, f"Too large: expected at most {most // _MB or 1} MB.")
             return
         if path.rstrip("/").endswith(("/upload", "/component_server")):
-            await self.app(scope, _Counted(receive, most), send)
+            with self.stored.room_for(_content_length(scope) or most) as fits:
+                if fits:
+                    await self.app(scope, _Counted(receive, most), send)
+                else:
+                    await refuse(send, 507, "The server holds as many files as it may: try again in an hour.")
             return
         message = await _whole_message(receive, most)
         if message is None:
-            await _refuse(send, 413, "The message is too large.")
+            await refuse(send, 413, "The message is too large.")
         elif _names_address(message):
-            await _refuse(send, 403, "Send files by uploading them: this server fetches nothing from elsewhere.")
+            await refuse(send, 403, "Send files by uploading them: this server fetches nothing from elsewhere.")
         else:
             await self.app(scope, _Replayed(message, receive), send)
 
@@ -213,7 +221,8 @@ def _with_safe_headers(send: Send) -> Send:
     return marked
 
 
-async def _refuse(send: Send, status: int, words: str) -> None:
+async def refuse(send: Send, status: int, words: str) -> None:
+    """Answer a request with a status and a line of text."""
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": words.encode()})

@@ -1,12 +1,14 @@
-"""Bounded caches: recent values and recent files."""
+"""Bounded stores: recent values, recent files, and the files of visitors."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -71,3 +73,34 @@ class Results:
             while len(self._made) > self.most:
                 shutil.rmtree(self._made.popleft(), ignore_errors=True)
             return self._made[-1] / name
+
+
+class StoredFiles:
+    """The files that visitors uploaded, and the room that is left for more.
+
+    Args:
+        folder: where they are.
+        most: their bytes together.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self.folder, self.most = folder, most
+        self._coming = 0
+
+    @contextmanager
+    def room_for(self, size: int) -> Iterator[bool]:
+        """Hold room for a file while it arrives; whether there is room."""
+        fits = self._coming + size + self._used() <= self.most
+        self._coming += size * fits
+        try:
+            yield fits
+        finally:
+            self._coming -= size * fits
+
+    def _used(self) -> int:
+        total = 0
+        for parent, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(OSError):  # it was just removed
+                    total += os.stat(os.path.join(parent, name)).st_size
+        return total

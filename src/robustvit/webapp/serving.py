@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import shutil
 import socket
@@ -15,19 +14,13 @@ from typing import TYPE_CHECKING, Any
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import ServingOptions
 from robustvit.webapp.limits import LimitedRequests, Limits
+from robustvit.webapp.memory import StoredFiles
+from robustvit.webapp.own_page import OwnPageOnly, is_loopback
 
 if TYPE_CHECKING:
     from gradio import Blocks
 
 FIRST_PORT, PORTS = 7860, 100
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def free_port(host: str, port: int | None) -> int:
@@ -110,11 +103,17 @@ def start(
     import gradio
     from starlette.middleware import Middleware
 
+    from robustvit.webapp.failures import PlainFailures
+
     fonts: dict[str, Any] = {"font": ("system-ui", "sans-serif"), "font_mono": ("ui-monospace", "monospace")}
     # White text on Gradio's orange has too little contrast.
     theme = gradio.themes.Default(primary_hue="blue", **fonts).set(
         button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800"
     )
+    stored = StoredFiles(folder / "files", limits.stored_bytes)
+    middleware = [Middleware(LimitedRequests, limits=limits, stored=stored), Middleware(PlainFailures)]
+    if is_loopback(serving.host) and not serving.share:
+        middleware.insert(0, Middleware(OwnPageOnly, public_host=serving.public_host))
     _, _, share_url = blocks.launch(
         server_name=serving.host,
         server_port=free_port(serving.host, serving.port),
@@ -131,7 +130,7 @@ def start(
         ssr_mode=False,
         mcp_server=False,
         pwa=False,
-        app_kwargs={"middleware": [Middleware(LimitedRequests, limits=limits)], "docs_url": None, "redoc_url": None},
+        app_kwargs={"middleware": middleware, "docs_url": None, "redoc_url": None},
         theme=theme,
         css=style,
         js=script or None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from robustvit.common.files import fresh_name
+from robustvit.common.files import new_file
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import bar
 from robustvit.common.workers import worker_pool
@@ -154,16 +154,13 @@ def _unfit(mask: np.ndarray) -> str:
 
 def _save(image: Image.Image, path: Path, pnginfo: PngInfo | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = fresh_name(path)
-    try:
-        if path.suffix == ".png":
-            image.save(fresh, format="PNG", compress_level=3, pnginfo=pnginfo)
-        else:
-            image.save(fresh, format="JPEG", quality=95, subsampling=0)
-        os.replace(fresh, path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
+    content = io.BytesIO()  # Pillow's own errors of files do not say that the disk is full
+    if path.suffix == ".png":
+        image.save(content, format="PNG", compress_level=3, pnginfo=pnginfo)
+    else:
+        image.save(content, format="JPEG", quality=95, subsampling=0)
+    with new_file(path, flush=False) as file:
+        file.write(content.getbuffer())
 
 
 @contextmanager

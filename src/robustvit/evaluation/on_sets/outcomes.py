@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import new_file
 
 _IDENTITY = "identity"
 
@@ -64,13 +64,9 @@ def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
 
 def write_outcomes(outcomes: Outcomes, path: Path, identity: str) -> None:
     """Write outcomes, whole or not at all, with the ``identity`` of their evaluation."""
-    fresh = path.with_name(f".{path.name}.new")
     columns: Any = {field.name: getattr(outcomes, field.name) for field in fields(outcomes)}
-    with fresh.open("wb") as file:
+    with new_file(path) as file:
         np.savez_compressed(file, **(columns | {_IDENTITY: np.array(identity)}))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
 
 
 def read_outcomes(path: Path, identity: str) -> Outcomes | None:

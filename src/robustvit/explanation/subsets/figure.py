@@ -9,6 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from robustvit.common.errors import printable
+from robustvit.common.files import new_file
+
 _INCHES = 2.4  # width of a picture, for the size of the letters
 _LEAST = 336  # pixels that the longer side of a picture is drawn with, about
 
@@ -34,5 +37,6 @@ def draw_rows(rows: Sequence[Sequence[tuple[str, Tensor]]], path: str | Path) ->
             pixels = (255 * picture.permute(1, 2, 0).numpy()).round().astype(np.uint8)
             figure.figimage(pixels.repeat(zoom, axis=0).repeat(zoom, axis=1), left, bottom, origin="upper")
             place = ((left + width / 2) / whole[0], (bottom + height + 0.05 * dots) / whole[1])
-            figure.text(*place, words, ha="center", va="bottom", fontsize=8, parse_math=False)
-    figure.savefig(path)
+            figure.text(*place, printable(words), ha="center", va="bottom", fontsize=8, parse_math=False)
+    with new_file(path) as file:
+        figure.savefig(file, format="png")
