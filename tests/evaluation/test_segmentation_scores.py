@@ -16,6 +16,8 @@ from robustvit import UserError, relevance
 from robustvit.common.intervals import Interval
 from robustvit.data.find_photos import find_photos
 from robustvit.evaluation.measure import map_iou
+from robustvit.evaluation.on_sets.numbers import calibration_error
+from robustvit.evaluation.on_sets.outcomes import Outcomes
 from robustvit.evaluation.on_sets.segmentation_scores import (
     average_precision,
     pixel_counts,
@@ -117,6 +119,21 @@ def test_iou_of_maps_of_photos_is_the_libraries_to_the_bit(metrics):
         cut = (maps > maps.mean(dim=(2, 3), keepdim=True)).squeeze(1).long()
         expected = mean_iou(cut, masks.squeeze(1).long(), num_classes=2, input_format="index")
         assert torch.equal(map_iou(maps, masks.float()), expected), kind
+
+
+@pytest.mark.parametrize("kind", ["random", "on the borders", "certain"])
+def test_calibration_of_a_set_is_the_libraries_to_the_bit(kind, metrics):
+    theirs = metrics.functional.classification.binary_calibration_error
+    generator = torch.Generator().manual_seed(0)
+    for count in (1, 2, 30, 400):
+        confidence = torch.rand(count, generator=generator)
+        if kind != "random":
+            confidence = (15 * confidence).round() / 15 if kind == "on the borders" else confidence.round()
+        correct = (torch.rand(count, generator=generator) < confidence).long()
+        empty, names = np.full(count, -1), np.arange(count).astype(str)
+        right, ones = correct.numpy()[:, None], np.ones(count, int)
+        outcomes = Outcomes(names, names, names, empty, right, ones, ones > 1, confidence.numpy())
+        assert calibration_error(outcomes).mean == float(theirs(confidence, correct, n_bins=15, norm="l1"))
 
 
 def test_average_precision_of_perfect_and_opposite_maps():

@@ -12,8 +12,8 @@ from typing import Any
 from robustvit.common.errors import printable
 
 _PACKAGES = (
-    "robustvit", "torch", "torchvision", "timm", "transformers", "open_clip_torch", "accelerate", "torchmetrics",
-    "numpy", "scipy", "pillow",
+    "robustvit", "torch", "torchvision", "timm", "transformers", "open_clip_torch", "accelerate", "numpy", "scipy",
+    "pillow",
 )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def map_iou(maps: Tensor, masks: Tensor) -> Tensor:
     inside = (masks > 0.5).flatten(1)
     both = torch.stack([(~cut & ~inside).sum(dim=1), (cut & inside).sum(dim=1)])
     either = torch.stack([(~cut | ~inside).sum(dim=1), (cut | inside).sum(dim=1)])
-    # A class that is in neither has no IoU. torchmetrics' mean_iou, to the bit, without the seconds that its import takes.
+    # A class that is in neither has no IoU. This is torchmetrics' mean_iou to the bit, without seconds to import it.
     return (both / either).nansum(dim=0) / (either > 0).sum(dim=0)
 
 
