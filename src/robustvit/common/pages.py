@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -32,17 +33,20 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
 
 
-def environment(format: str, package: str) -> Environment:
-    """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``."""
-    made = _environment(format, package)
+@cache  # it keeps its templates compiled
+def environment(format: str, package: str, *, trim: bool = False) -> Environment:
+    """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``; see ``page_template``."""
+    made = _environment(format, package, trim)
     made.filters |= {"counted": pluralize, "printable": lambda value: printable(str(value))}
     return made
 
 
-def _environment(format: str, package: str) -> Environment:
+def _environment(format: str, package: str, trim: bool) -> Environment:
     loader = PackageLoader(package, "")
     if format == "html":
-        return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+        return Environment(
+            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=trim, lstrip_blocks=trim
+        )
     escape = escape_markdown if format == "markdown" else escape_latex
 
     def finalize(value: object) -> object:
@@ -67,7 +71,6 @@ def page_template(package: str, name: str, *, trim: bool = False, **filters: Cal
         trim: drop lines that hold nothing but a block.
         filters: more filters than ``pluralize`` and ``printable``.
     """
-    pages = environment("html", package)
-    pages.trim_blocks = pages.lstrip_blocks = trim
+    pages = environment("html", package, trim=trim)
     pages.filters |= filters
     return pages.get_template(name)
