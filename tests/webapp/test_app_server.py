@@ -84,6 +84,17 @@ def slow_uploads(server, over: threading.Event, count: int = 5) -> list[threadin
     return threads
 
 
+def answers_alone(models, photos: list[Path], questions: list) -> dict:
+    """What one visitor alone is answered; the caches that this fills end with it."""
+    alone = Explorer(models)
+    return {
+        (photo, label, method, opacity): answers_html(
+            alone.explain(alone.read(photos[photo]).inputs, None if label < 0 else label, method), opacity / 100
+        )
+        for photo, label, method, opacity in questions
+    }
+
+
 def alive(kind: type) -> int:
     gc.collect()
     return sum(isinstance(one, kind) for one in gc.get_objects())
@@ -97,12 +108,7 @@ def test_twenty_clients_get_right_answers_while_slow_ones_dribble(server, client
     rounds = [[(first + n % 20, (n // 20) % 10 - 1, methods[n % 2], 10 * (n % 7)) for n in range(100)]
               for first in (0, 20)]  # fmt: skip
 
-    def answered(photo: int, label: int, method: str, opacity: int) -> str:
-        alone = Explorer(models)  # it ends with its caches
-        inputs = alone.read(photos[photo]).inputs
-        return answers_html(alone.explain(inputs, None if label < 0 else label, method), opacity / 100)
-
-    expected = {one: answered(*one) for asked in rounds for one in asked}
+    expected = answers_alone(models, photos, [one for asked in rounds for one in asked])
 
     def visit(number: int, questions: list) -> list[bool]:
         with httpx.Client(base_url=server.url, timeout=PATIENCE) as own:
