@@ -268,22 +268,28 @@ def test_the_page_says_what_the_record_holds(audited):
         assert record["titles"][name] in page.text
 
 
-def test_the_page_in_a_browser(audited):
-    with chromium() as browser:
-        for width in (1200, 390):
-            with opened(browser, audited / "audit.html", width=width) as page:
-                assert page.evaluate("document.documentElement.scrollWidth") <= width
-                assert page.locator(".verdict strong").inner_text() == "Strong reliance on the background"
-                broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-                page.wait_for_function(f"{broken} === 0")
-                assert page.locator("figure h3").count() == 4
-                assert page.locator("text=The figures").is_visible()
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+def test_the_page_in_a_browser(audited, browser):
+    for width in (1200, 390):
+        with opened(browser, audited / "audit.html", width=width) as page:
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.locator(".verdict strong").inner_text() == "Strong reliance on the background"
+            broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
+            page.wait_for_function(f"{broken} === 0")
+            assert page.locator("figure h3").count() == 4
+            assert page.locator("text=The figures").is_visible()
 
 
 def test_a_second_audit_replaces_the_first_and_gives_the_same(drawn, looks_outside, tmp_path):
     def run(workers):
         out = str(tmp_path / "a.html")
-        found = audit(model=looks_outside, **drawn, out=out, relevance="input_gradient", workers=workers, **FAST)
+        fewer = FAST | {"tries": 1, "shifted": 2}
+        found = audit(model=looks_outside, **drawn, out=out, relevance="input_gradient", workers=workers, **fewer)
         return found.record.read_text(), found.page.read_text()
 
     (record, page), (again, other) = run(0), run(1)
@@ -296,7 +302,7 @@ def test_masks_are_found_where_none_are_given(tmp_path, model_folder, capsys):
     out = tmp_path / "pages" / "mine.html"
     source = f"local-dir:{model_folder}"
     arguments = ["audit", "--model", source, "--images", str(images), "--out", str(out), "--device", "cpu"]
-    arguments += ["--mask-model", source, "--mask-centre", "--mask-threshold", "0.1", "--doubtful"]
+    arguments += ["--mask-model", source, "--mask-centre", "--mask-size", "48", "--mask-threshold", "0.1", "--doubtful"]
     assert cli.main([*arguments, "--tries", "1", "--shifted", "2"]) == 0
     record = json.loads(out.with_suffix(".json").read_text())
     assert (out.parent / "mine-masks" / "manifest.csv").is_file()
@@ -383,8 +389,8 @@ def test_parts_can_be_left_out(drawn, looks_outside, tmp_path):
     assert found.reliance == "strong reliance"
 
 
-def test_closed_parts_are_printed(audited):
-    with chromium() as browser, opened(browser, audited / "audit.html") as page:
+def test_closed_parts_are_printed(audited, browser):
+    with opened(browser, audited / "audit.html") as page:
         rule = page.locator("details li").first
         assert not rule.is_visible()
         page.emulate_media(media="print")

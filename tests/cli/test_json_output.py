@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -87,16 +89,32 @@ def test_every_command_offers_it(capsys, name):
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory, model_folder, photos, server):
+def finetuning(model_folder, photos):
+    """A command that lacks its folder."""
+    command = ["finetune", "--model", model_folder, "--images", photos[0], "--masks", photos[1], "--epochs", 1]
+    command += ["--swaps", 1, "--samples-per-class", 2, "--panels", 1, "--tracker", "none", "--json", "--out"]
+    return [str(word) for word in command]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory, finetuning):
     folder = tmp_path_factory.mktemp("json") / "run"
-    command = ["finetune", "--model", model_folder, "--images", photos[0], "--masks", photos[1], "--out", folder]
-    command += ["--epochs", 1, "--swaps", 1, "--samples-per-class", 2, "--panels", 1, "--tracker", "none", "--json"]
-    assert server.run(command) == 0, server.said()
-    return folder, strict(server.printed())
+    with redirect_stdout(io.StringIO()) as said:
+        assert cli.main([*finetuning, str(folder)]) == 0
+    return folder, strict(said.getvalue())
 
 
-def test_a_real_process_prints_one_document(run_folder):
+def test_a_run_prints_one_document(run_folder):
     folder, found = run_folder
+    assert found["folder"] == str(folder)
+    assert found["verdict"] == json.loads((folder / "verdict.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_real_process_prints_one_document(tmp_path, finetuning, server):
+    folder = tmp_path / "run"
+    assert server.run([*finetuning, folder]) == 0, server.said()
+    found = strict(server.printed())
     assert found["folder"] == str(folder)
     assert found["verdict"] == json.loads((folder / "verdict.json").read_text())
 

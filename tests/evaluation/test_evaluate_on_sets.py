@@ -218,8 +218,13 @@ def test_a_killed_call_goes_on_in_the_middle(tmp_path, thousand, server):
         "import robustvit.evaluation.on_sets.loop as run\n"
         "from robustvit.cli import main as cli\n"
         "run._SECONDS_A_PART = 0.0\n"
-        "answered = run._answer_batch\n"
-        "run._answer_batch = lambda *a: (time.sleep(0.3), answered(*a))[1]\n"
+        "answered, calls = run._answer_batch, []\n"
+        "def stuck(*given):\n"
+        "    calls.append(1)\n"
+        "    while len(calls) > 5:  # until it is killed, however long that takes\n"
+        "        time.sleep(1)\n"
+        "    return answered(*given)\n"
+        "run._answer_batch = stuck\n"
         "sys.exit(cli.main(sys.argv[1:]))\n"
     )
     command = ["evaluate", "--model", str(thousand), "--on", "imagenet-val", "--root", str(tmp_path / "data")]

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torchmetrics.classification import BinaryAveragePrecision, BinaryJaccardIndex
-from torchmetrics.functional.classification import binary_average_precision, binary_stat_scores
 
 from helpers.drawn_photos import CLASSES
 from helpers.small_models import tiny_network
 from robustvit import UserError, relevance
 from robustvit.common.intervals import Interval
 from robustvit.data.find_photos import find_photos
+from robustvit.evaluation.measure import map_iou
+from robustvit.evaluation.on_sets.numbers import calibration_error
+from robustvit.evaluation.on_sets.outcomes import Outcomes
 from robustvit.evaluation.on_sets.segmentation_scores import (
     average_precision,
     pixel_counts,
@@ -28,6 +29,12 @@ from robustvit.models.classifier import Classifier
 
 GOLDEN = Path(os.environ.get("ROBUSTVIT_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 FILES = sorted(GOLDEN.glob("reference_seed*.npz"))
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    """torchmetrics, whose import takes seconds: not in every process that collects tests."""
+    return pytest.importorskip("torchmetrics")
 
 
 def plain_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -71,7 +78,8 @@ KINDS = ("random", "tied", "constant", "zero", "binary", "small", "empty masks",
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_average_precision_is_that_of_the_definition(kind):
+def test_average_precision_is_that_of_the_definition(kind, metrics):
+    theirs = metrics.functional.classification.binary_average_precision
     maps, masks = examples(kind)
     found = average_precision(maps, masks)
     assert found.shape == (6,)
@@ -79,7 +87,7 @@ def test_average_precision_is_that_of_the_definition(kind):
     for value, one, mask in zip(found, maps.numpy(), masks.numpy(), strict=True):
         scores, labels = both_channels(one, mask)
         assert value == pytest.approx(plain_average_precision(scores.astype(np.float64), labels), abs=1e-12)
-        reference = binary_average_precision(torch.from_numpy(scores), torch.from_numpy(labels).int())
+        reference = theirs(torch.from_numpy(scores), torch.from_numpy(labels).int())
         assert value == pytest.approx(float(reference), abs=1e-5), "torchmetrics sums in float32"
 
 
@@ -92,15 +100,40 @@ def test_average_precision_is_scikit_learns():
             assert value == pytest.approx(metrics.average_precision_score(labels, scores), abs=1e-12)
 
 
-def test_average_precision_is_the_metric_classes():
+def test_average_precision_is_the_metric_classes(metrics):
     maps, masks = examples("tied")
-    metric = BinaryAveragePrecision()
+    metric = metrics.classification.BinaryAveragePrecision()
     values = []
     for one, mask in zip(maps, masks, strict=True):
         metric.update(torch.cat([1 - one, one]), torch.cat([~mask, mask]).int())
         values.append(float(metric.compute()))
         metric.reset()
     assert np.abs(average_precision(maps, masks) - values).max() < 1e-5
+
+
+def test_iou_of_maps_of_photos_is_the_libraries_to_the_bit(metrics):
+    from torchmetrics.functional.segmentation import mean_iou
+
+    for kind in KINDS:
+        maps, masks = examples(kind)
+        cut = (maps > maps.mean(dim=(2, 3), keepdim=True)).squeeze(1).long()
+        expected = mean_iou(cut, masks.squeeze(1).long(), num_classes=2, input_format="index")
+        assert torch.equal(map_iou(maps, masks.float()), expected), kind
+
+
+@pytest.mark.parametrize("kind", ["random", "on the borders", "certain"])
+def test_calibration_of_a_set_is_the_libraries_to_the_bit(kind, metrics):
+    theirs = metrics.functional.classification.binary_calibration_error
+    generator = torch.Generator().manual_seed(0)
+    for count in (1, 2, 30, 400):
+        confidence = torch.rand(count, generator=generator)
+        if kind != "random":
+            confidence = (15 * confidence).round() / 15 if kind == "on the borders" else confidence.round()
+        correct = (torch.rand(count, generator=generator) < confidence).long()
+        empty, names = np.full(count, -1), np.arange(count).astype(str)
+        right, ones = correct.numpy()[:, None], np.ones(count, int)
+        outcomes = Outcomes(names, names, names, empty, right, ones, ones > 1, confidence.numpy())
+        assert calibration_error(outcomes).mean == float(theirs(confidence, correct, n_bins=15, norm="l1"))
 
 
 def test_average_precision_of_perfect_and_opposite_maps():
@@ -141,23 +174,25 @@ def plain_counts(values: np.ndarray, mask: np.ndarray) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", ["random", "tied", "zero", "binary", "empty masks"])
-def test_pixels_are_counted(kind):
+def test_pixels_are_counted(kind, metrics):
     maps, masks = examples(kind)
     found = pixel_counts(maps, masks)
     assert found.tolist() == [plain_counts(*pair) for pair in zip(maps.numpy(), masks.numpy(), strict=True)]
     assert (pixel_counts(maps, masks.long()) == found).all()
     cut = maps > maps.double().mean(dim=(1, 2, 3), keepdim=True)
-    reference = binary_stat_scores(cut.flatten(1).int(), masks.flatten(1).int(), multidim_average="samplewise")
+    count = metrics.functional.classification.binary_stat_scores
+    reference = count(cut.flatten(1).int(), masks.flatten(1).int(), multidim_average="samplewise")
     assert (found == reference[:, :4].numpy()).all()
     assert (pixel_counts(maps[:1], masks[:1]) == found[:1]).all()
 
 
-def test_scores_are_pooled_over_the_set():
+def test_scores_are_pooled_over_the_set(metrics):
     maps, masks = examples("random", count=40)
     counts, precisions = pixel_counts(maps, masks), average_precision(maps, masks)
     scores = segmentation_scores(counts, precisions)
     cut = maps > maps.double().mean(dim=(1, 2, 3), keepdim=True)
-    ious = [float(BinaryJaccardIndex()(a.int(), b.int())) for a, b in ((cut, masks), (~cut, ~masks))]
+    iou = metrics.classification.BinaryJaccardIndex()
+    ious = [float(iou(a.int(), b.int())) for a, b in ((cut, masks), (~cut, ~masks))]
     assert scores.miou.mean == pytest.approx(sum(ious) / 2, abs=1e-6)
     assert scores.pixel_accuracy.mean == pytest.approx(float((cut == masks).double().mean()), abs=1e-12)
     assert scores.map.mean == pytest.approx(precisions.mean(), abs=1e-12)

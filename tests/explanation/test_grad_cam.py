@@ -156,9 +156,9 @@ def test_guidance_lowers_the_relevance_loss(name, method):
 
 def test_a_whole_run_on_a_convolutional_network(tmp_path, photos):
     torch.manual_seed(0)
-    network = timm.create_model("test_resnet", num_classes=3)
+    network = timm.create_model("test_resnet", num_classes=3, pretrained_cfg_overlay={"input_size": (3, 64, 64)})
     folder = save_model(Classifier(network, class_names=CLASSES), tmp_path / "cnn")
-    data = {"images": str(photos[0]), "masks": str(photos[1]), "tracker": "none"}
+    data = {"images": str(photos[0]), "masks": str(photos[1]), "tracker": "none", "samples_per_class": 2}
     found = finetune(
         model=str(folder), out=str(tmp_path / "run"), relevance="grad_cam", epochs=1, lr=1e-3, panels=1, swaps=1, **data
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from robustvit.guidance.balanced_head import (
     STRENGTHS,
@@ -16,6 +15,12 @@ from robustvit.guidance.balanced_head import (
     split_halves,
 )
 from robustvit.guidance.sparse_regression import sparse_regression
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """scikit-learn's linear models, whose import takes seconds: not in every process that collects tests."""
+    return pytest.importorskip("sklearn.linear_model")
 
 
 def problem(seed, count=40, width=12, classes=3):
@@ -55,7 +60,7 @@ def plain_ista(features, labels, classes, strength, steps=8_000):
 @pytest.mark.filterwarnings("ignore:.*penalty:FutureWarning")  # l1_ratio alone is not enough before 1.8
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("strength", [1.0, 0.1])
-def test_regression_is_that_of_plain_steps_and_of_scikit_learn(classes, strength):
+def test_regression_is_that_of_plain_steps_and_of_scikit_learn(classes, strength, linear):
     problems = [problem(seed, classes=classes) for seed in (0, 1)]
     x = torch.tensor(np.stack([one[0] for one in problems]))
     y = torch.tensor(np.stack([one[1] for one in problems]))
@@ -65,7 +70,7 @@ def test_regression_is_that_of_plain_steps_and_of_scikit_learn(classes, strength
         plain = plain_ista(features, labels, classes, strength)
         assert np.allclose(found[0], plain[0], atol=1e-6)
         assert np.array_equal(np.abs(found[0]) < 1e-7, np.abs(plain[0]) < 1e-7)
-        other = LogisticRegression(C=strength, solver="saga", penalty="elasticnet", l1_ratio=1.0, tol=1e-9,
+        other = linear.LogisticRegression(C=strength, solver="saga", penalty="elasticnet", l1_ratio=1.0, tol=1e-9,
                                    max_iter=50_000)  # fmt: skip
         other.fit(features, labels)
         if classes == 2:
@@ -131,12 +136,12 @@ def subsets(drawn, rng, count=10, members=None):
     return Subsets(torch.tensor(features[chosen]), torch.tensor(labels[chosen]), own[torch.tensor(chosen)])
 
 
-def test_balance_and_penalty_each_raise_the_worst_group():
+def test_balance_and_penalty_each_raise_the_worst_group(linear):
     gains = []
     for seed in range(2):
         rng = np.random.default_rng(seed)
         drawn, test = photos(rng, 500, 0.9), photos(rng, 4000, 0.5)
-        plain = LogisticRegression(C=1e6, max_iter=2000).fit(drawn[0], drawn[1])
+        plain = linear.LogisticRegression(C=1e6, max_iter=2000).fit(drawn[0], drawn[1])
         old = worst_group(np.stack([0 * plain.coef_[0], plain.coef_[0]]), np.array([0, 1]) * plain.intercept_, test)
         half = rng.permutation(500)
         choice = choose_strength(subsets(drawn, rng, members=half[:250]), subsets(drawn, rng, members=half[250:]), 2)

@@ -51,9 +51,12 @@ def upload(client: httpx.Client, path: Path) -> str:
     return answer.json()[0]
 
 
-def call(client: httpx.Client, name: str, *data: Any) -> tuple[str, Any]:
-    """Ask one of the app's functions; ``complete`` and its values, or ``error`` and what is told of it."""
-    started = client.post(f"/gradio_api/call/{name}", json={"data": list(data)})
+def call(client: httpx.Client, name: str, *data: Any, session: str | None = None) -> tuple[str, Any]:
+    """Ask one of the app's functions; ``complete`` and its values, or ``error`` and what is told of it.
+
+    A page has one session for all of its calls; Gradio makes one for every call that names none, and keeps a thousand.
+    """
+    started = client.post(f"/gradio_api/call/{name}", json={"data": list(data), "session_hash": session})
     assert started.status_code == 200, started.text
     with client.stream("GET", f"/gradio_api/call/{name}/{started.json()['event_id']}") as lines:
         event = ""

@@ -33,7 +33,7 @@ import robustvit.training.run
 import robustvit.masks.make
 import robustvit.masks.sources
 # what they import only once it is needed
-import jinja2, jsonargparse, PIL.Image, robustvit.common.devices, torchmetrics.functional.segmentation
+import jinja2, jsonargparse, PIL.Image, robustvit.common.devices
 PIL.Image.init()
 
 def run(job, rank):

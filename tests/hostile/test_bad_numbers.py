@@ -117,7 +117,7 @@ def test_a_run_on_photos_of_one_colour(tmp_path, model_folder, kind):
 
 @pytest.mark.parametrize("guidance", ["robustvit", "gradmask", "swap-augmentation", "last-layer"])
 def test_a_run_with_batches_of_one(tmp_path, model_folder, photos, guidance):
-    options = {"guidance": guidance, "batch_size": 1, "epochs": 1}
+    options = {"guidance": guidance, "batch_size": 1, "epochs": 1, "panels": 0}
     finetune(
         model=str(model_folder), images=str(photos[0]), masks=str(photos[1]), out=str(tmp_path / "r"), **FAST | options
     )

@@ -118,7 +118,7 @@ def test_name_in_settings_on_the_report(worlds, tmp_path):
 def test_name_on_the_audit(worlds, tmp_path, capsys):
     for kind, root in worlds.items():
         words = ["audit", "--model", root / "model", "--images", root / "images", "--masks", root / "masks"]
-        words += ["--swaps", "1", "--tries", "1"]
+        words += ["--swaps", "1", "--tries", "1", "--shifted", "2"]
         code = main([str(word) for word in [*words, "--out", tmp_path / f"{kind}.html"]])
         assert code in (0, 1), capsys.readouterr().err
     check_page(tmp_path / "nasty.html", tmp_path / "plain.html")

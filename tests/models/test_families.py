@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,14 +35,22 @@ def test_the_documents_name_every_family_that_is_tested():
     assert named == [name.removesuffix(", sdpa") for name in tested]
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request):
+@cache
+def made(name: str) -> tuple[nn.Module, Tensor]:
+    """A model of a family and images for it; built once, so copy before use."""
     torch.manual_seed(0)
-    model = FAMILIES[request.param]().double().eval()
+    model = FAMILIES[name]().double().eval()
     with torch.no_grad():
         for parameter in model.parameters():  # layer scales of 1e-5 and zero heads would hide every mistake
             parameter.add_(0.1 * torch.randn_like(parameter))
-    return model, torch.rand(2, 3, *SIZES.get(request.param, (32, 32)), dtype=torch.double)
+    return model, torch.rand(2, 3, *SIZES.get(name, (32, 32)), dtype=torch.double)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    copy = deepcopy(made(request.param))
+    torch.manual_seed(1)
+    return copy
 
 
 def explicit(monkeypatch, model, images):

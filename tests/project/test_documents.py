@@ -35,9 +35,9 @@ ELSEWHERE = re.compile(
 QUICK = {
     "finetune": ["--epochs", "1", "--tracker", "none", "--panels", "0", "--validation-per-class", "4"],
     "masks": ["--model", "my_vit", "--size", "48"],
-    "audit": ["--tries", "2", "--shifted", "6"],
-    "search": ["--epochs", "1", "--panels", "0", "--swaps", "1", "--tracker", "none"],
-    "shifts": ["--pairs", "1", "--every", "40", "--size", "48", "--workers", "1"],
+    "audit": ["--tries", "1", "--shifted", "2"],
+    "search": ["--epochs", "1", "--panels", "0", "--swaps", "1", "--tracker", "none", "--samples-per-class", "2"],
+    "shifts": ["--pairs", "1", "--every", "40", "--size", "48", "--workers", "0"],
 }
 FRESH = ("finetune", "masks", "search", "shifts", "export")  # the documents make what the world has already
 
@@ -236,6 +236,7 @@ def test_error_texts_are_ours():
         assert heading in source or re.search(pattern, source), heading
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_warnings(tmp_path):
     pytest.importorskip("material")
     pytest.importorskip("mkdocstrings")

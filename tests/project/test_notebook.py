@@ -57,6 +57,7 @@ def test_stored_notebook_is_readable_and_small():
     assert '"output_type": "error"' not in text
 
 
+@pytest.mark.slow
 def test_notebook_runs(script, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TMPDIR", str(tmp_path))

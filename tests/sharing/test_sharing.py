@@ -235,17 +235,24 @@ def pushing(monkeypatch, hub, token="hf_fake"):
     monkeypatch.setenv("HF_TOKEN", token)
 
 
-def test_what_arrives_is_the_export(run, tmp_path):
+@pytest.mark.parametrize("process", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_what_arrives_is_the_export(run, tmp_path, process, monkeypatch, capsys):
     decided(run, True)
+    command = ["push", str(run), "someone/my-vit", "--private"]
     with fake_hub() as hub:
-        environment = os.environ | {
-            "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.token,
-            "HF_HOME": str(tmp_path / "hf"),
-        }  # fmt: skip
-        command = [sys.executable, "-m", "robustvit.cli", "push", str(run), "someone/my-vit", "--private"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert f"{hub.endpoint}/someone/my-vit" in done.stdout
+        if process:
+            environment = os.environ | {
+                "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.token,
+                "HF_HOME": str(tmp_path / "hf"),
+            }  # fmt: skip
+            whole = [sys.executable, "-m", "robustvit.cli", *command]
+            done = subprocess.run(whole, env=environment, capture_output=True, text=True, check=False)
+            code, said, error = done.returncode, done.stdout, done.stderr
+        else:
+            pushing(monkeypatch, hub)
+            code, (said, error) = main(command), capsys.readouterr()
+    assert code == 0, error
+    assert f"{hub.endpoint}/someone/my-vit" in said
     assert hub.repositories == {"someone/my-vit": "private"}
     arrived = hub.files["someone/my-vit", "main"]
     expected = tmp_path / "expected"

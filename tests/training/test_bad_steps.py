@@ -23,7 +23,7 @@ from robustvit.data.find_photos import Photo
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.training.bad_steps import MOST_IN_A_ROW, BadSteps
 
-FAST = {"epochs": 2, "lr": 3e-4, "swaps": 0, "panels": 1, "samples_per_class": 4, "tracker": "none"}
+FAST = {"epochs": 2, "lr": 3e-4, "swaps": 0, "panels": 0, "samples_per_class": 4, "tracker": "none"}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from robustvit.models.load import load_original
 from robustvit.training.loop import robust_score
 from robustvit.training.schedule import Schedule
 
-FAST = {"epochs": 3, "lr": 3e-4, "swaps": 1, "panels": 1, "samples_per_class": 4, "tracker": "none"}
+FAST = {"epochs": 3, "lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 4, "tracker": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def finished(tmp_path_factory, model_folder, photos):
         images=str(images),
         masks=str(masks),
         out=str(out),
-        **FAST | {"tracker": "tensorboard"},
+        **FAST | {"panels": 1, "tracker": "tensorboard"},
     )
     return out, found
 
@@ -69,7 +69,7 @@ def test_older_runs_resume_without_the_tracker_they_name(
     out = tmp_path / "run"
     shutil.copytree(finished[0], out)
     monkeypatch.setattr("robustvit.common.devices.get_available_trackers", list)
-    data = {"images": str(photos[0]), "masks": str(photos[1])} | FAST | {"tracker": tracker}
+    data = {"images": str(photos[0]), "masks": str(photos[1])} | FAST | {"panels": 1, "tracker": tracker}
     assert finetune(model=f"local-dir:{model_folder}", out=str(out), resume=True, **data).verdict == finished[1].verdict
 
 
@@ -139,7 +139,7 @@ def test_same_seed_same_run_other_seed_other_run(finished, tmp_path, model_folde
 def test_killed_run_resumes_to_identical_weights(tmp_path, model_folder, photos, server):
     command = [
         "finetune", "--model", str(model_folder), "--images", str(photos[0]),
-        "--masks", str(photos[1]), "--epochs", "6", "--lr", "3e-4", "--swaps", "1", "--panels", "1", "--select",
+        "--masks", str(photos[1]), "--epochs", "6", "--lr", "3e-4", "--swaps", "1", "--panels", "0", "--select",
         "robust", "--tracker", "none",
     ]  # fmt: skip
     assert server.run([*command, "--out", tmp_path / "whole"]) == 0

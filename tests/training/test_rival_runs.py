@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import shutil
+from functools import cache
 
 import numpy as np
 import pytest
@@ -39,16 +41,34 @@ def fitting(settings, name):
     return {option: value for option, value in settings.items() if option not in GUIDANCE[name].unused}
 
 
+@pytest.fixture(scope="module")
+def data(model_folder, photos):
+    return {"model": str(model_folder), "images": str(photos[0]), "masks": str(photos[1])}
+
+
 @pytest.fixture
-def settings(model_folder, photos):
-    return {"model": str(model_folder), "images": str(photos[0]), "masks": str(photos[1]), **FAST}
+def settings(data):
+    return data | FAST
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    """The folder of a run of one epoch with a method, not to be written to."""
+    folder = tmp_path_factory.mktemp("trained")
+
+    @cache
+    def run(name):
+        finetune(out=str(folder / name), guidance=name, **fitting(data | FAST | {"epochs": 1}, name))
+        return folder / name
+
+    return run
 
 
 @every_guidance
-def test_runs_resume_bit_for_bit_and_name_the_method(settings, tmp_path, name):
+def test_runs_resume_bit_for_bit_and_name_the_method(settings, tmp_path, trained, name):
     whole, halved = tmp_path / "whole", tmp_path / "halved"
     found = finetune(out=str(whole), guidance=name, **fitting(settings | {"epochs": 2}, name))
-    finetune(out=str(halved), guidance=name, **fitting(settings | {"epochs": 1}, name))
+    shutil.copytree(trained(name), halved)
     finetune(out=str(halved), guidance=name, resume=True, **fitting(settings | {"epochs": 2}, name))
     for file in ("last/model.safetensors", "best/model.safetensors", "metrics.jsonl", "after.json", "verdict.json"):
         assert (whole / file).read_bytes() == (halved / file).read_bytes(), file
@@ -74,23 +94,21 @@ def test_runs_resume_bit_for_bit_and_name_the_method(settings, tmp_path, name):
 
 
 @every_guidance
-def test_the_weights_change_that_should(settings, tmp_path, model_folder, name):
-    finetune(out=str(tmp_path / "run"), guidance=name, **fitting(settings | {"epochs": 1}, name))
+def test_the_weights_change_that_should(trained, model_folder, name):
     before = load_file(model_folder / "model.safetensors")
-    after = load_file(tmp_path / "run" / "last" / "model.safetensors")
+    after = load_file(trained(name) / "last" / "model.safetensors")
     changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
     assert {"head.weight", "head.bias"} <= changed
     assert ("blocks.0.attn.qkv.weight" in changed) == (name not in HEAD)
     if name in HEAD:
         assert changed == {"head.weight", "head.bias"}
-        assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"] == "head"
+        assert yaml.safe_load((trained(name) / "config.yaml").read_text())["train"] == "head"
 
 
-def test_second_term_makes_another_model_than_cross_entropy(settings, tmp_path):
+def test_second_term_makes_another_model_than_cross_entropy(settings, tmp_path, trained):
     weights = {}
     for name in ("cross-entropy", "gradmask", "rrr"):
-        finetune(out=str(tmp_path / name), guidance=name, epochs=1, **settings)
-        weights[name] = load_file(tmp_path / name / "last" / "model.safetensors")["blocks.0.attn.qkv.weight"]
+        weights[name] = load_file(trained(name) / "last" / "model.safetensors")["blocks.0.attn.qkv.weight"]
     assert not torch.equal(weights["gradmask"], weights["cross-entropy"])
     assert not torch.equal(weights["rrr"], weights["cross-entropy"])
     finetune(out=str(tmp_path / "off"), guidance="gradmask", relevance_weight=0.0, epochs=1, **settings)

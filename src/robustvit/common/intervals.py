@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -70,9 +71,14 @@ def mean_interval(values: ArrayLike, *, shares: bool = False) -> Interval:
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size and np.isin(numbers, (0.0, 1.0)).all():
-        wilson = stats.binomtest(int(numbers.sum()), numbers.size).proportion_ci(method="wilson")
-        return Interval(float(numbers.mean()), float(wilson.low), float(wilson.high), numbers.size)
+        return Interval(float(numbers.mean()), *_wilson(int(numbers.sum()), numbers.size), numbers.size)
     return _wald(numbers, _FOR_MEAN) if shares else _student(numbers)
+
+
+@cache  # SciPy tests the share too, which takes milliseconds: a set has a thousand classes, and few different counts
+def _wilson(right: int, count: int) -> tuple[float, float]:
+    found = stats.binomtest(right, count).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def paired_difference(before: ArrayLike, after: ArrayLike, *, shares: bool = False) -> Interval:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -40,8 +41,9 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
 
 
-def environment(format: str, package: str) -> Environment:
-    """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``.
+@cache  # it keeps its templates compiled
+def environment(format: str, package: str, *, trim: bool = False) -> Environment:
+    """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``; see ``page_template``.
 
     Values are printed as ``printable`` returns them: a file name on a page cannot hide its ending.
     """
@@ -51,9 +53,13 @@ def environment(format: str, package: str) -> Environment:
     def finalize(value: object) -> object:
         return value if isinstance(value, Markup) else escape(printable(str(value)))
 
-    loader, further = PackageLoader(package, ""), _FURTHER[format]  # only HTML is known to Jinja's own escaping
-    made = Environment(
-        loader=loader, autoescape=format == "html", finalize=finalize, undefined=StrictUndefined, **further
+    further = _FURTHER[format] | ({"trim_blocks": True, "lstrip_blocks": True} if trim else {})
+    made = Environment(  # only HTML is known to Jinja's own escaping
+        loader=PackageLoader(package, ""),
+        autoescape=format == "html",
+        finalize=finalize,
+        undefined=StrictUndefined,
+        **further,
     )
     made.filters |= {"counted": pluralize, "printable": lambda value: printable(str(value))}
     return made
@@ -68,7 +74,6 @@ def page_template(package: str, name: str, *, trim: bool = False, **filters: Cal
         trim: drop lines that hold nothing but a block.
         filters: more filters than ``pluralize`` and ``printable``.
     """
-    pages = environment("html", package)
-    pages.trim_blocks = pages.lstrip_blocks = trim
+    pages = environment("html", package, trim=trim)
     pages.filters |= filters
     return pages.get_template(name)
