@@ -97,7 +97,7 @@ def answers_alone(models, photos: list[Path], questions: list) -> dict:
 
 def alive(kind: type) -> int:
     gc.collect()
-    return sum(isinstance(one, kind) for one in gc.get_objects())
+    return sum(type(one) is kind for one in gc.get_objects())
 
 
 def test_twenty_clients_get_right_answers_while_slow_ones_dribble(server, client, tmp_path):
