@@ -170,7 +170,6 @@ def test_page_replaces_only_a_page_of_ours(records, page, tmp_path):
     [
         (b"", "an empty file"),
         (b"image,decision\n", "found none"),
-        (b"image;decision\na.png;keep\n", "expected the columns"),
         (b"image,verdict\na.png,good\n", "expected the columns"),
         (b'image,decision\n"a\nb.png",keep\nc.png,maybe\n', "line 4: .*'maybe'"),
         (b"image,decision\na.png\n", "line 2: expected an image and keep or drop"),

@@ -141,7 +141,7 @@ def _find_largest(path: Path) -> tuple[float, bool] | None:
             if not is_deep(image) and not narrowed(image):
                 return None
             if not is_deep(image):
-                return 256.0 * (1 + np.asarray(image.convert("RGB")).max(initial=0)) - 1, False
+                return 256.0 * (1 + int(np.asarray(image.convert("RGB")).max(initial=0))) - 1, False
             values = np.asarray(image)
             return (float(values.max(initial=0)), image.mode == "F") if np.isfinite(values).all() else None
     except UserError:

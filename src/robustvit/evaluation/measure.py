@@ -256,8 +256,8 @@ def _measure_swaps(
         pairs = [(index, at) for index, drawn in zip(able, dealt, strict=True) for at in drawn]
         plan += [(UNSEEN, index, at) for index, at in pairs]
         answers += measuring.answers(PastedPhotos(photos, others, share.of_items(pairs)), "measuring other backgrounds")
-    for (kind, index, donor), answer in zip(plan, answers, strict=True):
-        results[index].swapped.append(Swapped(kind, donor, *answer))
+    for (asked, index, donor), answer in zip(plan, answers, strict=True):
+        results[index].swapped.append(Swapped(asked, donor, *answer))
     lending = {label for label, ok in zip(labels, usable, strict=True) if ok}
     for index in able:
         result = results[index]

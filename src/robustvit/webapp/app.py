@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 _DEMO = "runs/demo/run"
 
 
-_takes_options = command(normalization="model", leave_out=("num_classes", "batch_size", "workers", "precision", "seed"))
+_takes_options = command(
+    first=("model", "baseline", "checkpoint", "serving"),
+    normalization="model",
+    leave_out=("num_classes", "batch_size", "workers", "precision", "seed"),
+)
 
 
 @_takes_options
