@@ -272,3 +272,12 @@ def test_a_folder_of_masks_inside_that_of_photos_or_the_other_way_round(tmp_path
     annotations = read_annotations("voc", tmp_path / masks, tmp_path / images)
     assert [photo.image.parent.name for photo in annotations] == ["images"]
     assert complaints(annotations) == ""
+
+
+def test_the_reason_is_that_of_a_photo_not_how_it_was_found(tmp_path):
+    save_photo(tmp_path / "images" / "a.jpg")
+    save_mask((255 * INSIDE).astype(np.uint8), tmp_path / "masks" / "a_mask.png")
+    options = {"out": str(tmp_path / "out"), "images": str(tmp_path / "images")}
+    with pytest.raises(UserError, match=r"a_mask\.png: .*is it --from binary"):
+        make_masks(str(tmp_path / "masks"), from_="voc", **options)
+    assert make_masks(str(tmp_path / "masks"), from_="binary", **options).records[0].verdict == "good"

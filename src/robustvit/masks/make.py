@@ -137,7 +137,9 @@ def make_masks(
         records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
         reasons = [*problems, *(f"{one.image}: {one.reason}" for one in records if annotated.from_)]
-        raise UserError(f"no mask could be made: {reasons[0] if reasons else 'nothing stands out in any photo'}")
+        of_photos = [line for line in reasons if Path(line.partition(": ")[0]).is_file()]  # others say how it was read
+        reason = next(iter([*of_photos, *reasons]), "nothing stands out in any photo")
+        raise UserError(f"no mask could be made: {reason}")
     page = write_review(records, review) if review is not None and folder.rank == 0 else None
     return MadeMasks(folder.path, folder.manifest, records, problems, left_out, made, time.monotonic() - start, page)
 
