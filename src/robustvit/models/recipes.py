@@ -15,7 +15,7 @@ _FOLDER = files("robustvit.models") / "cards"
 CARDS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
 # Options of ``finetune`` for any model.
 RECIPES: dict[str, dict[str, Any]] = {
-    # The best in our own study of the methods: docs/explanation/study.md.
+    # What it rests on, and what is not measured yet: docs/explanation/study.md.
     "own": {
         "guidance": "swap-relevance",
         "train": "all",
