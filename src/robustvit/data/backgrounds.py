@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from robustvit.common.errors import UserError
-from robustvit.data.datasets import MaskedPhotos, evaluation_transform
+from robustvit.data.datasets import MaskedPhotos, SwappedPhotos, evaluation_transform
 from robustvit.data.embedded.textures import EXTRA_TEXTURES, TEXTURES, texture_crop
 from robustvit.data.find_photos import find_photos
 from robustvit.data.read_photos import read_photo
-from robustvit.data.swaps import paste
 from robustvit.models.classifier import Preprocessing
 
 SHIPPED = "textures"
@@ -35,8 +32,8 @@ class Backgrounds:
     def __init__(self, source: str, preprocessing: Preprocessing) -> None:
         self.source, self.preprocessing = source, preprocessing
         names = [*TEXTURES, *EXTRA_TEXTURES]
-        self.items: list[Any] = (
-            [(name, crop) for name in names for crop in range(_CROPS)] if source == SHIPPED else _photos_of(source)
+        self.items: Sequence[str | Path] = (
+            [name for name in names for _ in range(_CROPS)] if source == SHIPPED else _photos_of(source)
         )
         self._kept = lru_cache(maxsize=64)(self._read)  # each is used by several photos
 
@@ -51,7 +48,7 @@ class Backgrounds:
         if isinstance(item, Path):
             image = read_photo(item)
         else:
-            image = texture_crop(item[0], np.random.default_rng([index]), max(self.preprocessing.resized))
+            image = texture_crop(item, np.random.default_rng([index]), max(self.preprocessing.resized))
         return evaluation_transform(self.preprocessing)(image).as_subclass(Tensor)
 
 
@@ -97,7 +94,7 @@ def deal_backgrounds(photos: int, backgrounds: int, *, swaps: int, seed: int) ->
     return [dealt[photo * swaps : (photo + 1) * swaps] for photo in range(photos)]
 
 
-class PastedPhotos(Dataset):
+class PastedPhotos(SwappedPhotos):
     """Photos with the object pasted on other backgrounds; items as in ``MaskedPhotos``.
 
     Args:
@@ -107,12 +104,8 @@ class PastedPhotos(Dataset):
     """
 
     def __init__(self, photos: MaskedPhotos, backgrounds: Backgrounds, pairs: Sequence[tuple[int, int]]) -> None:
-        self.photos, self.backgrounds, self.pairs = photos, backgrounds, list(pairs)
+        super().__init__(photos, pairs)
+        self.backgrounds = backgrounds
 
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        index, background = self.pairs[position]
-        item = self.photos[index]
-        return item | {"image": paste(item["image"], item["mask"], self.backgrounds[background])}
+    def _background(self, donor: int) -> Tensor:
+        return self.backgrounds[donor]

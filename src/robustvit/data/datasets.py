@@ -175,9 +175,12 @@ class SwappedPhotos(Dataset):
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         index, donor = self.pairs[position]
-        item, lender = self._photo(index), self._photo(donor)
-        background = tiled_background(lender["image"], lender["mask"])
-        return item | {"image": paste(item["image"], item["mask"], background)}
+        item = self._photo(index)
+        return item | {"image": paste(item["image"], item["mask"], self._background(donor))}
+
+    def _background(self, donor: int) -> Tensor:
+        lender = self._photo(donor)
+        return tiled_background(lender["image"], lender["mask"])
 
     def _photo(self, index: int) -> dict[str, Any]:
         if index not in self._read:

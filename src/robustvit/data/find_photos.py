@@ -12,9 +12,10 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.data.mask_files import MASK_SUFFIXES
+from robustvit.data.matching import compose
 from robustvit.data.photo_lists import LIST_SUFFIXES, columns_of, is_list, read_photo_list
 from robustvit.data.photo_names import adopt_masks
-from robustvit.data.photo_tree import PhotoTree, files_below, is_hidden, reads_only, same_letters
+from robustvit.data.photo_tree import PhotoTree, files_below, is_hidden, reads_only
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import find_scales
 
@@ -207,7 +208,7 @@ def _add_masks(
 
 def _key(inside: str) -> str:
     """Return what a photo and its mask share: the path in their folder without the ending of the file."""
-    return same_letters(str(PurePosixPath(inside).with_suffix("")))
+    return compose(str(PurePosixPath(inside).with_suffix("")))
 
 
 def _masks_by_key(masks: Path, flat: bool) -> dict[str, Path]:
@@ -230,7 +231,7 @@ def _refuse_other_classes(ours: set[str | None], theirs: set[str | None], images
 
 
 def _letters(name: str | None) -> str | None:
-    return None if name is None else same_letters(name)
+    return None if name is None else compose(name)
 
 
 def _refuse_unmasked(lacking: list[Path]) -> None:

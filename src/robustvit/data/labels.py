@@ -13,7 +13,7 @@ from robustvit.common.errors import UserError, nearest
 from robustvit.common.progress import warn
 from robustvit.data.class_order import better_order, describe_order, plausible_orders
 from robustvit.data.find_photos import Photo
-from robustvit.data.photo_tree import same_letters
+from robustvit.data.matching import compose
 from robustvit.models.classifier import Classifier
 
 _IMAGENET = 1000
@@ -132,7 +132,7 @@ class _Known:
         self.wnids: Mapping[str, int] = {info.index_to_label_name(i): i for i in range(_IMAGENET)} if info else {}
 
     def _spell(self, name: str) -> str:
-        return str(int(name)) if self.numbers and name.isdecimal() else same_letters(name)
+        return str(int(name)) if self.numbers and name.isdecimal() else compose(name)
 
     def find(self, name: str) -> int:
         """Return the index of a class; refuse a name of none or of several."""

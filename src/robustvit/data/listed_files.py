@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from robustvit.common.errors import UserError
-from robustvit.data.photo_tree import files_below, same_letters
+from robustvit.data.matching import compose
+from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 _LONGEST_SHOWN = 500
@@ -54,11 +55,11 @@ class ListedFiles:
 
     def _below(self, name: str) -> list[str]:
         """Return the photos whose paths end in a name; those in other capitals only if there is no other."""
-        place = same_letters(posixpath.normpath(name.replace("\\", "/")))
+        place = compose(posixpath.normpath(name.replace("\\", "/")))
         if place.startswith(("/", "..")) or place[1:2] == ":":
             return []  # a path of another machine: its folders contradict those here
         fits = self._by_end.get(place.casefold(), [])
-        exact = [inside for inside in fits if any(end == place for end in _ends(same_letters(inside)))]
+        exact = [inside for inside in fits if any(end == place for end in _ends(compose(inside)))]
         return exact or fits
 
     @cached_property
@@ -66,7 +67,7 @@ class ListedFiles:
         """Photos below the folder by all ends of their paths, without regard to capitals."""
         found: dict[str, list[str]] = {}
         for inside in files_below(self.folder, IMAGE_SUFFIXES):
-            for end in {end.casefold() for end in _ends(same_letters(inside))}:
+            for end in {end.casefold() for end in _ends(compose(inside))}:
                 found.setdefault(end, []).append(inside)
         return found
 

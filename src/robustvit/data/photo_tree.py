@@ -6,7 +6,6 @@ The table of what is accepted is in ``docs/howto/photos.md``.
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -52,11 +51,6 @@ class PlacedPhoto:
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is hidden or belongs to the system: ``.git``, ``._a.jpg``, ``Thumbs.db``."""
     return name.startswith(".") or name.casefold() in SYSTEM_NAMES
-
-
-def same_letters(name: str) -> str:
-    """Return a name with composed letters: macOS writes an umlaut as two characters, most others as one."""
-    return unicodedata.normalize("NFC", name)
 
 
 def files_below(

@@ -22,7 +22,7 @@ from robustvit.data.backgrounds import Backgrounds, PastedPhotos, deal_backgroun
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.swaps import Swap, pair_backgrounds, usable_background
 from robustvit.explanation.attention.interception import evaluating, gradients_for_maps
-from robustvit.explanation.maps import image_map
+from robustvit.explanation.maps import energy_inside, image_map
 from robustvit.explanation.methods import get_method
 
 MEASURES: dict[str, str] = {
@@ -67,17 +67,6 @@ class PhotoMeasure:
     probability: float
     values: dict[str, float] = field(default_factory=dict)
     swapped: list[Swapped] = field(default_factory=list)
-
-
-def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
-    """Share of the relevance inside the mask, ``(B,)``; 0 for a map of zeros.
-
-    Args:
-        maps: ``(B, 1, H, W)``, non-negative.
-        masks: ``(B, 1, H, W)`` in [0, 1].
-    """
-    total = maps.sum(dim=(1, 2, 3))
-    return (maps * masks).sum(dim=(1, 2, 3)) / total.where(total > 0, 1.0)
 
 
 def map_iou(maps: Tensor, masks: Tensor) -> Tensor:

@@ -65,3 +65,14 @@ def relevance(
         grid_map = trace.explain(target, differentiable)
         maps = image_map(grid_map, (images.shape[-2], images.shape[-1])) if upsample else grid_map[:, None]
     return maps if differentiable else maps.detach()
+
+
+def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
+    """Share of the relevance inside the mask, ``(B,)``; 0 for a map of zeros.
+
+    Args:
+        maps: ``(B, 1, H, W)``, non-negative.
+        masks: ``(B, 1, H, W)`` in [0, 1].
+    """
+    total = maps.sum(dim=(1, 2, 3))
+    return (maps * masks).sum(dim=(1, 2, 3)) / total.where(total > 0, 1.0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from robustvit.common.options import Classification
+from robustvit.explanation.maps import energy_inside
 from robustvit.guidance.losses import masks_like
 from robustvit.guidance.robustvit import MapGuidance
 
@@ -24,9 +25,7 @@ def energy_loss(maps: Tensor, masks: Tensor) -> Tensor:
     Returns:
         A scalar in [0, 1]; a map of zeros counts as 1, without a gradient.
     """
-    inside = (maps * masks_like(maps, masks)).sum(dim=(1, 2, 3))
-    total = maps.sum(dim=(1, 2, 3))
-    return (1 - inside / total.where(total > 0, 1.0)).mean()
+    return (1 - energy_inside(maps, masks_like(maps, masks))).mean()
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,12 @@ def on_other_backgrounds(images: Tensor, masks: Tensor, share: float = 1.0) -> T
     return torch.stack(swapped)
 
 
+def check_share(share: float) -> None:
+    """Refuse a share of swapped photos out of (0, 1]."""
+    if not 0 < share <= 1:
+        raise UserError(f"expected --swap-share above 0 and at most 1, got {share}")
+
+
 @dataclass(frozen=True)
 class SwapAugmentation(GuidanceMethod):
     """Cross-entropy on photos whose object stands on another training photo's background.
@@ -73,8 +79,7 @@ class SwapAugmentation(GuidanceMethod):
 
     def __post_init__(self) -> None:
         check_weights(self.temperature, classification_weight=1)
-        if not 0 < self.swap_share <= 1:
-            raise UserError(f"expected --swap-share above 0 and at most 1, got {self.swap_share}")
+        check_share(self.swap_share)
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         target = expect_labels(target, "--guidance swap-augmentation")

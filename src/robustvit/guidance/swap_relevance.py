@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
 from robustvit.common.options import Classification
 from robustvit.guidance.method import GuidedLoss
 from robustvit.guidance.robustvit import RobustViT
-from robustvit.guidance.swap_augmentation import SWAPS, on_other_backgrounds
+from robustvit.guidance.swap_augmentation import SWAPS, check_share, on_other_backgrounds
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ class SwapRelevance(RobustViT):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.swap_share <= 1:
-            raise UserError(f"expected --swap-share above 0 and at most 1, got {self.swap_share}")
+        check_share(self.swap_share)
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         if torch.is_grad_enabled():
