@@ -32,10 +32,11 @@ class MaskOptions(MapOptions, ModelFile):
         method: tokencut (unsupervised), rembg, sam2 (needs --prompts) or relevance (the relevance map of a classifier).
         model: backbone for tokencut (default vit_small_patch16_224.dino), name of a rembg or SAM 2 model, or the
             classifier for relevance; sources as for finetune.
-        feature: features that tokencut compares: keys, queries, values or tokens.
+        feature: features that tokencut compares: keys, queries, values or tokens; default: keys for DINO, for another
+            backbone what cuts a few of the photos best, as for centre and threshold.
         block: block of the backbone, counted from 1; default: the last.
-        centre: subtract the mean over patches from the features; needed by backbones such as DINOv2.
-        threshold: cosine similarity above which two patches are linked.
+        centre: subtract the mean over patches from the features; default: not for DINO (see feature).
+        threshold: cosine similarity above which two patches are linked; default: 0.2 for DINO (see feature).
         size: longer side, in pixels, of the photo that the backbone sees.
         side: which part is the object: seed (the part with the most extreme patch, TokenCut's rule) or corners (the
             same, but a part with three or four corners of the photo is the background if the other has at most one).
@@ -48,10 +49,10 @@ class MaskOptions(MapOptions, ModelFile):
     """
 
     method: MaskMethod = "tokencut"
-    feature: Feature = "keys"
+    feature: Feature | None = None
     block: int | None = None
-    centre: bool = False
-    threshold: float = 0.2
+    centre: bool | None = None
+    threshold: float | None = None
     size: int | None = 480
     side: Side = "corners"
     objects: int = 1

@@ -9,7 +9,6 @@ import torch
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.masks.options import MaskOptions
 from robustvit.masks.sources.source import MaskSource
-from robustvit.masks.tokencut.cut import CutSettings
 from robustvit.models.load import load_model
 
 __all__ = ["MASK_SOURCES", "MaskSource", "make_source"]
@@ -19,14 +18,7 @@ def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
     from robustvit.masks.sources.tokencut import TokenCut
 
     name = options.model or "vit_small_patch16_224.dino"
-    return TokenCut(
-        load_model(name, checkpoint=options.checkpoint, headless=True).to(device),
-        feature=options.feature,
-        block=options.block,
-        centre=options.centre,
-        size=options.size,
-        settings=CutSettings(options.threshold, options.side, options.objects, options.refine, options.protocol),
-    )
+    return TokenCut.of(options, load_model(name, checkpoint=options.checkpoint, headless=True).to(device))
 
 
 def _relevance(options: MaskOptions, device: torch.device) -> MaskSource:
