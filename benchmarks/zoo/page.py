@@ -124,11 +124,12 @@ def relevance_table(families: dict[str, dict[str, str]], faithful: dict[str, Any
     for name, (what, source) in RELEVANCE.items():
         good = sum(found[name] == "guides" for found in families.values())
         score = faithful["scores"].get(name)
-        rows.append([f"`{name}`", what, f"{good} of {len(families)}", *_areas(score), source])
-    heads = ["`--relevance`", "what it is", "works for", "deletion ↓", "insertion ↑", "source"]
+        areas = [*_areas(score), _with_random_weights(faithful.get("sanity"), name)]
+        rows.append([f"`{name}`", what, f"{good} of {len(families)}", *areas, source])
+    heads = ["`--relevance`", "what it is", "works for", "deletion ↓", "insertion ↑", "random weights ↓", "source"]
     if not faithful["scores"]:
         return table([*heads[:3], heads[-1]], [[*row[:3], row[-1]] for row in rows])
-    return table(heads, [*rows, ["random maps", "the control", "", *_areas(faithful["scores"].get("random")), ""]])
+    return table(heads, [*rows, ["random maps", "the control", "", *_areas(faithful["scores"].get("random")), "", ""]])
 
 
 def _areas(score: dict[str, Any] | None) -> list[str]:
@@ -136,6 +137,14 @@ def _areas(score: dict[str, Any] | None) -> list[str]:
         return ["", ""]
     areas = (score["deletion"], score["insertion"])
     return [f"{area['mean']:.2f}<br>[{area['low']:.2f}, {area['high']:.2f}]" for area in areas]
+
+
+def _with_random_weights(sanity: dict[str, Any] | None, method: str) -> str:
+    """How much of a map stays when all weights are shuffled: its rank correlation with the new map."""
+    if sanity is None or method not in sanity["similarity"]:
+        return ""
+    last = sanity["similarity"][method][-1]
+    return f"{last['mean']:+.2f}<br>[{last['low']:+.2f}, {last['high']:+.2f}]".replace("-", "−")
 
 
 def models_table(families: dict[str, dict[str, str]], models: str) -> str:
@@ -158,7 +167,7 @@ def _works(found: dict[str, str] | None) -> str:
     good = [name for name, outcome in found.items() if outcome == "guides"]
     lacking = [name for name in found if name not in good]
     if not lacking:
-        return "all six"
+        return "all"
     return "all but " + ", ".join(lacking) if len(lacking) < len(good) else ", ".join(good)
 
 

@@ -98,7 +98,8 @@ the embedded scenes the background gives the class away; the real photos show fi
 """
 FAITHFUL = """*Deletion* and *insertion*: area under the curve of the predicted class's probability as the most relevant
 pixels are removed (lower is better) or inserted (higher is better), for the embedded model on {photos} of its scenes
-([record](../../benchmarks/results/{name}.json)). For your model, measure it yourself:
+([record](../../benchmarks/results/{name}.json)). *Random weights*: rank correlation of a map with that of the same model
+after all weights of its head and blocks were shuffled; near 1, the map shows the photo and not the model. For your model, measure it yourself:
 `robustvit faithfulness --model MODEL --images PHOTOS`.
 """
 PAGE = """# Models and methods at a glance

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits.charts import accuracy_chart, shift_charts
+from robustvit.audits.insertions import PULL
 from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.pictures import AuditPicture
+from robustvit.audits.properties import PROPERTIES
 from robustvit.audits.record import KIND
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
@@ -57,4 +59,6 @@ def render_audit(
         thumbnails=thumbnails,
         record_name=printable(record_name),
         differences=list(DIFFERENCES),
+        pull_limit=PULL,
+        property_names=PROPERTIES,
     )

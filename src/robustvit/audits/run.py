@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from robustvit.audits.groups import Backgrounds, background_features, find_backgrounds, group_photos
+from robustvit.audits.insertions import answers_to, insertions
 from robustvit.audits.measures import audit_photos, fit_photos
 from robustvit.audits.options import AuditRequest
 from robustvit.audits.page import render_audit, shown_groups
 from robustvit.audits.pictures import AuditPicture, choose_worst, draw_worst, thumbnails
 from robustvit.audits.placements import ShiftedAnswers, choose_pastings, measure_placements, shift_values
+from robustvit.audits.properties import PropertyAudit, audit_properties, photo_properties
 from robustvit.audits.record import AuditData, ModelAudit, audit_record
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import write_json, write_text
@@ -91,7 +94,26 @@ class AuditRun:
             notes=self.notes,
             settings={name: _plain(value) for name, value in self.request.settings.items()},
             versions=versions(),
+            answers=self._insert(),
+            properties=self._find_properties(names),
         )
+
+    def _insert(self) -> dict[str, dict[str, list[int]]]:
+        """Return the answers of each model with other shortcuts put in."""
+        files = [] if self.request.auditing.insert is None else [self.request.auditing.insert]
+        return {
+            side: answers_to(
+                model,
+                self.held(model),
+                insertions(model.preprocessing.input_size, files),
+                self.request.running.batch_size,
+            )
+            for side, model in zip(("model", "baseline"), self.models, strict=False)
+        }
+
+    def _find_properties(self, names: Sequence[str]) -> PropertyAudit | None:
+        values = [photo_properties(photo.image, photo.pixels) for photo in self.photos]
+        return audit_properties(np.array(values), names, self.request.running.seed)
 
     def _doubt_order(self, answered: Sequence[PhotoMeasure]) -> None:
         """Add a note if the answers fit another order of the classes far better."""

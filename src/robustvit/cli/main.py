@@ -208,7 +208,7 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
 
 def _normalize(arguments: list[str], function: Callable[..., Any]) -> list[str]:
     """Accept ``--max-drop`` for ``--max_drop``, and a bare ``--resume`` for ``--resume true``."""
-    flags = {option.name for option in options_of(function) if option.type is bool}
+    flags = {option.name for option in options_of(function) if option.type in (bool, bool | None)}
     words: list[str] = []
     for position, argument in enumerate(arguments):
         if argument.startswith("--"):
