@@ -258,8 +258,12 @@ def test_other_shortcuts_are_measured_and_shown(audited):
     assert all(row["change"]["low"] <= row["change"]["mean"] <= row["change"]["high"] for row in rows)
     assert record["risen"] == {}
     assert record["properties"] is None  # three photos a class
+    assert record["regions"]
+    assert sum(one["share"] for one in record["regions"]) <= 1
+    assert all(one["shown"] for one in record["regions"])
     text = Page((audited / "audit.html").read_text()).text
     assert "Other shortcuts" in text
+    assert "What it looks at beside the objects" in text
     assert all(row["name"] in text for row in rows)
 
 

@@ -120,7 +120,7 @@ def audit(
 def _check_options(request: AuditRequest) -> None:
     auditing, groups = request.auditing, request.grouping.groups
     expect_at_least(1, swaps=request.judging.swaps, tries=auditing.tries)
-    expect_at_least(0, shifted=auditing.shifted, groups=groups, worst=auditing.worst)
+    expect_at_least(0, shifted=auditing.shifted, groups=groups, worst=auditing.worst, regions=auditing.regions)
     if auditing.insert is not None:
         from robustvit.audits.insertions import file_mark
 

@@ -14,6 +14,7 @@ from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto, Tried
 from robustvit.audits.pictures import WORST_RULE
 from robustvit.audits.placements import PlacedAnswers, ShiftedAnswers, shift_difference, shift_points
 from robustvit.audits.properties import PropertyAudit
+from robustvit.audits.regions import Region
 from robustvit.audits.shortcuts import shortcut_record
 from robustvit.audits.summary import Beyond, beyond_chances, by_class, compare_photos, means
 from robustvit.audits.verdict import AuditVerdict, change_of, judge
@@ -64,6 +65,7 @@ class AuditData:
         groups: of class and background.
         worst: indices of the worst photos.
         answers: of each model with each insertion, see ``answers_to``.
+        regions: what the model looks at beside the objects.
         properties: what properties of the files alone say of the classes.
         notes: for the reader.
         settings: options of the call.
@@ -85,6 +87,7 @@ class AuditData:
     versions: Mapping[str, str]
     answers: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     properties: PropertyAudit | None = None
+    regions: Sequence[Region] = ()
 
     @property
     def truth(self) -> list[int]:

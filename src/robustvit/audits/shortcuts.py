@@ -11,6 +11,7 @@ from robustvit.audits.properties import PROPERTIES
 
 if TYPE_CHECKING:
     from robustvit.audits.record import AuditData
+    from robustvit.audits.regions import Region
     from robustvit.common.intervals import Interval
 
 
@@ -19,6 +20,7 @@ def shortcut_record(data: AuditData) -> dict[str, Any]:
     return {
         "inserted": {side: _inserted(said, data) for side, said in data.answers.items()},
         "risen": {name: asdict(rise) for name, rise in find_risen(data).items()},
+        "regions": [_region(one) for one in data.regions],
         "properties": None if data.properties is None else asdict(data.properties),
     }
 
@@ -39,6 +41,12 @@ def name_shortcuts(data: AuditData) -> list[str]:
                 lines.append(f"{side}: shortcut: {one.name} pulls {pulled} of the others to {where}.")
     for name, rise in find_risen(data).items():
         lines.append(f"model: one shortcut for another: {name} costs {rise.points()} more than in the baseline.")
+    for number, region in enumerate(data.regions, start=1):
+        if region.accuracy.high < 0 and region.against_others.high < 0:
+            lines.append(
+                f"model: region {number} beside the object decides: blurring it changes accuracy by "
+                f"{region.accuracy.points()} on {len(region.photos)} photos."
+            )
     for told in data.properties.telling if data.properties else ():
         amount = "more" if told.auroc > 0.5 else "less"
         lines.append(
@@ -46,6 +54,20 @@ def name_shortcuts(data: AuditData) -> list[str]:
             f"{max(told.auroc, 1 - told.auroc):.2f}): a model can learn it instead of the object."
         )
     return lines
+
+
+def _region(region: Region) -> dict[str, Any]:
+    return {
+        "share": region.share,
+        "classes": region.classes,
+        "photos": region.photos,
+        "accuracy": asdict(region.accuracy),
+        "against_others": asdict(region.against_others),
+        "probability": asdict(region.probability),
+        "decided": region.decided,
+        "patches": [asdict(one) for one in region.patches],
+        "shown": [asdict(one) for one in region.shown],
+    }
 
 
 def _inserted(answers: Mapping[str, Sequence[int]], data: AuditData) -> list[dict[str, Any]]:
