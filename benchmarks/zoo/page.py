@@ -2,7 +2,7 @@
 
     python -m benchmarks.zoo.page
 
-Reads benchmarks/results (study, step, zoo_families, zoo_faithfulness) and docs/reference/models.md; measures nothing.
+Reads benchmarks/results (study, recipes, step, zoo_families, zoo_faithfulness) and docs/reference/models.md; measures nothing.
 Whatever arms and groups of masks the study has are shown. tests/project/test_zoo.py fails if a record is newer than
 the page.
 """
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.page_tables import RESULTS, ROOT, change, newest, table
+from benchmarks.recipes.page import readme_table
 from benchmarks.study.arms import ABLATIONS, ARMS, METHODS, RATES, TITLES
 from benchmarks.zoo.words import CITED, FAITHFUL, GUIDANCE, PAGE, README, RELEVANCE, VARIANTS
 from robustvit.common.files import write_text
 
 TESTBEDS = {"embedded": "embedded scenes", "photos": "real photos"}
-IN_README = ("attention", "paper", "swap-augmentation")
 STEPS = ("first order", "second order", "gradmask", "swap-augmentation", "relevance map")
 Arms = dict[str, Any]
 
@@ -197,8 +197,8 @@ def page(root: Path = ROOT, results: Path = RESULTS) -> str:
 
 def readme(text: str, results: Path = RESULTS) -> str:
     """README.md with its table made anew."""
-    path, study = newest(results, "study")
-    shown = README.format(table=measured_table(main_groups(study), list(IN_README)), study=path.stem)
+    path, recipes = newest(results, "recipes")
+    shown = README.format(table=readme_table(recipes), recipes=path.stem)
     return CITED.sub(lambda found: found[1] + "\n" + shown + "\n" + found[2], text)
 
 
