@@ -2,8 +2,8 @@
 
     python -m benchmarks.zoo.page
 
-Reads benchmarks/results (study, recipes, step, zoo_families, zoo_faithfulness) and docs/reference/models.md; measures nothing.
-Whatever arms and groups of masks the study has are shown. tests/project/test_zoo.py fails if a record is newer than
+Reads benchmarks/results (study, recipes, step, zoo_families, zoo_faithfulness) and docs/reference/models.md; measures
+nothing. Whatever arms and groups of masks the study has are shown. tests/project/test_zoo.py fails if a record is newer than
 the page.
 """
 
