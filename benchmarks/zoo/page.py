@@ -3,8 +3,8 @@
     python -m benchmarks.zoo.page
 
 Reads benchmarks/results (study, recipes, step, zoo_families, zoo_faithfulness) and docs/reference/models.md; measures
-nothing. Whatever arms and groups of masks the study has are shown. tests/project/test_zoo.py fails if a record is newer than
-the page.
+nothing. Whatever arms and groups of masks the study has are shown. tests/project/test_zoo.py fails if a record is
+newer than the page.
 """
 
 from __future__ import annotations
