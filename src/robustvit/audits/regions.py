@@ -105,26 +105,32 @@ def find_regions(
     Returns:
         The kinds, that with most relevance first; empty where nothing outside the masks is relevant.
     """
-    patches, features, outside = _relevant_patches(model, photos, method, batch_size)
-    if not patches:
+    found = _relevant_patches(model, photos, method, batch_size)
+    if not found.patches:
         return []
-    labels = _cluster(np.stack(features), most, seed)
-    regions = []
-    for kind in range(int(labels.max()) + 1):
-        members = [patch for patch, label in zip(patches, labels, strict=True) if label == kind]
-        if members:
-            regions.append(_measure_region(model, photos, names, members, outside, seed, batch_size))
+    labels = _cluster(np.stack(found.features), most, seed)
+    kinds = [[patch for patch, label in zip(found.patches, labels, strict=True) if label == kind]
+             for kind in range(int(labels.max()) + 1)]  # fmt: skip
+    regions = [_measure_region(model, photos, names, one, found, (seed, batch_size)) for one in kinds if one]
     return sorted(regions, key=lambda one: -one.share)
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Relevant patches with their features; for each photo which patches lie outside its mask, and its answer."""
+
+    patches: list[Patch]
+    features: list[np.ndarray]
+    outside: list[np.ndarray]
+    answers: list[tuple[int, float]]
+
+
 @torch.no_grad()
-def _relevant_patches(
-    model: Classifier, photos: CachedPhotos, method: str, batch_size: int
-) -> tuple[list[Patch], list[np.ndarray], list[np.ndarray]]:
-    """Return patches, their normalized features, and for each photo which patches lie outside its mask."""
+def _relevant_patches(model: Classifier, photos: CachedPhotos, method: str, batch_size: int) -> _Found:
     patches: list[Patch] = []
     features: list[np.ndarray] = []
     free: list[np.ndarray] = []
+    answers: list[tuple[int, float]] = []
     device = model.mean.device
     for batch in track(DataLoader(photos, batch_size=batch_size), "regions beside the object"):
         images = batch["image"].to(device)
@@ -141,7 +147,8 @@ def _relevant_patches(
                     patches.append(Patch(len(free), row, column, float(share[row, column])))
                     features.append(described[row, column].double().numpy())
             free.append(own.numpy())
-    return patches, features, free
+        _answer(model, images, answers)
+    return _Found(patches, features, free, answers)
 
 
 def _cluster(points: np.ndarray, most: int, seed: int) -> np.ndarray:
@@ -159,41 +166,53 @@ def _measure_region(
     photos: CachedPhotos,
     names: Sequence[str],
     members: list[Patch],
-    outside: list[np.ndarray],
-    seed: int,
-    batch_size: int,
+    found: _Found,
+    how: tuple[int, int],
 ) -> Region:
+    """Blur the patches of one kind, and as many others; ``how`` is the seed and the size of a batch."""
+    seed, batch_size = how
     places: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for one in members:
         places[one.photo].append((one.row, one.column))
     rng = np.random.default_rng(seed)
-    others = {index: _others(outside[index], own, rng) for index, own in places.items()}
-    before: list[tuple[int, float]] = []
-    after: list[tuple[int, float]] = []
-    control: list[tuple[int, float]] = []
-    labels: list[int] = []
+    others = {index: _others(found.outside[index], own, rng) for index, own in places.items()}
+    indices = sorted(places)
+    before = [found.answers[index] for index in indices]
+    labels = [int(photos[index]["label"]) for index in indices]
+    after, control = (_blur_and_answer(model, photos, one, before, found, batch_size) for one in (places, others))
+    right, blurred, elsewhere = (
+        [float(said == label) for (said, _), label in zip(side, labels, strict=True)]
+        for side in (before, after, control)
+    )
+    return Region(
+        share=sum(one.weight for one in members) / len(found.outside),
+        classes=dict(Counter(names[index] for index in indices).most_common()),
+        patches=sorted(members, key=lambda one: -one.weight),
+        accuracy=paired_difference(right, blurred),
+        against_others=paired_difference(elsewhere, blurred),
+        probability=mean_interval([new[1] - old[1] for old, new in zip(before, after, strict=True)]),
+        decided=[index for index, old, new in zip(indices, before, after, strict=True) if old[0] != new[0]],
+    )
+
+
+def _blur_and_answer(
+    model: Classifier,
+    photos: CachedPhotos,
+    places: dict[int, list[tuple[int, int]]],
+    before: Sequence[tuple[int, float]],
+    found: _Found,
+    batch_size: int,
+) -> list[tuple[int, float]]:
+    """Return the answers with patches blurred, and the probability of the answer ``before``."""
+    answers: list[tuple[int, float]] = []
     indices = sorted(places)
     for start in range(0, len(indices), batch_size):
         part = indices[start : start + batch_size]
-        items = [photos[index] for index in part]
-        images = torch.stack([item["image"] for item in items])
-        labels += [int(item["label"]) for item in items]
-        grid = outside[part[0]].shape
-        target = _answer(model, images, before)
-        _answer(model, _blurred(images, [places[index] for index in part], grid), after, target)
-        _answer(model, _blurred(images, [others[index] for index in part], grid), control, target)
-    right = {name: np.array([said for said, _ in found]) == labels for name, found in
-             (("before", before), ("after", after), ("control", control))}  # fmt: skip
-    fall = [new[1] - old[1] for old, new in zip(before, after, strict=True)]
-    return Region(
-        share=sum(one.weight for one in members) / len(outside),
-        classes=dict(Counter(names[index] for index in indices).most_common()),
-        patches=sorted(members, key=lambda one: -one.weight),
-        accuracy=paired_difference(right["before"].astype(float), right["after"].astype(float)),
-        against_others=paired_difference(right["control"].astype(float), right["after"].astype(float)),
-        probability=mean_interval(fall),
-        decided=[index for index, old, new in zip(indices, before, after, strict=True) if old[0] != new[0]],
-    )
+        images = torch.stack([photos[index]["image"] for index in part])
+        target = torch.tensor([said for said, _ in before[start : start + batch_size]])
+        grid = found.outside[part[0]].shape
+        _answer(model, _blurred(images, [places[index] for index in part], grid), answers, target)
+    return answers
 
 
 def _others(outside: np.ndarray, own: Sequence[tuple[int, int]], rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -203,14 +222,13 @@ def _others(outside: np.ndarray, own: Sequence[tuple[int, int]], rng: np.random.
 
 
 @torch.no_grad()
-def _answer(model: Classifier, images: Tensor, found: list[tuple[int, float]], target: Tensor | None = None) -> Tensor:
+def _answer(model: Classifier, images: Tensor, found: list[tuple[int, float]], target: Tensor | None = None) -> None:
     """Add the answers, with the probability of the target class, which is the answer itself by default."""
     with evaluating(model):
         probabilities = model(images.to(model.mean.device)).softmax(dim=1).cpu()
     said = probabilities.argmax(dim=1)
-    target = said if target is None else target
-    found += zip(said.tolist(), probabilities.gather(1, target[:, None])[:, 0].tolist(), strict=True)
-    return target
+    asked = said if target is None else target
+    found += zip(said.tolist(), probabilities.gather(1, asked[:, None])[:, 0].tolist(), strict=True)
 
 
 def _blurred(images: Tensor, places: Sequence[Sequence[tuple[int, int]]], grid: tuple[int, ...]) -> Tensor:
