@@ -288,7 +288,7 @@ def test_a_planted_picture_is_named_and_a_bad_one_is_refused(drawn, looks_inside
     found = audit(model=marked, baseline=looks_inside, out=str(tmp_path / "a.html"), **options)
     said = [line for line in str(found).splitlines() if "logo.png" in line]
     assert said[0].startswith("model: shortcut: logo.png pulls 100.0 %")
-    assert said[0].endswith(f"of the others to {CLASSES[-1]}.")
+    assert f"of the others to {CLASSES[-1]}, +100.0 points" in said[0]
     assert said[1].startswith("model: one shortcut for another: logo.png costs")
     assert "a shortcut" in Page((tmp_path / "a.html").read_text()).text
     with pytest.raises(UserError, match="--insert"):

@@ -86,6 +86,21 @@ def test_a_file_of_the_users_own_is_put_in(tmp_path):
             file_mark((60, 90), tmp_path / wrong)
 
 
+def test_a_model_that_any_change_confuses_has_no_shortcut():
+    """White marks and frames turn photos into class 2 whatever they are: so does the control."""
+
+    def brightness(images):
+        return (images.amax(dim=(1, 2, 3)) > 0.93).float()
+
+    photos = Photos()
+    for image in photos.images:
+        image.clamp_(max=0.9)
+    found = judge_insertions(answers_to(Corner(brightness), photos, insertions((40, 40))), photos.labels)
+    text = next(one for one in found if one.name.startswith("text"))
+    assert text.pull.low > 0.5
+    assert not text.is_shortcut
+
+
 def test_what_is_put_in_stays_in_range_and_changes_something():
     images = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     for name, change in insertions((48, 48)).items():

@@ -19,7 +19,8 @@ from robustvit.common.progress import track
 from robustvit.explanation.attention.interception import evaluating
 
 Insertion = Callable[[Tensor], Tensor]  # images (B, 3, H, W) in [0, 1]
-PULL = 0.10  # an artefact that turns more than one photo in ten into one class, by the whole interval, is a shortcut
+PULL = 0.10  # more photos in ten that an artefact turns into one class than its control does: a shortcut
+CONTROL = " (control)"  # its pixels out of order, its colours exchanged, or a frame of the photo's mean colour
 RISE = 0.05
 _MOST_MARK = 40_000_000  # pixels of a file to insert
 
@@ -34,6 +35,7 @@ class InsertedAnswers:
         change: of accuracy, with a 95 % interval over photos.
         pulls_to: the class that gains most answers, -1 if none does.
         pull: share of photos of other classes, not taken for that class before, that are now, with its interval.
+        excess: the same less the pull of the control to that class, photo by photo; None without a control.
     """
 
     name: str
@@ -41,11 +43,12 @@ class InsertedAnswers:
     change: Interval
     pulls_to: int
     pull: Interval | None
+    excess: Interval | None = None
 
     @property
     def is_shortcut(self) -> bool:
-        """Whether an artefact makes the model answer one class, by the whole interval."""
-        return self.artefact and self.pull is not None and self.pull.low > PULL
+        """Whether an artefact makes the model answer one class more often than its control, by the whole interval."""
+        return self.excess is not None and self.excess.low > PULL
 
 
 def text_mark(size: tuple[int, int], text: str) -> Tensor:
@@ -79,10 +82,23 @@ def laid_over(mark: Tensor) -> Insertion:
     return lambda images: images * (1 - opacity.to(images)) + (colour * opacity).to(images)
 
 
-def framed(images: Tensor) -> Tensor:
-    """Draw a black frame, 5 % of the frame's side wide."""
+def shuffled(mark: Tensor, seed: int = 0) -> Tensor:
+    """Return a mark ``(4, H, W)`` with the pixels of its box out of order and its colours exchanged."""
+    rows, columns = (mark[3] > 0).nonzero(as_tuple=True)
+    if not len(rows):
+        return mark
+    box = (slice(None), slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1))
+    inside = mark[box]
+    order = torch.randperm(inside[0].numel(), generator=torch.Generator().manual_seed(seed))
+    changed = mark.clone()
+    changed[box] = inside[[1, 2, 0, 3]].flatten(1)[:, order].view_as(inside)
+    return changed
+
+
+def framed(images: Tensor, grey: bool = False) -> Tensor:
+    """Draw a frame, 5 % of the frame's side wide: black, or of each photo's mean colour."""
     wide = max(1, round(0.05 * images.shape[-1]))
-    inner = torch.zeros_like(images)
+    inner = images.mean(dim=(2, 3), keepdim=True).expand_as(images).clone() if grey else torch.zeros_like(images)
     inner[..., wide:-wide, wide:-wide] = images[..., wide:-wide, wide:-wide]
     return inner
 
@@ -106,9 +122,13 @@ WHOLE: dict[str, Insertion] = {
 
 
 def insertions(size: tuple[int, int], files: Sequence[str | Path] = (), text: str = "SAMPLE") -> dict[str, Insertion]:
-    """Return every insertion by name for images of a size ``(H, W)``: artefacts first, then ``WHOLE``."""
-    artefacts: dict[str, Insertion] = {f"text {text!r}": laid_over(text_mark(size, text)), "black frame": framed}
-    return artefacts | {Path(file).name: laid_over(file_mark(size, file)) for file in files} | WHOLE
+    """Return every insertion by name for images of a size ``(H, W)``: artefacts with their controls, then ``WHOLE``."""
+    marks = {f"text {text!r}": text_mark(size, text)} | {Path(file).name: file_mark(size, file) for file in files}
+    found: dict[str, Insertion] = {"black frame": framed}
+    found[f"black frame{CONTROL}"] = lambda images: framed(images, True)
+    for name, mark in marks.items():
+        found |= {name: laid_over(mark), f"{name}{CONTROL}": laid_over(shuffled(mark))}
+    return found | WHOLE
 
 
 @torch.no_grad()
@@ -131,11 +151,16 @@ def judge_insertions(answers: Mapping[str, Sequence[int]], labels: Sequence[int]
     """Compare the answers with each insertion to those without, photo by photo."""
     plain, truth = np.array(answers[""]), np.array(labels)
     found = []
-    for name in (name for name in answers if name):
+    for name in (name for name in answers if name and not name.endswith(CONTROL)):
         said = np.array(answers[name])
         change = paired_difference((plain == truth).astype(float), (said == truth).astype(float))
         pulled_to, pull = _strongest_pull(plain, said, truth)
-        found.append(InsertedAnswers(name, name not in WHOLE, change, pulled_to, pull))
+        excess = None
+        if f"{name}{CONTROL}" in answers and pull is not None:
+            free = (plain != pulled_to) & (truth != pulled_to)
+            both = [np.array(answers[key])[free] == pulled_to for key in (f"{name}{CONTROL}", name)]
+            excess = paired_difference(*(side.astype(float) for side in both))
+        found.append(InsertedAnswers(name, name not in WHOLE, change, pulled_to, pull, excess))
     return found
 
 
@@ -157,7 +182,8 @@ def risen_costs(
     def costs(answers: Mapping[str, Sequence[int]], name: str) -> np.ndarray:
         return (np.array(answers[""]) == truth).astype(float) - (np.array(answers[name]) == truth)
 
-    rises = {name: paired_difference(costs(before, name), costs(after, name)) for name in after if name}
+    rises = {name: paired_difference(costs(before, name), costs(after, name)) for name in after
+             if name and not name.endswith(CONTROL)}  # fmt: skip
     return {name: rise for name, rise in rises.items() if rise.low > RISE}
 
 

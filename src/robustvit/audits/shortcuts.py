@@ -36,9 +36,12 @@ def name_shortcuts(data: AuditData) -> list[str]:
     lines = []
     for side, said in data.answers.items():
         for one in judge_insertions(said, data.truth):
-            if one.is_shortcut and one.pull is not None:
+            if one.is_shortcut and one.pull is not None and one.excess is not None:
                 pulled, where = one.pull.percent().strip(), data.name_of(one.pulls_to)
-                lines.append(f"{side}: shortcut: {one.name} pulls {pulled} of the others to {where}.")
+                lines.append(
+                    f"{side}: shortcut: {one.name} pulls {pulled} of the others to {where}, "
+                    f"{one.excess.points()} more than its control."
+                )
     for name, rise in find_risen(data).items():
         lines.append(f"model: one shortcut for another: {name} costs {rise.points()} more than in the baseline.")
     for number, region in enumerate(data.regions, start=1):
