@@ -55,7 +55,8 @@ def read_dicom(path: str | Path, most_pixels: int) -> Numbers:
         raise UserError(f"cannot read {path}: no permission; change its rights, or remove it") from error
     except Exception as error:  # a broken file can raise any error, and its text may hold names
         raise UserError(
-            f"cannot read {path}: it is not DICOM, or broken or cut off ({type(error).__name__}); replace or remove it"
+            f"cannot read {path}: it is not DICOM, broken or cut off, or compressed in a way that is not read here "
+            f"({type(error).__name__}); replace it or save it uncompressed"
         ) from None
     finally:
         logging.disable(disabled)
@@ -87,7 +88,10 @@ def _open(library: Any, path: str | Path, most_pixels: int) -> Any:
             )
         frame = library.encaps.get_frame(found.PixelData, 0, number_of_frames=1)
         if "RLE" not in syntax.name and _size_in_stream(frame) != (width, height):
-            raise UserError(f"cannot read {path}: its picture has another size than it says; replace or remove it")
+            raise UserError(
+                f"cannot read {path}: its picture is not compressed as {syntax.name} of the size that it says; save it "
+                "uncompressed"
+            )
     return found
 
 

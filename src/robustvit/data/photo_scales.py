@@ -74,10 +74,13 @@ def recorded_scale(chosen: Iterable[Pixels]) -> str | None:
 def _decide(found: Mapping[Path, Survey], pixels: Pixels, notes: list[str]) -> SetPixels:
     stated = {} if pixels.by_percentile else {path: one.stated for path, one in found.items() if one.stated}
     photos: dict[Path, Pixels] = {}
-    if len(scales := set(stated.values())) > 1:
+    if stated:
+        ways = sorted(set(stated.values()))
+        shown = ways[0] if len(ways) == 1 else f"in {len(ways)} ways, such as {ways[0]} and {ways[-1]}"
+        verb = "states" if len(stated) == 1 else "state"
         notes.append(
-            f"{pluralize(len(stated), 'photo')} state which numbers are black and white, {len(scales)} different ways: "
-            "each is read as it states; --range LOW:HIGH gives one for all."
+            f"{pluralize(len(stated), 'photo')} {verb} which numbers are black and white ({shown}); --range "
+            "LOW:HIGH overrides that, on one scale for all."
         )
     for floats in (False, True):
         group = {path: one for path, one in found.items() if one.floats is floats and path not in stated}

@@ -154,9 +154,10 @@ def scale_of(photos: Sequence[Survey], by_percentile: bool = False) -> Scale:
         return SIXTEEN
     if bits and not floats and sum(one.high == high for one in photos) > 1:  # saturated, in several photos
         return Scale.of_bits(bits)
-    fewest = next((f"{bits} or --range 16" for bits in (8, 10, 12, 14) if high < 2**bits), "LOW:HIGH")
+    fewest = next((f"{bits} or --range 16 (or LOW:HIGH, or percentile)" for bits in (8, 10, 12, 14) if high < 2**bits),
+                  "LOW:HIGH or --range percentile")  # fmt: skip
     kind = "floats" if floats else "numbers of more than 8 bits"
     raise PixelError(
-        f"its pixels are {kind} up to {high:g}, and the number that is white is not plain: say --range {fewest} "
-        "(or LOW:HIGH, or percentile), or save it with 8 bits as for the training"
+        f"its pixels are {kind} up to {high:g}, and the number that is white is not plain: say --range {fewest}, "
+        "or save it with 8 bits as for the training"
     )
