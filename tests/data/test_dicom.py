@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.new_formats import write_dicom as write
 from robustvit import UserError
 from robustvit.common.option_groups import PixelOptions
 from robustvit.data.find_photos import find_photos
@@ -15,40 +16,11 @@ from robustvit.data.pixels import ANY, Pixels
 from robustvit.data.read_photos import read_photo
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
-PATIENT = "Verysecret^Name"
 
 
 @pytest.fixture
 def pydicom():
     return pytest.importorskip("pydicom")
-
-
-def write(path, values, *, stored=None, **tags):
-    """A file of secondary capture; ``tags`` by their names in DICOM."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
-
-    values = np.asarray(values)
-    found = Dataset()
-    found.file_meta = FileMetaDataset()
-    found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    found.SOPClassUID = found.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    found.SOPInstanceUID = found.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    found.PatientName, found.PatientID = PATIENT, "4711"
-    found.Rows, found.Columns = values.shape[:2]
-    found.SamplesPerPixel = 3 if values.ndim == 3 else 1
-    found.PhotometricInterpretation = "RGB" if values.ndim == 3 else "MONOCHROME2"
-    found.BitsAllocated = 8 * values.dtype.itemsize
-    found.BitsStored = stored or found.BitsAllocated
-    found.HighBit = found.BitsStored - 1
-    found.PixelRepresentation = int(values.dtype.kind == "i")
-    if values.ndim == 3:
-        found.PlanarConfiguration = 0
-    for name, value in tags.items():
-        setattr(found, name, value)
-    found.PixelData = values.tobytes()
-    found.save_as(path, enforce_file_format=True)
-    return path
 
 
 def grey(path, **options):
@@ -151,54 +123,6 @@ def test_what_is_no_single_picture_is_refused(pydicom, tmp_path, change, said):
     found.save_as(path)
     with pytest.raises(UserError, match=said):
         read_photo(path)
-
-
-def test_a_jpeg_in_it_may_not_be_larger_than_it_says(pydicom, tmp_path):
-    from pydicom.encaps import encapsulate
-    from pydicom.uid import JPEGBaseline8Bit
-
-    path = write(tmp_path / "a.dcm", (255 * RAMP).astype(np.uint8))
-    found = pydicom.dcmread(path)
-    for side, fits in ((8, True), (3000, False)):
-        Image.new("L", (side, side), 77).save(tmp_path / "a.jpg", quality=100)
-        found.PixelData = encapsulate([(tmp_path / "a.jpg").read_bytes()])
-        found["PixelData"].is_undefined_length = True
-        found.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
-        found.save_as(path)
-        if fits:
-            assert abs(grey(path) - 77).max() <= 1
-        else:
-            with pytest.raises(UserError, match=r"not compressed as JPEG Baseline .* of the size that it says"):
-                read_photo(path)
-
-
-def test_nothing_deflated_as_a_whole_is_unpacked(pydicom, tmp_path):
-    from pydicom.uid import DeflatedExplicitVRLittleEndian
-
-    path = write(tmp_path / "a.dcm", (255 * RAMP).astype(np.uint8))
-    found = pydicom.dcmread(path)
-    found.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    found.save_as(path)
-    with pytest.raises(UserError, match="it is deflated as a whole"):
-        read_photo(path)
-
-
-def test_no_patient_is_named(pydicom, tmp_path, capsys, caplog, recwarn):
-    values = (4095 * RAMP).astype(np.uint16)
-    whole = write(tmp_path / "a.dcm", values, stored=12, PatientBirthDate="19700101").read_bytes()
-    messages = []
-    for size in range(0, len(whole), 7):
-        (tmp_path / "b.dcm").write_bytes(whole[:size])
-        with pytest.raises(UserError) as caught:
-            read_photo(tmp_path / "b.dcm")
-        messages.append(f"{caught.value} {caught.value.__cause__}")
-    broken = whole.replace(b"19700101", b"Verysecr")
-    (tmp_path / "b.dcm").write_bytes(broken)
-    read_photo(tmp_path / "b.dcm")
-    said = " ".join([*messages, *capsys.readouterr(), caplog.text, *(str(one.message) for one in recwarn)])
-    assert "Verysecr" not in said
-    assert "4711" not in said
-    assert read_photo(tmp_path / "a.dcm").info == {}
 
 
 def test_a_file_without_its_ending_is_named_with_it(tmp_path):

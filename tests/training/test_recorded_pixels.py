@@ -72,7 +72,7 @@ def test_other_photos_of_the_set_are_read_the_same_way(trained, dim, tmp_path, c
                  "--baseline", "original", "--out", str(out)]) == 0  # fmt: skip
     assert json.loads(out.read_text())["settings"]["range"] == "12"
     shown = explain([str(next(dim[0].rglob("*.png")))], model=str(place / "run"), out=str(tmp_path / "shown"))
-    assert shown[0].file.is_file()
+    assert shown[0].picture.is_file()
     audit(model=str(place / "run"), images=images, masks=masks, out=str(tmp_path / "audit.html"), swaps=1)
     capsys.readouterr()
     evaluate(model=str(place / "run"), images=images, masks=masks, swaps=1, range="16")

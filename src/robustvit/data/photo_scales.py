@@ -9,10 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 from robustvit.common.errors import UserError, printable
+from robustvit.common.pixel_scale import Scale
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.dicom import DICOM_SUFFIXES
-from robustvit.data.pixel_numbers import Numbers, PixelError, Survey, numbers_of, scale_of
+from robustvit.data.pixel_numbers import Numbers, PixelError, Survey, is_deep, numbers_of, scale_of
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import open_header, open_photo, read_photo
 
@@ -43,18 +44,14 @@ def settle_pixels(paths: Iterable[Path], pixels: Pixels = PLAIN) -> SetPixels:
         paths: the photos.
         pixels: what the user says.
     """
-    several: dict[Path, int] = {}
-    found: dict[Path, Survey] = {}
-    for path in paths:
-        count, deep = _look_at(path)
-        if count > 1:
-            several[path] = count
-        if deep and pixels.scale is None and (survey := _survey(path)) is not None:
-            found[path] = survey
+    looked = {path: _look_at(path) for path in paths}
+    several = {path: count for path, (count, _) in looked.items() if count > 1}
     notes = [_describe_several(several)] if several else []
-    if pixels.scale is not None or not found:
+    deep = [path for path, (_, is_deep) in looked.items() if is_deep]
+    if pixels.scale is not None:
+        notes.append(_describe_scale(len(deep), pixels.scale))
         return SetPixels(notes=tuple(notes))
-    return _decide(found, pixels, notes)
+    return _decide({path: found for path in deep if (found := _survey(path)) is not None}, pixels, notes)
 
 
 def read_together(paths: Sequence[str | Path], pixels: Pixels = PLAIN) -> list[Image.Image]:
@@ -89,14 +86,14 @@ def _decide(found: Mapping[Path, Survey], pixels: Pixels, notes: list[str]) -> S
         try:
             scale = scale_of(list(group.values()), pixels.by_percentile)
             photos |= dict.fromkeys(group, replace(pixels, scale=scale))
-            notes.append(f"{pluralize(len(group), 'photo')} of more than 8 bits: {scale.describe()}.")
+            notes.append(_describe_scale(len(group), scale))
         except PixelError as error:
             photos |= dict.fromkeys(group, replace(pixels, doubt=str(error)))
     return SetPixels(photos, tuple(notes))
 
 
 def _look_at(path: Path) -> tuple[int, bool]:
-    """Return the number of pictures in a file, and whether its pixels may have more than 8 bits; little is read."""
+    """Return the number of pictures in a file, and whether its pixels have more than 8 bits; little is read."""
     suffix = path.suffix.lower()
     if suffix in DICOM_SUFFIXES:
         return 1, True
@@ -110,7 +107,7 @@ def _look_at(path: Path) -> tuple[int, bool]:
         if start[8:12] == b"WEBP" and b"ANIM" not in start:
             return 1, False
         with open_header(path) as image:
-            return getattr(image, "n_frames", 1), suffix not in (".webp", ".gif")
+            return getattr(image, "n_frames", 1), is_deep(image)
     except (OSError, ValueError, UserError):  # it is refused where it is read; a name may hold a null
         return 1, False
 
@@ -125,6 +122,12 @@ def _survey(path: Path) -> Survey | None:
     except UserError:
         pass
     return None
+
+
+def _describe_scale(photos: int, scale: Scale) -> str:
+    if not photos:
+        return f"No photo here has more than 8 bits: --range {scale} changes nothing."
+    return f"{pluralize(photos, 'photo')} of more than 8 bits: {scale.describe()}."
 
 
 def _describe_several(several: Mapping[Path, int]) -> str:

@@ -105,6 +105,13 @@ def _raw_mode(tile: object) -> str:
     return str(args[0] if isinstance(args, tuple) and args else args)
 
 
+def is_deep(image: Image.Image) -> bool:
+    """Whether the pixels of an image that is not decoded yet are numbers of more than 8 bits, floats or signed."""
+    storage = describe_storage(image)
+    signed = storage.get("tags", {}).get(_KIND_TAG, (0,))[0] == _SIGNED
+    return image.mode[0] in "IF" or signed or "narrowed" in storage
+
+
 def numbers_of(image: Image.Image) -> Numbers | None:
     """Return the numbers of a decoded image of one band, or None if they are plain ones of 8 bits."""
     tags = image.info.get("tags", {})
