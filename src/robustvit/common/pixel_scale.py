@@ -26,7 +26,7 @@ class Scale:
 
     @classmethod
     def of_bits(cls, bits: int) -> Scale:
-        """Return the scale of whole numbers of so many bits."""
+        """Return the scale of whole numbers of that many bits."""
         return cls(0, 2**bits - 1)
 
     @classmethod
