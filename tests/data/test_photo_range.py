@@ -12,6 +12,7 @@ from robustvit import UserError
 from robustvit.common.option_groups import PixelOptions
 from robustvit.common.pixel_scale import Scale
 from robustvit.data.find_photos import find_photos
+from robustvit.data.image_tags import count_pages
 from robustvit.data.photo_scales import read_together, recorded_scale, settle_pixels
 from robustvit.data.pixels import ANY, Pixels
 from robustvit.data.read_photos import read_photo
@@ -180,3 +181,22 @@ def test_files_of_several_pictures_are_counted_and_named(tmp_path, kind):
         f"2 photos hold several pictures (a.{ending}: 2, b.{ending}: 2): the first of each is read; save the others as "
         "files of their own to use them."
     ]
+
+
+@pytest.mark.parametrize("options", [{}, {"big_tiff": True}])
+def test_pages_are_counted_without_reading_their_tags(tmp_path, options):
+    first = Image.new("L", (8, 8))
+    path = tmp_path / "a.tif"
+    first.save(path, save_all=True, append_images=[first] * 3, **options)
+    assert count_pages(path) == 4
+    if not options:  # the last page leads back to the first
+        whole = bytearray(path.read_bytes())
+        place = int.from_bytes(whole[4:8], "little")
+        while place:
+            following = place + 2 + 12 * int.from_bytes(whole[place : place + 2], "little")
+            place = int.from_bytes(whole[following : following + 4], "little")
+        whole[following : following + 4] = whole[4:8]
+        path.write_bytes(whole)
+        assert count_pages(path) == 4
+    path.write_bytes(path.read_bytes()[:9])
+    assert count_pages(path) == 1

@@ -53,7 +53,7 @@ class Scale:
 
     def describe(self) -> str:
         """Return the scale in words."""
-        return f"{self.low:.10g} is black and {self.high:.10g} white (--range {self})"
+        return f"{self.low:.10g} is black and {self.high:.10g} white (--range{'=' if self.low < 0 else ' '}{self})"
 
 
 SIXTEEN = Scale.of_bits(16)

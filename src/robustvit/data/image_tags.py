@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 MAX_TAG_BYTES = 10_000_000  # a camera writes less than a hundredth of it
+_MOST_PAGES = 1000
 _SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes of a value by type; else one
 _FURTHER = (0x8769, 0x8825, 0xA005)  # tags that lead to more tags
 
@@ -33,6 +34,22 @@ def tag_bytes(path: str | Path) -> int:
             block = b"".join(part.removeprefix(b"Exif\0\0") for part in parts(file))[: 2 * MAX_TAG_BYTES]
             return len(block) if len(block) > MAX_TAG_BYTES else _claimed(io.BytesIO(block), len(block))
     return 0
+
+
+def count_pages(path: str | Path) -> int:
+    """Return the number of pages of a TIFF file, of which no more than 1,000 are counted."""
+    with open(path, "rb") as file, suppress(struct.error):
+        start = file.read(16)
+        order, large = "<" if start[:2] == b"II" else ">", 43 in start[2:4]
+        seen: list[int] = []
+        (place,) = struct.unpack(order + ("Q" if large else "I"), start[8:16] if large else start[4:8])
+        while place and place not in seen and len(seen) < _MOST_PAGES:
+            seen.append(place)
+            file.seek(place)
+            (count,) = struct.unpack(order + ("Q" if large else "H"), file.read(8 if large else 2))
+            file.seek(count * (20 if large else 12), io.SEEK_CUR)
+            (place,) = struct.unpack(order + ("Q" if large else "I"), file.read(8 if large else 4))
+    return max(1, len(seen))
 
 
 def _jpeg_parts(file: BinaryIO) -> Iterator[bytes]:

@@ -13,12 +13,13 @@ from robustvit.common.pixel_scale import Scale
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.dicom import DICOM_SUFFIXES
+from robustvit.data.image_tags import count_pages
 from robustvit.data.pixel_numbers import Numbers, PixelError, Survey, is_deep, numbers_of, scale_of
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import open_header, open_photo, read_photo
 
 _START = 2**12
-_SEVERAL = frozenset({".png", ".apng", ".webp", ".gif", ".tif", ".tiff"})
+_SEVERAL = frozenset({".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"})
 _NAMED = 3
 
 
@@ -51,7 +52,7 @@ def settle_pixels(paths: Iterable[Path], pixels: Pixels = PLAIN) -> SetPixels:
     if pixels.scale is not None:
         notes.append(_describe_scale(len(deep), pixels.scale))
         return SetPixels(notes=tuple(notes))
-    return _decide({path: found for path in deep if (found := _survey(path)) is not None}, pixels, notes)
+    return _decide({path: found for path in deep if (found := _survey(path, pixels)) is not None}, pixels, notes)
 
 
 def read_together(paths: Sequence[str | Path], pixels: Pixels = PLAIN) -> list[Image.Image]:
@@ -107,18 +108,20 @@ def _look_at(path: Path) -> tuple[int, bool]:
         if start[8:12] == b"WEBP" and b"ANIM" not in start:
             return 1, False
         with open_header(path) as image:
-            return getattr(image, "n_frames", 1), is_deep(image)
+            # Pillow would read the tags of every page, which nobody has looked at
+            pages = count_pages(path) if image.format == "TIFF" else getattr(image, "n_frames", 1)
+            return pages, is_deep(image)
     except (OSError, ValueError, UserError):  # it is refused where it is read; a name may hold a null
         return 1, False
 
 
-def _survey(path: Path) -> Survey | None:
+def _survey(path: Path, pixels: Pixels) -> Survey | None:
     """Return what decides on the scale of a photo; None for one of 8 bits, or one that is refused where it is read."""
     try:
         image = open_photo(path)
         numbers = image if isinstance(image, Numbers) else numbers_of(image)
         if numbers is not None:
-            return numbers.survey()
+            return numbers.survey(pixels.by_percentile)
     except UserError:
         pass
     return None

@@ -90,7 +90,7 @@ def _likely_scale(numbers: Numbers) -> Scale:
 
 
 def _choose_scale(numbers: Numbers, pixels: Pixels) -> Scale:
-    survey = numbers.survey()
+    survey = numbers.survey(pixels.by_percentile)
     if pixels.scale is None and pixels.doubt:
         raise PixelError(pixels.doubt)
     stated = None if pixels.by_percentile else numbers.stated
