@@ -16,6 +16,8 @@ from robustvit.common.options import Alpha
 from robustvit.common.pixel_scale import SIXTEEN, Scale
 from robustvit.data.pixel_numbers import SURELY_16_BITS, Numbers, PixelError, numbers_of, scale_of
 
+_ROWS = 256
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -67,11 +69,14 @@ def to_rgb(image: Image.Image | Numbers, pixels: Pixels = PLAIN) -> Image.Image:
 
 def _to_8_bits(numbers: Numbers, pixels: Pixels) -> Image.Image:
     if numbers.shown is not None and pixels.scale is None and not pixels.by_percentile:
-        share = numbers.shown.clip(0, 1)
+        values, scale = numbers.shown, Scale(0, 1)
     else:
-        scale = _choose_scale(numbers, pixels) if pixels.ask else _likely_scale(numbers)
-        share = (numbers.colours.astype(np.float64).clip(scale.low, scale.high) - scale.low) / (scale.high - scale.low)
-    grey = (255 * (1 - share if numbers.inverted else share)).round().astype(np.uint8)
+        values, scale = numbers.colours, _choose_scale(numbers, pixels) if pixels.ask else _likely_scale(numbers)
+    grey = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), _ROWS):  # float64 of the whole would take gigabytes
+        part = values[top : top + _ROWS].astype(np.float64).clip(scale.low, scale.high)
+        share = (part - scale.low) / (scale.high - scale.low)
+        grey[top : top + _ROWS] = (255 * (1 - share if numbers.inverted else share)).round()
     if grey.shape != numbers.values.shape:
         grey = np.dstack([grey, (numbers.values[..., -1] // 257).astype(np.uint8)])
     return Image.fromarray(grey)
