@@ -125,7 +125,7 @@ def formats_of(path: str | Path) -> tuple[str, ...]:
     if further == "HEIF":
         import_extra("pillow_heif", "heic", path).register_heif_opener()
     elif further == "AVIF" and not features.check("avif"):
-        raise UserError(f"cannot read {path}: this Pillow reads no AVIF: pip install 'robustvit[heic]', or convert it")
+        raise UserError(f"cannot read {path}: this Pillow reads no AVIF: pip install 'pillow>=11.3', or convert it")
     return IMAGE_FORMATS if further is None else (*IMAGE_FORMATS, further)
 
 
