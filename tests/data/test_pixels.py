@@ -11,12 +11,14 @@ from PIL import Image
 
 from robustvit import UserError
 from robustvit.common.option_groups import PhotoOptions
+from robustvit.common.pixel_scale import Scale
 from robustvit.data.datasets import read_pair
 from robustvit.data.find_photos import find_photos
 from robustvit.data.mask_filter import find_usable_photos
+from robustvit.data.photo_scales import read_together
 from robustvit.data.photo_tree import photo_tree
 from robustvit.data.pixels import ANY, Pixels
-from robustvit.data.read_photos import read_photo, read_together
+from robustvit.data.read_photos import read_photo
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
 
@@ -41,13 +43,13 @@ EIGHT = (255 * RAMP).round()
 @pytest.mark.parametrize(("top", "bits"), [(4095, 12), (1023, 10), (16383, 14), (255, 8)])
 def test_fewer_bits_in_sixteen_are_asked_about_and_read_as_said(tmp_path, top, bits):
     path = save(tmp_path / "a.png", ints(top))
-    with pytest.raises(UserError, match=rf"a\.png: .*up to {top}, .*--bit-depth {bits} or --bit-depth 16"):
+    with pytest.raises(UserError, match=rf"a\.png: .*up to {top}, .*--range {bits} or --range 16"):
         read_photo(path)
-    assert abs(grey(read_photo(path, pixels=Pixels.of(PhotoOptions(bit_depth=bits)))) - EIGHT).max() <= 1
-    assert grey(read_photo(path, pixels=Pixels(top=65535))).max() == round(255 * top / 65535)
+    assert abs(grey(read_photo(path, pixels=Pixels.of(PhotoOptions(range=bits)))) - EIGHT).max() <= 1
+    assert grey(read_photo(path, pixels=Pixels(Scale.of_bits(16)))).max() == round(255 * top / 65535)
     if bits > 8:
-        with pytest.raises(UserError, match="give another --bit-depth"):
-            read_photo(path, pixels=Pixels(top=255))
+        with pytest.raises(UserError, match="give another --range"):
+            read_photo(path, pixels=Pixels(Scale.of_bits(8)))
 
 
 def test_one_scale_for_all_photos_of_a_set(tmp_path):
@@ -62,18 +64,20 @@ def test_one_scale_for_all_photos_of_a_set(tmp_path):
             stored = np.asarray(Image.open(photo.image), dtype=float)
             assert abs(grey(read_pair(photo)[0]) - stored * 255 / 65535).max() <= 0.5
     placed, _ = photo_tree(tmp_path / "photos")
-    assert {one.image.name: one.pixels.top for one in placed} == {
-        "dark.png": 65535, "dim.tif": 65535, "bright.png": 65535, "plain.png": None
+    sixteen = Scale.of_bits(16)
+    assert {one.image.name: one.pixels.scale for one in placed} == {
+        "dark.png": sixteen, "dim.tif": sixteen, "bright.png": sixteen, "plain.png": None
     }  # fmt: skip
 
 
 def test_options_of_commands_reach_the_photos(tmp_path):
     save(tmp_path / "a" / "0.png", ints(4095))
     save(tmp_path / "b" / "0.png", np.dstack([EIGHT] * 3 + [0 * EIGHT]).astype(np.uint8))
-    photos, _ = find_usable_photos(PhotoOptions(images=str(tmp_path), bit_depth=12, alpha="ignore"))
+    photos, _ = find_usable_photos(PhotoOptions(images=str(tmp_path), range=12, alpha="ignore"))
     assert [abs(grey(read_pair(photo)[0]) - EIGHT).max() <= 1 for photo in photos] == [True, True]
-    with pytest.raises(UserError, match="--bit-depth from 8 to 16"):
-        PhotoOptions(bit_depth=32)
+    for wrong in (32, 2, "0:", "a:b", "5:5", "9:1", "0:nan", "full"):
+        with pytest.raises(UserError, match=r"--range as auto, percentile, 1 .*got"):
+            PhotoOptions(range=wrong)
 
 
 def test_photos_named_one_by_one_are_a_set(tmp_path):
@@ -106,11 +110,15 @@ def test_floats_on_a_plain_scale_are_read(tmp_path, top, read):
             read_photo(path)
 
 
-def deep_colours(path, top):
-    """A PNG of 16 bits a colour, which Pillow does not write."""
-    rows = np.repeat(ints(top)[..., None], 3, axis=2).astype(">u2")
-    data = b"".join(b"\0" + row.tobytes() for row in rows)
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+def deep_colours(path, top, kind=2):
+    """A PNG of 16 bits, which Pillow does not write: colours (2), or grey (4) and colours (6) with transparency."""
+    colours, bands = ints(top), {2: 3, 4: 2, 6: 4}[kind]
+    values = np.dstack([colours] * bands)
+    if kind > 2:
+        values[..., -1] = 65535
+    data = b"".join(b"\0" + row.tobytes() for row in values.astype(">u2"))
+    header = struct.pack(">IIBBBBB", 8, 8, 16, kind, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
     body = b"".join(
         struct.pack(">I", len(text)) + kind + text + struct.pack(">I", zlib.crc32(kind + text)) for kind, text in chunks
     )
@@ -118,13 +126,15 @@ def deep_colours(path, top):
     return path
 
 
-def test_sixteen_bit_colours_that_are_nearly_black_are_refused(tmp_path):
-    assert abs(grey(read_photo(deep_colours(tmp_path / "bright.png", 65535))) - EIGHT).max() <= 1
-    dark = deep_colours(tmp_path / "dark.png", 4095)
-    with pytest.raises(UserError, match="reach only 3840 of 65535"):
+@pytest.mark.parametrize("kind", [2, 4, 6])
+def test_colours_of_sixteen_bits_are_read_with_all_of_them(tmp_path, kind):
+    assert abs(grey(read_photo(deep_colours(tmp_path / "bright.png", 65535, kind))) - EIGHT).max() <= 1
+    dark = deep_colours(tmp_path / "dark.png", 4095, kind)
+    with pytest.raises(UserError, match="up to 4095, and the number that is white is not plain: say --range 12"):
         read_photo(dark)
-    assert grey(read_photo(dark, pixels=Pixels(top=65535))).max() == 15
-    assert [photo.pixels.top for photo in find_photos(tmp_path, labelled=False)] == [65535, 65535]
+    assert abs(grey(read_photo(dark, pixels=Pixels(Scale.of_bits(12)))) - EIGHT).max() <= 1
+    assert grey(read_photo(dark, pixels=Pixels(Scale.of_bits(16)))).max() == 16
+    assert [str(photo.pixels.scale) for photo in find_photos(tmp_path, labelled=False)] == ["16", "16"]
 
 
 def test_netpbm_states_its_scale(tmp_path):

@@ -10,6 +10,7 @@ from collections import OrderedDict
 import pytest
 import timm
 import torch
+from timm.data.loader import adapt_to_chs
 from torch import nn
 from torchvision.transforms import Normalize
 
@@ -235,17 +236,60 @@ def test_a_network_without_gradients_is_refused_in_one_line(build):
         load_model(build())
 
 
-@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("channels", [2, 4, 5])
 def test_other_channels_are_refused_in_one_line(channels, tmp_path):
     network = tiny_network(in_chans=channels)
-    with pytest.raises(UserError, match=f"takes images of {channels} channels?, photos have 3"):
+    with pytest.raises(UserError, match=f"takes images of {channels} channels, photos have 3"):
         load_model(network)
     folder = save_model(Classifier(network, preprocessing=Preprocessing((SIZE, SIZE))), tmp_path / "m")
-    with pytest.raises(UserError, match=f"takes images of {channels} channels?, photos have 3"):
+    with pytest.raises(UserError, match=f"takes images of {channels} channels, photos have 3"):
         load_model(folder)
-    if channels == 1:  # a module that converts them works
-        grey = load_model(Holder(network, lambda x: x.mean(dim=1, keepdim=True)), preprocessing={"mean": 0, "std": 1})
-        assert grey(IMAGES).shape == (2, 3)
+
+
+def as_grey(images):
+    """Second implementation of the conversion, in float64."""
+    red, green, blue = images.double().unbind(dim=1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
+
+
+GREY = {
+    "timm": lambda: tiny_network(in_chans=1),
+    "transformers": lambda: tiny_transformers(num_channels=1),
+    "own module": lambda: nn.Sequential(nn.Conv2d(1, 8, 8, 8), nn.Flatten(), nn.Linear(8 * (SIZE // 8) ** 2, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", GREY)
+def test_a_model_of_one_channel_sees_photos_in_grey(kind, tmp_path, capsys):
+    network = GREY[kind]()
+    given = {"preprocessing": {"mean": 0.4, "std": 0.2, "input_size": SIZE}} if kind == "own module" else {}
+    model = load_model(network, **given)
+    assert "takes images of one channel: colour photos become grey for it" in " ".join(capsys.readouterr().err.split())
+    settings = model.preprocessing
+    assert settings.channels == len(settings.std) == 1
+    with torch.no_grad():
+        wanted = network(((as_grey(IMAGES) - settings.mean[0]) / settings.std[0]).float())
+        assert torch.allclose(model(IMAGES), getattr(wanted, "logits", wanted), atol=1e-5)
+        assert torch.allclose(model(IMAGES), model(as_grey(IMAGES).float()), atol=1e-5), "grey tensors are taken too"
+        if kind != "own module":
+            again = load_model(save_model(model, tmp_path / "m"))
+            assert again.preprocessing == settings
+            assert torch.allclose(again(IMAGES), model(IMAGES), atol=1e-5)
+
+
+def test_a_module_that_makes_photos_grey_itself_receives_colours():
+    network = tiny_network(in_chans=1)
+    whole = load_model(Holder(network, lambda x: x.mean(dim=1, keepdim=True)), preprocessing={"mean": 0, "std": 1})
+    with torch.no_grad():
+        assert torch.allclose(whole(IMAGES), network(IMAGES.mean(dim=1, keepdim=True)), atol=1e-5)
+
+
+def test_three_means_become_one_as_timm_takes_them():
+    network = tiny_network(in_chans=1)
+    found = load_model(network, preprocessing={"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}).preprocessing
+    assert found.mean == pytest.approx(adapt_to_chs((0.485, 0.456, 0.406), 1))
+    assert found.std == pytest.approx(adapt_to_chs((0.229, 0.224, 0.225), 1))
+    assert found.as_timm()["input_size"] == (1, SIZE, SIZE)
 
 
 def test_one_output_is_a_score_and_no_class():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from robustvit.audits.options import AuditRequest
 from robustvit.common.errors import UserError
+from robustvit.common.option_groups import GivenPhotos
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, expect_classes, find_photos
@@ -31,7 +32,7 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
     Returns:
         Photos with masks and labels, and notes on them for the reader.
     """
-    given = request.photos
+    given = request.photos.or_else(classifier.pixels)
     images, masks, notes = given.images, given.masks, []
     unread: list[str] = []
     plain = find_photos(images, labelled=False, pixels=Pixels.of(given), notes=unread)
@@ -40,7 +41,7 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
     expect_classes(plain, images, "an audit compares answers with classes")
     _check_classes(match_labels(plain, classifier.num_classes, classifier.class_names))
     if masks is None and not any(photo.mask for photo in plain):
-        made, masks = _make_masks(request, page)
+        made, masks = _make_masks(request, given, page)
         notes.append(_made_note(made, request))
     skip = given.skip_unmasked or masks != given.masks
     listed, left_out = find_usable_photos(replace(given, masks=masks, skip_unmasked=skip))
@@ -59,7 +60,7 @@ def _check_classes(photos: list[Photo]) -> None:
         )
 
 
-def _make_masks(request: AuditRequest, page: Path) -> tuple[MadeMasks, str]:
+def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> tuple[MadeMasks, str]:
     images, found = request.photos.images, request.found
     if is_list(images):
         raise UserError(f"expected a column 'mask' in {images}: masks are found for folders of photos only")
@@ -74,8 +75,8 @@ def _make_masks(request: AuditRequest, page: Path) -> tuple[MadeMasks, str]:
             centre=found.mask_centre,
             threshold=found.mask_threshold,
             size=found.mask_size,
-            bit_depth=request.photos.bit_depth,
-            alpha=request.photos.alpha,
+            range=given.range,
+            alpha=given.alpha,
             workers=request.running.workers,
             device=request.running.device,
         )

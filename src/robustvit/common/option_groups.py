@@ -6,10 +6,12 @@ default in ``command``, or a line in its docstring. Nothing heavy is imported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
 
-from robustvit.common.errors import UserError, expect_at_least
-from robustvit.common.options import Alpha, Device, Engine, ExportFormat, MaskFormat, Precision, Protocol
+from robustvit.common.errors import expect_at_least
+from robustvit.common.options import Alpha, Device, Engine, ExportFormat, MaskFormat, PixelRange, Precision, Protocol
+from robustvit.common.pixel_scale import check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,18 +19,36 @@ class PixelOptions:
     """Pixels.
 
     Attributes:
-        bit_depth: bits of photos that store numbers of more than 8 bits, such as 12; default: 16 if the set's numbers
-            need them, else you are asked.
+        range: which numbers are black and white in photos of more than 8 bits: auto (decided for all photos of the set
+            together; you are asked if that is doubtful), bits such as 12 (0 to 4095), 1 (floats from 0 to 1), LOW:HIGH
+            (numbers beyond are black or white) or percentile (the 1st and the 99th of the set); default: as the model
+            was finetuned with, else auto.
         alpha: white (transparent pixels show a white background) or ignore (the fourth band is dropped, as most
             training programs do); default: white, but you are asked if that is doubtful.
     """
 
-    bit_depth: int | None = None
+    range: PixelRange | None = None
     alpha: Alpha | None = None
 
     def __post_init__(self) -> None:
-        if self.bit_depth is not None and not 8 <= self.bit_depth <= 16:
-            raise UserError(f"expected --bit-depth from 8 to 16, got {self.bit_depth}")
+        if self.range is not None:
+            check_range(str(self.range))
+            object.__setattr__(self, "range", str(self.range))  # 12 and "12" are the same setting
+
+    @property
+    def said(self) -> dict[str, str]:
+        """What is given of these two options, as it is written to files."""
+        return {name: str(value) for name, value in (("range", self.range), ("alpha", self.alpha)) if value is not None}
+
+    def or_else(self, recorded: PixelOptions) -> Self:
+        """Return these options; what is not given is taken from those that are recorded with a model."""
+        if None not in (self.range, recorded.range) and str(self.range) != str(recorded.range):
+            from robustvit.common.progress import warn
+
+            warn(
+                f"the model was finetuned with --range {recorded.range}: with --range {self.range} it sees other photos"
+            )
+        return replace(self, range=self.range or recorded.range, alpha=self.alpha or recorded.alpha)
 
 
 @dataclass(frozen=True, kw_only=True)

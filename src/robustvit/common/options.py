@@ -31,6 +31,7 @@ MaskFormat = Literal["auto", "soft", "binary", "ids", "imagenet-s", "trimap", "i
 MaskMethod = Literal["tokencut", "rembg", "sam2", "relevance"]
 Orientation = Literal["upright", "stored"]
 Normalization = Literal["model", "paper"]
+PixelRange = str | int
 Precision = Literal["no", "bf16", "fp16"]
 Protocol = Literal["paper", "standard"]
 Rates = list[float] | str

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder
+from robustvit.common.progress import warn
+from robustvit.data.counted import Counted
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.photo_tree import is_hidden
 from robustvit.data.read_photos import IMAGE_SUFFIXES
@@ -37,18 +39,24 @@ class ArchiveLimits:
     depth: int = 8
 
 
-def extract_photos(archive: str | Path, folder: str | Path, limits: ArchiveLimits | None = None) -> list[Path]:
+def extract_photos(
+    archive: str | Path,
+    folder: str | Path,
+    limits: ArchiveLimits | None = None,
+    notes: list[str] | None = None,
+) -> list[Path]:
     """Unpack the photos and masks of a zip archive into a folder, which must be new or empty.
 
-    Only files with the endings of images and masks are unpacked; other files, hidden ones and those that systems add
-    (``__MACOSX``) are ignored. All names are checked before anything is written, and sizes are counted while unpacking,
-    since an archive may lie about them. If the archive is refused half-way, the unpacked files are removed. The images
-    are not decoded here: ``open_image`` refuses those that are too large.
+    Only files with the endings of images and masks are unpacked; others are counted, and hidden ones and those that
+    systems add (``__MACOSX``) are ignored. All names are checked before anything is written, and sizes are counted
+    while unpacking, since an archive may lie about them. If the archive is refused half-way, the unpacked files are
+    removed. The images are not decoded here: ``open_image`` refuses those that are too large.
 
     Args:
         archive: a zip file.
         folder: where to unpack; created if it does not exist.
         limits: on its contents; ``ArchiveLimits()`` when left out.
+        notes: list that gets a line on files that are not unpacked; it is printed when left out.
 
     Returns:
         The files, sorted.
@@ -61,7 +69,10 @@ def extract_photos(archive: str | Path, folder: str | Path, limits: ArchiveLimit
     fresh = not folder.exists()
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = _check_members(opened, Path(archive), limits)
+            count = Counted(Path(Path(archive).name), "file")
+            members = _check_members(opened, Path(archive), limits, count)
+            if count.note:
+                warn(count.note) if notes is None else notes.append(count.note)
             folder.mkdir(parents=True, exist_ok=True)
             return _unpack(opened, members, folder, Path(archive), limits)
     except UserError:
@@ -87,14 +98,17 @@ def _clear(folder: Path, remove: bool) -> None:
 
 
 def _check_members(
-    opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits
+    opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits, count: Counted
 ) -> dict[PurePosixPath, zipfile.ZipInfo]:
     """Return the members to unpack, by their paths in the folder."""
     found: dict[PurePosixPath, zipfile.ZipInfo] = {}
     seen: set[str] = set()
     for member in opened.infolist():
         place = _check_path(member, archive, limits)
-        if member.is_dir() or place.suffix.lower() not in _SUFFIXES or _is_junk(place):
+        if member.is_dir() or _is_junk(place):
+            continue
+        if (suffix := place.suffix.lower()) not in _SUFFIXES:
+            count.leave_out(f"ending in {suffix}" if suffix else "without an ending", str(place))
             continue
         if str(place).casefold() in seen:
             raise UserError(f"{archive} holds two files called {str(place)!r}: rename one")
@@ -106,6 +120,7 @@ def _check_members(
         found[place] = member
         if len(found) > limits.files:
             raise UserError(f"{archive} holds more than the {limits.files:,} photos and masks allowed: take fewer")
+    count.read = len(found)
     if not found:
         raise UserError(f"expected photos in {archive}, found none ({', '.join(sorted(IMAGE_SUFFIXES))})")
     if sum(member.file_size for member in found.values()) > limits.bytes:

@@ -15,9 +15,9 @@ from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.matching import compose
 from robustvit.data.photo_lists import LIST_SUFFIXES, columns_of, is_list, read_photo_list
 from robustvit.data.photo_names import adopt_masks
+from robustvit.data.photo_scales import settle_pixels
 from robustvit.data.photo_tree import PhotoTree, files_below, is_hidden, reads_only
 from robustvit.data.pixels import PLAIN, Pixels
-from robustvit.data.read_photos import find_scales
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,12 @@ def find_photos(
         photos = [photo for photo in photos if photo.mask is not None]
     if labelled:
         expect_classes(photos, images, "add them, or finetune with --target predicted")
+    settled = settle_pixels((photo.image for photo in photos), pixels)
+    said += settled.notes
     if notes is None:
         for line in said:
             warn(line)
-    return _set_pixels(photos, pixels)
+    return [replace(photo, pixels=settled.photos.get(photo.image, pixels)) for photo in photos]
 
 
 def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
@@ -161,16 +163,6 @@ def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
             f"{where}: {len(inner)} photos lie in inner folders and count to the class folder above ({place} to "
             f"{place.partition('/')[0]})."
         )
-
-
-def _set_pixels(photos: list[Photo], pixels: Pixels) -> list[Photo]:
-    """Decide on one scale for photos of more than 8 bits."""
-    if pixels.top is None:
-        tops = find_scales(photo.image for photo in photos)
-        photos = [replace(p, pixels=replace(pixels, top=tops[p.image])) if p.image in tops else p for p in photos]
-    if pixels == PLAIN:
-        return photos
-    return [replace(p, pixels=replace(pixels, top=pixels.top or p.pixels.top)) for p in photos]
 
 
 def _filter(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Photo]:

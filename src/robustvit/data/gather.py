@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import PhotoOptions
-from robustvit.common.options import Alpha, Classes, MaskFormat
+from robustvit.common.option_groups import PhotoOptions, PixelOptions
+from robustvit.common.options import Alpha, Classes, MaskFormat, PixelRange
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import track, warn
 from robustvit.common.wording import pluralize
@@ -21,6 +21,7 @@ from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
 from robustvit.data.photo_lists import is_list
+from robustvit.data.photo_scales import recorded_scale
 from robustvit.data.review import Review, read_review
 from robustvit.data.selection import balanced_classes, select_photos, selection_text
 from robustvit.models.classifier import Classifier
@@ -42,7 +43,7 @@ class PhotoSources:
     skip_unmasked: bool = False
     doubtful: bool = False
     review: str | None = None
-    bit_depth: int | None = None
+    range: PixelRange | None = None
     alpha: Alpha | None = None
 
 
@@ -114,18 +115,20 @@ def gather_photos(
         predict: labels photos with the predictions of the model, if they have no labels.
     """
     notes: list[str] = []
+    known = PixelOptions(range=sources.range, alpha=sources.alpha).or_else(classifier.pixels)
+    sources = replace(sources, range=known.range, alpha=known.alpha)
     review = None if sources.review is None else read_review(sources.review)
-    found = partial(
-        _find, sources, classifier=classifier, labelled=labelled, predict=predict, review=review, notes=notes
-    )
+    found = partial(_find, classifier=classifier, labelled=labelled, predict=predict, review=review, notes=notes)
     if settings.order and not classifier.class_names:
         _name_outputs(classifier, {label: name for name, label in settings.order.items()})
-    photos = found(sources.images, sources.masks)
+    photos = found(sources, sources.images, sources.masks)
+    classifier.pixels = PixelOptions(range=recorded_scale(photo.pixels for photo in photos), alpha=sources.alpha)
+    sources = replace(sources, range=classifier.pixels.range or sources.range)
     if photos[0].class_name is not None and not classifier.class_names:
         _name_outputs(classifier, {photo.label: str(photo.class_name) for photo in photos})
     whole = None if review is None else replace(review, by_tail=False)
     given = [
-        None if images is None else found(images, masks, review=whole)
+        None if images is None else found(sources, images, masks, review=whole)
         for images, masks in ((sources.val_images, sources.val_masks), (sources.test_images, sources.test_masks))
     ]
     selection = select_photos(
@@ -191,7 +194,7 @@ def _find(
             mask_format=sources.mask_format,
             skip_unmasked=sources.skip_unmasked,
             doubtful=sources.doubtful,
-            bit_depth=sources.bit_depth,
+            range=sources.range,
             alpha=sources.alpha,
         ),
         labelled=labelled,

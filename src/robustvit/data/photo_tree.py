@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -16,8 +16,9 @@ from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.data.counted import Counted
 from robustvit.data.manifest import is_mask_folder
+from robustvit.data.photo_scales import settle_pixels
 from robustvit.data.pixels import PLAIN, Pixels
-from robustvit.data.read_photos import IMAGE_SUFFIXES, find_scales
+from robustvit.data.read_photos import IMAGE_SUFFIXES, kind_of
 
 SYSTEM_NAMES = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"}
@@ -152,6 +153,8 @@ def _reason_against(inside: str, path: Path) -> str:
         return "hidden or of the system"
     suffix = path.suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
+        if not suffix and (kind := kind_of(path)):
+            return f"without an ending that are photos, to be renamed to {kind}"
         return f"ending in {suffix}" if suffix else "without an ending"
     if not path.is_file():
         return "that are links to nothing, or no files"
@@ -180,7 +183,7 @@ def photo_tree(
     """
     tree = PhotoTree(root, leave_out)
     tree.expect_photos()
-    tops = find_scales(tree.photos.values()) if pixels.top is None else {}
+    settled = settle_pixels(tree.photos.values(), pixels)
     found: dict[Path, PlacedPhoto] = {}
     problems = [f"{tree.root / inside}: its ending is not read; convert it to PNG or JPEG" for inside in tree.unread]
     for inside, path in sorted(tree.photos.items()):
@@ -188,9 +191,9 @@ def photo_tree(
         if place in found:
             problems.append(f"{path}: {found[place].image.name} beside it has the same mask; rename one")
             continue
-        found[place] = PlacedPhoto(path, place, tree.class_of(inside), replace(pixels, top=tops.get(path, pixels.top)))
-    if tree.count.note:
-        warn(tree.count.note)
+        found[place] = PlacedPhoto(path, place, tree.class_of(inside), settled.photos.get(path, pixels))
+    for line in (*settled.notes, *([tree.count.note] if tree.count.note else [])):
+        warn(line)
     return list(found.values()), problems
 
 

@@ -1,29 +1,22 @@
 """How pixels that are not plain 8-bit colours become colours: bit depth, negative numbers and transparency.
 
-Where two readings are plausible, the user says which. The table is in ``docs/howto/photos.md``.
+Where two readings are plausible, the user says which. The table is in ``docs/howto/photos.md``; ``pixel_scales``
+decides for the photos of a set together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from robustvit.common.errors import UserError
 from robustvit.common.option_groups import PixelOptions
 from robustvit.common.options import Alpha
+from robustvit.common.pixel_scale import SIXTEEN, Scale
+from robustvit.data.pixel_numbers import SURELY_16_BITS, Numbers, PixelError, numbers_of, scale_of
 
-DEEP_SUFFIXES = frozenset({".png", ".apng", ".tif", ".tiff"})
-_SURELY_16_BITS = 2**14  # cameras and scanners store up to 14 bits in 16
-_SURELY_8_BITS = 128  # of floats above 1
-_DIM = 1 / 32  # floats that are all below this are hardly on a scale of 1
-
-
-class PixelError(UserError):
-    """Pixels without one plausible reading; the file is named where it is read."""
+_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -31,34 +24,41 @@ class Pixels:
     """How to read the pixels of a photo.
 
     Attributes:
-        top: the number that is white, for pixels of more than 8 bits and floats; None decides by the photo alone.
+        scale: the numbers that are black and white, for pixels of more than 8 bits and floats; None decides by the
+            photo alone.
+        by_percentile: decide by percentiles of the numbers.
         alpha: what transparency means: a white background, or nothing; None for white unless that is doubtful.
         ask: refuse what is doubtful. False takes the most likely reading, for pictures shown and files compared.
+        doubt: why no scale is plain for the set that the photo belongs to.
     """
 
-    top: float | None = None
+    scale: Scale | None = None
+    by_percentile: bool = False
     alpha: Alpha | None = None
     ask: bool = True
+    doubt: str = ""
 
     @classmethod
     def of(cls, options: PixelOptions) -> Pixels:
         """Return what the options of a command say."""
-        top = None if options.bit_depth is None else float(2**options.bit_depth - 1)
-        return cls(top, options.alpha)
+        if options.range in (None, "auto", "percentile"):
+            return cls(None, options.range == "percentile", options.alpha)
+        return cls(Scale.read(str(options.range)), False, options.alpha)
 
 
 PLAIN = Pixels()
 ANY = Pixels(ask=False)
 
 
-def to_rgb(image: Image.Image, pixels: Pixels = PLAIN) -> Image.Image:
+def to_rgb(image: Image.Image | Numbers, pixels: Pixels = PLAIN) -> Image.Image:
     """Convert an image of any mode to 8-bit RGB; refuse one that has no single plausible reading."""
-    if is_deep(image):
-        values = np.asarray(image, dtype=np.float64)
-        top = _find_top(values, image, pixels)
-        image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
-    elif image.info.get("narrowed") and pixels.ask:
+    numbers = image if isinstance(image, Numbers) else numbers_of(image)
+    if numbers is not None:
+        image = _to_8_bits(numbers, pixels)
+    assert isinstance(image, Image.Image)
+    if numbers is None and pixels.ask:
         _check_narrowed(image, pixels)
+        _check_dropped(image, pixels)
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         if _drop_alpha(image, pixels):
@@ -67,70 +67,66 @@ def to_rgb(image: Image.Image, pixels: Pixels = PLAIN) -> Image.Image:
     return image.convert("RGB")
 
 
-def is_deep(image: Image.Image) -> bool:
-    """Whether the pixels of an opened image are numbers of more than 8 bits, or floats."""
-    return image.mode.startswith("I") or image.mode == "F"
+def _to_8_bits(numbers: Numbers, pixels: Pixels) -> Image.Image:
+    if numbers.shown is not None and pixels.scale is None and not pixels.by_percentile:
+        values, scale = numbers.shown, Scale(0, 1)
+    else:
+        values, scale = numbers.colours, _choose_scale(numbers, pixels) if pixels.ask else _likely_scale(numbers)
+    grey = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), _ROWS):  # float64 of the whole would take gigabytes
+        part = values[top : top + _ROWS].astype(np.float64).clip(scale.low, scale.high)
+        share = (part - scale.low) / (scale.high - scale.low)
+        grey[top : top + _ROWS] = (255 * (1 - share if numbers.inverted else share)).round()
+    if grey.shape != numbers.values.shape:
+        grey = np.dstack([grey, (numbers.values[..., -1] // 257).astype(np.uint8)])
+    return Image.fromarray(grey)
 
 
-def top_of(largest: float, floats: bool) -> float | None:
-    """Return the number that is white for pixels up to ``largest``, or None where several are plausible."""
-    if largest <= 0:
-        return 1.0
-    if floats and largest <= 1:
-        return 1.0 if largest > _DIM else None
-    if floats and _SURELY_8_BITS <= largest <= 255:
-        return 255.0
-    return 65535.0 if _SURELY_16_BITS <= largest <= 65535 else None
+def _likely_scale(numbers: Numbers) -> Scale:
+    """Return a scale for pictures that are only shown or compared."""
+    survey = numbers.survey()
+    if numbers.stated is not None:
+        return numbers.stated
+    if survey.low < 0 or survey.high > SIXTEEN.high:
+        return Scale(survey.low, survey.high, clips=True)
+    if survey.floats and survey.high <= 1:
+        return Scale(0, 1)
+    return SIXTEEN if survey.high > 255 else Scale.of_bits(8)
 
 
-def decide_tops(largest: Mapping[Path, tuple[float, bool]]) -> dict[Path, float | None]:
-    """Return one scale for the photos of a set, by the largest number in any of them.
-
-    Args:
-        largest: for each photo its largest number, and whether it holds floats.
-    """
-    tops = {
-        floats: top_of(max((most for most, kind in largest.values() if kind == floats), default=0), floats)
-        for floats in (False, True)
-    }
-    return {path: tops[floats] for path, (_, floats) in largest.items()}
-
-
-def _find_top(values: np.ndarray, image: Image.Image, pixels: Pixels) -> float:
-    if not np.isfinite(values).all():
-        raise PixelError("expected pixels that are numbers, some are NaN or infinite; replace or remove it")
-    low, high, floats = values.min(initial=0), values.max(initial=0), image.mode == "F"
-    if not pixels.ask:
-        return 1.0 if floats and high <= 1 else 65535.0 if high > 255 else 255.0
-    if low < 0:
+def _choose_scale(numbers: Numbers, pixels: Pixels) -> Scale:
+    survey = numbers.survey(pixels.by_percentile)
+    if pixels.scale is None and pixels.doubt:
+        raise PixelError(pixels.doubt)
+    stated = None if pixels.by_percentile else numbers.stated
+    scale = pixels.scale or stated or scale_of([survey], pixels.by_percentile)
+    if not scale.clips and not scale.low <= survey.low <= survey.high <= scale.high:
         raise PixelError(
-            f"expected pixels from 0 upwards, found {low:g} to {high:g}: scale it to 8 bits yourself, as for the "
-            "training"
+            f"expected pixels from {scale.low:g} to {scale.high:g}, found {survey.low:g} to {survey.high:g}: give "
+            "another --range, such as LOW:HIGH, or percentile"
         )
-    if image.format == "PPM":  # the file states its largest number, and Pillow scales by it
-        return 65535.0
-    top = top_of(high, floats) if pixels.top is None else pixels.top
-    if top is None:
-        fewest = next((bits for bits in (8, 10, 12, 14) if high < 2**bits), 15)
-        kind = "floats" if floats else "numbers of more than 8 bits"
-        raise PixelError(
-            f"its pixels are {kind} up to {high:g}, and the number that is white is not plain: say --bit-depth "
-            f"{fewest} or --bit-depth 16, or save it with 8 bits as for the training"
-        )
-    if high > top:
-        raise PixelError(f"expected pixels of at most {top:g}, found {high:g}: give another --bit-depth")
-    return top
+    return scale
 
 
 def _check_narrowed(image: Image.Image, pixels: Pixels) -> None:
     """Refuse colours of 16 bits, of which Pillow keeps the upper 8, if hardly anything is left of them."""
+    if "narrowed" not in image.info:
+        return
     high = int(np.asarray(image.convert("RGB")).max(initial=0))
-    if pixels.top == 65535 or 256 * (high + 1) > _SURELY_16_BITS:
+    if pixels.scale == SIXTEEN or (pixels.scale is None and 256 * (high + 1) > SURELY_16_BITS):
         return
     raise PixelError(
-        f"its 16-bit colours reach only {256 * high} of 65535, as those of 12 bits do: save it with 8 bits as for the "
-        "training, or say --bit-depth 16 if it is so dark"
+        f"of its 16-bit colours only the upper 8 bits can be read here, and they reach {256 * high} of 65535: save it "
+        "as a PNG of 16 bits, or with 8 bits as for the training, or say --range 16 if it is so dark"
     )
+
+
+def _check_dropped(image: Image.Image, pixels: Pixels) -> None:
+    if (dropped := image.info.get("dropped", 0)) and pixels.alpha != "ignore":
+        raise PixelError(
+            f"it has {3 + dropped} bands, and a model takes 3: say --alpha ignore to read the first 3 as red, green "
+            "and blue, or save a photo of those that the model was trained on"
+        )
 
 
 def _drop_alpha(image: Image.Image, pixels: Pixels) -> bool:
@@ -145,14 +141,3 @@ def _drop_alpha(image: Image.Image, pixels: Pixels) -> bool:
         "it is opaque nowhere, or only partly: is its fourth band transparency? Say --alpha white to put it on "
         "white, or --alpha ignore to drop the band, as most training programs do"
     )
-
-
-def narrowed(image: Image.Image) -> bool:
-    """Whether Pillow will keep only the upper 8 of 16 bits of colours of an image that is not decoded yet."""
-    modes = map(_raw_mode, getattr(image, "tile", ()))
-    return any(mode.startswith(("RGB", "LA")) and ";16" in mode for mode in modes)
-
-
-def _raw_mode(tile: object) -> str:
-    args = getattr(tile, "args", "")
-    return str(args[0] if isinstance(args, tuple) and args else args)

@@ -6,38 +6,30 @@ Only the formats in ``IMAGE_FORMATS`` are tried, whatever the file is called: so
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from torchvision.io import ImageReadMode, decode_image, read_file
 
 from robustvit.common.errors import UserError
+from robustvit.data.dicom import DICOM_SUFFIXES, import_extra, read_dicom
 from robustvit.data.image_tags import MAX_TAG_BYTES, tag_bytes
-from robustvit.data.pixels import DEEP_SUFFIXES, PLAIN, PixelError, Pixels, decide_tops, is_deep, narrowed, to_rgb
+from robustvit.data.pixel_numbers import Numbers, PixelError, describe_storage
+from robustvit.data.pixels import PLAIN, Pixels, to_rgb
 
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".jif",
-        ".pjpeg",
-        ".pjp",
-        ".mpo",
-        ".png",
-        ".apng",
-        ".bmp",
-        ".webp",
-        ".tif",
-        ".tiff",
-    }
-    | {".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
-)
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+_PLAIN_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".mpo", ".png", ".apng", ".bmp", ".webp"}
+    | {".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
+)
+_FURTHER_FORMATS = dict.fromkeys((".heic", ".heif", ".hif"), "HEIF") | {".avif": "AVIF"}
+IMAGE_SUFFIXES = _PLAIN_SUFFIXES | _FURTHER_FORMATS.keys() | DICOM_SUFFIXES
+_FIRST_BYTES = {
+    b"\xff\xd8\xff": ".jpg", b"\x89PNG\r\n": ".png", b"GIF8": ".gif", b"II*\0": ".tif", b"MM\0*": ".tif", b"BM": ".bmp"
+}  # fmt: skip
 MAX_PIXELS = 120_000_000  # more than most cameras have; half of it where decoding takes up to 24 bytes a pixel
 _LONGEST_SHAPE = 100
 
@@ -52,13 +44,39 @@ def open_image(path: str | Path, at_least: int | None = None) -> Image.Image:
     with open_header(path) as image:
         if at_least is not None:
             image.draft(None, (at_least, at_least))
-        halved = narrowed(image)
+        stored = describe_storage(image)
         image.load()
         upright = ImageOps.exif_transpose(image)
         upright.format = image.format
-        if halved:
-            upright.info["narrowed"] = True
+        upright.info.update(stored)
         return upright
+
+
+def open_photo(path: str | Path, at_least: int | None = None) -> Image.Image | Numbers:
+    """Open and decode a photo as ``open_image`` does; DICOM, and colours of 16 bits in PNG, as numbers."""
+    if Path(path).suffix.lower() in DICOM_SUFFIXES:
+        return read_dicom(path, MAX_PIXELS // 2)
+    image = open_image(path, at_least)
+    if "narrowed" in image.info and image.format == "PNG":
+        return _read_deep_colours(path)
+    return image
+
+
+def _read_deep_colours(path: str | Path) -> Numbers:
+    """Read a PNG of 16 bits a colour, which was opened before, so that its size is known to be allowed."""
+    with open_header(path) as image:
+        values = decode_image(read_file(str(path)), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return Numbers(rotate_upright(values, turn))
+
+
+def rotate_upright(values: np.ndarray, turn: int) -> np.ndarray:
+    """Rotate an array ``(H, W)`` or ``(H, W, C)`` as the EXIF tag "orientation" says."""
+    if turn in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    if turn in (3, 4, 7, 8):
+        values = values[::-1]
+    return values[:, ::-1] if turn in (2, 3, 6, 7) else values
 
 
 @contextmanager
@@ -74,7 +92,7 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
                     f"refused to read {path}: its EXIF data or tags claim {claimed:,} bytes, more than "
                     f"{MAX_TAG_BYTES:,}; remove them, as with exiftool -all="
                 )
-            image = Image.open(path, formats=IMAGE_FORMATS)
+            image = Image.open(path, formats=formats_of(path))
         with image:
             if image.width * image.height > (most := _most_pixels(image)):
                 raise UserError(
@@ -89,12 +107,54 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
     except PermissionError as error:
         raise UserError(f"cannot read {path}: no permission; change its rights, or remove it") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"cannot read {path}: it is not an image; remove it or convert it to PNG or JPEG") from error
+        raise UserError(f"cannot read {path}: {_explain_unknown(Path(path))}") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"refused to decode {path}: {error}; make it smaller") from error
     except Exception as error:  # decoding a broken file can raise any error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot read {path}: it is broken or cut off ({reason}); replace or remove it") from error
+
+
+def formats_of(path: str | Path) -> tuple[str, ...]:
+    """Return the formats of Pillow that are tried for a file: HEIC and AVIF only where it is named so.
+
+    Raises:
+        UserError: a library that reads it is not installed.
+    """
+    further = _FURTHER_FORMATS.get(Path(path).suffix.lower())
+    if further == "HEIF":
+        import_extra("pillow_heif", "heic", path).register_heif_opener()
+    elif further == "AVIF" and not features.check("avif"):
+        raise UserError(f"cannot read {path}: this Pillow reads no AVIF: pip install 'pillow>=11.3', or convert it")
+    return IMAGE_FORMATS if further is None else (*IMAGE_FORMATS, further)
+
+
+def kind_of(path: Path) -> str:
+    """Return what a photo is by its first bytes, as an ending, whatever it is called; empty if it seems to be none."""
+    try:
+        if not path.is_file():  # reading a pipe would block forever
+            return ""
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError:
+        return ""
+    if start[8:12] == b"WEBP" or start[128:] == b"DICM":
+        return ".webp" if start[8:12] == b"WEBP" else ".dcm"
+    if start[4:8] == b"ftyp":
+        return {b"avif": ".avif", b"avis": ".avif", b"heic": ".heic", b"heix": ".heic", b"mif1": ".heic"}.get(
+            start[8:12], ""
+        )
+    return next((ending for first, ending in _FIRST_BYTES.items() if start.startswith(first)), "")
+
+
+def _explain_unknown(path: Path) -> str:
+    """Return why Pillow knows no reading of a file, and what to do."""
+    found = kind_of(path)
+    if found == ".tif":
+        return "it is a TIFF of a kind that is not read, such as floats of 64 bits or two bands of 16: save it as PNG"
+    if found in (".heic", ".avif", ".dcm") and path.suffix.lower() != found:
+        return f"it is not an image of a kind that {path.suffix} stands for, but {found[1:].upper()}: name it {found}"
+    return "it is not an image; remove it or convert it to PNG or JPEG"
 
 
 def _most_pixels(image: Image.Image) -> int:
@@ -107,54 +167,14 @@ def read_photo(path: str | Path, at_least: int | None = None, pixels: Pixels = P
     """Read a photo as 8-bit RGB: CMYK is converted, 16 bits and floats are scaled, transparency turns white, and the
     photo is rotated upright; see ``Pixels`` for what is doubtful, and ``open_image`` for ``at_least``.
     """
-    image = open_image(path, at_least)
+    image = open_photo(path, at_least)
+    width, height = image.size
     if max(image.size) > _LONGEST_SHAPE * min(image.size):  # resizing its shorter side to 256 would fill the memory
         raise UserError(
-            f"cannot use {path}: of its {image.width:,} x {image.height:,} pixels one side is more than "
+            f"cannot use {path}: of its {width:,} x {height:,} pixels one side is more than "
             f"{_LONGEST_SHAPE} times the other; crop it"
         )
     try:
         return to_rgb(image, pixels)
     except PixelError as error:
         raise UserError(f"cannot read {path}: {error}") from error
-
-
-def find_scales(paths: Iterable[Path]) -> dict[Path, float | None]:
-    """Return the number that is white for each photo of more than 8 bits: one for all, as they are one set.
-
-    It is None where several numbers are plausible.
-    """
-    deep = {path: _find_largest(path) for path in paths if _may_be_deep(path)}
-    return decide_tops({path: found for path, found in deep.items() if found is not None})
-
-
-def read_together(paths: Sequence[str | Path], pixels: Pixels = PLAIN) -> list[Image.Image]:
-    """Read photos as one set: those of more than 8 bits are on one scale."""
-    tops = find_scales(map(Path, paths)) if pixels.top is None else {}
-    return [read_photo(path, pixels=replace(pixels, top=tops.get(Path(path), pixels.top))) for path in paths]
-
-
-def _find_largest(path: Path) -> tuple[float, bool] | None:
-    """Return the largest number in a photo of more than 8 bits, and whether it holds floats; None for other photos."""
-    try:
-        with open_header(path) as image:
-            if not is_deep(image) and not narrowed(image):
-                return None
-            if not is_deep(image):
-                return 256.0 * (1 + int(np.asarray(image.convert("RGB")).max(initial=0))) - 1, False
-            values = np.asarray(image)
-            return (float(values.max(initial=0)), image.mode == "F") if np.isfinite(values).all() else None
-    except UserError:
-        return None  # it is refused where it is read
-
-
-def _may_be_deep(path: Path) -> bool:
-    """Whether a photo may hold more than 8 bits, by its ending, and by the first bytes of a PNG."""
-    if path.suffix.lower() not in DEEP_SUFFIXES:
-        return False
-    try:
-        with path.open("rb") as file:
-            start = file.read(25)
-    except (OSError, ValueError):  # it is refused where it is read; a name may hold a null
-        return False
-    return not start.startswith(b"\x89PNG") or start[24:] == b"\x10"

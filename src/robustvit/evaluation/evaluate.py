@@ -125,6 +125,7 @@ def evaluate(
 
     classifier, relevance = load_given(models), maps.relevance
     check_method(relevance, classifier)
+    photos = photos.or_else(classifier.pixels)
     listed, notes = find_usable_photos(photos, labelled=photos.masks is None)
     seen = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
     kept, on_seen = seen.left(listed, photos.include_trained)
@@ -168,6 +169,7 @@ def evaluate(
             Path(out),
             dict(
                 relevance=relevance,
+                range=None if photos.range is None else str(photos.range),
                 swaps=judging.swaps,
                 backgrounds=judging.backgrounds,
                 seed=running.seed,

@@ -81,20 +81,21 @@ def explain(
     Example:
         robustvit explain --model runs/mine photo.jpg other.jpg
     """
+    from robustvit.data.photo_scales import read_together
     from robustvit.data.pixels import Pixels
-    from robustvit.data.read_photos import read_together
     from robustvit.data.trained_photos import SAYS_LITTLE, photos_behind
 
     check_own_folder(out, own=True)
     if not photos:
         raise UserError("expected at least one photo to explain: name image files")
-    pictures = read_together(photos, Pixels.of(pixels))
     from robustvit.common.progress import warn
     from robustvit.explanation.methods import check_method
     from robustvit.explanation.subsets.classes import class_index
     from robustvit.models.load import load_given
 
-    after, before = load_given(models), _load_compared(models)
+    after = load_given(models)
+    pictures = read_together(photos, Pixels.of(pixels.or_else(after.pixels)))
+    before = _load_compared(models)
     both = {"before": before, "after": after} if before is not None else {"model": after}
     folder = Path(out)
     for one in both.values():

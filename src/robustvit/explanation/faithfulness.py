@@ -145,7 +145,7 @@ def faithfulness(
     unsupported = _unsupported(wanted, classifier)
     measured = [name for name in wanted if name not in unsupported]
     left_out: list[str] = []
-    listed = find_photos(images, labelled=False, pixels=Pixels.of(pixels), notes=left_out)
+    listed = find_photos(images, labelled=False, pixels=Pixels.of(pixels.or_else(classifier.pixels)), notes=left_out)
     photos = [one.image for one in listed]
     notes = (*left_out, *notes_on_photos(photos, given.model, given.checkpoint))
     for note in notes:

@@ -74,6 +74,8 @@ class MaskFolder:
             return
         if "method" in old:  # folders of versions before there were two protocols
             old = {"protocol": "standard"} | old
+        if "bit_depth" in old:  # what range was called
+            old = {"range": str(old["bit_depth"])} | {key: value for key, value in old.items() if key != "bit_depth"}
         if "from" in old and "orientation" not in old and old.get("label_from") == "largest":  # it was the default
             old = old | {"label_from": self.settings.get("label_from")}
         other = [name for name in sorted({*old, *self.settings}) if old.get(name) != self.settings.get(name)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -216,6 +216,9 @@ def _find_masks(
     from accelerate.utils import gather_object
 
     from robustvit.common.devices import make_accelerator
+    from robustvit.common.files import read_settings
+    from robustvit.data.manifest import SETTINGS
+    from robustvit.data.photo_scales import recorded_scale
     from robustvit.data.photo_tree import photo_tree
     from robustvit.data.pixels import Pixels
     from robustvit.masks.choose_cut import choose_cut
@@ -223,14 +226,17 @@ def _find_masks(
     from robustvit.masks.loop import mask_photos
     from robustvit.masks.sources import make_source
 
+    old = read_settings(Path(out) / SETTINGS)
+    pixels = pixels.or_else(PixelOptions(range=None if old is None else old.get("range")))
     photos, problems = photo_tree(source, leave_out=out, pixels=Pixels.of(pixels))
     clashing = len(problems)
     accelerator = make_accelerator(device=running.device)
     rank, processes = accelerator.process_index, accelerator.num_processes
-    chosen = {name: value for name, value in asdict(pixels).items() if value is not None}
     if options.method == "tokencut":
         options = choose_cut(options, photos, out, accelerator.device)
-    folder = MaskFolder(out, asdict(options) | chosen, rank)
+    if old is None or "range" in old:  # folders of earlier versions do not note what was decided
+        pixels = replace(pixels, range=recorded_scale(photo.pixels for photo in photos) or pixels.range)
+    folder = MaskFolder(out, asdict(options) | pixels.said, rank)
     maker = make_source(options, accelerator.device)
     places = {photo.image.relative_to(source).as_posix(): photo.image for photo in photos}
     unmatched = maker.match_photos(places, Path(source))

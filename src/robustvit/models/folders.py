@@ -11,6 +11,7 @@ from torch import nn
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json
+from robustvit.common.option_groups import PixelOptions
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import read_verdict
@@ -36,11 +37,26 @@ def load_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
     config = _read_config(place)
     _warn_if_refused(place)
     wanted = replace(wanted, pretrained=wanted.state is None)  # a folder holds its own weights
+    pixels = _recorded_pixels(config, place)
     if str(config.get("library")) in LIBRARIES:
-        return _rebuild(place, LIBRARIES[config["library"]], config, wanted)
-    if "model_type" in config:
-        return LIBRARIES["transformers"].load(str(place), wanted)
-    return LIBRARIES["timm"].load(f"local-dir:{place}", wanted)
+        loaded = _rebuild(place, LIBRARIES[config["library"]], config, wanted)
+    elif "model_type" in config:
+        loaded = LIBRARIES["transformers"].load(str(place), wanted)
+    else:
+        loaded = LIBRARIES["timm"].load(f"local-dir:{place}", wanted)
+    return replace(loaded, pixels=pixels)
+
+
+def _recorded_pixels(config: dict[str, Any], folder: Path) -> PixelOptions:
+    """Return how the photos of a run were read, as ``save_model`` recorded it."""
+    said = config.get("pixels") or {}
+    try:
+        return PixelOptions(**said)
+    except (TypeError, UserError) as error:
+        raise UserError(
+            f"cannot load {folder}: its config.json says pixels {said!r:.80}, expected a range and alpha as finetune "
+            "writes them: fix or remove that entry"
+        ) from error
 
 
 def _explain_folder(folder: Path) -> str:
@@ -59,15 +75,18 @@ def _explain_folder(folder: Path) -> str:
     return expected
 
 
-def saved_beside(checkpoint: str | None) -> tuple[Preprocessing | None, tuple[str, ...]]:
-    """Return the preprocessing and the class names that ``save_model`` wrote beside a file of weights, if it did."""
+def saved_beside(checkpoint: str | None) -> tuple[Preprocessing | None, tuple[str, ...], PixelOptions]:
+    """Return the preprocessing, the class names and how photos were read, that ``save_model`` wrote beside a file of
+    weights, if it did.
+    """
     file = Path(checkpoint or "").parent / "config.json"
     if checkpoint is None or not file.is_file():
-        return None, ()
+        return None, (), PixelOptions()
     config = _read_config(file.parent)
     if str(config.get("library")) not in LIBRARIES or not isinstance(config.get("preprocessing"), dict):
-        return None, ()
-    return Preprocessing.from_dict(config["preprocessing"]), tuple(map(str, config.get("label_names") or ()))
+        return None, (), PixelOptions()
+    names = tuple(map(str, config.get("label_names") or ()))
+    return Preprocessing.from_dict(config["preprocessing"]), names, _recorded_pixels(config, file.parent)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

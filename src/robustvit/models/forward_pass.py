@@ -28,7 +28,7 @@ class ForwardPass:
     """A forward pass on noise.
 
     Attributes:
-        images: what the network received, ``(B, 3, H, W)``.
+        images: what the network received, ``(B, C, H, W)`` with 3 channels, or 1 if it takes grey images.
         logits: what it returned.
         calls: of the modules inside, in the order in which they ended.
     """
@@ -52,7 +52,7 @@ def run_on_noise(network: nn.Module, preprocessing: Preprocessing) -> ForwardPas
     """
     weights = next((one for one in network.parameters() if one.is_floating_point()), torch.empty(0))
     generator = torch.Generator().manual_seed(0)
-    noise = torch.rand(2, 3, *preprocessing.input_size, generator=generator)
+    noise = torch.rand(2, preprocessing.channels, *preprocessing.input_size, generator=generator)
     mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
     images = ((noise - mean) / std).to(weights.device, weights.dtype).requires_grad_()
     name = type(network).__name__
@@ -101,18 +101,18 @@ def _explain(network: nn.Module, images: Tensor, error: Exception) -> str:
     """Return one line that says why a forward pass failed."""
     name, size = type(network).__name__, f"{images.shape[2]} x {images.shape[3]}"
     first = next((one for one in network.modules() if isinstance(one, nn.Conv2d)), None)
-    if first is not None and first.in_channels != 3:
+    if first is not None and first.in_channels not in (1, 3):
         return describe_channels(network, first.in_channels)
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return (
-        f"{name} fails on images of 3 x {size} pixels ({reason:.200}): give the size it takes with --input-size (in "
-        "Python: preprocessing={'input_size': ...})"
+        f"{name} fails on images of {images.shape[1]} x {size} pixels ({reason:.200}): give the size it takes with "
+        "--input-size (in Python: preprocessing={'input_size': ...})"
     )
 
 
 def describe_channels(network: nn.Module, channels: int) -> str:
-    """Return the line that refuses a network of other than three channels."""
+    """Return the line that refuses a network of other than one or three channels."""
     return (
-        f"{type(network).__name__} takes images of {channels} channel{'s' * (channels > 1)}, photos have 3: "
-        "give a model of 3 channels, or a module that converts them"
+        f"{type(network).__name__} takes images of {channels} channels, photos have 3 (or 1, grey): give a model of 3 "
+        "channels or of 1, or a module that converts them"
     )

@@ -15,6 +15,13 @@ def made_by(network: nn.Module, library: str) -> bool:
     )
 
 
+def channels_of(network: nn.Module) -> int:
+    """Return the channels of the images that a network's first convolution takes; 3 if it has none, or another form."""
+    first = next((one for one in network.modules() if isinstance(one, nn.Conv2d)), None)
+    unlike = first is None or first.groups > 1 or first.in_channels == 12  # patches of 2 x 2 pixels as channels
+    return 3 if first is None or unlike else first.in_channels
+
+
 def is_timm(network: nn.Module) -> bool:
     """Whether a network is a model that timm built by name, not one of its layers."""
     return made_by(network, "timm") and bool(getattr(network, "pretrained_cfg", None))

@@ -18,7 +18,7 @@ from robustvit.models.class_names import read_names, set_names
 from robustvit.models.classifier import Classifier
 from robustvit.models.folders import load_folder, saved_beside
 from robustvit.models.forward_pass import run_on_noise
-from robustvit.models.kinds import find_inside
+from robustvit.models.kinds import channels_of, find_inside
 from robustvit.models.libraries import LIBRARIES, Library, Loaded, Wanted, library_of
 from robustvit.models.libraries.library import imagenet_names
 from robustvit.models.normalise import check_channels, normalise
@@ -78,6 +78,8 @@ def load_model(
         classifier = _load_module(source, wanted, given, normalization)
     else:
         classifier = _load_by_name(str(source), wanted, given, normalization)
+    if classifier.preprocessing.channels == 1:
+        warn(f"{classifier} takes images of one channel: colour photos become grey for it")
     if not headless and classifier.num_classes == 1:
         raise UserError(
             f"{classifier.source or 'the model'} returns one number per photo, a score: give a model with an output "
@@ -132,7 +134,7 @@ def _load_module(
 ) -> Classifier:
     """Load a module given from Python; see ``normalise``."""
     source = str(getattr(network, "name", type(network).__name__))
-    saved, saved_names = saved_beside(wanted.checkpoint)
+    saved, saved_names, pixels = saved_beside(wanted.checkpoint)
     own = saved or Preprocessing.recorded(network)
     if own is None and normalization == "paper" and given.input_size is not None:
         own = Preprocessing(given.input_size)
@@ -151,7 +153,7 @@ def _load_module(
         source=source,
         kind=found.kind,
     )
-    classifier.readout, classifier.classes = found.readout, found.classes
+    classifier.readout, classifier.classes, classifier.pixels = found.readout, found.classes, pixels
     return classifier.eval()
 
 
@@ -182,10 +184,12 @@ def _load_by_name(source: str, wanted: Wanted, given: GivenPreprocessing, normal
             "family; give --mean, --std, --input-size or --interpolation if it was trained otherwise"
         )
     own = own.normalized(normalization)
-    own = given.apply(own) or own
+    own = (given.apply(own) or own).with_channels(channels_of(loaded.network))
     if given.input_size is not None and not wanted.headless:
         run_on_noise(loaded.network, own)  # refuses a size that the model does not take
-    return Classifier(loaded.network, preprocessing=own, class_names=loaded.class_names, source=source).eval()
+    classifier = Classifier(loaded.network, preprocessing=own, class_names=loaded.class_names, source=source)
+    classifier.pixels = loaded.pixels
+    return classifier.eval()
 
 
 def _say_remarks(library: Library, network: nn.Module) -> None:

@@ -15,7 +15,7 @@ from robustvit.common.progress import warn
 from robustvit.models.families import Readout
 from robustvit.models.forward_pass import ForwardPass, describe_channels, run_on_noise
 from robustvit.models.heads import classes_of, describe_head, replace_head
-from robustvit.models.kinds import find_inside, is_torchvision, made_by
+from robustvit.models.kinds import channels_of, find_inside, is_torchvision, made_by
 from robustvit.models.outputs import OutputKind, kind_of, warn_of_kind
 from robustvit.models.preprocessing import GivenPreprocessing, Preprocessing
 from robustvit.models.readout import measure_readout
@@ -63,7 +63,7 @@ def normalise(
     if list(find_inside(network)) == [network]:
         check_channels(network)
     own = given.apply(own) or Preprocessing.of(network)
-    seen = run_on_noise(network, own)
+    own, seen = _run_either(network, own)
     inside, readout = list(find_inside(network)), None
     if len(inside) == 1 and inside[0] is not network:
         own = own if exact else _compensate(network, inside[0], seen, own, given)
@@ -77,10 +77,21 @@ def normalise(
 
 
 def check_channels(network: nn.Module) -> None:
-    """Refuse a library's network that takes other images than those of three channels."""
-    first = next((one for one in network.modules() if isinstance(one, nn.Conv2d)), None)
-    if first is not None and first.in_channels not in (3, 12) and first.groups == 1:
-        raise UserError(describe_channels(network, first.in_channels))
+    """Refuse a library's network that takes other images than those of one or three channels."""
+    if (channels := channels_of(network)) not in (1, 3):
+        raise UserError(describe_channels(network, channels))
+
+
+def _run_either(network: nn.Module, own: Preprocessing) -> tuple[Preprocessing, ForwardPass]:
+    """Run a network on noise of three channels, or on grey noise if it has a part for it and takes nothing else."""
+    colours = own.with_channels(3)
+    if channels_of(network) != 1:
+        return colours, run_on_noise(network, colours)
+    try:
+        return colours, run_on_noise(network, colours)
+    except UserError:
+        grey = own.with_channels(1)
+        return grey, run_on_noise(network, grey)
 
 
 def _only_part(network: nn.Module) -> nn.Module:

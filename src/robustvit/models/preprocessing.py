@@ -12,7 +12,7 @@ from torch import nn
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Interpolation, Normalization
-from robustvit.models.kinds import find_inside, is_timm, is_torchvision, is_transformers
+from robustvit.models.kinds import channels_of, find_inside, is_timm, is_torchvision, is_transformers
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -28,7 +28,7 @@ class Preprocessing:
 
     Attributes:
         input_size: height and width in pixels.
-        mean: subtracted from each channel in [0, 1].
+        mean: subtracted from each channel in [0, 1]; one number for a network that takes grey images.
         std: divides each channel.
         crop_share: side of the centre crop over the side of the resized photo.
         interpolation: ``nearest``, ``bilinear`` or ``bicubic``.
@@ -44,12 +44,12 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         numbers = [*self.mean, *self.std, self.crop_share]
-        usable = len(self.mean) == len(self.std) == 3 and all(map(math.isfinite, numbers)) and min(self.std) > 0
+        usable = len(self.mean) == len(self.std) in (1, 3) and all(map(math.isfinite, numbers)) and min(self.std) > 0
         if not usable or self.crop_share <= 0 or min(self.input_size) < 1:
             raise UserError(
-                "expected preprocessing with sides of 1 pixel or more, three means, three deviations above 0 and a "
-                f"crop above 0, got {self.input_size}, {self.mean}, {self.std} and {self.crop_share}: fix the "
-                "model's settings"
+                "expected preprocessing with sides of 1 pixel or more, three means (one for grey images), as many "
+                f"deviations above 0 and a crop above 0, got {self.input_size}, {self.mean}, {self.std} and "
+                f"{self.crop_share}: fix the model's settings"
             )
         if max(*self.input_size, *self.resized) > _LARGEST_SIDE:
             raise UserError(
@@ -76,8 +76,8 @@ class Preprocessing:
     def recorded(cls, network: nn.Module) -> Preprocessing | None:
         """Return the preprocessing that a network, or the network inside it, records, or None."""
         if getattr(network, "pretrained_cfg", None) or getattr(network, "default_cfg", None):
-            return cls._as_timm_says(network)
-        found = {cls._of_library(inside) for inside in find_inside(network)}
+            return cls._as_timm_says(network).with_channels(channels_of(network))
+        found = {cls._of_library(inside).with_channels(channels_of(inside)) for inside in find_inside(network)}
         return found.pop() if len(found) == 1 else None
 
     @classmethod
@@ -110,11 +110,11 @@ class Preprocessing:
     @classmethod
     def from_timm(cls, config: Mapping[str, Any]) -> Preprocessing:
         """Convert the settings that timm's ``resolve_model_data_config`` returns."""
-        channels, height, width = (3, *config["input_size"])[-3:]
+        height, width = config["input_size"][-2:]
         return cls(
             (height, width),
-            tuple(config["mean"]) * (3 if channels == 1 else 1),
-            tuple(config["std"]) * (3 if channels == 1 else 1),
+            tuple(config["mean"]),
+            tuple(config["std"]),
             config["crop_pct"],
             config["interpolation"],
             config.get("crop_mode") == "squash",
@@ -137,9 +137,23 @@ class Preprocessing:
         cropped to 224.
         """
         if normalization == "paper":
-            return Preprocessing(input_size=self.input_size, interpolation="bilinear")
+            paper = Preprocessing(input_size=self.input_size, interpolation="bilinear")
+            return paper.with_channels(self.channels)
         expect_one_of("normalization", normalization, get_args(Normalization))
         return self
+
+    @property
+    def channels(self) -> int:
+        """Channels that the network takes: 3, or 1 for grey images."""
+        return len(self.mean)
+
+    def with_channels(self, channels: int) -> Preprocessing:
+        """Return these settings for a network of one or three channels, with means over channels as timm takes them."""
+        if channels == self.channels or channels not in (1, 3):
+            return self
+        if channels == 3:
+            return replace(self, mean=self.mean * 3, std=self.std * 3)
+        return replace(self, mean=(sum(self.mean) / 3,), std=(sum(self.std) / 3,))
 
     @property
     def resized(self) -> tuple[int, int]:
@@ -167,7 +181,7 @@ class Preprocessing:
     def as_timm(self) -> dict[str, Any]:
         """Return the settings under timm's names."""
         settings = asdict(self)
-        settings["input_size"] = (3, *self.input_size)
+        settings["input_size"] = (self.channels, *self.input_size)
         settings["crop_pct"] = settings.pop("crop_share")
         settings["crop_mode"] = "squash" if settings.pop("squash") else "center"
         return settings

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import explain_full_disk, sync_folder
+from robustvit.common.files import explain_full_disk, read_json, sync_folder, write_json
 from robustvit.common.progress import warn
 from robustvit.models.classifier import Classifier
 from robustvit.models.libraries import WEIGHTS_ALONE, library_of
@@ -37,6 +37,7 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
         with explain_full_disk(folder):
             fresh.mkdir(parents=True)
             library_of(classifier.network).save(classifier, fresh)
+            _record_pixels(classifier, fresh / "config.json")
             sync_folder(fresh, files=True)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -47,6 +48,12 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
     sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def _record_pixels(classifier: Classifier, config: Path) -> None:
+    """Add how photos were read to the settings that a library wrote; libraries ignore what they do not know."""
+    if said := classifier.pixels.said:
+        write_json(read_json(config) | {"pixels": said}, config)
 
 
 def settle_saving(classifier: Classifier, source: object) -> None:

@@ -158,6 +158,7 @@ def _interface(classifier: Classifier) -> dict[str, Any]:
             "then_centre_crop": list(settings.input_size),
         },
         "label_names": list(classifier.class_names),
+        "pixels": classifier.pixels.said,
     }
 
 

@@ -107,7 +107,8 @@ def finetune(
     accelerator.wait_for_everyone()  # every process must see that the folder is free before one writes to it
     with folder.locked(resume, accelerator.is_main_process), name_stopped_run(folder.path):
         if accelerator.is_main_process:
-            folder.start(config | {"method": name_method(config)}, selected)
+            read = {"pixels": classifier.pixels.said}
+            folder.start(config | {"method": name_method(config)} | read, selected)
         accelerator.wait_for_everyone()
         start_trackers(accelerator)
         run = GuidedRun(folder, classifier, gathered, settled.plan, accelerator, judging, photos.mask_format, measuring)

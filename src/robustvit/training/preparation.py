@@ -144,7 +144,7 @@ def gather_run(
     """Find, select and check the photos of a run."""
     guide, folder = settled.guide, settled.folder
     gathered = gather_photos(
-        PhotoSources(**{one.name: options[one.name] for one in fields(PhotoSources)}),
+        PhotoSources(**{one.name: options[one.name] for one in fields(PhotoSources)} | settled.old.get("pixels", {})),
         classifier,
         SelectionSettings(
             settled.chosen["samples_per_class"],

@@ -30,6 +30,8 @@ def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     from robustvit.models.recipes import OWN_UNTIL_2026_11
 
     asked = dict.fromkeys(option_names()) | dict(config)
+    if config.get("bit_depth") is not None:  # what range was called until 2026-11
+        asked["range"] = str(config["bit_depth"])
     if asked["recipe"] == "own" and "lr_schedule" not in config:
         asked |= {name: value for name, value in OWN_UNTIL_2026_11.items() if asked[name] is None}
     return asked | settle_options(asked)[1]

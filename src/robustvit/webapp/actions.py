@@ -177,7 +177,8 @@ class Actions:
             return background_inputs(background_photo(name), self.explorer.preprocessings)
         if own is None:
             raise UserError("expected a background photo: choose a file, or a background from the list")
-        return background_inputs(read_limited(own, self.explorer.limits), self.explorer.preprocessings)
+        photo = read_limited(own, self.explorer.limits, self.explorer.pixels)
+        return background_inputs(photo, self.explorer.preprocessings)
 
 
 def _class(target: int) -> int | None:

@@ -74,7 +74,7 @@ class AuditJobs:
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             work = Path(name)
             tell("unpacking", 0, 1)
-            self._unpack(archive, work)
+            notes = self._unpack(archive, work)
             images, masks = find_folders(work / "photos")
             tell("loading the models", 0, 1)
             options = {
@@ -91,21 +91,24 @@ class AuditJobs:
                 raise UserError(_without(str(error), work)) from error
             page = self.results.new_path("audit.html")
             page.write_text(_without((work / "audit.html").read_text(encoding="utf-8"), work), encoding="utf-8")
-        shown = "".join(f"<p>{html.escape(_without(line, work))}</p>" for line in lines)
+        shown = "".join(f"<p>{html.escape(_without(line, work))}</p>" for line in [*notes, *lines])
         return (
             f"<h3>{html.escape(reliance.capitalize())}</h3>{shown}<p>Details are on the page below.</p>",
             page,
         )
 
-    def _unpack(self, archive: str, work: Path) -> None:
+    def _unpack(self, archive: str, work: Path) -> list[str]:
+        """Unpack an archive; return lines on what was left out."""
+        notes: list[str] = []
         limits = self.limits
         if Path(archive).stat().st_size > limits.archive_bytes:
             raise UserError(f"expected an archive of at most {limits.archive_bytes // 2**20} MB: pack fewer photos")
         bounds = ArchiveLimits(files=2 * limits.audit_photos, bytes=limits.audit_bytes)
         try:
-            extract_photos(archive, work / "photos", bounds)
+            extract_photos(archive, work / "photos", bounds, notes)
         except UserError as error:
             raise UserError(_without(str(error).replace(str(archive), Path(archive).name), work)) from error
+        return notes
 
 
 def _without_mask_options(settings: dict[str, Any]) -> dict[str, Any]:

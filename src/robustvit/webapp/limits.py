@@ -12,7 +12,8 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from robustvit.common.errors import UserError
-from robustvit.data.read_photos import IMAGE_FORMATS, read_photo
+from robustvit.data.pixels import PLAIN, Pixels
+from robustvit.data.read_photos import formats_of, read_photo
 from robustvit.webapp.memory import StoredFiles
 
 Message = dict[str, Any]  # of ASGI, as are the types below
@@ -59,7 +60,7 @@ def check_image(path: str | Path, limits: Limits) -> None:
     path = Path(path)
     check_size(path, limits)
     try:
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
+        with Image.open(path, formats=formats_of(path)) as image:
             width, height = image.size
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(path, "more", limits) from error
@@ -87,11 +88,11 @@ def _too_many_pixels(path: Path, got: str, limits: Limits) -> UserError:
     return UserError(f"{path.name} has too many pixels: expected at most {most} million, got {got}; save it smaller")
 
 
-def read_limited(path: str | Path, limits: Limits) -> Image.Image:
+def read_limited(path: str | Path, limits: Limits, pixels: Pixels = PLAIN) -> Image.Image:
     """Read a photo of a visitor within the limits; messages give the name of the file, not its path."""
     check_image(path, limits)
     try:
-        return read_photo(path)
+        return read_photo(path, pixels=pixels)
     except UserError as error:
         raise UserError(str(error).replace(str(path), Path(path).name)) from error
 

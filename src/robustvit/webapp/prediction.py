@@ -14,8 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.option_groups import PixelOptions
 from robustvit.common.pictures import overlay
 from robustvit.data.datasets import evaluation_transform
+from robustvit.data.pixels import Pixels
 from robustvit.explanation.maps import relevance
 from robustvit.explanation.methods import RELEVANCE_METHODS, check_method
 from robustvit.models.classifier import Classifier, Preprocessing
@@ -110,6 +112,12 @@ class Explorer:
         """The different preprocessings of the models."""
         return list(dict.fromkeys(one.preprocessing for one in self.models.values()))
 
+    @property
+    def pixels(self) -> Pixels:
+        """How photos are read: as the first of the models that recorded it was finetuned."""
+        recorded = (one.pixels for one in self.models.values() if one.pixels != PixelOptions())
+        return Pixels.of(next(recorded, PixelOptions()))
+
     def read(self, path: str | Path) -> Picture:
         """Read a photo file, at most two at a time."""
         check_size(path, self.limits)  # before hashing
@@ -118,7 +126,7 @@ class Explorer:
         if (known := self._pictures.get(digest)) is not None:
             return known
         with self._reading:
-            full = read_limited(path, self.limits)
+            full = read_limited(path, self.limits, self.pixels)
             inputs = {one: as_input(full, one) for one in self.preprocessings}
             full.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
             return self._pictures.keep(digest, Picture(digest, full, inputs))

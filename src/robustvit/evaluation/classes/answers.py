@@ -100,6 +100,8 @@ def compare_on_photos(
     """
     images = str(own.images)
     notes: list[str] = []
+    classifier = load_given(models)
+    own = own.or_else(classifier.pixels)
     listed = find_photos(
         images,
         own.masks,
@@ -112,7 +114,6 @@ def compare_on_photos(
     _refuse_twice(listed, images)
     root = Path(images) if Path(images).is_dir() else Path(images).parent
     place = make_set_settings(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
-    classifier = load_given(models)
     trained = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
     kept, on_seen = trained.left(listed, own.include_trained)
     notes += on_seen

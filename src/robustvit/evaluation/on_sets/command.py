@@ -68,6 +68,7 @@ def evaluate_on(
             benchmark.locate(place.root)
         else:
             hub_of(benchmark)
+    own = own.or_else(candidate.classifier.pixels)
     for name in segmentation:
         check_segmentation(name, place, own, method, [one.classifier for one in (candidate, other) if one is not None])
     calls: dict[str, _Call] = {one.name: partial(evaluate_set, one, candidate, place, other) for one in chosen}

@@ -85,12 +85,11 @@ def subset(
     settings = settings_of(
         subset, given, searching, pixels, running, images=images, out=out, class_=class_, random_classes=random_classes
     )
+    from robustvit.data.photo_scales import read_together
     from robustvit.data.pixels import Pixels
-    from robustvit.data.read_photos import read_together
 
     record = _check_options(images, out, searching.confidence)
     expect_at_least(0, random_classes=random_classes or 0)
-    photos = dict(zip(images, read_together(images, Pixels.of(pixels)), strict=False))
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
     from robustvit.data.trained_photos import notes_on_photos
@@ -99,6 +98,7 @@ def subset(
     from robustvit.models.load import load_given
 
     classifier = load_given(given)
+    photos = dict(zip(images, read_together(images, Pixels.of(pixels.or_else(classifier.pixels))), strict=False))
     named = named_classes(classifier, class_)
     _check_steps(classifier, searching)
     notes = notes_on_photos([Path(photo) for photo in photos], given.model, given.checkpoint)

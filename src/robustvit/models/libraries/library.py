@@ -6,7 +6,7 @@ import importlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
+from robustvit.common.option_groups import PixelOptions
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.models.heads import classes_of, count_head_classes
 from robustvit.models.weights import load_weights
@@ -61,12 +62,14 @@ class Loaded:
         preprocessing: read from the network when left out.
         class_names: one per logit, if known.
         guessed: whether nothing stored with the weights says how photos are prepared.
+        pixels: how the photos that it was finetuned on were read.
     """
 
     network: nn.Module
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
     guessed: bool = False
+    pixels: PixelOptions = field(default_factory=PixelOptions)
 
 
 class Library:

@@ -43,11 +43,11 @@ def convert_processor(found: dict[str, Any], default: Preprocessing) -> Preproce
 def _statistics(found: dict[str, Any], default: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and std for images in [0, 1] of a processor that scales pixels by a factor of its own."""
     for unusual in ("do_flip_channel_order", "do_grayscale"):
-        if found.get(unusual):
+        if found.get(unusual) and not (unusual == "do_grayscale" and len(default.mean) == 1):
             raise UserError(f"its image processor sets {unusual}, which is not supported: photos are read as RGB")
     normalize = found.get("do_normalize", True)
-    mean = _channels(found.get("image_mean"), default.mean) if normalize else (0.0, 0.0, 0.0)
-    std = _channels(found.get("image_std"), default.std) if normalize else (1.0, 1.0, 1.0)
+    mean = _channels(found.get("image_mean"), default.mean) if normalize else (0.0,) * default.channels
+    std = _channels(found.get("image_std"), default.std) if normalize else (1.0,) * default.channels
     factor = 255.0
     if found.get("do_rescale", True):
         given = found.get("rescale_factor", 1 / 255)
@@ -70,7 +70,7 @@ def _channels(given: Any, default: tuple[float, ...]) -> tuple[float, ...]:
     """Return one value per channel."""
     if given is None:
         return default
-    return tuple(given) if isinstance(given, (list, tuple)) else (float(given),) * 3
+    return tuple(given) if isinstance(given, (list, tuple)) else (float(given),) * len(default)
 
 
 def describe_processor(preprocessing: Preprocessing) -> dict[str, Any]:
