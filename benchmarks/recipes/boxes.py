@@ -1,13 +1,17 @@
 """Boxes of drawn masks, and the masks that robustvit masks makes of them again: how much of the object is left?
 
-    python -m benchmarks.recipes.boxes --data ../shared/data/voc-animals-large/train --work runs/recipes/boxes
+    python -m benchmarks.recipes.boxes --data ../shared/data/voc-animals-large/train
+
+For the study of recipes, whose first run writes base-photos:
+
+    python -m benchmarks.recipes.boxes --data runs/recipes/base-photos/train --work runs/recipes/boxes --out runs
     python -m benchmarks.recipes.run --data DATA --weights FILE --masks-from ellipses runs/recipes/boxes/ellipses
     python -m benchmarks.recipes.run --data DATA --weights FILE --masks-from hardboxes runs/recipes/boxes/hardboxes \\
-        --arms energy
+        --arms "swaps + relevance" energy
 
-The first DATA holds images/CLASS/ and masks/CLASS/. Writes a COCO file with the boxes of the connected parts of each
-mask (without those that are much smaller than the largest), a folder of masks for each way to read it, and dated files
-with their overlap with the drawn masks.
+The data hold images/CLASS/ and masks/CLASS/. Writes a COCO file with the boxes of the connected parts of each mask
+(without those that are much smaller than the largest), a folder of masks for each way to read it, and dated files with
+their overlap with the drawn masks.
 """
 
 from __future__ import annotations
@@ -110,7 +114,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/recipes/boxes"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results")
     args = parser.parse_args()
-    args.work.mkdir(parents=True, exist_ok=True)
+    for folder in (args.work, args.out):
+        folder.mkdir(parents=True, exist_ok=True)
     source, content = args.work / "boxes.json", as_coco(args.data)
     write_json(content, source)
     ways = {}

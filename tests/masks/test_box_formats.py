@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -287,7 +288,16 @@ def test_broken_detections_are_named(tmp_path, detection):
     assert "a.png: detection 1: " in complaints(annotations)
 
 
-@pytest.mark.parametrize("content", [{}, [], {"images": 3}, {"images": ["a"]}, coco(), [{"image_id": 1}]])
+def test_results_of_megadetector_are_recognised(tmp_path):
+    save_photo(tmp_path / "images" / "a.png")
+    for content in (megadetector(), megadetector()["images"]):
+        with pytest.raises(UserError, match=r"found results of MegaDetector \(read them as megadetector\)"):
+            read_boxes("coco", write_json(content, tmp_path / "a.json"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [{}, [], {"detection_categories": {}}, {"images": 3}, {"images": ["a"]}, coco(), [{"image_id": 1}]]
+)
 def test_other_files_are_no_results_of_megadetector(tmp_path, content):
     save_photo(tmp_path / "images" / "a.png")
     with pytest.raises(UserError, match="expected MegaDetector's results"):
@@ -373,8 +383,40 @@ def test_folders_of_earlier_versions_go_on(tmp_path):
     [({"boxes": "circle"}, "--boxes"), ({"feather": 1.5}, "--feather from 0 to 1"),
      ({"box_units": "px"}, "--box-units"),
      ({"min_confidence": 20}, "--min-confidence from 0 to 1"), ({"boxes": "sam", "feather": 0.1}, "leave it out"),
-     ({"boxes": "ellipse", "from_": None}, "--boxes belongs to annotations")],
+     ({"boxes": "ellipse", "from_": None}, "--boxes belongs to annotations"),
+     ({"min_confidence": 0.1, "from_": "binary"}, "--min-confidence is for boxes, which --from binary")],
 )  # fmt: skip
 def test_options_are_checked(tmp_path, options, words):
     with pytest.raises(UserError, match=words):
         make_masks(str(tmp_path), out=str(tmp_path / "m"), **{"from_": "coco", **options})
+
+
+TEXTS = {
+    "coco": json.dumps({**coco_boxes(), "annotations": [*coco_boxes(score=0.5, iscrowd=1)["annotations"]]}),
+    "megadetector": json.dumps(megadetector()),
+    "voc-xml": voc(("cat", 5, 5, 15, 9)),
+    "yolo": f"0 {CENTRED} 0.9\n1 0.5 0.5 0.2 0.2\n",
+}
+
+
+@pytest.mark.parametrize("form", TEXTS)
+def test_random_changes_of_text_never_crash(tmp_path, form):
+    save_photo(tmp_path / "images" / "a.png")
+    path = tmp_path / "labels" / ("a.txt" if form == "yolo" else "a.xml" if form == "voc-xml" else "a.json")
+    path.parent.mkdir()
+    rng, usable = random.Random(0), 0
+    refused: list[str] = []
+    for _ in range(200):
+        text = list(TEXTS[form])
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(text))
+            text[at] = rng.choice(["", "-", "e9", "9", ".", "x", "null", "[]", "NaN", "\x00", "é", "<a>", '"', "1e999"])
+        path.write_text("".join(text))
+        try:
+            annotations = read_boxes(form, tmp_path if form == "yolo" else path, tmp_path)
+            for photo in annotations:
+                usable += any(one.mask.any() for one in photo.read())
+        except UserError as error:
+            refused.append(str(error))
+    assert usable
+    assert all(len(line.splitlines()) == 1 for line in refused)

@@ -25,6 +25,9 @@ from robustvit.models.options import ModelFile
 PAPER_BACKBONE = "vit_base_patch16_224.dino"
 PAPER_CUT: dict[str, Any] = {"size": None, "side": "seed", "objects": 1, "refine": True}
 
+_OF_BOXES = ("boxes", "feather", "box_units", "min_confidence")
+_MASK_FILES = ("imagenet-s", "binary", "grey", "soft", "trimap", "inverted")  # formats without boxes
+
 
 @dataclass(frozen=True, kw_only=True)
 class MaskOptions(MapOptions, ModelFile):
@@ -121,8 +124,10 @@ class AnnotationOptions:
                 raise UserError(f"expected --{name.replace('_', '-')} from 0 to 1, got {value}")
         if self.feather is not None and self.boxes == "sam":
             raise UserError("--feather is for --boxes ellipse and box, which draw soft edges: leave it out with sam")
-        of_annotations = ("images", "categories", "boxes", "feather", "box_units", "min_confidence")
-        given = next((name for name in of_annotations if getattr(self, name) not in (None, [])), None)
+        of_boxes = [name for name in _OF_BOXES if getattr(self, name) is not None]
+        given = [*of_boxes, *(name for name in ("images", "categories") if getattr(self, name) not in (None, []))]
         if self.from_ is None and given:
-            option = given.replace("_", "-")
-            raise UserError(f"--{option} belongs to annotations: name their format with --from")
+            raise UserError(f"--{given[0].replace('_', '-')} belongs to annotations: name their format with --from")
+        if self.from_ in _MASK_FILES and of_boxes:
+            option = of_boxes[0].replace("_", "-")
+            raise UserError(f"--{option} is for boxes, which --from {self.from_} does not have: leave it out")

@@ -69,8 +69,7 @@ def read_annotations(
     for answer, question in found.doubts.items():
         if not getattr(boxes, answer):
             raise UserError(question)
-    if boxes.min_confidence is None:
-        boxes.min_confidence = found.min_confidence
+    boxes.usual_confidence = found.min_confidence
     settled = settle_views(found)
     return replace(
         settled,

@@ -43,6 +43,7 @@ class BoxReading:
         units: of the boxes, if not those of their format.
         min_confidence: detections below it are left out; None for what the annotations say.
         asked: whether boxes were asked for: outlines that are upright rectangles are boxes then, too.
+        usual_confidence: what the annotations say, set when they are read.
         counts: objects by what became of them.
     """
 
@@ -51,7 +52,13 @@ class BoxReading:
     units: BoxUnits | None = None
     min_confidence: float | None = None
     asked: bool = False
+    usual_confidence: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def least(self) -> float:
+        """The confidence below which detections are left out."""
+        return self.usual_confidence if self.min_confidence is None else self.min_confidence
 
     @property
     def title(self) -> str:
@@ -66,7 +73,7 @@ class BoxReading:
             "rectangles_as_boxes": self.asked,
             "feather": self.feather,
             "box_units": self.units,
-            "min_confidence": self.min_confidence or 0.0,
+            "min_confidence": self.least,
         }
 
     def load(self) -> None:
@@ -128,15 +135,15 @@ class BoxReading:
         return BoxedObject(one.category, one.rectangle, str(image), confidence=one.confidence)
 
     def _is_sure(self, one: MarkedObject) -> bool:
-        unsure = one.confidence is not None and one.confidence < (self.min_confidence or 0)
+        unsure = one.confidence is not None and one.confidence < self.least
         self.counts["unsure"] += unsure
         return not unsure
 
     @property
     def no_object(self) -> str:
         """Why a photo has no object, for the manifest."""
-        if self.min_confidence:
-            return f"no object is marked with a confidence of {self.min_confidence:g} or more"
+        if self.least:
+            return f"no object is marked with a confidence of {self.least:g} or more"
         return "no object is marked"
 
     def summary(self) -> list[str]:
@@ -149,7 +156,7 @@ class BoxReading:
             lines.append(f"{pluralize(found['crowds'], 'box', 'boxes')} of crowds, used like the others")
         if found["unsure"]:
             lines.append(
-                f"{pluralize(found['unsure'], 'detection')} with a confidence below {self.min_confidence:g} left out "
+                f"{pluralize(found['unsure'], 'detection')} with a confidence below {self.least:g} left out "
                 "(--min-confidence)"
             )
         if found["outlines"] and found["rectangles"] == found["outlines"] and not self.asked:

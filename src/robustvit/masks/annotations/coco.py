@@ -58,8 +58,9 @@ def read_coco(source: Path, images: Path | None, orientation: Orientation | None
     listed = _images(content["images"], folder, orientation, problems)
     by_image = _annotations(content["annotations"], listed, names, problems)
     photos = [_photo(image, by_image[key], names, problems) for key, image in listed.items() if image and by_image[key]]
-    if empty := sum(image is not None and not by_image[key] for key, image in listed.items()):
-        problems.append(f"{pluralize(empty, 'photo')} of {source} without a usable annotation")
+    if empty := [image.path for key, image in listed.items() if image is not None and not by_image[key]]:
+        first = f"the first is {empty[0]}"
+        problems.append(f"{pluralize(len(empty), 'photo')} of {source} without a usable annotation, {first}")
     known = [name for name in names.values() if name is not None]
     categories = tuple(dict.fromkeys(known))
     photos.sort(key=lambda photo: photo.image)

@@ -100,7 +100,8 @@ def _load(source: Path) -> _Results:
         entries, names = content["images"], content.get("detection_categories", _NAMES)
         if isinstance(names, dict) and all(isinstance(one, dict) and "file" in one for one in entries):
             return _Results(entries, {key: str(name) for key, name in names.items()}, "shares", _typical(content))
-    other = name_format(content) or "something else"
+    known = isinstance(content, dict) and "detection_categories" in content
+    other = "something else" if known else name_format(content) or "something else"
     raise UserError(
         f"expected MegaDetector's results in {source}, with images that have a file and detections, found {other}: "
         "check the format"
