@@ -93,7 +93,7 @@ def test_turned_photos_get_turned_prompts(tmp_path, source, monkeypatch):
     Image.open(tmp_path / "images" / "a.png").save(tmp_path / "images" / "a.png", exif=exif)
     boxes = sam_boxes.SamBoxes()
     monkeypatch.setattr(sam_boxes, "load_sam", lambda *args, **options: network)
-    (photo,) = read_annotations("coco", source, tmp_path / "images", "stored", boxes)
+    (photo,) = read_annotations("coco", source, tmp_path / "images", "stored", boxes=boxes)
     cat = photo.read()[0]
     assert np.array_equal(cat.mask, np.rot90(box_mask(), -1))
 

@@ -196,7 +196,7 @@ def _import_masks(
     from robustvit.masks.folder import MaskFolder
 
     form, images, categories = str(options.from_), options.images, _list_categories(options.categories)
-    found = read_annotations(form, source, images, options.orientation, boxes)
+    found = read_annotations(form, source, images, options.orientation, boxes=boxes)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
     check_categories(found, categories)

@@ -43,6 +43,7 @@ def read_annotations(
     source: str | Path,
     images: str | Path | None,
     orientation: Orientation | None = None,
+    *,
     boxes: BoxReading | None = None,
 ) -> Annotations:
     """List the photos of an annotated data set, with a way to read the objects of each.
