@@ -70,7 +70,7 @@ def read_megadetector(source: Path, images: Path | None, orientation: Orientatio
     problems: list[str] = []
     detected = _detected(results, problems)
     found = folder.match(dict(enumerate(name for name, _ in detected)), problems, describe=lambda key: detected[key][0])
-    folder.report_lacking(found, f"an entry in {source.name}", problems)
+    folder.report_lacking(found, f"usable results in {source.name}", problems)
     photos: list[AnnotatedPhoto] = []
     for key, image in found.items():
         name, entries = detected[key]
