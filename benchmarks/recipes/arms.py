@@ -22,6 +22,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "swaps + relevance 30": {"guidance": "swap-relevance", **_LONG, "relevance_weight": 30.0},
     "swaps + relevance, second order": {"guidance": "swap-relevance", **_LONG, "second_order": True},
     "swaps + relevance, AttnLRP": {"guidance": "swap-relevance", **_LONG, "relevance": "attnlrp"},
+    "energy": {
+        "guidance": "energy", "classification": "label", "classification_weight": 1.0, "relevance_weight": 1.0, **_LONG,
+    },
 }  # fmt: skip
 """Arms by name; every one is also measured at the share of its weights that validation photos choose (WiSE-FT)."""
 TITLES = {

@@ -1,10 +1,12 @@
 """Train and measure the cells of the comparison of recipes, a cell being an arm, a seed, and masks.
 
     python -m benchmarks.recipes.run --data ../shared/data --weights vit_s.safetensors --seeds 0 1
+    python -m benchmarks.recipes.run ... --masks-from ellipses runs/recipes/boxes/ellipses
     python -m benchmarks.recipes.table
 
-Cells that are recorded are left out, also those in the newest record of ``benchmarks/results``; start as many
-processes as there are cores.
+``--masks-from`` trains on other masks of the same photos, such as those of ``benchmarks.recipes.boxes``. Cells that are
+recorded are left out, also those in the newest record of ``benchmarks/results``; start as many processes as there are
+cores.
 """
 
 from __future__ import annotations
@@ -38,9 +40,9 @@ def measure_base(testbed: Testbed, seed: int) -> dict[str, Any]:
     return {"answers": answers(load(testbed.base(seed)), testbed.tests(), testbed.classes)}
 
 
-def run_cell(testbed: Testbed, arm: str, seed: int, masks: Path, samples: int) -> dict[str, Any]:
+def run_cell(testbed: Testbed, arm: str, seed: int, whose: str, masks: Path, samples: int) -> dict[str, Any]:
     """Train an arm; its answers as it is, and at the share of its weights that validation photos choose."""
-    run = testbed.folder / "runs" / f"{arm}-{seed}-{samples}"
+    run = testbed.folder / "runs" / f"{arm}-{whose}-{seed}-{samples}"
     shutil.rmtree(run, ignore_errors=True)
     start = time.process_time()
     finetune(
@@ -87,7 +89,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the pretrained backbone")
-    parser.add_argument("--tokencut", type=Path, help="masks of the training photos by robustvit masks")
+    parser.add_argument(
+        "--masks-from", nargs=2, metavar=("NAME", "FOLDER"), default=("drawn", None),
+        help="other masks of the training photos, by robustvit masks, and a name for them without hyphens",
+    )  # fmt: skip
     parser.add_argument("--arms", nargs="+", choices=[*ARMS], default=[*FIRST])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--samples", nargs="+", type=int, default=[10], help="masks a class")
@@ -95,18 +100,20 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/recipes"))
     parser.add_argument("--earlier", type=lambda place: json.loads(Path(place).read_text(encoding="utf-8")))
     args = parser.parse_args()
+    if "-" in args.masks_from[0]:
+        parser.error(f"expected a name without hyphens for --masks-from, got {args.masks_from[0]}")
     torch.set_num_threads(1)
     args.work.mkdir(parents=True, exist_ok=True)
     testbed = Testbed(args.work, args.data, args.weights, args.size)
     testbed.prepare()
-    whose, masks = ("tokencut", args.tokencut) if args.tokencut else ("drawn", testbed.base_photos / "train" / "masks")
+    whose, masks = args.masks_from[0], Path(args.masks_from[1] or testbed.base_photos / "train" / "masks")
     results = args.work / "results"
     results.mkdir(exist_ok=True)
     known = set((args.earlier or {}).get("cells", {}))
     work = [(f"base-{args.size}-{seed}", lambda s=seed: measure_base(testbed, s)) for seed in args.seeds]
     work += [
         (f"{arm}-{whose}-{samples}-{args.size}-{seed}",
-         lambda a=arm, s=seed, n=samples: run_cell(testbed, a, s, masks, n))
+         lambda a=arm, s=seed, n=samples: run_cell(testbed, a, s, whose, masks, n))
         for seed in args.seeds for samples in args.samples for arm in args.arms
     ]  # fmt: skip
     for name, do in work:

@@ -34,7 +34,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "PACS, two-way": tuple(f"pacs {domain}, two-way" for domain in DOMAINS),
     **{f"two-way, {domain}": (f"pacs {domain}, two-way",) for domain in DOMAINS},
 }
-NAME = re.compile(r"(?P<arm>.+)-(?P<masks>drawn|tokencut)-(?P<samples>\d+)-(?P<size>\d+)-(?P<seed>\d+)")
+NAME = re.compile(r"(?P<arm>.+)-(?P<masks>[^-]+)-(?P<samples>\d+)-(?P<size>\d+)-(?P<seed>\d+)")
 AT_SHARE = "answers_at_share"
 ABOUT = (
     "Changes in points: means over seeds, 95 % intervals over photos and seeds (both random, with Student's t for the "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,10 +81,7 @@ class Testbed:
     def photos(self, images: Path, masks: Path | None) -> MaskedPhotos:
         """Photos of a folder as the models take them, labelled by class folder."""
         names = self.classes
-        found = [
-            Photo(photo.image, photo.mask, photo.class_name, names.index(str(photo.class_name)))
-            for photo in find_photos(images, masks)
-        ]
+        found = [replace(photo, label=names.index(str(photo.class_name))) for photo in find_photos(images, masks)]
         return MaskedPhotos(found, preprocessing(self.size))
 
     def tests(self) -> dict[str, Inputs]:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from helpers.small_models import SIZE, tiny_network
 from robustvit import guided_loss, relevance
+from robustvit.explanation.methods import RELEVANCE_METHODS
 from robustvit.guidance.energy import energy_loss
+from robustvit.masks.annotations.boxes import draw_box, draw_ellipse
 
 
 def plain(maps, masks):
@@ -46,7 +48,7 @@ def test_the_gradient_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(lambda m: energy_loss(m, masks), maps.requires_grad_())
 
 
-@pytest.mark.parametrize("method", ["gae", "attnlrp", "grad_cam"])
+@pytest.mark.parametrize("method", RELEVANCE_METHODS)
 def test_a_step_is_the_loss_of_the_true_classs_map_and_cross_entropy(method):
     network = tiny_network().double().eval()
     generator = torch.Generator().manual_seed(2)
@@ -60,3 +62,23 @@ def test_a_step_is_the_loss_of_the_true_classs_map_and_cross_entropy(method):
     assert found.parts.keys() == {"relevance", "classification"}
     found.loss.backward()
     assert any(weight.grad is not None and bool(weight.grad.any()) for weight in network.parameters())
+
+
+@pytest.mark.parametrize("method", RELEVANCE_METHODS)
+def test_a_box_is_taken_as_it_is(method):
+    """The share of the map's sum in the rows and columns of the box; a soft edge counts in part."""
+    network = tiny_network().double().eval()
+    images = torch.rand(2, 3, SIZE, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(2))[:1]
+    one_map = relevance(network, images, torch.tensor([0]), method=method)[0, 0].detach().numpy()
+    assert one_map.max() == 1
+    box = draw_box((3, 5, 15, 20), (SIZE, SIZE), feather=0)
+    soft = draw_ellipse((3, 5, 15, 20), (SIZE, SIZE))
+    pixels = [(row, column) for row in range(SIZE) for column in range(SIZE)]
+    expected = {
+        "box": one_map[5:20, 3:15].sum() / one_map.sum(),
+        "ellipse": sum(float(one_map[at]) * float(soft[at]) for at in pixels) / one_map.sum(),
+    }
+    for name, mask in (("box", box), ("ellipse", soft)):
+        masks = torch.from_numpy(mask)[None, None]
+        found = guided_loss(network, images, masks, torch.tensor([0]), guidance="energy", relevance=method)
+        assert found.parts["relevance"].item() == pytest.approx(1 - expected[name], rel=1e-9)

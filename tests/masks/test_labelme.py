@@ -24,24 +24,40 @@ from helpers.annotation_files import (
     save_photo,
     write_json,
 )
-from robustvit.masks.annotations import read_annotations
+from robustvit.masks.annotations import BoxReading, read_annotations
+from robustvit.masks.annotations.boxes import draw_ellipse
 
 pytest.importorskip("pycocotools.mask")
 
-SHAPES = {
-    "polygon": {},
-    "rectangle": {"shape_type": "rectangle", "points": [[30, 20], [10, 5]]},
-    "four corners": {"shape_type": "rectangle"},
+RECTANGLES = {
+    "two corners": [[30, 20], [10, 5]],
+    "four corners": BOX,
 }
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_labelme_boxes(tmp_path, name):
-    annotations = read_labelme(labelme(**SHAPES[name]), tmp_path)
+def test_labelme_polygon(tmp_path):
+    annotations = read_labelme(labelme(), tmp_path)
     found = only(annotations)
     assert found.category == "cat"
     assert annotations.categories == ("cat",)
     assert iou(found.mask, box_mask()) > 0.95
+
+
+@pytest.mark.parametrize("name", RECTANGLES)
+def test_labelme_rectangles_are_boxes(tmp_path, name):
+    (photo,) = read_labelme(labelme(shape_type="rectangle", points=RECTANGLES[name]), tmp_path)
+    (found,) = photo.read()
+    assert found.boxed
+    assert np.array_equal(found.mask, draw_ellipse((10, 5, 30, 20), (HEIGHT, WIDTH)))
+    (found,) = photo.read(boxes=BoxReading("box", feather=0))
+    assert np.array_equal(found.mask, box_mask())
+
+
+def test_a_turned_rectangle_is_an_outline(tmp_path):
+    turned = [[20, 2], [30, 12], [20, 22], [10, 12]]
+    (found,) = read_labelme(labelme(shape_type="rectangle", points=turned), tmp_path).photos[0].read()
+    assert not found.boxed
+    assert found.mask.sum() == pytest.approx(200, abs=20)
 
 
 def test_labelme_circle(tmp_path):

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from helpers.small_models import SIZE, tiny_network
+from helpers.small_sams import save_sam2, save_sam3
 from robustvit import Classifier, UserError, make_masks
 from robustvit.data.mask_files import read_mask
 from robustvit.explanation.maps import relevance
@@ -117,31 +118,7 @@ def test_how_sure_a_soft_mask_is():
 
 @pytest.fixture(scope="module")
 def sam(tmp_path_factory):
-    """A tiny SAM 2 with random weights, saved as transformers saves it."""
-    library = pytest.importorskip("transformers")
-    if not hasattr(library, "Sam2Model"):
-        pytest.skip("needs transformers with SAM 2")
-    torch.manual_seed(0)
-    backbone = library.Sam2HieraDetConfig(
-        hidden_size=8, num_attention_heads=1, blocks_per_stage=[1, 1, 2, 1], embed_dim_per_stage=[8, 16, 32, 64],
-        num_attention_heads_per_stage=[1, 2, 4, 8], global_attention_blocks=[3],
-        image_size=[128, 128],
-    )  # fmt: skip
-    vision = library.Sam2VisionConfig(
-        backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8], fpn_hidden_size=32,
-        backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]],
-    )  # fmt: skip
-    prompt = library.Sam2PromptEncoderConfig(hidden_size=32, image_size=128, patch_size=16)
-    decoder = library.Sam2MaskDecoderConfig(
-        hidden_size=32, mlp_dim=32, num_attention_heads=4, iou_head_hidden_dim=32, iou_head_depth=2
-    )
-    config = library.Sam2Config(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
-    folder = tmp_path_factory.mktemp("sam")
-    library.Sam2Model(config).save_pretrained(folder)
-    size = {"height": 128, "width": 128}
-    images = library.Sam2ImageProcessorFast(size=size, mask_size={"height": 32, "width": 32})
-    library.Sam2Processor(images, target_size=128).save_pretrained(folder)
-    return folder
+    return save_sam2(tmp_path_factory.mktemp("sam"))
 
 
 def test_sam2_takes_boxes_and_points(folder, sam):
@@ -158,6 +135,32 @@ def test_sam2_takes_boxes_and_points(folder, sam):
         assert "agreement" in record.measures
         if record.mask is not None:
             assert read_mask(record.mask).shape == Image.open(record.image).size[::-1]
+
+
+def test_prompts_for_sam3(folder, tmp_path):
+    model = save_sam3(tmp_path / "sam3")
+    (folder / "prompts.csv").write_text("image,x0,y0,x1,y1,x,y\na.png,20,10,40,30,,\nb.png,,,,,30,20\n")
+    made = make_masks(
+        str(folder / "photos"), out=str(folder / "masks"), method="sam2", model=str(model),
+        prompts=str(folder / "prompts.csv"), device="cpu",
+    )  # fmt: skip
+    assert [record.source for record in made.records] == ["sam3", "sam3"]
+
+
+def test_another_model_is_no_sam(folder, tmp_path):
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    (folder / "prompts.csv").write_text("image,x,y\na.png,30,20\n")
+    for model, words in (
+        (tmp_path / "bert", "is bert: name facebook/sam2"),
+        ("nobody/sam", "cannot fetch the weights"),
+    ):
+        with pytest.raises(UserError, match=words):
+            make_masks(
+                str(folder / "photos"), out=str(folder / "masks"), method="sam2", model=str(model),
+                prompts=str(folder / "prompts.csv"),
+            )  # fmt: skip
+    assert not (folder / "masks").exists()
 
 
 def test_sam2_without_a_prompt_for_a_photo(folder, sam):

@@ -30,7 +30,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Parsed, not run: what needs pretrained weights, benchmark sets, several machines or hours.
 ELSEWHERE = re.compile(
     r"vit_(base|small)_|--on imagenet|--on objectnet|--root|reproduce|sweep |hf-hub|push|--stream|--share|\bapp\b"
-    r"|\bdemo\b|accelerate|torchrun|--help|--print_config|gibbon"
+    r"|\bdemo\b|accelerate|torchrun|--help|--print_config|gibbon|--boxes sam"
 )
 QUICK = {
     "finetune": ["--epochs", "1", "--tracker", "none", "--panels", "0", "--validation-per-class", "4"],
@@ -110,7 +110,7 @@ def world(tmp_path_factory, photos) -> Path:
 
 
 def _annotate(place: Path) -> None:
-    """Two photos outside class folders with COCO and YOLO outlines."""
+    """Two photos outside class folders with COCO and YOLO outlines, and boxes in every format."""
     outline = [4, 4, 30, 4, 30, 30, 4, 30]
     names = ["cat", "dog"]
     found = {"images": [], "annotations": [], "categories": [{"id": i, "name": n} for i, n in enumerate(names)]}
@@ -127,6 +127,18 @@ def _annotate(place: Path) -> None:
         row = " ".join(str(value / 48) for value in outline)
         (place / "dataset" / "labels" / f"{index}.txt").write_text(f"{index} {row}\n")
     (place / "annotations.json").write_text(json.dumps(found))
+    boxes = [{"category": "1", "conf": 0.9, "bbox": [0.1, 0.1, 0.6, 0.6]}]
+    entries = [{"file": f"{index}.png", "detections": boxes} for index in range(2)]
+    results = {"images": entries, "detection_categories": {"1": "animal"}}
+    (place / "results.json").write_text(json.dumps(results))
+    for entry in found["annotations"]:
+        del entry["segmentation"]
+        entry["bbox"] = [4, 4, 26, 26]
+    (place / "detections.json").write_text(json.dumps(found))
+    (place / "Annotations").mkdir()
+    box = "<bndbox><xmin>5</xmin><ymin>5</ymin><xmax>30</xmax><ymax>30</ymax></bndbox>"
+    text = f"<annotation><object><name>cat</name>{box}</object></annotation>"
+    (place / "Annotations" / "0.xml").write_text(text)
 
 
 def test_there_is_something_to_test():

@@ -6,15 +6,29 @@ from typing import Literal
 
 Alpha = Literal["white", "ignore"]
 AnnotationFormat = Literal[
-    "coco", "yolo", "labelme", "voc", "imagenet-s", "binary", "grey", "soft", "trimap", "inverted"
+    "coco",
+    "yolo",
+    "labelme",
+    "voc",
+    "voc-xml",
+    "megadetector",
+    "imagenet-s",
+    "binary",
+    "grey",
+    "soft",
+    "trimap",
+    "inverted",
 ]
 Balance = Literal["class", "background"]
+BoxMode = Literal["ellipse", "box", "sam"]
+BoxUnits = Literal["pixels", "shares"]
 Categories = list[str] | list[int] | str | int
 Channels = list[float] | str
 ClassNames = list[str] | str
 Classes = Literal["all"] | int | float | list[str] | str
 Classification = Literal["confidence", "label"]
 Device = Literal["auto", "cpu"]
+DrawnShape = Literal["ellipse", "box"]
 Engine = Literal["local", "ray"]
 ExportFormat = Literal["auto", "timm", "onnx"]
 Feature = Literal["keys", "queries", "values", "tokens"]

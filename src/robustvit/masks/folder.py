@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,10 +59,13 @@ class MaskFolder:
         path: the folder.
         settings: all settings that the masks depend on.
         rank: number of this process.
+        earlier: settings that folders of earlier versions do not have, and what they were then.
     """
 
-    def __init__(self, path: str | Path, settings: dict[str, Any], rank: int = 0) -> None:
-        self.path, self.rank, self.settings = Path(path), rank, settings
+    def __init__(
+        self, path: str | Path, settings: dict[str, Any], rank: int = 0, *, earlier: Mapping[str, Any] | None = None
+    ) -> None:
+        self.path, self.rank, self.settings, self.earlier = Path(path), rank, settings, dict(earlier or {})
         self.manifest = self.path / MANIFEST
         self._owners: dict[Path, tuple[Path, str | None]] | None = None
         self._empty = False  # made with other options, which gave no mask
@@ -78,6 +81,8 @@ class MaskFolder:
             old = {"range": str(old["bit_depth"])} | {key: value for key, value in old.items() if key != "bit_depth"}
         if "from" in old and "orientation" not in old and old.get("label_from") == "largest":  # it was the default
             old = old | {"label_from": self.settings.get("label_from")}
+        if "from" in old:
+            old = self.earlier | old
         other = [name for name in sorted({*old, *self.settings}) if old.get(name) != self.settings.get(name)]
         self._empty = bool(other) and not any(record.mask for record in self._listed())
         if other and not self._empty:

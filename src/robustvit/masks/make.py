@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_at_least
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from robustvit.data.manifest import MaskRecord
     from robustvit.data.photo_tree import PlacedPhoto
+    from robustvit.masks.annotations.box_reading import BoxReading
     from robustvit.masks.folder import MaskFolder
     from robustvit.masks.sources import MaskSource
 
@@ -38,6 +39,7 @@ class MadeMasks:
         made: number of photos processed by this call.
         seconds: duration.
         review: the review page, if requested.
+        notes: what was made of boxes, and which objects were left out.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class MadeMasks:
     made: int
     seconds: float
     review: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -63,6 +66,7 @@ class MadeMasks:
             f"{masks} in {self.folder}: {counts['good']} good, {counts['doubtful']} doubtful (left out of training); "
             f"{pluralize(counts['none'], 'photo')} without an object",
             *(f"  {pluralize(number, 'photo')}: {reason}" for reason, number in self.skipped.items()),
+            *self.notes,
             f"{pluralize(self.made, 'photo')} done now, {speed:.1f} images/s; {self.manifest}",
         ]
         if self.problems:
@@ -126,11 +130,12 @@ def make_masks(
         check_review(review)
     start = time.monotonic()
     finding = finding.apply_protocol()
-    if annotated.from_ is None and (annotated.images is not None or annotated.categories):
-        raise UserError("--images and --categories belong to annotations: name their format with --from")
+    notes: list[str] = []
     with ExitStack() as held:
         if annotated.from_ is not None:
-            folder, problems, left_out, made = _import_masks(source, out, annotated.from_, annotated, held)
+            boxes = _read_boxes(annotated, finding, pixels, running)
+            folder, problems, left_out, made = _import_masks(source, out, annotated, boxes, held)
+            notes = boxes.summary()
         else:
             folder, problems, left_out, made = _find_masks(source, out, finding, pixels, running, held)
         problems = [printable(line) for line in problems]
@@ -141,7 +146,8 @@ def make_masks(
         reason = next(iter([*of_photos, *reasons]), "nothing stands out in any photo")
         raise UserError(f"no mask could be made: {reason}")
     page = write_review(records, review) if review is not None and folder.rank == 0 else None
-    return MadeMasks(folder.path, folder.manifest, records, problems, left_out, made, time.monotonic() - start, page)
+    seconds = time.monotonic() - start
+    return MadeMasks(folder.path, folder.manifest, records, problems, left_out, made, seconds, page, tuple(notes))
 
 
 def _list_categories(categories: Categories | None) -> list[str]:
@@ -154,34 +160,60 @@ def _list_categories(categories: Categories | None) -> list[str]:
     return [compose(str(name).strip()) for name in (given if isinstance(given, list) else [given])]
 
 
+def _read_boxes(
+    annotated: AnnotationOptions, finding: MaskOptions, pixels: PixelOptions, running: RunningOptions
+) -> BoxReading:
+    """Return how boxes become masks."""
+    from robustvit.masks.annotations.box_reading import FEATHER, BoxReading
+
+    chosen: dict[str, Any] = {
+        "units": annotated.box_units,
+        "min_confidence": annotated.min_confidence,
+        "asked": annotated.boxes is not None,
+    }
+    if annotated.boxes != "sam":
+        feather = FEATHER if annotated.feather is None else annotated.feather
+        return BoxReading(shape=annotated.boxes or "ellipse", feather=feather, **chosen)
+    from robustvit.common.devices import make_accelerator
+    from robustvit.data.pixels import Pixels
+    from robustvit.masks.sources.sam2 import SAM
+    from robustvit.masks.sources.sam_boxes import SamBoxes
+
+    device = make_accelerator(device=running.device).device
+    return SamBoxes(model=finding.model or SAM, device=device, pixels=Pixels.of(pixels), **chosen)
+
+
 def _import_masks(
-    source: str, out: str, form: str, options: AnnotationOptions, held: ExitStack
+    source: str, out: str, options: AnnotationOptions, boxes: BoxReading, held: ExitStack
 ) -> tuple[MaskFolder, list[str], int, int]:
     """Make masks from annotations; of several processes only the first reads them."""
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import track
     from robustvit.masks.annotations import read_annotations
+    from robustvit.masks.annotations.box_reading import BoxReading
     from robustvit.masks.annotations.class_folders import class_folders
     from robustvit.masks.annotations.to_masks import check_categories, digest_annotation, import_masks
     from robustvit.masks.folder import MaskFolder
 
-    images, categories, label_from = options.images, _list_categories(options.categories), options.label_from
-    found = read_annotations(form, source, images, options.orientation)
+    form, images, categories = str(options.from_), options.images, _list_categories(options.categories)
+    found = read_annotations(form, source, images, options.orientation, boxes=boxes)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
     check_categories(found, categories)
-    root = _photo_root(source, images)
-    folders, lines = class_folders([photo.image for photo in found], root, found.categories, label_from)
-    settings = {"from": form, "categories": categories, "label_from": label_from, "orientation": options.orientation}
+    root = found.root or _photo_root(source, images)
+    folders, lines = class_folders([photo.image for photo in found], root, found.categories, options.label_from)
+    given = {"categories": categories, "label_from": options.label_from, "orientation": options.orientation}
     accelerator = make_accelerator(device="cpu")
-    folder = MaskFolder(out, settings, accelerator.process_index)
+    settings = {"from": form, **given, **boxes.settings}
+    folder = MaskFolder(out, settings, accelerator.process_index, earlier=BoxReading().settings)
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     todo = []
     if accelerator.is_main_process:
+        boxes.load()
         held.enter_context(folder.locked())
         folder.start()
         _, edited = folder.forget_changed(
-            found.photos, lambda photo: digest_annotation(photo, folders[photo.image]), unknown=True
+            found.photos, lambda photo: digest_annotation(photo, folders[photo.image], boxes), unknown=True
         )
         todo = folder.missing(found.photos)
         lines += [*edited, *folder.report_others(found.photos, source)]
@@ -189,10 +221,10 @@ def _import_masks(
             track(todo, "reading annotations"),
             folders,
             folder,
+            boxes,
             images=root,
             categories=categories,
-            label_from=label_from,
-            source=form,
+            label_from=options.label_from,
             advice=found.advice if form in ("voc", "imagenet-s") else "",
         )
     accelerator.wait_for_everyone()

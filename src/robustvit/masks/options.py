@@ -9,6 +9,8 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.option_groups import MapOptions
 from robustvit.common.options import (
     AnnotationFormat,
+    BoxMode,
+    BoxUnits,
     Categories,
     Feature,
     LabelFrom,
@@ -22,6 +24,9 @@ from robustvit.models.options import ModelFile
 # As RobustViT's authors cut; size None is the photo's original size.
 PAPER_BACKBONE = "vit_base_patch16_224.dino"
 PAPER_CUT: dict[str, Any] = {"size": None, "side": "seed", "objects": 1, "refine": True}
+
+_OF_BOXES = ("boxes", "feather", "box_units", "min_confidence")
+_MASK_FILES = ("imagenet-s", "binary", "grey", "soft", "trimap", "inverted")  # formats without boxes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +86,22 @@ class AnnotationOptions:
     """Masks read from annotations.
 
     Attributes:
-        from_: read masks from annotations instead: coco, yolo, labelme, voc, imagenet-s, binary, grey, soft,
-            trimap or inverted.
+        from_: read masks from annotations instead: coco, yolo, labelme, voc, voc-xml, megadetector, imagenet-s, binary,
+            grey, soft, trimap or inverted.
         images: folder of the annotated photos.
         categories: categories to take from annotations: cat,dog or a list; ids if they have no names.
         label_from: class of a photo: folder (its class folder), largest (the category that covers most) or all (a mask
             for each category); default: its class folder if it lies in one, else largest.
         orientation: whether photos with an EXIF orientation were annotated upright (as viewers show them) or as stored
             in the file; default: as their sizes show, else upright, but doubtful.
+        boxes: masks of objects that have boxes alone: ellipse (in the box), box, or sam (SAM 2 or SAM 3 finds the
+            object in the box; --model); default: ellipse. If given, outlines that are upright rectangles are boxes too.
+        feather: width of the soft edge of an ellipse or box, as a share of half its width and height; 0 is a sharp
+            edge; default: 0.2.
+        box_units: pixels or shares (of the photo's width and height); default: those of the format, but you are asked
+            if that is doubtful.
+        min_confidence: detections with a lower confidence are left out; default: what megadetector files call typical,
+            else 0.2 for these, and 0 for other formats.
     """
 
     from_: AnnotationFormat | None = None
@@ -96,3 +109,26 @@ class AnnotationOptions:
     categories: Categories | None = None
     label_from: LabelFrom | None = None
     orientation: Orientation | None = None
+    boxes: BoxMode | None = None
+    feather: float | None = None
+    box_units: BoxUnits | None = None
+    min_confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.boxes is not None:
+            expect_one_of("--boxes", self.boxes, get_args(BoxMode))
+        if self.box_units is not None:
+            expect_one_of("--box-units", self.box_units, get_args(BoxUnits))
+        for name in ("feather", "min_confidence"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UserError(f"expected --{name.replace('_', '-')} from 0 to 1, got {value}")
+        if self.feather is not None and self.boxes == "sam":
+            raise UserError("--feather is for --boxes ellipse and box, which draw soft edges: leave it out with sam")
+        of_boxes = [name for name in _OF_BOXES if getattr(self, name) is not None]
+        given = [*of_boxes, *(name for name in ("images", "categories") if getattr(self, name) not in (None, []))]
+        if self.from_ is None and given:
+            raise UserError(f"--{given[0].replace('_', '-')} belongs to annotations: name their format with --from")
+        if self.from_ in _MASK_FILES and of_boxes:
+            option = of_boxes[0].replace("_", "-")
+            raise UserError(f"--{option} is for boxes, which --from {self.from_} does not have: leave it out")

@@ -1,9 +1,10 @@
-"""COCO: one JSON file with images, annotations and categories; outlines as polygons or run lengths."""
+"""COCO: one JSON file with images, annotations and categories; outlines as polygons or run lengths, or boxes."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,22 +15,27 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import pluralize, shown
 from robustvit.data.read_photos import MAX_PIXELS
+from robustvit.masks.annotations.boxes import as_confidence, corners_of, doubt_units
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.ids import Id, IdTable, as_id, whole_number
 from robustvit.masks.annotations.listing import (
     AnnotatedObject,
     AnnotatedPhoto,
     Annotations,
+    BoxedObject,
+    MarkedObject,
     PhotoFolder,
     load_json,
     photo_with_objects,
 )
+from robustvit.masks.annotations.objects import Corners
 from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.other_formats import name_format
-from robustvit.masks.annotations.outlines import Frame, mask_tools, outline_points, split_outlines
+from robustvit.masks.annotations.outlines import Frame, as_rectangle, mask_tools, outline_points, split_outlines
 from robustvit.masks.annotations.run_lengths import decode_run_lengths
 
 _NAMES = ("file_name", "filename", "coco_url")  # LVIS has addresses only
+_BOX = ("bbox", "score", "iscrowd")
 _Names = dict[Id, str | None]
 
 
@@ -52,10 +58,13 @@ def read_coco(source: Path, images: Path | None, orientation: Orientation | None
     listed = _images(content["images"], folder, orientation, problems)
     by_image = _annotations(content["annotations"], listed, names, problems)
     photos = [_photo(image, by_image[key], names, problems) for key, image in listed.items() if image and by_image[key]]
-    if empty := sum(image is not None and not by_image[key] for key, image in listed.items()):
-        problems.append(f"{pluralize(empty, 'photo')} of {source} without a usable annotation")
+    if empty := [image.path for key, image in listed.items() if image is not None and not by_image[key]]:
+        first = f"the first is {empty[0]}"
+        problems.append(f"{pluralize(len(empty), 'photo')} of {source} without a usable annotation, {first}")
     known = [name for name in names.values() if name is not None]
-    return Annotations(sorted(photos, key=lambda photo: photo.image), problems, tuple(dict.fromkeys(known)))
+    categories = tuple(dict.fromkeys(known))
+    photos.sort(key=lambda photo: photo.image)
+    return Annotations(photos, problems, categories, doubts=_doubts(by_image, source))
 
 
 def _load(source: Path) -> dict[str, list]:
@@ -171,8 +180,8 @@ def _annotations(
             continue
         elif category is not None and names.get(category, "") is None:
             problems.append(f"{image.path}: {where}: category id {shown(given)} has several names; left out")
-        elif not entry.get("segmentation"):
-            problems.append(f"{image.path}: {where}: empty segmentation, perhaps only a box; left out")
+        elif not entry.get("segmentation") and not entry.get("bbox"):
+            problems.append(f"{image.path}: {where}: empty segmentation and no box; left out")
         else:
             by_image[key].append((category, entry))
     return by_image
@@ -186,30 +195,56 @@ def _photo(image: _Image, entries: list[tuple[Id | None, dict]], names: _Names, 
     marked = [(None if category is None else names.get(category), entry) for category, entry in entries]
 
     def content() -> str:
-        return json.dumps([(name, entry["segmentation"]) for name, entry in marked])
+        return json.dumps(
+            [(name, entry.get("segmentation") or {key: entry.get(key) for key in _BOX}) for name, entry in marked]
+        )
 
     return photo_with_objects(image.path, partial(_decode, image, marked), problems, image.view, content)
 
 
-def _decode(image: _Image, entries: list[tuple[str | None, dict]], complaints: list[str]) -> list[AnnotatedObject]:
+def _decode(image: _Image, entries: list[tuple[str | None, dict]], complaints: list[str]) -> list[MarkedObject]:
     frame = Frame(*image.view.size)
-    objects = []
+    objects: list[MarkedObject] = []
     for name, entry in entries:
         where = f"{image.path}: {_where(entry)}"
         try:
-            mask = _mask(entry["segmentation"], frame, where, complaints)
+            if entry.get("segmentation"):
+                objects.append(_outlined(name, entry, frame, where, complaints))
+            else:
+                objects.append(_boxed(name, entry, where))
         except BrokenEntry as error:
             complaints.append(f"{where}: {error}; left out")
-        else:
-            objects.append(AnnotatedObject(name, mask))
     if complaint := frame.complaint():
         complaints.append(f"{image.path}: {complaint}")
     return objects
 
 
-def _mask(segmentation: object, frame: Frame, where: str, complaints: list[str]) -> np.ndarray:
+def _outlined(name: str | None, entry: dict, frame: Frame, where: str, complaints: list[str]) -> AnnotatedObject:
+    mask, rectangle = _mask(entry["segmentation"], frame, where, complaints)
+    return AnnotatedObject(name, mask, rectangle, as_confidence(entry.get("score")))
+
+
+def _boxed(name: str | None, entry: dict, where: str) -> BoxedObject:
+    corners = corners_of(entry["bbox"], sides=True)
+    crowd = whole_number(entry.get("iscrowd")) == 1
+    return BoxedObject(name, corners, where, "pixels", as_confidence(entry.get("score")), crowd)
+
+
+def _doubts(by_image: dict[Id, list[tuple[Id | None, dict]]], source: Path) -> dict[str, str]:
+    boxes = []
+    for entries in by_image.values():
+        for _, entry in entries:
+            if not entry.get("segmentation"):
+                with suppress(BrokenEntry):
+                    boxes.append(corners_of(entry["bbox"], sides=True))
+    doubt = doubt_units(boxes, "pixels", source)
+    return {"units": doubt} if doubt else {}
+
+
+def _mask(segmentation: object, frame: Frame, where: str, complaints: list[str]) -> tuple[np.ndarray, Corners | None]:
+    """The mask of an object, and its corners if its only outline is an upright rectangle."""
     if isinstance(segmentation, dict):
-        return decode_run_lengths(segmentation, frame.height, frame.width)
+        return decode_run_lengths(segmentation, frame.height, frame.width), None
     outlines, broken = [], []
     for polygon in split_outlines(segmentation):
         try:
@@ -219,4 +254,4 @@ def _mask(segmentation: object, frame: Frame, where: str, complaints: list[str])
     if not outlines:
         raise broken[0]
     complaints.extend(f"{where}: {error}; this part is left out" for error in broken)
-    return frame.fill(outlines)
+    return frame.fill(outlines), as_rectangle(outlines[0]) if len(outlines) == 1 else None

@@ -29,7 +29,7 @@ from robustvit.masks.annotations.listing import (
 )
 from robustvit.masks.annotations.orientation import upright_size, view_photo
 
-_LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif"})
+LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif"})
 
 _Decode = Callable[[Path, list[str]], list[AnnotatedObject]]
 
@@ -47,7 +47,7 @@ def read_class_masks(
     folder = expect_folder(source, "masks")
     labels = read_label_map([folder, folder.parent], problems) if coding == "voc" else LabelMap()
     decode: _Decode = partial(_voc_objects, labels=labels) if coding == "voc" else _imagenet_s_objects
-    photos = _photos(folder, PhotoFolder(images), _LOSSLESS, decode, orientation, problems)
+    photos = _photos(folder, PhotoFolder(images), LOSSLESS, decode, orientation, problems)
     advice = "" if labels.by_id else f"put their names into a classes.txt in {folder}, one a line, from id 1"
     return Annotations(photos, problems, tuple(dict.fromkeys(labels.by_id.values())), advice)
 

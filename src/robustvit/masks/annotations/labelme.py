@@ -1,4 +1,4 @@
-"""LabelMe: a JSON file for each photo with its shapes."""
+"""LabelMe: a JSON file for each photo with its shapes; rectangles are boxes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections import defaultdict
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PureWindowsPath
+from typing import TypeGuard
 
 import numpy as np
 from PIL import Image
@@ -25,13 +26,16 @@ from robustvit.masks.annotations.listing import (
     AnnotatedObject,
     AnnotatedPhoto,
     Annotations,
+    BoxedObject,
+    MarkedObject,
     PhotoFolder,
     load_json,
     photo_with_objects,
 )
+from robustvit.masks.annotations.objects import Corners
 from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.other_formats import name_format
-from robustvit.masks.annotations.outlines import Frame, mask_tools, outline_points
+from robustvit.masks.annotations.outlines import Frame, as_rectangle, mask_tools, outline_points
 
 _FARTHEST = 1e6
 
@@ -150,16 +154,20 @@ def _objects(shapes: list, path: Path, problems: list[str]) -> list[tuple[str, l
 
 def _decode(
     path: Path, view: View, objects: list[tuple[str, list[tuple[int, dict]]]], complaints: list[str]
-) -> list[AnnotatedObject]:
+) -> list[MarkedObject]:
     frame = Frame(*view.size)
-    found = []
+    found: list[MarkedObject] = []
     for label, shapes in objects:
         mask: np.ndarray | None = None
         for number, shape in shapes:
+            where = f"{path}: shape {number} ({shown(label)})"
             try:
+                if shape.get("shape_type") == "rectangle" and (corners := _corners(shape.get("points"))):
+                    found.append(BoxedObject(label, corners, where))
+                    continue
                 part = _shape_mask(shape, frame)
             except BrokenEntry as error:
-                complaints.append(f"{path}: shape {number} ({shown(label)}): {error}; left out")
+                complaints.append(f"{where}: {error}; left out")
             else:
                 mask = part if mask is None else np.maximum(mask, part)
         if mask is not None:
@@ -169,20 +177,32 @@ def _decode(
     return found
 
 
+def _corners(points: object) -> Corners | None:
+    """Corners of a rectangle, stored as two opposite ones or as all four; None if it is not upright."""
+    if not _are_pairs(points) or len(points) not in (2, 4):
+        raise BrokenEntry("expected a rectangle of points [[x, y], ...], 2 or 4, found something else")
+    numbers = _numbers(points, len(points))
+    across, down = numbers[::2], numbers[1::2]
+    if len(points) == 4 and not as_rectangle(np.array(numbers).reshape(-1, 2)):
+        return None
+    return min(across), min(down), max(across), max(down)
+
+
+def _are_pairs(points: object) -> TypeGuard[list[list]]:
+    return isinstance(points, list) and all(isinstance(point, list) and len(point) == 2 for point in points)
+
+
 def _shape_mask(shape: dict, frame: Frame) -> np.ndarray:
     kind = shape.get("shape_type") or "polygon"
     if kind not in ("polygon", "rectangle", "circle", "mask"):
         raise BrokenEntry(f"a shape of type {shown(kind)} is no area")
     points = shape.get("points")
-    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
+    if not _are_pairs(points):
         raise BrokenEntry("expected points [[x, y], ...], found something else")
     if kind == "mask":
         return _paste(shape.get("mask"), points, frame)
     if kind == "circle":
         return _circle(points, frame)
-    if kind == "rectangle" and len(points) == 2:
-        (left, top), (right, bottom) = points
-        points = [[left, top], [right, top], [right, bottom], [left, bottom]]
     return frame.fill([outline_points([number for point in points for number in point])])
 
 

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
+from typing import Protocol
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.wording import pluralize
-from robustvit.data.matching import compose, is_marked
+from robustvit.data.matching import is_marked
 from robustvit.data.photo_names import Key, PhotoNames
 from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import IMAGE_SUFFIXES
+from robustvit.masks.annotations.box_reading import BoxReading
+from robustvit.masks.annotations.boxes import BoxedObject
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.category_names import is_no_object
+from robustvit.masks.annotations.objects import AnnotatedObject, MarkedObject
 from robustvit.masks.annotations.orientation import WAYS, View, upright_size
 
 __all__ = [
     "AnnotatedObject",
     "AnnotatedPhoto",
     "Annotations",
+    "BoxedObject",
     "BrokenEntry",
+    "MarkedObject",
     "PhotoFolder",
     "load_json",
     "photo_with_objects",
@@ -33,17 +37,10 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class AnnotatedObject:
-    """One object marked in a photo.
+class ReadObjects(Protocol):
+    """Reads the objects of a photo, none if its annotation says so; raises UserError if the annotation is broken."""
 
-    Attributes:
-        category: its class as in the annotation; None if the format has no classes.
-        mask: float32 ``(H, W)`` in [0, 1], in the photo's size.
-    """
-
-    category: str | None
-    mask: np.ndarray
+    def __call__(self, *, boxes: BoxReading | None = None) -> list[AnnotatedObject]: ...
 
 
 @dataclass(frozen=True)
@@ -52,13 +49,13 @@ class AnnotatedPhoto:
 
     Attributes:
         image: the photo, a file that exists.
-        read: reads the objects, at least one; raises UserError if an annotation is broken.
+        read: reads the objects; boxes become masks as its argument says, by default ellipses.
         content: returns a text that changes with the annotation of this photo.
         view: the frame in which it was annotated.
     """
 
     image: Path
-    read: Callable[[], list[AnnotatedObject]]
+    read: ReadObjects
     content: Callable[[], str]
     view: View
 
@@ -72,12 +69,18 @@ class Annotations:
         problems: one line for each annotation without its image, clash of names, broken entry, and the like.
         categories: all named categories.
         advice: what to do if categories have numbers but no names.
+        root: the folder of the photos that masks mirror, if the reader found it.
+        doubts: what must be asked, by the field of ``BoxReading`` that answers it.
+        min_confidence: confidence below which detections do not count, if nobody says otherwise.
     """
 
     photos: list[AnnotatedPhoto]
     problems: list[str]
     categories: tuple[str, ...] = ()
     advice: str = ""
+    root: Path | None = None
+    doubts: Mapping[str, str] = field(default_factory=dict)
+    min_confidence: float = 0.0
 
     def __iter__(self) -> Iterator[AnnotatedPhoto]:
         return iter(self.photos)
@@ -97,11 +100,11 @@ def settle_views(found: Annotations) -> Annotations:
     if any(photo.view.proves for photo in found):
         sure = [replace(photo, view=replace(photo.view, doubtful=False)) for photo in found]
         return replace(found, photos=sure)
-    problem = (
+    found.problems.append(
         f"{pluralize(len(doubtful), 'photo')} with an EXIF tag that turns or flips them, the first is "
         f"{doubtful[0].image}: the annotation fits both ways, so their masks are doubtful; say {WAYS}"
     )
-    return replace(found, problems=[*found.problems, problem])
+    return found
 
 
 class PhotoFolder:
@@ -192,7 +195,7 @@ def load_json(path: Path) -> object:
 
 def photo_with_objects(
     image: Path,
-    decode: Callable[[list[str]], list[AnnotatedObject]],
+    decode: Callable[[list[str]], Sequence[MarkedObject]],
     problems: list[str],
     view: View,
     content: Callable[[], str],
@@ -208,24 +211,21 @@ def photo_with_objects(
     """
     told = False
 
-    def read() -> list[AnnotatedObject]:
+    def read(*, boxes: BoxReading | None = None) -> list[AnnotatedObject]:
         nonlocal told
         complaints: list[str] = []
         marked = decode(complaints)
-        objects = [one for one in marked if not is_no_object(one.category)]
-        objects = [AnnotatedObject(_composed(one.category), view.upright(one.mask)) for one in objects]
+        wanted = [one for one in marked if not is_no_object(one.category)]
+        objects = (boxes or BoxReading()).read(image, wanted, view, complaints)
         if not told:
             problems.extend(complaints)
             told = True
-        if not objects:
-            if marked:
-                complaints.append(f"{marked[0].category!r} is no object")
-            reason = f" ({complaints[0]})" if complaints else ""
-            raise UserError(f"expected an object in {image}, none could be read{reason}: correct it or leave it out")
+        if marked and not wanted:
+            complaints.append(f"{marked[0].category!r} is no object")
+        if not objects and complaints:
+            raise UserError(
+                f"expected an object in {image}, none could be read ({complaints[0]}): correct it or leave it out"
+            )
         return objects
 
     return AnnotatedPhoto(image, read, content, view)
-
-
-def _composed(category: str | None) -> str | None:
-    return None if category is None else compose(category)

@@ -14,6 +14,7 @@ from robustvit.data.read_photos import open_header
 from robustvit.masks.annotations.broken import BrokenEntry
 
 _LYING = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
+_MIRRORED_ACROSS, _MIRRORED_DOWN = frozenset({2, 3, 7, 8}), frozenset({3, 4, 6, 7})  # before width and height swap
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -55,6 +56,15 @@ class View:
     def upright(self, mask: np.ndarray) -> np.ndarray:
         """Turn a mask ``(height, width)`` as the photo is turned."""
         return mask if self.tag == 1 else np.array(Image.fromarray(mask).transpose(_TURNS[self.tag]))
+
+    def upright_corners(self, corners: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """Turn a box, left, top, right and bottom in pixels, as the photo is turned."""
+        (left, right), (top, bottom) = corners[::2], corners[1::2]
+        if self.tag in _MIRRORED_ACROSS:
+            left, right = self.width - right, self.width - left
+        if self.tag in _MIRRORED_DOWN:
+            top, bottom = self.height - bottom, self.height - top
+        return (top, left, bottom, right) if self.tag in _LYING else (left, top, right, bottom)
 
 
 def _stored_size(path: Path) -> tuple[tuple[int, int], int]:

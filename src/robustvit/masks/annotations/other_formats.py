@@ -24,6 +24,8 @@ def name_format(content: object) -> str:
         return "a file of SA-1B, which has one for each photo and no classes (join them into one COCO file)"
     if "_via_img_metadata" in content or _any_has(list(islice(content.values(), _LOOKED_AT)), "regions"):
         return "a project of the VGG Image Annotator (export its annotations as COCO)"
+    if "detection_categories" in content:
+        return "results of MegaDetector (read them as megadetector)"
     if isinstance(content.get("objects"), list) and "size" in content:
         return "a file of Supervisely (export it as COCO)"
     if "images" not in content and ("names" in content or "train" in content):
@@ -34,7 +36,9 @@ def name_format(content: object) -> str:
 def _name_list(entries: list) -> str:
     if _any_has(entries, "data") and (_any_has(entries, "annotations") or _any_has(entries, "completions")):
         return "a JSON export of Label Studio (export it as COCO or YOLO)"
-    return "a list of results, not of annotations"
+    if _any_has(entries, "detections"):
+        return "results of MegaDetector (read them as megadetector)"
+    return "a list of results, not of annotations (make it the annotations of a file with images and categories)"
 
 
 def _any_has(entries: object, key: str) -> bool:

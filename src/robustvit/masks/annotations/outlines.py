@@ -11,6 +11,7 @@ import numpy as np
 from robustvit.common.errors import UserError
 from robustvit.common.wording import pluralize
 from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.objects import Corners
 
 _NUMBERS = frozenset({int, float})
 _TOLERANCE = 0.01  # of a pixel: tools round
@@ -65,6 +66,17 @@ def outline_points(numbers: object) -> np.ndarray:
     if not np.isfinite(points).all():
         raise BrokenEntry("a polygon with NaN or infinite coordinates")
     return points
+
+
+def as_rectangle(outline: np.ndarray) -> Corners | None:
+    """Return left, top, right and bottom of an outline, ``(N, 2)``, that is an upright rectangle; else None."""
+    ring = outline[:-1] if len(outline) == 5 and (outline[0] == outline[-1]).all() else outline
+    sides = np.roll(ring, -1, axis=0) - ring
+    turns = (sides != 0).sum(axis=1)
+    if len(ring) != 4 or (turns != 1).any() or (sides[0] != -sides[2]).any() or (sides[1] != -sides[3]).any():
+        return None
+    (left, top), (right, bottom) = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
+    return (left, top, right, bottom) if left < right and top < bottom else None
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,13 @@ from robustvit.data.manifest import MaskRecord
 from robustvit.data.mask_doubts import border_contact
 from robustvit.data.mask_files import FAINTEST
 from robustvit.data.matching import compose
+from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.confidence import measure_mask
 from robustvit.masks.folder import MaskFolder, digest_inputs
 
 _SHOWN = 5
+_SURE = 0.5  # agreement from which a model's mask of a box is good
 _WHOLE_BORDER = 0.95  # void pixels may take the rest
 
 
@@ -34,8 +37,8 @@ def check_categories(found: Annotations, categories: Sequence[str]) -> None:
 
 def foregrounds(
     objects: Sequence[AnnotatedObject], categories: Sequence[str], label_from: LabelFrom | None, folder: str | None
-) -> dict[str | None, np.ndarray]:
-    """Return the foreground masks of a photo by class.
+) -> dict[str | None, AnnotatedObject]:
+    """Return the foreground of a photo by class, its objects united.
 
     ``largest`` gives one mask: all objects of the category that covers most. ``all`` gives a mask for each category. In
     a class folder, the folder is the class: the objects of the category of that name, else all of them. Crowds count
@@ -47,32 +50,44 @@ def foregrounds(
         label_from: ``all``, or else the largest.
         folder: the class folder that the photo lies in, if any.
     """
-    groups: dict[str | None, np.ndarray] = {}
+    groups: dict[str | None, AnnotatedObject] = {}
     for one in objects:
         if not categories or one.category in categories:
-            mask = groups.get(one.category)
-            groups[one.category] = one.mask if mask is None else np.maximum(mask, one.mask)
+            groups[one.category] = unite([groups[one.category], one]) if one.category in groups else one
     if not groups:
         return {}
     if folder is not None:
         same = compose(folder).casefold()
-        own = [mask for name, mask in groups.items() if name is not None and name.casefold() == same]
-        return {folder: np.maximum.reduce(own or list(groups.values()))}
+        own = [one for name, one in groups.items() if name is not None and name.casefold() == same]
+        return {folder: unite(own or list(groups.values()))}
     if label_from != "all":
-        largest = max(groups, key=lambda name: float(groups[name].sum()))
+        largest = max(groups, key=lambda name: float(groups[name].mask.sum()))
         return {largest: groups[largest]}
     return groups
+
+
+def unite(objects: Sequence[AnnotatedObject]) -> AnnotatedObject:
+    """Return objects as one, which is as sure as the least sure of them."""
+    confidences = [one.confidence for one in objects if one.confidence is not None]
+    agreements = [one.agreement for one in objects if one.agreement is not None]
+    return AnnotatedObject(
+        objects[0].category,
+        reduce(np.maximum, (one.mask for one in objects)),
+        confidence=min(confidences, default=None),
+        boxed=any(one.boxed for one in objects),
+        agreement=min(agreements, default=None),
+    )
 
 
 def import_masks(
     photos: Iterable[AnnotatedPhoto],
     folders: Mapping[Path, str | None],
     into: MaskFolder,
+    boxes: BoxReading,
     *,
     images: Path | None,
     categories: Sequence[str],
     label_from: LabelFrom | None,
-    source: str,
     advice: str = "",
 ) -> list[str]:
     """Write the masks of annotated photos and a record for each; ``folders`` are their class folders.
@@ -82,6 +97,7 @@ def import_masks(
     """
     problems = []
     nameless: set[str] = set()
+    source = str(into.settings["from"])
     for photo in photos:
         place, folder = _place(photo.image, images), folders[photo.image]
         try:
@@ -89,12 +105,16 @@ def import_masks(
             if not categories and advice:  # the classes have no names
                 _expect_background(photo.image, objects)
             masks = foregrounds(objects, categories, label_from, folder)
-            if not masks:
+            if not objects:
+                record = MaskRecord(photo.image, None, folder, "none", 0.0, boxes.no_object, source)
+                into.add(_note_inputs(record, photo, folder, boxes))
+            elif not masks:
                 problems.append(f"{photo.image}: no object of the categories asked for")
-            for label, mask in masks.items():
+            for label, found in masks.items():
                 inside = Path(_file_name(str(label))) / place if label_from == "all" and folder is None else place
-                record = _record(photo.image, into.path / inside, label, mask, source)
-                into.add(_note_inputs(record, photo, folder), mask)
+                origin = f"{source}, {boxes.title}" if found.boxed else source
+                record = _record(photo.image, into.path / inside, label, found, origin)
+                into.add(_note_inputs(record, photo, folder, boxes), found.mask)
                 nameless |= {label} if advice and label is not None and label != folder else set()
         except UserError as error:
             problems.append(str(error))
@@ -119,14 +139,15 @@ def _expect_background(image: Path, objects: Sequence[AnnotatedObject]) -> None:
         )
 
 
-def digest_annotation(photo: AnnotatedPhoto, folder: str | None) -> str:
+def digest_annotation(photo: AnnotatedPhoto, folder: str | None, boxes: BoxReading) -> str:
     """Return a digest of all that the masks of a photo depend on; ``folder`` is its class folder."""
-    return digest_inputs(photo.image, photo.content(), str(photo.view), folder or "")
+    made_with = [boxes.content] if boxes.content else []
+    return digest_inputs(photo.image, photo.content(), str(photo.view), folder or "", *made_with)
 
 
-def _note_inputs(record: MaskRecord, photo: AnnotatedPhoto, folder: str | None) -> MaskRecord:
+def _note_inputs(record: MaskRecord, photo: AnnotatedPhoto, folder: str | None, boxes: BoxReading) -> MaskRecord:
     """Add what the mask was made from; doubt it if the photo may have been annotated in another orientation."""
-    record = replace(record, inputs=digest_annotation(photo, folder))
+    record = replace(record, inputs=digest_annotation(photo, folder, boxes))
     if photo.view.doubtful and record.verdict == "good":
         reason = "its photo has an EXIF tag that turns it, the annotation fits both ways"
         return replace(record, verdict="doubtful", confidence=0.0, reason=reason)
@@ -146,8 +167,8 @@ def _file_name(label: str) -> str:
     return re.sub(r"[^\w .-]", "_", label).strip(". ") or "_"
 
 
-def _record(image: Path, mask: Path, label: str | None, values: np.ndarray, source: str) -> MaskRecord:
-    measures = measure_mask(values > 0.5)
+def _record(image: Path, mask: Path, label: str | None, found: AnnotatedObject, source: str) -> MaskRecord:
+    values, measures = found.mask, measure_mask(found.mask > 0.5, agreement=found.agreement)
     if values.max(initial=0) < FAINTEST / 255:
         top = round(255 * float(values.max(initial=0)))
         reason = f"its greatest value is {top} of 255" if top else "the outline covers no pixel"
@@ -156,4 +177,7 @@ def _record(image: Path, mask: Path, label: str | None, values: np.ndarray, sour
         return MaskRecord(image, None, label, "none", 0.0, "it covers the whole frame", source, measures)
     if not (values >= 0.5).any():
         return MaskRecord(image, mask, label, "doubtful", 0.0, "no pixel reaches one half", source, measures)
-    return MaskRecord(image, mask, label, "good", 1.0, "", source, measures)
+    confidence = min(one for one in (found.confidence, found.agreement, 1.0) if one is not None)
+    if found.agreement is not None and found.agreement < _SURE:
+        return MaskRecord(image, mask, label, "doubtful", confidence, "its source is not sure of it", source, measures)
+    return MaskRecord(image, mask, label, "good", confidence, "", source, measures)

@@ -37,11 +37,11 @@ def _rembg(options: MaskOptions, device: torch.device) -> MaskSource:
 
 
 def _sam2(options: MaskOptions, device: torch.device) -> MaskSource:
-    from robustvit.masks.sources.sam2 import Sam2, read_prompts
+    from robustvit.masks.sources.sam2 import SAM, load_sam, read_prompts
 
     if options.prompts is None:
         raise UserError("expected --prompts FILE.csv for --method sam2, with image,x0,y0,x1,y1 (boxes) or image,x,y")
-    return Sam2(options.model or "facebook/sam2.1-hiera-small", read_prompts(options.prompts), device=device)
+    return load_sam(options.model or SAM, read_prompts(options.prompts), device=device)
 
 
 MASK_SOURCES: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {

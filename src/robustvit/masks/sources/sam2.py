@@ -1,4 +1,4 @@
-"""Masks from SAM 2 (transformers), prompted with a box or points for each object."""
+"""Masks from SAM 2 or SAM 3 (transformers), prompted with a box or points for each object."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from robustvit.masks.confidence import FoundMask, measure_mask, no_object, overl
 from robustvit.masks.sources.source import MaskSource
 from robustvit.models.libraries.library import imported, readable_errors
 from robustvit.models.weights import weights_hash
+
+SAM = "facebook/sam2.1-hiera-small"
 
 
 @dataclass
@@ -83,14 +85,19 @@ class Sam2(MaskSource):
     """
 
     name = "sam2"
+    kind: ClassVar[str] = "Sam2"  # of the classes in transformers
+    release: ClassVar[str] = "4.56"  # of transformers that has them
+    way_out: ClassVar[str] = "a folder with its files as --model"
 
     def __init__(self, model: str, prompts: dict[str, Prompts], *, device: torch.device | str = "cpu") -> None:
         library: Any = imported("transformers", "transformers")
-        if not hasattr(library, "Sam2Model"):
-            raise UserError("SAM 2 needs transformers 4.56 or newer: pip install --upgrade transformers")
-        with readable_errors(f"transformers:{model}", "a folder with its files as --model"):
-            self.network = library.Sam2Model.from_pretrained(model).to(device).eval()
-            self.processor = library.Sam2Processor.from_pretrained(model)
+        if not hasattr(library, f"{self.kind}Model"):
+            raise UserError(
+                f"{self.name} needs transformers {self.release} or newer: pip install --upgrade transformers"
+            )
+        with readable_errors(f"transformers:{model}", self.way_out):
+            self.network = getattr(library, f"{self.kind}Model").from_pretrained(model).to(device).eval()
+            self.processor = getattr(library, f"{self.kind}Processor").from_pretrained(model)
         self.prompts, self.device = prompts, device
         self._by_photo: dict[Path, Prompts] = {}
 
@@ -112,7 +119,23 @@ class Sam2(MaskSource):
         """Predict masks with SAM's scores; see ``MaskSource``."""
         return [self._segment(photo, self._by_photo.get(path)) for photo, path in zip(photos, paths, strict=True)]
 
+    def segment_boxes(self, photo: Image.Image, boxes: Sequence[Sequence[float]]) -> tuple[np.ndarray, list[float]]:
+        """Segment the object in each box ``[x0, y0, x1, y1]``, in pixels.
+
+        Returns:
+            Soft masks, float32 ``(N, H, W)`` in [0, 1], and SAM's estimates of their IoU.
+        """
+        return self._predict(photo, {"input_boxes": [[list(box) for box in boxes]]})
+
     @torch.no_grad()
+    def _predict(self, photo: Image.Image, shown: dict[str, Any]) -> tuple[np.ndarray, list[float]]:
+        inputs = self.processor(images=photo, return_tensors="pt", **shown).to(self.device)
+        output = self.network(**inputs, multimask_output=False)
+        size = (photo.height, photo.width)
+        masks = self.processor.post_process_masks(output.pred_masks.cpu(), [size], binarize=False)[0]
+        soft = masks.flatten(0, -3).float().sigmoid().numpy()  # one for each box
+        return soft.astype(np.float32), output.iou_scores.flatten().tolist()
+
     def _segment(self, photo: Image.Image, prompts: Prompts | None) -> tuple[np.ndarray, float | None, str]:
         """Return a soft mask, SAM's estimate of its IoU, and the problem, if any."""
         size = (photo.height, photo.width)
@@ -121,11 +144,8 @@ class Sam2(MaskSource):
         shown: dict[str, Any] = {"input_boxes": [prompts.boxes]} if prompts.boxes else {}
         if not prompts.boxes:
             shown = {"input_points": [[prompts.points]], "input_labels": [[prompts.labels]]}
-        inputs = self.processor(images=photo, return_tensors="pt", **shown).to(self.device)
-        output = self.network(**inputs, multimask_output=False)
-        masks = self.processor.post_process_masks(output.pred_masks.cpu(), [size], binarize=False)[0]
-        soft = masks.flatten(0, -3).sigmoid().amax(dim=0).numpy()  # one object for each box
-        return soft.astype(np.float32), float(output.iou_scores.mean()), ""
+        soft, scores = self._predict(photo, shown)
+        return soft.max(axis=0), sum(scores) / len(scores), ""
 
     @staticmethod
     def finish(job: tuple[np.ndarray, float | None, str]) -> FoundMask:
@@ -135,5 +155,31 @@ class Sam2(MaskSource):
         if score is None:
             return no_object((height, width), problem)
         mask = soft > 0.5
-        sure = min(overlap(soft > 0.3, soft > 0.7), min(1.0, max(0.0, score)))
-        return rate_mask(mask.astype(np.float32), measure_mask(mask, agreement=sure, objects=1.0))
+        return rate_mask(mask.astype(np.float32), measure_mask(mask, agreement=agreement_of(soft, score), objects=1.0))
+
+
+class Sam3Tracker(Sam2):
+    """The same by SAM 3, whose tracker takes boxes and points as SAM 2 does."""
+
+    name = "sam3"
+    kind = "Sam3Tracker"
+    release = "5"
+    way_out = (
+        "a folder with its files as --model; on the hub, the weights of SAM 3 are for those who accepted its licence "
+        "and logged in"
+    )
+
+
+def agreement_of(soft: np.ndarray, score: float) -> float:
+    """Return how sure SAM is of a soft mask: the agreement of two thresholds, at most its own estimate of the IoU."""
+    return min(overlap(soft > 0.3, soft > 0.7), min(1.0, max(0.0, score)))
+
+
+def load_sam(model: str, prompts: dict[str, Prompts], *, device: torch.device | str = "cpu") -> Sam2:
+    """Load SAM 2 or SAM 3, whichever a model is by its configuration; arguments as in ``Sam2``."""
+    library: Any = imported("transformers", "transformers")
+    with readable_errors(f"transformers:{model}", Sam2.way_out):
+        kind = str(library.PretrainedConfig.get_config_dict(model)[0].get("model_type"))
+    if not kind.startswith(("sam2", "sam3")):
+        raise UserError(f"expected a model of SAM 2 or SAM 3, {model} is {kind}: name {SAM}")
+    return (Sam3Tracker if kind.startswith("sam3") else Sam2)(model, prompts, device=device)

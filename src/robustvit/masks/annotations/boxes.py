@@ -1,0 +1,137 @@
+"""Boxes around objects, and the soft masks that are drawn in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from robustvit.common.options import BoxUnits
+from robustvit.common.wording import shown
+from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.objects import BoxedObject, Corners
+
+_FARTHEST = 1e6
+_ROUNDING = 1.0  # pixels by which tools that count pixels from 1, or round, miss the frame
+_AS_SHARES = 1.01  # a number of pixels is seldom smaller, a share never greater
+
+
+def corners_of(numbers: object, *, sides: bool = False, centred: bool = False) -> Corners:
+    """Return the corners of a box as a format has it: left, top, right and bottom.
+
+    Args:
+        numbers: a list of four numbers.
+        sides: the last two are width and height.
+        centred: the first two are the centre, and the last two width and height.
+
+    Raises:
+        BrokenEntry: something else.
+    """
+    if not isinstance(numbers, list) or len(numbers) != 4 or not {*map(type, numbers)} <= {int, float}:
+        raise BrokenEntry(f"expected a box of four numbers, found {shown(numbers)}")
+    try:
+        one, two, three, four = map(float, numbers)
+    except OverflowError as error:
+        raise BrokenEntry("a box far from the photo") from error
+    if centred:
+        return one - three / 2, two - four / 2, one + three / 2, two + four / 2
+    return (one, two, one + three, two + four) if sides else (one, two, three, four)
+
+
+def as_confidence(value: object) -> float | None:
+    """Return a detector's confidence in [0, 1], None without one; raise BrokenEntry for anything else."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise BrokenEntry(f"expected a confidence in [0, 1], found {shown(value)}")
+    return float(value)
+
+
+def doubt_units(boxes: Sequence[Corners], units: BoxUnits, source: object) -> str:
+    """Return a question if boxes do not look as if their format's units were theirs, else an empty text.
+
+    Args:
+        boxes: all boxes of a data set.
+        units: of the format.
+        source: where they are from.
+    """
+    numbers = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    shares = (np.abs(numbers) <= _AS_SHARES).all(axis=1)
+    if not len(numbers) or (shares.mean() >= 0.5 if units == "shares" else not shares.all()):
+        return ""
+    found = "lie in [0, 1], as shares of width and height do" if units == "pixels" else "reach beyond [0, 1], as pixels"
+    return (
+        f"expected boxes in {units} in {source}, {'all' if units == 'pixels' else 'most'} {found}: say --box-units "
+        "pixels or --box-units shares"
+    )
+
+
+def place_box(box: BoxedObject, size: tuple[int, int], units: BoxUnits | None, complaints: list[str]) -> Corners:
+    """Return the corners of a box in pixels, which may lie beyond the frame.
+
+    Args:
+        box: the object.
+        size: height and width of its frame.
+        units: as the user says; None for those of the format.
+        complaints: gets a line if the box reaches beyond the frame.
+
+    Raises:
+        BrokenEntry: NaN or infinite numbers, no area, or a box outside the frame.
+    """
+    height, width = size
+    across, down = (width, height) if (units or box.units) == "shares" else (1, 1)
+    left, right = (number * across for number in box.corners[::2])
+    top, bottom = (number * down for number in box.corners[1::2])
+    if not all(abs(number) <= _FARTHEST for number in (left, top, right, bottom)):
+        raise BrokenEntry("a box with NaN or infinite numbers, or far from the photo")
+    if right <= left or bottom <= top:
+        raise BrokenEntry(f"a box of {right - left:.4g} x {bottom - top:.4g} pixels (width x height)")
+    if right <= 0 or bottom <= 0 or left >= width or top >= height:
+        raise BrokenEntry("a box outside the photo")
+    if min(left, top) < -_ROUNDING or right > width + _ROUNDING or bottom > height + _ROUNDING:
+        complaints.append(f"{box.where}: the box reaches beyond the photo, cut off at the edge")
+    return left, top, right, bottom
+
+
+def draw_ellipse(corners: Corners, size: tuple[int, int], feather: float = 0.2) -> np.ndarray:
+    """Draw the ellipse in a box as a soft mask.
+
+    A pixel's value is ``(1 - r) / feather``, cut to [0, 1], where ``r`` is the Euclidean distance of its centre from
+    that of the box, in half widths and half heights.
+
+    Args:
+        corners: in pixels; what lies outside the frame is cut off.
+        size: height and width of the frame.
+        feather: width of the soft edge, which lies inside, as a share of half the width and height; 0 is a sharp edge.
+
+    Returns:
+        float32 ``(height, width)`` in [0, 1]; zeros for a box too small to cover the centre of a pixel.
+
+    """
+    return _draw(corners, size, feather, np.hypot)
+
+
+def draw_box(corners: Corners, size: tuple[int, int], feather: float = 0.2) -> np.ndarray:
+    """Draw a box as a soft mask, as ``draw_ellipse``, with the greater of the distances across and down as ``r``."""
+    return _draw(corners, size, feather, np.maximum)
+
+
+def _draw(corners: Corners, size: tuple[int, int], feather: float, distance: np.ufunc) -> np.ndarray:
+    left, top, right, bottom = corners
+    mask = np.zeros(size, np.float32)
+    rows, columns = _pixels(top, bottom, size[0]), _pixels(left, right, size[1])
+    radius = distance(_distances(rows, top, bottom)[:, None], _distances(columns, left, right)[None, :])
+    mask[rows, columns] = ((1 - radius) / feather).clip(0, 1) if feather else radius <= 1
+    return mask
+
+
+def _pixels(low: float, high: float, side: int) -> slice:
+    first = max(0, math.floor(low))
+    return slice(first, max(first, min(side, math.ceil(high))))
+
+
+def _distances(pixels: slice, low: float, high: float) -> np.ndarray:
+    """Distances of the centres of pixels from the middle of a side, in half its length."""
+    centres = np.arange(pixels.start, pixels.stop) + 0.5
+    return np.abs(centres - (low + high) / 2) / ((high - low) / 2)
