@@ -69,11 +69,15 @@ def test_photos_with_other_endings_are_counted_and_named(tmp_path):
     assert str(tmp_path) not in notes[0], "notes are published"
 
 
-def test_hidden_files_and_those_of_systems_are_no_photos_and_no_news(tmp_path):
+def test_hidden_files_and_those_of_systems_are_no_photos_but_counted(tmp_path):
     draw(tmp_path, "cat/0.png", "dog/0.png", "cat/._0.png", "__MACOSX/cat/0.png", "cat/@eaDir/0.png", ".cache/a.png")
     other(tmp_path, "cat/Thumbs.db", "dog/.DS_Store", "desktop.ini")
-    assert classes(tmp_path) == ({"cat": 1, "dog": 1}, [])
-    assert PhotoTree(tmp_path).count.seen == 6
+    found, notes = classes(tmp_path)
+    assert found == {"cat": 1, "dog": 1}
+    assert (
+        "9 files seen, 2 read, 7 left out: 7 hidden or of the system (.cache/, __MACOSX/, cat/._0.png, ...)" in notes[0]
+    )
+    assert PhotoTree(tmp_path).count.seen == 9, "a folder counts as one"
 
 
 def test_links_are_followed_and_links_to_nothing_are_counted(tmp_path):
@@ -84,6 +88,32 @@ def test_links_are_followed_and_links_to_nothing_are_counted(tmp_path):
     found, notes = classes(tmp_path / "photos")
     assert found == {"cat": 1, "dog": 2}
     assert "1 that are links to nothing, or no files (cat/1.png)" in notes[0]
+
+
+def test_links_that_lead_back_or_to_what_was_read_are_counted(tmp_path):
+    draw(tmp_path / "photos", "dog/0.png", "dog/old/1.png", "cat/0.png")
+    draw(tmp_path / "masks", "0.png")
+    for link, target in (("alias", "dog"), ("dog/old/back", tmp_path / "photos"), ("up", ".."), ("gone", "nowhere")):
+        (tmp_path / "photos" / link).symlink_to(target)
+    (tmp_path / "photos" / "self").symlink_to("self")
+    found, notes = classes(tmp_path / "photos")
+    assert found == {"cat": 1, "dog": 2}
+    line = " ".join(notes)
+    assert "3 that are links to a folder read already, or around this one (alias, dog/old/back, up)" in line
+    assert "2 that are links to nothing, or no files (gone, self)" in line
+
+
+def test_a_set_of_links_is_read_whole(tmp_path):
+    draw(tmp_path / "store", "a.png", "b.png", "more/c.png")
+    for link, target in (("cat/1.png", "a.png"), ("dog/1.png", "b.png"), ("horse", "more")):
+        (tmp_path / "set" / link).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / link).symlink_to(tmp_path / "store" / target)
+    assert classes(tmp_path / "set") == ({"cat": 1, "dog": 1, "horse": 1}, [])
+
+
+def test_one_class_in_two_spellings_of_a_letter_is_one_class(tmp_path):
+    draw(tmp_path, "Gru\u0308n/0.png", "Gr\u00fcn/1.png", "b/0.png")
+    assert classes(tmp_path)[0] == {"Gr\u00fcn": 2, "b": 1}
 
 
 def test_photos_in_inner_folders_count_to_their_class_as_in_imagefolder(tmp_path):

@@ -13,7 +13,6 @@ from robustvit.data.find_photos import Photo, expect_classes, find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import note_copies
-from robustvit.data.photo_lists import is_list
 from robustvit.data.pixels import Pixels
 from robustvit.data.trained_photos import photos_behind
 from robustvit.masks.make import MadeMasks, make_masks
@@ -34,7 +33,7 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
     given = request.photos
     images, masks, notes = given.images, given.masks, []
     unread: list[str] = []
-    plain = find_photos(images, labelled=False, pixels=Pixels.of(given), notes=unread)
+    plain = find_photos(images, labelled=False, pixels=Pixels.of(given), columns=given.columns, notes=unread)
     for note in unread:
         warn(note)
     expect_classes(plain, images, "an audit compares answers with classes")
@@ -61,8 +60,6 @@ def _check_classes(photos: list[Photo]) -> None:
 
 def _make_masks(request: AuditRequest, page: Path) -> tuple[MadeMasks, str]:
     images, found = request.photos.images, request.found
-    if is_list(images):
-        raise UserError(f"expected a column 'mask' in {images}: masks are found for folders of photos only")
     folder = found.masks_out or str(page.with_name(f"{page.stem}-masks"))
     try:
         made = make_masks(
@@ -76,6 +73,9 @@ def _make_masks(request: AuditRequest, page: Path) -> tuple[MadeMasks, str]:
             size=found.mask_size,
             bit_depth=request.photos.bit_depth,
             alpha=request.photos.alpha,
+            image_column=request.photos.image_column,
+            label_column=request.photos.label_column,
+            mask_column=request.photos.mask_column,
             workers=request.running.workers,
             device=request.running.device,
         )

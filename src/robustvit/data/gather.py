@@ -20,9 +20,9 @@ from robustvit.data.find_photos import Photo, expect_masks
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
-from robustvit.data.photo_lists import is_list
 from robustvit.data.review import Review, read_review
 from robustvit.data.selection import balanced_classes, select_photos, selection_text
+from robustvit.data.tables.source import is_list
 from robustvit.models.classifier import Classifier
 
 Labeller = Callable[[Sequence[Photo]], list[Photo]]
@@ -44,6 +44,9 @@ class PhotoSources:
     review: str | None = None
     bit_depth: int | None = None
     alpha: Alpha | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    mask_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,9 @@ def _find(
             doubtful=sources.doubtful,
             bit_depth=sources.bit_depth,
             alpha=sources.alpha,
+            image_column=sources.image_column if is_list(images) else None,
+            label_column=sources.label_column if is_list(images) else None,
+            mask_column=sources.mask_column if is_list(images) else None,
         ),
         labelled=labelled,
         review=review,
@@ -207,7 +213,9 @@ def _find(
     for note in left_out:
         notes.append(note)
         warn(note)
-    way = "name them in its column 'mask'" if is_list(images) else "give the folder of masks beside it"
+    way = "give the folder of masks beside it"
+    if is_list(images):
+        way = "name them in its column 'mask' (--mask-column), or give their folder"
     option = {sources.images: "--masks", sources.val_images: "--val-masks"}.get(images, "--test-masks")
     expect_masks(photos, images, f"{way} ({option})")
     if any(photo.label is None for photo in photos):

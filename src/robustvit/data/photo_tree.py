@@ -6,6 +6,7 @@ The table of what is accepted is in ``docs/howto/photos.md``.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,8 +15,9 @@ from pathlib import Path, PurePosixPath
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
-from robustvit.data.counted import Counted
+from robustvit.data.counted import HIDDEN, Counted
 from robustvit.data.manifest import is_mask_folder
+from robustvit.data.matching import compose
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import IMAGE_SUFFIXES, find_scales
 
@@ -69,19 +71,44 @@ def files_below(
     )
 
 
-def _walk(folder: Path, leave_out: Callable[[Path], bool]) -> Iterator[tuple[str, Path]]:
-    """Yield every file with its path in the folder; links to folders are followed, each folder once."""
+def _walk(
+    folder: Path, leave_out: Callable[[Path], bool], skip: Callable[[str, str], None] = lambda reason, name: None
+) -> Iterator[tuple[str, Path]]:
+    """Yield every file with its path in the folder.
+
+    Links to folders are followed after the folders themselves, each folder once; ``skip`` receives the reason and the
+    path of folders that are not read.
+    """
     seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link to a parent would be followed forever
-            folders.clear()
+    top = os.path.realpath(folder)
+    folders, links = deque([folder]), deque[Path]()
+    while folders or links:
+        place = folders.popleft() if folders else links.popleft()
+        inside, real = place.relative_to(folder).as_posix(), os.path.realpath(place)
+        if real in seen or (place != folder and Path(top).is_relative_to(real)):  # or it would be followed forever
+            skip("that are links to a folder read already, or around this one", inside)
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not is_hidden(name) and not leave_out(Path(place, name)))
-        for name in names:
-            path = Path(place, name)
-            yield path.relative_to(folder).as_posix(), path
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError:
+            skip("that are folders without permission to read", inside)
+            continue
+        for entry in entries:
+            path = Path(place, entry.name)
+            if not _is_folder(entry):
+                yield path.relative_to(folder).as_posix(), path
+            elif is_hidden(entry.name):
+                skip(HIDDEN, f"{path.relative_to(folder).as_posix()}/")
+            elif not leave_out(path):
+                (links if entry.is_symlink() else folders).append(path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 class PhotoTree:
@@ -103,7 +130,7 @@ class PhotoTree:
         self.count = Counted(self.root, "file")
         self.unread: list[str] = []
         self._other = None if leave_out is None else Path(leave_out).resolve()
-        for inside, path in _walk(self.root, lambda folder: _holds_masks(folder, self._other)):
+        for inside, path in _walk(self.root, lambda folder: _holds_masks(folder, self._other), self.count.leave_out):
             if reason := _reason_against(inside, path):
                 self.count.leave_out(reason, inside)
                 if path.suffix.lower() not in IMAGE_SUFFIXES | _NO_PICTURES and not is_hidden(path.name):
@@ -131,7 +158,7 @@ class PhotoTree:
         """Return the class of a photo: its folder at the top of the tree, or in a part of it such as train."""
         places = inside.split("/")[:-1]
         deep = len(places) > 1 and self.parts
-        return (places[1] if deep else places[0]) if places else None
+        return compose(places[1] if deep else places[0]) if places else None
 
     def expect_photos(self, what: str = "photos") -> None:
         """Refuse a folder in which nothing was read; the line names what is there."""
@@ -149,8 +176,10 @@ def reads_only() -> str:
 def _reason_against(inside: str, path: Path) -> str:
     """Return why a file is not read as a photo; empty if it is."""
     if is_hidden(path.name):
-        return "hidden or of the system"
+        return HIDDEN
     suffix = path.suffix.lower()
+    if path.is_symlink() and not path.exists():
+        return "that are links to nothing, or no files"
     if suffix not in IMAGE_SUFFIXES:
         return f"ending in {suffix}" if suffix else "without an ending"
     if not path.is_file():

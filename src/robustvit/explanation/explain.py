@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder
-from robustvit.common.option_groups import MapOptions, PixelOptions
+from robustvit.common.option_groups import ColumnOptions, MapOptions, PixelOptions
 from robustvit.models.options import ComparedModels, ShownModels
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def explain(
     target: str | None = None,
     maps: MapOptions,
     pixels: PixelOptions,
+    columns: ColumnOptions,
     out: str = "explanations",
 ) -> Explanations:
     """Show which part of a photo a prediction comes from, before and after finetuning, with the top five classes.
@@ -68,7 +69,7 @@ def explain(
     Writes one picture per photo. A run folder is compared with the model it started from.
 
     Args:
-        photos: photo files.
+        photos: photo files; also folders, lists and sets, as for the images of finetune.
         target: class to explain, by name or index (default: the predicted class).
         out: folder for the pictures.
 
@@ -88,6 +89,7 @@ def explain(
     check_own_folder(out, own=True)
     if not photos:
         raise UserError("expected at least one photo to explain: name image files")
+    photos = _photo_files(photos, columns)
     pictures = read_together(photos, Pixels.of(pixels))
     from robustvit.common.progress import warn
     from robustvit.explanation.methods import check_method
@@ -114,6 +116,22 @@ def explain(
         for photo, picture, name in zip(photos, pictures, names, strict=True)
     )
     return Explanations(replace(one, trained=index in seen.copies.either) for index, one in enumerate(found))
+
+
+def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:
+    """Return files of photos, with those of folders, lists and sets in their place."""
+    from robustvit.data.find_photos import expect_photos, find_photos
+    from robustvit.data.tables.source import is_list
+
+    files = []
+    for given in photos:
+        if is_list(given) or Path(given).is_dir():
+            expect_photos(given)
+            found = find_photos(given, labelled=False, columns=columns if is_list(given) else ColumnOptions())
+            files += [str(photo.image) for photo in found]
+        else:
+            files.append(given)
+    return files
 
 
 def _explain_one(
