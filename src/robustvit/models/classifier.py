@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from robustvit.models.adapters import KeptAdapter
 from robustvit.models.families import Readout
 from robustvit.models.heads import classes_of
 from robustvit.models.outputs import OutputKind, as_logits, has_two_heads, logits_of
@@ -33,6 +34,7 @@ class Classifier(nn.Module):
     # Measured when a module is loaded: its number of logits, and the tokens that a head of its own reads.
     classes: int | None = None
     readout: Readout | Literal["unclear"] | None = None
+    adapter: KeptAdapter | None = None  # one that is trained as it is, if any
 
     def __init__(
         self,
