@@ -11,6 +11,7 @@ from PIL import Image
 
 from helpers.drawn_photos import write_photos
 from robustvit import UserError
+from robustvit.common.option_groups import ColumnOptions
 from robustvit.data.find_photos import find_photos
 from robustvit.data.photo_tree import PhotoTree, photo_tree, photos_below
 
@@ -123,10 +124,23 @@ def test_photos_in_inner_folders_count_to_their_class_as_in_imagefolder(tmp_path
     found, notes = classes(tmp_path)
     assert found == {"cat": 3, "dog": 2}
     assert "4 photos lie in inner folders and count to the class folder above (cat/batch2 to cat)" in notes[0]
+    assert "--class-folders inner takes the inner ones" in notes[0]
     theirs = ImageFolder(tmp_path)
     ours = find_photos(tmp_path, notes=[])
     assert {(str(p.image), p.class_name) for p in ours} == {(path, theirs.classes[i]) for path, i in theirs.samples}
     assert {photo.label for photo in photo_tree(tmp_path)[0]} == {"cat", "dog"}, "masks has the same classes"
+
+
+def test_inner_folders_are_the_classes_if_asked(tmp_path):
+    draw(tmp_path / "images", "animals/cat/0.png", "animals/dog/0.png", "things/small/cup/1.png")
+    draw(tmp_path / "masks", "animals/cat/0.png", "animals/dog/0.png", "things/small/cup/1.png")
+    inner = ColumnOptions(class_folders="inner")
+    assert classes(tmp_path / "images", columns=inner) == ({"cat": 1, "dog": 1, "cup": 1}, [])
+    assert all(photo.mask for photo in find_photos(tmp_path / "images", tmp_path / "masks", columns=inner))
+    assert {photo.label for photo in photo_tree(tmp_path / "images", inner=True)[0]} == {"cat", "dog", "cup"}
+    (tmp_path / "list.csv").write_text("image,label\nimages/animals/cat/0.png,a\n")
+    with pytest.raises(UserError, match="--class-folders belongs to folders of photos"):
+        find_photos(tmp_path / "list.csv", columns=inner)
 
 
 def test_masks_mirror_inner_folders_and_are_no_photos_themselves(tmp_path):

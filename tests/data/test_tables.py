@@ -371,3 +371,72 @@ def test_a_list_of_photos_elsewhere_has_masks_by_what_they_share(folder):
     assert root == folder / "photos"
     assert photos[0].mask == Path("cat/cat0.png")
     assert all(photo.mask for photo in find_photos(path, folder / "masks"))
+
+
+@pytest.fixture
+def set_of_photos(photos, tmp_path, monkeypatch):
+    """A parquet file with photos, masks and classes under odd names, and a list of the same photos."""
+    monkeypatch.setenv("ROBUSTVIT_CACHE", str(tmp_path / "cache"))
+    images, masks = photos
+    files = [path for folder in sorted(images.iterdir()) for path in sorted(folder.iterdir())[:2]]
+    outlines = [next((masks / path.parent.name).glob(f"{path.stem}.*")) for path in files]
+    cells = {"a": [path.read_bytes() for path in files], "b": [path.read_bytes() for path in outlines]}
+    cells["kind"] = [path.parent.name for path in files]
+    parquet(tmp_path / "a.parquet", **cells)
+    (tmp_path / "list.csv").write_text("image,label\n" + "".join(f"{path},{path.parent.name}\n" for path in files))
+    return tmp_path
+
+
+NAMED = {"image_column": "a", "label_column": "kind", "mask_column": "b"}
+
+
+def test_commands_read_them_all_the_same(set_of_photos, photos, model_folder):
+    pytest.importorskip("datasets")
+    import robustvit
+
+    model, images, masks = str(model_folder), str(photos[0]), str(photos[1])
+    from_file = robustvit.evaluate(
+        model=model, images=str(set_of_photos / "a.parquet"), swaps=1, backgrounds="none", **NAMED
+    )
+    from_list = robustvit.evaluate(
+        model=model, images=str(set_of_photos / "list.csv"), masks=masks, swaps=1, backgrounds="none"
+    )
+    assert from_file.measures == from_list.measures
+    assert "mixed-other" in from_file.measures
+    with_set = robustvit.evaluate(model=model, images=f"hf:{images}", backgrounds="none")
+    assert len(with_set.photos) == 30
+    (set_of_photos / "one.txt").write_text(f"{sorted(photos[0].rglob('*.png'))[0]}\n")
+    found = robustvit.explain([str(set_of_photos / "one.txt")], model=model, out=str(set_of_photos / "shown"))
+    assert [one.photo.suffix for one in found] == [".png"]
+    shifted = robustvit.shifts(
+        images=str(set_of_photos / "a.parquet"), out=str(set_of_photos / "shifted"), kinds="only-fg", **NAMED
+    )
+    assert shifted.images == {"only-fg": 6}
+
+
+def test_masks_are_made_for_a_list_and_found_again(set_of_photos, model_folder):
+    from robustvit import make_masks
+
+    source = str(set_of_photos / "list.csv")
+    made = make_masks(
+        source, out=str(set_of_photos / "made"), method="relevance", model=str(model_folder), device="cpu"
+    )
+    kept = [record for record in made.records if record.mask]
+    assert kept
+    assert {record.label for record in made.records} == {"disc", "frame", "stripe"}
+    found = find_photos(source, set_of_photos / "made", skip_unmasked=True)
+    assert [photo.mask.resolve() for photo in found] == [record.mask.resolve() for record in kept]
+
+
+def test_mistakes_are_one_line_on_the_command_line(set_of_photos, model_folder, capsys):
+    from robustvit.cli.main import main
+
+    for images, words in (
+        (f"{set_of_photos / 'a.parquet'}", "could be the image, 'a' and 'b': name the right one with --image-column"),
+        (f"{set_of_photos / 'none.parquet'}", "expected a list of photos, found none"),
+        (f"hf:{set_of_photos / 'none'}", "expected a folder or file of a data set behind hf:"),
+        (f"{set_of_photos / 'list.csv'}#val", "expected a column split"),
+    ):
+        assert main(["evaluate", "--model", str(model_folder), "--images", images]) == 2
+        said = [line for line in capsys.readouterr().err.splitlines() if "written to" not in line and line.strip()]
+        assert words in " ".join(said), said

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from helpers.small_models import SIZE, tiny_network, tiny_transformers
-from robustvit import UserError, finetune, load_model
+from robustvit import Layout, UserError, finetune, load_model, register_family, relevance
+from robustvit.models import families
 from robustvit.models.load import load_original
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
@@ -139,6 +140,27 @@ def test_a_backbone_with_a_head_of_ones_own_keeps_its_names(photos, tmp_path):
     plain = Mine()
     plain.load_state_dict(load_file(best / "model.safetensors"))  # without this package
     assert torch.allclose(load_model(plain)(IMAGES), expected, atol=1e-4)
+
+
+def test_a_layout_of_a_few_lines_counts_for_a_head_of_ones_own(monkeypatch):
+    monkeypatch.setattr(families, "_FAMILIES", dict(families._FAMILIES))
+
+    class Both(Mine):
+        def forward(self, images):
+            tokens = self.encoder.forward_features(images)
+            return self.neck["out"](tokens[:, 0] + tokens[:, 1:].mean(dim=1))
+
+    measured, target = load_model(Mine()), torch.tensor([0, 1])
+    expected = relevance(measured, IMAGES, target)
+    with pytest.raises(UserError, match="register_family can say so"):
+        relevance(load_model(Both()), IMAGES, target)
+
+    @register_family(Mine)
+    def layout_of_mine(model):
+        return Layout(blocks=model.encoder.blocks, patch_size=(8, 8), prefix_tokens=1, readout="class")
+
+    assert torch.allclose(relevance(load_model(Mine()), IMAGES, target), expected, atol=1e-5)
+    assert relevance(load_model(Both()), IMAGES, target).shape == (2, 1, SIZE, SIZE)
 
 
 def test_what_an_index_may_name(tmp_path, model_folder):

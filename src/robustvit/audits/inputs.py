@@ -73,6 +73,7 @@ def _make_masks(request: AuditRequest, page: Path) -> tuple[MadeMasks, str]:
             size=found.mask_size,
             bit_depth=request.photos.bit_depth,
             alpha=request.photos.alpha,
+            class_folders=request.photos.class_folders,
             image_column=request.photos.image_column,
             label_column=request.photos.label_column,
             mask_column=request.photos.mask_column,

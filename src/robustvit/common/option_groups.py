@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from robustvit.common.errors import UserError, expect_at_least
-from robustvit.common.options import Alpha, Device, Engine, ExportFormat, MaskFormat, Precision, Protocol
+from robustvit.common.options import Alpha, ClassFolders, Device, Engine, ExportFormat, MaskFormat, Precision, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +33,17 @@ class PixelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnOptions:
-    """Columns of lists.
+    """Columns and class folders.
 
     Attributes:
+        class_folders: which of nested folders is the class of a photo: top (the one directly in the folder of photos,
+            as torchvision's ImageFolder reads it, the default) or inner (the one that the photo lies in).
         image_column: column that holds the photos of a list, parquet file or set, if its name does not say so.
         label_column: column that holds their classes.
         mask_column: column that holds their masks.
     """
 
+    class_folders: ClassFolders | None = None
     image_column: str | None = None
     label_column: str | None = None
     mask_column: str | None = None

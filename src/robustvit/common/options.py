@@ -12,6 +12,7 @@ Balance = Literal["class", "background"]
 Categories = list[str] | list[int] | str | int
 Channels = list[float] | str
 ClassNames = list[str] | str
+ClassFolders = Literal["top", "inner"]
 Classes = Literal["all"] | int | float | list[str] | str
 Classification = Literal["confidence", "label"]
 Device = Literal["auto", "cpu"]

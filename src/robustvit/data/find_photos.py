@@ -84,6 +84,8 @@ def find_photos(
     """
     said: list[str] = [] if notes is None else notes
     if is_list(images):
+        if columns.class_folders is not None:
+            raise UserError(f"--class-folders belongs to folders of photos, {images} is none: name a column of classes")
         photos = _read_list(images, columns, said)
         if masks is not None:
             photos = _add_listed_masks(photos, images, Path(masks), said)
@@ -93,7 +95,7 @@ def find_photos(
     else:
         images = Path(images)
         _refuse_columns(columns, images)
-        photos = _read_folder(images, masks, said)
+        photos = _read_folder(images, masks, said, columns.class_folders == "inner")
         if masks is not None:
             photos = _add_masks(photos, images, Path(masks), skip_unmasked, keep)
     if skip_unmasked and any(photo.mask for photo in photos):
@@ -107,7 +109,7 @@ def find_photos(
 
 
 def _refuse_columns(columns: ColumnOptions, images: Path) -> None:
-    if named := next((name for name, value in vars(columns).items() if value is not None), None):
+    if named := next((name for name, value in vars(columns).items() if value and name != "class_folders"), None):
         option = "--" + named.replace("_", "-")
         raise UserError(f"{option} belongs to a list or a set, {images} is a folder: leave it out, or name the list")
 
@@ -132,8 +134,8 @@ def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
         raise UserError(f"expected masks for the photos in {images}, found none: {fix}")
 
 
-def _read_folder(folder: Path, masks: str | Path | None, notes: list[str]) -> list[Photo]:
-    tree = PhotoTree(folder, leave_out=masks)
+def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], inner: bool) -> list[Photo]:
+    tree = PhotoTree(folder, masks, inner)
     tree.expect_photos()
     if tree.parts:
         raise UserError(
@@ -163,12 +165,12 @@ def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
     where = "/".join(tree.root.parts[-2:])
     if empty := [name for name in tree.folders if name not in read]:
         notes.append(f"{where}: folders without photos, which are no classes here: {', '.join(empty)}.")
-    inner = [inside for inside in tree.photos if inside.count("/") > 1]
-    if inner:
-        place, _, _ = inner[0].rpartition("/")
+    deep = [inside for inside in tree.photos if inside.count("/") > 1]
+    if deep and not tree.inner:
+        place, _, _ = deep[0].rpartition("/")
         notes.append(
-            f"{where}: {len(inner)} photos lie in inner folders and count to the class folder above ({place} to "
-            f"{place.partition('/')[0]})."
+            f"{where}: {len(deep)} photos lie in inner folders and count to the class folder above ({place} to "
+            f"{place.partition('/')[0]}); --class-folders inner takes the inner ones."
         )
 
 
@@ -203,15 +205,20 @@ def _add_masks(
     found = [Photo(p.image, by_key.get(key), p.class_name) for p, key in zip(photos, keys, strict=True)]
     kept = _filter(found, keep)
     if not skip_unmasked:
-        classes = {p.class_name for p in photos}
-        left_out = classes - {p.class_name for p in kept}
+        tops, kept_tops = ({_top(p, images) for p in these} for these in (photos, kept))
+        left_out = tops - kept_tops
         there = {compose(p.name) for p in masks.iterdir() if p.is_dir() and not is_hidden(p.name)}
-        places: set[str | None] = {None} if None in classes else {*there}
-        _refuse_other_classes(classes - left_out, places - left_out, images, masks)
+        places: set[str | None] = {None} if None in tops else {*there}
+        _refuse_other_classes(tops - left_out, places - left_out, images, masks)
         _refuse_unmasked([p.image for p in kept if p.mask is None])
     if without_photo:
         raise UserError(f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; remove or rename it")
     return kept
+
+
+def _top(photo: Photo, images: Path) -> str | None:
+    """Return the folder at the top that a photo lies in, which masks have too; None in a flat folder."""
+    return None if photo.class_name is None else compose(photo.image.relative_to(images).parts[0])
 
 
 def _key(inside: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import PhotoOptions
-from robustvit.common.options import Alpha, Classes, MaskFormat
+from robustvit.common.options import Alpha, Classes, ClassFolders, MaskFormat
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import track, warn
 from robustvit.common.wording import pluralize
@@ -44,6 +44,7 @@ class PhotoSources:
     review: str | None = None
     bit_depth: int | None = None
     alpha: Alpha | None = None
+    class_folders: ClassFolders | None = None
     image_column: str | None = None
     label_column: str | None = None
     mask_column: str | None = None
@@ -196,6 +197,7 @@ def _find(
             doubtful=sources.doubtful,
             bit_depth=sources.bit_depth,
             alpha=sources.alpha,
+            class_folders=None if is_list(images) else sources.class_folders,
             image_column=sources.image_column if is_list(images) else None,
             label_column=sources.label_column if is_list(images) else None,
             mask_column=sources.mask_column if is_list(images) else None,

@@ -117,6 +117,7 @@ class PhotoTree:
     Args:
         root: the folder.
         leave_out: a folder in it that holds no photos, such as that of the masks.
+        inner: whether the folder that a photo lies in is its class, not the one at the top.
 
     Attributes:
         photos: photos by their path in the folder, with slashes, sorted folder by folder.
@@ -124,11 +125,12 @@ class PhotoTree:
         unread: files in it that look like photos, but whose ending is not read, by path.
     """
 
-    def __init__(self, root: str | Path, leave_out: str | Path | None = None) -> None:
+    def __init__(self, root: str | Path, leave_out: str | Path | None = None, inner: bool = False) -> None:
         self.root = expect_folder(root, "photos")
         self.photos: dict[str, Path] = {}
         self.count = Counted(self.root, "file")
         self.unread: list[str] = []
+        self.inner = inner
         self._other = None if leave_out is None else Path(leave_out).resolve()
         for inside, path in _walk(self.root, lambda folder: _holds_masks(folder, self._other), self.count.leave_out):
             if reason := _reason_against(inside, path):
@@ -155,8 +157,12 @@ class PhotoTree:
         return tops if named and (above or (len(tops) > 1 and all("/" in inside for inside in self.photos))) else []
 
     def class_of(self, inside: str) -> str | None:
-        """Return the class of a photo: its folder at the top of the tree, or in a part of it such as train."""
+        """Return the class of a photo: its folder at the top of the tree, or in a part of it such as train, or the
+        inner one.
+        """
         places = inside.split("/")[:-1]
+        if self.inner and places:
+            return compose(places[-1])
         deep = len(places) > 1 and self.parts
         return compose(places[1] if deep else places[0]) if places else None
 
@@ -198,7 +204,7 @@ def _holds_masks(folder: Path, other: Path | None) -> bool:
 
 
 def photo_tree(
-    root: str | Path, leave_out: str | Path | None = None, pixels: Pixels = PLAIN
+    root: str | Path, leave_out: str | Path | None = None, pixels: Pixels = PLAIN, inner: bool = False
 ) -> tuple[list[PlacedPhoto], list[str]]:
     """List all photos below a folder, in a fixed order, without hidden files and folders, the folder ``leave_out`` and
     folders of masks.
@@ -207,7 +213,7 @@ def photo_tree(
         The photos, and a line for each that is left out: its ending is not read, or another photo differs only in the
         ending of its name.
     """
-    tree = PhotoTree(root, leave_out)
+    tree = PhotoTree(root, leave_out, inner)
     tree.expect_photos()
     tops = find_scales(tree.photos.values()) if pixels.top is None else {}
     found: dict[Path, PlacedPhoto] = {}

@@ -22,7 +22,7 @@ def place_photos(
         The photos, a line for each that is left out, and the folder that their masks mirror.
     """
     if not is_list(source):
-        photos, problems = photo_tree(source, leave_out=leave_out, pixels=pixels)
+        photos, problems = photo_tree(source, leave_out, pixels, columns.class_folders == "inner")
         return photos, problems, Path(source)
     notes: list[str] = []
     listed = find_photos(source, labelled=False, pixels=pixels, columns=columns, notes=notes)

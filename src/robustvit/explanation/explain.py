@@ -127,7 +127,8 @@ def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:
     for given in photos:
         if is_list(given) or Path(given).is_dir():
             expect_photos(given)
-            found = find_photos(given, labelled=False, columns=columns if is_list(given) else ColumnOptions())
+            own = columns if is_list(given) else ColumnOptions()
+            found = find_photos(given, labelled=False, columns=replace(own, class_folders=None))
             files += [str(photo.image) for photo in found]
         else:
             files.append(given)

@@ -49,8 +49,7 @@ def refuse_quantised_network(network: nn.Module) -> None:
         if kind.__module__.split(".")[0] in _MODULES or kind.__module__.startswith("torch.ao.nn.quantized"):
             raise UserError(f"{type(network).__name__} is quantised (its {kind.__module__}.{kind.__name__}): {WAY_OUT}")
     for name, weight in network.named_parameters():
-        kind = type(weight.data)
-        if weight.dtype in _NARROW or kind.__module__.split(".")[0] in _MODULES:
-            raise UserError(
-                f"{type(network).__name__} is quantised ({name} is {kind.__name__}, {weight.dtype}): {WAY_OUT}"
-            )
+        holder = type(weight.data)
+        if weight.dtype in _NARROW or holder.__module__.split(".")[0] in _MODULES:
+            said = f"{name} is {holder.__name__}, {weight.dtype}"
+            raise UserError(f"{type(network).__name__} is quantised ({said}): {WAY_OUT}")

@@ -125,8 +125,8 @@ def _choose(found: Collection[str], path: Path) -> str:
     averaged = [name for name in found if is_averaged(name)]
     usual = [name for name in NAMES if name in found]
     if len(averaged) == 1:
-        others = [name for name in found if name not in averaged]
-        raise AverageAsked(path, ", ".join([*usual, *(name for name in others if name not in usual)]), averaged[0])
+        plain = sorted(set(found) - set(averaged), key=lambda name: (name not in usual, name))
+        raise AverageAsked(path, ", ".join(plain), averaged[0])
     if averaged or not usual:
         raise UserError(
             f"{path} holds several state dicts, {', '.join(found)}: name the one that is meant, {path.name}#ENTRY"

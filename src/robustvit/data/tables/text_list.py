@@ -32,7 +32,8 @@ def read_text_list(path: Path) -> PhotoTable:
         raise UserError(f"cannot read {path} as a list in UTF-8: check the path, or write it again") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     kept = [(number, line) for number, line in lines if line]
-    finder, behind, rows = ListedFiles(path), 0, []
+    finder, behind = ListedFiles(path), 0
+    rows: list[dict[str, str]] = []
     _learn_root(finder, [line for _, line in kept])
     for number, line in kept:
         pair = _split(line, finder, behind)
