@@ -284,6 +284,41 @@ def test_a_set_saved_by_datasets(folder):
     assert read(source, columns=columns(label="fine"))[0] == [("cat0.png", "a"), ("cat1.png", "b")]
 
 
+def test_rows_of_the_hub_are_kept_until_it_has_newer_ones(folder, monkeypatch, capsys):
+    datasets = pytest.importorskip("datasets")
+    from huggingface_hub import HfApi
+
+    made = datasets.Dataset.from_dict(
+        {"image": [{"bytes": bytes_of(folder, "cat0"), "path": None}], "label": ["cat"]},
+        datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")}),
+    )
+    asked, newest = [], {"sha": "one"}
+
+    def load_dataset(*names, streaming, revision):
+        asked.append((names, revision))
+        return {"train": made.to_iterable_dataset()}
+
+    def dataset_info(self, name):
+        assert name == "ann/animals"
+        if newest["sha"] is None:
+            raise ConnectionError("offline")
+        return SimpleNamespace(sha=newest["sha"])
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(HfApi, "dataset_info", dataset_info)
+    for _ in range(2):
+        assert read("hf:ann/animals/small")[0] == [("000000.png", "cat")]
+    assert asked == [(("ann/animals", "small"), "one")]
+    newest["sha"] = None
+    assert read("hf:ann/animals/small")[0] == [("000000.png", "cat")]
+    assert "the hub cannot be reached, the rows kept in" in " ".join(capsys.readouterr().err.split())
+    newest["sha"] = "two"
+    picture = find_photos("hf:ann/animals/small")[0].image
+    assert asked[1:] == [(("ann/animals", "small"), "two")]
+    picture.unlink()
+    assert find_photos("hf:ann/animals/small")[0].image.is_file(), "a picture that was removed is fetched again"
+
+
 def test_a_set_that_cannot_be_reached(folder, monkeypatch):
     pytest.importorskip("datasets")
     with pytest.raises(UserError, match=r"cannot read hf:nobody/nothing: .*; check the name, the connection"):
