@@ -241,6 +241,15 @@ def test_parquet_that_cannot_be_told(folder, monkeypatch):
         read(path)
 
 
+def test_a_folder_of_parquet_files_says_how_to_read_them(folder):
+    (folder / "data").mkdir()
+    parquet(folder / "data" / "train-00000.parquet", image=[bytes_of(folder)], label=["a"])
+    with pytest.raises(UserError, match=r"name the parquet file itself, or hf:.*data for a set of several"):
+        read(folder / "data")
+    pytest.importorskip("datasets")
+    assert read(f"hf:{folder / 'data'}")[0] == [("000000.png", "a")]
+
+
 def test_names_in_a_parquet_file_lead_nowhere_else(folder):
     path = parquet(
         folder / "a.parquet",

@@ -10,6 +10,7 @@ from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.manifest import MANIFEST, MaskRecord, is_mask_folder, read_manifest
 from robustvit.data.mask_doubts import check_masks
+from robustvit.data.matching import compose
 from robustvit.data.pixels import Pixels
 from robustvit.data.review import Review
 from robustvit.data.tables.source import split_part
@@ -46,7 +47,8 @@ class MaskFilter:
         for record in read_manifest(manifest) if known else []:
             if record.mask is not None:
                 self._by_mask[record.mask.resolve()] = record
-            self._by_image[record.image.resolve(), record.label] = record
+            label = None if record.label is None else compose(record.label)
+            self._by_image[record.image.resolve(), label] = record
         self.doubtful, self.review = doubtful, review
         self.left_out: Counter[str] = Counter()
 

@@ -85,7 +85,7 @@ def read_photo_list(images: str | Path, columns: ColumnOptions = AS_NAMED) -> Ph
     for number in table.empty:
         count.leave_out("without any text", f"line {number}")
     notes = [*table.notes, *(line for finder in finders.values() for line in finder.notes)]
-    notes += describe_parts(table, chosen, name) if part is None else []
+    notes += describe_parts(table, chosen, name) if part is None and not is_set(place) else []
     return PhotoList(photos, count, notes + _unused_pictures(table, chosen, name))
 
 

@@ -171,7 +171,10 @@ class PhotoTree:
         if self.photos:
             return
         there = f" ({self.count.note})" if self.count.seen else ""
-        raise UserError(f"expected {what} in {self.root} or in folders in it, found none{there}: {reads_only()}")
+        fix = reads_only()
+        if any(inside.lower().endswith(".parquet") for inside in self.unread):
+            fix = f"name the parquet file itself, or hf:{self.root} for a set of several"
+        raise UserError(f"expected {what} in {self.root} or in folders in it, found none{there}: {fix}")
 
 
 def reads_only() -> str:
