@@ -16,8 +16,9 @@ from robustvit.data.counted import Counted
 from robustvit.data.listed_files import ListedFiles
 from robustvit.data.matching import compose
 from robustvit.data.tables.columns import choose_columns, describe_parts, take_part
+from robustvit.data.tables.read_table import read_table
 from robustvit.data.tables.source import is_set, split_part
-from robustvit.data.tables.table import PhotoTable, read_table
+from robustvit.data.tables.table import PhotoTable
 
 _WHOLE = re.compile(r"(\d+)\.0+")
 AS_NAMED = ColumnOptions()

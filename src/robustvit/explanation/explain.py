@@ -53,7 +53,7 @@ class ExplainedModels(ComparedModels, ShownModels):
     """Models."""
 
 
-@command(leave_out=("num_classes",))
+@command(leave_out=("num_classes", "class_folders"))
 def explain(
     photos: list[str],
     *,
@@ -123,12 +123,14 @@ def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:
     from robustvit.data.find_photos import expect_photos, find_photos
     from robustvit.data.tables.source import is_list
 
+    if columns != ColumnOptions() and not any(map(is_list, photos)):
+        raise UserError(f"columns belong to a list or a set, {photos[0]} is none: leave --image-column out")
     files = []
     for given in photos:
         if is_list(given) or Path(given).is_dir():
             expect_photos(given)
             own = columns if is_list(given) else ColumnOptions()
-            found = find_photos(given, labelled=False, columns=replace(own, class_folders=None))
+            found = find_photos(given, labelled=False, columns=own)
             files += [str(photo.image) for photo in found]
         else:
             files.append(given)

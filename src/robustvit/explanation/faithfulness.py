@@ -89,7 +89,9 @@ class DeletionOptions:
 
 
 @command(
-    first=("model", "checkpoint", "images", "methods", "steps", "fill", "out"), batch_size=16, leave_out=("precision",)
+    first=("model", "checkpoint", "images", "methods", "steps", "fill", "out"),
+    batch_size=16,
+    leave_out=("precision", "class_folders"),
 )
 def faithfulness(
     *,

@@ -1,15 +1,12 @@
-"""Reading the rows that a list, a parquet file or a set has for its photos, whatever it is."""
+"""The rows that a list, a parquet file or a set has for its photos, as text."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robustvit.common.csv_files import CsvTable, read_csv
-from robustvit.common.errors import UserError
-from robustvit.data.tables.source import FIFTYONE, HUB, split_part
+from robustvit.common.csv_files import CsvTable
 from robustvit.data.tables.unpacked import UnpackedPhotos
 
 
@@ -30,62 +27,9 @@ class PhotoTable(CsvTable):
     notes: tuple[str, ...] = ()
 
 
-def read_table(images: str | Path) -> tuple[PhotoTable, str | None]:
-    """Read the rows of a source; returns the part that is left to choose by a column of the table, too."""
-    name, part = split_part(images)
-    if name.startswith(HUB):
-        from robustvit.data.tables.hub import read_hub
-
-        return read_hub(name.removeprefix(HUB), part), None
-    if name.startswith(FIFTYONE):
-        from robustvit.data.tables.fiftyone_set import read_fiftyone
-
-        return read_fiftyone(name.removeprefix(FIFTYONE), part), None
-    table = _read_file(Path(name))
-    if not table.rows:
-        raise UserError(f"expected at least one row below the names of the columns in {name}, found none: add photos")
-    return table, part
-
-
-def _read_file(path: Path) -> PhotoTable:
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        from robustvit.data.tables.parquet import read_parquet
-
-        return read_parquet(path)
-    if suffix == ".txt":
-        from robustvit.data.tables.text_list import read_text_list
-
-        return read_text_list(path)
-    if suffix in (".jsonl", ".ndjson"):
-        return as_photo_table(_read_json_lines(path), path)
-    return as_photo_table(read_csv(path, what="a list"), path)
-
-
 def as_photo_table(found: CsvTable, path: Path) -> PhotoTable:
     """Return the rows of a file of text as a table of photos."""
     return PhotoTable(found.columns, found.rows, found.lines, found.ended, found.empty, folder=path.parent)
-
-
-def _read_json_lines(path: Path) -> CsvTable:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path} as lines of JSON in UTF-8: check the path, or write it again") from error
-    rows, numbers = [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
-        if not isinstance(entry, dict):
-            raise UserError(f'{path}, line {number}: expected a JSON object such as {{"file_name": "a.jpg"}}: fix it')
-        rows.append({str(k).strip(): str(v) for k, v in entry.items() if isinstance(v, (str, int, float))})
-        numbers.append(number)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    return CsvTable(columns, rows, numbers, True)
 
 
 def table_of_records(
