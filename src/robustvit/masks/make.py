@@ -130,6 +130,8 @@ def make_masks(
     finding = finding.apply_protocol()
     if annotated.from_ is None and (annotated.images is not None or annotated.categories):
         raise UserError("--images and --categories belong to annotations: name their format with --from")
+    if annotated.from_ is not None and columns != ColumnOptions():
+        raise UserError("columns and class folders belong to photos without annotations: leave them or --from out")
     with ExitStack() as held:
         if annotated.from_ is not None:
             folder, problems, left_out, made = _import_masks(source, out, annotated.from_, annotated, held)
