@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_at_least
-from robustvit.common.option_groups import PixelOptions, RunningOptions
+from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
 from robustvit.common.options import Categories
 from robustvit.common.wording import pluralize
 from robustvit.masks.options import AnnotationOptions, MaskOptions
@@ -90,6 +90,7 @@ def make_masks(
     finding: MaskOptions,
     annotated: AnnotationOptions,
     pixels: PixelOptions,
+    columns: ColumnOptions,
     review: str | None = None,
     running: RunningOptions,
 ) -> MadeMasks:
@@ -100,7 +101,8 @@ def make_masks(
     second call does only what is missing.
 
     Args:
-        source: folder of photos, or of class folders with photos; with --from, the annotation file or folder.
+        source: folder of photos, or of class folders with photos, or a list or set as for finetune's images; with
+            --from, the annotation file or folder.
         out: folder for the masks.
         review: HTML file to write, a gallery to review the masks; finetune follows the review.csv that it saves.
         workers: processes that cut and refine masks; this one runs the model.
@@ -117,19 +119,21 @@ def make_masks(
     import time
 
     from robustvit.common.errors import printable
-    from robustvit.common.files import expect_folder
+    from robustvit.data.tables.source import expect_source
 
     expect_at_least(1, objects=finding.objects)
     if finding.threshold is not None and not -1 <= finding.threshold < 1:
         raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {finding.threshold}")
     if annotated.from_ is None:
-        expect_folder(source, "photos")
+        expect_source(source)
     from robustvit.masks.review_page import check_review, write_review
 
     if review is not None:
         check_review(review)
     start = time.monotonic()
     finding = finding.apply_protocol()
+    if annotated.from_ is not None and columns != ColumnOptions():
+        raise UserError("columns and class folders belong to photos without annotations: leave them or --from out")
     notes: list[str] = []
     with ExitStack() as held:
         if annotated.from_ is not None:
@@ -137,7 +141,7 @@ def make_masks(
             folder, problems, left_out, made = _import_masks(source, out, annotated, boxes, held)
             notes = boxes.summary()
         else:
-            folder, problems, left_out, made = _find_masks(source, out, finding, pixels, running, held)
+            folder, problems, left_out, made = _find_masks(source, out, finding, (pixels, columns), running, held)
         problems = [printable(line) for line in problems]
         records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
@@ -242,7 +246,12 @@ def _photo_root(source: str, images: str | None) -> Path | None:
 
 
 def _find_masks(
-    source: str, out: str, options: MaskOptions, pixels: PixelOptions, running: RunningOptions, held: ExitStack
+    source: str,
+    out: str,
+    options: MaskOptions,
+    reading: tuple[PixelOptions, ColumnOptions],
+    running: RunningOptions,
+    held: ExitStack,
 ) -> tuple[MaskFolder, list[str], int, int]:
     """Make masks with a model; each process takes its share of the photos."""
     from accelerate.utils import gather_object
@@ -251,16 +260,18 @@ def _find_masks(
     from robustvit.common.files import read_settings
     from robustvit.data.manifest import SETTINGS
     from robustvit.data.photo_scales import recorded_scale
-    from robustvit.data.photo_tree import photo_tree
     from robustvit.data.pixels import Pixels
+    from robustvit.data.placed_photos import place_photos
+    from robustvit.data.tables.source import places_in
     from robustvit.masks.choose_cut import choose_cut
     from robustvit.masks.folder import MaskFolder
     from robustvit.masks.loop import mask_photos
     from robustvit.masks.sources import make_source
 
+    pixels, columns = reading
     old = read_settings(Path(out) / SETTINGS)
     pixels = pixels.or_else(PixelOptions(range=None if old is None else old.get("range")))
-    photos, problems = photo_tree(source, leave_out=out, pixels=Pixels.of(pixels))
+    photos, problems, root = place_photos(source, out, Pixels.of(pixels), columns)
     clashing = len(problems)
     accelerator = make_accelerator(device=running.device)
     rank, processes = accelerator.process_index, accelerator.num_processes
@@ -270,8 +281,8 @@ def _find_masks(
         pixels = replace(pixels, range=recorded_scale(photo.pixels for photo in photos) or pixels.range)
     folder = MaskFolder(out, asdict(options) | pixels.said, rank)
     maker = make_source(options, accelerator.device)
-    places = {photo.image.relative_to(source).as_posix(): photo.image for photo in photos}
-    unmatched = maker.match_photos(places, Path(source))
+    files = [photo.image for photo in photos]
+    unmatched = maker.match_photos(dict(zip(places_in(files, root), files, strict=True)), root)
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     if accelerator.is_main_process:
         held.enter_context(folder.locked())
