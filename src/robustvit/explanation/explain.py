@@ -53,7 +53,10 @@ class ExplainedModels(ComparedModels, ShownModels):
     """Models."""
 
 
-@command(leave_out=("num_classes", "class_folders"))
+@command(
+    first=("photos", "model", "checkpoint", "baseline", "target", "maps", "out"),
+    leave_out=("num_classes", "class_folders"),
+)
 def explain(
     photos: list[str],
     *,
