@@ -10,9 +10,11 @@ from typing import Any
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
+from robustvit.common.options import NoObject
 from robustvit.common.progress import warn
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.matching import compose
+from robustvit.data.no_object import lost_classes, mark_no_object, refuse_lost_classes
 from robustvit.data.photo_lists import LIST_SUFFIXES, columns_of, is_list, read_photo_list
 from robustvit.data.photo_names import adopt_masks
 from robustvit.data.photo_tree import PhotoTree, files_below, is_hidden, reads_only
@@ -31,6 +33,7 @@ class Photo:
         label: the model's index of that class, once it is matched.
         is_mask_id: whether the class is named by its id in the mask, where 0 is the background.
         pixels: how its pixels are read.
+        no_object: whether it was said to show no object; an empty mask says so too.
     """
 
     image: Path
@@ -39,6 +42,7 @@ class Photo:
     label: int | None = None
     is_mask_id: bool = False
     pixels: Pixels = PLAIN
+    no_object: bool = False
 
 
 def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:
@@ -66,6 +70,7 @@ def find_photos(
     *,
     labelled: bool = True,
     skip_unmasked: bool = False,
+    no_object: NoObject | None = None,
     keep: Callable[[Photo], bool] | None = None,
     pixels: Pixels = PLAIN,
     notes: list[str] | None = None,
@@ -78,23 +83,24 @@ def find_photos(
         masks: a folder that mirrors ``images`` by folders and stem; not for a list.
         labelled: whether classes are needed; without them a flat folder is enough.
         skip_unmasked: leave photos without a mask out instead of refusing them.
+        no_object: classes whose photos show no object; they need no mask.
         keep: whether to use a photo; see ``MaskFilter``.
         pixels: how pixels are read, as far as the user said; the rest is decided for all photos together.
         notes: list that gets a line on files or rows that were left out; they are printed when left out.
     """
     images, said = Path(images), [] if notes is None else notes
     if is_list(images):
-        photos = _filter(_read_list(images, said), keep)
+        photos = _filter(mark_no_object(_read_list(images, said), no_object, said), keep)
         if masks is not None:
             raise UserError(f"expected no --masks beside {images}: name the masks in its column 'mask'")
         if not skip_unmasked and any(photo.mask for photo in photos):
-            _refuse_unmasked([photo.image for photo in photos if photo.mask is None])
+            photos = [photo if photo.mask else replace(photo, no_object=True) for photo in photos]
     else:
-        photos = _read_folder(images, masks, said)
+        photos = mark_no_object(_read_folder(images, masks, said), no_object, said)
         if masks is not None:
-            photos = _add_masks(photos, images, Path(masks), skip_unmasked, keep)
+            photos = mark_no_object(_add_masks(photos, images, Path(masks), skip_unmasked, keep), no_object, said)
     if skip_unmasked and any(photo.mask for photo in photos):
-        photos = [photo for photo in photos if photo.mask is not None]
+        photos = _skip_unmasked(photos)
     if labelled:
         expect_classes(photos, images, "add them, or finetune with --target predicted")
     if notes is None:
@@ -119,7 +125,7 @@ def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> Non
 
 def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
     """Refuse photos without masks; ``fix`` says what to do."""
-    if any(photo.mask is None for photo in photos):
+    if any(photo.mask is None and not photo.no_object for photo in photos):
         raise UserError(f"expected masks for the photos in {images}, found none: {fix}")
 
 
@@ -180,6 +186,17 @@ def _filter(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[P
     return kept
 
 
+def _skip_unmasked(photos: list[Photo]) -> list[Photo]:
+    left = [photo for photo in photos if photo.mask is not None or photo.no_object]
+    if lost := lost_classes(photos, left):
+        refuse_lost_classes(
+            lost,
+            "by --skip-unmasked, as none has a mask",
+            f"say --no-object {','.join(sorted(lost))} if they show no object, or add their masks",
+        )
+    return left
+
+
 def _add_masks(
     photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool, keep: Callable[[Photo], bool] | None
 ) -> list[Photo]:
@@ -191,16 +208,16 @@ def _add_masks(
     for line in adopt_masks(by_key, dict(zip(keys, places_inside, strict=True)), images, masks):
         warn(line)
     without_photo = sorted(set(by_key) - set(keys))
-    found = [Photo(p.image, by_key.get(key), p.class_name) for p, key in zip(photos, keys, strict=True)]
+    found = [replace(p, mask=by_key.get(key)) for p, key in zip(photos, keys, strict=True)]
     kept = _filter(found, keep)
     if not skip_unmasked:
         classes = {p.class_name for p in photos}
-        left_out = classes - {p.class_name for p in kept}
+        left_out = (classes - {p.class_name for p in kept}) | {p.class_name for p in kept if p.no_object}
         places: set[str | None] = (
             {None} if None in classes else {p.name for p in masks.iterdir() if p.is_dir() and not is_hidden(p.name)}
         )
         _refuse_other_classes(classes - left_out, places - left_out, images, masks)
-        _refuse_unmasked([p.image for p in kept if p.mask is None])
+        _refuse_unmasked([p.image for p in kept if p.mask is None and not p.no_object])
     if without_photo:
         raise UserError(f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; remove or rename it")
     return kept
@@ -227,7 +244,8 @@ def _refuse_other_classes(ours: set[str | None], theirs: set[str | None], images
         return
     lacking = [f"{place} lacks {', '.join(sorted(map(str, names)))}" for place, names in
                ((masks, ours - theirs), (images, theirs - ours)) if names]  # fmt: skip
-    raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}")
+    way = "; if its photos show no object, say so with --no-object" if ours - theirs else ""
+    raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}{way}")
 
 
 def _letters(name: str | None) -> str | None:

@@ -29,7 +29,7 @@ from robustvit.data.mask_kinds import (
 )
 from robustvit.data.mask_pixels import MASK_SUFFIXES, MaskPixels, black_or_white, is_grey, read_pixels
 
-__all__ = ["FAINTEST", "MASK_SUFFIXES", "check_mask", "read_ids", "read_mask"]
+__all__ = ["FAINTEST", "MASK_SUFFIXES", "check_background", "check_mask", "read_ids", "read_mask"]
 
 FAINTEST = FAINT  # a few grey values below this would be taken for class ids
 _NOISE_SHARE = 0.95
@@ -78,6 +78,11 @@ def check_mask(mask: np.ndarray, path: str | Path) -> None:
     """Refuse a mask that is empty or covers everything."""
     if mask.max(initial=0) <= 0:
         raise UserError(f"empty mask {path}: no pixel is on the object; draw it or remove the pair")
+    check_background(mask, path)
+
+
+def check_background(mask: np.ndarray, path: str | Path) -> None:
+    """Refuse a mask that covers everything; an empty one says that the photo shows no object."""
     if mask.min(initial=1) >= 1:
         raise UserError(f"mask {path} covers the whole frame: no background is left; draw it or remove the pair")
 

@@ -58,10 +58,12 @@ class MadeMasks:
 
     def __str__(self) -> str:
         counts = {name: sum(r.verdict == name for r in self.records) for name in ("good", "doubtful", "none")}
+        named = sum(r.verdict == "no-object" for r in self.records)
         masks, speed = pluralize(counts["good"] + counts["doubtful"], "mask"), self.made / max(self.seconds, 1e-9)
         lines = [
             f"{masks} in {self.folder}: {counts['good']} good, {counts['doubtful']} doubtful (left out of training); "
             f"{pluralize(counts['none'], 'photo')} without an object",
+            *([f"  {pluralize(named, 'photo')} that --no-object names: black masks"] if named else []),
             *(f"  {pluralize(number, 'photo')}: {reason}" for reason, number in self.skipped.items()),
             f"{pluralize(self.made, 'photo')} done now, {speed:.1f} images/s; {self.manifest}",
         ]
@@ -130,6 +132,8 @@ def make_masks(
         raise UserError("--images and --categories belong to annotations: name their format with --from")
     with ExitStack() as held:
         if annotated.from_ is not None:
+            if finding.no_object:
+                raise UserError("--no-object is for masks that a model makes: of annotated photos tell it to finetune")
             folder, problems, left_out, made = _import_masks(source, out, annotated.from_, annotated, held)
         else:
             folder, problems, left_out, made = _find_masks(source, out, finding, pixels, running, held)
@@ -216,18 +220,22 @@ def _find_masks(
     from accelerate.utils import gather_object
 
     from robustvit.common.devices import make_accelerator
+    from robustvit.data.no_object import check_no_object, is_named, split_names
     from robustvit.data.photo_tree import photo_tree
     from robustvit.data.pixels import Pixels
     from robustvit.masks.folder import MaskFolder
-    from robustvit.masks.loop import mask_photos
+    from robustvit.masks.loop import mask_photos, write_black_masks
     from robustvit.masks.sources import make_source
 
     photos, problems = photo_tree(source, leave_out=out, pixels=Pixels.of(pixels))
     clashing = len(problems)
+    check_no_object(options.no_object, {photo.label for photo in photos})
+    named = frozenset(split_names(options.no_object))
     accelerator = make_accelerator(device=running.device)
     rank, processes = accelerator.process_index, accelerator.num_processes
     chosen = {name: value for name, value in asdict(pixels).items() if value is not None}
-    folder = MaskFolder(out, asdict(options) | chosen, rank)
+    settings = {name: value for name, value in asdict(options).items() if name != "no_object"}  # of single photos
+    folder = MaskFolder(out, settings | chosen, rank)
     maker = make_source(options, accelerator.device)
     places = {photo.image.relative_to(source).as_posix(): photo.image for photo in photos}
     unmatched = maker.match_photos(places, Path(source))
@@ -235,25 +243,32 @@ def _find_masks(
     if accelerator.is_main_process:
         held.enter_context(folder.locked())
         folder.start()
-        problems += [*unmatched, *_forget_changed(folder, photos, maker)]
+        problems += [*unmatched, *_forget_changed(folder, photos, maker, named)]
     accelerator.wait_for_everyone()  # changed photos must be forgotten before one lists what is missing
     todo = folder.missing(photos)
     accelerator.wait_for_everyone()
-    mine = todo[rank::processes]
+    bare = [photo for photo in todo if is_named(photo.label, named)]
+    mine = [photo for photo in todo if not is_named(photo.label, named)][rank::processes]
     lines = mask_photos(maker, mine, folder, running.batch_size, running.workers)
+    lines += write_black_masks(bare[rank::processes], folder)
     problems += gather_object(lines)
     accelerator.wait_for_everyone()
     return folder, problems, len(folder.missing(photos)) + clashing, len(todo)
 
 
-def _forget_changed(folder: MaskFolder, photos: Sequence[PlacedPhoto], maker: MaskSource) -> list[str]:
+def _forget_changed(
+    folder: MaskFolder, photos: Sequence[PlacedPhoto], maker: MaskSource, named: frozenset[str]
+) -> list[str]:
     """Drop masks of photos that changed since, or of other weights; return a line for each that is kept in spite."""
     from robustvit.common.progress import warn
+    from robustvit.data.manifest import NO_OBJECT
+    from robustvit.data.no_object import is_named
     from robustvit.masks.folder import digest_inputs
 
-    undated, edited = folder.forget_changed(
-        photos, lambda photo: digest_inputs(photo.image, maker.content(photo.image)), unknown=False
-    )
+    def inputs(photo: PlacedPhoto) -> str:
+        return digest_inputs(photo.image, NO_OBJECT if is_named(photo.label, named) else maker.content(photo.image))
+
+    undated, edited = folder.forget_changed(photos, inputs, unknown=False)
     if undated:
         warn(
             f"{pluralize(undated, 'mask')} in {folder.path} of an earlier version, which did not note what they were "

@@ -121,6 +121,7 @@ def draw_panels(
             sides.append((f"{model.name_of(best)} ({100 * float(said[best]):.0f} %)", f"{name}-{when}.jpg"))
         caption = f"{Path(photos.photos[panel.index].image).name}: "
         caption += guided.name_of(label) if label >= 0 else "no label"
+        caption += ", no object" if item["empty"] else ""
         if panel.donor is not None:
             caption += f", on the background of {Path(photos.photos[panel.donor].image).name}"
         drawn.append(replace(panel, file=f"{name}.jpg", caption=caption, before=sides[0], after=sides[1]))
