@@ -10,8 +10,9 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import track, warn
 from robustvit.common.wording import pluralize
-from robustvit.data.datasets import MaskedPhotos, read_pair
+from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.find_photos import Photo
+from robustvit.data.mask_files import read_mask
 from robustvit.models.classifier import Preprocessing
 
 _NAMED = 5
@@ -39,8 +40,8 @@ def look_at(data: MaskedPhotos, title: str = "checking photos and masks") -> lis
 
 
 def shows_no_object(photo: Photo, mask_format: MaskFormat) -> bool:
-    """Whether a photo has no mask, or an empty one."""
-    return photo.no_object or not bool(read_pair(photo, mask_format)[1].any())
+    """Whether it was said that a photo shows no object, or its mask says so."""
+    return photo.no_object or (photo.mask is not None and not read_mask(photo.mask, mask_format).any())
 
 
 def describe_looked(looked: Sequence[Looked], preprocessing: Preprocessing, then: str = "") -> list[str]:
@@ -70,9 +71,9 @@ def describe_looked(looked: Sequence[Looked], preprocessing: Preprocessing, then
     if lost := [one.photo for one in looked if not one.empty and not one.seen]:
         height, width = preprocessing.input_size
         notes.append(
-            f"In {len(lost)} of {pluralize(len(looked), 'photo')}, such as {_named(lost[0])}, the crop to {height} x "
-            f"{width} pixels cuts the whole object off: they are left out where an object is needed. --preprocessing "
-            "can resize without a crop."
+            f"In {len(lost)} of {pluralize(len(looked), 'photo')}, such as {_named(lost[0])}, the whole object lies "
+            f"outside the crop of {height} x {width} pixels that the model sees: they are left out where an object is "
+            "needed. Crop these photos around the object to use them."
         )
     return notes
 
