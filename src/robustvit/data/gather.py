@@ -186,7 +186,7 @@ def _trained_on(looked: Sequence[Looked], negatives: Negatives) -> str:
     count = pluralize(sum(one.empty for one in looked), "training photo")
     return {
         "classification": f"{count} of them train the classification alone",
-        "uniform": f"{count} of them train the classification, and even maps of the classes that have objects",
+        "uniform": f"{count} of them train the classification, and even out the maps of classes that have objects",
         "none": f"{count} of them are left out of training",
     }[negatives] + f" (--negatives {negatives})."
 

@@ -98,7 +98,7 @@ def _read_soft(pixels: MaskPixels) -> np.ndarray:
         raise UserError(f"expected mask values in [0, 1] in {path}, got up to {top:g}: divide by the largest")
     if top > 65535:
         raise UserError(f"expected mask values of 8 or 16 bits in {path}, got up to {top:g}: save it as 8 bits")
-    if top in (2, 3) and numbers.min() >= 1:
+    if top in (2, 3) and numbers.min() >= 1 and not pixels.lossy:
         ask_for_background(pixels, count_levels(numbers)[0])
     mask = numbers / white_of(numbers)
     return (_without_noise(mask) if pixels.lossy else mask).astype(np.float32)
