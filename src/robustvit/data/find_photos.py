@@ -14,7 +14,7 @@ from robustvit.common.options import NoObject
 from robustvit.common.progress import warn
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.matching import compose
-from robustvit.data.no_object import lost_classes, mark_no_object, refuse_lost_classes
+from robustvit.data.no_object import check_no_object, lost_classes, mark_no_object, refuse_lost_classes
 from robustvit.data.photo_lists import LIST_SUFFIXES, columns_of, is_list, read_photo_list
 from robustvit.data.photo_names import adopt_masks
 from robustvit.data.photo_tree import PhotoTree, files_below, is_hidden, reads_only
@@ -71,6 +71,7 @@ def find_photos(
     labelled: bool = True,
     skip_unmasked: bool = False,
     no_object: NoObject | None = None,
+    further: bool = False,
     keep: Callable[[Photo], bool] | None = None,
     pixels: Pixels = PLAIN,
     notes: list[str] | None = None,
@@ -84,21 +85,24 @@ def find_photos(
         labelled: whether classes are needed; without them a flat folder is enough.
         skip_unmasked: leave photos without a mask out instead of refusing them.
         no_object: classes whose photos show no object; they need no mask.
+        further: the photos need not hold every class of ``no_object``.
         keep: whether to use a photo; see ``MaskFilter``.
         pixels: how pixels are read, as far as the user said; the rest is decided for all photos together.
         notes: list that gets a line on files or rows that were left out; they are printed when left out.
     """
     images, said = Path(images), [] if notes is None else notes
+    photos = _read_list(images, said) if is_list(images) else _read_folder(images, masks, said)
+    if not further:
+        check_no_object(no_object, {photo.class_name for photo in photos})
+    photos = mark_no_object(photos, no_object, said)
     if is_list(images):
-        photos = _filter(mark_no_object(_read_list(images, said), no_object, said), keep)
+        photos = _filter(photos, keep)
         if masks is not None:
             raise UserError(f"expected no --masks beside {images}: name the masks in its column 'mask'")
         if not skip_unmasked and any(photo.mask for photo in photos):
             photos = [photo if photo.mask else replace(photo, no_object=True) for photo in photos]
-    else:
-        photos = mark_no_object(_read_folder(images, masks, said), no_object, said)
-        if masks is not None:
-            photos = mark_no_object(_add_masks(photos, images, Path(masks), skip_unmasked, keep), no_object, said)
+    elif masks is not None:
+        photos = mark_no_object(_add_masks(photos, images, Path(masks), skip_unmasked, keep), no_object, said)
     if skip_unmasked and any(photo.mask for photo in photos):
         photos = _skip_unmasked(photos)
     if labelled:

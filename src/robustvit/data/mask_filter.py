@@ -10,7 +10,7 @@ from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.manifest import MANIFEST, NO_OBJECT, MaskRecord, is_mask_folder, read_manifest
 from robustvit.data.mask_doubts import check_masks
-from robustvit.data.no_object import check_no_object, refuse_lost_classes
+from robustvit.data.no_object import refuse_lost_classes
 from robustvit.data.pixels import Pixels
 from robustvit.data.review import Review
 
@@ -124,13 +124,12 @@ def find_usable_photos(
         labelled=labelled,
         skip_unmasked=given.skip_unmasked,
         no_object=given.no_object,
+        further=further,
         keep=keep,
         pixels=Pixels.of(given),
         notes=notes,
     )
     keep.refuse_lost_classes()
-    if not further:
-        check_no_object(given.no_object, [photo.class_name for photo in photos])
     return photos, [*notes, *([keep.note] if keep.note else []), *check_masks(photos, given.mask_format)]
 
 
