@@ -185,6 +185,8 @@ def test_a_set_without_any_object_is_refused(folders):
     with pytest.raises(UserError, match=r"none of 9 photos has a mask with a pixel on one, such as .*disc/000\.png"):
         lines(usable(images, masks)[0])
     assert lines(find_photos(images)) == [], "without masks nothing is said"
+    with pytest.raises(UserError, match="masks of the other classes beside --no-object, found none"):
+        lines(find_photos(images, no_object="stripe"))
 
 
 def test_black_masks_do_not_hide_that_the_others_are_inverted(tmp_path):

@@ -45,7 +45,7 @@ def test_named_classes_get_black_masks_and_rows_that_say_so(call, tmp_path):
         mask = np.asarray(Image.open(row.mask))
         assert mask.shape == (48, 48)
         assert not mask.any()
-    assert "2 photos that --no-object names: black masks" in str(made)
+    assert "2 photos said to show no object: black masks" in str(made)
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert page.count('class="badge no-object"') == 2
     assert "empty mask" not in page
@@ -69,6 +69,22 @@ def test_other_names_make_only_their_masks_anew(call):
         name: first[name] for name in first if "disc" not in name
     }
     assert verdicts(call()) == first
+
+
+def test_black_mask_files_are_read_as_such(tmp_path, model_folder):
+    images, masks = write_photos(tmp_path, 2)
+    for mask in (masks / "stripe").iterdir():
+        Image.new("L", (48, 48)).save(mask)
+    made = make_masks(str(masks), out=str(tmp_path / "read"), from_="binary", images=str(images))
+    assert made.problems == []
+    assert [one.reason for one in made.records if one.verdict == "no-object"] == ["the mask is empty"] * 2
+    assert "2 photos said to show no object: black masks" in str(made)
+    photos, _ = find_usable_photos(PhotoOptions(images=str(made.manifest)))
+    assert sum(photo.class_name == "stripe" for photo in photos) == 2
+    for mask in masks.glob("*/*.png"):
+        Image.new("L", (48, 48)).save(mask)
+    with pytest.raises(UserError, match="no mask could be made"):
+        make_masks(str(masks), out=str(tmp_path / "none"), from_="binary", images=str(images))
 
 
 def test_black_masks_say_nothing_about_the_background(call):

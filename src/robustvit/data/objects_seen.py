@@ -52,7 +52,11 @@ def describe_looked(looked: Sequence[Looked], preprocessing: Preprocessing, then
         preprocessing: of the model.
         then: sentence that ends the first line.
     """
-    if not any(one.photo.mask is not None or one.photo.no_object for one in looked):
+    if not any(one.photo.mask is not None for one in looked):
+        if any(one.photo.no_object for one in looked):
+            raise UserError(
+                "expected masks of the other classes beside --no-object, found none: give them with --masks"
+            )
         return []
     empty = [one.photo for one in looked if one.empty]
     if len(empty) == len(looked):

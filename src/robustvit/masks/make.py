@@ -63,7 +63,7 @@ class MadeMasks:
         lines = [
             f"{masks} in {self.folder}: {counts['good']} good, {counts['doubtful']} doubtful (left out of training); "
             f"{pluralize(counts['none'], 'photo')} without an object",
-            *([f"  {pluralize(named, 'photo')} that --no-object names: black masks"] if named else []),
+            *([f"  {pluralize(named, 'photo')} said to show no object: black masks"] if named else []),
             *(f"  {pluralize(number, 'photo')}: {reason}" for reason, number in self.skipped.items()),
             f"{pluralize(self.made, 'photo')} done now, {speed:.1f} images/s; {self.manifest}",
         ]
@@ -139,7 +139,7 @@ def make_masks(
             folder, problems, left_out, made = _find_masks(source, out, finding, pixels, running, held)
         problems = [printable(line) for line in problems]
         records = folder.finish(problems) if folder.rank == 0 else []
-    if folder.rank == 0 and not any(record.mask for record in records):
+    if folder.rank == 0 and not any(record.mask and record.verdict != "no-object" for record in records):
         reasons = [*problems, *(f"{one.image}: {one.reason}" for one in records if annotated.from_)]
         of_photos = [line for line in reasons if Path(line.partition(": ")[0]).is_file()]  # others say how it was read
         reason = next(iter([*of_photos, *reasons]), "nothing stands out in any photo")
