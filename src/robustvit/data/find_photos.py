@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,9 +12,10 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.options import NoObject
 from robustvit.common.progress import warn
+from robustvit.common.wording import pluralize
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.matching import compose
-from robustvit.data.no_object import check_no_object, lost_classes, mark_no_object, refuse_lost_classes
+from robustvit.data.no_object import check_no_object, is_black, is_named, refuse_lost_classes, split_names
 from robustvit.data.photo_lists import LIST_SUFFIXES, columns_of, is_list, read_photo_list
 from robustvit.data.photo_names import adopt_masks
 from robustvit.data.photo_tree import PhotoTree, files_below, is_hidden, reads_only
@@ -188,6 +189,29 @@ def _filter(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[P
     if not kept:
         raise UserError("every photo was left out because of its mask: make better masks, or review them with --review")
     return kept
+
+
+def mark_no_object(photos: Sequence[Photo], given: NoObject | None, notes: list[str]) -> list[Photo]:
+    """Say of photos of the named classes that they show no object; a line tells how many masks are not used then."""
+    names = set(split_names(given))
+    named = [is_named(photo.class_name, names) for photo in photos]
+    masked = [photo for photo, yes in zip(photos, named, strict=True) if yes and photo.mask is not None]
+    unused = [photo for photo in masked if not is_black(photo.mask)]
+    if unused:
+        classes = ",".join(sorted({str(photo.class_name) for photo in unused}))
+        notes.append(
+            f"{pluralize(len(unused), 'mask')} of class {classes} not used: --no-object says nothing is there."
+        )
+    return [
+        replace(photo, mask=None, no_object=True) if yes else photo for photo, yes in zip(photos, named, strict=True)
+    ]
+
+
+def lost_classes(before: Sequence[Photo], after: Sequence[Photo]) -> dict[str, int]:
+    """Return the classes of which no photo is left, and how many they had."""
+    left = {photo.class_name for photo in after}
+    gone = [str(photo.class_name) for photo in before if photo.class_name not in left]
+    return {name: gone.count(name) for name in dict.fromkeys(gone)}
 
 
 def _skip_unmasked(photos: list[Photo]) -> list[Photo]:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import NoObject
 from robustvit.common.wording import pluralize
 from robustvit.data.mask_files import read_mask
 from robustvit.data.matching import compose
-
-if TYPE_CHECKING:
-    from robustvit.data.find_photos import Photo
 
 
 def split_names(given: NoObject | None) -> list[str]:
@@ -40,23 +35,8 @@ def is_named(class_name: str | None, names: Collection[str]) -> bool:
     return class_name is not None and compose(class_name) in names
 
 
-def mark_no_object(photos: Sequence[Photo], given: NoObject | None, notes: list[str]) -> list[Photo]:
-    """Say of photos of the named classes that they show no object; a line tells how many masks are not used then."""
-    names = set(split_names(given))
-    named = [is_named(photo.class_name, names) for photo in photos]
-    masked = [photo for photo, yes in zip(photos, named, strict=True) if yes and photo.mask is not None]
-    unused = [photo for photo in masked if not _is_black(photo.mask)]
-    if unused:
-        classes = ",".join(sorted({str(photo.class_name) for photo in unused}))
-        notes.append(
-            f"{pluralize(len(unused), 'mask')} of class {classes} not used: --no-object says nothing is there."
-        )
-    return [
-        replace(photo, mask=None, no_object=True) if yes else photo for photo, yes in zip(photos, named, strict=True)
-    ]
-
-
-def _is_black(mask: Path | None) -> bool:
+def is_black(mask: Path | None) -> bool:
+    """Whether a mask is empty; one that cannot be read is not."""
     try:
         return mask is not None and not read_mask(mask).any()
     except UserError:
@@ -75,10 +55,3 @@ def refuse_lost_classes(lost: Mapping[str, int], why: str, fix: str) -> None:
         name, count = next(iter(sorted(lost.items())))
         more = f" (and of {len(lost) - 1} more)" if len(lost) > 1 else ""
         raise UserError(f"all {pluralize(count, 'photo')} of class {name!r}{more} would be left out {why}: {fix}")
-
-
-def lost_classes(before: Sequence[Photo], after: Sequence[Photo]) -> dict[str, int]:
-    """Return the classes of which no photo is left, and how many they had."""
-    left = {photo.class_name for photo in after}
-    gone = [str(photo.class_name) for photo in before if photo.class_name not in left]
-    return {name: gone.count(name) for name in dict.fromkeys(gone)}
