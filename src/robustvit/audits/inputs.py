@@ -12,6 +12,7 @@ from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, expect_classes, find_photos
 from robustvit.data.labels import match_labels
+from robustvit.data.manifest import NO_OBJECT
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import note_copies
 from robustvit.data.pixels import Pixels
@@ -78,6 +79,7 @@ def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> tuple[
             image_column=given.image_column,
             label_column=given.label_column,
             mask_column=given.mask_column,
+            no_object=given.no_object,
             workers=request.running.workers,
             device=request.running.device,
         )
@@ -92,10 +94,12 @@ def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> tuple[
 def _made_note(made: MadeMasks, request: AuditRequest) -> str:
     counts = {name: sum(record.verdict == name for record in made.records) for name in ("good", "doubtful", "none")}
     backbone = request.found.mask_model or "vit_small_patch16_224.dino"
+    named = sum(record.verdict == NO_OBJECT for record in made.records)
+    none = f"{pluralize(named, 'photo')} that --no-object names, " if named else ""
     use = "used" if request.photos.doubtful else "left out"
     return (
         f"No masks were given: TokenCut found them with {backbone} ({counts['good']} good, {counts['doubtful']} "
-        f"doubtful and {use}, {pluralize(counts['none'], 'photo')} without an object and left out, "
+        f"doubtful and {use}, {none}{pluralize(counts['none'], 'photo')} without an object and left out, "
         f"{len(made.problems)} that could not be used). "
         f"The audit is only as good as these masks: check them in {made.folder}."
     )

@@ -115,14 +115,14 @@ def fit_photos(photos: CachedPhotos) -> tuple[list[int], list[bool]]:
     """Return the photos whose objects can be put on other backgrounds, and whether each photo can lend its background.
 
     As in ImageNet-9, the crop must keep over half of the object's box, and a photo lends its background if the object's
-    box covers at most 90 % of the frame.
+    box covers at most 90 % of the frame. A photo without an object lends the whole frame.
     """
     able, usable = [], []
     for index in range(len(photos)):
         item = photos[index]
         fit = bool((item["mask"] > 0.5).any()) and item["label"] >= 0 and item["kept"] > 0.5
         able += [index] * fit
-        usable.append(fit and usable_background(item["mask"]))
+        usable.append((item["empty"] and item["label"] >= 0) or (fit and usable_background(item["mask"])))
     return able, usable
 
 

@@ -20,10 +20,12 @@ from robustvit.audits.record import AuditData, ModelAudit, audit_record
 from robustvit.audits.regions import Region, find_regions
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import write_json, write_text
+from robustvit.common.progress import warn
 from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.find_photos import Photo
 from robustvit.data.labels import doubt_order
+from robustvit.data.objects_seen import describe_looked, look_at
 from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing
@@ -55,6 +57,10 @@ class AuditRun:
         self._held: dict[Preprocessing, CachedPhotos] = {}
         for model in self.models:
             self.held(model)
+        held = self.held(self.models[0])
+        for note in describe_looked(look_at(held), held.preprocessing):
+            notes.append(note)
+            warn(note)
 
     @property
     def device(self) -> torch.device:

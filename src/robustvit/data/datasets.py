@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -18,7 +20,7 @@ from torchvision.transforms import InterpolationMode, v2
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
 from robustvit.data.find_photos import Photo
-from robustvit.data.mask_files import check_mask, read_mask
+from robustvit.data.mask_files import check_background, read_mask
 from robustvit.data.read_photos import open_header, read_photo
 from robustvit.data.swaps import bounding_box, paste, tiled_background
 from robustvit.models.classifier import Preprocessing
@@ -58,13 +60,13 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
 
 
 def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Image, tv_tensors.Mask]:
-    """Read a photo and its mask, ``(1, H, W)`` float32 in [0, 1]; zeros if it has none."""
+    """Read a photo and its mask, ``(1, H, W)`` float32 in [0, 1]; zeros if it has none or shows no object."""
     image = read_photo(photo.image, pixels=photo.pixels)
     width, height = image.size
     if photo.mask is None:
         return image, tv_tensors.Mask(torch.zeros(1, height, width))
     mask = read_mask(photo.mask, mask_format)
-    check_mask(mask, photo.mask)
+    check_background(mask, photo.mask)
     if mask.shape != (height, width):
         mask = _rotate_like(photo.image, mask)
     if mask.shape != (height, width):
@@ -89,7 +91,9 @@ class MaskedPhotos(Dataset):
     """Photos with masks, transformed together.
 
     Each item holds ``image`` ``(3, H, W)`` in [0, 1], ``mask`` ``(1, H, W)`` in [0, 1], ``label`` (-1 if unknown),
-    ``index`` and ``kept``, the share of the object's box that the centre crop keeps (0 without an object).
+    ``index``, ``kept``, the share of the object's box that the centre crop keeps (0 without an object), and ``empty``,
+    whether the photo shows no object: it has no mask, or one without any pixel. An object that is so thin that resizing
+    would lose it is thickened first.
 
     Args:
         photos: the photos.
@@ -120,15 +124,22 @@ class MaskedPhotos(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         photo = self.photos[index]
         pair = read_pair(photo, self.mask_format)
-        with _seed_photo(self.seed, index) if self.augment else nullcontext():
-            image, mask = self.transform(*pair)
+        empty = not bool(pair[1].any())
+        image, mask = self._transform(*pair, index)
+        if not empty and not mask.any():
+            image, mask = self._transform(pair[0], _thickened(pair[1], self.preprocessing), index)
         return {
             "image": image.as_subclass(Tensor),
             "mask": mask.as_subclass(Tensor),
             "label": -1 if photo.label is None else photo.label,
             "index": index,
             "kept": kept_share(pair[1], self.preprocessing),
+            "empty": empty,
         }
+
+    def _transform(self, image: Image.Image, mask: tv_tensors.Mask, index: int) -> tuple[Tensor, Tensor]:
+        with _seed_photo(self.seed, index) if self.augment else nullcontext():
+            return self.transform(image, mask)
 
 
 @contextmanager
@@ -140,6 +151,13 @@ def _seed_photo(seed: int, index: int) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(before)
+
+
+def _thickened(mask: Tensor, preprocessing: Preprocessing) -> tv_tensors.Mask:
+    """Thicken an object by as many pixels as become one at most."""
+    sides = zip(mask.shape[-2:], preprocessing.input_size, strict=True)
+    reach = math.ceil(max(side / size for side, size in sides) / 2)
+    return tv_tensors.Mask(F.max_pool2d(mask.as_subclass(Tensor), 2 * reach + 1, stride=1, padding=reach))
 
 
 def kept_share(mask: Tensor, preprocessing: Preprocessing) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.option_groups import ColumnOptions
+from robustvit.common.options import NoObject
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.matching import compose
+from robustvit.data.no_object import check_no_object, is_black, is_named, refuse_lost_classes, split_names
 from robustvit.data.photo_lists import AS_NAMED, columns_of, read_photo_list
 from robustvit.data.photo_names import adopt_masks
 from robustvit.data.photo_scales import SetPixels, settle_pixels
@@ -34,6 +36,7 @@ class Photo:
         label: the model's index of that class, once it is matched.
         is_mask_id: whether the class is named by its id in the mask, where 0 is the background.
         pixels: how its pixels are read.
+        no_object: whether it was said to show no object; an empty mask says so too.
     """
 
     image: Path
@@ -42,6 +45,7 @@ class Photo:
     label: int | None = None
     is_mask_id: bool = False
     pixels: Pixels = PLAIN
+    no_object: bool = False
 
 
 def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:
@@ -64,6 +68,8 @@ def find_photos(
     *,
     labelled: bool = True,
     skip_unmasked: bool = False,
+    no_object: NoObject | None = None,
+    further: bool = False,
     keep: Callable[[Photo], bool] | None = None,
     pixels: Pixels | None = PLAIN,
     columns: ColumnOptions = AS_NAMED,
@@ -77,6 +83,8 @@ def find_photos(
         masks: a folder that mirrors ``images`` by folders and stem, or the paths in a list.
         labelled: whether classes are needed; without them a flat folder is enough.
         skip_unmasked: leave photos without a mask out instead of refusing them.
+        no_object: classes whose photos show no object; they need no mask.
+        further: the photos need not hold every class of ``no_object``.
         keep: whether to use a photo; see ``MaskFilter``.
         pixels: how pixels are read, as far as the user said; the rest is decided for all photos together. None if the
             caller decides it, for these photos and others.
@@ -84,23 +92,21 @@ def find_photos(
         notes: list that gets a line on files or rows that were left out; they are printed when left out.
     """
     said: list[str] = [] if notes is None else notes
+    photos = _list_photos(images, masks, columns, said)
+    if not further:
+        check_no_object(no_object, {photo.class_name for photo in photos})
+    photos = mark_no_object(photos, no_object, said)
     if is_list(images):
-        if columns.class_folders is not None:
-            raise UserError(f"--class-folders belongs to folders of photos, {images} is none: name a column of classes")
-        photos = _read_list(images, columns, said)
         if masks is not None:
-            photos = _add_listed_masks(photos, images, Path(masks), said)
+            photos = mark_no_object(_add_listed_masks(photos, images, Path(masks), said), no_object, said)
         photos = _filter(photos, keep)
-        if not skip_unmasked and any(photo.mask for photo in photos):
-            _refuse_unmasked([photo.image for photo in photos if photo.mask is None])
-    else:
-        images = Path(images)
-        _refuse_columns(columns, images)
-        photos = _read_folder(images, masks, said, columns.class_folders == "inner")
-        if masks is not None:
-            photos = _add_masks(photos, images, Path(masks), skip_unmasked, keep)
+        if not skip_unmasked:
+            photos = _settle_unmasked(photos, from_folder=masks is not None)
+    elif masks is not None:
+        added = _add_masks(photos, Path(images), Path(masks), skip_unmasked, keep)
+        photos = mark_no_object(added, no_object, said)
     if skip_unmasked and any(photo.mask for photo in photos):
-        photos = [photo for photo in photos if photo.mask is not None]
+        photos = _skip_unmasked(photos)
     if labelled:
         expect_classes(photos, images, "add them, or finetune with --target predicted")
     settled = SetPixels() if pixels is None else settle_pixels((photo.image for photo in photos), pixels)
@@ -109,6 +115,25 @@ def find_photos(
         for line in said:
             warn(line)
     return [replace(photo, pixels=settled.photos.get(photo.image, pixels or PLAIN)) for photo in photos]
+
+
+def _settle_unmasked(photos: list[Photo], *, from_folder: bool) -> list[Photo]:
+    """Take an empty mask in a list that has others at its word; refuse photos whose masks a folder lacks."""
+    if from_folder:
+        _refuse_unmasked([photo.image for photo in photos if photo.mask is None and not photo.no_object])
+    if not any(photo.mask for photo in photos):
+        return photos
+    return [photo if photo.mask else replace(photo, no_object=True) for photo in photos]
+
+
+def _list_photos(images: str | Path, masks: str | Path | None, columns: ColumnOptions, notes: list[str]) -> list[Photo]:
+    """Return the photos of a list or folder; those of a list with the masks in it."""
+    if not is_list(images):
+        _refuse_columns(columns, Path(images))
+        return _read_folder(Path(images), masks, notes, columns.class_folders == "inner")
+    if columns.class_folders is not None:
+        raise UserError(f"--class-folders belongs to folders of photos, {images} is none: name a column of classes")
+    return _read_list(images, columns, notes)
 
 
 def _refuse_columns(columns: ColumnOptions, images: Path) -> None:
@@ -133,7 +158,7 @@ def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> Non
 
 def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
     """Refuse photos without masks; ``fix`` says what to do."""
-    if any(photo.mask is None for photo in photos):
+    if any(photo.mask is None and not photo.no_object for photo in photos):
         raise UserError(f"expected masks for the photos in {images}, found none: {fix}")
 
 
@@ -184,6 +209,40 @@ def _filter(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[P
     return kept
 
 
+def mark_no_object(photos: Sequence[Photo], given: NoObject | None, notes: list[str]) -> list[Photo]:
+    """Say of photos of the named classes that they show no object; a line tells how many masks are not used then."""
+    names = set(split_names(given))
+    named = [is_named(photo.class_name, names) for photo in photos]
+    masked = [photo for photo, yes in zip(photos, named, strict=True) if yes and photo.mask is not None]
+    unused = [photo for photo in masked if not is_black(photo.mask)]
+    if unused:
+        classes = ",".join(sorted({str(photo.class_name) for photo in unused}))
+        notes.append(
+            f"{pluralize(len(unused), 'mask')} of class {classes} not used: --no-object says nothing is there."
+        )
+    return [
+        replace(photo, mask=None, no_object=True) if yes else photo for photo, yes in zip(photos, named, strict=True)
+    ]
+
+
+def lost_classes(before: Sequence[Photo], after: Sequence[Photo]) -> dict[str, int]:
+    """Return the classes of which no photo is left, and how many they had."""
+    left = {photo.class_name for photo in after}
+    gone = [str(photo.class_name) for photo in before if photo.class_name not in left]
+    return {name: gone.count(name) for name in dict.fromkeys(gone)}
+
+
+def _skip_unmasked(photos: list[Photo]) -> list[Photo]:
+    left = [photo for photo in photos if photo.mask is not None or photo.no_object]
+    if lost := lost_classes(photos, left):
+        refuse_lost_classes(
+            lost,
+            "by --skip-unmasked, as none has a mask",
+            f"say --no-object {','.join(sorted(lost))} if they show no object, or add their masks",
+        )
+    return left
+
+
 def _add_masks(
     photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool, keep: Callable[[Photo], bool] | None
 ) -> list[Photo]:
@@ -195,15 +254,15 @@ def _add_masks(
     for line in adopt_masks(by_key, dict(zip(keys, places_inside, strict=True)), images, masks):
         warn(line)
     without_photo = sorted(set(by_key) - set(keys))
-    found = [Photo(p.image, by_key.get(key), p.class_name) for p, key in zip(photos, keys, strict=True)]
+    found = [replace(p, mask=by_key.get(key)) for p, key in zip(photos, keys, strict=True)]
     kept = _filter(found, keep)
     if not skip_unmasked:
         tops, kept_tops = ({_top(p, images) for p in these} for these in (photos, kept))
-        left_out = tops - kept_tops
+        left_out = (tops - kept_tops) | {_top(p, images) for p in kept if p.no_object}
         there = {compose(p.name) for p in masks.iterdir() if p.is_dir() and not is_hidden(p.name)}
         places: set[str | None] = {None} if None in tops else {*there}
         _refuse_other_classes(tops - left_out, places - left_out, images, masks)
-        _refuse_unmasked([p.image for p in kept if p.mask is None])
+        _refuse_unmasked([p.image for p in kept if p.mask is None and not p.no_object])
     if without_photo:
         raise UserError(f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; remove or rename it")
     return kept
@@ -235,7 +294,8 @@ def _refuse_other_classes(ours: set[str | None], theirs: set[str | None], images
         return
     lacking = [f"{place} lacks {', '.join(sorted(map(str, names)))}" for place, names in
                ((masks, ours - theirs), (images, theirs - ours)) if names]  # fmt: skip
-    raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}")
+    way = "; if its photos show no object, say so with --no-object" if ours - theirs else ""
+    raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}{way}")
 
 
 def _letters(name: str | None) -> str | None:

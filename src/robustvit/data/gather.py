@@ -10,15 +10,16 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import PhotoOptions, PixelOptions
-from robustvit.common.options import Alpha, Classes, ClassFolders, MaskFormat, PixelRange
+from robustvit.common.options import Alpha, Classes, ClassFolders, MaskFormat, Negatives, NoObject, PixelRange
 from robustvit.common.outcomes import MIN_PHOTOS
-from robustvit.common.progress import track, warn
+from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
-from robustvit.data.datasets import read_pair
+from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.find_photos import Photo, expect_masks
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
+from robustvit.data.objects_seen import Looked, describe_looked, look_at
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
 from robustvit.data.photo_scales import recorded_scale
 from robustvit.data.review import Review, read_review
@@ -41,6 +42,7 @@ class PhotoSources:
     test_masks: str | None = None
     mask_format: MaskFormat = "auto"
     skip_unmasked: bool = False
+    no_object: NoObject | None = None
     doubtful: bool = False
     review: str | None = None
     range: PixelRange | None = None
@@ -61,6 +63,7 @@ class SelectionSettings:
             a run of an older version is resumed with all of them for both.
         older: a run that an older version started is resumed: its photos stay as they are, copies or not.
         order: outputs of the classes by name, of the run that is resumed, for a head without names.
+        negatives: what photos without an object train; with ``none`` they are left out of training.
     """
 
     samples_per_class: int
@@ -71,6 +74,7 @@ class SelectionSettings:
     halve: bool = True
     older: bool = False
     order: Mapping[str, int] = field(default_factory=dict)
+    negatives: Negatives = "classification"
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class RunPhotos:
         verdict: held out, to measure before and after.
         notes: what a reader of the verdict must know.
         prints: fingerprints of all photos, by file.
+        object_classes: labels of the training photos that show an object.
     """
 
     train: list[Photo]
@@ -90,6 +95,7 @@ class RunPhotos:
     verdict: list[Photo]
     notes: list[str]
     prints: dict[Path, Fingerprint]
+    object_classes: tuple[int, ...] = ()
 
     def as_text(self) -> str:
         """Return the rows of ``selection.csv``."""
@@ -132,7 +138,7 @@ def gather_photos(
         _name_outputs(classifier, {photo.label: str(photo.class_name) for photo in photos})
     whole = None if review is None else replace(review, by_tail=False)
     given = [
-        None if images is None else found(sources, images, masks, review=whole)
+        None if images is None else found(sources, images, masks, review=whole, further=True)
         for images, masks in ((sources.val_images, sources.val_masks), (sources.test_images, sources.test_masks))
     ]
     selection = select_photos(
@@ -161,8 +167,35 @@ def gather_photos(
             "photos with --test-images and --test-masks."
         )
     check_overlap(train, validation, verdict, prints, notes, older=settings.older)
-    check_photos([*train, *validation, *(() if verdict is validation else verdict)], sources.mask_format)
-    return RunPhotos(train, validation, verdict, notes, prints)
+    every = [*train, *validation, *(() if verdict is validation else verdict)]
+    looked = look_at(MaskedPhotos(every, classifier.preprocessing, mask_format=sources.mask_format))
+    trained = _without_negatives(looked[: len(train)], settings.negatives)
+    for note in describe_looked(
+        looked, classifier.preprocessing, _trained_on(looked[: len(train)], settings.negatives)
+    ):
+        notes.append(note)
+        warn(note)
+    objects = sorted({one.photo.label for one in looked[: len(train)] if not one.empty and one.photo.label is not None})
+    return RunPhotos(trained, validation, verdict, notes, prints, tuple(objects))
+
+
+def _without_negatives(looked: Sequence[Looked], negatives: Negatives) -> list[Photo]:
+    """Return the photos to train on."""
+    if all(one.empty for one in looked):
+        raise UserError(
+            "expected training photos that show an object, found none: train on other classes as well (--classes)"
+        )
+    return [one.photo for one in looked if not one.empty or negatives != "none"]
+
+
+def _trained_on(looked: Sequence[Looked], negatives: Negatives) -> str:
+    """Return what the training photos without an object are used for."""
+    count = pluralize(sum(one.empty for one in looked), "training photo")
+    return {
+        "classification": f"{count} of them train the classification alone",
+        "uniform": f"{count} of them train the classification, and even out the maps of classes that have objects",
+        "none": f"{count} of them are left out of training",
+    }[negatives] + f" (--negatives {negatives})."
 
 
 def _name_outputs(classifier: Classifier, names: Mapping[int | None, str]) -> None:
@@ -190,6 +223,7 @@ def _find(
     predict: Labeller,
     review: Review | None,
     notes: list[str],
+    further: bool = False,
 ) -> list[Photo]:
     photos, left_out = find_usable_photos(
         PhotoOptions(
@@ -197,6 +231,7 @@ def _find(
             masks=masks,
             mask_format=sources.mask_format,
             skip_unmasked=sources.skip_unmasked,
+            no_object=sources.no_object,
             doubtful=sources.doubtful,
             range=sources.range,
             alpha=sources.alpha,
@@ -207,6 +242,7 @@ def _find(
         ),
         labelled=labelled,
         review=review,
+        further=further,
     )
     try:
         photos = match_labels(photos, classifier.num_classes, classifier.class_names)
@@ -250,9 +286,3 @@ def _halve(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Pho
             f"fewer than {MIN_PHOTOS} no gain can be shown: give more with --test-images and --test-masks."
         )
     return halves
-
-
-def check_photos(photos: Sequence[Photo], mask_format: MaskFormat) -> None:
-    """Decode every photo and mask once."""
-    for photo in track(photos, "checking photos and masks"):
-        read_pair(photo, mask_format)

@@ -18,7 +18,8 @@ from robustvit.data.file_finder import FileFinder
 from robustvit.data.review import resolve_folder
 
 MANIFEST, SETTINGS = "manifest.csv", "settings.json"
-MaskVerdict = Literal["good", "doubtful", "none"]
+MaskVerdict = Literal["good", "doubtful", "none", "no-object"]
+NO_OBJECT: MaskVerdict = "no-object"
 MASK_MEASURES = ("share", "border", "agreement", "cut", "eigengap", "objects", "turned")
 _COLUMNS = ("image", "mask", "label", "verdict", "confidence", "reason", "source", *MASK_MEASURES, "inputs")
 
@@ -31,7 +32,8 @@ class MaskRecord:
         image: the photo.
         mask: its mask, unless the verdict is ``none``.
         label: its class as named on disk or in the annotation, if known.
-        verdict: ``good``, ``doubtful`` (left out of training unless asked for) or ``none`` (no object found).
+        verdict: ``good``, ``doubtful`` (left out of training unless asked for), ``none`` (no object found; left out) or
+            ``no-object`` (it was said that there is none; its mask is black).
         confidence: in [0, 1].
         reason: why the verdict is not ``good``.
         source: method or format of the mask.
@@ -120,7 +122,9 @@ def _read_record(row: Mapping[str, str | None], path: Path, line: int, finder: F
     except (KeyError, ValueError) as error:
         raise UserError(f"{path}, line {line}: expected the columns {', '.join(_COLUMNS[:5])}, got {error}") from error
     if not image or verdict not in get_args(MaskVerdict):
-        raise UserError(f"{path}, line {line}: expected an image and a verdict good, doubtful or none, got {verdict!r}")
+        raise UserError(
+            f"{path}, line {line}: expected an image and a verdict good, doubtful, none or no-object, got {verdict!r}"
+        )
     mask = (row.get("mask") or "").strip()
     places = [path.parent / image, path.parent / mask]  # a file that was removed keeps the name in the manifest
     return MaskRecord(

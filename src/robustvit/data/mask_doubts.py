@@ -41,10 +41,12 @@ def check_masks(photos: Sequence[Photo], mask_format: MaskFormat) -> list[str]:
             values = read_mask(mask, mask_format)
         except UserError:
             continue
+        if values.max(initial=0) <= 0 or values.min(initial=1) >= 1:
+            continue  # no object, or nothing else: neither says what the others mean
         read += 1
-        if border_contact(values > 0.5) >= AT_BORDER and values.min() < 1:
+        if border_contact(values > 0.5) >= AT_BORDER:
             outside.append(mask)
-        if 0 < values.max() < 0.5:
+        if values.max() < 0.5:
             faint.append(mask)
     notes = []
     if 2 * len(outside) > read:

@@ -29,7 +29,7 @@ from robustvit.data.mask_kinds import (
 )
 from robustvit.data.mask_pixels import MASK_SUFFIXES, MaskPixels, black_or_white, is_grey, read_pixels
 
-__all__ = ["FAINTEST", "MASK_SUFFIXES", "check_mask", "read_ids", "read_mask"]
+__all__ = ["FAINTEST", "MASK_SUFFIXES", "check_background", "check_mask", "read_ids", "read_mask"]
 
 FAINTEST = FAINT  # a few grey values below this would be taken for class ids
 _NOISE_SHARE = 0.95
@@ -78,6 +78,11 @@ def check_mask(mask: np.ndarray, path: str | Path) -> None:
     """Refuse a mask that is empty or covers everything."""
     if mask.max(initial=0) <= 0:
         raise UserError(f"empty mask {path}: no pixel is on the object; draw it or remove the pair")
+    check_background(mask, path)
+
+
+def check_background(mask: np.ndarray, path: str | Path) -> None:
+    """Refuse a mask that covers everything; an empty one says that the photo shows no object."""
     if mask.min(initial=1) >= 1:
         raise UserError(f"mask {path} covers the whole frame: no background is left; draw it or remove the pair")
 
@@ -93,7 +98,7 @@ def _read_soft(pixels: MaskPixels) -> np.ndarray:
         raise UserError(f"expected mask values in [0, 1] in {path}, got up to {top:g}: divide by the largest")
     if top > 65535:
         raise UserError(f"expected mask values of 8 or 16 bits in {path}, got up to {top:g}: save it as 8 bits")
-    if top in (2, 3) and numbers.min() >= 1:
+    if top in (2, 3) and numbers.min() >= 1 and not pixels.lossy:
         ask_for_background(pixels, count_levels(numbers)[0])
     mask = numbers / white_of(numbers)
     return (_without_noise(mask) if pixels.lossy else mask).astype(np.float32)

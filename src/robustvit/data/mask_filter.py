@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from robustvit.common.option_groups import PhotoOptions
 from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, find_photos
-from robustvit.data.manifest import MANIFEST, MaskRecord, is_mask_folder, read_manifest
+from robustvit.data.manifest import MANIFEST, NO_OBJECT, MaskRecord, is_mask_folder, read_manifest
 from robustvit.data.mask_doubts import check_masks
 from robustvit.data.matching import compose
+from robustvit.data.no_object import refuse_lost_classes
 from robustvit.data.pixels import Pixels
 from robustvit.data.review import Review
 from robustvit.data.tables.source import split_part
@@ -35,6 +36,7 @@ class MaskFilter:
 
     Attributes:
         left_out: number of photos left out, by reason.
+        by_class: the same of each class; of a class that is used, None counts the photos that are.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class MaskFilter:
             self._by_image[record.image.resolve(), label] = record
         self.doubtful, self.review = doubtful, review
         self.left_out: Counter[str] = Counter()
+        self.by_class: defaultdict[str | None, Counter[str | None]] = defaultdict(Counter)
 
     def __call__(self, photo: Photo) -> bool:
         """Whether to use a photo."""
@@ -58,11 +61,31 @@ class MaskFilter:
         reason = "dropped"
         if kept is None:
             record = self._record(photo)
-            reason = "good" if record is None else record.verdict
-        fine = kept or reason == "good" or (reason == "doubtful" and self.doubtful)
+            reason = "good" if record is None or photo.no_object else record.verdict
+        fine = kept or reason in ("good", NO_OBJECT) or (reason == "doubtful" and self.doubtful)
         if not fine:
             self.left_out[reason] += 1
+        self.by_class[photo.class_name][None if fine else reason] += 1
         return fine
+
+    def refuse_lost_classes(self) -> None:
+        """Refuse to leave out all photos of a class."""
+        lost = {name: counts for name, counts in self.by_class.items() if name is not None and not counts[None]}
+        if not lost:
+            return
+        name, counts = min(lost.items())
+        ways = {
+            "dropped": "keep some in the review",
+            "doubtful": "use the doubtful ones with --doubtful",
+            "none": f"say --no-object {name} if they show no object",
+        }
+        parts = [f"{counts[reason]} {words}" for reason, words in _REASONS.items() if counts[reason]]
+        fixes = [way for reason, way in ways.items() if counts[reason] or reason == "none"]
+        refuse_lost_classes(
+            {name: counts.total() for name, counts in lost.items()},
+            f"because of their masks ({', '.join(parts)})",
+            f"{', '.join(fixes)}, or leave the class out of the photos",
+        )
 
     def _record(self, photo: Photo) -> MaskRecord | None:
         if photo.mask is not None:  # a mask that is not in the manifest was added by a person
@@ -80,7 +103,7 @@ class MaskFilter:
 
 
 def find_usable_photos(
-    given: PhotoOptions, *, labelled: bool = True, review: Review | None = None
+    given: PhotoOptions, *, labelled: bool = True, review: Review | None = None, further: bool = False
 ) -> tuple[list[Photo], list[str]]:
     """Find photos, without those whose masks should not be used, and look at the masks.
 
@@ -88,6 +111,7 @@ def find_usable_photos(
         given: where photos and masks are, and which to use.
         labelled: whether classes are needed.
         review: a person's decisions.
+        further: the photos are further ones of a run, which need not hold every class of ``--no-object``.
 
     Returns:
         The photos, and lines on files and photos that were left out, if there are any, and on doubts about the masks.
@@ -102,11 +126,14 @@ def find_usable_photos(
         given.masks,
         labelled=labelled,
         skip_unmasked=given.skip_unmasked,
+        no_object=given.no_object,
+        further=further,
         keep=keep,
         pixels=Pixels.of(given),
         columns=given.columns,
         notes=notes,
     )
+    keep.refuse_lost_classes()
     return photos, [*notes, *([keep.note] if keep.note else []), *check_masks(photos, given.mask_format)]
 
 

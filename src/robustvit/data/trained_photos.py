@@ -12,7 +12,7 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict, read_verdict
 from robustvit.common.wording import pluralize
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprint, fingerprints
-from robustvit.data.find_photos import Photo
+from robustvit.data.find_photos import Photo, lost_classes
 
 _NAMED = 3
 _INCLUDE = "--include-trained"
@@ -217,7 +217,9 @@ class SeenPhotos:
                 f"expected photos that the model has not seen, but {self.sentence}: name others, or measure these all "
                 f"the same with {_INCLUDE}"
             )
-        return kept, self.notes(f"left out ({_INCLUDE} measures them too)")
+        lost = ", ".join(sorted(lost_classes(photos, kept)))
+        gone = f", and with them every photo of class {lost}" if lost else ""
+        return kept, self.notes(f"left out{gone} ({_INCLUDE} measures them too)")
 
     def judge(self, verdict: Verdict, include: bool) -> Verdict:
         """Return the verdict, but accept no model for its answers to photos that it was trained on."""

@@ -113,9 +113,9 @@ def evaluate(
     from robustvit.common.progress import warn
     from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
     from robustvit.data.datasets import MaskedPhotos
-    from robustvit.data.gather import check_photos
     from robustvit.data.labels import doubt_order, match_labels
     from robustvit.data.mask_filter import find_usable_photos
+    from robustvit.data.objects_seen import say_looked
     from robustvit.data.overlap import note_copies
     from robustvit.data.trained_photos import photos_behind, trained_shifts
     from robustvit.evaluation.compare import compare, decide
@@ -133,7 +133,7 @@ def evaluate(
         warn(note)
     note_copies([photo.image for photo in kept], notes)
     found_photos = match_labels(kept, classifier.num_classes, classifier.class_names)
-    check_photos(found_photos, photos.mask_format)
+    notes += say_looked(found_photos, photos.mask_format, classifier.preprocessing)
     check_backgrounds(judging.backgrounds, [photo.image for photo in found_photos])
     other = load_baseline(models, classifier)
     if other is not None:

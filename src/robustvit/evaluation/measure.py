@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -185,16 +186,23 @@ def measure(
     """
     measuring = _Measuring(model, settings or MeasureSettings(), device, Share.of(accelerator))
     with evaluating(model):
-        results, lends = _measure_photos(measuring, photos)
+        results, roles = _measure_photos(measuring, photos)
         if measuring.settings.swaps > 0:
-            _measure_swaps(measuring, photos, results, lends)
+            _measure_swaps(measuring, photos, results, roles)
     return results
 
 
-def _measure_photos(measuring: _Measuring, photos: MaskedPhotos) -> tuple[list[PhotoMeasure], list[bool | None]]:
-    """Measure every photo; also whether it can lend its background, None where its object cannot be swapped."""
+class _Role(NamedTuple):
+    """Whether a photo's object can be put on other backgrounds, and whether it can lend its own."""
+
+    borrows: bool
+    lends: bool
+
+
+def _measure_photos(measuring: _Measuring, photos: MaskedPhotos) -> tuple[list[PhotoMeasure], list[_Role]]:
+    """Measure every photo; also what it can do in swaps."""
     results: list[PhotoMeasure] = []
-    lends: list[bool | None] = []
+    roles: list[_Role] = []
     mine = Subset(photos, measuring.share.of_items(range(len(photos))))
     for batch in measuring.load(mine, "measuring photos"):
         images, mask = batch["image"].to(measuring.device), batch["mask"].to(measuring.device)
@@ -213,10 +221,12 @@ def _measure_photos(measuring: _Measuring, photos: MaskedPhotos) -> tuple[list[P
             results.append(result)
         # ImageNet-9's rule: a foreground counts only if the crop keeps over half of its box.
         kept = (batch["kept"] > 0.5) & batch["mask"].flatten(1).any(dim=1) & (batch["label"] >= 0)
-        lends += [
-            bool(usable_background(m > 0.5)) if k else None for m, k in zip(batch["mask"], kept.tolist(), strict=True)
+        empty = batch["empty"] & (batch["label"] >= 0)
+        roles += [
+            _Role(k, e or (k and bool(usable_background(m > 0.5))))
+            for m, k, e in zip(batch["mask"], kept.tolist(), empty.tolist(), strict=True)
         ]
-    return measuring.share.joined(results), measuring.share.joined(lends)
+    return measuring.share.joined(results), measuring.share.joined(roles)
 
 
 def _expect_finite(logits: Tensor) -> Tensor:
@@ -226,17 +236,19 @@ def _expect_finite(logits: Tensor) -> Tensor:
 
 
 def _measure_swaps(
-    measuring: _Measuring, photos: MaskedPhotos, results: list[PhotoMeasure], lends: list[bool | None]
+    measuring: _Measuring, photos: MaskedPhotos, results: list[PhotoMeasure], roles: list[_Role]
 ) -> None:
-    """Add the predictions on swapped backgrounds to ``results``, for photos with label and mask."""
+    """Add the predictions on swapped backgrounds to ``results``, for photos with label and object."""
     settings, share = measuring.settings, measuring.share
-    able = [i for i, lent in enumerate(lends) if lent is not None]
-    labels = [label for i in able if (label := results[i].label) is not None]
-    usable = [bool(lends[i]) for i in able]
+    part = [i for i, role in enumerate(roles) if role.borrows or role.lends]
+    able = [i for i in part if roles[i].borrows]
+    labels = [label for i in part if (label := results[i].label) is not None]
+    usable = [roles[i].lends for i in part]
+    needing = [at for at, i in enumerate(part) if roles[i].borrows]
     plan: list[tuple[str, int, int]] = []
     for kind in settings.kinds:
-        chosen = pair_backgrounds(labels, usable, kind, swaps=settings.swaps, seed=settings.seed)
-        plan += [(kind, able[i], able[donor]) for i, donors in enumerate(chosen) for donor in donors]
+        chosen = pair_backgrounds(labels, usable, kind, swaps=settings.swaps, seed=settings.seed, borrowers=needing)
+        plan += [(kind, part[i], part[donor]) for i, donors in enumerate(chosen) for donor in donors]
     swapped = SwappedPhotos(photos, share.of_items([(index, donor) for _, index, donor in plan]))
     answers = measuring.answers(swapped, "measuring swapped backgrounds")
     if settings.backgrounds is not None:

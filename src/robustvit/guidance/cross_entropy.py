@@ -35,6 +35,7 @@ class CrossEntropy(GuidanceMethod):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_weights(self.temperature, classification_weight=1)
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:

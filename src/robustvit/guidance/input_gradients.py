@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from robustvit.common.errors import UserError
 from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods.input_gradient import forward_from_pixels
@@ -15,6 +17,7 @@ from robustvit.explanation.methods.trace import sum_target_logits
 from robustvit.guidance.cross_entropy import classify
 from robustvit.guidance.losses import gradmask_loss, label_loss, right_reasons_loss
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels, weighted_sum
+from robustvit.guidance.negatives import mean_over_classes, other_classes, over_objects, shows_object
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,21 @@ class _InputGradients(GuidanceMethod):
     The gradient is in the model's input: pixels in [0, 1] for a ``Classifier``. So the loss does not depend on the
     normalisation; gradients in normalised pixels are ``std`` times as large. Works for
     every classifier that can be differentiated twice. With a weight of 0, no input gradient is computed.
+
+    An image without an object (S = 0) counts as zero in the penalty. With ``negatives="uniform"`` it counts, as
+    ``uniform``: see the methods.
     """
+
+    flattens = True
 
     relevance_weight: float | None = None
     classification_weight: float = 1.0
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.negatives == "uniform" and self.relevance_weight == 0:
+            raise UserError("expected --relevance-weight above 0 with --negatives uniform, got 0: raise it")
         check_weights(
             self.temperature,
             relevance_weight=1.0 if self.relevance_weight is None else self.relevance_weight,
@@ -56,32 +67,53 @@ class _InputGradients(GuidanceMethod):
     def penalty(self, gradients: Tensor, masks: Tensor) -> Tensor:
         """The loss of gradients ``(B, 3, H, W)``."""
 
+    @abstractmethod
+    def on_negatives(self, gradient: Callable[[Tensor], Tensor], gradients: Tensor, chosen: Tensor) -> Tensor:
+        """The penalty of images without an object.
+
+        Args:
+            gradient: returns the gradient of the logits of classes ``(B,)``.
+            gradients: of what is explained.
+            chosen: ``(B, C)`` bool, classes that have objects, on the images that have none.
+        """
+
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         target = expect_labels(target, f"--guidance {self.title}, which explains the true class")
         if self.relevance_weight == 0:
             found = classify(model, images, target, self.temperature)
             return GuidedLoss(self.classification_weight * found.loss, found.parts, found.logits, None)
         differentiable = torch.is_grad_enabled()
-        with gradients_for_maps(differentiable):
+        keep = differentiable or self.negatives == "uniform"  # the graph is needed again for each class
+        with gradients_for_maps(keep):
             images, masks, target = (x.clone() if x.is_inference() else x for x in (images, masks, target))
             logits, entered = forward_from_pixels(model, images)
             explained = self.explained(logits, target)
-            (gradients,) = torch.autograd.grad(explained, entered, create_graph=differentiable)
+            (gradients,) = torch.autograd.grad(explained, entered, create_graph=keep)
             exact = gradients.to(torch.promote_types(gradients.dtype, torch.float32))
-            relevance = self.penalty(exact, masks)
-            classification = label_loss(logits, target, self.temperature)
+            parts = over_objects(lambda maps, inside: {"relevance": self.penalty(maps, inside)}, exact, masks)
+            parts["classification"] = label_loss(logits, target, self.temperature)
             weight = self.default_weight(logits.shape[1]) if self.relevance_weight is None else self.relevance_weight
-            loss = weighted_sum((weight, relevance), (self.classification_weight, classification))
+            terms = [(weight, parts["relevance"])]
+            if self.negatives == "uniform":
+                chosen = other_classes(logits.detach(), target, self.object_classes)
+                parts["uniform"] = self.on_negatives(
+                    lambda label: torch.autograd.grad(sum_target_logits(logits, label), entered, create_graph=True)[0],
+                    exact,
+                    chosen & ~shows_object(masks)[:, None],
+                )
+                terms.append((weight, parts["uniform"]))
+            loss = weighted_sum(*terms, (self.classification_weight, parts["classification"]))
         maps = image_map(exact.detach().abs().sum(dim=1), (images.shape[-2], images.shape[-1]))
-        parts = {"relevance": relevance.detach(), "classification": classification.detach()}
-        return GuidedLoss(loss if differentiable else loss.detach(), parts, logits.detach(), maps)
+        detached = {name: part.detach() for name, part in parts.items()}
+        return GuidedLoss(loss if differentiable else loss.detach(), detached, logits.detach(), maps)
 
 
 @dataclass(frozen=True)
 class GradMask(_InputGradients):
     """GradMask (Simpson et al. 2019, arXiv 1904.07478; equation 9 of RobustViT).
 
-    ``mean((d y_c / d x * (1 - S))^2)`` over images, channels and pixels, ``y_c`` the true class's logit.
+    ``mean((d y_c / d x * (1 - S))^2)`` over images, channels and pixels, ``y_c`` the true class's logit. ``uniform`` is
+    the same with S = 0 on images without an object, as the mean over the classes c that have objects, except their own.
 
     Attributes:
         relevance_weight: weight of that term (None: 1000).
@@ -105,13 +137,18 @@ class GradMask(_InputGradients):
         """Equation 9."""
         return gradmask_loss(gradients, masks)
 
+    def on_negatives(self, gradient: Callable[[Tensor], Tensor], gradients: Tensor, chosen: Tensor) -> Tensor:
+        """Equation 9 with S = 0, for each class."""
+        return mean_over_classes(lambda label: gradient(label).square().mean(dim=(1, 2, 3)), chosen)
+
 
 @dataclass(frozen=True)
 class RightReasons(_InputGradients):
     """Right for the Right Reasons (Ross, Hughes and Doshi-Velez 2017, arXiv 1703.03717; equation 10 of RobustViT).
 
     ``sum(((1 - S) * d/dx sum_k log p_k)^2)`` over the channels and pixels of an image, ``p_k`` the probability of class
-    k; the mean over images. Ross et al. sum this and the cross-entropy over images: the same balance of the two.
+    k; the mean over images. ``uniform`` is the same with S = 0 on images without an object: it has all classes in it.
+    Ross et al. sum this and the cross-entropy over images: the same balance of the two.
 
     Attributes:
         relevance_weight: weight of that term; ``0.04 / K^2`` for K classes where it is None, since the gradient of the
@@ -135,3 +172,11 @@ class RightReasons(_InputGradients):
     def penalty(self, gradients: Tensor, masks: Tensor) -> Tensor:
         """Equation 10."""
         return right_reasons_loss(gradients, masks)
+
+    def on_negatives(self, gradient: Callable[[Tensor], Tensor], gradients: Tensor, chosen: Tensor) -> Tensor:
+        """Equation 10 with S = 0."""
+        negative = chosen.any(dim=1)
+        if not bool(negative.any()):
+            return gradients.new_zeros(())
+        found = gradients[negative]
+        return negative.to(gradients.dtype).mean() * right_reasons_loss(found, torch.zeros_like(found[:, :1]))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.errors import expect_one_of
+from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Balance
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.cross_entropy import classify
@@ -42,6 +42,7 @@ class LastLayer(GuidanceMethod):
     balance: Balance = "background"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expect_one_of("balance", self.balance, ("class", "background"))
 
     @property
@@ -78,6 +79,14 @@ class DeepFeatureReweighting(LastLayer):
     )
     balanced = False  # its subsets are
     unused = ("lr", "epochs", "select", "lr_schedule")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.negatives == "none":
+            raise UserError(
+                "expected --negatives classification with --guidance dfr, whose new head needs photos of every class, "
+                "got none"
+            )
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Protocol, Self, get_args
 
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError, expect_at_least
-from robustvit.common.options import Train
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of
+from robustvit.common.options import Negatives, Train
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,19 @@ class Guidance(Protocol):
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss: ...
 
 
+@dataclass(frozen=True)
 class GuidanceMethod(ABC):
     """Base of the named methods, for the finetuning loop and the report; the options are dataclass fields.
 
+    An image whose mask is empty shows no object: terms on maps, gradients and swaps count as zero on it, and it lends
+    its background.
+
     Attributes:
+        negatives: what such images train beyond the classification: nothing (``classification``), or even maps of the
+            classes that have objects (``uniform``). ``finetune`` leaves them out of training with ``none``, which
+            changes nothing here.
+        object_classes: the classes that have objects, for ``uniform``; all if None. No option of ``finetune``.
+        flattens: whether the method can do ``uniform``.
         title: name shown to readers.
         source: where it was published.
         trains: the only weights it can train; None for any.
@@ -57,6 +67,22 @@ class GuidanceMethod(ABC):
     trains: ClassVar[Train | None] = None
     balanced: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = ()
+    flattens: ClassVar[bool] = False
+
+    negatives: Negatives = field(default="classification", kw_only=True)
+    object_classes: Sequence[int] | None = field(default=None, kw_only=True, metadata={"option": False})
+
+    def __post_init__(self) -> None:
+        expect_one_of("--negatives", self.negatives, get_args(Negatives))
+        if self.negatives == "uniform" and not self.flattens:
+            raise UserError(
+                f"expected --negatives classification or none with --guidance {self.title}, which has no relevance to "
+                "even out, got uniform"
+            )
+
+    def of_object_classes(self, classes: Sequence[int]) -> Self:
+        """Return the method for photos in which these classes have objects."""
+        return replace(self, object_classes=tuple(classes))
 
     @property
     def needs_labels(self) -> bool:

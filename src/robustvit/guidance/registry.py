@@ -40,7 +40,7 @@ GUIDANCE: dict[str, Any] = {
 def options_of(guidance: str) -> set[str]:
     """Return the names of a guidance method's options."""
     expect_one_of("guidance", guidance, GUIDANCE)
-    return {field.name for field in fields(GUIDANCE[guidance])}
+    return {field.name for field in fields(GUIDANCE[guidance]) if field.metadata.get("option", True)}
 
 
 def guidance_options() -> list[str]:
@@ -73,7 +73,7 @@ def make_guidance(guidance: str | Guidance = "robustvit", **options: object) -> 
             raise UserError(f"expected no options beside a guidance object, got {', '.join(options)}")
         return guidance
     known = options_of(guidance)
-    if unknown := sorted(set(options) - known):
+    if unknown := sorted(set(options) - {field.name for field in fields(GUIDANCE[guidance])}):
         raise UserError(f"expected options of {guidance} ({', '.join(sorted(known))}), got {', '.join(unknown)}")
     return GUIDANCE[guidance](**options)
 

@@ -13,8 +13,10 @@ from robustvit.common.options import Classification, Target
 from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods import RELEVANCE_METHODS, get_method
+from robustvit.explanation.methods.trace import Trace
 from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, weighted_sum
+from robustvit.guidance.negatives import mean_over_classes, other_classes, over_objects, shows_object, unevenness
 from robustvit.models.classifier import logits_of
 
 
@@ -30,7 +32,13 @@ class MapGuidance(GuidanceMethod):
         classification_weight: weight of the classification loss.
         classification: ``confidence`` (equation 4) or ``label`` (cross-entropy with the true label).
         temperature: divides the logits in the classification loss.
+
+    With ``negatives="uniform"``, images without an object (``S_i = 0``) add ``relevance_weight * U``, where
+    ``U = 1/B sum_(i: S_i = 0) 1/|O_i| sum_(c in O_i) unevenness(R_i^c)``, ``O_i`` are the classes that have objects
+    except the image's own, and ``R_i^c`` is the relevance of class c by patches; see ``unevenness``.
     """
+
+    flattens = True
 
     target: Target = "label"
     relevance: str = "gae"
@@ -41,6 +49,7 @@ class MapGuidance(GuidanceMethod):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expect_one_of("target", self.target, ("label", "predicted"))
         expect_one_of("classification", self.classification, ("confidence", "label"))
         expect_one_of("relevance", self.relevance, RELEVANCE_METHODS)
@@ -49,6 +58,8 @@ class MapGuidance(GuidanceMethod):
             relevance_weight=self.relevance_weight,
             classification_weight=self.classification_weight,
         )
+        if self.negatives == "uniform" and not self.relevance_counts:
+            raise UserError("expected a weight of relevance above 0 with --negatives uniform, got 0: raise it")
 
     @abstractmethod
     def map_terms(self, maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
@@ -81,20 +92,33 @@ class MapGuidance(GuidanceMethod):
             parts = {"classification": classification.detach()}
             return GuidedLoss(self.classification_weight * classification, parts, logits.detach(), None)
         differentiable = torch.is_grad_enabled()
-        with gradients_for_maps(differentiable):
+        negative = ~shows_object(masks)
+        uneven = self.negatives == "uniform" and bool(negative.any())
+        keep = differentiable or uneven  # the graph is needed again for each class
+        with gradients_for_maps(keep):
             images, masks = (x.clone() if x.is_inference() else x for x in (images, masks))
             target = target.clone() if target is not None and target.is_inference() else target
             trace = get_method(self.relevance)(model, images, self.second_order)
             logits = trace.logits
             predicted = logits.detach().argmax(dim=1)
             explained = predicted if self.target == "predicted" or target is None else target
-            maps = image_map(trace.explain(explained, differentiable), (images.shape[-2], images.shape[-1]))
-            parts = self.map_terms(maps, masks) | {"classification": self._classification(logits, target)}
-            loss = weighted_sum(
-                (self.relevance_weight, parts["relevance"]), (self.classification_weight, parts["classification"])
-            )
+            maps = image_map(trace.explain(explained, keep), (images.shape[-2], images.shape[-1]))
+            parts = over_objects(self.map_terms, maps, masks)
+            parts |= {"classification": self._classification(logits, target)}
+            terms = [(self.relevance_weight, parts["relevance"])]
+            if self.negatives == "uniform":
+                parts["uniform"] = self._unevenness(trace, target, negative)
+                terms.append((self.relevance_weight, parts["uniform"]))
+            loss = weighted_sum(*terms, (self.classification_weight, parts["classification"]))
         detached = {name: part.detach() for name, part in parts.items()}
         return GuidedLoss(loss if differentiable else loss.detach(), detached, logits.detach(), maps.detach())
+
+    def _unevenness(self, trace: Trace, target: Tensor | None, negative: Tensor) -> Tensor:
+        """Return how uneven the maps of other classes are on images without an object, see the class."""
+        chosen = other_classes(trace.logits.detach(), target, self.object_classes)
+        return mean_over_classes(
+            lambda label: unevenness(trace.explain(label, True).flatten(1)), chosen & negative[:, None]
+        )
 
     def _classification(self, logits: Tensor, target: Tensor | None) -> Tensor:
         """Equation 4, or its variant with the true label."""

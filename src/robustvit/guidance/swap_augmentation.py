@@ -20,7 +20,8 @@ SWAPS = ("mixed-other", "mixed-same", "mixed-rand")  # measures on photos like t
 def on_other_backgrounds(images: Tensor, masks: Tensor, share: float = 1.0) -> Tensor:
     """Put the objects of a batch on each other's backgrounds (ImageNet-9's only-bg-t), drawn by PyTorch's generator.
 
-    The donor is drawn uniformly out of the other photos of the batch whose object's box leaves enough background. In
+    The donor is drawn uniformly out of the other photos of the batch whose object's box leaves enough background; a
+    photo with an empty mask shows no object and lends the whole frame. In
     shuffled photos of K balanced classes, n each, it is of the own class with probability (n - 1) / (K n - 1): the
     background then says next to nothing about the class. A photo stays as it is where it shows no object (no pixel of
     its mask above one half), where there is no donor, and with probability ``1 - share``.
@@ -35,7 +36,7 @@ def on_other_backgrounds(images: Tensor, masks: Tensor, share: float = 1.0) -> T
     """
     masks = masks_like(images, masks)
     shown = [bounding_box(mask) is not None for mask in masks]
-    lending = [i for i, mask in enumerate(masks) if shown[i] and usable_background(mask)]
+    lending = [i for i, mask in enumerate(masks) if (shown[i] or not mask.any()) and usable_background(mask)]
     background = cache(lambda donor: tiled_background(images[donor], masks[donor]))
     swapped = []
     for index, drawn in enumerate(torch.rand(len(images), 2).tolist()):
@@ -78,6 +79,7 @@ class SwapAugmentation(GuidanceMethod):
         return SWAPS
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_weights(self.temperature, classification_weight=1)
         check_share(self.swap_share)
 

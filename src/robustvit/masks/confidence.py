@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robustvit.common.wording import pluralize
-from robustvit.data.manifest import MaskRecord, MaskVerdict
+from robustvit.data.manifest import NO_OBJECT, MaskRecord, MaskVerdict
 from robustvit.data.mask_doubts import AT_BORDER, border_contact
 
 _CUT_WEIGHT, _BORDER_WEIGHT = 0.8, 1.4
@@ -87,7 +87,7 @@ def rate_together(records: Sequence[MaskRecord]) -> tuple[list[MaskRecord], list
     Returns:
         The records, and a line on those that are doubted.
     """
-    masks = [record for record in records if record.mask is not None]
+    masks = [record for record in records if record.mask is not None and record.verdict != NO_OBJECT]
     outside = [
         record
         for record in masks

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 
+import numpy as np
 from PIL import Image
 
 from robustvit.common.errors import UserError
 from robustvit.common.progress import bar
 from robustvit.common.workers import worker_pool
-from robustvit.data.manifest import MaskRecord
+from robustvit.data.manifest import NO_OBJECT, MaskRecord
 from robustvit.data.photo_tree import PlacedPhoto
 from robustvit.data.read_photos import read_photo
 from robustvit.masks.confidence import FoundMask, no_object
@@ -47,6 +48,22 @@ def mask_photos(
             waiting = fresh
             progress.advance(task, len(batch))
         _write(waiting, source, folder, problems)
+    return problems
+
+
+def write_black_masks(photos: Sequence[PlacedPhoto], folder: MaskFolder) -> list[str]:
+    """Write black masks of photos of which it was said that they show no object; lines as in ``mask_photos``."""
+    problems: list[str] = []
+    for photo in photos:
+        record = MaskRecord(
+            photo.image, folder.path / photo.mask, photo.label, NO_OBJECT, 1.0, "--no-object names its class"
+        )
+        try:
+            image = read_photo(photo.image, pixels=photo.pixels)
+            record = replace(record, inputs=digest_inputs(photo.image, NO_OBJECT))
+            folder.add(record, np.zeros((image.height, image.width), np.float32))
+        except UserError as error:
+            problems.append(str(error))
     return problems
 
 

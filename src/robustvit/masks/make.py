@@ -61,10 +61,12 @@ class MadeMasks:
 
     def __str__(self) -> str:
         counts = {name: sum(r.verdict == name for r in self.records) for name in ("good", "doubtful", "none")}
+        named = sum(r.verdict == "no-object" for r in self.records)
         masks, speed = pluralize(counts["good"] + counts["doubtful"], "mask"), self.made / max(self.seconds, 1e-9)
         lines = [
             f"{masks} in {self.folder}: {counts['good']} good, {counts['doubtful']} doubtful (left out of training); "
             f"{pluralize(counts['none'], 'photo')} without an object",
+            *([f"  {pluralize(named, 'photo')} said to show no object: black masks"] if named else []),
             *(f"  {pluralize(number, 'photo')}: {reason}" for reason, number in self.skipped.items()),
             *self.notes,
             f"{pluralize(self.made, 'photo')} done now, {speed:.1f} images/s; {self.manifest}",
@@ -137,6 +139,8 @@ def make_masks(
     notes: list[str] = []
     with ExitStack() as held:
         if annotated.from_ is not None:
+            if finding.no_object:
+                raise UserError("--no-object is for masks that a model makes: of annotated photos tell it to finetune")
             boxes = _read_boxes(annotated, finding, pixels, running)
             folder, problems, left_out, made = _import_masks(source, out, annotated, boxes, held)
             notes = boxes.summary()
@@ -144,7 +148,7 @@ def make_masks(
             folder, problems, left_out, made = _find_masks(source, out, finding, (pixels, columns), running, held)
         problems = [printable(line) for line in problems]
         records = folder.finish(problems) if folder.rank == 0 else []
-    if folder.rank == 0 and not any(record.mask for record in records):
+    if folder.rank == 0 and not any(record.mask and record.verdict != "no-object" for record in records):
         reasons = [*problems, *(f"{one.image}: {one.reason}" for one in records if annotated.from_)]
         of_photos = [line for line in reasons if Path(line.partition(": ")[0]).is_file()]  # others say how it was read
         reason = next(iter([*of_photos, *reasons]), "nothing stands out in any photo")
@@ -259,13 +263,14 @@ def _find_masks(
     from robustvit.common.devices import make_accelerator
     from robustvit.common.files import read_settings
     from robustvit.data.manifest import SETTINGS
+    from robustvit.data.no_object import check_no_object, is_named, split_names
     from robustvit.data.photo_scales import recorded_scale
     from robustvit.data.pixels import Pixels
     from robustvit.data.placed_photos import place_photos
     from robustvit.data.tables.source import places_in
     from robustvit.masks.choose_cut import choose_cut
     from robustvit.masks.folder import MaskFolder
-    from robustvit.masks.loop import mask_photos
+    from robustvit.masks.loop import mask_photos, write_black_masks
     from robustvit.masks.sources import make_source
 
     pixels, columns = reading
@@ -273,13 +278,17 @@ def _find_masks(
     pixels = pixels.or_else(PixelOptions(range=None if old is None else old.get("range")))
     photos, problems, root = place_photos(source, out, Pixels.of(pixels), columns)
     clashing = len(problems)
+    check_no_object(options.no_object, {photo.label for photo in photos})
+    named = frozenset(split_names(options.no_object))
     accelerator = make_accelerator(device=running.device)
     rank, processes = accelerator.process_index, accelerator.num_processes
     if options.method == "tokencut":
-        options = choose_cut(options, photos, out, accelerator.device)
+        shown = [photo for photo in photos if not is_named(photo.label, named)]
+        options = choose_cut(options, shown, out, accelerator.device)
     if old is None or "range" in old:  # folders of earlier versions do not note what was decided
         pixels = replace(pixels, range=recorded_scale(photo.pixels for photo in photos) or pixels.range)
-    folder = MaskFolder(out, asdict(options) | pixels.said, rank)
+    settings = {name: value for name, value in asdict(options).items() if name != "no_object"}  # of single photos
+    folder = MaskFolder(out, settings | pixels.said, rank)
     maker = make_source(options, accelerator.device)
     files = [photo.image for photo in photos]
     unmatched = maker.match_photos(dict(zip(places_in(files, root), files, strict=True)), root)
@@ -287,25 +296,32 @@ def _find_masks(
     if accelerator.is_main_process:
         held.enter_context(folder.locked())
         folder.start()
-        problems += [*unmatched, *_forget_changed(folder, photos, maker)]
+        problems += [*unmatched, *_forget_changed(folder, photos, maker, named)]
     accelerator.wait_for_everyone()  # changed photos must be forgotten before one lists what is missing
     todo = folder.missing(photos)
     accelerator.wait_for_everyone()
-    mine = todo[rank::processes]
+    bare = [photo for photo in todo if is_named(photo.label, named)]
+    mine = [photo for photo in todo if not is_named(photo.label, named)][rank::processes]
     lines = mask_photos(maker, mine, folder, running.batch_size, running.workers)
+    lines += write_black_masks(bare[rank::processes], folder)
     problems += gather_object(lines)
     accelerator.wait_for_everyone()
     return folder, problems, len(folder.missing(photos)) + clashing, len(todo)
 
 
-def _forget_changed(folder: MaskFolder, photos: Sequence[PlacedPhoto], maker: MaskSource) -> list[str]:
+def _forget_changed(
+    folder: MaskFolder, photos: Sequence[PlacedPhoto], maker: MaskSource, named: frozenset[str]
+) -> list[str]:
     """Drop masks of photos that changed since, or of other weights; return a line for each that is kept in spite."""
     from robustvit.common.progress import warn
+    from robustvit.data.manifest import NO_OBJECT
+    from robustvit.data.no_object import is_named
     from robustvit.masks.folder import digest_inputs
 
-    undated, edited = folder.forget_changed(
-        photos, lambda photo: digest_inputs(photo.image, maker.content(photo.image)), unknown=False
-    )
+    def inputs(photo: PlacedPhoto) -> str:
+        return digest_inputs(photo.image, NO_OBJECT if is_named(photo.label, named) else maker.content(photo.image))
+
+    undated, edited = folder.forget_changed(photos, inputs, unknown=False)
     if undated:
         warn(
             f"{pluralize(undated, 'mask')} in {folder.path} of an earlier version, which did not note what they were "

@@ -15,6 +15,7 @@ from robustvit.common.options import (
     Feature,
     LabelFrom,
     MaskMethod,
+    NoObject,
     Orientation,
     Protocol,
     Side,
@@ -51,6 +52,7 @@ class MaskOptions(MapOptions, ModelFile):
             side, the solver at full size; photos that they skip get no mask).
         relevance: relevance method for --method relevance.
         prompts: CSV file for sam2: image,x0,y0,x1,y1 (boxes) or image,x,y (points).
+        no_object: classes whose photos show no object, such as ok,healthy: they get black masks.
     """
 
     method: MaskMethod = "tokencut"
@@ -64,6 +66,7 @@ class MaskOptions(MapOptions, ModelFile):
     refine: bool = True
     protocol: Protocol = "standard"
     prompts: str | None = None
+    no_object: NoObject | None = None
 
     def apply_protocol(self) -> MaskOptions:
         """Return the options under the protocol: ``paper`` sets backbone, size, side, objects and refinement."""

@@ -18,7 +18,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_page, write_text
 from robustvit.common.pictures import draw_outline, fit_side, jpeg_url
 from robustvit.common.progress import bar
-from robustvit.data.manifest import MaskRecord
+from robustvit.data.manifest import NO_OBJECT, MaskRecord
 from robustvit.data.mask_files import check_mask, read_mask
 from robustvit.data.pixels import ANY
 from robustvit.data.read_photos import read_photo
@@ -83,7 +83,7 @@ class _Card:
 
     @property
     def keep(self) -> bool:
-        return self.verdict == "good" and not self.problem
+        return self.verdict in ("good", NO_OBJECT) and not self.problem
 
 
 def _card(record: MaskRecord, folder: Path) -> _Card:
@@ -95,7 +95,7 @@ def _card(record: MaskRecord, folder: Path) -> _Card:
         picture = jpeg_url(np.array(photo), _LONGER_SIDE, quality=_QUALITY)
         if record.mask is None:
             problem = "no object found"
-        else:
+        elif record.verdict != NO_OBJECT:
             mask = read_mask(record.mask)
             check_mask(mask, record.mask)
             picture = jpeg_url(_draw_mask(photo, mask), _LONGER_SIDE, quality=_QUALITY)

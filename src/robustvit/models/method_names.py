@@ -15,6 +15,7 @@ _PUBLISHED = {
     "foreground": 0.3,
     "relevance_weight": 0.8,
     "classification_weight": 0.2,
+    "negatives": "classification",
 }
 _ALL_THE_WAY = {"lr_schedule": "step", "weight_interpolation": 1.0}  # what every published method here does
 _CHANGED: dict[tuple[str, Any], str] = {

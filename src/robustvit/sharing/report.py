@@ -103,6 +103,7 @@ def _shown_panel(panel: Panel, folder: Path) -> dict[str, Any]:
         "outcome": panel.outcome,
         "caption": panel.caption,
         "total": panel.total,
+        "no_object": panel.no_object,
         "photo": picture(panel.file),
         **{when: side and {"answer": side[0], "picture": picture(side[1])} for when, side in sides.items()},
     }

@@ -112,4 +112,6 @@ def finetune(
         accelerator.wait_for_everyone()
         start_trackers(accelerator)
         run = GuidedRun(folder, classifier, gathered, settled.plan, accelerator, judging, photos.mask_format, measuring)
-        return Finetuned(folder.path, run.finish(settled.guide, judging.panels))
+        return Finetuned(
+            folder.path, run.finish(settled.guide.of_object_classes(gathered.object_classes), judging.panels)
+        )

@@ -10,6 +10,7 @@ from robustvit.common.options import (
     Classes,
     Classification,
     LrSchedule,
+    Negatives,
     Select,
     Target,
     Train,
@@ -78,6 +79,10 @@ class GuidanceOptions(RelevanceOptions):
         temperature: divides the logits in the classification loss (default 1, or the recipe's).
         swap_share: fraction of the photos that swap-augmentation and swap-relevance put on another background
             (default 1).
+        negatives: what photos without an object (an empty mask, or --no-object) train: classification (nothing else,
+            the default), uniform (they also even out the maps of the classes that have objects, at the cost of a
+            backward pass for each; for robustvit, swap-relevance, energy, gradmask and rrr) or none (they are not
+            trained on).
         balance: photos for the head of last-layer and dfr: background (every object on another photo's background, the
             default) or class (the photos as they are); both take the same number from every class.
     """
@@ -92,6 +97,7 @@ class GuidanceOptions(RelevanceOptions):
     classification: Classification | None = None
     temperature: float | None = None
     swap_share: float | None = None
+    negatives: Negatives | None = None
     balance: Balance | None = None
 
 

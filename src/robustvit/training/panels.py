@@ -39,6 +39,7 @@ class Panel:
         before: what the original predicts, and its map's file.
         after: the same of the guided model.
         total: number of answers with this outcome, of which a few are drawn.
+        no_object: whether the photo shows no object.
     """
 
     outcome: Outcome
@@ -49,6 +50,7 @@ class Panel:
     before: tuple[str, str] | None = None
     after: tuple[str, str] | None = None
     total: int = 0
+    no_object: bool = False
 
 
 def choose_panels(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], count: int = 4) -> list[Panel]:
@@ -121,9 +123,14 @@ def draw_panels(
             sides.append((f"{model.name_of(best)} ({100 * float(said[best]):.0f} %)", f"{name}-{when}.jpg"))
         caption = f"{Path(photos.photos[panel.index].image).name}: "
         caption += guided.name_of(label) if label >= 0 else "no label"
+        caption += ", no object" if item["empty"] else ""
         if panel.donor is not None:
             caption += f", on the background of {Path(photos.photos[panel.donor].image).name}"
-        drawn.append(replace(panel, file=f"{name}.jpg", caption=caption, before=sides[0], after=sides[1]))
+        drawn.append(
+            replace(
+                panel, file=f"{name}.jpg", caption=caption, before=sides[0], after=sides[1], no_object=item["empty"]
+            )
+        )
     write_json([asdict(panel) for panel in drawn], folder / "panels.json")
     return drawn
 

@@ -156,6 +156,7 @@ def gather_run(
             halve=not (settled.resumed and folder.judged_by_all),
             older=settled.resumed and folder.selection.is_file() and not folder.records_content,
             order=folder.class_order() if settled.resumed else {},
+            negatives=guide.negatives,
         ),
         labelled=guide.needs_labels,
         predict=partial(with_predictions, classifier, accelerator.device),

@@ -53,7 +53,8 @@ _NO_CHOICE = UserError(
 
 def check_choice(schedule: Schedule, photos: Sequence[Photo]) -> None:
     """Refuse validation photos that cannot choose what the schedule wants chosen."""
-    if schedule.chooses_by_swaps and len({photo.label for photo in photos if photo.mask is not None} - {None}) < 2:
+    masked = [photo for photo in photos if photo.mask is not None]
+    if schedule.chooses_by_swaps and (not masked or len({photo.label for photo in photos} - {None}) < 2):
         raise _NO_CHOICE
 
 

@@ -85,7 +85,7 @@ class ShiftMaker:
                 if key not in backgrounds:
                     backgrounds[key] = self._square(shift)
                 image, mask = _placed(shift.placement, photo.cutout, backgrounds[key])
-            if reason := _unfit(mask) if shift.has_mask else "":
+            if reason := _unfit(mask) if shift.has_mask and not photo.empty else "":
                 left_out[shift.id] = reason
                 continue
             if shift.has_mask:
@@ -124,6 +124,11 @@ class _Opened:
         if self._framed is None or self._framed[0] != size:
             self._framed = size, framed(self.image, self.mask, size)
         return self._framed[1]
+
+    @property
+    def empty(self) -> bool:
+        """Whether the photo shows no object."""
+        return not bool(self.mask.any())
 
     @property
     def cutout(self) -> Image.Image:

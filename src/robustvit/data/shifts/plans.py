@@ -23,6 +23,7 @@ from robustvit.data.swaps import SWAPS, Swap, pair_backgrounds
 _LEAST_PAIRS = 20
 _COLUMNS: dict[Intervention, int] = {"si-size": 100, "si-rotation": 18, "si-location": 21}
 _NO_OBJECT = "no pixel of the mask is above one half"
+_EMPTY = "the photo shows no object"
 _OWN = (
     "Backgrounds of the si kinds are other classes' photos with the object's box tiled over (as only-bg-t); "
     "--backgrounds takes plain ones."
@@ -64,7 +65,7 @@ def plan_variants(photos: Sequence[Photo], found: Sequence[Surveyed], options: S
     """Plan ImageNet-9's variants: one image of every photo and kind.
 
     An object counts where over half of its box is left by the crop, a background where the box covers at most 90 % of
-    the frame.
+    the frame. A photo without an object is its own original, and lends the whole frame.
 
     Args:
         photos: the photos, of classes.
@@ -72,14 +73,15 @@ def plan_variants(photos: Sequence[Photo], found: Sequence[Surveyed], options: S
         options: kinds, size and seed count.
     """
     plan, size = ShiftPlan(), options.size or PHOTO_SIZE
-    able = [i for i, one in enumerate(found) if one.in_crop and one.kept > 0.5]
+    able = [i for i, one in enumerate(found) if (one.in_crop and one.kept > 0.5) or one.empty]
     labels = _numbered([str(photos[i].class_name) for i in able])
     usable = [found[i].lends_crop for i in able]
+    borrowers = [at for at, i in enumerate(able) if not found[i].empty]
     for kind in options.variants:
         donors: dict[int, Photo] = {}
         if kind in SWAPS:
             _check_classes(photos, kind)
-            chosen = pair_backgrounds(labels, usable, cast(Swap, kind), seed=options.seed)
+            chosen = pair_backgrounds(labels, usable, cast(Swap, kind), seed=options.seed, borrowers=borrowers)
             donors = {able[i]: photos[able[one[0]]] for i, one in enumerate(chosen) if one}
         for number, (photo, one) in enumerate(zip(photos, found, strict=True)):
             name = f"{kind}-{number:06d}"
@@ -106,6 +108,8 @@ def _check_classes(photos: Sequence[Photo], kind: str) -> None:
 
 def _lacking(found: Surveyed, kind: str, has_donor: bool) -> str:
     """Return why a variant of a photo cannot be made, if so."""
+    if found.empty:
+        return "" if kind == "original" else _EMPTY
     if found.box == (0, 0):
         return _NO_OBJECT
     if found.kept <= 0.5 or not found.in_crop:
@@ -136,7 +140,11 @@ def plan_grids(
         plan.notes.append(_OWN)
     for name in options.moved:
         kind = cast(Intervention, name)
-        plan.skips += [Skip("", kind, photos[i], _NO_OBJECT) for i in range(len(photos)) if found[i].box == (0, 0)]
+        plan.skips += [
+            Skip("", kind, photo, _EMPTY if one.empty else _NO_OBJECT)
+            for photo, one in zip(photos, found, strict=True)
+            if one.box == (0, 0)
+        ]
         for number, (member, background) in enumerate(pairs):
             _plan_pair(plan, kind, number, photos[able[member]], found[able[member]].box, background, options)
     return plan

@@ -28,6 +28,7 @@ class Surveyed:
         kept: share of the object's box that the centre crop keeps.
         in_crop: whether the crop shows a pixel of the object.
         lends_crop: whether the crop has enough background to lend.
+        empty: whether the mask has no pixel at all: the photo shows no object.
     """
 
     side: int
@@ -36,6 +37,7 @@ class Surveyed:
     kept: float
     in_crop: bool
     lends_crop: bool
+    empty: bool = False
 
 
 def _frame(size: int) -> Preprocessing:
@@ -55,16 +57,17 @@ def framed(image: Image.Image, mask: Tensor, size: int) -> tuple[Tensor, Tensor]
 def survey(photo: Photo, size: int, mask_format: MaskFormat) -> Surveyed:
     """Read a photo and its mask, and see what they are good for at a size."""
     _, mask = read_pair(photo, mask_format)
-    box = bounding_box(mask)
+    box, empty = bounding_box(mask), not bool(mask.any())
     width_height = (0, 0) if box is None else (box.right - box.left, box.bottom - box.top)
     cropped = evaluation_transform(_frame(size))(mask).as_subclass(Tensor)
     return Surveyed(
         min(mask.shape[-2:]),
         width_height,
-        box is not None and usable_background(mask),
+        empty or (box is not None and usable_background(mask)),
         kept_share(mask, _frame(size)),
         bounding_box(cropped) is not None,
         usable_background(cropped),
+        empty,
     )
 
 

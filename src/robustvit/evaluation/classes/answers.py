@@ -108,6 +108,7 @@ def compare_on_photos(
         own.masks,
         labelled=own.masks is None,
         skip_unmasked=own.skip_unmasked,
+        no_object=own.no_object,
         pixels=Pixels.of(own),
         columns=own.columns,
         notes=notes,

@@ -17,6 +17,7 @@ from robustvit.common.provenance import provenance
 from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo
 from robustvit.data.mask_filter import find_usable_photos
+from robustvit.data.objects_seen import shows_no_object
 from robustvit.data.photo_scales import recorded_scale
 from robustvit.data.trained_photos import UNKNOWN, TrainedPhotos
 from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, recorded_preprocessing
@@ -129,6 +130,10 @@ def _source(
     if own.images is None:
         raise UserError("expected --images and --masks with --on segmentation: photos, and masks of what they show")
     photos, notes = find_usable_photos(own, labelled=False)
+    shown = [photo for photo in photos if not shows_no_object(photo, own.mask_format)]
+    if without := len(photos) - len(shown):
+        notes.append(f"{pluralize(without, 'photo')} without an object left out of the segmentation test.")
+    photos = shown
     about = {"images": len(photos), "folder": str(Path(own.images).resolve())}
     if (scale := recorded_scale(photo.pixels for photo in photos)) is not None:
         about["range"] = scale

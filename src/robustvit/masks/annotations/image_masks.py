@@ -133,8 +133,7 @@ def _decode(
 
 
 def _plain_object(path: Path, complaints: list[str], kind: MaskFormat) -> list[AnnotatedObject]:
-    mask = read_mask(path, kind)
-    return [AnnotatedObject(None, mask)] if mask.max(initial=0) > 0 else []
+    return [AnnotatedObject(None, read_mask(path, kind))]  # an empty one says that there is no object
 
 
 def _imagenet_s_objects(path: Path, complaints: list[str]) -> list[AnnotatedObject]:

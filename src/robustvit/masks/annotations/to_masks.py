@@ -12,7 +12,7 @@ import numpy as np
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import LabelFrom
-from robustvit.data.manifest import MaskRecord
+from robustvit.data.manifest import NO_OBJECT, MaskRecord
 from robustvit.data.mask_doubts import border_contact
 from robustvit.data.mask_files import FAINTEST
 from robustvit.data.matching import compose
@@ -23,6 +23,7 @@ from robustvit.masks.folder import MaskFolder, digest_inputs
 
 _SHOWN = 5
 _SURE = 0.5  # agreement from which a model's mask of a box is good
+_WHOLE_MASKS = ("binary", "grey", "soft", "trimap", "inverted")  # one mask for a photo: an empty one is a statement
 _WHOLE_BORDER = 0.95  # void pixels may take the rest
 
 
@@ -169,6 +170,8 @@ def _file_name(label: str) -> str:
 
 def _record(image: Path, mask: Path, label: str | None, found: AnnotatedObject, source: str) -> MaskRecord:
     values, measures = found.mask, measure_mask(found.mask > 0.5, agreement=found.agreement)
+    if source in _WHOLE_MASKS and not values.any():
+        return MaskRecord(image, mask, label, NO_OBJECT, 1.0, "the mask is empty", source, measures)
     if values.max(initial=0) < FAINTEST / 255:
         top = round(255 * float(values.max(initial=0)))
         reason = f"its greatest value is {top} of 255" if top else "the outline covers no pixel"

@@ -1,0 +1,57 @@
+"""Photos without an object: the classes named so, and classes of which no photo would be left."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.options import NoObject
+from robustvit.common.wording import pluralize
+from robustvit.data.mask_files import read_mask
+from robustvit.data.matching import compose
+
+
+def split_names(given: NoObject | None) -> list[str]:
+    """Return the names of classes; ``ok,healthy`` is two of them."""
+    names = given.split(",") if isinstance(given, str) else given or []
+    return [compose(str(name).strip()) for name in names if str(name).strip()]
+
+
+def check_no_object(given: NoObject | None, classes: Collection[str | None]) -> None:
+    """Refuse names in ``--no-object`` that are no classes, and all classes at once."""
+    known = sorted({compose(name) for name in classes if name is not None})
+    names = split_names(given)
+    if names and not known:
+        raise UserError(f"expected class folders for --no-object {','.join(names)}, found photos without classes")
+    for name in names:
+        expect_one_of("--no-object", name, known)
+    if names and set(names) == set(known):
+        raise UserError(f"expected a class with objects beside --no-object {','.join(names)}, found none: name fewer")
+
+
+def is_named(class_name: str | None, names: Collection[str]) -> bool:
+    """Whether a class is among those of ``split_names``."""
+    return class_name is not None and compose(class_name) in names
+
+
+def is_black(mask: Path | None) -> bool:
+    """Whether a mask is empty; one that cannot be read is not."""
+    try:
+        return mask is not None and not read_mask(mask).any()
+    except UserError:
+        return False
+
+
+def refuse_lost_classes(lost: Mapping[str, int], why: str, fix: str) -> None:
+    """Refuse to go on without classes all of whose photos were left out.
+
+    Args:
+        lost: number of photos by class.
+        why: by what they were left out.
+        fix: what to do.
+    """
+    if lost:
+        name, count = next(iter(sorted(lost.items())))
+        more = f" (and of {len(lost) - 1} more)" if len(lost) > 1 else ""
+        raise UserError(f"all {pluralize(count, 'photo')} of class {name!r}{more} would be left out {why}: {fix}")
