@@ -6,8 +6,28 @@ from typing import Literal
 
 Alpha = Literal["white", "ignore"]
 AnnotationFormat = Literal[
-    "coco", "yolo", "labelme", "voc", "imagenet-s", "binary", "grey", "soft", "trimap", "inverted"
+    "auto",
+    "coco",
+    "yolo",
+    "labelme",
+    "cvat",
+    "label-studio",
+    "supervisely",
+    "datumaro",
+    "fiftyone",
+    "sa-1b",
+    "imagefolder",
+    "kaggle",
+    "kaggle-rows",
+    "voc",
+    "imagenet-s",
+    "binary",
+    "grey",
+    "soft",
+    "trimap",
+    "inverted",
 ]
+AnnotationTarget = Literal["coco", "coco-polygons", "label-studio"]
 Balance = Literal["class", "background"]
 Categories = list[str] | list[int] | str | int
 Channels = list[float] | str

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from robustvit.common.command_options import command
-from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of
 from robustvit.common.option_groups import PixelOptions, RunningOptions
-from robustvit.common.options import Categories
+from robustvit.common.options import AnnotationTarget, Categories
 from robustvit.common.wording import pluralize
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 
@@ -38,6 +38,7 @@ class MadeMasks:
         made: number of photos processed by this call.
         seconds: duration.
         review: the review page, if requested.
+        annotations: the file of annotations to correct masks with, if requested.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class MadeMasks:
     made: int
     seconds: float
     review: Path | None = None
+    annotations: Path | None = None
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -71,6 +73,8 @@ class MadeMasks:
                 f"{self.folder / 'problems.txt'}):"
             )
             lines += [f"  {line}" for line in self.problems[:_SHOWN]]
+        if self.annotations:
+            lines.append(f"to correct: {self.annotations}; then read the tool's export with --from and another --out")
         return "\n".join(lines + ([f"review: {self.review}"] if self.review else []))
 
 
@@ -87,6 +91,7 @@ def make_masks(
     annotated: AnnotationOptions,
     pixels: PixelOptions,
     review: str | None = None,
+    to: AnnotationTarget | None = None,
     running: RunningOptions,
 ) -> MadeMasks:
     """Make foreground masks for a folder of photos, ready for finetune.
@@ -99,6 +104,8 @@ def make_masks(
         source: folder of photos, or of class folders with photos; with --from, the annotation file or folder.
         out: folder for the masks.
         review: HTML file to write, a gallery to review the masks; finetune follows the review.csv that it saves.
+        to: also write the masks as annotations into their folder, to be corrected and read again: coco (run lengths,
+            exact), coco-polygons (for CVAT) or label-studio (polygons of few points, at least 98 % alike).
         workers: processes that cut and refine masks; this one runs the model.
 
     Returns:
@@ -124,15 +131,21 @@ def make_masks(
 
     if review is not None:
         check_review(review)
+    if to is not None:
+        from robustvit.masks.to_annotations import check_target, write_annotations
+
+        expect_one_of("--to", to, get_args(AnnotationTarget))
+        check_target(out, to)
     start = time.monotonic()
     finding = finding.apply_protocol()
     if annotated.from_ is None and (annotated.images is not None or annotated.categories):
         raise UserError("--images and --categories belong to annotations: name their format with --from")
     with ExitStack() as held:
         if annotated.from_ is not None:
-            folder, problems, left_out, made = _import_masks(source, out, annotated.from_, annotated, held)
+            folder, problems, left_out, made, root = _import_masks(source, out, annotated.from_, annotated, held)
         else:
             folder, problems, left_out, made = _find_masks(source, out, finding, pixels, running, held)
+            root = Path(source)
         problems = [printable(line) for line in problems]
         records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
@@ -141,7 +154,12 @@ def make_masks(
         reason = next(iter([*of_photos, *reasons]), "nothing stands out in any photo")
         raise UserError(f"no mask could be made: {reason}")
     page = write_review(records, review) if review is not None and folder.rank == 0 else None
-    return MadeMasks(folder.path, folder.manifest, records, problems, left_out, made, time.monotonic() - start, page)
+    written = None
+    if to is not None and folder.rank == 0:
+        written, lines = write_annotations(records, folder.path, root, to)
+        problems += [printable(line) for line in lines]
+    seconds = time.monotonic() - start
+    return MadeMasks(folder.path, folder.manifest, records, problems, left_out, made, seconds, page, written)
 
 
 def _list_categories(categories: Categories | None) -> list[str]:
@@ -156,23 +174,25 @@ def _list_categories(categories: Categories | None) -> list[str]:
 
 def _import_masks(
     source: str, out: str, form: str, options: AnnotationOptions, held: ExitStack
-) -> tuple[MaskFolder, list[str], int, int]:
+) -> tuple[MaskFolder, list[str], int, int, Path | None]:
     """Make masks from annotations; of several processes only the first reads them."""
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import track
-    from robustvit.masks.annotations import read_annotations
+    from robustvit.masks.annotations import read_annotations, resolve_format
     from robustvit.masks.annotations.class_folders import class_folders
     from robustvit.masks.annotations.to_masks import check_categories, digest_annotation, import_masks
     from robustvit.masks.folder import MaskFolder
 
     images, categories, label_from = options.images, _list_categories(options.categories), options.label_from
-    found = read_annotations(form, source, images, options.orientation)
+    form = resolve_format(form, source)
+    found = read_annotations(form, source, images, options.orientation, options.which)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
     check_categories(found, categories)
-    root = _photo_root(source, images)
+    root = found.root or _photo_root(source, images)
     folders, lines = class_folders([photo.image for photo in found], root, found.categories, label_from)
     settings = {"from": form, "categories": categories, "label_from": label_from, "orientation": options.orientation}
+    settings |= {} if options.which is None else {"which": options.which}
     accelerator = make_accelerator(device="cpu")
     folder = MaskFolder(out, settings, accelerator.process_index)
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
@@ -196,7 +216,7 @@ def _import_masks(
             advice=found.advice if form in ("voc", "imagenet-s") else "",
         )
     accelerator.wait_for_everyone()
-    return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo)
+    return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo), root
 
 
 def _photo_root(source: str, images: str | None) -> Path | None:

@@ -80,14 +80,17 @@ class AnnotationOptions:
     """Masks read from annotations.
 
     Attributes:
-        from_: read masks from annotations instead: coco, yolo, labelme, voc, imagenet-s, binary, grey, soft,
-            trimap or inverted.
+        from_: read masks from annotations instead: auto (told from the files), coco, yolo, labelme, cvat,
+            label-studio, supervisely, datumaro, fiftyone, sa-1b, imagefolder, kaggle, kaggle-rows, voc, imagenet-s,
+            binary, grey, soft, trimap or inverted.
         images: folder of the annotated photos.
         categories: categories to take from annotations: cat,dog or a list; ids if they have no names.
         label_from: class of a photo: folder (its class folder), largest (the category that covers most) or all (a mask
             for each category); default: its class folder if it lies in one, else largest.
         orientation: whether photos with an EXIF orientation were annotated upright (as viewers show them) or as stored
             in the file; default: as their sizes show, else upright, but doubtful.
+        which: of several annotations of a photo: newest (label-studio), or the name of a field (fiftyone); default: you
+            are asked.
     """
 
     from_: AnnotationFormat | None = None
@@ -95,3 +98,4 @@ class AnnotationOptions:
     categories: Categories | None = None
     label_from: LabelFrom | None = None
     orientation: Orientation | None = None
+    which: str | None = None

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import pluralize, shown
+from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import MAX_PIXELS
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.ids import Id, IdTable, as_id, whole_number
+from robustvit.masks.annotations.kept_verdicts import doubt_of
 from robustvit.masks.annotations.listing import (
     AnnotatedObject,
     AnnotatedPhoto,
@@ -26,9 +26,10 @@ from robustvit.masks.annotations.listing import (
 )
 from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.other_formats import name_format
-from robustvit.masks.annotations.outlines import Frame, mask_tools, outline_points, split_outlines
-from robustvit.masks.annotations.run_lengths import decode_run_lengths
+from robustvit.masks.annotations.outlines import Frame, mask_tools
+from robustvit.masks.annotations.segmentation import segmentation_mask
 
+_OF_PART = "_annotations.coco.json"
 _NAMES = ("file_name", "filename", "coco_url")  # LVIS has addresses only
 _Names = dict[Id, str | None]
 
@@ -42,12 +43,34 @@ class _Image:
 def read_coco(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
     """List the photos that a COCO file names, with their objects; masks as ``read_annotations`` describes.
 
-    Without categories there is one class without a name. Ids may be numbers or texts, images may lack their sizes.
+    Without categories there is one class without a name. Ids may be numbers or texts, images may lack their sizes. Of a
+    folder as Roboflow writes it, the files ``_annotations.coco.json`` of all parts are read, each with the photos
+    beside it; of another, the only JSON file, with the photos in its folder ``images``.
     """
     mask_tools()
+    problems: list[str] = []
+    if not source.is_dir():
+        return _read_file(source, images, orientation, problems)
+    files = list(files_below(source, {".json"}).values())
+    paths = [path for path in files if path.name == _OF_PART]
+    if len(files) == 1 and not paths:
+        inner = source / "images"
+        return _read_file(files[0], images or (inner if inner.is_dir() else source), orientation, problems)
+    if not paths:
+        load_json(source)  # which refuses a folder, and names a file in it
+    parts = [_read_file(path, images or path.parent, orientation, problems) for path in paths]
+    if len(paths) > 1:
+        names = [path.parent.name for path in paths]
+        one = paths[names.index("train") if "train" in names else 0].parent
+        problems.append(f"{source}: all of {', '.join(names)} are read; name {one} to read that part alone")
+    photos = sorted((photo for part in parts for photo in part), key=lambda photo: photo.image)
+    known = tuple(dict.fromkeys(name for part in parts for name in part.categories))
+    return Annotations(photos, problems, known, root=images or source)
+
+
+def _read_file(source: Path, images: Path | None, orientation: Orientation | None, problems: list[str]) -> Annotations:
     content = _load(source)
     folder = PhotoFolder(images)
-    problems: list[str] = []
     names = _categories(content["categories"], problems)
     listed = _images(content["images"], folder, orientation, problems)
     by_image = _annotations(content["annotations"], listed, names, problems)
@@ -55,7 +78,8 @@ def read_coco(source: Path, images: Path | None, orientation: Orientation | None
     if empty := sum(image is not None and not by_image[key] for key, image in listed.items()):
         problems.append(f"{pluralize(empty, 'photo')} of {source} without a usable annotation")
     known = [name for name in names.values() if name is not None]
-    return Annotations(sorted(photos, key=lambda photo: photo.image), problems, tuple(dict.fromkeys(known)))
+    photos.sort(key=lambda photo: photo.image)
+    return Annotations(photos, problems, tuple(dict.fromkeys(known)), root=images)
 
 
 def _load(source: Path) -> dict[str, list]:
@@ -188,7 +212,8 @@ def _photo(image: _Image, entries: list[tuple[Id | None, dict]], names: _Names, 
     def content() -> str:
         return json.dumps([(name, entry["segmentation"]) for name, entry in marked])
 
-    return photo_with_objects(image.path, partial(_decode, image, marked), problems, image.view, content)
+    doubt = next((reason for _, entry in marked if (reason := doubt_of(entry))), "")
+    return photo_with_objects(image.path, partial(_decode, image, marked), problems, image.view, content, doubt)
 
 
 def _decode(image: _Image, entries: list[tuple[str | None, dict]], complaints: list[str]) -> list[AnnotatedObject]:
@@ -197,26 +222,12 @@ def _decode(image: _Image, entries: list[tuple[str | None, dict]], complaints: l
     for name, entry in entries:
         where = f"{image.path}: {_where(entry)}"
         try:
-            mask = _mask(entry["segmentation"], frame, where, complaints)
+            mask, broken = segmentation_mask(entry["segmentation"], frame)
         except BrokenEntry as error:
             complaints.append(f"{where}: {error}; left out")
         else:
+            complaints.extend(f"{where}: {line}" for line in broken)
             objects.append(AnnotatedObject(name, mask))
     if complaint := frame.complaint():
         complaints.append(f"{image.path}: {complaint}")
     return objects
-
-
-def _mask(segmentation: object, frame: Frame, where: str, complaints: list[str]) -> np.ndarray:
-    if isinstance(segmentation, dict):
-        return decode_run_lengths(segmentation, frame.height, frame.width)
-    outlines, broken = [], []
-    for polygon in split_outlines(segmentation):
-        try:
-            outlines.append(outline_points(polygon))
-        except BrokenEntry as error:
-            broken.append(error)
-    if not outlines:
-        raise broken[0]
-    complaints.extend(f"{where}: {error}; this part is left out" for error in broken)
-    return frame.fill(outlines)

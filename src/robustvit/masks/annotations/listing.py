@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,12 +56,14 @@ class AnnotatedPhoto:
         read: reads the objects, at least one; raises UserError if an annotation is broken.
         content: returns a text that changes with the annotation of this photo.
         view: the frame in which it was annotated.
+        doubt: why its mask is doubtful, if it is.
     """
 
     image: Path
     read: Callable[[], list[AnnotatedObject]]
     content: Callable[[], str]
     view: View
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,14 @@ class Annotations:
         problems: one line for each annotation without its image, clash of names, broken entry, and the like.
         categories: all named categories.
         advice: what to do if categories have numbers but no names.
+        root: the folder of the photos that masks mirror, if the reader found it.
     """
 
     photos: list[AnnotatedPhoto]
     problems: list[str]
     categories: tuple[str, ...] = ()
     advice: str = ""
+    root: Path | None = None
 
     def __iter__(self) -> Iterator[AnnotatedPhoto]:
         return iter(self.photos)
@@ -101,7 +106,8 @@ def settle_views(found: Annotations) -> Annotations:
         f"{pluralize(len(doubtful), 'photo')} with an EXIF tag that turns or flips them, the first is "
         f"{doubtful[0].image}: the annotation fits both ways, so their masks are doubtful; say {WAYS}"
     )
-    return replace(found, problems=[*found.problems, problem])
+    found.problems.append(problem)  # in place, as readers add to this list
+    return found
 
 
 class PhotoFolder:
@@ -143,6 +149,11 @@ class PhotoFolder:
             )
         self._keep({place: path for place, path in self.photos.items() if place not in marked})
         return marked
+
+    def leave_out(self, files: Collection[Path]) -> None:
+        """Drop files that are no photos, such as masks that a list names."""
+        others = {os.path.normpath(path) for path in files}
+        self._keep({place: path for place, path in self.photos.items() if os.path.normpath(path) not in others})
 
     def _keep(self, photos: dict[str, Path]) -> None:
         if not photos:
@@ -196,6 +207,7 @@ def photo_with_objects(
     problems: list[str],
     view: View,
     content: Callable[[], str],
+    doubt: str = "",
 ) -> AnnotatedPhoto:
     """Return a photo whose objects are decoded on demand, without the background; complaints join ``problems`` once.
 
@@ -205,6 +217,7 @@ def photo_with_objects(
         problems: lines that the user sees.
         view: the frame in which the photo was annotated; masks are turned upright.
         content: see ``AnnotatedPhoto``.
+        doubt: see ``AnnotatedPhoto``.
     """
     told = False
 
@@ -224,7 +237,7 @@ def photo_with_objects(
             raise UserError(f"expected an object in {image}, none could be read{reason}: correct it or leave it out")
         return objects
 
-    return AnnotatedPhoto(image, read, content, view)
+    return AnnotatedPhoto(image, read, content, view, doubt)
 
 
 def _composed(category: str | None) -> str | None:
