@@ -56,7 +56,7 @@ def read_datumaro(source: Path, images: Path | None, orientation: Orientation | 
             except BrokenEntry as error:
                 problems.append(f"{where}: {error}; left out")
     note_no_areas(kinds, source, problems)
-    return list_marked(marked, folder, source, orientation, problems, categories=tuple(names))
+    return list_marked(marked, folder, source, orientation, problems, categories=tuple(name for name in names if name))
 
 
 def is_datumaro(content: object) -> TypeGuard[dict]:
@@ -71,7 +71,8 @@ def is_datumaro(content: object) -> TypeGuard[dict]:
 def _labels(categories: dict) -> list[str]:
     label = categories.get("label")
     entries = label.get("labels") if isinstance(label, dict) else None
-    return [str(one.get("name")) if isinstance(one, dict) else "" for one in entries or ()]
+    names = [one.get("name") if isinstance(one, dict) else None for one in entries] if isinstance(entries, list) else []
+    return [name if isinstance(name, str) else "" for name in names]
 
 
 def _photo(item: object, part: str | None, labels: list[str], kinds: Counter[str]) -> MarkedPhoto:

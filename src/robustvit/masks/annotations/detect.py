@@ -106,7 +106,7 @@ def _of_file(path: Path) -> Iterator[str]:
 def _of_folder(folder: Path) -> Iterator[str]:
     """The formats of the files in a folder; of many files of a kind the first few are looked at."""
     files = files_below(folder, _TEXTS)
-    if any(place.split("/")[-2:-1] == [_LABELS] and place.endswith(".txt") for place in files):
+    if any(_LABELS in place.split("/")[:-1] and place.endswith(".txt") for place in files):
         yield "yolo"
     if (folder / "SegmentationClass").is_dir() or any(path.name == "_classes.csv" for path in files.values()):
         yield "voc"

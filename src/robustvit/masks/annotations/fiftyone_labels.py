@@ -18,9 +18,9 @@ from robustvit.data.mask_files import read_ids, read_mask
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.ids import whole_number
 from robustvit.masks.annotations.marked import MarkedArea
-from robustvit.masks.annotations.outlines import Frame, outline_points
+from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.annotations.packed import from_base64, numpy_array, unpack
-from robustvit.masks.annotations.shapes import Box, expect_numbers, expect_pixels, mark_box, paste
+from robustvit.masks.annotations.shapes import Box, expect_numbers, expect_pixels, mark_box, paste, points_of_shares
 
 _LISTS = {"Detections": "detections", "Polylines": "polylines"}
 _AREAS = frozenset({"Detection", "Polyline", "Segmentation", *_LISTS})
@@ -46,7 +46,12 @@ class Names:
 
 def is_area(value: object) -> bool:
     """Whether the value of a sample's field holds labels that mark areas."""
-    return isinstance(value, dict) and value.get("_cls") in _AREAS
+    return isinstance(value, dict) and _kind(value) in _AREAS
+
+
+def _kind(label: dict) -> str:
+    kind = label.get("_cls")
+    return kind if isinstance(kind, str) else "label without _cls"
 
 
 def areas_of(label: object, names: Names, root: Path, kinds: Counter[str]) -> Iterator[MarkedArea]:
@@ -60,7 +65,7 @@ def areas_of(label: object, names: Names, root: Path, kinds: Counter[str]) -> It
     """
     if not isinstance(label, dict):
         return
-    kind = label.get("_cls")
+    kind = _kind(label)
     if kind in _LISTS:
         inner = label.get(_LISTS[kind])
         for one in inner if isinstance(inner, list) else ():
@@ -118,7 +123,7 @@ def _polyline(label: dict, frame: Frame) -> np.ndarray:
     rings = label.get("points")
     if not isinstance(rings, list) or not rings:
         raise BrokenEntry("a polyline without points")
-    return frame.fill([outline_points(ring) * (frame.width, frame.height) for ring in rings])
+    return frame.fill([points_of_shares(ring, frame, 1) for ring in rings])
 
 
 def _segmentation(label: dict, names: Names, root: Path) -> Iterator[MarkedArea]:

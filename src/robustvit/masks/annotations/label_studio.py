@@ -27,9 +27,16 @@ from robustvit.masks.annotations.label_studio_tasks import (
 )
 from robustvit.masks.annotations.listing import Annotations, PhotoFolder, load_json
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto, list_marked, note_no_areas
-from robustvit.masks.annotations.outlines import Frame, outline_points
+from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.annotations.packed import from_base64, png_values
-from robustvit.masks.annotations.shapes import Box, ellipse_mask, expect_numbers, expect_pixels, mark_box
+from robustvit.masks.annotations.shapes import (
+    Box,
+    ellipse_mask,
+    expect_numbers,
+    expect_pixels,
+    mark_box,
+    points_of_shares,
+)
 
 _Drawing = Callable[[dict, Frame], np.ndarray | Box]
 
@@ -90,7 +97,7 @@ def _in_pixels(frame: Frame, what: str, across: object, down: object) -> tuple[f
 
 
 def _polygon(value: dict, frame: Frame) -> np.ndarray:
-    return frame.fill([outline_points(value["points"]) * (frame.width / 100, frame.height / 100)])
+    return frame.fill([points_of_shares(value["points"], frame, 100)])
 
 
 def _rectangle(value: dict, frame: Frame) -> np.ndarray | Box:

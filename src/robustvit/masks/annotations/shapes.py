@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.outlines import Frame
+from robustvit.masks.annotations.outlines import Frame, outline_points
 
 _FARTHEST = 1e6
 
@@ -75,6 +75,11 @@ def box_mask(frame: Frame, box: Box) -> np.ndarray:
     """Return the mask of an upright box, float32 ``(H, W)``: the one place where boxes among shapes become masks."""
     left, top, right, bottom = box
     return frame.fill([np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)])
+
+
+def points_of_shares(numbers: object, frame: Frame, whole: float) -> np.ndarray:
+    """Return an outline in pixels, ``(N, 2)``, from shares of width and height; ``whole`` is 1, or 100 for per cent."""
+    return outline_points(numbers).clip(-_FARTHEST, _FARTHEST) * (frame.width / whole, frame.height / whole)
 
 
 def ellipse_mask(frame: Frame, x: float, y: float, radii: tuple[float, float], degrees: float = 0.0) -> np.ndarray:
