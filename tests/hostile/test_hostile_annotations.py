@@ -29,6 +29,7 @@ from helpers.annotation_files import (
 from helpers.hostile import BOMB, png, refusal, said
 from helpers.tool_files import cvat, fiftyone, studio, studio_task, supervisely
 from robustvit.common.errors import UserError
+from robustvit.data.read_photos import MAX_PIXELS
 from robustvit.masks.annotations import read_annotations
 
 
@@ -247,7 +248,9 @@ def test_cvat_run_lengths_that_lie(tmp_path, runs):
 def test_supervisely_bitmap_bomb(tmp_path):
     save_photo(tmp_path / "img" / "a.png")
     png(tmp_path / "bomb.png", 30_000, 30_000)
-    for data in (zlib.compress(bytes(500_000_000), 9), zlib.compress((tmp_path / "bomb.png").read_bytes())):
+    packing, zeros = zlib.compressobj(1), bytes(1_000_000)
+    bomb = b"".join(packing.compress(zeros) for _ in range(MAX_PIXELS // len(zeros) + 2)) + packing.flush()
+    for data in (bomb, zlib.compress((tmp_path / "bomb.png").read_bytes())):
         packed = {"data": base64.b64encode(data).decode(), "origin": [0, 0]}
         shape = {"geometryType": "bitmap", "classTitle": "cat", "bitmap": packed}
         write_json(supervisely(shape), tmp_path / "ann" / "a.png.json")

@@ -138,7 +138,7 @@ def test_fiftyone_boxes_of_labels_json(tmp_path):
 
 BROKEN_FIFTYONE = {
     "no box": (detection(bounding_box=[1]), "a detection whose numbers are missing"),
-    "outside": (detection(mask_path="../../etc/passwd"), "in the folder of the export"),
+    "outside": (detection(mask_path="../../etc/passwd"), "expected a mask below"),
     "no mask": (detection(mask_path="fields/b.png"), "found none"),
     "objects": (detection(mask=packed_array(np.zeros((2, 2, 2)))), "no mask of height x width"),
     "rubbish": (detection(mask={"$binary": {"base64": "abcd"}}), "not NumPy's"),

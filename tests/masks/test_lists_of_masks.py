@@ -164,7 +164,7 @@ BROKEN_ROWS = {
     "no box": ({"file_name": "a.png", "objects": {"id": [1]}}, "an outline, or a box of four numbers"),
     "no object": ({"file_name": "a.png", "objects": [3]}, "object 0: expected one"),
     "nothing": ({"file_name": "a.png", "objects": None}, "expected objects, found None"),
-    "outside": ({"file_name": "a.png", "mask": "../../etc/passwd.png"}, "a mask below the metadata"),
+    "outside": ({"file_name": "a.png", "mask": "../../etc/passwd.png"}, "expected a mask below"),
     "missing": ({"file_name": "a.png", "mask": "c.png"}, "found none"),
     "no photo": ({"file_name": "../b.png", "objects": []}, "no photo"),
 }

@@ -75,6 +75,8 @@ def test_polygons_have_no_holes_and_few_points():
     assert len(outlines) >= 3
     assert sum(map(len, outlines)) < 200
     assert iou(Frame(*SIZE).fill(outlines), ring()) >= 0.98
+    specks = np.random.default_rng(0).random((40, 60)) < 0.3
+    assert min(map(len, polygons_of(specks))) >= 3
     single = np.zeros((5, 5), bool)
     single[2, 3] = True
     assert np.array_equal(Frame(5, 5).fill(polygons_of(single)) > 0.5, single)

@@ -89,8 +89,8 @@ class AnnotationOptions:
             for each category); default: its class folder if it lies in one, else largest.
         orientation: whether photos with an EXIF orientation were annotated upright (as viewers show them) or as stored
             in the file; default: as their sizes show, else upright, but doubtful.
-        which: of several annotations of a photo: newest (label-studio), or the name of a field (fiftyone); default: you
-            are asked.
+        which: of several annotations of a photo: newest (label-studio; default: such photos are left out), or the name
+            of a field (fiftyone; default: you are asked).
     """
 
     from_: AnnotationFormat | None = None

@@ -28,13 +28,13 @@ def polygons_of(inside: np.ndarray) -> list[np.ndarray] | None:
         None if no outlines reach that.
     """
     rings = list(_rings(inside))
-    ways = ([_simplify(ring, tolerance) for ring in rings] for tolerance in _TOLERANCES)
+    ways = ([one for ring in rings if len(one := _simplify(ring, tolerance)) >= 3] for tolerance in _TOLERANCES)
     return min((way for way in ways if _covers(way, inside)), key=lambda way: sum(map(len, way)), default=None)
 
 
 def _covers(outlines: list[np.ndarray], inside: np.ndarray) -> bool:
     try:
-        covered = Frame(*inside.shape).fill([ring for ring in outlines if len(ring) >= 3]) > 0.5
+        covered = Frame(*inside.shape).fill(outlines) > 0.5
     except BrokenEntry:
         return False
     return overlap(covered, inside) >= _LEAST_OVERLAP

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from robustvit.data.mask_files import read_ids, read_mask
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.ids import whole_number
 from robustvit.masks.annotations.marked import MarkedArea
+from robustvit.masks.annotations.named_files import find_named
 from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.annotations.packed import from_base64, numpy_array, unpack
 from robustvit.masks.annotations.shapes import Box, expect_numbers, expect_pixels, mark_box, paste, points_of_shares
@@ -106,17 +106,9 @@ def _read_mask(label: dict, root: Path) -> np.ndarray | None:
     if not isinstance(name, str) or not name:
         return None
     try:
-        return read_mask(_inside(root, name)) > 0.5
+        return read_mask(find_named(root, name)) > 0.5
     except UserError as error:
         raise BrokenEntry(str(error)) from error
-
-
-def _inside(root: Path, name: str) -> Path:
-    """The file that an export names, which must lie in its folder."""
-    path = Path(os.path.normpath(root / name.replace("\\", "/")))
-    if Path(os.path.normpath(root)) not in path.parents:
-        raise BrokenEntry(f"expected a file in the folder of the export, found {shown(name)}")
-    return path
 
 
 def _polyline(label: dict, frame: Frame) -> np.ndarray:
@@ -137,7 +129,7 @@ def _read_ids(label: dict, root: Path) -> np.ndarray:
     name = label.get("mask_path")
     if isinstance(name, str) and name:
         try:
-            return read_ids(_inside(root, name))
+            return read_ids(find_named(root, name))
         except UserError as error:
             raise BrokenEntry(str(error)) from error
     if label.get("mask") is None:

@@ -22,6 +22,7 @@ from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS, find_column
 from robustvit.masks.annotations.listing import Annotations, PhotoFolder
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto, list_marked, name_category
+from robustvit.masks.annotations.named_files import find_named
 from robustvit.masks.annotations.orientation import upright_size
 from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.annotations.segmentation import draw_segmentation
@@ -147,10 +148,7 @@ def _mask_file(name: object, root: Path) -> Path | None:
         return None
     if not isinstance(name, str):
         raise BrokenEntry(f"expected the name of a mask, found {shown(name)}")
-    path = Path(os.path.normpath(root / name.strip().replace("\\", "/")))
-    if Path(os.path.normpath(root)) not in path.parents:
-        raise BrokenEntry(f"expected a mask below the metadata, found {shown(name)}")
-    return path
+    return find_named(root, name)
 
 
 def _read_mask(file: Path, frame: Frame) -> np.ndarray:

@@ -14,7 +14,7 @@ from PIL import Image
 from robustvit.data.read_photos import MAX_PIXELS
 from robustvit.masks.annotations.broken import BrokenEntry
 
-_MOST_BYTES = 4 * MAX_PIXELS
+_MOST_BYTES = MAX_PIXELS + 1000  # an array of a byte for each pixel, and its header; a PNG needs less
 
 
 def from_base64(text: object) -> bytes:
@@ -54,7 +54,9 @@ def png_values(data: bytes) -> np.ndarray:
             return np.asarray(image if image.mode in ("1", "P") else image.convert("L"))
     except BrokenEntry:
         raise
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise BrokenEntry("a mask too large to be read") from error
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise BrokenEntry("a mask whose PNG image is broken") from error
 
 
