@@ -55,7 +55,7 @@ def png_values(data: bytes) -> np.ndarray:
     except BrokenEntry:
         raise
     except Image.DecompressionBombError as error:
-        raise BrokenEntry("a mask too large to be read") from error
+        raise BrokenEntry("a mask too large to be read, or broken") from error
     except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise BrokenEntry("a mask whose PNG image is broken") from error
 
