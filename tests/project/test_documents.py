@@ -110,7 +110,7 @@ def world(tmp_path_factory, photos) -> Path:
 
 
 def _annotate(place: Path) -> None:
-    """Two photos outside class folders with COCO and YOLO outlines."""
+    """Two photos outside class folders with COCO and YOLO outlines, and two exports of CVAT."""
     outline = [4, 4, 30, 4, 30, 30, 4, 30]
     names = ["cat", "dog"]
     found = {"images": [], "annotations": [], "categories": [{"id": i, "name": n} for i, n in enumerate(names)]}
@@ -127,6 +127,11 @@ def _annotate(place: Path) -> None:
         row = " ".join(str(value / 48) for value in outline)
         (place / "dataset" / "labels" / f"{index}.txt").write_text(f"{index} {row}\n")
     (place / "annotations.json").write_text(json.dumps(found))
+    shutil.copytree(place / "dataset" / "images", place / "export" / "images")
+    corrected = next((place / "photos" / "train").rglob("*.png")).relative_to(place / "photos" / "train")
+    for path, name in ((place / "export" / "annotations.xml", "0.png"), (place / "corrected.xml", corrected)):
+        shape = '<polygon label="cat" points="4,4;30,4;30,30;4,30"/>'
+        path.write_text(f'<annotations><image id="0" name="{name}">{shape}</image></annotations>')
 
 
 def test_there_is_something_to_test():
