@@ -6,9 +6,19 @@ from typing import Literal
 
 Alpha = Literal["white", "ignore"]
 AnnotationFormat = Literal[
+    "auto",
     "coco",
     "yolo",
     "labelme",
+    "cvat",
+    "label-studio",
+    "supervisely",
+    "datumaro",
+    "fiftyone",
+    "sa-1b",
+    "imagefolder",
+    "kaggle",
+    "kaggle-rows",
     "voc",
     "voc-xml",
     "megadetector",
@@ -19,6 +29,7 @@ AnnotationFormat = Literal[
     "trimap",
     "inverted",
 ]
+AnnotationTarget = Literal["coco", "coco-polygons", "label-studio"]
 Balance = Literal["class", "background"]
 BoxMode = Literal["ellipse", "box", "sam"]
 BoxUnits = Literal["pixels", "shares"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from robustvit.common.command_options import command
-from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of
 from robustvit.common.option_groups import PixelOptions, RunningOptions
-from robustvit.common.options import Categories
+from robustvit.common.options import AnnotationTarget, Categories
 from robustvit.common.wording import pluralize
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 
@@ -40,6 +40,7 @@ class MadeMasks:
         seconds: duration.
         review: the review page, if requested.
         notes: what was made of boxes, and which objects were left out.
+        annotations: the file of annotations to correct masks with, if requested.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class MadeMasks:
     seconds: float
     review: Path | None = None
     notes: tuple[str, ...] = ()
+    annotations: Path | None = None
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -75,6 +77,8 @@ class MadeMasks:
                 f"{self.folder / 'problems.txt'}):"
             )
             lines += [f"  {line}" for line in self.problems[:_SHOWN]]
+        if self.annotations:
+            lines.append(f"to correct: {self.annotations}; then read the tool's export with --from and another --out")
         return "\n".join(lines + ([f"review: {self.review}"] if self.review else []))
 
 
@@ -91,6 +95,7 @@ def make_masks(
     annotated: AnnotationOptions,
     pixels: PixelOptions,
     review: str | None = None,
+    to: AnnotationTarget | None = None,
     running: RunningOptions,
 ) -> MadeMasks:
     """Make foreground masks for a folder of photos, ready for finetune.
@@ -103,6 +108,8 @@ def make_masks(
         source: folder of photos, or of class folders with photos; with --from, the annotation file or folder.
         out: folder for the masks.
         review: HTML file to write, a gallery to review the masks; finetune follows the review.csv that it saves.
+        to: also write the masks as annotations into their folder, to be corrected and read again: coco (run lengths,
+            exact), coco-polygons (for CVAT) or label-studio (polygons of few points, at least 98 % alike).
         workers: processes that cut and refine masks; this one runs the model.
 
     Returns:
@@ -128,16 +135,22 @@ def make_masks(
 
     if review is not None:
         check_review(review)
+    if to is not None:
+        from robustvit.masks.to_annotations import check_target, write_annotations
+
+        expect_one_of("--to", to, get_args(AnnotationTarget))
+        check_target(out, to)
     start = time.monotonic()
     finding = finding.apply_protocol()
     notes: list[str] = []
     with ExitStack() as held:
         if annotated.from_ is not None:
             boxes = _read_boxes(annotated, finding, pixels, running)
-            folder, problems, left_out, made = _import_masks(source, out, annotated, boxes, held)
+            folder, problems, left_out, made, root = _import_masks(source, out, annotated, boxes, held)
             notes = boxes.summary()
         else:
             folder, problems, left_out, made = _find_masks(source, out, finding, pixels, running, held)
+            root = Path(source)
         problems = [printable(line) for line in problems]
         records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
@@ -146,8 +159,14 @@ def make_masks(
         reason = next(iter([*of_photos, *reasons]), "nothing stands out in any photo")
         raise UserError(f"no mask could be made: {reason}")
     page = write_review(records, review) if review is not None and folder.rank == 0 else None
+    written = None
+    if to is not None and folder.rank == 0:
+        written, lines = write_annotations(records, folder.path, root, to)
+        problems += [printable(line) for line in lines]
     seconds = time.monotonic() - start
-    return MadeMasks(folder.path, folder.manifest, records, problems, left_out, made, seconds, page, tuple(notes))
+    return MadeMasks(
+        folder.path, folder.manifest, records, problems, left_out, made, seconds, page, tuple(notes), written
+    )
 
 
 def _list_categories(categories: Categories | None) -> list[str]:
@@ -185,24 +204,27 @@ def _read_boxes(
 
 def _import_masks(
     source: str, out: str, options: AnnotationOptions, boxes: BoxReading, held: ExitStack
-) -> tuple[MaskFolder, list[str], int, int]:
+) -> tuple[MaskFolder, list[str], int, int, Path | None]:
     """Make masks from annotations; of several processes only the first reads them."""
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import track
-    from robustvit.masks.annotations import read_annotations
+    from robustvit.masks.annotations import read_annotations, resolve_format
     from robustvit.masks.annotations.box_reading import BoxReading
     from robustvit.masks.annotations.class_folders import class_folders
     from robustvit.masks.annotations.to_masks import check_categories, digest_annotation, import_masks
     from robustvit.masks.folder import MaskFolder
 
-    form, images, categories = str(options.from_), options.images, _list_categories(options.categories)
-    found = read_annotations(form, source, images, options.orientation, boxes=boxes)
+    images, categories = options.images, _list_categories(options.categories)
+    form = resolve_format(str(options.from_), source)
+    found = read_annotations(form, source, images, options.orientation, options.which, boxes=boxes)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
     check_categories(found, categories)
     root = found.root or _photo_root(source, images)
     folders, lines = class_folders([photo.image for photo in found], root, found.categories, options.label_from)
-    given = {"categories": categories, "label_from": options.label_from, "orientation": options.orientation}
+    given: dict[str, Any] = {"categories": categories, "label_from": options.label_from}
+    given["orientation"] = options.orientation
+    given |= {} if options.which is None else {"which": options.which}
     accelerator = make_accelerator(device="cpu")
     settings = {"from": form, **given, **boxes.settings}
     folder = MaskFolder(out, settings, accelerator.process_index, earlier=BoxReading().settings)
@@ -228,7 +250,7 @@ def _import_masks(
             advice=found.advice if form in ("voc", "imagenet-s") else "",
         )
     accelerator.wait_for_everyone()
-    return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo)
+    return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo), root
 
 
 def _photo_root(source: str, images: str | None) -> Path | None:

@@ -86,8 +86,9 @@ class AnnotationOptions:
     """Masks read from annotations.
 
     Attributes:
-        from_: read masks from annotations instead: coco, yolo, labelme, voc, voc-xml, megadetector, imagenet-s, binary,
-            grey, soft, trimap or inverted.
+        from_: read masks from annotations instead: auto (told from the files), coco, yolo, labelme, cvat,
+            label-studio, supervisely, datumaro, fiftyone, sa-1b, imagefolder, kaggle, kaggle-rows, voc, voc-xml,
+            megadetector, imagenet-s, binary, grey, soft, trimap or inverted.
         images: folder of the annotated photos.
         categories: categories to take from annotations: cat,dog or a list; ids if they have no names.
         label_from: class of a photo: folder (its class folder), largest (the category that covers most) or all (a mask
@@ -102,6 +103,8 @@ class AnnotationOptions:
             if that is doubtful.
         min_confidence: detections with a lower confidence are left out; default: what megadetector files call typical,
             else 0.2 for these, and 0 for other formats.
+        which: of several annotations of a photo: newest (label-studio; default: such photos are left out), or the name
+            of a field (fiftyone; default: you are asked).
     """
 
     from_: AnnotationFormat | None = None
@@ -113,6 +116,7 @@ class AnnotationOptions:
     feather: float | None = None
     box_units: BoxUnits | None = None
     min_confidence: float | None = None
+    which: str | None = None
 
     def __post_init__(self) -> None:
         if self.boxes is not None:
@@ -127,6 +131,8 @@ class AnnotationOptions:
             raise UserError("--feather is for --boxes ellipse and box, which draw soft edges: leave it out with sam")
         of_boxes = [name for name in _OF_BOXES if getattr(self, name) is not None]
         given = [*of_boxes, *(name for name in ("images", "categories") if getattr(self, name) not in (None, []))]
+        if self.which is not None:
+            given.append("which")
         if self.from_ is None and given:
             raise UserError(f"--{given[0].replace('_', '-')} belongs to annotations: name their format with --from")
         if self.from_ in _MASK_FILES and of_boxes:
