@@ -75,7 +75,7 @@ class MadeMasks:
 
 
 @command(
-    first=("source", "out", "method", "from_", "images", "review", "model"),
+    first=("source", "out", "method", "prompt", "from_", "images", "review", "model"),
     batch_size=8,
     leave_out=("precision", "seed"),
 )
@@ -116,8 +116,9 @@ def make_masks(
     from robustvit.common.files import expect_folder
 
     expect_at_least(1, objects=finding.objects)
-    if not -1 <= finding.threshold < 1:
-        raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {finding.threshold}")
+    if annotated.from_ is not None and finding.prompt is not None:
+        raise UserError("--prompt finds masks by words, --from reads them from annotations: leave one of them out")
+    finding = finding.settle()
     if annotated.from_ is None:
         expect_folder(source, "photos")
     from robustvit.masks.review_page import check_review, write_review
@@ -125,7 +126,6 @@ def make_masks(
     if review is not None:
         check_review(review)
     start = time.monotonic()
-    finding = finding.apply_protocol()
     if annotated.from_ is None and (annotated.images is not None or annotated.categories):
         raise UserError("--images and --categories belong to annotations: name their format with --from")
     with ExitStack() as held:
@@ -228,7 +228,7 @@ def _find_masks(
     rank, processes = accelerator.process_index, accelerator.num_processes
     chosen = {name: value for name, value in asdict(pixels).items() if value is not None}
     folder = MaskFolder(out, asdict(options) | chosen, rank)
-    maker = make_source(options, accelerator.device)
+    maker = make_source(options, accelerator.device, {photo.image: photo.label for photo in photos})
     places = {photo.image.relative_to(source).as_posix(): photo.image for photo in photos}
     unmatched = maker.match_photos(places, Path(source))
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it

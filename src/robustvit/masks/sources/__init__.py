@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 
 from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.progress import warn
 from robustvit.masks.options import MaskOptions
+from robustvit.masks.phrases import choose_phrases
 from robustvit.masks.sources.source import MaskSource
+from robustvit.masks.sources.words import WordSettings, WordSource
 from robustvit.masks.tokencut.cut import CutSettings
 from robustvit.models.load import load_model
 
-__all__ = ["MASK_SOURCES", "MaskSource", "make_source"]
+__all__ = ["MASK_SOURCES", "WORD_SOURCES", "MaskSource", "make_source"]
+
+SAM2 = "facebook/sam2.1-hiera-small"
+_SHOWN = 5
 
 
 def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
@@ -25,7 +32,7 @@ def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
         block=options.block,
         centre=options.centre,
         size=options.size,
-        settings=CutSettings(options.threshold, options.side, options.objects, options.refine, options.protocol),
+        settings=CutSettings(options.chosen_threshold, options.side, options.objects, options.refine, options.protocol),
     )
 
 
@@ -49,18 +56,77 @@ def _sam2(options: MaskOptions, device: torch.device) -> MaskSource:
 
     if options.prompts is None:
         raise UserError("expected --prompts FILE.csv for --method sam2, with image,x0,y0,x1,y1 (boxes) or image,x,y")
-    return Sam2(options.model or "facebook/sam2.1-hiera-small", read_prompts(options.prompts), device=device)
+    return Sam2(options.model or SAM2, read_prompts(options.prompts), device=device)
+
+
+def _found(options: MaskOptions, device: torch.device) -> MaskSource:
+    from robustvit.masks.sources.found import BACKBONE, Found
+
+    return Found(
+        load_model(options.model or BACKBONE, checkpoint=options.checkpoint, headless=True).to(device),
+        weights=options.weights,
+        size=options.size,
+        threshold=options.chosen_threshold,
+        refine=options.refine,
+    )
+
+
+def _clipseg(options: MaskOptions, words: WordSettings, device: torch.device) -> WordSource:
+    from robustvit.masks.sources.clipseg import ClipSeg
+
+    return ClipSeg(words, device=device)
+
+
+def _grounding(options: MaskOptions, words: WordSettings, device: torch.device) -> WordSource:
+    from robustvit.masks.sources.grounding import Grounding
+
+    return Grounding(words, options.segmenter or SAM2, device=device)
+
+
+def _sam3(options: MaskOptions, words: WordSettings, device: torch.device) -> WordSource:
+    from robustvit.masks.sources.sam3 import Sam3
+
+    return Sam3(words, device=device)
 
 
 MASK_SOURCES: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {
     "tokencut": _tokencut,
+    "found": _found,
     "rembg": _rembg,
     "sam2": _sam2,
     "relevance": _relevance,
 }
+# With the model that each takes if none is named.
+WORD_SOURCES: dict[str, tuple[Callable[[MaskOptions, WordSettings, torch.device], WordSource], str]] = {
+    "clipseg": (_clipseg, "CIDAS/clipseg-rd64-refined"),
+    "grounding": (_grounding, "IDEA-Research/grounding-dino-tiny"),
+    "sam3": (_sam3, "facebook/sam3"),
+}
 
 
-def make_source(options: MaskOptions, device: torch.device) -> MaskSource:
-    """Return the source named by the options, ready to run."""
-    expect_one_of("--method", options.method, MASK_SOURCES)
-    return MASK_SOURCES[options.method](options, device)
+def make_source(
+    options: MaskOptions, device: torch.device, classes: Mapping[Path, str | None] | None = None
+) -> MaskSource:
+    """Return the source named by the options, ready to run.
+
+    Args:
+        options: settled, see ``MaskOptions.settle``.
+        device: to run on.
+        classes: all photos with their classes, for sources that take words.
+    """
+    method = options.chosen_method
+    expect_one_of("--method", method, [*MASK_SOURCES, *WORD_SOURCES])
+    if method in MASK_SOURCES:
+        return MASK_SOURCES[method](options, device)
+    if options.prompt is None:
+        raise UserError(f"expected --prompt classes, or words such as 'cat,dog', for --method {method}")
+    build, model = WORD_SOURCES[method]
+    phrases = choose_phrases(options.prompt, classes or {})
+    settings = WordSettings(
+        phrases, options.model or model, options.chosen_threshold, options.prompt_template, options.refine
+    )
+    source = build(options, settings, device)
+    distinct = list(dict.fromkeys(text for path in phrases for text in source.texts(path)))
+    more = f" and {len(distinct) - _SHOWN} more (manifest.csv has all)" if len(distinct) > _SHOWN else ""
+    warn(f"looking for {', '.join(map(repr, distinct[:_SHOWN]))}{more}")
+    return source

@@ -112,6 +112,15 @@ class Sam2(MaskSource):
         """Predict masks with SAM's scores; see ``MaskSource``."""
         return [self._segment(photo, self._by_photo.get(path)) for photo, path in zip(photos, paths, strict=True)]
 
+    def segment_boxes(self, photo: Image.Image, boxes: Sequence[Sequence[float]]) -> tuple[np.ndarray, list[float]]:
+        """Segment the object in each box ``[x0, y0, x1, y1]``, in pixels.
+
+        Returns:
+            Soft masks, float32 ``(N, H, W)`` in [0, 1], and SAM's estimates of their IoU.
+        """
+        found = [self._segment(photo, Prompts(boxes=[list(box)])) for box in boxes]
+        return np.stack([mask for mask, _, _ in found]), [score or 0.0 for _, score, _ in found]
+
     @torch.no_grad()
     def _segment(self, photo: Image.Image, prompts: Prompts | None) -> tuple[np.ndarray, float | None, str]:
         """Return a soft mask, SAM's estimate of its IoU, and the problem, if any."""

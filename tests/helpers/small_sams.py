@@ -1,0 +1,61 @@
+"""Tiny SAM 2 and SAM 3 with random weights, saved as transformers saves them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+_SIDE = 128
+
+
+def save_sam2(folder: Path) -> Path:
+    library = pytest.importorskip("transformers")
+    if not hasattr(library, "Sam2Model"):
+        pytest.skip("needs transformers with SAM 2")
+    torch.manual_seed(0)
+    backbone = library.Sam2HieraDetConfig(
+        hidden_size=8, num_attention_heads=1, blocks_per_stage=[1, 1, 2, 1], embed_dim_per_stage=[8, 16, 32, 64],
+        num_attention_heads_per_stage=[1, 2, 4, 8], global_attention_blocks=[3],
+        image_size=[_SIDE, _SIDE],
+    )  # fmt: skip
+    vision = library.Sam2VisionConfig(
+        backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8], fpn_hidden_size=32,
+        backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]],
+    )  # fmt: skip
+    prompt = library.Sam2PromptEncoderConfig(hidden_size=32, image_size=_SIDE, patch_size=16)
+    decoder = library.Sam2MaskDecoderConfig(
+        hidden_size=32, mlp_dim=32, num_attention_heads=4, iou_head_hidden_dim=32, iou_head_depth=2
+    )
+    config = library.Sam2Config(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    library.Sam2Model(config).save_pretrained(folder)
+    size = {"height": _SIDE, "width": _SIDE}
+    images = library.Sam2ImageProcessorFast(size=size, mask_size={"height": 32, "width": 32})
+    library.Sam2Processor(images, target_size=_SIDE).save_pretrained(folder)
+    return folder
+
+
+def save_sam3(folder: Path) -> Path:
+    """The part of SAM 3 that takes boxes and points."""
+    library = pytest.importorskip("transformers")
+    if not hasattr(library, "Sam3TrackerModel"):
+        pytest.skip("needs transformers with SAM 3")
+    torch.manual_seed(0)
+    backbone = library.Sam3ViTConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=_SIDE,
+        patch_size=16, window_size=4, global_attn_indexes=[1], pretrain_image_size=_SIDE,
+    )  # fmt: skip
+    vision = library.Sam3VisionConfig(
+        backbone_config=backbone, fpn_hidden_size=32, backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]]
+    )
+    prompt = library.Sam3TrackerPromptEncoderConfig(hidden_size=32, image_size=_SIDE, patch_size=16)
+    decoder = library.Sam3TrackerMaskDecoderConfig(
+        hidden_size=32, mlp_dim=32, num_attention_heads=4, iou_head_hidden_dim=32, iou_head_depth=2
+    )
+    config = library.Sam3TrackerConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    library.Sam3TrackerModel(config).save_pretrained(folder)
+    size = {"height": _SIDE, "width": _SIDE}
+    images = library.Sam3ImageProcessor(size=size, mask_size={"height": 32, "width": 32})
+    library.Sam3TrackerProcessor(images, target_size=_SIDE).save_pretrained(folder)
+    return folder
