@@ -24,4 +24,11 @@ ARMS: dict[str, dict[str, Any]] = {
     "swaps + relevance, AttnLRP": {"guidance": "swap-relevance", **_LONG, "relevance": "attnlrp"},
 }  # fmt: skip
 """Arms by name; every one is also measured at the share of its weights that validation photos choose (WiSE-FT)."""
+TITLES = {
+    "swaps": "background swaps",
+    "swaps + relevance": "background swaps and relevance loss (`--recipe own`)",
+    "own, to now": "relevance loss, `--train attention` (`own` until November 2026)",
+    "cross-entropy": "cross-entropy alone",
+    "cross-entropy + relevance": "cross-entropy and relevance loss",
+}
 FIRST = ("swaps", "swaps + relevance", "own, to now", "cross-entropy", "cross-entropy + relevance")

@@ -68,6 +68,14 @@ def change_over_both(before: np.ndarray, after: np.ndarray) -> Interval:
     return Interval(float(mean), float(mean - reach), float(mean + reach), photos)
 
 
+def overlaps(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[float]:
+    """Mean change of mIoU of each seed."""
+    return [
+        sum(a - b for a, b in zip(new["miou"], old["miou"], strict=True)) / len(old["miou"])
+        for old, new in zip(before, after, strict=True)
+    ]
+
+
 def shown(change: Interval) -> str:
     """A change with its interval; bold where that excludes zero."""
     text = f"{100 * change.mean:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
@@ -77,13 +85,9 @@ def shown(change: Interval) -> str:
 def row(title: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
     """A line of a table: every column's change, mIoU, and how many seeds gain."""
     changes = [change_over_both(pooled(before, tests), pooled(after, tests)) for tests in COLUMNS.values()]
-    overlaps = [
-        sum(a - b for a, b in zip(new["miou"], old["miou"], strict=True)) / len(old["miou"])
-        for old, new in zip(before, after, strict=True)
-    ]
     gains = sum(new["mixed-other"].count("1") > old["mixed-other"].count("1")
                 for old, new in zip(before, after, strict=True))  # fmt: skip
-    cells = [*map(shown, changes), shown(mean_interval(overlaps)), f"{gains} of {len(after)}"]
+    cells = [*map(shown, changes), shown(mean_interval(overlaps(before, after))), f"{gains} of {len(after)}"]
     return f"| {title} | " + " | ".join(cells) + " |"
 
 

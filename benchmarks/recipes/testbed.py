@@ -82,7 +82,7 @@ class Testbed:
         """Photos of a folder as the models take them, labelled by class folder."""
         names = self.classes
         found = [
-            Photo(photo.image, photo.mask, names.index(str(photo.class_name)), photo.class_name)
+            Photo(photo.image, photo.mask, photo.class_name, names.index(str(photo.class_name)))
             for photo in find_photos(images, masks)
         ]
         return MaskedPhotos(found, preprocessing(self.size))

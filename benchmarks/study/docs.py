@@ -1,4 +1,4 @@
-"""The tables of docs/explanation/study.md, put between its markers from the newest record of the study.
+"""The tables of docs/explanation/study.md, put between its markers from the newest records of recipes and study.
 
     python -m benchmarks.study.docs
 
@@ -11,11 +11,10 @@ import re
 from typing import Any
 
 from benchmarks.page_tables import RESULTS, ROOT, change, newest, table
-from benchmarks.study.arms import ABLATIONS, METHODS, RATES, TITLES
+from benchmarks.recipes.page import tables as recipe_tables
+from benchmarks.study.arms import ABLATIONS, METHODS, TITLES
 from robustvit.common.files import write_text
 
-COLUMNS = {"ordinary": "ordinary", "mixed-rand": "mixed-rand", "shift only-fg": "object alone",
-           "shift only-bg-t": "background alone ↓", "miou": "mIoU of the map"}  # fmt: skip
 Groups = dict[str, dict[str, Any]]  # by the title of the column, then by arm
 
 
@@ -53,39 +52,20 @@ def across(groups: Groups, measure: str, chosen: dict[str, Any] = METHODS, count
     return table(["", *["runs that gain"] * counted, *titles], rows)
 
 
-def within(arms: dict[str, Any], chosen: dict[str, Any]) -> str:
-    """All measures of some arms in one setting."""
-    rows = []
-    for arm in (arm for arm in chosen if arm in arms):
-        measures = arms[arm]["measures"]
-        cells = (change(measures, name) for name in COLUMNS)
-        rows.append([TITLES.get(arm, arm), *cells, tally([measures["mixed-rand"]])])
-    return table(["", *COLUMNS.values(), "runs that gain on mixed-rand"], rows)
-
-
 def tables(record: dict[str, Any]) -> dict[str, str]:
-    """Every table of the page by the name of its marker."""
+    """Tables of the study by the name of their markers."""
     groups = settings(record)
-    embedded, photos = groups["embedded: 20 drawn masks"], groups["photos: 10 drawn masks"]
     attention = {"attention": METHODS["attention"]}
     return {
         "mixed-rand": across(groups, "mixed-rand", counted=True),
-        "ordinary": across(groups, "ordinary"),
-        "embedded": within(embedded, METHODS),
-        "photos": within(photos, METHODS),
         "mixed-rand ablations": across(groups, "mixed-rand", attention | ABLATIONS, counted=True),
-        "ordinary ablations": across(groups, "ordinary", attention | ABLATIONS),
-        "embedded ablations": within(embedded, attention | ABLATIONS),
-        "photos ablations": within(photos, attention | ABLATIONS),
-        "photos rates": within(
-            photos, {arm: METHODS[arm] for arm in METHODS if f"{arm} at " in " ".join(RATES)} | RATES
-        ),
     }
 
 
 def filled(text: str) -> str:
     """The page with its tables made anew."""
-    for name, content in tables(newest(RESULTS, "study")[1]).items():
+    found = tables(newest(RESULTS, "study")[1]) | recipe_tables(newest(RESULTS, "recipes")[1])
+    for name, content in found.items():
         between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = between.sub(lambda found, content=content: f"{found[1]}\n{content}\n\n{found[2]}", text)
     return text

@@ -59,7 +59,7 @@ def explained(model: nn.Module, images: torch.Tensor, method: str, label: int) -
     target = torch.full((len(images),), label)
     try:
         model.zero_grad()
-        second = method in ("attnlrp", "input_gradient")  # these reach the weights in no other way
+        second = method in ("attnlrp", "legrad", "input_gradient")  # these reach the weights in no other way
         maps = relevance(model, images, target, method=method, second_order=second)
         if not torch.isfinite(maps).all() or float(maps.detach().std()) == 0:
             return "no map: it is constant"

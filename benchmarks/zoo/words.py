@@ -82,6 +82,7 @@ VARIANTS: dict[str, str] = {
 RELEVANCE: dict[str, tuple[str, str]] = {
     "gae": ("the paper's rule: attention times its gradient, over all blocks; the default", "Chefer et al. 2021"),
     "attnlrp": ("relevance propagated backwards through every operation", "Achtibat et al. 2024"),
+    "legrad": ("gradient of each block's own prediction with respect to its attention", "Bousselham et al. 2024"),
     "rollout": ("product of the mean attention maps; the same for every class", "Abnar and Zuidema 2020"),
     "raw_attention": ("the last block's attention; the same for every class", "standard rival in the literature"),
     "grad_cam": ("features weighted by their mean gradient", "Selvaraju et al. 2017"),

@@ -174,3 +174,29 @@ def test_headless_model_and_unknown_method_are_refused(network):
         relevance(tiny_network(num_classes=0), torch.rand(1, 3, SIZE, SIZE))
     with pytest.raises(UserError, match="gae"):
         relevance(network, torch.rand(1, 3, SIZE, SIZE), method="magic")
+
+
+@pytest.mark.parametrize("upsample", [True, False])
+def test_one_image_needs_no_batch_axis_and_one_class_holds_for_all(network, upsample):
+    images = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    whole = relevance(network, images, torch.tensor([1, 1]), upsample=upsample)
+    assert torch.equal(relevance(network, images, 1, upsample=upsample), whole)
+    alone = relevance(network, images[0], 1, upsample=upsample)
+    assert alone.shape == whole.shape[1:]
+    assert torch.allclose(alone, whole[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "target", "words"),
+    [
+        ((SIZE, SIZE), None, "expected images (B, 3, H, W) or one image"),
+        ((2, 3, SIZE, SIZE), 99, "expected classes from 0 to"),
+        ((2, 3, SIZE, SIZE), torch.tensor([0, -1]), "expected classes from 0 to"),
+        ((2, 3, SIZE, SIZE), torch.tensor([0, 1, 1]), "expected 2 classes to explain, one for each image, got (3,)"),
+        ((2, 3, SIZE, SIZE), 0.5, "expected 2 classes to explain"),
+    ],
+)
+def test_images_and_classes_of_another_shape_are_refused(network, shape, target, words):
+    with pytest.raises(UserError) as error:
+        relevance(network, torch.rand(shape), target)
+    assert words in str(error.value)

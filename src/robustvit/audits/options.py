@@ -17,18 +17,19 @@ class AutomaticMasks:
         masks_out: folder for the masks; default: next to the page, named after it with -masks.
         mask_model: backbone for TokenCut (default vit_small_patch16_224.dino).
         mask_checkpoint: weights for that backbone.
-        mask_feature: features that TokenCut compares: keys, queries, values or tokens.
-        mask_centre: subtract the mean over patches from the features; needed by backbones such as DINOv2.
-        mask_threshold: cosine similarity above which two patches are linked.
+        mask_feature: features that TokenCut compares: keys, queries, values or tokens; default: keys for DINO, for
+            another backbone what cuts a few of the photos best, as for mask_centre and mask_threshold.
+        mask_centre: subtract the mean over patches from the features; default: not for DINO (see mask_feature).
+        mask_threshold: cosine similarity above which two patches are linked; default: 0.2 for DINO (see mask_feature).
         mask_size: longer side, in pixels, of the photo that the backbone sees.
     """
 
     masks_out: str | None = None
     mask_model: str | None = None
     mask_checkpoint: str | None = None
-    mask_feature: Feature = "keys"
-    mask_centre: bool = False
-    mask_threshold: float = 0.2
+    mask_feature: Feature | None = None
+    mask_centre: bool | None = None
+    mask_threshold: float | None = None
     mask_size: int = 480
 
 

@@ -99,7 +99,7 @@ class RelevanceOptions:
     """Relevance maps.
 
     Attributes:
-        relevance: method of the relevance map: gae (the paper's), attnlrp, rollout or raw_attention for vision
+        relevance: method of the relevance map: gae (the paper's), attnlrp, legrad, rollout or raw_attention for vision
             transformers, grad_cam or input_gradient for any classifier.
     """
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from robustvit.data.datasets import MaskedPhotos
     from robustvit.data.find_photos import Photo
     from robustvit.explanation.deletion import Curves
+    from robustvit.explanation.randomisation import Sanity
     from robustvit.models.classifier import Classifier
 
 _CONTROL = "random"  # noise maps: a method that does not beat them is useless
@@ -52,6 +53,7 @@ class Faithfulness:
         scores: by method; ``random`` maps are the control.
         unsupported: by method, why the model does not allow it.
         notes: what a reader must know about the photos.
+        sanity: how the maps change with the weights, and how methods agree; None if not measured.
     """
 
     model: str
@@ -60,6 +62,7 @@ class Faithfulness:
     scores: dict[str, MethodScore]
     unsupported: dict[str, str]
     notes: tuple[str, ...] = ()
+    sanity: Sanity | None = None
 
     def __str__(self) -> str:
         lines = [
@@ -70,6 +73,7 @@ class Faithfulness:
         for name, score in self.scores.items():
             lines.append(f"  {name:<16}{_cell(score.deletion):<30}{_cell(score.insertion)}")
         lines += [f"  {name:<16}not measured: {reason}" for name, reason in self.unsupported.items()]
+        lines += [] if self.sanity is None else [str(self.sanity)]
         return "\n".join(lines)
 
 
@@ -81,11 +85,14 @@ class DeletionOptions:
         methods: methods to measure, separated by commas (gae,rollout; default all).
         steps: number of equal shares in which pixels are removed.
         fill: value of removed pixels: the photo's mean colour, or the blurred photo.
+        randomised: number of photos whose maps are compared with those of randomised weights, and between methods; a
+            map that does not change shows the photo, not the model. 0 leaves it out.
     """
 
     methods: str | None = None
     steps: int = 20
     fill: Fill = "mean"
+    randomised: int = 16
 
 
 @command(
@@ -104,11 +111,12 @@ def faithfulness(
 
     Pixels are removed from each photo, most relevant first, and added to an empty photo in the same order. The sooner
     the predicted class's probability falls, and rises, the better a method shows what the model uses. Random maps are
-    measured too, as a control. Neither classes nor masks are needed.
+    measured too, as a control. Each method's maps are also compared with those of the same model with random weights,
+    which must differ, and with those of the other methods. Neither classes nor masks are needed.
 
     Args:
         images: folder of photos, flat or one folder per class, or a CSV file (image,mask,label).
-        seed: fixes the random maps.
+        seed: fixes the random maps and the random weights.
         out: new JSON file for all results.
 
     Returns:
@@ -123,7 +131,7 @@ def faithfulness(
     settings = settings_of(faithfulness, given, deletion, pixels, running, images=images, out=out)
     from robustvit.data.find_photos import expect_photos, find_photos
 
-    _check_options(out, deletion.steps)
+    _check_options(out, deletion)
     expect_photos(images)
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
@@ -146,7 +154,9 @@ def faithfulness(
     data = MaskedPhotos(_bare(listed), classifier.preprocessing)
     loader = _loader(data, running.batch_size, running.workers)
     scores = _scores(classifier, loader, [*measured, _CONTROL], deletion, running.seed)
-    found = Faithfulness(str(given.model), str(images), [str(photo) for photo in photos], scores, unsupported, notes)
+    sanity = _sanity(classifier, data, measured, deletion.randomised, running.seed)
+    names = [str(photo) for photo in photos]
+    found = Faithfulness(str(given.model), str(images), names, scores, unsupported, notes, sanity)
     if out is not None:
         _write_record(found, Path(out), settings)
     return found
@@ -161,12 +171,13 @@ def _wanted(methods: str | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _check_options(out: str | None, steps: int) -> None:
+def _check_options(out: str | None, deletion: DeletionOptions) -> None:
     from robustvit.common.files import check_new_file
 
     if out is not None:
         check_new_file(out)
-    expect_at_least(1, steps=steps)
+    expect_at_least(1, steps=deletion.steps)
+    expect_at_least(0, randomised=deletion.randomised)
 
 
 def _unsupported(names: list[str], classifier: Classifier) -> dict[str, str]:
@@ -216,6 +227,24 @@ def _scores(
         name: MethodScore(mean_interval([d for d, _ in found]), mean_interval([i for _, i in found]), found)
         for name, found in areas.items()
     }
+
+
+def _sanity(classifier: Classifier, data: MaskedPhotos, methods: list[str], photos: int, seed: int) -> Sanity | None:
+    """Compare maps with those of randomised weights on some photos, spread over all; of networks with blocks only."""
+    import torch
+
+    from robustvit.explanation.randomisation import measure_sanity
+    from robustvit.models.families import find_layout
+
+    try:
+        find_layout(classifier)
+    except UserError:
+        return None
+    if not photos:
+        return None
+    chosen = range(0, len(data), -(-len(data) // photos))
+    images = torch.stack([data[index]["image"] for index in chosen]).to(classifier.mean.device)
+    return measure_sanity(classifier, images, methods, seed)
 
 
 def _curves(

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robustvit.common.errors import UserError
 from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.methods import get_method
 
@@ -32,7 +33,7 @@ def image_map(grid_map: Tensor, size: tuple[int, int]) -> Tensor:
 def relevance(
     model: nn.Module,
     images: Tensor,
-    target: Tensor | None = None,
+    target: Tensor | int | None = None,
     *,
     method: str = "gae",
     second_order: bool = False,
@@ -42,29 +43,50 @@ def relevance(
 
     Args:
         model: a ``Classifier`` or a bare network; see each method for the networks it supports.
-        images: ``(B, 3, H, W)``, what ``model`` takes: values in [0, 1] for a ``Classifier``.
-        target: ``(B,)`` classes to explain; predicted classes by default.
+        images: ``(B, 3, H, W)``, or one image ``(3, H, W)``; what ``model`` takes: values in [0, 1] for a
+            ``Classifier``.
+        target: ``(B,)`` classes to explain, or one class for all images; predicted classes by default.
         method: ``gae``, the paper's rule (equations 6 and 7), or another of
             ``robustvit.explanation.methods.RELEVANCE_METHODS``.
         second_order: let gradients flow through the attention's gradient too.
         upsample: return maps in image size, else the raw relevance on the method's grid.
 
     Returns:
-        ``(B, 1, H, W)`` in [0, 1], or ``(B, 1, rows, columns)``, non-negative, when ``upsample`` is off. Detached when
-        gradients are switched off outside.
+        ``(B, 1, H, W)`` in [0, 1], or ``(B, 1, rows, columns)``, non-negative, when ``upsample`` is off; without the
+        batch axis for one image. Detached when gradients are switched off outside.
 
     Raises:
-        UserError: unknown method, or a model that it does not support.
+        UserError: unknown method, a model that it does not support, or images or classes of another shape.
     """
+    if images.ndim == 3:
+        return relevance(
+            model, images[None], target, method=method, second_order=second_order, upsample=upsample
+        ).squeeze(0)
+    if images.ndim != 4:
+        raise UserError(f"expected images (B, 3, H, W) or one image (3, H, W), got {tuple(images.shape)}")
     method_function = get_method(method)
     differentiable = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     with gradients_for_maps(differentiable):
         images = images.clone() if images.is_inference() else images
         trace = method_function(model, images, second_order and differentiable)
-        target = trace.logits.argmax(dim=1) if target is None else target.to(trace.logits.device)
-        grid_map = trace.explain(target, differentiable)
+        grid_map = trace.explain(_classes(target, trace.logits), differentiable)
         maps = image_map(grid_map, (images.shape[-2], images.shape[-1])) if upsample else grid_map[:, None]
     return maps if differentiable else maps.detach()
+
+
+def _classes(target: Tensor | int | None, logits: Tensor) -> Tensor:
+    """Return the class to explain of each image, ``(B,)``."""
+    count, classes = logits.shape
+    if target is None:
+        return logits.argmax(dim=1)
+    chosen = torch.as_tensor(target, device=logits.device)
+    if chosen.ndim == 0:
+        chosen = chosen.expand(count)
+    if chosen.shape != (count,) or chosen.is_floating_point():
+        raise UserError(f"expected {count} classes to explain, one for each image, got {tuple(chosen.shape)}")
+    if ((chosen < 0) | (chosen >= classes)).any():
+        raise UserError(f"expected classes from 0 to {classes - 1}, got {sorted(set(chosen.tolist()))}")
+    return chosen
 
 
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:

@@ -218,6 +218,7 @@ def _find_masks(
     from robustvit.common.devices import make_accelerator
     from robustvit.data.photo_tree import photo_tree
     from robustvit.data.pixels import Pixels
+    from robustvit.masks.choose_cut import choose_cut
     from robustvit.masks.folder import MaskFolder
     from robustvit.masks.loop import mask_photos
     from robustvit.masks.sources import make_source
@@ -227,6 +228,8 @@ def _find_masks(
     accelerator = make_accelerator(device=running.device)
     rank, processes = accelerator.process_index, accelerator.num_processes
     chosen = {name: value for name, value in asdict(pixels).items() if value is not None}
+    if options.method == "tokencut":
+        options = choose_cut(options, photos, out, accelerator.device)
     folder = MaskFolder(out, asdict(options) | chosen, rank)
     maker = make_source(options, accelerator.device, {photo.image: photo.label for photo in photos})
     places = {photo.image.relative_to(source).as_posix(): photo.image for photo in photos}

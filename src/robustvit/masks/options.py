@@ -43,18 +43,19 @@ class MaskOptions(MapOptions, ModelFile):
     """Masks made by a model.
 
     Attributes:
-        method: tokencut (unsupervised, the default) or found (the same, faster); clipseg (the default with --prompt),
-            grounding (Grounding DINO and SAM 2) or sam3, which need --prompt; rembg; sam2 (needs --prompts); or
-            relevance (the relevance map of a classifier).
+        method: tokencut (unsupervised, the default) or found (a convolution instead of the cut); clipseg (the default
+            with --prompt), grounding (Grounding DINO and SAM 2) or sam3, which need --prompt; rembg; sam2 (needs
+            --prompts); or relevance (the relevance map of a classifier).
         model: backbone for tokencut (default vit_small_patch16_224.dino) and found (vit_small_patch8_224.dino); name
             or folder of a CLIPSeg, Grounding DINO, SAM 3 or SAM 2 model; name of a rembg model; or the classifier for
             relevance. Sources as for finetune.
-        feature: features that tokencut compares: keys, queries, values or tokens.
+        feature: features that tokencut compares: keys, queries, values or tokens; default: keys for DINO, for another
+            backbone what cuts a few of the photos best, as for centre and threshold.
         block: block of the backbone, counted from 1; default: the last.
-        centre: subtract the mean over patches from the features; needed by backbones such as DINOv2.
-        threshold: for tokencut, the cosine similarity above which two patches are linked (default 0.2); for found
-            (0.5) and clipseg (0.3), the value above which a pixel is of the object; for grounding (0.35) and sam3
-            (0.5), the score above which something counts as found.
+        centre: subtract the mean over patches from the features; default: not for DINO (see feature).
+        threshold: for tokencut, the cosine similarity above which two patches are linked (default: 0.2 for DINO, see
+            feature); for found (0.5) and clipseg (0.3), the value above which a pixel is of the object; for grounding
+            (0.35) and sam3 (0.5), the score above which something counts as found.
         size: longer side, in pixels, of the photo that the backbone sees.
         side: which part is the object: seed (the part with the most extreme patch, TokenCut's rule) or corners (the
             same, but a part with three or four corners of the photo is the background if the other has at most one).
@@ -72,9 +73,9 @@ class MaskOptions(MapOptions, ModelFile):
     """
 
     method: MaskMethod | None = None
-    feature: Feature = "keys"
+    feature: Feature | None = None
     block: int | None = None
-    centre: bool = False
+    centre: bool | None = None
     threshold: float | None = None
     size: int | None = 480
     side: Side = "corners"
@@ -94,11 +95,11 @@ class MaskOptions(MapOptions, ModelFile):
 
     @property
     def chosen_threshold(self) -> float:
-        """The threshold, or the method's own."""
+        """The threshold, or the method's own; for tokencut, that for DINO."""
         return THRESHOLDS.get(self.chosen_method, _COSINE) if self.threshold is None else self.threshold
 
     def settle(self) -> MaskOptions:
-        """Return the options with method and threshold chosen, and under the protocol.
+        """Return the options with the method chosen, and under the protocol; what a method does not read is filled in.
 
         Raises:
             UserError: an option belongs to another method, or a value is out of its range.
@@ -115,7 +116,10 @@ class MaskOptions(MapOptions, ModelFile):
             raise UserError(f"expected --threshold above 0 and below 1 for --method {method}, got {threshold}")
         if not -1 <= threshold < 1:
             raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {threshold}")
-        return replace(self, method=method, threshold=threshold).apply_protocol()
+        if method == "tokencut":  # what is open is chosen by the backbone
+            return replace(self, method=method).apply_protocol()
+        feature, centre = self.feature or "keys", bool(self.centre)
+        return replace(self, method=method, threshold=threshold, feature=feature, centre=centre).apply_protocol()
 
     def apply_protocol(self) -> MaskOptions:
         """Return the options under the protocol: ``paper`` sets backbone, size, side, objects and refinement."""

@@ -64,9 +64,9 @@ class GuidanceOptions(RelevanceOptions):
             robustvit, or the recipe's). Each of the options up to balance
             belongs to some methods; other methods refuse it. dfr fits a new head, without lr, epochs and select.
         target: class whose relevance is guided: label (the true class, the default) or predicted (needs no labels).
-        relevance: method of the relevance map: gae (the paper's, the default), attnlrp, rollout or raw_attention for
-            vision transformers, grad_cam or input_gradient for any classifier. The verdict uses gae where the
-            model supports it.
+        relevance: method of the relevance map: gae (the paper's, the default), attnlrp, legrad, rollout or
+            raw_attention for vision transformers, grad_cam or input_gradient for any classifier. The verdict uses gae
+            where the model supports it.
         second_order: also backpropagate through the gradient of the attention.
         background: weight of the background loss (equation 1; default 2, or the recipe's); 0 turns it off.
         foreground: weight of the foreground loss (equation 2; default 0.3, or the recipe's); 0 turns it off.

@@ -115,7 +115,7 @@ def start_app(
         shown.audit["device"] = device
         finder = _backbone(mask_model)
         if mask_model is not None:
-            shown.audit.update(mask_model=mask_model, mask_checkpoint=None, mask_feature="keys", mask_centre=False)
+            shown.audit.update(mask_model=mask_model, mask_checkpoint=None, mask_feature=None, mask_centre=None)
         folder = prepare_folder()
         blocks, pages = _build(shown, finder, folder, device)
         # Audits load the embedded model's files, so they must exist as long as the server runs.

@@ -26,7 +26,8 @@ _MODELS: dict[str, Any] = {"concurrency_limit": _READ, "concurrency_id": "models
 _SAVE = "() => setTimeout(() => document.querySelector('#rv-panel-file')?.click(), 50)"
 _DRAW = 560  # longer side of the drawing, in pixels
 _METHODS = {
-    "gae": "gae, the paper's", "attnlrp": "AttnLRP", "rollout": "attention rollout", "raw_attention": "raw attention",
+    "gae": "gae, the paper's", "attnlrp": "AttnLRP", "legrad": "LeGrad", "rollout": "attention rollout",
+    "raw_attention": "raw attention",
     "grad_cam": "Grad-CAM", "input_gradient": "input gradient",
 }  # fmt: skip
 

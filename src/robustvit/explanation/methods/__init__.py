@@ -11,6 +11,7 @@ from robustvit.explanation.methods.attnlrp import attnlrp
 from robustvit.explanation.methods.gae import gae
 from robustvit.explanation.methods.grad_cam import grad_cam
 from robustvit.explanation.methods.input_gradient import input_gradient
+from robustvit.explanation.methods.legrad import legrad
 from robustvit.explanation.methods.rollout import raw_attention, rollout
 from robustvit.explanation.methods.trace import Method, Trace
 from robustvit.models.families import find_layout
@@ -20,12 +21,13 @@ __all__ = ["METHODS", "Method", "Trace", "check_method", "measuring_method", "me
 RELEVANCE_METHODS: dict[str, Method] = {
     "gae": gae,
     "attnlrp": attnlrp,
+    "legrad": legrad,
     "rollout": rollout,
     "raw_attention": raw_attention,
     "grad_cam": grad_cam,
     "input_gradient": input_gradient,
 }
-_OF_ATTENTION = frozenset({"gae", "attnlrp", "rollout", "raw_attention"})
+_OF_ATTENTION = frozenset({"gae", "attnlrp", "legrad", "rollout", "raw_attention"})
 
 
 def get_method(name: str) -> Method:

@@ -13,7 +13,6 @@ from robustvit.masks.options import MaskOptions
 from robustvit.masks.phrases import choose_phrases
 from robustvit.masks.sources.source import MaskSource
 from robustvit.masks.sources.words import WordSettings, WordSource
-from robustvit.masks.tokencut.cut import CutSettings
 from robustvit.models.load import load_model
 
 __all__ = ["MASK_SOURCES", "WORD_SOURCES", "MaskSource", "make_source"]
@@ -26,14 +25,7 @@ def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
     from robustvit.masks.sources.tokencut import TokenCut
 
     name = options.model or "vit_small_patch16_224.dino"
-    return TokenCut(
-        load_model(name, checkpoint=options.checkpoint, headless=True).to(device),
-        feature=options.feature,
-        block=options.block,
-        centre=options.centre,
-        size=options.size,
-        settings=CutSettings(options.chosen_threshold, options.side, options.objects, options.refine, options.protocol),
-    )
+    return TokenCut.of(options, load_model(name, checkpoint=options.checkpoint, headless=True).to(device))
 
 
 def _relevance(options: MaskOptions, device: torch.device) -> MaskSource:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.common.options import Feature
 from robustvit.explanation.features import check_features, patch_features
+from robustvit.masks.options import MaskOptions
 from robustvit.masks.sources.source import MaskSource, resize_photo
 from robustvit.masks.tokencut.cut import CutJob, CutSettings, find_objects
 from robustvit.models.classifier import Classifier
@@ -59,6 +60,19 @@ class TokenCut(MaskSource):
         self.options: dict[str, Any] = {"feature": feature, "block": block, "centre": centre}
         self.settings = settings or CutSettings()
         self.any_size = bool(getattr(model.network, "dynamic_img_size", False))
+
+    @classmethod
+    def of(cls, options: MaskOptions, model: Classifier) -> TokenCut:
+        """TokenCut with the options of ``masks``; what is open there is DINO's."""
+        threshold = 0.2 if options.threshold is None else options.threshold
+        return cls(
+            model,
+            feature=options.feature or "keys",
+            block=options.block,
+            centre=bool(options.centre),
+            size=options.size,
+            settings=CutSettings(threshold, options.side, options.objects, options.refine, options.protocol),
+        )
 
     @cached_property
     def _weights(self) -> str:

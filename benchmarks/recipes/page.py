@@ -1,0 +1,68 @@
+"""The recipes on docs/explanation/study.md and in README.md: one table for each kind and number of masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.page_tables import table
+from benchmarks.recipes.arms import ARMS, TITLES
+from benchmarks.recipes.table import AT_SHARE, COLUMNS, change_over_both, groups, overlaps, pooled
+from robustvit.common.intervals import Interval, mean_interval
+
+SHOWN = ("ordinary", "mixed-other", "unseen backgrounds", "object alone", "PACS, two-way")
+Cells = list[dict[str, Any]]
+
+
+def cell(change: Interval) -> str:
+    """A change in points over its interval; bold where that excludes zero."""
+    text = f"{100 * change.mean:+.1f}"
+    shown = f"**{text}**" if change.low > 0 or change.high < 0 else text
+    return f"{shown}<br>[{100 * change.low:+.1f}, {100 * change.high:+.1f}]".replace("-", "−")
+
+
+def changes(before: Cells, after: Cells, columns: tuple[str, ...] = SHOWN) -> list[str]:
+    """Changes of accuracy."""
+    return [cell(change_over_both(pooled(before, COLUMNS[name]), pooled(after, COLUMNS[name]))) for name in columns]
+
+
+def answers(arm: dict[int, Any], seeds: list[int], mixed: bool) -> Cells:
+    """Answers of an arm, as trained or at the share of its weights that validation photos chose."""
+    return [arm[seed].get(AT_SHARE, arm[seed]["answers"]) if mixed else arm[seed]["answers"] for seed in seeds]
+
+
+def compared(cells: dict[str, Any], size: str, arms: dict[str, dict[int, Any]]) -> str:
+    """Every arm against the base models, as trained and with interpolated weights."""
+    rows = []
+    for name in (name for name in ARMS if name in arms):
+        seeds = sorted(seed for seed in arms[name] if f"base-{size}-{seed}" in cells)
+        base = [cells[f"base-{size}-{seed}"]["answers"] for seed in seeds]
+        for mixed in (False, True):
+            after = answers(arms[name], seeds, mixed)
+            gains = sum(new["mixed-other"].count("1") > old["mixed-other"].count("1")
+                        for old, new in zip(base, after, strict=True))  # fmt: skip
+            title = f"{TITLES.get(name, name)}, interpolated" if mixed else TITLES.get(name, name)
+            rows.append(
+                [title, *changes(base, after), cell(mean_interval(overlaps(base, after))), f"{gains} of {len(seeds)}"]
+            )
+    return table(["", *SHOWN, "mIoU of the map", "runs that gain on mixed-other"], rows)
+
+
+def against_swaps(arms: dict[str, dict[int, Any]]) -> str:
+    """Every arm against swaps alone on the same base models, both interpolated."""
+    rows = []
+    for name in (name for name in ARMS if name in arms and name != "swaps"):
+        seeds = sorted(set(arms[name]) & set(arms.get("swaps", {})))
+        if seeds:
+            rival, own = answers(arms["swaps"], seeds, True), answers(arms[name], seeds, True)
+            rows.append([TITLES.get(name, name), *changes(rival, own), str(len(seeds))])
+    return table(["", *SHOWN, "base models"], rows)
+
+
+def tables(record: dict[str, Any]) -> dict[str, str]:
+    """Tables by the name of their markers."""
+    cells = record["cells"]
+    found: dict[str, str] = {}
+    for (masks, samples, size), arms in groups(cells).items():
+        found[f"recipes, {samples} {masks}, {size} px"] = compared(cells, size, arms)
+        found[f"recipes against swaps, {samples} {masks}, {size} px"] = against_swaps(arms)
+    return found
