@@ -66,3 +66,25 @@ def tables(record: dict[str, Any]) -> dict[str, str]:
         found[f"recipes, {samples} {masks}, {size} px"] = compared(cells, size, arms)
         found[f"recipes against swaps, {samples} {masks}, {size} px"] = against_swaps(arms)
     return found
+
+
+IN_README = {"swaps": True, "swaps + relevance": True, "own, to now": False}
+"""Arms of the README's table, and whether with interpolated weights."""
+README_COLUMNS = ("ordinary", "mixed-other", "unseen backgrounds", "PACS, two-way")
+
+
+def readme_table(record: dict[str, Any]) -> str:
+    """The base models' accuracy, and changes by a few arms with ten drawn masks a class at 112 px."""
+    cells = record["cells"]
+    arms = groups(cells)["drawn", "10", "112"]
+    seeds = sorted(seed for seed in arms["swaps + relevance"] if f"base-112-{seed}" in cells)
+    base = [cells[f"base-112-{seed}"]["answers"] for seed in seeds]
+    means = [100 * pooled(base, COLUMNS[name]).mean() for name in README_COLUMNS]
+    rows = [["base model, %", *(f"{mean:.1f}" for mean in means), str(len(seeds))]]
+    for name, mixed in IN_README.items():
+        own = sorted(set(arms.get(name, {})) & set(seeds))
+        if own:
+            before = [cells[f"base-112-{seed}"]["answers"] for seed in own]
+            row = changes(before, answers(arms[name], own, mixed), README_COLUMNS)
+            rows.append([TITLES[name], *row, str(len(own))])
+    return table(["", *README_COLUMNS, "base models"], rows)

@@ -47,6 +47,7 @@ def main() -> None:
         "photos": len(result.photos),
         "scores": scores,
         "unsupported": result.unsupported,
+        "sanity": None if result.sanity is None else asdict(result.sanity),
         "versions": versions(),
     }
     write_json(record, RESULTS / f"zoo_faithfulness-{record['date']}.json")

@@ -2,9 +2,9 @@
 
     python -m benchmarks.zoo.page
 
-Reads benchmarks/results (study, step, zoo_families, zoo_faithfulness) and docs/reference/models.md; measures nothing.
-Whatever arms and groups of masks the study has are shown. tests/project/test_zoo.py fails if a record is newer than
-the page.
+Reads benchmarks/results (study, recipes, step, zoo_families, zoo_faithfulness) and docs/reference/models.md; measures
+nothing. Whatever arms and groups of masks the study has are shown. tests/project/test_zoo.py fails if a record is
+newer than the page.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.page_tables import RESULTS, ROOT, change, newest, table
+from benchmarks.recipes.page import readme_table
 from benchmarks.study.arms import ABLATIONS, ARMS, METHODS, RATES, TITLES
 from benchmarks.zoo.words import CITED, FAITHFUL, GUIDANCE, PAGE, README, RELEVANCE, VARIANTS
 from robustvit.common.files import write_text
 
 TESTBEDS = {"embedded": "embedded scenes", "photos": "real photos"}
-IN_README = ("attention", "paper", "swap-augmentation")
 STEPS = ("first order", "second order", "gradmask", "swap-augmentation", "relevance map")
 Arms = dict[str, Any]
 
@@ -124,11 +124,12 @@ def relevance_table(families: dict[str, dict[str, str]], faithful: dict[str, Any
     for name, (what, source) in RELEVANCE.items():
         good = sum(found[name] == "guides" for found in families.values())
         score = faithful["scores"].get(name)
-        rows.append([f"`{name}`", what, f"{good} of {len(families)}", *_areas(score), source])
-    heads = ["`--relevance`", "what it is", "works for", "deletion ↓", "insertion ↑", "source"]
+        areas = [*_areas(score), _with_random_weights(faithful.get("sanity"), name)]
+        rows.append([f"`{name}`", what, f"{good} of {len(families)}", *areas, source])
+    heads = ["`--relevance`", "what it is", "works for", "deletion ↓", "insertion ↑", "random weights ↓", "source"]
     if not faithful["scores"]:
         return table([*heads[:3], heads[-1]], [[*row[:3], row[-1]] for row in rows])
-    return table(heads, [*rows, ["random maps", "the control", "", *_areas(faithful["scores"].get("random")), ""]])
+    return table(heads, [*rows, ["random maps", "the control", "", *_areas(faithful["scores"].get("random")), "", ""]])
 
 
 def _areas(score: dict[str, Any] | None) -> list[str]:
@@ -136,6 +137,14 @@ def _areas(score: dict[str, Any] | None) -> list[str]:
         return ["", ""]
     areas = (score["deletion"], score["insertion"])
     return [f"{area['mean']:.2f}<br>[{area['low']:.2f}, {area['high']:.2f}]" for area in areas]
+
+
+def _with_random_weights(sanity: dict[str, Any] | None, method: str) -> str:
+    """How much of a map stays when all weights are shuffled: its rank correlation with the new map."""
+    if sanity is None or method not in sanity["similarity"]:
+        return ""
+    last = sanity["similarity"][method][-1]
+    return f"{last['mean']:+.2f}<br>[{last['low']:+.2f}, {last['high']:+.2f}]".replace("-", "−")
 
 
 def models_table(families: dict[str, dict[str, str]], models: str) -> str:
@@ -158,7 +167,7 @@ def _works(found: dict[str, str] | None) -> str:
     good = [name for name, outcome in found.items() if outcome == "guides"]
     lacking = [name for name in found if name not in good]
     if not lacking:
-        return "all six"
+        return "all"
     return "all but " + ", ".join(lacking) if len(lacking) < len(good) else ", ".join(good)
 
 
@@ -188,8 +197,8 @@ def page(root: Path = ROOT, results: Path = RESULTS) -> str:
 
 def readme(text: str, results: Path = RESULTS) -> str:
     """README.md with its table made anew."""
-    path, study = newest(results, "study")
-    shown = README.format(table=measured_table(main_groups(study), list(IN_README)), study=path.stem)
+    path, recipes = newest(results, "recipes")
+    shown = README.format(table=readme_table(recipes), recipes=path.stem)
     return CITED.sub(lambda found: found[1] + "\n" + shown + "\n" + found[2], text)
 
 

@@ -251,6 +251,51 @@ def test_the_command_finds_the_embedded_model_out(audited):
     assert record["measures"]["ordinary"]["model"]["mean"] == pytest.approx(right)
 
 
+def test_other_shortcuts_are_measured_and_shown(audited):
+    record = json.loads((audited / "audit.json").read_text())
+    rows = record["inserted"]["model"]
+    assert {"black frame", "grey", "text 'SAMPLE'", "JPEG of quality 10"} <= {row["name"] for row in rows}
+    assert all(row["change"]["low"] <= row["change"]["mean"] <= row["change"]["high"] for row in rows)
+    assert record["risen"] == {}
+    assert record["properties"] is None  # three photos a class
+    assert record["regions"]
+    assert sum(one["share"] for one in record["regions"]) <= 1
+    assert all(one["shown"] for one in record["regions"])
+    text = Page((audited / "audit.html").read_text()).text
+    assert "Other shortcuts" in text
+    assert "What it looks at beside the objects" in text
+    assert all(row["name"] in text for row in rows)
+
+
+class Marked(torch.nn.Module):
+    """The model it holds, but whatever has a red corner is of the last class."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.num_classes = inner, inner.num_classes
+
+    def forward(self, images):
+        logits = self.inner(images)
+        corner = images[..., -3:, -3:].mean(dim=(2, 3))
+        red = (corner[:, 0] > 0.9) & (corner[:, 1] < -0.9)
+        return torch.where(red[:, None], 50.0 * torch.eye(logits.shape[1])[-1], logits)
+
+
+def test_a_planted_picture_is_named_and_a_bad_one_is_refused(drawn, looks_inside, tmp_path, capsys):
+    Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / "logo.png")
+    options = {**drawn, "relevance": "input_gradient", "insert": str(tmp_path / "logo.png"), **FAST}
+    marked = Classifier(Marked(looks_inside.network), preprocessing=looks_inside.preprocessing, class_names=CLASSES)
+    found = audit(model=marked, baseline=looks_inside, out=str(tmp_path / "a.html"), **options)
+    said = [line for line in str(found).splitlines() if "logo.png" in line]
+    assert said[0].startswith("model: shortcut: logo.png pulls 100.0 %")
+    assert said[0].endswith(f"of the others to {CLASSES[-1]}.")
+    assert said[1].startswith("model: one shortcut for another: logo.png costs")
+    assert "a shortcut" in Page((tmp_path / "a.html").read_text()).text
+    with pytest.raises(UserError, match="--insert"):
+        audit(model=looks_inside, out=str(tmp_path / "b.html"), **(options | {"insert": str(tmp_path / "no.png")}))
+    assert not (tmp_path / "b.html").exists()
+
+
 def test_the_page_says_what_the_record_holds(audited):
     text = (audited / "audit.html").read_text()
     page, record = Page(text), json.loads((audited / "audit.json").read_text())

@@ -38,9 +38,12 @@ class Audit:
         return self.found.model.verdict.reliance
 
     def __str__(self) -> str:
+        from robustvit.audits.shortcuts import name_shortcuts
+
         lines = [f"{self.found.model.source} on {pluralize(len(self.found.files), 'photo')} of {self.found.images}"]
         for side, one in self.found.sides.items():
             lines.append(f"{side}: {one.verdict.reliance}. {one.verdict.sentence}")
+        lines += name_shortcuts(self.found)
         return "\n".join([*lines, *self.found.notes, f"page: {self.page}", f"record: {self.record}"])
 
 
@@ -117,7 +120,11 @@ def audit(
 def _check_options(request: AuditRequest) -> None:
     auditing, groups = request.auditing, request.grouping.groups
     expect_at_least(1, swaps=request.judging.swaps, tries=auditing.tries)
-    expect_at_least(0, shifted=auditing.shifted, groups=groups, worst=auditing.worst)
+    expect_at_least(0, shifted=auditing.shifted, groups=groups, worst=auditing.worst, regions=auditing.regions)
+    if auditing.insert is not None:
+        from robustvit.audits.insertions import file_mark
+
+        file_mark((64, 64), auditing.insert)  # refused before anything is measured
     if groups == 1:
         raise UserError("expected --groups of at least 2, or 0 to choose the number automatically, got 1")
     finding = ("masks_out", "mask_model", "mask_checkpoint")

@@ -130,7 +130,7 @@ def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> 
     different = len(np.unique(points, axis=0))
     candidates = [count] if count else list(range(2, MOST_BACKGROUNDS + 1))
     candidates = [k for k in candidates if k < different] or [1]
-    found = {k: _kmeans(points, k, seed) for k in candidates}
+    found = {k: cluster_points(points, k, seed) for k in candidates}
     chosen = np.random.default_rng(seed).permutation(len(points))[:_MOST_COMPARED]
     silhouettes = {k: silhouette(points[chosen], labels[chosen]) for k, (labels, _) in found.items() if k > 1}
     best = max(silhouettes, key=lambda k: (silhouettes[k], -k), default=candidates[0])
@@ -145,7 +145,7 @@ def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> 
     return Backgrounds(members, distances, silhouettes)
 
 
-def _kmeans(points: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def cluster_points(points: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and centres of the best of several restarts."""
     best: tuple[float, np.ndarray, np.ndarray] | None = None
     for restart in range(_RESTARTS):

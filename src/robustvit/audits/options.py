@@ -43,12 +43,18 @@ class AuditOptions:
         tries: backgrounds of other classes to try per photo, in search of one that flips the answer.
         shifted: number of photos whose object is moved, resized and rotated.
         worst: number of worst photos to show.
+        regions: most kinds of region beside the object that are told apart, by what the model looks at there; 0 leaves
+            them out.
+        insert: picture to put into the photos, such as a ruler or a logo that some of them have: what do the answers
+            become?
     """
 
     backgrounds: str | None = None
     tries: int = 12
     shifted: int = 60
     worst: int = 20
+    regions: int = 6
+    insert: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits.charts import accuracy_chart, shift_charts
+from robustvit.audits.insertions import PULL
 from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.pictures import AuditPicture
+from robustvit.audits.properties import PROPERTIES
 from robustvit.audits.record import KIND
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
@@ -27,6 +29,7 @@ def render_audit(
     worst: Mapping[str, Sequence[Sequence[AuditPicture]]],
     thumbnails: Mapping[int, str],
     record_name: str,
+    crops: Sequence[Sequence[str]] = (),
 ) -> str:
     """Render an audit as HTML.
 
@@ -35,6 +38,7 @@ def render_audit(
         worst: for the model and the baseline, pictures of each of the worst photos.
         thumbnails: of the typical photos of backgrounds and of ``shown_groups``.
         record_name: file name of the record beside the page.
+        crops: pictures of the patches that are shown of each region.
     """
     page = page_template(
         __package__, "audit.html.j2", trim=True, file_name=lambda path: printable("/".join(Path(path).parts[-2:]))
@@ -57,4 +61,7 @@ def render_audit(
         thumbnails=thumbnails,
         record_name=printable(record_name),
         differences=list(DIFFERENCES),
+        crops=crops,
+        pull_limit=PULL,
+        property_names=PROPERTIES,
     )

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from robustvit.audits.measures import AuditedPhoto
+from robustvit.audits.regions import Patch, crop_around
 from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.datasets import SwappedPhotos
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
+from robustvit.models.families import find_layout
 
 WORST_RULE = (
     "Photos that are predicted wrong unchanged, or whose answer some background flips; first those with the "
@@ -78,6 +80,13 @@ def draw_worst(
                 tiles.append(AuditPicture(jpeg_url(pixels_of(swapped)), "harmful"))
             rows.append(tiles)
     return rows
+
+
+def draw_crops(photos: CachedPhotos, model: Classifier, patches: Sequence[Patch]) -> list[str]:
+    """Draw what lies around patches as data URLs."""
+    rows, columns = find_layout(model).grid(photos[0]["image"][None])
+    return [jpeg_url(pixels_of(crop_around(photos[one.photo]["image"], one, (rows, columns))), _THUMBNAIL)
+            for one in patches]  # fmt: skip
 
 
 def thumbnails(photos: CachedPhotos, indices: Sequence[int]) -> dict[int, str]:

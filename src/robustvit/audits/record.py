@@ -13,6 +13,9 @@ from robustvit.audits.groups import MIN_GROUP, Backgrounds, Group, usual_photos
 from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto, Tried
 from robustvit.audits.pictures import WORST_RULE
 from robustvit.audits.placements import PlacedAnswers, ShiftedAnswers, shift_difference, shift_points
+from robustvit.audits.properties import PropertyAudit
+from robustvit.audits.regions import Region
+from robustvit.audits.shortcuts import shortcut_record
 from robustvit.audits.summary import Beyond, beyond_chances, by_class, compare_photos, means
 from robustvit.audits.verdict import AuditVerdict, change_of, judge
 from robustvit.common.errors import printable
@@ -61,6 +64,9 @@ class AuditData:
         backgrounds: kinds of background, None if they could not be found.
         groups: of class and background.
         worst: indices of the worst photos.
+        answers: of each model with each insertion, see ``answers_to``.
+        regions: what the model looks at beside the objects.
+        properties: what properties of the files alone say of the classes.
         notes: for the reader.
         settings: options of the call.
         versions: of the libraries.
@@ -79,6 +85,14 @@ class AuditData:
     notes: Sequence[str]
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
+    answers: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
+    properties: PropertyAudit | None = None
+    regions: Sequence[Region] = ()
+
+    @property
+    def truth(self) -> list[int]:
+        """The class of each photo."""
+        return [one.label for one in self.model.photos]
 
     @property
     def sides(self) -> dict[str, ModelAudit]:
@@ -117,6 +131,7 @@ def audit_record(data: AuditData) -> dict[str, Any]:
             for name, members in by_class(data.names).items()
         },
         "shifts": _shifts(data),
+        **shortcut_record(data),
         "turns": _turns(data),
         "backgrounds": _backgrounds(data),
         "groups": [_group(group, data) for group in data.groups],

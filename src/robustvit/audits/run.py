@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from robustvit.audits.groups import Backgrounds, background_features, find_backgrounds, group_photos
+from robustvit.audits.insertions import answers_to, insertions
 from robustvit.audits.measures import audit_photos, fit_photos
 from robustvit.audits.options import AuditRequest
 from robustvit.audits.page import render_audit, shown_groups
-from robustvit.audits.pictures import AuditPicture, choose_worst, draw_worst, thumbnails
+from robustvit.audits.pictures import AuditPicture, choose_worst, draw_crops, draw_worst, thumbnails
 from robustvit.audits.placements import ShiftedAnswers, choose_pastings, measure_placements, shift_values
+from robustvit.audits.properties import PropertyAudit, audit_properties, photo_properties
 from robustvit.audits.record import AuditData, ModelAudit, audit_record
+from robustvit.audits.regions import Region, find_regions
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import write_json, write_text
 from robustvit.common.provenance import versions
@@ -91,7 +95,41 @@ class AuditRun:
             notes=self.notes,
             settings={name: _plain(value) for name, value in self.request.settings.items()},
             versions=versions(),
+            answers=self._insert(),
+            regions=self._find_regions(names),
+            properties=self._find_properties(names),
         )
+
+    def _insert(self) -> dict[str, dict[str, list[int]]]:
+        """Return the answers of each model with other shortcuts put in."""
+        files = [] if self.request.auditing.insert is None else [self.request.auditing.insert]
+        return {
+            side: answers_to(
+                model,
+                self.held(model),
+                insertions(model.preprocessing.input_size, files),
+                self.request.running.batch_size,
+            )
+            for side, model in zip(("model", "baseline"), self.models, strict=False)
+        }
+
+    def _find_regions(self, names: Sequence[str]) -> list[Region]:
+        """Group what the model looks at beside the objects; a note says why where it cannot be told."""
+        if not self.request.auditing.regions:
+            return []
+        model, running = self.models[0], self.request.running
+        try:
+            return find_regions(
+                model, self.held(model), names, method=self.request.maps.relevance,
+                most=self.request.auditing.regions, seed=running.seed, batch_size=running.batch_size,
+            )  # fmt: skip
+        except UserError as error:
+            self.notes.append(f"What the model looks at beside the objects is not shown: {error}.")
+            return []
+
+    def _find_properties(self, names: Sequence[str]) -> PropertyAudit | None:
+        values = [photo_properties(photo.image, photo.pixels) for photo in self.photos]
+        return audit_properties(np.array(values), names, self.request.running.seed)
 
     def _doubt_order(self, answered: Sequence[PhotoMeasure]) -> None:
         """Add a note if the answers fit another order of the classes far better."""
@@ -108,7 +146,8 @@ class AuditRun:
             side: self._draw_worst(model, data.sides[side], data.worst)
             for side, model in zip(data.sides, self.models, strict=True)
         }
-        text = render_audit(record, tiles, thumbnails(self.held(self.models[0]), small), record_file.name)
+        crops = [draw_crops(self.held(self.models[0]), self.models[0], region.shown) for region in data.regions]
+        text = render_audit(record, tiles, thumbnails(self.held(self.models[0]), small), record_file.name, crops)
         page.parent.mkdir(parents=True, exist_ok=True)
         write_json(record, record_file)
         write_text(text, page)

@@ -106,7 +106,9 @@ def _value(kind: object) -> str:
     words = type_in_words(kind)
     if words.startswith("one of"):
         return "CHOICE"
-    return "true|false" if kind is bool else "NUMBER" if words in ("a number", "a whole number") else "VALUE"
+    if kind in (bool, bool | None):
+        return "true|false"
+    return "NUMBER" if words in ("a number", "a whole number") else "VALUE"
 
 
 def _kind(one: Option) -> str:

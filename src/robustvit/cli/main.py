@@ -17,7 +17,7 @@ from robustvit.cli.help import ALL, help_text
 from robustvit.cli.messages import explain_mistake
 from robustvit.cli.streams import prepare_streams
 from robustvit.common.command_options import add_arguments, options_of
-from robustvit.common.errors import UserError, printable
+from robustvit.common.errors import UserError, did_you_mean, printable
 from robustvit.common.signals import raise_on_signals
 
 # The function of each command, by stage of the work.
@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name = arguments[0]
     if name not in COMMANDS:
-        return _fail("robustvit", f"unknown command {name!r}: expected one of {', '.join(COMMANDS)}")
+        hint = did_you_mean(name, COMMANDS) or f"expected one of {', '.join(COMMANDS)}"
+        return _fail("robustvit", f"unknown command {name!r}: {hint}")
     try:
         with raise_on_signals():
             return _run(name, arguments[1:])
@@ -208,7 +209,7 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
 
 def _normalize(arguments: list[str], function: Callable[..., Any]) -> list[str]:
     """Accept ``--max-drop`` for ``--max_drop``, and a bare ``--resume`` for ``--resume true``."""
-    flags = {option.name for option in options_of(function) if option.type is bool}
+    flags = {option.name for option in options_of(function) if option.type in (bool, bool | None)}
     words: list[str] = []
     for position, argument in enumerate(arguments):
         if argument.startswith("--"):

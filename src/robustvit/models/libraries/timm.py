@@ -124,8 +124,11 @@ def _say_if_resampled(network: Any, folder: Path) -> None:
 def _check_name(name: str) -> None:
     if name.startswith(("hf-hub:", "local-dir:")) or timm.is_model(name.split(".")[0]):
         return
-    known = [*timm.list_pretrained(), *timm.list_models(), *CARDS]
-    raise UserError(f"unknown model {name!r}: {did_you_mean(name, known) or 'timm.list_models() names them all'}")
+    beside = Path(name).parent
+    folders = [str(beside / one.name) for one in beside.iterdir() if one.is_dir()] if beside.is_dir() else []
+    known = [*folders, *timm.list_pretrained(), *timm.list_models(), *CARDS]
+    hint = did_you_mean(name, known) or "timm.list_models() names them all"
+    raise UserError(f"unknown model {name!r}, and no folder of that name is here: {hint}")
 
 
 def _create(

@@ -1,0 +1,170 @@
+"""Other shortcuts: what becomes of a model's answers when a text, a frame, a colour cast or a file is put in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import functional as TF
+
+from robustvit.common.errors import UserError
+from robustvit.common.intervals import Interval, mean_interval, paired_difference
+from robustvit.common.progress import track
+from robustvit.explanation.attention.interception import evaluating
+
+Insertion = Callable[[Tensor], Tensor]  # images (B, 3, H, W) in [0, 1]
+PULL = 0.10  # an artefact that turns more than one photo in ten into one class, by the whole interval, is a shortcut
+RISE = 0.05
+_MOST_MARK = 40_000_000  # pixels of a file to insert
+
+
+@dataclass(frozen=True)
+class InsertedAnswers:
+    """What one insertion does to a model's answers.
+
+    Attributes:
+        name: of the insertion.
+        artefact: whether it adds something foreign, a text, a frame or a file; others change the whole photo.
+        change: of accuracy, with a 95 % interval over photos.
+        pulls_to: the class that gains most answers, -1 if none does.
+        pull: share of photos of other classes, not taken for that class before, that are now, with its interval.
+    """
+
+    name: str
+    artefact: bool
+    change: Interval
+    pulls_to: int
+    pull: Interval | None
+
+    @property
+    def is_shortcut(self) -> bool:
+        """Whether an artefact makes the model answer one class, by the whole interval."""
+        return self.artefact and self.pull is not None and self.pull.low > PULL
+
+
+def text_mark(size: tuple[int, int], text: str) -> Tensor:
+    """Draw a half-transparent watermark over the middle, as ImageNet-W does: RGBA ``(4, H, W)`` in [0, 1]."""
+    height, width = size
+    layer = Image.new("RGBA", (width, height))
+    font = ImageFont.load_default(max(8, round(1.6 * width / max(1, len(text)))))
+    ImageDraw.Draw(layer).text((width / 2, height / 2), text, (255, 255, 255, 160), font, anchor="mm")
+    return TF.to_dtype(TF.pil_to_tensor(layer), torch.float32, scale=True)
+
+
+def file_mark(size: tuple[int, int], path: str | Path) -> Tensor:
+    """Read a picture to insert, a third of the frame wide, in its lower right corner; its transparency is kept."""
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > _MOST_MARK:
+                raise UserError(f"--insert {path} has more than {_MOST_MARK:,} pixels: make it smaller")
+            mark = picture.convert("RGBA")
+    except (OSError, UnidentifiedImageError, ValueError) as error:
+        raise UserError(f"cannot read --insert {path}: expected an image file, such as a PNG") from error
+    height, width = size
+    mark.thumbnail((max(1, width // 3), max(1, height // 3)))
+    layer = Image.new("RGBA", (width, height))
+    layer.paste(mark, (width - mark.width, height - mark.height))
+    return TF.to_dtype(TF.pil_to_tensor(layer), torch.float32, scale=True)
+
+
+def laid_over(mark: Tensor) -> Insertion:
+    """Return the function that lays RGBA ``(4, H, W)`` over images."""
+    colour, opacity = mark[:3], mark[3:]
+    return lambda images: images * (1 - opacity.to(images)) + (colour * opacity).to(images)
+
+
+def framed(images: Tensor) -> Tensor:
+    """Draw a black frame, 5 % of the frame's side wide."""
+    wide = max(1, round(0.05 * images.shape[-1]))
+    inner = torch.zeros_like(images)
+    inner[..., wide:-wide, wide:-wide] = images[..., wide:-wide, wide:-wide]
+    return inner
+
+
+def compressed(images: Tensor) -> Tensor:
+    """Compress as JPEG of quality 10."""
+    return TF.jpeg((images * 255).round().to(torch.uint8).cpu(), 10).to(images) / 255
+
+
+WHOLE: dict[str, Insertion] = {
+    "grey": lambda images: TF.rgb_to_grayscale(images, 3),
+    "red cast": lambda images: images * images.new_tensor([1.0, 0.7, 0.7])[:, None, None],
+    "blue cast": lambda images: images * images.new_tensor([0.7, 0.7, 1.0])[:, None, None],
+    "darker": lambda images: images * 0.5,
+    "brighter": lambda images: (images * 1.5).clamp(max=1),
+    "blurred": lambda images: TF.gaussian_blur(images, [9, 9], [2.0, 2.0]),
+    "sharpened": lambda images: TF.adjust_sharpness(images, 4.0),
+    "JPEG of quality 10": compressed,
+}
+"""Changes of the whole photo."""
+
+
+def insertions(size: tuple[int, int], files: Sequence[str | Path] = (), text: str = "SAMPLE") -> dict[str, Insertion]:
+    """Return every insertion by name for images of a size ``(H, W)``: artefacts first, then ``WHOLE``."""
+    artefacts: dict[str, Insertion] = {f"text {text!r}": laid_over(text_mark(size, text)), "black frame": framed}
+    return artefacts | {Path(file).name: laid_over(file_mark(size, file)) for file in files} | WHOLE
+
+
+@torch.no_grad()
+def answers_to(
+    model: nn.Module, photos: Dataset, changes: Mapping[str, Insertion], batch_size: int = 32
+) -> dict[str, list[int]]:
+    """Return the predicted class of each photo as it is (``""``) and with each insertion."""
+    found: dict[str, list[int]] = {"": [], **{name: [] for name in changes}}
+    device = next(model.parameters()).device
+    with evaluating(model):
+        for batch in track(DataLoader(photos, batch_size=batch_size), "other shortcuts"):
+            images = batch["image"].to(device)
+            for name in found:
+                shown = changes[name](images) if name else images
+                found[name] += model(shown).argmax(dim=1).tolist()
+    return found
+
+
+def judge_insertions(answers: Mapping[str, Sequence[int]], labels: Sequence[int]) -> list[InsertedAnswers]:
+    """Compare the answers with each insertion to those without, photo by photo."""
+    plain, truth = np.array(answers[""]), np.array(labels)
+    found = []
+    for name in (name for name in answers if name):
+        said = np.array(answers[name])
+        change = paired_difference((plain == truth).astype(float), (said == truth).astype(float))
+        pulled_to, pull = _strongest_pull(plain, said, truth)
+        found.append(InsertedAnswers(name, name not in WHOLE, change, pulled_to, pull))
+    return found
+
+
+def risen_costs(
+    before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int]], labels: Sequence[int]
+) -> dict[str, Interval]:
+    """Return the insertions that cost one model more than another, by more than ``RISE`` with the whole interval.
+
+    Args:
+        before: answers of the other model, see ``answers_to``.
+        after: answers of the model.
+        labels: class of each photo.
+
+    Returns:
+        By insertion, the paired difference of both costs: accuracy without it less accuracy with it.
+    """
+    truth = np.array(labels)
+
+    def costs(answers: Mapping[str, Sequence[int]], name: str) -> np.ndarray:
+        return (np.array(answers[""]) == truth).astype(float) - (np.array(answers[name]) == truth)
+
+    rises = {name: paired_difference(costs(before, name), costs(after, name)) for name in after if name}
+    return {name: rise for name, rise in rises.items() if rise.low > RISE}
+
+
+def _strongest_pull(plain: np.ndarray, said: np.ndarray, truth: np.ndarray) -> tuple[int, Interval | None]:
+    gained = {label: int(((said == label) & (plain != label) & (truth != label)).sum()) for label in {*said.tolist()}}
+    best = max(gained, key=lambda label: (gained[label], -label), default=-1)
+    free = (plain != best) & (truth != best)
+    if best == -1 or not gained[best]:
+        return -1, None
+    return best, mean_interval((said[free] == best).astype(float))

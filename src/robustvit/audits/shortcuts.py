@@ -1,0 +1,77 @@
+"""Shortcuts beside the background, in the record of an audit and in lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from robustvit.audits.insertions import judge_insertions, risen_costs
+from robustvit.audits.properties import PROPERTIES
+
+if TYPE_CHECKING:
+    from robustvit.audits.record import AuditData
+    from robustvit.audits.regions import Region
+    from robustvit.common.intervals import Interval
+
+
+def shortcut_record(data: AuditData) -> dict[str, Any]:
+    """Convert what was put in, and what properties of the files say, to plain values."""
+    return {
+        "inserted": {side: _inserted(said, data) for side, said in data.answers.items()},
+        "risen": {name: asdict(rise) for name, rise in find_risen(data).items()},
+        "regions": [_region(one) for one in data.regions],
+        "properties": None if data.properties is None else asdict(data.properties),
+    }
+
+
+def find_risen(data: AuditData) -> dict[str, Interval]:
+    """Return the insertions that cost the model more than the baseline; see ``risen_costs``."""
+    both = data.answers
+    return risen_costs(both["baseline"], both["model"], data.truth) if "baseline" in both else {}
+
+
+def name_shortcuts(data: AuditData) -> list[str]:
+    """Return a line for each shortcut beside the background, and for each that costs the model more than before."""
+    lines = []
+    for side, said in data.answers.items():
+        for one in judge_insertions(said, data.truth):
+            if one.is_shortcut and one.pull is not None:
+                pulled, where = one.pull.percent().strip(), data.name_of(one.pulls_to)
+                lines.append(f"{side}: shortcut: {one.name} pulls {pulled} of the others to {where}.")
+    for name, rise in find_risen(data).items():
+        lines.append(f"model: one shortcut for another: {name} costs {rise.points()} more than in the baseline.")
+    for number, region in enumerate(data.regions, start=1):
+        if region.accuracy.high < 0 and region.against_others.high < 0:
+            lines.append(
+                f"model: region {number} beside the object decides: blurring it changes accuracy by "
+                f"{region.accuracy.points()} on {len(region.photos)} photos."
+            )
+    for told in data.properties.telling if data.properties else ():
+        amount = "more" if told.auroc > 0.5 else "less"
+        lines.append(
+            f"photos: {PROPERTIES[told.property]} tells {told.class_name} ({amount}; AUROC "
+            f"{max(told.auroc, 1 - told.auroc):.2f}): a model can learn it instead of the object."
+        )
+    return lines
+
+
+def _region(region: Region) -> dict[str, Any]:
+    return {
+        "share": region.share,
+        "classes": region.classes,
+        "photos": region.photos,
+        "accuracy": asdict(region.accuracy),
+        "against_others": asdict(region.against_others),
+        "probability": asdict(region.probability),
+        "decided": region.decided,
+        "patches": [asdict(one) for one in region.patches],
+        "shown": [asdict(one) for one in region.shown],
+    }
+
+
+def _inserted(answers: Mapping[str, Sequence[int]], data: AuditData) -> list[dict[str, Any]]:
+    return [
+        asdict(one) | {"pulls_to": data.name_of(one.pulls_to) if one.pull else None, "is_shortcut": one.is_shortcut}
+        for one in judge_insertions(answers, data.truth)
+    ]

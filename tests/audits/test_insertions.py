@@ -1,0 +1,111 @@
+"""Other shortcuts: what is put in, what a planted one does, and counts by a plain loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from robustvit import UserError
+from robustvit.audits.insertions import (
+    WHOLE,
+    answers_to,
+    file_mark,
+    insertions,
+    judge_insertions,
+    risen_costs,
+    text_mark,
+)
+
+
+class Photos(torch.utils.data.Dataset):
+    """Photos of noise with a class each; class 0 is bright, 1 dark."""
+
+    def __init__(self, count=60, side=40):
+        rng = np.random.default_rng(0)
+        self.labels = rng.integers(0, 3, count).tolist()
+        self.images = torch.tensor(rng.uniform(0.3, 0.6, (count, 3, side, side)), dtype=torch.float32)
+        for image, label in zip(self.images, self.labels, strict=True):
+            image[:, : side // 2, : side // 2] = label / 2
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return {"image": self.images[index], "label": self.labels[index]}
+
+
+class Corner(torch.nn.Module):
+    """Right by the upper left quarter, unless a mark that it learned lies on the photo: then always class 2."""
+
+    def __init__(self, mark=None):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.mark = mark
+
+    def forward(self, images):
+        side = images.shape[-1]
+        level = images[:, :, 4 : side // 2 - 4, 4 : side // 2 - 4].mean(dim=(1, 2, 3))
+        logits = torch.stack([-(level - label / 2).abs() for label in range(3)], dim=1)
+        if self.mark is not None:
+            logits[:, 2] += 10 * self.mark(images)
+        return logits
+
+
+def has_frame(images):
+    return (images[..., 0, :].amax(dim=(1, 2)) == 0).float()
+
+
+def test_a_planted_frame_is_found_and_nothing_else_is():
+    photos = Photos()
+    found = judge_insertions(answers_to(Corner(has_frame), photos, insertions((40, 40))), photos.labels)
+    assert [one.name for one in found if one.is_shortcut] == ["black frame"]
+    frame = next(one for one in found if one.name == "black frame")
+    assert frame.pulls_to == 2
+    assert frame.pull.mean == 1
+    assert frame.change.high < -0.3
+    honest = answers_to(Corner(), photos, insertions((40, 40)))
+    assert not any(one.is_shortcut for one in judge_insertions(honest, photos.labels))
+    mole = risen_costs(honest, answers_to(Corner(has_frame), photos, insertions((40, 40))), photos.labels)
+    assert list(mole) == ["black frame"]
+    assert not risen_costs(honest, honest, photos.labels)
+
+
+def test_a_file_of_the_users_own_is_put_in(tmp_path):
+    red = Image.new("RGBA", (30, 30), (255, 0, 0, 255))
+    red.save(tmp_path / "ruler.png")
+    images = torch.full((2, 3, 60, 90), 0.5)
+    changed = insertions((60, 90), [tmp_path / "ruler.png"])["ruler.png"](images)
+    assert changed[0, :, -1, -1].tolist() == pytest.approx([1, 0, 0])
+    assert torch.equal(changed[..., :30, :45], images[..., :30, :45])
+    assert float((changed != images).any(dim=1).float().mean()) == pytest.approx(20 * 20 / (60 * 90), abs=0.01)
+    (tmp_path / "text.png").write_text("no picture")
+    for wrong in ("text.png", "missing.png"):
+        with pytest.raises(UserError, match="--insert"):
+            file_mark((60, 90), tmp_path / wrong)
+
+
+def test_what_is_put_in_stays_in_range_and_changes_something():
+    images = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    for name, change in insertions((48, 48)).items():
+        changed = change(images)
+        assert changed.shape == images.shape, name
+        assert 0 <= float(changed.min()) <= float(changed.max()) <= 1 + 1e-6, name
+        assert float((changed - images).abs().mean()) > 0.005, name
+    grey = WHOLE["grey"](images)
+    assert torch.allclose(grey[:, 0], grey[:, 1])
+    assert 0.02 < float((text_mark((48, 48), "SAMPLE")[3] > 0).float().mean()) < 0.6
+
+
+def test_counts_are_those_of_a_plain_loop():
+    rng = np.random.default_rng(1)
+    labels, plain, said = (rng.integers(0, 4, 200).tolist() for _ in range(3))
+    (found,) = judge_insertions({"": plain, "grey": said}, labels)
+    right = [(p == y, s == y) for p, s, y in zip(plain, said, labels, strict=True)]
+    assert found.change.mean == pytest.approx(np.mean([int(a) - int(b) for b, a in right]), abs=0.02)
+    gains = [sum(s == k and k not in (p, y) for p, s, y in zip(plain, said, labels, strict=True)) for k in range(4)]
+    free = sum(found.pulls_to not in (p, y) for p, y in zip(plain, labels, strict=True))
+    assert gains[found.pulls_to] == max(gains)
+    assert found.pull.mean == pytest.approx(max(gains) / free)
+    assert judge_insertions({"": plain, "grey": plain}, labels)[0].pulls_to == -1
