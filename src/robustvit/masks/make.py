@@ -83,7 +83,7 @@ class MadeMasks:
 
 
 @command(
-    first=("source", "out", "method", "from_", "images", "review", "model"),
+    first=("source", "out", "method", "prompt", "from_", "images", "review", "model"),
     batch_size=8,
     leave_out=("precision", "seed"),
 )
@@ -127,8 +127,9 @@ def make_masks(
     from robustvit.common.files import expect_folder
 
     expect_at_least(1, objects=finding.objects)
-    if finding.threshold is not None and not -1 <= finding.threshold < 1:
-        raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {finding.threshold}")
+    if annotated.from_ is not None and finding.prompt is not None:
+        raise UserError("--prompt finds masks by words, --from reads them from annotations: leave one of them out")
+    finding = finding.settle()
     if annotated.from_ is None:
         expect_folder(source, "photos")
     from robustvit.masks.review_page import check_review, write_review
@@ -141,7 +142,6 @@ def make_masks(
         expect_one_of("--to", to, get_args(AnnotationTarget))
         check_target(out, to)
     start = time.monotonic()
-    finding = finding.apply_protocol()
     notes: list[str] = []
     with ExitStack() as held:
         if annotated.from_ is not None:
@@ -291,7 +291,7 @@ def _find_masks(
     if old is None or "range" in old:  # folders of earlier versions do not note what was decided
         pixels = replace(pixels, range=recorded_scale(photo.pixels for photo in photos) or pixels.range)
     folder = MaskFolder(out, asdict(options) | pixels.said, rank)
-    maker = make_source(options, accelerator.device)
+    maker = make_source(options, accelerator.device, {photo.image: photo.label for photo in photos})
     places = {photo.image.relative_to(source).as_posix(): photo.image for photo in photos}
     unmatched = maker.match_photos(places, Path(source))
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
