@@ -11,6 +11,7 @@ from PIL import Image
 
 from helpers.drawn_photos import write_photos
 from robustvit import UserError
+from robustvit.common.option_groups import ColumnOptions
 from robustvit.data.find_photos import find_photos
 from robustvit.data.photo_tree import PhotoTree, photo_tree, photos_below
 
@@ -69,11 +70,15 @@ def test_photos_with_other_endings_are_counted_and_named(tmp_path):
     assert str(tmp_path) not in notes[0], "notes are published"
 
 
-def test_hidden_files_and_those_of_systems_are_no_photos_and_no_news(tmp_path):
+def test_hidden_files_and_those_of_systems_are_no_photos_but_counted(tmp_path):
     draw(tmp_path, "cat/0.png", "dog/0.png", "cat/._0.png", "__MACOSX/cat/0.png", "cat/@eaDir/0.png", ".cache/a.png")
     other(tmp_path, "cat/Thumbs.db", "dog/.DS_Store", "desktop.ini")
-    assert classes(tmp_path) == ({"cat": 1, "dog": 1}, [])
-    assert PhotoTree(tmp_path).count.seen == 6
+    found, notes = classes(tmp_path)
+    assert found == {"cat": 1, "dog": 1}
+    assert (
+        "9 files seen, 2 read, 7 left out: 7 hidden or of the system (.cache/, __MACOSX/, cat/._0.png, ...)" in notes[0]
+    )
+    assert PhotoTree(tmp_path).count.seen == 9, "a folder counts as one"
 
 
 def test_links_are_followed_and_links_to_nothing_are_counted(tmp_path):
@@ -86,6 +91,32 @@ def test_links_are_followed_and_links_to_nothing_are_counted(tmp_path):
     assert "1 that are links to nothing, or no files (cat/1.png)" in notes[0]
 
 
+def test_links_that_lead_back_or_to_what_was_read_are_counted(tmp_path):
+    draw(tmp_path / "photos", "dog/0.png", "dog/old/1.png", "cat/0.png")
+    draw(tmp_path / "masks", "0.png")
+    for link, target in (("alias", "dog"), ("dog/old/back", tmp_path / "photos"), ("up", ".."), ("gone", "nowhere")):
+        (tmp_path / "photos" / link).symlink_to(target)
+    (tmp_path / "photos" / "self").symlink_to("self")
+    found, notes = classes(tmp_path / "photos")
+    assert found == {"cat": 1, "dog": 2}
+    line = " ".join(notes)
+    assert "3 that are links to a folder read already, or around this one (alias, dog/old/back, up)" in line
+    assert "2 that are links to nothing, or no files (gone, self)" in line
+
+
+def test_a_set_of_links_is_read_whole(tmp_path):
+    draw(tmp_path / "store", "a.png", "b.png", "more/c.png")
+    for link, target in (("cat/1.png", "a.png"), ("dog/1.png", "b.png"), ("horse", "more")):
+        (tmp_path / "set" / link).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / link).symlink_to(tmp_path / "store" / target)
+    assert classes(tmp_path / "set") == ({"cat": 1, "dog": 1, "horse": 1}, [])
+
+
+def test_one_class_in_two_spellings_of_a_letter_is_one_class(tmp_path):
+    draw(tmp_path, "Gru\u0308n/0.png", "Gr\u00fcn/1.png", "b/0.png")
+    assert classes(tmp_path)[0] == {"Gr\u00fcn": 2, "b": 1}
+
+
 def test_photos_in_inner_folders_count_to_their_class_as_in_imagefolder(tmp_path):
     from torchvision.datasets import ImageFolder
 
@@ -93,10 +124,23 @@ def test_photos_in_inner_folders_count_to_their_class_as_in_imagefolder(tmp_path
     found, notes = classes(tmp_path)
     assert found == {"cat": 3, "dog": 2}
     assert "4 photos lie in inner folders and count to the class folder above (cat/batch2 to cat)" in notes[0]
+    assert "--class-folders inner takes the inner ones" in notes[0]
     theirs = ImageFolder(tmp_path)
     ours = find_photos(tmp_path, notes=[])
     assert {(str(p.image), p.class_name) for p in ours} == {(path, theirs.classes[i]) for path, i in theirs.samples}
     assert {photo.label for photo in photo_tree(tmp_path)[0]} == {"cat", "dog"}, "masks has the same classes"
+
+
+def test_inner_folders_are_the_classes_if_asked(tmp_path):
+    draw(tmp_path / "images", "animals/cat/0.png", "animals/dog/0.png", "things/small/cup/1.png")
+    draw(tmp_path / "masks", "animals/cat/0.png", "animals/dog/0.png", "things/small/cup/1.png")
+    inner = ColumnOptions(class_folders="inner")
+    assert classes(tmp_path / "images", columns=inner) == ({"cat": 1, "dog": 1, "cup": 1}, [])
+    assert all(photo.mask for photo in find_photos(tmp_path / "images", tmp_path / "masks", columns=inner))
+    assert {photo.label for photo in photo_tree(tmp_path / "images", inner=True)[0]} == {"cat", "dog", "cup"}
+    (tmp_path / "list.csv").write_text("image,label\nimages/animals/cat/0.png,a\n")
+    with pytest.raises(UserError, match="--class-folders belongs to folders of photos"):
+        find_photos(tmp_path / "list.csv", columns=inner)
 
 
 def test_masks_mirror_inner_folders_and_are_no_photos_themselves(tmp_path):

@@ -11,8 +11,9 @@ from PIL import Image
 
 from robustvit import UserError
 from robustvit.data.find_photos import find_photos
-from robustvit.data.photo_lists import IMAGE_COLUMNS, LABEL_COLUMNS, LIST_SUFFIXES, MASK_COLUMNS
 from robustvit.data.read_photos import IMAGE_SUFFIXES
+from robustvit.data.tables.names import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS
+from robustvit.data.tables.source import LIST_SUFFIXES
 
 ANIMALS = ("cat", "cow", "dog")
 
@@ -85,7 +86,7 @@ def test_ids_without_folder_and_ending_find_the_only_photo(folder, tmp_path):
         find_photos(tmp_path / "list.csv")  # the folder says another photo
     (tmp_path / "list.csv").write_text("image,label\nA\\1.JPG,x\n")
     assert find_photos(tmp_path / "list.csv")[0].image == tmp_path / "a" / "1.jpg"
-    (tmp_path / "list.csv").write_text("image,label\n/data/a/1.jpg,x\n")
+    (tmp_path / "list.csv").write_text("image,label\n/data/c/2.jpg,x\n")
     with pytest.raises(UserError, match="does not exist"):
         find_photos(tmp_path / "list.csv")
 

@@ -14,7 +14,6 @@ from robustvit.data.find_photos import Photo, expect_classes, find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import note_copies
-from robustvit.data.photo_lists import is_list
 from robustvit.data.pixels import Pixels
 from robustvit.data.trained_photos import photos_behind
 from robustvit.masks.make import MadeMasks, make_masks
@@ -35,7 +34,7 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
     given = request.photos.or_else(classifier.pixels)
     images, masks, notes = given.images, given.masks, []
     unread: list[str] = []
-    plain = find_photos(images, labelled=False, pixels=Pixels.of(given), notes=unread)
+    plain = find_photos(images, labelled=False, pixels=Pixels.of(given), columns=given.columns, notes=unread)
     for note in unread:
         warn(note)
     expect_classes(plain, images, "an audit compares answers with classes")
@@ -62,8 +61,6 @@ def _check_classes(photos: list[Photo]) -> None:
 
 def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> tuple[MadeMasks, str]:
     images, found = request.photos.images, request.found
-    if is_list(images):
-        raise UserError(f"expected a column 'mask' in {images}: masks are found for folders of photos only")
     folder = found.masks_out or str(page.with_name(f"{page.stem}-masks"))
     try:
         made = make_masks(
@@ -77,6 +74,10 @@ def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> tuple[
             size=found.mask_size,
             range=given.range,
             alpha=given.alpha,
+            class_folders=given.class_folders,
+            image_column=given.image_column,
+            label_column=given.label_column,
+            mask_column=given.mask_column,
             workers=request.running.workers,
             device=request.running.device,
         )

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
 from robustvit.common.errors import expect_at_least
-from robustvit.common.options import Alpha, Device, Engine, ExportFormat, MaskFormat, PixelRange, Precision, Protocol
+from robustvit.common.options import (
+    Alpha,
+    ClassFolders,
+    Device,
+    Engine,
+    ExportFormat,
+    MaskFormat,
+    PixelRange,
+    Precision,
+    Protocol,
+)
 from robustvit.common.pixel_scale import check_range
 
 
@@ -52,12 +62,37 @@ class PixelOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoOptions(PixelOptions):
+class ColumnOptions:
+    """Columns and class folders.
+
+    Attributes:
+        class_folders: which of nested folders is the class of a photo: top (the one directly in the folder of photos,
+            as torchvision's ImageFolder reads it, the default) or inner (the one that the photo lies in).
+        image_column: column that holds the photos of a list, parquet file or set, if its name does not say so.
+        label_column: column that holds their classes.
+        mask_column: column that holds their masks.
+    """
+
+    class_folders: ClassFolders | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    mask_column: str | None = None
+
+    @property
+    def columns(self) -> ColumnOptions:
+        """These options alone, of a group that has others too."""
+        return ColumnOptions(**{one.name: getattr(self, one.name) for one in fields(ColumnOptions)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoOptions(PixelOptions, ColumnOptions):
     """Photos and masks.
 
     Attributes:
-        images: folder with one folder of photos per class, or a list (CSV with image,mask,label; also TSV, JSON lines).
-        masks: folder of masks that mirrors images by class and name; not for a list.
+        images: folder with one folder of photos per class; a list (CSV with image,mask,label; TSV, JSON lines, parquet,
+            or text with a path and a class in each line); hf:OWNER/NAME#SPLIT (a set of the Hugging Face hub, or a
+            folder behind hf:) or fiftyone:NAME#TAG. LIST#PART takes the rows whose column split names that part.
+        masks: folder of masks that mirrors images by class and name; beside a list, by the paths in it or by name.
         mask_format: what the mask files hold: auto, soft, binary, inverted (black is the object), ids (class ids, 0
             background, 255 void), imagenet-s or trimap (1 object, 2 background, 3 border).
         skip_unmasked: leave out photos without a mask instead of refusing them.

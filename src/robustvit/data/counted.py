@@ -8,7 +8,7 @@ from robustvit.common.errors import printable
 from robustvit.common.wording import pluralize
 
 _NAMED = 3
-_HIDDEN = "hidden or of the system"
+HIDDEN = "hidden or of the system"
 
 
 class Counted:
@@ -38,8 +38,8 @@ class Counted:
 
     @property
     def note(self) -> str:
-        """A line with the three numbers; empty if nothing was left out, except hidden files."""
-        if not set(self.left_out) - {_HIDDEN}:
+        """A line with the three numbers; empty if nothing was left out."""
+        if not self.left_out:
             return ""
         parts = []
         for reason, names in sorted(self.left_out.items()):

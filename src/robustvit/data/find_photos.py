@@ -10,14 +10,17 @@ from typing import Any
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
+from robustvit.common.option_groups import ColumnOptions
 from robustvit.common.progress import warn
+from robustvit.common.wording import pluralize
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.matching import compose
-from robustvit.data.photo_lists import LIST_SUFFIXES, columns_of, is_list, read_photo_list
+from robustvit.data.photo_lists import AS_NAMED, columns_of, read_photo_list
 from robustvit.data.photo_names import adopt_masks
-from robustvit.data.photo_scales import settle_pixels
+from robustvit.data.photo_scales import SetPixels, settle_pixels
 from robustvit.data.photo_tree import PhotoTree, files_below, is_hidden, reads_only
 from robustvit.data.pixels import PLAIN, Pixels
+from robustvit.data.tables.source import expect_source, is_list, places_in, root_of
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,8 @@ class Photo:
 
 def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:
     """Refuse paths that do not exist, as ``find_photos`` does, before a model is loaded, which takes longer."""
-    if images is not None and not is_list(images):
-        if Path(images).is_file():
-            endings = ", ".join(LIST_SUFFIXES)
-            raise UserError(f"expected a folder of photos, or a list that ends in {endings}, found a file at {images}")
-        expect_folder(Path(images), "photos")
-    elif images is not None and not Path(images).is_file():
-        raise UserError(f"expected a CSV file, found none at {images}: check the path")
+    if images is not None:
+        expect_source(images)
     if masks is not None:
         expect_folder(Path(masks), "masks")
 
@@ -67,51 +65,65 @@ def find_photos(
     labelled: bool = True,
     skip_unmasked: bool = False,
     keep: Callable[[Photo], bool] | None = None,
-    pixels: Pixels = PLAIN,
+    pixels: Pixels | None = PLAIN,
+    columns: ColumnOptions = AS_NAMED,
     notes: list[str] | None = None,
 ) -> list[Photo]:
     """List photos with their classes and masks, in a fixed order.
 
     Args:
-        images: a folder with one folder of photos per class, a flat folder, or a list (CSV, TSV or JSON lines) with
-            the columns ``image`` and optionally ``mask`` and ``label``; paths in it are relative to the file.
-        masks: a folder that mirrors ``images`` by folders and stem; not for a list.
+        images: a folder with one folder of photos per class, a flat folder, a list with the columns ``image`` and
+            optionally ``mask`` and ``label``, whose paths are relative to it, or a set; see ``PhotoOptions``.
+        masks: a folder that mirrors ``images`` by folders and stem, or the paths in a list.
         labelled: whether classes are needed; without them a flat folder is enough.
         skip_unmasked: leave photos without a mask out instead of refusing them.
         keep: whether to use a photo; see ``MaskFilter``.
-        pixels: how pixels are read, as far as the user said; the rest is decided for all photos together.
+        pixels: how pixels are read, as far as the user said; the rest is decided for all photos together. None if the
+            caller decides it, for these photos and others.
+        columns: of a list, that the user names.
         notes: list that gets a line on files or rows that were left out; they are printed when left out.
     """
-    images, said = Path(images), [] if notes is None else notes
+    said: list[str] = [] if notes is None else notes
     if is_list(images):
-        photos = _filter(_read_list(images, said), keep)
+        if columns.class_folders is not None:
+            raise UserError(f"--class-folders belongs to folders of photos, {images} is none: name a column of classes")
+        photos = _read_list(images, columns, said)
         if masks is not None:
-            raise UserError(f"expected no --masks beside {images}: name the masks in its column 'mask'")
+            photos = _add_listed_masks(photos, images, Path(masks), said)
+        photos = _filter(photos, keep)
         if not skip_unmasked and any(photo.mask for photo in photos):
             _refuse_unmasked([photo.image for photo in photos if photo.mask is None])
     else:
-        photos = _read_folder(images, masks, said)
+        images = Path(images)
+        _refuse_columns(columns, images)
+        photos = _read_folder(images, masks, said, columns.class_folders == "inner")
         if masks is not None:
             photos = _add_masks(photos, images, Path(masks), skip_unmasked, keep)
     if skip_unmasked and any(photo.mask for photo in photos):
         photos = [photo for photo in photos if photo.mask is not None]
     if labelled:
         expect_classes(photos, images, "add them, or finetune with --target predicted")
-    settled = settle_pixels((photo.image for photo in photos), pixels)
+    settled = SetPixels() if pixels is None else settle_pixels((photo.image for photo in photos), pixels)
     said += settled.notes
     if notes is None:
         for line in said:
             warn(line)
-    return [replace(photo, pixels=settled.photos.get(photo.image, pixels)) for photo in photos]
+    return [replace(photo, pixels=settled.photos.get(photo.image, pixels or PLAIN)) for photo in photos]
+
+
+def _refuse_columns(columns: ColumnOptions, images: Path) -> None:
+    if named := next((name for name, value in vars(columns).items() if value and name != "class_folders"), None):
+        option = "--" + named.replace("_", "-")
+        raise UserError(f"{option} belongs to a list or a set, {images} is a folder: leave it out, or name the list")
 
 
 def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
     """Refuse photos without classes; ``fix`` says what to do."""
     if any(photo.class_name is None for photo in photos):
         if is_list(images):
-            there = f" beside the columns {', '.join(map(repr, columns_of(images)))}"
+            there = f" beside the columns {', '.join(map(repr, columns_of(images)))} (--label-column names one)"
         else:
-            lists = sorted(path for path in Path(images).iterdir() if is_list(path))
+            lists = sorted(path for path in Path(images).iterdir() if is_list(path) and path.suffix != ".txt")
             there = f" beside the list {lists[0].name}, which --images can name," if lists else ""
         raise UserError(
             f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found photos "
@@ -125,8 +137,8 @@ def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
         raise UserError(f"expected masks for the photos in {images}, found none: {fix}")
 
 
-def _read_folder(folder: Path, masks: str | Path | None, notes: list[str]) -> list[Photo]:
-    tree = PhotoTree(folder, leave_out=masks)
+def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], inner: bool) -> list[Photo]:
+    tree = PhotoTree(folder, masks, inner)
     tree.expect_photos()
     if tree.parts:
         raise UserError(
@@ -156,12 +168,12 @@ def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
     where = "/".join(tree.root.parts[-2:])
     if empty := [name for name in tree.folders if name not in read]:
         notes.append(f"{where}: folders without photos, which are no classes here: {', '.join(empty)}.")
-    inner = [inside for inside in tree.photos if inside.count("/") > 1]
-    if inner:
-        place, _, _ = inner[0].rpartition("/")
+    deep = [inside for inside in tree.photos if inside.count("/") > 1]
+    if deep and not tree.inner:
+        place, _, _ = deep[0].rpartition("/")
         notes.append(
-            f"{where}: {len(inner)} photos lie in inner folders and count to the class folder above ({place} to "
-            f"{place.partition('/')[0]})."
+            f"{where}: {len(deep)} photos lie in inner folders and count to the class folder above ({place} to "
+            f"{place.partition('/')[0]}); --class-folders inner takes the inner ones."
         )
 
 
@@ -186,16 +198,20 @@ def _add_masks(
     found = [Photo(p.image, by_key.get(key), p.class_name) for p, key in zip(photos, keys, strict=True)]
     kept = _filter(found, keep)
     if not skip_unmasked:
-        classes = {p.class_name for p in photos}
-        left_out = classes - {p.class_name for p in kept}
-        places: set[str | None] = (
-            {None} if None in classes else {p.name for p in masks.iterdir() if p.is_dir() and not is_hidden(p.name)}
-        )
-        _refuse_other_classes(classes - left_out, places - left_out, images, masks)
+        tops, kept_tops = ({_top(p, images) for p in these} for these in (photos, kept))
+        left_out = tops - kept_tops
+        there = {compose(p.name) for p in masks.iterdir() if p.is_dir() and not is_hidden(p.name)}
+        places: set[str | None] = {None} if None in tops else {*there}
+        _refuse_other_classes(tops - left_out, places - left_out, images, masks)
         _refuse_unmasked([p.image for p in kept if p.mask is None])
     if without_photo:
         raise UserError(f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; remove or rename it")
     return kept
+
+
+def _top(photo: Photo, images: Path) -> str | None:
+    """Return the folder at the top that a photo lies in, which masks have too; None in a flat folder."""
+    return None if photo.class_name is None else compose(photo.image.relative_to(images).parts[0])
 
 
 def _key(inside: str) -> str:
@@ -203,10 +219,10 @@ def _key(inside: str) -> str:
     return compose(str(PurePosixPath(inside).with_suffix("")))
 
 
-def _masks_by_key(masks: Path, flat: bool) -> dict[str, Path]:
+def _masks_by_key(masks: Path, flat: bool | None = None) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for inside, path in files_below(masks, MASK_SUFFIXES).items():
-        if ("/" in inside) == flat:  # beside class folders, or in folders beside flat masks
+        if flat is not None and ("/" in inside) == flat:  # beside class folders, or in folders beside flat masks
             continue
         if other := found.get(_key(inside)):
             raise UserError(f"two masks for one photo: {other} and {path}; remove one")
@@ -246,8 +262,27 @@ def _more(items: list) -> str:
     return f" and {len(items) - 1} more" if len(items) > 1 else ""
 
 
-def _read_list(path: Path, notes: list[str]) -> list[Photo]:
-    listed = read_photo_list(path)
+def _add_listed_masks(photos: list[Photo], images: str | Path, masks: Path, notes: list[str]) -> list[Photo]:
+    """Give photos of a list the masks in a folder, by their paths from the folder of the list, or by their names."""
+    expect_folder(masks, "masks")
+    if any(photo.mask for photo in photos):
+        raise UserError(f"expected --masks or a column of masks, {images} has both: leave one of them out")
+    files = [photo.image for photo in photos]
+    root = root_of(images, files)
+    places = places_in(files, root)
+    by_key = _masks_by_key(masks)
+    keys = list(map(_key, places))
+    _refuse_two_photos(photos, keys)
+    notes += adopt_masks(by_key, dict(zip(keys, places, strict=True)), root, masks)
+    if not set(by_key) & set(keys):
+        raise UserError(f"expected masks of the photos in {images} in {masks}, none has the path or name of one")
+    if others := sorted(set(by_key) - set(keys)):
+        notes.append(f"{pluralize(len(others), 'mask')} in {masks.name} of photos that are not listed ({others[0]}).")
+    return [replace(photo, mask=by_key.get(key)) for photo, key in zip(photos, keys, strict=True)]
+
+
+def _read_list(path: str | Path, columns: ColumnOptions, notes: list[str]) -> list[Photo]:
+    listed = read_photo_list(path, columns)
     photos = [Photo(one.image, one.mask, one.class_name, is_mask_id=one.is_mask_id) for one in listed.photos]
     counts = Counter((photo.image.resolve(), photo.class_name) for photo in photos)
     if twice := next((place for (place, _), count in counts.items() if count > 1), None):

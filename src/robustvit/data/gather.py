@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import PhotoOptions, PixelOptions
-from robustvit.common.options import Alpha, Classes, MaskFormat, PixelRange
+from robustvit.common.options import Alpha, Classes, ClassFolders, MaskFormat, PixelRange
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import track, warn
 from robustvit.common.wording import pluralize
@@ -20,10 +20,10 @@ from robustvit.data.find_photos import Photo, expect_masks
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
-from robustvit.data.photo_lists import is_list
 from robustvit.data.photo_scales import recorded_scale
 from robustvit.data.review import Review, read_review
 from robustvit.data.selection import balanced_classes, select_photos, selection_text
+from robustvit.data.tables.source import is_list
 from robustvit.models.classifier import Classifier
 
 Labeller = Callable[[Sequence[Photo]], list[Photo]]
@@ -45,6 +45,10 @@ class PhotoSources:
     review: str | None = None
     range: PixelRange | None = None
     alpha: Alpha | None = None
+    class_folders: ClassFolders | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    mask_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,10 @@ def _find(
             doubtful=sources.doubtful,
             range=sources.range,
             alpha=sources.alpha,
+            class_folders=None if is_list(images) else sources.class_folders,
+            image_column=sources.image_column if is_list(images) else None,
+            label_column=sources.label_column if is_list(images) else None,
+            mask_column=sources.mask_column if is_list(images) else None,
         ),
         labelled=labelled,
         review=review,
@@ -210,7 +218,9 @@ def _find(
     for note in left_out:
         notes.append(note)
         warn(note)
-    way = "name them in its column 'mask'" if is_list(images) else "give the folder of masks beside it"
+    way = "give the folder of masks beside it"
+    if is_list(images):
+        way = "name them in its column 'mask' (--mask-column), or give their folder"
     option = {sources.images: "--masks", sources.val_images: "--val-masks"}.get(images, "--test-masks")
     expect_masks(photos, images, f"{way} ({option})")
     if any(photo.label is None for photo in photos):

@@ -36,7 +36,7 @@ def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[st
     """
     _refuse_mask_ids(photos, class_names)
     names = sorted({photo.class_name for photo in photos if photo.class_name is not None})
-    folders = any(photo.class_name in Path(photo.image).parent.parts for photo in photos)
+    folders = any(photo.class_name in Path(compose(str(photo.image))).parent.parts for photo in photos)
     index = _match_names(names, num_classes, class_names, folders)
     return [replace(p, label=None if p.class_name is None else index[p.class_name]) for p in photos]
 

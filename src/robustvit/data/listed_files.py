@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
+import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from robustvit.common.errors import UserError
+from robustvit.common.wording import pluralize
 from robustvit.data.matching import compose
 from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 _LONGEST_SHOWN = 500
+_BESIDE = ("", "images", "JPEGImages")  # folders of photos beside a folder of lists, as in Food-101 and VOC
+_USUAL = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
 class ListedFiles:
@@ -19,12 +25,20 @@ class ListedFiles:
 
     A name is a path from the folder of the list, with slashes or backslashes. If nothing is there, it is the only photo
     below that folder whose path ends in all of the name, with or without the ending of the file, if need be in other
-    capitals.
+    capitals; or one in a folder beside that of the list (``../images``). Paths of another machine, such as
+    ``C:/data/cat/1.jpg``, are found if, once the same folders are taken off all of them, every one leads to a file.
+
+    Args:
+        path: the list.
+        folder: that names count from; default: that of the list.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.folder = path, path.parent
+    def __init__(self, path: Path, folder: Path | None = None) -> None:
+        self.path, self.folder = path, path.parent if folder is None else folder
         self.guessed: dict[str, str] = {}
+        self.beside: dict[str, str] = {}
+        self._moved = ""
+        self._moved_count = 0
 
     def find(self, name: str) -> Path:
         """Return the file of a name."""
@@ -35,32 +49,78 @@ class ListedFiles:
         found = self._below(name)
         if len(found) > 1:
             raise UserError(f"{self.path} names {name}, which may be {found[0]} or {found[1]}: name the folder, too")
-        if not found:
-            raise UserError(
-                f"{self.path} names {_cut(self.folder / name)}, which does not exist: paths are relative to the folder "
-                "of the list"
-            )
-        self.guessed[name] = found[0]
-        return self.folder / found[0]
+        if found:
+            self.guessed[name] = found[0]
+            return self.folder / found[0]
+        if (other := self._beside(name)) is not None:
+            self.beside[name] = os.path.relpath(other, self.folder)
+            return other
+        raise UserError(
+            f"{self.path} names {_cut(self.folder / name)}, which does not exist: paths are relative to the folder "
+            "of the list"
+        )
 
     def leads_to_one(self, name: str) -> bool:
         """Whether a name leads to exactly one file."""
-        return bool(name) and (self._direct(name) is not None or len(self._below(name)) == 1)
+        return bool(name) and (
+            self._direct(name) is not None or len(self._below(name)) == 1 or self._beside(name) is not None
+        )
+
+    def learn_root(self, names: Sequence[str]) -> bool:
+        """Find out which folders of another machine all names begin with; whether every file is here without them."""
+        plain = [_slashes(name) for name in names]
+        if not plain or not all(map(_is_absolute, plain)) or self._direct(names[0]) is not None:
+            return False
+        common = posixpath.dirname(posixpath.commonprefix(plain) if len(plain) > 1 else plain[0])
+        ends = [match.end() for match in re.finditer("/", f"{common}/") if match.end()]
+        for end in ends:
+            if all(_is_file(self.folder / name[end:]) for name in plain):
+                self._moved, self._moved_count = plain[0][:end], len(plain)
+                return True
+        return False
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines on names that were not simply paths from the folder of the list."""
+        where, notes = self.path.name, []
+        if self._moved:
+            notes.append(
+                f"{where}: paths of another machine, {self._moved}: {pluralize(self._moved_count, 'file')} found in "
+                "the folder of the list instead."
+            )
+        for found, place in ((self.guessed, "the folders below it"), (self.beside, "the folders beside it")):
+            if found:
+                one, is_here = next(iter(found.items()))
+                notes.append(f"{where}: {len(found)} names were looked for in {place} ({one} is {is_here}).")
+        return notes
 
     def _direct(self, name: str) -> Path | None:
-        for spelled in dict.fromkeys([name, name.replace("\\", "/")]):
-            if _is_file(self.folder / spelled):
-                return self.folder / spelled
-        return None
+        plain = _slashes(name)
+        forms = [name, plain]
+        if self._moved and plain.startswith(self._moved):
+            forms.append(plain[len(self._moved) :])
+        return next((self.folder / form for form in dict.fromkeys(forms) if _is_file(self.folder / form)), None)
 
     def _below(self, name: str) -> list[str]:
         """Return the photos whose paths end in a name; those in other capitals only if there is no other."""
-        place = compose(posixpath.normpath(name.replace("\\", "/")))
-        if place.startswith(("/", "..")) or place[1:2] == ":":
+        place = compose(posixpath.normpath(_slashes(name)))
+        if place.startswith("..") or _is_absolute(place):
             return []  # a path of another machine: its folders contradict those here
         fits = self._by_end.get(place.casefold(), [])
         exact = [inside for inside in fits if any(end == place for end in _ends(compose(inside)))]
         return exact or fits
+
+    def _beside(self, name: str) -> Path | None:
+        """Return the photo of a name in a folder beside that of the list, or that above it."""
+        plain = _slashes(name)
+        if not self.folder.name or _is_absolute(plain):
+            return None
+        for above in (self.folder.parent, self.folder.parent.parent):
+            for inner in _BESIDE:
+                for ending in _USUAL:
+                    if _is_file(place := above / inner / f"{plain}{ending}"):
+                        return place
+        return None
 
     @cached_property
     def _by_end(self) -> dict[str, list[str]]:
@@ -70,6 +130,15 @@ class ListedFiles:
             for end in {end.casefold() for end in _ends(compose(inside))}:
                 found.setdefault(end, []).append(inside)
         return found
+
+
+def _slashes(name: str) -> str:
+    return name.replace("\\", "/")
+
+
+def _is_absolute(plain: str) -> bool:
+    """Whether a path with slashes begins at a root or at a drive of Windows."""
+    return plain.startswith("/") or plain[1:2] == ":"
 
 
 def _ends(inside: str) -> list[str]:

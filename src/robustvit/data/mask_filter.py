@@ -10,8 +10,10 @@ from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import Photo, find_photos
 from robustvit.data.manifest import MANIFEST, MaskRecord, is_mask_folder, read_manifest
 from robustvit.data.mask_doubts import check_masks
+from robustvit.data.matching import compose
 from robustvit.data.pixels import Pixels
 from robustvit.data.review import Review
+from robustvit.data.tables.source import split_part
 
 _REASONS = {
     "dropped": "dropped in the review",
@@ -38,14 +40,15 @@ class MaskFilter:
     def __init__(
         self, images: str | Path, masks: str | Path | None, *, doubtful: bool = False, review: Review | None = None
     ) -> None:
-        manifest = Path(images) if masks is None else _find_manifest(Path(masks))
+        manifest = Path(split_part(images)[0]) if masks is None else _find_manifest(Path(masks))
         known = manifest.name.endswith(".csv") and manifest.is_file() and _has_verdicts(manifest)
         self._by_mask: dict[Path, MaskRecord] = {}
         self._by_image: dict[tuple[Path, str | None], MaskRecord] = {}
         for record in read_manifest(manifest) if known else []:
             if record.mask is not None:
                 self._by_mask[record.mask.resolve()] = record
-            self._by_image[record.image.resolve(), record.label] = record
+            label = None if record.label is None else compose(record.label)
+            self._by_image[record.image.resolve(), label] = record
         self.doubtful, self.review = doubtful, review
         self.left_out: Counter[str] = Counter()
 
@@ -101,6 +104,7 @@ def find_usable_photos(
         skip_unmasked=given.skip_unmasked,
         keep=keep,
         pixels=Pixels.of(given),
+        columns=given.columns,
         notes=notes,
     )
     return photos, [*notes, *([keep.note] if keep.note else []), *check_masks(photos, given.mask_format)]

@@ -6,6 +6,7 @@ The table of what is accepted is in ``docs/howto/photos.md``.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +15,9 @@ from pathlib import Path, PurePosixPath
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
-from robustvit.data.counted import Counted
+from robustvit.data.counted import HIDDEN, Counted
 from robustvit.data.manifest import is_mask_folder
+from robustvit.data.matching import compose
 from robustvit.data.photo_scales import settle_pixels
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import IMAGE_SUFFIXES, kind_of
@@ -70,19 +72,44 @@ def files_below(
     )
 
 
-def _walk(folder: Path, leave_out: Callable[[Path], bool]) -> Iterator[tuple[str, Path]]:
-    """Yield every file with its path in the folder; links to folders are followed, each folder once."""
+def _walk(
+    folder: Path, leave_out: Callable[[Path], bool], skip: Callable[[str, str], None] = lambda reason, name: None
+) -> Iterator[tuple[str, Path]]:
+    """Yield every file with its path in the folder.
+
+    Links to folders are followed after the folders themselves, each folder once; ``skip`` receives the reason and the
+    path of folders that are not read.
+    """
     seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link to a parent would be followed forever
-            folders.clear()
+    top = os.path.realpath(folder)
+    folders, links = deque([folder]), deque[Path]()
+    while folders or links:
+        place = folders.popleft() if folders else links.popleft()
+        inside, real = place.relative_to(folder).as_posix(), os.path.realpath(place)
+        if real in seen or (place != folder and Path(top).is_relative_to(real)):  # or it would be followed forever
+            skip("that are links to a folder read already, or around this one", inside)
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not is_hidden(name) and not leave_out(Path(place, name)))
-        for name in names:
-            path = Path(place, name)
-            yield path.relative_to(folder).as_posix(), path
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError:
+            skip("that are folders without permission to read", inside)
+            continue
+        for entry in entries:
+            path = Path(place, entry.name)
+            if not _is_folder(entry):
+                yield path.relative_to(folder).as_posix(), path
+            elif is_hidden(entry.name):
+                skip(HIDDEN, f"{path.relative_to(folder).as_posix()}/")
+            elif not leave_out(path):
+                (links if entry.is_symlink() else folders).append(path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 class PhotoTree:
@@ -91,6 +118,7 @@ class PhotoTree:
     Args:
         root: the folder.
         leave_out: a folder in it that holds no photos, such as that of the masks.
+        inner: whether the folder that a photo lies in is its class, not the one at the top.
 
     Attributes:
         photos: photos by their path in the folder, with slashes, sorted folder by folder.
@@ -98,13 +126,14 @@ class PhotoTree:
         unread: files in it that look like photos, but whose ending is not read, by path.
     """
 
-    def __init__(self, root: str | Path, leave_out: str | Path | None = None) -> None:
+    def __init__(self, root: str | Path, leave_out: str | Path | None = None, inner: bool = False) -> None:
         self.root = expect_folder(root, "photos")
         self.photos: dict[str, Path] = {}
         self.count = Counted(self.root, "file")
         self.unread: list[str] = []
+        self.inner = inner
         self._other = None if leave_out is None else Path(leave_out).resolve()
-        for inside, path in _walk(self.root, lambda folder: _holds_masks(folder, self._other)):
+        for inside, path in _walk(self.root, lambda folder: _holds_masks(folder, self._other), self.count.leave_out):
             if reason := _reason_against(inside, path):
                 self.count.leave_out(reason, inside)
                 if path.suffix.lower() not in IMAGE_SUFFIXES | _NO_PICTURES and not is_hidden(path.name):
@@ -129,17 +158,24 @@ class PhotoTree:
         return tops if named and (above or (len(tops) > 1 and all("/" in inside for inside in self.photos))) else []
 
     def class_of(self, inside: str) -> str | None:
-        """Return the class of a photo: its folder at the top of the tree, or in a part of it such as train."""
+        """Return the class of a photo: its folder at the top of the tree, or in a part of it such as train, or the
+        inner one.
+        """
         places = inside.split("/")[:-1]
+        if self.inner and places:
+            return compose(places[-1])
         deep = len(places) > 1 and self.parts
-        return (places[1] if deep else places[0]) if places else None
+        return compose(places[1] if deep else places[0]) if places else None
 
     def expect_photos(self, what: str = "photos") -> None:
         """Refuse a folder in which nothing was read; the line names what is there."""
         if self.photos:
             return
         there = f" ({self.count.note})" if self.count.seen else ""
-        raise UserError(f"expected {what} in {self.root} or in folders in it, found none{there}: {reads_only()}")
+        fix = reads_only()
+        if any(inside.lower().endswith(".parquet") for inside in self.unread):
+            fix = f"name the parquet file itself, or hf:{self.root} for a set of several"
+        raise UserError(f"expected {what} in {self.root} or in folders in it, found none{there}: {fix}")
 
 
 def reads_only() -> str:
@@ -150,8 +186,10 @@ def reads_only() -> str:
 def _reason_against(inside: str, path: Path) -> str:
     """Return why a file is not read as a photo; empty if it is."""
     if is_hidden(path.name):
-        return "hidden or of the system"
+        return HIDDEN
     suffix = path.suffix.lower()
+    if path.is_symlink() and not path.exists():
+        return "that are links to nothing, or no files"
     if suffix not in IMAGE_SUFFIXES:
         if not suffix and (kind := kind_of(path)):
             return f"without an ending that are photos, to be renamed to {kind}"
@@ -172,7 +210,7 @@ def _holds_masks(folder: Path, other: Path | None) -> bool:
 
 
 def photo_tree(
-    root: str | Path, leave_out: str | Path | None = None, pixels: Pixels = PLAIN
+    root: str | Path, leave_out: str | Path | None = None, pixels: Pixels = PLAIN, inner: bool = False
 ) -> tuple[list[PlacedPhoto], list[str]]:
     """List all photos below a folder, in a fixed order, without hidden files and folders, the folder ``leave_out`` and
     folders of masks.
@@ -181,7 +219,7 @@ def photo_tree(
         The photos, and a line for each that is left out: its ending is not read, or another photo differs only in the
         ending of its name.
     """
-    tree = PhotoTree(root, leave_out)
+    tree = PhotoTree(root, leave_out, inner)
     tree.expect_photos()
     settled = settle_pixels(tree.photos.values(), pixels)
     found: dict[Path, PlacedPhoto] = {}

@@ -138,6 +138,11 @@ def kind_of(path: Path) -> str:
             start = file.read(132)
     except OSError:
         return ""
+    return kind_by_start(start)
+
+
+def kind_by_start(start: bytes) -> str:
+    """Return what a photo is by its first 132 bytes, as an ending; empty if it seems to be none."""
     if start[8:12] == b"WEBP" or start[128:] == b"DICM":
         return ".webp" if start[8:12] == b"WEBP" else ".dcm"
     if start[4:8] == b"ftyp":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder
-from robustvit.common.option_groups import MapOptions, PixelOptions
+from robustvit.common.option_groups import ColumnOptions, MapOptions, PixelOptions
 from robustvit.models.options import ComparedModels, ShownModels
 
 if TYPE_CHECKING:
@@ -53,7 +53,10 @@ class ExplainedModels(ComparedModels, ShownModels):
     """Models."""
 
 
-@command(leave_out=("num_classes",))
+@command(
+    first=("photos", "model", "checkpoint", "baseline", "target", "maps", "out"),
+    leave_out=("num_classes", "class_folders"),
+)
 def explain(
     photos: list[str],
     *,
@@ -61,6 +64,7 @@ def explain(
     target: str | None = None,
     maps: MapOptions,
     pixels: PixelOptions,
+    columns: ColumnOptions,
     out: str = "explanations",
 ) -> Explanations:
     """Show which part of a photo a prediction comes from, before and after finetuning, with the top five classes.
@@ -68,7 +72,7 @@ def explain(
     Writes one picture per photo. A run folder is compared with the model it started from.
 
     Args:
-        photos: photo files.
+        photos: photo files; also folders, lists and sets, as for the images of finetune.
         target: class to explain, by name or index (default: the predicted class).
         out: folder for the pictures.
 
@@ -94,6 +98,7 @@ def explain(
     from robustvit.models.load import load_given
 
     after = load_given(models)
+    photos = _photo_files(photos, columns)
     pictures = read_together(photos, Pixels.of(pixels.or_else(after.pixels)))
     before = _load_compared(models)
     both = {"before": before, "after": after} if before is not None else {"model": after}
@@ -115,6 +120,25 @@ def explain(
         for photo, picture, name in zip(photos, pictures, names, strict=True)
     )
     return Explanations(replace(one, trained=index in seen.copies.either) for index, one in enumerate(found))
+
+
+def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:
+    """Return files of photos, with those of folders, lists and sets in their place."""
+    from robustvit.data.find_photos import expect_photos, find_photos
+    from robustvit.data.tables.source import is_list
+
+    if columns != ColumnOptions() and not any(map(is_list, photos)):
+        raise UserError(f"columns belong to a list or a set, {photos[0]} is none: leave --image-column out")
+    files = []
+    for given in photos:
+        if is_list(given) or Path(given).is_dir():
+            expect_photos(given)
+            own = columns if is_list(given) else ColumnOptions()
+            found = find_photos(given, labelled=False, pixels=None, columns=own)  # settled for all that are given
+            files += [str(photo.image) for photo in found]
+        else:
+            files.append(given)
+    return files
 
 
 def _explain_one(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
-from robustvit.common.option_groups import PixelOptions, RunningOptions
+from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
 from robustvit.common.options import Fill
 from robustvit.common.wording import pluralize
 from robustvit.models.options import GivenModel
@@ -96,7 +96,9 @@ class DeletionOptions:
 
 
 @command(
-    first=("model", "checkpoint", "images", "methods", "steps", "fill", "out"), batch_size=16, leave_out=("precision",)
+    first=("model", "checkpoint", "images", "methods", "steps", "fill", "out"),
+    batch_size=16,
+    leave_out=("precision", "class_folders"),
 )
 def faithfulness(
     *,
@@ -104,6 +106,7 @@ def faithfulness(
     images: str,
     deletion: DeletionOptions,
     pixels: PixelOptions,
+    columns: ColumnOptions,
     running: RunningOptions,
     out: str | None = None,
 ) -> Faithfulness:
@@ -115,7 +118,7 @@ def faithfulness(
     which must differ, and with those of the other methods. Neither classes nor masks are needed.
 
     Args:
-        images: folder of photos, flat or one folder per class, or a CSV file (image,mask,label).
+        images: folder of photos, flat or one folder per class, or a list or set as for finetune.
         seed: fixes the random maps and the random weights.
         out: new JSON file for all results.
 
@@ -128,7 +131,7 @@ def faithfulness(
     Example:
         robustvit faithfulness --model runs/mine --images photos/test --methods gae,rollout
     """
-    settings = settings_of(faithfulness, given, deletion, pixels, running, images=images, out=out)
+    settings = settings_of(faithfulness, given, deletion, pixels, columns, running, images=images, out=out)
     from robustvit.data.find_photos import expect_photos, find_photos
 
     _check_options(out, deletion)
@@ -145,7 +148,8 @@ def faithfulness(
     unsupported = _unsupported(wanted, classifier)
     measured = [name for name in wanted if name not in unsupported]
     left_out: list[str] = []
-    listed = find_photos(images, labelled=False, pixels=Pixels.of(pixels.or_else(classifier.pixels)), notes=left_out)
+    read_as = Pixels.of(pixels.or_else(classifier.pixels))
+    listed = find_photos(images, labelled=False, pixels=read_as, columns=columns, notes=left_out)
     photos = [one.image for one in listed]
     notes = (*left_out, *notes_on_photos(photos, given.model, given.checkpoint))
     for note in notes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
-from robustvit.common.option_groups import PixelOptions, RunningOptions
+from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
 from robustvit.common.options import AnnotationTarget, Categories
 from robustvit.common.wording import pluralize
 from robustvit.masks.options import AnnotationOptions, MaskOptions
@@ -94,6 +94,7 @@ def make_masks(
     finding: MaskOptions,
     annotated: AnnotationOptions,
     pixels: PixelOptions,
+    columns: ColumnOptions,
     review: str | None = None,
     to: AnnotationTarget | None = None,
     running: RunningOptions,
@@ -105,7 +106,8 @@ def make_masks(
     second call does only what is missing.
 
     Args:
-        source: folder of photos, or of class folders with photos; with --from, the annotation file or folder.
+        source: folder of photos, or of class folders with photos, or a list or set as for finetune's images; with
+            --from, the annotation file or folder.
         out: folder for the masks.
         review: HTML file to write, a gallery to review the masks; finetune follows the review.csv that it saves.
         to: also write the masks as annotations into their folder, to be corrected and read again: coco (run lengths,
@@ -124,14 +126,14 @@ def make_masks(
     import time
 
     from robustvit.common.errors import printable
-    from robustvit.common.files import expect_folder
+    from robustvit.data.tables.source import expect_source
 
     expect_at_least(1, objects=finding.objects)
     if annotated.from_ is not None and finding.prompt is not None:
         raise UserError("--prompt finds masks by words, --from reads them from annotations: leave one of them out")
     finding = finding.settle()
     if annotated.from_ is None:
-        expect_folder(source, "photos")
+        expect_source(source)
     from robustvit.masks.review_page import check_review, write_review
 
     if review is not None:
@@ -142,6 +144,8 @@ def make_masks(
         expect_one_of("--to", to, get_args(AnnotationTarget))
         check_target(out, to)
     start = time.monotonic()
+    if annotated.from_ is not None and columns != ColumnOptions():
+        raise UserError("columns and class folders belong to photos without annotations: leave them or --from out")
     notes: list[str] = []
     with ExitStack() as held:
         if annotated.from_ is not None:
@@ -149,8 +153,7 @@ def make_masks(
             folder, problems, left_out, made, root = _import_masks(source, out, annotated, boxes, held)
             notes = boxes.summary()
         else:
-            folder, problems, left_out, made = _find_masks(source, out, finding, pixels, running, held)
-            root = Path(source)
+            folder, problems, left_out, made, root = _find_masks(source, out, finding, (pixels, columns), running, held)
         problems = [printable(line) for line in problems]
         records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask for record in records):
@@ -264,8 +267,13 @@ def _photo_root(source: str, images: str | None) -> Path | None:
 
 
 def _find_masks(
-    source: str, out: str, options: MaskOptions, pixels: PixelOptions, running: RunningOptions, held: ExitStack
-) -> tuple[MaskFolder, list[str], int, int]:
+    source: str,
+    out: str,
+    options: MaskOptions,
+    reading: tuple[PixelOptions, ColumnOptions],
+    running: RunningOptions,
+    held: ExitStack,
+) -> tuple[MaskFolder, list[str], int, int, Path]:
     """Make masks with a model; each process takes its share of the photos."""
     from accelerate.utils import gather_object
 
@@ -273,16 +281,18 @@ def _find_masks(
     from robustvit.common.files import read_settings
     from robustvit.data.manifest import SETTINGS
     from robustvit.data.photo_scales import recorded_scale
-    from robustvit.data.photo_tree import photo_tree
     from robustvit.data.pixels import Pixels
+    from robustvit.data.placed_photos import place_photos
+    from robustvit.data.tables.source import places_in
     from robustvit.masks.choose_cut import choose_cut
     from robustvit.masks.folder import MaskFolder
     from robustvit.masks.loop import mask_photos
     from robustvit.masks.sources import make_source
 
+    pixels, columns = reading
     old = read_settings(Path(out) / SETTINGS)
     pixels = pixels.or_else(PixelOptions(range=None if old is None else old.get("range")))
-    photos, problems = photo_tree(source, leave_out=out, pixels=Pixels.of(pixels))
+    photos, problems, root = place_photos(source, out, Pixels.of(pixels), columns)
     clashing = len(problems)
     accelerator = make_accelerator(device=running.device)
     rank, processes = accelerator.process_index, accelerator.num_processes
@@ -292,8 +302,8 @@ def _find_masks(
         pixels = replace(pixels, range=recorded_scale(photo.pixels for photo in photos) or pixels.range)
     folder = MaskFolder(out, asdict(options) | pixels.said, rank)
     maker = make_source(options, accelerator.device, {photo.image: photo.label for photo in photos})
-    places = {photo.image.relative_to(source).as_posix(): photo.image for photo in photos}
-    unmatched = maker.match_photos(places, Path(source))
+    files = [photo.image for photo in photos]
+    unmatched = maker.match_photos(dict(zip(places_in(files, root), files, strict=True)), root)
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
     if accelerator.is_main_process:
         held.enter_context(folder.locked())
@@ -306,7 +316,7 @@ def _find_masks(
     lines = mask_photos(maker, mine, folder, running.batch_size, running.workers)
     problems += gather_object(lines)
     accelerator.wait_for_everyone()
-    return folder, problems, len(folder.missing(photos)) + clashing, len(todo)
+    return folder, problems, len(folder.missing(photos)) + clashing, len(todo), root
 
 
 def _forget_changed(folder: MaskFolder, photos: Sequence[PlacedPhoto], maker: MaskSource) -> list[str]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json
+from robustvit.models.shards import weight_files
 
 _MOST_BYTES = 8 * 2**20
 _DEEPEST = 256  # layers; published vision transformers have fewer than 100
@@ -28,7 +29,7 @@ def check_folder(folder: Path, build: Callable[[], nn.Module], checkpoint: str |
     """
     check_settings(folder / "config.json")
     files = [one for one in folder.iterdir() if one.suffix in (".safetensors", ".bin", ".pt", ".pth")]
-    files += [Path(checkpoint)] if checkpoint else []
+    files += weight_files(Path(checkpoint)) if checkpoint else []
     held = sum(one.stat().st_size for one in files if one.is_file())
     try:
         with torch.device("meta"):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robustvit.common.option_groups import PixelOptions
+from robustvit.models.adapters import KeptAdapter
 from robustvit.models.families import Readout
 from robustvit.models.heads import classes_of
 from robustvit.models.kinds import channels_of, find_inside
@@ -44,6 +45,7 @@ class Classifier(nn.Module):
     classes: int | None = None
     pixels = PixelOptions()
     readout: Readout | Literal["unclear"] | None = None
+    adapter: KeptAdapter | None = None  # one that is trained as it is, if any
 
     def __init__(
         self,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -20,7 +23,10 @@ from robustvit.models.heads import build_head, replace_head
 from robustvit.models.libraries import LIBRARIES, Library, Loaded, Wanted
 from robustvit.models.libraries.library import readable_errors, refuse_other_head
 from robustvit.models.preprocessing import Preprocessing
+from robustvit.models.quantised import refuse_quantised_settings
+from robustvit.models.states import say_float32
 
+_NAMES = {torch.bfloat16: "BF16", torch.float16: "F16"}  # in the headers of safetensors
 _WEIGHTS = (".ckpt", ".pth", ".pt", ".safetensors", ".bin", ".tar")
 
 
@@ -35,6 +41,9 @@ def load_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
     place = inside[0]
     check_settings(place / "config.json")
     config = _read_config(place)
+    refuse_quantised_settings(config, place)
+    if "model_type" not in config:
+        _say_halves(place / "model.safetensors")
     _warn_if_refused(place)
     wanted = replace(wanted, pretrained=wanted.state is None)  # a folder holds its own weights
     pixels = _recorded_pixels(config, place)
@@ -59,14 +68,18 @@ def _recorded_pixels(config: dict[str, Any], folder: Path) -> PixelOptions:
         ) from error
 
 
+def _say_halves(file: Path) -> None:
+    """Say that weights of 16 bits are converted; transformers' own folders say so once they are loaded."""
+    if file.is_file():
+        with suppress(Exception), safe_open(file, "pt") as weights:  # a broken file is refused when it is loaded
+            found = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118 - no dictionary
+            if halves := [kind for kind in (torch.bfloat16, torch.float16) if _NAMES[kind] in found]:
+                say_float32(halves, file.parent)
+
+
 def _explain_folder(folder: Path) -> str:
     """Return the line that says what a folder without ``config.json`` holds, and what reads it."""
     expected = f"expected a model folder with config.json at {folder}, or a run folder with best/ in it"
-    if (folder / "adapter_config.json").is_file():
-        return (
-            f"{expected}: this is an adapter (LoRA) without its model; merge it with peft's merge_and_unload, and save "
-            "that with save_pretrained"
-        )
     files = sorted(
         one for kind in ("ckpt", "pth", "pt", "safetensors", "bin", "tar") for one in folder.rglob(f"*.{kind}")
     )

@@ -14,6 +14,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import ClassNames, Normalization
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import MODULE, RunFolder
+from robustvit.models.adapters import keep_given, settle_adapter
 from robustvit.models.class_names import read_names, set_names
 from robustvit.models.classifier import Classifier
 from robustvit.models.folders import load_folder, saved_beside
@@ -26,7 +27,8 @@ from robustvit.models.options import ComparedModels, GivenModel, given_preproces
 from robustvit.models.origin import is_local
 from robustvit.models.preprocessing import GivenPreprocessing, Preprocessing
 from robustvit.models.recipes import CARDS, model_card, recipe_settings
-from robustvit.models.states import read_checkpoint, split_entry
+from robustvit.models.shards import find_weights
+from robustvit.models.states import AverageAsked, read_checkpoint, split_entry
 from robustvit.models.unwrap import unwrap
 
 
@@ -40,6 +42,7 @@ def load_model(
     class_names: ClassNames | Path | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     headless: bool = False,
+    keep_adapter: bool = False,
 ) -> Classifier:
     """Load an image classifier from any source.
 
@@ -49,14 +52,15 @@ def load_model(
             folder that ``save_model`` or transformers wrote, a run folder of ``finetune``, a model card of the paper
             (``vit-b``), or a module, also compiled, in DataParallel, in a LightningModule or with a LoRA adapter.
         num_classes: classes of the head; read from the checkpoint or the source when left out.
-        checkpoint: weights to load into it: safetensors, ``.pth``, ``.ckpt`` or ``.pth.tar``; with ``FILE#ENTRY``,
-            those under that name in the file.
+        checkpoint: weights to load into it: safetensors, ``.pth``, ``.ckpt`` or ``.pth.tar``, the index of several
+            files, or a folder with an adapter of peft; with ``FILE#ENTRY``, those under that name in the file.
         pretrained: start from the source's published weights; off when a checkpoint is given.
         normalization: ``model``, its own mean and std, or ``paper``, 0.5 for every model.
         class_names: the classes of a zero-shot model (ImageNet's when left out), or names for a head that has none; a
             list, ``cat,dog``, or a text file with one name per line.
         preprocessing: any of ``mean``, ``std``, ``input_size`` and ``interpolation``, instead of the model's own.
         headless: only features are needed: backbones without a head are accepted, and timm's heads are dropped.
+        keep_adapter: keep an adapter (LoRA) apart, so that it alone can be trained, instead of merging it.
 
     Returns:
         A ``Classifier`` in evaluation mode.
@@ -67,17 +71,19 @@ def load_model(
             of which nothing says how photos are prepared for it.
     """
     names = None if class_names is None else read_names(class_names)
+    source, checkpoint, adapter = settle_adapter(source, checkpoint)
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
-    file = None if checkpoint is None else str(split_entry(checkpoint)[0])
+    file = None if checkpoint is None else str(find_weights(split_entry(checkpoint)[0]))
     given = GivenPreprocessing.read(preprocessing or {})
     wanted = Wanted(num_classes, state, file, pretrained and state is None, names, headless, given.input_size)
-    source = unwrap(source) if isinstance(source, nn.Module) else source
-    if isinstance(source, Classifier):
-        classifier = _check_classifier(source, wanted, given)
-    elif isinstance(source, nn.Module):
-        classifier = _load_module(source, wanted, given, normalization)
-    else:
-        classifier = _load_by_name(str(source), wanted, given, normalization)
+    kept = keep_given(source) if keep_adapter else None
+    if adapter is not None:
+        wanted = replace(wanted, num_classes=num_classes or adapter.classes, replaced=adapter.replaced)
+    classifier = _load_any(source if kept is None else kept.network, wanted, given, normalization)
+    if adapter is not None:
+        network, kept = adapter.put_on(classifier.network, keep_adapter)
+        classifier.network = network
+    classifier.adapter = None if kept is None else kept.of(classifier.network)
     if classifier.preprocessing.channels == 1:
         warn(f"{classifier} takes images of one channel: colour photos become grey for it")
     if not headless and classifier.num_classes == 1:
@@ -86,6 +92,18 @@ def load_model(
             "for each of two or more classes"
         )
     return set_names(_check_finite(classifier), names)
+
+
+def _load_any(
+    source: str | Path | nn.Module, wanted: Wanted, given: GivenPreprocessing, normalization: Normalization
+) -> Classifier:
+    """Load a classifier from a module, a classifier or a name."""
+    source = unwrap(source) if isinstance(source, nn.Module) else source
+    if isinstance(source, Classifier):
+        return _check_classifier(source, wanted, given)
+    if isinstance(source, nn.Module):
+        return _load_module(source, wanted, given, normalization)
+    return _load_by_name(str(source), wanted, given, normalization)
 
 
 def _check_finite(classifier: Classifier) -> Classifier:
@@ -107,7 +125,7 @@ def load_original(run: str | Path) -> Classifier:
             f"{run} started from {lacking}, and it is not there any more: put it back (relative names count from the "
             "folder that finetune was called in), or name where the original is now, --baseline local-dir:FOLDER"
         )
-    return load_model(
+    return load_settled(
         config["model"] or recipe,
         num_classes=config["num_classes"],
         checkpoint=config["checkpoint"],
@@ -117,9 +135,17 @@ def load_original(run: str | Path) -> Classifier:
     )
 
 
+def load_settled(source: str | Path | nn.Module, **options: Any) -> Classifier:
+    """Load the model of a run that was started: older versions took the average where a checkpoint has one."""
+    try:
+        return load_model(source, **options)
+    except AverageAsked as asked:
+        return load_model(source, **options | {"checkpoint": asked.average})
+
+
 def _find_missing(config: Mapping[str, Any]) -> str:
     """Return the folder or file of weights that a run's settings name, if it is missing; else an empty text."""
-    if config["checkpoint"] and not split_entry(config["checkpoint"])[0].is_file():
+    if config["checkpoint"] and not split_entry(config["checkpoint"])[0].exists():
         return str(config["checkpoint"])
     source = str(config["model"] or "")
     if not source or source in CARDS or not is_local(source):

@@ -22,8 +22,8 @@ class ModelFile:
     Attributes:
         model: run folder, timm name, transformers:OWNER/NAME, torchvision:NAME, open_clip:ARCHITECTURE/TAG,
             hf-hub:OWNER/NAME or local-dir:FOLDER.
-        checkpoint: weights for the model: safetensors, .pth, .ckpt or .pth.tar; FILE#ENTRY for those under a name in
-            the file, such as state_dict_ema.
+        checkpoint: weights for the model: safetensors, .pth, .ckpt or .pth.tar, the index of several files, or a folder
+            with an adapter (LoRA); FILE#ENTRY for those under a name in the file, such as state_dict_ema.
     """
 
     model: str | None = None

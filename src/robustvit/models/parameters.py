@@ -82,6 +82,23 @@ def head_layers(model: nn.Module) -> list[nn.Linear]:
     return layers
 
 
+def _chosen(model: nn.Module, train: Train) -> list[tuple[nn.Parameter, int]]:
+    """Return the parameters of a choice other than all, each with the number of leading rows that change."""
+    find = {"head": _find_head, "adapter": _find_adapter, "attention": _find_queries_and_keys}[train]
+    return find(model)
+
+
+def _find_adapter(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
+    whole = next((module for module in model.modules() if isinstance(module, Classifier)), None)
+    if whole is None or whole.adapter is None:
+        raise UserError(
+            "expected a model with an adapter for --train adapter: give a model of peft, or the adapter's folder with "
+            "--checkpoint; for a model without one, use --train all, attention or head"
+        )
+    found = [whole.network.get_parameter(name) for name in sorted(whole.adapter.names)]
+    return [(parameter, parameter.shape[0] if parameter.ndim else 1) for parameter in found]
+
+
 def _find_head(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
     return [(parameter, parameter.shape[0]) for layer in head_layers(model) for parameter in layer.parameters()]
 
@@ -113,28 +130,29 @@ def trainable(model: nn.Module, train: Train) -> Iterator[list[nn.Parameter]]:
     interprets what it sees. Guidance then cannot damage the features and the head, so it tolerates learning rates a
     hundred times higher. In many libraries values share a matrix with queries and keys. Their rows get no gradient, but
     weight decay would still shrink them, so train such parameters without it. ``head`` changes the last layer only:
-    which features count for which class.
+    which features count for which class. ``adapter`` changes an adapter of peft alone, with what it brings whole, such
+    as the head.
 
     Args:
         model: a ``Classifier`` or a bare network; for ``attention``, a vision transformer of a known family.
-        train: ``all``, ``attention`` or ``head``.
+        train: ``all``, ``attention``, ``head`` or ``adapter``.
 
     Yields:
         The parameters to pass to an optimiser.
     """
     expect_one_of("--train", train, get_args(Train))
+    chosen = None if train == "all" else _chosen(model, train)
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     hooks = []
     try:
-        if train == "all":
+        if chosen is None:
             yield [parameter for parameter, _ in flags]
             return
-        chosen = _find_head(model) if train == "head" else _find_queries_and_keys(model)
         for parameter, _ in flags:
             parameter.requires_grad_(False)
         for parameter, rows in chosen:
             parameter.requires_grad_(True)
-            if rows < parameter.shape[0]:
+            if parameter.ndim and rows < parameter.shape[0]:
                 hooks.append(parameter.register_hook(_keep_rows(rows)))
         yield [parameter for parameter, _ in chosen]
     finally:

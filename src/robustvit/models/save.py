@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from robustvit.common.errors import UserError
 from robustvit.common.files import explain_full_disk, read_json, sync_folder, write_json
 from robustvit.common.progress import warn
+from robustvit.models.adapters import ADAPTER
 from robustvit.models.classifier import Classifier
 from robustvit.models.libraries import WEIGHTS_ALONE, library_of
 
@@ -36,7 +38,7 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
     try:
         with explain_full_disk(folder):
             fresh.mkdir(parents=True)
-            library_of(classifier.network).save(classifier, fresh)
+            _save_whole(classifier, fresh)
             _record_pixels(classifier, fresh / "config.json")
             sync_folder(fresh, files=True)
     except BaseException:
@@ -54,6 +56,17 @@ def _record_pixels(classifier: Classifier, config: Path) -> None:
     """Add how photos were read to the settings that a library wrote; libraries ignore what they do not know."""
     if said := classifier.pixels.said:
         write_json(read_json(config) | {"pixels": said}, config)
+
+
+def _save_whole(classifier: Classifier, folder: Path) -> None:
+    """Write a model; one with an adapter with that merged into it, and the adapter as it is in a folder beside."""
+    if classifier.adapter is None:
+        library_of(classifier.network).save(classifier, folder)
+        return
+    whole = copy.copy(classifier)
+    whole._modules = dict(classifier._modules) | {"network": classifier.adapter.merged()}
+    library_of(whole.network).save(whole, folder)
+    classifier.adapter.save(folder / ADAPTER)
 
 
 def settle_saving(classifier: Classifier, source: object) -> None:
@@ -106,6 +119,9 @@ def _find_difference(classifier: Classifier, *, load: bool = True) -> str:
 def restore_weights(classifier: Classifier, folder: str | Path) -> None:
     """Restore the weights that ``save_model`` wrote for this model."""
     network = classifier.network
+    if classifier.adapter is not None:
+        classifier.adapter.restore(Path(folder) / ADAPTER)
+        return
     try:
         weights = load_file(Path(folder) / "model.safetensors")
     except (OSError, SafetensorError) as error:

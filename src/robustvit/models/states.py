@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
-from robustvit.models.checkpoints import read_file
+from robustvit.models.quantised import refuse_quantised_state
+from robustvit.models.shards import find_weights, read_weights
 
 # Entries that hold weights, the usual first; any other that holds tensors by name is found too.
 NAMES = ("state_dict", "model_state_dict", "model", "state", "model_state", "net", "network", "weights", "params")
@@ -23,6 +25,22 @@ _DEEPEST = 3
 _COUNTERS = frozenset({"n_averaged", "num_updates", "initted", "step"})
 
 
+class AverageAsked(UserError):
+    """A checkpoint holds weights and their average, and nothing says which are meant.
+
+    Attributes:
+        average: the checkpoint with the entry of the average.
+    """
+
+    def __init__(self, origin: object, others: str, average: str) -> None:
+        file = str(origin)
+        super().__init__(
+            f"{file} holds weights ({others}) and their average ({average}): name those that are meant, --checkpoint "
+            f"{file}#{average} (timm's programs take the average) or {file}#{others.split(', ')[0]}"
+        )
+        self.average = f"{file}#{average}"
+
+
 def split_entry(checkpoint: str | Path) -> tuple[Path, str | None]:
     """Return the file of ``FILE`` or ``FILE#ENTRY``, and the entry."""
     path = Path(checkpoint)
@@ -31,25 +49,51 @@ def split_entry(checkpoint: str | Path) -> tuple[Path, str | None]:
 
 
 def read_checkpoint(checkpoint: str | Path) -> dict[str, Tensor]:
-    """Read the state dict in a file of safetensors or PyTorch; nothing in the file is executed.
+    """Read the state dict in a file of safetensors or PyTorch, in several files with an index, or in a folder of these.
 
-    It may be nested under any name. Of weights and their average, the average is taken, as timm does, with a line that
-    says so; ``FILE#ENTRY`` takes another entry.
+    Nothing in them is executed. It may be nested under any name; ``FILE#ENTRY`` takes the entry of that name, or the
+    weights whose names begin with it.
 
     Raises:
-        UserError: the file cannot be read, holds no state dict or several of which none is the usual one.
+        UserError: the file cannot be read, holds quantised weights, no state dict, several of which none is the usual
+            one, or weights and their average.
     """
     path, wanted = split_entry(checkpoint)
-    loaded = read_file(path)
+    path = find_weights(path)
+    loaded = read_weights(path)
     found = dict(_entries(loaded)) if isinstance(loaded, Mapping) else {}
-    if wanted is not None:
-        if wanted not in found:
-            known = ", ".join(filter(None, found)) or "none"
-            raise UserError(f"expected the weights of {path} under {wanted!r}, its entries with weights are: {known}")
-        return found[wanted]
-    if not found:
+    if wanted is None and not found:
         raise UserError(_none_found(loaded, path))
-    return found[_choose(found, path)]
+    state = found[_choose(found, path)] if wanted is None else _take_entry(found, wanted, path)
+    refuse_quantised_state(state, path)
+    return in_float32(state, path)
+
+
+def _take_entry(found: Mapping[str, dict[str, Tensor]], wanted: str, path: Path) -> dict[str, Tensor]:
+    """Return the state dict of a name, or the weights of the usual one whose names begin with it."""
+    if wanted in found:
+        return found[wanted]
+    for state in found.values():
+        start = f"{wanted}."
+        if inside := {name: one for name, one in state.items() if name.startswith(start)}:
+            return inside
+    known = ", ".join(filter(None, found)) or "none"
+    raise UserError(f"expected the weights of {path} under {wanted!r}, its entries with weights are: {known}")
+
+
+def in_float32(state: dict[str, Tensor], origin: str | Path) -> dict[str, Tensor]:
+    """Return a state dict in float32; a line says so where weights are of 16 bits."""
+    halves = {one.dtype for one in state.values()} & {torch.float16, torch.bfloat16}
+    if not halves:
+        return state
+    say_float32(halves, origin)
+    return {name: one.float() if one.dtype in halves else one for name, one in state.items()}
+
+
+def say_float32(types: Iterable[torch.dtype], origin: object) -> None:
+    """Say that weights of 16 bits are converted."""
+    named = ", ".join(sorted(str(one).removeprefix("torch.") for one in types))
+    warn(f"{origin} holds weights in {named}: they are computed, trained and saved in float32")
 
 
 def _none_found(loaded: object, path: Path) -> str:
@@ -75,18 +119,14 @@ def is_averaged(name: str) -> bool:
 
 
 def _choose(found: Collection[str], path: Path) -> str:
-    """Return the entry to take: the average, or the usual one."""
+    """Return the entry to take: the only one, or the usual one if none is an average of it."""
     if len(found) == 1:
         return next(iter(found))
     averaged = [name for name in found if is_averaged(name)]
     usual = [name for name in NAMES if name in found]
     if len(averaged) == 1:
-        others = ", ".join(name for name in found if name not in averaged)
-        warn(
-            f"{path} holds weights ({others}) and their average ({averaged[0]}): the average is taken; for the others, "
-            f"give {path.name}#{usual[0] if usual else others.split(', ')[0]}"
-        )
-        return averaged[0]
+        plain = sorted(set(found) - set(averaged), key=lambda name: (name not in usual, name))
+        raise AverageAsked(path, ", ".join(plain), averaged[0])
     if averaged or not usual:
         raise UserError(
             f"{path} holds several state dicts, {', '.join(found)}: name the one that is meant, {path.name}#ENTRY"
@@ -136,9 +176,8 @@ def _find_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor], origin:
         raise UserError(
             f"{origin} holds weights of several models, {', '.join(best)}: save those of the one that is meant"
         )
-    others = ", ".join(prefix or "no prefix" for prefix in best if prefix not in averaged)
-    warn(f"{origin} holds weights ({others}) and their average ({averaged[0]}): the average is taken")
-    return averaged[0]
+    others = [prefix.rstrip(".") or "no prefix" for prefix in best if prefix not in averaged]
+    raise AverageAsked(origin, ", ".join(others), averaged[0].rstrip("."))
 
 
 def _place_head(

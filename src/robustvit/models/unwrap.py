@@ -11,6 +11,8 @@ from torch import nn
 
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
+from robustvit.models.adapters import is_adapted, merge
+from robustvit.models.quantised import refuse_quantised_network
 
 # Classes that only hold a network, by name, with the attribute that it lies in.
 WRAPPERS: dict[str, str] = {
@@ -35,10 +37,11 @@ def unwrap(network: nn.Module) -> nn.Module:
     is merged into them or they are converted to float32.
 
     Raises:
-        UserError: an adapter that cannot be merged, weights without values.
+        UserError: an adapter that cannot be merged, weights without values, quantised weights.
     """
+    refuse_quantised_network(network)
     found = _take_off(network)
-    if any(_wrapped(module) or _is_compiled(module) or _is_adapter(module) for module in found.modules()):
+    if any(_wrapped(module) or _is_compiled(module) or is_adapted(module) for module in found.modules()):
         found = _rebuild(found, _take_off, {})
     if any(parameter.is_meta for parameter in found.parameters()):
         raise UserError(f"{type(found).__name__} has weights on the meta device, which hold no values: load them first")
@@ -64,27 +67,17 @@ def _is_compiled(module: Any) -> bool:
     return getattr(module, "_compiled_call_impl", None) is not None
 
 
-def _is_adapter(module: nn.Module) -> bool:
-    """Whether a module is peft's, which holds a network with layers that are changed by an adapter."""
-    return any(kind.__module__.startswith("peft.") for kind in type(module).__mro__) and hasattr(module, "base_model")
-
-
 def _take_off(module: nn.Module) -> nn.Module:
     while True:
-        inner = _merged(module) if _is_adapter(module) else _wrapped(module)
+        inner = _merged(module) if is_adapted(module) else _wrapped(module)
         if inner is None:
             return _not_compiled(module) if _is_compiled(module) else module
         module = inner
 
 
-def _merged(module: Any) -> nn.Module:
-    if not hasattr(module, "merge_and_unload"):
-        raise UserError(
-            f"{type(module).__name__} holds an adapter that cannot be merged into the weights: merge it yourself, and "
-            "give the network"
-        )
+def _merged(module: nn.Module) -> nn.Module:
+    merged = merge(copy.deepcopy(module))
     warn(f"{type(module).__name__}: its adapter is merged into a copy of the weights")
-    merged: nn.Module = copy.deepcopy(module).merge_and_unload()
     return merged
 
 

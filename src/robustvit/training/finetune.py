@@ -97,7 +97,7 @@ def finetune(
     expect_at_least(0, panels=judging.panels)
     settled = settle_run(options, folder, judging.swaps)
     accelerator = open_accelerator(running, settled, out)
-    classifier = load_start(start, settled.chosen["normalization"])
+    classifier = load_start(start, settled)
     config = settled.with_model(classifier.num_classes)
     measuring = check_model(settled, classifier)
     gathered = gather_run(options, settled, classifier, accelerator)

@@ -104,8 +104,8 @@ class ScheduleOptions:
         epochs: times that each training photo is used (default 50, or the recipe's).
         weight_decay: AdamW's weight decay.
         train: weights to train: all (the paper's, the default), attention (queries and keys, which decide where the
-            model looks; tolerates much higher learning rates, such as 3e-4) or head (the last layer; always used by
-            last-layer and dfr).
+            model looks; tolerates much higher learning rates, such as 3e-4), head (the last layer; always used by
+            last-layer and dfr) or adapter (that of a model with an adapter of peft, which otherwise is merged).
         select: epoch to keep: loss (lowest validation loss, the paper's, the default) or robust (highest accuracy on
             backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy) or last.
         lr_schedule: step (the paper's: multiplied by 0.85 every second epoch, the default) or cosine (falls to zero

@@ -12,7 +12,6 @@ from typing import Any
 from accelerate import Accelerator
 
 from robustvit.common.devices import has_tracker, make_accelerator
-from robustvit.common.options import Normalization
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import MODULE, RunFolder
 from robustvit.data.backgrounds import check_backgrounds
@@ -22,7 +21,7 @@ from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import GuidanceMethod
 from robustvit.guidance.registry import check_guidance
 from robustvit.models.classifier import Classifier
-from robustvit.models.load import load_model
+from robustvit.models.load import load_model, load_settled
 from robustvit.models.parameters import trainable
 from robustvit.models.save import settle_saving
 from robustvit.training.head_fitting import photos_to_fit
@@ -116,15 +115,17 @@ def start_trackers(accelerator: Accelerator) -> None:
     accelerator.init_trackers("tensorboard" if "tensorboard" in kinds else "robustvit")
 
 
-def load_start(start: StartOptions, normalization: Normalization) -> Classifier:
+def load_start(start: StartOptions, settled: SettledRun) -> Classifier:
     """Load the model to finetune; a module that was given is copied, never changed. Refuse one that cannot be saved."""
-    classifier = load_model(
+    load = load_settled if settled.resumed else load_model
+    classifier = load(
         copy.deepcopy(str(start.recipe) if start.model is None else start.model),
         num_classes=start.num_classes,
         checkpoint=start.checkpoint,
-        normalization=normalization,
+        normalization=settled.chosen["normalization"],
         class_names=start.class_names,
         preprocessing=start.preprocessing,
+        keep_adapter=settled.plan.train == "adapter",
     )
     settle_saving(classifier, start.model)
     return classifier

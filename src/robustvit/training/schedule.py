@@ -54,6 +54,11 @@ class Schedule:
         expect_one_of("--train", self.train, get_args(Train))
         expect_one_of("--select", self.select, get_args(Select))
         expect_one_of("--lr-schedule", self.lr_schedule, get_args(LrSchedule))
+        if self.train == "adapter" and self.weight_interpolation != 1:
+            raise UserError(
+                "expected --weight-interpolation 1 with --train adapter: weights between two adapters are not between "
+                f"two models, got {self.weight_interpolation}"
+            )
         if self.weight_interpolation != "auto" and not (
             isinstance(self.weight_interpolation, (int, float)) and 0 < self.weight_interpolation <= 1
         ):

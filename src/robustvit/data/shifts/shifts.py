@@ -127,6 +127,7 @@ def shifts(
     from robustvit.data.shifts.images import SUFFIXES, make_shifts, spreading
     from robustvit.data.shifts.kinds import ShiftOptions, kinds_named
     from robustvit.data.shifts.plans import plan_shifts
+    from robustvit.data.tables.source import is_set, root_of, split_part
 
     start = time.monotonic()
     options = ShiftOptions(
@@ -136,7 +137,8 @@ def shifts(
     photos, left_out_photos = _photos(given)
     check_class_names(photos)
     plain = [] if backgrounds is None else photos_below(backgrounds)
-    inputs = [Path(place) for place in (images, masks, backgrounds) if place is not None]
+    inputs = [*([] if is_set(images) else [Path(split_part(images)[0])])]
+    inputs += [Path(place) for place in (masks, backgrounds) if place is not None]
     settings = asdict(options) | {"inputs": fingerprint(photos, plain)} | options.draws
     folder = ShiftFolder(out, settings, suffix=SUFFIXES[format], inputs=inputs)
     with spreading(running.workers) as spread:
@@ -145,7 +147,7 @@ def shifts(
         if dry_run:
             return _summary(folder, plan, {}, 0, start, dry_run=True)
         left_out, made = make_shifts(plan, folder, options, spread)
-    root = Path(images) if Path(images).is_dir() else Path(images).parent
+    root = root_of(images, [photo.image for photo in photos])
     folder.finish(plan, left_out, root, None if backgrounds is None else Path(backgrounds))
     return _summary(folder, plan, left_out, made, start)
 

@@ -21,6 +21,7 @@ from robustvit.data.find_photos import Photo, expect_classes, find_photos
 from robustvit.data.labels import doubt_order, match_labels
 from robustvit.data.overlap import note_copies
 from robustvit.data.pixels import Pixels
+from robustvit.data.tables.source import root_of
 from robustvit.data.trained_photos import photos_behind
 from robustvit.evaluation.classes.changes import Changes, class_changes
 from robustvit.evaluation.on_sets.command import load_set_models, make_set_settings, seen_labels
@@ -108,11 +109,12 @@ def compare_on_photos(
         labelled=own.masks is None,
         skip_unmasked=own.skip_unmasked,
         pixels=Pixels.of(own),
+        columns=own.columns,
         notes=notes,
     )
     expect_classes(listed, images, "add them")
     _refuse_twice(listed, images)
-    root = Path(images) if Path(images).is_dir() else Path(images).parent
+    root = root_of(images, [photo.image for photo in listed])
     place = make_set_settings(replace(sets, root=str(root), records=tempfile.gettempdir()), running)
     trained = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
     kept, on_seen = trained.left(listed, own.include_trained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from robustvit.common.errors import UserError
 from robustvit.common.options import Protocol
 from robustvit.data.pixels import ANY, to_rgb
+from robustvit.data.tables.hub import import_datasets, reaching
 from robustvit.evaluation.sets.answers import Answers
 from robustvit.evaluation.sets.benchmark import Benchmark, Hub, Sample
 from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, imagenet_names, imagenet_wnids
@@ -48,14 +50,9 @@ def hub_of(benchmark: Benchmark) -> Hub:
 
 def _open(benchmark: Benchmark, hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
     """Open the rows of a set and the types of its columns; some sets have types only after the first row."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError(
-            f"streaming {benchmark.title} needs datasets: pip install 'robustvit[sets]', or get the set from "
-            f"{benchmark.source} and name its folder with --root"
-        ) from error
-    with _Reaching(benchmark):
+    otherwise = f", or get the set from {benchmark.source} and name its folder with --root"
+    datasets = import_datasets(f"streaming {benchmark.title}", otherwise)
+    with _reaching(benchmark):
         if hub.archive:
             rows, features = _open_archive(hub)
         else:
@@ -94,25 +91,14 @@ def _open_archive(hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
     return rows(), {"image": image, "wnid": text, "file_name": text}
 
 
-class _Reaching:
-    """Turns errors while reading the hub into one line that says what to do."""
-
-    def __init__(self, benchmark: Benchmark) -> None:
-        self.benchmark = benchmark
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # datasets, huggingface_hub, fsspec and the HTTP library each raise different errors
-        if not isinstance(error, Exception) or isinstance(error, UserError):
-            return
-        line = " ".join((str(error) or type(error).__name__).split())[:200]
-        name = self.benchmark.hub.name if self.benchmark.hub else ""
-        raise UserError(
-            f"cannot stream {self.benchmark.title} from the Hugging Face hub ({name}): {line}; check the connection "
-            f"and whether the set asks you to log in, or get it from {self.benchmark.source} and use --root"
-        ) from error
+def _reaching(benchmark: Benchmark) -> AbstractContextManager[None]:
+    """Turn errors while reading the hub into one line that says what to do."""
+    name = benchmark.hub.name if benchmark.hub else ""
+    return reaching(
+        f"cannot stream {benchmark.title} from the Hugging Face hub ({name})",
+        "check the connection and whether the set asks you to log in, or get it from "
+        f"{benchmark.source} and use --root",
+    )
 
 
 def _images(
@@ -125,7 +111,7 @@ def _images(
 ) -> Iterator[tuple[str, Image.Image, Sample]]:
     number = 0
     while True:
-        with _Reaching(benchmark):
+        with _reaching(benchmark):
             row = next(rows, None)
         if row is None:
             return

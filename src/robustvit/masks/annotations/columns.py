@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from robustvit.data.photo_lists import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS
+from robustvit.data.tables.names import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS
 
 __all__ = ["IMAGE_COLUMNS", "LABEL_COLUMNS", "MASK_COLUMNS", "find_column"]
 

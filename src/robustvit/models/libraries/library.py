@@ -35,6 +35,7 @@ class Wanted:
         headless: only features are needed: the head may be missing, and images may have any size if the library
             supports that.
         input_size: height and width of the images, if given.
+        replaced: names of weights that an adapter brings, which the published weights may lack.
     """
 
     num_classes: int | None = None
@@ -44,6 +45,7 @@ class Wanted:
     class_names: tuple[str, ...] | None = None
     headless: bool = False
     input_size: tuple[int, int] | None = None
+    replaced: frozenset[str] = frozenset()
 
     @property
     def classes(self) -> int | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
@@ -27,7 +29,8 @@ from robustvit.models.libraries.library import (
 )
 from robustvit.models.libraries.processors import convert_processor, describe_processor
 from robustvit.models.preprocessing import Preprocessing
-from robustvit.models.states import fit_names, peel
+from robustvit.models.quantised import refuse_quantised_settings
+from robustvit.models.states import fit_names, peel, say_float32
 from robustvit.models.weights import load_weights
 
 _WAY_OUT = "--model transformers:FOLDER, a folder that save_pretrained wrote"
@@ -52,20 +55,31 @@ class Transformers(Library):
             with quiet():
                 check_folder(folder, lambda: auto.from_config(_config(name, wanted)), given)
         with readable_errors(f"transformers:{name}", _WAY_OUT), quiet():
-            if wanted.pretrained:
-                network, report = auto.from_pretrained(
-                    name, output_loading_info=True, trust_remote_code=False, ignore_mismatched_sizes=True
-                )
-                _refuse_mismatched(name, report["mismatched_keys"])
-                _refuse_missing(name, sorted(report["missing_keys"]))
-                refuse_other_head(name, network.config.num_labels, wanted.num_classes)
-            else:
-                network = auto.from_config(_config(name, wanted))
+            network = self._fetch(auto, name, wanted) if wanted.pretrained else auto.from_config(_config(name, wanted))
         network.float()
         if wanted.state is not None:
             self.load_state(network, wanted.state, str(wanted.checkpoint))
         processing = _read_processing(name, network)
         return Loaded(network, processing, self.class_names(network), guessed=processing is None)
+
+    def _fetch(self, auto: Any, name: str, wanted: Wanted) -> Any:
+        """Load a network with its published weights, all of them but those that an adapter brings."""
+        config = _config(name, wanted if wanted.replaced else replace(wanted, num_classes=None))
+        refuse_quantised_settings(config.to_dict(), f"transformers:{name}")
+        network, report = auto.from_pretrained(
+            name, config=config, output_loading_info=True, trust_remote_code=False, ignore_mismatched_sizes=True
+        )
+        if getattr(network, "_hf_peft_config_loaded", False):
+            raise UserError(
+                f"transformers:{name} is an adapter: name the model it was made for with --model, and a folder with "
+                "the adapter's files with --checkpoint"
+            )
+        _refuse_mismatched(name, [one for one in report["mismatched_keys"] if one[0] not in wanted.replaced])
+        _refuse_missing(name, sorted(set(report["missing_keys"]) - wanted.replaced))
+        refuse_other_head(name, network.config.num_labels, wanted.num_classes)
+        if halves := {weight.dtype for weight in network.parameters()} & {torch.float16, torch.bfloat16}:
+            say_float32(halves, f"transformers:{name}")
+        return network
 
     def load_state(self, network: Any, state: dict[str, Tensor], origin: str | Path) -> None:
         """Load a state dict with the names of this version of transformers, or with those of files on disk."""

@@ -1,0 +1,123 @@
+"""The columns of a table of photos: which holds the photo, its mask, its class and its part, by the names people use.
+
+The table of what is accepted is in ``docs/howto/photos.md``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from robustvit.common.errors import UserError
+from robustvit.common.option_groups import ColumnOptions
+from robustvit.data.listed_files import ListedFiles
+from robustvit.data.tables.names import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS
+from robustvit.data.tables.table import PhotoTable
+
+_PART_COLUMNS = ("split", "fold", "set", "subset")
+_KINDS = (("image", IMAGE_COLUMNS), ("mask", MASK_COLUMNS), ("label", LABEL_COLUMNS))
+_MOST_PARTS = 10
+
+
+def choose_columns(table: PhotoTable, given: ColumnOptions, place: str) -> dict[str, str]:
+    """Return the columns of image, mask and label that a table has, by their kind.
+
+    Args:
+        table: its rows.
+        given: columns that the user names; the others are told by their names, and by their types where there are any.
+        place: what to call the table.
+    """
+    if doubled := [name for name, count in Counter(table.columns).items() if count > 1 and name]:
+        raise UserError(f"{place} has more than one column {doubled[0]}: keep one")
+    chosen = {}
+    for kind, known in _KINDS:
+        if (wanted := getattr(given, f"{kind}_column")) is not None:
+            chosen[kind] = _named(table, kind, wanted, place)
+            continue
+        fits = [name for name in _candidates(table, kind, known) if name not in chosen.values()]
+        if kind == "image":
+            fits = fits[:1] if fits and _plain(fits[0]) == "image" else _of_files(fits, table, place)
+        if len(fits) > 1 and _plain(fits[0]) != kind:
+            named = " and ".join(map(repr, fits[:2]))
+            raise UserError(
+                f"two columns of {place} could be the {kind}, {named}: name the right one with --{kind}-column, or "
+                f"rename it to {kind}"
+            )
+        if fits:
+            chosen[kind] = fits[0]
+    if "image" not in chosen:
+        found = ", ".join(map(repr, table.columns))
+        raise UserError(
+            f"expected a column image in {place} (or {', '.join(IMAGE_COLUMNS[1:4])} ...), found the columns {found}: "
+            "name the column of the photos with --image-column, and that of their classes with --label-column"
+        )
+    return chosen
+
+
+def _named(table: PhotoTable, kind: str, wanted: str, place: str) -> str:
+    """Return the column that the user named, whatever its capitals and hyphens."""
+    fits = [name for name in table.columns if name == wanted] or _fitting(table.columns, [wanted])
+    if len(fits) != 1:
+        found = ", ".join(map(repr, table.columns))
+        raise UserError(f"expected --{kind}-column to be a column of {place}, got {wanted!r}: its columns are {found}")
+    return fits[0]
+
+
+def _candidates(table: PhotoTable, kind: str, known: Sequence[str]) -> list[str]:
+    """Return the columns that could be of a kind, by their names; by their types if that leaves none."""
+    named = _fitting(table.columns, known)
+    if kind == "image" and table.pictures:
+        masks = _fitting(table.pictures, MASK_COLUMNS)
+        held = [name for name in table.pictures if name not in masks]
+        return sorted(held, key=lambda name: _plain(name) != "image")
+    return named or (list(table.classes) if kind == "label" else [])
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.casefold())
+
+
+def _fitting(columns: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the columns with known names, whatever their capitals and hyphens, in the order of the known names."""
+    rank = {_plain(name): place for place, name in reversed(list(enumerate(known)))}
+    return sorted((name for name in columns if _plain(name) in rank), key=lambda name: rank[_plain(name)])
+
+
+def _of_files(fits: list[str], table: PhotoTable, place: str) -> list[str]:
+    """Return those of several columns whose first value leads to a file."""
+    if len(fits) < 2 or table.pictures:
+        return fits
+    finder = ListedFiles(table.folder / place, table.folder)
+    return [name for name in fits if finder.leads_to_one((table.rows[0].get(name) or "").strip())] or fits
+
+
+def take_part(table: PhotoTable, part: str, place: str) -> PhotoTable:
+    """Return the rows whose column split names a part."""
+    columns = _fitting(table.columns, _PART_COLUMNS)
+    if not columns:
+        raise UserError(
+            f"expected a column split in {place} to take the part {part!r} of it, found the columns "
+            f"{', '.join(map(repr, table.columns))}: add it, or leave out #{part}"
+        )
+    kept = [index for index, row in enumerate(table.rows) if (row.get(columns[0]) or "").strip() == part]
+    if not kept:
+        there = ", ".join(sorted({(row.get(columns[0]) or "").strip() for row in table.rows})[:_MOST_PARTS])
+        raise UserError(f"expected rows of the part {part!r} in {place}, its column {columns[0]} has {there}")
+    return replace(
+        table, rows=[table.rows[index] for index in kept], lines=[table.lines[index] for index in kept], empty=()
+    )
+
+
+def describe_parts(table: PhotoTable, chosen: dict[str, str], place: str) -> list[str]:
+    """Return a line if a table has parts, all of which are used."""
+    notes = []
+    for split in _fitting(table.columns, _PART_COLUMNS):
+        parts = sorted({(row.get(split) or "").strip() for row in table.rows})
+        if 1 < len(parts) <= _MOST_PARTS and split not in chosen.values():
+            notes.append(
+                f"{place}: all rows are used, whatever their column {split} says ({', '.join(parts)}); "
+                f"{place}#{parts[0]} takes one part."
+            )
+    return notes

@@ -1,0 +1,217 @@
+"""Adapters of peft (LoRA and others): put on their model, merged into it or kept apart, and saved as they came."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import read_json
+from robustvit.common.progress import warn
+from robustvit.models.checkpoints import read_file
+from robustvit.models.heads import count_head_classes
+from robustvit.models.states import in_float32
+
+ADAPTER = "adapter"  # folder beside the weights of a saved model
+_SETTINGS = "adapter_config.json"
+_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class AdapterFiles:
+    """A folder that peft saved an adapter in.
+
+    Attributes:
+        folder: holds ``adapter_config.json`` and the weights.
+    """
+
+    folder: Path
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings in ``adapter_config.json``."""
+        found = read_json(self.folder / _SETTINGS)
+        if not isinstance(found, dict) or "peft_type" not in found:
+            raise UserError(f"expected settings of an adapter of peft in {self.folder / _SETTINGS}: save it again")
+        return found
+
+    @cached_property
+    def state(self) -> dict[str, Tensor]:
+        """Its weights by name."""
+        file = next((self.folder / name for name in _FILES if (self.folder / name).is_file()), None)
+        if file is None:
+            raise UserError(f"expected {_FILES[0]} beside {self.folder / _SETTINGS}, found none: copy it there, too")
+        found = read_file(file)
+        if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
+            raise UserError(f"expected the weights of an adapter in {file}: save it again with save_pretrained")
+        return in_float32(found, file)
+
+    @property
+    def classes(self) -> int | None:
+        """Classes of the head that it brings, if it brings one."""
+        return count_head_classes(self.state)
+
+    @property
+    def replaced(self) -> frozenset[str]:
+        """Names of the model's weights that it brings whole, such as those of the head."""
+        return frozenset(name.removeprefix(_PREFIX) for name in self.state)
+
+    def put_on(self, network: nn.Module, kept: bool) -> tuple[nn.Module, KeptAdapter | None]:
+        """Return a network with the adapter merged into its weights, or with it apart; the network is changed."""
+        model = put_adapter(network, self)
+        if kept:
+            found = _keep(model)
+            return found.network, found
+        warn(f"the adapter in {self.folder} is merged into the weights of {type(network).__name__}")
+        return merge(model), None
+
+    def base(self) -> str:
+        """Return the model that it says it was made for."""
+        named = self.settings.get("base_model_name_or_path")
+        if not named:
+            raise UserError(
+                f"{self.folder} is an adapter that does not say which model it was made for: name that with --model, "
+                f"and the adapter with --checkpoint {self.folder}"
+            )
+        library = str((self.settings.get("auto_mapping") or {}).get("parent_library") or "")
+        if Path(named).exists():
+            return str(named)
+        return f"{'hf-hub' if library.startswith('timm') else 'transformers'}:{named}"
+
+
+@dataclass(frozen=True)
+class KeptAdapter:
+    """An adapter that is trained as it is: the model of peft around a network, and what of it trains.
+
+    Attributes:
+        model: peft's; its network is that of the classifier.
+        names: parameters of the network that belong to the adapter.
+    """
+
+    model: Any
+    names: frozenset[str]
+
+    @property
+    def network(self) -> nn.Module:
+        """The network with the layers of the adapter in it."""
+        found: nn.Module = self.model.base_model.model
+        return found
+
+    def of(self, network: nn.Module) -> KeptAdapter:
+        """Return the adapter; refuse another network than the one that it is in."""
+        if network is not self.network:
+            raise UserError(
+                f"the adapter of {type(network).__name__} cannot be trained apart from what is around it: give "
+                "peft the model itself, or leave out --train adapter, which merges it"
+            )
+        return self
+
+    def merged(self) -> nn.Module:
+        """Return a copy of the network with the adapter merged into its weights."""
+        return merge(copy.deepcopy(self.model))
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter as peft does, for ``PeftModel.from_pretrained``."""
+        self.model.save_pretrained(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Restore the weights that ``save`` wrote."""
+        _set_state(self.model, AdapterFiles(folder))
+
+
+def find_adapter(place: str | Path) -> AdapterFiles | None:
+    """Return the adapter that a folder, or a file in it, is; None if it is none."""
+    path = Path(str(place).removeprefix("transformers:").removeprefix("local-dir:"))
+    folder = path.parent if path.name in _FILES else path
+    return AdapterFiles(folder) if (folder / _SETTINGS).is_file() else None
+
+
+def put_adapter(network: nn.Module, files: AdapterFiles) -> Any:
+    """Return peft's model of a network with an adapter on it; the network is changed.
+
+    Raises:
+        UserError: peft is not installed, or the adapter does not fit the network.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise UserError(f"{files.folder} is an adapter, which needs peft: pip install 'robustvit[peft]'") from error
+    try:
+        settings = peft.PeftConfig.from_pretrained(str(files.folder))
+        settings.inference_mode = False  # or its weights would be frozen, too
+        model = peft.get_peft_model(network, settings)  # type: ignore[arg-type]
+    except Exception as error:  # whatever peft raises
+        reason = " ".join((str(error) or type(error).__name__).split())[:200]
+        raise UserError(
+            f"cannot put the adapter in {files.folder} on {type(network).__name__} ({reason}): name the model it was "
+            "made for"
+        ) from error
+    _set_state(model, files)
+    return model
+
+
+def _set_state(model: Any, files: AdapterFiles) -> None:
+    """Load the weights of an adapter; refuse those of another one."""
+    import peft
+
+    own, given = peft.get_peft_model_state_dict(model), files.state
+    wrong = [f"lacks {name}" for name in own if name not in given]
+    wrong += [f"has {name}" for name in given if name not in own]
+    wrong += [
+        f"{name} is {tuple(given[name].shape)}, not {tuple(weight.shape)}"
+        for name, weight in own.items()
+        if name in given and given[name].shape != weight.shape
+    ]
+    if wrong:
+        raise UserError(f"the adapter in {files.folder} does not fit its settings or the model: it {wrong[0]}")
+    peft.set_peft_model_state_dict(model, given)
+
+
+def merge(model: Any) -> nn.Module:
+    """Return the network of peft's model with the adapter merged into its weights, all of which can be trained."""
+    if not hasattr(model, "merge_and_unload"):
+        raise UserError(
+            f"{type(model).__name__} holds an adapter that cannot be merged into the weights: merge it yourself, and "
+            "give the network"
+        )
+    merged: nn.Module = model.merge_and_unload()
+    return merged.requires_grad_(True)  # peft froze all but the adapter
+
+
+def settle_adapter(
+    source: str | Path | nn.Module, checkpoint: str | Path | None
+) -> tuple[str | Path | nn.Module, str | Path | None, AdapterFiles | None]:
+    """Return model, checkpoint and adapter: a checkpoint may be an adapter, or the model one that names its model."""
+    if checkpoint is not None and (found := find_adapter(checkpoint)) is not None:
+        return source, None, found
+    if not isinstance(source, nn.Module) and (found := find_adapter(source)) is not None:
+        return found.base(), checkpoint, found
+    return source, checkpoint, None
+
+
+def keep_given(source: object) -> KeptAdapter | None:
+    """Return the adapter of a model of peft, in a copy of it in float32; None of anything else."""
+    return _keep(copy.deepcopy(source).float()) if isinstance(source, nn.Module) and is_adapted(source) else None
+
+
+def _keep(model: Any) -> KeptAdapter:
+    """Return an adapter that stays apart from the weights: only what it brings is trained."""
+    if not hasattr(model, "merge_and_unload"):
+        raise UserError(
+            f"{type(model).__name__} holds an adapter without layers of its own, which cannot be trained here: use one "
+            "of LoRA's kind"
+        )
+    network = model.base_model.model
+    trained = frozenset(name for name, weight in network.named_parameters() if weight.requires_grad)
+    return KeptAdapter(model, trained)
+
+
+def is_adapted(module: nn.Module) -> bool:
+    """Whether a module is peft's, which holds a network with layers that are changed by an adapter."""
+    return any(kind.__module__.startswith("peft.") for kind in type(module).__mro__) and hasattr(module, "base_model")
