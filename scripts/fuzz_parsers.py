@@ -10,6 +10,7 @@ hypothesis.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import inspect
 import json
@@ -31,13 +32,23 @@ from robustvit.data.mask_files import read_mask
 from robustvit.data.review import read_review
 from robustvit.evaluation.records.record import read_record
 from robustvit.experiments.sweeps.experiment import read_experiment
-from robustvit.masks.annotations import read_annotations
+from robustvit.masks.annotations import read_annotations, resolve_format
 
 __all__ = ["PARSERS", "TEMPLATES", "altered", "survives"]
 
 HEIGHT, WIDTH = 12, 16
 _SIZE = [HEIGHT, WIDTH]
 _OUTLINE = [2, 2, 12, 2, 12, 9, 2, 9]
+_RING = [[2, 2], [12, 2], [12, 9]]
+_PACKED = {"$binary": {"base64": "eJyb7BfqGxDJyFDGUK2eklqcXKRupaBek2SorqOgnpZfVFKUmBefX5SSChJ3S8wp", "subType": "00"}}
+
+
+def _studio(kind: str, **value: object) -> dict[str, Any]:
+    """A result of Label Studio."""
+    size = {"original_width": WIDTH, "original_height": HEIGHT, "image_rotation": 0}
+    return {"id": kind, "type": kind, **size, "value": {kind: ["cat"], **value}}
+
+
 TEMPLATES: dict[str, Any] = {
     "coco": {
         "images": [{"id": 1, "file_name": "a.png", "height": HEIGHT, "width": WIDTH}],
@@ -63,6 +74,78 @@ TEMPLATES: dict[str, Any] = {
         "imagePath": "a.png",
         "imageHeight": HEIGHT,
         "imageWidth": WIDTH,
+    },
+    "label-studio": [
+        {
+            "id": 1,
+            "data": {"image": "/data/upload/1/a.png"},
+            "annotations": [
+                {
+                    "id": 2,
+                    "was_cancelled": False,
+                    "updated_at": "2026-01-01",
+                    "result": [
+                        _studio("polygonlabels", points=[[10, 10], [90, 10], [90, 90]]),
+                        _studio("rectanglelabels", x=10, y=10, width=40, height=50, rotation=10),
+                        _studio("ellipselabels", x=50, y=50, radiusX=20, radiusY=10, rotation=10),
+                        _studio("brushlabels", format="rle", rle=[0, 0, 3, 0, 58, 36, 72, 24, 0, 0, 0, 0]),
+                        _studio("choices", choices=["cat"]),
+                    ],
+                }
+            ],
+        }
+    ],
+    "supervisely": {
+        "size": {"height": HEIGHT, "width": WIDTH},
+        "objects": [
+            {"geometryType": "polygon", "classTitle": "cat", "points": {"exterior": _RING, "interior": [_RING]}},
+            {
+                "geometryType": "rectangle",
+                "classTitle": "cat",
+                "points": {"exterior": [[1, 1], [5, 5]], "interior": []},
+            },
+            {"geometryType": "bitmap", "classTitle": "cat", "bitmap": {"data": "iVBORw0KGgo=", "origin": [1, 2]}},
+        ],
+    },
+    "sa-1b": {
+        "image": {"image_id": 1, "width": WIDTH, "height": HEIGHT, "file_name": "a.png"},
+        "annotations": [{"id": 1, "segmentation": {"size": _SIZE, "counts": [9, 3, 180]}}],
+    },
+    "datumaro": {
+        "categories": {"label": {"labels": [{"name": "cat"}]}},
+        "items": [
+            {
+                "id": "a",
+                "image": {"path": "a.png", "size": _SIZE},
+                "annotations": [
+                    {"type": "polygon", "label_id": 0, "points": _OUTLINE},
+                    {"type": "mask", "label_id": 0, "rle": {"size": _SIZE, "counts": "93d5"}},
+                    {"type": "bbox", "label_id": 0, "bbox": [1, 2, 3, 4], "attributes": {"rotation": 10}},
+                    {"type": "ellipse", "label_id": 0, "points": [1, 2, 8, 9]},
+                ],
+            }
+        ],
+    },
+    "fiftyone": {
+        "samples": [
+            {
+                "filepath": "data/a.png",
+                "metadata": {"width": WIDTH, "height": HEIGHT},
+                "ground_truth": {
+                    "_cls": "Detections",
+                    "detections": [
+                        {"_cls": "Detection", "label": "cat", "bounding_box": [0.1, 0.1, 0.5, 0.5]},
+                        {"_cls": "Detection", "label": "cat", "bounding_box": [0, 0, 0.5, 1], "mask": _PACKED},
+                        {"_cls": "Polyline", "closed": True, "label": "cat", "points": [[[0, 0], [1, 0], [1, 1]]]},
+                        {"_cls": "Segmentation", "mask": _PACKED},
+                    ],
+                },
+            }
+        ]
+    },
+    "imagefolder": {
+        "file_name": "a.png",
+        "objects": {"bbox": [[1, 2, 3, 4]], "categories": ["cat"], "segmentation": [[_OUTLINE]]},
     },
     "record": {"robustvit_record": 1, "set": "s", "protocol": "paper", "model": {"weights": "abc"}, "samples": 1},
     "experiment": {"base": {"images": "i", "model": "m"}, "grid": {"lr": [1e-6, 2e-6], "seed": [0, 1]}},
@@ -128,14 +211,16 @@ def _one_file(name: str, reader: Callable[[Path], object]) -> Callable[[bytes, P
     return parse
 
 
-def _coco(data: bytes, folder: Path) -> None:
-    (folder / "a.json").write_bytes(data)
-    _read("coco", folder / "a.json", _photo(folder))
+def _annotations(form: str, name: str = "a.json") -> Callable[[bytes, Path], None]:
+    """Write a file of annotations and a photo; the format must be told without another error, too."""
 
+    def parse(data: bytes, folder: Path) -> None:
+        (folder / name).write_bytes(data)
+        with contextlib.suppress(UserError):
+            resolve_format("auto", folder / name)
+        _read(form, folder / name, _photo(folder))
 
-def _labelme(data: bytes, folder: Path) -> None:
-    (folder / "a.json").write_bytes(data)
-    _read("labelme", folder / "a.json", _photo(folder))
+    return parse
 
 
 def _yolo(data: bytes, folder: Path) -> None:
@@ -160,9 +245,17 @@ def _imagenet_s(data: bytes, folder: Path) -> None:
 
 
 PARSERS: dict[str, Callable[[bytes, Path], None]] = {
-    "coco": _coco,
+    "coco": _annotations("coco"),
     "yolo": _yolo,
-    "labelme": _labelme,
+    "labelme": _annotations("labelme"),
+    "cvat": _annotations("cvat", "a.xml"),
+    "label-studio": _annotations("label-studio"),
+    "supervisely": _annotations("supervisely", "a.png.json"),
+    "sa-1b": _annotations("sa-1b"),
+    "datumaro": _annotations("datumaro"),
+    "fiftyone": _annotations("fiftyone"),
+    "imagefolder": _annotations("imagefolder", "metadata.jsonl"),
+    "kaggle": _annotations("kaggle", "a.csv"),
     "imagenet-s": _imagenet_s,
     "config": _one_file("o.yaml", read_mapping),
     "experiment": _one_file("e.yaml", read_experiment),

@@ -1,10 +1,11 @@
-"""What the normalised cut and the bilateral solver cost, against plain implementations of the same formulas.
+"""What the normalised cut and the bilateral solver cost, against plain implementations, and FOUND beside TokenCut.
 
-    python -m benchmarks.speed.mask_speed [--repeats 15] [--out FOLDER]
+    python -m benchmarks.speed.mask_speed [--repeats 15] [--turns 3] [--out FOLDER]
 
 The plain cut is one dense generalised ``scipy.linalg.eigh`` per image for the second eigenvector; the plain solver is
 written with ``numpy.unique`` and sparse matrices throughout. Both are compared on the same input in one process, by
-turns; the ratio is that of the medians. Writes dated files.
+turns; the ratio is that of the medians. TokenCut and FOUND make masks of one photo, from pixels to the mask, by turns
+too; their backbones have random weights, so that the masks mean nothing and the times do. Writes dated files.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
@@ -21,14 +23,21 @@ from pathlib import Path
 
 import numpy as np
 import scipy.linalg
+import timm
+import torch
+from PIL import Image
 from scipy import ndimage
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import cg
 
 from robustvit.common.files import write_json, write_text
 from robustvit.common.provenance import versions
+from robustvit.masks.sources.found import Found
+from robustvit.masks.sources.source import MaskSource
+from robustvit.masks.sources.tokencut import TokenCut
 from robustvit.masks.tokencut.bilateral_solver import bilateral_solver
 from robustvit.masks.tokencut.normalized_cut import second_eigenvectors, similar_patches
+from robustvit.models.classifier import Classifier
 
 GRIDS = ((14, 14), (28, 28), (37, 37))
 PHOTO = (375, 500)
@@ -114,10 +123,54 @@ def compared(name: str, ours: Callable[[], object], plain: Callable[[], object],
     return {"what": name, "milliseconds": 1000 * fast, "plain": 1000 * slow, "times_as_fast": slow / fast}
 
 
+def backbone(patch: int) -> Classifier:
+    """ViT-S with random weights, which takes photos of any size."""
+    torch.manual_seed(0)
+    name = f"vit_small_patch{patch}_224"
+    return Classifier(timm.create_model(name, num_classes=0, dynamic_img_size=True).eval())
+
+
+def sources() -> dict[str, MaskSource]:
+    """TokenCut and FOUND by name, with and without the solver."""
+    coarse, fine = backbone(16), backbone(8)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "found.pt"
+        torch.save({"decoder": torch.nn.Conv2d(384, 1, 1).state_dict()}, weights)
+        found = {refine: Found(fine, weights=str(weights), refine=refine) for refine in (True, False)}
+    return {
+        "TokenCut, ViT-S/16 (its default)": TokenCut(coarse),
+        "TokenCut, ViT-S/8": TokenCut(fine),
+        "FOUND, ViT-S/8": found[True],
+        "FOUND, ViT-S/8, without the solver": found[False],
+    }
+
+
+def source_speeds(turns: int) -> list[dict[str, object]]:
+    """Images per second of every source, and the time after the backbone: medians of turns after an untimed one."""
+    photo, makers = Image.fromarray(scene()[0]), sources()
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in makers}
+    for turn in range(turns + 1):
+        for name, maker in makers.items():
+            start = time.perf_counter()
+            (job,) = maker.prepare([photo], [Path("scene.png")])
+            middle = time.perf_counter()
+            maker.finish(job)
+            if turn:
+                end = time.perf_counter()
+                times[name].append((end - start, end - middle))
+    rows: list[dict[str, object]] = []
+    for name, taken in times.items():
+        whole, after = (statistics.median(column) for column in zip(*taken, strict=True))
+        rows.append({"what": name, "images_per_second": 1 / whole, "milliseconds_after_backbone": 1000 * after})
+        print(f"{name}: {1 / whole:.2f} images/s, {1000 * after:.0f} ms of it after the backbone", flush=True)
+    return rows
+
+
 def main() -> None:
     """Check that both give the same, time them, write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     args = parser.parse_args()
     rows = []
@@ -137,10 +190,21 @@ def main() -> None:
     rows.append(compared(f"bilateral solver, {PHOTO[1]} x {PHOTO[0]} pixels", *solver, args.repeats))
     command = [Path(word).name if os.path.isabs(word) else word for word in sys.argv]
     machine = f"{platform.machine()}, {os.cpu_count()} processors"
+    machine += f", {torch.get_num_threads()} threads of PyTorch"
     record = {"date": str(date.today()), "command": command, "machine": machine, "versions": versions(), "rows": rows}
+    record["sources"] = made = source_speeds(args.turns)
     lines = [f"# Cost of making masks, {record['date']}", "", f"`{' '.join(command)}` on {machine}", ""]
     lines += ["| what | milliseconds | plain | times as fast |", "|---|---|---|---|"]
     lines += [f"| {r['what']} | {r['milliseconds']:.1f} | {r['plain']:.1f} | {r['times_as_fast']:.1f} |" for r in rows]
+    lines += [
+        "",
+        f"Masks of one photo of {PHOTO[1]} x {PHOTO[0]} pixels, seen at 480; backbones with random weights:",
+        "",
+    ]
+    lines += ["| source | images per second | milliseconds after the backbone |", "|---|---|---|"]
+    lines += [
+        f"| {one['what']} | {one['images_per_second']:.2f} | {one['milliseconds_after_backbone']:.0f} |" for one in made
+    ]
     path = args.out / f"mask_speed-{date.today()}.json"
     write_json(record, path)
     write_text("\n".join(lines) + "\n", path.with_suffix(".md"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -21,9 +22,14 @@ from helpers.annotation_files import (
     read_coco,
     read_labelme,
     read_yolo,
+    save_mask,
     save_photo,
+    write_json,
 )
 from helpers.hostile import BOMB, png, refusal, said
+from helpers.tool_files import cvat, fiftyone, studio, studio_task, supervisely
+from robustvit.common.errors import UserError
+from robustvit.data.read_photos import MAX_PIXELS
 from robustvit.masks.annotations import read_annotations
 
 
@@ -187,3 +193,116 @@ def test_annotations_by_command_leave_nothing(tmp_path, capsys):
     words = ["--from", "coco", tmp_path / "a.json", "--images", tmp_path / "images", "--out", tmp_path / "masks"]
     said(capsys, "masks", *words)
     assert not list((tmp_path / "masks").rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<!DOCTYPE a [<!ENTITY b "lol"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]><annotations>&c;</annotations>',
+        '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><annotations><meta>&b;</meta></annotations>',
+        '<!DOCTYPE a SYSTEM "http://localhost/a.dtd"><annotations/>',
+    ],
+)
+def test_cvat_entities(tmp_path, text):
+    said_of_it = refusal(by_xml(text, tmp_path))
+    assert "declares types (DOCTYPE)" in said_of_it
+    assert "root:" not in said_of_it
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<",
+        "<annotations>",
+        "\0",
+        "<a>" * 100_000,
+        "<annotations/>",
+        "\ufeff<b/>",
+        "<?xml version='1.0' encoding='x'?>",
+    ],
+)
+def test_cvat_broken(tmp_path, text):
+    refusal(by_xml(text, tmp_path))
+
+
+def by_xml(text: str, folder):
+    save_photo(folder / "images" / "a.png")
+    (folder / "a.xml").write_text(text)
+    return lambda: read_annotations("cvat", folder / "a.xml", folder / "images")
+
+
+@pytest.mark.parametrize("size", ["1000000000", "1e9", "-5", "0", "nan"])
+def test_cvat_mask_of_huge_size(tmp_path, size):
+    mask = f'<mask label="cat" rle="5" left="0" top="0" width="{size}" height="{size}"/>'
+    found = by_xml(cvat(mask), tmp_path)()
+    assert complaints(found)
+
+
+@pytest.mark.parametrize("runs", ["9" * 5000, "1, " * 50_000, "999999999, 999999999", "", "-1", "\u0664"])
+def test_cvat_run_lengths_that_lie(tmp_path, runs):
+    mask = f'<mask label="cat" rle="{runs}" left="0" top="0" width="9" height="9"/>'
+    assert complaints(by_xml(cvat(mask), tmp_path)())
+
+
+def test_supervisely_bitmap_bomb(tmp_path):
+    save_photo(tmp_path / "img" / "a.png")
+    png(tmp_path / "bomb.png", 30_000, 30_000)
+    packing, zeros = zlib.compressobj(1), bytes(1_000_000)
+    bomb = b"".join(packing.compress(zeros) for _ in range(MAX_PIXELS // len(zeros) + 2)) + packing.flush()
+    for data in (bomb, zlib.compress((tmp_path / "bomb.png").read_bytes())):
+        packed = {"data": base64.b64encode(data).decode(), "origin": [0, 0]}
+        shape = {"geometryType": "bitmap", "classTitle": "cat", "bitmap": packed}
+        write_json(supervisely(shape), tmp_path / "ann" / "a.png.json")
+        assert "too large to be read" in complaints(read_annotations("supervisely", tmp_path / "ann", None))
+
+
+@pytest.mark.parametrize(
+    "header", ["(30000, 30000)", "(10**9, 10**9)", "(-1, -1)", "__import__('os')", "(2, 2), 'x': 1"]
+)
+def test_fiftyone_array_with_a_lying_header(tmp_path, header):
+    save_photo(tmp_path / "data" / "a.png")
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {header}}}"
+    array = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+    packed = {"$binary": {"base64": base64.b64encode(zlib.compress(array)).decode()}}
+    label = {"_cls": "Detection", "label": "cat", "bounding_box": [0, 0, 1, 1], "mask": packed}
+    write_json(fiftyone(ground_truth=label), tmp_path / "samples.json")
+    assert complaints(read_annotations("fiftyone", tmp_path, None))
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "..\\secret.png", "a\0.png", "x" * 5000])
+def test_annotations_name_masks_outside_the_folder(tmp_path, name):
+    folder = tmp_path / "set"
+    save_mask(np.full((HEIGHT, WIDTH), 255, np.uint8), tmp_path / "secret.png")
+    save_photo(folder / "a.png")
+    (folder / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "mask": name}))
+    label = {"_cls": "Detection", "label": "cat", "bounding_box": [0, 0, 1, 1], "mask_path": name}
+    write_json(fiftyone(ground_truth=label), folder / "samples.json")
+    for form in ("imagefolder", "fiftyone"):
+        found = read_annotations(form, folder, None)
+        assert complaints(found)
+        assert not any(one.mask.all() for photo in found for one in _readable(photo))
+
+
+def _readable(photo) -> list:
+    try:
+        return photo.read()
+    except UserError:
+        return []
+
+
+@pytest.mark.parametrize(
+    "strokes",
+    [[255] * 40, [0, 0, 20, 160, 58], [0] * 9, [], [1e9], ["x"], [0, 0, 20, 160, 58, 255, 255, 255, 0, 0, 0, 0]],
+)
+def test_label_studio_brush_strokes_that_lie(tmp_path, strokes):
+    save_photo(tmp_path / "photos" / "a.png")
+    source = write_json([studio_task(studio("brushlabels", rle=strokes))], tmp_path / "a.json")
+    assert complaints(read_annotations("label-studio", source, tmp_path / "photos"))
+
+
+@pytest.mark.parametrize("runs", ["1 99999999999", "9223372036854775807 9", "-5 3", "1 0", "x", "1 2 " * 100_000])
+def test_kaggle_runs_that_lie(tmp_path, runs):
+    save_photo(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text(f"ImageId,EncodedPixels\na,{runs}\n")
+    assert complaints(read_annotations("kaggle", tmp_path / "t.csv", None))

@@ -197,8 +197,9 @@ def only_mask(annotations) -> float:
     return photo.read()[0].mask.sum()
 
 
-def test_a_folder_leads_to_the_file_in_it(tmp_path):
+def test_a_folder_of_several_files_leads_to_one_of_them(tmp_path):
     read_coco(coco(), tmp_path / "set" / "train")
+    read_coco(coco(), tmp_path / "set" / "val")
     with pytest.raises(UserError, match=r"got the folder .*: name .*train/instances\.json"):
         read_annotations("coco", tmp_path / "set", tmp_path / "set")
 

@@ -30,7 +30,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Parsed, not run: what needs pretrained weights, benchmark sets, several machines or hours.
 ELSEWHERE = re.compile(
     r"vit_(base|small)_|--on imagenet|--on objectnet|--root|reproduce|sweep |hf-hub|push|--stream|--share|\bapp\b"
-    r"|\bdemo\b|accelerate|torchrun|--help|--print_config|gibbon|--boxes sam"
+    r"|\bdemo\b|accelerate|torchrun|--help|--print_config|gibbon|--boxes sam|--prompt "
 )
 QUICK = {
     "finetune": ["--epochs", "1", "--tracker", "none", "--panels", "0", "--validation-per-class", "4"],
@@ -110,7 +110,7 @@ def world(tmp_path_factory, photos) -> Path:
 
 
 def _annotate(place: Path) -> None:
-    """Two photos outside class folders with COCO and YOLO outlines, and boxes in every format."""
+    """Two photos outside class folders with COCO and YOLO outlines, boxes in every format, and two exports of CVAT."""
     outline = [4, 4, 30, 4, 30, 30, 4, 30]
     names = ["cat", "dog"]
     found = {"images": [], "annotations": [], "categories": [{"id": i, "name": n} for i, n in enumerate(names)]}
@@ -139,6 +139,11 @@ def _annotate(place: Path) -> None:
     box = "<bndbox><xmin>5</xmin><ymin>5</ymin><xmax>30</xmax><ymax>30</ymax></bndbox>"
     text = f"<annotation><object><name>cat</name>{box}</object></annotation>"
     (place / "Annotations" / "0.xml").write_text(text)
+    shutil.copytree(place / "dataset" / "images", place / "export" / "images")
+    corrected = next((place / "photos" / "train").rglob("*.png")).relative_to(place / "photos" / "train")
+    for path, name in ((place / "export" / "annotations.xml", "0.png"), (place / "corrected.xml", corrected)):
+        shape = '<polygon label="cat" points="4,4;30,4;30,30;4,30"/>'
+        path.write_text(f'<annotations><image id="0" name="{name}">{shape}</image></annotations>')
 
 
 def test_there_is_something_to_test():

@@ -125,7 +125,7 @@ def test_the_archive_of_sources_can_be_tested_and_holds_no_rubbish(built):
     assert wrong == []
     big = {name for name, size in sizes.items() if size > 1e6}
     assert big == {"src/robustvit/data/embedded/model/model.safetensors"}
-    assert archive.stat().st_size < 15e6
+    assert archive.stat().st_size < 16e6
 
 
 ALONE = """

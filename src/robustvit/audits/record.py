@@ -15,7 +15,6 @@ from robustvit.audits.pictures import WORST_RULE
 from robustvit.audits.placements import PlacedAnswers, ShiftedAnswers, shift_difference, shift_points
 from robustvit.audits.properties import PropertyAudit
 from robustvit.audits.regions import Region
-from robustvit.audits.shortcuts import shortcut_record
 from robustvit.audits.summary import Beyond, beyond_chances, by_class, compare_photos, means
 from robustvit.audits.verdict import AuditVerdict, change_of, judge
 from robustvit.common.errors import printable
@@ -131,7 +130,6 @@ def audit_record(data: AuditData) -> dict[str, Any]:
             for name, members in by_class(data.names).items()
         },
         "shifts": _shifts(data),
-        **shortcut_record(data),
         "turns": _turns(data),
         "backgrounds": _backgrounds(data),
         "groups": [_group(group, data) for group in data.groups],

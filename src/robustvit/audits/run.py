@@ -18,6 +18,7 @@ from robustvit.audits.placements import ShiftedAnswers, choose_pastings, measure
 from robustvit.audits.properties import PropertyAudit, audit_properties, photo_properties
 from robustvit.audits.record import AuditData, ModelAudit, audit_record
 from robustvit.audits.regions import Region, find_regions
+from robustvit.audits.shortcuts import shortcut_record
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import write_json, write_text
 from robustvit.common.progress import warn
@@ -144,7 +145,7 @@ class AuditRun:
 
     def write(self, data: AuditData, page: Path, record_file: Path) -> None:
         """Draw the pictures, then write the record and the page that shows it."""
-        record = audit_record(data)
+        record = audit_record(data) | shortcut_record(data)
         kinds = record["backgrounds"]["kinds"] if record["backgrounds"] else []
         groups = [*shown_groups(record, True), *shown_groups(record, False)]
         small = [index for row in [*kinds, *groups] for index in row["typical"]]

@@ -6,9 +6,19 @@ from typing import Literal
 
 Alpha = Literal["white", "ignore"]
 AnnotationFormat = Literal[
+    "auto",
     "coco",
     "yolo",
     "labelme",
+    "cvat",
+    "label-studio",
+    "supervisely",
+    "datumaro",
+    "fiftyone",
+    "sa-1b",
+    "imagefolder",
+    "kaggle",
+    "kaggle-rows",
     "voc",
     "voc-xml",
     "megadetector",
@@ -19,6 +29,7 @@ AnnotationFormat = Literal[
     "trimap",
     "inverted",
 ]
+AnnotationTarget = Literal["coco", "coco-polygons", "label-studio"]
 Balance = Literal["class", "background"]
 BoxMode = Literal["ellipse", "box", "sam"]
 BoxUnits = Literal["pixels", "shares"]
@@ -43,13 +54,14 @@ WeightInterpolation = Literal["auto"] | float
 Intervention = Literal["si-size", "si-rotation", "si-location"]
 LabelFrom = Literal["folder", "largest", "all"]
 MaskFormat = Literal["auto", "soft", "binary", "ids", "imagenet-s", "trimap", "inverted"]
-MaskMethod = Literal["tokencut", "rembg", "sam2", "relevance"]
+MaskMethod = Literal["tokencut", "found", "clipseg", "grounding", "sam3", "rembg", "sam2", "relevance"]
 Orientation = Literal["upright", "stored"]
 Negatives = Literal["classification", "uniform", "none"]
 NoObject = list[str] | str
 Normalization = Literal["model", "paper"]
 PixelRange = str | int
 Precision = Literal["no", "bf16", "fp16"]
+Prompt = list[str] | str
 Protocol = Literal["paper", "standard"]
 Rates = list[float] | str
 ReproductionSize = Literal["paper", "tiny"]

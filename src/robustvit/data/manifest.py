@@ -21,7 +21,9 @@ MANIFEST, SETTINGS = "manifest.csv", "settings.json"
 MaskVerdict = Literal["good", "doubtful", "none", "no-object"]
 NO_OBJECT: MaskVerdict = "no-object"
 MASK_MEASURES = ("share", "border", "agreement", "cut", "eigengap", "objects", "turned")
-_COLUMNS = ("image", "mask", "label", "verdict", "confidence", "reason", "source", *MASK_MEASURES, "inputs")
+MASK_ORIGIN = ("prompt", "model", "threshold")
+_QUALITY = ("verdict", "confidence", "reason", "source", *MASK_MEASURES)
+_COLUMNS = ("image", "mask", "label", *_QUALITY, "inputs", *MASK_ORIGIN)
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class MaskRecord:
         measures: see ``robustvit.masks.confidence``; some of ``MASK_MEASURES``.
         inputs: digest of what the mask was made from: the photo, and its annotation or the model; empty in manifests
             of earlier versions.
+        origin: what the source was told, some of ``MASK_ORIGIN``.
     """
 
     image: Path
@@ -51,6 +54,7 @@ class MaskRecord:
     source: str = ""
     measures: dict[str, float] = field(default_factory=dict)
     inputs: str = ""
+    origin: dict[str, str] = field(default_factory=dict)
 
 
 def is_mask_folder(folder: Path) -> bool:
@@ -107,6 +111,7 @@ def _row(record: MaskRecord, path: Path) -> list[str]:
         record.source,
         *measures,
         record.inputs,
+        *(record.origin.get(name, "") for name in MASK_ORIGIN),
     ]
 
 
@@ -137,4 +142,5 @@ def _read_record(row: Mapping[str, str | None], path: Path, line: int, finder: F
         row.get("source") or "",
         measures,
         row.get("inputs") or "",
+        {name: text for name in MASK_ORIGIN if (text := row.get(name))},
     )

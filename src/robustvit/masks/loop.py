@@ -107,6 +107,6 @@ def _write(waiting: _Waiting, source: MaskSource, folder: MaskFolder, problems: 
         )
         try:
             inputs = digest_inputs(photo.image, source.content(photo.image))
-            folder.add(replace(record, inputs=inputs), found.mask)
+            folder.add(replace(record, inputs=inputs, origin=source.origin(photo.image)), found.mask)
         except UserError as error:
             problems.append(str(error))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from robustvit.common.command_options import command
-from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of
 from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
-from robustvit.common.options import Categories
+from robustvit.common.options import AnnotationTarget, Categories
 from robustvit.common.wording import pluralize
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 
@@ -40,6 +40,7 @@ class MadeMasks:
         seconds: duration.
         review: the review page, if requested.
         notes: what was made of boxes, and which objects were left out.
+        annotations: the file of annotations to correct masks with, if requested.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class MadeMasks:
     seconds: float
     review: Path | None = None
     notes: tuple[str, ...] = ()
+    annotations: Path | None = None
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -77,11 +79,13 @@ class MadeMasks:
                 f"{self.folder / 'problems.txt'}):"
             )
             lines += [f"  {line}" for line in self.problems[:_SHOWN]]
+        if self.annotations:
+            lines.append(f"to correct: {self.annotations}; then read the tool's export with --from and another --out")
         return "\n".join(lines + ([f"review: {self.review}"] if self.review else []))
 
 
 @command(
-    first=("source", "out", "method", "from_", "images", "review", "model"),
+    first=("source", "out", "method", "prompt", "from_", "images", "review", "model"),
     batch_size=8,
     leave_out=("precision", "seed"),
 )
@@ -94,6 +98,7 @@ def make_masks(
     pixels: PixelOptions,
     columns: ColumnOptions,
     review: str | None = None,
+    to: AnnotationTarget | None = None,
     running: RunningOptions,
 ) -> MadeMasks:
     """Make foreground masks for a folder of photos, ready for finetune.
@@ -107,6 +112,8 @@ def make_masks(
             --from, the annotation file or folder.
         out: folder for the masks.
         review: HTML file to write, a gallery to review the masks; finetune follows the review.csv that it saves.
+        to: also write the masks as annotations into their folder, to be corrected and read again: coco (run lengths,
+            exact), coco-polygons (for CVAT) or label-studio (polygons of few points, at least 98 % alike).
         workers: processes that cut and refine masks; this one runs the model.
 
     Returns:
@@ -124,16 +131,21 @@ def make_masks(
     from robustvit.data.tables.source import expect_source
 
     expect_at_least(1, objects=finding.objects)
-    if finding.threshold is not None and not -1 <= finding.threshold < 1:
-        raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {finding.threshold}")
+    if annotated.from_ is not None and finding.prompt is not None:
+        raise UserError("--prompt finds masks by words, --from reads them from annotations: leave one of them out")
+    finding = finding.settle()
     if annotated.from_ is None:
         expect_source(source)
     from robustvit.masks.review_page import check_review, write_review
 
     if review is not None:
         check_review(review)
+    if to is not None:
+        from robustvit.masks.to_annotations import check_target, write_annotations
+
+        expect_one_of("--to", to, get_args(AnnotationTarget))
+        check_target(out, to)
     start = time.monotonic()
-    finding = finding.apply_protocol()
     if annotated.from_ is not None and columns != ColumnOptions():
         raise UserError("columns and class folders belong to photos without annotations: leave them or --from out")
     notes: list[str] = []
@@ -142,10 +154,10 @@ def make_masks(
             if finding.no_object:
                 raise UserError("--no-object is for masks that a model makes: of annotated photos tell it to finetune")
             boxes = _read_boxes(annotated, finding, pixels, running)
-            folder, problems, left_out, made = _import_masks(source, out, annotated, boxes, held)
+            folder, problems, left_out, made, root = _import_masks(source, out, annotated, boxes, held)
             notes = boxes.summary()
         else:
-            folder, problems, left_out, made = _find_masks(source, out, finding, (pixels, columns), running, held)
+            folder, problems, left_out, made, root = _find_masks(source, out, finding, (pixels, columns), running, held)
         problems = [printable(line) for line in problems]
         records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask and record.verdict != "no-object" for record in records):
@@ -154,8 +166,14 @@ def make_masks(
         reason = next(iter([*of_photos, *reasons]), "nothing stands out in any photo")
         raise UserError(f"no mask could be made: {reason}")
     page = write_review(records, review) if review is not None and folder.rank == 0 else None
+    written = None
+    if to is not None and folder.rank == 0:
+        written, lines = write_annotations(records, folder.path, root, to)
+        problems += [printable(line) for line in lines]
     seconds = time.monotonic() - start
-    return MadeMasks(folder.path, folder.manifest, records, problems, left_out, made, seconds, page, tuple(notes))
+    return MadeMasks(
+        folder.path, folder.manifest, records, problems, left_out, made, seconds, page, tuple(notes), written
+    )
 
 
 def _list_categories(categories: Categories | None) -> list[str]:
@@ -193,24 +211,27 @@ def _read_boxes(
 
 def _import_masks(
     source: str, out: str, options: AnnotationOptions, boxes: BoxReading, held: ExitStack
-) -> tuple[MaskFolder, list[str], int, int]:
+) -> tuple[MaskFolder, list[str], int, int, Path | None]:
     """Make masks from annotations; of several processes only the first reads them."""
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import track
-    from robustvit.masks.annotations import read_annotations
+    from robustvit.masks.annotations import read_annotations, resolve_format
     from robustvit.masks.annotations.box_reading import BoxReading
     from robustvit.masks.annotations.class_folders import class_folders
     from robustvit.masks.annotations.to_masks import check_categories, digest_annotation, import_masks
     from robustvit.masks.folder import MaskFolder
 
-    form, images, categories = str(options.from_), options.images, _list_categories(options.categories)
-    found = read_annotations(form, source, images, options.orientation, boxes=boxes)
+    images, categories = options.images, _list_categories(options.categories)
+    form = resolve_format(str(options.from_), source)
+    found = read_annotations(form, source, images, options.orientation, options.which, boxes=boxes)
     if not found.photos:
         raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
     check_categories(found, categories)
     root = found.root or _photo_root(source, images)
     folders, lines = class_folders([photo.image for photo in found], root, found.categories, options.label_from)
-    given = {"categories": categories, "label_from": options.label_from, "orientation": options.orientation}
+    given: dict[str, Any] = {"categories": categories, "label_from": options.label_from}
+    given["orientation"] = options.orientation
+    given |= {} if options.which is None else {"which": options.which}
     accelerator = make_accelerator(device="cpu")
     settings = {"from": form, **given, **boxes.settings}
     folder = MaskFolder(out, settings, accelerator.process_index, earlier=BoxReading().settings)
@@ -236,7 +257,7 @@ def _import_masks(
             advice=found.advice if form in ("voc", "imagenet-s") else "",
         )
     accelerator.wait_for_everyone()
-    return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo)
+    return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo), root
 
 
 def _photo_root(source: str, images: str | None) -> Path | None:
@@ -256,7 +277,7 @@ def _find_masks(
     reading: tuple[PixelOptions, ColumnOptions],
     running: RunningOptions,
     held: ExitStack,
-) -> tuple[MaskFolder, list[str], int, int]:
+) -> tuple[MaskFolder, list[str], int, int, Path]:
     """Make masks with a model; each process takes its share of the photos."""
     from accelerate.utils import gather_object
 
@@ -289,7 +310,7 @@ def _find_masks(
         pixels = replace(pixels, range=recorded_scale(photo.pixels for photo in photos) or pixels.range)
     settings = {name: value for name, value in asdict(options).items() if name != "no_object"}  # of single photos
     folder = MaskFolder(out, settings | pixels.said, rank)
-    maker = make_source(options, accelerator.device)
+    maker = make_source(options, accelerator.device, {photo.image: photo.label for photo in photos})
     files = [photo.image for photo in photos]
     unmatched = maker.match_photos(dict(zip(places_in(files, root), files, strict=True)), root)
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
@@ -306,7 +327,7 @@ def _find_masks(
     lines += write_black_masks(bare[rank::processes], folder)
     problems += gather_object(lines)
     accelerator.wait_for_everyone()
-    return folder, problems, len(folder.missing(photos)) + clashing, len(todo)
+    return folder, problems, len(folder.missing(photos)) + clashing, len(todo), root
 
 
 def _forget_changed(

@@ -17,6 +17,7 @@ from robustvit.common.options import (
     MaskMethod,
     NoObject,
     Orientation,
+    Prompt,
     Protocol,
     Side,
 )
@@ -25,6 +26,19 @@ from robustvit.models.options import ModelFile
 # As RobustViT's authors cut; size None is the photo's original size.
 PAPER_BACKBONE = "vit_base_patch16_224.dino"
 PAPER_CUT: dict[str, Any] = {"size": None, "side": "seed", "objects": 1, "refine": True}
+# Of methods that take words; the first is the default.
+WORD_METHODS = ("clipseg", "grounding", "sam3")
+# Our defaults for methods with scores or heat, not measured.
+THRESHOLDS = {"found": 0.5, "clipseg": 0.3, "grounding": 0.35, "sam3": 0.5}
+_COSINE = 0.2
+# Options of some methods only.
+_OWNERS = {
+    "prompts": ("sam2",),
+    "prompt": WORD_METHODS,
+    "prompt_template": WORD_METHODS,
+    "segmenter": ("grounding",),
+    "weights": ("found",),
+}
 
 _OF_BOXES = ("boxes", "feather", "box_units", "min_confidence")
 _MASK_FILES = ("imagenet-s", "binary", "grey", "soft", "trimap", "inverted")  # formats without boxes
@@ -35,14 +49,19 @@ class MaskOptions(MapOptions, ModelFile):
     """Masks made by a model.
 
     Attributes:
-        method: tokencut (unsupervised), rembg, sam2 (needs --prompts) or relevance (the relevance map of a classifier).
-        model: backbone for tokencut (default vit_small_patch16_224.dino), name of a rembg or SAM 2 model, or the
-            classifier for relevance; sources as for finetune.
+        method: tokencut (unsupervised, the default) or found (a convolution instead of the cut); clipseg (the default
+            with --prompt), grounding (Grounding DINO and SAM) or sam3, which need --prompt; rembg; sam2 (needs
+            --prompts); or relevance (the relevance map of a classifier).
+        model: backbone for tokencut (default vit_small_patch16_224.dino) and found (vit_small_patch8_224.dino); name
+            or folder of a CLIPSeg, Grounding DINO, SAM 3 or SAM 2 model; name of a rembg model; or the classifier for
+            relevance. Sources as for finetune.
         feature: features that tokencut compares: keys, queries, values or tokens; default: keys for DINO, for another
             backbone what cuts a few of the photos best, as for centre and threshold.
         block: block of the backbone, counted from 1; default: the last.
         centre: subtract the mean over patches from the features; default: not for DINO (see feature).
-        threshold: cosine similarity above which two patches are linked; default: 0.2 for DINO (see feature).
+        threshold: for tokencut, the cosine similarity above which two patches are linked (default: 0.2 for DINO, see
+            feature); for found (0.5) and clipseg (0.3), the value above which a pixel is of the object; for grounding
+            (0.35) and sam3 (0.5), the score above which something counts as found.
         size: longer side, in pixels, of the photo that the backbone sees.
         side: which part is the object: seed (the part with the most extreme patch, TokenCut's rule) or corners (the
             same, but a part with three or four corners of the photo is the background if the other has at most one).
@@ -53,9 +72,14 @@ class MaskOptions(MapOptions, ModelFile):
         relevance: relevance method for --method relevance.
         prompts: CSV file for sam2: image,x0,y0,x1,y1 (boxes) or image,x,y (points).
         no_object: classes whose photos show no object, such as ok,healthy: they get black masks.
+        prompt: words for clipseg, grounding and sam3: classes (the name of each photo's class), cat,dog for every
+            photo, or cat=tabby cat for those of a class. With weights (bird beak:3,bird:1), soft masks of concepts.
+        prompt_template: text around the words, such as "a photo of a {}" (the default for clipseg; for the others, {}).
+        segmenter: SAM 2 or SAM 3 for grounding, its name or folder (default facebook/sam2.1-hiera-small).
+        weights: file with the convolution of found (default: its authors', downloaded).
     """
 
-    method: MaskMethod = "tokencut"
+    method: MaskMethod | None = None
     feature: Feature | None = None
     block: int | None = None
     centre: bool | None = None
@@ -67,14 +91,53 @@ class MaskOptions(MapOptions, ModelFile):
     protocol: Protocol = "standard"
     prompts: str | None = None
     no_object: NoObject | None = None
+    prompt: Prompt | None = None
+    prompt_template: str | None = None
+    segmenter: str | None = None
+    weights: str | None = None
+
+    @property
+    def chosen_method(self) -> MaskMethod:
+        """The method, or the default for what was given."""
+        return self.method or ("tokencut" if self.prompt is None else "clipseg")
+
+    @property
+    def chosen_threshold(self) -> float:
+        """The threshold, or the method's own; for tokencut, that for DINO."""
+        return THRESHOLDS.get(self.chosen_method, _COSINE) if self.threshold is None else self.threshold
+
+    def settle(self) -> MaskOptions:
+        """Return the options with the method chosen, and under the protocol; what a method does not read is filled in.
+
+        Raises:
+            UserError: an option belongs to another method, or a value is out of its range.
+        """
+        method, threshold = self.chosen_method, self.chosen_threshold
+        for name, methods in _OWNERS.items():
+            if getattr(self, name) is not None and method not in methods:
+                raise UserError(f"--{name.replace('_', '-')} is for --method {', '.join(methods)}, got {method}")
+        if method in WORD_METHODS and self.checkpoint is not None:
+            raise UserError(f"--checkpoint is for backbones and classifiers; {method} takes a folder as --model")
+        if self.prompt_template is not None and "{}" not in self.prompt_template:
+            raise UserError(f"expected --prompt-template with {{}} for the words, got {self.prompt_template!r}")
+        if method in THRESHOLDS and not 0 < threshold < 1:
+            raise UserError(f"expected --threshold above 0 and below 1 for --method {method}, got {threshold}")
+        if not -1 <= threshold < 1:
+            raise UserError(f"expected --threshold from -1 to below 1, a cosine, got {threshold}")
+        if method == "tokencut":  # what is open is chosen by the backbone
+            return replace(self, method=method).apply_protocol()
+        feature, centre = self.feature or "keys", bool(self.centre)
+        return replace(self, method=method, threshold=threshold, feature=feature, centre=centre).apply_protocol()
 
     def apply_protocol(self) -> MaskOptions:
         """Return the options under the protocol: ``paper`` sets backbone, size, side, objects and refinement."""
         if self.protocol == "standard":
             return self
         expect_one_of("--protocol", self.protocol, get_args(Protocol))
-        if self.method != "tokencut":
-            raise UserError(f"--protocol paper needs --method tokencut, got {self.method}: leave one of them out")
+        if self.chosen_method != "tokencut":
+            raise UserError(
+                f"--protocol paper needs --method tokencut, got {self.chosen_method}: leave one of them out"
+            )
         for name, value in PAPER_CUT.items():
             if getattr(self, name) not in (getattr(MaskOptions, name), value):
                 raise UserError(
@@ -89,8 +152,9 @@ class AnnotationOptions:
     """Masks read from annotations.
 
     Attributes:
-        from_: read masks from annotations instead: coco, yolo, labelme, voc, voc-xml, megadetector, imagenet-s, binary,
-            grey, soft, trimap or inverted.
+        from_: read masks from annotations instead: auto (told from the files), coco, yolo, labelme, cvat,
+            label-studio, supervisely, datumaro, fiftyone, sa-1b, imagefolder, kaggle, kaggle-rows, voc, voc-xml,
+            megadetector, imagenet-s, binary, grey, soft, trimap or inverted.
         images: folder of the annotated photos.
         categories: categories to take from annotations: cat,dog or a list; ids if they have no names.
         label_from: class of a photo: folder (its class folder), largest (the category that covers most) or all (a mask
@@ -105,6 +169,8 @@ class AnnotationOptions:
             if that is doubtful.
         min_confidence: detections with a lower confidence are left out; default: what megadetector files call typical,
             else 0.2 for these, and 0 for other formats.
+        which: of several annotations of a photo: newest (label-studio; default: such photos are left out), or the name
+            of a field (fiftyone; default: you are asked).
     """
 
     from_: AnnotationFormat | None = None
@@ -116,6 +182,7 @@ class AnnotationOptions:
     feather: float | None = None
     box_units: BoxUnits | None = None
     min_confidence: float | None = None
+    which: str | None = None
 
     def __post_init__(self) -> None:
         if self.boxes is not None:
@@ -130,6 +197,8 @@ class AnnotationOptions:
             raise UserError("--feather is for --boxes ellipse and box, which draw soft edges: leave it out with sam")
         of_boxes = [name for name in _OF_BOXES if getattr(self, name) is not None]
         given = [*of_boxes, *(name for name in ("images", "categories") if getattr(self, name) not in (None, []))]
+        if self.which is not None:
+            given.append("which")
         if self.from_ is None and given:
             raise UserError(f"--{given[0].replace('_', '-')} belongs to annotations: name their format with --from")
         if self.from_ in _MASK_FILES and of_boxes:

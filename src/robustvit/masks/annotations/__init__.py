@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from zipfile import is_zipfile
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Orientation
@@ -13,14 +14,31 @@ from robustvit.data.matching import compose
 from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.category_names import is_no_object
 from robustvit.masks.annotations.coco import read_coco
+from robustvit.masks.annotations.cvat import read_cvat
+from robustvit.masks.annotations.datumaro import read_datumaro
+from robustvit.masks.annotations.detect import detect_format
+from robustvit.masks.annotations.fiftyone import read_fiftyone
+from robustvit.masks.annotations.image_folder import read_image_folder
 from robustvit.masks.annotations.image_masks import read_class_masks, read_plain_masks
+from robustvit.masks.annotations.kaggle import read_kaggle
+from robustvit.masks.annotations.label_studio import read_label_studio
 from robustvit.masks.annotations.labelme import read_labelme
 from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations, settle_views
 from robustvit.masks.annotations.megadetector import read_megadetector
+from robustvit.masks.annotations.sa1b import read_sa1b
+from robustvit.masks.annotations.supervisely import read_supervisely
 from robustvit.masks.annotations.voc_xml import read_voc, read_voc_xml
 from robustvit.masks.annotations.yolo import read_yolo
 
-__all__ = ["FORMATS", "AnnotatedObject", "AnnotatedPhoto", "Annotations", "BoxReading", "read_annotations"]
+__all__ = [
+    "FORMATS",
+    "AnnotatedObject",
+    "AnnotatedPhoto",
+    "Annotations",
+    "BoxReading",
+    "read_annotations",
+    "resolve_format",
+]
 
 FORMATS: dict[str, Callable[[Path, Path | None, Orientation | None], Annotations]] = {
     "coco": read_coco,
@@ -35,7 +53,17 @@ FORMATS: dict[str, Callable[[Path, Path | None, Orientation | None], Annotations
     "binary": partial(read_plain_masks, kind="binary"),
     "inverted": partial(read_plain_masks, kind="inverted"),
     "trimap": partial(read_plain_masks, kind="trimap"),
+    "cvat": read_cvat,
+    "label-studio": read_label_studio,
+    "supervisely": read_supervisely,
+    "sa-1b": read_sa1b,
+    "imagefolder": read_image_folder,
+    "kaggle": read_kaggle,
+    "kaggle-rows": partial(read_kaggle, by_rows=True),
+    "fiftyone": read_fiftyone,
+    "datumaro": read_datumaro,
 }
+_WITH_SEVERAL: dict[str, Callable[..., Annotations]] = {"label-studio": read_label_studio, "fiftyone": read_fiftyone}
 
 
 def read_annotations(
@@ -43,6 +71,7 @@ def read_annotations(
     source: str | Path,
     images: str | Path | None,
     orientation: Orientation | None = None,
+    which: str | None = None,
     *,
     boxes: BoxReading | None = None,
 ) -> Annotations:
@@ -54,19 +83,26 @@ def read_annotations(
     annotation says that there is no object.
 
     Args:
-        format: one of ``FORMATS``.
-        source: the JSON file (coco, labelme), the folder of label files or masks, or the YAML file of a YOLO data set.
-        images: the folder of the photos; may be None for labelme, and for a YOLO data set that holds them.
+        format: one of ``FORMATS``, or ``auto`` to tell it from the files.
+        source: the file or folder of the annotations, as ``docs/howto/masks.md`` lists for each format.
+        images: the folder of the photos; may be None where the format says where they are.
         orientation: whether photos with an EXIF orientation were annotated ``upright`` or as ``stored``; None says so
             only where their size shows it.
+        which: of several annotations of a photo: ``newest`` (label-studio), or the name of a field (fiftyone).
         boxes: how boxes become masks; by default, ellipses.
 
     Raises:
         UserError: a file that cannot be read, or boxes in doubt, with the option to name.
     """
-    expect_one_of("the annotation format", format, FORMATS)
+    form = resolve_format(format, source)
+    place, folder = Path(source), None if images is None else Path(images)
+    if which is None:
+        found = FORMATS[form](place, folder, orientation)
+    elif form in _WITH_SEVERAL:
+        found = _WITH_SEVERAL[form](place, folder, orientation, which=which)
+    else:
+        raise UserError(f"--which belongs to {' and '.join(_WITH_SEVERAL)}, got it with {form}: leave it out")
     boxes = boxes or BoxReading()
-    found = FORMATS[format](Path(source), None if images is None else Path(images), orientation)
     for answer, question in found.doubts.items():
         if not getattr(boxes, answer):
             raise UserError(question)
@@ -77,3 +113,11 @@ def read_annotations(
         photos=[replace(photo, read=partial(photo.read, boxes=boxes)) for photo in settled],
         categories=tuple(compose(name) for name in found.categories if not is_no_object(name)),
     )
+
+
+def resolve_format(format: str, source: str | Path) -> str:
+    """Return the name of a format, told from the files for ``auto``."""
+    expect_one_of("the annotation format", format, [*FORMATS, "auto"])
+    if Path(source).is_file() and is_zipfile(source):
+        raise UserError(f"expected annotations, got the archive {source}: unpack it, and name the folder or file in it")
+    return detect_format(source) if format == "auto" else format

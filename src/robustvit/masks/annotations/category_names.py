@@ -11,6 +11,8 @@ import yaml
 
 from robustvit.common.wording import shown
 
+PIXEL_VALUES = "_classes.csv"  # Roboflow's names of the values in its masks
+
 # Names of what is no object, without case, underscores, hyphens and spaces: the background, and what is to be ignored.
 _NO_OBJECTS = frozenset(
     {"background", "bg", "ignore", "ignored", "void", "unlabeled", "unlabelled", "unannotated", "dontcare"}
@@ -75,7 +77,19 @@ def read_label_map(places: Sequence[Path], problems: list[str]) -> LabelMap:
             return _label_map([_label(line) for line in lines if not line.startswith("#")], place, problems)
         if lines := _lines(place / "classes.txt", problems):
             return _label_map([(line, None) for line in lines], place, problems)
+        if lines := _lines(place / PIXEL_VALUES, problems):
+            return _pixel_values(lines)
     return LabelMap()
+
+
+def _pixel_values(lines: list[str]) -> LabelMap:
+    """Read lines ``1, cat`` below a line of titles."""
+    labels = LabelMap()
+    for line in lines:
+        number, _, name = (part.strip() for part in line.partition(","))
+        if number.isdecimal() and len(number) < 10 and name and not is_no_object(name):
+            labels.by_id[int(number)] = name
+    return labels
 
 
 def _label_map(entries: list[tuple[str, tuple[int, int, int] | None]], place: Path, problems: list[str]) -> LabelMap:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import pluralize, shown
+from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import MAX_PIXELS
 from robustvit.masks.annotations.boxes import as_confidence, corners_of, doubt_units
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.ids import Id, IdTable, as_id, whole_number
+from robustvit.masks.annotations.kept_verdicts import doubt_of
 from robustvit.masks.annotations.listing import (
     AnnotatedObject,
     AnnotatedPhoto,
@@ -28,12 +28,12 @@ from robustvit.masks.annotations.listing import (
     load_json,
     photo_with_objects,
 )
-from robustvit.masks.annotations.objects import Corners
 from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.other_formats import name_format
-from robustvit.masks.annotations.outlines import Frame, as_rectangle, mask_tools, outline_points, split_outlines
-from robustvit.masks.annotations.run_lengths import decode_run_lengths
+from robustvit.masks.annotations.outlines import Frame, mask_tools
+from robustvit.masks.annotations.segmentation import segmentation_mask, upright_rectangle
 
+_OF_PART = "_annotations.coco.json"
 _NAMES = ("file_name", "filename", "coco_url")  # LVIS has addresses only
 _BOX = ("bbox", "score", "iscrowd")
 _Names = dict[Id, str | None]
@@ -48,12 +48,34 @@ class _Image:
 def read_coco(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
     """List the photos that a COCO file names, with their objects; masks as ``read_annotations`` describes.
 
-    Without categories there is one class without a name. Ids may be numbers or texts, images may lack their sizes.
+    Without categories there is one class without a name. Ids may be numbers or texts, images may lack their sizes. Of a
+    folder as Roboflow writes it, the files ``_annotations.coco.json`` of all parts are read, each with the photos
+    beside it; of another, the only JSON file, with the photos in its folder ``images``.
     """
     mask_tools()
+    problems: list[str] = []
+    if not source.is_dir():
+        return _read_file(source, images, orientation, problems)
+    files = list(files_below(source, {".json"}).values())
+    paths = [path for path in files if path.name == _OF_PART]
+    if len(files) == 1 and not paths:
+        inner = source / "images"
+        return _read_file(files[0], images or (inner if inner.is_dir() else source), orientation, problems)
+    if not paths:
+        load_json(source)  # which refuses a folder, and names a file in it
+    parts = [_read_file(path, images or path.parent, orientation, problems) for path in paths]
+    if len(paths) > 1:
+        names = [path.parent.name for path in paths]
+        one = paths[names.index("train") if "train" in names else 0].parent
+        problems.append(f"{source}: all of {', '.join(names)} are read; name {one} to read that part alone")
+    photos = sorted((photo for part in parts for photo in part), key=lambda photo: photo.image)
+    known = tuple(dict.fromkeys(name for part in parts for name in part.categories))
+    return Annotations(photos, problems, known, root=images or source)
+
+
+def _read_file(source: Path, images: Path | None, orientation: Orientation | None, problems: list[str]) -> Annotations:
     content = _load(source)
     folder = PhotoFolder(images)
-    problems: list[str] = []
     names = _categories(content["categories"], problems)
     listed = _images(content["images"], folder, orientation, problems)
     by_image = _annotations(content["annotations"], listed, names, problems)
@@ -62,9 +84,9 @@ def read_coco(source: Path, images: Path | None, orientation: Orientation | None
         first = f"the first is {empty[0]}"
         problems.append(f"{pluralize(len(empty), 'photo')} of {source} without a usable annotation, {first}")
     known = [name for name in names.values() if name is not None]
-    categories = tuple(dict.fromkeys(known))
     photos.sort(key=lambda photo: photo.image)
-    return Annotations(photos, problems, categories, doubts=_doubts(by_image, source))
+    categories = tuple(dict.fromkeys(known))
+    return Annotations(photos, problems, categories, root=images, doubts=_doubts(by_image, source))
 
 
 def _load(source: Path) -> dict[str, list]:
@@ -199,7 +221,8 @@ def _photo(image: _Image, entries: list[tuple[Id | None, dict]], names: _Names, 
             [(name, entry.get("segmentation") or {key: entry.get(key) for key in _BOX}) for name, entry in marked]
         )
 
-    return photo_with_objects(image.path, partial(_decode, image, marked), problems, image.view, content)
+    doubt = next((reason for _, entry in marked if (reason := doubt_of(entry))), "")
+    return photo_with_objects(image.path, partial(_decode, image, marked), problems, image.view, content, doubt)
 
 
 def _decode(image: _Image, entries: list[tuple[str | None, dict]], complaints: list[str]) -> list[MarkedObject]:
@@ -220,8 +243,9 @@ def _decode(image: _Image, entries: list[tuple[str | None, dict]], complaints: l
 
 
 def _outlined(name: str | None, entry: dict, frame: Frame, where: str, complaints: list[str]) -> AnnotatedObject:
-    mask, rectangle = _mask(entry["segmentation"], frame, where, complaints)
-    return AnnotatedObject(name, mask, rectangle, as_confidence(entry.get("score")))
+    mask, broken = segmentation_mask(entry["segmentation"], frame)
+    complaints.extend(f"{where}: {line}" for line in broken)
+    return AnnotatedObject(name, mask, upright_rectangle(entry["segmentation"]), as_confidence(entry.get("score")))
 
 
 def _boxed(name: str | None, entry: dict, where: str) -> BoxedObject:
@@ -239,19 +263,3 @@ def _doubts(by_image: dict[Id, list[tuple[Id | None, dict]]], source: Path) -> d
                     boxes.append(corners_of(entry["bbox"], sides=True))
     doubt = doubt_units(boxes, "pixels", source)
     return {"units": doubt} if doubt else {}
-
-
-def _mask(segmentation: object, frame: Frame, where: str, complaints: list[str]) -> tuple[np.ndarray, Corners | None]:
-    """The mask of an object, and its corners if its only outline is an upright rectangle."""
-    if isinstance(segmentation, dict):
-        return decode_run_lengths(segmentation, frame.height, frame.width), None
-    outlines, broken = [], []
-    for polygon in split_outlines(segmentation):
-        try:
-            outlines.append(outline_points(polygon))
-        except BrokenEntry as error:
-            broken.append(error)
-    if not outlines:
-        raise broken[0]
-    complaints.extend(f"{where}: {error}; this part is left out" for error in broken)
-    return frame.fill(outlines), as_rectangle(outlines[0]) if len(outlines) == 1 else None

@@ -18,7 +18,7 @@ from robustvit.data.mask_files import MASK_SUFFIXES, read_ids, read_mask
 from robustvit.data.mask_kinds import MOST_CLASSES, VOID_COLOUR, pack_colours
 from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import open_image
-from robustvit.masks.annotations.category_names import LabelMap, read_label_map
+from robustvit.masks.annotations.category_names import PIXEL_VALUES, LabelMap, read_label_map
 from robustvit.masks.annotations.listing import (
     AnnotatedObject,
     AnnotatedPhoto,
@@ -41,15 +41,23 @@ def read_class_masks(
 
     ``voc``: palette or grey images, 0 is background, 255 void; VOC's colours, or those that a ``labelmap.txt`` names.
     ``imagenet-s``: colour images, id = R + 256 G, 0 is background, 1000 ignored. ``categories`` holds the names from
-    ``labelmap.txt`` or ``classes.txt`` in ``source`` or its parent; without them a class is named by its id.
+    ``labelmap.txt``, ``classes.txt`` or Roboflow's ``_classes.csv`` in ``source`` or its parent; without them a class
+    is named by its id. ``source`` may be the folder of a VOC set, and one of Roboflow's that holds the photos too.
     """
     problems: list[str] = []
     folder = expect_folder(source, "masks")
-    labels = read_label_map([folder, folder.parent], problems) if coding == "voc" else LabelMap()
+    if (folder / "SegmentationClass").is_dir():
+        images = images or next((one for one in (folder / "JPEGImages", folder / "images") if one.is_dir()), None)
+        folder = folder / "SegmentationClass"
+    parts = sorted(path.parent for path in folder.glob(f"*/{PIXEL_VALUES}"))
+    if images is None and (parts or (folder / PIXEL_VALUES).is_file()):
+        images = folder
+    labels = read_label_map([folder, folder.parent, *parts], problems) if coding == "voc" else LabelMap()
     decode: _Decode = partial(_voc_objects, labels=labels) if coding == "voc" else _imagenet_s_objects
-    photos = _photos(folder, PhotoFolder(images), LOSSLESS, decode, orientation, problems)
+    found = PhotoFolder(images)
+    photos = _photos(folder, found, LOSSLESS, decode, orientation, problems)
     advice = "" if labels.by_id else f"put their names into a classes.txt in {folder}, one a line, from id 1"
-    return Annotations(photos, problems, tuple(dict.fromkeys(labels.by_id.values())), advice)
+    return Annotations(photos, problems, tuple(dict.fromkeys(labels.by_id.values())), advice, found.folder)
 
 
 def read_plain_masks(

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import struct
 from collections import defaultdict
 from functools import partial
-from io import BytesIO
 from pathlib import Path, PureWindowsPath
 from typing import TypeGuard
 
 import numpy as np
-from PIL import Image
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.data.file_finder import FileFinder
-from robustvit.data.photo_tree import files_below
-from robustvit.data.read_photos import MAX_PIXELS
 from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.json_files import read_json_files
 from robustvit.masks.annotations.listing import (
     AnnotatedObject,
     AnnotatedPhoto,
@@ -29,13 +24,14 @@ from robustvit.masks.annotations.listing import (
     BoxedObject,
     MarkedObject,
     PhotoFolder,
-    load_json,
     photo_with_objects,
 )
 from robustvit.masks.annotations.objects import Corners
 from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.other_formats import name_format
 from robustvit.masks.annotations.outlines import Frame, as_rectangle, mask_tools, outline_points
+from robustvit.masks.annotations.packed import from_base64, png_values
+from robustvit.masks.annotations.shapes import paste
 
 _FARTHEST = 1e6
 
@@ -67,18 +63,8 @@ def read_labelme(source: Path, images: Path | None, orientation: Orientation | N
 
 def _read_files(source: Path, problems: list[str]) -> dict[Path, dict]:
     """Return the content of the LabelMe files in a folder, or of one."""
-    if not source.exists():
-        raise UserError(f"expected a LabelMe file or a folder of them at {source}, found nothing: check the path")
-    paths = list(files_below(source, {".json"}).values()) if source.is_dir() else [source]
-    if not paths:
-        raise UserError(f"expected LabelMe files (.json) in {source}, found none: check the path and the format")
     found = {}
-    for path in paths:
-        try:
-            content = load_json(path)
-        except UserError as error:
-            problems.append(str(error))
-            continue
+    for path, content in read_json_files(source, "LabelMe", problems).items():
         if isinstance(content, dict) and isinstance(content.get("shapes"), list):
             found[path] = content
             continue
@@ -229,21 +215,4 @@ def _circle(points: list, frame: Frame) -> np.ndarray:
 def _paste(text: object, points: list, frame: Frame) -> np.ndarray:
     """A mask that the file holds as an image of the object's box, whose top left pixel is the first point."""
     left, top = (round(number) for number in _numbers(points, 1))
-    if not isinstance(text, str):
-        raise BrokenEntry("a mask without its image")
-    try:
-        with Image.open(BytesIO(base64.b64decode(text)), formats=["PNG"]) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BrokenEntry("a mask too large to be read")
-            inner = np.asarray(image.convert("L") if image.mode not in ("1", "P") else image) > 0
-    except BrokenEntry:
-        raise
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        raise BrokenEntry("a mask whose PNG image is broken") from error
-    mask = np.zeros((frame.height, frame.width), dtype=np.float32)
-    rows, columns = slice(max(top, 0), max(top + inner.shape[0], 0)), slice(max(left, 0), max(left + inner.shape[1], 0))
-    window = mask[rows, columns]
-    window[:] = inner[max(-top, 0) :, max(-left, 0) :][: window.shape[0], : window.shape[1]]
-    if not mask.any():
-        raise BrokenEntry("a mask that covers no pixel of the photo")
-    return mask
+    return paste(frame, png_values(from_base64(text)) > 0, left, top)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -52,12 +53,14 @@ class AnnotatedPhoto:
         read: reads the objects; boxes become masks as its argument says, by default ellipses.
         content: returns a text that changes with the annotation of this photo.
         view: the frame in which it was annotated.
+        doubt: why its mask is doubtful, if it is.
     """
 
     image: Path
     read: ReadObjects
     content: Callable[[], str]
     view: View
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,11 @@ class PhotoFolder:
         self._keep({place: path for place, path in self.photos.items() if place not in marked})
         return marked
 
+    def leave_out(self, files: Collection[Path]) -> None:
+        """Drop files that are no photos, such as masks that a list names."""
+        others = {os.path.normpath(path) for path in files}
+        self._keep({place: path for place, path in self.photos.items() if os.path.normpath(path) not in others})
+
     def _keep(self, photos: dict[str, Path]) -> None:
         if not photos:
             raise UserError(f"expected photos beside the masks in {self.folder}, found none: check the paths")
@@ -199,6 +207,7 @@ def photo_with_objects(
     problems: list[str],
     view: View,
     content: Callable[[], str],
+    doubt: str = "",
 ) -> AnnotatedPhoto:
     """Return a photo whose objects are decoded on demand, without the background; complaints join ``problems`` once.
 
@@ -208,6 +217,7 @@ def photo_with_objects(
         problems: lines that the user sees.
         view: the frame in which the photo was annotated; masks are turned upright.
         content: see ``AnnotatedPhoto``.
+        doubt: see ``AnnotatedPhoto``.
     """
     told = False
 
@@ -228,4 +238,4 @@ def photo_with_objects(
             )
         return objects
 
-    return AnnotatedPhoto(image, read, content, view)
+    return AnnotatedPhoto(image, read, content, view, doubt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 
 _LOOKED_AT = 100  # entries of a long list
@@ -13,29 +14,12 @@ def name_format(content: object) -> str:
         return _name_list(content)
     if not isinstance(content, dict):
         return ""
-    if "shapes" in content:
-        return "a LabelMe file (read it as labelme)"
-    if _any_has(content.get("annotations"), "segments_info"):
-        return (
-            "panoptic COCO, whose masks are PNG files of segment ids (convert it to COCO's detection format, with "
-            "panoptic2detection_coco_format.py of panopticapi)"
-        )
-    if isinstance(content.get("image"), dict) and isinstance(content.get("annotations"), list):
-        return "a file of SA-1B, which has one for each photo and no classes (join them into one COCO file)"
-    if "_via_img_metadata" in content or _any_has(list(islice(content.values(), _LOOKED_AT)), "regions"):
-        return "a project of the VGG Image Annotator (export its annotations as COCO)"
-    if "detection_categories" in content:
-        return "results of MegaDetector (read them as megadetector)"
-    if isinstance(content.get("objects"), list) and "size" in content:
-        return "a file of Supervisely (export it as COCO)"
-    if "images" not in content and ("names" in content or "train" in content):
-        return "what may be the settings of a YOLO data set (read its folder as yolo)"
-    return ""
+    return next((words for fits, words in _OBJECTS if fits(content)), "")
 
 
 def _name_list(entries: list) -> str:
     if _any_has(entries, "data") and (_any_has(entries, "annotations") or _any_has(entries, "completions")):
-        return "a JSON export of Label Studio (export it as COCO or YOLO)"
+        return "a JSON export of Label Studio (read it as label-studio)"
     if _any_has(entries, "detections"):
         return "results of MegaDetector (read them as megadetector)"
     return "a list of results, not of annotations (make it the annotations of a file with images and categories)"
@@ -43,3 +27,36 @@ def _name_list(entries: list) -> str:
 
 def _any_has(entries: object, key: str) -> bool:
     return isinstance(entries, list) and any(isinstance(one, dict) and key in one for one in entries[:_LOOKED_AT])
+
+
+def _is_via(content: dict) -> bool:
+    return "_via_img_metadata" in content or _any_has(list(islice(content.values(), _LOOKED_AT)), "regions")
+
+
+_OBJECTS: tuple[tuple[Callable[[dict], bool], str], ...] = (
+    (lambda content: "shapes" in content, "a LabelMe file (read it as labelme)"),
+    (
+        lambda content: _any_has(content.get("annotations"), "segments_info"),
+        "panoptic COCO, whose masks are PNG files of segment ids (convert it to COCO's detection format, with "
+        "panoptic2detection_coco_format.py of panopticapi)",
+    ),
+    (
+        lambda content: isinstance(content.get("image"), dict) and isinstance(content.get("annotations"), list),
+        "a file of SA-1B, which has one for each photo and no classes (read it as sa-1b)",
+    ),
+    (lambda content: "detection_categories" in content, "results of MegaDetector (read them as megadetector)"),
+    (_is_via, "a project of the VGG Image Annotator (export its annotations as COCO)"),
+    (
+        lambda content: isinstance(content.get("objects"), list) and "size" in content,
+        "a file of Supervisely (read it as supervisely)",
+    ),
+    (
+        lambda content: isinstance(content.get("items"), list) and isinstance(content.get("categories"), dict),
+        "a file of Datumaro (read it as datumaro)",
+    ),
+    (lambda content: isinstance(content.get("samples"), list), "a file of FiftyOne (read it as fiftyone)"),
+    (
+        lambda content: "images" not in content and ("names" in content or "train" in content),
+        "what may be the settings of a YOLO data set (read its folder as yolo)",
+    ),
+)

@@ -104,7 +104,7 @@ class Frame:
             beyond = (outline < -_TOLERANCE) | (outline > edge + _TOLERANCE)
             self.points += len(outline)
             self.outside += int(beyond.any(axis=1).sum())
-        rings = [ring for ring in (_cut_to(outline, edge) for outline in outlines) if len(ring) >= 3]
+        rings = [ring for ring in (cut_to(outline, edge) for outline in outlines) if len(ring) >= 3]
         if sum(map(_length, rings)) > _LONGEST_OUTLINE:
             raise BrokenEntry("an outline too long and tangled to be filled")
         if not rings:
@@ -122,8 +122,8 @@ class Frame:
         return f"polygon outside the frame: {self.outside} of {pluralize(self.points, 'point')}, cut off at the edge"
 
 
-def _cut_to(ring: np.ndarray, edge: np.ndarray) -> np.ndarray:
-    """The part of a ring between (0, 0) and ``edge``; moving points there would bend the lines that cross it."""
+def cut_to(ring: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """Return the part of a ring between (0, 0) and ``edge``; moving points there would bend lines that cross it."""
     ring = ring.clip(-_FAR, _FAR)
     for axis in (0, 1):
         ring = _cut(ring, ring[:, axis])

@@ -32,15 +32,23 @@ def decode_run_lengths(segmentation: dict, height: int, width: int) -> np.ndarra
     if None in whole:
         raise BrokenEntry("run lengths that are neither a list of whole numbers nor text")
     counts = [count for count in whole if count is not None]
+    mask = np.ascontiguousarray(fill_runs(counts, height, width).reshape(width, height).T)
+    if not mask.any():
+        raise BrokenEntry("run lengths that cover no pixel of the photo")
+    return mask
+
+
+def fill_runs(counts: list[int], height: int, width: int) -> np.ndarray:
+    """Return float32 ``(height * width,)``, 0 or 1, from the lengths of runs in turn, background first.
+
+    Raises:
+        BrokenEntry: a negative length, or they do not fill the frame.
+    """
     if min(counts, default=0) < 0:
         raise BrokenEntry("run lengths with a negative count: they are broken")
     if sum(counts) != height * width:
         raise BrokenEntry(f"run lengths that sum to {shown(sum(counts))}, not to {height} x {width} = {height * width}")
-    values = (np.arange(len(counts)) % 2).astype(np.float32)
-    mask = np.ascontiguousarray(np.repeat(values, counts).reshape(width, height).T)
-    if not mask.any():
-        raise BrokenEntry("run lengths that cover no pixel of the photo")
-    return mask
+    return np.repeat((np.arange(len(counts)) % 2).astype(np.float32), counts)
 
 
 def _unpack(text: str) -> list[int]:

@@ -152,6 +152,8 @@ def _note_inputs(record: MaskRecord, photo: AnnotatedPhoto, folder: str | None, 
     if photo.view.doubtful and record.verdict == "good":
         reason = "its photo has an EXIF tag that turns it, the annotation fits both ways"
         return replace(record, verdict="doubtful", confidence=0.0, reason=reason)
+    if photo.doubt and record.verdict == "good":
+        return replace(record, verdict="doubtful", confidence=0.0, reason=photo.doubt)
     return record
 
 

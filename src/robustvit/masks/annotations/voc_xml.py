@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, tostring
 
 import numpy as np
 
@@ -27,13 +27,14 @@ from robustvit.masks.annotations.listing import (
 from robustvit.masks.annotations.objects import Corners
 from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.outlines import Frame, as_rectangle, outline_points
-
-_LONGEST = 80
+from robustvit.masks.annotations.xml_files import read_xml
 
 
 def read_voc(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
     """List photos with VOC's class masks, see ``read_class_masks``; where there are XML files alone, with those."""
     boxes = source.suffix.lower() == ".xml" or (source.is_dir() and bool(files_below(source, {".xml"})))
+    if (source / "SegmentationClass").is_dir():
+        return read_class_masks(source, images, orientation, coding="voc")
     if boxes and source.is_dir() and files_below(source, LOSSLESS):
         raise UserError(
             f"found images and XML files in {source}: say --from voc-xml to read the XML files, or name the folder of "
@@ -79,7 +80,7 @@ def _photos(source: Path) -> Path:
     return next((place for place in beside if place.is_dir()), folder)
 
 
-def _read_files(source: Path, problems: list[str]) -> dict[Path, ElementTree.Element]:
+def _read_files(source: Path, problems: list[str]) -> dict[Path, Element]:
     """Root elements of the XML files; those that are something else become problem lines."""
     if not source.exists():
         raise UserError(f"expected VOC's XML files at {source}, found nothing: check the path")
@@ -89,7 +90,7 @@ def _read_files(source: Path, problems: list[str]) -> dict[Path, ElementTree.Ele
     found = {}
     for path in paths:
         try:
-            root = _parse(path)
+            root = read_xml(path)
         except UserError as error:
             problems.append(f"{error}; left out")
             continue
@@ -100,21 +101,8 @@ def _read_files(source: Path, problems: list[str]) -> dict[Path, ElementTree.Ele
     return found
 
 
-def _parse(path: Path) -> ElementTree.Element:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise UserError(f"refused to read {path}: it declares types or entities, which annotations do not need")
-    try:
-        return ElementTree.fromstring(content)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise UserError(f"cannot read {path}: it is not valid XML ({str(error)[:_LONGEST]})") from error
-
-
 def _find_photos(
-    source: Path, files: dict[Path, ElementTree.Element], folder: PhotoFolder, problems: list[str]
+    source: Path, files: dict[Path, Element], folder: PhotoFolder, problems: list[str]
 ) -> dict[Path, Path]:
     """The photo with the name of each file, else the one that the file names."""
     root = source if source.is_dir() else source.parent
@@ -136,11 +124,11 @@ def _find_photos(
     return found | {path: image for path, image in others.items() if image not in taken}
 
 
-def _text(element: ElementTree.Element, name: str) -> str:
+def _text(element: Element, name: str) -> str:
     return (element.findtext(name) or "").strip()
 
 
-def _size(root: ElementTree.Element) -> tuple[int, int] | None:
+def _size(root: Element) -> tuple[int, int] | None:
     """Height and width; None where the tool wrote none, or 0."""
     given = [_text(root, f"size/{side}") for side in ("height", "width")]
     if not all(side.isdecimal() and len(side) < 10 and int(side) for side in given):
@@ -148,11 +136,11 @@ def _size(root: ElementTree.Element) -> tuple[int, int] | None:
     return int(given[0]), int(given[1])
 
 
-def _content(root: ElementTree.Element) -> str:
-    return ElementTree.tostring(root, encoding="unicode")
+def _content(root: Element) -> str:
+    return tostring(root, encoding="unicode")
 
 
-def _decode(path: Path, view: View, root: ElementTree.Element, complaints: list[str]) -> list[MarkedObject]:
+def _decode(path: Path, view: View, root: Element, complaints: list[str]) -> list[MarkedObject]:
     frame = Frame(*view.size)
     found: list[MarkedObject] = []
     for number, element in enumerate(root.iterfind("object"), 1):
@@ -171,7 +159,7 @@ def _decode(path: Path, view: View, root: ElementTree.Element, complaints: list[
     return found
 
 
-def _outline(element: ElementTree.Element) -> np.ndarray:
+def _outline(element: Element) -> np.ndarray:
     """Points of an outline, stored as x1, y1, x2, y2, ... or as a list of pt with x and y."""
     if points := element.findall("pt"):
         return outline_points([_number(point, side) for point in points for side in ("x", "y")])
@@ -182,7 +170,7 @@ def _outline(element: ElementTree.Element) -> np.ndarray:
     return outline_points(numbers)
 
 
-def _box(element: ElementTree.Element) -> Corners:
+def _box(element: Element) -> Corners:
     """Corners of the box: the first pixel has the number 1, and the last belongs to the object."""
     box = element.find("bndbox")
     if box is None:
@@ -195,14 +183,14 @@ def _box(element: ElementTree.Element) -> Corners:
     return left - 1, top - 1, right, bottom
 
 
-def _known_box(element: ElementTree.Element) -> Corners | None:
+def _known_box(element: Element) -> Corners | None:
     try:
         return _box(element)
     except BrokenEntry:
         return None
 
 
-def _number(element: ElementTree.Element, name: str) -> float:
+def _number(element: Element, name: str) -> float:
     text = _text(element, name)
     try:
         return float(text)

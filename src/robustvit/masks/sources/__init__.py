@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 
 from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.progress import warn
 from robustvit.masks.options import MaskOptions
+from robustvit.masks.phrases import choose_phrases
 from robustvit.masks.sources.source import MaskSource
+from robustvit.masks.sources.words import WordSettings, WordSource
 from robustvit.models.load import load_model
 
-__all__ = ["MASK_SOURCES", "MaskSource", "make_source"]
+__all__ = ["MASK_SOURCES", "WORD_SOURCES", "MaskSource", "make_source"]
+
+_SHOWN = 5
 
 
 def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
@@ -44,15 +50,75 @@ def _sam2(options: MaskOptions, device: torch.device) -> MaskSource:
     return load_sam(options.model or SAM, read_prompts(options.prompts), device=device)
 
 
+def _found(options: MaskOptions, device: torch.device) -> MaskSource:
+    from robustvit.masks.sources.found import BACKBONE, Found
+
+    return Found(
+        load_model(options.model or BACKBONE, checkpoint=options.checkpoint, headless=True).to(device),
+        weights=options.weights,
+        size=options.size,
+        threshold=options.chosen_threshold,
+        refine=options.refine,
+    )
+
+
+def _clipseg(options: MaskOptions, words: WordSettings, device: torch.device) -> WordSource:
+    from robustvit.masks.sources.clipseg import ClipSeg
+
+    return ClipSeg(words, device=device)
+
+
+def _grounding(options: MaskOptions, words: WordSettings, device: torch.device) -> WordSource:
+    from robustvit.masks.sources.grounding import Grounding
+    from robustvit.masks.sources.sam2 import SAM
+
+    return Grounding(words, options.segmenter or SAM, device=device)
+
+
+def _sam3(options: MaskOptions, words: WordSettings, device: torch.device) -> WordSource:
+    from robustvit.masks.sources.sam3 import Sam3
+
+    return Sam3(words, device=device)
+
+
 MASK_SOURCES: dict[str, Callable[[MaskOptions, torch.device], MaskSource]] = {
     "tokencut": _tokencut,
+    "found": _found,
     "rembg": _rembg,
     "sam2": _sam2,
     "relevance": _relevance,
 }
+# With the model that each takes if none is named.
+WORD_SOURCES: dict[str, tuple[Callable[[MaskOptions, WordSettings, torch.device], WordSource], str]] = {
+    "clipseg": (_clipseg, "CIDAS/clipseg-rd64-refined"),
+    "grounding": (_grounding, "IDEA-Research/grounding-dino-tiny"),
+    "sam3": (_sam3, "facebook/sam3"),
+}
 
 
-def make_source(options: MaskOptions, device: torch.device) -> MaskSource:
-    """Return the source named by the options, ready to run."""
-    expect_one_of("--method", options.method, MASK_SOURCES)
-    return MASK_SOURCES[options.method](options, device)
+def make_source(
+    options: MaskOptions, device: torch.device, classes: Mapping[Path, str | None] | None = None
+) -> MaskSource:
+    """Return the source named by the options, ready to run.
+
+    Args:
+        options: settled, see ``MaskOptions.settle``.
+        device: to run on.
+        classes: all photos with their classes, for sources that take words.
+    """
+    method = options.chosen_method
+    expect_one_of("--method", method, [*MASK_SOURCES, *WORD_SOURCES])
+    if method in MASK_SOURCES:
+        return MASK_SOURCES[method](options, device)
+    if options.prompt is None:
+        raise UserError(f"expected --prompt classes, or words such as 'cat,dog', for --method {method}")
+    build, model = WORD_SOURCES[method]
+    phrases = choose_phrases(options.prompt, classes or {})
+    settings = WordSettings(
+        phrases, options.model or model, options.chosen_threshold, options.prompt_template, options.refine
+    )
+    source = build(options, settings, device)
+    distinct = list(dict.fromkeys(text for path in phrases for text in source.texts(path)))
+    more = f" and {len(distinct) - _SHOWN} more (manifest.csv has all)" if len(distinct) > _SHOWN else ""
+    warn(f"looking for {', '.join(map(repr, distinct[:_SHOWN]))}{more}")
+    return source

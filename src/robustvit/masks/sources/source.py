@@ -36,6 +36,10 @@ class MaskSource:
         """Return a text that changes with what the mask of a photo depends on beside the photo and the options."""
         return ""
 
+    def origin(self, path: Path) -> dict[str, str]:
+        """Return what the manifest records of how the mask of a photo was made, some of ``MASK_ORIGIN``."""
+        return {}
+
     def prepare(self, photos: Sequence[Image.Image], paths: Sequence[Path]) -> list[Any]:
         """Run the model: return a job per photo, which can be sent to another process."""
         raise NotImplementedError

@@ -52,9 +52,9 @@ class Transformers(Library):
         if folder.is_dir():
             given = None if wanted.state is None else wanted.checkpoint
             check_settings(folder / "preprocessor_config.json")
-            with _quiet():
+            with quiet():
                 check_folder(folder, lambda: auto.from_config(_config(name, wanted)), given)
-        with readable_errors(f"transformers:{name}", _WAY_OUT), _quiet():
+        with readable_errors(f"transformers:{name}", _WAY_OUT), quiet():
             network = self._fetch(auto, name, wanted) if wanted.pretrained else auto.from_config(_config(name, wanted))
         network.float()
         if wanted.state is not None:
@@ -85,7 +85,7 @@ class Transformers(Library):
         """Load a state dict with the names of this version of transformers, or with those of files on disk."""
         state = fit_names(state, network.state_dict(), origin)
         if state.keys() != network.state_dict().keys():
-            with _quiet():
+            with quiet():
                 renamed = (_rename(network, one) for one in peel(state))
                 state = next((one for one in renamed if one is not None), state)
         load_weights(network, state, origin)
@@ -143,14 +143,14 @@ class Transformers(Library):
         if self.own_head(network) is not None:
             return super().save(classifier, folder)
         weights = separate_weights(network)
-        with _quiet():  # one file, whatever the size
+        with quiet():  # one file, whatever the size
             network.save_pretrained(folder, state_dict=weights, max_shard_size="1000GB")
         write_json(describe_processor(classifier.preprocessing), folder / "preprocessor_config.json")
         return None
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hide messages and progress bars of transformers."""
     logs = imported("transformers.utils.logging", "transformers")
     level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
@@ -213,7 +213,7 @@ def _rename(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
 def _read_processing(name: str, network: Any) -> Preprocessing | None:
     """Return the preprocessing of the image processor stored beside a model, or None if there is none."""
     try:
-        with _quiet():
+        with quiet():
             auto = imported("transformers", "transformers").AutoImageProcessor
             found = auto.from_pretrained(name, trust_remote_code=False).to_dict()
     except (OSError, ValueError):

@@ -1,0 +1,133 @@
+"""Datumaro's own format: JSON files in ``annotations``, one for each part of a set, photos in ``images``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+
+from robustvit.common.options import Orientation
+from robustvit.common.wording import shown
+from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.ids import whole_number
+from robustvit.masks.annotations.json_files import read_json_files
+from robustvit.masks.annotations.listing import Annotations
+from robustvit.masks.annotations.marked import (
+    MarkedArea,
+    MarkedPhoto,
+    find_photo_folder,
+    list_marked,
+    note_no_areas,
+)
+from robustvit.masks.annotations.outlines import Frame
+from robustvit.masks.annotations.segmentation import draw_segmentation
+from robustvit.masks.annotations.shapes import Box, ellipse_mask, expect_numbers, mark_box
+
+
+def read_datumaro(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
+    """List the photos of a set in Datumaro's format; masks as ``read_annotations`` describes.
+
+    ``source`` is the folder of the set, or one of its JSON files, which describes a part. Photos are looked up in
+    ``images``, else in the set's folder of that name.
+    """
+    inner = source / "annotations" if (source / "annotations").is_dir() else source
+    root = inner if inner.is_dir() else inner.parent
+    root = root.parent if root.name == "annotations" else root
+    problems: list[str] = []
+    kinds: Counter[str] = Counter()
+    marked: dict[str, MarkedPhoto] = {}
+    names: dict[str, None] = {}
+    folder = find_photo_folder(images, root / "images", root)
+    exported = root.resolve() in folder.folder.resolve().parents or root.resolve() == folder.folder.resolve()
+    for path, content in read_json_files(inner, "Datumaro", problems).items():
+        if not is_datumaro(content):
+            problems.append(f"{path}: expected Datumaro's items and categories, found something else; left out")
+            continue
+        labels = _labels(content["categories"])
+        names |= dict.fromkeys(labels)
+        for number, item in enumerate(content["items"]):
+            where = f"{path}: item {shown(item.get('id') if isinstance(item, dict) else number)}"
+            try:
+                marked[where] = _photo(item, path.stem if exported else None, labels, kinds)
+            except BrokenEntry as error:
+                problems.append(f"{where}: {error}; left out")
+    note_no_areas(kinds, source, problems)
+    return list_marked(marked, folder, source, orientation, problems, categories=tuple(name for name in names if name))
+
+
+def is_datumaro(content: object) -> TypeGuard[dict]:
+    """Whether a JSON value is a part of a set in Datumaro's format."""
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get("items"), list)
+        and isinstance(content.get("categories"), dict)
+    )
+
+
+def _labels(categories: dict) -> list[str]:
+    label = categories.get("label")
+    entries = label.get("labels") if isinstance(label, dict) else None
+    names = [one.get("name") if isinstance(one, dict) else None for one in entries] if isinstance(entries, list) else []
+    return [name if isinstance(name, str) else "" for name in names]
+
+
+def _photo(item: object, part: str | None, labels: list[str], kinds: Counter[str]) -> MarkedPhoto:
+    """``part`` is the folder of an exported photo; None if the photos are those that Datumaro's ids name."""
+    if not isinstance(item, dict) or not isinstance(item.get("annotations"), list):
+        raise BrokenEntry("expected an item with annotations")
+    areas = []
+    for number, entry in enumerate(item["annotations"]):
+        kind = entry.get("type") if isinstance(entry, dict) else None
+        if isinstance(kind, str) and kind in _DRAWN:
+            areas.append(MarkedArea(_name(entry, labels), partial(_DRAWN[kind], entry), f"{kind} number {number}"))
+        else:
+            kinds[shown(kind).strip("'")] += 1
+    image = item.get("image")
+    image = image if isinstance(image, dict) else {}
+    size = image.get("size")
+    said = tuple(size) if isinstance(size, list) and len(size) == 2 else None
+    path = image.get("path")
+    exported = f"{part}/{path}" if part is not None and isinstance(path, str) and path else ""
+    return MarkedPhoto(exported or str(item.get("id")), said, areas, partial(json.dumps, item["annotations"]))
+
+
+def _name(entry: dict, labels: list[str]) -> str | None:
+    number = whole_number(entry.get("label_id"))
+    if number is None:
+        return None
+    return labels[number] if 0 <= number < len(labels) and labels[number] else str(number)
+
+
+def _polygon(entry: dict, frame: Frame) -> np.ndarray:
+    return draw_segmentation([entry.get("points")], frame)
+
+
+def _mask(entry: dict, frame: Frame) -> np.ndarray:
+    return draw_segmentation(entry.get("rle"), frame)
+
+
+def _box(entry: dict, frame: Frame) -> np.ndarray | Box:
+    """A box, turned around its centre as CVAT notes it."""
+    sides = entry.get("bbox")
+    attributes = entry.get("attributes")
+    turned = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
+    left, top, across, down, degrees = expect_numbers("a box", *_four(sides), turned)
+    return mark_box(frame, Box(left, top, left + across, top + down), degrees)
+
+
+def _ellipse(entry: dict, frame: Frame) -> np.ndarray:
+    left, top, right, bottom = expect_numbers("an ellipse", *_four(entry.get("points")))
+    return ellipse_mask(frame, (left + right) / 2, (top + bottom) / 2, ((right - left) / 2, (bottom - top) / 2))
+
+
+def _four(numbers: object) -> list:
+    if not isinstance(numbers, list) or len(numbers) != 4:
+        raise BrokenEntry("expected four numbers")
+    return numbers
+
+
+_DRAWN = {"polygon": _polygon, "mask": _mask, "bbox": _box, "ellipse": _ellipse}

@@ -1,0 +1,131 @@
+"""Which format annotations have: told from the files in a folder, or from what is in one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from robustvit.common.errors import UserError
+from robustvit.data.mask_pixels import MASK_SUFFIXES
+from robustvit.data.photo_tree import files_below
+from robustvit.masks.annotations.columns import MASK_COLUMNS, find_column
+from robustvit.masks.annotations.cvat import is_cvat
+from robustvit.masks.annotations.datumaro import is_datumaro
+from robustvit.masks.annotations.fiftyone import is_fiftyone
+from robustvit.masks.annotations.image_folder import METADATA
+from robustvit.masks.annotations.kaggle import is_kaggle, read_columns
+from robustvit.masks.annotations.label_studio_tasks import is_label_studio
+from robustvit.masks.annotations.listing import load_json
+from robustvit.masks.annotations.other_formats import name_format
+from robustvit.masks.annotations.sa1b import is_sa1b
+from robustvit.masks.annotations.supervisely import is_supervisely
+from robustvit.masks.annotations.xml_files import read_xml
+
+_LISTS = frozenset({".csv", ".tsv"})
+_TEXTS = frozenset({".json", ".xml", ".yaml", ".yml", ".txt", ".jsonl", ".parquet", *_LISTS})
+_IMAGE_FORMATS = "grey, binary, inverted, soft, trimap, voc, imagenet-s"
+_LOOKED_AT = 3  # files of a kind
+_LABELS = "labels"
+
+
+def _is_coco(content: object) -> bool:
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get("images"), list)
+        and isinstance(content.get("annotations"), list)
+        and not name_format(content)
+    )
+
+
+def _is_labelme(content: object) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
+
+
+def _is_megadetector(content: object) -> bool:
+    return isinstance(content, dict) and "detection_categories" in content and isinstance(content.get("images"), list)
+
+
+_JSON: dict[str, Callable[[object], bool]] = {
+    "coco": _is_coco,
+    "labelme": _is_labelme,
+    "label-studio": is_label_studio,
+    "datumaro": is_datumaro,
+    "fiftyone": is_fiftyone,
+    "sa-1b": is_sa1b,
+    "supervisely": is_supervisely,
+    "megadetector": _is_megadetector,
+}
+
+
+def detect_format(source: str | Path) -> str:
+    """Return the name of the format of annotations.
+
+    Args:
+        source: as for ``read_annotations``.
+
+    Raises:
+        UserError: nothing that is known, or more than one format; the line names what was found.
+    """
+    place = Path(source)
+    if not place.exists():
+        raise UserError(f"expected annotations at {place}, found nothing: check the path")
+    found = dict.fromkeys(_of_folder(place) if place.is_dir() else _of_file(place))
+    if len(found) == 1:
+        return next(iter(found))
+    if found:
+        raise UserError(f"the format of {place} may be {' or '.join(found)}: say which with --from")
+    if place.is_dir() and files_below(place, MASK_SUFFIXES):
+        raise UserError(
+            f"found images alone in {place}, which may be masks of several kinds: say --from {_IMAGE_FORMATS}"
+        )
+    raise UserError(f"expected annotations of a known format in {place}, found {_describe(place)}: name it with --from")
+
+
+def _describe(place: Path) -> str:
+    """What a file is, if it is a format that is known but not read."""
+    if place.suffix.lower() == ".json":
+        return name_format(load_json(place)) or "other JSON"
+    return "a folder without any" if place.is_dir() else "another file"
+
+
+def _of_file(path: Path) -> Iterator[str]:
+    """The formats that a file may have."""
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        content = load_json(path)
+        yield from (name for name, fits in _JSON.items() if fits(content))
+    elif suffix == ".xml":
+        root = read_xml(path)
+        if is_cvat(root) or root.tag == "annotation":
+            yield "cvat" if is_cvat(root) else "voc-xml"
+    elif suffix in (".yaml", ".yml"):
+        yield "yolo"
+    elif path.name in METADATA:
+        yield "imagefolder"
+    elif suffix in _LISTS:
+        columns = read_columns(path)
+        if is_kaggle(columns):
+            yield "kaggle"
+        elif find_column(columns, MASK_COLUMNS):
+            yield "imagefolder"
+
+
+def _of_folder(folder: Path) -> Iterator[str]:
+    """The formats of the files in a folder; of many files of a kind the first few are looked at."""
+    files = files_below(folder, _TEXTS)
+    if any(_LABELS in place.split("/")[:-1] and place.endswith(".txt") for place in files):
+        yield "yolo"
+    if (folder / "SegmentationClass").is_dir() or any(path.name == "_classes.csv" for path in files.values()):
+        yield "voc"
+    first: dict[tuple[str, str], list[Path]] = {}
+    for place, path in files.items():
+        kind = path.suffix.lower(), place.rpartition("/")[0]
+        if kind[0] != ".txt" and len(first.setdefault(kind, [])) < _LOOKED_AT:
+            first[kind].append(path)
+    for path in (path for paths in first.values() for path in paths):
+        if path.name == "_classes.csv" or path.suffix.lower() in (".yaml", ".yml"):
+            continue
+        try:
+            yield from _of_file(path)
+        except UserError:  # whichever format it is, its reader will say so
+            continue

@@ -1,0 +1,119 @@
+"""FiftyOne's exports: a data set of its own (``samples.json``), or boxes (``labels.json``)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TypeGuard
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import Orientation
+from robustvit.common.wording import shown
+from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.fiftyone_labels import Names, areas_of, is_area
+from robustvit.masks.annotations.listing import Annotations, load_json
+from robustvit.masks.annotations.marked import MarkedPhoto, find_photo_folder, list_marked, note_no_areas
+
+_FILES = ("samples.json", "labels.json")
+
+
+def read_fiftyone(
+    source: Path, images: Path | None, orientation: Orientation | None = None, *, which: str | None = None
+) -> Annotations:
+    """List the photos of an export of FiftyOne; masks as ``read_annotations`` describes.
+
+    ``source`` is the folder of the export, or the file ``samples.json`` or ``labels.json`` in it. Photos are looked up
+    in ``images``, else in the folder ``data`` beside the file. ``which`` names the field to read if several mark areas.
+    """
+    path = find_fiftyone_file(source) if source.is_dir() else source
+    content = load_json(path)
+    folder = find_photo_folder(images, path.parent / "data", path.parent)
+    problems: list[str] = []
+    kinds: Counter[str] = Counter()
+    marked: dict[str, MarkedPhoto] = {}
+    for where, sample, labels, names in _samples(content, path, which):
+        try:
+            marked[where] = _photo(sample, labels, names, path.parent, kinds)
+        except BrokenEntry as error:
+            problems.append(f"{where}: {error}; left out")
+    note_no_areas(kinds, source, problems)
+    return list_marked(marked, folder, path, orientation, problems)
+
+
+def find_fiftyone_file(folder: Path) -> Path:
+    """Return the file of an export that lies in a folder."""
+    found = next((folder / name for name in _FILES if (folder / name).is_file()), None)
+    if found is None:
+        raise UserError(f"expected {' or '.join(_FILES)} of FiftyOne in {folder}, found neither: check the path")
+    return found
+
+
+def is_fiftyone(content: object) -> TypeGuard[dict]:
+    """Whether a JSON value is the file of a data set that FiftyOne exported, or of its boxes."""
+    if not isinstance(content, dict):
+        return False
+    boxes = isinstance(content.get("classes"), list) and isinstance(content.get("labels"), dict)
+    return boxes or isinstance(content.get("samples"), list)
+
+
+def _samples(content: object, path: Path, which: str | None) -> Iterator[tuple[str, dict, list[object], Names]]:
+    """Yield what to call a sample, its entry, its labels and the names of its classes."""
+    if not is_fiftyone(content):
+        raise UserError(f"expected an export of FiftyOne in {path}, found something else: check the format")
+    if "samples" not in content:
+        names = Names(dict(enumerate(map(str, content["classes"]))))
+        for name, labels in content["labels"].items():
+            found = labels if isinstance(labels, list) else []
+            yield (
+                f"labels of {shown(name)}",
+                {"filepath": name},
+                [{"_cls": "Detection", **one} for one in found if isinstance(one, dict)],
+                names,
+            )
+        return
+    entries = [one for one in content["samples"] if isinstance(one, dict)]
+    field = _choose_field(entries, path, which)
+    names = _read_targets(path.parent / "metadata.json", field)
+    for number, entry in enumerate(entries):
+        yield f"sample {number} ({shown(entry.get('filepath'))})", entry, [entry.get(field)], names
+
+
+def _choose_field(samples: list[dict], path: Path, which: str | None) -> str:
+    fields = list(dict.fromkeys(name for one in samples for name, value in one.items() if is_area(value)))
+    if which is not None and which not in fields:
+        raise UserError(
+            f"expected --which to name a field with areas in {path}, got {which!r}: it has {_listed(fields)}"
+        )
+    if len(fields) > 1 and which is None:
+        raise UserError(f"several fields of {path} mark areas, {_listed(fields)}: say --which {fields[0]}")
+    return which or next(iter(fields), "ground_truth")
+
+
+def _listed(fields: list[str]) -> str:
+    return ", ".join(map(shown, fields[:5])) or "none"
+
+
+def _read_targets(path: Path, field: str) -> Names:
+    """The names of the numbers in masks, from the data set's ``metadata.json``."""
+    if not path.is_file():
+        return Names()
+    content = load_json(path)
+    info = content.get("info") if isinstance(content, dict) else None
+    places = [one for one in (content, info) if isinstance(one, dict)]
+    named = [one["mask_targets"].get(field) for one in places if isinstance(one.get("mask_targets"), dict)]
+    named += [one.get("default_mask_targets") for one in places]
+    targets = next((one for one in named if isinstance(one, dict)), {})
+    return Names({int(number): str(name) for number, name in targets.items() if number.isdecimal()})
+
+
+def _photo(sample: dict, labels: list[object], names: Names, root: Path, kinds: Counter[str]) -> MarkedPhoto:
+    path = sample.get("filepath")
+    if not isinstance(path, str) or not path:
+        raise BrokenEntry("expected a filepath")
+    areas = [area for label in labels for area in areas_of(label, names, root, kinds)]
+    metadata = sample.get("metadata")
+    said = (metadata.get("height"), metadata.get("width")) if isinstance(metadata, dict) else None
+    return MarkedPhoto(path, said, areas, partial(json.dumps, labels))

@@ -1,0 +1,151 @@
+"""Labels of FiftyOne as areas: detections with or without a mask, polylines and segmentations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from robustvit.common.errors import UserError
+from robustvit.common.wording import shown
+from robustvit.data.mask_files import read_ids, read_mask
+from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.ids import whole_number
+from robustvit.masks.annotations.marked import MarkedArea
+from robustvit.masks.annotations.named_files import find_named
+from robustvit.masks.annotations.outlines import Frame
+from robustvit.masks.annotations.packed import from_base64, numpy_array, unpack
+from robustvit.masks.annotations.shapes import Box, expect_numbers, expect_pixels, mark_box, paste, points_of_shares
+
+_LISTS = {"Detections": "detections", "Polylines": "polylines"}
+_AREAS = frozenset({"Detection", "Polyline", "Segmentation", *_LISTS})
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of classes by their numbers.
+
+    Attributes:
+        by_number: the names.
+    """
+
+    by_number: dict[int, str] = field(default_factory=dict)
+
+    def of(self, value: object) -> str | None:
+        """Return the name of a label, which may be the number of one."""
+        number = whole_number(value)
+        if number is not None:
+            return self.by_number.get(number, str(number))
+        return value if isinstance(value, str) and value else None
+
+
+def is_area(value: object) -> bool:
+    """Whether the value of a sample's field holds labels that mark areas."""
+    return isinstance(value, dict) and _kind(value) in _AREAS
+
+
+def _kind(label: dict) -> str:
+    kind = label.get("_cls")
+    return kind if isinstance(kind, str) else "label without _cls"
+
+
+def areas_of(label: object, names: Names, root: Path, kinds: Counter[str]) -> Iterator[MarkedArea]:
+    """Yield the areas of a label; others are counted by kind.
+
+    Args:
+        label: of a sample's field.
+        names: of numbers.
+        root: folder of the export, in which mask files lie.
+        kinds: counts of what marks no area.
+    """
+    if not isinstance(label, dict):
+        return
+    kind = _kind(label)
+    if kind in _LISTS:
+        inner = label.get(_LISTS[kind])
+        for one in inner if isinstance(inner, list) else ():
+            yield from areas_of(one, names, root, kinds)
+    elif kind == "Detection":
+        yield MarkedArea(names.of(label.get("label")), partial(_detection, label, root), "detection")
+    elif kind == "Polyline" and (label.get("closed") or label.get("filled")):
+        yield MarkedArea(names.of(label.get("label")), partial(_polyline, label), "polyline")
+    elif kind == "Segmentation":
+        yield from _segmentation(label, names, root)
+    else:
+        kinds["open Polyline" if kind == "Polyline" else shown(kind).strip("'")] += 1
+
+
+def _detection(label: dict, root: Path, frame: Frame) -> np.ndarray | Box:
+    box = label.get("bounding_box")
+    x, y, across, down = expect_numbers("a detection", *(box if isinstance(box, list) and len(box) == 4 else [None]))
+    left, right = x * frame.width, (x + across) * frame.width
+    top, bottom = y * frame.height, (y + down) * frame.height
+    inner = _read_mask(label, root)
+    if inner is None:
+        return mark_box(frame, Box(left, top, right, bottom))
+    left, top, right, bottom = map(round, (left, top, right, bottom))
+    size = max(bottom - top, 1), max(right - left, 1)
+    if max(size) > 2 * max(frame.height, frame.width):
+        raise BrokenEntry("a box much larger than the photo")
+    if abs(size[0] - inner.shape[0]) > 1 or abs(size[1] - inner.shape[1]) > 1:  # FiftyOne rounds in one way or another
+        image = Image.fromarray(inner.astype(np.uint8)).resize(size[::-1], Image.Resampling.NEAREST)
+        inner = np.asarray(image) > 0
+    return paste(frame, inner, left, top)
+
+
+def _read_mask(label: dict, root: Path) -> np.ndarray | None:
+    """The mask of a detection's box, which may be in the label or in a file; None without one."""
+    name = label.get("mask_path")
+    if label.get("mask") is not None:
+        return _unpack(label["mask"]) > 0
+    if not isinstance(name, str) or not name:
+        return None
+    try:
+        return read_mask(find_named(root, name)) > 0.5
+    except UserError as error:
+        raise BrokenEntry(str(error)) from error
+
+
+def _polyline(label: dict, frame: Frame) -> np.ndarray:
+    rings = label.get("points")
+    if not isinstance(rings, list) or not rings:
+        raise BrokenEntry("a polyline without points")
+    return frame.fill([points_of_shares(ring, frame, 1) for ring in rings])
+
+
+def _segmentation(label: dict, names: Names, root: Path) -> Iterator[MarkedArea]:
+    """An area for each number in a mask of the whole photo, which is read again where it is drawn."""
+    for number in np.unique(_read_ids(label, root)).tolist():
+        if number > 0:
+            yield MarkedArea(names.of(number), partial(_equal, label, root, number), f"segmentation, number {number}")
+
+
+def _read_ids(label: dict, root: Path) -> np.ndarray:
+    name = label.get("mask_path")
+    if isinstance(name, str) and name:
+        try:
+            return read_ids(find_named(root, name))
+        except UserError as error:
+            raise BrokenEntry(str(error)) from error
+    if label.get("mask") is None:
+        raise BrokenEntry("a segmentation without a mask")
+    return _unpack(label["mask"])
+
+
+def _unpack(packed: object) -> np.ndarray:
+    """An array that is packed into text, also as MongoDB notes it."""
+    binary = packed.get("$binary") if isinstance(packed, dict) else packed
+    return numpy_array(unpack(from_base64(binary.get("base64") if isinstance(binary, dict) else binary)))
+
+
+def _equal(label: dict, root: Path, number: int, frame: Frame) -> np.ndarray:
+    ids = _read_ids(label, root)
+    if ids.shape != (frame.height, frame.width):
+        size = f"{ids.shape[0]} x {ids.shape[1]}"
+        raise BrokenEntry(f"a mask of {size} pixels (height x width), the photo has {frame.height} x {frame.width}")
+    return expect_pixels((ids == number).astype(np.float32), "a segmentation")

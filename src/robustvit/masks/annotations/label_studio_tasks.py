@@ -1,0 +1,168 @@
+"""Tasks of Label Studio's exports, JSON and JSON-MIN, in one form: a photo and its annotations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from robustvit.common.wording import shown
+from robustvit.data.matching import Name
+from robustvit.masks.annotations.broken import BrokenEntry
+
+NEWEST = "newest"
+_LOOKED_AT = 100
+_UPLOADED = re.compile(r"^/?data/upload/(\d+/)?")  # a folder of Label Studio's, not of the photos
+_QUERY = re.compile(r"\?(?!d=).*$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a person marked at once.
+
+    Attributes:
+        kind: Label Studio's name for it, such as ``polygonlabels``.
+        value: the shape, in per cent of the photo.
+        labels: its classes.
+        size: height and width of the photo, as the export has them.
+        rotation: degrees by which the photo was turned in the editor.
+    """
+
+    kind: str
+    value: dict
+    labels: tuple[str, ...]
+    size: tuple[object, object]
+    rotation: object = 0
+
+
+@dataclass
+class Task:
+    """A photo and its annotations, each a list of raw entries.
+
+    Attributes:
+        data: the task's fields, of which one names the photo.
+        annotations: of all people, without cancelled ones; each has ``results``, and may have ``when`` and ``truth``.
+        cancelled: number of those left out.
+    """
+
+    data: dict
+    annotations: list[dict] = field(default_factory=list)
+    cancelled: int = 0
+
+
+def is_label_studio(content: object) -> bool:
+    """Whether a JSON value is an export of Label Studio, JSON or JSON-MIN."""
+    if not isinstance(content, list):
+        return False
+    return any(isinstance(one, dict) and (_is_full(one) or _is_small(one)) for one in content[:_LOOKED_AT])
+
+
+def _is_full(task: dict) -> bool:
+    return isinstance(task.get("data"), dict) and ("annotations" in task or "completions" in task)
+
+
+def _is_small(task: dict) -> bool:
+    return any(True for _ in _small_results(task))
+
+
+def _small_results(task: dict) -> Iterator[dict]:
+    for value in task.values():
+        for entry in value if isinstance(value, list) else ():
+            if isinstance(entry, dict) and "original_width" in entry:
+                yield entry
+
+
+def read_tasks(content: list, problems: list[str]) -> dict[str, Task]:
+    """Return the tasks by what to call them; JSON-MIN has a row for each annotation, which are put together."""
+    tasks: dict[str, Task] = {}
+    for number, entry in enumerate(content):
+        if not isinstance(entry, dict):
+            problems.append(f"task number {number}: expected a task, found {shown(entry)}; left out")
+            continue
+        where = f"task {shown(entry['id'])}" if "id" in entry else f"task number {number}"
+        if not _is_full(entry):
+            task = tasks.setdefault(where, Task(entry))
+            results = [{"value": one, **one} for one in _small_results(entry)]
+            task.annotations.append({"results": results, "when": _time(entry)})
+        elif where in tasks:
+            problems.append(f"{where} is listed twice: the first is used")
+        else:
+            tasks[where] = _full_task(entry)
+    return tasks
+
+
+def _full_task(entry: dict) -> Task:
+    given = entry.get("annotations", entry.get("completions"))
+    annotations = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    task = Task({"file_upload": entry.get("file_upload"), **entry["data"]})
+    for one in annotations:
+        if one.get("was_cancelled"):
+            task.cancelled += 1
+        else:
+            results = one.get("result")
+            found = [result for result in results if isinstance(result, dict)] if isinstance(results, list) else []
+            task.annotations.append({"results": found, "when": _time(one), "truth": one.get("ground_truth") is True})
+    return task
+
+
+def _time(entry: dict) -> str:
+    return str(entry.get("updated_at") or entry.get("created_at") or "")
+
+
+def choose_annotation(task: Task, which: str | None) -> list[dict]:
+    """Return the entries of the annotation that counts: the ground truth, the only one, or the newest if asked for.
+
+    Raises:
+        BrokenEntry: there are several, and nothing says which counts.
+    """
+    truths = [one for one in task.annotations if one.get("truth")]
+    found = truths or task.annotations
+    if not found:
+        return []
+    if len(found) > 1 and which != NEWEST:
+        raise BrokenEntry(f"{len(found)} annotations of one photo: --which newest takes the newest of them")
+    return max(found, key=lambda one: one["when"])["results"]
+
+
+def photo_name(task: Task) -> str:
+    """Return the name of a task's photo, without the address of the server.
+
+    Raises:
+        BrokenEntry: it names none, or several.
+    """
+    texts = {key: _QUERY.sub("", value) for key, value in task.data.items() if isinstance(value, str)}
+    names = {key: text for key, text in texts.items() if Name.of(text).ending}
+    uploaded = names.pop("file_upload", None)
+    if "image" in names or len(names) == 1:
+        return _UPLOADED.sub("", names.get("image") or next(iter(names.values())))
+    if uploaded and not names:
+        return uploaded
+    found = f"several: {', '.join(map(shown, sorted(names)))}" if names else "none"
+    raise BrokenEntry(f"expected one field with the name of a photo, found {found}")
+
+
+def read_results(entries: list[dict]) -> list[Result]:
+    """Return what was marked; labels that were given to a shape in an entry of their own are added to it."""
+    shared: dict[object, list[str]] = {}
+    for entry in entries:
+        identity = entry.get("id")
+        if isinstance(identity, str) and entry.get("type") == "labels":
+            shared.setdefault(identity, []).extend(_labels(entry))
+    results = []
+    for entry in entries:
+        value = entry.get("value")
+        kind = str(entry.get("type") or next((key for key in entry if key.endswith("labels")), "?"))
+        identity = entry.get("id")
+        labels = _labels(entry) or (shared.get(identity, []) if isinstance(identity, str) else [])
+        if isinstance(value, dict) and not (kind == "labels" and set(value) <= {"labels"}):
+            size = entry.get("original_height"), entry.get("original_width")
+            results.append(Result(kind, value, tuple(dict.fromkeys(labels)), size, entry.get("image_rotation", 0)))
+    return results
+
+
+def _labels(entry: dict) -> list[str]:
+    value = entry.get("value")
+    if not isinstance(value, dict):
+        return []
+    lists = [names for key, names in value.items() if key.endswith("labels") and isinstance(names, list)]
+    return [name for names in lists for name in names if isinstance(name, str) and name]

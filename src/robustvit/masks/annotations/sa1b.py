@@ -1,0 +1,61 @@
+"""SA-1B, and SAM's automatic masks in its form: a JSON file for each photo, run lengths without classes."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+
+from robustvit.common.options import Orientation
+from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.coco import entry_name
+from robustvit.masks.annotations.json_files import read_json_files
+from robustvit.masks.annotations.listing import Annotations
+from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto, find_photo_folder, list_marked
+from robustvit.masks.annotations.outlines import Frame
+from robustvit.masks.annotations.segmentation import draw_segmentation
+
+_DOUBT = "its annotation marks several areas and names none, so which is the object is not known"
+
+
+def read_sa1b(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
+    """List the photos of SA-1B's files; masks as ``read_annotations`` describes.
+
+    ``source`` is a folder of JSON files or one of them. Photos are looked up in ``images``, else beside the files. The
+    areas have no classes and may be parts or background: all of a photo are taken together, and the mask is doubtful if
+    there are several.
+    """
+    problems: list[str] = []
+    marked: dict[Path, MarkedPhoto] = {}
+    for path, content in read_json_files(source, "SA-1B", problems).items():
+        if not is_sa1b(content):
+            problems.append(f"{path}: expected SA-1B's image and annotations, found something else; left out")
+            continue
+        image, entries = content["image"], content["annotations"]
+        areas = [
+            MarkedArea(None, partial(_draw, entry), f"annotation {number}") for number, entry in enumerate(entries)
+        ]
+        name = entry_name(image) or path.stem
+        size = image.get("height"), image.get("width")
+        marked[path] = MarkedPhoto(name, size, areas, partial(json.dumps, entries), _DOUBT if len(areas) > 1 else "")
+    root = source if source.is_dir() else source.parent
+    folder = find_photo_folder(images, root)
+    return list_marked(marked, folder, source, orientation, problems)
+
+
+def is_sa1b(content: object) -> TypeGuard[dict]:
+    """Whether a JSON value is SA-1B's annotation of a photo."""
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get("image"), dict)
+        and isinstance(content.get("annotations"), list)
+    )
+
+
+def _draw(entry: object, frame: Frame) -> np.ndarray:
+    if not isinstance(entry, dict):
+        raise BrokenEntry("expected an object with a segmentation")
+    return draw_segmentation(entry.get("segmentation"), frame)

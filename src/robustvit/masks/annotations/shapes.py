@@ -1,0 +1,135 @@
+"""Shapes that tools draw objects with, as masks: boxes, ellipses, outlines with holes, pasted images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.outlines import Frame, outline_points
+
+_FARTHEST = 1e6
+
+
+def expect_numbers(what: str, *values: object) -> list[float]:
+    """Return numbers within reach of any photo, which may be given as text.
+
+    Raises:
+        BrokenEntry: one is missing, no number, NaN or far from any photo.
+    """
+    numbers = []
+    for value in values:
+        try:
+            number = float(value) if isinstance(value, (str, int, float)) else float("nan")
+        except (ValueError, OverflowError):
+            number = float("nan")
+        if not -_FARTHEST <= number <= _FARTHEST:
+            raise BrokenEntry(f"{what} whose numbers are missing, NaN or far from the photo")
+        numbers.append(number)
+    return numbers
+
+
+def turn(points: np.ndarray, degrees: float, pivot: tuple[float, float]) -> np.ndarray:
+    """Turn points ``(N, 2)``, x and y downwards, clockwise around a point."""
+    angle = np.deg2rad(degrees)
+    matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return (points - pivot) @ matrix + pivot
+
+
+class Box(NamedTuple):
+    """An upright box in pixels."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def mark_box(
+    frame: Frame, box: Box, degrees: float = 0.0, pivot: tuple[float, float] | None = None
+) -> Box | np.ndarray:
+    """Return an upright box as it is, and a turned one as a mask.
+
+    Args:
+        frame: of the photo.
+        box: before it is turned.
+        degrees: by which it is turned clockwise.
+        pivot: the point around which; None for its centre.
+
+    Raises:
+        BrokenEntry: it has no area, or covers no pixel.
+    """
+    left, top, right, bottom = box
+    if not (left < right and top < bottom):
+        raise BrokenEntry("a box without an area")
+    if degrees % 360 == 0:
+        return box
+    centre = ((left + right) / 2, (top + bottom) / 2)
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)
+    return frame.fill([turn(corners, degrees, pivot or centre)])
+
+
+def box_mask(frame: Frame, box: Box) -> np.ndarray:
+    """Return the mask of an upright box, float32 ``(H, W)``: the one place where boxes among shapes become masks."""
+    left, top, right, bottom = box
+    return frame.fill([np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)])
+
+
+def points_of_shares(numbers: object, frame: Frame, whole: float) -> np.ndarray:
+    """Return an outline in pixels, ``(N, 2)``, from shares of width and height; ``whole`` is 1, or 100 for per cent."""
+    return outline_points(numbers).clip(-_FARTHEST, _FARTHEST) * (frame.width / whole, frame.height / whole)
+
+
+def ellipse_mask(frame: Frame, x: float, y: float, radii: tuple[float, float], degrees: float = 0.0) -> np.ndarray:
+    """Return the mask of an ellipse, turned clockwise around its centre: 1 on pixels whose centre it holds.
+
+    Raises:
+        BrokenEntry: it has no area, or covers no pixel.
+    """
+    if min(radii) <= 0:
+        raise BrokenEntry("an ellipse without an area")
+    angle = np.deg2rad(degrees)
+    across = np.arange(frame.width)[None, :] + 0.5 - x
+    down = np.arange(frame.height)[:, None] + 0.5 - y
+    along, beside = across * np.cos(angle) + down * np.sin(angle), down * np.cos(angle) - across * np.sin(angle)
+    return expect_pixels(((along / radii[0]) ** 2 + (beside / radii[1]) ** 2 <= 1).astype(np.float32), "an ellipse")
+
+
+def fill_with_holes(frame: Frame, outlines: Sequence[np.ndarray], holes: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mask of outlines without the holes in them.
+
+    Raises:
+        BrokenEntry: an outline that is broken, or nothing is left.
+    """
+    mask = frame.fill(outlines)
+    for hole in holes:
+        try:
+            mask = mask * (1 - frame.fill([hole]))
+        except BrokenEntry:  # a hole of no pixel
+            continue
+    return expect_pixels(mask, "an outline")
+
+
+def paste(frame: Frame, inner: np.ndarray, left: int, top: int) -> np.ndarray:
+    """Return a mask of the frame's size with a smaller one ``(h, w)`` in it; what is outside is cut off.
+
+    Args:
+        frame: of the photo.
+        inner: values in [0, 1].
+        left: column of its first pixel.
+        top: row of its first pixel.
+    """
+    mask = np.zeros((frame.height, frame.width), dtype=np.float32)
+    rows, columns = slice(max(top, 0), max(top + inner.shape[0], 0)), slice(max(left, 0), max(left + inner.shape[1], 0))
+    window = mask[rows, columns]
+    window[:] = inner[max(-top, 0) :, max(-left, 0) :][: window.shape[0], : window.shape[1]]
+    return expect_pixels(mask, "a mask")
+
+
+def expect_pixels(mask: np.ndarray, what: str) -> np.ndarray:
+    """Return a mask that has a pixel on the object; refuse any other."""
+    if not mask.any():
+        raise BrokenEntry(f"{what} that covers no pixel of the photo")
+    return mask

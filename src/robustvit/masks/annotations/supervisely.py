@@ -1,0 +1,124 @@
+"""Supervisely: a JSON file for each photo, ``ann/a.jpg.json`` for ``img/a.jpg``; packed images and polygons."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from robustvit.common.options import Orientation
+from robustvit.common.wording import shown
+from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.json_files import read_json_files
+from robustvit.masks.annotations.listing import Annotations
+from robustvit.masks.annotations.marked import (
+    MarkedArea,
+    MarkedPhoto,
+    find_photo_folder,
+    list_marked,
+    name_category,
+    note_no_areas,
+)
+from robustvit.masks.annotations.outlines import Frame, cut_to, outline_points
+from robustvit.masks.annotations.packed import from_base64, png_values, unpack
+from robustvit.masks.annotations.shapes import Box, expect_numbers, expect_pixels, mark_box, paste
+
+_NO_PHOTOS = frozenset({"meta.json", "obj_class_to_machine_color.json", "key_id_map.json"})
+
+
+def read_supervisely(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
+    """List the photos of a project or data set of Supervisely; masks as ``read_annotations`` describes.
+
+    ``source`` is the folder of the project, of a data set, or of its JSON files, or one of these. Photos are looked up
+    in ``images``, else in the folder ``img`` beside ``ann``.
+    """
+    problems: list[str] = []
+    kinds: Counter[str] = Counter()
+    marked: dict[Path, MarkedPhoto] = {}
+    for path, content in read_json_files(source, "Supervisely", problems, _NO_PHOTOS).items():
+        if not is_supervisely(content):
+            problems.append(f"{path}: expected Supervisely's size and objects, found something else; left out")
+            continue
+        inside = path.relative_to(source) if source.is_dir() else Path(path.name)
+        marked[path] = _photo(content, path, inside.with_suffix("").as_posix(), kinds, problems)
+    root = source if source.is_dir() else source.parent
+    folder = find_photo_folder(images, root, root.parent / "img")
+    note_no_areas(kinds, source, problems)
+    return list_marked(marked, folder, source, orientation, problems)
+
+
+def is_supervisely(content: object) -> TypeGuard[dict]:
+    """Whether a JSON value is Supervisely's annotation of a photo."""
+    return isinstance(content, dict) and isinstance(content.get("objects"), list) and "size" in content
+
+
+def _photo(content: dict, path: Path, name: str, kinds: Counter[str], problems: list[str]) -> MarkedPhoto:
+    areas = []
+    for number, entry in enumerate(content["objects"]):
+        kind = entry.get("geometryType") if isinstance(entry, dict) else None
+        where = f"object {number} ({shown(kind)})"
+        try:
+            if not isinstance(entry, dict) or not isinstance(kind, str):
+                raise BrokenEntry("expected an object with a geometryType")
+            if kind in _DRAWN:
+                areas.append(MarkedArea(name_category(entry.get("classTitle")), partial(_DRAWN[kind], entry), where))
+            else:
+                kinds[kind] += 1
+        except BrokenEntry as error:
+            problems.append(f"{path}: {where}: {error}; left out")
+    size = content["size"]
+    said = (size.get("height"), size.get("width")) if isinstance(size, dict) else None
+    return MarkedPhoto(name, said, areas, partial(json.dumps, content["objects"]))
+
+
+def _points(entry: dict, inner: str) -> list:
+    found = entry["points"].get(inner) if isinstance(entry.get("points"), dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _polygon(entry: dict, frame: Frame) -> np.ndarray:
+    """An outline whose points are pixels, which belong to it; those of its holes do not."""
+    image = Image.new("L", (frame.width, frame.height))
+    edge = np.array([frame.width - 1, frame.height - 1], dtype=np.float64)
+    for rings, value in (([_points(entry, "exterior")], 1), (_points(entry, "interior"), 0)):
+        for ring in rings:
+            inside = cut_to(outline_points(ring), edge).round()
+            if len(inside) >= 3:
+                ImageDraw.Draw(image).polygon([(x, y) for x, y in inside.tolist()], fill=value, outline=value)
+    return expect_pixels(np.asarray(image, dtype=np.float32), "an outline")
+
+
+def _rectangle(entry: dict, frame: Frame) -> np.ndarray | Box:
+    """A box whose two corners are pixels of it."""
+    corners = _points(entry, "exterior")
+    if len(corners) != 2 or not all(isinstance(corner, list) and len(corner) == 2 for corner in corners):
+        raise BrokenEntry("a rectangle that has not two corners")
+    x, y, other_x, other_y = expect_numbers("a rectangle", *corners[0], *corners[1])
+    return mark_box(frame, Box(min(x, other_x), min(y, other_y), max(x, other_x) + 1, max(y, other_y) + 1))
+
+
+def _bitmap(entry: dict, frame: Frame) -> np.ndarray:
+    values, left, top = _unpack(entry.get("bitmap"))
+    return paste(frame, values > 0, left, top)
+
+
+def _alpha_mask(entry: dict, frame: Frame) -> np.ndarray:
+    values, left, top = _unpack(entry.get("bitmap", entry.get("alpha_mask")))
+    return paste(frame, values.astype(np.float32) / 255, left, top)
+
+
+def _unpack(packed: object) -> tuple[np.ndarray, int, int]:
+    """A packed image, and the column and row of its first pixel."""
+    origin = packed.get("origin") if isinstance(packed, dict) else None
+    if not isinstance(packed, dict) or not isinstance(origin, list) or len(origin) != 2:
+        raise BrokenEntry("a bitmap without data and origin")
+    left, top = (round(number) for number in expect_numbers("a bitmap", *origin))
+    return png_values(unpack(from_base64(packed.get("data")))), left, top
+
+
+_DRAWN = {"polygon": _polygon, "rectangle": _rectangle, "bitmap": _bitmap, "alpha_mask": _alpha_mask}
