@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
 from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
-from robustvit.common.options import AnnotationTarget, Categories
+from robustvit.common.options import AnnotationTarget
 from robustvit.common.wording import pluralize
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from robustvit.data.manifest import MaskRecord
-    from robustvit.data.photo_tree import PlacedPhoto
-    from robustvit.masks.annotations.box_reading import BoxReading
-    from robustvit.masks.folder import MaskFolder
-    from robustvit.masks.sources import MaskSource
 
 _SHOWN = 10
 
@@ -136,6 +130,8 @@ def make_masks(
     finding = finding.settle()
     if annotated.from_ is None:
         expect_source(source)
+    from robustvit.masks.from_annotations import import_annotated, read_boxes
+    from robustvit.masks.from_model import find_masks
     from robustvit.masks.review_page import check_review, write_review
 
     if review is not None:
@@ -153,11 +149,11 @@ def make_masks(
         if annotated.from_ is not None:
             if finding.no_object:
                 raise UserError("--no-object is for masks that a model makes: of annotated photos tell it to finetune")
-            boxes = _read_boxes(annotated, finding, pixels, running)
-            folder, problems, left_out, made, root = _import_masks(source, out, annotated, boxes, held)
+            boxes = read_boxes(annotated, finding, pixels, running)
+            folder, problems, left_out, made, root = import_annotated(source, out, annotated, boxes, held)
             notes = boxes.summary()
         else:
-            folder, problems, left_out, made, root = _find_masks(source, out, finding, (pixels, columns), running, held)
+            folder, problems, left_out, made, root = find_masks(source, out, finding, (pixels, columns), running, held)
         problems = [printable(line) for line in problems]
         records = folder.finish(problems) if folder.rank == 0 else []
     if folder.rank == 0 and not any(record.mask and record.verdict != "no-object" for record in records):
@@ -174,178 +170,3 @@ def make_masks(
     return MadeMasks(
         folder.path, folder.manifest, records, problems, left_out, made, seconds, page, tuple(notes), written
     )
-
-
-def _list_categories(categories: Categories | None) -> list[str]:
-    """Return categories as a list of names; ``cat,dog`` is two."""
-    from robustvit.data.matching import compose
-
-    given = categories.split(",") if isinstance(categories, str) else categories
-    if given is None:
-        return []
-    return [compose(str(name).strip()) for name in (given if isinstance(given, list) else [given])]
-
-
-def _read_boxes(
-    annotated: AnnotationOptions, finding: MaskOptions, pixels: PixelOptions, running: RunningOptions
-) -> BoxReading:
-    """Return how boxes become masks."""
-    from robustvit.masks.annotations.box_reading import FEATHER, BoxReading
-
-    chosen: dict[str, Any] = {
-        "units": annotated.box_units,
-        "min_confidence": annotated.min_confidence,
-        "asked": annotated.boxes is not None,
-    }
-    if annotated.boxes != "sam":
-        feather = FEATHER if annotated.feather is None else annotated.feather
-        return BoxReading(shape=annotated.boxes or "ellipse", feather=feather, **chosen)
-    from robustvit.common.devices import make_accelerator
-    from robustvit.data.pixels import Pixels
-    from robustvit.masks.sources.sam2 import SAM
-    from robustvit.masks.sources.sam_boxes import SamBoxes
-
-    device = make_accelerator(device=running.device).device
-    return SamBoxes(model=finding.model or SAM, device=device, pixels=Pixels.of(pixels), **chosen)
-
-
-def _import_masks(
-    source: str, out: str, options: AnnotationOptions, boxes: BoxReading, held: ExitStack
-) -> tuple[MaskFolder, list[str], int, int, Path | None]:
-    """Make masks from annotations; of several processes only the first reads them."""
-    from robustvit.common.devices import make_accelerator
-    from robustvit.common.progress import track
-    from robustvit.masks.annotations import read_annotations, resolve_format
-    from robustvit.masks.annotations.box_reading import BoxReading
-    from robustvit.masks.annotations.class_folders import class_folders
-    from robustvit.masks.annotations.to_masks import check_categories, digest_annotation, import_masks
-    from robustvit.masks.folder import MaskFolder
-
-    images, categories = options.images, _list_categories(options.categories)
-    form = resolve_format(str(options.from_), source)
-    found = read_annotations(form, source, images, options.orientation, options.which, boxes=boxes)
-    if not found.photos:
-        raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
-    check_categories(found, categories)
-    root = found.root or _photo_root(source, images)
-    folders, lines = class_folders([photo.image for photo in found], root, found.categories, options.label_from)
-    given: dict[str, Any] = {"categories": categories, "label_from": options.label_from}
-    given["orientation"] = options.orientation
-    given |= {} if options.which is None else {"which": options.which}
-    accelerator = make_accelerator(device="cpu")
-    settings = {"from": form, **given, **boxes.settings}
-    folder = MaskFolder(out, settings, accelerator.process_index, earlier=BoxReading().settings)
-    accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
-    todo = []
-    if accelerator.is_main_process:
-        boxes.load()
-        held.enter_context(folder.locked())
-        folder.start()
-        _, edited = folder.forget_changed(
-            found.photos, lambda photo: digest_annotation(photo, folders[photo.image], boxes), unknown=True
-        )
-        todo = folder.missing(found.photos)
-        lines += [*edited, *folder.report_others(found.photos, source)]
-        lines += import_masks(
-            track(todo, "reading annotations"),
-            folders,
-            folder,
-            boxes,
-            images=root,
-            categories=categories,
-            label_from=options.label_from,
-            advice=found.advice if form in ("voc", "imagenet-s") else "",
-        )
-    accelerator.wait_for_everyone()
-    return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo), root
-
-
-def _photo_root(source: str, images: str | None) -> Path | None:
-    """Return the folder of photos that masks mirror: the named one, or that of a YOLO root or of LabelMe files."""
-    from robustvit.masks.annotations.yolo import is_settings, yolo_photos, yolo_root
-
-    if images is not None:
-        return Path(images)
-    known = Path(source).is_dir() or is_settings(Path(source))
-    return yolo_photos(yolo_root(Path(source))) if known else None
-
-
-def _find_masks(
-    source: str,
-    out: str,
-    options: MaskOptions,
-    reading: tuple[PixelOptions, ColumnOptions],
-    running: RunningOptions,
-    held: ExitStack,
-) -> tuple[MaskFolder, list[str], int, int, Path]:
-    """Make masks with a model; each process takes its share of the photos."""
-    from accelerate.utils import gather_object
-
-    from robustvit.common.devices import make_accelerator
-    from robustvit.common.files import read_settings
-    from robustvit.data.manifest import SETTINGS
-    from robustvit.data.no_object import check_no_object, is_named, split_names
-    from robustvit.data.photo_scales import recorded_scale
-    from robustvit.data.pixels import Pixels
-    from robustvit.data.placed_photos import place_photos
-    from robustvit.data.tables.source import places_in
-    from robustvit.masks.choose_cut import choose_cut
-    from robustvit.masks.folder import MaskFolder
-    from robustvit.masks.loop import mask_photos, write_black_masks
-    from robustvit.masks.sources import make_source
-
-    pixels, columns = reading
-    old = read_settings(Path(out) / SETTINGS)
-    pixels = pixels.or_else(PixelOptions(range=None if old is None else old.get("range")))
-    photos, problems, root = place_photos(source, out, Pixels.of(pixels), columns)
-    clashing = len(problems)
-    check_no_object(options.no_object, {photo.label for photo in photos})
-    named = frozenset(split_names(options.no_object))
-    accelerator = make_accelerator(device=running.device)
-    rank, processes = accelerator.process_index, accelerator.num_processes
-    if options.method == "tokencut":
-        shown = [photo for photo in photos if not is_named(photo.label, named)]
-        options = choose_cut(options, shown, out, accelerator.device)
-    if old is None or "range" in old:  # folders of earlier versions do not note what was decided
-        pixels = replace(pixels, range=recorded_scale(photo.pixels for photo in photos) or pixels.range)
-    settings = {name: value for name, value in asdict(options).items() if name != "no_object"}  # of single photos
-    folder = MaskFolder(out, settings | pixels.said, rank)
-    maker = make_source(options, accelerator.device, {photo.image: photo.label for photo in photos})
-    files = [photo.image for photo in photos]
-    unmatched = maker.match_photos(dict(zip(places_in(files, root), files, strict=True)), root)
-    accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
-    if accelerator.is_main_process:
-        held.enter_context(folder.locked())
-        folder.start()
-        problems += [*unmatched, *_forget_changed(folder, photos, maker, named)]
-    accelerator.wait_for_everyone()  # changed photos must be forgotten before one lists what is missing
-    todo = folder.missing(photos)
-    accelerator.wait_for_everyone()
-    bare = [photo for photo in todo if is_named(photo.label, named)]
-    mine = [photo for photo in todo if not is_named(photo.label, named)][rank::processes]
-    lines = mask_photos(maker, mine, folder, running.batch_size, running.workers)
-    lines += write_black_masks(bare[rank::processes], folder)
-    problems += gather_object(lines)
-    accelerator.wait_for_everyone()
-    return folder, problems, len(folder.missing(photos)) + clashing, len(todo), root
-
-
-def _forget_changed(
-    folder: MaskFolder, photos: Sequence[PlacedPhoto], maker: MaskSource, named: frozenset[str]
-) -> list[str]:
-    """Drop masks of photos that changed since, or of other weights; return a line for each that is kept in spite."""
-    from robustvit.common.progress import warn
-    from robustvit.data.manifest import NO_OBJECT
-    from robustvit.data.no_object import is_named
-    from robustvit.masks.folder import digest_inputs
-
-    def inputs(photo: PlacedPhoto) -> str:
-        return digest_inputs(photo.image, NO_OBJECT if is_named(photo.label, named) else maker.content(photo.image))
-
-    undated, edited = folder.forget_changed(photos, inputs, unknown=False)
-    if undated:
-        warn(
-            f"{pluralize(undated, 'mask')} in {folder.path} of an earlier version, which did not note what they were "
-            "made from: name another --out if photos or weights changed since"
-        )
-    return edited

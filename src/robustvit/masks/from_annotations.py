@@ -1,0 +1,110 @@
+"""Masks from another tool's annotations: how boxes become masks, where the photos lie, and the folder."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustvit.common.errors import UserError
+from robustvit.common.option_groups import PixelOptions, RunningOptions
+from robustvit.common.options import Categories
+from robustvit.masks.options import AnnotationOptions, MaskOptions
+
+if TYPE_CHECKING:
+    from robustvit.masks.annotations.box_reading import BoxReading
+    from robustvit.masks.folder import MaskFolder
+
+
+def _list_categories(categories: Categories | None) -> list[str]:
+    """Return categories as a list of names; ``cat,dog`` is two."""
+    from robustvit.data.matching import compose
+
+    given = categories.split(",") if isinstance(categories, str) else categories
+    if given is None:
+        return []
+    return [compose(str(name).strip()) for name in (given if isinstance(given, list) else [given])]
+
+
+def read_boxes(
+    annotated: AnnotationOptions, finding: MaskOptions, pixels: PixelOptions, running: RunningOptions
+) -> BoxReading:
+    """Return how boxes become masks."""
+    from robustvit.masks.annotations.box_reading import FEATHER, BoxReading
+
+    chosen: dict[str, Any] = {
+        "units": annotated.box_units,
+        "min_confidence": annotated.min_confidence,
+        "asked": annotated.boxes is not None,
+    }
+    if annotated.boxes != "sam":
+        feather = FEATHER if annotated.feather is None else annotated.feather
+        return BoxReading(shape=annotated.boxes or "ellipse", feather=feather, **chosen)
+    from robustvit.common.devices import make_accelerator
+    from robustvit.data.pixels import Pixels
+    from robustvit.masks.sources.sam2 import SAM
+    from robustvit.masks.sources.sam_boxes import SamBoxes
+
+    device = make_accelerator(device=running.device).device
+    return SamBoxes(model=finding.model or SAM, device=device, pixels=Pixels.of(pixels), **chosen)
+
+
+def import_annotated(
+    source: str, out: str, options: AnnotationOptions, boxes: BoxReading, held: ExitStack
+) -> tuple[MaskFolder, list[str], int, int, Path | None]:
+    """Make masks from annotations; of several processes only the first reads them."""
+    from robustvit.common.devices import make_accelerator
+    from robustvit.common.progress import track
+    from robustvit.masks.annotations import read_annotations, resolve_format
+    from robustvit.masks.annotations.box_reading import BoxReading
+    from robustvit.masks.annotations.class_folders import class_folders
+    from robustvit.masks.annotations.to_masks import check_categories, digest_annotation, import_masks
+    from robustvit.masks.folder import MaskFolder
+
+    images, categories = options.images, _list_categories(options.categories)
+    form = resolve_format(str(options.from_), source)
+    found = read_annotations(form, source, images, options.orientation, options.which, boxes=boxes)
+    if not found.photos:
+        raise UserError(f"no photo with an annotation: {found.problems[0] if found.problems else source}")
+    check_categories(found, categories)
+    root = found.root or _photo_root(source, images)
+    folders, lines = class_folders([photo.image for photo in found], root, found.categories, options.label_from)
+    given: dict[str, Any] = {"categories": categories, "label_from": options.label_from}
+    given["orientation"] = options.orientation
+    given |= {} if options.which is None else {"which": options.which}
+    accelerator = make_accelerator(device="cpu")
+    settings = {"from": form, **given, **boxes.settings}
+    folder = MaskFolder(out, settings, accelerator.process_index, earlier=BoxReading().settings)
+    accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
+    todo = []
+    if accelerator.is_main_process:
+        boxes.load()
+        held.enter_context(folder.locked())
+        folder.start()
+        _, edited = folder.forget_changed(
+            found.photos, lambda photo: digest_annotation(photo, folders[photo.image], boxes), unknown=True
+        )
+        todo = folder.missing(found.photos)
+        lines += [*edited, *folder.report_others(found.photos, source)]
+        lines += import_masks(
+            track(todo, "reading annotations"),
+            folders,
+            folder,
+            boxes,
+            images=root,
+            categories=categories,
+            label_from=options.label_from,
+            advice=found.advice if form in ("voc", "imagenet-s") else "",
+        )
+    accelerator.wait_for_everyone()
+    return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo), root
+
+
+def _photo_root(source: str, images: str | None) -> Path | None:
+    """Return the folder of photos that masks mirror: the named one, or that of a YOLO root or of LabelMe files."""
+    from robustvit.masks.annotations.yolo import is_settings, yolo_photos, yolo_root
+
+    if images is not None:
+        return Path(images)
+    known = Path(source).is_dir() or is_settings(Path(source))
+    return yolo_photos(yolo_root(Path(source))) if known else None
