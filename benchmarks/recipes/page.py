@@ -6,8 +6,8 @@ from typing import Any
 
 from benchmarks.page_tables import table
 from benchmarks.recipes.arms import ARMS, TITLES
-from benchmarks.recipes.table import AT_SHARE, COLUMNS, change_over_both, groups, overlaps, pooled
-from robustvit.common.intervals import Interval, mean_interval
+from benchmarks.recipes.table import AT_SHARE, COLUMNS, change_over_both, groups, overlap_change, pooled
+from robustvit.common.intervals import Interval
 
 SHOWN = ("ordinary", "mixed-other", "unseen backgrounds", "object alone", "PACS, two-way")
 Cells = list[dict[str, Any]]
@@ -41,9 +41,7 @@ def compared(cells: dict[str, Any], size: str, arms: dict[str, dict[int, Any]]) 
             gains = sum(new["mixed-other"].count("1") > old["mixed-other"].count("1")
                         for old, new in zip(base, after, strict=True))  # fmt: skip
             title = f"{TITLES.get(name, name)}, interpolated" if mixed else TITLES.get(name, name)
-            rows.append(
-                [title, *changes(base, after), cell(mean_interval(overlaps(base, after))), f"{gains} of {len(seeds)}"]
-            )
+            rows.append([title, *changes(base, after), cell(overlap_change(base, after)), f"{gains} of {len(seeds)}"])
     return table(["", *SHOWN, "mIoU of the map", "runs that gain on mixed-other"], rows)
 
 

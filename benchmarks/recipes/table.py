@@ -21,7 +21,7 @@ from scipy import stats
 
 from benchmarks.recipes.arms import ARMS
 from robustvit.common.files import write_json, write_text
-from robustvit.common.intervals import Interval, mean_interval, paired_difference
+from robustvit.common.intervals import Interval, paired_difference
 from robustvit.common.provenance import versions
 
 DOMAINS = ("art_painting", "cartoon", "photo", "sketch")
@@ -68,12 +68,10 @@ def change_over_both(before: np.ndarray, after: np.ndarray) -> Interval:
     return Interval(float(mean), float(mean - reach), float(mean + reach), photos)
 
 
-def overlaps(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[float]:
-    """Mean change of mIoU of each seed."""
-    return [
-        sum(a - b for a, b in zip(new["miou"], old["miou"], strict=True)) / len(old["miou"])
-        for old, new in zip(before, after, strict=True)
-    ]
+def overlap_change(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Interval:
+    """Change of the mean mIoU over seeds."""
+    means = [[sum(cell["miou"]) / len(cell["miou"]) for cell in cells] for cells in (before, after)]
+    return paired_difference(*means)
 
 
 def shown(change: Interval) -> str:
@@ -87,7 +85,7 @@ def row(title: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -
     changes = [change_over_both(pooled(before, tests), pooled(after, tests)) for tests in COLUMNS.values()]
     gains = sum(new["mixed-other"].count("1") > old["mixed-other"].count("1")
                 for old, new in zip(before, after, strict=True))  # fmt: skip
-    cells = [*map(shown, changes), shown(mean_interval(overlaps(before, after))), f"{gains} of {len(after)}"]
+    cells = [*map(shown, changes), shown(overlap_change(before, after)), f"{gains} of {len(after)}"]
     return f"| {title} | " + " | ".join(cells) + " |"
 
 
