@@ -241,7 +241,7 @@ def test_mistakes_are_one_line_and_exit_code_two(capsys, tmp_path, monkeypatch, 
 
 
 def test_an_abbreviated_option_needs_no_warning(capsys, model_folder, photos):
-    code, _, stderr = run(capsys, "evaluate", "--mod", model_folder, "--image", photos[0], "--swa", 0)
+    code, _, stderr = run(capsys, "evaluate", "--mod", model_folder, "--images", photos[0], "--swa", 0)
     assert code == 0
     assert "abbreviat" not in stderr
 

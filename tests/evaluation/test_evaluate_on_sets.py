@@ -500,10 +500,9 @@ def test_segmentation_takes_what_is_said_about_masks(capsys, tmp_path, thousand)
     expected = segmentation_test(network, photos, mask_format="ids").numbers
     assert record.numbers["miou"].mean == pytest.approx(expected["miou"].mean)
     assert expected["miou"].mean != segmentation_test(network, photos, mask_format="soft").numbers["miou"].mean
-    rows = [MaskRecord(photo.image, photo.mask, photo.class_name, "good", 1.0) for photo in photos[1:]]
-    write_manifest(
-        [*rows, MaskRecord(photos[0].image, photos[0].mask, "disc", "doubtful", 0.1)], masks / "manifest.csv"
-    )
+    *others, last = photos
+    rows = [MaskRecord(photo.image, photo.mask, photo.class_name, "good", 1.0) for photo in others]
+    write_manifest([*rows, MaskRecord(last.image, last.mask, last.class_name, "doubtful", 0.1)], masks / "manifest.csv")
     capsys.readouterr()
     (record,) = evaluate(**options, skip_unmasked=True, mask_format="ids").records
     assert record.samples == 4

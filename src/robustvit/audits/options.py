@@ -45,8 +45,8 @@ class AuditOptions:
         worst: number of worst photos to show.
         regions: most kinds of region beside the object that are told apart, by what the model looks at there; 0 leaves
             them out.
-        insert: picture to put into the photos, such as a ruler or a logo that some of them have: what do the answers
-            become?
+        insert: picture to put into the photos, such as a ruler or a logo that some of them have, to see what becomes of
+            the answers.
     """
 
     backgrounds: str | None = None

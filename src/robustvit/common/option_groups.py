@@ -86,7 +86,20 @@ class ColumnOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoOptions(PixelOptions, ColumnOptions):
+class NoObjectOption:
+    """Photos without an object.
+
+    Attributes:
+        no_object: classes whose photos show no object, such as ok,healthy: they need no masks, and masks that they have
+            are not used; masks makes black ones for them. An all-black mask, or an empty mask in a list that has
+            others, says it of a single photo.
+    """
+
+    no_object: NoObject | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoOptions(PixelOptions, ColumnOptions, NoObjectOption):
     """Photos and masks.
 
     Attributes:
@@ -97,8 +110,6 @@ class PhotoOptions(PixelOptions, ColumnOptions):
         mask_format: what the mask files hold: auto, soft, binary, inverted (black is the object), ids (class ids, 0
             background, 255 void), imagenet-s or trimap (1 object, 2 background, 3 border).
         skip_unmasked: leave out photos without a mask instead of refusing them.
-        no_object: classes whose photos show no object, such as ok,healthy: they need no masks, and masks that they have
-            are not used. An all-black mask, or an empty mask in a list that has others, says it of a single photo.
         doubtful: also use masks that manifest.csv marks as doubtful; they are left out by default.
     """
 
@@ -106,7 +117,6 @@ class PhotoOptions(PixelOptions, ColumnOptions):
     masks: str | None = None
     mask_format: MaskFormat = "auto"
     skip_unmasked: bool = False
-    no_object: NoObject | None = None
     doubtful: bool = False
 
     @property

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
-from torchvision.io import ImageReadMode, decode_image, read_file
 
 from robustvit.common.errors import UserError
 from robustvit.data.dicom import DICOM_SUFFIXES, import_extra, read_dicom
@@ -32,6 +31,12 @@ _FIRST_BYTES = {
 }  # fmt: skip
 MAX_PIXELS = 120_000_000  # more than most cameras have; half of it where decoding takes up to 24 bytes a pixel
 _LONGEST_SHAPE = 100
+
+
+def expect_image(path: str | Path) -> None:
+    """Refuse a path where nothing is, before a model is loaded, which takes longer."""
+    if not Path(path).exists():
+        raise UserError(f"expected an image at {path}, found none: check the path")
 
 
 def open_image(path: str | Path, at_least: int | None = None) -> Image.Image:
@@ -64,6 +69,8 @@ def open_photo(path: str | Path, at_least: int | None = None) -> Image.Image | N
 
 def _read_deep_colours(path: str | Path) -> Numbers:
     """Read a PNG of 16 bits a colour, which was opened before, so that its size is known to be allowed."""
+    from torchvision.io import ImageReadMode, decode_image, read_file
+
     with open_header(path) as image:
         values = decode_image(read_file(str(path)), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)

@@ -92,13 +92,13 @@ def explain(
     check_own_folder(out, own=True)
     if not photos:
         raise UserError("expected at least one photo to explain: name image files")
+    photos = _photo_files(photos, columns)
     from robustvit.common.progress import warn
     from robustvit.explanation.methods import check_method
     from robustvit.explanation.subsets.classes import class_index
     from robustvit.models.load import load_given
 
     after = load_given(models)
-    photos = _photo_files(photos, columns)
     pictures = read_together(photos, Pixels.of(pixels.or_else(after.pixels)))
     before = _load_compared(models)
     both = {"before": before, "after": after} if before is not None else {"model": after}
@@ -125,6 +125,7 @@ def explain(
 def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:
     """Return files of photos, with those of folders, lists and sets in their place."""
     from robustvit.data.find_photos import expect_photos, find_photos
+    from robustvit.data.read_photos import expect_image
     from robustvit.data.tables.source import is_list
 
     if columns != ColumnOptions() and not any(map(is_list, photos)):
@@ -137,6 +138,7 @@ def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:
             found = find_photos(given, labelled=False, pixels=None, columns=own)  # settled for all that are given
             files += [str(photo.image) for photo in found]
         else:
+            expect_image(given)
             files.append(given)
     return files
 

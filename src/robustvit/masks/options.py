@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from robustvit.common.errors import UserError, expect_one_of
-from robustvit.common.option_groups import MapOptions
+from robustvit.common.option_groups import MapOptions, NoObjectOption
 from robustvit.common.options import (
     AnnotationFormat,
     BoxMode,
@@ -15,7 +15,6 @@ from robustvit.common.options import (
     Feature,
     LabelFrom,
     MaskMethod,
-    NoObject,
     Orientation,
     Prompt,
     Protocol,
@@ -45,7 +44,7 @@ _MASK_FILES = ("imagenet-s", "binary", "grey", "soft", "trimap", "inverted")  # 
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskOptions(MapOptions, ModelFile):
+class MaskOptions(MapOptions, ModelFile, NoObjectOption):
     """Masks made by a model.
 
     Attributes:
@@ -71,7 +70,6 @@ class MaskOptions(MapOptions, ModelFile):
             side, the solver at full size; photos that they skip get no mask).
         relevance: relevance method for --method relevance.
         prompts: CSV file for sam2: image,x0,y0,x1,y1 (boxes) or image,x,y (points).
-        no_object: classes whose photos show no object, such as ok,healthy: they get black masks.
         prompt: words for clipseg, grounding and sam3: classes (the name of each photo's class), cat,dog for every
             photo, or cat=tabby cat for those of a class. With weights (bird beak:3,bird:1), soft masks of concepts.
         prompt_template: text around the words, such as "a photo of a {}" (the default for clipseg; for the others, {}).
@@ -90,7 +88,6 @@ class MaskOptions(MapOptions, ModelFile):
     refine: bool = True
     protocol: Protocol = "standard"
     prompts: str | None = None
-    no_object: NoObject | None = None
     prompt: Prompt | None = None
     prompt_template: str | None = None
     segmenter: str | None = None

@@ -44,6 +44,7 @@ class AdapterFiles:
     @cached_property
     def state(self) -> dict[str, Tensor]:
         """Its weights by name."""
+        _ = self.settings  # broken ones are named first
         file = next((self.folder / name for name in _FILES if (self.folder / name).is_file()), None)
         if file is None:
             raise UserError(f"expected {_FILES[0]} beside {self.folder / _SETTINGS}, found none: copy it there, too")

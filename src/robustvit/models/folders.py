@@ -29,6 +29,8 @@ from robustvit.models.states import say_float32
 _NAMES = {torch.bfloat16: "BF16", torch.float16: "F16"}  # in the headers of safetensors
 _WEIGHTS = (".ckpt", ".pth", ".pt", ".safetensors", ".bin", ".tar")
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+
 
 def load_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
     """Load the model in a folder or in the ``best/`` of a run, with the library that its ``config.json`` names."""
@@ -69,8 +71,11 @@ def _recorded_pixels(config: dict[str, Any], folder: Path) -> PixelOptions:
 
 
 def _say_halves(file: Path) -> None:
-    """Say that weights of 16 bits are converted; transformers' own folders say so once they are loaded."""
-    if file.is_file():
+    """Say that weights of 16 bits are converted; transformers' own folders say so once they are loaded.
+
+    The package's own model is not a user's: nothing is lost there that they must know of.
+    """
+    if file.is_file() and not file.resolve().is_relative_to(_PACKAGE):
         with suppress(Exception), safe_open(file, "pt") as weights:  # a broken file is refused when it is loaded
             found = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118 - no dictionary
             if halves := [kind for kind in (torch.bfloat16, torch.float16) if _NAMES[kind] in found]:

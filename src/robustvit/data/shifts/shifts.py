@@ -127,7 +127,7 @@ def shifts(
     from robustvit.data.shifts.images import SUFFIXES, make_shifts, spreading
     from robustvit.data.shifts.kinds import ShiftOptions, kinds_named
     from robustvit.data.shifts.plans import plan_shifts
-    from robustvit.data.tables.source import is_set, root_of, split_part
+    from robustvit.data.tables.source import is_list, is_set, root_of, split_part
 
     start = time.monotonic()
     options = ShiftOptions(
@@ -147,7 +147,9 @@ def shifts(
         if dry_run:
             return _summary(folder, plan, {}, 0, start, dry_run=True)
         left_out, made = make_shifts(plan, folder, options, spread)
-    root = root_of(images, [photo.image for photo in photos])
+    given_root = Path(split_part(images)[0])  # of a list the folder it lies in, also for photos elsewhere
+    lists = given_root.parent if is_list(images) else given_root
+    root = root_of(images, [photo.image for photo in photos]) if is_set(images) else lists
     folder.finish(plan, left_out, root, None if backgrounds is None else Path(backgrounds))
     return _summary(folder, plan, left_out, made, start)
 

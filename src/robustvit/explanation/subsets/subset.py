@@ -122,6 +122,7 @@ def subset(
 def _check_options(images: list[str], out: str, confidence: float) -> Path:
     """Check what can be checked without the model; return the path of the JSON file."""
     from robustvit.common.files import check_new_file
+    from robustvit.data.read_photos import expect_image
 
     if not images:
         raise UserError("expected at least one photo: name image files")
@@ -132,6 +133,8 @@ def _check_options(images: list[str], out: str, confidence: float) -> Path:
     record = Path(out).with_suffix(".json")
     for path in (out, record):
         check_new_file(path)
+    for image in images:
+        expect_image(image)
     return record
 
 
