@@ -16,6 +16,8 @@ Cells = list[dict[str, Any]]
 def cell(change: Interval) -> str:
     """A change in points over its interval; bold where that excludes zero."""
     text = f"{100 * change.mean:+.1f}"
+    if change.count == 1:  # mIoU of a single base model
+        return text.replace("-", "−")
     shown = f"**{text}**" if change.low > 0 or change.high < 0 else text
     return f"{shown}<br>[{100 * change.low:+.1f}, {100 * change.high:+.1f}]".replace("-", "−")
 

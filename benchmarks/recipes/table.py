@@ -76,6 +76,8 @@ def overlap_change(before: list[dict[str, Any]], after: list[dict[str, Any]]) ->
 
 def shown(change: Interval) -> str:
     """A change with its interval; bold where that excludes zero."""
+    if change.count == 1:  # mIoU of a single seed
+        return f"{100 * change.mean:+.1f}"
     text = f"{100 * change.mean:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
     return f"**{text}**" if change.low > 0 or change.high < 0 else text
 
