@@ -36,6 +36,11 @@ class Photos(torch.utils.data.Dataset):
         return {"image": self.images[index], "label": self.labels[index]}
 
 
+def answers(model, photos):
+    plain = model(photos.images).argmax(dim=1).tolist()
+    return {"": plain} | answers_to(model, photos, insertions((40, 40)))
+
+
 class Corner(torch.nn.Module):
     """Right by the upper left quarter, unless a mark that it learned lies on the photo: then always class 2."""
 
@@ -59,15 +64,15 @@ def has_frame(images):
 
 def test_a_planted_frame_is_found_and_nothing_else_is():
     photos = Photos()
-    found = judge_insertions(answers_to(Corner(has_frame), photos, insertions((40, 40))), photos.labels)
+    found = judge_insertions(answers(Corner(has_frame), photos), photos.labels)
     assert [one.name for one in found if one.is_shortcut] == ["black frame"]
     frame = next(one for one in found if one.name == "black frame")
     assert frame.pulls_to == 2
     assert frame.pull.mean == 1
     assert frame.change.high < -0.3
-    honest = answers_to(Corner(), photos, insertions((40, 40)))
+    honest = answers(Corner(), photos)
     assert not any(one.is_shortcut for one in judge_insertions(honest, photos.labels))
-    mole = risen_costs(honest, answers_to(Corner(has_frame), photos, insertions((40, 40))), photos.labels)
+    mole = risen_costs(honest, answers(Corner(has_frame), photos), photos.labels)
     assert list(mole) == ["black frame"]
     assert not risen_costs(honest, honest, photos.labels)
 
@@ -95,7 +100,7 @@ def test_a_model_that_any_change_confuses_has_no_shortcut():
     photos = Photos()
     for image in photos.images:
         image.clamp_(max=0.55)
-    found = judge_insertions(answers_to(Corner(brightness), photos, insertions((40, 40))), photos.labels)
+    found = judge_insertions(answers(Corner(brightness), photos), photos.labels)
     text = next(one for one in found if one.name.startswith("text"))
     assert text.pull.low > 0.5
     assert not text.is_shortcut

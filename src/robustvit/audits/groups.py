@@ -129,12 +129,8 @@ def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> 
     points = features[able]
     different = len(np.unique(points, axis=0))
     candidates = [count] if count else list(range(2, MOST_BACKGROUNDS + 1))
-    candidates = [k for k in candidates if k < different] or [1]
-    found = {k: cluster_points(points, k, seed) for k in candidates}
-    chosen = np.random.default_rng(seed).permutation(len(points))[:_MOST_COMPARED]
-    silhouettes = {k: silhouette(points[chosen], labels[chosen]) for k, (labels, _) in found.items() if k > 1}
-    best = max(silhouettes, key=lambda k: (silhouettes[k], -k), default=candidates[0])
-    labels, centres = found[best]
+    labels, centres, silhouettes = choose_clusters(points, [k for k in candidates if k < different] or [1], seed)
+    best = len(centres)
     members: list[int | None] = [None] * len(features)
     distances = [float("inf")] * len(features)
     # Numbered by size: the most common background is 0.
@@ -143,6 +139,21 @@ def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> 
         members[index] = int(names[label])
         distances[index] = float(np.linalg.norm(point - centres[label]))
     return Backgrounds(members, distances, silhouettes)
+
+
+def choose_clusters(
+    points: np.ndarray, candidates: Sequence[int], seed: int
+) -> tuple[np.ndarray, np.ndarray, dict[int, float]]:
+    """Cluster points into that number of the candidates whose mean silhouette is largest, the smallest of equals.
+
+    Returns:
+        Labels, centres, and the silhouettes by number of clusters.
+    """
+    found = {k: cluster_points(points, k, seed) for k in candidates}
+    chosen = np.random.default_rng(seed).permutation(len(points))[:_MOST_COMPARED]
+    silhouettes = {k: silhouette(points[chosen], labels[chosen]) for k, (labels, _) in found.items() if k > 1}
+    best = max(silhouettes, key=lambda k: (silhouettes[k], -k), default=candidates[0])
+    return *found[best], silhouettes
 
 
 def cluster_points(points: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

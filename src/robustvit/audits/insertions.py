@@ -135,20 +135,19 @@ def insertions(size: tuple[int, int], files: Sequence[str | Path] = (), text: st
 def answers_to(
     model: nn.Module, photos: Dataset, changes: Mapping[str, Insertion], batch_size: int = 32
 ) -> dict[str, list[int]]:
-    """Return the predicted class of each photo as it is (``""``) and with each insertion."""
-    found: dict[str, list[int]] = {"": [], **{name: [] for name in changes}}
+    """Return the predicted class of each photo with each insertion."""
+    found: dict[str, list[int]] = {name: [] for name in changes}
     device = next(model.parameters()).device
     with evaluating(model):
         for batch in track(DataLoader(photos, batch_size=batch_size), "other shortcuts"):
             images = batch["image"].to(device)
             for name in found:
-                shown = changes[name](images) if name else images
-                found[name] += model(shown).argmax(dim=1).tolist()
+                found[name] += model(changes[name](images)).argmax(dim=1).tolist()
     return found
 
 
 def judge_insertions(answers: Mapping[str, Sequence[int]], labels: Sequence[int]) -> list[InsertedAnswers]:
-    """Compare the answers with each insertion to those without, photo by photo."""
+    """Compare the answers with each insertion to those to the photos as they are (``""``), photo by photo."""
     plain, truth = np.array(answers[""]), np.array(labels)
     found = []
     for name in (name for name in answers if name and not name.endswith(CONTROL)):
@@ -170,7 +169,7 @@ def risen_costs(
     """Return the insertions that cost one model more than another, by more than ``RISE`` with the whole interval.
 
     Args:
-        before: answers of the other model, see ``answers_to``.
+        before: answers of the other model, see ``judge_insertions``.
         after: answers of the model.
         labels: class of each photo.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def audit_properties(values: np.ndarray, names: Sequence[str], seed: int = 0) ->
     Returns:
         None where there are fewer than two classes of at least ten photos.
     """
-    classes = sorted({name for name in names if list(names).count(name) >= _LEAST})
+    classes = sorted(name for name, count in Counter(names).items() if count >= _LEAST)
     kept = [index for index, name in enumerate(names) if name in classes]
     if len(classes) < 2:
         return None
@@ -132,22 +133,24 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _cross_validated(ranks: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> float:
     """Balanced accuracy of a ridge regression on each fifth, fitted to the others; fifths have all classes."""
+    counts = np.bincount(labels)
     order = rng.permutation(len(labels))
     fold = np.empty(len(labels), int)
-    for label in range(labels.max() + 1):
+    for label in range(len(counts)):
         members = order[labels[order] == label]
         fold[members] = np.arange(len(members)) % _FOLDS
+    weight = np.sqrt(1 / counts[labels])[:, None]  # classes count alike
     inputs = np.column_stack([ranks, ranks**2, np.ones(len(ranks))])
-    wanted = np.eye(labels.max() + 1)[labels] / np.bincount(labels)[labels][:, None]
+    wanted = np.eye(len(counts))[labels]
+    ridge = np.sqrt(_RIDGE / len(labels)) * np.eye(inputs.shape[1])
     right = np.zeros(len(labels))
     for part in range(_FOLDS):
         fitted, tried = fold != part, fold == part
-        weight = np.sqrt(1 / np.bincount(labels)[labels[fitted]])[:, None]
-        a = np.vstack([inputs[fitted] * weight, np.sqrt(_RIDGE / len(labels)) * np.eye(inputs.shape[1])])
-        b = np.vstack([(wanted > 0)[fitted] * weight, np.zeros((inputs.shape[1], wanted.shape[1]))])
+        a = np.vstack([(inputs * weight)[fitted], ridge])
+        b = np.vstack([(wanted * weight)[fitted], np.zeros((len(ridge), len(counts)))])
         said = inputs[tried] @ np.linalg.lstsq(a, b, rcond=None)[0]
         right[tried] = said.argmax(axis=1) == labels[tried]
-    return float(np.mean([right[labels == label].mean() for label in range(labels.max() + 1)]))
+    return float(np.mean([right[labels == label].mean() for label in range(len(counts))]))
 
 
 def _auroc(scores: np.ndarray, positive: np.ndarray) -> float:

@@ -63,7 +63,7 @@ class AuditData:
         backgrounds: kinds of background, None if they could not be found.
         groups: of class and background.
         worst: indices of the worst photos.
-        answers: of each model with each insertion, see ``answers_to``.
+        answers: of each model with each insertion, see ``judge_insertions``.
         regions: what the model looks at beside the objects.
         properties: what properties of the files alone say of the classes.
         notes: for the reader.

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from robustvit.audits.groups import cluster_points, silhouette
+from robustvit.audits.groups import choose_clusters
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
 from robustvit.common.progress import track
 from robustvit.data.cached_photos import CachedPhotos
@@ -24,7 +24,6 @@ from robustvit.models.classifier import Classifier
 
 _A_PHOTO = 8  # patches of a photo that are described
 _SHOWN = 8
-_MOST_COMPARED = 2000
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,7 @@ def find_regions(
     model: Classifier,
     photos: CachedPhotos,
     names: Sequence[str],
+    answers: Sequence[tuple[int, float]],
     *,
     method: str = "gae",
     most: int = 6,
@@ -97,6 +97,7 @@ def find_regions(
         model: with attention blocks.
         photos: with masks, prepared for ``model``.
         names: class of each photo.
+        answers: the model's answer to each photo, and its probability.
         method: relevance method, for the predicted class.
         most: kinds of region at most.
         seed: of the clustering and of the control's patches.
@@ -108,21 +109,24 @@ def find_regions(
     found = _relevant_patches(model, photos, method, batch_size)
     if not found.patches:
         return []
-    labels = _cluster(np.stack(found.features), most, seed)
+    points = np.stack(found.features)
+    different = len(np.unique(points, axis=0))
+    labels, _, _ = choose_clusters(points, [k for k in range(2, most + 1) if k < different] or [1], seed)
     kinds = [[patch for patch, label in zip(found.patches, labels, strict=True) if label == kind]
              for kind in range(int(labels.max()) + 1)]  # fmt: skip
-    regions = [_measure_region(model, photos, names, one, found, (seed, batch_size)) for one in kinds if one]
+    regions = [
+        _measure_region(model, photos, names, one, found.outside, answers, (seed, batch_size)) for one in kinds if one
+    ]
     return sorted(regions, key=lambda one: -one.share)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Relevant patches with their features; for each photo which patches lie outside its mask, and its answer."""
+    """Relevant patches with their features, and for each photo which patches lie outside its mask."""
 
     patches: list[Patch]
     features: list[np.ndarray]
     outside: list[np.ndarray]
-    answers: list[tuple[int, float]]
 
 
 @torch.no_grad()
@@ -130,7 +134,6 @@ def _relevant_patches(model: Classifier, photos: CachedPhotos, method: str, batc
     patches: list[Patch] = []
     features: list[np.ndarray] = []
     free: list[np.ndarray] = []
-    answers: list[tuple[int, float]] = []
     device = model.mean.device
     for batch in track(DataLoader(photos, batch_size=batch_size), "regions beside the object"):
         images = batch["image"].to(device)
@@ -147,18 +150,7 @@ def _relevant_patches(model: Classifier, photos: CachedPhotos, method: str, batc
                     patches.append(Patch(len(free), row, column, float(share[row, column])))
                     features.append(described[row, column].double().numpy())
             free.append(own.numpy())
-        _answer(model, images, answers)
-    return _Found(patches, features, free, answers)
-
-
-def _cluster(points: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Return the kind of each point, from 0."""
-    different = len(np.unique(points, axis=0))
-    tried = {k: cluster_points(points, k, seed)[0] for k in range(2, most + 1) if k < different}
-    if not tried:
-        return np.zeros(len(points), dtype=int)
-    chosen = np.random.default_rng(seed).permutation(len(points))[:_MOST_COMPARED]
-    return max(tried.items(), key=lambda item: (silhouette(points[chosen], item[1][chosen]), -item[0]))[1]
+    return _Found(patches, features, free)
 
 
 def _measure_region(
@@ -166,7 +158,8 @@ def _measure_region(
     photos: CachedPhotos,
     names: Sequence[str],
     members: list[Patch],
-    found: _Found,
+    outside: Sequence[np.ndarray],
+    answers: Sequence[tuple[int, float]],
     how: tuple[int, int],
 ) -> Region:
     """Blur the patches of one kind, and as many others; ``how`` is the seed and the size of a batch."""
@@ -175,17 +168,18 @@ def _measure_region(
     for one in members:
         places[one.photo].append((one.row, one.column))
     rng = np.random.default_rng(seed)
-    others = {index: _others(found.outside[index], own, rng) for index, own in places.items()}
+    others = {index: _others(outside[index], own, rng) for index, own in places.items()}
     indices = sorted(places)
-    before = [found.answers[index] for index in indices]
+    before = [answers[index] for index in indices]
     labels = [int(photos[index]["label"]) for index in indices]
-    after, control = (_blur_and_answer(model, photos, one, before, found, batch_size) for one in (places, others))
+    grid = outside[0].shape
+    after, control = (_blur_and_answer(model, photos, one, before, grid, batch_size) for one in (places, others))
     right, blurred, elsewhere = (
         [float(said == label) for (said, _), label in zip(side, labels, strict=True)]
         for side in (before, after, control)
     )
     return Region(
-        share=sum(one.weight for one in members) / len(found.outside),
+        share=sum(one.weight for one in members) / len(outside),
         classes=dict(Counter(names[index] for index in indices).most_common()),
         patches=sorted(members, key=lambda one: -one.weight),
         accuracy=paired_difference(right, blurred),
@@ -200,7 +194,7 @@ def _blur_and_answer(
     photos: CachedPhotos,
     places: dict[int, list[tuple[int, int]]],
     before: Sequence[tuple[int, float]],
-    found: _Found,
+    grid: tuple[int, ...],
     batch_size: int,
 ) -> list[tuple[int, float]]:
     """Return the answers with patches blurred, and the probability of the answer ``before``."""
@@ -210,7 +204,6 @@ def _blur_and_answer(
         part = indices[start : start + batch_size]
         images = torch.stack([photos[index]["image"] for index in part])
         target = torch.tensor([said for said, _ in before[start : start + batch_size]])
-        grid = found.outside[part[0]].shape
         _answer(model, _blurred(images, [places[index] for index in part], grid), answers, target)
     return answers
 
@@ -222,13 +215,12 @@ def _others(outside: np.ndarray, own: Sequence[tuple[int, int]], rng: np.random.
 
 
 @torch.no_grad()
-def _answer(model: Classifier, images: Tensor, found: list[tuple[int, float]], target: Tensor | None = None) -> None:
-    """Add the answers, with the probability of the target class, which is the answer itself by default."""
+def _answer(model: Classifier, images: Tensor, found: list[tuple[int, float]], target: Tensor) -> None:
+    """Add the answers, with the probability of the target class."""
     with evaluating(model):
         probabilities = model(images.to(model.mean.device)).softmax(dim=1).cpu()
-    said = probabilities.argmax(dim=1)
-    asked = said if target is None else target
-    found += zip(said.tolist(), probabilities.gather(1, asked[:, None])[:, 0].tolist(), strict=True)
+    asked = probabilities.gather(1, target[:, None])[:, 0]
+    found += zip(probabilities.argmax(dim=1).tolist(), asked.tolist(), strict=True)
 
 
 def _blurred(images: Tensor, places: Sequence[Sequence[tuple[int, int]]], grid: tuple[int, ...]) -> Tensor:

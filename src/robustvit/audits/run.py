@@ -102,32 +102,34 @@ class AuditRun:
             notes=self.notes,
             settings={name: _plain(value) for name, value in self.request.settings.items()},
             versions=versions(),
-            answers=self._insert(),
-            regions=self._find_regions(names),
+            answers=self._insert(found),
+            regions=self._find_regions(names, found[0]),
             properties=self._find_properties(names),
         )
 
-    def _insert(self) -> dict[str, dict[str, list[int]]]:
+    def _insert(self, found: Sequence[ModelAudit]) -> dict[str, dict[str, list[int]]]:
         """Return the answers of each model with other shortcuts put in."""
         files = [] if self.request.auditing.insert is None else [self.request.auditing.insert]
         return {
-            side: answers_to(
+            side: {"": [one.plain.predicted for one in audited.photos]}
+            | answers_to(
                 model,
                 self.held(model),
                 insertions(model.preprocessing.input_size, files),
                 self.request.running.batch_size,
             )
-            for side, model in zip(("model", "baseline"), self.models, strict=False)
+            for side, model, audited in zip(("model", "baseline"), self.models, found, strict=False)
         }
 
-    def _find_regions(self, names: Sequence[str]) -> list[Region]:
+    def _find_regions(self, names: Sequence[str], found: ModelAudit) -> list[Region]:
         """Group what the model looks at beside the objects; a note says why where it cannot be told."""
         if not self.request.auditing.regions:
             return []
         model, running = self.models[0], self.request.running
+        answers = [(one.plain.predicted, one.plain.probability) for one in found.photos]
         try:
             return find_regions(
-                model, self.held(model), names, method=self.request.maps.relevance,
+                model, self.held(model), names, answers, method=self.request.maps.relevance,
                 most=self.request.auditing.regions, seed=running.seed, batch_size=running.batch_size,
             )  # fmt: skip
         except UserError as error:

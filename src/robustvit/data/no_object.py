@@ -44,7 +44,7 @@ def is_black(mask: Path | None) -> bool:
 
 
 def refuse_lost_classes(lost: Mapping[str, int], why: str, fix: str) -> None:
-    """Refuse to go on without classes all of whose photos were left out.
+    """Refuse to go on if all photos of a class were left out.
 
     Args:
         lost: number of photos by class.
