@@ -24,16 +24,7 @@ def save_sam2(folder: Path) -> Path:
         backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8], fpn_hidden_size=32,
         backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]],
     )  # fmt: skip
-    prompt = library.Sam2PromptEncoderConfig(hidden_size=32, image_size=_SIDE, patch_size=16)
-    decoder = library.Sam2MaskDecoderConfig(
-        hidden_size=32, mlp_dim=32, num_attention_heads=4, iou_head_hidden_dim=32, iou_head_depth=2
-    )
-    config = library.Sam2Config(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
-    library.Sam2Model(config).save_pretrained(folder)
-    size = {"height": _SIDE, "width": _SIDE}
-    images = library.Sam2ImageProcessorFast(size=size, mask_size={"height": 32, "width": 32})
-    library.Sam2Processor(images, target_size=_SIDE).save_pretrained(folder)
-    return folder
+    return _save(library, "Sam2", vision, library.Sam2ImageProcessorFast, folder)
 
 
 def save_sam3(folder: Path) -> Path:
@@ -49,13 +40,21 @@ def save_sam3(folder: Path) -> Path:
     vision = library.Sam3VisionConfig(
         backbone_config=backbone, fpn_hidden_size=32, backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]]
     )
-    prompt = library.Sam3TrackerPromptEncoderConfig(hidden_size=32, image_size=_SIDE, patch_size=16)
-    decoder = library.Sam3TrackerMaskDecoderConfig(
+    return _save(library, "Sam3Tracker", vision, library.Sam3ImageProcessor, folder)
+
+
+def _save(library, name: str, vision, image_processor, folder: Path) -> Path:
+    """Save a model with the classes that begin with a name, and its processor."""
+
+    def of(kind: str):
+        return getattr(library, name + kind)
+
+    prompt = of("PromptEncoderConfig")(hidden_size=32, image_size=_SIDE, patch_size=16)
+    decoder = of("MaskDecoderConfig")(
         hidden_size=32, mlp_dim=32, num_attention_heads=4, iou_head_hidden_dim=32, iou_head_depth=2
     )
-    config = library.Sam3TrackerConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
-    library.Sam3TrackerModel(config).save_pretrained(folder)
-    size = {"height": _SIDE, "width": _SIDE}
-    images = library.Sam3ImageProcessor(size=size, mask_size={"height": 32, "width": 32})
-    library.Sam3TrackerProcessor(images, target_size=_SIDE).save_pretrained(folder)
+    config = of("Config")(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    of("Model")(config).save_pretrained(folder)
+    images = image_processor(size={"height": _SIDE, "width": _SIDE}, mask_size={"height": 32, "width": 32})
+    of("Processor")(images, target_size=_SIDE).save_pretrained(folder)
     return folder

@@ -17,10 +17,10 @@ from robustvit.masks.options import MaskOptions
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
 
     from robustvit.data.photo_tree import PlacedPhoto
     from robustvit.masks.sources.tokencut import TokenCut
+    from robustvit.masks.tokencut.cut import CutJob
 
 _TRIED_PHOTOS = 8
 # The first is that of TokenCut, for DINO; DINOv2-like and supervised backbones need another. The first wins a tie.
@@ -94,13 +94,16 @@ def _mean_confidences(tried: Sequence[MaskOptions], photos: Sequence[PlacedPhoto
             image = read_photo(photo.image, pixels=photo.pixels)
         except UserError:
             continue  # the loop over all photos names it
+        jobs: dict[str, CutJob] = {}  # cuts that differ in the threshold alone share the features
         for number, source in enumerate(sources):
-            found[number] += _confidence(source, image, photo.image) / len(photos)
+            described = str(source.options)
+            jobs[described] = jobs.get(described) or source.prepare([image], [photo.image])[0]
+            found[number] += _confidence(source, jobs[described]) / len(photos)
     return found
 
 
-def _confidence(source: TokenCut, image: Image.Image, path: Path) -> float:
+def _confidence(source: TokenCut, job: CutJob) -> float:
     try:
-        return source.finish(source.prepare([image], [path])[0]).confidence
+        return source.finish(replace(job, settings=source.settings)).confidence
     except UserError:
         return 0.0

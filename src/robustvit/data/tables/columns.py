@@ -5,7 +5,6 @@ The table of what is accepted is in ``docs/howto/photos.md``.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from dataclasses import replace
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import ColumnOptions
 from robustvit.data.listed_files import ListedFiles
-from robustvit.data.tables.names import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS
+from robustvit.data.tables.names import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS, fitting_columns, plain_name
 from robustvit.data.tables.table import PhotoTable
 
 _PART_COLUMNS = ("split", "fold", "set", "subset")
@@ -38,8 +37,8 @@ def choose_columns(table: PhotoTable, given: ColumnOptions, place: str) -> dict[
             continue
         fits = [name for name in _candidates(table, kind, known) if name not in chosen.values()]
         if kind == "image":
-            fits = fits[:1] if fits and _plain(fits[0]) == "image" else _of_files(fits, table, place)
-        if len(fits) > 1 and _plain(fits[0]) != kind:
+            fits = fits[:1] if fits and plain_name(fits[0]) == "image" else _of_files(fits, table, place)
+        if len(fits) > 1 and plain_name(fits[0]) != kind:
             named = " and ".join(map(repr, fits[:2]))
             raise UserError(
                 f"two columns of {place} could be the {kind}, {named}: name the right one with --{kind}-column, or "
@@ -58,7 +57,7 @@ def choose_columns(table: PhotoTable, given: ColumnOptions, place: str) -> dict[
 
 def _named(table: PhotoTable, kind: str, wanted: str, place: str) -> str:
     """Return the column that the user named, whatever its capitals and hyphens."""
-    fits = [name for name in table.columns if name == wanted] or _fitting(table.columns, [wanted])
+    fits = [name for name in table.columns if name == wanted] or fitting_columns(table.columns, [wanted])
     if len(fits) != 1:
         found = ", ".join(map(repr, table.columns))
         raise UserError(f"expected --{kind}-column to be a column of {place}, got {wanted!r}: its columns are {found}")
@@ -67,22 +66,12 @@ def _named(table: PhotoTable, kind: str, wanted: str, place: str) -> str:
 
 def _candidates(table: PhotoTable, kind: str, known: Sequence[str]) -> list[str]:
     """Return the columns that could be of a kind, by their names; by their types if that leaves none."""
-    named = _fitting(table.columns, known)
+    named = fitting_columns(table.columns, known)
     if kind == "image" and table.pictures:
-        masks = _fitting(table.pictures, MASK_COLUMNS)
+        masks = fitting_columns(table.pictures, MASK_COLUMNS)
         held = [name for name in table.pictures if name not in masks]
-        return sorted(held, key=lambda name: _plain(name) != "image")
+        return sorted(held, key=lambda name: plain_name(name) != "image")
     return named or (list(table.classes) if kind == "label" else [])
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name.casefold())
-
-
-def _fitting(columns: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Return the columns with known names, whatever their capitals and hyphens, in the order of the known names."""
-    rank = {_plain(name): place for place, name in reversed(list(enumerate(known)))}
-    return sorted((name for name in columns if _plain(name) in rank), key=lambda name: rank[_plain(name)])
 
 
 def _of_files(fits: list[str], table: PhotoTable, place: str) -> list[str]:
@@ -95,7 +84,7 @@ def _of_files(fits: list[str], table: PhotoTable, place: str) -> list[str]:
 
 def take_part(table: PhotoTable, part: str, place: str) -> PhotoTable:
     """Return the rows whose column split names a part."""
-    columns = _fitting(table.columns, _PART_COLUMNS)
+    columns = fitting_columns(table.columns, _PART_COLUMNS)
     if not columns:
         raise UserError(
             f"expected a column split in {place} to take the part {part!r} of it, found the columns "
@@ -113,7 +102,7 @@ def take_part(table: PhotoTable, part: str, place: str) -> PhotoTable:
 def describe_parts(table: PhotoTable, chosen: dict[str, str], place: str) -> list[str]:
     """Return a line if a table has parts, all of which are used."""
     notes = []
-    for split in _fitting(table.columns, _PART_COLUMNS):
+    for split in fitting_columns(table.columns, _PART_COLUMNS):
         parts = sorted({(row.get(split) or "").strip() for row in table.rows})
         if 1 < len(parts) <= _MOST_PARTS and split not in chosen.values():
             notes.append(

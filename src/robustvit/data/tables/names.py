@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
+
 IMAGE_COLUMNS = (
     "image", "file_name", "filename", "file", "path", "file_path", "image_path", "img_path", "image_name", "img_name",
     "image_file", "img", "photo", "image_id", "id_code", "img_filename", "id", "name",
@@ -11,3 +14,14 @@ LABEL_COLUMNS = (
     "label", "labels", "class", "class_name", "label_name", "category", "target", "diagnosis", "species", "breed",
     "class_id", "label_id", "y",
 )  # fmt: skip
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a column without capitals, spaces, hyphens and underscores."""
+    return re.sub(r"[\s_-]", "", name.casefold())
+
+
+def fitting_columns(columns: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Return the columns with known names, whatever their capitals and hyphens, in the order of the known names."""
+    rank = {plain_name(name): place for place, name in reversed(list(enumerate(known)))}
+    return sorted((name for name in columns if plain_name(name) in rank), key=lambda name: rank[plain_name(name)])
