@@ -40,8 +40,9 @@ from robustvit.audits.verdict import change_of, judge
 from robustvit.common.intervals import ClusteredAnswers, Interval, crossed_difference, crossed_interval, mean_interval
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.datasets import MaskedPhotos, evaluation_transform, read_pair
-from robustvit.data.find_photos import Photo, find_photos
+from robustvit.data.find_photos import find_photos
 from robustvit.data.labels import match_labels
+from robustvit.data.photo import Photo
 from robustvit.data.shifts.cutouts import cut_out, place, square_background
 from robustvit.data.swaps import paste, tiled_background
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, Swapped, measure, pointing_hit

@@ -13,8 +13,8 @@ from torch import nn
 from helpers.drawn_photos import write_photos
 from robustvit import UserError, evaluate
 from robustvit.data.class_order import ALPHABET, NATURAL, better_order, plausible_orders
-from robustvit.data.find_photos import Photo
 from robustvit.data.labels import match_labels
+from robustvit.data.photo import Photo
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.models.libraries.library import first_imagenet_names
 
@@ -150,7 +150,8 @@ def test_evaluate_asks_then_warns_of_the_wrong_order(tmp_path, capsys):
 
 
 def test_a_run_that_is_resumed_keeps_its_order(tmp_path):
-    from robustvit.data.gather import PhotoSources, SelectionSettings, gather_photos
+    from robustvit.data.gather import SelectionSettings, gather_photos
+    from robustvit.data.given_photos import PhotoSources
 
     images, masks = write_photos(tmp_path, 4, classes=("2", "10", "1"))
     model = Classifier(Colours(3), preprocessing=Preprocessing((8, 8)))

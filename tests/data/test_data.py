@@ -14,9 +14,10 @@ from helpers.small_models import SIZE
 from robustvit import UserError
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos, evaluation_transform, kept_share, training_transform
 from robustvit.data.datasets import read_pair as read
-from robustvit.data.find_photos import Photo, find_photos
+from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_files import check_mask, read_mask
+from robustvit.data.photo import Photo
 from robustvit.data.pixels import Pixels
 from robustvit.data.read_photos import read_photo
 from robustvit.data.selection import choose_classes, select_photos, selection_text
@@ -219,7 +220,7 @@ def test_folders_that_do_not_match(tmp_path):
     (masks / "disc" / "001.png").rename(tmp_path / "aside.png")
     with pytest.raises(UserError, match=r"image without a mask: .*disc/001\.png"):
         find_photos(images, masks)
-    assert len(find_photos(images, masks, skip_unmasked=True)) == 5
+    assert len(find_photos(images, masks, rules=MaskRules(skip_unmasked=True))) == 5
     (tmp_path / "aside.png").rename(masks / "disc" / "001.png")
     (images / "frame" / "000.png").unlink()
     with pytest.raises(UserError, match=r"mask without an image: .*frame/000\.png"):

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.drawn_photos import write_photos
 from robustvit import UserError
-from robustvit.data.find_photos import find_photos
+from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.manifest import MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.mask_filter import MaskFilter
 from robustvit.data.review import Review
@@ -75,18 +75,18 @@ def test_broken_manifests(tmp_path, text, words):
 def test_doubtful_masks_are_left_out_and_counted(folders):
     images, masks = folders
     keep = MaskFilter(images, masks)
-    assert names(find_photos(images, masks, keep=keep)) == ["disc/000", "frame/000", "stripe/000"]
+    assert names(find_photos(images, masks, rules=MaskRules(keep=keep))) == ["disc/000", "frame/000", "stripe/000"]
     assert keep.left_out == {"doubtful": 3, "none": 3}
     assert keep.note.startswith("6 photos left out: 3 with a doubtful mask, 3 in which no object was found")
     keep = MaskFilter(images, masks, doubtful=True)
-    assert len(find_photos(images, masks, keep=keep)) == 6
+    assert len(find_photos(images, masks, rules=MaskRules(keep=keep))) == 6
     assert "--doubtful" not in keep.note
 
 
 def test_the_manifest_itself_is_a_list_of_photos(folders):
     _, masks = folders
     manifest = masks / "manifest.csv"
-    photos = find_photos(manifest, keep=MaskFilter(manifest, None))
+    photos = find_photos(manifest, rules=MaskRules(keep=MaskFilter(manifest, None)))
     assert names(photos) == ["disc/000", "frame/000", "stripe/000"]
     assert all(photo.mask.is_file() for photo in photos)
 
@@ -95,7 +95,7 @@ def test_a_review_goes_first(folders):
     images, masks = folders
     decisions = {str(images / "disc" / "000.png"): False, str(images / "frame" / "001.png"): True}
     keep = MaskFilter(images, masks, review=Review(decisions, Path("review.csv")))
-    assert names(find_photos(images, masks, keep=keep)) == ["frame/000", "frame/001", "stripe/000"]
+    assert names(find_photos(images, masks, rules=MaskRules(keep=keep))) == ["frame/000", "frame/001", "stripe/000"]
     assert keep.left_out == {"dropped": 1, "doubtful": 2, "none": 3}
 
 
@@ -103,23 +103,25 @@ def test_masks_without_a_manifest_are_all_used(folders):
     images, masks = folders
     (masks / "manifest.csv").unlink()
     with pytest.raises(UserError, match="without a mask"):
-        find_photos(images, masks, keep=MaskFilter(images, masks))
+        find_photos(images, masks, rules=MaskRules(keep=MaskFilter(images, masks)))
     keep = MaskFilter(images, masks)
-    assert len(find_photos(images, masks, skip_unmasked=True, keep=keep)) == 6
+    assert len(find_photos(images, masks, rules=MaskRules(skip_unmasked=True, keep=keep))) == 6
     assert keep.note == ""
 
 
 def test_moved_photos_keep_their_verdicts(folders, tmp_path):
     images, masks = folders
     shutil.move(images, tmp_path / "elsewhere")
-    photos = find_photos(tmp_path / "elsewhere", masks, skip_unmasked=True, keep=MaskFilter(images, masks))
+    photos = find_photos(
+        tmp_path / "elsewhere", masks, rules=MaskRules(skip_unmasked=True, keep=MaskFilter(images, masks))
+    )
     assert names(photos) == ["disc/000", "frame/000", "stripe/000"]
 
 
 def test_masks_made_in_one_call_for_train_and_test(folders, tmp_path):
     """One level up: the manifest of the whole speaks for each part; a manifest of someone else's does not."""
     images, masks = folders
-    photos = find_photos(images / "disc", masks / "disc", labelled=False, skip_unmasked=True)
+    photos = find_photos(images / "disc", masks / "disc", labelled=False, rules=MaskRules(skip_unmasked=True))
     (masks / "settings.json").write_text("{}")
     keep = MaskFilter(images / "disc", masks / "disc")
     assert [photo.image.stem for photo in photos if keep(photo)] == ["000"]
@@ -132,11 +134,16 @@ def test_a_mask_drawn_for_a_photo_without_one_is_used(folders):
     images, masks = folders
     shutil.copy(masks / "disc" / "000.png", masks / "disc" / "002.png")
     keep = MaskFilter(images, masks)
-    assert names(find_photos(images, masks, keep=keep)) == ["disc/000", "disc/002", "frame/000", "stripe/000"]
+    assert names(find_photos(images, masks, rules=MaskRules(keep=keep))) == [
+        "disc/000",
+        "disc/002",
+        "frame/000",
+        "stripe/000",
+    ]
     assert keep.left_out == {"doubtful": 3, "none": 2}
 
 
 def test_everything_left_out_is_an_error(folders):
     images, masks = folders
     with pytest.raises(UserError, match="every photo was left out"):
-        find_photos(images, masks, keep=lambda photo: False)
+        find_photos(images, masks, rules=MaskRules(keep=lambda photo: False))

@@ -14,11 +14,12 @@ from helpers.drawn_photos import write_photos
 from robustvit import UserError
 from robustvit.common.option_groups import PhotoOptions
 from robustvit.data.datasets import MaskedPhotos, read_pair
-from robustvit.data.find_photos import Photo, find_photos
+from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.manifest import MaskRecord, write_manifest
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.no_object import split_names
 from robustvit.data.objects_seen import describe_looked, look_at, shows_no_object
+from robustvit.data.photo import Photo
 from robustvit.models.classifier import Preprocessing
 
 SQUARE = Preprocessing(input_size=(48, 48), crop_share=1.0)
@@ -186,7 +187,7 @@ def test_a_set_without_any_object_is_refused(folders):
         lines(usable(images, masks)[0])
     assert lines(find_photos(images)) == [], "without masks nothing is said"
     with pytest.raises(UserError, match="masks of the other classes beside --no-object, found none"):
-        lines(find_photos(images, no_object="stripe"))
+        lines(find_photos(images, rules=MaskRules(no_object="stripe")))
 
 
 def test_black_masks_do_not_hide_that_the_others_are_inverted(tmp_path):

@@ -120,7 +120,7 @@ def test_lists_that_cannot_be_told(folder, text, words):
 def test_broken_lines_of_json_and_other_files_are_named(folder):
     with pytest.raises(UserError, match="line 2: expected a JSON object"):
         read(folder, '{"file_name": "img/cat0.jpg"}\n[1]\n', "a.jsonl")
-    from robustvit.data.find_photos import expect_photos
+    from robustvit.data.photo import expect_photos
 
     (folder / "list.xlsx").write_bytes(b"PK")
     with pytest.raises(UserError, match=r"a list that ends in \.csv, \.tsv, \.jsonl.*found a file"):

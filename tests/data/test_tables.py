@@ -13,7 +13,8 @@ from PIL import Image
 
 from robustvit import UserError
 from robustvit.common.option_groups import ColumnOptions
-from robustvit.data.find_photos import expect_photos, find_photos
+from robustvit.data.find_photos import MaskRules, find_photos
+from robustvit.data.photo import expect_photos
 from robustvit.data.pixels import PLAIN
 from robustvit.data.placed_photos import place_photos
 
@@ -164,7 +165,7 @@ def test_masks_in_a_folder_beside_a_list(folder):
     (folder / "masks" / "dog" / "dog1.png").unlink()
     with pytest.raises(UserError, match="image without a mask"):
         find_photos(path, folder / "masks")
-    assert len(find_photos(path, folder / "masks", skip_unmasked=True)) == 5
+    assert len(find_photos(path, folder / "masks", rules=MaskRules(skip_unmasked=True))) == 5
     (folder / "other").mkdir()
     Image.new("L", (8, 8)).save(folder / "other" / "z.png")
     with pytest.raises(UserError, match="none has the path or name of one"):
@@ -468,7 +469,7 @@ def test_masks_are_made_for_a_list_and_found_again(set_of_photos, model_folder):
     kept = [record for record in made.records if record.mask]
     assert kept
     assert {record.label for record in made.records} == {"disc", "frame", "stripe"}
-    found = find_photos(source, set_of_photos / "made", skip_unmasked=True)
+    found = find_photos(source, set_of_photos / "made", rules=MaskRules(skip_unmasked=True))
     assert [photo.mask.resolve() for photo in found] == [record.mask.resolve() for record in kept]
 
 

@@ -17,8 +17,9 @@ from robustvit import UserError, classes, evaluate, explain
 from robustvit.cli import main as cli
 from robustvit.common.run_folder import RunFolder
 from robustvit.data.duplicates import BITS, NEAR, Fingerprint, find_copies, fingerprint, fingerprints, same_files
-from robustvit.data.find_photos import Photo, find_photos
+from robustvit.data.find_photos import find_photos
 from robustvit.data.overlap import check_overlap, hash_photos, note_copies, without_copies
+from robustvit.data.photo import Photo
 from robustvit.data.selection import selection_text
 from robustvit.data.trained_photos import photos_behind, runs_behind
 

@@ -21,7 +21,7 @@ from helpers.small_models import tiny_network
 from robustvit import UserError, evaluate
 from robustvit.cli import main as cli
 from robustvit.data.datasets import evaluation_transform
-from robustvit.data.find_photos import find_photos
+from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.manifest import MaskRecord, write_manifest
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.on_sets import loop
@@ -496,7 +496,7 @@ def test_segmentation_takes_what_is_said_about_masks(capsys, tmp_path, thousand)
     (record,) = evaluate(**options, skip_unmasked=True, mask_format="ids").records
     assert record.samples == 5
     network = load_model(str(thousand))
-    photos = find_photos(images, masks, labelled=False, skip_unmasked=True)
+    photos = find_photos(images, masks, labelled=False, rules=MaskRules(skip_unmasked=True))
     expected = segmentation_test(network, photos, mask_format="ids").numbers
     assert record.numbers["miou"].mean == pytest.approx(expected["miou"].mean)
     assert expected["miou"].mean != segmentation_test(network, photos, mask_format="soft").numbers["miou"].mean

@@ -14,8 +14,9 @@ from helpers.small_models import SIZE, tiny_network
 from robustvit import Classifier, UserError, relevance
 from robustvit.data.backgrounds import Backgrounds
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
-from robustvit.data.find_photos import Photo, find_photos
+from robustvit.data.find_photos import find_photos
 from robustvit.data.labels import match_labels
+from robustvit.data.photo import Photo
 from robustvit.evaluation.measure import (
     MeasureSettings,
     Swapped,

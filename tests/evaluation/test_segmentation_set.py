@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 from helpers.drawn_photos import CLASSES
 from helpers.small_models import tiny_network
 from robustvit import UserError
-from robustvit.data.find_photos import Photo, find_photos
+from robustvit.data.find_photos import find_photos
+from robustvit.data.photo import Photo
 from robustvit.evaluation.on_sets.segmentation_scores import segmentation_test
 from robustvit.evaluation.on_sets.segmented_photos import MAT_FILE, MatFile, SegmentedPhotos, find_mat
 from robustvit.models.classifier import Classifier

@@ -16,7 +16,7 @@ from helpers.small_models import SIZE, tiny_network, tiny_torchvision, tiny_tran
 from robustvit import explain, finetune, load_model, relevance, relevance_loss
 from robustvit.cli.main import main
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.measure import MeasureSettings, energy_inside, map_iou, measure, pointing_hit
 from robustvit.explanation.methods import RELEVANCE_METHODS

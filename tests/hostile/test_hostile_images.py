@@ -19,8 +19,8 @@ from PIL import Image
 from helpers.hostile import chunk, png, refusal, said, swapped_photo
 from robustvit.common.errors import UserError
 from robustvit.data.datasets import read_pair
-from robustvit.data.find_photos import Photo
 from robustvit.data.mask_files import check_mask, read_mask
+from robustvit.data.photo import Photo
 from robustvit.data.read_photos import IMAGE_FORMATS, MAX_PIXELS, open_image, read_photo
 
 

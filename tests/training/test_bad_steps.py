@@ -19,7 +19,7 @@ from torch import nn
 from helpers.drawn_photos import CLASSES
 from robustvit import UserError, finetune, report
 from robustvit.cli.main import main
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.training.bad_steps import MOST_IN_A_ROW, BadSteps
 

@@ -12,7 +12,8 @@ from PIL import Image
 from helpers.drawn_photos import CLASSES, write_photos
 from helpers.small_models import tiny_network
 from robustvit import UserError, finetune, report
-from robustvit.data.gather import PhotoSources, SelectionSettings, gather_photos
+from robustvit.data.gather import SelectionSettings, gather_photos
+from robustvit.data.given_photos import PhotoSources
 from robustvit.models.classifier import Classifier
 
 

@@ -21,7 +21,7 @@ from helpers.small_models import tiny_network
 from robustvit import UserError, finetune, guided_loss, report
 from robustvit.cli import main as cli
 from robustvit.common.verdict import read_verdict
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 from robustvit.data.selection import balanced_classes
 from robustvit.explanation.methods import measuring_method
 from robustvit.guidance.registry import GUIDANCE, guidance_options, options_of

@@ -81,7 +81,7 @@ def audit(
     Example:
         robustvit audit --model runs/mine --images photos/test --masks masks/test --out audit.html
     """
-    from robustvit.data.find_photos import expect_photos
+    from robustvit.data.photo import expect_photos
 
     expect_photos(photos.images, photos.masks)
     settings = settings_of(audit, models, photos, found, maps, judging, auditing, grouping, running, out=out)

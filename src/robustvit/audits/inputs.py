@@ -10,11 +10,12 @@ from robustvit.common.errors import UserError
 from robustvit.common.option_groups import GivenPhotos
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
-from robustvit.data.find_photos import Photo, expect_classes, find_photos
+from robustvit.data.find_photos import find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.manifest import NO_OBJECT
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import note_copies
+from robustvit.data.photo import Photo, expect_classes
 from robustvit.data.pixels import Pixels
 from robustvit.data.trained_photos import photos_behind
 from robustvit.masks.make import MadeMasks, make_masks

@@ -24,9 +24,9 @@ from robustvit.common.files import write_json, write_text
 from robustvit.common.progress import warn
 from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
-from robustvit.data.find_photos import Photo
 from robustvit.data.labels import doubt_order
 from robustvit.data.objects_seen import describe_looked, look_at
+from robustvit.data.photo import Photo
 from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing

@@ -14,7 +14,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import track
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 from robustvit.models.classifier import Preprocessing
 
 

@@ -19,8 +19,8 @@ from torchvision.transforms import InterpolationMode, v2
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
-from robustvit.data.find_photos import Photo
 from robustvit.data.mask_files import check_background, read_mask
+from robustvit.data.photo import Photo
 from robustvit.data.read_photos import open_header, read_photo
 from robustvit.data.swaps import bounding_box, paste, tiled_background
 from robustvit.models.classifier import Preprocessing

@@ -3,63 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import expect_folder
 from robustvit.common.option_groups import ColumnOptions
 from robustvit.common.options import NoObject
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
-from robustvit.data.mask_files import MASK_SUFFIXES
-from robustvit.data.matching import compose
 from robustvit.data.no_object import check_no_object, is_black, is_named, refuse_lost_classes, split_names
-from robustvit.data.photo_lists import AS_NAMED, columns_of, read_photo_list
-from robustvit.data.photo_names import adopt_masks
+from robustvit.data.photo import Photo, expect_classes, lost_classes
+from robustvit.data.photo_lists import AS_NAMED, read_photo_list
+from robustvit.data.photo_masks import add_listed_masks, add_masks, filter_photos, refuse_unmasked
 from robustvit.data.photo_scales import SetPixels, settle_pixels
-from robustvit.data.photo_tree import PhotoTree, files_below, is_hidden, reads_only
+from robustvit.data.photo_tree import PhotoTree, reads_only
 from robustvit.data.pixels import PLAIN, Pixels
-from robustvit.data.tables.source import expect_source, is_list, places_in, root_of
+from robustvit.data.tables.source import is_list
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A photo on disk.
+@dataclass(frozen=True, kw_only=True)
+class MaskRules:
+    """Which photos need a mask, and which are left out because of theirs.
 
     Attributes:
-        image: the image file.
-        mask: its foreground mask, if there is one.
-        class_name: its class as named on disk, if known.
-        label: the model's index of that class, once it is matched.
-        is_mask_id: whether the class is named by its id in the mask, where 0 is the background.
-        pixels: how its pixels are read.
-        no_object: whether it was said to show no object; an empty mask says so too.
+        skip_unmasked: leave photos without a mask out instead of refusing them.
+        no_object: classes whose photos show no object; they need no mask.
+        further: the photos need not hold every class of ``no_object``.
+        keep: whether to use a photo; see ``MaskFilter``.
     """
 
-    image: Path
-    mask: Path | None = None
-    class_name: str | None = None
-    label: int | None = None
-    is_mask_id: bool = False
-    pixels: Pixels = PLAIN
-    no_object: bool = False
+    skip_unmasked: bool = False
+    no_object: NoObject | None = None
+    further: bool = False
+    keep: Callable[[Photo], bool] | None = None
 
 
-def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:
-    """Refuse paths that do not exist, as ``find_photos`` does, before a model is loaded, which takes longer."""
-    if images is not None:
-        expect_source(images)
-    if masks is not None:
-        expect_folder(Path(masks), "masks")
-
-
-def expect_photos_of(options: Mapping[str, Any]) -> None:
-    """Call ``expect_photos`` on all photos that options of ``finetune`` name."""
-    for kind in ("", "val_", "test_"):
-        expect_photos(options.get(f"{kind}images"), options.get(f"{kind}masks"))
+_EVERY_PHOTO = MaskRules()
 
 
 def find_photos(
@@ -67,10 +47,7 @@ def find_photos(
     masks: str | Path | None = None,
     *,
     labelled: bool = True,
-    skip_unmasked: bool = False,
-    no_object: NoObject | None = None,
-    further: bool = False,
-    keep: Callable[[Photo], bool] | None = None,
+    rules: MaskRules = _EVERY_PHOTO,
     pixels: Pixels | None = PLAIN,
     columns: ColumnOptions = AS_NAMED,
     notes: list[str] | None = None,
@@ -82,10 +59,7 @@ def find_photos(
             optionally ``mask`` and ``label``, whose paths are relative to it, or a set; see ``PhotoOptions``.
         masks: a folder that mirrors ``images`` by folders and stem, or the paths in a list.
         labelled: whether classes are needed; without them a flat folder is enough.
-        skip_unmasked: leave photos without a mask out instead of refusing them.
-        no_object: classes whose photos show no object; they need no mask.
-        further: the photos need not hold every class of ``no_object``.
-        keep: whether to use a photo; see ``MaskFilter``.
+        rules: which photos need a mask, and which are left out.
         pixels: how pixels are read, as far as the user said; the rest is decided for all photos together. None if the
             caller decides it, for these photos and others.
         columns: of a list, that the user names.
@@ -93,20 +67,9 @@ def find_photos(
     """
     said: list[str] = [] if notes is None else notes
     photos = _list_photos(images, masks, columns, said)
-    if not further:
-        check_no_object(no_object, {photo.class_name for photo in photos})
-    photos = mark_no_object(photos, no_object, said)
-    if is_list(images):
-        if masks is not None:
-            photos = mark_no_object(_add_listed_masks(photos, images, Path(masks), said), no_object, said)
-        photos = _filter(photos, keep)
-        if not skip_unmasked:
-            photos = _settle_unmasked(photos, from_folder=masks is not None)
-    elif masks is not None:
-        added = _add_masks(photos, Path(images), Path(masks), skip_unmasked, keep)
-        photos = mark_no_object(added, no_object, said)
-    if skip_unmasked and any(photo.mask for photo in photos):
-        photos = _skip_unmasked(photos)
+    if not rules.further:
+        check_no_object(rules.no_object, {photo.class_name for photo in photos})
+    photos = _match_masks(mark_no_object(photos, rules.no_object, said), images, masks, rules, said)
     if labelled:
         expect_classes(photos, images, "add them, or finetune with --target predicted")
     settled = SetPixels() if pixels is None else settle_pixels((photo.image for photo in photos), pixels)
@@ -117,10 +80,26 @@ def find_photos(
     return [replace(photo, pixels=settled.photos.get(photo.image, pixels or PLAIN)) for photo in photos]
 
 
+def _match_masks(
+    photos: list[Photo], images: str | Path, masks: str | Path | None, rules: MaskRules, notes: list[str]
+) -> list[Photo]:
+    """Give photos the masks of a folder, or keep those of their list, and leave photos out as the rules say."""
+    if is_list(images):
+        if masks is not None:
+            photos = mark_no_object(add_listed_masks(photos, images, Path(masks), notes), rules.no_object, notes)
+        photos = filter_photos(photos, rules.keep)
+        if not rules.skip_unmasked:
+            photos = _settle_unmasked(photos, from_folder=masks is not None)
+    elif masks is not None:
+        added = add_masks(photos, Path(images), Path(masks), rules.skip_unmasked, rules.keep)
+        photos = mark_no_object(added, rules.no_object, notes)
+    return _skip_unmasked(photos) if rules.skip_unmasked and any(photo.mask for photo in photos) else photos
+
+
 def _settle_unmasked(photos: list[Photo], *, from_folder: bool) -> list[Photo]:
     """Take an empty mask in a list that has others at its word; refuse photos whose masks a folder lacks."""
     if from_folder:
-        _refuse_unmasked([photo.image for photo in photos if photo.mask is None and not photo.no_object])
+        refuse_unmasked([photo.image for photo in photos if photo.mask is None and not photo.no_object])
     if not any(photo.mask for photo in photos):
         return photos
     return [photo if photo.mask else replace(photo, no_object=True) for photo in photos]
@@ -140,26 +119,6 @@ def _refuse_columns(columns: ColumnOptions, images: Path) -> None:
     if named := next((name for name, value in vars(columns).items() if value and name != "class_folders"), None):
         option = "--" + named.replace("_", "-")
         raise UserError(f"{option} belongs to a list or a set, {images} is a folder: leave it out, or name the list")
-
-
-def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
-    """Refuse photos without classes; ``fix`` says what to do."""
-    if any(photo.class_name is None for photo in photos):
-        if is_list(images):
-            there = f" beside the columns {', '.join(map(repr, columns_of(images)))} (--label-column names one)"
-        else:
-            lists = sorted(path for path in Path(images).iterdir() if is_list(path) and path.suffix != ".txt")
-            there = f" beside the list {lists[0].name}, which --images can name," if lists else ""
-        raise UserError(
-            f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found photos "
-            f"without{there}: {fix}"
-        )
-
-
-def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
-    """Refuse photos without masks; ``fix`` says what to do."""
-    if any(photo.mask is None and not photo.no_object for photo in photos):
-        raise UserError(f"expected masks for the photos in {images}, found none: {fix}")
 
 
 def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], inner: bool) -> list[Photo]:
@@ -202,13 +161,6 @@ def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
         )
 
 
-def _filter(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Photo]:
-    kept = photos if keep is None else [photo for photo in photos if keep(photo)]
-    if not kept:
-        raise UserError("every photo was left out because of its mask: make better masks, or review them with --review")
-    return kept
-
-
 def mark_no_object(photos: Sequence[Photo], given: NoObject | None, notes: list[str]) -> list[Photo]:
     """Say of photos of the named classes that they show no object; a line tells how many masks are not used then."""
     names = set(split_names(given))
@@ -225,13 +177,6 @@ def mark_no_object(photos: Sequence[Photo], given: NoObject | None, notes: list[
     ]
 
 
-def lost_classes(before: Sequence[Photo], after: Sequence[Photo]) -> dict[str, int]:
-    """Return the classes of which no photo is left, and how many they had."""
-    left = {photo.class_name for photo in after}
-    gone = [str(photo.class_name) for photo in before if photo.class_name not in left]
-    return {name: gone.count(name) for name in dict.fromkeys(gone)}
-
-
 def _skip_unmasked(photos: list[Photo]) -> list[Photo]:
     left = [photo for photo in photos if photo.mask is not None or photo.no_object]
     if lost := lost_classes(photos, left):
@@ -241,104 +186,6 @@ def _skip_unmasked(photos: list[Photo]) -> list[Photo]:
             f"say --no-object {','.join(sorted(lost))} if they show no object, or add their masks",
         )
     return left
-
-
-def _add_masks(
-    photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool, keep: Callable[[Photo], bool] | None
-) -> list[Photo]:
-    expect_folder(masks, "masks")
-    by_key = _masks_by_key(masks, flat=photos[0].class_name is None)
-    places_inside = [photo.image.relative_to(images).as_posix() for photo in photos]
-    keys = list(map(_key, places_inside))
-    _refuse_two_photos(photos, keys)
-    for line in adopt_masks(by_key, dict(zip(keys, places_inside, strict=True)), images, masks):
-        warn(line)
-    without_photo = sorted(set(by_key) - set(keys))
-    found = [replace(p, mask=by_key.get(key)) for p, key in zip(photos, keys, strict=True)]
-    kept = _filter(found, keep)
-    if not skip_unmasked:
-        tops, kept_tops = ({_top(p, images) for p in these} for these in (photos, kept))
-        left_out = (tops - kept_tops) | {_top(p, images) for p in kept if p.no_object}
-        there = {compose(p.name) for p in masks.iterdir() if p.is_dir() and not is_hidden(p.name)}
-        places: set[str | None] = {None} if None in tops else {*there}
-        _refuse_other_classes(tops - left_out, places - left_out, images, masks)
-        _refuse_unmasked([p.image for p in kept if p.mask is None and not p.no_object])
-    if without_photo:
-        raise UserError(f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; remove or rename it")
-    return kept
-
-
-def _top(photo: Photo, images: Path) -> str | None:
-    """Return the folder at the top that a photo lies in, which masks have too; None in a flat folder."""
-    return None if photo.class_name is None else compose(photo.image.relative_to(images).parts[0])
-
-
-def _key(inside: str) -> str:
-    """Return what a photo and its mask share: the path in their folder without the ending of the file."""
-    return compose(str(PurePosixPath(inside).with_suffix("")))
-
-
-def _masks_by_key(masks: Path, flat: bool | None = None) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for inside, path in files_below(masks, MASK_SUFFIXES).items():
-        if flat is not None and ("/" in inside) == flat:  # beside class folders, or in folders beside flat masks
-            continue
-        if other := found.get(_key(inside)):
-            raise UserError(f"two masks for one photo: {other} and {path}; remove one")
-        found[_key(inside)] = path
-    return found
-
-
-def _refuse_other_classes(ours: set[str | None], theirs: set[str | None], images: Path, masks: Path) -> None:
-    if set(map(_letters, ours)) == set(map(_letters, theirs)):
-        return
-    lacking = [f"{place} lacks {', '.join(sorted(map(str, names)))}" for place, names in
-               ((masks, ours - theirs), (images, theirs - ours)) if names]  # fmt: skip
-    way = "; if its photos show no object, say so with --no-object" if ours - theirs else ""
-    raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}{way}")
-
-
-def _letters(name: str | None) -> str | None:
-    return None if name is None else compose(name)
-
-
-def _refuse_unmasked(lacking: list[Path]) -> None:
-    if lacking:
-        raise UserError(
-            f"image without a mask: {lacking[0]}{_more(lacking)}; add the mask, or leave such photos out with "
-            "--skip-unmasked"
-        )
-
-
-def _refuse_two_photos(photos: list[Photo], keys: list[str]) -> None:
-    seen: dict[str, Path] = {}
-    for photo, key in zip(photos, keys, strict=True):
-        if other := seen.get(key):
-            raise UserError(f"two photos of one name would share a mask: {other} and {photo.image}; rename one")
-        seen[key] = photo.image
-
-
-def _more(items: list) -> str:
-    return f" and {len(items) - 1} more" if len(items) > 1 else ""
-
-
-def _add_listed_masks(photos: list[Photo], images: str | Path, masks: Path, notes: list[str]) -> list[Photo]:
-    """Give photos of a list the masks in a folder, by their paths from the folder of the list, or by their names."""
-    expect_folder(masks, "masks")
-    if any(photo.mask for photo in photos):
-        raise UserError(f"expected --masks or a column of masks, {images} has both: leave one of them out")
-    files = [photo.image for photo in photos]
-    root = root_of(images, files)
-    places = places_in(files, root)
-    by_key = _masks_by_key(masks)
-    keys = list(map(_key, places))
-    _refuse_two_photos(photos, keys)
-    notes += adopt_masks(by_key, dict(zip(keys, places, strict=True)), root, masks)
-    if not set(by_key) & set(keys):
-        raise UserError(f"expected masks of the photos in {images} in {masks}, none has the path or name of one")
-    if others := sorted(set(by_key) - set(keys)):
-        notes.append(f"{pluralize(len(others), 'mask')} in {masks.name} of photos that are not listed ({others[0]}).")
-    return [replace(photo, mask=by_key.get(key)) for photo, key in zip(photos, keys, strict=True)]
 
 
 def _read_list(path: str | Path, columns: ColumnOptions, notes: list[str]) -> list[Photo]:

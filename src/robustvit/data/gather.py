@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import PhotoOptions, PixelOptions
-from robustvit.common.options import Alpha, Classes, ClassFolders, MaskFormat, Negatives, NoObject, PixelRange
+from robustvit.common.options import Classes, Negatives
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.duplicates import Fingerprint
-from robustvit.data.find_photos import Photo, expect_masks
-from robustvit.data.labels import match_labels
-from robustvit.data.mask_filter import find_usable_photos
+from robustvit.data.given_photos import Labeller, PhotoSources, find_given
 from robustvit.data.objects_seen import Looked, describe_looked, look_at
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
-from robustvit.data.photo_scales import recorded_scale
-from robustvit.data.review import Review, read_review
+from robustvit.data.photo import Photo
 from robustvit.data.selection import balanced_classes, select_photos, selection_text
-from robustvit.data.tables.source import is_list
 from robustvit.models.classifier import Classifier
-
-Labeller = Callable[[Sequence[Photo]], list[Photo]]
-
-
-@dataclass(frozen=True)
-class PhotoSources:
-    """Folders of photos and masks; see ``finetune`` for each."""
-
-    images: str
-    masks: str | None = None
-    val_images: str | None = None
-    val_masks: str | None = None
-    test_images: str | None = None
-    test_masks: str | None = None
-    mask_format: MaskFormat = "auto"
-    skip_unmasked: bool = False
-    no_object: NoObject | None = None
-    doubtful: bool = False
-    review: str | None = None
-    range: PixelRange | None = None
-    alpha: Alpha | None = None
-    class_folders: ClassFolders | None = None
-    image_column: str | None = None
-    label_column: str | None = None
-    mask_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,37 +94,38 @@ def gather_photos(
         predict: labels photos with the predictions of the model, if they have no labels.
     """
     notes: list[str] = []
-    known = PixelOptions(range=sources.range, alpha=sources.alpha).or_else(classifier.pixels)
-    sources = replace(sources, range=known.range, alpha=known.alpha)
-    review = None if sources.review is None else read_review(sources.review)
-    found = partial(_find, classifier=classifier, labelled=labelled, predict=predict, review=review, notes=notes)
-    if settings.order and not classifier.class_names:
-        _name_outputs(classifier, {label: name for name, label in settings.order.items()})
-    photos = found(sources, sources.images, sources.masks)
-    classifier.pixels = PixelOptions(range=recorded_scale(photo.pixels for photo in photos), alpha=sources.alpha)
-    sources = replace(sources, range=classifier.pixels.range or sources.range)
-    if photos[0].class_name is not None and not classifier.class_names:
-        _name_outputs(classifier, {photo.label: str(photo.class_name) for photo in photos})
-    whole = None if review is None else replace(review, by_tail=False)
-    given = [
-        None if images is None else found(sources, images, masks, review=whole, further=True)
-        for images, masks in ((sources.val_images, sources.val_masks), (sources.test_images, sources.test_masks))
-    ]
+    given = find_given(sources, classifier, settings.order, labelled, predict, notes)
     selection = select_photos(
-        photos,
+        given.photos,
         samples_per_class=settings.samples_per_class,
         classes=settings.classes,
-        validation=given[0],
+        validation=given.validation,
         validation_per_class=settings.validation_per_class,
         seed=settings.seed,
     )
     train = _balance(selection.train, notes) if settings.balanced else selection.train
-    validation, verdict = selection.validation, given[1]
+    validation, verdict = selection.validation, given.verdict
     prints = hash_photos([*train, *validation, *(verdict or ())])
-    if given[0] is None and not settings.older:
+    if given.validation is None and not settings.older:
         validation = without_copies(validation, train, prints, notes)
     if verdict is None:
         validation, verdict = _halve(validation, notes) if settings.halve else (validation, validation)
+    notes += _notes_on_judging(validation, verdict)
+    check_overlap(train, validation, verdict, prints, notes, older=settings.older)
+    every = [*train, *validation, *(() if verdict is validation else verdict)]
+    looked = look_at(MaskedPhotos(every, classifier.preprocessing, mask_format=sources.mask_format))
+    training = looked[: len(train)]
+    trained = _without_negatives(training, settings.negatives)
+    for note in describe_looked(looked, classifier.preprocessing, _trained_on(training, settings.negatives)):
+        notes.append(note)
+        warn(note)
+    objects = sorted({one.photo.label for one in training if not one.empty and one.photo.label is not None})
+    return RunPhotos(trained, validation, verdict, notes, prints, tuple(objects))
+
+
+def _notes_on_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> list[str]:
+    """Say what a reader of the verdict must know about the photos that judge."""
+    notes = []
     if verdict[0].class_name is None:
         notes.append(
             "The photos have no labels: ordinary accuracy here means agreement with the original model's predictions."
@@ -166,17 +136,7 @@ def gather_photos(
             "one run in seven that changed nothing was then called better, instead of one in forty. Give other "
             "photos with --test-images and --test-masks."
         )
-    check_overlap(train, validation, verdict, prints, notes, older=settings.older)
-    every = [*train, *validation, *(() if verdict is validation else verdict)]
-    looked = look_at(MaskedPhotos(every, classifier.preprocessing, mask_format=sources.mask_format))
-    trained = _without_negatives(looked[: len(train)], settings.negatives)
-    for note in describe_looked(
-        looked, classifier.preprocessing, _trained_on(looked[: len(train)], settings.negatives)
-    ):
-        notes.append(note)
-        warn(note)
-    objects = sorted({one.photo.label for one in looked[: len(train)] if not one.empty and one.photo.label is not None})
-    return RunPhotos(trained, validation, verdict, notes, prints, tuple(objects))
+    return notes
 
 
 def _without_negatives(looked: Sequence[Looked], negatives: Negatives) -> list[Photo]:
@@ -198,11 +158,6 @@ def _trained_on(looked: Sequence[Looked], negatives: Negatives) -> str:
     }[negatives] + f" (--negatives {negatives})."
 
 
-def _name_outputs(classifier: Classifier, names: Mapping[int | None, str]) -> None:
-    """Keep the names that a head without names was matched to."""
-    classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))
-
-
 def _balance(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
     kept = balanced_classes(photos)
     if left_out := len(photos) - len(kept):
@@ -211,57 +166,6 @@ def _balance(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
         notes.append(note)
         warn(note)
     return kept
-
-
-def _find(
-    sources: PhotoSources,
-    images: str,
-    masks: str | None,
-    *,
-    classifier: Classifier,
-    labelled: bool,
-    predict: Labeller,
-    review: Review | None,
-    notes: list[str],
-    further: bool = False,
-) -> list[Photo]:
-    photos, left_out = find_usable_photos(
-        PhotoOptions(
-            images=images,
-            masks=masks,
-            mask_format=sources.mask_format,
-            skip_unmasked=sources.skip_unmasked,
-            no_object=sources.no_object,
-            doubtful=sources.doubtful,
-            range=sources.range,
-            alpha=sources.alpha,
-            class_folders=None if is_list(images) else sources.class_folders,
-            image_column=sources.image_column if is_list(images) else None,
-            label_column=sources.label_column if is_list(images) else None,
-            mask_column=sources.mask_column if is_list(images) else None,
-        ),
-        labelled=labelled,
-        review=review,
-        further=further,
-    )
-    try:
-        photos = match_labels(photos, classifier.num_classes, classifier.class_names)
-    except UserError:
-        if labelled:
-            raise
-        # With predicted targets, folder names need not be classes of the model; where they are, they are used.
-        photos = [replace(photo, label=None) for photo in photos]
-    for note in left_out:
-        notes.append(note)
-        warn(note)
-    way = "give the folder of masks beside it"
-    if is_list(images):
-        way = "name them in its column 'mask' (--mask-column), or give their folder"
-    option = {sources.images: "--masks", sources.val_images: "--val-masks"}.get(images, "--test-masks")
-    expect_masks(photos, images, f"{way} ({option})")
-    if any(photo.label is None for photo in photos):
-        return predict([replace(photo, class_name=None) for photo in photos])
-    return photos
 
 
 def _halve(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Photo]]:

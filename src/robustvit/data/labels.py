@@ -12,8 +12,8 @@ from timm.data import ImageNetInfo
 from robustvit.common.errors import UserError, nearest
 from robustvit.common.progress import warn
 from robustvit.data.class_order import better_order, describe_order, plausible_orders
-from robustvit.data.find_photos import Photo
 from robustvit.data.matching import compose
+from robustvit.data.photo import Photo
 from robustvit.models.classifier import Classifier
 
 _IMAGENET = 1000

@@ -10,10 +10,10 @@ import numpy as np
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
 from robustvit.common.wording import pluralize
-from robustvit.data.find_photos import Photo
 from robustvit.data.mask_files import read_mask
 from robustvit.data.mask_kinds import guess_kind
 from robustvit.data.mask_pixels import is_signed, read_pixels
+from robustvit.data.photo import Photo
 
 AT_BORDER = 0.6  # none of 1,519 masks of animals and tiles covers that much of the frame's border
 _LOOKED_AT = 512  # masks, evenly spread: reading them takes a second, and most of a set is known from them

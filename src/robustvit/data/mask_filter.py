@@ -7,11 +7,12 @@ from pathlib import Path
 
 from robustvit.common.option_groups import PhotoOptions
 from robustvit.common.wording import pluralize
-from robustvit.data.find_photos import Photo, find_photos
+from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.manifest import MANIFEST, NO_OBJECT, MaskRecord, is_mask_folder, read_manifest
 from robustvit.data.mask_doubts import check_masks
 from robustvit.data.matching import compose
 from robustvit.data.no_object import refuse_lost_classes
+from robustvit.data.photo import Photo
 from robustvit.data.pixels import Pixels
 from robustvit.data.review import Review
 from robustvit.data.tables.source import split_part
@@ -125,10 +126,7 @@ def find_usable_photos(
         str(given.images),
         given.masks,
         labelled=labelled,
-        skip_unmasked=given.skip_unmasked,
-        no_object=given.no_object,
-        further=further,
-        keep=keep,
+        rules=MaskRules(skip_unmasked=given.skip_unmasked, no_object=given.no_object, further=further, keep=keep),
         pixels=Pixels.of(given),
         columns=given.columns,
         notes=notes,

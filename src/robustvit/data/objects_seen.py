@@ -11,8 +11,8 @@ from robustvit.common.options import MaskFormat
 from robustvit.common.progress import track, warn
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.data.find_photos import Photo
 from robustvit.data.mask_files import read_mask
+from robustvit.data.photo import Photo
 from robustvit.models.classifier import Preprocessing
 
 _NAMED = 5

@@ -9,7 +9,7 @@ from pathlib import Path
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprints, same_files, same_pixels
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 from robustvit.data.trained_photos import pairs_named
 
 _ROBOFLOW = re.compile(r"\.rf\.[0-9A-Za-z]{16,}$")

@@ -14,7 +14,7 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.files import encode_text
 from robustvit.common.options import Classes
 from robustvit.data.duplicates import Fingerprint
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 
 
 @dataclass(frozen=True)

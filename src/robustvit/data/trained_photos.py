@@ -12,7 +12,7 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict, read_verdict
 from robustvit.common.wording import pluralize
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprint, fingerprints
-from robustvit.data.find_photos import Photo, lost_classes
+from robustvit.data.photo import Photo, lost_classes
 
 _NAMED = 3
 _INCLUDE = "--include-trained"

@@ -104,7 +104,7 @@ def evaluate(
     if photos.images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
     from robustvit.common.files import check_new_file
-    from robustvit.data.find_photos import expect_photos
+    from robustvit.data.photo import expect_photos
 
     if out is not None:
         check_new_file(out)

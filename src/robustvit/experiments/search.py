@@ -138,7 +138,7 @@ def search(
         robustvit search --rates 5e-7:5e-6:6 --max-drop 2 --model vit_base_patch16_224.augreg_in21k_ft_in1k
         --images photos/train --masks masks/train --out runs/rates
     """
-    from robustvit.data.find_photos import expect_photos_of
+    from robustvit.data.photo import expect_photos_of
 
     folder = Path(out)
     max_drop = judging.max_drop

@@ -113,7 +113,7 @@ def sweep(
 
 def _expect_photos_of_one(asked: Experiment, trials: dict[str, Trial], folder: Path) -> None:
     """Raise if photos are missing for every trial of a new sweep; otherwise the trial reports it."""
-    from robustvit.data.find_photos import expect_photos_of
+    from robustvit.data.photo import expect_photos_of
     from robustvit.experiments.trials import state_of
 
     if any(state_of(folder / key) == "finished" for key in trials):

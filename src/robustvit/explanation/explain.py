@@ -124,7 +124,8 @@ def explain(
 
 def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:
     """Return files of photos, with those of folders, lists and sets in their place."""
-    from robustvit.data.find_photos import expect_photos, find_photos
+    from robustvit.data.find_photos import find_photos
+    from robustvit.data.photo import expect_photos
     from robustvit.data.read_photos import expect_image
     from robustvit.data.tables.source import is_list
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from robustvit.common.intervals import Interval
     from robustvit.data.datasets import MaskedPhotos
-    from robustvit.data.find_photos import Photo
+    from robustvit.data.photo import Photo
     from robustvit.explanation.deletion import Curves
     from robustvit.explanation.randomisation import Sanity
     from robustvit.models.classifier import Classifier
@@ -132,7 +132,8 @@ def faithfulness(
         robustvit faithfulness --model runs/mine --images photos/test --methods gae,rollout
     """
     settings = settings_of(faithfulness, given, deletion, pixels, columns, running, images=images, out=out)
-    from robustvit.data.find_photos import expect_photos, find_photos
+    from robustvit.data.find_photos import find_photos
+    from robustvit.data.photo import expect_photos
 
     _check_options(out, deletion)
     expect_photos(images)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import new_file
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 
 MOST_IN_A_ROW = 10
 

@@ -76,7 +76,7 @@ def finetune(
         --masks masks/train --out runs/mine
     """
     options = settings_of(finetune, photos, start, guiding, schedule, judging, running, out=out, resume=resume)
-    from robustvit.data.find_photos import expect_photos_of
+    from robustvit.data.photo import expect_photos_of
 
     expect_photos_of(options)
     from robustvit.common.run_folder import RunFolder

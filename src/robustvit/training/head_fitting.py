@@ -21,8 +21,8 @@ from robustvit.common.progress import console
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.signals import Stopped, StopSignals, reading_processes
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
-from robustvit.data.find_photos import Photo
 from robustvit.data.gather import RunPhotos
+from robustvit.data.photo import Photo
 from robustvit.data.swaps import bounding_box, pair_backgrounds, usable_background
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.balanced_head import (

@@ -15,7 +15,8 @@ from robustvit.common.devices import has_tracker, make_accelerator
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import MODULE, RunFolder
 from robustvit.data.backgrounds import check_backgrounds
-from robustvit.data.gather import PhotoSources, RunPhotos, SelectionSettings, gather_photos
+from robustvit.data.gather import RunPhotos, SelectionSettings, gather_photos
+from robustvit.data.given_photos import PhotoSources
 from robustvit.explanation.methods import measuring_method
 from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import GuidanceMethod

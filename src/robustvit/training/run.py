@@ -19,9 +19,9 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict, write_verdict
 from robustvit.data.backgrounds import given_backgrounds
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.data.find_photos import Photo
 from robustvit.data.gather import RunPhotos
 from robustvit.data.labels import doubt_order
+from robustvit.data.photo import Photo
 from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
 from robustvit.evaluation.measured_intervals import measure_interval

@@ -14,7 +14,7 @@ from typing import Any
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import check_own_folder, read_settings, write_json, write_text
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 from robustvit.data.shifts.kinds import KINDS, Shift, ShiftPlan, Skip
 
 METADATA, SKIPPED, SETTINGS = "metadata.csv", "skipped.csv", "settings.json"

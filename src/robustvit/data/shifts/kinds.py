@@ -8,7 +8,7 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import ImageFormat, MaskFormat
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 from robustvit.data.shifts.cutouts import SIZES, Placement
 from robustvit.data.swaps import SWAPS
 

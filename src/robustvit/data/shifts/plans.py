@@ -13,7 +13,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Intervention
 from robustvit.common.progress import bar
 from robustvit.common.wording import pluralize
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 from robustvit.data.shifts.cutouts import MIN_INSIDE, SIZES, grid, share_inside
 from robustvit.data.shifts.images import Spread
 from robustvit.data.shifts.kinds import BACKGROUND_KINDS, PHOTO_SIZE, Shift, ShiftOptions, ShiftPlan, Skip

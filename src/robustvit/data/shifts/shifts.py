@@ -14,7 +14,7 @@ from robustvit.common.options import ImageFormat, ShiftKinds
 from robustvit.common.wording import pluralize
 
 if TYPE_CHECKING:
-    from robustvit.data.find_photos import Photo
+    from robustvit.data.photo import Photo
     from robustvit.data.shifts.folder import ShiftFolder
     from robustvit.data.shifts.kinds import ShiftOptions, ShiftPlan
 
@@ -118,7 +118,7 @@ def shifts(
     """
     import time
 
-    from robustvit.data.find_photos import expect_photos
+    from robustvit.data.photo import expect_photos
 
     images, masks = given.images, given.masks
     expect_photos(images, masks)
@@ -176,8 +176,8 @@ def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:
 
 def _photos(given: GivenPhotos) -> tuple[list[Photo], list[str]]:
     """Return the photos, all with class and mask, and lines on what was left out."""
-    from robustvit.data.find_photos import expect_classes, expect_masks
     from robustvit.data.mask_filter import find_usable_photos
+    from robustvit.data.photo import expect_classes, expect_masks
 
     images = given.images
     photos, notes = find_usable_photos(given, labelled=False)

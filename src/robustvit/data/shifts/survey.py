@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 
 from robustvit.common.options import MaskFormat
 from robustvit.data.datasets import evaluation_transform, kept_share, read_pair
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 from robustvit.data.read_photos import read_photo
 from robustvit.data.swaps import bounding_box, usable_background
 from robustvit.models.classifier import Preprocessing

@@ -17,9 +17,10 @@ from robustvit.common.errors import UserError
 from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.common.options import Protocol
 from robustvit.common.progress import warn
-from robustvit.data.find_photos import Photo, expect_classes, find_photos
+from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.labels import doubt_order, match_labels
 from robustvit.data.overlap import note_copies
+from robustvit.data.photo import Photo, expect_classes
 from robustvit.data.pixels import Pixels
 from robustvit.data.tables.source import root_of
 from robustvit.data.trained_photos import photos_behind
@@ -107,8 +108,7 @@ def compare_on_photos(
         images,
         own.masks,
         labelled=own.masks is None,
-        skip_unmasked=own.skip_unmasked,
-        no_object=own.no_object,
+        rules=MaskRules(skip_unmasked=own.skip_unmasked, no_object=own.no_object),
         pixels=Pixels.of(own),
         columns=own.columns,
         notes=notes,

@@ -111,7 +111,7 @@ def classes(
     expect_at_least(1, count=shown.count)
     expect_at_least(0, samples=shown.samples, classes_shown=shown.classes_shown)
     from robustvit.common.files import page_and_record, write_json, write_text
-    from robustvit.data.find_photos import expect_photos
+    from robustvit.data.photo import expect_photos
 
     expect_photos(photos.images, photos.masks)
     from robustvit.evaluation.classes.record import KIND, class_record

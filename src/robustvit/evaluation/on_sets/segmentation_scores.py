@@ -19,7 +19,7 @@ from robustvit.common.intervals import Interval
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import track
 from robustvit.common.wording import pluralize
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 from robustvit.evaluation.on_sets.segmented_photos import MatFile, SegmentedPhotos, find_mat
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.maps import relevance

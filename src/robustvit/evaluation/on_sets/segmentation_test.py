@@ -15,9 +15,9 @@ from robustvit.common.options import MaskFormat
 from robustvit.common.progress import warn
 from robustvit.common.provenance import provenance
 from robustvit.common.wording import pluralize
-from robustvit.data.find_photos import Photo
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.objects_seen import shows_no_object
+from robustvit.data.photo import Photo
 from robustvit.data.photo_scales import recorded_scale
 from robustvit.data.trained_photos import UNKNOWN, TrainedPhotos
 from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, recorded_preprocessing

@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional as F
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
 from robustvit.data.datasets import read_pair
-from robustvit.data.find_photos import Photo
+from robustvit.data.photo import Photo
 
 if TYPE_CHECKING:
     import h5py

@@ -1,0 +1,140 @@
+"""The photos that the user gave for a run: found in folders or lists, and matched to the classes of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from robustvit.common.errors import UserError
+from robustvit.common.option_groups import PhotoOptions, PixelOptions
+from robustvit.common.options import Alpha, ClassFolders, MaskFormat, NoObject, PixelRange
+from robustvit.common.progress import warn
+from robustvit.data.labels import match_labels
+from robustvit.data.mask_filter import find_usable_photos
+from robustvit.data.photo import Photo, expect_masks
+from robustvit.data.photo_scales import recorded_scale
+from robustvit.data.review import Review, read_review
+from robustvit.data.tables.source import is_list
+from robustvit.models.classifier import Classifier
+
+Labeller = Callable[[Sequence[Photo]], list[Photo]]
+
+
+@dataclass(frozen=True)
+class PhotoSources:
+    """Folders of photos and masks; see ``finetune`` for each."""
+
+    images: str
+    masks: str | None = None
+    val_images: str | None = None
+    val_masks: str | None = None
+    test_images: str | None = None
+    test_masks: str | None = None
+    mask_format: MaskFormat = "auto"
+    skip_unmasked: bool = False
+    no_object: NoObject | None = None
+    doubtful: bool = False
+    review: str | None = None
+    range: PixelRange | None = None
+    alpha: Alpha | None = None
+    class_folders: ClassFolders | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    mask_column: str | None = None
+
+    def of(self, images: str, masks: str | None) -> PhotoOptions:
+        """Return the options of one folder or list of photos."""
+        listed = is_list(images)
+        return PhotoOptions(
+            images=images,
+            masks=masks,
+            mask_format=self.mask_format,
+            skip_unmasked=self.skip_unmasked,
+            no_object=self.no_object,
+            doubtful=self.doubtful,
+            range=self.range,
+            alpha=self.alpha,
+            class_folders=None if listed else self.class_folders,
+            image_column=self.image_column if listed else None,
+            label_column=self.label_column if listed else None,
+            mask_column=self.mask_column if listed else None,
+        )
+
+
+@dataclass(frozen=True)
+class FoundPhotos:
+    """Photos that the user gave: to train on or hold out, and to validate and to judge with, if these were given."""
+
+    photos: list[Photo]
+    validation: list[Photo] | None
+    verdict: list[Photo] | None
+
+
+def find_given(
+    sources: PhotoSources,
+    classifier: Classifier,
+    order: Mapping[str, int],
+    labelled: bool,
+    predict: Labeller,
+    notes: list[str],
+) -> FoundPhotos:
+    """Find all photos that were given, with their labels; the classifier gets how pixels are read, and its names."""
+    known = PixelOptions(range=sources.range, alpha=sources.alpha).or_else(classifier.pixels)
+    sources = replace(sources, range=known.range, alpha=known.alpha)
+    review = None if sources.review is None else read_review(sources.review)
+    if order and not classifier.class_names:
+        _name_outputs(classifier, {label: name for name, label in order.items()})
+    finder = _Finder(classifier, labelled, predict, notes)
+    photos = finder.find(sources.of(sources.images, sources.masks), "--masks", review)
+    classifier.pixels = PixelOptions(range=recorded_scale(photo.pixels for photo in photos), alpha=sources.alpha)
+    sources = replace(sources, range=classifier.pixels.range or sources.range)
+    if photos[0].class_name is not None and not classifier.class_names:
+        _name_outputs(classifier, {photo.label: str(photo.class_name) for photo in photos})
+    whole = None if review is None else replace(review, by_tail=False)
+
+    def further(kind: str, images: str | None, masks: str | None) -> list[Photo] | None:
+        if images is None:
+            return None
+        return finder.find(sources.of(images, masks), f"--{kind}-masks", whole, further=True)
+
+    return FoundPhotos(
+        photos,
+        further("val", sources.val_images, sources.val_masks),
+        further("test", sources.test_images, sources.test_masks),
+    )
+
+
+@dataclass(frozen=True)
+class _Finder:
+    """Finds photos of a run and labels them; see ``gather_photos`` for the fields."""
+
+    classifier: Classifier
+    labelled: bool
+    predict: Labeller
+    notes: list[str]
+
+    def find(self, given: PhotoOptions, option: str, review: Review | None, further: bool = False) -> list[Photo]:
+        """Find the photos of a folder or list; ``option`` is the one that names their masks."""
+        photos, left_out = find_usable_photos(given, labelled=self.labelled, review=review, further=further)
+        try:
+            photos = match_labels(photos, self.classifier.num_classes, self.classifier.class_names)
+        except UserError:
+            if self.labelled:
+                raise
+            # With predicted targets, folder names need not be classes of the model; where they are, they are used.
+            photos = [replace(photo, label=None) for photo in photos]
+        for note in left_out:
+            self.notes.append(note)
+            warn(note)
+        images, way = str(given.images), "give the folder of masks beside it"
+        if is_list(images):
+            way = "name them in its column 'mask' (--mask-column), or give their folder"
+        expect_masks(photos, images, f"{way} ({option})")
+        if any(photo.label is None for photo in photos):
+            return self.predict([replace(photo, class_name=None) for photo in photos])
+        return photos
+
+
+def _name_outputs(classifier: Classifier, names: Mapping[int | None, str]) -> None:
+    """Keep the names that a head without names was matched to."""
+    classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))

@@ -1,0 +1,123 @@
+"""Which mask of a folder belongs to which photo, by class folder and name, or by the path in a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from robustvit.common.errors import UserError
+from robustvit.common.files import expect_folder
+from robustvit.common.progress import warn
+from robustvit.common.wording import pluralize
+from robustvit.data.mask_files import MASK_SUFFIXES
+from robustvit.data.matching import compose
+from robustvit.data.photo import Photo
+from robustvit.data.photo_names import adopt_masks
+from robustvit.data.photo_tree import files_below, is_hidden
+from robustvit.data.tables.source import places_in, root_of
+
+
+def add_masks(
+    photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool, keep: Callable[[Photo], bool] | None
+) -> list[Photo]:
+    expect_folder(masks, "masks")
+    by_key = _masks_by_key(masks, flat=photos[0].class_name is None)
+    places_inside = [photo.image.relative_to(images).as_posix() for photo in photos]
+    keys = list(map(_key, places_inside))
+    _refuse_two_photos(photos, keys)
+    for line in adopt_masks(by_key, dict(zip(keys, places_inside, strict=True)), images, masks):
+        warn(line)
+    without_photo = sorted(set(by_key) - set(keys))
+    found = [replace(p, mask=by_key.get(key)) for p, key in zip(photos, keys, strict=True)]
+    kept = filter_photos(found, keep)
+    if not skip_unmasked:
+        tops, kept_tops = ({_top(p, images) for p in these} for these in (photos, kept))
+        left_out = (tops - kept_tops) | {_top(p, images) for p in kept if p.no_object}
+        there = {compose(p.name) for p in masks.iterdir() if p.is_dir() and not is_hidden(p.name)}
+        places: set[str | None] = {None} if None in tops else {*there}
+        _refuse_other_classes(tops - left_out, places - left_out, images, masks)
+        refuse_unmasked([p.image for p in kept if p.mask is None and not p.no_object])
+    if without_photo:
+        raise UserError(f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; remove or rename it")
+    return kept
+
+
+def add_listed_masks(photos: list[Photo], images: str | Path, masks: Path, notes: list[str]) -> list[Photo]:
+    """Give photos of a list the masks in a folder, by their paths from the folder of the list, or by their names."""
+    expect_folder(masks, "masks")
+    if any(photo.mask for photo in photos):
+        raise UserError(f"expected --masks or a column of masks, {images} has both: leave one of them out")
+    files = [photo.image for photo in photos]
+    root = root_of(images, files)
+    places = places_in(files, root)
+    by_key = _masks_by_key(masks)
+    keys = list(map(_key, places))
+    _refuse_two_photos(photos, keys)
+    notes += adopt_masks(by_key, dict(zip(keys, places, strict=True)), root, masks)
+    if not set(by_key) & set(keys):
+        raise UserError(f"expected masks of the photos in {images} in {masks}, none has the path or name of one")
+    if others := sorted(set(by_key) - set(keys)):
+        notes.append(f"{pluralize(len(others), 'mask')} in {masks.name} of photos that are not listed ({others[0]}).")
+    return [replace(photo, mask=by_key.get(key)) for photo, key in zip(photos, keys, strict=True)]
+
+
+def filter_photos(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Photo]:
+    kept = photos if keep is None else [photo for photo in photos if keep(photo)]
+    if not kept:
+        raise UserError("every photo was left out because of its mask: make better masks, or review them with --review")
+    return kept
+
+
+def _top(photo: Photo, images: Path) -> str | None:
+    """Return the folder at the top that a photo lies in, which masks have too; None in a flat folder."""
+    return None if photo.class_name is None else compose(photo.image.relative_to(images).parts[0])
+
+
+def _key(inside: str) -> str:
+    """Return what a photo and its mask share: the path in their folder without the ending of the file."""
+    return compose(str(PurePosixPath(inside).with_suffix("")))
+
+
+def _masks_by_key(masks: Path, flat: bool | None = None) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for inside, path in files_below(masks, MASK_SUFFIXES).items():
+        if flat is not None and ("/" in inside) == flat:  # beside class folders, or in folders beside flat masks
+            continue
+        if other := found.get(_key(inside)):
+            raise UserError(f"two masks for one photo: {other} and {path}; remove one")
+        found[_key(inside)] = path
+    return found
+
+
+def _refuse_other_classes(ours: set[str | None], theirs: set[str | None], images: Path, masks: Path) -> None:
+    if set(map(_letters, ours)) == set(map(_letters, theirs)):
+        return
+    lacking = [f"{place} lacks {', '.join(sorted(map(str, names)))}" for place, names in
+               ((masks, ours - theirs), (images, theirs - ours)) if names]  # fmt: skip
+    way = "; if its photos show no object, say so with --no-object" if ours - theirs else ""
+    raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}{way}")
+
+
+def _letters(name: str | None) -> str | None:
+    return None if name is None else compose(name)
+
+
+def refuse_unmasked(lacking: list[Path]) -> None:
+    if lacking:
+        raise UserError(
+            f"image without a mask: {lacking[0]}{_more(lacking)}; add the mask, or leave such photos out with "
+            "--skip-unmasked"
+        )
+
+
+def _refuse_two_photos(photos: list[Photo], keys: list[str]) -> None:
+    seen: dict[str, Path] = {}
+    for photo, key in zip(photos, keys, strict=True):
+        if other := seen.get(key):
+            raise UserError(f"two photos of one name would share a mask: {other} and {photo.image}; rename one")
+        seen[key] = photo.image
+
+
+def _more(items: list) -> str:
+    return f" and {len(items) - 1} more" if len(items) > 1 else ""
