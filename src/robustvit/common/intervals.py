@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-_Z = float(stats.norm.ppf(0.975))
+Z = float(stats.norm.ppf(0.975))
 # Added to the photos before the variance is taken, so that few or equal answers do not look certain.
-_FOR_MEAN = np.array([0.0, 0.0, 1.0, 1.0])  # Agresti and Coull 1998: two wrong and two right answers
-_FOR_DIFFERENCE = np.array([1.0, -1.0])  # Bonett and Price 2012: one photo helped and one harmed
+FOR_MEAN = np.array([0.0, 0.0, 1.0, 1.0])  # Agresti and Coull 1998: two wrong and two right answers
+FOR_DIFFERENCE = np.array([1.0, -1.0])  # Bonett and Price 2012: one photo helped and one harmed
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def mean_interval(values: ArrayLike, *, shares: bool = False) -> Interval:
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size and np.isin(numbers, (0.0, 1.0)).all():
         return Interval(float(numbers.mean()), *_wilson(int(numbers.sum()), numbers.size), numbers.size)
-    return _wald(numbers, _FOR_MEAN) if shares else _student(numbers)
+    return _wald(numbers, FOR_MEAN) if shares else _student(numbers)
 
 
 @cache  # SciPy tests the share too, which takes milliseconds: a set has a thousand classes, and few different counts
@@ -93,7 +93,7 @@ def paired_difference(before: ArrayLike, after: ArrayLike, *, shares: bool = Fal
     """
     old, new = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     whole = all(np.isin(side, (-1.0, 0.0, 1.0)).all() for side in (old, new))
-    return _wald(new - old, _FOR_DIFFERENCE) if shares or whole else _student(new - old, least=-1.0)
+    return _wald(new - old, FOR_DIFFERENCE) if shares or whole else _student(new - old, least=-1.0)
 
 
 def mcnemar(helped: int, harmed: int) -> float:
@@ -110,8 +110,8 @@ def paired_interval(helped: int, harmed: int, count: int) -> Interval:
     if not count:
         return _student(np.empty(0))
     up, down, total = (helped + 1) / (count + 2), (harmed + 1) / (count + 2), count + 2
-    reach = _Z * math.sqrt((up + down - (up - down) ** 2) / total)
-    return _clip((helped - harmed) / count, up - down, reach, count, -1.0)
+    reach = Z * math.sqrt((up + down - (up - down) ** 2) / total)
+    return clip((helped - harmed) / count, up - down, reach, count, -1.0)
 
 
 def crossed_interval(answers: ClusteredAnswers) -> Interval:
@@ -123,8 +123,8 @@ def crossed_interval(answers: ClusteredAnswers) -> Interval:
     cells = _Cells.of(answers)
     if not cells.count:
         return _student(cells.values)
-    middle = (cells.total + _FOR_MEAN.sum()) / (cells.count + _FOR_MEAN.size)
-    return _cross(cells, cells.values - middle, middle, _FOR_MEAN, 0.0)
+    middle = (cells.total + FOR_MEAN.sum()) / (cells.count + FOR_MEAN.size)
+    return _cross(cells, cells.values - middle, middle, FOR_MEAN, 0.0)
 
 
 def crossed_difference(before: ClusteredAnswers, after: ClusteredAnswers) -> Interval:
@@ -144,7 +144,7 @@ def crossed_difference(before: ClusteredAnswers, after: ClusteredAnswers) -> Int
     old, new = _Cells.of(before, shared), _Cells.of(after, shared)
     if not shared.size:
         return _student(shared)
-    middle = (new.total - old.total) / (shared.size + _FOR_DIFFERENCE.size)
+    middle = (new.total - old.total) / (shared.size + FOR_DIFFERENCE.size)
     level = old.total / shared.size
     both = _Cells(
         np.concatenate([-old.values, new.values]),
@@ -154,7 +154,7 @@ def crossed_difference(before: ClusteredAnswers, after: ClusteredAnswers) -> Int
         shared.size,
     )
     residuals = np.concatenate([level - old.values, new.values - level - middle])
-    return _cross(both, residuals, middle, _FOR_DIFFERENCE, -1.0)
+    return _cross(both, residuals, middle, FOR_DIFFERENCE, -1.0)
 
 
 def independent_difference(before: Interval, after: Interval) -> Interval:
@@ -194,15 +194,20 @@ class _Cells:
 def _cross(cells: _Cells, residuals: np.ndarray, middle: float, added: np.ndarray, least: float) -> Interval:
     """Return the interval around ``middle`` from the residuals; each of the ``added`` photos has its own donor."""
     parts = cells.weights * residuals
-    photos, donors = (np.unique(groups, return_inverse=True)[1].ravel() for groups in (cells.photos, cells.donors))
+    spread = clustered_spread(parts, cells.photos, cells.donors, cells.weights) + float(((added - middle) ** 2).sum())
+    reach = Z * math.sqrt(spread) / (cells.count + added.size)
+    return clip(cells.total / cells.count, middle, reach, cells.count, least)
+
+
+def clustered_spread(parts: np.ndarray, photos: np.ndarray, donors: np.ndarray, weights: np.ndarray) -> float:
+    """Return the variance of a sum of ``parts`` by photo and donor, all ``(N,)``; see ``crossed_difference``."""
+    photos, donors = (np.unique(groups, return_inverse=True)[1].ravel() for groups in (photos, donors))
     pairs = np.unique(photos * (donors.max() + 1) + donors, return_inverse=True)[1].ravel()
     by_photo, by_donor, by_pair = (float((np.bincount(groups, parts) ** 2).sum()) for groups in (photos, donors, pairs))
-    each = np.bincount(donors, cells.weights)
+    each = np.bincount(donors, weights)
     equal_donors = each.sum() ** 2 / (each**2).sum()
-    wider = (float(special.stdtrit(max(equal_donors - 1, 1.0), 0.975)) / _Z) ** 2
-    spread = max(by_photo, by_pair) + wider * max(0.0, by_donor - by_pair) + float(((added - middle) ** 2).sum())
-    reach = _Z * math.sqrt(spread) / (cells.count + added.size)
-    return _clip(cells.total / cells.count, middle, reach, cells.count, least)
+    wider = (float(special.stdtrit(max(equal_donors - 1, 1.0), 0.975)) / Z) ** 2
+    return max(by_photo, by_pair) + wider * max(0.0, by_donor - by_pair)
 
 
 def _wald(numbers: np.ndarray, added: np.ndarray) -> Interval:
@@ -210,8 +215,8 @@ def _wald(numbers: np.ndarray, added: np.ndarray) -> Interval:
     if not numbers.size:
         return _student(numbers)
     every = np.concatenate([numbers, added])
-    reach = _Z * float(every.std()) / math.sqrt(every.size)
-    return _clip(float(numbers.mean()), float(every.mean()), reach, numbers.size, float(added.min()))
+    reach = Z * float(every.std()) / math.sqrt(every.size)
+    return clip(float(numbers.mean()), float(every.mean()), reach, numbers.size, float(added.min()))
 
 
 def _student(numbers: np.ndarray, least: float = 0.0) -> Interval:
@@ -221,9 +226,10 @@ def _student(numbers: np.ndarray, least: float = 0.0) -> Interval:
     reach = 2.0  # a single value says nothing: the whole range
     if count > 1:
         reach = float(special.stdtrit(count - 1, 0.975) * numbers.std(ddof=1)) / math.sqrt(count)
-    return _clip(mean, mean, reach, count, -1.0 if numbers.min() < 0 else least)
+    return clip(mean, mean, reach, count, -1.0 if numbers.min() < 0 else least)
 
 
-def _clip(mean: float, middle: float, reach: float, count: int, least: float) -> Interval:
+def clip(mean: float, middle: float, reach: float, count: int, least: float) -> Interval:
+    """Return the interval of ``reach`` around ``middle``, cut to the range from ``least`` to 1."""
     low, high = max(least, middle - reach), min(1.0, middle + reach)
     return Interval(float(np.clip(mean, least, 1.0)), float(low), float(high), count)  # sums of weights round
