@@ -8,7 +8,6 @@ documents with the newest record (``SAID``: page by page, the words with figures
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -26,8 +25,9 @@ from typing import Any
 import timm
 import torch
 
+from benchmarks.dated import RESULTS, parser_of, write_dated
 from robustvit import audit, guided_loss, load_model
-from robustvit.common.files import write_json, write_text
+from robustvit.common.files import write_text
 from robustvit.common.provenance import versions
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.embedded.scenes import write_split
@@ -39,7 +39,6 @@ from robustvit.models.classifier import Classifier
 from robustvit.sharing.onnx import write_onnx
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 RATES = (2e-6, 1e-5, 5e-5)
 STEPS = 8
 # By page: words that it must hold, with figures of the record put in.
@@ -215,7 +214,7 @@ MEASURED: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, out=False)
     parser.add_argument("--only", nargs="+", choices=MEASURED, default=list(MEASURED), help="the rest is kept")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -231,7 +230,7 @@ def main() -> None:
         "versions": versions(),
         "figures": {name: kept[name] for name in MEASURED if name in kept},
     }
-    write_json(record, RESULTS / f"quoted-{record['date']}.json")
+    write_dated("quoted", record)
     relink(f"quoted-{record['date']}.json")
 
 

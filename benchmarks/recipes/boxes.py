@@ -16,7 +16,6 @@ their overlap with the drawn masks.
 
 from __future__ import annotations
 
-import argparse
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from benchmarks.dated import parser_of, write_dated
 from robustvit import make_masks
-from robustvit.common.files import write_json, write_text
+from robustvit.common.files import write_json
 from robustvit.common.intervals import mean_interval
 from robustvit.common.provenance import versions
 from robustvit.data.find_photos import find_photos
@@ -109,13 +109,11 @@ def as_markdown(record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with images and masks by class")
     parser.add_argument("--work", type=Path, default=Path("runs/recipes/boxes"))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results")
     args = parser.parse_args()
-    for folder in (args.work, args.out):
-        folder.mkdir(parents=True, exist_ok=True)
+    args.work.mkdir(parents=True, exist_ok=True)
     source, content = args.work / "boxes.json", as_coco(args.data)
     write_json(content, source)
     ways = {}
@@ -133,10 +131,7 @@ def main() -> None:
         "ways": ways,
         "versions": versions(),
     }
-    target = args.out / f"boxes-{record['date']}"
-    write_json(record, target.with_suffix(".json"))
-    write_text(as_markdown(record), target.with_suffix(".md"))
-    print(as_markdown(record))
+    write_dated("boxes", record, as_markdown(record), args.out)
 
 
 if __name__ == "__main__":

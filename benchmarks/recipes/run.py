@@ -11,7 +11,6 @@ cores.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.dated import parser_of
 from benchmarks.recipes.arms import ARMS, FIRST
 from benchmarks.recipes.measuring import accuracies, answers
 from benchmarks.recipes.testbed import Testbed
@@ -86,7 +86,7 @@ def measure_shares(testbed: Testbed, original: Classifier, finetuned: Classifier
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, out=False)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the pretrained backbone")
     parser.add_argument(

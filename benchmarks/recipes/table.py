@@ -8,7 +8,6 @@ anew are taken over.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections import defaultdict
@@ -19,8 +18,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from benchmarks.dated import parser_of, write_dated
 from benchmarks.recipes.arms import ARMS
-from robustvit.common.files import write_json, write_text
 from robustvit.common.intervals import Interval, paired_difference
 from robustvit.common.provenance import versions
 
@@ -142,10 +141,9 @@ def as_markdown(record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/recipes"))
     parser.add_argument("--earlier", type=lambda place: json.loads(Path(place).read_text(encoding="utf-8")))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results")
     args = parser.parse_args()
     cells = dict((args.earlier or {"cells": {}})["cells"])
     for place in sorted((args.work / "results").glob("*.json")):
@@ -157,10 +155,7 @@ def main() -> None:
         "versions": versions(),
         "cells": cells,
     }
-    target = args.out / f"recipes-{record['date']}"
-    write_json(record, target.with_suffix(".json"))
-    write_text(as_markdown(record), target.with_suffix(".md"))
-    print(as_markdown(record))
+    write_dated("recipes", record, as_markdown(record), args.out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ transform and loader with nothing but a forward pass and an argmax. Loading the 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -25,6 +24,7 @@ import torch
 from PIL import Image
 from timm.data import ImageDataset, create_loader, resolve_model_data_config
 
+from benchmarks.dated import parser_of
 from robustvit.common.devices import make_accelerator
 from robustvit.common.provenance import versions
 from robustvit.evaluation.on_sets.loop import SetLoop
@@ -76,7 +76,7 @@ def ours(model_folder: Path, root: Path, batch_size: int, workers: int) -> float
 
 def main() -> None:
     """By turns, and the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, out=False)
     parser.add_argument("--model", default="vit_small_patch16_224")
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)

@@ -10,7 +10,6 @@ too; their backbones have random weights, so that the masks mean nothing and the
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import statistics
@@ -30,7 +29,7 @@ from scipy import ndimage
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import cg
 
-from robustvit.common.files import write_json, write_text
+from benchmarks.dated import parser_of, write_dated
 from robustvit.common.provenance import versions
 from robustvit.masks.sources.found import Found
 from robustvit.masks.sources.source import MaskSource
@@ -168,10 +167,9 @@ def source_speeds(turns: int) -> list[dict[str, object]]:
 
 def main() -> None:
     """Check that both give the same, time them, write the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     args = parser.parse_args()
     rows = []
     for grid in GRIDS:
@@ -205,9 +203,7 @@ def main() -> None:
     lines += [
         f"| {one['what']} | {one['images_per_second']:.2f} | {one['milliseconds_after_backbone']:.0f} |" for one in made
     ]
-    path = args.out / f"mask_speed-{date.today()}.json"
-    write_json(record, path)
-    write_text("\n".join(lines) + "\n", path.with_suffix(".md"))
+    write_dated("mask_speed", record, "\n".join(lines) + "\n", args.out)
 
 
 if __name__ == "__main__":

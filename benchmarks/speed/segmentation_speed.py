@@ -12,7 +12,6 @@ processors worked (which other work on the machine disturbs less). Our scores ar
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import statistics
@@ -28,7 +27,7 @@ import torch
 from sklearn.metrics import average_precision_score
 from torchmetrics.functional.classification import binary_average_precision
 
-from robustvit.common.files import write_json, write_text
+from benchmarks.dated import parser_of, write_dated
 from robustvit.common.provenance import versions
 from robustvit.evaluation.on_sets.segmentation_scores import average_precision, pixel_counts
 from robustvit.explanation.maps import image_map
@@ -89,12 +88,10 @@ def medians(functions: list[Callable[[], object]], repeats: int) -> list[tuple[f
 
 def main() -> None:
     """Check that all give the same, time them, write the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     maps, masks = examples(args.images)
     found, expected = ours(maps, masks), plain(maps, masks)
     if np.abs(np.subtract(found, expected)).max() > 1e-9 or abs(torchmetrics_alone(maps, masks) - found[2]) > 1e-5:
@@ -127,10 +124,7 @@ def main() -> None:
         f"| {r['processor_milliseconds_an_image']:.2f} | {r['processor_of_ours']:.1f} |"
         for r in rows
     ]
-    print("\n".join(lines))
-    path = args.out / f"segmentation_speed-{date.today()}.json"
-    write_json(record, path)
-    write_text("\n".join(lines) + "\n", path.with_suffix(".md"))
+    write_dated("segmentation_speed", record, "\n".join(lines) + "\n", args.out)
 
 
 if __name__ == "__main__":

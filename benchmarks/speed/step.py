@@ -26,6 +26,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
+from benchmarks.dated import parser_of
 from benchmarks.speed.steps import STEPS, Bench
 from robustvit.common.files import write_json, write_text
 from robustvit.common.provenance import versions
@@ -133,7 +134,7 @@ def as_markdown(record: dict, picture: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--model", default="vit_small_patch16_224")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=224)
@@ -142,7 +143,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--tokens", nargs="+", type=int, default=[])
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--worker", choices=STEPS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -10,11 +10,9 @@ original. Then 20,000 random hashes are compared with 20,000 others. Writes date
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from robustvit.common.files import write_json, write_text
+from benchmarks.dated import parser_of, write_dated
 from robustvit.common.provenance import versions
 from robustvit.data.duplicates import BITS, NEAR, Fingerprint, find_copies, fingerprint, fingerprints
 from robustvit.data.photo_tree import files_below
@@ -139,23 +137,19 @@ def page(rows: list[dict], seconds: float, command: str, machine: str) -> str:
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--copied", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results")
     given = parser.parse_args()
     rows = [measure(folder, given.photos, given.copied) for folder in given.folders]
     seconds = time_matching()
     names = " ".join(folder.name for folder in given.folders)
     command = f"python -m benchmarks.study.copies {names} --photos {given.photos} --copied {given.copied}"
     machine = f"{platform.machine()}, {os.cpu_count()} processors"
-    given.out.mkdir(parents=True, exist_ok=True)
     record = {"date": str(date.today()), "command": command, "machine": machine, "versions": versions()}
-    write_json(record | {"bits": BITS, "near": NEAR, "seconds": seconds, "rows": rows},
-               given.out / f"copies-{date.today()}.json")  # fmt: skip
-    write_text(page(rows, seconds, command, machine), given.out / f"copies-{date.today()}.md")
-    sys.stdout.write(page(rows, seconds, command, machine))
+    record |= {"bits": BITS, "near": NEAR, "seconds": seconds, "rows": rows}
+    write_dated("copies", record, page(rows, seconds, command, machine), given.out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ is given beside it as a t interval. Writes a dated JSON and Markdown file.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -21,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from benchmarks.dated import parser_of, write_dated
 from robustvit import demo
 from robustvit.cli.demo import SETTINGS
-from robustvit.common.files import write_json, write_text
 from robustvit.common.intervals import paired_difference
 from robustvit.common.provenance import versions
 from robustvit.evaluation.measure import MEASURES, read_measures
@@ -104,9 +103,8 @@ def as_markdown(record: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results")
     parser.add_argument("--processes", type=int, default=1, help="seeds that run at once")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
@@ -126,11 +124,7 @@ def main() -> None:
         "shifts": {name: [s for run in runs for s in run["shifts"] if s["measure"] == name] for name in names},
         "versions": versions(),
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    target = options.out / f"demo_seeds-{record['date']}"
-    write_json(record, target.with_suffix(".json"))
-    write_text(as_markdown(record), target.with_suffix(".md"))
-    print(as_markdown(record))
+    write_dated("demo_seeds", record, as_markdown(record), options.out)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.dated import parser_of, write_dated
 from robustvit import load_model
-from robustvit.common.files import write_json, write_text
 from robustvit.common.intervals import mean_interval
 from robustvit.common.options import Side
 from robustvit.common.provenance import versions
@@ -169,14 +169,13 @@ def as_text(record: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure, write, and fail if the confidence is not calibrated."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--backgrounds", type=Path)
     parser.add_argument("--model", default="vit_small_patch14_dinov2")
     parser.add_argument("--size", type=int, default=518)
     parser.add_argument("--every", type=int, default=1, help="take only every n-th photo")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     args = parser.parse_args()
     torch.set_grad_enabled(False)
     start, rows, kept, backgrounds = time.monotonic(), [], [], {}
@@ -198,10 +197,7 @@ def main() -> None:
         "quintiles": quintiles([s for s in kept if s.split == "test"]),
         "backgrounds": backgrounds,
     }
-    path = args.out / f"mask_quality-{date.today()}.json"
-    write_json(record, path)
-    write_text(as_text(record), path.with_suffix(".md"))
-    print(as_text(record))
+    write_dated("mask_quality", record, as_text(record), args.out)
     rising = [part["iou"] for part in record["quintiles"]]
     if rising != sorted(rising):
         sys.exit("the confidence is not calibrated: the mean IoU does not rise from fifth to fifth")

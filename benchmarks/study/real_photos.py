@@ -33,6 +33,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.dated import parser_of
 from benchmarks.study.photo_base import ARCHITECTURE, BASE_BATCH, BASE_EPOCHS, BASE_RATES, preprocessing, train_base
 from robustvit import evaluate, finetune
 from robustvit.common.intervals import mean_interval, paired_difference
@@ -131,7 +132,7 @@ def measure_mask(photos: list[dict]) -> dict[str, float]:
 
 def main() -> None:
     """Run what is missing, pool the seeds, write the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, out=False)
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and test/")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the pretrained backbone")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds: 0, 1, 2, …")

@@ -17,22 +17,19 @@ alike. Before: donors are drawn independently, and the interval is over photos a
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 
-from robustvit.common.files import write_json, write_text
+from benchmarks.dated import parser_of, write_dated
 from robustvit.common.intervals import ClusteredAnswers, crossed_difference
 from robustvit.common.provenance import versions
 from robustvit.data.swaps import pair_backgrounds
 
-RESULTS = Path(__file__).parents[1] / "results"
 _Z = 1.959963984540054
 
 
@@ -146,7 +143,7 @@ def _crossed_low(drawn: Sequence[Sequence[int]], effect: np.ndarray) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, out=False)
     parser.add_argument("--repeats", type=int, default=2000)
     repeats = parser.parse_args().repeats
     start = time.perf_counter()
@@ -166,10 +163,7 @@ def main() -> None:
     found = {"date": str(date.today()), "command": ["benchmarks/study/selection_rates.py", *sys.argv[1:]]}
     found |= {"versions": versions(), "processors": os.cpu_count(), "repeats": repeats}
     found |= {"seconds": time.perf_counter() - start, "selection": selection, "donors": donors}
-    place = RESULTS / f"selection_rates-{found['date']}.json"
-    write_json(found, place)
-    write_text(text_of(found), place.with_suffix(".md"))
-    print(place.with_suffix(".md").read_text(encoding="utf-8"))
+    write_dated("selection_rates", found, text_of(found))
 
 
 def text_of(found: dict) -> str:

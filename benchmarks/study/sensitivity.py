@@ -9,7 +9,6 @@ and the plot of the paper's Figure 7. Fewer photos are fewer steps, as in the pa
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from datetime import date
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import Any
 
 import yaml
 
-from benchmarks.page_tables import RESULTS
+from benchmarks.dated import parser_of, write_dated
 from benchmarks.study.testbeds import Cell, Embedded
 from robustvit import sweep
 from robustvit.cli.demo import SETTINGS
-from robustvit.common.files import write_json, write_text
+from robustvit.common.files import write_text
 from robustvit.common.provenance import versions
 from robustvit.experiments.sweeps.results import average_seeds, format_rows, read_rows
 
@@ -49,11 +48,10 @@ def as_markdown(record: dict[str, Any], texts: dict[str, str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/sensitivity"))
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     options = shared_options(args.work.absolute(), args.epochs)
     base = args.work / "base.yaml"
@@ -71,9 +69,7 @@ def main() -> None:
         "sweeps": sweeps,
         "versions": versions(),
     }
-    target = args.out / f"sensitivity-{record['date']}"
-    write_json(record, target.with_suffix(".json"))
-    write_text(as_markdown(record, texts), target.with_suffix(".md"))
+    target = write_dated("sensitivity", record, as_markdown(record, texts), args.out)
     shutil.copy(args.work / "sensitivity" / "against_samples_per_class.png", target.with_suffix(".png"))
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.dated import parser_of
 from benchmarks.study.arms import ARMS, GROUPS, METHODS, SLOW, options_of
 from benchmarks.study.table import WHOSE, write_tables
 from benchmarks.study.testbeds import Cell, Embedded, Photos
@@ -146,7 +147,7 @@ def try_rates(testbed: Embedded) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("what", choices=["rates", "run", "table"])
     parser.add_argument("--testbed", choices=["embedded", "photos"], default="embedded")
     parser.add_argument("--arms", choices=[*GROUPS], default="methods")
@@ -155,7 +156,6 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="photos: safetensors of the pretrained backbone")
     parser.add_argument("--tokencut", type=Path, help="photos: masks of the training photos by robustvit masks")
     parser.add_argument("--work", type=Path, default=Path("runs/study"))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results")
     parser.add_argument("--earlier", type=lambda place: json.loads(Path(place).read_text(encoding="utf-8")))
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()

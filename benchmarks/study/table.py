@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.dated import write_dated
 from benchmarks.study.arms import ABLATIONS, METHODS, RATES, TITLES
 from benchmarks.study.demo_seeds import t_interval
-from robustvit.common.files import write_json, write_text
 from robustvit.common.intervals import paired_difference
 from robustvit.common.provenance import versions
 
@@ -167,11 +167,7 @@ def write_tables(work: Path, out: Path, earlier: dict[str, Any] | None) -> None:
         ),
         "testbeds": testbeds,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    target = out / f"study-{record['date']}"
-    write_json(record, target.with_suffix(".json"))
-    write_text(as_markdown(record), target.with_suffix(".md"))
-    print(as_markdown(record))
+    write_dated("study", record, as_markdown(record), out)
 
 
 if __name__ == "__main__":

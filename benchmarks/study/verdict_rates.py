@@ -15,13 +15,13 @@ Nothing is trained and no photo is read.
 
 from __future__ import annotations
 
-import argparse
 import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.dated import parser_of
 from robustvit.common.files import write_json, write_text
 from robustvit.common.intervals import (
     ClusteredAnswers,
@@ -114,7 +114,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Simulate and write both files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, out=False)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)

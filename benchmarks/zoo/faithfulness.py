@@ -8,23 +8,20 @@ docs/reference/zoo.md is made; ``robustvit faithfulness`` does the same for your
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from dataclasses import asdict
 from datetime import date
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from benchmarks.dated import parser_of, write_dated
 from robustvit import faithfulness
-from robustvit.common.files import write_json
 from robustvit.common.provenance import versions
 from robustvit.data.embedded.scenes import write_split
 
-RESULTS = Path(__file__).parents[1] / "results"
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, out=False)
     parser.add_argument("--per-class", type=int, default=2, help="scenes of each kind and class")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, as_file(files("robustvit.data.embedded") / "model") as model:
@@ -50,7 +47,7 @@ def main() -> None:
         "sanity": None if result.sanity is None else asdict(result.sanity),
         "versions": versions(),
     }
-    write_json(record, RESULTS / f"zoo_faithfulness-{record['date']}.json")
+    write_dated("zoo_faithfulness", record)
     print(result)
 
 

@@ -20,9 +20,9 @@ import timm
 import torch
 from torch import nn
 
+from benchmarks.dated import write_dated
 from robustvit import relevance, relevance_loss
 from robustvit.common.errors import UserError
-from robustvit.common.files import write_json
 from robustvit.common.provenance import versions
 from robustvit.explanation.methods import RELEVANCE_METHODS
 
@@ -94,7 +94,7 @@ def main() -> None:
         "versions": versions(),
         "families": measured(),
     }
-    write_json(record, ROOT / "benchmarks" / "results" / f"zoo_families-{record['date']}.json")
+    write_dated("zoo_families", record)
 
 
 if __name__ == "__main__":

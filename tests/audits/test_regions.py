@@ -103,7 +103,7 @@ def test_nothing_is_found_where_all_relevance_lies_on_the_object(planted, monkey
 
 def test_only_the_named_patches_are_blurred():
     images = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    changed = regions._blurred(images, [[(0, 0), (3, 4)], []], GRID)
+    changed = regions._blur_patches(images, [[(0, 0), (3, 4)], []], GRID)
     different = torch.nn.functional.max_pool2d((changed != images).float().amax(dim=1), PATCH)
     assert different[0].nonzero().tolist() == [[0, 0], [3, 4]]
     assert torch.equal(changed[1], images[1])

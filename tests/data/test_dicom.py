@@ -141,5 +141,5 @@ def test_without_its_library_the_extra_is_named(tmp_path, monkeypatch, ending, m
     monkeypatch.setitem(sys.modules, module, None)
     path = tmp_path / f"a.{ending}"
     path.write_bytes(bytes(200))
-    with pytest.raises(UserError, match=rf"{module} is not installed: pip install 'robustvit\[{extra}\]'"):
+    with pytest.raises(UserError, match=rf"needs {module}, which is not installed: pip install 'robustvit\[{extra}\]'"):
         read_photo(path)

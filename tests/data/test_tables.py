@@ -238,7 +238,7 @@ def test_parquet_that_cannot_be_told(folder, monkeypatch):
     with pytest.raises(UserError, match=r"cannot read .* as parquet"):
         read(folder / "c.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=r"needs pyarrow: pip install 'robustvit\[parquet\]'"):
+    with pytest.raises(UserError, match=r"needs pyarrow, which is not installed: pip install 'robustvit\[parquet\]'"):
         read(path)
 
 
@@ -336,7 +336,7 @@ def test_a_set_that_cannot_be_reached(folder, monkeypatch):
     with pytest.raises(UserError, match=r"found none at ./gone"):
         expect_photos("hf:./gone")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"needs datasets: pip install 'robustvit\[sets\]'"):
+    with pytest.raises(UserError, match=r"needs datasets, which is not installed: pip install 'robustvit\[sets\]'"):
         read(f"hf:{folder / 'photos'}")
 
 
@@ -392,7 +392,7 @@ def test_a_data_set_of_fiftyone(fiftyone, monkeypatch):
     with pytest.raises(UserError, match="with the tag 'val', found none"):
         read("fiftyone:animals#val")
     monkeypatch.setitem(sys.modules, "fiftyone", None)
-    with pytest.raises(UserError, match=r"needs fiftyone: pip install 'robustvit\[fiftyone\]'"):
+    with pytest.raises(UserError, match=r"needs fiftyone, which is not installed: pip install 'robustvit\[fiftyone\]'"):
         read("fiftyone:animals")
 
 

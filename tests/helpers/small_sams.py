@@ -1,9 +1,10 @@
-"""Tiny SAM 2 and SAM 3 with random weights, saved as transformers saves them."""
+"""Tiny SAM 2 and SAM 3 with random weights, saved as transformers saves them, and a fake that fills boxes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,3 +59,24 @@ def _save(library, name: str, vision, image_processor, folder: Path) -> Path:
     images = image_processor(size={"height": _SIDE, "width": _SIDE}, mask_size={"height": 32, "width": 32})
     of("Processor")(images, target_size=_SIDE).save_pretrained(folder)
     return folder
+
+
+class FilledBoxes:
+    """Fills each box but the last pixel row, keeps what it was asked, and is sure of the first box."""
+
+    name = "sam2"
+
+    def __init__(self, first: float = 1.0, others: float = 1.0) -> None:
+        self.scores = first, others
+        self.asked: list[list[list[float]]] = []
+
+    def content(self, path):
+        return "weights"
+
+    def segment_boxes(self, photo, boxes):
+        self.asked.append(boxes)
+        soft = np.zeros((len(boxes), photo.height, photo.width), np.float32)
+        for mask, (left, top, right, bottom) in zip(soft, boxes, strict=True):
+            mask[round(top) : round(bottom), round(left) : round(right)] = 0.9
+        first, others = self.scores
+        return soft, [first, *[others] * (len(boxes) - 1)]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.annotation_files import HEIGHT, WIDTH, box_mask, coco, write_json
-from helpers.small_sams import save_sam2, save_sam3
+from helpers.small_sams import FilledBoxes, save_sam2, save_sam3
 from robustvit import UserError, make_masks
 from robustvit.cli import main as cli
 from robustvit.data.mask_files import read_mask
@@ -52,27 +52,8 @@ def test_boxes_are_prompts(tmp_path, source, save):
     assert (settings["boxes"], settings["model"]) == ("sam", str(model))
 
 
-class FilledBoxes:
-    """Fills each box but the last pixel row, and is sure of the first."""
-
-    name = "sam2"
-
-    def __init__(self) -> None:
-        self.asked: list[list[list[float]]] = []
-
-    def content(self, path):
-        return "weights"
-
-    def segment_boxes(self, photo, boxes):
-        self.asked.append(boxes)
-        soft = np.zeros((len(boxes), photo.height, photo.width), np.float32)
-        for mask, (left, top, right, bottom) in zip(soft, boxes, strict=True):
-            mask[round(top) : round(bottom), round(left) : round(right)] = 0.9
-        return soft, [1.3, *[0.4] * (len(boxes) - 1)]
-
-
 def test_the_mask_of_each_object_and_how_sure_it_is(tmp_path, source, monkeypatch):
-    network = FilledBoxes()
+    network = FilledBoxes(1.3, 0.4)
     monkeypatch.setattr(sam_boxes, "load_sam", lambda *args, **options: network)
     options = {"from_": "coco", "images": str(tmp_path / "images"), "boxes": "sam"}
     made = make_masks(str(source), out=str(tmp_path / "m"), label_from="all", **options)
@@ -88,7 +69,7 @@ def test_the_mask_of_each_object_and_how_sure_it_is(tmp_path, source, monkeypatc
 
 
 def test_turned_photos_get_turned_prompts(tmp_path, source, monkeypatch):
-    network, exif = FilledBoxes(), Image.Exif()
+    network, exif = FilledBoxes(1.3, 0.4), Image.Exif()
     exif[0x0112] = 6
     Image.open(tmp_path / "images" / "a.png").save(tmp_path / "images" / "a.png", exif=exif)
     boxes = sam_boxes.SamBoxes()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from helpers.small_sams import save_sam2
+from helpers.small_sams import FilledBoxes, save_sam2
 from helpers.word_models import library, save_clipseg, save_grounding, save_sam3
 from plain.concept_masks import plain_concept_mask
 from robustvit import UserError, make_masks
@@ -195,23 +195,6 @@ def test_grounding_boxes_become_masks_of_sam(photos, grounding, sam2):
     mask = read_mask(photos.parent / "masks" / "cat" / "1.png")
     assert mask.shape == SIZE
     assert mask.any()
-
-
-class FilledBoxes:
-    """Fills each box, and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked = []
-
-    def content(self, path):
-        return "weights"
-
-    def segment_boxes(self, photo, boxes):
-        self.asked.append(boxes)
-        soft = np.zeros((len(boxes), photo.height, photo.width), np.float32)
-        for mask, (left, top, right, bottom) in zip(soft, boxes, strict=True):
-            mask[round(top) : round(bottom), round(left) : round(right)] = 0.9
-        return soft, [1.0] * len(boxes)
 
 
 def test_grounding_unites_what_sam_finds_in_each_box(photos, grounding, monkeypatch):

@@ -166,5 +166,5 @@ def test_without_peft_its_extra_is_named(model_folder, tmp_path, monkeypatch):
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
     save_file({"base_model.model.head.weight": torch.ones(3, 24)}, tmp_path / "adapter_model.safetensors")
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(UserError, match=r"is an adapter, which needs peft: pip install 'robustvit\[peft\]'"):
+    with pytest.raises(UserError, match=r"needs peft, which is not installed: pip install 'robustvit\[peft\]'"):
         load_model(model_folder, checkpoint=tmp_path)

@@ -19,6 +19,7 @@ from robustvit.data.photo import Photo, expect_classes
 from robustvit.data.pixels import Pixels
 from robustvit.data.trained_photos import photos_behind
 from robustvit.masks.make import MadeMasks, make_masks
+from robustvit.masks.options import TOKENCUT_BACKBONE
 from robustvit.models.classifier import Classifier
 
 
@@ -94,7 +95,7 @@ def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> tuple[
 
 def _made_note(made: MadeMasks, request: AuditRequest) -> str:
     counts = {name: sum(record.verdict == name for record in made.records) for name in ("good", "doubtful", "none")}
-    backbone = request.found.mask_model or "vit_small_patch16_224.dino"
+    backbone = request.found.mask_model or TOKENCUT_BACKBONE
     named = sum(record.verdict == NO_OBJECT for record in made.records)
     none = f"{pluralize(named, 'photo')} that --no-object names, " if named else ""
     use = "used" if request.photos.doubtful else "left out"

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from robustvit.audits.groups import choose_clusters
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
 from robustvit.common.progress import track
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.explanation.attention.interception import evaluating
+from robustvit.explanation.deletion import blurred
 from robustvit.explanation.features import patch_features
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
@@ -204,7 +204,7 @@ def _blur_and_answer(
         part = indices[start : start + batch_size]
         images = torch.stack([photos[index]["image"] for index in part])
         target = torch.tensor([said for said, _ in before[start : start + batch_size]])
-        _answer(model, _blurred(images, [places[index] for index in part], grid), answers, target)
+        _answer(model, _blur_patches(images, [places[index] for index in part], grid), answers, target)
     return answers
 
 
@@ -223,11 +223,11 @@ def _answer(model: Classifier, images: Tensor, found: list[tuple[int, float]], t
     found += zip(probabilities.argmax(dim=1).tolist(), asked.tolist(), strict=True)
 
 
-def _blurred(images: Tensor, places: Sequence[Sequence[tuple[int, int]]], grid: tuple[int, ...]) -> Tensor:
+def _blur_patches(images: Tensor, places: Sequence[Sequence[tuple[int, int]]], grid: tuple[int, ...]) -> Tensor:
     """Blur patches of images; their neighbours shine in from two patches around."""
     height, width = images.shape[-2:]
     rows, columns = height // grid[0], width // grid[1]
-    soft = gaussian_blur(images, [4 * rows + 1, 4 * columns + 1], [float(rows), float(columns)])
+    soft = blurred(images, float(rows), float(columns))
     changed = images.clone()
     for index, own in enumerate(places):
         for row, column in own:

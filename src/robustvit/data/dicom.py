@@ -5,32 +5,23 @@ Nothing of a file but its pixels and what they mean is read on, and no text of p
 
 from __future__ import annotations
 
-import importlib
 import logging
 import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from robustvit.common.errors import UserError
+from robustvit.common.extras import import_extra
 from robustvit.common.pixel_scale import Scale
 from robustvit.data.pixel_numbers import Numbers
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
+CONVERT = ", or convert the photo to PNG"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _NO_SIZE = (0xC4, 0xC8, 0xCC)  # markers of JPEG among those that start a frame
-
-
-def import_extra(module: str, extra: str, path: str | Path) -> Any:
-    """Import the library that reads a photo."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(
-            f"cannot read {path}: {module} is not installed: pip install 'robustvit[{extra}]', or convert the photo to "
-            "PNG"
-        ) from error
 
 
 def read_dicom(path: str | Path, most_pixels: int) -> Numbers:
@@ -42,7 +33,7 @@ def read_dicom(path: str | Path, most_pixels: int) -> Numbers:
     """
     if not Path(path).is_file():  # reading a pipe would block forever
         raise UserError(f"expected a DICOM file at {path}, found none: check the path")
-    library = import_extra("pydicom", "dicom", path)
+    library = import_extra("pydicom", "dicom", f"reading {path}", CONVERT)
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -62,7 +53,7 @@ def read_dicom(path: str | Path, most_pixels: int) -> Numbers:
         logging.disable(disabled)
 
 
-def _open(library: Any, path: str | Path, most_pixels: int) -> Any:
+def _open(library: ModuleType, path: str | Path, most_pixels: int) -> Any:
     """Open a file; refuse what is no single picture of an allowed size, before anything is decoded."""
     from pydicom.pixels import get_decoder
 

@@ -25,9 +25,9 @@ def tag_bytes(path: str | Path) -> int:
             size = file.seek(0, io.SEEK_END)
             claimed = _claimed(file, size)
             return claimed if claimed > size else 0  # the layers of an editor are tags too
-        parts = _jpeg_parts if start[:2] == b"\xff\xd8" else _png_parts if start[1:4] == b"PNG" else None
-        if start[8:] == b"WEBP":
-            parts = _webp_parts
+        parts = _jpeg_parts if start[:2] == b"\xff\xd8" else None
+        if start[1:4] == b"PNG" or start[8:] == b"WEBP":
+            parts = _chunk_parts
         if start[4:8] == b"ftyp":
             parts = _heif_parts
         if parts is not None:
@@ -66,24 +66,18 @@ def _jpeg_parts(file: BinaryIO) -> Iterator[bytes]:
             yield content
 
 
-def _png_parts(file: BinaryIO) -> Iterator[bytes]:
-    file.seek(8)
-    while True:
-        length, kind = struct.unpack(">I4s", file.read(8))
-        if kind == b"eXIf":
+def _chunk_parts(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the first EXIF data among the chunks of a PNG or WebP file."""
+    file.seek(0)
+    png = file.read(12)[1:4] == b"PNG"
+    file.seek(8 if png else 12)
+    while len(head := file.read(8)) == 8:
+        kind, size = (head[4:], head[:4]) if png else (head[:4], head[4:])
+        length = int.from_bytes(size, "big" if png else "little")
+        if kind == (b"eXIf" if png else b"EXIF"):
             yield file.read(min(length, 2 * MAX_TAG_BYTES))
             return
-        file.seek(length + 4, io.SEEK_CUR)
-
-
-def _webp_parts(file: BinaryIO) -> Iterator[bytes]:
-    file.seek(12)
-    while True:
-        kind, length = struct.unpack("<4sI", file.read(8))
-        if kind == b"EXIF":
-            yield file.read(min(length, 2 * MAX_TAG_BYTES))
-            return
-        file.seek(length + length % 2, io.SEEK_CUR)
+        file.seek(length + (4 if png else length % 2), io.SEEK_CUR)  # a checksum, or padding
 
 
 def _heif_parts(file: BinaryIO) -> Iterator[bytes]:

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from robustvit.common.errors import UserError
-from robustvit.data.dicom import DICOM_SUFFIXES, import_extra, read_dicom
+from robustvit.common.extras import import_extra
+from robustvit.data.dicom import CONVERT, DICOM_SUFFIXES, read_dicom
 from robustvit.data.image_tags import MAX_TAG_BYTES, tag_bytes
 from robustvit.data.pixel_numbers import Numbers, PixelError, describe_storage
 from robustvit.data.pixels import PLAIN, Pixels, to_rgb
@@ -89,7 +90,8 @@ def rotate_upright(values: np.ndarray, turn: int) -> np.ndarray:
 @contextmanager
 def open_header(path: str | Path) -> Iterator[Image.Image]:
     """Open an image file without decoding it; errors inside the block become one line, as in ``open_image``."""
-    if Path(path).exists() and not Path(path).is_file():  # reading a pipe would block forever
+    expect_image(path)
+    if not Path(path).is_file():  # reading a pipe would block forever
         raise UserError(f"expected an image at {path}, found something that is not a file: remove it")
     try:
         with warnings.catch_warnings():
@@ -109,8 +111,6 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
             yield image
     except UserError:
         raise
-    except FileNotFoundError as error:
-        raise UserError(f"expected an image at {path}, found none: check the path") from error
     except PermissionError as error:
         raise UserError(f"cannot read {path}: no permission; change its rights, or remove it") from error
     except UnidentifiedImageError as error:
@@ -130,7 +130,7 @@ def formats_of(path: str | Path) -> tuple[str, ...]:
     """
     further = _FURTHER_FORMATS.get(Path(path).suffix.lower())
     if further == "HEIF":
-        import_extra("pillow_heif", "heic", path).register_heif_opener()
+        import_extra("pillow_heif", "heic", f"reading {path}", CONVERT).register_heif_opener()
     elif further == "AVIF" and not features.check("avif"):
         raise UserError(f"cannot read {path}: this Pillow reads no AVIF: pip install 'pillow>=11.3', or convert it")
     return IMAGE_FORMATS if further is None else (*IMAGE_FORMATS, further)

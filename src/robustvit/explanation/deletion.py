@@ -81,9 +81,15 @@ def filling(images: Tensor, fill: Fill) -> Tensor:
     if fill == "mean":
         return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
     deviation = max(images.shape[-2:]) / 10
+    return blurred(images, deviation, deviation)
+
+
+def blurred(images: Tensor, down: float, across: float) -> Tensor:
+    """Return images ``(B, C, H, W)`` blurred by a Gaussian; ``down`` and ``across`` are its deviations in pixels."""
     # The border is reflected, so the kernel must not reach further than that.
-    kernel = [min(2 * int(2 * deviation) + 1, 2 * side - 1) for side in reversed(images.shape[-2:])]
-    return gaussian_blur(images, kernel, [deviation])
+    sides = zip((across, down), reversed(images.shape[-2:]), strict=True)
+    kernel = [min(2 * int(2 * deviation) + 1, 2 * side - 1) for deviation, side in sides]
+    return gaussian_blur(images, kernel, [across, down])
 
 
 def _ranks(maps: Tensor) -> Tensor:

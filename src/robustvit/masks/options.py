@@ -24,6 +24,8 @@ from robustvit.models.options import ModelFile
 
 # As RobustViT's authors cut; size None is the photo's original size.
 PAPER_BACKBONE = "vit_base_patch16_224.dino"
+# Without --model: small ones, quick enough for a laptop.
+TOKENCUT_BACKBONE, FOUND_BACKBONE = "vit_small_patch16_224.dino", "vit_small_patch8_224.dino"
 PAPER_CUT: dict[str, Any] = {"size": None, "side": "seed", "objects": 1, "refine": True}
 # Of methods that take words; the first is the default.
 WORD_METHODS = ("clipseg", "grounding", "sam3")

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
+from robustvit.common.extras import import_extra
 from robustvit.common.files import read_json
 from robustvit.common.progress import warn
 from robustvit.models.checkpoints import read_file
@@ -139,10 +140,7 @@ def put_adapter(network: nn.Module, files: AdapterFiles) -> Any:
     Raises:
         UserError: peft is not installed, or the adapter does not fit the network.
     """
-    try:
-        import peft
-    except ImportError as error:
-        raise UserError(f"{files.folder} is an adapter, which needs peft: pip install 'robustvit[peft]'") from error
+    peft = import_extra("peft", "peft", f"the adapter {files.folder}")
     try:
         settings = peft.PeftConfig.from_pretrained(str(files.folder))
         settings.inference_mode = False  # or its weights would be frozen, too

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from robustvit.common.errors import UserError
+from robustvit.common.extras import import_extra
 from robustvit.models.classifier import Classifier
-from robustvit.models.libraries.library import imported
 
 TOLERANCE = 1e-4  # absolute, for float32 logits; 1e-5 of the largest logit is added
 BATCHES = (1, 2, 5)
@@ -28,9 +28,9 @@ def write_onnx(classifier: Classifier, path: Path) -> float:
     Returns:
         The largest difference between the logits of onnxruntime and PyTorch, on batches of 1, 2 and 5 random images.
     """
-    onnx = imported("onnx", "onnx")
-    imported("onnxscript", "onnx")
-    imported("onnxruntime", "onnx")
+    onnx = import_extra("onnx", "onnx")
+    import_extra("onnxscript", "onnx")
+    import_extra("onnxruntime", "onnx")
     model = _convert(classifier)
     for node in _nodes(model.graph, model.functions):
         del node.metadata_props[:]  # source files and lines on this machine
@@ -81,7 +81,7 @@ def _nodes(graph: Any, functions: Any = ()) -> list[Any]:
 
 def _difference(classifier: Classifier, path: Path) -> float:
     """Return the largest difference of a logit between both models; raise if it is too large."""
-    runtime = imported("onnxruntime", "onnx")
+    runtime = import_extra("onnxruntime", "onnx")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
     worst = 0.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from robustvit.common.errors import UserError, did_you_mean
+from robustvit.common.extras import import_extra
 from robustvit.common.files import new_file
 from robustvit.data.tables.hub import reaching
 from robustvit.data.tables.source import FIFTYONE
@@ -25,7 +25,7 @@ def read_fiftyone(name: str, tag: str | None) -> PhotoTable:
     Raises:
         UserError: fiftyone is not installed, or it has no data set of that name.
     """
-    fiftyone = _imported(name)
+    fiftyone = import_extra("fiftyone", "fiftyone", f"reading {FIFTYONE}{name}")
     with reaching(f"cannot read {FIFTYONE}{name}", "check it with fiftyone.load_dataset"):
         known = list(fiftyone.list_datasets())
         if name not in known:
@@ -41,14 +41,6 @@ def read_fiftyone(name: str, tag: str | None) -> PhotoTable:
         of = "" if tag is None else f" with the tag {tag!r}"
         raise UserError(f"expected photos in {FIFTYONE}{name}{of}, found none: add samples, or name another")
     return table
-
-
-def _imported(name: str) -> ModuleType:
-    try:
-        import fiftyone
-    except ImportError as error:
-        raise UserError(f"reading {FIFTYONE}{name} needs fiftyone: pip install 'robustvit[fiftyone]'") from error
-    return fiftyone  # type: ignore[no-any-return]
 
 
 def _records(view: Any, classes: list[str], masks: list[str], unpacked: UnpackedPhotos) -> Iterator[dict[str, object]]:

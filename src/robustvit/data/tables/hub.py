@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from robustvit.common.errors import UserError, did_you_mean
+from robustvit.common.extras import import_extra
 from robustvit.common.files import read_settings, write_json
 from robustvit.common.progress import warn
 from robustvit.data.tables.source import HUB
@@ -67,7 +68,7 @@ def _kept_rows(file: Path) -> tuple[str, PhotoTable] | None:
 
 
 def _read(name: str, part: str | None, revision: str | None = None) -> PhotoTable:
-    datasets = import_datasets(f"reading {HUB}{name}")
+    datasets = import_extra("datasets", "sets", f"reading {HUB}{name}")
     local = Path(name).exists()
     way_out = "check the files" if local else "check the name, the connection, and whether the set asks you to log in"
     source = f"{HUB}{Path(name).absolute() if local else name}"
@@ -119,15 +120,6 @@ def choose_part(parts: list[str], wanted: str | None, source: str) -> str:
     if wanted is None:
         raise UserError(f"{there}: name one, {source}#{parts[0]}")
     raise UserError(f"expected a part of {source} behind #, got {wanted!r}: {there}. {did_you_mean(wanted, parts)}")
-
-
-def import_datasets(what: str, otherwise: str = "") -> ModuleType:
-    """Import ``datasets``; ``what`` needs it, and ``otherwise`` says how to do without."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError(f"{what} needs datasets: pip install 'robustvit[sets]'{otherwise}") from error
-    return datasets
 
 
 @contextmanager

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from robustvit.common.csv_files import CsvTable, read_csv
 from robustvit.common.errors import UserError
+from robustvit.common.json_lines import read_json_lines
 from robustvit.data.tables.source import FIFTYONE, HUB, split_part
 from robustvit.data.tables.table import PhotoTable, as_photo_table
 
@@ -39,25 +39,13 @@ def _read_file(path: Path) -> PhotoTable:
 
         return read_text_list(path)
     if suffix in (".jsonl", ".ndjson"):
-        return as_photo_table(_read_json_lines(path), path)
+        return as_photo_table(_table_of_json_lines(path), path)
     return as_photo_table(read_csv(path, what="a list"), path)
 
 
-def _read_json_lines(path: Path) -> CsvTable:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path} as lines of JSON in UTF-8: check the path, or write it again") from error
+def _table_of_json_lines(path: Path) -> CsvTable:
     rows, numbers = [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
-        if not isinstance(entry, dict):
-            raise UserError(f'{path}, line {number}: expected a JSON object such as {{"file_name": "a.jpg"}}: fix it')
+    for number, entry in read_json_lines(path):
         rows.append({str(k).strip(): str(v) for k, v in entry.items() if isinstance(v, (str, int, float))})
         numbers.append(number)
     columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -15,6 +15,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from robustvit.common.errors import UserError
+from robustvit.common.extras import import_extra
 from robustvit.common.options import MaskFormat
 from robustvit.data.datasets import read_pair
 from robustvit.data.photo import Photo
@@ -83,10 +84,7 @@ class MatFile:
         return self.__dict__ | {"_opened": None}
 
     def _open(self) -> h5py.File:
-        try:
-            import h5py
-        except ImportError as error:
-            raise UserError(f"{self.path} is HDF5, which needs h5py: pip install 'robustvit[sets]'") from error
+        h5py = import_extra("h5py", "sets", f"the HDF5 file {self.path}")
         try:
             return h5py.File(self.path, "r")
         except OSError as error:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError
+from robustvit.common.extras import import_extra
 from robustvit.common.options import Protocol
 from robustvit.data.pixels import ANY, to_rgb
-from robustvit.data.tables.hub import import_datasets, reaching
+from robustvit.data.tables.hub import reaching
 from robustvit.evaluation.sets.answers import Answers
 from robustvit.evaluation.sets.benchmark import Benchmark, Hub, Sample
 from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, imagenet_names, imagenet_wnids
@@ -51,7 +52,7 @@ def hub_of(benchmark: Benchmark) -> Hub:
 def _open(benchmark: Benchmark, hub: Hub) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
     """Open the rows of a set and the types of its columns; some sets have types only after the first row."""
     otherwise = f", or get the set from {benchmark.source} and name its folder with --root"
-    datasets = import_datasets(f"streaming {benchmark.title}", otherwise)
+    datasets = import_extra("datasets", "sets", f"streaming {benchmark.title}", otherwise)
     with _reaching(benchmark):
         if hub.archive:
             rows, features = _open_archive(hub)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from robustvit.common.errors import UserError
+from robustvit.common.extras import import_extra
 from robustvit.data.embedded.scenes import CLASSES, SHIFTS, Scene, make_scene
 from robustvit.evaluation.on_sets.segmented_photos import MAT_FILE
 from robustvit.evaluation.sets.class_tables import imagenet_wnids
@@ -104,12 +104,7 @@ def _write_mappings(folder: Path) -> None:
 
 def _write_segmentation(path: Path) -> None:
     """ImageNet-Segmentation's HDF5 file: references to images and masks, with MATLAB's order of axes."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise UserError(
-            "the tiny sets include an HDF5 file, which needs h5py: pip install 'robustvit[sets]'"
-        ) from error
+    h5py = import_extra("h5py", "sets", "the HDF5 file of the tiny sets")
     with h5py.File(path, "w") as file:
         images, masks = [], []
         for label in range(len(CLASSES)):

@@ -14,10 +14,12 @@ import numpy as np
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_bytes
+from robustvit.common.json_lines import read_json_lines
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.data.mask_files import read_mask
 from robustvit.data.photo_tree import files_below
+from robustvit.data.tables.parquet import open_parquet, parquet_rows
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS, find_column
 from robustvit.masks.annotations.listing import Annotations, PhotoFolder
@@ -76,41 +78,14 @@ def find_metadata(source: Path) -> list[Path]:
 def _read_rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield the rows, each with what to call it."""
     if path.suffix.lower() == ".parquet":
-        yield from ((f"{path}, row {number}", row) for number, row in enumerate(_read_parquet(path), 1))
+        with open_parquet(path) as file:
+            yield from ((f"{path}, row {number}", row) for number, row in enumerate(parquet_rows(file), 1))
     elif path.suffix.lower() == ".jsonl":
-        yield from _read_json_lines(path)
+        yield from ((f"{path}, line {number}", row) for number, row in read_json_lines(path))
     else:
         table = read_csv(path, what="a list")
         for line, row in zip(table.lines, table.rows, strict=True):
             yield f"{path}, line {line}", {**row}
-
-
-def _read_json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    try:
-        lines = read_bytes(path).decode("utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path} as lines of JSON in UTF-8: check the path, or write it again") from error
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            if not isinstance(row, dict):
-                raise UserError(f"{path}, line {number}: expected a JSON object, found something else: fix it")
-            yield f"{path}, line {number}", row
-
-
-def _read_parquet(path: Path) -> list[dict[str, object]]:
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import read_table
-    except ImportError as error:
-        raise UserError(f"cannot read {path} without pyarrow: pip install 'robustvit[sets]'") from error
-    try:
-        return read_table(path).to_pylist()
-    except (ArrowException, OSError) as error:
-        raise UserError(f"cannot read {path} as parquet: write it again") from error
 
 
 def _photo(

@@ -9,7 +9,7 @@ import torch
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.progress import warn
-from robustvit.masks.options import MaskOptions
+from robustvit.masks.options import FOUND_BACKBONE, TOKENCUT_BACKBONE, MaskOptions
 from robustvit.masks.phrases import choose_phrases
 from robustvit.masks.sources.source import MaskSource
 from robustvit.masks.sources.words import WordSettings, WordSource
@@ -23,7 +23,7 @@ _SHOWN = 5
 def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
     from robustvit.masks.sources.tokencut import TokenCut
 
-    name = options.model or "vit_small_patch16_224.dino"
+    name = options.model or TOKENCUT_BACKBONE
     return TokenCut.of(options, load_model(name, checkpoint=options.checkpoint, headless=True).to(device))
 
 
@@ -51,10 +51,10 @@ def _sam2(options: MaskOptions, device: torch.device) -> MaskSource:
 
 
 def _found(options: MaskOptions, device: torch.device) -> MaskSource:
-    from robustvit.masks.sources.found import BACKBONE, Found
+    from robustvit.masks.sources.found import Found
 
     return Found(
-        load_model(options.model or BACKBONE, checkpoint=options.checkpoint, headless=True).to(device),
+        load_model(options.model or FOUND_BACKBONE, checkpoint=options.checkpoint, headless=True).to(device),
         weights=options.weights,
         size=options.size,
         threshold=options.chosen_threshold,

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from PIL import Image
 
+from robustvit.common.extras import import_extra
 from robustvit.masks.sources.pretrained import fetching, load_network
 from robustvit.masks.sources.words import Heat, WordSettings, WordSource, check_length
-from robustvit.models.libraries.library import imported
 
 
 class ClipSeg(WordSource):
@@ -27,7 +27,7 @@ class ClipSeg(WordSource):
 
     def __init__(self, settings: WordSettings, *, device: torch.device | str = "cpu") -> None:
         super().__init__(settings)
-        library: Any = imported("transformers", "transformers")
+        library = import_extra("transformers", "transformers")
         self.device = device
         with fetching(settings.model) as name:
             self.network = load_network(library.CLIPSegForImageSegmentation, name, ("clipseg",)).to(device)

@@ -14,6 +14,7 @@ from torch import nn
 from robustvit.common.errors import UserError
 from robustvit.explanation.features import patch_features
 from robustvit.masks.confidence import FoundMask, measure_mask, no_object, rate_mask
+from robustvit.masks.options import FOUND_BACKBONE
 from robustvit.masks.sources.tokencut import TokenCut, dino_positions
 from robustvit.masks.sources.words import agree, enlarge_heat
 from robustvit.masks.tokencut.cut import CutJob, refine_mask
@@ -22,7 +23,6 @@ from robustvit.models.libraries.library import readable_errors
 from robustvit.models.states import read_checkpoint
 from robustvit.models.weights import load_weights, weights_hash
 
-BACKBONE = "vit_small_patch8_224.dino"
 _AUTHORS = (  # 2,689 bytes, Apache-2.0; for DINO ViT-S/8
     "https://github.com/valeoai/FOUND/raw/f9f2ef709002037c5498ce571115ad76b9627c31/data/weights/decoder_weights.pt"
 )
@@ -124,7 +124,7 @@ def load_convolution(file: str, backbone: Classifier) -> nn.Module:
     if (weight := state.get("weight")) is not None and weight.shape != convolution.weight.shape:
         raise UserError(
             f"expected a convolution of 1 x {channels} x 1 x 1 in {file}, for the keys of {backbone}, got "
-            f"{' x '.join(map(str, weight.shape))}: name the --model that it was trained with ({BACKBONE})"
+            f"{' x '.join(map(str, weight.shape))}: name the --model that it was trained with ({FOUND_BACKBONE})"
         )
     load_weights(convolution, state, file)
     return convolution.eval()

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from robustvit.common.errors import UserError
+from robustvit.common.extras import import_extra
 from robustvit.masks.sources.pretrained import fetching, load_network
 from robustvit.masks.sources.sam2 import Sam2, load_sam
 from robustvit.masks.sources.words import Heat, WordSettings, WordSource, check_length
-from robustvit.models.libraries.library import imported
 from robustvit.models.libraries.transformers import quiet
 
 _DETECTORS = ("grounding-dino", "mm-grounding-dino", "owlv2", "owlvit")
@@ -33,7 +33,7 @@ class Grounding(WordSource):
 
     def __init__(self, settings: WordSettings, segmenter: str, *, device: torch.device | str = "cpu") -> None:
         super().__init__(settings)
-        library: Any = imported("transformers", "transformers")
+        library = import_extra("transformers", "transformers")
         self.device = device
         with fetching(settings.model) as name:
             self.network = load_network(library.AutoModelForZeroShotObjectDetection, name, _DETECTORS).to(device)

@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from robustvit.common.errors import UserError
-from robustvit.models.libraries.library import imported, readable_errors
+from robustvit.common.extras import import_extra
+from robustvit.models.libraries.library import readable_errors
 from robustvit.models.libraries.transformers import quiet
 
 _FOLDER = "a folder with its files as --model"
@@ -38,7 +39,7 @@ def load_network(kind: Any, name: str, types: Collection[str]) -> nn.Module:
         name: on the hub, or a folder.
         types: what ``model_type`` in its ``config.json`` may be.
     """
-    found = imported("transformers", "transformers").AutoConfig.from_pretrained(name).model_type
+    found = import_extra("transformers", "transformers").AutoConfig.from_pretrained(name).model_type
     if found not in types:
         raise UserError(f"expected a model of type {' or '.join(types)} for this --method, {name} is {found}")
     network, report = kind.from_pretrained(name, output_loading_info=True)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from robustvit.common.errors import expect_one_of
+from robustvit.common.extras import import_extra
 from robustvit.masks.confidence import FoundMask
 from robustvit.masks.sources.source import MaskSource, rate_soft_mask
-from robustvit.models.libraries.library import imported, readable_errors
+from robustvit.models.libraries.library import readable_errors
 
 
 class Rembg(MaskSource):
@@ -25,9 +25,9 @@ class Rembg(MaskSource):
     name = "rembg"
 
     def __init__(self, model: str = "u2net") -> None:
-        imported("onnxruntime", "rembg")  # without it, importing rembg exits the process
-        self.library: Any = imported("rembg", "rembg")
-        sessions = imported("rembg.sessions", "rembg")
+        import_extra("onnxruntime", "rembg")  # without it, importing rembg exits the process
+        self.library = import_extra("rembg", "rembg")
+        sessions = import_extra("rembg.sessions", "rembg")
         # Some of its names are online services: never send photos there.
         names = set(getattr(sessions, "sessions_names_downloadable", None) or sessions.sessions_names)
         expect_one_of("the model of rembg", model, sorted(names))

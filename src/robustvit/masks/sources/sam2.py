@@ -15,10 +15,11 @@ from PIL import Image
 
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
+from robustvit.common.extras import import_extra
 from robustvit.data.photo_names import PhotoNames
 from robustvit.masks.confidence import FoundMask, measure_mask, no_object, overlap, rate_mask
 from robustvit.masks.sources.source import MaskSource
-from robustvit.models.libraries.library import imported, readable_errors
+from robustvit.models.libraries.library import readable_errors
 from robustvit.models.weights import weights_hash
 
 SAM = "facebook/sam2.1-hiera-small"
@@ -90,7 +91,7 @@ class Sam2(MaskSource):
     way_out: ClassVar[str] = "a folder with its files as --model"
 
     def __init__(self, model: str, prompts: dict[str, Prompts], *, device: torch.device | str = "cpu") -> None:
-        library: Any = imported("transformers", "transformers")
+        library = import_extra("transformers", "transformers")
         if not hasattr(library, f"{self.kind}Model"):
             raise UserError(
                 f"{self.name} needs transformers {self.release} or newer: pip install --upgrade transformers"
@@ -177,7 +178,7 @@ def agreement_of(soft: np.ndarray, score: float) -> float:
 
 def load_sam(model: str, prompts: dict[str, Prompts], *, device: torch.device | str = "cpu") -> Sam2:
     """Load SAM 2 or SAM 3, whichever a model is by its configuration; arguments as in ``Sam2``."""
-    library: Any = imported("transformers", "transformers")
+    library = import_extra("transformers", "transformers")
     with readable_errors(f"transformers:{model}", Sam2.way_out):
         kind = str(library.PretrainedConfig.get_config_dict(model)[0].get("model_type"))
     if not kind.startswith(("sam2", "sam3")):

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from robustvit.common.errors import UserError
+from robustvit.common.extras import import_extra
 from robustvit.masks.sources.pretrained import fetching, load_network
 from robustvit.masks.sources.words import Heat, WordSettings, WordSource, check_length, enlarge_heat
-from robustvit.models.libraries.library import imported
 
 
 class Sam3(WordSource):
@@ -27,7 +27,7 @@ class Sam3(WordSource):
 
     def __init__(self, settings: WordSettings, *, device: torch.device | str = "cpu") -> None:
         super().__init__(settings)
-        library: Any = imported("transformers", "transformers")
+        library = import_extra("transformers", "transformers")
         if not hasattr(library, "Sam3Model"):
             raise UserError("SAM 3 needs a newer transformers: pip install --upgrade transformers, or --method clipseg")
         self.device = device

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,14 +138,6 @@ def first_imagenet_names() -> tuple[str, ...]:
     """Return the first synonym of each of ImageNet's 1,000 classes; two names stand for two classes each."""
     info = ImageNetInfo()
     return tuple(info.index_to_description(index).split(",")[0] for index in range(1000))
-
-
-def imported(module: str, extra: str) -> Any:
-    """Import an optional library."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f"{module} is not installed: pip install 'robustvit[{extra}]'") from error
 
 
 @contextmanager

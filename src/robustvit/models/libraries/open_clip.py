@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from robustvit.common.errors import UserError, did_you_mean
+from robustvit.common.extras import import_extra
 from robustvit.models.classifier import Preprocessing
-from robustvit.models.libraries.library import Library, Loaded, Wanted, imported, readable_errors
+from robustvit.models.libraries.library import Library, Loaded, Wanted, readable_errors
 from robustvit.models.states import fit_names
 from robustvit.models.zero_shot import ZeroShot
 
@@ -37,7 +38,7 @@ class OpenClip(Library):
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
         """Load a model and embed its classes, ImageNet's if none are named."""
-        library = imported("open_clip", "open_clip")
+        library = import_extra("open_clip", "open_clip")
         names = wanted.class_names or tuple(library.IMAGENET_CLASSNAMES)
         templates = _TEMPLATES if wanted.class_names else library.OPENAI_IMAGENET_TEMPLATES
         if wanted.num_classes not in (None, len(names)):
@@ -65,7 +66,7 @@ class OpenClip(Library):
         """Build the tower that ``describe`` described; the embeddings are loaded later."""
         arguments = config["model_args"]
         tiny_text = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
-        clip = imported("open_clip", "open_clip").CLIP(**arguments, text_cfg=tiny_text)  # its tower is all we need
+        clip = import_extra("open_clip", "open_clip").CLIP(**arguments, text_cfg=tiny_text)  # its tower is all we need
         embeddings = torch.zeros(config["num_classes"], arguments["embed_dim"])
         return ZeroShot(clip.visual, embeddings, 1.0, architecture=config["architecture"], model_args=arguments)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
+from robustvit.common.extras import import_extra
 from robustvit.common.files import write_json
 from robustvit.models.bounds import check_folder, check_settings
 from robustvit.models.classifier import Classifier
@@ -22,7 +23,6 @@ from robustvit.models.libraries.library import (
     Library,
     Loaded,
     Wanted,
-    imported,
     readable_errors,
     refuse_other_head,
     separate_weights,
@@ -47,7 +47,7 @@ class Transformers(Library):
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
         """Load a model; see ``Library``."""
-        auto = imported("transformers", "transformers").AutoModelForImageClassification
+        auto = import_extra("transformers", "transformers").AutoModelForImageClassification
         folder = Path(name)
         if folder.is_dir():
             given = None if wanted.state is None else wanted.checkpoint
@@ -116,7 +116,7 @@ class Transformers(Library):
 
     def rebuild(self, folder: Path, config: dict[str, Any]) -> nn.Module:
         """Build the network of a folder whose head is not transformers'."""
-        library = imported("transformers", "transformers")
+        library = import_extra("transformers", "transformers")
         settings = dict(config["model_args"])
         made = library.AutoConfig.for_model(settings.pop("model_type"), **settings)
         network: nn.Module = library.AutoModelForImageClassification.from_config(made).float()
@@ -152,7 +152,7 @@ class Transformers(Library):
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hide messages and progress bars of transformers."""
-    logs = imported("transformers.utils.logging", "transformers")
+    logs = import_extra("transformers.utils.logging", "transformers")
     level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
     logs.set_verbosity(logs.CRITICAL)
     logs.disable_progress_bar()
@@ -166,7 +166,7 @@ def quiet() -> Iterator[None]:
 
 def _config(name: str, wanted: Wanted) -> Any:
     """Return the configuration of a name, with the number of classes given or read from a checkpoint."""
-    config = imported("transformers", "transformers").AutoConfig.from_pretrained(name, trust_remote_code=False)
+    config = import_extra("transformers", "transformers").AutoConfig.from_pretrained(name, trust_remote_code=False)
     if wanted.classes not in (None, config.num_labels):
         config.num_labels = wanted.classes
     return config
@@ -214,7 +214,7 @@ def _read_processing(name: str, network: Any) -> Preprocessing | None:
     """Return the preprocessing of the image processor stored beside a model, or None if there is none."""
     try:
         with quiet():
-            auto = imported("transformers", "transformers").AutoImageProcessor
+            auto = import_extra("transformers", "transformers").AutoImageProcessor
             found = auto.from_pretrained(name, trust_remote_code=False).to_dict()
     except (OSError, ValueError):
         return None
