@@ -9,7 +9,7 @@ import logging
 import warnings
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from robustvit.common.errors import UserError
 from robustvit.common.extras import import_extra
 from robustvit.common.pixel_scale import Scale
 from robustvit.data.pixel_numbers import Numbers
+
+if TYPE_CHECKING:
+    from pydicom import FileDataset
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 CONVERT = ", or convert the photo to PNG"
@@ -53,7 +56,7 @@ def read_dicom(path: str | Path, most_pixels: int) -> Numbers:
         logging.disable(disabled)
 
 
-def _open(library: ModuleType, path: str | Path, most_pixels: int) -> Any:
+def _open(library: ModuleType, path: str | Path, most_pixels: int) -> FileDataset:
     """Open a file; refuse what is no single picture of an allowed size, before anything is decoded."""
     from pydicom.pixels import get_decoder
 
@@ -100,7 +103,7 @@ def _size_in_stream(frame: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _as_numbers(found: Any, path: str | Path) -> Numbers:
+def _as_numbers(found: FileDataset, path: str | Path) -> Numbers:
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
     values, meaning, bits = pixel_array(found), str(found.PhotometricInterpretation), int(found.BitsStored)
@@ -120,7 +123,7 @@ def _as_numbers(found: Any, path: str | Path) -> Numbers:
     return Numbers(values, scale, inverted, shown)
 
 
-def _window(found: Any, values: np.ndarray) -> tuple[Scale | None, np.ndarray | None]:
+def _window(found: FileDataset, values: np.ndarray) -> tuple[Scale | None, np.ndarray | None]:
     """Return the first window of a file as a scale; a table or a sigmoid as what it makes of the values, 0 to 1."""
     from pydicom.pixels import apply_voi_lut
 

@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -17,6 +17,9 @@ from robustvit.common.progress import warn
 from robustvit.models.checkpoints import read_file
 from robustvit.models.heads import count_head_classes
 from robustvit.models.states import in_float32
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 ADAPTER = "adapter"  # folder beside the weights of a saved model
 _SETTINGS = "adapter_config.json"
@@ -96,7 +99,7 @@ class KeptAdapter:
         names: parameters of the network that belong to the adapter.
     """
 
-    model: Any
+    model: PeftModel
     names: frozenset[str]
 
     @property
@@ -134,7 +137,7 @@ def find_adapter(place: str | Path) -> AdapterFiles | None:
     return AdapterFiles(folder) if (folder / _SETTINGS).is_file() else None
 
 
-def put_adapter(network: nn.Module, files: AdapterFiles) -> Any:
+def put_adapter(network: nn.Module, files: AdapterFiles) -> PeftModel:
     """Return peft's model of a network with an adapter on it; the network is changed.
 
     Raises:
@@ -155,7 +158,7 @@ def put_adapter(network: nn.Module, files: AdapterFiles) -> Any:
     return model
 
 
-def _set_state(model: Any, files: AdapterFiles) -> None:
+def _set_state(model: PeftModel, files: AdapterFiles) -> None:
     """Load the weights of an adapter; refuse those of another one."""
     import peft
 
@@ -172,7 +175,7 @@ def _set_state(model: Any, files: AdapterFiles) -> None:
     peft.set_peft_model_state_dict(model, given)
 
 
-def merge(model: Any) -> nn.Module:
+def merge(model: PeftModel) -> nn.Module:
     """Return the network of peft's model with the adapter merged into its weights, all of which can be trained."""
     if not hasattr(model, "merge_and_unload"):
         raise UserError(
@@ -199,7 +202,7 @@ def keep_given(source: object) -> KeptAdapter | None:
     return _keep(copy.deepcopy(source).float()) if isinstance(source, nn.Module) and is_adapted(source) else None
 
 
-def _keep(model: Any) -> KeptAdapter:
+def _keep(model: PeftModel) -> KeptAdapter:
     """Return an adapter that stays apart from the weights: only what it brings is trained."""
     if not hasattr(model, "merge_and_unload"):
         raise UserError(

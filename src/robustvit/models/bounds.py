@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -33,7 +32,7 @@ def check_folder(folder: Path, build: Callable[[], nn.Module], checkpoint: str |
     held = sum(one.stat().st_size for one in files if one.is_file())
     try:
         with torch.device("meta"):
-            network: Any = build()
+            network = build()
     except Exception:  # it cannot be built on the meta device, or not at all: building it says why
         return
     needed = sum(weight.numel() for weight in (*network.parameters(), *network.buffers()))

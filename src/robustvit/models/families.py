@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_one_of
+
+if TYPE_CHECKING:
+    from open_clip.transformer import VisionTransformer as OpenClipTransformer
+    from timm.models import VisionTransformer as TimmTransformer
+    from torchvision.models import VisionTransformer as TorchvisionTransformer
+    from transformers import PreTrainedModel
 
 Readout = Literal["class", "distilled", "patches", "tokens", "class+patches", "pool"]
 
@@ -162,7 +168,7 @@ _TIMM_MODELS = (
 )
 
 
-def _timm(model: Any) -> Layout:
+def _timm(model: TimmTransformer) -> Layout:
     for block in model.blocks:
         attention = type(getattr(block, "attn", None)).__name__
         if type(block).__name__ not in _TIMM_BLOCKS:
@@ -173,10 +179,11 @@ def _timm(model: Any) -> Layout:
     readout = _timm_readout(model)
     patch = _patch_size(model.patch_embed.feat_ratio(as_scalar=False))  # a hybrid's stem has a stride of its own
     padded = bool(getattr(model.patch_embed, "dynamic_img_pad", False))
-    return Layout(model.blocks, patch, prefix, readout, padded, _class_only(model.blocks, readout))
+    blocks = list(model.blocks)
+    return Layout(blocks, patch, prefix, readout, padded, _class_only(blocks, readout))
 
 
-def _timm_readout(model: Any) -> Readout:
+def _timm_readout(model: TimmTransformer) -> Readout:
     pool = model.global_pool
     inclusive = bool(getattr(model, "pool_include_prefix", False))
     if hasattr(model, "head_dist"):
@@ -194,18 +201,19 @@ for _name in _TIMM_MODELS:
     register_family(f"timm.models.{_name}")(_timm)
 
 
-def _patch_size(size: Any) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
+def _patch_size(size: int | Sequence[int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
 
 
 @register_family("torchvision.models.vision_transformer.VisionTransformer")
-def _torchvision(model: Any) -> Layout:
+def _torchvision(model: TorchvisionTransformer) -> Layout:
     blocks = list(model.encoder.layers)
     return Layout(blocks, _patch_size(model.patch_size), class_only=_class_only(blocks, "class"))
 
 
 @register_family("open_clip.transformer.VisionTransformer")
-def _open_clip(model: Any) -> Layout:
+def _open_clip(model: OpenClipTransformer) -> Layout:
     if model.attn_pool is not None or model.pool_type not in ("tok", "avg"):
         raise unsupported(model, "its pooling by several queries does not say how much each token counts")
     blocks = list(model.transformer.resblocks)
@@ -214,7 +222,7 @@ def _open_clip(model: Any) -> Layout:
 
 
 def _transformers(backbone: str, prefix: int, readout: Readout) -> Callable[[Any], Layout]:
-    def describe(model: Any) -> Layout:
+    def describe(model: PreTrainedModel) -> Layout:
         config = getattr(model.config, "vision_config", model.config)
         inner = getattr(model, backbone) if backbone else model
         lists = [m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) == config.num_hidden_layers]

@@ -88,7 +88,7 @@ def describe_head(head: nn.Module) -> list[list[Any]] | None:
     return [[name, type(layer).__name__, _settings(layer)] for name, layer in layers.items()]
 
 
-def _settings(layer: Any) -> dict[str, Any]:
+def _settings(layer: nn.Module) -> dict[str, Any]:
     found = {name: getattr(layer, name) for name in _LAYERS[type(layer).__name__]}
     if isinstance(layer, (nn.Linear, nn.LayerNorm)):
         found["bias"] = layer.bias is not None

@@ -151,7 +151,7 @@ def _fit_scale(given: Tensor, received: Tensor) -> tuple[Tensor, Tensor] | None:
     return (mean, std) if bool(rest.abs().amax() < 1e-3 * spread.max()) else None
 
 
-def _simplify(network: nn.Module, inside: Any, seen: ForwardPass, own: Preprocessing) -> nn.Module:
+def _simplify(network: nn.Module, inside: nn.Module, seen: ForwardPass, own: Preprocessing) -> nn.Module:
     """Return the network inside if the module only passes images to it and its logits on, or puts a head on it."""
     if seen.received_by(inside) is not seen.images:
         return network
@@ -159,7 +159,7 @@ def _simplify(network: nn.Module, inside: Any, seen: ForwardPass, own: Preproces
     if call is None:
         return network
     if any(seen.logits is one for one in _tensors(call.returned)):
-        return inside  # type: ignore[no-any-return]
+        return inside
     if made_by(inside, "transformers") or not isinstance(call.returned, Tensor) or classes_of(inside):
         return network
     layers = _layers_between(call.returned, seen)

@@ -7,7 +7,6 @@ import os
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -83,7 +82,7 @@ def settle_saving(classifier: Classifier, source: object) -> None:
     """
     if not isinstance(source, torch.nn.Module):
         return
-    network: Any = classifier.network
+    network = classifier.network
     if (library := library_of(network)).name != "module" and (reason := _find_difference(classifier)):
         warn(
             f"{type(network).__name__} was changed in a way that {library.name} cannot build again ({reason}): its "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
@@ -62,7 +61,7 @@ def _wrapped(module: nn.Module) -> nn.Module | None:
     return None
 
 
-def _is_compiled(module: Any) -> bool:
+def _is_compiled(module: nn.Module) -> bool:
     """Whether a module was compiled in place, by its method ``compile``."""
     return getattr(module, "_compiled_call_impl", None) is not None
 
@@ -82,7 +81,7 @@ def _merged(module: nn.Module) -> nn.Module:
 
 
 def _not_compiled(module: nn.Module) -> nn.Module:
-    plain: Any = _shallow(module)
+    plain = _shallow(module)
     plain._compiled_call_impl = None
     return plain
 

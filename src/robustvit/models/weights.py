@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
@@ -15,6 +15,9 @@ from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.models.classifier import Classifier
 from robustvit.models.states import fit_names
+
+if TYPE_CHECKING:
+    from timm.models import VisionTransformer
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str | Path) -> None:
@@ -60,7 +63,7 @@ def _explain(network: nn.Module, state: dict[str, Tensor], origin: str | Path, w
     )
 
 
-def warn_of_resampling(network: Any, positions: Tensor, origin: str | Path) -> None:
+def warn_of_resampling(network: VisionTransformer, positions: Tensor, origin: str | Path) -> None:
     """Say that position embeddings ``(1, N, D)`` are of another grid than a timm network's."""
     rows, columns = network.patch_embed.grid_size
     extra = network.num_prefix_tokens if not getattr(network, "no_embed_class", False) else 0

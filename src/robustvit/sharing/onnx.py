@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from robustvit.common.errors import UserError
 from robustvit.common.extras import import_extra
 from robustvit.models.classifier import Classifier
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+    from onnx import FunctionProto, GraphProto
 
 TOLERANCE = 1e-4  # absolute, for float32 logits; 1e-5 of the largest logit is added
 BATCHES = (1, 2, 5)
@@ -66,9 +71,9 @@ def _convert(classifier: Classifier) -> Any:
     return program.model_proto  # type: ignore[union-attr]
 
 
-def _nodes(graph: Any, functions: Any = ()) -> list[Any]:
+def _nodes(graph: GraphProto, functions: Sequence[FunctionProto] = ()) -> list[Message]:
     """Return everything in a graph that has metadata: the graph, its nodes and values, and nested graphs."""
-    found = [graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
+    found: list[Message] = [graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
     for node in graph.node:
         found.append(node)
         for attribute in node.attribute:

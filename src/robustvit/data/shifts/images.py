@@ -9,7 +9,7 @@ from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from robustvit.data.shifts.folder import ShiftFolder
 from robustvit.data.shifts.kinds import Shift, ShiftOptions, ShiftPlan
 from robustvit.data.shifts.survey import framed
 from robustvit.data.swaps import boxed_background, no_foreground, only_foreground, paste, tiled_background
+
+if TYPE_CHECKING:
+    from robustvit.data.photo import Photo
 
 Spread = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]]
 SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
@@ -115,7 +118,7 @@ class ShiftMaker:
 class _Opened:
     """A photo and its mask, read once for all of its images."""
 
-    def __init__(self, photo: Any, mask_format: MaskFormat) -> None:
+    def __init__(self, photo: Photo, mask_format: MaskFormat) -> None:
         self.image, self.mask = read_pair(photo, mask_format)
         self._framed: tuple[int, tuple[Tensor, Tensor]] | None = None
         self._cutout: Image.Image | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from robustvit.data.tables.hub import reaching
 from robustvit.data.tables.source import FIFTYONE
 from robustvit.data.tables.table import PhotoTable, table_of_records
 from robustvit.data.tables.unpacked import UnpackedPhotos
+
+if TYPE_CHECKING:
+    from fiftyone import DatasetView, Segmentation
 
 
 def read_fiftyone(name: str, tag: str | None) -> PhotoTable:
@@ -43,7 +46,9 @@ def read_fiftyone(name: str, tag: str | None) -> PhotoTable:
     return table
 
 
-def _records(view: Any, classes: list[str], masks: list[str], unpacked: UnpackedPhotos) -> Iterator[dict[str, object]]:
+def _records(
+    view: DatasetView, classes: list[str], masks: list[str], unpacked: UnpackedPhotos
+) -> Iterator[dict[str, object]]:
     for number, sample in enumerate(view):
         row: dict[str, object] = {"image": str(sample.filepath)}
         for field in classes:
@@ -53,7 +58,7 @@ def _records(view: Any, classes: list[str], masks: list[str], unpacked: Unpacked
         yield row
 
 
-def _mask_of(segmentation: Any, stem: str, number: int, unpacked: UnpackedPhotos) -> str:
+def _mask_of(segmentation: Segmentation, stem: str, number: int, unpacked: UnpackedPhotos) -> str:
     """Return the path of a mask: of its own file, or of one that its array is written to; empty without one."""
     if segmentation is None:
         return ""

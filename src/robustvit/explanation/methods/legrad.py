@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,8 @@ from robustvit.explanation.attention.recorded import explicit_attention, record_
 from robustvit.explanation.methods.trace import Trace, sum_target_logits
 from robustvit.models.classifier import logits_of
 from robustvit.models.families import Layout, find_layout
+
+BlockOutput = Tensor | tuple[Tensor, ...]  # of a block: some libraries return a tuple
 
 
 def legrad(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
@@ -56,9 +57,9 @@ def _positive_gradient(logit: Tensor, attention: Tensor, differentiable: bool) -
 
 
 @contextmanager
-def _catch_output(block: nn.Module) -> Iterator[list[Any]]:
+def _catch_output(block: nn.Module) -> Iterator[list[BlockOutput]]:
     """Catch what leaves a block, as it is: some libraries return a tuple."""
-    caught: list[Any] = []
+    caught: list[BlockOutput] = []
     hook = block.register_forward_hook(lambda _, __, output: caught.append(output))
     try:
         yield caught
@@ -66,7 +67,7 @@ def _catch_output(block: nn.Module) -> Iterator[list[Any]]:
         hook.remove()
 
 
-def _exit_after(model: nn.Module, images: Tensor, layout: Layout, output: Any) -> tuple[Tensor, Tensor | None]:
+def _exit_after(model: nn.Module, images: Tensor, layout: Layout, output: BlockOutput) -> tuple[Tensor, Tensor | None]:
     """Logits of a model whose blocks give ``output`` without computing anything, and its pool's attention."""
     with _given(layout.blocks, output), explicit_attention(model) as maps:
         logits = logits_of(model(images))
@@ -74,7 +75,7 @@ def _exit_after(model: nn.Module, images: Tensor, layout: Layout, output: Any) -
 
 
 @contextmanager
-def _given(blocks: Sequence[nn.Module], output: Any) -> Iterator[None]:
+def _given(blocks: Sequence[nn.Module], output: BlockOutput) -> Iterator[None]:
     """Let every block return ``output`` in a ``with`` block."""
     before = [vars(block).get("forward") for block in blocks]
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from PIL import Image
@@ -37,7 +36,7 @@ class ClipSeg(WordSource):
     def search(self, photos: Sequence[Image.Image], texts: Sequence[str]) -> list[Heat]:
         """See ``WordSource``."""
         inputs = self.processor(images=list(photos), text=list(texts), padding=True, return_tensors="pt")
-        config: Any = self.network.config
+        config = self.network.config
         check_length(inputs["input_ids"].shape[1], config.text_config.max_position_embeddings, texts)
         logits = self.network(**inputs.to(self.device)).logits.float()
         maps = logits.sigmoid().reshape(len(texts), *logits.shape[-2:]).cpu().numpy()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +68,7 @@ class Grounding(WordSource):
 
     @property
     def _most_tokens(self) -> int:
-        config: Any = self.network.config
+        config = self.network.config
         return int(getattr(config, "max_text_len", None) or config.text_config.max_position_embeddings)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from robustvit.common.errors import UserError
 from robustvit.common.extras import import_extra
 from robustvit.models.libraries.library import readable_errors
 from robustvit.models.libraries.transformers import quiet
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _FOLDER = "a folder with its files as --model"
 
@@ -31,7 +32,7 @@ def _is_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") != 1
 
 
-def load_network(kind: Any, name: str, types: Collection[str]) -> nn.Module:
+def load_network(kind: type[PreTrainedModel], name: str, types: Collection[str]) -> PreTrainedModel:
     """Load a network; refuse another kind of model, and weights that lack a part of it, which would stay random.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +45,7 @@ class Sam3(WordSource):
     @torch.no_grad()
     def _segment(self, photo: Image.Image, text: str) -> Heat:
         inputs = self.processor(images=photo, text=text, return_tensors="pt")
-        config: Any = self.network.config
+        config = self.network.config
         check_length(inputs["input_ids"].shape[1], config.text_config.max_position_embeddings, [text])
         output = self.network(pixel_values=inputs["pixel_values"].to(self.device),
                               input_ids=inputs["input_ids"].to(self.device),

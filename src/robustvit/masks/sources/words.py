@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from torch import nn
 
 from robustvit.common.errors import UserError
 from robustvit.masks.confidence import FoundMask, measure_mask, no_object, overlap, rate_mask
@@ -18,6 +18,9 @@ from robustvit.masks.phrases import Phrase
 from robustvit.masks.sources.source import MaskSource
 from robustvit.masks.tokencut.cut import refine_mask
 from robustvit.models.weights import weights_hash
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _ARTICLE = re.compile(r"(an?|the)\s", re.I)
 
@@ -87,7 +90,7 @@ class WordSource(MaskSource):
     """
 
     template = "{}"
-    network: nn.Module
+    network: PreTrainedModel
     level: float | None = 0.5
 
     def __init__(self, settings: WordSettings) -> None:

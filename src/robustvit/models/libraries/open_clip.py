@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -15,6 +15,9 @@ from robustvit.models.classifier import Preprocessing
 from robustvit.models.libraries.library import Library, Loaded, Wanted, readable_errors
 from robustvit.models.states import fit_names
 from robustvit.models.zero_shot import ZeroShot
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
 
 _WAY_OUT = "--checkpoint FILE with all of its weights, image and text, or --model open_clip:FOLDER"
 _TEMPLATES = (
@@ -122,7 +125,7 @@ def _load_state(library: ModuleType, model: nn.Module, state: dict[str, torch.Te
 
 
 def _zero_shot(
-    library: ModuleType, architecture: str, tag: str | None, model: Any, embeddings: torch.Tensor
+    library: ModuleType, architecture: str, tag: str | None, model: CLIP, embeddings: torch.Tensor
 ) -> ZeroShot:
     config = library.get_model_config(architecture)
     arguments = {

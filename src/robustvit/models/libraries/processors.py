@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from robustvit.common.errors import UserError
@@ -66,11 +67,11 @@ def _statistics(found: dict[str, Any], default: Preprocessing) -> tuple[tuple[fl
     return mean, std
 
 
-def _channels(given: Any, default: tuple[float, ...]) -> tuple[float, ...]:
+def _channels(given: float | Sequence[float] | None, default: tuple[float, ...]) -> tuple[float, ...]:
     """Return one value per channel."""
     if given is None:
         return default
-    return tuple(given) if isinstance(given, (list, tuple)) else (float(given),) * len(default)
+    return (float(given),) * len(default) if isinstance(given, (int, float)) else tuple(given)
 
 
 def describe_processor(preprocessing: Preprocessing) -> dict[str, Any]:

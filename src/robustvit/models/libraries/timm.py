@@ -110,7 +110,7 @@ class Timm(Library):
             del network.state_dict
 
 
-def _say_if_resampled(network: Any, folder: Path) -> None:
+def _say_if_resampled(network: nn.Module, folder: Path) -> None:
     """Say that timm resampled the position embeddings in a folder."""
     file = folder / "model.safetensors"
     if not isinstance(network, VisionTransformer) or network.pos_embed is None or not file.is_file():

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torchvision.models
 from torch import nn
 from torchvision.models import VisionTransformer, get_model, get_model_weights, list_models
+from torchvision.models.vision_transformer import EncoderBlock
 
 from robustvit.common.errors import UserError, did_you_mean, expect_one_of
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.heads import classes_of, describe_changed_head
 from robustvit.models.libraries.library import Library, Loaded, Wanted, readable_errors, refuse_other_head
+
+if TYPE_CHECKING:
+    from torchvision.transforms._presets import ImageClassification
+
+_NAME = "torchvision_name"  # of a network here: how it is called in the library
 
 
 class Torchvision(Library):
@@ -22,7 +28,7 @@ class Torchvision(Library):
 
     def owns(self, network: nn.Module) -> bool:
         """Whether a network is a vision transformer, which records how it was built, or was loaded by name."""
-        return type(network) is VisionTransformer or hasattr(network, "torchvision_name")
+        return type(network) is VisionTransformer or hasattr(network, _NAME)
 
     def load(self, name: str, wanted: Wanted) -> Loaded:
         """Load a model; see ``Library``."""
@@ -37,22 +43,23 @@ class Torchvision(Library):
         refuse_other_head(name, len(names), wanted.num_classes)
         with readable_errors(f"torchvision:{name}", "--checkpoint FILE with its weights"):
             network = get_model(architecture, weights=weights)
-        network.torchvision_name = architecture
+        setattr(network, _NAME, architecture)
         return Loaded(network, _preset(weights.transforms()), names)
 
-    def describe(self, network: Any) -> dict[str, Any]:
+    def describe(self, network: nn.Module) -> dict[str, Any]:
         """Return what ``rebuild`` needs; a transformer's size is read from the network."""
         if type(network) is not VisionTransformer:
-            arguments = {"num_classes": classes_of(network)}
+            arguments: dict[str, Any] = {"num_classes": classes_of(network)}
             if hasattr(network, "transform_input"):  # GoogLeNet and Inception: published weights change these
                 arguments |= {name: getattr(network, name) for name in ("transform_input", "aux_logits")}
-            return {"architecture": network.torchvision_name, "model_args": arguments}
+            return {"architecture": getattr(network, _NAME), "model_args": arguments}
         arguments = {name: getattr(network, name) for name in ("image_size", "patch_size", "hidden_dim", "mlp_dim")}
-        arguments |= {"num_layers": len(network.encoder.layers), "num_heads": network.encoder.layers[0].num_heads}
+        blocks = [module for module in network.modules() if isinstance(module, EncoderBlock)]
+        arguments |= {"num_layers": len(blocks), "num_heads": blocks[0].num_heads}
         arguments |= {"num_classes": classes_of(network), "representation_size": network.representation_size}
         return {"architecture": "VisionTransformer", "model_args": arguments}
 
-    def own_head(self, network: Any) -> list[list[Any]] | None:
+    def own_head(self, network: nn.Module) -> list[list[Any]] | None:
         """Return the description of a head that was put in place of torchvision's, or None."""
         return describe_changed_head(network, lambda: self.rebuild(Path(), self.describe(network)))
 
@@ -64,8 +71,8 @@ class Torchvision(Library):
 
 
 def _build(architecture: str, arguments: dict[str, Any]) -> nn.Module:
-    network: Any = get_model(architecture, weights=None, **arguments)
-    network.torchvision_name = architecture
+    network: nn.Module = get_model(architecture, weights=None, **arguments)
+    setattr(network, _NAME, architecture)
     return network
 
 
@@ -80,7 +87,7 @@ def _weights(architecture: str, tag: str) -> Any:
     return weights[tag] if tag else weights.DEFAULT  # type: ignore[attr-defined]
 
 
-def _preset(transforms: Any) -> Preprocessing:
+def _preset(transforms: ImageClassification) -> Preprocessing:
     (crop,), (resized,) = transforms.crop_size, transforms.resize_size
     return Preprocessing(
         (crop, crop),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,9 @@ from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.quantised import refuse_quantised_settings
 from robustvit.models.states import fit_names, peel, say_float32
 from robustvit.models.weights import load_weights
+
+if TYPE_CHECKING:
+    from transformers import AutoModelForImageClassification, PreTrainedModel
 
 _WAY_OUT = "--model transformers:FOLDER, a folder that save_pretrained wrote"
 
@@ -62,7 +65,7 @@ class Transformers(Library):
         processing = _read_processing(name, network)
         return Loaded(network, processing, self.class_names(network), guessed=processing is None)
 
-    def _fetch(self, auto: Any, name: str, wanted: Wanted) -> Any:
+    def _fetch(self, auto: type[AutoModelForImageClassification], name: str, wanted: Wanted) -> Any:
         """Load a network with its published weights, all of them but those that an adapter brings."""
         config = _config(name, wanted if wanted.replaced else replace(wanted, num_classes=None))
         refuse_quantised_settings(config.to_dict(), f"transformers:{name}")
@@ -81,7 +84,7 @@ class Transformers(Library):
             say_float32(halves, f"transformers:{name}")
         return network
 
-    def load_state(self, network: Any, state: dict[str, Tensor], origin: str | Path) -> None:
+    def load_state(self, network: PreTrainedModel, state: dict[str, Tensor], origin: str | Path) -> None:
         """Load a state dict with the names of this version of transformers, or with those of files on disk."""
         state = fit_names(state, network.state_dict(), origin)
         if state.keys() != network.state_dict().keys():
@@ -90,7 +93,7 @@ class Transformers(Library):
                 state = next((one for one in renamed if one is not None), state)
         load_weights(network, state, origin)
 
-    def class_names(self, network: Any) -> tuple[str, ...]:
+    def class_names(self, network: PreTrainedModel) -> tuple[str, ...]:
         """Return names in the configuration, except those that transformers makes up; the first of synonyms."""
         given = getattr(network.config, "id2label", None) or {}
         names = tuple(str(given[key]) for key in sorted(given, key=int))
@@ -98,7 +101,7 @@ class Transformers(Library):
             return ()
         return tuple(name.split(",")[0] for name in names) if len(names) == 1000 else names
 
-    def remarks(self, network: Any) -> list[str]:
+    def remarks(self, network: PreTrainedModel) -> list[str]:
         """Return what the configuration says that changes what the results mean; see ``Library``."""
         kind = getattr(network.config, "problem_type", None)
         if kind == "regression":
@@ -110,7 +113,7 @@ class Transformers(Library):
             ]
         return []
 
-    def describe(self, network: Any) -> dict[str, Any]:
+    def describe(self, network: PreTrainedModel) -> dict[str, Any]:
         """Return what ``rebuild`` needs."""
         return {"architecture": type(network).__name__, "model_args": network.config.to_dict()}
 
@@ -122,7 +125,7 @@ class Transformers(Library):
         network: nn.Module = library.AutoModelForImageClassification.from_config(made).float()
         return network
 
-    def own_head(self, network: Any) -> list[list[Any]] | None:
+    def own_head(self, network: PreTrainedModel) -> list[list[Any]] | None:
         """Return the description of a head that was put in place of transformers', or None."""
         if isinstance(head_of(network), nn.Linear):
             return None
@@ -133,7 +136,7 @@ class Transformers(Library):
 
         A head of several layers is described beside the settings; ``load_model`` alone can load it.
         """
-        network: Any = classifier.network
+        network: PreTrainedModel = classifier.network
         names = classifier.class_names
         if network.config.num_labels != classifier.num_classes:  # outdated if the head was replaced
             network.config.num_labels = classifier.num_classes
@@ -197,7 +200,7 @@ def _refuse_missing(name: str, missing: list[str]) -> None:
         )
 
 
-def _rename(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
+def _rename(network: PreTrainedModel, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
     """Rename a state dict as transformers renames those of files; None if it does not fit."""
     try:
         fresh, report = type(network).from_pretrained(
@@ -210,7 +213,7 @@ def _rename(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
     return fresh.state_dict()
 
 
-def _read_processing(name: str, network: Any) -> Preprocessing | None:
+def _read_processing(name: str, network: PreTrainedModel) -> Preprocessing | None:
     """Return the preprocessing of the image processor stored beside a model, or None if there is none."""
     try:
         with quiet():
