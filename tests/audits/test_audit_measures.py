@@ -22,7 +22,15 @@ from robustvit.audits.groups import (
     silhouette,
     usual_photos,
 )
-from robustvit.audits.measures import AuditedPhoto, PhotoAnswer, Tried, audit_photos, choose_tries, fit_photos
+from robustvit.audits.measures import (
+    AuditedPhoto,
+    PhotoAnswer,
+    PhotoSettings,
+    Tried,
+    audit_photos,
+    choose_tries,
+    fit_photos,
+)
 from robustvit.audits.pictures import choose_worst
 from robustvit.audits.placements import (
     GRIDS,
@@ -161,7 +169,7 @@ def test_intervals_of_placements_cover_the_backgrounds():
 
 def test_everything_measured_on_a_photo_one_by_one(held, classifier):
     classifier.train()
-    found = audit_photos(classifier, held, swaps=1, tries=4, seed=5, batch_size=4)
+    found = audit_photos(classifier, held, PhotoSettings(swaps=1, tries=4, seed=5, batch_size=4))
     assert classifier.training
     classifier.eval()
     able, usable = fit_photos(held)
@@ -206,7 +214,7 @@ def test_everything_measured_on_a_photo_one_by_one(held, classifier):
 
 
 def test_batches_of_any_size_give_the_same_answers(held, classifier):
-    one, many = (audit_photos(classifier, held, swaps=1, tries=2, batch_size=size) for size in (1, 7))
+    one, many = (audit_photos(classifier, held, PhotoSettings(swaps=1, tries=2, batch_size=size)) for size in (1, 7))
     for a, b in zip(one, many, strict=True):
         assert a.answers == b.answers
         assert [(t.donor, t.answer.predicted) for t in a.tried] == [(t.donor, t.answer.predicted) for t in b.tried]

@@ -8,7 +8,8 @@ import timm
 import torch
 
 from robustvit.audits import regions
-from robustvit.audits.regions import Patch, crop_around, find_regions
+from robustvit.audits.regions import Patch, RegionSettings, crop_around, find_regions
+from robustvit.evaluation.asking import Asking
 from robustvit.models.classifier import Classifier, Preprocessing
 
 SIDE, PATCH = 64, 8
@@ -42,8 +43,8 @@ class Photos(torch.utils.data.Dataset):
 
 
 @pytest.fixture
-def planted(monkeypatch):
-    """A model that answers by the reddest patch, whose map is the redness and whose features are the colours."""
+def planted():
+    """A model that answers by the reddest patch."""
     network = timm.create_model("vit_tiny_patch16_224", img_size=SIDE, patch_size=PATCH, depth=1, num_classes=2)
 
     def forward(images):
@@ -54,15 +55,18 @@ def planted(monkeypatch):
     plain = Preprocessing((SIDE, SIDE), (0.0, 0.0, 0.0), (0.5, 0.5, 0.5), 1.0, "bicubic")
     model = Classifier(network, preprocessing=plain, class_names=["plain", "red"]).eval()
 
-    def redness(model, images, target=None, *, method="gae", upsample=True):
-        return torch.nn.functional.avg_pool2d((images[:, :1] - images[:, 1:2]).clamp(min=0) + 0.001, PATCH)
-
-    def colours(model, images, **_):
-        return torch.nn.functional.avg_pool2d(images, PATCH).permute(0, 2, 3, 1)
-
-    monkeypatch.setattr(regions, "relevance", redness)
-    monkeypatch.setattr(regions, "patch_features", colours)
     return model
+
+
+class Looking(Asking):
+    """Maps are the redness, features the colours."""
+
+    def explain(self, model, images, method):
+        redness = torch.nn.functional.avg_pool2d((images[:, :1] - images[:, 1:2]).clamp(min=0) + 0.001, PATCH)
+        return self.logits(model, images), redness[:, 0]
+
+    def features(self, model, images, feature="keys", block=None):
+        return torch.nn.functional.avg_pool2d(images, PATCH).permute(0, 2, 3, 1)
 
 
 def answers(model, photos):
@@ -74,7 +78,9 @@ def answers(model, photos):
 def test_a_planted_marker_is_the_first_kind_and_decides_the_answers(planted):
     photos = Photos()
     names = ["plain", "red"] * 12
-    first, *rest = find_regions(planted, photos, names, answers(planted, photos), most=3)
+    first, *rest = find_regions(
+        planted, photos, names, answers(planted, photos), RegionSettings(most=3, asking=Looking())
+    )
     assert {(one.photo, one.row, one.column) for one in first.patches} == {
         (index, *place) for index, place in photos.red.items()
     }
@@ -90,15 +96,39 @@ def test_a_planted_marker_is_the_first_kind_and_decides_the_answers(planted):
     assert 0 < total <= 1
 
 
-def test_nothing_is_found_where_all_relevance_lies_on_the_object(planted, monkeypatch):
+def test_a_limit_tests_fewer_photos_and_says_how_many(planted):
+    photos = Photos()
+    settings = RegionSettings(most=2, asking=Looking(), passes=16)
+    found = find_regions(planted, photos, ["plain", "red"] * 12, answers(planted, photos), settings)
+    assert [one.tested for one in found] == [4] * len(found)
+    assert len(found[0].photos) == 12
+    assert found[0].accuracy.count == 4
+    assert set(found[0].decided) <= set(photos.red)
+
+
+def test_without_masks_all_that_is_relevant_counts(planted):
+    photos = Photos()
+    for item in photos.items:
+        item["mask"] = torch.zeros_like(item["mask"])
+    names, said = ["plain", "red"] * 12, answers(planted, photos)
+    assert find_regions(planted, photos, names, said, RegionSettings(asking=Looking())) == []
+    found = find_regions(planted, photos, names, said, RegionSettings(asking=Looking(), anywhere=True, most=3))
+    assert found[0].classes == {"red": 12}
+    assert np.linalg.norm(found[0].centre) == pytest.approx(1)
+    assert 0 < found[0].reach <= 1
+
+
+def test_nothing_is_found_where_all_relevance_lies_on_the_object(planted):
     photos = Photos()
     mask = photos[0]["mask"][None]
 
-    def inside(model, images, **_):
-        return torch.nn.functional.avg_pool2d(mask, PATCH).expand(len(images), 1, *GRID)
+    class Inside(Looking):
+        def explain(self, model, images, method):
+            inside = torch.nn.functional.avg_pool2d(mask, PATCH).expand(len(images), 1, *GRID)
+            return self.logits(model, images), inside[:, 0]
 
-    monkeypatch.setattr(regions, "relevance", inside)
-    assert find_regions(planted, photos, ["plain", "red"] * 12, answers(planted, photos)) == []
+    names = ["plain", "red"] * 12
+    assert find_regions(planted, photos, names, answers(planted, photos), RegionSettings(asking=Inside())) == []
 
 
 def test_only_the_named_patches_are_blurred():

@@ -159,7 +159,7 @@ def test_what_does_not_apply_is_left_out(classifier, dataset):
 
 def test_photos_without_masks_make_no_maps(classifier, photos, monkeypatch):
     made = []
-    monkeypatch.setattr("robustvit.evaluation.measure.get_method", lambda name: made.append(name) or get_method(name))
+    monkeypatch.setattr("robustvit.evaluation.asking.get_method", lambda name: made.append(name) or get_method(name))
     with_masks = match_labels(find_photos(*photos), 3, CLASSES)[:10]
     without = [replace(photo, mask=None) for photo in with_masks]
     seen = {

@@ -15,6 +15,7 @@ from robustvit.models.options import ComparedModels
 
 if TYPE_CHECKING:
     from robustvit.audits.record import AuditData
+    from robustvit.audits.run import AuditRun
     from robustvit.models.classifier import Classifier
 
 
@@ -26,11 +27,18 @@ class Audit:
         page: the HTML file.
         record: the JSON file beside it, with every number of the page and the measures of every photo.
         found: the same as Python objects.
+        failed: whether the audit breaks the limit of ``--fail-if``; the command then exits with code 1.
     """
 
     page: Path
     record: Path
     found: AuditData
+    failed: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command: 1 if it breaks the limit of ``--fail-if``."""
+        return int(self.failed)
 
     @property
     def reliance(self) -> str:
@@ -40,15 +48,19 @@ class Audit:
     def __str__(self) -> str:
         from robustvit.audits.shortcuts import name_shortcuts
 
+        passes = self.found.spent["a_photo"].get("model", 0)
+
         lines = [f"{self.found.model.source} on {pluralize(len(self.found.files), 'photo')} of {self.found.images}"]
         for side, one in self.found.sides.items():
             lines.append(f"{side}: {one.verdict.reliance}. {one.verdict.sentence}")
         lines += name_shortcuts(self.found)
-        return "\n".join([*lines, *self.found.notes, f"page: {self.page}", f"record: {self.record}"])
+        lines += self.found.notes
+        lines.append(f"cost: {passes:.1f} forward passes a photo ({self.found.settings['budget']} budget)")
+        return "\n".join([*lines, f"page: {self.page}", f"record: {self.record}"])
 
 
 @command(
-    first=("model", "images", "masks", "baseline", "out", "masks_out", "mask_model", "worst"),
+    first=("model", "images", "masks", "baseline", "out", "budget", "fail_if", "masks_out", "mask_model", "worst"),
     leave_out=("max_drop", "precision"),
 )
 def audit(
@@ -95,8 +107,10 @@ def audit(
 
     page, record = page_and_record(out, KIND, "an audit")
     from robustvit.audits.inputs import find_audit_photos, trained_on
+    from robustvit.audits.memory import Memory
     from robustvit.audits.run import AuditRun
     from robustvit.common.devices import make_accelerator
+    from robustvit.common.signals import name_stopped_run
     from robustvit.data.photo_tree import photos_below
     from robustvit.explanation.methods import check_method
     from robustvit.models.load import load_baseline, load_given
@@ -111,16 +125,37 @@ def audit(
     audited, notes = find_audit_photos(request, page, classifier)
     notes += trained_on(audited, models.model, models.baseline, models.checkpoint)
     device = make_accelerator(device=running.device).device
-    run = AuditRun(request, [one.to(device) for one in both], grouper.to(device), audited, notes, files)
-    measured = run.measure()
-    run.write(measured, page, record)
-    return Audit(page, record, measured)
+    memory = Memory(page.with_name(f"{page.stem}-unfinished"))
+    with name_stopped_run(page):
+        run = AuditRun(request, [one.to(device) for one in both], grouper.to(device), audited, notes, files, memory)
+        return _measure_and_write(run, page, record)
+
+
+def _measure_and_write(run: AuditRun, page: Path, record: Path) -> Audit:
+    """Measure, and write the page: first what the verdict rests on, then all."""
+    from robustvit.audits.summary_file import fails
+    from robustvit.audits.writing import write_audit
+
+    try:
+        measured = run.measure_first()
+        if run.request.auditing.budget != "quick":
+            write_audit(run, measured, page, record, finished=False)
+        measured = run.measure_rest(measured)
+    finally:
+        run.spending.close()
+        run.memory.save()
+    written = write_audit(run, measured, page, record)
+    run.memory.forget()
+    return Audit(page, record, measured, fails(written, run.request.auditing.fail_if))
 
 
 def _check_options(request: AuditRequest) -> None:
     auditing, groups = request.auditing, request.grouping.groups
-    expect_at_least(1, swaps=request.judging.swaps, tries=auditing.tries)
-    expect_at_least(0, shifted=auditing.shifted, groups=groups, worst=auditing.worst, regions=auditing.regions)
+    expect_at_least(1, swaps=request.judging.swaps, **({} if auditing.tries is None else {"tries": auditing.tries}))
+    shifted = 0 if auditing.shifted is None else auditing.shifted
+    expect_at_least(0, shifted=shifted, groups=groups, worst=auditing.worst, regions=auditing.regions)
+    if auditing.without_masks and request.photos.masks is not None:
+        raise UserError("expected --without-masks or --masks, got both: leave one of them out")
     if auditing.insert is not None:
         from robustvit.audits.insertions import file_mark
 

@@ -20,7 +20,7 @@ from robustvit.common.options import Feature
 from robustvit.common.progress import track
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.swaps import tiled_background, usable_background
-from robustvit.explanation.features import patch_features
+from robustvit.evaluation.asking import Asking
 
 MOST_BACKGROUNDS = 12
 MIN_GROUP = 5  # photos; the accuracy of fewer says nothing, so they cannot be the worst group
@@ -86,6 +86,7 @@ def background_features(
     block: int | None = None,
     batch_size: int = 32,
     device: str | torch.device = "cpu",
+    asking: Asking | None = None,
 ) -> np.ndarray:
     """Return the normalized mean feature of each photo's patches outside the mask.
 
@@ -97,6 +98,7 @@ def background_features(
         feature: see ``patch_features``, also for ``block``.
         batch_size: images at a time.
         device: where the model is.
+        asking: how the model is asked.
 
     Returns:
         ``(N, C)`` float64; NaN for photos without a patch outside the mask.
@@ -107,7 +109,7 @@ def background_features(
             tiled_background(image, mask) if usable_background(mask) else image
             for image, mask in zip(batch["image"], batch["mask"], strict=True)
         ]
-        found = patch_features(model, torch.stack(images).to(device), feature=feature, block=block).cpu()
+        found = (asking or Asking()).features(model, torch.stack(images).to(device), feature, block).cpu()
         rows_and_columns = (found.shape[1], found.shape[2])
         outside = F.adaptive_avg_pool2d((batch["mask"] > 0.5).float(), rows_and_columns)[:, 0] == 0
         total = (found * outside[..., None]).sum(dim=(1, 2)).double()

@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional as TF
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
 from robustvit.common.progress import track
+from robustvit.evaluation.asking import Asking
 from robustvit.explanation.attention.interception import evaluating
 
 Insertion = Callable[[Tensor], Tensor]  # images (B, 3, H, W) in [0, 1]
@@ -121,28 +122,40 @@ WHOLE: dict[str, Insertion] = {
 """Changes of the whole photo."""
 
 
-def insertions(size: tuple[int, int], files: Sequence[str | Path] = (), text: str = "SAMPLE") -> dict[str, Insertion]:
-    """Return every insertion by name for images of a size ``(H, W)``: artefacts with their controls, then ``WHOLE``."""
+def insertions(
+    size: tuple[int, int],
+    files: Sequence[str | Path] = (),
+    text: str = "SAMPLE",
+    *,
+    frame: bool = True,
+    whole: Sequence[str] = tuple(WHOLE),
+) -> dict[str, Insertion]:
+    """Return insertions by name for images of a size ``(H, W)``: artefacts with their controls, then of ``WHOLE``."""
     marks = {f"text {text!r}": text_mark(size, text)} | {Path(file).name: file_mark(size, file) for file in files}
-    found: dict[str, Insertion] = {"black frame": framed}
-    found[f"black frame{CONTROL}"] = lambda images: framed(images, True)
+    found: dict[str, Insertion] = {}
+    if frame:
+        found |= {"black frame": framed, f"black frame{CONTROL}": lambda images: framed(images, True)}
     for name, mark in marks.items():
         found |= {name: laid_over(mark), f"{name}{CONTROL}": laid_over(shuffled(mark))}
-    return found | WHOLE
+    return found | {name: WHOLE[name] for name in whole}
 
 
 @torch.no_grad()
 def answers_to(
-    model: nn.Module, photos: Dataset, changes: Mapping[str, Insertion], batch_size: int = 32
+    model: nn.Module,
+    photos: Dataset,
+    changes: Mapping[str, Insertion],
+    batch_size: int = 32,
+    asking: Asking | None = None,
 ) -> dict[str, list[int]]:
     """Return the predicted class of each photo with each insertion."""
     found: dict[str, list[int]] = {name: [] for name in changes}
-    device = next(model.parameters()).device
+    device, asking = next(model.parameters()).device, asking or Asking()
     with evaluating(model):
         for batch in track(DataLoader(photos, batch_size=batch_size), "other shortcuts"):
             images = batch["image"].to(device)
             for name in found:
-                found[name] += model(changes[name](images)).argmax(dim=1).tolist()
+                found[name] += asking.logits(model, changes[name](images)).argmax(dim=1).tolist()
     return found
 
 

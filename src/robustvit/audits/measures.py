@@ -22,6 +22,7 @@ from robustvit.data.swaps import (
     tiled_background,
     usable_background,
 )
+from robustvit.evaluation.asking import Asking
 from robustvit.evaluation.measure import MAP_SCORES, MeasureSettings, PhotoMeasure, measure, pointing_hit
 from robustvit.explanation.attention.interception import evaluating
 
@@ -145,15 +146,34 @@ def choose_tries(
     return [(index, donor) for index, own in donors.items() for donor in own]
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhotoSettings:
+    """How photos are audited.
+
+    Attributes:
+        swaps: backgrounds per photo for mixed-same, and as many for mixed-other.
+        tries: backgrounds of other classes per photo, to search for one that flips the answer.
+        variants: of ``VARIANTS``, those that are measured.
+        seed: fixes which backgrounds.
+        method: relevance method of the maps.
+        batch_size: images at a time.
+        asking: how the model is asked.
+    """
+
+    swaps: int = 2
+    tries: int = 12
+    variants: Sequence[str] = tuple(VARIANTS)
+    seed: int = 0
+    method: str = "gae"
+    batch_size: int = 32
+    asking: Asking = field(default_factory=Asking)
+
+
 def audit_photos(
     model: nn.Module,
     photos: CachedPhotos,
+    settings: PhotoSettings,
     *,
-    swaps: int = 2,
-    tries: int = 12,
-    seed: int = 0,
-    method: str = "gae",
-    batch_size: int = 32,
     device: str | torch.device = "cpu",
 ) -> list[AuditedPhoto]:
     """Measure a classifier on photos with masks and classes.
@@ -161,17 +181,18 @@ def audit_photos(
     Args:
         model: a ``Classifier``, already on ``device``.
         photos: the photos.
-        swaps: backgrounds per photo for mixed-same, and as many for mixed-other.
-        tries: backgrounds of other classes per photo, to search for one that flips the answer.
-        seed: fixes which backgrounds.
-        method: relevance method of the maps.
-        batch_size: images at a time.
+        settings: what is measured.
         device: where the model is.
     """
-    scores = {**MAP_SCORES, "pointing": pointing_hit}
-    settings = MeasureSettings(swaps, seed, method=method, scores=scores, batch_size=batch_size)
-    measured = measure(model, photos, settings, device=device)
-    found = [AuditedPhoto(one, dict(one.values)) for one in measured]
+    how = MeasureSettings(
+        settings.swaps,
+        settings.seed,
+        method=settings.method,
+        scores={**MAP_SCORES, "pointing": pointing_hit},
+        batch_size=settings.batch_size,
+        asking=settings.asking,
+    )
+    found = [AuditedPhoto(one, dict(one.values)) for one in measure(model, photos, how, device=device)]
     for index, photo in enumerate(found):
         for name, (kind, less) in DIFFERENCES.items():
             if kind in photo.values and less in photo.values:
@@ -179,14 +200,16 @@ def audit_photos(
         if "energy" in photo.values:
             photo.values["uniform"] = float(photos[index]["mask"].mean())
     able, usable = fit_photos(photos)
-    jobs = [(index, name) for index in able for name in VARIANTS if usable[index] or name not in _NEEDS_BACKGROUND]
-    answers = _predict(model, _VariantPhotos(photos, jobs), batch_size, device, "objects and backgrounds alone")
+    jobs = [
+        (index, name) for index in able for name in settings.variants if usable[index] or name not in _NEEDS_BACKGROUND
+    ]
+    answers = _predict(model, _VariantPhotos(photos, jobs), settings, device, "objects and backgrounds alone")
     for (index, name), answer in zip(jobs, answers, strict=True):
         found[index].answers[name] = answer.predicted
         found[index].values[name] = float(answer.predicted == found[index].label)
     labels = [photo.label for photo in found]
-    pairs = choose_tries(labels, able, usable, tries, seed)
-    answers = _predict(model, SwappedPhotos(photos, pairs), batch_size, device, "backgrounds of other classes")
+    pairs = choose_tries(labels, able, usable, settings.tries, settings.seed)
+    answers = _predict(model, SwappedPhotos(photos, pairs), settings, device, "backgrounds of other classes")
     for (index, donor), answer in zip(pairs, answers, strict=True):
         found[index].tried.append(Tried(donor, labels[donor], answer))
     for photo in found:
@@ -211,12 +234,14 @@ class _VariantPhotos(Dataset):
         return item | {"image": VARIANTS[name](item["image"], item["mask"])}
 
 
-@torch.no_grad()
-def _predict(model: nn.Module, dataset: Dataset, batch_size: int, device, title: str) -> list[PhotoAnswer]:
+def _predict(
+    model: nn.Module, dataset: Dataset, settings: PhotoSettings, device: str | torch.device, title: str
+) -> list[PhotoAnswer]:
     answers: list[PhotoAnswer] = []
     with evaluating(model):
-        for batch in track(DataLoader(dataset, batch_size=batch_size), title):
-            probabilities = model(batch["image"].to(device)).softmax(dim=1).cpu()
+        for batch in track(DataLoader(dataset, batch_size=settings.batch_size), title):
+            logits = settings.asking.logits(model, batch["image"].to(device))
+            probabilities = logits.softmax(dim=1).cpu()
             best, predicted = probabilities.max(dim=1)
             right = probabilities.gather(1, batch["label"][:, None])[:, 0]
             rows = zip(predicted.tolist(), best.tolist(), right.tolist(), strict=True)

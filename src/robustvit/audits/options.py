@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from robustvit.common.option_groups import GivenPhotos, JudgingOptions, MapOptions, RunningOptions
 from robustvit.common.options import Feature
+
+BudgetName = Literal["quick", "normal", "full"]
+FailIf = Literal["strong", "any"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,23 +42,36 @@ class AuditOptions:
     """Audit.
 
     Attributes:
+        budget: quick (at most 12 forward passes a photo: the verdict, the worst photos, and what the model looks at),
+            normal, or full (every test, with more backgrounds and objects).
         backgrounds: folder of background photos for the position, size and rotation tests; default: the tiled
             backgrounds of photos of other classes.
-        tries: backgrounds of other classes to try per photo, in search of one that flips the answer.
-        shifted: number of photos whose object is moved, resized and rotated.
+        tries: backgrounds of other classes to try per photo, in search of one that flips the answer; default: 2, 6 or
+            12, by the budget.
+        shifted: number of photos whose object is moved, resized and rotated; default: 0, 24 or 60, by the budget.
         worst: number of worst photos to show.
         regions: most kinds of region beside the object that are told apart, by what the model looks at there; 0 leaves
             them out.
         insert: picture to put into the photos, such as a ruler or a logo that some of them have, to see what becomes of
             the answers.
+        without_masks: use no masks and find none: accuracy, what the model looks at anywhere, and other shortcuts. The
+            verdict on backgrounds needs masks.
+        name_with: model that finds the nearest words for each region beside the object, such as
+            open_clip:ViT-B-32/openai.
+        fail_if: exit with code 1 if the model relies strongly on the background (strong), or shows any reliance or
+            another shortcut (any); the page is written all the same.
     """
 
+    budget: BudgetName = "normal"
     backgrounds: str | None = None
-    tries: int = 12
-    shifted: int = 60
+    tries: int | None = None
+    shifted: int | None = None
     worst: int = 20
     regions: int = 6
     insert: str | None = None
+    without_masks: bool = False
+    name_with: str | None = None
+    fail_if: FailIf | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,26 @@ from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.pictures import AuditPicture
 from robustvit.audits.properties import PROPERTIES
 from robustvit.audits.record import KIND
+from robustvit.audits.region_files import regions_to_decide
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
 
 MOST_GROUPS, MOST_TURNS, MOST_PHOTOS = 40, 12, 200  # rows on the page; all of them are in the record
+THREE: dict[str, str] = {  # the first three that are measured are shown large
+    "ordinary": "right on the photos as they are",
+    "mixed-other": "right on a background of another class",
+    "energy": "of what the answers rest on lies on the object",
+    "cost": "is what a wrong background costs",
+}
+ROW_GROUPS: dict[str, tuple[str, ...]] = {
+    "As they are": ("ordinary",),
+    "On other backgrounds": ("mixed-same", "mixed-other", "cost", "mixed-rand", "gap", "vulnerable", "turned"),
+    "Object or background alone": ("only-fg", "only-bg-t", "only-bg-b", "no-fg"),
+    "Moved objects": ("position", "size", "rotation"),
+    "Where the relevance lies": ("energy", "uniform", "miou", "pointing"),
+}
+FALLS = ("cost", "gap", "only-bg-t", "only-bg-b", "no-fg", "vulnerable", "turned")  # lower is better
+NEUTRAL = ("uniform",)
 CLASS_COLUMNS = ("ordinary", "cost", "only-bg-t", "only-fg", "vulnerable", "energy", "pointing")
 
 
@@ -24,21 +41,30 @@ def shown_groups(record: Mapping[str, Any], fair: bool) -> list[dict[str, Any]]:
     return [group for group in record["groups"] if group["fair"] is fair][:MOST_GROUPS]
 
 
-def render_audit(
-    record: Mapping[str, Any],
-    worst: Mapping[str, Sequence[Sequence[AuditPicture]]],
-    thumbnails: Mapping[int, str],
-    record_name: str,
-    crops: Sequence[Sequence[str]] = (),
-) -> str:
+@dataclass(frozen=True)
+class PagePictures:
+    """The pictures of a page.
+
+    Attributes:
+        worst: for the model and the baseline, pictures of each of the worst photos.
+        case: of the worst case.
+        thumbnails: of the typical photos of backgrounds and of ``shown_groups``.
+        crops: of the patches that are shown of each region.
+    """
+
+    worst: Mapping[str, Sequence[Sequence[AuditPicture]]]
+    case: Sequence[AuditPicture]
+    thumbnails: Mapping[int, str]
+    crops: Sequence[Sequence[str]]
+
+
+def render_audit(record: Mapping[str, Any], pictures: PagePictures, record_name: str) -> str:
     """Render an audit as HTML.
 
     Args:
-        record: see ``audit_record``; every number on the page comes from it.
-        worst: for the model and the baseline, pictures of each of the worst photos.
-        thumbnails: of the typical photos of backgrounds and of ``shown_groups``.
+        record: see ``full_record``; every number on the page comes from it.
+        pictures: of its photos.
         record_name: file name of the record beside the page.
-        crops: pictures of the patches that are shown of each region.
     """
     page = page_template(
         __package__, "audit.html.j2", trim=True, file_name=lambda path: printable("/".join(Path(path).parts[-2:]))
@@ -49,6 +75,11 @@ def render_audit(
         mark=KIND,
         record=record,
         sides=sides,
+        three=[(name, words) for name, words in THREE.items() if name in record["measures"]][:3],
+        row_groups=ROW_GROUPS,
+        falls=FALLS,
+        neutral=NEUTRAL,
+        number_of={name: number for number, name in enumerate(list(record["classes"])[:MOST_GROUPS])},
         chart=accuracy_chart(record),
         shift_charts=shift_charts(record),
         columns=[name for name in CLASS_COLUMNS if name in measured],
@@ -57,11 +88,14 @@ def render_audit(
         many=MOST_PHOTOS,
         fair=shown_groups(record, True),
         small=shown_groups(record, False),
-        worst=[[worst[side][position] for side in sides] for position in range(len(record["worst"]))],
-        thumbnails=thumbnails,
+        worst=[[pictures.worst[side][position] for side in sides] for position in range(len(record["worst"]))],
+        case_tiles=pictures.case,
+        thumbnails=pictures.thumbnails,
         record_name=printable(record_name),
         differences=list(DIFFERENCES),
-        crops=crops,
+        crops=pictures.crops,
+        anywhere=record["settings"]["without_masks"],
+        shortcuts=regions_to_decide(record),
         pull_limit=PULL,
         property_names=PROPERTIES,
     )

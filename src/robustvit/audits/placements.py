@@ -22,6 +22,7 @@ from robustvit.data.datasets import evaluation_transform, read_pair
 from robustvit.data.read_photos import read_photo
 from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
 from robustvit.data.swaps import pair_backgrounds, tiled_background, usable_background
+from robustvit.evaluation.asking import Asking
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.models.classifier import Classifier
 
@@ -106,6 +107,7 @@ def measure_placements(
     batch_size: int = 32,
     workers: int = 0,
     device: str | torch.device = "cpu",
+    asking: Asking | None = None,
 ) -> list[ShiftedAnswers]:
     """Predict the objects at every placement of ``GRIDS`` with each model; each image is made once.
 
@@ -116,6 +118,7 @@ def measure_placements(
         batch_size: images at a time.
         workers: processes that make images.
         device: where the models are.
+        asking: how the models are asked.
     """
     dataset = _PlacedObjects(photos, pastings, models)
     found: list[ShiftedAnswers] = [{} for _ in models]
@@ -125,7 +128,7 @@ def measure_placements(
         if not item["points"]:
             continue  # an object so thin that it is outside the frame at every placement
         for answers, model, images in zip(found, models, item["images"], strict=True):
-            predicted = _predict(model, images, batch_size, device)
+            predicted = _predict(model, images, batch_size, device, asking or Asking())
             right = {
                 _POINTS[point]: said == item["label"] for point, said in zip(item["points"], predicted, strict=True)
             }
@@ -166,10 +169,12 @@ def shift_values(answers: ShiftedAnswers) -> dict[int, dict[str, float]]:
     return found
 
 
-@torch.no_grad()
-def _predict(model: nn.Module, images: Tensor, batch_size: int, device) -> list[int]:
+def _predict(
+    model: nn.Module, images: Tensor, batch_size: int, device: str | torch.device, asking: Asking
+) -> list[int]:
     with evaluating(model):
-        return [one for part in images.split(batch_size) for one in model(part.to(device)).argmax(dim=1).tolist()]
+        parts = images.split(batch_size)
+        return [one for part in parts for one in asking.logits(model, part.to(device)).argmax(dim=1).tolist()]
 
 
 class _PlacedObjects(Dataset):

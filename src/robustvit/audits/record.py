@@ -69,6 +69,7 @@ class AuditData:
         notes: for the reader.
         settings: options of the call.
         versions: of the libraries.
+        spent: forward passes and seconds, see ``Spending``.
     """
 
     model: ModelAudit
@@ -87,6 +88,7 @@ class AuditData:
     answers: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     properties: PropertyAudit | None = None
     regions: Sequence[Region] = ()
+    spent: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def truth(self) -> list[int]:
@@ -138,6 +140,7 @@ def audit_record(data: AuditData) -> dict[str, Any]:
         "photos": [_photo(index, data) for index in range(len(data.files))],
         "settings": dict(data.settings),
         "versions": dict(data.versions),
+        "spent": dict(data.spent),
     }
 
 

@@ -1,35 +1,38 @@
-"""Run an audit: hold photos in memory, measure each model, write page and record."""
+"""Run an audit: hold photos in memory, measure each model step by step, write page and record."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from robustvit.audits.budget import settle_budget
 from robustvit.audits.groups import Backgrounds, background_features, find_backgrounds, group_photos
 from robustvit.audits.insertions import answers_to, insertions
-from robustvit.audits.measures import audit_photos, fit_photos
+from robustvit.audits.measures import AuditedPhoto, PhotoSettings, audit_photos, fit_photos
+from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest
-from robustvit.audits.page import render_audit, shown_groups
-from robustvit.audits.pictures import AuditPicture, choose_worst, draw_crops, draw_worst, thumbnails
+from robustvit.audits.pictures import choose_worst
 from robustvit.audits.placements import ShiftedAnswers, choose_pastings, measure_placements, shift_values
 from robustvit.audits.properties import PropertyAudit, audit_properties, photo_properties
-from robustvit.audits.record import AuditData, ModelAudit, audit_record
-from robustvit.audits.regions import Region, find_regions
-from robustvit.audits.shortcuts import shortcut_record
+from robustvit.audits.record import AuditData, ModelAudit
+from robustvit.audits.regions import Region, RegionSettings, find_regions
+from robustvit.audits.shortcuts import name_shortcuts
+from robustvit.audits.spending import Spending
 from robustvit.common.errors import UserError, printable
-from robustvit.common.files import write_json, write_text
-from robustvit.common.progress import warn
+from robustvit.common.progress import tell, warn
 from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.labels import doubt_order
 from robustvit.data.objects_seen import describe_looked, look_at
 from robustvit.data.photo import Photo
-from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing
+
+SIDES = ("model", "baseline")
 
 
 class AuditRun:
@@ -42,6 +45,7 @@ class AuditRun:
         photos: with masks and labels.
         notes: for the reader; a line is added for each thing that could not be done.
         backgrounds: files to place objects on; empty to use the photos' backgrounds.
+        memory: answers of an audit that was stopped, and of this one.
     """
 
     def __init__(
@@ -52,9 +56,15 @@ class AuditRun:
         photos: Sequence[Photo],
         notes: list[str],
         backgrounds: Sequence[Path],
+        memory: Memory | None = None,
     ) -> None:
         self.request, self.models, self.grouper, self.notes = request, list(models), grouper, notes
         self.photos, self.backgrounds = list(photos), list(backgrounds)
+        self.budget, self.memory = settle_budget(request.auditing), memory or Memory()
+        networks = dict(zip(SIDES, (one.network for one in self.models), strict=False))
+        if grouper.network not in networks.values():
+            networks["groups"] = grouper.network
+        self.spending = Spending(networks, self.memory, len(self.photos))
         self._held: dict[Preprocessing, CachedPhotos] = {}
         for model in self.models:
             self.held(model)
@@ -68,6 +78,11 @@ class AuditRun:
         """Where the models are."""
         return self.models[0].mean.device
 
+    @property
+    def names(self) -> list[str]:
+        """The class of each photo, printable."""
+        return [printable(str(photo.class_name)) for photo in self.photos]
+
     def held(self, model: Classifier) -> CachedPhotos:
         """Return the photos as a model sees them; models with the same preprocessing share them."""
         own = model.preprocessing
@@ -76,155 +91,150 @@ class AuditRun:
             self._held[own].read(self.request.running.workers)
         return self._held[own]
 
-    def measure(self) -> AuditData:
-        """Measure the models and find the groups."""
-        found = self._measure_models()
-        self._doubt_order([one.plain for one in found[0].photos])
-        kinds = self._find_backgrounds()
-        names = [printable(str(photo.class_name)) for photo in self.photos]
+    def measure_first(self) -> AuditData:
+        """Measure what the verdict needs, and say it."""
+        with self.spending.step("kinds of background"):  # first: its pictures are also those without the object
+            kinds = self._find_backgrounds()
+        with self.spending.step("verdict"):
+            found = [self._audit(model) for model in self.models]
+        plain = [one.plain for one in found[0]]
+        classes, truth = [photo.class_name for photo in self.photos], [one.label for one in plain]
+        self.notes += doubt_order(classes, truth, [one.predicted for one in plain], self.models[0])
+        sides = [ModelAudit(model.source, photos, {}) for model, photos in zip(self.models, found, strict=True)]
         labels = dict(enumerate(self.models[0].class_names))
-        labels |= {
-            int(photo.label): name for photo, name in zip(self.photos, names, strict=True) if photo.label is not None
-        }
-        right = [[one.values["ordinary"] for one in side.photos] for side in found]
-        before = right[1] if len(right) > 1 else None
-        return AuditData(
-            model=found[0],
-            baseline=found[1] if len(found) > 1 else None,
+        labels |= {int(photo.label): name for photo, name in zip(self.photos, self.names, strict=True)
+                   if photo.label is not None}  # fmt: skip
+        right = [[one.values["ordinary"] for one in side.photos] for side in sides]
+        data = AuditData(
+            model=sides[0],
+            baseline=sides[1] if len(sides) > 1 else None,
             images=str(self.request.photos.images),
             files=[photo.image for photo in self.photos],
             masks=[photo.mask for photo in self.photos],
-            names=names,
+            names=self.names,
             labels=labels,
             backgrounds=kinds,
-            groups=[] if kinds is None else group_photos(kinds, names, right[0], before),
-            worst=choose_worst(found[0].photos, self.request.auditing.worst),
+            groups=[] if kinds is None else group_photos(kinds, self.names, *right),
+            worst=choose_worst(found[0], self.request.auditing.worst),
             notes=self.notes,
-            settings={name: _plain(value) for name, value in self.request.settings.items()},
+            settings=self.settings(),
             versions=versions(),
-            answers=self._insert(found),
-            regions=self._find_regions(names, found[0]),
-            properties=self._find_properties(names),
+            spent=self.spending.record(),
         )
+        for side, one in data.sides.items():
+            tell(f"{side}: {one.verdict.reliance}. {one.verdict.sentence}")
+        return data
 
-    def _insert(self, found: Sequence[ModelAudit]) -> dict[str, dict[str, list[int]]]:
+    def measure_rest(self, data: AuditData) -> AuditData:
+        """Measure what the model looks at, other shortcuts and moved objects, and say what is found."""
+        said: list[str] = []
+
+        def tell_new(now: AuditData) -> AuditData:
+            for line in name_shortcuts(now):
+                if line not in said:
+                    said.append(line)
+                    tell(line)
+            return now
+
+        with self.spending.step("other shortcuts"):
+            data = replace(data, answers=self._insert(data.sides), properties=self._find_properties())
+        tell_new(data)
+        with self.spending.step("position, size and rotation"):
+            data = self._place(data)
+        with self.spending.step("regions beside the object"):
+            data = replace(data, regions=self._find_regions(data.model))
+        return tell_new(replace(data, spent=self.spending.record()))
+
+    def settings(self) -> dict[str, object]:
+        """Return the options of the call, and the numbers that the budget settled."""
+        settled = {"tries": self.budget.tries, "shifted": self.budget.shifted}
+        return {name: _plain(value) for name, value in (dict(self.request.settings) | settled).items()}
+
+    def _audit(self, model: Classifier) -> list[AuditedPhoto]:
+        request, running = self.request, self.request.running
+        settings = PhotoSettings(
+            swaps=request.judging.swaps, tries=self.budget.tries, variants=self.budget.variants, seed=running.seed,
+            method=request.maps.relevance, batch_size=running.batch_size, asking=self.memory,
+        )  # fmt: skip
+        return audit_photos(model, self.held(model), settings, device=self.device)
+
+    def _insert(self, sides: Mapping[str, ModelAudit]) -> dict[str, dict[str, list[int]]]:
         """Return the answers of each model with other shortcuts put in."""
         files = [] if self.request.auditing.insert is None else [self.request.auditing.insert]
-        return {
-            side: {"": [one.plain.predicted for one in audited.photos]}
-            | answers_to(
-                model,
-                self.held(model),
-                insertions(model.preprocessing.input_size, files),
-                self.request.running.batch_size,
-            )
-            for side, model, audited in zip(("model", "baseline"), self.models, found, strict=False)
-        }
+        found = {}
+        for (side, audited), model in zip(sides.items(), self.models, strict=True):
+            size = model.preprocessing.input_size
+            changes = insertions(size, files, frame=self.budget.frame, whole=self.budget.whole)
+            plain = [one.plain.predicted for one in audited.photos]
+            batch_size = self.request.running.batch_size
+            found[side] = {"": plain} | answers_to(model, self.held(model), changes, batch_size, self.memory)
+        return found
 
-    def _find_regions(self, names: Sequence[str], found: ModelAudit) -> list[Region]:
+    def _find_regions(self, found: ModelAudit) -> list[Region]:
         """Group what the model looks at beside the objects; a note says why where it cannot be told."""
         if not self.request.auditing.regions:
             return []
-        model, running = self.models[0], self.request.running
+        model, running, auditing = self.models[0], self.request.running, self.request.auditing
         answers = [(one.plain.predicted, one.plain.probability) for one in found.photos]
+        settings = RegionSettings(
+            method=self.request.maps.relevance, most=auditing.regions, seed=running.seed,
+            batch_size=running.batch_size, passes=self._passes_left(), anywhere=auditing.without_masks,
+            asking=self.memory,
+        )  # fmt: skip
         try:
-            return find_regions(
-                model, self.held(model), names, answers, method=self.request.maps.relevance,
-                most=self.request.auditing.regions, seed=running.seed, batch_size=running.batch_size,
-            )  # fmt: skip
+            return find_regions(model, self.held(model), self.names, answers, settings)
         except UserError as error:
             self.notes.append(f"What the model looks at beside the objects is not shown: {error}.")
             return []
 
-    def _find_properties(self, names: Sequence[str]) -> PropertyAudit | None:
+    def _passes_left(self) -> int | None:
+        """Return how many passes blurring may take; finding regions takes one a photo, and one more without masks."""
+        count, limits = len(self.photos), []
+        if self.budget.region_passes is not None:
+            limits.append(int(self.budget.region_passes * count))
+        if self.budget.passes is not None:
+            finding = 1 + self.request.auditing.without_masks
+            limits.append((self.budget.passes - finding) * count - self.spending.passes("model"))
+        return max(0, min(limits)) if limits else None
+
+    def _find_properties(self) -> PropertyAudit | None:
         values = [photo_properties(photo.image, photo.pixels) for photo in self.photos]
-        return audit_properties(np.array(values), names, self.request.running.seed)
+        return audit_properties(np.array(values), self.names, self.request.running.seed)
 
-    def _doubt_order(self, answered: Sequence[PhotoMeasure]) -> None:
-        """Add a note if the answers fit another order of the classes far better."""
-        classes, labels = [photo.class_name for photo in self.photos], [one.label for one in answered]
-        self.notes += doubt_order(classes, labels, [one.predicted for one in answered], self.models[0])
-
-    def write(self, data: AuditData, page: Path, record_file: Path) -> None:
-        """Draw the pictures, then write the record and the page that shows it."""
-        record = audit_record(data) | shortcut_record(data)
-        kinds = record["backgrounds"]["kinds"] if record["backgrounds"] else []
-        groups = [*shown_groups(record, True), *shown_groups(record, False)]
-        small = [index for row in [*kinds, *groups] for index in row["typical"]]
-        tiles = {
-            side: self._draw_worst(model, data.sides[side], data.worst)
-            for side, model in zip(data.sides, self.models, strict=True)
-        }
-        crops = [draw_crops(self.held(self.models[0]), self.models[0], region.shown) for region in data.regions]
-        text = render_audit(record, tiles, thumbnails(self.held(self.models[0]), small), record_file.name, crops)
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_json(record, record_file)
-        write_text(text, page)
-
-    def _measure_models(self) -> list[ModelAudit]:
-        request, running = self.request, self.request.running
-        audited = [
-            audit_photos(
-                model, self.held(model), method=request.maps.relevance, device=self.device,
-                swaps=request.judging.swaps, tries=request.auditing.tries, seed=running.seed,
-                batch_size=running.batch_size,
-            )
-            for model in self.models
-        ]  # fmt: skip
-        shifts = self._measure_placements([photo.label for photo in audited[0]])
-        for photos, answers in zip(audited, shifts, strict=True):
+    def _place(self, data: AuditData) -> AuditData:
+        """Add the answers for moved objects."""
+        shifts = self._measure_placements([photo.label for photo in data.model.photos])
+        sides = []
+        for side, answers in zip(data.sides.values(), shifts, strict=True):
             for index, values in shift_values(answers).items():
-                photos[index].values |= values
-                photos[index].placed_on = answers[index].background
-        return [
-            ModelAudit(model.source, photos, answers)
-            for model, photos, answers in zip(self.models, audited, shifts, strict=True)
-        ]
+                side.photos[index].values |= values
+                side.photos[index].placed_on = answers[index].background
+            sides.append(ModelAudit(side.source, side.photos, answers))
+        return replace(data, model=sides[0], baseline=sides[1] if len(sides) > 1 else None)
 
     def _measure_placements(self, labels: list[int]) -> list[ShiftedAnswers]:
-        held = self.held(self.models[0])
+        held, running = self.held(self.models[0]), self.request.running
         able, usable = fit_photos(held)
-        pastings = choose_pastings(
-            labels, able, usable, self.request.auditing.shifted, self.request.running.seed, self.backgrounds
-        )
+        pastings = choose_pastings(labels, able, usable, self.budget.shifted, running.seed, self.backgrounds)
         return measure_placements(
-            self.models,
-            held,
-            pastings,
-            batch_size=self.request.running.batch_size,
-            workers=self.request.running.workers,
-            device=self.device,
-        )
+            self.models, held, pastings, batch_size=running.batch_size, workers=running.workers, device=self.device,
+            asking=self.memory,
+        )  # fmt: skip
 
     def _find_backgrounds(self) -> Backgrounds | None:
-        feature, block = self.request.grouping.group_feature, self.request.grouping.group_block
+        grouping, running = self.request.grouping, self.request.running
         try:
-            check_features(self.grouper, feature, block)
+            check_features(self.grouper, grouping.group_feature, grouping.group_block)
         except UserError as error:
             self.notes.append(
                 f"No groups by background: {error}. Name a backbone that tells backgrounds apart with --group-model."
             )
             return None
         features = background_features(
-            self.grouper,
-            self.held(self.grouper),
-            feature=feature,
-            block=block,
-            batch_size=self.request.running.batch_size,
-            device=self.device,
-        )
-        return find_backgrounds(features, count=self.request.grouping.groups, seed=self.request.running.seed)
-
-    def _draw_worst(self, model: Classifier, side: ModelAudit, worst: Sequence[int]) -> list[list[AuditPicture]]:
-        return draw_worst(
-            self.held(model),
-            model,
-            side.photos,
-            worst,
-            method=self.request.maps.relevance,
-            batch_size=self.request.running.batch_size,
-            device=self.device,
-        )
+            self.grouper, self.held(self.grouper), feature=grouping.group_feature, block=grouping.group_block,
+            batch_size=running.batch_size, device=self.device, asking=self.memory,
+        )  # fmt: skip
+        return find_backgrounds(features, count=grouping.groups, seed=running.seed)
 
 
 def _plain(value: object) -> object:

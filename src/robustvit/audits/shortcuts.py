@@ -45,10 +45,11 @@ def name_shortcuts(data: AuditData) -> list[str]:
     for name, rise in find_risen(data).items():
         lines.append(f"model: one shortcut for another: {name} costs {rise.points()} more than in the baseline.")
     for number, region in enumerate(data.regions, start=1):
-        if region.accuracy.high < 0 and region.against_others.high < 0:
+        if region.decides:
+            words = f" ({', '.join(region.words)})" if region.words else ""
             lines.append(
-                f"model: region {number} beside the object decides: blurring it changes accuracy by "
-                f"{region.accuracy.points()} on {len(region.photos)} photos."
+                f"model: region {number}{words} beside the object decides: blurring it changes accuracy by "
+                f"{region.accuracy.points()} on {region.tested} photos."
             )
     for told in data.properties.telling if data.properties else ():
         amount = "more" if told.auroc > 0.5 else "less"
@@ -68,6 +69,11 @@ def _region(region: Region) -> dict[str, Any]:
         "against_others": asdict(region.against_others),
         "probability": asdict(region.probability),
         "decided": region.decided,
+        "decides": region.decides,
+        "tested": region.tested,
+        "words": list(region.words),
+        "centre": list(region.centre),
+        "reach": region.reach,
         "patches": [asdict(one) for one in region.patches],
         "shown": [asdict(one) for one in region.shown],
     }

@@ -63,3 +63,8 @@ def track(items: SizedIterable[Item], description: str) -> Iterator[Item]:
 def warn(text: str) -> None:
     """Print a warning to stderr, whatever characters it holds."""
     console.print(printable(text), style="yellow", markup=False, soft_wrap=True)
+
+
+def tell(text: str) -> None:
+    """Print a result to stderr as it comes, while a command goes on."""
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)

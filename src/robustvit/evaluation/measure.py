@@ -22,9 +22,9 @@ from robustvit.common.signals import reading_processes
 from robustvit.data.backgrounds import Backgrounds, PastedPhotos, deal_backgrounds
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.swaps import Swap, pair_backgrounds, usable_background
-from robustvit.explanation.attention.interception import evaluating, gradients_for_maps
+from robustvit.evaluation.asking import Asking
+from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.maps import energy_inside, image_map
-from robustvit.explanation.methods import get_method
 
 MEASURES: dict[str, str] = {
     "ordinary": "ordinary accuracy",
@@ -110,6 +110,7 @@ class MeasureSettings:
         scores: scores of the maps by name: functions of maps and masks ``(B, 1, H, W)`` that return ``(B,)``.
         batch_size: photos per forward pass.
         workers: processes that read photos.
+        asking: how the model is asked.
     """
 
     swaps: int = 2
@@ -121,6 +122,7 @@ class MeasureSettings:
     scores: MapScores = field(default_factory=lambda: MAP_SCORES)
     batch_size: int = 32
     workers: int = 0
+    asking: Asking = field(default_factory=Asking)
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,9 @@ class _Measuring:
         readers = reading_processes(self.settings.workers)
         return track(DataLoader(dataset, batch_size=self.settings.batch_size, **readers), title)
 
-    @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
         """Return the logits."""
-        return _expect_finite(self.model(images))
+        return _expect_finite(self.settings.asking.logits(self.model, images))
 
     def answers(self, dataset: Dataset, title: str) -> list[tuple[int, float]]:
         """Return predicted class and probability of this process's images, joined with those of the others."""
@@ -152,13 +153,9 @@ class _Measuring:
 
     def explain(self, images: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits, and the scores of the maps of the predicted classes."""
-        with gradients_for_maps(False):
-            trace = get_method(self.settings.method)(self.model, images)
-            row = trace.explain(trace.logits.argmax(dim=1), False)
-        maps = image_map(row, (images.shape[-2], images.shape[-1]))
-        return _expect_finite(trace.logits.detach()), {
-            name: score(maps, mask) for name, score in self.settings.scores.items()
-        }
+        logits, relevance = self.settings.asking.explain(self.model, images, self.settings.method)
+        maps = image_map(relevance, (images.shape[-2], images.shape[-1]))
+        return _expect_finite(logits), {name: score(maps, mask) for name, score in self.settings.scores.items()}
 
 
 def measure(

@@ -1,0 +1,58 @@
+"""How much an audit measures: three budgets, and what the user said beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from robustvit.audits.measures import VARIANTS
+from robustvit.audits.options import AuditOptions, BudgetName
+
+QUICK_PASSES = 12  # forward passes a photo and model
+_WHOLE = ("grey", "red cast", "blue cast", "darker", "brighter", "blurred", "sharpened", "JPEG of quality 10")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is measured.
+
+    Attributes:
+        tries: backgrounds of other classes to try on a photo.
+        shifted: photos whose object is moved, resized and rotated.
+        variants: of ``VARIANTS``, the photos without object or background.
+        whole: changes of the whole photo, see ``insertions.WHOLE``.
+        frame: whether a frame is put in.
+        passes: forward passes a photo at most, which the regions beside the object have to keep to; None: any.
+        region_passes: forward passes a photo at most for blurring regions; None: any.
+    """
+
+    tries: int
+    shifted: int
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    whole: tuple[str, ...] = _WHOLE
+    frame: bool = True
+    passes: int | None = None
+    region_passes: float | None = None
+
+
+BUDGETS: Mapping[BudgetName, Budget] = {
+    # The two backgrounds of other classes that the cost needs are also those that are tried: no further pass.
+    "quick": Budget(2, 0, ("only-bg-t",), (), passes=QUICK_PASSES),
+    "normal": Budget(6, 24, whole=("grey", "darker", "brighter", "blurred", "JPEG of quality 10"), region_passes=4),
+    "full": Budget(12, 60),
+}
+
+
+def settle_budget(auditing: AuditOptions) -> Budget:
+    """Return the budget, with what the user chose beside it."""
+    known = BUDGETS[auditing.budget]
+    frame = known.frame and not (auditing.budget == "quick" and auditing.insert is not None)  # a mark of theirs instead
+    return Budget(
+        tries=known.tries if auditing.tries is None else auditing.tries,
+        shifted=known.shifted if auditing.shifted is None else auditing.shifted,
+        variants=known.variants,
+        whole=known.whole,
+        frame=frame,
+        passes=known.passes,
+        region_passes=known.region_passes,
+    )
