@@ -18,10 +18,15 @@ from robustvit.models.weights import weights_hash
 
 def full_record(data: AuditData, finished: bool = True) -> dict[str, Any]:
     """Return everything that is known as plain values."""
-    case = choose_case(data.model.photos)
+    case = _case_of(data)
     further = {"case": None if case is None else _describe_case(case, data), "finished": finished}
     record = audit_record(data) | shortcut_record(data) | further
     return record | {"summary": summarise(record)}
+
+
+def _case_of(data: AuditData) -> Case | None:
+    """Return the worst case; none where the user wants no pictures of photos (``--worst 0``)."""
+    return choose_case(data.model.photos) if data.settings["worst"] else None
 
 
 def _describe_case(case: Case, data: AuditData) -> dict[str, Any]:
@@ -51,7 +56,7 @@ def write_audit(
     pictures = PagePictures(
         worst=_draw_worst(run, data),
         case=draw_case(run.held(run.models[0]), run.models[0], data.model.photos,
-                       choose_case(data.model.photos), method=run.request.maps.relevance, asking=run.memory),
+                       _case_of(data), method=run.request.maps.relevance, asking=run.memory),
         thumbnails=thumbnails(run.held(run.models[0]), _small(record)),
         crops=[draw_crops(run.held(run.models[0]), run.models[0], region.shown) for region in data.regions],
     )  # fmt: skip

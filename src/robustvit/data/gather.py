@@ -141,6 +141,8 @@ def _notes_on_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> 
 
 def _without_negatives(looked: Sequence[Looked], negatives: Negatives) -> list[Photo]:
     """Return the photos to train on."""
+    if not any(one.photo.mask is not None or one.photo.no_object for one in looked):
+        return [one.photo for one in looked]  # nothing has a mask: regions alone are guided
     if all(one.empty for one in looked):
         raise UserError(
             "expected training photos that show an object, found none: train on other classes as well (--classes)"

@@ -35,6 +35,7 @@ class PhotoSources:
     no_object: NoObject | None = None
     doubtful: bool = False
     review: str | None = None
+    shortcuts: str | None = None
     range: PixelRange | None = None
     alpha: Alpha | None = None
     class_folders: ClassFolders | None = None
@@ -84,7 +85,7 @@ def find_given(
     review = None if sources.review is None else read_review(sources.review)
     if order and not classifier.class_names:
         _name_outputs(classifier, {label: name for name, label in order.items()})
-    finder = _Finder(classifier, labelled, predict, notes)
+    finder = _Finder(classifier, labelled, predict, notes, masks_optional=sources.shortcuts is not None)
     photos = finder.find(sources.of(sources.images, sources.masks), "--masks", review)
     classifier.pixels = PixelOptions(range=recorded_scale(photo.pixels for photo in photos), alpha=sources.alpha)
     sources = replace(sources, range=classifier.pixels.range or sources.range)
@@ -112,6 +113,7 @@ class _Finder:
     labelled: bool
     predict: Labeller
     notes: list[str]
+    masks_optional: bool = False
 
     def find(self, given: PhotoOptions, option: str, review: Review | None, further: bool = False) -> list[Photo]:
         """Find the photos of a folder or list; ``option`` is the one that names their masks."""
@@ -129,7 +131,8 @@ class _Finder:
         images, way = str(given.images), "give the folder of masks beside it"
         if is_list(images):
             way = "name them in its column 'mask' (--mask-column), or give their folder"
-        expect_masks(photos, images, f"{way} ({option})")
+        if not self.masks_optional:
+            expect_masks(photos, images, f"{way} ({option})")
         if any(photo.label is None for photo in photos):
             return self.predict([replace(photo, class_name=None) for photo in photos])
         return photos

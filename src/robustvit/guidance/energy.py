@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from robustvit.common.options import Classification
@@ -41,6 +42,11 @@ class EnergyGuidance(MapGuidance):
     relevance_weight: float = 1.0
     classification_weight: float = 1.0
     classification: Classification = "label"
+
+    def without(self, maps: Tensor, masks: Tensor, neutral: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave the neutral relevance out of both sums; where an image has no other object, it counts as inside."""
+        marked = ((masks > 0) & ~neutral).flatten(1).any(dim=1)[:, None, None, None]
+        return maps.masked_fill(neutral & marked, 0.0), torch.where(neutral, 1.0, masks)
 
     def map_terms(self, maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """Return the energy loss as ``relevance``."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
 from robustvit.common.options import Negatives, Train
+from robustvit.guidance.decided_regions import DecidedRegions
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class GuidanceMethod(ABC):
             classes that have objects (``uniform``). ``finetune`` leaves them out of training with ``none``, which
             changes nothing here.
         object_classes: the classes that have objects, for ``uniform``; all if None. No option of ``finetune``.
+        regions: regions that a person kept or dropped; None if there are none. No option of ``finetune``.
+        obeys_regions: whether the method can obey them.
         flattens: whether the method can do ``uniform``.
         title: name shown to readers.
         source: where it was published.
@@ -68,9 +71,11 @@ class GuidanceMethod(ABC):
     balanced: ClassVar[bool] = False
     unused: ClassVar[tuple[str, ...]] = ()
     flattens: ClassVar[bool] = False
+    obeys_regions: ClassVar[bool] = False
 
     negatives: Negatives = field(default="classification", kw_only=True)
     object_classes: Sequence[int] | None = field(default=None, kw_only=True, metadata={"option": False})
+    regions: DecidedRegions | None = field(default=None, kw_only=True, metadata={"option": False})
 
     def __post_init__(self) -> None:
         expect_one_of("--negatives", self.negatives, get_args(Negatives))
@@ -83,6 +88,10 @@ class GuidanceMethod(ABC):
     def of_object_classes(self, classes: Sequence[int]) -> Self:
         """Return the method for photos in which these classes have objects."""
         return replace(self, object_classes=tuple(classes))
+
+    def of_regions(self, regions: DecidedRegions | None) -> Self:
+        """Return the method that obeys decisions on regions; None leaves it as it is."""
+        return self if regions is None else replace(self, regions=regions)
 
     @property
     def needs_labels(self) -> bool:

@@ -15,7 +15,7 @@ def _usual_of(guidance: str) -> dict[str, Any]:
     if guidance not in GUIDANCE:
         return {}
     own = {field.name: field.default for field in fields(GUIDANCE[guidance]) if field.init}
-    del own["object_classes"]  # depends on the photos
+    del own["object_classes"], own["regions"]  # depend on the photos
     own.pop("temperature", None)  # depends on the model, not on the method
     return own
 

@@ -14,6 +14,7 @@ from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods import RELEVANCE_METHODS, get_method
 from robustvit.explanation.methods.trace import Trace
+from robustvit.guidance.decided_regions import leave_out
 from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, weighted_sum
 from robustvit.guidance.negatives import mean_over_classes, other_classes, over_objects, shows_object, unevenness
@@ -39,6 +40,7 @@ class MapGuidance(GuidanceMethod):
     """
 
     flattens = True
+    obeys_regions = True
 
     target: Target = "label"
     relevance: str = "gae"
@@ -64,6 +66,10 @@ class MapGuidance(GuidanceMethod):
     @abstractmethod
     def map_terms(self, maps: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """Return the terms of a batch's maps, unweighted; ``relevance`` is the one that counts."""
+
+    def without(self, maps: Tensor, masks: Tensor, neutral: Tensor) -> tuple[Tensor, Tensor]:
+        """Return maps and masks of which the terms do not depend on the relevance where it is neutral."""
+        return leave_out(maps, masks, neutral)
 
     @property
     def needs_labels(self) -> bool:
@@ -92,7 +98,10 @@ class MapGuidance(GuidanceMethod):
             parts = {"classification": classification.detach()}
             return GuidedLoss(self.classification_weight * classification, parts, logits.detach(), None)
         differentiable = torch.is_grad_enabled()
-        negative = ~shows_object(masks)
+        neutral = None
+        if self.regions is not None:
+            masks, neutral = self.regions.decide(images, masks)
+        negative = ~shows_object(masks if neutral is None else torch.maximum(masks, neutral.to(masks.dtype)))
         uneven = self.negatives == "uniform" and bool(negative.any())
         keep = differentiable or uneven  # the graph is needed again for each class
         with gradients_for_maps(keep):
@@ -103,7 +112,8 @@ class MapGuidance(GuidanceMethod):
             predicted = logits.detach().argmax(dim=1)
             explained = predicted if self.target == "predicted" or target is None else target
             maps = image_map(trace.explain(explained, keep), (images.shape[-2], images.shape[-1]))
-            parts = over_objects(self.map_terms, maps, masks)
+            shown, inside = (maps, masks) if neutral is None else self.without(maps, masks, neutral)
+            parts = over_objects(self.map_terms, shown, inside)
             parts |= {"classification": self._classification(logits, target)}
             terms = [(self.relevance_weight, parts["relevance"])]
             if self.negatives == "uniform":

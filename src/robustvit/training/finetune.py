@@ -84,6 +84,7 @@ def finetune(
     from robustvit.guidance.naming import name_method
     from robustvit.training.preparation import (
         check_model,
+        find_regions,
         gather_run,
         load_start,
         open_accelerator,
@@ -101,6 +102,7 @@ def finetune(
     config = settled.with_model(classifier.num_classes)
     measuring = check_model(settled, classifier)
     gathered = gather_run(options, settled, classifier, accelerator)
+    regions = find_regions(photos.shortcuts, settled, classifier, gathered, accelerator.device)
     selected = gathered.as_text()
     if resume:
         folder.check_same_selection(selected)
@@ -112,6 +114,5 @@ def finetune(
         accelerator.wait_for_everyone()
         start_trackers(accelerator)
         run = GuidedRun(folder, classifier, gathered, settled.plan, accelerator, judging, photos.mask_format, measuring)
-        return Finetuned(
-            folder.path, run.finish(settled.guide.of_object_classes(gathered.object_classes), judging.panels)
-        )
+        guide = settled.guide.of_object_classes(gathered.object_classes).of_regions(regions)
+        return Finetuned(folder.path, run.finish(guide, judging.panels))

@@ -27,6 +27,9 @@ class TrainingPhotos(GivenPhotos):
         val_images: validation photos; default: held out from images.
         val_masks: masks of the validation photos.
         review: review.csv saved by a review page of the masks command; its decisions override the manifest.
+        shortcuts: shortcuts.json saved by the page of an audit of this model: regions that were dropped count as
+            background, and those that were kept are left alone, by robustvit, swap-relevance and energy. Photos
+            need no masks then; without masks nothing but the dropped regions is guided.
         samples_per_class: maximum number of training photos per class (default 3, or the recipe's).
         classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
         validation_per_class: maximum number of photos held out per class.
@@ -35,6 +38,7 @@ class TrainingPhotos(GivenPhotos):
     val_images: str | None = None
     val_masks: str | None = None
     review: str | None = None
+    shortcuts: str | None = None
     samples_per_class: int | None = None
     classes: Classes = "all"
     validation_per_class: int = 20

@@ -9,15 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
 from robustvit.common.devices import has_tracker, make_accelerator
+from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import MODULE, RunFolder
 from robustvit.data.backgrounds import check_backgrounds
 from robustvit.data.gather import RunPhotos, SelectionSettings, gather_photos
 from robustvit.data.given_photos import PhotoSources
+from robustvit.data.region_decisions import read_decisions
 from robustvit.explanation.methods import measuring_method
+from robustvit.guidance.decided_regions import DecidedRegions
 from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import GuidanceMethod
 from robustvit.guidance.registry import check_guidance
@@ -170,3 +174,27 @@ def gather_run(
         gathered.notes.append(unfit)
         warn(unfit)
     return gathered
+
+
+def find_regions(
+    path: str | None, settled: SettledRun, classifier: Classifier, photos: RunPhotos, device: torch.device
+) -> DecidedRegions | None:
+    """Return the regions that a person kept or dropped, for the original model; None without a file.
+
+    Args:
+        path: shortcuts.json.
+        settled: the run, whose method has to obey.
+        classifier: the model before training.
+        photos: of the run.
+        device: where it trains.
+    """
+    if path is None:
+        return None
+    if not settled.guide.obeys_regions:
+        raise UserError(
+            f"expected --guidance robustvit, swap-relevance or energy with --shortcuts, got {settled.guide.title}: "
+            "it has no relevance map to keep off a region"
+        )
+    original = copy.deepcopy(classifier).to(device).eval().requires_grad_(False)
+    unmasked = not any(photo.mask is not None or photo.no_object for photo in photos.train)
+    return DecidedRegions.of(read_decisions(path), original, unmasked)
