@@ -15,8 +15,6 @@ from robustvit.models.options import ComparedModels
 
 if TYPE_CHECKING:
     from robustvit.audits.record import AuditData
-    from robustvit.audits.run import AuditRun
-    from robustvit.models.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -28,12 +26,14 @@ class Audit:
         record: the JSON file beside it, with every number of the page and the measures of every photo.
         found: the same as Python objects.
         failed: whether the audit breaks the limit of ``--fail-if``; the command then exits with code 1.
+        compared: the audits of ``--compare``, that of the model first; ``page`` then compares them.
     """
 
     page: Path
     record: Path
     found: AuditData
     failed: bool = False
+    compared: tuple[Audit, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -48,6 +48,9 @@ class Audit:
     def __str__(self) -> str:
         from robustvit.audits.shortcuts import name_shortcuts
 
+        if self.compared:
+            parts = [*map(str, self.compared), f"page: {self.page}", f"record: {self.record}"]
+            return "\n".join(parts)
         passes = self.found.spent["a_photo"].get("model", 0)
 
         lines = [f"{self.found.model.source} on {pluralize(len(self.found.files), 'photo')} of {self.found.images}"]
@@ -106,47 +109,11 @@ def audit(
     from robustvit.common.files import page_and_record
 
     page, record = page_and_record(out, KIND, "an audit")
-    from robustvit.audits.inputs import find_audit_photos, trained_on
-    from robustvit.audits.memory import Memory
-    from robustvit.audits.run import AuditRun
-    from robustvit.common.devices import make_accelerator
-    from robustvit.common.signals import name_stopped_run
-    from robustvit.data.photo_tree import photos_below
-    from robustvit.explanation.methods import check_method
-    from robustvit.models.load import load_baseline, load_given
+    from robustvit.audits.perform import audit_models, compare_models
 
-    classifier = load_given(models)
-    other = load_baseline(models, classifier)
-    both = [one for one in (classifier, other) if one is not None]
-    for one in both:
-        check_method(maps.relevance, one)
-    grouper = _group_backbone(grouping, classifier)
-    files = [] if auditing.backgrounds is None else photos_below(auditing.backgrounds)
-    audited, notes = find_audit_photos(request, page, classifier)
-    notes += trained_on(audited, models.model, models.baseline, models.checkpoint)
-    device = make_accelerator(device=running.device).device
-    memory = Memory(page.with_name(f"{page.stem}-unfinished"))
-    with name_stopped_run(page):
-        run = AuditRun(request, [one.to(device) for one in both], grouper.to(device), audited, notes, files, memory)
-        return _measure_and_write(run, page, record)
-
-
-def _measure_and_write(run: AuditRun, page: Path, record: Path) -> Audit:
-    """Measure, and write the page: first what the verdict rests on, then all."""
-    from robustvit.audits.summary_file import fails
-    from robustvit.audits.writing import write_audit
-
-    try:
-        measured = run.measure_first()
-        if run.request.auditing.budget != "quick":
-            write_audit(run, measured, page, record, finished=False)
-        measured = run.measure_rest(measured)
-    finally:
-        run.spending.close()
-        run.memory.save()
-    written = write_audit(run, measured, page, record)
-    run.memory.forget()
-    return Audit(page, record, measured, fails(written, run.request.auditing.fail_if))
+    if auditing.compare is not None:
+        return compare_models(request, models, page, record)
+    return audit_models(request, models, page, record)
 
 
 def _check_options(request: AuditRequest) -> None:
@@ -154,10 +121,12 @@ def _check_options(request: AuditRequest) -> None:
     expect_at_least(1, swaps=request.judging.swaps, **({} if auditing.tries is None else {"tries": auditing.tries}))
     shifted = 0 if auditing.shifted is None else auditing.shifted
     expect_at_least(0, shifted=shifted, groups=groups, worst=auditing.worst, regions=auditing.regions)
+    if auditing.compare is not None and request.settings["baseline"] is not None:
+        raise UserError("expected --compare or --baseline, got both: --compare shows every model against --model")
     if auditing.without_masks and request.photos.masks is not None:
         raise UserError("expected --without-masks or --masks, got both: leave one of them out")
     if auditing.insert is not None:
-        from robustvit.audits.insertions import file_mark
+        from robustvit.evaluation.insertions import file_mark
 
         file_mark((64, 64), auditing.insert)  # refused before anything is measured
     if groups == 1:
@@ -167,16 +136,3 @@ def _check_options(request: AuditRequest) -> None:
     if given and request.photos.masks is not None:
         option = "--" + given[0].replace("_", "-")
         raise UserError(f"{option} is about finding masks, but --masks names some: leave one of them out")
-
-
-def _group_backbone(grouping: GroupOptions, classifier: Classifier) -> Classifier:
-    from robustvit.explanation.features import check_features
-    from robustvit.models.load import load_model
-
-    if grouping.group_model is None:
-        if grouping.group_checkpoint is not None:
-            raise UserError("--group-checkpoint needs --group-model: name the backbone that the weights are for")
-        return classifier
-    backbone = load_model(grouping.group_model, checkpoint=grouping.group_checkpoint, headless=True)
-    check_features(backbone, grouping.group_feature, grouping.group_block)
-    return backbone

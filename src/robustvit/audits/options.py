@@ -58,6 +58,8 @@ class AuditOptions:
             verdict on backgrounds needs masks.
         name_with: model that finds the nearest words for each region beside the object, such as
             open_clip:ViT-B-32/openai.
+        compare: up to four more models or runs, separated by commas, to audit on the same photos: each gets a page
+            beside out, with a number, and out compares them all with model.
         fail_if: exit with code 1 if the model relies strongly on the background (strong), or shows any reliance or
             another shortcut (any); the page is written all the same.
     """
@@ -71,6 +73,7 @@ class AuditOptions:
     insert: str | None = None
     without_masks: bool = False
     name_with: str | None = None
+    compare: str | None = None
     fail_if: FailIf | None = None
 
 

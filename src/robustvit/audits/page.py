@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits.charts import accuracy_chart, shift_charts
-from robustvit.audits.insertions import PULL
 from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.pictures import AuditPicture
 from robustvit.audits.properties import PROPERTIES
@@ -16,6 +15,7 @@ from robustvit.audits.record import KIND
 from robustvit.audits.region_files import regions_to_decide
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
+from robustvit.evaluation.insertions import PULL
 
 MOST_GROUPS, MOST_TURNS, MOST_PHOTOS = 40, 12, 200  # rows on the page; all of them are in the record
 THREE: dict[str, str] = {  # the first three that are measured are shown large

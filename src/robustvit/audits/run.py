@@ -11,7 +11,6 @@ import torch
 
 from robustvit.audits.budget import settle_budget
 from robustvit.audits.groups import Backgrounds, background_features, find_backgrounds, group_photos
-from robustvit.audits.insertions import answers_to, insertions
 from robustvit.audits.measures import AuditedPhoto, PhotoSettings, audit_photos, fit_photos
 from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest
@@ -29,6 +28,7 @@ from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.labels import doubt_order
 from robustvit.data.objects_seen import describe_looked, look_at
 from robustvit.data.photo import Photo
+from robustvit.evaluation.insertions import answers_to, insertions
 from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from robustvit.audits.insertions import judge_insertions, risen_costs
 from robustvit.audits.properties import PROPERTIES
+from robustvit.evaluation.insertions import judge_insertions, risen_costs
 
 if TYPE_CHECKING:
     from robustvit.audits.record import AuditData

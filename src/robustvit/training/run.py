@@ -14,17 +14,19 @@ from accelerate import Accelerator
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
 from robustvit.common.options import MaskFormat
+from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import Verdict, write_verdict
+from robustvit.common.verdict import Comparison, Verdict, write_verdict
 from robustvit.data.backgrounds import given_backgrounds
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.gather import RunPhotos
 from robustvit.data.labels import doubt_order
 from robustvit.data.photo import Photo
-from robustvit.evaluation.compare import compare, decide
+from robustvit.evaluation.compare import compare, decide, deciding_measure
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
 from robustvit.evaluation.measured_intervals import measure_interval
+from robustvit.evaluation.traded import describe_trade, other_costs
 from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
@@ -125,6 +127,7 @@ class GuidedRun:
             before = self._measure_again(notes)
         comparisons = compare(before, after)
         trained_on = getattr(guidance, "trained_on", ())
+        notes += self._describe_trade(comparisons, trained_on)
         decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes, trained_on=trained_on)
         verdict = replace(decided, guidance=getattr(guidance, "title", None))
         if self.accelerator.is_main_process:
@@ -132,6 +135,19 @@ class GuidedRun:
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
         return verdict
+
+    def _describe_trade(self, comparisons: Sequence[Comparison], trained_on: Sequence[str]) -> list[str]:
+        """Return lines on other shortcuts that cost the guided model more than the original."""
+        labels = [-1 if photo.label is None else photo.label for photo in self.gathered.verdict]
+        if len(labels) < MIN_PHOTOS:
+            return []
+        device = self.accelerator.device
+        size = min(32, 4 * self.schedule.batch_size)
+        risen = other_costs(self.original.to(device), self.classifier, self.held_out, labels, size)
+        self.original.cpu()
+        by_name = {one.measure: one.difference for one in comparisons}
+        decisive = deciding_measure(by_name, trained_on)
+        return describe_trade(risen, None if decisive is None else by_name[decisive])
 
     def _doubt_order(self, before: list[PhotoMeasure]) -> list[str]:
         """Return a line if the original's answers fit another order of the classes far better."""

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from robustvit import UserError
-from robustvit.audits.insertions import (
+from robustvit.evaluation.insertions import (
     WHOLE,
     answers_to,
     file_mark,

@@ -129,6 +129,7 @@ def insertions(
     *,
     frame: bool = True,
     whole: Sequence[str] = tuple(WHOLE),
+    controls: bool = True,
 ) -> dict[str, Insertion]:
     """Return insertions by name for images of a size ``(H, W)``: artefacts with their controls, then of ``WHOLE``."""
     marks = {f"text {text!r}": text_mark(size, text)} | {Path(file).name: file_mark(size, file) for file in files}
@@ -137,7 +138,8 @@ def insertions(
         found |= {"black frame": framed, f"black frame{CONTROL}": lambda images: framed(images, True)}
     for name, mark in marks.items():
         found |= {name: laid_over(mark), f"{name}{CONTROL}": laid_over(shuffled(mark))}
-    return found | {name: WHOLE[name] for name in whole}
+    kept = {name: change for name, change in found.items() if controls or not name.endswith(CONTROL)}
+    return kept | {name: WHOLE[name] for name in whole}
 
 
 @torch.no_grad()

@@ -1,0 +1,71 @@
+"""A page that compares the audits of several models on the same photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from robustvit.audits.measures import AUDIT_MEASURES, DIFFERENCES
+from robustvit.audits.page import FALLS, NEUTRAL, ROW_GROUPS, THREE
+from robustvit.audits.record import KIND, AuditData
+from robustvit.audits.shortcuts import name_shortcuts
+from robustvit.audits.summary import compare_photos
+from robustvit.common.errors import printable
+from robustvit.common.files import write_json, write_text
+from robustvit.common.pages import page_template
+
+MOST_MODELS = 5
+
+
+def comparison_record(audits: Sequence[AuditData], pages: Sequence[str]) -> dict[str, Any]:
+    """Return the comparison as plain values: measures with intervals, and paired differences to the first model.
+
+    Args:
+        audits: of the same photos in the same order; the first is the one that others are compared with.
+        pages: names of their pages.
+    """
+    first = audits[0]
+    rows = []
+    for data, page in zip(audits, pages, strict=True):
+        changes = {} if data is first else compare_photos(first.model.photos, data.model.photos)
+        rows.append(
+            {
+                "model": printable(data.model.source),
+                "page": page,
+                "verdict": asdict(data.model.verdict),
+                "shortcuts": [line for line in name_shortcuts(data) if not line.startswith("photos: ")],
+                "measures": {name: asdict(found) for name, found in data.model.measures.items()},
+                "differences": {name: asdict(one.difference) for name, one in changes.items()},
+            }
+        )
+    measured = [name for name in AUDIT_MEASURES if any(name in row["measures"] for row in rows)]
+    return {
+        "kind": f"{KIND}-comparison",
+        "images": printable(first.images),
+        "count": len(first.files),
+        "titles": {name: AUDIT_MEASURES[name] for name in measured},
+        "models": rows,
+        "notes": list(dict.fromkeys(note for data in audits for note in data.notes)),
+    }
+
+
+def write_comparison(audits: Sequence[AuditData], pages: Sequence[str], page: Path, record_file: Path) -> None:
+    """Write the record and the page of a comparison; see ``comparison_record``."""
+    record = comparison_record(audits, pages)
+    template = page_template(__package__, "comparison.html.j2", trim=True)
+    text = template.render(
+        mark=record["kind"],
+        record=record,
+        row_groups=ROW_GROUPS,
+        falls=FALLS,
+        neutral=NEUTRAL,
+        differences=list(DIFFERENCES),
+        three=[name for name in THREE if name in record["titles"]][:3],
+        three_words=THREE,
+        record_name=printable(record_file.name),
+        two=True,
+    )
+    write_json(record, record_file)
+    write_text(text, page)

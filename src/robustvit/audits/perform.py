@@ -1,0 +1,115 @@
+"""Perform an audit: load the models, find the photos, measure, and write; for one model or for several."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from robustvit.audits.audit import Audit
+from robustvit.audits.comparison import MOST_MODELS, write_comparison
+from robustvit.audits.inputs import find_audit_photos, trained_on
+from robustvit.audits.memory import Memory
+from robustvit.audits.options import AuditRequest, GroupOptions
+from robustvit.audits.record import KIND
+from robustvit.audits.region_names import load_namer, name_regions
+from robustvit.audits.run import AuditRun
+from robustvit.audits.summary_file import fails
+from robustvit.audits.writing import write_audit
+from robustvit.common.devices import make_accelerator
+from robustvit.common.errors import UserError
+from robustvit.common.files import check_own_page
+from robustvit.common.progress import tell
+from robustvit.common.signals import name_stopped_run
+from robustvit.data.photo_tree import photos_below
+from robustvit.explanation.features import check_features
+from robustvit.explanation.methods import check_method
+from robustvit.models.classifier import Classifier
+from robustvit.models.load import load_baseline, load_given, load_model
+from robustvit.models.options import ComparedModels
+
+
+def audit_models(request: AuditRequest, models: ComparedModels, page: Path, record: Path) -> Audit:
+    """Audit a model and, if there is one, its baseline.
+
+    Args:
+        request: options of the audit.
+        models: the model and its baseline.
+        page: HTML file to write.
+        record: JSON file to write.
+    """
+    auditing, running = request.auditing, request.running
+    classifier = load_given(models)
+    other = load_baseline(models, classifier)
+    both = [one for one in (classifier, other) if one is not None]
+    for one in both:
+        check_method(request.maps.relevance, one)
+    grouper = _group_backbone(request.grouping, classifier)
+    namer = load_namer(auditing.name_with, classifier.class_names)
+    files = [] if auditing.backgrounds is None else photos_below(auditing.backgrounds)
+    audited, notes = find_audit_photos(request, page, classifier)
+    notes += trained_on(audited, models.model, models.baseline, models.checkpoint)
+    device = make_accelerator(device=running.device).device
+    memory = Memory(page.with_name(f"{page.stem}-unfinished"))
+    with name_stopped_run(page):
+        run = AuditRun(request, [one.to(device) for one in both], grouper.to(device), audited, notes, files, memory)
+        return _measure_and_write(run, namer, page, record)
+
+
+def _measure_and_write(run: AuditRun, namer: Classifier | None, page: Path, record: Path) -> Audit:
+    """Measure, and write the page: first what the verdict rests on, then all."""
+    try:
+        measured = run.measure_first()
+        if run.request.auditing.budget != "quick":
+            write_audit(run, measured, page, record, finished=False)
+        measured = run.measure_rest(measured)
+        if namer is not None:
+            model = run.models[0]
+            named = name_regions(namer.to(run.device), measured.regions, run.held(model), model)
+            measured = replace(measured, regions=named)
+    finally:
+        run.spending.close()
+        run.memory.save()
+    written = write_audit(run, measured, page, record)
+    run.memory.forget()
+    return Audit(page, record, measured, fails(written, run.request.auditing.fail_if))
+
+
+def compare_models(request: AuditRequest, models: ComparedModels, page: Path, record: Path) -> Audit:
+    """Audit several models on the same photos, each with a page of its own, and write a page that compares them.
+
+    Args:
+        request: options of the audit; ``auditing.compare`` names the further models.
+        models: the model that the others are compared with.
+        page: HTML file that compares; the pages of the models go beside it, with numbers.
+        record: JSON file beside it.
+    """
+    sources = [name.strip() for name in (request.auditing.compare or "").split(",")]
+    if not all(sources) or not 1 <= len(sources) < MOST_MODELS:
+        raise UserError(
+            f"expected --compare MODEL,MODEL with at most {MOST_MODELS - 1} models, got {request.auditing.compare!r}"
+        )
+    pages = [page.with_name(f"{page.stem}-{number}.html") for number in range(1, len(sources) + 2)]
+    for own in pages:
+        check_own_page(own, KIND, "an audit")
+        check_own_page(own.with_suffix(".json"), KIND, "the record of an audit")
+    given = [models, *(replace(models, model=source, checkpoint=None) for source in sources)]
+    first = load_given(models)
+    for one in given[1:]:  # refused before any is audited
+        load_baseline(replace(models, baseline=one.model), first)
+    del first
+    audits = []
+    for number, (one, own) in enumerate(zip(given, pages, strict=True), start=1):
+        tell(f"model {number} of {len(given)}: {one.model}")
+        audits.append(audit_models(request, one, own, own.with_suffix(".json")))
+    write_comparison([one.found for one in audits], [one.page.name for one in audits], page, record)
+    return Audit(page, record, audits[0].found, audits[0].failed, tuple(audits))
+
+
+def _group_backbone(grouping: GroupOptions, classifier: Classifier) -> Classifier:
+    if grouping.group_model is None:
+        if grouping.group_checkpoint is not None:
+            raise UserError("--group-checkpoint needs --group-model: name the backbone that the weights are for")
+        return classifier
+    backbone = load_model(grouping.group_model, checkpoint=grouping.group_checkpoint, headless=True)
+    check_features(backbone, grouping.group_feature, grouping.group_block)
+    return backbone

@@ -1,0 +1,69 @@
+"""One shortcut for another: a guided model that a frame fools more than the original is told so, with an interval."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.small_models import SIZE
+from robustvit.common.intervals import Interval
+from robustvit.evaluation.traded import describe_trade, other_costs
+from robustvit.models.classifier import Classifier, Preprocessing
+
+
+class ByBrightness(nn.Module):
+    """Class 1 for bright photos; with ``framed``, class 0 for all with a dark upper row."""
+
+    num_classes = 2
+
+    def __init__(self, framed):
+        super().__init__()
+        self.framed = framed
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, images):
+        bright = self.weight * images[..., 8:-8, 8:-8].mean(dim=(1, 2, 3))
+        if self.framed:
+            bright = torch.where(images[..., 0, :].mean(dim=(1, 2)) < -0.95, -1.0, bright)
+        return torch.stack([-bright, bright], dim=1)
+
+
+def model(framed):
+    return Classifier(ByBrightness(framed), preprocessing=Preprocessing((SIZE, SIZE), crop_share=1.0))
+
+
+class Photos(torch.utils.data.Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        level = 0.2 if index % 2 == 0 else 0.8
+        return {"image": torch.full((3, SIZE, SIZE), level)}
+
+
+LABELS = [index % 2 for index in range(40)]
+
+
+def test_a_frame_that_costs_only_the_second_model_is_named():
+    risen = other_costs(model(False), model(True), Photos(), LABELS)
+    assert list(risen) == ["black frame"]
+    assert risen["black frame"].mean == pytest.approx(0.5)
+    assert risen["black frame"].low > 0.05
+    assert other_costs(model(True), model(False), Photos(), LABELS) == {}
+    assert other_costs(model(True), model(True), Photos(), LABELS) == {}
+
+
+def test_photos_without_a_class_do_not_count():
+    risen = other_costs(model(False), model(True), Photos(), [-1] * 10 + LABELS[10:])
+    assert risen["black frame"].count == 30
+
+
+def test_the_line_says_whether_backgrounds_gained():
+    risen = {"black frame": Interval(0.5, 0.3, 0.7, 40)}
+    (line,) = describe_trade(risen, Interval(0.2, 0.1, 0.3, 40))
+    assert line.startswith("One shortcut for another: the model gained on backgrounds, but black frame")
+    assert "+50.0 points [+30.0, +70.0]" in line
+    (line,) = describe_trade(risen, Interval(0.0, -0.1, 0.1, 40))
+    assert line.startswith("Beside the backgrounds, black frame")
+    assert describe_trade({}, None) == []
