@@ -54,6 +54,8 @@ class AuditOptions:
             them out.
         insert: picture to put into the photos, such as a ruler or a logo that some of them have, to see what becomes of
             the answers.
+        objects: annotations that name the objects in the photos, such as COCO's or VOC's, by any tool that robustvit
+            masks --from auto reads: what becomes of the answers when objects beside the class's own are blurred.
         without_masks: use no masks and find none: accuracy, what the model looks at anywhere, and other shortcuts. The
             verdict on backgrounds needs masks.
         name_with: model that finds the nearest words for each region beside the object, such as
@@ -71,6 +73,7 @@ class AuditOptions:
     worst: int = 20
     regions: int = 6
     insert: str | None = None
+    objects: str | None = None
     without_masks: bool = False
     name_with: str | None = None
     compare: str | None = None

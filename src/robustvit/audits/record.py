@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits import verdict as audit_verdict
+from robustvit.audits.companions import Companion
 from robustvit.audits.groups import MIN_GROUP, Backgrounds, Group, usual_photos
 from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto, Tried
 from robustvit.audits.pictures import WORST_RULE
@@ -69,6 +70,7 @@ class AuditData:
         notes: for the reader.
         settings: options of the call.
         versions: of the libraries.
+        companions: objects beside the class's own, where annotations name them.
         spent: forward passes and seconds, see ``Spending``.
     """
 
@@ -88,6 +90,7 @@ class AuditData:
     answers: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     properties: PropertyAudit | None = None
     regions: Sequence[Region] = ()
+    companions: Sequence[Companion] = ()
     spent: Mapping[str, Any] = field(default_factory=dict)
 
     @property

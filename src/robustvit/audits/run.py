@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from robustvit.audits.budget import settle_budget
+from robustvit.audits.companions import Companion, judge_companions, read_companions
 from robustvit.audits.groups import Backgrounds, background_features, find_backgrounds, group_photos
 from robustvit.audits.measures import AuditedPhoto, PhotoSettings, audit_photos, fit_photos
 from robustvit.audits.memory import Memory
@@ -137,7 +138,12 @@ class AuditRun:
             return now
 
         with self.spending.step("other shortcuts"):
-            data = replace(data, answers=self._insert(data.sides), properties=self._find_properties())
+            data = replace(
+                data,
+                answers=self._insert(data.sides),
+                properties=self._find_properties(),
+                companions=self._judge_companions(data.model),
+            )
         tell_new(data)
         with self.spending.step("position, size and rotation"):
             data = self._place(data)
@@ -186,6 +192,17 @@ class AuditRun:
         except UserError as error:
             self.notes.append(f"What the model looks at beside the objects is not shown: {error}.")
             return []
+
+    def _judge_companions(self, found: ModelAudit) -> list[Companion]:
+        """Blur the objects that annotations name beside the classes' own."""
+        if self.request.auditing.objects is None:
+            return []
+        held = self.held(self.models[0])
+        named = read_companions(self.request.auditing.objects, str(self.request.photos.images), held)
+        return judge_companions(
+            self.models[0], held, named, [one.plain.predicted for one in found.photos],
+            batch_size=self.request.running.batch_size, asking=self.memory,
+        )  # fmt: skip
 
     def _passes_left(self) -> int | None:
         """Return how many passes blurring may take; finding regions takes one a photo, and one more without masks."""

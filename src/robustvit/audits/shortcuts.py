@@ -21,6 +21,7 @@ def shortcut_record(data: AuditData) -> dict[str, Any]:
         "inserted": {side: _inserted(said, data) for side, said in data.answers.items()},
         "risen": {name: asdict(rise) for name, rise in find_risen(data).items()},
         "regions": [_region(one) for one in data.regions],
+        "companions": [asdict(one) | {"decides": one.decides} for one in data.companions],
         "properties": None if data.properties is None else asdict(data.properties),
     }
 
@@ -51,6 +52,12 @@ def name_shortcuts(data: AuditData) -> list[str]:
                 f"model: region {number}{words} beside the object decides: blurring it changes accuracy by "
                 f"{region.accuracy.points()} on {region.tested} photos."
             )
+    lines += [
+        f"model: {one.name} beside the object decides: blurring it changes accuracy by {one.accuracy.points()} on "
+        f"{one.accuracy.count} photos."
+        for one in data.companions
+        if one.decides
+    ]
     for told in data.properties.telling if data.properties else ():
         amount = "more" if told.auroc > 0.5 else "less"
         lines.append(

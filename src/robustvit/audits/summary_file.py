@@ -50,6 +50,7 @@ def _shortcuts(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for number, region in enumerate(record["regions"], start=1)
         if region["decides"]
     ]
+    found += [{"kind": "object", "name": one["name"]} for one in record["companions"] if one["decides"]]
     found += [{"kind": "risen", "name": name} for name in record["risen"]]
     return found
 

@@ -1,0 +1,80 @@
+"""Objects beside the class's own: one that a model answers by is found, one that it ignores is not."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from helpers.small_models import SIZE
+from robustvit import UserError, audit
+from robustvit.models.classifier import Classifier, Preprocessing
+
+
+class ByRed(nn.Module):
+    """Answers wagon where there is a red corner, else horse."""
+
+    num_classes = 2
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, images):
+        corner = images[..., :8, :8].mean(dim=(2, 3)) * self.weight
+        return torch.stack([0.8 - (corner[:, 0] - corner[:, 1]), corner[:, 0] - corner[:, 1] - 0.8], dim=1) * 5
+
+
+@pytest.fixture
+def annotated(tmp_path):
+    """Photos of horses and wagons; each wagon has a red wheel in its corner, and a grey tree stands in all photos."""
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for label, name in enumerate(("horse", "wagon")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.uniform(0.4, 0.6, (SIZE, SIZE, 3))
+            if label:
+                pixels[:8, :8] = (1.0, 0.0, 0.0)
+            pixels[-8:, -8:] = 0.2
+            file = f"{name}/{number:02d}.png"
+            Image.fromarray((255 * pixels).astype(np.uint8)).save(tmp_path / "photos" / file)
+            images.append({"id": len(images) + 1, "file_name": file, "width": SIZE, "height": SIZE})
+            boxes = [(1, (16, 16, 16, 16)), (3, (SIZE - 8, SIZE - 8, 8, 8))] + [(2, (0, 0, 8, 8))] * label
+            for category, (x, y, w, h) in boxes:
+                corners = [x, y, x + w, y, x + w, y + h, x, y + h]
+                annotations.append({"id": len(annotations) + 1, "image_id": len(images), "category_id": category,
+                                    "segmentation": [corners], "bbox": [x, y, w, h], "area": w * h,
+                                    "iscrowd": 0})  # fmt: skip
+    categories = [{"id": 1, "name": "horse"}, {"id": 2, "name": "wheel"}, {"id": 3, "name": "tree"}]
+    file = tmp_path / "objects.json"
+    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return tmp_path / "photos", file
+
+
+def test_the_wheel_decides_and_the_tree_does_not(annotated, tmp_path):
+    images, objects = annotated
+    model = Classifier(
+        ByRed(), preprocessing=Preprocessing((SIZE, SIZE), crop_share=1.0), class_names=["horse", "wagon"]
+    )
+    options = {"model": model, "images": str(images), "without_masks": True, "relevance": "input_gradient"}
+    options |= {"budget": "quick", "device": "cpu"}
+    found = audit(**options, objects=str(objects), out=str(tmp_path / "a.html"))
+    wheel = next(one for one in found.found.companions if one.name == "wheel")
+    tree = next(one for one in found.found.companions if one.name == "tree")
+    assert wheel.classes == {"wagon": 12}
+    assert wheel.decides
+    assert wheel.accuracy.mean == -1
+    assert tree.classes == {"horse": 12, "wagon": 12}
+    assert not tree.decides
+    horse = next(one for one in found.found.companions if one.name == "horse")
+    assert horse.classes == {"wagon": 12}, "in photos of its own class, it is the object"
+    assert "wheel beside the object decides" in str(found)
+    assert "wheel: it decides answers" in found.page.read_text()
+    assert json.loads(found.record.read_text())["summary"]["fails"] == {"strong": False, "any": True}
+    with pytest.raises(UserError, match="objects"):
+        audit(**options, objects=str(tmp_path / "none.json"), out=str(tmp_path / "b.html"))
