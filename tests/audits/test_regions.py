@@ -8,7 +8,7 @@ import timm
 import torch
 
 from robustvit.audits import regions
-from robustvit.audits.regions import Patch, RegionSettings, crop_around, find_regions
+from robustvit.audits.regions import Patch, RegionSettings, crop_around, find_regions, share_out
 from robustvit.evaluation.asking import Asking
 from robustvit.models.classifier import Classifier, Preprocessing
 
@@ -104,6 +104,13 @@ def test_a_limit_tests_fewer_photos_and_says_how_many(planted):
     assert len(found[0].photos) == 12
     assert found[0].accuracy.count == 4
     assert set(found[0].decided) <= set(photos.red)
+
+
+def test_passes_are_shared_out_evenly_and_small_kinds_leave_theirs():
+    assert share_out([3, 50, 100], 120) == [3, 28, 29]
+    assert share_out([10, 10], 100) == [10, 10]
+    assert share_out([5, 5], None) == [5, 5]
+    assert share_out([5, 5], 0) == [1, 1]
 
 
 def test_without_masks_all_that_is_relevant_counts(planted):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from robustvit.audits.measures import VARIANTS
 from robustvit.audits.options import AuditOptions, BudgetName
@@ -37,7 +37,7 @@ class Budget:
 
 BUDGETS: Mapping[BudgetName, Budget] = {
     # The two backgrounds of other classes that the cost needs are also those that are tried: no further pass.
-    "quick": Budget(2, 0, ("only-bg-t",), (), passes=QUICK_PASSES),
+    "quick": Budget(2, 0, ("only-bg-t",), (), frame=False, passes=QUICK_PASSES),
     "normal": Budget(6, 24, whole=("grey", "darker", "brighter", "blurred", "JPEG of quality 10"), region_passes=4),
     "full": Budget(12, 60),
 }
@@ -46,13 +46,8 @@ BUDGETS: Mapping[BudgetName, Budget] = {
 def settle_budget(auditing: AuditOptions) -> Budget:
     """Return the budget, with what the user chose beside it."""
     known = BUDGETS[auditing.budget]
-    frame = known.frame and not (auditing.budget == "quick" and auditing.insert is not None)  # a mark of theirs instead
-    return Budget(
+    return replace(
+        known,
         tries=known.tries if auditing.tries is None else auditing.tries,
         shifted=known.shifted if auditing.shifted is None else auditing.shifted,
-        variants=known.variants,
-        whole=known.whole,
-        frame=frame,
-        passes=known.passes,
-        region_passes=known.region_passes,
     )

@@ -144,16 +144,33 @@ def find_regions(
     labels, _, _ = choose_clusters(points, candidates, settings.seed)
     kinds = [np.flatnonzero(labels == kind) for kind in range(int(labels.max()) + 1)]
     kinds = [kind for kind in kinds if len(kind)]
-    most = None if settings.passes is None else max(1, settings.passes // (2 * len(kinds)))
-    tester = _Tester(model, photos, answers, found.outside, settings, most)
+    having = [len({found.patches[at].photo for at in kind}) for kind in kinds]
+    tester = _Tester(model, photos, answers, found.outside, settings)
     regions = []
-    for kind in kinds:
+    for kind, most in zip(kinds, share_out(having, settings.passes), strict=True):
         centre = points[kind].mean(axis=0)
         centre /= max(float(np.linalg.norm(centre)), 1e-12)
-        region = tester.measure([found.patches[at] for at in kind], names)
+        region = tester.measure([found.patches[at] for at in kind], names, most)
         reach = float(np.quantile(points[kind] @ centre, 0.1))
         regions.append(replace(region, centre=tuple(map(float, centre)), reach=reach))
     return sorted(regions, key=lambda one: -one.share)
+
+
+def share_out(having: Sequence[int], passes: int | None) -> list[int]:
+    """Return how many photos to test of each kind, evenly; what small kinds leave goes to the others.
+
+    Args:
+        having: photos of each kind.
+        passes: forward passes that may be used, two for each test; None tests all photos. At least one of each kind is
+            tested.
+    """
+    if passes is None:
+        return list(having)
+    left, found = passes // 2, [0] * len(having)
+    for done, at in enumerate(sorted(range(len(having)), key=lambda at: having[at])):
+        found[at] = max(1, min(having[at], left // (len(having) - done)))
+        left -= found[at]
+    return found
 
 
 @dataclass(frozen=True)
@@ -193,17 +210,16 @@ def _relevant_patches(model: Classifier, photos: CachedPhotos, settings: RegionS
 
 @dataclass(frozen=True)
 class _Tester:
-    """Blurs kinds of region; ``most`` limits the photos that are tested for each, None tests all."""
+    """Blurs kinds of region."""
 
     model: Classifier
     photos: CachedPhotos
     answers: Sequence[tuple[int, float]]
     outside: Sequence[np.ndarray]
     settings: RegionSettings
-    most: int | None
 
-    def measure(self, members: list[Patch], names: Sequence[str]) -> Region:
-        """Blur the patches of one kind, and as many others."""
+    def measure(self, members: list[Patch], names: Sequence[str], most: int) -> Region:
+        """Blur the patches of one kind, and as many others, in at most that many photos."""
         places: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for one in members:
             places[one.photo].append((one.row, one.column))
@@ -211,8 +227,8 @@ class _Tester:
         everyone = sorted(places)
         others = {index: _others(self.outside[index], own, rng) for index, own in places.items()}
         indices = everyone
-        if self.most is not None and len(everyone) > self.most:
-            indices = sorted(rng.permutation(everyone)[: self.most].tolist())
+        if len(everyone) > most:
+            indices = sorted(rng.permutation(everyone)[:most].tolist())
         before = [self.answers[index] for index in indices]
         labels = [int(self.photos[index]["label"]) for index in indices]
         after, control = (self._blur([(index, where[index]) for index in indices]) for where in (places, others))

@@ -1,6 +1,6 @@
 """One shortcut for another: does a model that gained on backgrounds lose more than before on something else?
 
-Li et al., *A Whac-A-Mole Dilemma*, CVPR 2023: mending one shortcut often makes a model rely more on the next one.
+Li et al., *A Whac-A-Mole Dilemma*, CVPR 2023: fixing one shortcut often makes a model rely more on the next one.
 """
 
 from __future__ import annotations
