@@ -27,12 +27,12 @@ from robustvit.common.files import write_json, write_text
 from robustvit.common.provenance import versions
 
 HERE = Path(__file__).parents[2]
-_START = (
-    "import robustvit.audits.audit, robustvit.audits.run, robustvit.audits.record
-"
-    "from robustvit.models.load import load_model
-"
-    "load_model({model!r})"
+_START = "; ".join(
+    (
+        "import robustvit.audits.audit, robustvit.audits.run, robustvit.audits.record",
+        "from robustvit.models.load import load_model",
+        "load_model({model!r})",
+    )
 )
 
 
