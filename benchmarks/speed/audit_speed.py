@@ -1,6 +1,6 @@
 """What do the budgets of an audit cost against the audit of an older checkout, on the same photos?
 
-    python -m benchmarks.speed.audit_speed --older CHECKOUT --model MODEL --images PHOTOS --masks MASKS --out FILE.json
+    python -m benchmarks.speed.audit_speed --older CHECKOUT --model MODEL --images PHOTOS --masks MASKS
 
 Each audit is a process of its own, on one thread, by turns in one run. What counts is CPU time (user and system),
 without that of a process that only imports the package and loads the model: other programs on the machine hardly change
@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from robustvit.common.files import write_json, write_text
+from benchmarks.dated import parser_of, write_dated
 from robustvit.common.provenance import versions
 
 HERE = Path(__file__).parents[2]
@@ -61,13 +61,12 @@ def timed(arguments: list[str], checkout: Path) -> tuple[float, float]:
 
 def main() -> None:
     """By turns, and the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--older", type=Path, required=True)
     for name in ("model", "images", "masks"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--per-class", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     kinds: dict[str, tuple[Path, list[str]]] = {
         "older": (given.older, []),
@@ -110,14 +109,15 @@ def write(given: argparse.Namespace, seconds: dict[str, list[float]], passes: di
     command = f"python -m benchmarks.speed.audit_speed --per-class {given.per_class} --rounds {given.rounds}"
     about = {"command": command, "photos": count, "machine": f"{platform.machine()}, {platform.system()}, one thread"}
     start_seconds = [round(one, 2) for one in seconds["start"]]
-    write_json(about | {"versions": versions(), "start_seconds": start_seconds, "audits": rows}, given.out)
+    record = about | {"versions": versions(), "start_seconds": start_seconds, "audits": rows}
     lines = [
         f"| {name} | {row['passes_a_photo'] or 'not counted'} | {row['net_seconds']:.1f} | {row['ratio']:.2f} |"
         for name, row in rows.items()
     ]
     table = "\n".join(["| audit | forward passes a photo | CPU seconds | ratio |", "|---|---:|---:|---:|", *lines])
     head = f"# Budgets of an audit\n\n`{command}`: {count} photos, one thread, CPU time without start and loading."
-    write_text(f"{head} `older` is the audit before budgets.\n\n{table}\n", given.out.with_suffix(".md"))
+    text = f"{head} `older` is the audit before budgets.\n\n{table}\n"
+    write_dated("audit_speed", record, text, given.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How often does an audit name a shortcut that nobody planted?
 
-    python -m benchmarks.study.audit_alarms --model MODEL --images PHOTOS --masks MASKS --out FILE.json
+    python -m benchmarks.study.audit_alarms --model MODEL --images PHOTOS --masks MASKS
 
 Photos in class folders, as they are: no artefact was put into one class. Twenty random halves of them are audited, and
 each artefact, region, property and trade that is named counts as a false alarm. Three nulls need no trust in the model:
@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import argparse
 import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.dated import parser_of, write_dated
 from robustvit.audits.memory import Memory
 from robustvit.audits.properties import audit_properties, photo_properties
 from robustvit.audits.regions import RegionSettings, find_regions
-from robustvit.common.files import write_json, write_text
 from robustvit.common.options import Feature
 from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
@@ -106,10 +105,9 @@ def _properties(values: np.ndarray, names: list[str], seed: int) -> tuple[int, i
 
 def main() -> None:
     """Count, and write both files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     for name in ("model", "images", "masks"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--splits", type=int, default=SPLITS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-regions", dest="regions", action="store_false")
@@ -117,15 +115,14 @@ def main() -> None:
     found = alarms(given)
     command = f"python -m benchmarks.study.audit_alarms --splits {given.splits} --seed {given.seed}"
     machine = f"{platform.machine()}, {platform.system()}"
-    write_json({"command": command, "versions": versions(), "machine": machine, "alarms": found}, given.out)
     lines = [
         f"| {name} | {row['alarms']} of {row['tests']} | {row['halves_with_an_alarm']} of {row['halves']} |"
         for name, row in found.items()
     ]
     table = "\n".join(["| what | alarms | halves with an alarm |", "|---|---:|---:|", *lines])
     text = f"# False alarms of an audit\n\n`{command}`, halves of the photos as they are, nothing planted.\n\n{table}\n"
-    write_text(text, given.out.with_suffix(".md"))
-    print(table)
+    record = {"command": command, "versions": versions(), "machine": machine, "alarms": found}
+    write_dated("audit_alarms", record, text, given.out)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import Interval, paired_difference
@@ -21,6 +20,7 @@ from robustvit.data.datasets import evaluation_transform
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.asking import Asking
 from robustvit.explanation.attention.interception import evaluating
+from robustvit.explanation.deletion import blurred
 from robustvit.masks.annotations import read_annotations
 from robustvit.models.classifier import Classifier
 
@@ -148,5 +148,5 @@ class _Blurred(Dataset):
         inside = self.places[index]
         if self.elsewhere:
             inside = torch.roll(inside, (inside.shape[-2] // 2, inside.shape[-1] // 2), dims=(-2, -1))
-        reach = max(1, min(image.shape[-2:]) // 16)
-        return torch.where(inside, gaussian_blur(image, [8 * reach + 1] * 2, [2.0 * reach] * 2), image)
+        reach = min(image.shape[-2:]) / 8
+        return torch.where(inside, blurred(image[None], reach, reach)[0], image)
