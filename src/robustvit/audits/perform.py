@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from robustvit.audits.audit import Audit
 from robustvit.audits.comparison import MOST_MODELS, write_comparison
 from robustvit.audits.inputs import find_audit_photos, trained_on
 from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest, GroupOptions
 from robustvit.audits.record import KIND
 from robustvit.audits.region_names import load_namer, name_regions
+from robustvit.audits.result import Audit
 from robustvit.audits.run import AuditRun
 from robustvit.audits.summary_file import fails
 from robustvit.audits.writing import write_audit
