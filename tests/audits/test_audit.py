@@ -359,6 +359,10 @@ def test_masks_are_found_where_none_are_given(tmp_path, model_folder, capsys):
     assert note in Page(out.read_text()).text
     assert note in capsys.readouterr().out
     assert all("mine-masks" in photo["mask"] for photo in record["photos"])
+    assert cli.main([*arguments, "--mask-threshold", "0.3"]) == 2
+    assert "made with threshold 0.1, not 0.3: give the same options to continue, or another --masks-out" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_photos_that_a_run_was_trained_on_are_named(tmp_path, photos):

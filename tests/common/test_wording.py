@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from robustvit import UserError
+from robustvit.common.errors import as_called, options_called
+from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.masks.make import MadeMasks
 
@@ -29,3 +32,15 @@ def test_a_summary_knows_the_singular(tmp_path):
     assert "1 photo done now" in str(made)
     assert "1 photo left out, 1 problem (" in str(made)
     assert "0 photos without an object" in str(made)
+
+
+def test_a_command_that_another_calls_names_the_options_of_the_caller(capsys):
+    def other():
+        with options_called({"--out": "--masks-out"}):
+            warn("choose with --out")
+            raise UserError("name another --out, --outer stays")
+
+    with pytest.raises(UserError, match="name another --masks-out, --outer stays"):
+        other()
+    assert "choose with --masks-out" in capsys.readouterr().err
+    assert as_called("--out") == "--out"

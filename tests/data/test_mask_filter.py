@@ -77,7 +77,9 @@ def test_doubtful_masks_are_left_out_and_counted(folders):
     keep = MaskFilter(images, masks)
     assert names(find_photos(images, masks, rules=MaskRules(keep=keep))) == ["disc/000", "frame/000", "stripe/000"]
     assert keep.left_out == {"doubtful": 3, "none": 3}
-    assert keep.note.startswith("6 photos left out: 3 with a doubtful mask, 3 in which no object was found")
+    counted = "/images left out: 3 with a doubtful mask, 3 in which no object was found"
+    assert keep.note.startswith("6 photos of ")
+    assert counted in keep.note
     keep = MaskFilter(images, masks, doubtful=True)
     assert len(find_photos(images, masks, rules=MaskRules(keep=keep))) == 6
     assert "--doubtful" not in keep.note

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from robustvit import UserError
 from robustvit.common.intervals import Interval, paired_interval
-from robustvit.common.outcomes import OUTCOMES, outcome_of, photos_needed, rank
+from robustvit.common.outcomes import OUTCOMES, next_step, outcome_of, photos_needed, rank
 from robustvit.common.verdict import Comparison, read_verdict, write_verdict
 from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.measure import PhotoMeasure, Swapped
@@ -37,7 +38,7 @@ BASE = photos(answers(900, 1000), answers(500, 1000))
         (885, 700, "cost-open", "so up to 2.3 points may be lost where 2 are allowed. About 1,600 more photos"),
         (880, 700, "cost-open", "More photos would hardly settle it"),
         (700, 700, "worse", "surely more than the 2 points that may be lost"),
-        (900, 501, "not-shown", "These 1000 photos could show a gain of 5 points"),
+        (900, 501, "not-shown", "These 1,000 photos exclude a gain of 5 points"),
         (900, 200, "worse", "Worse on backgrounds of other classes: -30.0 points"),
     ],
 )
@@ -74,10 +75,27 @@ def test_the_estimate_alone_accepts_nothing(lost):
     assert decide(compare(BASE, after), max_drop=lost / 10 + 3).outcome == "better"
 
 
+def test_a_small_change_of_few_photos_says_how_many_would_show_a_gain():
+    """Ten of a hundred photos are broken and twelve helped: +2.0 points, which a gain of 5 could look like too."""
+    before, after = photos([1] * 100, answers(50, 100)), photos([1] * 100, [1] * 40 + [0] * 10 + answers(12, 50))
+    verdict = decide(compare(before, after))
+    assert verdict.outcome == "not-shown"
+    assert verdict.sentence.startswith("No measurable improvement on backgrounds of other classes: +2.0 points")
+    needed = photos_needed(verdict.of("mixed-other").difference, 0.05)
+    words = r"100 photos are too few to exclude one: about (\d+) would show a gain of 5 points"
+    said = re.search(words, verdict.sentence)
+    assert needed <= int(said[1]) < 1.1 * needed
+
+
+@pytest.mark.parametrize(("outcome", "word"), [(None, "--images"), ("better", "export"), ("worse", "--lr")])
+def test_every_verdict_on_other_photos_says_what_to_do_next(outcome, word):
+    assert word in next_step(outcome, elsewhere=True)
+
+
 def test_few_photos_show_nothing():
     verdict = decide(compare(photos([1] * 19, [0] * 19), photos([1] * 19, [1] * 19)))
     assert verdict.outcome == "not-shown"
-    assert "Only 19 photos" in verdict.sentence
+    assert "19 photos are too few to exclude one: at least 20" in verdict.sentence
 
 
 def test_as_many_photos_as_it_says_are_enough():

@@ -142,3 +142,11 @@ def test_own_guidance_object_and_bad_options(network, batch):
     ):
         with pytest.raises(UserError, match=word):
             guided_loss(network, *batch, **options)
+
+
+@pytest.mark.parametrize("masks", [torch.full((1, 1, 4, 4), 255.0), torch.full((1, 1, 4, 4), -0.5)])
+def test_masks_beyond_0_to_1_are_refused(masks):
+    with pytest.raises(UserError, match="expected masks from 0 to 1"):
+        relevance_loss(torch.rand(1, 1, 4, 4), masks)
+    with pytest.raises(UserError, match="expected masks from 0 to 1"):
+        guided_loss(torch.nn.Identity(), torch.rand(1, 3, 4, 4), masks)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustvit.audits.options import AuditRequest
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, options_called
 from robustvit.common.option_groups import GivenPhotos
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
@@ -67,33 +67,45 @@ def _check_classes(photos: list[Photo]) -> None:
         )
 
 
+_OPTIONS = {  # of the masks command, by what an audit calls them
+    "--out": "--masks-out",
+    "--model": "--mask-model",
+    "--checkpoint": "--mask-checkpoint",
+    "--feature": "--mask-feature",
+    "--centre": "--mask-centre",
+    "--threshold": "--mask-threshold",
+    "--size": "--mask-size",
+}
+
+
 def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> tuple[MadeMasks, str]:
     images, found = request.photos.images, request.found
     folder = found.masks_out or str(page.with_name(f"{page.stem}-masks"))
     try:
-        made = make_masks(
-            images,
-            out=folder,
-            model=found.mask_model,
-            checkpoint=found.mask_checkpoint,
-            feature=found.mask_feature,
-            centre=found.mask_centre,
-            threshold=found.mask_threshold,
-            size=found.mask_size,
-            range=given.range,
-            alpha=given.alpha,
-            class_folders=given.class_folders,
-            image_column=given.image_column,
-            label_column=given.label_column,
-            mask_column=given.mask_column,
-            no_object=given.no_object,
-            workers=request.running.workers,
-            device=request.running.device,
-        )
+        with options_called(_OPTIONS):
+            made = make_masks(
+                images,
+                out=folder,
+                model=found.mask_model,
+                checkpoint=found.mask_checkpoint,
+                feature=found.mask_feature,
+                centre=found.mask_centre,
+                threshold=found.mask_threshold,
+                size=found.mask_size,
+                range=given.range,
+                alpha=given.alpha,
+                class_folders=given.class_folders,
+                image_column=given.image_column,
+                label_column=given.label_column,
+                mask_column=given.mask_column,
+                no_object=given.no_object,
+                workers=request.running.workers,
+                device=request.running.device,
+            )
     except UserError as error:
         raise UserError(
-            f"no masks were given, and none could be found: {error} (choose the backbone that finds masks with "
-            "--mask-model and --mask-checkpoint, or give existing masks with --masks)"
+            f"no masks were given, and none could be found: {error} (--masks names existing ones, --mask-model and "
+            "--mask-checkpoint another backbone)"
         ) from error
     return made, folder
 

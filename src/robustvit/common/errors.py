@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 
 _LARGEST = 2**63 - 1  # the largest integer of PyTorch and NumPy
 _RAW = re.compile(
@@ -15,6 +18,31 @@ _RAW = re.compile(
 
 class UserError(ValueError):
     """A mistake in what the user gave; its message is one line and the command line prints nothing else."""
+
+
+_called: ContextVar[Mapping[str, str]] = ContextVar("_called", default=MappingProxyType({}))
+
+
+@contextmanager
+def options_called(names: Mapping[str, str]) -> Iterator[None]:
+    """Let the messages of a command that another one calls name its options as the caller does.
+
+    Args:
+        names: the caller's names by the other's: ``{"--out": "--masks-out"}``.
+    """
+    token = _called.set(names)
+    try:
+        yield
+    except UserError as error:
+        raise UserError(as_called(str(error))) from error
+    finally:
+        _called.reset(token)
+
+
+def as_called(text: str) -> str:
+    """Return a message with the options named as the command does that shows it; see ``options_called``."""
+    names = _called.get()
+    return re.sub(r"--[a-z][a-z-]*[a-z]", lambda found: names.get(found[0], found[0]), text) if names else text
 
 
 def expect_at_least(least: float, **options: float) -> None:

@@ -6,11 +6,12 @@ import math
 from typing import Literal
 
 from robustvit.common.intervals import Interval
+from robustvit.common.wording import pluralize
 
 Outcome = Literal["better", "cost-open", "not-shown", "worse"]
 OUTCOMES: dict[Outcome, str] = {  # from the worst to the best
     "worse": "worse",
-    "not-shown": "no gain shown",
+    "not-shown": "no measurable improvement",
     "cost-open": "better, cost not yet bounded",
     "better": "better, at no more than the allowed cost",
 }
@@ -24,11 +25,11 @@ _NEXT: dict[Outcome, str] = {
         "loss matters to you."
     ),
     "not-shown": (
-        "Keep the original. A gain may be shown by more test photos with masks, and made by more training photos with "
-        "masks, or by another --seed."
+        "More test photos with masks may show a gain; more training photos with masks, or another --seed, may make one."
     ),
-    "worse": "Keep the original. Look at the masks first, then try a lower --lr or a smaller --weight-interpolation.",
+    "worse": "Look at the masks first, then try a lower --lr or a smaller --weight-interpolation.",
 }
+_TAKE = "If these photos are like those from where it will be used, take the guided model (robustvit export)."
 GAIN = 0.05  # a gain worth detecting: "not shown" says how many photos that would take
 MIN_PHOTOS = 20  # with fewer, photos that all change the same way too often exclude zero by chance
 
@@ -50,11 +51,12 @@ def outcome_of(gain: Interval, ordinary: Interval | None, max_drop: float) -> Ou
     return "better"
 
 
-def next_step(outcome: Outcome | None) -> str:
-    """Say what to do after a verdict."""
+def next_step(outcome: Outcome | None, *, elsewhere: bool = False) -> str:
+    """Say what to do after a verdict; ``elsewhere``: on other photos than those of the model's own run."""
     if outcome is None:
-        return "Give photos with masks and classes that were not trained on (--test-images, --test-masks)."
-    return _NEXT[outcome]
+        option = "--images, --masks" if elsewhere else "--test-images, --test-masks"
+        return f"Give photos with masks and classes that were not trained on ({option})."
+    return _TAKE if elsewhere and outcome == "better" else _NEXT[outcome]
 
 
 def rank(gain: Interval, ordinary: Interval | None, max_drop: float) -> float:
@@ -90,7 +92,7 @@ def sentence_of(outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: 
         cost = open_cost(ordinary, max_drop)
         return f"Better on {where} by {gained}, but the cost is not bounded yet: ordinary accuracy changed by {cost}"
     if outcome == "not-shown":
-        return f"No gain shown on {where}: {gained} ({changed}). Keep the original. {_could_show(gain)}"
+        return f"No measurable improvement on {where}: {gained} ({changed}). {_could_show(gain)} Keep the original."
     if gain.high < 0:
         return f"Worse on {where}: {gained} ({changed}). Keep the original."
     return (
@@ -117,12 +119,16 @@ def open_cost(ordinary: Interval, max_drop: float) -> str:
 
 
 def _could_show(gain: Interval) -> str:
+    """Say whether the photos were enough to show a gain, and how many would be."""
+    few = f"{pluralize(gain.count, 'photo')} {'is' if gain.count == 1 else 'are'} too few to exclude one"
+    needed, points = photos_needed(gain, GAIN), f"a gain of {100 * GAIN:g} points"
     if gain.count < MIN_PHOTOS:
-        return f"Only {gain.count} photos could be put on other backgrounds, at least {MIN_PHOTOS} are needed."
-    needed, points = photos_needed(gain, GAIN), f"{100 * GAIN:g} points"
+        return f"{few}: at least {MIN_PHOTOS} that can be put on other backgrounds are needed."
+    if gain.high < GAIN:
+        return f"These {gain.count:,} photos exclude {points}."
     if needed <= gain.count:
-        return f"These {gain.count} photos could show a gain of {points}."
-    return f"About {_rounded(needed)} photos could show a gain of {points}, if as many answers change as here."
+        return f"These {gain.count:,} photos could show {points}."
+    return f"{few}: about {_rounded(needed)} would show {points}, if as many answers change as here."
 
 
 def _beyond(change: float, max_drop: float) -> bool:

@@ -1,15 +1,26 @@
-"""Progress bars, shown only on a terminal, and warnings."""
+"""Progress, a bar on a terminal and a line every 30 seconds elsewhere, and warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
-from robustvit.common.errors import printable
+from robustvit.common.errors import as_called, printable
+from robustvit.common.workers import job_rank
 
 Item = TypeVar("Item", covariant=True)
 
@@ -22,6 +33,7 @@ class SizedIterable(Protocol[Item]):
 
 
 console = Console(stderr=True)
+QUIET = 30.0  # seconds between two lines where there is no terminal
 _latest: list[Progress] = []
 
 
@@ -32,13 +44,67 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed:.1f} images/s" if task.speed else "")
 
 
+class _Lines(Progress):
+    """Progress that is hidden, and said in a line from time to time: in logs and in continuous integration."""
+
+    def add_task(self, *args: Any, **options: Any) -> TaskID:
+        """Add a task; its first line comes ``QUIET`` seconds later."""
+        self._said = self.get_time()
+        return super().add_task(*args, **options)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Count steps."""
+        super().advance(task_id, advance)
+        self._say(task_id)
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Change a task."""
+        super().update(task_id, **changes)
+        self._say(task_id)
+
+    def track(
+        self,
+        sequence: Iterable[Item],
+        total: float | None = None,
+        completed: int = 0,
+        task_id: TaskID | None = None,
+        description: str = "Working...",
+        update_period: float = 0.1,
+    ) -> Iterator[Item]:
+        """Iterate over items; rich's own counts in a thread that ends where nothing is drawn."""
+        task = self.add_task(description, total=total, completed=completed) if task_id is None else task_id
+        for item in sequence:
+            yield item
+            self.advance(task)
+
+    def _say(self, task_id: TaskID) -> None:
+        now = self.get_time()
+        task = next((one for one in self.tasks if one.id == task_id), None)
+        if now - self._said < QUIET or task is None or task.finished or job_rank() != 0:
+            return
+        self._said = now
+        done = f"{task.completed:,.0f}" + ("" if task.total is None else f" of {task.total:,.0f}")
+        left = task.time_remaining
+        when = "" if left is None else f", {timedelta(seconds=round(left))} left"
+        console.print(f"{task.description}: {done}{when}", markup=False, highlight=False, soft_wrap=True)
+
+
 def bar(*, speed: bool = False) -> Progress:
-    """Return a progress bar with counts, time left and, with ``speed``, images per second; hidden off a terminal."""
+    """Return a progress bar with counts, time left and, with ``speed``, images per second; off a terminal it is hidden,
+    and a line every ``QUIET`` seconds says the same.
+    """
     columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
     columns += [_Speed()] * speed + [TimeRemainingColumn()]
     shown = console.is_terminal
     # A disabled bar of an older rich still ends with an empty line; a quiet console drops it.
-    made = Progress(*columns, console=console if shown else Console(quiet=True), transient=True, disable=not shown)
+    kind = Progress if shown else _Lines
+    made = kind(
+        *columns,
+        console=console if shown else Console(quiet=True),
+        transient=True,
+        disable=not shown,
+        speed_estimate_period=QUIET if shown else 20 * QUIET,
+    )
     _latest[:] = [made]
     return made
 
@@ -62,7 +128,7 @@ def track(items: SizedIterable[Item], description: str) -> Iterator[Item]:
 
 def warn(text: str) -> None:
     """Print a warning to stderr, whatever characters it holds."""
-    console.print(printable(text), style="yellow", markup=False, soft_wrap=True)
+    console.print(printable(as_called(text)), style="yellow", markup=False, soft_wrap=True)
 
 
 def tell(text: str) -> None:

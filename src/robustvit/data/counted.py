@@ -11,6 +11,11 @@ _NAMED = 3
 HIDDEN = "hidden or of the system"
 
 
+def short_place(place: str | Path) -> str:
+    """Return the end of a path, by which a note names it: notes may be published, so no paths of this machine."""
+    return "/".join(Path(place).parts[-2:])
+
+
 class Counted:
     """Files of a folder, or rows of a list.
 
@@ -45,8 +50,8 @@ class Counted:
         for reason, names in sorted(self.left_out.items()):
             first = ", ".join(map(printable, sorted(names)[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
             parts.append(f"{len(names)} {reason} ({first})")
-        where = "/".join(self.place.parts[-2:])  # notes may be published: no paths of this machine
         return (
-            f"{where}: {pluralize(self.seen, self.unit)} seen, {self.read:,} read, {self.seen - self.read:,} left out: "
+            f"{short_place(self.place)}: {pluralize(self.seen, self.unit)} seen, {self.read:,} read, "
+            f"{self.seen - self.read:,} left out: "
             f"{', '.join(parts)}."
         )

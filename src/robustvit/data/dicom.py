@@ -46,7 +46,7 @@ def read_dicom(path: str | Path, most_pixels: int) -> Numbers:
     except (UserError, MemoryError):
         raise
     except PermissionError as error:
-        raise UserError(f"cannot read {path}: no permission; change its rights, or remove it") from error
+        raise UserError(f"cannot read {path}: no permission; change its rights, or move it elsewhere") from error
     except Exception as error:  # a broken file can raise any error, and its text may hold names
         raise UserError(
             f"cannot read {path}: it is not DICOM, broken or cut off, or compressed in a way that is not read here "
@@ -65,7 +65,7 @@ def _open(library: ModuleType, path: str | Path, most_pixels: int) -> FileDatase
         raise UserError(f"cannot read {path}: it is deflated as a whole; save it as Explicit VR Little Endian")
     found = library.dcmread(path)
     if "PixelData" not in found:
-        raise UserError(f"cannot read {path}: it is DICOM without a picture; remove it")
+        raise UserError(f"cannot read {path}: it is DICOM without a picture; move it elsewhere")
     if (frames := int(found.get("NumberOfFrames") or 1)) > 1:
         raise UserError(f"cannot read {path}: it holds {frames} frames; save those to use as files of their own")
     width, height = int(found.Columns), int(found.Rows)

@@ -12,6 +12,7 @@ from robustvit.common.option_groups import ColumnOptions
 from robustvit.common.options import NoObject
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
+from robustvit.data.counted import short_place
 from robustvit.data.no_object import check_no_object, is_black, is_named, refuse_lost_classes, split_names
 from robustvit.data.photo import Photo, expect_classes, lost_classes
 from robustvit.data.photo_lists import AS_NAMED, read_photo_list
@@ -147,9 +148,9 @@ def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
         if name not in read and unread:
             raise UserError(
                 f"class folder {name} in {tree.root} holds no photo that can be read, but {len(unread)} others "
-                f"({unread[0]} ...): {reads_only()}, or remove the folder"
+                f"({unread[0]} ...): {reads_only()}, or move the folder elsewhere"
             )
-    where = "/".join(tree.root.parts[-2:])
+    where = short_place(tree.root)
     if empty := [name for name in tree.folders if name not in read]:
         notes.append(f"{where}: folders without photos, which are no classes here: {', '.join(empty)}.")
     deep = [inside for inside in tree.photos if inside.count("/") > 1]

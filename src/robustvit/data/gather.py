@@ -144,6 +144,11 @@ def _without_negatives(looked: Sequence[Looked], negatives: Negatives) -> list[P
     if not any(one.photo.mask is not None or one.photo.no_object for one in looked):
         return [one.photo for one in looked]  # nothing has a mask: regions alone are guided
     if all(one.empty for one in looked):
+        if black := [one.photo.mask for one in looked if one.photo.mask is not None and not one.photo.no_object]:
+            raise UserError(
+                f"expected training photos that show an object, but none of {pluralize(len(black), 'mask')} has a "
+                f"pixel on one, such as {black[0]}: check how the masks were saved"
+            )
         raise UserError(
             "expected training photos that show an object, found none: train on other classes as well (--classes)"
         )

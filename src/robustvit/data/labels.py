@@ -14,9 +14,11 @@ from robustvit.common.progress import warn
 from robustvit.data.class_order import better_order, describe_order, plausible_orders
 from robustvit.data.matching import compose
 from robustvit.data.photo import Photo
+from robustvit.data.photo_tree import describe_nesting
 from robustvit.models.classifier import Classifier
 
 _IMAGENET = 1000
+_NAMED, _LISTED = 5, 20  # names in a message: as an example, and of what is wrong
 
 
 def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[str] = ()) -> list[Photo]:
@@ -37,7 +39,10 @@ def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[st
     _refuse_mask_ids(photos, class_names)
     names = sorted({photo.class_name for photo in photos if photo.class_name is not None})
     folders = any(photo.class_name in Path(compose(str(photo.image))).parent.parts for photo in photos)
-    index = _match_names(names, num_classes, class_names, folders)
+    try:
+        index = _match_names(names, num_classes, class_names, folders)
+    except UserError as error:
+        raise UserError(f"{error}{describe_nesting([photo.image for photo in photos], names)}") from error
     return [replace(p, label=None if p.class_name is None else index[p.class_name]) for p in photos]
 
 
@@ -69,6 +74,7 @@ def _match_names(names: list[str], num_classes: int, class_names: Sequence[str],
     numbered = bool(names) and all(name.isdecimal() for name in names)
     if numbered and not known.numbers:
         return _number_names(names, num_classes, class_names)
+    known.refuse_strangers(names)
     return {name: known.find(name) for name in names}
 
 
@@ -135,14 +141,23 @@ class _Known:
         return str(int(name)) if self.numbers and name.isdecimal() else compose(name)
 
     def find(self, name: str) -> int:
-        """Return the index of a class; refuse a name of none or of several."""
+        """Return the index of a class; refuse a name of several."""
         if name in self.wnids:
             return self.wnids[name]
+        fits = self._fits(name)
+        if len(fits) > 1:
+            raise UserError(self._describe_several(name, fits))
+        return fits[0]
+
+    def refuse_strangers(self, names: Sequence[str]) -> None:
+        """Refuse names of no class, all of them in one line."""
+        strangers = [name for name in names if name not in self.wnids and not self._fits(name)]
+        if strangers:
+            raise UserError(self._describe_strangers(strangers))
+
+    def _fits(self, name: str) -> list[int]:
         spelled = self._spell(name)
-        fits = self._exact.get(spelled) or self._caseless.get(spelled.casefold()) or []
-        if len(fits) == 1:
-            return fits[0]
-        raise UserError(self._describe_several(name, fits) if fits else self._describe_stranger(name))
+        return self._exact.get(spelled) or self._caseless.get(spelled.casefold()) or []
 
     def _describe_several(self, name: str, fits: list[int]) -> str:
         which = " and ".join(f"{index} ({self.class_names[index]})" for index in fits)
@@ -152,11 +167,17 @@ class _Known:
         )
         return f"class folder {name!r} names several classes of the model, outputs {which}: {way}"
 
-    def _describe_stranger(self, name: str) -> str:
-        near = nearest(name, self.class_names)
-        example = next(iter(self.class_names or self.wnids))
-        hint = f"did you mean {near[0]!r}?" if near else f"it has e.g. {example!r}."
+    def _describe_strangers(self, names: Sequence[str]) -> str:
+        said = []
+        for name in names[:_LISTED]:
+            near = nearest(name, self.class_names)
+            said.append(f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        known = list(self.class_names or self.wnids)
+        examples = ", ".join(map(repr, known[:_NAMED])) + (", ..." if len(known) > _NAMED else "")
+        which = "is not a class" if len(names) == 1 else "are no classes"
         return (
-            f"class folder {name!r} is not a class of the model ({self.num_classes} classes): {hint} Rename the folder"
-            ", finetune the model to your classes first, or give a zero-shot model (open_clip:...) --class-names"
+            f"class folder{'s' * (len(names) > 1)} {', '.join(said)}{more} {which} of the model ({self.num_classes} "
+            f"classes: {examples}): rename {'it' if len(names) == 1 else 'them'}, finetune the model to your classes "
+            "first, or give a zero-shot model (open_clip:...) --class-names"
         )

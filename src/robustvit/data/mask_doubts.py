@@ -16,6 +16,7 @@ from robustvit.data.mask_pixels import is_signed, read_pixels
 from robustvit.data.photo import Photo
 
 AT_BORDER = 0.6  # none of 1,519 masks of animals and tiles covers that much of the frame's border
+_NEARLY_ALL = 0.95  # of the frame: nothing that could be a background is left
 _LOOKED_AT = 512  # masks, evenly spread: reading them takes a second, and most of a set is known from them
 
 
@@ -29,25 +30,30 @@ def check_masks(photos: Sequence[Photo], mask_format: MaskFormat) -> list[str]:
     """Look at a part of the masks, and return a note on each doubt; masks that cannot be read are ignored.
 
     Raises:
-        UserError: most masks cover the frame's border, and nothing was said about their format.
+        UserError: most masks cover the frame, or its border, and nothing was said about their format.
     """
     masks = [photo.mask for photo in photos if photo.mask is not None]
     masks = [mask for mask in masks[:: -(-len(masks) // _LOOKED_AT) or 1] if not is_signed(mask)]
     outside: list[Path] = []
     faint: list[Path] = []
+    full: list[Path] = []
     read = 0
     for mask in masks:
         try:
             values = read_mask(mask, mask_format)
         except UserError:
             continue
+        if values.min(initial=1) >= 1:
+            full.append(mask)
         if values.max(initial=0) <= 0 or values.min(initial=1) >= 1:
             continue  # no object, or nothing else: neither says what the others mean
         read += 1
-        if border_contact(values > 0.5) >= AT_BORDER:
+        if border_contact(values > 0.5) >= AT_BORDER or (values > 0.5).mean() >= _NEARLY_ALL:
             outside.append(mask)
         if values.max() < 0.5:
             faint.append(mask)
+    if len(full) > 1 and 2 * len(full) > len(masks):
+        _refuse_full(full, len(masks), mask_format)
     notes = []
     if 2 * len(outside) > read:
         notes.append(_ask_for_polarity(outside, read, mask_format))
@@ -59,10 +65,19 @@ def check_masks(photos: Sequence[Photo], mask_format: MaskFormat) -> list[str]:
     return notes
 
 
+def _refuse_full(full: list[Path], looked: int, mask_format: MaskFormat) -> None:
+    given = "" if mask_format == "auto" else f", read by --mask-format {mask_format}"
+    raise UserError(
+        f"{len(full)} of {pluralize(looked, 'mask')} looked at, such as {full[0]}{given}, cover the whole frame: no "
+        "background is left. Say what their values mean with --mask-format (inverted, ids or trimap), or draw the "
+        "objects"
+    )
+
+
 def _ask_for_polarity(outside: list[Path], read: int, mask_format: MaskFormat) -> str:
     found = (
         f"in {len(outside)} of {pluralize(read, 'mask')} looked at, such as {outside[0]}, the object covers the border "
-        "of the frame: is it the background?"
+        "of the frame, or nearly all of it: is it the background?"
     )
     if mask_format != "auto":
         other = (

@@ -74,17 +74,23 @@ def read_ids(path: str | Path, mask_format: MaskFormat = "ids") -> np.ndarray:
     return _imagenet_s_ids(pixels) if mask_format == "imagenet-s" else _class_ids(pixels)
 
 
+class FullMask(UserError):
+    """A mask that leaves no background."""
+
+
 def check_mask(mask: np.ndarray, path: str | Path) -> None:
     """Refuse a mask that is empty or covers everything."""
     if mask.max(initial=0) <= 0:
-        raise UserError(f"empty mask {path}: no pixel is on the object; draw it or remove the pair")
+        raise UserError(f"empty mask {path}: no pixel is on the object; draw it, or move photo and mask elsewhere")
     check_background(mask, path)
 
 
 def check_background(mask: np.ndarray, path: str | Path) -> None:
     """Refuse a mask that covers everything; an empty one says that the photo shows no object."""
     if mask.min(initial=1) >= 1:
-        raise UserError(f"mask {path} covers the whole frame: no background is left; draw it or remove the pair")
+        raise FullMask(
+            f"mask {path} covers the whole frame: no background is left; draw it, or move photo and mask elsewhere"
+        )
 
 
 def _read_soft(pixels: MaskPixels) -> np.ndarray:

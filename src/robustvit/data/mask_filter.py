@@ -7,6 +7,7 @@ from pathlib import Path
 
 from robustvit.common.option_groups import PhotoOptions
 from robustvit.common.wording import pluralize
+from robustvit.data.counted import short_place
 from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.manifest import MANIFEST, NO_OBJECT, MaskRecord, is_mask_folder, read_manifest
 from robustvit.data.mask_doubts import check_masks
@@ -36,6 +37,7 @@ class MaskFilter:
         review: decisions of a person.
 
     Attributes:
+        where: the end of the path of the photos.
         left_out: number of photos left out, by reason.
         by_class: the same of each class; of a class that is used, None counts the photos that are.
     """
@@ -52,7 +54,7 @@ class MaskFilter:
                 self._by_mask[record.mask.resolve()] = record
             label = None if record.label is None else compose(record.label)
             self._by_image[record.image.resolve(), label] = record
-        self.doubtful, self.review = doubtful, review
+        self.doubtful, self.review, self.where = doubtful, review, short_place(images)
         self.left_out: Counter[str] = Counter()
         self.by_class: defaultdict[str | None, Counter[str | None]] = defaultdict(Counter)
 
@@ -100,7 +102,8 @@ class MaskFilter:
         if not parts:
             return ""
         way = " (--doubtful uses the doubtful ones)" if self.left_out["doubtful"] else ""
-        return f"{pluralize(sum(self.left_out.values()), 'photo')} left out: {', '.join(parts)}{way}."
+        count = pluralize(sum(self.left_out.values()), "photo")
+        return f"{count} of {self.where} left out: {', '.join(parts)}{way}."
 
 
 def find_usable_photos(

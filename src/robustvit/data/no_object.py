@@ -53,5 +53,6 @@ def refuse_lost_classes(lost: Mapping[str, int], why: str, fix: str) -> None:
     """
     if lost:
         name, count = next(iter(sorted(lost.items())))
-        more = f" (and of {len(lost) - 1} more)" if len(lost) > 1 else ""
+        others = sorted(lost)[1:]
+        more = f" (and all of {', '.join(map(repr, others))})" if others else ""
         raise UserError(f"all {pluralize(count, 'photo')} of class {name!r}{more} would be left out {why}: {fix}")

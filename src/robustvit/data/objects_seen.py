@@ -112,8 +112,8 @@ def _doubt_some(looked: Sequence[Looked]) -> list[str]:
         return []
     return [
         f"{pluralize(len(doubted), 'mask')} of classes that have objects {'is' if len(doubted) == 1 else 'are'} empty, "
-        f"such as {_named(doubted[0])}: if the object was not drawn, draw it, or remove these mask files and leave the "
-        "photos out with --skip-unmasked."
+        f"such as {_named(doubted[0])}: if the object was not drawn, draw it, or move these mask files elsewhere and "
+        "leave the photos out with --skip-unmasked."
     ]
 
 

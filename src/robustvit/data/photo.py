@@ -68,7 +68,10 @@ def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> Non
 def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
     """Refuse photos without masks; ``fix`` says what to do."""
     if any(photo.mask is None and not photo.no_object for photo in photos):
-        raise UserError(f"expected masks for the photos in {images}, found none: {fix}")
+        raise UserError(
+            f"expected masks for the photos in {images}, found none: {fix}; robustvit masks {images} --out masks makes "
+            "them"
+        )
 
 
 def lost_classes(before: Sequence[Photo], after: Sequence[Photo]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -10,11 +10,12 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
+from robustvit.data.exchanged import refuse_exchanged
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.matching import compose
 from robustvit.data.photo import Photo
 from robustvit.data.photo_names import adopt_masks
-from robustvit.data.photo_tree import files_below, is_hidden
+from robustvit.data.photo_tree import describe_nesting, files_below, is_hidden
 from robustvit.data.tables.source import places_in, root_of
 
 
@@ -26,6 +27,7 @@ def add_masks(
     places_inside = [photo.image.relative_to(images).as_posix() for photo in photos]
     keys = list(map(_key, places_inside))
     _refuse_two_photos(photos, keys)
+    refuse_exchanged((photo.image for photo in photos), by_key.values())
     for line in adopt_masks(by_key, dict(zip(keys, places_inside, strict=True)), images, masks):
         warn(line)
     without_photo = sorted(set(by_key) - set(keys))
@@ -36,10 +38,12 @@ def add_masks(
         left_out = (tops - kept_tops) | {_top(p, images) for p in kept if p.no_object}
         there = {compose(p.name) for p in masks.iterdir() if p.is_dir() and not is_hidden(p.name)}
         places: set[str | None] = {None} if None in tops else {*there}
-        _refuse_other_classes(tops - left_out, places - left_out, images, masks)
+        _refuse_other_classes(tops - left_out, places - left_out, images, masks, [photo.image for photo in photos])
         refuse_unmasked([p.image for p in kept if p.mask is None and not p.no_object])
     if without_photo:
-        raise UserError(f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; remove or rename it")
+        raise UserError(
+            f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; rename it, or move it elsewhere"
+        )
     return kept
 
 
@@ -85,18 +89,21 @@ def _masks_by_key(masks: Path, flat: bool | None = None) -> dict[str, Path]:
         if flat is not None and ("/" in inside) == flat:  # beside class folders, or in folders beside flat masks
             continue
         if other := found.get(_key(inside)):
-            raise UserError(f"two masks for one photo: {other} and {path}; remove one")
+            raise UserError(f"two masks for one photo: {other} and {path}; move one elsewhere")
         found[_key(inside)] = path
     return found
 
 
-def _refuse_other_classes(ours: set[str | None], theirs: set[str | None], images: Path, masks: Path) -> None:
+def _refuse_other_classes(
+    ours: set[str | None], theirs: set[str | None], images: Path, masks: Path, files: Sequence[Path]
+) -> None:
     if set(map(_letters, ours)) == set(map(_letters, theirs)):
         return
     lacking = [f"{place} lacks {', '.join(sorted(map(str, names)))}" for place, names in
                ((masks, ours - theirs), (images, theirs - ours)) if names]  # fmt: skip
-    way = "; if its photos show no object, say so with --no-object" if ours - theirs else ""
-    raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}{way}")
+    nesting = describe_nesting(files, [name for name in ours if name is not None])
+    way = "; if its photos show no object, say so with --no-object" if ours - theirs and not nesting else ""
+    raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}{way}{nesting}")
 
 
 def _letters(name: str | None) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -29,6 +29,7 @@ _NO_PICTURES = frozenset(
     {".txt", ".md", ".rst", ".log", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".toml"}
     | {".ini", ".cfg", ".html", ".htm", ".py", ".ipynb", ".sh", ".pdf", ".db", ".sha256", ".md5"}
 )
+_INNER = 5  # names of inner folders in a message
 _PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"})
 _LAYOUT = frozenset({"images", "image", "photos", "jpegimages", "labels", "annotations"})
 _OF_MASKS = frozenset({"masks", "mask", "segmentations", "segmentationclass", "ground_truth"})
@@ -176,6 +177,27 @@ class PhotoTree:
         if any(inside.lower().endswith(".parquet") for inside in self.unread):
             fix = f"name the parquet file itself, or hf:{self.root} for a set of several"
         raise UserError(f"expected {what} in {self.root} or in folders in it, found none{there}: {fix}")
+
+
+def describe_nesting(images: Sequence[Path], names: Sequence[str]) -> str:
+    """Say where the class folders are, if a single folder is taken for a class that has folders of photos in it.
+
+    Args:
+        images: the photos.
+        names: the classes that they were taken for.
+
+    Returns:
+        A sentence to append to a message; empty if nothing is nested.
+    """
+    if len(names) != 1 or not images:
+        return ""
+    parents = {image.parent for image in images}
+    place = Path(os.path.commonpath(parents))
+    inner = sorted({parent.relative_to(place).parts[0] for parent in parents if parent != place})
+    if len(inner) < 2 or compose(names[0]) not in map(compose, place.parts):
+        return ""
+    listed = ", ".join(inner[:_INNER]) + (", ..." if len(inner) > _INNER else "")
+    return f". The photos lie deeper, in folders of {place} ({listed}): if these are the classes, name {place}"
 
 
 def reads_only() -> str:

@@ -55,7 +55,7 @@ class Numbers:
         """Return what decides on the scale; with a sample of the numbers if percentiles are wanted."""
         values = self.colours
         if not np.isfinite(values).all():
-            raise PixelError("expected pixels that are numbers, some are NaN or infinite; replace or remove it")
+            raise PixelError("expected pixels that are numbers, some are NaN or infinite; replace it or move it")
         low, high = (float(edge) for edge in (values.min(initial=0), values.max(initial=0)))
         flat = values.reshape(-1)
         sample = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64) if sampled else flat[:0]

@@ -92,7 +92,7 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
     """Open an image file without decoding it; errors inside the block become one line, as in ``open_image``."""
     expect_image(path)
     if not Path(path).is_file():  # reading a pipe would block forever
-        raise UserError(f"expected an image at {path}, found something that is not a file: remove it")
+        raise UserError(f"expected an image at {path}, found a folder or device: name the file of a photo")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is stricter
@@ -112,14 +112,16 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
     except UserError:
         raise
     except PermissionError as error:
-        raise UserError(f"cannot read {path}: no permission; change its rights, or remove it") from error
+        raise UserError(f"cannot read {path}: no permission; change its rights, or move it elsewhere") from error
     except UnidentifiedImageError as error:
         raise UserError(f"cannot read {path}: {_explain_unknown(Path(path))}") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"refused to decode {path}: {error}; make it smaller") from error
     except Exception as error:  # decoding a broken file can raise any error
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"cannot read {path}: it is broken or cut off ({reason}); replace or remove it") from error
+        raise UserError(
+            f"cannot read {path}: it is broken or cut off ({reason}); replace it, or move it elsewhere"
+        ) from error
 
 
 def formats_of(path: str | Path) -> tuple[str, ...]:
@@ -166,7 +168,7 @@ def _explain_unknown(path: Path) -> str:
         return "it is a TIFF of a kind that is not read, such as floats of 64 bits or two bands of 16: save it as PNG"
     if found in (".heic", ".avif", ".dcm") and path.suffix.lower() != found:
         return f"it is not an image of a kind that {path.suffix} stands for, but {found[1:].upper()}: name it {found}"
-    return "it is not an image; remove it or convert it to PNG or JPEG"
+    return "it is not an image; convert it to PNG or JPEG, or move it elsewhere"
 
 
 def _most_pixels(image: Image.Image) -> int:

@@ -42,6 +42,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        from robustvit.common.outcomes import next_step
         from robustvit.evaluation.measure import MEASURES
 
         lines = [f"{self.model} on {pluralize(len(self.photos), 'photo')} of {self.images}"]
@@ -53,7 +54,9 @@ class Evaluation:
                 if compared.mcnemar_p is not None:
                     row += f", {compared.helped} helped, {compared.harmed} harmed, McNemar p {compared.mcnemar_p:.2g}"
             lines.append(row)
-        return "\n".join(lines + ([self.verdict.sentence] if self.verdict else []))
+        if self.verdict is not None:
+            lines += [self.verdict.sentence, f"next: {next_step(self.verdict.outcome, elsewhere=True)}"]
+        return "\n".join(lines)
 
 
 @command(first=("model", "images", "masks", "on", "baseline", "judging", "out"))

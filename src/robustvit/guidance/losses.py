@@ -18,6 +18,14 @@ def masks_like(images: Tensor, masks: Tensor) -> Tensor:
     return masks.to(images.dtype)
 
 
+def expect_shares(masks: Tensor) -> None:
+    """Refuse masks with values outside [0, 1], such as those of a PNG that was not divided by 255."""
+    low, high = (float(value) for value in masks.detach().float().aminmax()) if masks.numel() else (0.0, 0.0)
+    if not (low >= 0 and high <= 1):
+        fix = "divide them by 255" if low >= 0 and 1 < high <= 255 else "scale them"
+        raise UserError(f"expected masks from 0 to 1, 1 on the object, got values from {low:g} to {high:g}: {fix}")
+
+
 def background_loss(maps: Tensor, masks: Tensor) -> Tensor:
     """Relevance outside the object, ``mean((R * (1 - S))^2)`` (equation 1).
 
@@ -47,8 +55,9 @@ def relevance_loss(maps: Tensor, masks: Tensor, *, background: float = 2.0, fore
         A scalar, differentiable in ``maps``.
 
     Raises:
-        UserError: shapes that differ.
+        UserError: shapes that differ, or masks with values outside [0, 1].
     """
+    expect_shares(masks)
     return background * background_loss(maps, masks) + foreground * foreground_loss(maps, masks)
 
 

@@ -15,6 +15,7 @@ from robustvit.guidance.cross_entropy import CrossEntropy
 from robustvit.guidance.energy import EnergyGuidance
 from robustvit.guidance.input_gradients import GradMask, RightReasons
 from robustvit.guidance.last_layer import DeepFeatureReweighting, LastLayer
+from robustvit.guidance.losses import expect_shares
 from robustvit.guidance.method import Guidance, GuidanceMethod, GuidedLoss
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.guidance.swap_augmentation import SwapAugmentation
@@ -137,8 +138,9 @@ def guided_loss(
         The loss, its parts, logits and, if the method has some, maps; call ``.loss.backward()``.
 
     Raises:
-        UserError: unknown method or option, shapes that differ, labels missing.
+        UserError: unknown method or option, shapes that differ, masks outside [0, 1], labels missing.
     """
+    expect_shares(masks)
     if target is None and isinstance(guidance, str) and "target" in options_of(guidance):
         options["target"] = "predicted"
     return make_guidance(guidance, **options)(model, images, masks, target)

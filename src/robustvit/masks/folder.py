@@ -155,7 +155,7 @@ class MaskFolder:
             return []
         return [
             f"{pluralize(len(others), 'mask')} in {self.path} of photos that {source} does not list, the first is "
-            f"{others[0].image}: delete them if they are of an older version of it"
+            f"{others[0].image}: move them elsewhere if they are of an older version of it"
         ]
 
     def missing(self, photos: Sequence[Any]) -> list[Any]:

@@ -20,7 +20,7 @@ _OUTCOMES = {
 _BADGES: dict[Any, tuple[str, str]] = {  # words and colour
     "better": ("Better", "yes"),
     "cost-open": ("Better, cost not yet bounded", "open"),
-    "not-shown": ("No gain shown", "open"),
+    "not-shown": ("No measurable improvement", "open"),
     "worse": ("Worse", "no"),
     True: ("Accepted", "yes"),
     False: ("Not accepted", "no"),

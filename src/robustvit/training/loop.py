@@ -176,10 +176,16 @@ def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any]) -> Non
 
 
 def _tell(row: dict[str, Any], schedule: Schedule) -> None:
-    said = f"epoch {row['epoch']}: training loss {_shown(row)}"
+    """Print an epoch's numbers, with a mark at the one that decides which epoch is kept."""
+    parts = [f"training loss {_shown(row)}"]
     if "val_loss" in row:
-        said += f", validation loss {row['val_loss']:.4f}, accuracy {100 * row['val_accuracy']:.1f} %"
-    console.print(said + (", best so far" if row["best"] and schedule.select != "last" else ""), soft_wrap=True)
+        decides = " (decides)" if schedule.select == "loss" else ""
+        parts += [f"validation loss {row['val_loss']:.4f}{decides}", f"accuracy {100 * row['val_accuracy']:.1f} %"]
+    if "val_mixed_other" in row:
+        parts.append(f"on backgrounds of other classes {100 * row['val_mixed_other']:.1f} % (decides)")
+    if row["best"] and schedule.select != "last":
+        parts.append("best so far")
+    console.print(f"epoch {row['epoch']}: {', '.join(parts)}", soft_wrap=True)
 
 
 def _shown(row: dict[str, Any]) -> str:

@@ -114,8 +114,8 @@ class TrainingSteps:
             task = progress.add_task(title, total=len(self.loader), completed=self.state.step)
             for batch in batches:
                 self._step(batch)
-                if not progress.disable:
-                    progress.update(task, advance=1, description=f"{title} loss {self.state.means.loss:.4f}")
+                said = title if progress.disable else f"{title} loss {self.state.means.loss:.4f}"
+                progress.update(task, advance=1, description=said)
                 self._save_or_stop()
         return self.state.means.result("train") | {"skipped_steps": self.bad.skipped}
 

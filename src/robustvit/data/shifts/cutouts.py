@@ -60,7 +60,9 @@ def cut_out(photo: Image.Image, mask: np.ndarray) -> Image.Image:
         )
     rows, columns = np.nonzero(mask > 0.5)
     if not len(rows):
-        raise UserError("empty mask: no pixel above one half is on the object; draw it or remove the pair")
+        raise UserError(
+            "empty mask: no pixel above one half is on the object; draw it, or move photo and mask elsewhere"
+        )
     alpha = Image.fromarray((255 * mask.clip(0, 1)).round().astype(np.uint8))
     cutout = photo.convert("RGB")
     cutout.putalpha(alpha)
