@@ -32,16 +32,18 @@ def _as_unit_tensors() -> list[v2.Transform]:
 
 def training_transform(preprocessing: Preprocessing) -> v2.Compose:
     """Return the paper's transform: resize image and mask to 8/7 of the input size, random crop, random flip."""
-    height, width = preprocessing.input_size
-    resized = [round(height * 256 / 224), round(width * 256 / 224)]
-    return v2.Compose(
-        [
-            *_as_unit_tensors(),
-            v2.Resize(resized, antialias=True),
-            v2.RandomCrop([height, width]),
-            v2.RandomHorizontalFlip(),
-        ]
-    )
+    return v2.Compose([*fixed_transform(preprocessing).transforms, *random_transform(preprocessing).transforms])
+
+
+def fixed_transform(preprocessing: Preprocessing) -> v2.Compose:
+    """Return the part of the training transform that is the same in every epoch."""
+    resized = [round(side * 256 / 224) for side in preprocessing.input_size]
+    return v2.Compose([*_as_unit_tensors(), v2.Resize(resized, antialias=True)])
+
+
+def random_transform(preprocessing: Preprocessing) -> v2.Compose:
+    """Return the part of the training transform that is drawn for every photo and epoch."""
+    return v2.Compose([v2.RandomCrop(list(preprocessing.input_size)), v2.RandomHorizontalFlip()])
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
@@ -138,12 +140,12 @@ class MaskedPhotos(Dataset):
         }
 
     def _transform(self, image: Image.Image, mask: tv_tensors.Mask, index: int) -> tuple[Tensor, Tensor]:
-        with _seed_photo(self.seed, index) if self.augment else nullcontext():
+        with seed_photo(self.seed, index) if self.augment else nullcontext():
             return self.transform(image, mask)
 
 
 @contextmanager
-def _seed_photo(seed: int, index: int) -> Iterator[None]:
+def seed_photo(seed: int, index: int) -> Iterator[None]:
     """Seed PyTorch's generator for one photo, and restore its state afterwards."""
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(int(np.random.SeedSequence([seed, index]).generate_state(1)[0]))

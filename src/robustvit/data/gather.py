@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from robustvit.common.errors import UserError
@@ -12,6 +13,7 @@ from robustvit.common.options import Classes, Negatives
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
+from robustvit.data.cached_photos import ROOM, CachedPhotos
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.given_photos import Labeller, PhotoSources, find_given
@@ -57,6 +59,7 @@ class RunPhotos:
         notes: what a reader of the verdict must know.
         prints: fingerprints of all photos, by file.
         object_classes: labels of the training photos that show an object.
+        read: the validation photos and those of the verdict as the model sees them, by these names.
     """
 
     train: list[Photo]
@@ -65,6 +68,7 @@ class RunPhotos:
     notes: list[str]
     prints: dict[Path, Fingerprint]
     object_classes: tuple[int, ...] = ()
+    read: dict[str, CachedPhotos] = field(default_factory=dict)
 
     def as_text(self) -> str:
         """Return the rows of ``selection.csv``."""
@@ -112,15 +116,17 @@ def gather_photos(
         validation, verdict = _halve(validation, notes) if settings.halve else (validation, validation)
     notes += _notes_on_judging(validation, verdict)
     check_overlap(train, validation, verdict, prints, notes, older=settings.older)
-    every = [*train, *validation, *(() if verdict is validation else verdict)]
-    looked = look_at(MaskedPhotos(every, classifier.preprocessing, mask_format=sources.mask_format))
-    training = looked[: len(train)]
+    cached = partial(CachedPhotos, preprocessing=classifier.preprocessing, mask_format=sources.mask_format, room=ROOM)
+    read = {"validation": cached(validation)}
+    read["verdict"] = read["validation"] if verdict is validation else cached(verdict)
+    training = look_at(MaskedPhotos(train, classifier.preprocessing, mask_format=sources.mask_format))
+    looked = [*training, *(one for data in dict.fromkeys(read.values()) for one in look_at(data))]
     trained = _without_negatives(training, settings.negatives)
     for note in describe_looked(looked, classifier.preprocessing, _trained_on(training, settings.negatives)):
         notes.append(note)
         warn(note)
     objects = sorted({one.photo.label for one in training if not one.empty and one.photo.label is not None})
-    return RunPhotos(trained, validation, verdict, notes, prints, tuple(objects))
+    return RunPhotos(trained, validation, verdict, notes, prints, tuple(objects), read)
 
 
 def _notes_on_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> list[str]:

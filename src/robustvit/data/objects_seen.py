@@ -82,9 +82,9 @@ def describe_looked(looked: Sequence[Looked], preprocessing: Preprocessing, then
     return notes
 
 
-def say_looked(photos: Sequence[Photo], mask_format: MaskFormat, preprocessing: Preprocessing) -> list[str]:
+def say_looked(data: MaskedPhotos) -> list[str]:
     """Read every photo and mask once; return and print lines on photos without an object."""
-    notes = describe_looked(look_at(MaskedPhotos(photos, preprocessing, mask_format=mask_format)), preprocessing)
+    notes = describe_looked(look_at(data), data.preprocessing)
     for note in notes:
         warn(note)
     return notes

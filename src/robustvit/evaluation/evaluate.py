@@ -115,7 +115,7 @@ def evaluate(
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
     from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
-    from robustvit.data.datasets import MaskedPhotos
+    from robustvit.data.cached_photos import ReadOnce
     from robustvit.data.labels import doubt_order, match_labels
     from robustvit.data.mask_filter import find_usable_photos
     from robustvit.data.objects_seen import say_looked
@@ -136,7 +136,8 @@ def evaluate(
         warn(note)
     note_copies([photo.image for photo in kept], notes)
     found_photos = match_labels(kept, classifier.num_classes, classifier.class_names)
-    notes += say_looked(found_photos, photos.mask_format, classifier.preprocessing)
+    read = ReadOnce(found_photos, photos.mask_format)
+    notes += say_looked(read.seen_by(classifier))
     check_backgrounds(judging.backgrounds, [photo.image for photo in found_photos])
     other = load_baseline(models, classifier)
     if other is not None:
@@ -153,8 +154,7 @@ def evaluate(
     )
 
     def measure_model(model: Classifier) -> list[PhotoMeasure]:
-        data = MaskedPhotos(found_photos, model.preprocessing, mask_format=photos.mask_format)
-        return measure(model.to(device), data, settings, device=device, accelerator=accelerator)
+        return measure(model.to(device), read.seen_by(model), settings, device=device, accelerator=accelerator)
 
     after = measure_model(classifier)
     classes = [photo.class_name for photo in found_photos]

@@ -31,6 +31,8 @@ from robustvit.training.schedule import Schedule
 from robustvit.training.state import EpochMeans, TrainingState
 from robustvit.training.steps import TrainingSteps, guided_batch, training_loader
 
+SAVE_EVERY = 0.5  # minutes: epochs of a few seconds are not saved one by one, which would take longer than they do
+
 
 def train(
     classifier: Classifier,
@@ -45,8 +47,9 @@ def train(
 ) -> None:
     """Finetune a classifier and keep its best and its last epoch in the run folder.
 
-    The state is saved after every epoch, every ``schedule.save_every`` minutes, and when a signal stops the run. A run
-    that was killed and resumed ends with the same weights, bit for bit, as an uninterrupted one.
+    The state is saved after every epoch, but not more often than every half minute; every ``schedule.save_every``
+    minutes within an epoch; and when a signal stops the run. A run that was killed and resumed ends with the same
+    weights, bit for bit, as an uninterrupted one.
 
     Args:
         classifier: changed in place.
@@ -89,10 +92,12 @@ def train(
             accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
             score = row["score"] if schedule.select == "robust" else row.get("val_loss", math.inf)
             row["best"] = last if schedule.select == "last" else score < state.best or epoch == 0
+            due = state.is_due(min(schedule.save_every, SAVE_EVERY)) or last
             if accelerator.is_main_process:
-                _keep(classifier, folder, row)
+                _keep(classifier, folder, row, due)
             state.finish_epoch(min(state.best, score))
-            state.save()  # last, so that a kill before it repeats the epoch's end with the same outcome
+            if due:
+                state.save()  # last, so that a kill before it repeats the epoch's end with the same outcome
             if accelerator.is_main_process:
                 _tell(row, schedule)
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what is measured next is the plain model
@@ -167,11 +172,12 @@ def robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: 
     return {name: value.mean for name, value in found.items() if value} | {"score": -rank(gain, ordinary, max_drop)}
 
 
-def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any]) -> None:
-    """Write the epoch's model and its line of metrics."""
+def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any], due: bool) -> None:
+    """Write the epoch's model, as the best and, where the state is due too, as the last; and its line of metrics."""
     if row["best"]:
         save_model(classifier, folder.best)
-    save_model(classifier, folder.last)
+    if due:
+        save_model(classifier, folder.last)
     folder.append_metrics(row)
 
 

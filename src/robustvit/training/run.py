@@ -6,7 +6,6 @@ import copy
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -19,6 +18,7 @@ from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Comparison, Verdict, write_verdict
 from robustvit.data.backgrounds import given_backgrounds
+from robustvit.data.cached_photos import ROOM, CachedPhotos
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.gather import RunPhotos
 from robustvit.data.labels import doubt_order
@@ -87,10 +87,11 @@ class GuidedRun:
     ) -> None:
         self.folder, self.classifier, self.gathered = folder, classifier, gathered
         self.schedule, self.accelerator, self.judging, self.method = schedule, accelerator, judging, method
-        photos = partial(MaskedPhotos, preprocessing=classifier.preprocessing, mask_format=mask_format)
-        self.training = photos(gathered.train, augment=True)
-        self.validation = photos(gathered.validation)
-        self.held_out = photos(gathered.verdict)
+        self.training = CachedPhotos(
+            gathered.train, classifier.preprocessing, augment=True, mask_format=mask_format, room=ROOM
+        )
+        self.validation, self.held_out = gathered.read["validation"], gathered.read["verdict"]
+        self._validated: list[PhotoMeasure] = []  # the original on the validation photos, once it is measured
         self.original = copy.deepcopy(classifier).cpu()
         classifier.to(accelerator.device)
 
@@ -182,8 +183,11 @@ class GuidedRun:
         original = self.original.network.state_dict()
 
         def accuracies(share: float) -> dict[str, float]:
-            network.load_state_dict(interpolate_weights(original, finetuned, share))
-            found = self.measure(self.validation, verdict=False)
+            if share == 0 and self._validated:
+                found = self._validated
+            else:
+                network.load_state_dict(interpolate_weights(original, finetuned, share))
+                found = self.measure(self.validation, verdict=False)
             return {name: value.mean for name in CHOSEN_BY if (value := measure_interval(found, name))}
 
         asked = self.schedule.weight_interpolation
@@ -197,7 +201,8 @@ class GuidedRun:
 
     def _train(self, guidance: Guidance) -> None:
         """Train, epoch by epoch."""
-        validated = self._measure_validation() if self.schedule.chooses_by_swaps else []
+        if self.schedule.chooses_by_swaps:
+            self._validated = self._measure_validation()
         train(
             self.classifier,
             self.training,
@@ -207,7 +212,7 @@ class GuidedRun:
             accelerator=self.accelerator,
             folder=self.folder,
             robust_score=lambda: robust_score(
-                validated, self.measure(self.validation, verdict=False), self.schedule.max_drop
+                self._validated, self.measure(self.validation, verdict=False), self.schedule.max_drop
             ),
         )
 

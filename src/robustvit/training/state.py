@@ -168,6 +168,13 @@ class TrainingState:
         """Minutes since the state was last saved, or since the start."""
         return (time.monotonic() - self._saved) / 60
 
+    def is_due(self, minutes: float) -> bool:
+        """Whether a process saved so many minutes ago; every process must call this."""
+        due = self.minutes >= minutes
+        if self.accelerator.num_processes > 1:
+            due = any(gather_object([due]))
+        return due
+
     def save(self) -> None:
         """Save the state; every process must call this, and the main one writes."""
         mine = {"random": random_states(self.accelerator.device), "means": self.means.state_dict()}
