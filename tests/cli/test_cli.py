@@ -269,7 +269,7 @@ NOT_THERE = [
     "explain --model x nope.jpg",
     "subset --model x nope.jpg --out o.png",
     "report nope",
-    "export nope --to o",
+    "export nope --out o",
     "push nope me/mine",
 ]
 

@@ -124,7 +124,7 @@ REAL = {
     "evaluate": ("--model RUN --images IMAGES --masks MASKS --baseline original --swaps 0", "measures"),
     "explain": ("--model MODEL IMAGES/disc/000.png --out OUT/shown", 0),
     "faithfulness": ("--model MODEL --images IMAGES/disc --methods raw_attention --steps 2", "scores"),
-    "shifts": ("IMAGES MASKS --out OUT/shifted --dry-run", "images"),
+    "shifts": ("--images IMAGES --masks MASKS --out OUT/shifted --dry-run", "images"),
     "subset": ("IMAGES/disc/000.png --model MODEL --out OUT/p.png --confidence 0.4 --max-steps 2", "photos"),
     "sweep": ("seeds --base OUT/base.yaml --out OUT/sweep --dry-run", "plan"),
     "report": ("RUN --out OUT/report.html", "file"),

@@ -19,7 +19,7 @@ from robustvit import UserError
 from robustvit.cli import main as cli
 from robustvit.cli.help import help_text, option_groups
 from robustvit.cli.messages import option_name
-from robustvit.common.command_options import REQUIRED, command, options_of, settings_of, type_in_words
+from robustvit.common.command_options import REQUIRED, FormerSpellings, command, options_of, settings_of, type_in_words
 
 SOURCE = Path(robustvit.__file__).parent
 COMMANDS = {name: cli.function_of(name) for name in cli.COMMANDS}
@@ -228,3 +228,27 @@ def test_the_signature_of_finetune_is_flat():
     assert parameters["max_drop"].default == 2.0
     assert parameters["images"].default is inspect.Parameter.empty
     assert all(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters.values())
+
+
+@command(formerly=FormerSpellings(renamed={"to": "out"}, positional=("images",)))
+def ship(*, images: str, out: str | None = None) -> tuple[str, str | None]:
+    """Ship.
+
+    Args:
+        images: what.
+        out: where to.
+    """
+    return images, out
+
+
+def test_former_spellings_work_with_a_line_that_names_the_new_one(capsys):
+    assert ship("a", to="b") == ("a", "b")
+    said = capsys.readouterr().err
+    assert "images is given by its name now: --images" in said
+    assert "--to is called --out now" in said
+    assert ship(images="a", out="b") == ("a", "b")
+    assert capsys.readouterr().err == ""
+    with pytest.raises(UserError, match="--out is given twice"):
+        ship(images="a", out="b", to="c")
+    with pytest.raises(UserError, match="--images is given twice"):
+        ship("a", images="b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -51,7 +52,11 @@ def everything(tmp_path_factory, photos, plain) -> Path:
 
 
 def run(capsys, *arguments):
-    code = cli.main(["shifts", *map(str, arguments)])
+    """Call the command; the first paths are photos and masks."""
+    words = list(map(str, arguments))
+    places = list(itertools.takewhile(lambda word: not word.startswith("--"), words))
+    named = [word for pair in zip(("--images", "--masks"), places, strict=False) for word in pair]
+    code = cli.main(["shifts", *named, *words[len(places) :]])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 

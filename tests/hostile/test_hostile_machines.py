@@ -301,7 +301,7 @@ def largest_file(size: int):
 def test_machine_full_disk_names_the_file(tmp_path, photos, model_folder, capsys, command, finished):
     out, photo = tmp_path / "o", sorted((photos[0] / "disc").iterdir())[0]
     words, expected, size = {
-        "export": (["export", finished, "--to", out], out, 2000),
+        "export": (["export", finished, "--out", out], out, 2000),
         "explain": (["explain", photo, "--model", model_folder, "--out", out],
                     out / f"{photo.stem}-relevance.png", 1000),
         "shifts": (["shifts", *photos, "--out", out, "--kinds", "only-fg"], out / "only-fg", 700),
@@ -335,7 +335,7 @@ def test_machine_broken_run_is_named_by_export(finished, tmp_path, capsys, file,
     (tmp_path / "run" / file).unlink()
     if content is not None:
         (tmp_path / "run" / file).write_text(content)
-    line = said(capsys, "export", tmp_path / "run", "--to", tmp_path / "e")
+    line = said(capsys, "export", tmp_path / "run", "--out", tmp_path / "e")
     assert str((tmp_path / "run" / file).parent) in line
     assert "/tmp/tmp" not in line
     assert not (tmp_path / "e").exists()

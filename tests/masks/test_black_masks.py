@@ -36,7 +36,7 @@ def verdicts(made):
 
 
 def test_named_classes_get_black_masks_and_rows_that_say_so(call, tmp_path):
-    made = call(no_object="stripe", review=str(tmp_path / "r.html"))
+    made = call(no_object="stripe", review_page=str(tmp_path / "r.html"))
     rows = [one for one in read_manifest(made.manifest) if one.label == "stripe"]
     assert [(one.verdict, one.confidence, one.reason) for one in rows] == [
         ("no-object", 1.0, "--no-object names its class")

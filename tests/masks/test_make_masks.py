@@ -224,7 +224,7 @@ def test_command_with_review_then_finetune(capsys, tmp_path, images, weights, mo
     masks, page = tmp_path / "masks", tmp_path / "review.html"
     code = cli.main(
         ["masks", str(images), "--out", str(masks), "--model", TINY, "--checkpoint", str(weights), "--block", "1",
-         "--centre", "--size", "192", "--review", str(page)]
+         "--centre", "--size", "192", "--review-page", str(page)]
     )  # fmt: skip
     out = capsys.readouterr().out
     assert code == 0

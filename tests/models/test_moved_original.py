@@ -68,7 +68,7 @@ def test_commands_that_can_do_without_it(place, monkeypatch, capsys):
     assert "the original model is not shown: run started from" in said.err
     assert "model: " in said.out
     assert cli.main(["report", "run", "--out", "report.html"]) == 0
-    assert cli.main(["export", "run", "--to", "shared"]) == 0
+    assert cli.main(["export", "run", "--out", "shared"]) == 0
 
 
 def test_the_app_shows_the_robust_model_alone_and_says_why(place, capsys):

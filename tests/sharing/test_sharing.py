@@ -67,7 +67,7 @@ def one_line(captured) -> str:
 
 def test_timm_loads_the_export_and_says_the_same(run, tmp_path, capsys):
     out = tmp_path / "shared"
-    assert main(["export", str(run), "--to", str(out)]) == 0
+    assert main(["export", str(run), "--out", str(out)]) == 0
     assert "model.safetensors" in capsys.readouterr().out
     assert {file.name for file in out.iterdir()} == {"README.md", "config.json", "model.safetensors", "verdict.json"}
     network = timm.create_model(f"local-dir:{out}", pretrained=True).eval()
@@ -82,7 +82,7 @@ def test_timm_loads_the_export_and_says_the_same(run, tmp_path, capsys):
 
 def test_card_says_what_the_model_is(run, tmp_path):
     decided(run, False, notes=(f"Look at {run}/before.json for more.",))
-    export(str(run), to=str(tmp_path / "shared"))
+    export(str(run), out=str(tmp_path / "shared"))
     card = (tmp_path / "shared" / "README.md").read_text()
     _, front, body = card.split("---\n", 2)
     data = yaml.safe_load(front)
@@ -108,7 +108,7 @@ def test_card_lists_what_a_recipe_set(run, tmp_path):
     settings |= {"recipe": "own", "lr": None, "normalization": None}
     del settings["lr_schedule"]  # as versions wrote it to which own meant attention at 1e-4
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
-    export(str(run), to=str(tmp_path / "shared"))
+    export(str(run), out=str(tmp_path / "shared"))
     listed = (tmp_path / "shared" / "README.md").read_text().splitlines()
     assert {"| recipe | own |", "| lr | 0.0001 |", "| normalization | model |"} <= set(listed)
 
@@ -125,13 +125,13 @@ def test_card_lists_what_a_recipe_set(run, tmp_path):
 )
 def test_card_says_which_outcome_it_was(run, tmp_path, accepted, outcome, words):
     decided(run, accepted, outcome=outcome)
-    export(str(run), to=str(tmp_path / "shared"))
+    export(str(run), out=str(tmp_path / "shared"))
     assert words in (tmp_path / "shared" / "README.md").read_text()
 
 
 def test_card_of_an_accepted_model_does_not_warn(run, tmp_path):
     decided(run, True, sentence="Better on shifted backgrounds by +9.0 ± 1.0 points at no cost.")
-    export(str(run), to=str(tmp_path / "shared"), license="mit")
+    export(str(run), out=str(tmp_path / "shared"), license="mit")
     card = (tmp_path / "shared" / "README.md").read_text()
     assert "should not replace" not in card
     assert "license: mit" in card
@@ -145,7 +145,7 @@ def test_onnx_gives_the_same_logits_for_any_batch(run, tmp_path, capsys):
     classifier = load_model(run)
     images = torch.rand(2, 3, 48, 48)
     relevance(classifier, images)  # what intercepts attention must be gone
-    assert main(["export", str(run), "--to", str(out), "--format", "onnx"]) == 0
+    assert main(["export", str(run), "--out", str(out), "--format", "onnx"]) == 0
     assert "largest difference from PyTorch's logits" in capsys.readouterr().out
     assert {file.name for file in out.iterdir()} == {"README.md", "config.json", "model.onnx", "verdict.json"}
     session = runtime.InferenceSession(str(out / "model.onnx"), providers=["CPUExecutionProvider"])
@@ -189,9 +189,9 @@ def test_transformers_export_loads_there(tmp_path, photos):
     save_model(Classifier(tiny_transformers(), class_names=CLASSES), base)
     finetune(model=f"transformers:{base}", images=images, masks=masks, out=str(run), epochs=1, tracker="none", panels=0)
     with pytest.raises(UserError, match="a transformers model, which timm cannot load"):
-        export(str(run), to=str(out), format="timm")
+        export(str(run), out=str(out), format="timm")
     assert not out.exists()
-    export(str(run), to=str(out))
+    export(str(run), out=str(out))
     network = transformers.AutoModelForImageClassification.from_pretrained(out).eval()
     classifier, pixels = load_model(run), torch.rand(2, 3, 48, 48)
     with torch.no_grad():
@@ -204,13 +204,13 @@ def test_export_refuses_in_one_line(run, tmp_path, capsys):
     full = tmp_path / "full"
     full.mkdir()
     (full / "mine.txt").write_text("mine")
-    assert main(["export", str(run), "--to", str(full)]) == 2
+    assert main(["export", str(run), "--out", str(full)]) == 2
     assert "is not empty" in one_line(capsys.readouterr())
     assert [file.name for file in full.iterdir()] == ["mine.txt"]
     (run / "verdict.json").unlink()
-    assert main(["export", str(run), "--to", str(tmp_path / "new")]) == 2
+    assert main(["export", str(run), "--out", str(tmp_path / "new")]) == 2
     assert "is not finished" in one_line(capsys.readouterr())
-    assert main(["export", str(tmp_path), "--to", str(tmp_path / "new")]) == 2
+    assert main(["export", str(tmp_path), "--out", str(tmp_path / "new")]) == 2
     assert "expected a run folder" in one_line(capsys.readouterr())
     assert not (tmp_path / "new").exists()
 
@@ -221,7 +221,7 @@ def test_a_failed_export_leaves_nothing(run, tmp_path):
     (run / "best" / "config.json").write_text(json.dumps(settings))
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match=r"config\.json contains a path of this machine"):
-        export(str(run), to=str(tmp_path / "shared"))
+        export(str(run), out=str(tmp_path / "shared"))
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -259,7 +259,7 @@ def test_what_arrives_is_the_export(run, tmp_path, process, monkeypatch, capsys)
     expected.mkdir()
     write_shared(*read_finished(str(run)), expected, "auto", name="someone/my-vit")
     assert arrived == {file.name: file.read_bytes() for file in expected.iterdir()}
-    export(str(run), to=str(tmp_path / "exported"))
+    export(str(run), out=str(tmp_path / "exported"))
     for file in (tmp_path / "exported").iterdir():
         assert file.name == "README.md" or arrived[file.name] == file.read_bytes()
     card = arrived["README.md"].decode()
@@ -358,7 +358,7 @@ def test_paths_are_found_and_names_are_not(tmp_path):
 def test_card_names_the_base_only_where_others_find_it(source, run, tmp_path):
     folder = RunFolder(run)
     folder.write_config({k: v for k, v in folder.config().items() if k != "robustvit"} | {"model": source})
-    export(str(run), to=str(tmp_path / "shared"))
+    export(str(run), out=str(tmp_path / "shared"))
     card = (tmp_path / "shared" / "README.md").read_text().replace("\\", "")
     public = source.startswith("hf-hub")
     assert (source in card) == public
@@ -372,8 +372,8 @@ def test_weights_of_a_class_of_ones_own(run, tmp_path):
     network.num_classes = 3
     save_model(Classifier(network, preprocessing=Preprocessing((48, 48)), class_names=CLASSES), run / "best")
     with pytest.raises(UserError, match="a module given from Python"):
-        export(str(run), to=str(tmp_path / "shared"), format="onnx")
-    export(str(run), to=str(tmp_path / "shared"))
+        export(str(run), out=str(tmp_path / "shared"), format="onnx")
+    export(str(run), out=str(tmp_path / "shared"))
     assert (
         'load_model(YourModule(), checkpoint="FOLDER/model.safetensors")' in (tmp_path / "shared/README.md").read_text()
     )

@@ -89,7 +89,7 @@ def test_the_app_reads_photos_as_the_model_was_trained(trained, dim):
 
 
 def test_an_exported_model_keeps_the_scale(trained, tmp_path):
-    export(str(trained[0] / "run"), to=str(tmp_path / "shared"))
+    export(str(trained[0] / "run"), out=str(tmp_path / "shared"))
     assert load_model(tmp_path / "shared").pixels.said == {"range": "12"}
 
 

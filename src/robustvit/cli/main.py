@@ -16,7 +16,7 @@ from typing import Any
 from robustvit.cli.help import ALL, help_text
 from robustvit.cli.messages import explain_mistake
 from robustvit.cli.streams import prepare_streams
-from robustvit.common.command_options import add_arguments, options_of
+from robustvit.common.command_options import add_arguments, former_spellings, options_of, tell_new_name
 from robustvit.common.errors import UserError, did_you_mean, printable
 from robustvit.common.signals import raise_on_signals
 
@@ -168,7 +168,7 @@ def _check_config_files(arguments: list[str], function: Callable[..., Any]) -> N
         return
     from robustvit.common.yaml_files import check_known, read_mapping
 
-    known = [*(option.name for option in options_of(function)), "json"]
+    known = [*(option.name for option in options_of(function)), *former_spellings(function).renamed, "json"]
     for file in files:
         check_known(read_mapping(file), known, file)
 
@@ -204,22 +204,33 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
     # For configuration files that contain json: true; --print_config never writes it.
     parser.add_argument(_JSON, action="store_true", default=argparse.SUPPRESS)
     add_arguments(parser, options)
+    kinds = {option.name: option.type for option in options}
+    for old, new in former_spellings(function).renamed.items():  # for configuration files, too; no help shows them
+        parser.add_argument(f"--{old}", type=kinds[new], default=argparse.SUPPRESS)
     return parser, positional
 
 
 def _normalize(arguments: list[str], function: Callable[..., Any]) -> list[str]:
     """Accept ``--max-drop`` for ``--max_drop``, and a bare ``--resume`` for ``--resume true``."""
     flags = {option.name for option in options_of(function) if option.type in (bool, bool | None)}
+    formerly = former_spellings(function)
     words: list[str] = []
+    unnamed = list(formerly.positional)
     for position, argument in enumerate(arguments):
         if argument.startswith("--"):
             option, equals, value = argument.partition("=")
             option = "--" + option[2:].replace("-", "_")
             option += "_" * keyword.iskeyword(option[2:])  # --from is from_ in Python
+            if new := formerly.renamed.get(option[2:]):
+                tell_new_name(option[2:], new)
+                option = f"--{new}"
             following = arguments[position + 1] if position + 1 < len(arguments) else ""
             if not equals and option[2:] in flags and following.lower() not in ("true", "false"):
                 equals, value = "=", "true"
             argument = option + equals + value
+        elif unnamed and position == len(formerly.positional) - len(unnamed):  # they came first
+            tell_new_name(unnamed[0], unnamed[0])
+            argument = f"--{unnamed.pop(0)}={argument}"
         words.append(argument)
     return words
 

@@ -14,9 +14,11 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from robustvit.common.errors import UserError
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -53,8 +55,49 @@ class Option:
         return inspect.Parameter(self.name, kind, default=self.default, annotation=self.type)
 
 
+@dataclass(frozen=True)
+class FormerSpellings:
+    """How options of a command were given in earlier versions; a line names the new way.
+
+    Attributes:
+        renamed: new names by the old ones.
+        positional: options that were given without their names, in this order.
+    """
+
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    positional: Sequence[str] = ()
+
+    def take(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keywords of a call under their new names, with those of surplus arguments."""
+        found = {name: value for name, value in keywords.items() if name not in self.renamed}
+        former = [(name, name, value) for name, value in zip(self.positional, arguments, strict=False)]
+        former += [(old, new, keywords[old]) for old, new in self.renamed.items() if old in keywords]
+        for old, new, value in former:
+            if found.get(new) is not None:
+                raise UserError(f"--{new.replace('_', '-')} is given twice: leave one out")
+            tell_new_name(old, new)
+            found[new] = value
+        return found
+
+
+def tell_new_name(old: str, new: str) -> None:
+    """Say what an option is called now, or that it is given by its name."""
+    from robustvit.common.progress import warn  # rich takes a while to import
+
+    option = f"--{new.replace('_', '-')}"
+    warn(f"{old} is given by its name now: {option}" if old == new else f"--{old} is called {option} now")
+
+
+_NOTHING = FormerSpellings()
+
+
 def command(
-    *, first: Sequence[str] = (), positional: Collection[str] = (), leave_out: Collection[str] = (), **defaults: object
+    *,
+    first: Sequence[str] = (),
+    positional: Collection[str] = (),
+    leave_out: Collection[str] = (),
+    formerly: FormerSpellings = _NOTHING,
+    **defaults: object,
 ) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """Spread the groups among a function's parameters into flat keywords.
 
@@ -64,6 +107,7 @@ def command(
         first: options and groups that the short help shows; all when left out.
         positional: options of groups that are given without their names on the command line.
         leave_out: options of groups that the command does not offer; they keep the group's default.
+        formerly: how options were spelled in earlier versions.
         defaults: defaults that override those of the groups, by option.
     """
 
@@ -76,6 +120,8 @@ def command(
 
         @functools.wraps(function)
         def call(*arguments: Any, **keywords: Any) -> _Result:
+            named = len(formerly.positional)
+            keywords, arguments = formerly.take(arguments[:named], keywords), arguments[named:]
             if not keywords.keys() <= signature.parameters.keys():
                 from robustvit.common.yaml_files import check_known
 
@@ -92,7 +138,7 @@ def command(
         told.__signature__ = signature
         told.__annotations__ = {one.name: one.type for one in options}
         told.__doc__ = _write_docstring(inspect.getdoc(function) or "", options)
-        told.options, told.first, told.function = options, tuple(first), function
+        told.options, told.first, told.function, told.formerly = options, tuple(first), function, formerly
         del told.__wrapped__  # the documentation unwraps functions, and would see the groups
         return call
 
@@ -103,6 +149,11 @@ def options_of(function: Callable[..., Any]) -> list[Option]:
     """Return the options of a command, in the order of its signature."""
     found = getattr(function, "options", None)
     return _spread(function, _resolve_types(function)) if found is None else found
+
+
+def former_spellings(function: Callable[..., Any]) -> FormerSpellings:
+    """Return how options of a command were spelled in earlier versions."""
+    return getattr(function, "formerly", _NOTHING)
 
 
 def settings_of(function: Callable[..., Any], *groups: object, **own: object) -> dict[str, Any]:

@@ -69,7 +69,9 @@ def add_listed_masks(photos: list[Photo], images: str | Path, masks: Path, notes
 def filter_photos(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Photo]:
     kept = photos if keep is None else [photo for photo in photos if keep(photo)]
     if not kept:
-        raise UserError("every photo was left out because of its mask: make better masks, or review them with --review")
+        raise UserError(
+            "every photo was left out because of its mask: make better masks, or use doubtful ones with --doubtful"
+        )
     return kept
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from robustvit.common.command_options import command
+from robustvit.common.command_options import FormerSpellings, command
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
 from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
 from robustvit.common.options import AnnotationTarget
@@ -79,19 +79,20 @@ class MadeMasks:
 
 
 @command(
-    first=("source", "out", "method", "prompt", "from_", "images", "review", "model"),
+    first=("source", "out", "method", "prompt", "from_", "images", "review_page", "model"),
+    formerly=FormerSpellings(renamed={"review": "review_page"}),
     batch_size=8,
     leave_out=("precision", "seed"),
 )
 def make_masks(
-    source: str,
+    source: str | None = None,
     *,
     out: str,
     finding: MaskOptions,
     annotated: AnnotationOptions,
     pixels: PixelOptions,
     columns: ColumnOptions,
-    review: str | None = None,
+    review_page: str | None = None,
     to: AnnotationTarget | None = None,
     running: RunningOptions,
 ) -> MadeMasks:
@@ -104,8 +105,10 @@ def make_masks(
     Args:
         source: folder of photos, or of class folders with photos, or a list or set as for finetune's images; with
             --from, the annotation file or folder.
+        images: the photos; with --from, the folder of those that are annotated.
         out: folder for the masks.
-        review: HTML file to write, a gallery to review the masks; finetune follows the review.csv that it saves.
+        review_page: HTML file to write, a gallery to review the masks; it saves the review.csv that --review of
+            finetune takes.
         to: also write the masks as annotations into their folder, to be corrected and read again: coco (run lengths,
             exact), coco-polygons (for CVAT) or label-studio (polygons of few points, at least 98 % alike).
         workers: processes that cut and refine masks; this one runs the model.
@@ -117,7 +120,7 @@ def make_masks(
         UserError: anything wrong with what was given; single photos that cannot be used are listed instead.
 
     Example:
-        robustvit masks photos/train --out masks/train --review review.html
+        robustvit masks photos/train --out masks/train --review-page review.html
     """
     import time
 
@@ -128,14 +131,15 @@ def make_masks(
     if annotated.from_ is not None and finding.prompt is not None:
         raise UserError("--prompt finds masks by words, --from reads them from annotations: leave one of them out")
     finding = finding.settle()
+    source = _source(source, annotated)
     if annotated.from_ is None:
         expect_source(source)
     from robustvit.masks.from_annotations import import_annotated, read_boxes
     from robustvit.masks.from_model import find_masks
     from robustvit.masks.review_page import check_review, write_review
 
-    if review is not None:
-        check_review(review)
+    if review_page is not None:
+        check_review(review_page)
     if to is not None:
         from robustvit.masks.to_annotations import check_target, write_annotations
 
@@ -161,7 +165,7 @@ def make_masks(
         of_photos = [line for line in reasons if Path(line.partition(": ")[0]).is_file()]  # others say how it was read
         reason = next(iter([*of_photos, *reasons]), "nothing stands out in any photo")
         raise UserError(f"no mask could be made: {reason}")
-    page = write_review(records, review) if review is not None and folder.rank == 0 else None
+    page = write_review(records, review_page) if review_page is not None and folder.rank == 0 else None
     written = None
     if to is not None and folder.rank == 0:
         written, lines = write_annotations(records, folder.path, root, to)
@@ -170,3 +174,21 @@ def make_masks(
     return MadeMasks(
         folder.path, folder.manifest, records, problems, left_out, made, seconds, page, tuple(notes), written
     )
+
+
+def _source(source: str | None, annotated: AnnotationOptions) -> str:
+    """Return what masks are made of: photos, which --images may name too, or annotations."""
+    if annotated.from_ is not None:
+        if source is None:
+            raise UserError(
+                f"expected the annotations for --from {annotated.from_}, got none: name their file or folder"
+            )
+        return source
+    if source is not None and annotated.images is not None:
+        raise UserError(
+            f"expected photos once, got {source} and --images {annotated.images}: leave one of them out, or, if "
+            f"{source} holds annotations, name their format with --from"
+        )
+    if source is None and annotated.images is None:
+        raise UserError("expected photos to make masks for, got none: name their folder, or a list of them")
+    return str(source or annotated.images)

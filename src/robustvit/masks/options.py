@@ -195,7 +195,7 @@ class AnnotationOptions:
         if self.feather is not None and self.boxes == "sam":
             raise UserError("--feather is for --boxes ellipse and box, which draw soft edges: leave it out with sam")
         of_boxes = [name for name in _OF_BOXES if getattr(self, name) is not None]
-        given = [*of_boxes, *(name for name in ("images", "categories") if getattr(self, name) not in (None, []))]
+        given = [*of_boxes, *(["categories"] if self.categories not in (None, []) else [])]
         if self.which is not None:
             given.append("which")
         if self.from_ is None and given:

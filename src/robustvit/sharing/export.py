@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustvit.common.command_options import command
+from robustvit.common.command_options import FormerSpellings, command
 from robustvit.common.option_groups import SharedForm
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Exported:
         return "\n".join([*lines, self.model.verdict.sentence])
 
 
-@command()
-def export(run: str, *, to: str, form: SharedForm) -> Exported:
+@command(formerly=FormerSpellings(renamed={"to": "out"}))
+def export(run: str, *, out: str, form: SharedForm) -> Exported:
     """Export the model of a finished run: weights or ONNX, with a model card and its verdict.
 
     The folder contains no photos and no paths of this machine. The card describes the training data, the verdict, the
@@ -37,7 +37,7 @@ def export(run: str, *, to: str, form: SharedForm) -> Exported:
 
     Args:
         run: run folder of finetune.
-        to: output folder; must be new or empty.
+        out: output folder; must be new or empty.
 
     Returns:
         The folder and the files in it.
@@ -46,7 +46,7 @@ def export(run: str, *, to: str, form: SharedForm) -> Exported:
         UserError: the run is not finished, the folder is not empty, or the model has no such format.
 
     Example:
-        robustvit export runs/mine --to shared/mine
+        robustvit export runs/mine --out shared/mine
     """
     from robustvit.common.files import check_own_folder
     from robustvit.common.run_folder import RunFolder
@@ -54,9 +54,9 @@ def export(run: str, *, to: str, form: SharedForm) -> Exported:
     RunFolder(run).config()  # before slow imports
     from robustvit.sharing.folder import new_folder, read_finished, write_shared
 
-    folder = Path(to)
+    folder = Path(out)
     source, verdict = read_finished(run)
-    check_own_folder(folder, option="--to")
+    check_own_folder(folder)
     with new_folder(folder) as fresh:
         model = write_shared(source, verdict, fresh, form.format, license=form.license)
     return Exported(folder, model)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustvit.common.command_options import command
+from robustvit.common.command_options import FormerSpellings, command
 from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.option_groups import GivenPhotos, RunningOptions
 from robustvit.common.options import ImageFormat, ShiftKinds
@@ -63,7 +63,7 @@ class Shifts:
 
 @command(
     first=("images", "masks", "out", "kinds", "pairs", "size", "dry_run"),
-    positional=("images", "masks"),
+    formerly=FormerSpellings(positional=("images", "masks")),
     leave_out=("batch_size", "device", "precision"),
 )
 def shifts(
@@ -114,7 +114,7 @@ def shifts(
         UserError: anything wrong with what was given; nothing is written then.
 
     Example:
-        robustvit shifts photos/test masks/test --out shifted --kinds mixed-same,mixed-other,si-location --pairs 10
+        robustvit shifts --images photos/test --masks masks/test --out shifted --kinds mixed-other,si-location
     """
     import time
 
