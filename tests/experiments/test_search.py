@@ -147,6 +147,14 @@ def searched(tmp_path_factory, model_folder, photos):
     return folder, command, cli.main(command)
 
 
+def test_the_original_is_measured_once_for_all_rates(searched):
+    folder, _, _ = searched
+    runs = [place for place in (folder / "out").iterdir() if (place / "before.json").is_file()]
+    assert len(runs) == 3
+    assert len({(run / "before.json").read_text() for run in runs}) == 1
+    assert len(list((folder / "out" / "originals").iterdir())) == 1
+
+
 def turns_of(run):
     """Answers helped and harmed in the epoch kept and in the last, and the number of photos."""
     if not (run / "verdict.json").exists():

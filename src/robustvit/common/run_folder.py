@@ -29,6 +29,9 @@ _BEFORE_ALL = (*LOCKS, f".{_MARK}.new")  # all that a run leaves that was killed
 _MAY_CHANGE = ("epochs", "out", "save_every", "tracker", "workers")
 
 
+SWEEP, ORIGINALS = "sweep.yaml", "originals"  # what a folder of trials holds besides them
+
+
 class RunFolder:
     """The files of a run.
 
@@ -46,6 +49,12 @@ class RunFolder:
         self.before, self.after = self.path / "before.json", self.path / "after.json"
         self.finetuned, self.interpolation = self.path / "finetuned", self.path / "interpolation.json"
         self.verdict, self.beginning = self.path / "verdict.json", self.path / "beginning.json"
+
+    @property
+    def originals(self) -> Path | None:
+        """The folder in which trials of a sweep share measures of the original model; None for a run by itself."""
+        folder = self.path.parent / ORIGINALS
+        return folder if folder.is_dir() and (self.path.parent / SWEEP).is_file() else None
 
     @property
     def is_run(self) -> bool:

@@ -15,10 +15,10 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder, write_json, write_text
 from robustvit.common.intervals import Interval
 from robustvit.common.outcomes import rank
+from robustvit.common.run_folder import ORIGINALS, SWEEP
 
 State = Literal["finished", "begun", "new"]
 _RECORD = "trial.json"
-_MARK = "sweep.yaml"
 
 
 def trial_key(options: Mapping[str, Any]) -> str:
@@ -122,8 +122,8 @@ def changes(measure: str, folder: Path) -> tuple[Interval | None, Interval | Non
 
 def check_sweep_folder(folder: Path) -> None:
     """Check that trials may be written to a folder: it must be new, empty or that of a sweep."""
-    half = f".{_MARK}.new"  # killed while writing the mark
-    check_own_folder(folder, (folder / _MARK).is_file(), command="sweep or search", ignore=(half,))
+    half = f".{SWEEP}.new"  # killed while writing the mark
+    check_own_folder(folder, (folder / SWEEP).is_file(), command="sweep or search", ignore=(half,))
 
 
 def start_sweep_folder(folder: Path, settings: dict[str, Any]) -> None:
@@ -131,5 +131,6 @@ def start_sweep_folder(folder: Path, settings: dict[str, Any]) -> None:
     import yaml
 
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / ORIGINALS).mkdir(exist_ok=True)
     marked = {"robustvit": version("robustvit"), **settings}
-    write_text(yaml.safe_dump(marked, sort_keys=False, allow_unicode=True), folder / _MARK)
+    write_text(yaml.safe_dump(marked, sort_keys=False, allow_unicode=True), folder / SWEEP)

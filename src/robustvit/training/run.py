@@ -35,6 +35,7 @@ from robustvit.training.head_fitting import fit_run, photos_to_fit
 from robustvit.training.interpolation import CHOSEN_BY, choose_share, describe_share, interpolate_weights
 from robustvit.training.loop import robust_score, train
 from robustvit.training.options import VerdictOptions
+from robustvit.training.originals import measure_once
 from robustvit.training.panels import choose_panels, draw_panels
 from robustvit.training.schedule import Schedule
 
@@ -99,7 +100,11 @@ class GuidedRun:
         self, photos: MaskedPhotos, verdict: bool = True, model: Classifier | None = None
     ) -> list[PhotoMeasure]:
         """Measure the current classifier, or another model: everything for the verdict, or what chooses weights."""
-        settings = MeasureSettings(
+        settings, device = self._settings(verdict), self.accelerator.device
+        return measure(model or self.classifier, photos, settings, device=device, accelerator=self.accelerator)
+
+    def _settings(self, verdict: bool) -> MeasureSettings:
+        return MeasureSettings(
             self.judging.swaps,
             self.schedule.seed,
             ("mixed-same", "mixed-other") if verdict else ("mixed-other",),
@@ -109,8 +114,18 @@ class GuidedRun:
             batch_size=min(32, 4 * self.schedule.batch_size),  # a batch of maps takes as much memory as a step
             workers=self.schedule.workers,
         )
-        device = self.accelerator.device
-        return measure(model or self.classifier, photos, settings, device=device, accelerator=self.accelerator)
+
+    def _measure_once(self, photos: MaskedPhotos, verdict: bool = True) -> list[PhotoMeasure]:
+        """Measure the original, before it is trained; trials of a sweep take what another one measured."""
+        alone = self.accelerator.num_processes == 1
+        return measure_once(
+            self.folder.originals if alone else None,
+            self.classifier,
+            photos,
+            self._settings(verdict),
+            self.gathered.prints,
+            lambda: self.measure(photos, verdict),
+        )
 
     def finish(self, guidance: Guidance, panels: int) -> Verdict:
         """Measure, train, measure again, decide and draw."""
@@ -218,7 +233,7 @@ class GuidedRun:
 
     def _measure_validation(self) -> list[PhotoMeasure]:
         """Measure the accuracies of the original on the photos that choose the epoch."""
-        found = self.measure(self.validation, verdict=False)
+        found = self._measure_once(self.validation, verdict=False)
         if not any("mixed-other" in result.values for result in found):
             raise _NO_CHOICE
         return found
@@ -238,7 +253,7 @@ class GuidedRun:
         """Measure the original model, or read its measures from the folder of a resumed run."""
         if self.folder.before.is_file():
             return read_measures(self.folder.before)
-        before = self.measure(self.held_out)
+        before = self._measure_once(self.held_out)
         if self.accelerator.is_main_process:
             write_measures(before, self.folder.before)
         return before

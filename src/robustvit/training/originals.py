@@ -1,0 +1,81 @@
+"""Measures of the original model, shared by the trials of a sweep: it is measured once, not in every trial."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from robustvit.common.provenance import versions
+from robustvit.data.backgrounds import SHIPPED
+from robustvit.data.datasets import MaskedPhotos
+from robustvit.data.duplicates import Fingerprint
+from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, read_measures, write_measures
+from robustvit.models.classifier import Classifier
+from robustvit.models.weights import weights_hash
+
+
+def measure_once(
+    shared: Path | None,
+    model: Classifier,
+    photos: MaskedPhotos,
+    settings: MeasureSettings,
+    prints: Mapping[Path, Fingerprint],
+    measure: Callable[[], list[PhotoMeasure]],
+) -> list[PhotoMeasure]:
+    """Return the measures of a model, from a folder that trials share if one of them has measured the same.
+
+    Args:
+        shared: the folder; None if there is none.
+        model: on its device.
+        photos: to measure it on.
+        settings: how it is measured.
+        prints: fingerprints of the photos, by file.
+        measure: measures it.
+    """
+    if shared is None:
+        return measure()
+    file = shared / f"{_key(model, photos, settings, prints)}.json"
+    if file.is_file():
+        return read_measures(file)
+    found = measure()
+    write_measures(found, file)
+    return found
+
+
+def _key(model: Classifier, photos: MaskedPhotos, settings: MeasureSettings, prints: Mapping[Path, Fingerprint]) -> str:
+    """Return a digest of everything that the measures depend on, to the last bit of a probability."""
+    listed = [
+        (str(photo.image), prints[photo.image].content, _digest(photo.mask), photo.label, photo.no_object, photo.pixels)
+        for photo in photos.photos
+    ]
+    backgrounds = settings.backgrounds
+    others = [] if backgrounds in (None, SHIPPED) else _describe_files(Path(str(backgrounds)))
+    chosen = {name: value for name, value in asdict(settings).items() if name not in ("scores", "workers")}
+    text = json.dumps(
+        [
+            weights_hash(model),
+            repr((model.preprocessing, model.mean.flatten().tolist(), model.std.flatten().tolist())),
+            repr((listed, photos.mask_format, others, chosen)),
+            str(model.mean.device),
+            torch.get_num_threads(),
+            versions(),
+        ],
+        sort_keys=True,
+        default=str,
+    )
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _digest(file: Path | None) -> str:
+    return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _describe_files(folder: Path) -> list[tuple[str, int, int]]:
+    """Return name, size and time of change of every file in a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
