@@ -72,7 +72,8 @@ def explain(
     Writes one picture per photo. A run folder is compared with the model it started from.
 
     Args:
-        photos: photo files; also folders, lists and sets, as for the images of finetune.
+        photos: photo files; also folders, lists and sets, as for the images of finetune. In Python also PIL images,
+            arrays (H, W, 3) and tensors (3, H, W), with 8-bit numbers or floats from 0 to 1; and one alone.
         target: class to explain, by name or index (default: the predicted class).
         out: folder for the pictures.
 
@@ -90,9 +91,12 @@ def explain(
     from robustvit.data.trained_photos import SAYS_LITTLE, photos_behind
 
     check_own_folder(out, own=True)
-    if not photos:
+    from robustvit.explanation.given_images import ImageFiles
+
+    given = ImageFiles(photos)
+    if not given.files:
         raise UserError("expected at least one photo to explain: name image files")
-    photos = _photo_files(photos, columns)
+    photos = _photo_files(given.files, columns)
     from robustvit.common.progress import warn
     from robustvit.explanation.methods import check_method
     from robustvit.explanation.subsets.classes import class_index
@@ -119,7 +123,10 @@ def explain(
         _explain_one(Path(photo), picture, both, index, maps.relevance, folder / name)
         for photo, picture, name in zip(photos, pictures, names, strict=True)
     )
-    return Explanations(replace(one, trained=index in seen.copies.either) for index, one in enumerate(found))
+    return Explanations(
+        replace(one, photo=given.name_of(one.photo), trained=index in seen.copies.either)
+        for index, one in enumerate(found)
+    )
 
 
 def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:

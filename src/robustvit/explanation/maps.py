@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.methods import get_method
+
+Images = str | Path | Image | np.ndarray | Sequence[Any]  # what people have; see ``given_images``
 
 
 def image_map(grid_map: Tensor, size: tuple[int, int]) -> Tensor:
@@ -32,7 +40,7 @@ def image_map(grid_map: Tensor, size: tuple[int, int]) -> Tensor:
 
 def relevance(
     model: nn.Module,
-    images: Tensor,
+    images: Tensor | Images,
     target: Tensor | int | None = None,
     *,
     method: str = "gae",
@@ -44,7 +52,8 @@ def relevance(
     Args:
         model: a ``Classifier`` or a bare network; see each method for the networks it supports.
         images: ``(B, 3, H, W)``, or one image ``(3, H, W)``; what ``model`` takes: values in [0, 1] for a
-            ``Classifier``.
+            ``Classifier``. For a ``Classifier`` also a path, a folder, a PIL image, an array ``(H, W, 3)``, or a list
+            of these, which its own transform prepares.
         target: ``(B,)`` classes to explain, or one class for all images; predicted classes by default.
         method: ``gae``, the paper's rule (equations 6 and 7), or another of
             ``robustvit.explanation.methods.RELEVANCE_METHODS``.
@@ -58,6 +67,10 @@ def relevance(
     Raises:
         UserError: unknown method, a model that it does not support, or images or classes of another shape.
     """
+    if not isinstance(images, Tensor):
+        from robustvit.explanation.given_images import as_batch  # not where tensors are explained
+
+        images = as_batch(model, images)
     if images.ndim == 3:
         return relevance(
             model, images[None], target, method=method, second_order=second_order, upsample=upsample
