@@ -23,6 +23,13 @@ def pytest_ignore_collect(collection_path, config):
     return True if collection_path.stem.startswith("test_app_") and "app" not in config.getoption("markexpr") else None
 
 
+def pytest_configure():
+    """Let runs that name no recipe take the paper's settings: the recommended ones measure a dozen models a run."""
+    from robustvit.models import recipes
+
+    recipes.DEFAULT_RECIPE = None
+
+
 @pytest.fixture
 def network():
     return tiny_network()

@@ -29,7 +29,7 @@ ARMS: dict[str, dict[str, Any]] = {
 """Arms by name; every one is also measured at the share of its weights that validation photos choose (WiSE-FT)."""
 TITLES = {
     "swaps": "background swaps",
-    "swaps + relevance": "background swaps and relevance loss (`--recipe own`)",
+    "swaps + relevance": "background swaps and relevance loss (`--recipe recommended`)",
     "own, to now": "relevance loss, `--train attention` (`own` until November 2026)",
     "cross-entropy": "cross-entropy alone",
     "cross-entropy + relevance": "cross-entropy and relevance loss",

@@ -58,6 +58,7 @@ def run_cell(testbed: Testbed, arm: str, seed: int, whose: str, masks: Path, sam
         seed=seed,
         swaps=0,
         panels=0,
+        recipe="paper",
         **({"select": "last"} | ARMS[arm]),
     )
     trained = time.process_time() - start

@@ -74,7 +74,7 @@ def swap_augmentation(bench: Bench) -> None:
 
 
 def swap_relevance(bench: Bench) -> None:
-    """Swapped backgrounds, answer and map from one forward pass: ``--recipe own``."""
+    """Swapped backgrounds, answer and map from one forward pass: ``--recipe recommended``."""
     bench.step(guided_loss(bench.model, bench.images, bench.masks, bench.labels, guidance="swap-relevance").loss)
 
 

@@ -97,6 +97,7 @@ def run_seed(args: argparse.Namespace, seed: int) -> tuple[list[dict], list[dict
             tracker="none",
             resume=(run / "config.yaml").is_file(),
             **guidance_photos(args),
+            recipe="paper",
             **RECIPES[args.recipe],
         )
     before = measured(base, args.data, args.swaps, args.work / f"before-{seed}-{args.swaps}.json")

@@ -90,7 +90,7 @@ def train(testbed: Testbed, cell: Cell, run: Path, **other: Any) -> dict[str, An
         swaps=0,
         panels=0,
         tracker="none",
-        **options,
+        **{"recipe": "paper"} | options,
     )
     return options
 

@@ -7,7 +7,7 @@ import re
 # By arm of the study: options, what it is, the kind of step that step.py measured, when to take it.
 GUIDANCE: dict[str, tuple[str, str, str, str]] = {
     "swap-relevance": (
-        "`--guidance swap-relevance`, `--recipe own`",
+        "`--guidance swap-relevance`, `--recipe recommended`",
         "answer and map are trained on objects pasted onto backgrounds of other photos",
         "swap-relevance",
         "you finetuned the model yourself and have some masks: start here",

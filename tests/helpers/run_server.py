@@ -32,6 +32,8 @@ import robustvit.training.finetune
 import robustvit.training.run
 import robustvit.masks.make
 import robustvit.masks.sources
+import robustvit.models.recipes
+robustvit.models.recipes.DEFAULT_RECIPE = None  # as in conftest.py
 # what they import only once it is needed
 import jinja2, jsonargparse, PIL.Image, robustvit.common.devices
 PIL.Image.init()

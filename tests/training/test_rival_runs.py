@@ -23,6 +23,7 @@ from robustvit.cli import main as cli
 from robustvit.common.verdict import read_verdict
 from robustvit.data.photo import Photo
 from robustvit.data.selection import balanced_classes
+from robustvit.experiments.trials import trial_key
 from robustvit.explanation.methods import measuring_method
 from robustvit.guidance.registry import GUIDANCE, guidance_options, options_of
 from robustvit.guidance.robustvit import MapGuidance
@@ -323,7 +324,7 @@ def test_recipes_give_way_to_what_is_said():
     assert start(model="m", lr=0.5, train="head")[0] == 0.5
 
 
-@pytest.mark.parametrize("recipe", ["own", "paper"])
+@pytest.mark.parametrize("recipe", ["recommended", "paper"])
 def test_recipes_for_any_model_set_the_whole_way_of_training(recipe):
     nothing = dict.fromkeys(inspect.signature(finetune).parameters) | {"model": "m", "recipe": recipe}
     proposed = recipe_settings(recipe)
@@ -338,7 +339,40 @@ def test_recipes_for_any_model_set_the_whole_way_of_training(recipe):
     assert {name: other[name] for name in stays} == {name: proposed[name] for name in stays}
     assert (other["train"], other["lr"]) == ("all", 2e-6), "what one method was found to need is not for another"
     if recipe == "paper":  # the defaults
-        assert found == settle_options(nothing | {"recipe": None})[1]
+        assert found == settle_options(nothing | {"recipe": None})[1] | {"recipe": "paper"}
+
+
+def test_the_recommended_recipe_is_the_default_for_its_own_method(monkeypatch):
+    nothing = dict.fromkeys(inspect.signature(finetune).parameters) | {"model": "m"}
+    paper = settle_options(nothing | {"guidance": "robustvit"})[1]
+    monkeypatch.setattr("robustvit.models.recipes.DEFAULT_RECIPE", "recommended")
+    found = settle_options(nothing)[1]
+    assert (
+        found
+        == settle_options(nothing | {"recipe": "own"})[1]
+        == settle_options(nothing | {"recipe": "recommended"})[1]
+    )
+    assert {name: found[name] for name in RECIPES["recommended"]} == RECIPES["recommended"]
+    assert settle_options(nothing | {"guidance": "robustvit"})[1] == paper
+    assert settle_options(nothing | {"target": "predicted"})[1]["recipe"] is None
+    assert settle_options(nothing, old=True)[1]["recipe"] is None
+    assert settle_options(nothing | {"train": "adapter"})[1]["weight_interpolation"] == 1
+    with pytest.raises(UserError, match="give --model NAME"):
+        settle_options(nothing | {"model": None})
+
+
+def test_a_run_from_before_there_was_a_default_is_resumed_as_it_was(settings, tmp_path, monkeypatch):
+    finetune(out=str(tmp_path / "r"), **settings | {"epochs": 1})
+    monkeypatch.setattr("robustvit.models.recipes.DEFAULT_RECIPE", "recommended")
+    found = finetune(out=str(tmp_path / "r"), resume=True, **settings | {"epochs": 2})
+    assert found.verdict.guidance == "robustvit"
+    config = yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())
+    assert (config["recipe"], config["guidance"]) == (None, "robustvit")
+
+
+def test_trials_of_the_recommended_recipe_keep_their_names():
+    assert trial_key({"recipe": "recommended", "lr": 1}) == trial_key({"recipe": "own", "lr": 1})
+    assert trial_key({"recipe": "paper", "lr": 1}) != trial_key({"recipe": "own", "lr": 1})
 
 
 DEFAULTS = {
@@ -406,8 +440,8 @@ def test_settled_is_the_users_else_the_recipes_else_the_methods(recipe, name):
             assert {one: found[one] for one in wanted} == wanted
             lost = [one for one, value in recipe_settings(recipe).items() if found[one] != value]
             lost = [one for one in lost if given[one] is None]
-            assert all(f"--{one.replace('_', '-')} " in describe_unused_settings(given) for one in lost)
-            assert bool(describe_unused_settings(given)) == bool(lost)
+            assert all(f"--{one.replace('_', '-')} " in describe_unused_settings(given, found) for one in lost)
+            assert bool(describe_unused_settings(given, found)) == bool(lost)
 
 
 @pytest.mark.parametrize("guidance", ["gradmask", "rrr", "swap-augmentation", "robustvit", "swap-relevance", "dfr"])
@@ -420,12 +454,14 @@ def test_settings_on_disk_are_those_that_training_used(settings, tmp_path, guida
     given = {key: value for key, value in settings.items() if key not in ("lr", "samples_per_class")}
     if guidance != "dfr":
         given["epochs"] = 1
-    found = finetune(out=str(tmp_path / "r"), recipe="own", guidance=guidance, **given)
+    found = finetune(out=str(tmp_path / "r"), recipe="own", guidance=guidance, **given)  # the older name
     config = yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())
-    assert (config["recipe"], config["samples_per_class"], config["num_classes"]) == ("own", 10, 3)
+    assert (config["recipe"], config["samples_per_class"], config["num_classes"]) == ("recommended", 10, 3)
     assert config["normalization"] == "model"
-    said = any(note.startswith("Of recipe own, ") for note in found.verdict.notes)
-    assert said == (guidance != "swap-relevance") == ("Of recipe own" in " ".join(capsys.readouterr().err.split()))
+    said = any(note.startswith("Of recipe recommended, ") for note in found.verdict.notes)
+    assert (
+        said == (guidance != "swap-relevance") == ("Of recipe recommended" in " ".join(capsys.readouterr().err.split()))
+    )
     if guidance == "dfr":
         assert used == []
         return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Chosen in benchmarks/results/demo_search-2026-11-30.md.
 SETTINGS: dict[str, Any] = {
-    "recipe": "own",
+    "recipe": "recommended",
     "lr": 1e-4,
     "epochs": 10,
     "max_drop": 1.0,

@@ -24,10 +24,11 @@ _RECORD = "trial.json"
 def trial_key(options: Mapping[str, Any]) -> str:
     """Return twelve hexadecimal digits that identify a run's options, in any order.
 
-    The tracker does not change what a run does. It counts as ``tensorboard``, its default in older versions, so that
-    their trials keep their names.
+    The tracker does not change what a run does. It counts as ``tensorboard``, its default in older versions, and the
+    recommended recipe as ``own``, its name in these, so that their trials keep their names.
     """
     fixed = {"tracker": "tensorboard"} if "tracker" in options else {}
+    fixed |= {"recipe": "own"} if options.get("recipe") == "recommended" else {}
     text = json.dumps({**options, **fixed}, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -13,10 +13,12 @@ from robustvit.common.options import Normalization
 
 _FOLDER = files("robustvit.models") / "cards"
 CARDS = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
+DEFAULT_RECIPE: str | None = "recommended"  # of a run for which neither a recipe nor another method is named
+_ALIASES = {"own": "recommended"}  # what it was called in 2026
 # Options of ``finetune`` for any model.
 RECIPES: dict[str, dict[str, Any]] = {
     # What it rests on, and what is not measured yet: docs/explanation/study.md.
-    "own": {
+    "recommended": {
         "guidance": "swap-relevance",
         "train": "all",
         "lr": 1e-5,
@@ -49,6 +51,8 @@ OWN_UNTIL_2026_11: dict[str, Any] = {
     "epochs": 5,
     "samples_per_class": 10,
     "select": "robust",
+    "lr_schedule": "step",
+    "weight_interpolation": 1.0,
 }
 
 _OF_ITS_METHOD = ("guidance", "train", "lr")
@@ -75,10 +79,15 @@ class ModelCard:
     needs_checkpoint: bool = False
 
 
+def recipe_name(name: str | None) -> str | None:
+    """Return a recipe's present name."""
+    return None if name is None else _ALIASES.get(name, name)
+
+
 def model_card(name: str) -> ModelCard:
     """Read a model card by name, e.g. ``vit-b``."""
     if name not in CARDS:
-        if name in RECIPES:
+        if recipe_name(name) in RECIPES:
             raise UserError(f"recipe {name} goes with any model and names none: give --model NAME beside it")
         expect_one_of("--recipe", name, [*CARDS, *RECIPES])
     return ModelCard(**yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
@@ -86,6 +95,7 @@ def model_card(name: str) -> ModelCard:
 
 def recipe_settings(name: str | None) -> dict[str, Any]:
     """Return the options of ``finetune`` that a recipe sets; none without a recipe."""
+    name = recipe_name(name)
     if name is None or name in RECIPES:
         return dict(RECIPES[name]) if name else {}
     card = asdict(model_card(name))

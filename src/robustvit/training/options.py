@@ -30,7 +30,7 @@ class TrainingPhotos(GivenPhotos):
         shortcuts: shortcuts.json saved by the page of an audit of this model: regions that were dropped count as
             background, and those that were kept are left alone, by robustvit, swap-relevance and energy. Photos
             need no masks then; without masks nothing but the dropped regions is guided.
-        samples_per_class: maximum number of training photos per class (default 3, or the recipe's).
+        samples_per_class: maximum number of training photos per class (default: the recipe's, 10; 3 in the paper).
         classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
         validation_per_class: maximum number of photos held out per class.
     """
@@ -49,9 +49,11 @@ class StartOptions(ModelOptions):
     """Model and recipe.
 
     Attributes:
-        recipe: model of the paper (vit-b, ar-s, deit-b, ...): sets model, learning rate, temperature and normalization;
-            or settings for any model: own (what we recommend: swap-relevance), paper (the paper's) or cft (background
-            and foreground weights 1.2 and 0.5, for soft masks of concepts). Options you give override the recipe.
+        recipe: settings for any model: recommended (swapped backgrounds and relevance, the default; own is an older
+            name), paper (the paper's) or cft (background and foreground weights 1.2 and 0.5, for soft masks of
+            concepts); or a model of the paper (vit-b, ar-s, deit-b, ...), which sets model, learning rate, temperature
+            and normalization. Options you give override the recipe. Without a recipe, another guidance, or target
+            predicted, takes the paper's settings.
         normalization: model (its own mean and std, the default) or paper (0.5 for every model).
     """
 
@@ -65,8 +67,8 @@ class GuidanceOptions(RelevanceOptions):
     Attributes:
         guidance: guidance method: robustvit (the paper's), swap-relevance (the same on photos with swapped
             backgrounds), energy (relevance inside the mask or box, wherever in it), or a rival method: cross-entropy,
-            gradmask, rrr, swap-augmentation, last-layer, dfr (default
-            robustvit, or the recipe's). Each of the options up to balance
+            gradmask, rrr, swap-augmentation, last-layer, dfr (default: the recipe's,
+            swap-relevance; robustvit without one). Each of the options up to balance
             belongs to some methods; other methods refuse it. dfr fits a new head, without lr, epochs and select.
         target: class whose relevance is guided: label (the true class, the default) or predicted (needs no labels).
         relevance: method of the relevance map: gae (the paper's, the default), attnlrp, legrad, rollout or
@@ -110,19 +112,20 @@ class ScheduleOptions:
     """Schedule.
 
     Attributes:
-        lr: learning rate (default 2e-6, or the recipe's; 1e-3 for the head alone).
-        epochs: times that each training photo is used (default 50, or the recipe's).
+        lr: learning rate (default: the recipe's, 1e-5; 2e-6 in the paper, 1e-3 for the head alone).
+        epochs: times that each training photo is used (default: the recipe's, 20; 50 in the paper).
         weight_decay: AdamW's weight decay.
         train: weights to train: all (the paper's, the default), attention (queries and keys, which decide where the
             model looks; tolerates much higher learning rates, such as 3e-4), head (the last layer; always used by
             last-layer and dfr) or adapter (that of a model with an adapter of peft, which otherwise is merged).
-        select: epoch to keep: loss (lowest validation loss, the paper's, the default) or robust (highest accuracy on
-            backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy) or last.
-        lr_schedule: step (the paper's: multiplied by 0.85 every second epoch, the default) or cosine (falls to zero
-            over the run, after every step).
+        select: epoch to keep: last (the default), loss (lowest validation loss, the paper's) or robust (highest
+            accuracy on backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy).
+        lr_schedule: cosine (falls to zero over the run, after every step, the default) or step (the paper's:
+            multiplied by 0.85 every second epoch).
         weight_interpolation: how far to go from the original weights to the finetuned ones (WiSE-FT): a share above 0
             and at most 1, or auto, the one of 0.1, 0.2, ..., 1 with the highest accuracy on validation photos, ordinary
-            plus on backgrounds of other classes, that loses at most max_drop. Default 1, all the way, or the recipe's.
+            plus on backgrounds of other classes, that loses at most max_drop (the default). The paper's is 1: all the
+            way.
     """
 
     lr: float | None = None

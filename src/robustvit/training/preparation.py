@@ -84,10 +84,11 @@ def settle_run(options: Mapping[str, Any], folder: RunFolder, swaps: int) -> Set
         folder: of the run.
         swaps: swapped backgrounds per photo.
     """
-    guide, chosen = settle_options(options)
+    started = folder.config() if options["resume"] else {}
+    guide, chosen = settle_options(options, old=bool(started) and started.get("recipe") is None)
     given = {name: _plain(value) for name, value in options.items() if name != "resume"}
     config = chosen | given | chosen  # the method first: where it differs, so does what follows from it
-    old = used_settings(folder.config()) if options["resume"] else {}
+    old = used_settings(started) if started else {}
     if old:
         folder.check_same({name: value for name, value in config.items() if name not in OF_THE_MODEL}, old)
     stepping = {one.name: (dict(options) | chosen)[one.name] for one in fields(Schedule)}
@@ -170,7 +171,7 @@ def gather_run(
     check_backgrounds(options["backgrounds"], list(gathered.prints))
     if isinstance(guide, DeepFeatureReweighting):
         photos_to_fit(gathered, classifier.num_classes)
-    if unfit := describe_unused_settings(options):
+    if unfit := describe_unused_settings(options, settled.chosen):
         gathered.notes.append(unfit)
         warn(unfit)
     return gathered

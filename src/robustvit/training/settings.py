@@ -34,37 +34,58 @@ def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         asked["range"] = str(config["bit_depth"])
     if asked["recipe"] == "own" and "lr_schedule" not in config:
         asked |= {name: value for name, value in OWN_UNTIL_2026_11.items() if asked[name] is None}
-    return asked | settle_options(asked)[1]
+    return asked | settle_options(asked, old=True)[1]
 
 
-def describe_unused_settings(options: Mapping[str, Any]) -> str:
+def describe_unused_settings(options: Mapping[str, Any], used: Mapping[str, Any]) -> str:
     """Describe in one line which settings of a recipe do not apply to a run with these options; empty if all apply.
 
     Options that the user set do not count.
+
+    Args:
+        options: as given.
+        used: what ``settle_options`` made of them.
     """
     from robustvit.models.recipes import recipe_settings
 
-    used = settle_options(options)[1]
     lost = [
         f"--{name.replace('_', '-')} {value}"
-        for name, value in recipe_settings(options["recipe"]).items()
+        for name, value in recipe_settings(used["recipe"]).items()
         if options[name] is None and used[name] != value
     ]
     if not lost:
         return ""
     return (
-        f"Of recipe {options['recipe']}, {', '.join(lost)} {'does' if len(lost) == 1 else 'do'} not fit --guidance "
+        f"Of recipe {used['recipe']}, {', '.join(lost)} {'does' if len(lost) == 1 else 'do'} not fit --guidance "
         f"{used['guidance']} with --train {used['train']}, and {'is' if len(lost) == 1 else 'are'} left out."
     )
 
 
-def settle_options(options: Mapping[str, Any]) -> tuple[GuidanceMethod, dict[str, Any]]:
+def chosen_recipe(options: Mapping[str, Any], old: bool = False) -> str | None:
+    """Return the recipe of a run: the one that is named, else the default, which is for its own method and for labels.
+
+    Args:
+        options: of finetune, by name.
+        old: the run was started when there was no default.
+    """
+    from robustvit.models import recipes
+
+    default = recipes.DEFAULT_RECIPE
+    if options["recipe"] is not None or old or default is None:
+        return recipes.recipe_name(options["recipe"])
+    method = recipes.RECIPES[default]["guidance"]
+    other = options["guidance"] not in (None, method) or options["target"] == "predicted"
+    return None if other else default
+
+
+def settle_options(options: Mapping[str, Any], *, old: bool = False) -> tuple[GuidanceMethod, dict[str, Any]]:
     """Choose the guidance method and the settings that depend on it or on a recipe.
 
     Options that are given come first, then the recipe's, then the defaults.
 
     Args:
         options: of finetune, by name.
+        old: see ``chosen_recipe``.
 
     Returns:
         The method; and its options with everything else that a recipe may set, None where the method does not use it.
@@ -73,18 +94,20 @@ def settle_options(options: Mapping[str, Any]) -> tuple[GuidanceMethod, dict[str
     from robustvit.guidance.registry import chosen_options, guidance_options, make_guidance
     from robustvit.models.recipes import fitting_settings, model_card
 
-    recipe = options["recipe"]
+    recipe = chosen_recipe(options, old)
     proposed = fitting_settings(recipe, options["guidance"])
     guidance = options["guidance"] or proposed.get("guidance", "robustvit")
     guide = make_guidance(guidance, **chosen_options(guidance, options, proposed))
     assert isinstance(guide, GuidanceMethod)  # options name a registered method
     train = _trained_weights(guide, guidance, options["train"], proposed.get("train"))
     if options["model"] is None:
-        if recipe is None:
+        if options["recipe"] is None:
             raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
-        model_card(recipe)  # the recipe must be a model card
+        model_card(options["recipe"])  # it must be a model card
 
     proposed["lr"] = _rate(train, proposed)
+    if train == "adapter":  # weights between two adapters are not between two models
+        proposed["weight_interpolation"] = 1.0
 
     def choose(name: str, default: object) -> object:
         if options[name] is None:
@@ -95,6 +118,7 @@ def settle_options(options: Mapping[str, Any]) -> tuple[GuidanceMethod, dict[str
         return options[name]
 
     return guide, {
+        "recipe": recipe,
         "guidance": guidance,
         "train": train,
         "lr": choose("lr", None),

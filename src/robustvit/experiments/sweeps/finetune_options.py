@@ -45,9 +45,10 @@ def effective_options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
     except ArgumentError as error:
         raise UserError(f"{place}: {_complaint(str(error), values)}") from error
     found = {name: found[name] for name in FINETUNE_OPTIONS}
-    if unfit := describe_unused_settings(found):
+    used = settle_options(found)[1]
+    if unfit := describe_unused_settings(found, used):
         _warn_once(unfit)
-    return found | settle_options(found)[1]
+    return found | used
 
 
 @cache
