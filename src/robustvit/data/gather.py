@@ -199,7 +199,7 @@ def _halve(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Pho
         )
     if len(halves[1]) < MIN_PHOTOS:
         notes.append(
-            f"Of {len(photos)} photos held out, {len(halves[0])} chose the epoch and {len(halves[1])} judge. With "
-            f"fewer than {MIN_PHOTOS} no gain can be shown: give more with --test-images and --test-masks."
+            f"Of {len(photos)} photos held out, {len(halves[0])} are for validation and {len(halves[1])} for the test. "
+            f"With fewer than {MIN_PHOTOS} no gain can be shown: give more with --test-images and --test-masks."
         )
     return halves

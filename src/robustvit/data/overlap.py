@@ -75,12 +75,12 @@ def check_overlap(
     if copies.either:
         named = _name_pairs({held[index].image: train[other].image for index, other in copies.either.items()})
         _add_note(
-            f"Held-out photos that look like photos trained on: {len(copies.either)} ({named}); the verdict may be too "
-            "good.",
+            f"Validation or test photos that look like photos trained on: {len(copies.either)} ({named}); the verdict "
+            "may be too good.",
             notes,
         )
     if augmented := _find_augmented(held, train):
-        _add_note(f"Held-out photos made from photos trained on, by their names: {augmented}.", notes)
+        _add_note(f"Validation or test photos made from photos trained on, by their names: {augmented}.", notes)
     note_copies([photo.image for photo in verdict], notes)
     chosen = {photo.image.resolve() for photo in validation}
     if any(photo.image.resolve() in chosen for photo in verdict):

@@ -80,7 +80,7 @@ def decide(
     if measure is None or "ordinary" not in by_name:
         return Verdict(
             None,
-            "Not measured: swapped backgrounds need held-out photos with masks and classes. Keep the original until "
+            "Not measured: swapped backgrounds need test photos with masks and classes. Keep the original until "
             "this has been measured.",
             tuple(comparisons),
             tuple(notes),

@@ -56,7 +56,7 @@ def finetune(
     """Finetune an image classifier so that its relevance lies on the object.
 
     Writes a run folder: settings, selection, metrics, resumable state, best/ and last/ as models of their library,
-    panels, and the verdict, measured before and after on held-out photos.
+    panels, and the verdict, measured before and after on the test photos.
 
     Args:
         out: run folder to write; must be new.

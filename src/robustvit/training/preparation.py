@@ -29,9 +29,10 @@ from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_model, load_settled
 from robustvit.models.parameters import trainable
 from robustvit.models.save import settle_saving
+from robustvit.training.choice import check_choice
 from robustvit.training.head_fitting import photos_to_fit
 from robustvit.training.options import StartOptions, TrainingRun
-from robustvit.training.run import check_choice, with_predictions
+from robustvit.training.run import with_predictions
 from robustvit.training.schedule import Schedule
 from robustvit.training.settings import (
     OF_THE_MODEL,

@@ -10,7 +10,6 @@ from dataclasses import replace
 import torch
 from accelerate import Accelerator
 
-from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
 from robustvit.common.options import MaskFormat
 from robustvit.common.outcomes import MIN_PHOTOS
@@ -31,6 +30,7 @@ from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights, save_model
+from robustvit.training.choice import no_choice
 from robustvit.training.head_fitting import fit_run, photos_to_fit
 from robustvit.training.interpolation import CHOSEN_BY, choose_share, describe_share, interpolate_weights
 from robustvit.training.loop import robust_score, train
@@ -45,20 +45,6 @@ def with_predictions(classifier: Classifier, device: torch.device, photos: Seque
     bare = MaskedPhotos([replace(photo, mask=None) for photo in photos], classifier.preprocessing)
     measures = measure(classifier.to(device), bare, MeasureSettings(swaps=0, maps=False), device=device)
     return [replace(photo, label=found.predicted) for photo, found in zip(photos, measures, strict=True)]
-
-
-_NO_CHOICE = UserError(
-    "expected validation photos of at least two classes whose backgrounds can be swapped for --select robust and "
-    "--weight-interpolation auto, found none: use --select loss and a number for --weight-interpolation, or "
-    "hold out more photos"
-)
-
-
-def check_choice(schedule: Schedule, photos: Sequence[Photo]) -> None:
-    """Refuse validation photos that cannot choose what the schedule wants chosen."""
-    masked = [photo for photo in photos if photo.mask is not None]
-    if schedule.chooses_by_swaps and (not masked or len({photo.label for photo in photos} - {None}) < 2):
-        raise _NO_CHOICE
 
 
 class GuidedRun:
@@ -235,7 +221,7 @@ class GuidedRun:
         """Measure the accuracies of the original on the photos that choose the epoch."""
         found = self._measure_once(self.validation, verdict=False)
         if not any("mixed-other" in result.values for result in found):
-            raise _NO_CHOICE
+            raise no_choice(self.gathered.validation)
         return found
 
     def _write_outcome(

@@ -1,0 +1,37 @@
+"""Whether validation photos can choose what a run keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robustvit.common.errors import UserError
+from robustvit.common.wording import pluralize
+from robustvit.data.photo import Photo
+from robustvit.training.schedule import Schedule
+
+
+def no_choice(photos: Sequence[Photo]) -> UserError:
+    """Say why validation photos cannot choose by swapped backgrounds: their classes, or their masks."""
+    classes = sorted({str(photo.class_name) for photo in photos if photo.label is not None})
+    masked = [photo for photo in photos if photo.mask is not None]
+    count = pluralize(len(photos), "validation photo")
+    if len(classes) < 2:
+        found = f"expected validation photos of at least two classes, found {' and '.join(classes) or 'none'}"
+    elif not masked:
+        found = f"expected validation photos with masks, none of {count} has one"
+    else:
+        found = (
+            f"expected validation photos whose object can be put on another background, none of {count} is: their "
+            f"masks, such as {masked[0].mask}, cover nearly the whole frame, or lie outside what the model sees"
+        )
+    return UserError(
+        f"{found}; swapped backgrounds choose for --select robust and --weight-interpolation auto: hold out other "
+        "photos (--val-images), or use --recipe paper"
+    )
+
+
+def check_choice(schedule: Schedule, photos: Sequence[Photo]) -> None:
+    """Refuse validation photos that cannot choose what the schedule wants chosen."""
+    masked = [photo for photo in photos if photo.mask is not None]
+    if schedule.chooses_by_swaps and (not masked or len({photo.label for photo in photos} - {None}) < 2):
+        raise no_choice(photos)
