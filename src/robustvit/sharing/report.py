@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_page, write_text
 
 if TYPE_CHECKING:
+    from robustvit.common.run_folder import RunFolder
     from robustvit.training.panels import Panel
 
 _OUTCOMES = {
@@ -80,7 +83,7 @@ def report(run: str, *, out: str | None = None) -> Path:
         guidance=GUIDANCE.get(str(config.get("guidance", "robustvit"))),
         versions=folder.versions(),
         shifts=folder.shifts(),
-        curves=_curves(folder.metrics()),
+        curves=_curves(folder.metrics(), _photos_by_use(folder)),
         outcomes={title: [one for one in panels if one["outcome"] == name] for name, title in _OUTCOMES.items()},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +112,15 @@ def _shown_panel(panel: Panel, folder: Path) -> dict[str, Any]:
     }
 
 
-def _curves(epochs: list[dict[str, Any]]) -> list[str]:
+def _photos_by_use(folder: RunFolder) -> dict[str, str]:
+    """Return how many photos a run trained and validated on, in words; runs of older versions may not say."""
+    rows = folder.selected() if folder.selection.is_file() else []
+    counts = Counter(row["split"] for row in rows)
+    names = {"train": "training photos", "validation": "validation photos"}
+    return {use: f"{counts[use]:,} {name}" if counts[use] else name for use, name in names.items()}
+
+
+def _curves(epochs: list[dict[str, Any]], photos: Mapping[str, str]) -> list[str]:
     """Plot losses and accuracies over epochs, each as inline SVG; none for fewer than two epochs."""
     if len(epochs) < 2:
         return []
@@ -119,7 +130,10 @@ def _curves(epochs: list[dict[str, Any]]) -> list[str]:
         "backgrounds of other classes": "val_mixed_other",
         "random backgrounds": "val_mixed_rand",  # chose the epoch in older versions
     }
-    charts = [("loss", losses, 1.0), ("accuracy on validation photos, %", accuracies, 100.0)]
+    charts = [
+        (f"loss, {photos['train']}, {photos['validation']}", losses, 1.0),
+        (f"accuracy on {photos['validation']}, %", accuracies, 100.0),
+    ]
     return [
         _curve(title, epochs, lines, scale)
         for title, lines, scale in charts
