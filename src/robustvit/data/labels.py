@@ -42,7 +42,7 @@ def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[st
     try:
         index = _match_names(names, num_classes, class_names, folders)
     except UserError as error:
-        raise UserError(f"{error}{describe_nesting([photo.image for photo in photos], names)}") from error
+        raise UserError(f"{error}{describe_nesting([Path(photo.image) for photo in photos], names)}") from error
     return [replace(p, label=None if p.class_name is None else index[p.class_name]) for p in photos]
 
 
