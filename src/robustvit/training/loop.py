@@ -47,7 +47,7 @@ def train(
 ) -> None:
     """Finetune a classifier and keep its best and its last epoch in the run folder.
 
-    The state is saved after every epoch, but not more often than every half minute; every ``schedule.save_every``
+    The state is saved after the first epoch, and after others at most every half minute; every ``schedule.save_every``
     minutes within an epoch; and when a signal stops the run. A run that was killed and resumed ends with the same
     weights, bit for bit, as an uninterrupted one.
 

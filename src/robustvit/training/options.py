@@ -161,8 +161,8 @@ class TrainingRun(RunningOptions):
         batch_size: photos per step and process.
         tracker: none, tensorboard (pip install 'robustvit[tracking]'), wandb, mlflow or another that Accelerate
             supports. The losses are always written to metrics.jsonl.
-        save_every: minutes between saves within an epoch (0: after every step); the state is also saved after an
-            epoch, where half a minute has passed since, and when SIGTERM, SIGHUP or Ctrl-C stops the run.
+        save_every: minutes between saves within an epoch (0: after every step); the state is also saved after the
+            first epoch, after others at most every half minute, and when SIGTERM, SIGHUP or Ctrl-C stops the run.
     """
 
     batch_size: int = 8

@@ -111,7 +111,7 @@ class TrainingState:
         self.epoch, self.step, self.best, self.means = 0, 0, math.inf, EpochMeans()
         self.bad_steps: dict[str, int] = {}
         self._loaded: dict[str, Any] = {}
-        self._saved = time.monotonic()
+        self._saved, self._kept = time.monotonic(), False
 
     def load(self) -> bool:
         """Load the saved state before Accelerate prepares model and optimizer; return whether there is one."""
@@ -169,8 +169,8 @@ class TrainingState:
         return (time.monotonic() - self._saved) / 60
 
     def is_due(self, minutes: float) -> bool:
-        """Whether a process saved so many minutes ago; every process must call this."""
-        due = self.minutes >= minutes
+        """Whether this process has not saved yet, or so many minutes ago; every process must call this."""
+        due = not self._kept or self.minutes >= minutes
         if self.accelerator.num_processes > 1:
             due = any(gather_object([due]))
         return due
@@ -196,4 +196,4 @@ class TrainingState:
                 }
             )
         self.accelerator.wait_for_everyone()
-        self._saved = time.monotonic()
+        self._saved, self._kept = time.monotonic(), True
