@@ -10,16 +10,16 @@ programs may share the machine; the ratios within one run compare two versions. 
 
 from __future__ import annotations
 
-import argparse
 import functools
 import importlib
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
+
+from benchmarks.dated import parser_of, write_dated
 
 STARTED = time.process_time()
 # Functions by the stage that they are counted in; what a function calls of another stage is counted there.
@@ -80,18 +80,16 @@ class Stages:
 
 def main() -> None:
     """Run ``finetune`` once and write its stages."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--recipe", default="own")
     parser.add_argument("--label", default="now", help="of this version of the package, in the file's name")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     given = parser.parse_args()
     stages = Stages()
     stages.install()
     from robustvit import finetune
-    from robustvit.common.files import write_json
     from robustvit.common.provenance import versions
 
     train, test = given.data / "train", given.data / "test"
@@ -116,11 +114,10 @@ def main() -> None:
         "interpolation": interpolation,
         "versions": versions(),
     }
-    for name, value in sorted(stages.seconds.items(), key=lambda item: -item[1]):
-        print(f"{value:8.1f} s  {value / steps:6.2f}  {name}")
-    print(f"{total:8.1f} s  {total / steps:6.2f}  total")
-    given.out.mkdir(parents=True, exist_ok=True)
-    write_json(found, given.out / f"finetune_stages-{given.label}-{date.today()}.json")
+    rows = [*sorted(stages.seconds.items(), key=lambda item: -item[1]), ("total", total)]
+    lines = [f"| {name} | {value:.1f} | {value / steps:.2f} |" for name, value in rows]
+    text = "\n".join(["| stage | CPU seconds | / training steps |", "|---|---:|---:|", *lines]) + "\n"
+    write_dated(f"finetune_stages-{given.label}", found, text, given.out)
 
 
 if __name__ == "__main__":
