@@ -265,7 +265,7 @@ NOT_THERE = [
     "classes --model x --baseline y --images nope --out o.html",
     "faithfulness --model x --images nope",
     "masks nope --out o",
-    "shifts nope --out o",
+    "shifts --images nope --out o",
     "explain --model x nope.jpg",
     "subset --model x nope.jpg --out o.png",
     "report nope",

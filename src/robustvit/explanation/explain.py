@@ -10,6 +10,7 @@ from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder
 from robustvit.common.option_groups import ColumnOptions, MapOptions, PixelOptions
+from robustvit.explanation.image_files import ImageFiles
 from robustvit.models.options import ComparedModels, ShownModels
 
 if TYPE_CHECKING:
@@ -91,8 +92,6 @@ def explain(
     from robustvit.data.trained_photos import SAYS_LITTLE, photos_behind
 
     check_own_folder(out, own=True)
-    from robustvit.explanation.given_images import ImageFiles
-
     given = ImageFiles(photos)
     if not given.files:
         raise UserError("expected at least one photo to explain: name image files")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -31,7 +29,7 @@ def as_batch(model: nn.Module, given: object) -> Tensor:
         raise UserError("expected a tensor of images for a bare network, or a model of load_model, which prepares them")
     transform = evaluation_transform(model.preprocessing)
     images = [transform(picture).as_subclass(Tensor).to(model.mean.device) for picture in as_pictures(given)]
-    alone = not isinstance(given, (list, tuple)) and not (_is_path(given) and Path(str(given)).is_dir())
+    alone = not isinstance(given, (list, tuple)) and not (isinstance(given, (str, Path)) and Path(str(given)).is_dir())
     return images[0] if alone and len(images) == 1 else torch.stack(images)
 
 
@@ -39,7 +37,7 @@ def as_pictures(given: object) -> list[Image.Image]:
     """Return pictures in RGB: of a path, a folder, a PIL image, an array, a tensor, or a list of these."""
     if isinstance(given, (list, tuple)):
         return [picture for one in given for picture in as_pictures(one)]
-    if _is_path(given):
+    if isinstance(given, (str, Path)):
         place = Path(str(given))
         if place.is_dir():
             return [read_photo(photo.image, pixels=photo.pixels) for photo in find_photos(place, labelled=False)]
@@ -54,39 +52,6 @@ def as_pictures(given: object) -> list[Image.Image]:
     if isinstance(given, np.ndarray):
         return [_from_array(given)]
     raise UserError(f"expected {_KINDS}, got {type(given).__name__}")
-
-
-class ImageFiles:
-    """Photos as files: those that are given as objects lie in a folder that is removed with this object.
-
-    Attributes:
-        files: of all photos; paths stay as they are.
-    """
-
-    def __init__(self, given: object) -> None:
-        listed = list(given) if isinstance(given, (list, tuple)) else [given]
-        self._folder: TemporaryDirectory[str] | None = None
-        self.files: list[str] = []
-        for one in listed:
-            self.files += [str(one)] if _is_path(one) else self._write(as_pictures(one))
-
-    def name_of(self, file: Path) -> Path:
-        """Return a file's path, or its bare name if it lies in the folder that is removed."""
-        return Path(file.name) if self._folder and Path(self._folder.name) in file.parents else file
-
-    def _write(self, pictures: Sequence[Image.Image]) -> list[str]:
-        if self._folder is None:
-            self._folder = TemporaryDirectory()
-        written = []
-        for picture in pictures:
-            place = Path(self._folder.name, f"image-{len(self.files) + len(written) + 1}.png")
-            picture.save(place)
-            written.append(str(place))
-        return written
-
-
-def _is_path(given: object) -> bool:
-    return isinstance(given, (str, Path))
 
 
 def _from_array(values: np.ndarray) -> Image.Image:
