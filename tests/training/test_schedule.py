@@ -71,3 +71,25 @@ def test_more_epochs_would_be_another_cosine(rates_of_a_run, tmp_path, model_fol
 
 def test_options_are_those_of_the_command():
     assert sorted(option_names()) == sorted(inspect.signature(finetune).parameters)
+
+
+@pytest.mark.parametrize(
+    ("select", "row", "said"),
+    [
+        ("loss", {"val_loss": 0.5, "val_accuracy": 0.75}, "validation loss 0.5000 (decides), accuracy 75.0 %"),
+        (
+            "robust",
+            {"val_loss": 0.5, "val_accuracy": 0.75, "val_mixed_other": 0.25},
+            "validation loss 0.5000, accuracy 75.0 %, on backgrounds of other classes 25.0 % (decides)",
+        ),
+        ("last", {}, "training loss 0.2500"),
+    ],
+)
+def test_the_line_of_an_epoch_marks_the_number_that_decides(select, row, said, capsys):
+    from robustvit.training.loop import _tell
+
+    shared = {"epoch": 3, "train_loss": 0.25, "skipped_steps": 0, "best": True}
+    _tell(shared | row, Schedule(select=select))
+    line = " ".join(capsys.readouterr().err.split())
+    assert said in line
+    assert line.endswith("best so far") == (select != "last")
