@@ -28,7 +28,7 @@ OTHER_MEANING = {
     ("masks", "images"), ("faithfulness", "images"), ("subset", "images"), ("reproduce", "masks"),
     ("reproduce", "checkpoint"), ("table", "protocol"), ("table", "records"), ("shifts", "format"), ("table", "format"),
     ("shifts", "backgrounds"), ("shifts", "size"), ("demo", "seed"), ("doctor", "device"), ("subset", "fill"),
-    ("app", "mask_model"), ("masks", "review"), ("explain", "target"), ("reproduce", "root"), ("masks", "protocol"),
+    ("app", "mask_model"), ("explain", "target"), ("reproduce", "root"), ("masks", "protocol"),
     ("audit", "backgrounds"),
 }  # fmt: skip
 
