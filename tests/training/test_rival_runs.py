@@ -168,7 +168,7 @@ MISTAKES = {
         {"train": "head", "classification_weight": 0.0, "relevance": "rollout"},
         "another --train",
     ),
-    "unknown recipe": ({"recipe": "cfd"}, "vit-l, own, paper, cft"),
+    "unknown recipe": ({"recipe": "cfd"}, "vit-l, recommended, paper, cft"),
     "recipe without a model": ({"recipe": "cft", "model": None}, "--model"),
 }
 

@@ -32,9 +32,11 @@ def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     asked = dict.fromkeys(option_names()) | dict(config)
     if config.get("bit_depth") is not None:  # what range was called until 2026-11
         asked["range"] = str(config["bit_depth"])
-    if asked["recipe"] == "own" and "lr_schedule" not in config:
+    former = asked["recipe"] == "own" and "lr_schedule" not in config
+    if former:
         asked |= {name: value for name, value in OWN_UNTIL_2026_11.items() if asked[name] is None}
-    return asked | settle_options(asked, old=True)[1]
+    used = asked | settle_options(asked, old=True)[1]
+    return used | {"recipe": "own"} if former else used  # which is not what is recommended now
 
 
 def describe_unused_settings(options: Mapping[str, Any], used: Mapping[str, Any]) -> str:
