@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from robustvit.common.errors import UserError
 from robustvit.data.read_photos import open_image
@@ -39,7 +40,7 @@ def count_colours(path: Path) -> int:
     try:
         image = open_image(path)
         image = image.convert("RGB" if image.mode in ("P", "RGBA", "LA", "CMYK", "YCbCr") else image.mode)
-        image.thumbnail((_SIDE, _SIDE), resample=0)
+        image.thumbnail((_SIDE, _SIDE), Image.Resampling.NEAREST)
         pixels = np.asarray(image)
     except (UserError, OSError, ValueError):
         return 16

@@ -29,7 +29,7 @@ class ImageFiles:
 
         if self._folder is None:
             self._folder = TemporaryDirectory()
-        written = []
+        written: list[str] = []
         for picture in as_pictures(given):
             place = Path(self._folder.name, f"image-{len(self.files) + len(written) + 1}.png")
             picture.save(place)
