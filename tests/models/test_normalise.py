@@ -292,13 +292,6 @@ def test_three_means_become_one_as_timm_takes_them():
     assert found.as_timm()["input_size"] == (1, SIZE, SIZE)
 
 
-def test_one_output_is_a_score_and_no_class():
-    with pytest.raises(UserError, match="one number per photo"):
-        load_model(tiny_network(1))
-    with pytest.raises(UserError, match="one number per photo"):
-        load_model(Holder(tiny_network(1), after=lambda x: 2 * x))
-
-
 HEADS = {
     "linear": lambda: nn.Linear(24, 5),
     "dropout": lambda: nn.Sequential(nn.Dropout(0.1), nn.Linear(24, 5)),

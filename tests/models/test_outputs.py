@@ -91,6 +91,7 @@ def test_a_pair_of_a_loss_and_logits_gives_the_models_logits():
 def test_outputs_that_are_no_logits_are_noticed(end, kind, capsys):
     logits = load_model(tiny_network())(IMAGES)
     classifier = load_model(Ending(end))
+    assert classifier.head_kind == ("multi-label" if kind == "sigmoids" else "softmax")
     said = " ".join(capsys.readouterr().err.split())
     assert classifier.kind == kind
     assert ("sigmoids" in said, "probabilities" in said) == (kind == "sigmoids", kind.endswith("probabilities"))
@@ -108,12 +109,14 @@ def test_a_certain_probability_has_a_finite_logarithm():
         assert as_logits(certain, kind).isfinite().all()
 
 
-def test_multi_label_and_regression_models_of_transformers(capsys, tmp_path):
+def test_transformers_say_whether_they_are_multi_label_or_a_regression(capsys, tmp_path):
     tiny_transformers(problem_type="multi_label_classification").save_pretrained(tmp_path / "m")
     for source in (tmp_path / "m", tiny_transformers(problem_type="multi_label_classification")):
-        assert load_model(source).num_classes == 3
-        assert "multi-label model" in " ".join(capsys.readouterr().err.split())
-    with pytest.raises(UserError, match="predicts numbers"):
-        load_model(tiny_transformers(problem_type="regression"))
-    load_model(tiny_transformers(problem_type="single_label_classification"))
-    assert "multi-label" not in capsys.readouterr().err
+        assert load_model(source).head_kind == "multi-label"
+        assert "several labels a photo (--head multi-label, as the model says)" in capsys.readouterr().err
+        assert load_model(source, head="softmax").head_kind == "softmax", "the user knows better"
+    assert load_model(tiny_transformers(problem_type="regression")).head_kind == "regression"
+    assert load_model(tiny_transformers(problem_type="multi_label_classification", num_labels=1)).head_kind == "binary"
+    capsys.readouterr()
+    assert load_model(tiny_transformers(problem_type="single_label_classification")).head_kind == "softmax"
+    assert "--head" not in capsys.readouterr().err

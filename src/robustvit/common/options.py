@@ -47,6 +47,7 @@ Feature = Literal["keys", "queries", "values", "tokens"]
 Fill = Literal["mean", "blur"]
 LrSchedule = Literal["step", "cosine"]
 MaskOrigin = Literal["human", "tokencut"]
+HeadKind = Literal["softmax", "binary", "multi-label", "regression", "ordinal"]
 ImageFormat = Literal["png", "jpeg"]
 InputSize = int | list[int] | str
 Interpolation = Literal["nearest", "bilinear", "bicubic"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder
 from robustvit.common.option_groups import ColumnOptions, MapOptions, PixelOptions
+from robustvit.common.options import HeadKind
 from robustvit.explanation.image_files import ImageFiles
 from robustvit.models.options import ComparedModels, ShownModels
 
@@ -28,18 +29,25 @@ class Explanation:
         top: for each model (``before``, ``after``) its five most probable classes with probabilities.
         picture: the PNG with the photo and each model's relevance laid over it.
         trained: whether a model was trained on this photo or a copy of it, if its run is known.
+        numbers: whether the values of ``top`` are a regression's numbers, not probabilities.
     """
 
     photo: Path
     top: dict[str, list[tuple[str, float]]]
     picture: Path
     trained: bool = False
+    numbers: bool = False
 
     def __str__(self) -> str:
         rows = [f"{self.photo}  ->  {self.picture}"]
         for which, classes in self.top.items():
-            rows.append(f"  {which}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in classes))
+            rows.append(f"  {which}: " + ", ".join(f"{name} {_said(p, self.numbers)}" for name, p in classes))
         return "\n".join(rows)
+
+
+def _said(value: float, number: bool, digits: int = 1) -> str:
+    """Return a probability in percent, or the number of a regression."""
+    return f"{value:.4g}" if number else f"{100 * value:.{digits}f} %"
 
 
 class Explanations(list[Explanation]):
@@ -101,7 +109,7 @@ def explain(
     from robustvit.explanation.subsets.classes import class_index
     from robustvit.models.load import load_given
 
-    after = load_given(models)
+    after = load_given(models, get_args(HeadKind))
     pictures = read_together(photos, Pixels.of(pixels.or_else(after.pixels)))
     before = _load_compared(models)
     both = {"before": before, "after": after} if before is not None else {"model": after}
@@ -162,20 +170,22 @@ def _explain_one(
 
     tiles: list = []
     top: dict[str, list[tuple[str, float]]] = {}
+    numbers = False
     for which, classifier in models.items():
         image = evaluation_transform(classifier.preprocessing)(picture)[None].as_subclass(Tensor)
         with torch.no_grad():
-            probabilities = classifier(image).softmax(dim=1)[0]
+            probabilities = classifier.probabilities(classifier(image))[0]
         best = probabilities.topk(min(5, classifier.num_classes))
         top[which] = [(classifier.name_of(int(i)), float(p)) for p, i in zip(*best, strict=True)]
+        numbers = classifier.head_kind == "regression"
         explained = int(best.indices[0]) if target is None else target
         tiles = tiles or [(photo.name[:32], image[0].permute(1, 2, 0).numpy())]
-        title = f"{which}: {classifier.name_of(explained)} ({100 * float(probabilities[explained]):.0f} %)"
+        title = f"{which}: {classifier.name_of(explained)} ({_said(float(probabilities[explained]), numbers, 0)})"
         with torch.no_grad():
             found = relevance(classifier, image, torch.tensor([explained]), method=method)[0]
         tiles.append((title, overlay(image[0], found)))
     figure_of(tiles, file)
-    return Explanation(photo, top, file)
+    return Explanation(photo, top, file, numbers=numbers)
 
 
 def _load_compared(models: ComparedModels) -> Classifier | None:
@@ -185,7 +195,7 @@ def _load_compared(models: ComparedModels) -> Classifier | None:
     from robustvit.models.load import load_given, load_original
 
     if models.baseline is not None:
-        return load_given(replace(models, model=models.baseline, checkpoint=None))
+        return load_given(replace(models, model=models.baseline, checkpoint=None), get_args(HeadKind))
     if not isinstance(models.model, (str, Path)) or not RunFolder(models.model).is_run:
         return None
     try:

@@ -60,7 +60,7 @@ class _InputGradients(GuidanceMethod):
         cross-entropy's."""
 
     @abstractmethod
-    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
+    def explained(self, model: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
         """The scalar whose gradient in the pixels is penalised; images do not mix in it."""
 
     @abstractmethod
@@ -87,7 +87,7 @@ class _InputGradients(GuidanceMethod):
         with gradients_for_maps(keep):
             images, masks, target = (x.clone() if x.is_inference() else x for x in (images, masks, target))
             logits, entered = forward_from_pixels(model, images)
-            explained = self.explained(logits, target)
+            explained = self.explained(model, logits, target)
             (gradients,) = torch.autograd.grad(explained, entered, create_graph=keep)
             exact = gradients.to(torch.promote_types(gradients.dtype, torch.float32))
             parts = over_objects(lambda maps, inside: {"relevance": self.penalty(maps, inside)}, exact, masks)
@@ -97,7 +97,9 @@ class _InputGradients(GuidanceMethod):
             if self.negatives == "uniform":
                 chosen = other_classes(logits.detach(), target, self.object_classes)
                 parts["uniform"] = self.on_negatives(
-                    lambda label: torch.autograd.grad(sum_target_logits(logits, label), entered, create_graph=True)[0],
+                    lambda label: torch.autograd.grad(
+                        sum_target_logits(model, logits, label), entered, create_graph=True
+                    )[0],
                     exact,
                     chosen & ~shows_object(masks)[:, None],
                 )
@@ -129,9 +131,9 @@ class GradMask(_InputGradients):
         """1000, whatever the number of classes."""
         return 1000.0
 
-    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
+    def explained(self, model: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
         """Sum of the true classes' logits."""
-        return sum_target_logits(logits, target)
+        return sum_target_logits(model, logits, target)
 
     def penalty(self, gradients: Tensor, masks: Tensor) -> Tensor:
         """Equation 9."""
@@ -165,7 +167,7 @@ class RightReasons(_InputGradients):
         """``0.04 / K^2``."""
         return 0.04 / classes**2
 
-    def explained(self, logits: Tensor, target: Tensor) -> Tensor:
+    def explained(self, model: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
         """Sum of the log-probabilities of all classes."""
         return logits.log_softmax(dim=1).sum()
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robustvit.common.option_groups import PixelOptions
+from robustvit.common.options import HeadKind
 from robustvit.models.adapters import KeptAdapter
 from robustvit.models.families import Readout
 from robustvit.models.heads import classes_of
@@ -37,6 +38,7 @@ class Classifier(nn.Module):
 
     Attributes:
         pixels: how the photos that it was finetuned on were read, where there were several ways.
+        head_kind: what its outputs mean; see ``settle_head``.
     """
 
     mean: Tensor
@@ -44,6 +46,8 @@ class Classifier(nn.Module):
     # Measured when a module is loaded: its number of logits, and the tokens that a head of its own reads.
     classes: int | None = None
     pixels = PixelOptions()
+    head_kind: HeadKind = "softmax"
+    recorded_head: HeadKind | None = None  # what its folder says of it
     readout: Readout | Literal["unclear"] | None = None
     adapter: KeptAdapter | None = None  # one that is trained as it is, if any
 
@@ -67,20 +71,43 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(self.preprocessing.std)[:, None, None], persistent=False)
 
     @property
-    def num_classes(self) -> int:
-        """Number of logits."""
+    def outputs(self) -> int:
+        """Number of outputs of the network."""
         return classes_of(self.network) if self.classes is None else self.classes
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes: two for one logit, else one for each output."""
+        return 2 if self.head_kind == "binary" else self.outputs
+
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits ``(B, C)`` of images ``(B, 3, H, W)`` in [0, 1]."""
+        """Return logits ``(B, C)`` of images ``(B, 3, H, W)`` in [0, 1].
+
+        A head of one logit z returns ``(0, z)``: the softmax of the two is the sigmoid of z and what is left to 1, and
+        their cross-entropy is the binary one. So all that is said of two classes holds for it.
+        """
         if self.preprocessing.channels == 1 and images.shape[1] == 3:
             images = (images * images.new_tensor(_GREY)[:, None, None]).sum(dim=1, keepdim=True)
         outputs = self.network((images - self.mean) / self.std)
-        return as_logits(logits_of(outputs, distilled=has_two_heads(self.network)), self.kind)
+        logits = as_logits(logits_of(outputs, distilled=has_two_heads(self.network)), self.kind)
+        return torch.cat((logits.new_zeros(logits.shape), logits), dim=1) if self.head_kind == "binary" else logits
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return what logits ``(B, C)`` say: probabilities in [0, 1], or for a regression the numbers themselves."""
+        if self.head_kind == "regression":
+            return logits
+        return logits.softmax(dim=1) if self.head_kind in ("softmax", "binary") else logits.sigmoid()
 
     def __str__(self) -> str:
         return self.source or type(self.network).__name__
 
     def name_of(self, label: int) -> str:
         """Return the readable name of a class."""
-        return self.class_names[label] if self.class_names else f"class {label}"
+        word = "output" if self.head_kind in ("regression", "ordinal") else "class"
+        return self.class_names[label] if self.class_names else f"{word} {label}"
+
+
+def head_kind_of(model: nn.Module) -> HeadKind:
+    """Return what the outputs of a model mean, which may be wrapped; softmax for a bare network."""
+    found = next((one for one in model.modules() if isinstance(one, Classifier)), None)
+    return "softmax" if found is None else found.head_kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import torch
 from safetensors import safe_open
@@ -15,6 +15,7 @@ from torch import nn
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json
 from robustvit.common.option_groups import PixelOptions
+from robustvit.common.options import HeadKind
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import read_verdict
@@ -30,6 +31,15 @@ _NAMES = {torch.bfloat16: "BF16", torch.float16: "F16"}  # in the headers of saf
 _WEIGHTS = (".ckpt", ".pth", ".pt", ".safetensors", ".bin", ".tar")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class Beside(NamedTuple):
+    """What lies beside a file of weights: preprocessing, names of classes, how photos were read, what outputs mean."""
+
+    preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] = ()
+    pixels: PixelOptions = PixelOptions()
+    head: HeadKind | None = None
 
 
 def load_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
@@ -55,7 +65,20 @@ def load_folder(folder: Path, library: Library, wanted: Wanted) -> Loaded:
         loaded = LIBRARIES["transformers"].load(str(place), wanted)
     else:
         loaded = LIBRARIES["timm"].load(f"local-dir:{place}", wanted)
-    return replace(loaded, pixels=pixels)
+    head = _recorded_head(config, place)
+    names = tuple(map(str, config.get("label_names") or ())) if head == "binary" else loaded.class_names
+    return replace(loaded, pixels=pixels, head=head, class_names=names)
+
+
+def _recorded_head(config: dict[str, Any], folder: Path) -> HeadKind | None:
+    """Return what the outputs of a saved model mean, as ``save_model`` recorded it; None if it did not."""
+    said = config.get("head")
+    if said is None or said in get_args(HeadKind):
+        return said
+    raise UserError(
+        f"cannot load {folder}: its config.json says head {said!r:.60}, expected {', '.join(get_args(HeadKind))}: fix "
+        "or remove that entry"
+    )
 
 
 def _recorded_pixels(config: dict[str, Any], folder: Path) -> PixelOptions:
@@ -93,18 +116,17 @@ def _explain_folder(folder: Path) -> str:
     return expected
 
 
-def saved_beside(checkpoint: str | None) -> tuple[Preprocessing | None, tuple[str, ...], PixelOptions]:
-    """Return the preprocessing, the class names and how photos were read, that ``save_model`` wrote beside a file of
-    weights, if it did.
-    """
+def saved_beside(checkpoint: str | None) -> Beside:
+    """Return what ``save_model`` wrote beside a file of weights, if it did."""
     file = Path(checkpoint or "").parent / "config.json"
     if checkpoint is None or not file.is_file():
-        return None, (), PixelOptions()
+        return Beside()
     config = _read_config(file.parent)
     if str(config.get("library")) not in LIBRARIES or not isinstance(config.get("preprocessing"), dict):
-        return None, (), PixelOptions()
+        return Beside()
     names = tuple(map(str, config.get("label_names") or ()))
-    return Preprocessing.from_dict(config["preprocessing"]), names, _recorded_pixels(config, file.parent)
+    pixels, head = _recorded_pixels(config, file.parent), _recorded_head(config, file.parent)
+    return Beside(Preprocessing.from_dict(config["preprocessing"]), names, pixels, head)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

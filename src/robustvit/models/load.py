@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from robustvit.common.errors import UserError
-from robustvit.common.options import ClassNames, Normalization
+from robustvit.common.options import ClassNames, HeadKind, Normalization
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import MODULE, RunFolder
 from robustvit.models.adapters import keep_given, settle_adapter
@@ -19,8 +19,9 @@ from robustvit.models.class_names import read_names, set_names
 from robustvit.models.classifier import Classifier
 from robustvit.models.folders import load_folder, saved_beside
 from robustvit.models.forward_pass import run_on_noise
+from robustvit.models.head_kinds import ONE_CLASS, expect_head, settle_head
 from robustvit.models.kinds import channels_of, find_inside
-from robustvit.models.libraries import LIBRARIES, Library, Loaded, Wanted, library_of
+from robustvit.models.libraries import LIBRARIES, Loaded, Wanted, library_of
 from robustvit.models.libraries.library import imagenet_names
 from robustvit.models.normalise import check_channels, normalise
 from robustvit.models.options import ComparedModels, GivenModel, given_preprocessing
@@ -40,6 +41,7 @@ def load_model(
     pretrained: bool = True,
     normalization: Normalization = "model",
     class_names: ClassNames | Path | None = None,
+    head: HeadKind | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     headless: bool = False,
     keep_adapter: bool = False,
@@ -58,6 +60,9 @@ def load_model(
         normalization: ``model``, its own mean and std, or ``paper``, 0.5 for every model.
         class_names: the classes of a zero-shot model (ImageNet's when left out), or names for a head that has none; a
             list, ``cat,dog``, or a text file with one name per line.
+        head: what the outputs are: ``softmax``, one class a photo; ``binary``, one logit for a class and its absence;
+            ``multi-label``, a sigmoid for each class; ``regression`` or ``ordinal``, which are explained only. Default:
+            as the model says, else ``softmax``.
         preprocessing: any of ``mean``, ``std``, ``input_size`` and ``interpolation``, instead of the model's own.
         headless: only features are needed: backbones without a head are accepted, and timm's heads are dropped.
         keep_adapter: keep an adapter (LoRA) apart, so that it alone can be trained, instead of merging it.
@@ -68,7 +73,7 @@ def load_model(
     Raises:
         UserError: unknown name, missing folder, weights that cannot be fetched, a checkpoint that does not fit, a
             library that is not installed, names that are not the model's, weights that are NaN or infinite, a module
-            of which nothing says how photos are prepared for it.
+            of which nothing says how photos are prepared for it, one output of which nothing says what it means.
     """
     names = None if class_names is None else read_names(class_names)
     source, checkpoint, adapter = settle_adapter(source, checkpoint)
@@ -86,12 +91,9 @@ def load_model(
     classifier.adapter = None if kept is None else kept.of(classifier.network)
     if classifier.preprocessing.channels == 1:
         warn(f"{classifier} takes images of one channel: colour photos become grey for it")
-    if not headless and classifier.num_classes == 1:
-        raise UserError(
-            f"{classifier.source or 'the model'} returns one number per photo, a score: give a model with an output "
-            "for each of two or more classes"
-        )
-    return set_names(_check_finite(classifier), names)
+    if headless:
+        return set_names(_check_finite(classifier), names)
+    return set_names(settle_head(_check_finite(classifier), head, names), names)
 
 
 def _load_any(
@@ -130,6 +132,7 @@ def load_original(run: str | Path) -> Classifier:
         num_classes=config["num_classes"],
         checkpoint=config["checkpoint"],
         class_names=config.get("class_names"),
+        head=config.get("head", "softmax"),  # older versions knew no other
         normalization=config["normalization"] or recipe_settings(recipe).get("normalization", "model"),
         preprocessing=given_preprocessing(config),
     )
@@ -160,7 +163,7 @@ def _load_module(
 ) -> Classifier:
     """Load a module given from Python; see ``normalise``."""
     source = str(getattr(network, "name", type(network).__name__))
-    saved, saved_names, pixels = saved_beside(wanted.checkpoint)
+    saved, saved_names, pixels, head = saved_beside(wanted.checkpoint)
     own = saved or Preprocessing.recorded(network)
     if own is None and normalization == "paper" and given.input_size is not None:
         own = Preprocessing(given.input_size)
@@ -170,7 +173,6 @@ def _load_module(
     library = library_of(found.network)
     if wanted.state is not None:
         library.load_state(found.network, wanted.state, str(wanted.checkpoint))
-    _say_remarks(library, found.network)
     own_names = imagenet_names(found.classes) if library.name == "module" else library.class_names(found.network)
     classifier = Classifier(
         found.network,
@@ -180,6 +182,7 @@ def _load_module(
         kind=found.kind,
     )
     classifier.readout, classifier.classes, classifier.pixels = found.readout, found.classes, pixels
+    classifier.recorded_head = head
     return classifier.eval()
 
 
@@ -191,6 +194,7 @@ def _check_classifier(classifier: Classifier, wanted: Wanted, given: GivenPrepro
         raise UserError(
             "expected no --mean, --std, --input-size and --interpolation for a Classifier: give it its Preprocessing"
         )
+    classifier.recorded_head = classifier.head_kind if classifier.outputs > 1 else classifier.recorded_head
     if classifier.classes is None and list(find_inside(classifier.network)) != [classifier.network]:
         found = normalise(classifier.network, given, classifier.preprocessing, exact=True)
         classifier.kind, classifier.readout, classifier.classes = found.kind, found.readout, found.classes
@@ -201,7 +205,6 @@ def _load_by_name(source: str, wanted: Wanted, given: GivenPreprocessing, normal
     """Load the model that a name or a folder stands for."""
     loaded = _find(source, wanted)
     if not wanted.headless:
-        _say_remarks(library_of(loaded.network), loaded.network)
         check_channels(loaded.network)
     own = loaded.preprocessing or Preprocessing.of(loaded.network)
     if loaded.guessed and not (given.mean and given.std):
@@ -215,12 +218,8 @@ def _load_by_name(source: str, wanted: Wanted, given: GivenPreprocessing, normal
         run_on_noise(loaded.network, own)  # refuses a size that the model does not take
     classifier = Classifier(loaded.network, preprocessing=own, class_names=loaded.class_names, source=source)
     classifier.pixels = loaded.pixels
+    classifier.recorded_head = loaded.head
     return classifier.eval()
-
-
-def _say_remarks(library: Library, network: nn.Module) -> None:
-    for line in library.remarks(network):
-        warn(line)
 
 
 def _find(source: str, wanted: Wanted) -> Loaded:
@@ -241,16 +240,18 @@ def _find(source: str, wanted: Wanted) -> Loaded:
     return library.load(name, wanted)
 
 
-def load_given(options: GivenModel) -> Classifier:
-    """Load the model that a command's options name; see ``load_model``."""
-    return load_model(
+def load_given(options: GivenModel, heads: Collection[HeadKind] = ONE_CLASS) -> Classifier:
+    """Load the model that a command's options name, see ``load_model``; refuse a kind of head not among ``heads``."""
+    classifier = load_model(
         options.model,
         preprocessing=options.preprocessing,
         checkpoint=options.checkpoint,
         num_classes=options.num_classes,
         normalization=options.normalization,
         class_names=options.class_names,
+        head=options.head,
     )
+    return expect_head(classifier, heads)
 
 
 def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier | None:
@@ -264,11 +265,11 @@ def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier 
             raise UserError(f"expected a run folder as the model of --baseline original, got a {kind}: name the folder")
         other = load_original(models.model)
     else:
-        other = load_given(replace(models, model=baseline, checkpoint=None))
-    if other.num_classes != classifier.num_classes:
+        other = load_given(replace(models, model=baseline, checkpoint=None), (classifier.head_kind,))
+    if other.num_classes != classifier.num_classes or other.head_kind != classifier.head_kind:
         raise UserError(
-            f"expected a baseline of {classifier.num_classes} classes like the model, {baseline} has "
-            f"{other.num_classes}: name the model it was finetuned from"
+            f"expected a baseline of {classifier.num_classes} classes ({classifier.head_kind}) like the model, "
+            f"{baseline} has {other.num_classes} ({other.head_kind}): name the model it was finetuned from"
         )
     if other.class_names and classifier.class_names and other.class_names != classifier.class_names:
         raise UserError(f"expected a baseline with the model's classes in the same order, {baseline} has others")

@@ -16,7 +16,7 @@ from robustvit.models.families import Readout
 from robustvit.models.forward_pass import ForwardPass, describe_channels, run_on_noise
 from robustvit.models.heads import classes_of, describe_head, replace_head
 from robustvit.models.kinds import channels_of, find_inside, is_torchvision, made_by
-from robustvit.models.outputs import OutputKind, kind_of, warn_of_kind
+from robustvit.models.outputs import OutputKind, kind_of
 from robustvit.models.preprocessing import GivenPreprocessing, Preprocessing
 from robustvit.models.readout import measure_readout
 from robustvit.models.unwrap import unwrap
@@ -71,8 +71,6 @@ def normalise(
         readout = measure_readout(network, seen) if simple is network else None
         network = simple
     kind = kind_of(seen.logits)
-    if line := warn_of_kind(kind, type(network).__name__):
-        warn(line)
     return Normalised(network, own, seen.logits.shape[1], kind, readout)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from robustvit.common.options import Channels, ClassNames, InputSize, Interpolation, Normalization
+from robustvit.common.options import Channels, ClassNames, HeadKind, InputSize, Interpolation, Normalization
 
 PREPROCESSING = ("mean", "std", "input_size", "interpolation")
 
@@ -39,6 +39,9 @@ class ModelOptions(ModelFile):
         normalization: model (its own mean and std) or paper (0.5 for every model).
         class_names: classes for a zero-shot model (default: ImageNet's), or class names for a head that has none:
             cat,dog, or a text file with one name per line.
+        head: what the outputs are: softmax (one class a photo), binary (one output, a sigmoid: a class and its
+            absence), multi-label (a sigmoid for each class), regression or ordinal (explained only); default: as the
+            model says, else softmax.
         mean: mean of the channels that the model's input is normalised with, such as 0.485,0.456,0.406; default: the
             model's own. With std, input_size and interpolation, for models of which nothing says how photos are
             prepared.
@@ -50,6 +53,7 @@ class ModelOptions(ModelFile):
     num_classes: int | None = None
     normalization: Normalization | None = None
     class_names: ClassNames | None = None
+    head: HeadKind | None = None
     mean: Channels | None = None
     std: Channels | None = None
     input_size: InputSize | None = None

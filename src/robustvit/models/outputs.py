@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
+from robustvit.common.options import HeadKind
 
 OutputKind = Literal["logits", "probabilities", "log-probabilities", "sigmoids"]
 _TOLERANCE = 1e-4
@@ -87,13 +88,11 @@ def as_logits(outputs: Tensor, kind: OutputKind) -> Tensor:
     return outputs
 
 
-def warn_of_kind(kind: OutputKind, name: str) -> str:
+def warn_of_kind(kind: OutputKind, name: str, head: HeadKind = "softmax") -> str:
     """Return the line that says what outputs other than logits mean for the results; empty for logits."""
     if kind == "sigmoids":
-        return (
-            f"{name} returns sigmoids, as a multi-label model does: each photo is taken to have one class, the most "
-            "probable, and logits are computed back from them"
-        )
+        one = "each photo is taken to have one class, the most probable, and " if head == "softmax" else ""
+        return f"{name} returns sigmoids: {one}logits are computed back from them"
     if kind == "logits":
         return ""
     what = "log-probabilities" if kind == "log-probabilities" else "probabilities (each row sums to 1)"

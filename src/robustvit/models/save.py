@@ -17,6 +17,7 @@ from robustvit.common.files import explain_full_disk, read_json, sync_folder, wr
 from robustvit.common.progress import warn
 from robustvit.models.adapters import ADAPTER
 from robustvit.models.classifier import Classifier
+from robustvit.models.head_kinds import tell_head
 from robustvit.models.libraries import WEIGHTS_ALONE, library_of
 
 
@@ -38,7 +39,7 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
         with explain_full_disk(folder):
             fresh.mkdir(parents=True)
             _save_whole(classifier, fresh)
-            _record_pixels(classifier, fresh / "config.json")
+            _record_more(classifier, fresh / "config.json")
             sync_folder(fresh, files=True)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -51,10 +52,17 @@ def save_model(classifier: Classifier, folder: str | Path) -> Path:
     return folder
 
 
-def _record_pixels(classifier: Classifier, config: Path) -> None:
-    """Add how photos were read to the settings that a library wrote; libraries ignore what they do not know."""
-    if said := classifier.pixels.said:
-        write_json(read_json(config) | {"pixels": said}, config)
+def _record_more(classifier: Classifier, config: Path) -> None:
+    """Add how photos were read, and what the outputs mean if they are not one class a photo, to the settings that a
+    library wrote; libraries ignore what they do not know.
+    """
+    more: dict[str, Any] = {"pixels": said} if (said := classifier.pixels.said) else {}
+    if classifier.head_kind != "softmax" or tell_head(classifier) is not None:
+        more["head"] = classifier.head_kind
+    if classifier.head_kind == "binary" and classifier.class_names:
+        more["label_names"] = list(classifier.class_names)
+    if more:
+        write_json(read_json(config) | more, config)
 
 
 def _save_whole(classifier: Classifier, folder: Path) -> None:

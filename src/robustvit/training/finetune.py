@@ -99,7 +99,7 @@ def finetune(
     settled = settle_run(options, folder, judging.swaps)
     accelerator = open_accelerator(running, settled, out)
     classifier = load_start(start, settled)
-    config = settled.with_model(classifier.num_classes)
+    config = settled.with_model(classifier)
     measuring = check_model(settled, classifier)
     gathered = gather_run(options, settled, classifier, accelerator)
     regions = find_regions(photos.shortcuts, settled, classifier, gathered, accelerator.device)

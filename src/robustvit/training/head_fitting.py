@@ -286,7 +286,12 @@ def _move(subsets: Subsets, device: str | torch.device) -> Subsets:
 
 @torch.no_grad()
 def _install(layers: Sequence[nn.Linear], head: Head) -> None:
-    """Write a head into the last layer; of two layers whose logits are averaged, each gets its columns times two."""
+    """Write a head into the last layer; of two layers whose logits are averaged, each gets its columns times two.
+
+    A layer of one logit gets the difference of the two classes: the softmax of two logits is its sigmoid.
+    """
+    if layers[0].out_features == 1:
+        head = Head(head.weight[1:] - head.weight[:1], head.bias[1:] - head.bias[:1])
     columns = head.weight.split([layer.in_features for layer in layers], dim=1)
     for layer, weight in zip(layers, columns, strict=True):
         layer.weight.copy_(len(layers) * weight)

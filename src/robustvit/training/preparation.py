@@ -26,6 +26,7 @@ from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import GuidanceMethod
 from robustvit.guidance.registry import check_guidance
 from robustvit.models.classifier import Classifier
+from robustvit.models.head_kinds import ONE_CLASS, expect_head
 from robustvit.models.load import load_model, load_settled
 from robustvit.models.parameters import trainable
 from robustvit.models.save import settle_saving
@@ -68,9 +69,9 @@ class SettledRun:
         """Whether a run is continued."""
         return bool(self.old)
 
-    def with_model(self, classes: int) -> dict[str, Any]:
+    def with_model(self, classifier: Classifier) -> dict[str, Any]:
         """Return the settings with those that depend on the model; refuse to resume with others."""
-        config = self.config | model_settings(self.guide, classes)
+        config = self.config | model_settings(self.guide, classifier)
         if self.resumed:
             written = {name: config[name] for name in OF_THE_MODEL if self.old[name] is None}
             self.folder.check_same(config, self.old | written)
@@ -131,11 +132,12 @@ def load_start(start: StartOptions, settled: SettledRun) -> Classifier:
         checkpoint=start.checkpoint,
         normalization=settled.chosen["normalization"],
         class_names=start.class_names,
+        head=start.head or (settled.old["head"] or "softmax" if settled.resumed else None),
         preprocessing=start.preprocessing,
         keep_adapter=settled.plan.train == "adapter",
     )
     settle_saving(classifier, start.model)
-    return classifier
+    return expect_head(classifier, ONE_CLASS)
 
 
 def check_model(settled: SettledRun, classifier: Classifier) -> str:

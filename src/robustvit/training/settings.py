@@ -11,17 +11,19 @@ from robustvit.training.options import option_names
 
 if TYPE_CHECKING:
     from robustvit.guidance.method import GuidanceMethod
+    from robustvit.models.classifier import Classifier
 
-OF_THE_MODEL = ("num_classes", "relevance_weight")  # if not given, known once the model is loaded
+OF_THE_MODEL = ("num_classes", "head", "relevance_weight")  # if not given, known once the model is loaded
 
 
-def model_settings(guide: GuidanceMethod, classes: int) -> dict[str, Any]:
-    """Return the settings that depend on the number of classes, such as the default weight of input gradients."""
+def model_settings(guide: GuidanceMethod, classifier: Classifier) -> dict[str, Any]:
+    """Return the settings that depend on the model, such as the default weight of input gradients."""
     weight = getattr(guide, "relevance_weight", None)
     by_classes = getattr(guide, "default_weight", None)
     return {
-        "num_classes": classes,
-        "relevance_weight": by_classes(classes) if weight is None and by_classes else weight,
+        "num_classes": classifier.outputs,
+        "head": classifier.head_kind,
+        "relevance_weight": by_classes(classifier.num_classes) if weight is None and by_classes else weight,
     }
 
 

@@ -151,6 +151,12 @@ def _baseline(models: ComparedModels, seen: frozenset[int], device: torch.device
 
 def _as_in_the_paper(classifier: Classifier) -> Classifier:
     own = classifier.preprocessing.normalized("paper")
-    return Classifier(
-        classifier.network, preprocessing=own, class_names=classifier.class_names, source=classifier.source
-    ).eval()
+    found = Classifier(
+        classifier.network,
+        preprocessing=own,
+        class_names=classifier.class_names,
+        source=classifier.source,
+        kind=classifier.kind,
+    )
+    found.head_kind = classifier.head_kind
+    return found.eval()

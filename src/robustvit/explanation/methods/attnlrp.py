@@ -61,7 +61,7 @@ def signed_relevance(model: nn.Module, images: Tensor, block: int = 0) -> tuple[
 
     def signed(target: Tensor, differentiable: bool) -> Tensor:
         with state.explain():
-            explained = sum_target_logits(logits, target)
+            explained = sum_target_logits(model, logits, target)
             (gradient,) = torch.autograd.grad(explained, tokens, create_graph=differentiable)
         shares = (tokens if differentiable else tokens.detach()) * gradient
         return shares.sum(dim=-1, dtype=torch.promote_types(shares.dtype, torch.float32))

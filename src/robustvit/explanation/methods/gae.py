@@ -26,7 +26,7 @@ def gae(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
     layout = forward.layout
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
-        explained = sum_target_logits(forward.logits, target)
+        explained = sum_target_logits(model, forward.logits, target)
         twice = second_order and differentiable
         with explaining(forward.calls, differentiable):
             anchors = [call.anchor for call in forward.calls]

@@ -39,7 +39,7 @@ def grad_cam(model: nn.Module, images: Tensor, second_order: bool = False) -> Tr
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
         gradient = torch.autograd.grad(
-            sum_target_logits(logits, target),
+            sum_target_logits(model, logits, target),
             features,
             create_graph=second_order and differentiable,
             retain_graph=differentiable,

@@ -33,7 +33,9 @@ def input_gradient(model: nn.Module, images: Tensor, second_order: bool = False)
     logits, entered = forward_from_pixels(model, images)
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
-        (gradient,) = torch.autograd.grad(sum_target_logits(logits, target), entered, create_graph=differentiable)
+        (gradient,) = torch.autograd.grad(
+            sum_target_logits(model, logits, target), entered, create_graph=differentiable
+        )
         return gradient.abs().sum(dim=1)
 
     return Trace(logits, explain)

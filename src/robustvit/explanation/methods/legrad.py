@@ -34,7 +34,7 @@ def legrad(model: nn.Module, images: Tensor, second_order: bool = False) -> Trac
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
         rows = [
-            _positive_gradient(sum_target_logits(logits, target), attention, differentiable)
+            _positive_gradient(sum_target_logits(model, logits, target), attention, differentiable)
             for (logits, _), attention in zip(exits, maps, strict=True)
         ]
         if (missing := layout.prefix_tokens + _patches(layout, images) - rows[0].shape[1]) > 0:  # a pool of patches

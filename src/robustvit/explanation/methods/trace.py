@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
+from robustvit.models.classifier import head_kind_of
 from robustvit.models.families import Layout
 
 
@@ -50,9 +51,15 @@ def require_gradient(model: nn.Module, images: Tensor) -> Tensor:
     return images.detach().requires_grad_()
 
 
-def sum_target_logits(logits: Tensor, target: Tensor) -> Tensor:
-    """Sum each image's target logit over the batch; images do not mix, so the gradient is that of each image."""
-    return logits.gather(1, target[:, None]).sum()
+def sum_target_logits(model: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
+    """Sum each image's target logit over the batch; images do not mix, so the gradient is that of each image.
+
+    A head of one logit z answers (0, z), see ``Classifier``: the target is z for the class, -z for its absence.
+    """
+    chosen = logits.gather(1, target[:, None])
+    if head_kind_of(model) == "binary":
+        chosen = chosen - logits.gather(1, 1 - target[:, None])
+    return chosen.sum()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from robustvit.masks.options import FOUND_BACKBONE, TOKENCUT_BACKBONE, MaskOptio
 from robustvit.masks.phrases import choose_phrases
 from robustvit.masks.sources.source import MaskSource
 from robustvit.masks.sources.words import WordSettings, WordSource
+from robustvit.models.head_kinds import CLASSIFIERS, expect_head
 from robustvit.models.load import load_model
 
 __all__ = ["MASK_SOURCES", "WORD_SOURCES", "MaskSource", "make_source"]
@@ -32,7 +33,7 @@ def _relevance(options: MaskOptions, device: torch.device) -> MaskSource:
 
     if options.model is None:
         raise UserError("expected --model NAME for --method relevance: the classifier whose relevance is the mask")
-    model = load_model(options.model, checkpoint=options.checkpoint).to(device)
+    model = expect_head(load_model(options.model, checkpoint=options.checkpoint), CLASSIFIERS).to(device)
     return RelevanceMask(model, method=options.relevance, refine=options.refine)
 
 

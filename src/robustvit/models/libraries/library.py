@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
 from robustvit.common.option_groups import PixelOptions
+from robustvit.common.options import HeadKind
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.models.heads import classes_of, count_head_classes
 from robustvit.models.weights import load_weights
@@ -64,6 +65,7 @@ class Loaded:
         class_names: one per logit, if known.
         guessed: whether nothing stored with the weights says how photos are prepared.
         pixels: how the photos that it was finetuned on were read.
+        head: what its outputs mean, if that is recorded.
     """
 
     network: nn.Module
@@ -71,6 +73,7 @@ class Loaded:
     class_names: tuple[str, ...] = ()
     guessed: bool = False
     pixels: PixelOptions = field(default_factory=PixelOptions)
+    head: HeadKind | None = None
 
 
 class Library:
@@ -101,9 +104,9 @@ class Library:
         """Return names stored with a network, one per logit, or ImageNet's for 1,000 classes, or none."""
         return imagenet_names(classes_of(network))
 
-    def remarks(self, network: nn.Module) -> list[str]:
-        """Return what a network records that changes what the results mean; refuse one that does not classify."""
-        return []
+    def head_kind(self, network: nn.Module) -> HeadKind | None:
+        """Return what a network says that its outputs mean, or None."""
+        return None
 
     def describe(self, network: nn.Module) -> dict[str, Any]:
         """Return what ``rebuild`` needs: ``architecture`` and ``model_args``."""
@@ -116,7 +119,7 @@ class Library:
     def save(self, classifier: Classifier, folder: Path) -> None:
         """Write ``model.safetensors`` and ``config.json`` into an empty folder."""
         save_file(separate_weights(classifier.network), folder / "model.safetensors", metadata={"format": "pt"})
-        config = {"library": self.name, **self.describe(classifier.network), "num_classes": classifier.num_classes}
+        config = {"library": self.name, **self.describe(classifier.network), "num_classes": classifier.outputs}
         config["preprocessing"] = asdict(classifier.preprocessing)
         config["label_names"] = list(classifier.class_names)
         if (own_head := self.own_head(classifier.network)) is not None:

@@ -93,7 +93,7 @@ class Timm(Library):
         A head of several layers is described beside timm's settings; ``load_model`` alone can load it.
         """
         network: Any = classifier.network
-        config: dict[str, Any] = {"num_classes": classifier.num_classes}
+        config: dict[str, Any] = {"num_classes": classifier.outputs}
         config["pretrained_cfg"] = classifier.preprocessing.as_timm() | config
         if classifier.class_names:
             config["label_names"] = list(classifier.class_names)
@@ -101,7 +101,7 @@ class Timm(Library):
             config |= {"library": self.name, "own_head": own_head, "label_names": list(classifier.class_names)}
             config["preprocessing"] = asdict(classifier.preprocessing)
         weights = separate_weights(network)
-        said, network.num_classes = network.num_classes, classifier.num_classes  # outdated if the head was replaced
+        said, network.num_classes = network.num_classes, classifier.outputs  # outdated if the head was replaced
         network.state_dict = lambda: weights  # timm saves this, and would fail on weights that share memory
         try:
             timm.models.save_for_hf(network, str(folder), model_config=config, safe_serialization=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.common.extras import import_extra
 from robustvit.common.files import write_json
+from robustvit.common.options import HeadKind
 from robustvit.models.bounds import check_folder, check_settings
 from robustvit.models.classifier import Classifier
 from robustvit.models.heads import classes_of, describe_changed_head, head_of
@@ -101,17 +102,12 @@ class Transformers(Library):
             return ()
         return tuple(name.split(",")[0] for name in names) if len(names) == 1000 else names
 
-    def remarks(self, network: PreTrainedModel) -> list[str]:
-        """Return what the configuration says that changes what the results mean; see ``Library``."""
-        kind = getattr(network.config, "problem_type", None)
-        if kind == "regression":
-            raise UserError(f"{type(network).__name__} predicts numbers (problem_type regression), not classes")
+    def head_kind(self, network: nn.Module) -> HeadKind | None:
+        """Return what ``problem_type`` in the configuration says; see ``Library``."""
+        kind = getattr(getattr(network, "config", None), "problem_type", None)
         if kind == "multi_label_classification":
-            return [
-                f"{type(network).__name__} is a multi-label model (problem_type in its config.json): each photo is "
-                "taken to have one class, the most probable, and confidences are those of a softmax"
-            ]
-        return []
+            return "binary" if classes_of(network) == 1 else "multi-label"
+        return "regression" if kind == "regression" else None
 
     def describe(self, network: PreTrainedModel) -> dict[str, Any]:
         """Return what ``rebuild`` needs."""
@@ -138,9 +134,9 @@ class Transformers(Library):
         """
         network: PreTrainedModel = classifier.network
         names = classifier.class_names
-        if network.config.num_labels != classifier.num_classes:  # outdated if the head was replaced
-            network.config.num_labels = classifier.num_classes
-        if names and names != self.class_names(network):
+        if network.config.num_labels != classifier.outputs:  # outdated if the head was replaced
+            network.config.num_labels = classifier.outputs
+        if names and names != self.class_names(network) and len(names) == classifier.outputs:
             network.config.id2label = dict(enumerate(names))
             network.config.label2id = {name: index for index, name in enumerate(names)}
         if self.own_head(network) is not None:
