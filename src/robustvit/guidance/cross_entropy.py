@@ -12,7 +12,7 @@ from robustvit.models.classifier import logits_of
 
 
 def classify(model: nn.Module, images: Tensor, target: Tensor, temperature: float = 1.0) -> GuidedLoss:
-    """Cross-entropy with the true labels from one plain forward pass."""
+    """Cross-entropy with the true labels, see ``label_loss``, from one plain forward pass."""
     logits = logits_of(model(images))
     loss = label_loss(logits, target, temperature)
     return GuidedLoss(loss, {"classification": loss.detach()}, logits.detach(), None)
@@ -28,6 +28,8 @@ class CrossEntropy(GuidanceMethod):
     Attributes:
         temperature: divides the logits.
     """
+
+    several = True
 
     title = "cross-entropy"
     source = "the ordinary finetuning that guidance is compared with (equation 8 of RobustViT)"

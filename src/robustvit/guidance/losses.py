@@ -61,18 +61,31 @@ def relevance_loss(maps: Tensor, masks: Tensor, *, background: float = 2.0, fore
     return background * background_loss(maps, masks) + foreground * foreground_loss(maps, masks)
 
 
-def confidence_loss(logits: Tensor, temperature: float = 1.0) -> Tensor:
+def confidence_loss(logits: Tensor, temperature: float = 1.0, *, several: bool = False) -> Tensor:
     """Confidence boosting: cross-entropy with the model's own prediction (equation 4).
 
     Args:
         logits: ``(B, C)``.
         temperature: divides the logits; below 1 for models trained with label smoothing (DeiT).
+        several: of a multi-label model, whose prediction is every class with a logit above 0, and no other.
     """
-    return label_loss(logits, logits.argmax(dim=1), temperature)
+    own = (logits > 0).to(logits.dtype) if several else logits.argmax(dim=1)
+    return label_loss(logits, own, temperature)
 
 
 def label_loss(logits: Tensor, target: Tensor, temperature: float = 1.0) -> Tensor:
-    """Cross-entropy with the true label, the ground-truth variant of equation 4; ``target`` is ``(B,)``."""
+    """Cross-entropy with the true label, the ground-truth variant of equation 4.
+
+    Args:
+        logits: ``(B, C)``.
+        target: labels ``(B,)``; or, of photos with several, ``(B, C)`` in [0, 1], 1 for the classes that are there. Then
+            it is the binary cross-entropy, summed over classes, as each class is an answer of its own: the negative
+            log-likelihood of all answers to a photo, as the cross-entropy is of the only one.
+        temperature: divides the logits.
+    """
+    if target.ndim == 2:
+        each = F.binary_cross_entropy_with_logits(logits / temperature, target.to(logits.dtype), reduction="none")
+        return each.sum(dim=1).mean()
     return F.cross_entropy(logits / temperature, target)
 
 

@@ -58,6 +58,7 @@ class GuidanceMethod(ABC):
         regions: regions that a person kept or dropped; None if there are none. No option of ``finetune``.
         obeys_regions: whether the method can obey them.
         flattens: whether the method can do ``uniform``.
+        several: whether it takes photos of several classes: a target ``(B, C)`` and a mask for each class.
         title: name shown to readers.
         source: where it was published.
         trains: the only weights it can train; None for any.
@@ -72,6 +73,7 @@ class GuidanceMethod(ABC):
     unused: ClassVar[tuple[str, ...]] = ()
     flattens: ClassVar[bool] = False
     obeys_regions: ClassVar[bool] = False
+    several: ClassVar[bool] = False
 
     negatives: Negatives = field(default="classification", kw_only=True)
     object_classes: Sequence[int] | None = field(default=None, kw_only=True, metadata={"option": False})

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.options import HeadKind
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.cross_entropy import CrossEntropy
 from robustvit.guidance.energy import EnergyGuidance
@@ -20,7 +21,7 @@ from robustvit.guidance.method import Guidance, GuidanceMethod, GuidedLoss
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.guidance.swap_augmentation import SwapAugmentation
 from robustvit.guidance.swap_relevance import SwapRelevance
-from robustvit.models.classifier import Classifier
+from robustvit.models.classifier import Classifier, head_kind_of
 
 GUIDANCE: dict[str, Any] = {
     kind.title: kind
@@ -92,6 +93,13 @@ def check_guidance(guidance: GuidanceMethod, classifier: Classifier, parameters:
     mask = torch.ones_like(image[:, :1])
     mask[..., : mask.shape[-1] // 2] = 0
     label = torch.zeros(1, dtype=torch.long, device=like.device)
+    if classifier.head_kind == "multi-label":
+        if not guidance.several:
+            able = ", ".join(name for name, method in GUIDANCE.items() if method.several)
+            raise UserError(
+                f"--guidance {guidance.title} takes photos of one class, not a multi-label model: use {able}"
+            )
+        label = torch.nn.functional.one_hot(label, classifier.num_classes).to(like.dtype)
     before = [parameter.grad for parameter in parameters]
     try:
         for parameter in parameters:
@@ -129,8 +137,10 @@ def guided_loss(
     Args:
         model: a ``Classifier`` or a bare timm vision transformer.
         images: ``(B, 3, H, W)``, what ``model`` takes.
-        masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], 1 on the object.
-        target: ``(B,)`` true labels, whose relevance is guided; predicted classes by default.
+        masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], 1 on the object; for a multi-label model also ``(B, P, H, W)``,
+            where the j-th is the mask of the j-th class that is there, zeros behind the last.
+        target: ``(B,)`` true labels, whose relevance is guided; predicted classes by default. For a multi-label model
+            ``(B, C)``, 1 for the classes that are there.
         guidance: name of a guidance method, or your own object.
         options: fields of the method, e.g. ``second_order=True`` or ``temperature=0.55``.
 
@@ -143,4 +153,15 @@ def guided_loss(
     expect_shares(masks)
     if target is None and isinstance(guidance, str) and "target" in options_of(guidance):
         options["target"] = "predicted"
+    _check_target(head_kind_of(model), target)
     return make_guidance(guidance, **options)(model, images, masks, target)
+
+
+def _check_target(kind: HeadKind, target: Tensor | None) -> None:
+    """Refuse a head without classes, and a target of another form than the head's."""
+    if kind in ("regression", "ordinal"):
+        raise UserError(f"expected a classifier to guide, got a head of kind {kind}: relevance explains it")
+    axes = 2 if kind == "multi-label" else 1
+    if target is not None and target.ndim != axes:
+        form = "(B, C) of 0 and 1" if axes == 2 else "(B,)"
+        raise UserError(f"expected a target {form} for a head of kind {kind}, got {tuple(target.shape)}")

@@ -18,7 +18,8 @@ from robustvit.guidance.decided_regions import leave_out
 from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, weighted_sum
 from robustvit.guidance.negatives import mean_over_classes, other_classes, over_objects, shows_object, unevenness
-from robustvit.models.classifier import logits_of
+from robustvit.guidance.several import over_classes
+from robustvit.models.classifier import head_kind_of, logits_of
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class MapGuidance(GuidanceMethod):
 
     flattens = True
     obeys_regions = True
+    several = True
 
     target: Target = "label"
     relevance: str = "gae"
@@ -92,12 +94,15 @@ class MapGuidance(GuidanceMethod):
                 f"expected labels for --guidance {self.title} with target or classification 'label', got none: give "
                 "them, or use target 'predicted' and classification 'confidence'"
             )
+        several = head_kind_of(model) == "multi-label"
         if not self.relevance_counts:
             logits = logits_of(model(images))
-            classification = self._classification(logits, target)
+            classification = self._classification(logits, target, several)
             parts = {"classification": classification.detach()}
             return GuidedLoss(self.classification_weight * classification, parts, logits.detach(), None)
         differentiable = torch.is_grad_enabled()
+        if several:
+            return self._guide_each(model, images, masks, target)
         neutral = None
         if self.regions is not None:
             masks, neutral = self.regions.decide(images, masks)
@@ -114,7 +119,7 @@ class MapGuidance(GuidanceMethod):
             maps = image_map(trace.explain(explained, keep), (images.shape[-2], images.shape[-1]))
             shown, inside = (maps, masks) if neutral is None else self.without(maps, masks, neutral)
             parts = over_objects(self.map_terms, shown, inside)
-            parts |= {"classification": self._classification(logits, target)}
+            parts |= {"classification": self._classification(logits, target, several)}
             terms = [(self.relevance_weight, parts["relevance"])]
             if self.negatives == "uniform":
                 parts["uniform"] = self._unevenness(trace, target, negative)
@@ -123,6 +128,27 @@ class MapGuidance(GuidanceMethod):
         detached = {name: part.detach() for name, part in parts.items()}
         return GuidedLoss(loss if differentiable else loss.detach(), detached, logits.detach(), maps.detach())
 
+    def _guide_each(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
+        """The loss of photos of several classes; see ``over_classes``."""
+        if self.negatives == "uniform":
+            raise UserError("expected --negatives classification or none for a multi-label model, got uniform")
+        if self.regions is not None:
+            raise UserError("expected no regions of an audit for a multi-label model, which has a mask for each class")
+        differentiable = torch.is_grad_enabled()
+        with gradients_for_maps(True):  # the graph is needed again for each class
+            images, masks = (x.clone() if x.is_inference() else x for x in (images, masks))
+            target = target.clone() if target is not None and target.is_inference() else target
+            trace = get_method(self.relevance)(model, images, self.second_order)
+            predicted = trace.logits.detach() > 0
+            present = predicted if self.target == "predicted" or target is None else target > 0.5
+            parts, maps = over_classes(self.map_terms, trace, present, masks, (images.shape[-2], images.shape[-1]))
+            parts["classification"] = self._classification(trace.logits, target, several=True)
+            loss = weighted_sum(
+                (self.relevance_weight, parts["relevance"]), (self.classification_weight, parts["classification"])
+            )
+        detached = {name: part.detach() for name, part in parts.items()}
+        return GuidedLoss(loss if differentiable else loss.detach(), detached, trace.logits.detach(), maps.detach())
+
     def _unevenness(self, trace: Trace, target: Tensor | None, negative: Tensor) -> Tensor:
         """Return how uneven the maps of other classes are on images without an object, see the class."""
         chosen = other_classes(trace.logits.detach(), target, self.object_classes)
@@ -130,11 +156,11 @@ class MapGuidance(GuidanceMethod):
             lambda label: unevenness(trace.explain(label, True).flatten(1)), chosen & negative[:, None]
         )
 
-    def _classification(self, logits: Tensor, target: Tensor | None) -> Tensor:
+    def _classification(self, logits: Tensor, target: Tensor | None, several: bool) -> Tensor:
         """Equation 4, or its variant with the true label."""
         if self.classification == "label" and target is not None:
             return label_loss(logits, target, self.temperature)
-        return confidence_loss(logits, self.temperature)
+        return confidence_loss(logits, self.temperature, several=several)
 
 
 @dataclass(frozen=True)

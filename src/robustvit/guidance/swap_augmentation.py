@@ -13,6 +13,7 @@ from robustvit.data.swaps import bounding_box, paste, tiled_background, usable_b
 from robustvit.guidance.cross_entropy import classify
 from robustvit.guidance.losses import masks_like
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels
+from robustvit.guidance.several import all_objects
 
 SWAPS = ("mixed-other", "mixed-same", "mixed-rand")  # measures on photos like those that swaps train on
 
@@ -67,6 +68,8 @@ class SwapAugmentation(GuidanceMethod):
         temperature: divides the logits.
     """
 
+    several = True
+
     title = "swap-augmentation"
     source = "backgrounds swapped as in Xiao, Engstrom, Ilyas and Madry, Noise or Signal, ICLR 2021"
 
@@ -86,5 +89,5 @@ class SwapAugmentation(GuidanceMethod):
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         target = expect_labels(target, "--guidance swap-augmentation")
         if torch.is_grad_enabled():
-            images = on_other_backgrounds(images, masks, self.swap_share)
+            images = on_other_backgrounds(images, all_objects(masks, target), self.swap_share)
         return classify(model, images, target, self.temperature)

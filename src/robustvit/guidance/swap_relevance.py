@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robustvit.common.options import Classification
 from robustvit.guidance.method import GuidedLoss
 from robustvit.guidance.robustvit import RobustViT
+from robustvit.guidance.several import all_objects
 from robustvit.guidance.swap_augmentation import SWAPS, check_share, on_other_backgrounds
 
 
@@ -46,5 +47,5 @@ class SwapRelevance(RobustViT):
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         if torch.is_grad_enabled():
-            images = on_other_backgrounds(images, masks, self.swap_share)
+            images = on_other_backgrounds(images, all_objects(masks, target), self.swap_share)
         return super().__call__(model, images, masks, target)

@@ -47,7 +47,7 @@ class Classifier(nn.Module):
     classes: int | None = None
     pixels = PixelOptions()
     head_kind: HeadKind = "softmax"
-    recorded_head: HeadKind | None = None  # what its folder says of it
+    recorded_head: HeadKind | None = None  # what is known of it: from its folder, or once settled
     readout: Readout | Literal["unclear"] | None = None
     adapter: KeptAdapter | None = None  # one that is trained as it is, if any
 

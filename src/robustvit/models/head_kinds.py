@@ -46,7 +46,7 @@ def settle_head(
             "its absence, from a sigmoid) or --head regression"
         )
     _check(classifier, kind, outputs)
-    classifier.head_kind = kind
+    classifier.head_kind = classifier.recorded_head = kind
     if kind == "binary" and len(classifier.class_names) == 1:
         classifier.class_names = (f"not {classifier.class_names[0]}", classifier.class_names[0])
     if line := warn_of_kind(classifier.kind, str(classifier), kind):

@@ -194,7 +194,6 @@ def _check_classifier(classifier: Classifier, wanted: Wanted, given: GivenPrepro
         raise UserError(
             "expected no --mean, --std, --input-size and --interpolation for a Classifier: give it its Preprocessing"
         )
-    classifier.recorded_head = classifier.head_kind if classifier.outputs > 1 else classifier.recorded_head
     if classifier.classes is None and list(find_inside(classifier.network)) != [classifier.network]:
         found = normalise(classifier.network, given, classifier.preprocessing, exact=True)
         classifier.kind, classifier.readout, classifier.classes = found.kind, found.readout, found.classes

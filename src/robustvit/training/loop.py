@@ -29,7 +29,7 @@ from robustvit.models.parameters import trainable
 from robustvit.models.save import save_model
 from robustvit.training.schedule import Schedule
 from robustvit.training.state import EpochMeans, TrainingState
-from robustvit.training.steps import TrainingSteps, guided_batch, training_loader
+from robustvit.training.steps import TrainingSteps, all_right, guided_batch, training_loader
 
 SAVE_EVERY = 0.5  # minutes: epochs of a few seconds are not saved one by one, which would take longer than they do
 
@@ -143,7 +143,7 @@ def _validate(
     for raw in loader:
         batch = {name: value.to(accelerator.device) for name, value in raw.items()}
         guided = guided_batch(guidance, classifier, batch)
-        right = guided.logits.argmax(dim=1) == batch["label"]
+        right = all_right(guided.logits, batch)
         means.add(guided, len(batch["image"]), accuracy=right.float().mean())
         mine.append(right)
     found: dict[str, Any] = means.result("val")

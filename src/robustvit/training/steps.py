@@ -34,9 +34,18 @@ def training_loader(training: MaskedPhotos, batch_size: int, workers: int) -> Da
 
 
 def guided_batch(guidance: Guidance, model: nn.Module, batch: dict[str, Tensor]) -> GuidedLoss:
-    """Compute the guided loss of a batch, with labels if every photo has one."""
+    """Compute the guided loss of a batch, with labels if every photo has one, or with all labels of each."""
+    if "targets" in batch:
+        return guidance(model, batch["image"], batch["class_masks"], batch["targets"])
     labels = batch["label"]
     return guidance(model, batch["image"], batch["mask"], labels if bool((labels >= 0).all()) else None)
+
+
+def all_right(logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """Return whether the answers to each photo are right, ``(B,)`` bool; of several labels, all of them."""
+    if "targets" in batch:
+        return ((logits > 0) == (batch["targets"] > 0.5)).all(dim=1)
+    return logits.argmax(dim=1) == batch["label"]
 
 
 def own_share(step: int, batch_size: int, photos: int, rank: int, processes: int) -> tuple[int, float]:

@@ -1,0 +1,89 @@
+"""Guidance of photos with several classes: the relevance of each class that is there lies on its own mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from robustvit.common.errors import UserError
+from robustvit.explanation.maps import image_map
+from robustvit.explanation.methods.trace import Trace
+
+
+def over_classes(
+    terms: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    trace: Trace,
+    present: Tensor,
+    masks: Tensor,
+    size: tuple[int, int],
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return ``1/B sum_i 1/|P_i| sum_(c in P_i) term(R_i^c, S_i^c)``: every photo counts once, whatever it shows.
+
+    ``P_i`` are the classes of photo i that have a mask, ``R_i^c`` is its relevance map of class c, ``S_i^c`` the mask.
+
+    Args:
+        terms: returns means over the images of maps and masks ``(B, 1, H, W)``.
+        trace: a forward pass, which is explained once for each class of the photo that has most.
+        present: ``(B, C)`` bool, the classes that are there.
+        masks: ``(B, P, H, W)`` in [0, 1], the mask of the j-th class that is there; one for all where P is 1.
+        size: height and width of the images.
+
+    Returns:
+        The terms, and each photo's map of its first class, ``(B, 1, H, W)``; zeros where nothing is there.
+    """
+    masks = masks[:, None] if masks.ndim == 3 else masks
+    order, held = slots_of(present)
+    if masks.shape[1] not in (1, held.shape[1]) and masks.shape[1] < held.shape[1]:
+        raise UserError(
+            f"expected a mask for each of up to {held.shape[1]} classes of a photo, or one for all, got "
+            f"{masks.shape[1]}"
+        )
+    masks = masks.to(trace.logits.dtype).expand(-1, max(masks.shape[1], held.shape[1]), -1, -1)
+    shown = held & masks[:, : held.shape[1]].flatten(2).any(dim=2)
+    weights = shown / shown.sum(dim=1, keepdim=True).clamp(min=1) / len(masks)
+    sums = {name: torch.zeros_like(term) for name, term in _of_nothing(terms, masks).items()}
+    first = masks.new_zeros(len(masks), 1, *size)
+    for slot in range(held.shape[1]):
+        maps = image_map(trace.explain(order[:, slot], True), size)
+        first = torch.where(held[:, 0, None, None, None], maps, first) if slot == 0 else first
+        for index in shown[:, slot].nonzero()[:, 0].tolist():
+            found = terms(maps[index : index + 1], masks[index : index + 1, slot : slot + 1].to(maps.dtype))
+            sums = {name: sums[name] + weights[index, slot].to(found[name].dtype) * found[name] for name in sums}
+    return sums, first
+
+
+def slots_of(present: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the classes that are there in their order, ``(B, P)``, and which of these places are filled, ``(B, P)``;
+    ``present`` is ``(B, C)`` bool, P the most that a photo has.
+    """
+    counts = present.sum(dim=1)
+    most = int(counts.max()) if len(counts) else 0
+    order = present.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+    return order, torch.arange(most, device=present.device) < counts[:, None]
+
+
+def _of_nothing(terms: Callable[[Tensor, Tensor], dict[str, Tensor]], masks: Tensor) -> dict[str, Tensor]:
+    """Return the terms of an empty map, for their names and type."""
+    nothing = torch.zeros_like(masks[:1, :1], dtype=torch.promote_types(masks.dtype, torch.float32))
+    return terms(nothing, nothing)
+
+
+def all_objects(masks: Tensor, target: Tensor | None) -> Tensor:
+    """Return what the masks of all classes of a photo cover, ``(B, 1, H, W)``; nothing where one of them is missing.
+
+    The object of a class without a mask would stay behind, and the labels would no longer be true. Masks of photos of
+    one class stay as they are.
+
+    Args:
+        masks: ``(B, P, H, W)``, see ``over_classes``.
+        target: ``(B, C)``, 1 for the classes that are there; ``(B,)`` for photos of one class.
+    """
+    if target is None or target.ndim == 1 or masks.ndim == 3:
+        return masks
+    whole = masks.amax(dim=1, keepdim=True)
+    if masks.shape[1] == 1:
+        return whole
+    complete = masks.flatten(2).any(dim=2).sum(dim=1) >= (target > 0.5).sum(dim=1)
+    return whole * complete[:, None, None, None].to(whole.dtype)
