@@ -78,9 +78,9 @@ def label_loss(logits: Tensor, target: Tensor, temperature: float = 1.0) -> Tens
 
     Args:
         logits: ``(B, C)``.
-        target: labels ``(B,)``; or, of photos with several, ``(B, C)`` in [0, 1], 1 for the classes that are there. Then
-            it is the binary cross-entropy, summed over classes, as each class is an answer of its own: the negative
-            log-likelihood of all answers to a photo, as the cross-entropy is of the only one.
+        target: labels ``(B,)``; or, of photos with several, ``(B, C)`` in [0, 1], 1 for the classes that are there.
+            Then it is the binary cross-entropy, summed over classes, as each class is an answer of its own: the
+            negative log-likelihood of all answers to a photo, as the cross-entropy is of the only one.
         temperature: divides the logits.
     """
     if target.ndim == 2:

@@ -137,8 +137,8 @@ def guided_loss(
     Args:
         model: a ``Classifier`` or a bare timm vision transformer.
         images: ``(B, 3, H, W)``, what ``model`` takes.
-        masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], 1 on the object; for a multi-label model also ``(B, P, H, W)``,
-            where the j-th is the mask of the j-th class that is there, zeros behind the last.
+        masks: ``(B, 1, H, W)`` or ``(B, H, W)`` in [0, 1], 1 on the object; for a multi-label model also
+            ``(B, P, H, W)``, where the j-th is the mask of the j-th class that is there, zeros behind the last.
         target: ``(B,)`` true labels, whose relevance is guided; predicted classes by default. For a multi-label model
             ``(B, C)``, 1 for the classes that are there.
         guidance: name of a guidance method, or your own object.
