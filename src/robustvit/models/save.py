@@ -56,7 +56,7 @@ def _record_more(classifier: Classifier, config: Path) -> None:
     """Add how photos were read, and what the outputs mean if they are not one class a photo, to the settings that a
     library wrote; libraries ignore what they do not know.
     """
-    more: dict[str, Any] = {"pixels": said} if (said := classifier.pixels.said) else {}
+    more: dict[str, object] = {"pixels": said} if (said := classifier.pixels.said) else {}
     if classifier.head_kind != "softmax" or tell_head(classifier) is not None:
         more["head"] = classifier.head_kind
     if classifier.head_kind == "binary" and classifier.class_names:
