@@ -7,12 +7,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from robustvit.common.charts import Chart, inline_svg
+from robustvit.common.charts import COLOURS, Chart, chart_style, inline_svg
 
 _SHOWN = ("ordinary", "mixed-same", "mixed-other", "mixed-rand", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
-_COLOURS = {"model": "#1f5fbf", "baseline": "#b0672a"}
+_COLOURS = {"model": COLOURS[0], "baseline": COLOURS[1]}
 
 
+@chart_style()
 def accuracy_chart(record: Mapping[str, Any]) -> Chart:
     """Draw accuracies with intervals, and chance where it is meaningful, from an audit's record."""
     names = [name for name in _SHOWN if name in record["measures"]]
@@ -39,8 +40,8 @@ def accuracy_chart(record: Mapping[str, Any]) -> Chart:
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.set_xlim(-2, 102)
-    axis.set_xlabel("accuracy, % (bars: 95 % CI)", fontsize=8)
-    axis.grid(axis="x", color="0.9")
+    axis.set_xlabel("accuracy, % (bars: 95 % CI)")
+    axis.grid(axis="x")
     axis.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3)
     words = "; ".join(
         f"{name} " + ", ".join(f"{side} {100 * record['measures'][name][side]['mean']:.1f} %" for side in sides)
@@ -64,6 +65,7 @@ def shift_charts(record: Mapping[str, Any]) -> list[Chart]:
     return charts
 
 
+@chart_style()
 def _position(rows: Sequence[Mapping[str, Any]], side: str, named: bool) -> Chart:
     shown = [row for row in rows if row["kind"] == "position"]
     across, down = sorted({row["x"] for row in shown}), sorted({row["y"] for row in shown})
@@ -78,13 +80,14 @@ def _position(rows: Sequence[Mapping[str, Any]], side: str, named: bool) -> Char
             axis.text(x, y, f"{value:.0f}", ha="center", va="center", fontsize=10)
     axis.set_xticks(range(len(across)), [f"{100 * x:g}" for x in across])
     axis.set_yticks(range(len(down)), [f"{100 * y:g}" for y in down])
-    axis.set_xlabel("centre, % of width", fontsize=8)
-    axis.set_ylabel("centre, % of height", fontsize=8)
-    axis.set_title("accuracy by position, %" + (f" ({side})" if named else ""), fontsize=10)
+    axis.set_xlabel("centre, % of width")
+    axis.set_ylabel("centre, % of height")
+    axis.set_title("accuracy by position, %" + (f" ({side})" if named else ""))
     words = "; ".join(f"at {100 * row['x']:g}, {100 * row['y']:g}: {100 * row[side]['mean']:.1f} %" for row in shown)
     return Chart(inline_svg(figure, axis), f"Accuracy of the {side} by position of the object's centre {words}")
 
 
+@chart_style()
 def _line(rows: Sequence[Mapping[str, Any]], sides: Sequence[str], kind: str, value: str, label: str) -> Chart:
     figure = Figure(figsize=(3.9, 2.9), layout="constrained")
     axis = figure.subplots()
@@ -99,10 +102,10 @@ def _line(rows: Sequence[Mapping[str, Any]], sides: Sequence[str], kind: str, va
         axis.minorticks_off()
     axis.set_xticks(at, [f"{x:g}" for x in at])
     axis.set_ylim(-2, 102)
-    axis.set_title(f"accuracy by {kind}, %", fontsize=10)
-    axis.set_xlabel(label, fontsize=8)
+    axis.set_title(f"accuracy by {kind}, %")
+    axis.set_xlabel(label)
     if len(sides) > 1:
-        axis.legend(fontsize=8, frameon=False)
+        axis.legend()
     words = "; ".join(
         f"{x:g}: " + ", ".join(f"{side} {100 * row[side]['mean']:.1f} %" for side in sides)
         for x, row in zip(at, rows, strict=True)

@@ -4,14 +4,43 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from robustvit.common.files import new_file
+
+INK, SOFT, LINE = "#1d2530", "#5b6675", "#dfe4ea"  # those of the pages
+GOOD, BAD = "#11734b", "#a8321f"
+COLOURS = ("#1f5fbf", "#b0672a", GOOD, "#8a3ea8", BAD, "#0f7c8c", "#7a5a00", SOFT)  # dark enough for thin lines
+_STYLE: Any = {  # the stub of rc_context lists every key as a type
+    "axes.edgecolor": "#8b96a5", "axes.labelcolor": INK, "axes.labelsize": 8, "axes.titlesize": 10,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "grid.color": LINE, "text.color": INK, "xtick.color": SOFT, "ytick.color": SOFT, "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK, "xtick.labelsize": 8, "ytick.labelsize": 8, "lines.linewidth": 1.4, "lines.markersize": 5,
+    "errorbar.capsize": 3, "legend.fontsize": 8, "legend.frameon": False,
+}  # fmt: skip
+
+
+@contextmanager
+def chart_style() -> Iterator[None]:
+    """The style of all charts: a context, or the decorator of a function that draws one."""
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def short_number(value: float) -> str:
+    """Write a number of an axis briefly, ``1e-5`` instead of ``1e-05``."""
+    mantissa, _, power = f"{value:.3g}".partition("e")
+    return f"{mantissa}e{int(power)}" if power else mantissa
 
 
 @dataclass(frozen=True)
@@ -27,7 +56,7 @@ def inline_svg(figure: Figure, axis: Axes, *, text: bool = False) -> str:
 
     Args:
         figure: the chart.
-        axis: its only axis, which loses its frame above and on the right.
+        axis: its only axis; without ``chart_style`` it loses its frame above and on the right.
         text: keep letters as text, for names in scripts that Matplotlib's font lacks.
     """
     axis.tick_params(labelsize=8)

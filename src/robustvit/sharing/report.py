@@ -150,6 +150,13 @@ def _number(value: str | float | None) -> float:
 
 
 def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scale: float) -> str:
+    from robustvit.common.charts import chart_style
+
+    with chart_style():
+        return _draw_curve(title, epochs, lines, scale)
+
+
+def _draw_curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scale: float) -> str:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -161,12 +168,12 @@ def _curve(title: str, epochs: list[dict[str, Any]], lines: dict[str, str], scal
     for label, name in lines.items():
         if any(name in row for row in epochs):
             values = [scale * _number(row.get(name)) for row in epochs]
-            axis.plot(at, values, label=label, marker=".", linewidth=1.4)
+            axis.plot(at, values, label=label, marker=".")
     kept = [row["epoch"] for row in epochs if row.get("best")]
     if kept:
         axis.axvline(kept[-1], color="0.6", linestyle=":", linewidth=1)
-    axis.set_title(title, fontsize=10)
-    axis.set_xlabel("epoch (dotted: the best)", fontsize=8)
+    axis.set_title(title)
+    axis.set_xlabel("epoch (dotted: the one kept)" if kept else "epoch")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend(fontsize=8, frameon=False)
+    axis.legend()
     return inline_svg(figure, axis)

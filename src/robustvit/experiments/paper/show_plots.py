@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from robustvit.common.charts import save_figure
+from robustvit.common.charts import COLOURS, chart_style, save_figure
 from robustvit.evaluation.records.record import Record
 from robustvit.evaluation.records.reported import reported_table
 from robustvit.evaluation.records.table_layout import SET_TITLES
@@ -18,10 +18,11 @@ from robustvit.experiments.paper.evaluating import Evaluator
 from robustvit.experiments.paper.plan import Run
 from robustvit.experiments.sweeps.results import write_rows
 
-_PARTS = {"seen": ("classes finetuned on", "#2a6f97"), "unseen": ("other classes", "#c9762b")}
+_PARTS = {"seen": ("classes finetuned on", COLOURS[0]), "unseen": ("other classes", COLOURS[1])}
 Numbers = dict[tuple[str, str], Record]
 
 
+@chart_style()
 def show_seen(evaluator: Evaluator, target: Path) -> list[Path]:
     """Plot the average change of top-1 accuracy for training classes and others; the paper's as outlines."""
     numbers = _numbers(evaluator)
@@ -37,11 +38,10 @@ def show_seen(evaluator: Evaluator, target: Path) -> list[Path]:
         axis.bar(at, [_or_nan(row["reported"]) for row in mine], 0.36, fill=False, edgecolor="0.2", linestyle="--",
                  label="reported" if number else None)  # fmt: skip
     axis.axhline(0, color="0.4", linewidth=0.8)
-    axis.set_xticks(range(len(evaluator.plan.sets)), [SET_TITLES.get(s, s) for s in evaluator.plan.sets], fontsize=8)
-    axis.set_ylabel("change of top-1, points", fontsize=9)
-    axis.set_title(_title(evaluator, f"average over {', '.join(cards)}"), fontsize=9)
-    axis.legend(fontsize=8, frameon=False)
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xticks(range(len(evaluator.plan.sets)), [SET_TITLES.get(s, s) for s in evaluator.plan.sets])
+    axis.set_ylabel("change of top-1, points")
+    axis.set_title(_title(evaluator, f"average over {', '.join(cards)}"))
+    axis.legend()
     return [*save_figure(figure, target), write_rows([*rows, *single], target.with_suffix(".csv"))]
 
 
@@ -89,6 +89,7 @@ def _change(evaluator: Evaluator, numbers: Numbers, run: Run, name: str, part: s
     return 100 * (after.numbers[key].mean - before.numbers[key].mean)
 
 
+@chart_style()
 def show_sensitivity(evaluator: Evaluator, target: Path) -> list[Path]:
     """Plot top-1 accuracy on each set against photos per class, and against classes; dotted: the original."""
     numbers, plan, scale = _numbers(evaluator), evaluator.plan, evaluator.workspace.scale
@@ -108,18 +109,17 @@ def show_sensitivity(evaluator: Evaluator, target: Path) -> list[Path]:
         ordered = sorted(runs, key=lambda run: getattr(run, field))
         for number, name in enumerate(plan.sets):
             values = [_or_nan(_top1(evaluator, numbers, run, name)) for run in ordered]
-            colour = f"C{number}"
-            axis.plot([getattr(run, field) for run in ordered], values, marker="o", markersize=4, color=colour,
+            colour = COLOURS[number % len(COLOURS)]
+            axis.plot([getattr(run, field) for run in ordered], values, marker="o", color=colour,
                       label=SET_TITLES.get(name, name))  # fmt: skip
             original = _top1(evaluator, numbers, plan.original(ordered[0]), name)
             if original is not None:
                 axis.axhline(original, color=colour, linestyle=":", linewidth=0.9)
         places = sorted({getattr(run, field) for run in ordered})
         axis.set_xticks(places, list(map(str, places)))
-        axis.set_xlabel(label, fontsize=9)
-        axis.set_ylabel("top-1, %", fontsize=9)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(fontsize=8, frameon=False)
+        axis.set_xlabel(label)
+        axis.set_ylabel("top-1, %")
+        figure.axes[0].legend()
     figure.suptitle(_title(evaluator, "dotted: the original model"), fontsize=9)
     return [*save_figure(figure, target), write_rows(rows, target.with_suffix(".csv"))]
 

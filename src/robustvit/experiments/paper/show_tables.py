@@ -12,7 +12,8 @@ from robustvit.evaluation.records.described import METHOD_TITLES
 from robustvit.evaluation.records.record import Record
 from robustvit.evaluation.records.reported import ReportedRow, ReportedTable, reported_table
 from robustvit.evaluation.records.table import render_table
-from robustvit.evaluation.records.table_layout import INCOMPLETE, Cell, Row, TableLayout, lay_out_reported
+from robustvit.evaluation.records.table_content import Cell, Row, TableLayout
+from robustvit.evaluation.records.table_layout import INCOMPLETE, lay_out_reported
 from robustvit.experiments.paper.evaluating import Evaluator
 from robustvit.models.recipes import model_card
 
