@@ -125,7 +125,8 @@ def test_outline_is_drawn_on_the_border_and_nowhere_else(tmp_path, size):
     core, away = binary_erosion(fitted, iterations=reach), ~binary_dilation(fitted, iterations=reach)
     line = fitted & ~binary_erosion(fitted)
     assert abs(pixels[core] - (60, 90, 160)).max() < 12
-    assert abs(pixels[away] - (45, 67, 120)).max() < 12
+    assert abs(pixels[away] - (122, 67, 152)).max() < 30, "tinted; JPEG rings beside a line of that contrast"
+    assert abs(pixels[away] - (122, 67, 152)).mean() < 2
     red, green, blue = np.median(pixels[line], axis=0)
     assert min(red, green) > 200 > 100 > blue
     assert pixels[binary_dilation(fitted, iterations=3)].sum(axis=1).min() < 60  # its dark edge
@@ -285,15 +286,23 @@ def test_toggling_by_mouse_and_keyboard(view):
 
 
 def test_all_shown_and_start_again(view):
-    view.on("dialog", lambda dialog: dialog.accept())
+    asked = []
+    view.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
     view.click("#keep")
     assert counts(view) == "kept 5 of 6"
     view.select_option("#filter", "good")
     view.click("#drop")
     assert counts(view) == "kept 2 of 6, 3 shown"
+    assert asked == ["Drop 3 kept photos? Decisions made one by one are lost."]
     view.click("#again")
     assert counts(view) == "kept 3 of 6, 3 shown"
     view.reload()
+    assert counts(view) == "kept 3 of 6"
+
+
+def test_nothing_is_dropped_before_that_is_confirmed(view):
+    view.on("dialog", lambda dialog: dialog.dismiss())
+    view.click("#drop")
     assert counts(view) == "kept 3 of 6"
 
 
@@ -329,6 +338,7 @@ def test_browser_that_keeps_nothing(browser, page):
         view.add_init_script("Object.defineProperty(window, 'localStorage', {get() { throw new Error('no'); }})")
         view.reload()
         assert view.is_visible("#forgetful")
+        view.on("dialog", lambda dialog: dialog.accept())
         view.click("#drop")
         assert counts(view) == "kept 0 of 6"
 

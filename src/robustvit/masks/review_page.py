@@ -27,7 +27,7 @@ from robustvit.data.review import resolve_folder
 _MARK = "robustvit-review"
 _LONGER_SIDE = 360
 _QUALITY = 80
-_BACKGROUND = 0.75
+_TINT, _OPACITY = np.array([214, 32, 140]), 0.4  # magenta, which is rare in photos, and shows on dark ones too
 _WORKERS = 8  # each holds a photo decoded whole
 
 
@@ -127,11 +127,11 @@ def _printable(text: str) -> str:
 
 
 def _draw_mask(photo: Image.Image, mask: np.ndarray) -> np.ndarray:
-    """Draw where the mask, scaled to the photo, passes half its maximum; darken what is outside."""
+    """Draw where the mask, scaled to the photo, passes half its maximum; tint what is outside."""
     fitted = np.asarray(Image.fromarray(mask).resize(photo.size, Image.Resampling.BILINEAR))
     inside = fitted >= fitted.max() / 2
     pixels = np.array(photo)
-    pixels[~inside] = (_BACKGROUND * pixels[~inside]).astype(np.uint8)
+    pixels[~inside] = ((1 - _OPACITY) * pixels[~inside] + _OPACITY * _TINT).round().astype(np.uint8)
     return draw_outline(pixels, inside)
 
 
