@@ -10,6 +10,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
@@ -84,20 +86,32 @@ def overlay(image: Tensor, relevance_map: Tensor, opacity: float = 0.55) -> np.n
     return (255 * ((1 - opacity) * photo + opacity * colours)).round().clip(0, 255).astype(np.uint8)
 
 
-def figure_of(pictures: Sequence[tuple[str, np.ndarray]], path: str | Path) -> None:
-    """Write titled pictures, uint8 or [0, 1] arrays, side by side as one PNG."""
-    figure_of_rows([pictures], path)
+def figure_of_rows(
+    rows: Sequence[Sequence[tuple[str, np.ndarray]]], path: str | Path, *, dpi: int = 110, legend: str = ""
+) -> None:
+    """Write rows of equally many titled pictures, uint8 or [0, 1] arrays, as one PNG.
 
-
-def figure_of_rows(rows: Sequence[Sequence[tuple[str, np.ndarray]]], path: str | Path) -> None:
-    """Write rows of equally many titled pictures as one PNG; pictures as in ``figure_of``."""
+    Args:
+        rows: titles and pictures.
+        path: of the PNG.
+        dpi: pixels per inch; a picture is 2.4 inches wide.
+        legend: what the colours of relevance maps mean; a bar of them is drawn below.
+    """
     across = len(rows[0])
-    figure = Figure(figsize=(2.4 * across, 2.75 * len(rows)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(2.4 * across, 2.75 * len(rows) + 0.5 * bool(legend)), dpi=dpi, layout="constrained")
     grid = figure.subplots(len(rows), across, squeeze=False, subplot_kw={"xticks": [], "yticks": []})  # half the time
     for axes, pictures in zip(grid, rows, strict=True):
         for axis, (title, picture) in zip(axes, pictures, strict=True):
             axis.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.ndim == 2 else None)
             axis.set_title(printable(title), fontsize=9, parse_math=False)
             axis.set_axis_off()
+    if legend:
+        colours = ScalarMappable(Normalize(0, 1), matplotlib.colormaps["inferno"])
+        key = figure.colorbar(
+            colours, ax=grid.ravel().tolist(), location="bottom", fraction=0.06, aspect=40, shrink=0.8
+        )
+        key.set_ticks([0, 1], labels=["least", "most"], fontsize=8)
+        key.set_label(legend, fontsize=8, labelpad=-8)
+        key.outline.set_visible(False)
     with new_file(path) as file:
         figure.savefig(file, format="png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,13 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
             v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
         ]
     )
+
+
+def enlarged(preprocessing: Preprocessing, side: int = 448) -> Preprocessing:
+    """Return what shows a photo as the model sees it, but with more pixels, at least ``side`` on the longer side."""
+    height, width = preprocessing.input_size
+    times = max(1, -(-side // max(height, width)))
+    return replace(preprocessing, input_size=(times * height, times * width))
 
 
 def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Image, tv_tensors.Mask]:

@@ -14,6 +14,8 @@ from robustvit.common.options import HeadKind
 from robustvit.explanation.image_files import ImageFiles
 from robustvit.models.options import ComparedModels, ShownModels
 
+_SIDE, _DPI = 480, 200  # pixels of a picture, of which 2.4 inches are shown
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -78,7 +80,8 @@ def explain(
 ) -> Explanations:
     """Show which part of a photo a prediction comes from, before and after finetuning, with the top five classes.
 
-    Writes one picture per photo. A run folder is compared with the model it started from.
+    Writes one picture per photo: the part of it that the model sees, sharp, and each model's relevance laid over it. A
+    run folder is compared with the model it started from.
 
     Args:
         photos: photo files; also folders, lists and sets, as for the images of finetune. In Python also PIL images,
@@ -162,10 +165,11 @@ def _explain_one(
     photo: Path, picture: Image.Image, models: dict[str, Classifier], target: int | None, method: str, file: Path
 ) -> Explanation:
     import torch
+    import torch.nn.functional as F
     from torch import Tensor
 
-    from robustvit.common.pictures import figure_of, overlay
-    from robustvit.data.datasets import evaluation_transform
+    from robustvit.common.pictures import figure_of_rows, overlay
+    from robustvit.data.datasets import enlarged, evaluation_transform
     from robustvit.explanation.maps import relevance
 
     tiles: list = []
@@ -179,12 +183,14 @@ def _explain_one(
         top[which] = [(classifier.name_of(int(i)), float(p)) for p, i in zip(*best, strict=True)]
         numbers = classifier.head_kind == "regression"
         explained = int(best.indices[0]) if target is None else target
-        tiles = tiles or [(photo.name[:32], image[0].permute(1, 2, 0).numpy())]
+        sharp = evaluation_transform(enlarged(classifier.preprocessing, _SIDE))(picture).as_subclass(Tensor)
+        tiles = tiles or [(photo.name[:32], sharp.permute(1, 2, 0).numpy())]
         title = f"{which}: {classifier.name_of(explained)} ({_said(float(probabilities[explained]), numbers, 0)})"
         with torch.no_grad():
             found = relevance(classifier, image, torch.tensor([explained]), method=method)[0]
-        tiles.append((title, overlay(image[0], found)))
-    figure_of(tiles, file)
+        heat = F.interpolate(found[None], size=sharp.shape[1:], mode="bilinear")[0]
+        tiles.append((title, overlay(sharp, heat)))
+    figure_of_rows([tiles], file, dpi=_DPI, legend="relevance for the class above the picture")
     return Explanation(photo, top, file, numbers=numbers)
 
 

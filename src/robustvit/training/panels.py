@@ -16,13 +16,12 @@ from PIL import Image
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
 from robustvit.common.pictures import outline_mask, overlay
-from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
+from robustvit.data.datasets import MaskedPhotos, SwappedPhotos, enlarged
 from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
 
 Outcome = Literal["corrected", "broken", "same"]
-_SIDE = 448  # pixels of a picture's longer side, at least
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def draw_panels(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    large = _enlarged(photos)
+    large = MaskedPhotos(photos.photos, enlarged(photos.preprocessing), mask_format=photos.mask_format)
     drawn = []
     for number, panel in enumerate(panels):
         item, shown = _item(photos, panel), _item(large, panel)["image"]
@@ -137,15 +136,6 @@ def draw_panels(
 
 def _item(photos: MaskedPhotos, panel: Panel) -> dict[str, Any]:
     return photos[panel.index] if panel.donor is None else SwappedPhotos(photos, [(panel.index, panel.donor)])[0]
-
-
-def _enlarged(photos: MaskedPhotos) -> MaskedPhotos:
-    """The same photos as a model with a larger input would see them."""
-    preprocessing = photos.preprocessing
-    height, width = preprocessing.input_size
-    times = max(1, -(-_SIDE // max(height, width)))
-    larger = replace(preprocessing, input_size=(times * height, times * width))
-    return MaskedPhotos(photos.photos, larger, mask_format=photos.mask_format)
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:

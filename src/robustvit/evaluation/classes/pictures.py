@@ -8,12 +8,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from robustvit.common.options import MaskFormat
 from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
-from robustvit.data.datasets import evaluation_transform, read_pair
+from robustvit.data.datasets import enlarged, evaluation_transform, read_pair
 from robustvit.data.pixels import ANY
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.classes.answers import Compared
@@ -25,6 +26,7 @@ from robustvit.evaluation.sets.answers import MemberMaxima, MemberMeans, SubsetA
 from robustvit.explanation.maps import relevance
 
 Direction = Literal["helped", "harmed"]
+_SIDE = 280  # pixels of a picture
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ def draw_turned(
 ) -> dict[str, tuple[str, str, str]]:
     """Draw the panels' images as data URLs, by image.
 
-    Three each: the image as the model sees it (with the outline of its mask, if there is one), and the relevance of the
-    answer before and after.
+    Three each: what the model sees of the image, sharp (with the outline of its mask, if there is one), and the
+    relevance of the answer before and after.
 
     Args:
         compared: with both models on their device.
@@ -144,9 +146,9 @@ def _draw_image(compared: Compared, name: str, photo: Image.Image, mask_format: 
     own = compared.photos.get(name)
     preprocessing = compared.model.classifier.preprocessing
     if own is not None and own.mask is not None:
-        image, mask = evaluation_transform(preprocessing)(*read_pair(own, mask_format))
+        image, mask = evaluation_transform(enlarged(preprocessing, _SIDE))(*read_pair(own, mask_format))
         return jpeg_url(outline_mask(image.as_subclass(Tensor), mask.as_subclass(Tensor)))
-    image = preparation(compared.benchmark, compared.place.protocol, preprocessing)(photo)
+    image = preparation(compared.benchmark, compared.place.protocol, enlarged(preprocessing, _SIDE))(photo)
     return jpeg_url(pixels_of(image))
 
 
@@ -158,8 +160,10 @@ def _draw_relevance(compared: Compared, model: SetModel, photo: Image.Image, ans
         members = classes_of_answer(compared.after.answers, answer)
         best = classifier(inputs)[0, members].argmax()
         target = torch.tensor([members[int(best)]])
-        found = relevance(classifier, inputs, target, method=method)[0]
-    return jpeg_url(overlay(image, found))
+        found = relevance(classifier, inputs, target, method=method)
+    larger = enlarged(classifier.preprocessing, _SIDE)
+    sharp = preparation(compared.benchmark, compared.place.protocol, larger)(photo)
+    return jpeg_url(overlay(sharp, F.interpolate(found, size=sharp.shape[1:], mode="bilinear")[0].cpu()))
 
 
 def classes_of_answer(answers: Answers, answer: int) -> list[int]:
