@@ -89,13 +89,13 @@ class Changes:
     p: float
     classes: list[ClassChange]
 
-    def most_helped(self, count: int) -> list[ClassChange]:
-        """Return up to ``count`` classes that rose, the most helped first."""
-        return [row for row in self.classes if row.helped > row.harmed][:count]
+    def most_helped(self, count: int, *, significant: bool = False) -> list[ClassChange]:
+        """Return up to ``count`` classes that rose (``significant``: beyond chance), the most helped first."""
+        return [row for row in self.classes if row.helped > row.harmed and row.significant >= significant][:count]
 
-    def most_harmed(self, count: int) -> list[ClassChange]:
+    def most_harmed(self, count: int, *, significant: bool = False) -> list[ClassChange]:
         """Return up to ``count`` classes that fell, the most harmed first, then the one with more images."""
-        fell = [row for row in self.classes if row.helped < row.harmed]
+        fell = [row for row in self.classes if row.helped < row.harmed and row.significant >= significant]
         return sorted(fell, key=lambda row: (row.difference.mean, *row.order[1:]))[:count]
 
 

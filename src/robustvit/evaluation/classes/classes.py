@@ -40,7 +40,8 @@ class ClassAnalysis:
         found = self.changes
         size = f"{pluralize(found.before.count, 'image')}, {pluralize(len(found.classes), 'class')}"
         lines = [f"{self.title}: {size}", self.sentence]
-        for title, rows in (("helped", found.most_helped(_PRINTED)), ("harmed", found.most_harmed(_PRINTED))):
+        most = found.most_helped(_PRINTED, significant=True), found.most_harmed(_PRINTED, significant=True)
+        for title, rows in zip(("helped", "harmed"), most, strict=True):
             if rows:
                 lines.append(f"  {title + ' most':<32}{'images':>7}{'before':>8}{'after':>7}  {'change':<21}adjusted p")
                 lines += [_line(row) for row in rows]
@@ -52,8 +53,8 @@ class ShownClasses:
     """Classes and images to show.
 
     Attributes:
-        count: classes in each chart, most helped and most harmed; a single chart of all if there are at most twice
-            that many.
+        count: classes in each chart, most helped and most harmed of those whose change is significant; a single chart
+            of all if there are at most twice that many.
         samples: images to show of a class.
         classes_shown: classes to show images of, among those helped most and among those harmed most.
     """

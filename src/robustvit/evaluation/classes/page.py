@@ -7,13 +7,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from robustvit.common.charts import Chart, inline_svg
+from robustvit.common.charts import BAD, GOOD, INK, SOFT, Chart, chart_style, inline_svg
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
 from robustvit.evaluation.classes.record import KIND
 
 _TITLES = {"all": "All classes", "helped": "Helped most", "harmed": "Harmed most"}
-_UP, _DOWN = "#11734b", "#a8321f"
 _PALE = 0.45  # opacity of bars that are not significant
 _LONGEST = 30  # characters of a class's name beside its bar
 
@@ -26,25 +25,25 @@ def class_charts(record: Mapping[str, Any]) -> list[Chart]:
     return [_bars(_TITLES[part], [by_name[name] for name in names]) for part, names in record["shown"].items() if names]
 
 
+@chart_style()
 def _bars(title: str, rows: Sequence[Mapping[str, Any]]) -> Chart:
     figure = Figure(figsize=(4.6, 0.75 + 0.21 * len(rows)), layout="constrained")
     axis = figure.subplots()
     for at, row in enumerate(rows):
         mean, low, high = (100 * row["difference"][end] for end in ("mean", "low", "high"))
-        colour = _UP if mean > 0 else _DOWN
+        colour = GOOD if mean > 0 else BAD
         axis.barh(at, mean, 0.66, color=colour, alpha=1 if row["significant"] else _PALE, linewidth=0)
         reach = [[max(0.0, mean - low)], [max(0.0, high - mean)]]
-        axis.errorbar(mean, at, xerr=reach, color="#1d2530", linewidth=0.9, capsize=2)
-    axis.axvline(0, color="#5b6675", linewidth=0.8)
+        axis.errorbar(mean, at, xerr=reach, color=INK, linewidth=0.9, capsize=2)
+    axis.axvline(0, color=SOFT, linewidth=0.8)
     axis.set_yticks(range(len(rows)), [_label(row) for row in rows])
     for label in axis.get_yticklabels():
         label.set_parse_math(False)
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel("change of accuracy, points", fontsize=8)
-    axis.set_title(title, fontsize=10)
+    axis.set_xlabel("change of accuracy, points")
+    axis.set_title(title)
     axis.tick_params(axis="y", length=0)
-    axis.grid(axis="x", color="0.92")
-    axis.set_axisbelow(True)
+    axis.grid(axis="x")
     axis.spines["left"].set_visible(False)
     words = "; ".join(f"{printable(row['name'])} {100 * row['difference']['mean']:+.1f}" for row in rows)
     return Chart(inline_svg(figure, axis, text=True), f"{title}, change of accuracy in points: {words}")

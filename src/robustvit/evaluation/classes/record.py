@@ -33,7 +33,8 @@ def class_record(
     changes, after = compared.changes, compared.after
     all_shown = len(changes.classes) <= 2 * count
     shown = {"all": changes.classes} if all_shown else {
-        "helped": changes.most_helped(count), "harmed": changes.most_harmed(count)
+        "helped": changes.most_helped(count, significant=True),
+        "harmed": changes.most_harmed(count, significant=True),
     }  # fmt: skip
     return {
         "kind": KIND,
