@@ -44,6 +44,18 @@ class Cells(HTMLParser):
     def handle_endtag(self, tag):
         self.inside = self.inside and tag not in ("td", "th")
 
+    @property
+    def complete(self) -> list[list[str]]:
+        """Rows that begin with their model, which is the heading of a group on the page."""
+        heading, *rows = [[" ".join(cell.split()) for cell in row] for row in self.rows]
+        found, model = [["model", *heading]], ""
+        for row in rows:
+            if len(row) == 1:
+                model = row[0]
+            else:
+                found.append([model, *row])
+        return found
+
     def handle_data(self, data):
         if self.inside:
             self.rows[-1][-1] += data
@@ -64,7 +76,7 @@ def unescaped(text: str, format: str) -> str:
 def cells_of(text: str, format: str) -> list[list[str]]:
     """All rows, headings first, whatever the format."""
     if format == "html":
-        return [[" ".join(cell.split()) for cell in row] for row in Cells(text).rows]
+        return Cells(text).complete
     if format == "markdown":
         lines = [line for line in text.splitlines() if line.startswith("|") and not line.startswith("|---")]
         parts = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
@@ -142,6 +154,23 @@ def test_measured_stands_beside_reported(records, format):
         assert words in said
 
 
+def test_the_best_of_a_model_is_marked_among_numbers_of_one_origin(records):
+    rows = [line for line in table("table1", records=str(records)).splitlines() if line.startswith("| ViT-B |")]
+    reported = [line for line in rows if "reported" in line]
+    best = [max(numbers_in(line.split("|")[4])[0] for line in reported)]
+    marked = [float(found) for line in reported for found in re.findall(r"\*\*([\d.]+)\*\*", line.split("|")[4])]
+    assert marked == best
+    assert not any("**" in line for line in rows if "measured, standard" in line), "nothing to compare with"
+
+
+def test_a_lower_calibration_error_is_better(tmp_path):
+    for weights, error in ((WEIGHTS, 0.2), (OTHER, 0.1)):
+        write_record(make_record(weights=weights, numbers={"ece": Interval(error, 0, 1, 9)}), tmp_path)
+    text = str(table("all", records=str(tmp_path)))
+    assert "**10.0**" in text
+    assert "**20.0**" not in text
+
+
 def test_one_protocol_alone(records):
     text = table("table1", records=str(records), protocol="standard")
     assert "measured, standard" in text
@@ -201,7 +230,9 @@ def test_page_in_a_browser(records, tmp_path):
     page_file = table("table1", records=str(records), format="html", out=str(tmp_path / "t.html"))
     with chromium() as browser:
         with opened(browser, page_file) as page:
-            rows = page.locator("tbody tr").all_inner_texts()
+            rows = page.locator("tbody tr:not(.group)").all_inner_texts()
+            assert page.locator("tr.group").all_inner_texts()[0] == "ViT-B"
+            assert page.evaluate("document.querySelector('.wide').scrollWidth") <= 1280, "no column is cut"
             assert len(rows) == len(cells_of(page_file.read_text(), "html")) - 1
             assert page.locator("b").count() == 0, "a name with tags stays text"
             assert page.get_by_text("<b>$x$</b>").count() == 1

@@ -9,7 +9,7 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Protocol, TableFormat
 
 if TYPE_CHECKING:
-    from robustvit.evaluation.records.table_layout import TableLayout
+    from robustvit.evaluation.records.table_content import TableLayout
 
 _MARK = "robustvit-table"
 _TEMPLATES = {"markdown": "table.md.j2", "html": "table.html.j2", "latex": "table.tex.j2"}

@@ -1,16 +1,16 @@
-"""The content of a table of results, in any format: rows, cells and notes."""
+"""Lay out tables of results: reported numbers with measured ones beside them, or every result."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from robustvit.common.intervals import Interval
 from robustvit.evaluation.records.described import METHOD_TITLES
 from robustvit.evaluation.records.record import Record
 from robustvit.evaluation.records.reported import Column, ReportedTable
 from robustvit.evaluation.records.setting import setting_of
+from robustvit.evaluation.records.table_content import Cell, Heading, Row, TableLayout, mark_best
 from robustvit.models.recipes import CARDS, model_card
 
 MEASURE_TITLES: dict[str, str] = {
@@ -44,94 +44,6 @@ INCOMPLETE, _OTHER = "†", "‡"
 _NOTED = 4  # sets that a note lists
 
 
-@dataclass(frozen=True)
-class Heading:
-    """The readable set and measure of a column."""
-
-    set: str
-    measure: str
-
-    def __str__(self) -> str:
-        return f"{self.set} {self.measure}".strip()
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number of a table, in percent or points; may be empty.
-
-    Attributes:
-        value: the number.
-        low: lower end of its interval.
-        high: upper end.
-        spread: standard deviation over runs.
-        difference: measured minus reported.
-        mark: of a note.
-        signed: whether to show the sign, for changes.
-        digits: after the decimal point.
-    """
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    spread: float | None = None
-    difference: float | None = None
-    mark: str = ""
-    signed: bool = False
-    digits: int = 1
-
-    @property
-    def shown(self) -> str:
-        """The number, with its spread."""
-        if self.value is None:
-            return ""
-        text = f"{self.value:+.{self.digits}f}" if self.signed else f"{self.value:.{self.digits}f}"
-        return text.replace("-", "−") + ("" if self.spread is None else f" ± {self.spread:.{self.digits}f}")
-
-    @property
-    def interval(self) -> str:
-        """The interval in brackets."""
-        return "" if self.low is None or self.high is None else f"[{self.low:.1f}, {self.high:.1f}]"
-
-    @property
-    def change(self) -> str:
-        """The difference, with its sign."""
-        return "" if self.difference is None else f"{self.difference:+.1f}".replace("-", "−")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a table: a model, its method, and whether its numbers were reported or measured."""
-
-    model: str
-    method: str
-    origin: str
-    cells: list[Cell]
-    measured: bool = False
-
-
-@dataclass(frozen=True)
-class TableLayout:
-    """A table, ready for rendering."""
-
-    title: str
-    source: str
-    headings: list[Heading]
-    rows: list[Row]
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def legend(self) -> str:
-        """What the numbers mean."""
-        parts = ["In percent."]
-        measured = any(row.measured for row in self.rows)
-        if self.source:
-            parts.append(f"Reported: {self.source}.")
-        if measured:
-            change = ", difference to the reported value in points" if self.source else ""
-            parts.append(f"Measured: value, 95 % CI over images{change}.")
-        return " ".join(parts)
-
-
 def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> TableLayout:
     """Lay out a reported table with the measured results under each row."""
     rows: list[Row] = []
@@ -147,7 +59,7 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Tabl
         spread = row.spread or (None,) * len(row.values)
         cells = [Cell(value, spread=s, digits=_digits(reported)) for value, s in zip(row.values, spread, strict=True)]
         title, method = model_card(row.model).title, METHOD_TITLES[row.method] + part
-        rows.append(Row(title, method, f"reported, {reported.protocol}", cells))
+        rows.append(Row(title, method, f"reported, {reported.protocol}", cells, part=row.part))
         wanted = [r for r in mine if (r.model["card"], r.model["method"]) == (row.model, row.method)]
         for one in _models(wanted):
             mark = _OTHER if one[0].protocol != reported.protocol else ""
@@ -156,7 +68,10 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Tabl
                 for column, value in zip(reported.columns, row.values, strict=True)
             ]
             if any(cell.value is not None for cell in found):
-                rows.append(Row(title, f"{method}: {_who(one[0])}", f"measured, {one[0].protocol}", found, True))
+                rows.append(
+                    Row(title, f"{method}: {_who(one[0])}", f"measured, {one[0].protocol}", found, True, row.part)
+                )
+    mark_best(rows, [column.measure for column in reported.columns])
     for change in reported.changes:
         part = f", {_PARTS[change.part]}" if change.part else ""
         cells = [Cell(value, signed=True) for value in change.values]
@@ -181,6 +96,9 @@ def lay_out_all(records: Sequence[Record]) -> TableLayout:
         card = one[0].model.get("card")
         title = model_card(card).title if card in CARDS else "–"
         rows.append(Row(title, f"{_method(one[0])}: {_who(one[0])}", f"measured, {one[0].protocol}", cells, True))
+    models = list(dict.fromkeys(row.model for row in rows))
+    rows.sort(key=lambda row: models.index(row.model))
+    mark_best(rows, [column.measure for column in columns])
     headings = [
         Heading(
             SET_TITLES.get(c.set, c.set), "" if c.measure == "headline" else MEASURE_TITLES.get(c.measure, c.measure)
