@@ -57,6 +57,7 @@ class Shifts:
                 lines.append(f"  {'':<12}{number:>8} left out: {reason}")
         if not self.dry_run:
             kind = next(iter(self.images))
+            lines.append(f"examples: {self.folder / 'contact-sheet.png'}")
             lines.append(f"metadata.csv lists them; robustvit evaluate --images {self.folder / kind} reads one kind")
         return "\n".join(lines + self.notes)
 
@@ -87,8 +88,8 @@ def shifts(
     (object on an only-bg-t photo of its own class, a random one, the next one): one image for every photo; so is
     mixed-other (a random class, but never its own), which is named by itself. si-score stands for si-size, si-rotation
     and si-location: the object cut out and placed at 100, 72 or 441 points of a grid, for every pair of an object and
-    a background. Images go to OUT/KIND/CLASS, masks of those that show the object to
-    OUT/masks/KIND/CLASS. A second call with the same options makes only what is missing.
+    a background. Images go to OUT/KIND/CLASS, masks of those that show the object to OUT/masks/KIND/CLASS, examples of
+    each kind to OUT/contact-sheet.png. A second call with the same options makes only what is missing.
 
     Args:
         out: folder to write to: new, empty, or begun with the same options.
@@ -123,6 +124,7 @@ def shifts(
     images, masks = given.images, given.masks
     expect_photos(images, masks)
     from robustvit.data.photo_tree import photos_below
+    from robustvit.data.shifts.contact_sheet import write_contact_sheet
     from robustvit.data.shifts.folder import ShiftFolder, check_class_names, fingerprint
     from robustvit.data.shifts.images import SUFFIXES, make_shifts, spreading
     from robustvit.data.shifts.kinds import ShiftOptions, kinds_named
@@ -151,6 +153,7 @@ def shifts(
     lists = given_root.parent if is_list(images) else given_root
     root = root_of(images, [photo.image for photo in photos]) if is_set(images) else lists
     folder.finish(plan, left_out, root, None if backgrounds is None else Path(backgrounds))
+    write_contact_sheet(plan, left_out, folder)
     return _summary(folder, plan, left_out, made, start)
 
 
