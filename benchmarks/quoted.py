@@ -50,7 +50,6 @@ SAID: dict[str, tuple[str, ...]] = {
         "it was {onnx[embedded]:.0e}, for tiny torchvision and transformers models {onnx[torchvision]:.0e} and "
         "{onnx[transformers]:.0e}",
     ),
-    "docs/howto/library.md": ("a step took {order[seconds_ratio]:.1f} times as long",),
     "docs/howto/long-runs.md": (
         "ViT-L/16: {weights[vit_l_millions]:.0f} million weights, {weights[vit_l_gb]:.1f} GB",
         "gradients and AdamW's two moments {weights[vit_l_training_gb]:.1f} GB",

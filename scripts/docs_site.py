@@ -14,33 +14,50 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
 _SHOWN = (".md", ".json", ".png")
+_INLINE = re.compile(r"<code>([^<]*--[^<]*)</code>")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 _PAGELESS = "CONTRIBUTING|LICENSE|SECURITY|CITATION|examples/|src/|tests/|scripts/"
 
 
 def commands_page() -> str:
     """Return the reference of the commands as Markdown: by stage, with options in groups."""
-    from robustvit.cli.help import describe_option, description_of, option_groups, usage_of
-    from robustvit.cli.main import STAGES, function_of
+    from robustvit.cli.main import STAGES
 
     parts = [
         "# Commands",
         "",
-        "Every command also takes `--config FILE`, `--print_config`, `--json` and `--help-all`.",
+        "The options that matter most are open, the rest of each group is folded. Every command also takes",
+        "`--config FILE`, `--print_config`, `--json` and `--help-all`.",
         "",
+        "| | |",
+        "|---|---|",
     ]
     for stage, commands in STAGES.items():
+        parts.append(f"| {stage} | {', '.join(f'[{name}](#robustvit-{name})' for name in commands)} |")
+    for commands in STAGES.values():
         for name in commands:
-            function = function_of(name)
-            text, example = description_of(function)
-            parts += [f"## robustvit {name}", "", f"*{stage.capitalize()}.* {text}", ""]
-            parts += ["```", usage_of(name, function), *([f"example: {example}"] if example else []), "```", ""]
-            for heading, options in option_groups(function).items():
-                parts += [f"**{heading or 'Options'}**", ""]
-                parts += [
-                    f"- <code class=option>{shown}</code> {words}" for shown, words in map(describe_option, options)
-                ]
-                parts.append("")
+            parts += ["", *_command(name)]
     return "\n".join(parts)
+
+
+def _command(name: str) -> list[str]:
+    """Return the lines of one command: what it does, how it is called, and its options in groups."""
+    from robustvit.cli.help import describe_option, description_of, option_groups, usage_of
+    from robustvit.cli.main import function_of
+
+    function = function_of(name)
+    text, example = description_of(function)
+    lines = [f"## robustvit {name}", "", text, "", "```", usage_of(name, function)]
+    lines += [*([f"example: {example}"] if example else []), "```", ""]
+    for number, (heading, options) in enumerate(option_groups(function).items()):
+        listed = [f"- <code class=option>{shown}</code> {words}" for shown, words in map(describe_option, options)]
+        if number == 0:
+            lines += [*listed, ""]
+        else:
+            count = f"{len(options)} option{'s' * (len(options) > 1)}"
+            title = f"<summary>{heading or 'More'} ({count})</summary>"
+            lines += ["<details markdown>", title, "", *listed, "", "</details>", ""]
+    return lines
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -72,3 +89,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         markdown = re.sub(r"\]\((?:\.\./)+benchmarks/", f"]({up}benchmarks/", markdown)
     # Files without a page are named, not linked.
     return re.sub(rf"\[([^\]]+)\]\((?:\.\./)*(?:{_PAGELESS})[^)]*\)", r"\1", markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Keep the name of an option on one line: browsers break words at hyphens."""
+    return _INLINE.sub(
+        lambda code: f"<code>{_OPTION.sub(lambda name: f'<span class=option>{name[0]}</span>', code[1])}</code>", html
+    )

@@ -29,6 +29,24 @@ def test_the_page_is_that_of_the_newest_records():
     assert (ROOT / "docs" / "reference" / "zoo.md").read_text(encoding="utf-8") == zoo.page(), AGAIN
 
 
+def test_the_cost_of_a_step_is_said_once_and_from_its_records():
+    costs = zoo.costs(zoo.RESULTS)
+    page = " ".join((ROOT / "docs" / "explanation" / "how-it-works.md").read_text(encoding="utf-8").split())
+    assert f"a first-order step took {zoo.spread(costs, 'first order')} times as long as a plain one" in page
+    assert f"a second-order step {zoo.spread(costs, 'second order')} times" in page
+    shown = {"how-it-works.md", "zoo.md"}
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        said = re.findall(r"step (?:took|takes|costs) [\d.]+ times", path.read_text(encoding="utf-8"))
+        assert path.name in shown or not said, f"{path} should link to what a step costs"
+
+
+def test_there_is_one_rate_to_start_training_attention_with():
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = " ".join(path.read_text(encoding="utf-8").split())
+        assert set(re.findall(r"--train attention --lr (\S+?)[`. ]", text)) <= {"1e-4"}, path
+        assert set(re.findall(r"rates: start at (\S+?)[,. ]", text)) <= {"1e-4"}, path
+
+
 def test_the_readme_is_that_of_the_newest_record():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert zoo.readme(text) == text, AGAIN

@@ -116,7 +116,7 @@ class ScheduleOptions:
         epochs: times that each training photo is used (default: the recipe's, 20; 50 in the paper).
         weight_decay: AdamW's weight decay.
         train: weights to train: all (the paper's, the default), attention (queries and keys, which decide where the
-            model looks; tolerates much higher learning rates, such as 3e-4), head (the last layer; always used by
+            model looks; tolerates higher learning rates: start at 1e-4), head (the last layer; always used by
             last-layer and dfr) or adapter (that of a model with an adapter of peft, which otherwise is merged).
         select: epoch to keep: last (the default), loss (lowest validation loss, the paper's) or robust (highest
             accuracy on backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy).
