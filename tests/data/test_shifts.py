@@ -105,6 +105,16 @@ def test_metadata_lists_every_file_and_no_other(everything):
     assert Counter(row["kind"] for row in rows if row["kind"] in VARIANTS) == dict.fromkeys(VARIANTS, 30)
 
 
+def test_the_contact_sheet_has_a_row_of_pictures_for_every_kind(everything):
+    with Image.open(everything / "contact-sheet.png") as picture:
+        rows = np.asarray(picture.convert("L")).astype(int)
+    height = len(rows) / len([*VARIANTS, *GRIDS])
+    assert 150 < height < 300
+    for number in range(len([*VARIANTS, *GRIDS])):
+        row = rows[round(number * height) : round((number + 1) * height)]
+        assert (row < 250).mean() > 0.3, "pictures, not paper"
+
+
 def test_variants_equal_their_definition_pixel_by_pixel(everything, photos):
     images, masks = photos
     order = {name: number for number, name in enumerate(CLASSES)}

@@ -167,6 +167,21 @@ def test_most_helped_and_harmed_are_ranked_by_change_then_by_images():
     assert [row.name for row in found.classes] == ["b", "a", "c", "g", "e", "d", "f"]
     assert [row.name for row in found.most_helped(2)] == ["b", "a"]
     assert [row.name for row in found.most_harmed(9)] == ["f", "e", "d"]
+    assert found.most_helped(9, significant=True) == found.most_harmed(9, significant=True) == []
+
+
+def test_only_significant_classes_are_called_helped_or_harmed():
+    rows = [("up", 9, 0), ("a little up", 1, 0), ("down", 0, 9), ("a little down", 0, 1)]
+    answers = {"right": 0, "wrong": 1}
+    before, after = [], []
+    for name, helped, harmed in rows:
+        for number in range(10):
+            before.append((f"{name}{number}", name, (0,), answers["wrong" if number < helped else "right"]))
+            turned = "wrong" if helped <= number < helped + harmed else "right"
+            after.append((f"{name}{number}", name, (0,), answers[turned]))
+    found = class_changes(outcomes_of(before), outcomes_of(after))
+    assert [row.name for row in found.most_helped(9, significant=True)] == ["up"]
+    assert [row.name for row in found.most_harmed(9, significant=True)] == ["down"]
 
 
 def test_tally_counts_directions_and_what_is_significant_of_them():

@@ -38,9 +38,11 @@ def chart_style() -> Iterator[None]:
 
 
 def short_number(value: float) -> str:
-    """Write a number of an axis briefly, ``1e-5`` instead of ``1e-05``."""
-    mantissa, _, power = f"{value:.3g}".partition("e")
-    return f"{mantissa}e{int(power)}" if power else mantissa
+    """Write a number of an axis briefly: ``20``, ``0.5``, ``3e-5``."""
+    if not 0 < abs(value) < 1e-3:
+        return f"{value:.6g}"
+    mantissa, power = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(power)}"
 
 
 @dataclass(frozen=True)
