@@ -95,7 +95,7 @@ def mask_at(path):
 def test_metadata_lists_every_file_and_no_other(everything):
     rows = rows_of(everything)
     named = {row["file"] for row in rows} | {row["mask"] for row in rows if row["mask"]}
-    assert named | {"metadata.csv", "skipped.csv", "settings.json"} == set(files_in(everything))
+    assert named | {"metadata.csv", "skipped.csv", "settings.json", "contact-sheet.png"} == set(files_in(everything))
     assert len({row["id"] for row in rows}) == len(rows)
     for row in rows:
         assert row["file"] == f"{row['kind']}/{row['foreground_class']}/{row['id']}.png"

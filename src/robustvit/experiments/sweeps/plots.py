@@ -99,7 +99,7 @@ def _draw_sensitivity(lines: dict[str, list[dict[str, Any]]], x: str, measures: 
         _scale_across(axis, [float(row[x]) for rows in lines.values() for row in rows])
         _draw_lines(axis, lines, x, measure)
         axis.set_title(f"{MEASURES[measure]}, %")
-        axis.set_xlabel(x.replace("_", " "))
+        axis.set_xlabel("learning rate" if x == "lr" else x.replace("_", " "))
         axis.grid(axis="y")
     height = max(_LEAST_HEIGHT, *(axis.get_ylim()[1] - axis.get_ylim()[0] for axis in axes))
     for axis in axes:
