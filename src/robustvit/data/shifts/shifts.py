@@ -124,7 +124,7 @@ def shifts(
     images, masks = given.images, given.masks
     expect_photos(images, masks)
     from robustvit.data.photo_tree import photos_below
-    from robustvit.data.shifts.contact_sheet import write_contact_sheet
+    from robustvit.data.shifts.contact_sheet import SHEET, write_contact_sheet
     from robustvit.data.shifts.folder import ShiftFolder, check_class_names, fingerprint
     from robustvit.data.shifts.images import SUFFIXES, make_shifts, spreading
     from robustvit.data.shifts.kinds import ShiftOptions, kinds_named
@@ -153,7 +153,8 @@ def shifts(
     lists = given_root.parent if is_list(images) else given_root
     root = root_of(images, [photo.image for photo in photos]) if is_set(images) else lists
     folder.finish(plan, left_out, root, None if backgrounds is None else Path(backgrounds))
-    write_contact_sheet(plan, left_out, folder)
+    if made or not (folder.path / SHEET).is_file():
+        write_contact_sheet(plan, left_out, folder)
     return _summary(folder, plan, left_out, made, start)
 
 
