@@ -16,28 +16,38 @@ ROOT = Path(__file__).parent.parent
 _SHOWN = (".md", ".json", ".png")
 _INLINE = re.compile(r"<code>([^<]*--[^<]*)</code>")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+_NAME = re.compile(r"<code>([\w.]+(?:-[\w.]+)+)</code>")
 _PAGELESS = "CONTRIBUTING|LICENSE|SECURITY|CITATION|examples/|src/|tests/|scripts/"
 
 
-def commands_page() -> str:
-    """Return the reference of the commands as Markdown: by stage, with options in groups."""
-    from robustvit.cli.main import STAGES
+def commands_pages() -> dict[str, str]:
+    """Return the reference of the commands as Markdown, by path: an overview, and a page for each stage."""
+    from robustvit.cli.help import description_of
+    from robustvit.cli.main import STAGES, function_of
 
-    parts = [
+    overview = [
         "# Commands",
         "",
-        "The options that matter most are open, the rest of each group is folded. Every command also takes",
-        "`--config FILE`, `--print_config`, `--json` and `--help-all`.",
+        "Every command also takes `--config FILE`, `--print_config`, `--json` and `--help-all`.",
         "",
-        "| | |",
-        "|---|---|",
     ]
+    pages = {}
     for stage, commands in STAGES.items():
-        parts.append(f"| {stage} | {', '.join(f'[{name}](#robustvit-{name})' for name in commands)} |")
-    for commands in STAGES.values():
+        name_of_page = f"commands/{stage.split()[0]}.md"
+        overview += [f"## {stage.capitalize()}", "", "| command | what it does |", "|---|---|"]
         for name in commands:
-            parts += ["", *_command(name)]
-    return "\n".join(parts)
+            first = " ".join(description_of(function_of(name))[0].partition("\n\n")[0].split())
+            overview.append(f"| [{name}]({name_of_page}#robustvit-{name}) | {first} |")
+        overview.append("")
+        lines = [
+            f"# {stage.capitalize()}",
+            "",
+            "The options that matter most are open, the rest of each group is folded.",
+        ]
+        for name in commands:
+            lines += ["", *_command(name)]
+        pages[f"reference/{name_of_page}"] = "\n".join(lines)
+    return {"reference/commands.md": "\n".join(overview), **pages}
 
 
 def _command(name: str) -> list[str]:
@@ -65,7 +75,7 @@ def on_files(files: Files, config: Any) -> Files:
     pages = {
         "index.md": (ROOT / "README.md").read_text(encoding="utf-8"),
         "changes.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
-        "reference/commands.md": commands_page(),
+        **commands_pages(),
     }
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
@@ -92,7 +102,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Keep the name of an option on one line: browsers break words at hyphens."""
+    """Keep names of options, and of what they take, on one line: browsers break words at hyphens."""
+    html = _NAME.sub(lambda name: f"<code class=option>{name[1]}</code>" if len(name[1]) < 24 else name[0], html)
     return _INLINE.sub(
         lambda code: f"<code>{_OPTION.sub(lambda name: f'<span class=option>{name[0]}</span>', code[1])}</code>", html
     )
