@@ -40,10 +40,17 @@ class ClassAnalysis:
         found = self.changes
         size = f"{pluralize(found.before.count, 'image')}, {pluralize(len(found.classes), 'class')}"
         lines = [f"{self.title}: {size}", self.sentence]
-        most = found.most_helped(_PRINTED, significant=True), found.most_harmed(_PRINTED, significant=True)
-        for title, rows in zip(("helped", "harmed"), most, strict=True):
+        shown = {
+            "helped most": found.most_helped(_PRINTED, significant=True),
+            "harmed most": found.most_harmed(_PRINTED, significant=True),
+        }
+        if not any(shown.values()):
+            changed = [*found.most_helped(_PRINTED), *found.most_harmed(_PRINTED)]
+            changed.sort(key=lambda row: -abs(row.difference.mean))
+            shown = {"changed most, not significantly": changed[:_PRINTED]}
+        for title, rows in shown.items():
             if rows:
-                lines.append(f"  {title + ' most':<32}{'images':>7}{'before':>8}{'after':>7}  {'change':<21}adjusted p")
+                lines.append(f"  {title:<32}{'images':>7}{'before':>8}{'after':>7}  {'change':<21}adjusted p")
                 lines += [_line(row) for row in rows]
         return "\n".join([*lines, f"page: {self.page}", f"record: {self.record}"])
 
