@@ -355,6 +355,8 @@ def test_the_recommended_recipe_is_the_default_for_its_own_method(monkeypatch):
     assert {name: found[name] for name in RECIPES["recommended"]} == RECIPES["recommended"]
     assert settle_options(nothing | {"guidance": "robustvit"})[1] == paper
     assert settle_options(nothing | {"target": "predicted"})[1]["recipe"] is None
+    assert settle_options(nothing | {"shortcuts": "s.json"})[1]["recipe"] is None
+    assert settle_options(nothing | {"shortcuts": "s.json", "masks": "m"})[1]["recipe"] == "recommended"
     assert settle_options(nothing, old=True)[1]["recipe"] is None
     assert settle_options(nothing | {"train": "adapter"})[1]["weight_interpolation"] == 1
     with pytest.raises(UserError, match="give --model NAME"):

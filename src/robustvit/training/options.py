@@ -52,8 +52,8 @@ class StartOptions(ModelOptions):
         recipe: settings for any model: recommended (swapped backgrounds and relevance, the default; own is an older
             name), paper (the paper's) or cft (background and foreground weights 1.2 and 0.5, for soft masks of
             concepts); or a model of the paper (vit-b, ar-s, deit-b, ...), which sets model, learning rate, temperature
-            and normalization. Options you give override the recipe. Without a recipe, another guidance, or target
-            predicted, takes the paper's settings.
+            and normalization. Options you give override the recipe. Without a recipe, another guidance, target
+            predicted, and shortcuts without masks take the paper's settings.
         normalization: model (its own mean and std, the default) or paper (0.5 for every model).
     """
 

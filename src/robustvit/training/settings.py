@@ -66,7 +66,8 @@ def describe_unused_settings(options: Mapping[str, Any], used: Mapping[str, Any]
 
 
 def chosen_recipe(options: Mapping[str, Any], old: bool = False) -> str | None:
-    """Return the recipe of a run: the one that is named, else the default, which is for its own method and for labels.
+    """Return the recipe of a run: the one that is named, else the default, which is for its own method, with labels and
+    masks.
 
     Args:
         options: of finetune, by name.
@@ -79,7 +80,8 @@ def chosen_recipe(options: Mapping[str, Any], old: bool = False) -> str | None:
         return recipes.recipe_name(options["recipe"])
     method = recipes.RECIPES[default]["guidance"]
     other = options["guidance"] not in (None, method) or options["target"] == "predicted"
-    return None if other else default
+    unmasked = options["shortcuts"] is not None and options["masks"] is None
+    return None if other or unmasked else default
 
 
 def settle_options(options: Mapping[str, Any], *, old: bool = False) -> tuple[GuidanceMethod, dict[str, Any]]:
