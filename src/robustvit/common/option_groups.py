@@ -72,12 +72,16 @@ class ColumnOptions:
         image_column: column that holds the photos of a list, parquet file or set, if its name does not say so.
         label_column: column that holds their classes.
         mask_column: column that holds their masks.
+        group_by: which group a photo is from (camera, hospital, lot, background): a column of the list (default: group,
+            if it has one), several such as place,class, where class is that of the photo, or for folders a pattern such
+            as {site}/{class} or {split}/{site}/{class}, down to the folder that the photo lies in.
     """
 
     class_folders: ClassFolders | None = None
     image_column: str | None = None
     label_column: str | None = None
     mask_column: str | None = None
+    group_by: str | None = None
 
     @property
     def columns(self) -> ColumnOptions:

@@ -13,6 +13,7 @@ from robustvit.common.options import NoObject
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.counted import short_place
+from robustvit.data.grouping import folder_pattern
 from robustvit.data.no_object import check_no_object, is_black, is_named, refuse_lost_classes, split_names
 from robustvit.data.photo import Photo, expect_classes, lost_classes
 from robustvit.data.photo_lists import AS_NAMED, read_photo_list
@@ -110,20 +111,22 @@ def _list_photos(images: str | Path, masks: str | Path | None, columns: ColumnOp
     """Return the photos of a list or folder; those of a list with the masks in it."""
     if not is_list(images):
         _refuse_columns(columns, Path(images))
-        return _read_folder(Path(images), masks, notes, columns.class_folders == "inner")
+        return _read_folder(Path(images), masks, notes, columns)
     if columns.class_folders is not None:
         raise UserError(f"--class-folders belongs to folders of photos, {images} is none: name a column of classes")
     return _read_list(images, columns, notes)
 
 
 def _refuse_columns(columns: ColumnOptions, images: Path) -> None:
-    if named := next((name for name, value in vars(columns).items() if value and name != "class_folders"), None):
+    of_folders = ("class_folders", "group_by")
+    if named := next((name for name, value in vars(columns).items() if value and name not in of_folders), None):
         option = "--" + named.replace("_", "-")
         raise UserError(f"{option} belongs to a list or a set, {images} is a folder: leave it out, or name the list")
 
 
-def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], inner: bool) -> list[Photo]:
-    tree = PhotoTree(folder, masks, inner)
+def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], columns: ColumnOptions) -> list[Photo]:
+    pattern = folder_pattern(columns.group_by, columns.class_folders)
+    tree = PhotoTree(folder, masks, pattern is not None or columns.class_folders == "inner")
     tree.expect_photos()
     if tree.parts:
         raise UserError(
@@ -137,6 +140,9 @@ def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], inner
         _check_class_folders(tree, notes)
     if tree.count.note:
         notes.append(tree.count.note)
+    if pattern is not None:
+        placed = {path: pattern.read(folder, inside) for inside, path in tree.photos.items()}
+        return [Photo(path, class_name=one.class_name, group=one.group) for path, one in placed.items()]
     return [Photo(path, class_name=tree.class_of(inside)) for inside, path in tree.photos.items()]
 
 
@@ -191,7 +197,9 @@ def _skip_unmasked(photos: list[Photo]) -> list[Photo]:
 
 def _read_list(path: str | Path, columns: ColumnOptions, notes: list[str]) -> list[Photo]:
     listed = read_photo_list(path, columns)
-    photos = [Photo(one.image, one.mask, one.class_name, is_mask_id=one.is_mask_id) for one in listed.photos]
+    photos = [
+        Photo(one.image, one.mask, one.class_name, is_mask_id=one.is_mask_id, group=one.group) for one in listed.photos
+    ]
     counts = Counter((photo.image.resolve(), photo.class_name) for photo in photos)
     if twice := next((place for (place, _), count in counts.items() if count > 1), None):
         raise UserError(f"{path} lists {twice} more than once: keep one row per photo and class")

@@ -42,6 +42,7 @@ class PhotoSources:
     image_column: str | None = None
     label_column: str | None = None
     mask_column: str | None = None
+    group_by: str | None = None
 
     def of(self, images: str, masks: str | None) -> PhotoOptions:
         """Return the options of one folder or list of photos."""
@@ -59,6 +60,7 @@ class PhotoSources:
             image_column=self.image_column if listed else None,
             label_column=self.label_column if listed else None,
             mask_column=self.mask_column if listed else None,
+            group_by=self.group_by,
         )
 
 

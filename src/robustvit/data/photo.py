@@ -26,6 +26,7 @@ class Photo:
         is_mask_id: whether the class is named by its id in the mask, where 0 is the background.
         pixels: how its pixels are read.
         no_object: whether it was said to show no object; an empty mask says so too.
+        group: where it is from, such as a camera, a hospital or a kind of background, if that was said.
     """
 
     image: Path
@@ -35,6 +36,7 @@ class Photo:
     is_mask_id: bool = False
     pixels: Pixels = PLAIN
     no_object: bool = False
+    group: str | None = None
 
 
 def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:

@@ -6,16 +6,17 @@ The table of what is accepted is in ``docs/howto/photos.md``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import ColumnOptions
 from robustvit.data.counted import Counted
+from robustvit.data.grouping import read_grouping
 from robustvit.data.listed_files import ListedFiles
 from robustvit.data.matching import compose
-from robustvit.data.tables.columns import choose_columns, describe_parts, take_part
+from robustvit.data.tables.columns import choose_columns, choose_group_columns, describe_parts, take_part
 from robustvit.data.tables.read_table import read_table
 from robustvit.data.tables.source import is_set, split_part
 from robustvit.data.tables.table import PhotoTable
@@ -30,12 +31,14 @@ class ListedPhoto:
 
     Attributes:
         is_mask_id: whether the class is named by its id in the mask, where 0 is the background.
+        group: where it is from, such as a camera, if the list says so.
     """
 
     image: Path
     mask: Path | None
     class_name: str | None
     is_mask_id: bool = False
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ def read_photo_list(images: str | Path, columns: ColumnOptions = AS_NAMED) -> Ph
     if part is not None:
         table = take_part(table, part, place)
     chosen = choose_columns(table, columns, place)
-    labels = _labels(table, chosen, place)
+    grouping = read_grouping(columns.group_by)
+    grouped = choose_group_columns(table, grouping, place)
+    labels = _labels(table, chosen, grouped, place)
     count = Counted(Path(str(images)), "row")
     finders = {kind: _finder(table, chosen[kind], place) for kind in ("image", "mask") if kind in chosen}
     photos = []
@@ -79,7 +84,9 @@ def read_photo_list(images: str | Path, columns: ColumnOptions = AS_NAMED) -> Ph
             continue
         image, mask = finders["image"].find(text), _cell(row, chosen["mask"]) if "mask" in chosen else ""
         found = finders["mask"].find(mask) if mask else None
-        photos.append(ListedPhoto(image, found, compose(label) or None, _is_mask_id(row, label, image)))
+        named = [_plain_number(_cell(row, column)) for column in grouped]
+        group = grouping.join(named, compose(label) or None)
+        photos.append(ListedPhoto(image, found, compose(label) or None, _is_mask_id(row, label, image), group))
     if not photos:
         raise UserError(f"expected photos in {images}, found none: {count.note or 'it has no rows'}")
     count.read = len(photos)
@@ -117,14 +124,17 @@ def columns_of(images: str | Path) -> list[str]:
     return read_table(images)[0].columns
 
 
-def _labels(table: PhotoTable, chosen: dict[str, str], place: str) -> list[str]:
+def _plain_number(text: str) -> str:
+    """Return 3 for 3.0, which pandas writes for the number 3."""
+    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
+
+
+def _labels(table: PhotoTable, chosen: dict[str, str], grouped: Sequence[str], place: str) -> list[str]:
     """Return the class of every row: the label, or the column of several that holds a one."""
     if "label" in chosen:
         found = [_cell(row, chosen["label"]) for row in table.rows]
-        if all(not one or _WHOLE.fullmatch(one) for one in found):  # 3.0 is what pandas writes for the number 3
-            return [one.partition(".")[0] for one in found]
-        return found
-    others = [name for name in table.columns if name and name not in {*chosen.values(), *table.pictures}]
+        return list(map(_plain_number, found)) if all(not one or _WHOLE.fullmatch(one) for one in found) else found
+    others = [name for name in table.columns if name and name not in {*chosen.values(), *grouped, *table.pictures}]
     binary = [name for name in others if all(_bit(row.get(name)) is not None for row in table.rows)]
     ones = [[name for name in binary if _bit(row.get(name))] for row in table.rows]
     if len(binary) < 2 or (len(binary) < len(others) and any(len(one) != 1 for one in ones)):

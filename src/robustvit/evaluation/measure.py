@@ -60,6 +60,7 @@ class PhotoMeasure:
         probability: probability of the predicted class.
         values: by measure, 0 to 1; swapped backgrounds are averaged over swaps. Measures that do not apply are missing.
         swapped: predictions on swapped backgrounds.
+        group: where the photo is from, if that is known.
     """
 
     image: str
@@ -68,6 +69,7 @@ class PhotoMeasure:
     probability: float
     values: dict[str, float] = field(default_factory=dict)
     swapped: list[Swapped] = field(default_factory=list)
+    group: str | None = None
 
 
 def map_iou(maps: Tensor, masks: Tensor) -> Tensor:
@@ -210,7 +212,8 @@ def _measure_photos(measuring: _Measuring, photos: MaskedPhotos) -> tuple[list[P
         probabilities, predicted = logits.softmax(dim=1).max(dim=1)
         for i, index in enumerate(batch["index"].tolist()):
             photo = photos.photos[index]
-            result = PhotoMeasure(str(photo.image), photo.label, int(predicted[i]), float(probabilities[i]))
+            answer = int(predicted[i]), float(probabilities[i])
+            result = PhotoMeasure(str(photo.image), photo.label, *answer, group=photo.group)
             if photo.label is not None:
                 result.values["ordinary"] = float(result.predicted == photo.label)
             if (mask[i] > 0.5).any():

@@ -66,7 +66,7 @@ class ExplainedModels(ComparedModels, ShownModels):
 
 @command(
     first=("photos", "model", "checkpoint", "baseline", "target", "maps", "out"),
-    leave_out=("num_classes", "class_folders"),
+    leave_out=("num_classes", "class_folders", "group_by"),
 )
 def explain(
     photos: list[str],

@@ -98,7 +98,7 @@ class DeletionOptions:
 @command(
     first=("model", "checkpoint", "images", "methods", "steps", "fill", "out"),
     batch_size=16,
-    leave_out=("precision", "class_folders"),
+    leave_out=("precision", "class_folders", "group_by"),
 )
 def faithfulness(
     *,

@@ -82,7 +82,7 @@ class MadeMasks:
     first=("source", "out", "method", "prompt", "from_", "images", "review_page", "model"),
     formerly=FormerSpellings(renamed={"review": "review_page"}),
     batch_size=8,
-    leave_out=("precision", "seed"),
+    leave_out=("precision", "seed", "group_by"),
 )
 def make_masks(
     source: str | None = None,

@@ -65,7 +65,7 @@ class Shifts:
 @command(
     first=("images", "masks", "out", "kinds", "pairs", "size", "dry_run"),
     formerly=FormerSpellings(positional=("images", "masks")),
-    leave_out=("batch_size", "device", "precision"),
+    leave_out=("batch_size", "device", "precision", "group_by"),
 )
 def shifts(
     *,

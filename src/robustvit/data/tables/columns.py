@@ -11,8 +11,16 @@ from dataclasses import replace
 
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import ColumnOptions
+from robustvit.data.grouping import Grouping
 from robustvit.data.listed_files import ListedFiles
-from robustvit.data.tables.names import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS, fitting_columns, plain_name
+from robustvit.data.tables.names import (
+    GROUP_COLUMNS,
+    IMAGE_COLUMNS,
+    LABEL_COLUMNS,
+    MASK_COLUMNS,
+    fitting_columns,
+    plain_name,
+)
 from robustvit.data.tables.table import PhotoTable
 
 _PART_COLUMNS = ("split", "fold", "set", "subset")
@@ -33,7 +41,7 @@ def choose_columns(table: PhotoTable, given: ColumnOptions, place: str) -> dict[
     chosen = {}
     for kind, known in _KINDS:
         if (wanted := getattr(given, f"{kind}_column")) is not None:
-            chosen[kind] = _named(table, kind, wanted, place)
+            chosen[kind] = _named(table, f"--{kind}-column", wanted, place)
             continue
         fits = [name for name in _candidates(table, kind, known) if name not in chosen.values()]
         if kind == "image":
@@ -55,12 +63,25 @@ def choose_columns(table: PhotoTable, given: ColumnOptions, place: str) -> dict[
     return chosen
 
 
-def _named(table: PhotoTable, kind: str, wanted: str, place: str) -> str:
+def choose_group_columns(table: PhotoTable, grouping: Grouping, place: str) -> list[str]:
+    """Return the columns that name the group of a photo: those the user names, else ``group``; empty if there is none.
+
+    Args:
+        table: its rows.
+        grouping: what the user said.
+        place: what to call the table.
+    """
+    if not grouping.said:
+        return fitting_columns(table.columns, GROUP_COLUMNS)[:1]
+    return [_named(table, "--group-by", name, place) for name in grouping.names]
+
+
+def _named(table: PhotoTable, option: str, wanted: str, place: str) -> str:
     """Return the column that the user named, whatever its capitals and hyphens."""
     fits = [name for name in table.columns if name == wanted] or fitting_columns(table.columns, [wanted])
     if len(fits) != 1:
         found = ", ".join(map(repr, table.columns))
-        raise UserError(f"expected --{kind}-column to be a column of {place}, got {wanted!r}: its columns are {found}")
+        raise UserError(f"expected {option} to be a column of {place}, got {wanted!r}: its columns are {found}")
     return fits[0]
 
 

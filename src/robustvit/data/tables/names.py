@@ -15,6 +15,8 @@ LABEL_COLUMNS = (
     "class_id", "label_id", "y",
 )  # fmt: skip
 
+GROUP_COLUMNS = ("group",)
+
 
 def plain_name(name: str) -> str:
     """Return the name of a column without capitals, spaces, hyphens and underscores."""

@@ -1,0 +1,108 @@
+"""95 % CIs of accuracies over groups: the worst group, the gap between groups, and means with given weights.
+
+The lowest of several estimates is lower than the lowest true accuracy on average, and the interval of the group that
+happened to be the lowest takes no account of the choice. The intervals here are of the true lowest accuracy, whichever
+group has it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from robustvit.common.intervals import Interval, independent_difference, paired_difference
+
+_TAIL = 0.025
+
+
+def worst_interval(answers: Sequence[ArrayLike]) -> Interval:
+    """Return the lowest accuracy of several groups, with a 95 % CI of the lowest true one.
+
+    Only the bound of the truly worst group has to hold for the lower end, ``min L_g``, so it needs no correction. For
+    the upper end, ``min U_g``, the bounds of all groups have to hold: each has the level ``0.975^(1/G)``, Šidák's for G
+    groups of different photos. All bounds are Wilson's.
+
+    Args:
+        answers: 0 or 1 for each photo of each group; no group is empty.
+    """
+    rights = [np.asarray(group, dtype=np.float64) for group in answers]
+    means = [float(group.mean()) for group in rights]
+    lowest = int(np.argmin(means))
+    low = min(_wilson(int(group.sum()), group.size, _TAIL)[0] for group in rights)
+    high = min(_wilson(int(group.sum()), group.size, _sidak(len(rights)))[1] for group in rights)
+    return Interval(means[lowest], low, max(high, means[lowest]), rights[lowest].size)
+
+
+def best_interval(answers: Sequence[ArrayLike]) -> Interval:
+    """Return the highest accuracy of several groups, with a 95 % CI of the highest true one; see ``worst_interval``."""
+    worst = worst_interval([1 - np.asarray(group, dtype=np.float64) for group in answers])
+    return Interval(1 - worst.mean, 1 - worst.high, 1 - worst.low, worst.count)
+
+
+def gap_interval(answers: Sequence[ArrayLike]) -> Interval:
+    """Return the highest minus the lowest accuracy of several groups, with a 95 % CI of the true gap.
+
+    Equal groups never look equal, so the lower end is that of two intervals that both hold, ``best.low - worst.high``
+    or zero. The upper end is by square-and-add.
+    """
+    worst, best = worst_interval(answers), best_interval(answers)
+    found = independent_difference(worst, best)
+    return Interval(found.mean, max(0.0, best.low - worst.high), min(1.0, found.high), found.count)
+
+
+def worst_change(before: Sequence[ArrayLike], after: Sequence[ArrayLike]) -> Interval:
+    """Return the change of the lowest accuracy, with a 95 % CI, for two models on the same photos.
+
+    With ``d_g`` the change in a group, the change of the lowest is at least that of the group which is worst after, and
+    at most that of the group which is worst before. Which these are is not known: the ends are the lowest lower bound
+    of ``d_g`` over the groups that may be worst after, and the highest upper bound over those that may be worst before.
+
+    Args:
+        before: 0 or 1 for each photo of each group.
+        after: the same photos in the same order.
+    """
+    changes = [paired_difference(old, new) for old, new in zip(before, after, strict=True)]
+    old, new = worst_interval(before), worst_interval(after)
+    low = min(changes[i].low for i in _may_be_worst(after))
+    high = max(changes[i].high for i in _may_be_worst(before))
+    return Interval(new.mean - old.mean, low, high, min(old.count, new.count))
+
+
+def weighted_interval(parts: Sequence[Interval], weights: Sequence[float], least: float = 0.0) -> Interval:
+    """Return a mean of independent means with given weights, by square-and-add (Zou and Donner 2008).
+
+    Args:
+        parts: accuracies of groups of different photos, or changes of them.
+        weights: of each, not negative; they are divided by their sum.
+        least: the lowest possible value, -1 for changes.
+    """
+    shares = np.asarray(weights, dtype=np.float64) / float(np.sum(weights))
+    mean = float(sum(share * part.mean for share, part in zip(shares, parts, strict=True)))
+    down = math.hypot(*(share * (part.mean - part.low) for share, part in zip(shares, parts, strict=True)))
+    up = math.hypot(*(share * (part.high - part.mean) for share, part in zip(shares, parts, strict=True)))
+    return Interval(mean, max(least, mean - down), min(1.0, mean + up), sum(part.count for part in parts))
+
+
+def _may_be_worst(answers: Sequence[ArrayLike]) -> list[int]:
+    """Return the groups whose interval reaches below the upper end of the lowest accuracy."""
+    highest = worst_interval(answers).high
+    rights = [np.asarray(group, dtype=np.float64) for group in answers]
+    lows = [_wilson(int(group.sum()), group.size, _TAIL)[0] for group in rights]
+    return [i for i, low in enumerate(lows) if low <= highest]
+
+
+def _sidak(groups: int) -> float:
+    """Return the tail of each of several independent bounds that all hold with probability 0.975."""
+    return float(1 - (1 - _TAIL) ** (1 / groups))
+
+
+@cache
+def _wilson(right: int, count: int, tail: float) -> tuple[float, float]:
+    """Return Wilson's bounds of a share, each of which fails with probability ``tail``."""
+    found = stats.binomtest(right, count).proportion_ci(confidence_level=1 - 2 * tail, method="wilson")
+    return float(found.low), float(found.high)
