@@ -30,7 +30,7 @@ AnnotationFormat = Literal[
     "inverted",
 ]
 AnnotationTarget = Literal["coco", "coco-polygons", "label-studio"]
-Balance = Literal["class", "background"]
+Balance = Literal["class", "background", "group"]
 BoxMode = Literal["ellipse", "box", "sam"]
 BoxUnits = Literal["pixels", "shares"]
 Categories = list[str] | list[int] | str | int
@@ -48,6 +48,7 @@ Fill = Literal["mean", "blur"]
 LrSchedule = Literal["step", "cosine"]
 MaskOrigin = Literal["human", "tokencut"]
 HeadKind = Literal["softmax", "binary", "multi-label", "regression", "ordinal"]
+GroupMethod = Literal["sample", "reweight", "dro", "jtt"]
 ImageFormat = Literal["png", "jpeg"]
 InputSize = int | list[int] | str
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
@@ -66,7 +67,7 @@ Prompt = list[str] | str
 Protocol = Literal["paper", "standard"]
 Rates = list[float] | str
 ReproductionSize = Literal["paper", "tiny"]
-Select = Literal["loss", "robust", "last"]
+Select = Literal["loss", "robust", "worst-group", "last"]
 Shell = Literal["bash", "zsh", "tcsh"]
 ShiftKinds = list[str] | str
 Side = Literal["seed", "corners"]

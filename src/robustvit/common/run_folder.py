@@ -38,7 +38,8 @@ class RunFolder:
     ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``beginning.json`` (losses and answers before
     training, on the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
     resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
-    (measures of every held-out photo), ``verdict.json``, ``panels/``. With ``--weight-interpolation``, ``finetuned/``
+    (measures of every held-out photo), ``verdict.json``, ``panels/``. With groups, ``groups.json`` has the measures by
+    group, and the numbers of training photos. With ``--weight-interpolation``, ``finetuned/``
     is the epoch that was kept, ``best/`` lies between it and the original, and ``interpolation.json`` says where.
     """
 
@@ -49,6 +50,7 @@ class RunFolder:
         self.before, self.after = self.path / "before.json", self.path / "after.json"
         self.finetuned, self.interpolation = self.path / "finetuned", self.path / "interpolation.json"
         self.verdict, self.beginning = self.path / "verdict.json", self.path / "beginning.json"
+        self.groups = self.path / "groups.json"
 
     @property
     def originals(self) -> Path | None:
@@ -135,6 +137,10 @@ class RunFolder:
         """Return command, start and versions of the run; empty if they were not written."""
         path = self.path / "versions.json"
         return _of_kind(dict, path) if path.is_file() else {}
+
+    def by_group(self) -> dict[str, Any]:
+        """Return measures by group as in JSON, and ``training``, photos by group; empty if groups are not known."""
+        return _of_kind(dict, self.groups) if self.groups.is_file() else {}
 
     def check_same(self, config: Mapping[str, Any], old: Mapping[str, Any]) -> None:
         """Refuse to resume with other settings than the run was started with.

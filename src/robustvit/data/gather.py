@@ -17,6 +17,7 @@ from robustvit.data.cached_photos import ROOM, CachedPhotos
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.given_photos import Labeller, PhotoSources, find_given
+from robustvit.data.left_group import group_counts, leave_groups_out
 from robustvit.data.objects_seen import Looked, describe_looked, look_at
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
 from robustvit.data.photo import Photo
@@ -35,6 +36,7 @@ class SelectionSettings:
         older: a run that an older version started is resumed: its photos stay as they are, copies or not.
         order: outputs of the classes by name, of the run that is resumed, for a head without names.
         negatives: what photos without an object train; with ``none`` they are left out of training.
+        leave_out: groups whose photos only judge.
     """
 
     samples_per_class: int
@@ -46,6 +48,7 @@ class SelectionSettings:
     older: bool = False
     order: Mapping[str, int] = field(default_factory=dict)
     negatives: Negatives = "classification"
+    leave_out: Sequence[str] | str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class RunPhotos:
         prints: fingerprints of all photos, by file.
         object_classes: labels of the training photos that show an object.
         read: the validation photos and those of the verdict as the model sees them, by these names.
+        groups: number of photos of each group among those that could train.
     """
 
     train: list[Photo]
@@ -69,6 +73,7 @@ class RunPhotos:
     prints: dict[Path, Fingerprint]
     object_classes: tuple[int, ...] = ()
     read: dict[str, CachedPhotos] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
 
     def as_text(self) -> str:
         """Return the rows of ``selection.csv``."""
@@ -99,6 +104,8 @@ def gather_photos(
     """
     notes: list[str] = []
     given = find_given(sources, classifier, settings.order, labelled, predict, notes)
+    if settings.leave_out:
+        given = leave_groups_out(given, settings.leave_out, notes)
     selection = select_photos(
         given.photos,
         samples_per_class=settings.samples_per_class,
@@ -126,7 +133,8 @@ def gather_photos(
         notes.append(note)
         warn(note)
     objects = sorted({one.photo.label for one in training if not one.empty and one.photo.label is not None})
-    return RunPhotos(trained, validation, verdict, notes, prints, tuple(objects), read)
+    counts = group_counts(given.photos)
+    return RunPhotos(trained, validation, verdict, notes, prints, tuple(objects), read, counts)
 
 
 def _notes_on_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> list[str]:
@@ -182,16 +190,17 @@ def _balance(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
 
 
 def _halve(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Photo]]:
-    """Split photos into those that choose the epoch and those that judge: alternately within each class, the first to
-    judge; classes with a single photo alternate too.
+    """Split photos into those that choose the epoch and those that judge: alternately within each class and group,
+    the first to judge; those with a single photo alternate too.
     """
-    counts = Counter(photo.class_name for photo in photos)
+    counts = Counter((photo.class_name, photo.group) for photo in photos)
     singles = [name for name, count in counts.items() if count == 1]
-    seen: Counter[str | None] = Counter({name: 1 for name in singles[1::2]})
+    seen = Counter({name: 1 for name in singles[1::2]})
     halves: tuple[list[Photo], list[Photo]] = ([], [])
     for photo in photos:
-        seen[photo.class_name] += 1
-        halves[seen[photo.class_name] % 2 == 1].append(photo)
+        kind = photo.class_name, photo.group
+        seen[kind] += 1
+        halves[seen[kind] % 2 == 1].append(photo)
     if not halves[0]:
         raise UserError(
             "expected at least two photos to hold out, one to choose or fit and one to judge, found 1: give "

@@ -87,7 +87,9 @@ class FolderPattern:
         places = [*folder.absolute().parts[1:], *below][-len(self.levels) :]
         matches = [level.fullmatch(place) for level, place in zip(self.levels, places, strict=False)]
         if len(below) > len(self.levels) or len(places) < len(self.levels) or not all(matches):
-            raise UserError(f"expected photos in folders {self.text} (--group-by), found {folder / inside}: correct one")
+            raise UserError(
+                f"expected photos in folders {self.text} (--group-by), found {folder / inside}: correct one"
+            )
         said: dict[str, str] = {}
         for match in matches:
             said |= match.groupdict() if match else {}

@@ -102,18 +102,20 @@ def balanced_classes(photos: Sequence[Photo]) -> list[Photo]:
 
 
 def selection_text(splits: dict[str, Sequence[Photo]], prints: Mapping[Path, Fingerprint] | None = None) -> str:
-    """Write the use of each photo as CSV: columns split, class, label, image, mask, sha256 and phash.
+    """Write the use of each photo as CSV: columns split, class, label, image, mask, sha256 and phash, and group
+    if any photo has one.
 
     Args:
         splits: photos by use.
-        prints: fingerprints by the photo's file; without them the last two columns are empty.
+        prints: fingerprints by the photo's file; without them sha256 and phash are empty.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["split", "class", "label", "image", "mask", "sha256", "phash"])
+    grouped = any(photo.group is not None for members in splits.values() for photo in members)
+    writer.writerow(["split", "class", "label", "image", "mask", "sha256", "phash", *["group"] * grouped])
     for split, members in splits.items():
         for p in members:
             own = (prints or {}).get(p.image, Fingerprint("", ""))
             named = [split, p.class_name or "", "" if p.label is None else p.label, p.image, p.mask or ""]
-            writer.writerow([*named, own.content, own.look])
+            writer.writerow([*named, own.content, own.look, *[p.group or ""] * grouped])
     return text.getvalue()

@@ -116,6 +116,17 @@ def trained_shifts(source: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for verdict in verdicts for name in verdict.trained_on))
 
 
+def trained_groups(source: object) -> dict[str, int]:
+    """Return the number of photos of each group that the runs of a model could train on; empty if it is not known."""
+    found: dict[str, int] = {}
+    for run in runs_behind(source):
+        counts = run.by_group().get("training", {})
+        if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
+            raise UserError(f"{run.groups} was not written by robustvit: repeat the run, or remove the file")
+        found = found or counts  # of the last run
+    return found
+
+
 def notes_on_photos(photos: Sequence[Path], *sources: object) -> tuple[str, ...]:
     """Return notes on photos to explain that the model was trained on; ``sources`` as in ``runs_behind``."""
     return tuple(photos_behind(*sources).among(photos).notes(SAYS_LITTLE))

@@ -16,6 +16,7 @@ from robustvit.models.options import ComparedModels
 if TYPE_CHECKING:
     from robustvit.common.intervals import Interval
     from robustvit.common.verdict import Verdict
+    from robustvit.evaluation.groups import GroupReport
     from robustvit.evaluation.measure import PhotoMeasure
     from robustvit.evaluation.on_sets.summary import Sets
     from robustvit.models.classifier import Classifier
@@ -32,6 +33,7 @@ class Evaluation:
         photos: measures of each photo.
         verdict: the comparison with the baseline, if there is one.
         notes: for the reader, such as photos that were left out.
+        groups: measures by group of photos, if groups are known.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Evaluation:
     photos: list[PhotoMeasure]
     verdict: Verdict | None = None
     notes: tuple[str, ...] = ()
+    groups: GroupReport | None = None
 
     def __str__(self) -> str:
         from robustvit.common.outcomes import next_step
@@ -54,6 +57,8 @@ class Evaluation:
                 if compared.mcnemar_p is not None:
                     row += f", {compared.helped} helped, {compared.harmed} harmed, McNemar p {compared.mcnemar_p:.2g}"
             lines.append(row)
+        if self.groups is not None:
+            lines.append(str(self.groups))
         if self.verdict is not None:
             lines += [self.verdict.sentence, f"next: {next_step(self.verdict.outcome, elsewhere=True)}"]
         return "\n".join(lines)
@@ -76,8 +81,9 @@ def evaluate(
     With --images: accuracy and, with masks, reliance on the background. The objects are put on other photos'
     backgrounds (mixed-same, mixed-other), and the relevance map of the predicted class is compared with the mask. With
     a baseline the differences are paired photo by photo, and the verdict says which model to keep. For photos without
-    classes (a flat folder with masks) only the relevance is measured. Photos that the model was trained on, or copies
-    of them, are left out and counted.
+    classes (a flat folder with masks) only the relevance is measured. With groups (a column group, or --group-by),
+    each group is measured too, with the worst, the gap, and the mean weighted by the training photos of the model's
+    run. Photos that the model was trained on, or copies of them, are left out and counted.
 
     With --on: imagenet-val, imagenet-a, imagenet-r, imagenet-sketch, imagenet-v2, objectnet, si-score, imagenet-9,
     waterbirds, cue-conflict, imagenet-segmentation, or segmentation for your own --images and --masks. Results are
@@ -87,7 +93,7 @@ def evaluate(
         on: sets to evaluate on, such as imagenet-a,si-score/location.
         precision: no (float32), bf16 or fp16, on sets.
         seed: fixes the swaps.
-        out: JSON file to write all measures to; must be new.
+        out: JSON file to write all measures to; must be new. With groups, a chart of them is written beside it.
 
     Returns:
         The measures, or a record for each set; printing it gives a table.
@@ -120,8 +126,9 @@ def evaluate(
     from robustvit.data.mask_filter import find_usable_photos
     from robustvit.data.objects_seen import say_looked
     from robustvit.data.overlap import note_copies
-    from robustvit.data.trained_photos import photos_behind, trained_shifts
+    from robustvit.data.trained_photos import photos_behind, trained_groups, trained_shifts
     from robustvit.evaluation.compare import compare, decide
+    from robustvit.evaluation.groups import report_groups
     from robustvit.evaluation.measure import MeasureSettings, measure
     from robustvit.explanation.methods import check_method
     from robustvit.models.load import load_baseline, load_given
@@ -159,13 +166,15 @@ def evaluate(
     after = measure_model(classifier)
     classes = [photo.class_name for photo in found_photos]
     notes += doubt_order(classes, [one.label for one in after], [one.predicted for one in after], classifier)
-    verdict = None
+    verdict = before = None
     if other is not None:
         shifts = trained_shifts(models.model)
-        compared = compare(measure_model(other), after)
+        before = measure_model(other)
+        compared = compare(before, after)
         decided = decide(compared, max_drop=judging.max_drop, notes=notes, trained_on=shifts)
         verdict = seen.judge(decided, photos.include_trained)
-    found = Evaluation(str(models.model), str(photos.images), _summary(after), after, verdict, tuple(notes))
+    groups = report_groups(after, before, trained_groups(models.model))
+    found = Evaluation(str(models.model), str(photos.images), _summary(after), after, verdict, tuple(notes), groups)
     if out is not None and accelerator.is_main_process:  # all processes checked that it was new before measuring
         _write_record(
             found,
@@ -179,6 +188,7 @@ def evaluate(
                 normalization=models.normalization,
                 baseline=str(models.baseline),
                 include_trained=photos.include_trained,
+                group_by=photos.group_by,
             ),
         )
     return found
@@ -198,3 +208,7 @@ def _write_record(found: Evaluation, path: Path, settings: dict[str, object]) ->
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(asdict(found) | {"settings": settings, "versions": versions()}, path)
+    if found.groups is not None:
+        from robustvit.evaluation.group_chart import save_groups
+
+        save_groups(found.groups, path.with_name(f"{path.stem}-groups"))

@@ -25,16 +25,18 @@ class Subsets:
         features: ``(P, N, D)``.
         labels: ``(P, N)``.
         own: ``(P, N)``, whether a photo's background is one of its own class.
+        known: ``(P, N)``, a number for the group of each photo, if groups are known.
     """
 
     features: Tensor
     labels: Tensor
     own: Tensor
+    known: Tensor | None = None
 
     @property
     def groups(self) -> Tensor:
-        """``(P, N)``, a number for each class on backgrounds of its own and of other classes."""
-        return 2 * self.labels + self.own.long()
+        """``(P, N)``, a number for each group, or for each class on backgrounds of its own and of other classes."""
+        return self.known if self.known is not None else 2 * self.labels + self.own.long()
 
 
 @dataclass(frozen=True)

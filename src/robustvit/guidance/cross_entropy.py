@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
-from robustvit.guidance.losses import label_loss
+from robustvit.guidance.losses import label_loss, label_losses
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels
 from robustvit.models.classifier import logits_of
 
@@ -15,7 +16,8 @@ def classify(model: nn.Module, images: Tensor, target: Tensor, temperature: floa
     """Cross-entropy with the true labels, see ``label_loss``, from one plain forward pass."""
     logits = logits_of(model(images))
     loss = label_loss(logits, target, temperature)
-    return GuidedLoss(loss, {"classification": loss.detach()}, logits.detach(), None)
+    each = partial(label_losses, logits, target, temperature)
+    return GuidedLoss(loss, {"classification": loss.detach()}, logits.detach(), None, each)
 
 
 @dataclass(frozen=True)

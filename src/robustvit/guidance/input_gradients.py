@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods.input_gradient import forward_from_pixels
 from robustvit.explanation.methods.trace import sum_target_logits
 from robustvit.guidance.cross_entropy import classify
-from robustvit.guidance.losses import gradmask_loss, label_loss, right_reasons_loss
+from robustvit.guidance.losses import gradmask_loss, label_loss, label_losses, right_reasons_loss
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels, weighted_sum
 from robustvit.guidance.negatives import mean_over_classes, other_classes, over_objects, shows_object
 
@@ -81,7 +82,8 @@ class _InputGradients(GuidanceMethod):
         target = expect_labels(target, f"--guidance {self.title}, which explains the true class")
         if self.relevance_weight == 0:
             found = classify(model, images, target, self.temperature)
-            return GuidedLoss(self.classification_weight * found.loss, found.parts, found.logits, None)
+            weight = self.classification_weight
+            return replace(found, loss=weight * found.loss, label_weight=weight)
         differentiable = torch.is_grad_enabled()
         keep = differentiable or self.negatives == "uniform"  # the graph is needed again for each class
         with gradients_for_maps(keep):
@@ -107,7 +109,10 @@ class _InputGradients(GuidanceMethod):
             loss = weighted_sum(*terms, (self.classification_weight, parts["classification"]))
         maps = image_map(exact.detach().abs().sum(dim=1), (images.shape[-2], images.shape[-1]))
         detached = {name: part.detach() for name, part in parts.items()}
-        return GuidedLoss(loss if differentiable else loss.detach(), detached, logits.detach(), maps)
+        each = partial(label_losses, logits, target, self.temperature)
+        return GuidedLoss(
+            loss if differentiable else loss.detach(), detached, logits.detach(), maps, each, self.classification_weight
+        )
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class LastLayer(GuidanceMethod):
 
     Attributes:
         balance: what the photos are balanced by: ``class``, or ``background`` too: every object on the background of
-            another photo, drawn anew for every batch, so that background and class are nearly independent.
+            another photo, drawn anew for every batch, so that background and class are nearly independent; or
+            ``group``: ``finetune`` draws photos of every group equally often.
     """
 
     title = "last-layer"
@@ -43,7 +44,7 @@ class LastLayer(GuidanceMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        expect_one_of("balance", self.balance, ("class", "background"))
+        expect_one_of("balance", self.balance, ("class", "background", "group"))
 
     @property
     def trained_on(self) -> tuple[str, ...]:
@@ -69,7 +70,7 @@ class DeepFeatureReweighting(LastLayer):
 
     Attributes:
         balance: what the subsets are balanced by: ``class``, or ``background`` too: every object on the backgrounds of
-            photos of classes drawn uniformly.
+            photos of classes drawn uniformly; or ``group``: the same number from every class of every group.
     """
 
     title = "dfr"

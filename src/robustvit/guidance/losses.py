@@ -84,9 +84,16 @@ def label_loss(logits: Tensor, target: Tensor, temperature: float = 1.0) -> Tens
         temperature: divides the logits.
     """
     if target.ndim == 2:
-        each = F.binary_cross_entropy_with_logits(logits / temperature, target.to(logits.dtype), reduction="none")
-        return each.sum(dim=1).mean()
+        return label_losses(logits, target, temperature).mean()
     return F.cross_entropy(logits / temperature, target)
+
+
+def label_losses(logits: Tensor, target: Tensor, temperature: float = 1.0) -> Tensor:
+    """Cross-entropy with the true label of each image, ``(B,)``; ``label_loss`` is its mean."""
+    if target.ndim == 2:
+        each = F.binary_cross_entropy_with_logits(logits / temperature, target.to(logits.dtype), reduction="none")
+        return each.sum(dim=1)
+    return F.cross_entropy(logits / temperature, target, reduction="none")
 
 
 def gradmask_loss(gradients: Tensor, masks: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol, Self, get_args
 
@@ -24,12 +24,17 @@ class GuidedLoss:
         parts: the detached terms by name, unweighted.
         logits: ``(B, C)``, detached.
         maps: ``(B, 1, H, W)`` in [0, 1], detached; None if the method has no maps.
+        label_losses: returns the cross-entropy with the true label of each image, ``(B,)``, with its gradient; None if
+            the loss has no such term.
+        label_weight: weight of their mean in the loss.
     """
 
     loss: Tensor
     parts: dict[str, Tensor]
     logits: Tensor
     maps: Tensor | None
+    label_losses: Callable[[], Tensor] | None = None
+    label_weight: float = 1.0
 
 
 class Guidance(Protocol):

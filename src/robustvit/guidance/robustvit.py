@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from robustvit.explanation.maps import image_map
 from robustvit.explanation.methods import RELEVANCE_METHODS, get_method
 from robustvit.explanation.methods.trace import Trace
 from robustvit.guidance.decided_regions import leave_out
-from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss
+from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss, label_losses
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, weighted_sum
 from robustvit.guidance.negatives import mean_over_classes, other_classes, over_objects, shows_object, unevenness
 from robustvit.guidance.several import over_classes
@@ -99,7 +101,8 @@ class MapGuidance(GuidanceMethod):
             logits = logits_of(model(images))
             classification = self._classification(logits, target, several)
             parts = {"classification": classification.detach()}
-            return GuidedLoss(self.classification_weight * classification, parts, logits.detach(), None)
+            loss = self.classification_weight * classification
+            return GuidedLoss(loss, parts, logits.detach(), None, *self._label_losses(logits, target))
         differentiable = torch.is_grad_enabled()
         if several:
             return self._guide_each(model, images, masks, target)
@@ -126,7 +129,9 @@ class MapGuidance(GuidanceMethod):
                 terms.append((self.relevance_weight, parts["uniform"]))
             loss = weighted_sum(*terms, (self.classification_weight, parts["classification"]))
         detached = {name: part.detach() for name, part in parts.items()}
-        return GuidedLoss(loss if differentiable else loss.detach(), detached, logits.detach(), maps.detach())
+        told = loss if differentiable else loss.detach()
+        each = self._label_losses(logits, target)
+        return GuidedLoss(told, detached, logits.detach(), maps.detach(), *each)
 
     def _guide_each(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         """The loss of photos of several classes; see ``over_classes``."""
@@ -147,7 +152,9 @@ class MapGuidance(GuidanceMethod):
                 (self.relevance_weight, parts["relevance"]), (self.classification_weight, parts["classification"])
             )
         detached = {name: part.detach() for name, part in parts.items()}
-        return GuidedLoss(loss if differentiable else loss.detach(), detached, trace.logits.detach(), maps.detach())
+        told = loss if differentiable else loss.detach()
+        each = self._label_losses(trace.logits, target)
+        return GuidedLoss(told, detached, trace.logits.detach(), maps.detach(), *each)
 
     def _unevenness(self, trace: Trace, target: Tensor | None, negative: Tensor) -> Tensor:
         """Return how uneven the maps of other classes are on images without an object, see the class."""
@@ -155,6 +162,12 @@ class MapGuidance(GuidanceMethod):
         return mean_over_classes(
             lambda label: unevenness(trace.explain(label, True).flatten(1)), chosen & negative[:, None]
         )
+
+    def _label_losses(self, logits: Tensor, target: Tensor | None) -> tuple[Callable[[], Tensor] | None, float]:
+        """Return the cross-entropy of each image, if the loss has it, and its weight."""
+        if self.classification != "label" or target is None:
+            return None, self.classification_weight
+        return partial(label_losses, logits, target, self.temperature), self.classification_weight
 
     def _classification(self, logits: Tensor, target: Tensor | None, several: bool) -> Tensor:
         """Equation 4, or its variant with the true label."""

@@ -84,6 +84,7 @@ def report(run: str, *, out: str | None = None) -> Path:
         versions=folder.versions(),
         shifts=folder.shifts(),
         curves=_curves(folder.metrics(), _photos_by_use(folder)),
+        **_groups(folder.by_group()),
         outcomes={title: [one for one in panels if one["outcome"] == name] for name, title in _OUTCOMES.items()},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +140,15 @@ def _curves(epochs: list[dict[str, Any]], photos: Mapping[str, str]) -> list[str
         for title, lines, scale in charts
         if any(sum(name in row for row in epochs) > 1 for name in lines.values())
     ]
+
+
+def _groups(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the measures by group of a run, and a chart of them; None without groups."""
+    from robustvit.evaluation.group_chart import draw_groups
+    from robustvit.evaluation.groups import read_groups
+
+    report = read_groups({name: value for name, value in found.items() if name != "training"}) if found else None
+    return {"groups": report, "group_chart": None if report is None else draw_groups(report)}
 
 
 def _number(value: str | float | None) -> float:

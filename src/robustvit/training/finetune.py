@@ -19,14 +19,22 @@ from robustvit.training.options import (
 
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
+    from robustvit.evaluation.groups import GroupReport
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """The result of a finetuning run: its folder and its verdict."""
+    """The result of a finetuning run.
+
+    Attributes:
+        folder: of the run.
+        verdict: on the finetuned model.
+        groups: measures by group of photos, if groups are known.
+    """
 
     folder: Path
     verdict: Verdict
+    groups: GroupReport | None = None
 
     def __str__(self) -> str:
         from robustvit.common.outcomes import next_step
@@ -34,6 +42,7 @@ class Finetuned:
         lines = [
             self.verdict.sentence,
             *self.verdict.notes,
+            *([] if self.groups is None else [str(self.groups)]),
             f"next: {next_step(self.verdict.outcome)}",
             f"guidance: {self.verdict.guidance}",
             f"run: {self.folder}   model: {self.folder / 'best'}",
@@ -115,4 +124,5 @@ def finetune(
         start_trackers(accelerator)
         run = GuidedRun(folder, classifier, gathered, settled.plan, accelerator, judging, photos.mask_format, measuring)
         guide = settled.guide.of_object_classes(gathered.object_classes).of_regions(regions)
-        return Finetuned(folder.path, run.finish(guide, judging.panels))
+        verdict = run.finish(guide, judging.panels)
+        return Finetuned(folder.path, verdict, run.groups)

@@ -60,21 +60,47 @@ class HeadFit:
     nonzero: float
 
 
-def photos_to_fit(gathered: RunPhotos, classes: int) -> list[Photo]:
+def photos_to_fit(gathered: RunPhotos, classes: int, balance: Balance = "background") -> list[Photo]:
     """Choose the photos to fit a new head on: held-out photos, except those that judge.
 
-    If a class has fewer than two of them, the training photos are added.
+    If a class has fewer than two of them, the training photos are added; with ``balance="group"`` also if a class of a
+    group has. Classes of a group that have a single photo even so are left out, and named in the run's notes.
     """
     judged = {photo.image.resolve() for photo in gathered.verdict}
     photos = [photo for photo in gathered.validation if photo.image.resolve() not in judged]
     if _fewest(photos, classes) < 2:
         photos += gathered.train
+    if balance == "group":
+        photos = _grouped(photos, gathered)
     if (fewest := _fewest(photos, classes)) < 2:
         raise UserError(
             f"expected at least two photos of each of the model's {classes} classes that do not judge, for --guidance "
             f"dfr, which makes a new head; a class has {fewest}: give more photos, or use --guidance last-layer"
         )
     return photos
+
+
+def _grouped(photos: list[Photo], gathered: RunPhotos) -> list[Photo]:
+    """Return photos of known groups, at least two of each class of each group."""
+    there = {photo.image for photo in photos}
+    train = [photo for photo in gathered.train if photo.image not in there]
+    counts = Counter(map(_cell, photos))
+    if any(counts[_cell(photo)] < 2 for photo in [*photos, *train] if photo.group is not None):
+        photos = [*photos, *train]
+        counts = Counter(map(_cell, photos))
+    if not any(photo.group is not None for photo in photos):
+        raise UserError("expected groups for --balance group, found none: name their column or folders with --group-by")
+    kept = [photo for photo in photos if photo.group is not None and counts[_cell(photo)] > 1]
+    cells = set(map(_cell, kept))
+    if lost := sorted({f"{photo.class_name} of {photo.group}" for photo in photos if _cell(photo) not in cells}):
+        line = f"Not used for the new head, with fewer than two photos or of no group: {', '.join(lost[:10])}."
+        if line not in gathered.notes:
+            gathered.notes.append(line)
+    return kept
+
+
+def _cell(photo: Photo) -> tuple[str | None, int | None]:
+    return photo.group, photo.label
 
 
 def _fewest(photos: Sequence[Photo], classes: int) -> int:
@@ -165,16 +191,19 @@ def fit_head(
         classifier: changed in place; already on ``device``.
         photos: at least two of every class, not augmented.
         balance: ``class``: the same number of photos of every class; ``background``: also each on the background of a
-            photo from a uniformly drawn class, different for each subset.
+            photo from a uniformly drawn class, different for each subset; ``group``: of every class of every group.
         seed: fixes halves, subsets and backgrounds.
         batch_size: photos at a time.
         workers: processes that read photos.
         device: of the model.
     """
     labels = [int(photo.label or 0) for photo in photos.photos]
-    drawing = _Drawing(photos, labels, balance, seed)
+    cells = [_cell(photo) for photo in photos.photos]
+    rank = {cell: number for number, cell in enumerate(sorted(set(cells), key=str))}
+    kinds = [rank[cell] for cell in cells] if balance == "group" else labels
+    drawing = _Drawing(photos, labels, kinds, balance, seed)
     parts = [
-        drawing.subsets(part, number) for number, part in enumerate((*split_halves(labels, seed), range(len(labels))))
+        drawing.subsets(part, number) for number, part in enumerate((*split_halves(kinds, seed), range(len(labels))))
     ]
     pairs = list(dict.fromkeys(pair for part in parts for subset in part for pair in subset))
     layers = head_layers(classifier)
@@ -183,7 +212,10 @@ def fit_head(
     at = [torch.tensor([[position[pair] for pair in subset] for subset in part]) for part in parts]
     known = torch.tensor([labels[index] for index, _ in pairs])
     own = torch.tensor([donor is None or labels[donor] == labels[index] for index, donor in pairs])
-    first, second, whole = (_move(Subsets(features[i], known[i], own[i]), device) for i in at)
+    group = torch.tensor([kinds[index] for index, _ in pairs])
+    first, second, whole = (
+        _move(Subsets(features[i], known[i], own[i], group[i] if balance == "group" else None), device) for i in at
+    )
     intercept = all(layer.bias is not None for layer in layers)
     choice = choose_strength(first, second, classifier.num_classes, intercept=intercept)
     head = average_head(whole, classifier.num_classes, choice.strength, intercept=intercept)
@@ -201,8 +233,10 @@ def fit_head(
 class _Drawing:
     """Draws balanced subsets, as pairs of a photo and another that lends its background."""
 
-    def __init__(self, photos: MaskedPhotos, labels: Sequence[int], balance: Balance, seed: int) -> None:
-        self.labels, self.balance, self.seed = labels, balance, seed
+    def __init__(
+        self, photos: MaskedPhotos, labels: Sequence[int], kinds: Sequence[int], balance: Balance, seed: int
+    ) -> None:
+        self.labels, self.kinds, self.balance, self.seed = labels, kinds, balance, seed
         self.usable, self.shown = [], []
         for mask in (photos[i]["mask"] for i in range(len(photos)) if balance == "background"):
             self.shown.append(bounding_box(mask) is not None)
@@ -224,7 +258,8 @@ class _Drawing:
             swapped = bool(lending) and self.shown[index]
             return index, members[lending[subset % len(lending)]] if swapped else None
 
-        return [[pair(i, k) for i in balanced_subset(labels, drawn[k])] for k in range(SUBSETS)]
+        kinds = [self.kinds[i] for i in members]
+        return [[pair(i, k) for i in balanced_subset(kinds, drawn[k])] for k in range(SUBSETS)]
 
 
 class _Composites(Dataset):
@@ -281,7 +316,8 @@ def _entering(layers: Sequence[nn.Linear]) -> Iterator[dict[nn.Module, Tensor]]:
 def _move(subsets: Subsets, device: str | torch.device) -> Subsets:
     """Move subsets to a CUDA device, which has float64; to the CPU otherwise."""
     target = device if torch.device(device).type == "cuda" else "cpu"
-    return Subsets(subsets.features.to(target), subsets.labels.to(target), subsets.own.to(target))
+    known = None if subsets.known is None else subsets.known.to(target)
+    return Subsets(subsets.features.to(target), subsets.labels.to(target), subsets.own.to(target), known)
 
 
 @torch.no_grad()

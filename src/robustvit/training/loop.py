@@ -27,6 +27,7 @@ from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.parameters import trainable
 from robustvit.models.save import save_model
+from robustvit.training.group_training import drawing_weights, make_weighting, worst_accuracy
 from robustvit.training.schedule import Schedule
 from robustvit.training.state import EpochMeans, TrainingState
 from robustvit.training.steps import TrainingSteps, all_right, guided_batch, training_loader
@@ -65,11 +66,14 @@ def train(
         Stopped: SIGTERM, SIGHUP or Ctrl-C came, and the state is saved.
         UserError: the loss is NaN; the disk is full; the state cannot be resumed.
     """
-    loader = training_loader(training, schedule.batch_size, schedule.workers)
+    loader = training_loader(
+        training, schedule.batch_size, schedule.workers, drawing_weights(training.photos, schedule)
+    )
     with trainable(classifier, schedule.train) as parameters, StopSignals().kept() as stop:
         decay = 0.0 if schedule.train == "attention" else schedule.weight_decay
         raw = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=decay)
         state = TrainingState(folder, classifier, raw, accelerator)
+        state.weighting = make_weighting(training.photos, schedule, accelerator)
         resumed = state.load()
         model, optimizer, loader = accelerator.prepare(classifier, raw, loader)
         state.load_prepared()
@@ -87,10 +91,9 @@ def train(
                 with _breaking_off(stop, state):
                     found, right = _validate(classifier, checks, guidance, accelerator, epoch + 1)
                     row |= found | (_count_turned(folder, right) if accelerator.is_main_process else {})
-                    if schedule.select == "robust":
-                        row |= robust_score()
+                    row |= _chosen_by(schedule, robust_score, validation, right)
             accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
-            score = row["score"] if schedule.select == "robust" else row.get("val_loss", math.inf)
+            score = _score(row, schedule)
             row["best"] = last if schedule.select == "last" else score < state.best or epoch == 0
             due = state.is_due(min(schedule.save_every, SAVE_EVERY)) or last
             if accelerator.is_main_process:
@@ -103,6 +106,24 @@ def train(
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what is measured next is the plain model
     if stop.asked:
         raise Stopped(stop.asked, folder.path)
+
+
+def _chosen_by(
+    schedule: Schedule, robust_score: Callable[[], dict[str, float]], validation: MaskedPhotos, right: list[int]
+) -> dict[str, float]:
+    """Return what chooses the epoch beside the validation loss."""
+    if schedule.select == "robust":
+        return robust_score()
+    return {"val_worst_group": worst_accuracy(validation.photos, right)} if schedule.select == "worst-group" else {}
+
+
+def _score(row: dict[str, Any], schedule: Schedule) -> float:
+    """Return what the kept epoch has least of."""
+    if schedule.select == "robust":
+        return float(row["score"])
+    if schedule.select == "worst-group":  # of equal accuracies, that with the lower loss
+        return 1e-7 * math.tanh(row["val_loss"]) - float(row["val_worst_group"])
+    return float(row.get("val_loss", math.inf))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from robustvit.common.options import (
     Balance,
     Classes,
     Classification,
+    GroupMethod,
     LrSchedule,
     Negatives,
     Select,
@@ -33,6 +34,8 @@ class TrainingPhotos(GivenPhotos):
         samples_per_class: maximum number of training photos per class (default: the recipe's, 10; 3 in the paper).
         classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
         validation_per_class: maximum number of photos held out per class.
+        leave_out: groups whose photos neither train the model nor choose the epoch, and alone judge it: how well it
+            does on a camera or hospital it has not seen. Needs groups, see group_by.
     """
 
     val_images: str | None = None
@@ -42,6 +45,7 @@ class TrainingPhotos(GivenPhotos):
     samples_per_class: int | None = None
     classes: Classes = "all"
     validation_per_class: int = 20
+    leave_out: list[str] | str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +94,15 @@ class GuidanceOptions(RelevanceOptions):
             backward pass for each; for robustvit, swap-relevance, energy, gradmask and rrr) or none (they are not
             trained on).
         balance: photos for the head of last-layer and dfr: background (every object on another photo's background, the
-            default) or class (the photos as they are); both take the same number from every class.
+            default) or class (the photos as they are), both with the same number from every class; or group, with the
+            same number from every group.
+        group_method: how groups of training photos count, with any guidance that has a loss with the true label: sample
+            (every group is drawn equally often), reweight (every group has the same weight in that loss), dro (Group
+            DRO: the worse a group, the larger its weight) or jtt (no groups needed: photos that a first model gets
+            wrong are seen more often); default: all photos count alike.
+        group_step: step size of the groups' weights in dro (default 0.01).
+        jtt_epochs: epochs of jtt's first model, trained with cross-entropy (default 5).
+        jtt_times: how often jtt shows its mistakes in an epoch (default 20).
     """
 
     guidance: str | None = None
@@ -105,6 +117,10 @@ class GuidanceOptions(RelevanceOptions):
     swap_share: float | None = None
     negatives: Negatives | None = None
     balance: Balance | None = None
+    group_method: GroupMethod | None = None
+    group_step: float | None = None
+    jtt_epochs: int | None = None
+    jtt_times: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +134,9 @@ class ScheduleOptions:
         train: weights to train: all (the paper's, the default), attention (queries and keys, which decide where the
             model looks; tolerates higher learning rates: start at 1e-4), head (the last layer; always used by
             last-layer and dfr) or adapter (that of a model with an adapter of peft, which otherwise is merged).
-        select: epoch to keep: last (the default), loss (lowest validation loss, the paper's) or robust (highest
-            accuracy on backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy).
+        select: epoch to keep: last (the default), loss (lowest validation loss, the paper's), robust (highest
+            accuracy on backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy) or
+            worst-group (highest validation accuracy in the worst group).
         lr_schedule: cosine (falls to zero over the run, after every step, the default) or step (the paper's:
             multiplied by 0.85 every second epoch).
         weight_interpolation: how far to go from the original weights to the finetuned ones (WiSE-FT): a share above 0

@@ -31,6 +31,7 @@ from robustvit.models.load import load_model, load_settled
 from robustvit.models.parameters import trainable
 from robustvit.models.save import settle_saving
 from robustvit.training.choice import check_choice
+from robustvit.training.group_training import check_groups
 from robustvit.training.head_fitting import photos_to_fit
 from robustvit.training.options import StartOptions, TrainingRun
 from robustvit.training.run import with_predictions
@@ -93,6 +94,8 @@ def settle_run(options: Mapping[str, Any], folder: RunFolder, swaps: int) -> Set
     old = used_settings(started) if started else {}
     if old:
         folder.check_same({name: value for name, value in config.items() if name not in OF_THE_MODEL}, old)
+    if guide.title == "last-layer" and chosen["balance"] == "group":
+        chosen["group_method"] = "sample"
     stepping = {one.name: (dict(options) | chosen)[one.name] for one in fields(Schedule)}
     plan = Schedule(**{name: value for name, value in stepping.items() if value is not None})
     plan.check_swaps(swaps)
@@ -161,19 +164,21 @@ def gather_run(
             options["classes"],
             options["validation_per_class"],
             options["seed"],
-            balanced=guide.balanced,
+            balanced=guide.balanced and settled.chosen["balance"] != "group",
             halve=not (settled.resumed and folder.judged_by_all),
             older=settled.resumed and folder.selection.is_file() and not folder.records_content,
             order=folder.class_order() if settled.resumed else {},
             negatives=guide.negatives,
+            leave_out=options["leave_out"],
         ),
         labelled=guide.needs_labels,
         predict=partial(with_predictions, classifier, accelerator.device),
     )
     check_choice(settled.plan, gathered.validation)
+    check_groups(settled.plan, gathered.train, gathered.validation)
     check_backgrounds(options["backgrounds"], list(gathered.prints))
     if isinstance(guide, DeepFeatureReweighting):
-        photos_to_fit(gathered, classifier.num_classes)
+        photos_to_fit(gathered, classifier.num_classes, guide.balance)
     if unfit := describe_unused_settings(options, settled.chosen):
         gathered.notes.append(unfit)
         warn(unfit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 from accelerate import Accelerator
@@ -23,6 +23,7 @@ from robustvit.data.gather import RunPhotos
 from robustvit.data.labels import doubt_order
 from robustvit.data.photo import Photo
 from robustvit.evaluation.compare import compare, decide, deciding_measure
+from robustvit.evaluation.groups import GroupReport, report_groups
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
 from robustvit.evaluation.measured_intervals import measure_interval
 from robustvit.evaluation.traded import describe_trade, other_costs
@@ -34,6 +35,7 @@ from robustvit.training.choice import no_choice
 from robustvit.training.head_fitting import fit_run, photos_to_fit
 from robustvit.training.interpolation import CHOSEN_BY, choose_share, describe_share, interpolate_weights
 from robustvit.training.loop import robust_score, train
+from robustvit.training.mistakes import describe_mistakes, find_mistakes, repeat_mistakes
 from robustvit.training.options import VerdictOptions
 from robustvit.training.originals import measure_once
 from robustvit.training.panels import choose_panels, draw_panels
@@ -59,6 +61,9 @@ class GuidedRun:
         judging: swapped backgrounds per photo and kind, and other backgrounds.
         mask_format: see ``read_mask``.
         method: relevance method for measuring and drawing.
+
+    Attributes:
+        groups: measures by group, once they are known; None without groups.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class GuidedRun:
         self.validation, self.held_out = gathered.read["validation"], gathered.read["verdict"]
         self._validated: list[PhotoMeasure] = []  # the original on the validation photos, once it is measured
         self.original = copy.deepcopy(classifier).cpu()
+        self.groups: GroupReport | None = None
         classifier.to(accelerator.device)
 
     def measure(
@@ -120,6 +126,7 @@ class GuidedRun:
         if isinstance(guidance, DeepFeatureReweighting):
             notes.append(self._fit(guidance))
         else:
+            notes += self._repeat_mistakes()
             self._train(guidance)
         if self.schedule.weight_interpolation != 1:
             notes.append(self._interpolate())
@@ -132,6 +139,7 @@ class GuidedRun:
         notes += self._describe_trade(comparisons, trained_on)
         decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes, trained_on=trained_on)
         verdict = replace(decided, guidance=getattr(guidance, "title", None))
+        self.groups = report_groups(after, before, self.gathered.groups)
         if self.accelerator.is_main_process:
             self._write_outcome(before, after, verdict, panels)
         self.accelerator.wait_for_everyone()
@@ -159,7 +167,7 @@ class GuidedRun:
 
     def _fit(self, guidance: DeepFeatureReweighting) -> str:
         """Give the classifier a new head and return a note for the verdict."""
-        photos = photos_to_fit(self.gathered, self.classifier.num_classes)
+        photos = photos_to_fit(self.gathered, self.classifier.num_classes, guidance.balance)
         plain = MaskedPhotos(photos, self.classifier.preprocessing, mask_format=self.held_out.mask_format)
         return fit_run(
             self.classifier,
@@ -200,6 +208,23 @@ class GuidedRun:
         self.accelerator.wait_for_everyone()
         return describe_share(share, tried)
 
+    def _repeat_mistakes(self) -> list[str]:
+        """Find the mistakes of a first model, repeat them in training, and return notes for the verdict."""
+        if self.schedule.group_method != "jtt":
+            return []
+        wrong = find_mistakes(
+            self.classifier, self.training, self.validation, self.schedule, self.accelerator, self.folder
+        )
+        photos = self.gathered.train
+        self.training = CachedPhotos(
+            repeat_mistakes(photos, wrong, self.schedule.jtt_times),
+            self.classifier.preprocessing,
+            augment=True,
+            mask_format=self.training.mask_format,
+            room=ROOM,
+        )
+        return [describe_mistakes(photos, wrong, self.schedule)]
+
     def _train(self, guidance: Guidance) -> None:
         """Train, epoch by epoch."""
         if self.schedule.chooses_by_swaps:
@@ -232,6 +257,8 @@ class GuidedRun:
         guided = self.classifier.cpu().eval()
         draw_panels(chosen, self.held_out, self.original, guided, self.folder.panels, self.method)
         write_measures(after, self.folder.after)
+        if self.groups is not None:
+            write_json({"training": dict(self.gathered.groups)} | asdict(self.groups), self.folder.groups)
         write_verdict(verdict, self.folder.best / "verdict.json")
         write_verdict(verdict, self.folder.verdict)
 

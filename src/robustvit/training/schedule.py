@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
-from robustvit.common.options import LrSchedule, Select, Train, WeightInterpolation
+from robustvit.common.options import GroupMethod, LrSchedule, Select, Train, WeightInterpolation
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,19 @@ class Schedule:
         weight_decay: AdamW's.
         train: weights that may change: ``all``, ``attention`` (queries and keys, without weight decay) or ``head``.
         select: keep the epoch with the lowest validation ``loss`` (the paper's), or the ``robust`` one: with the best
-            outcome against the original, then within ``max_drop``, then with the highest mixed-other accuracy; or the
-            ``last`` one.
+            outcome against the original, then within ``max_drop``, then with the highest mixed-other accuracy; or that
+            with the highest validation accuracy in the ``worst-group``; or the ``last`` one.
         lr_schedule: ``step`` multiplies the rate by 0.85 every second epoch; ``cosine`` lets it fall to zero over the
             run, after every step (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts).
         weight_interpolation: share of the way from the original weights to the finetuned ones, in (0, 1], or ``auto``.
         max_drop: points of ordinary accuracy that may be lost.
         seed: fixes order and augmentation.
         workers: processes that read photos.
+        group_method: how training photos of different groups count: ``sample``, ``reweight``, ``dro``, ``jtt``, or all
+            alike.
+        group_step: step size of the groups' weights in Group DRO.
+        jtt_epochs: epochs of the first model of JTT, whose mistakes are a group.
+        jtt_times: how often JTT's second model sees these photos in an epoch.
         save_every: minutes after which the state is saved within an epoch; it is saved after every epoch too.
     """
 
@@ -44,6 +49,10 @@ class Schedule:
     seed: int = 0
     workers: int = 0
     save_every: float = 10.0
+    group_method: GroupMethod | None = None
+    group_step: float = 0.01
+    jtt_epochs: int = 5
+    jtt_times: int = 20
 
     def __post_init__(self) -> None:
         if not 0 < self.lr < math.inf:
@@ -51,6 +60,9 @@ class Schedule:
         expect_at_least(1, epochs=self.epochs, batch_size=self.batch_size)
         expect_at_least(0, weight_decay=self.weight_decay, max_drop=self.max_drop, seed=self.seed, workers=self.workers)
         expect_at_least(0, save_every=self.save_every)
+        expect_at_least(1, jtt_epochs=self.jtt_epochs, jtt_times=self.jtt_times)
+        if not 0 < self.group_step < math.inf:
+            raise UserError(f"expected --group-step above 0, got {self.group_step}")
         expect_one_of("--train", self.train, get_args(Train))
         expect_one_of("--select", self.select, get_args(Select))
         expect_one_of("--lr-schedule", self.lr_schedule, get_args(LrSchedule))

@@ -106,6 +106,7 @@ def settle_options(options: Mapping[str, Any], *, old: bool = False) -> tuple[Gu
     guide = make_guidance(guidance, **chosen_options(guidance, options, proposed))
     assert isinstance(guide, GuidanceMethod)  # options name a registered method
     train = _trained_weights(guide, guidance, options["train"], proposed.get("train"))
+    _check_group_options(options, guide)
     if options["model"] is None:
         if options["recipe"] is None:
             raise UserError("expected a model to finetune: give --model NAME or --recipe CARD")
@@ -136,6 +137,24 @@ def settle_options(options: Mapping[str, Any], *, old: bool = False) -> tuple[Gu
         "normalization": choose("normalization", "model"),
         **{name: getattr(guide, name, None) for name in guidance_options()},
     }
+
+
+def _check_group_options(options: Mapping[str, Any], guide: GuidanceMethod) -> None:
+    """Refuse options on groups that would have no effect."""
+    method = options.get("group_method")
+    for name, needed in (("group_step", "dro"), ("jtt_epochs", "jtt"), ("jtt_times", "jtt")):
+        if options.get(name) is not None and method != needed:
+            option = name.replace("_", "-")
+            raise UserError(f"expected --{option} with --group-method {needed} only, got {method}: leave it out")
+    if method is not None and guide.title == "dfr":
+        raise UserError("expected no --group-method with --guidance dfr, which takes no steps: give --balance group")
+    if method is not None and guide.title == "last-layer" and getattr(guide, "balance", None) == "group":
+        raise UserError("expected no --group-method beside --balance group, which draws groups equally often")
+    if method in ("reweight", "dro") and getattr(guide, "classification", "label") != "label":
+        raise UserError(
+            f"expected --classification label with --group-method {method}: the loss of --guidance {guide.title} is "
+            "the model's own confidence, which has no worst group"
+        )
 
 
 def _rate(train: Train, proposed: Mapping[str, Any]) -> float:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from robustvit.common.errors import UserError
 from robustvit.common.run_folder import RunFolder
+from robustvit.guidance.group_weights import GroupWeighting
 from robustvit.guidance.method import GuidedLoss
 from robustvit.models.classifier import Classifier
 
@@ -102,6 +103,7 @@ class TrainingState:
         best: lowest score of an epoch.
         means: of those steps.
         bad_steps: counts of skipped steps, see ``BadSteps``; empty before the first step.
+        weighting: weights of groups, if they have some; set it before ``load``.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class TrainingState:
         self.folder, self.classifier, self.optimizer, self.accelerator = folder, classifier, optimizer, accelerator
         self.epoch, self.step, self.best, self.means = 0, 0, math.inf, EpochMeans()
         self.bad_steps: dict[str, int] = {}
+        self.weighting: GroupWeighting | None = None
         self._loaded: dict[str, Any] = {}
         self._saved, self._kept = time.monotonic(), False
 
@@ -139,6 +142,8 @@ class TrainingState:
         self.optimizer.load_state_dict(found["optimizer"])
         self.epoch, self.step, self.best = int(found["epoch"]), int(found.get("step", 0)), float(found["best"])
         self.bad_steps = found.get("bad_steps", {})
+        if self.weighting is not None:
+            self.weighting.load_state_dict(found["weighting"])
         if self.step:
             self.means.load_state_dict(found["means"][self.accelerator.process_index])
         self._loaded = found
@@ -187,6 +192,7 @@ class TrainingState:
                     "step": self.step,
                     "best": self.best,
                     "bad_steps": self.bad_steps,
+                    "weighting": None if self.weighting is None else self.weighting.state_dict(),
                     "processes": self.accelerator.num_processes,
                     "model": self.classifier.network.state_dict(),
                     "optimizer": self.optimizer.state_dict(),  # with the rate, which the epoch's number fixes

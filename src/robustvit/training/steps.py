@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator, skip_first_batches
 from accelerate.utils import set_seed
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, WeightedRandomSampler
 
 from robustvit.common.progress import bar
 from robustvit.common.signals import Stopped, StopSignals, reading_processes
 from robustvit.data.datasets import MaskedPhotos
+from robustvit.guidance.group_weights import weigh_groups
 from robustvit.guidance.method import Guidance, GuidedLoss
 from robustvit.training.bad_steps import BadSteps
+from robustvit.training.group_training import number_groups
 from robustvit.training.state import TrainingState
 
 if TYPE_CHECKING:
     from robustvit.training.schedule import Schedule
 
 
-def training_loader(training: MaskedPhotos, batch_size: int, workers: int) -> DataLoader:
-    """Load photos in an order that ``TrainingSteps`` fixes for each epoch."""
+def training_loader(
+    training: MaskedPhotos, batch_size: int, workers: int, weights: Sequence[float] | None = None
+) -> DataLoader:
+    """Load photos in an order that ``TrainingSteps`` fixes for each epoch.
+
+    Args:
+        training: the photos.
+        batch_size: of each process.
+        workers: processes that read photos.
+        weights: how often each photo is drawn, with replacement; without them each is seen once in an epoch.
+    """
+    generator = torch.Generator()
+    drawn = weights and WeightedRandomSampler(weights, len(training), generator=generator)
     return DataLoader(
         training,
         batch_size=batch_size,
-        shuffle=True,
-        generator=torch.Generator(),
+        shuffle=None if drawn else True,
+        sampler=drawn,
+        generator=generator,
         **reading_processes(workers),
     )
 
@@ -102,6 +116,7 @@ class TrainingSteps:
         self.model, self.training, self.loader, self.optimizer = model, training, loader, optimizer
         self.guidance, self.state, self.stop, self.schedule = guidance, state, stop, schedule
         self.parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
+        self.groups = torch.tensor(number_groups(training.photos) if state.weighting is not None else [])
         self.bad = BadSteps(state.accelerator, state.folder.path, training.photos)
         self.bad.load_state_dict(state.bad_steps or self.bad.state_dict())
 
@@ -157,6 +172,9 @@ class TrainingSteps:
         # A process without photos takes the step with a photo of weight zero, since the others wait for it.
         batch = {name: value[: max(own, 1)] for name, value in batch.items()}
         guided = guided_batch(self.guidance, self.model, batch)
+        if state.weighting is not None:
+            groups = self.groups.to(batch["index"].device)[batch["index"][:own]]
+            guided = weigh_groups(guided, state.weighting, groups)
         if self.bad.take(self._reaching_all(guided.loss * weight), self.optimizer, self.parameters, batch):
             state.means.add(guided, own)
         state.bad_steps = self.bad.state_dict()

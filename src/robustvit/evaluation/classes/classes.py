@@ -78,7 +78,10 @@ class ClassModels(ComparedModels):
     baseline: str = field()
 
 
-@command(first=("model", "baseline", "on", "root", "images", "masks", "out", "shown"), leave_out=("doubtful", "seed", "group_by"))
+@command(
+    first=("model", "baseline", "on", "root", "images", "masks", "out", "shown"),
+    leave_out=("doubtful", "seed", "group_by"),
+)
 def classes(
     *,
     models: ClassModels,

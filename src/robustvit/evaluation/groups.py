@@ -1,0 +1,235 @@
+"""Measures by group of photos: each group, the worst, the gap, and means weighted by the training set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from robustvit.common.errors import UserError
+from robustvit.common.group_intervals import gap_interval, weighted_interval, worst_change, worst_interval
+from robustvit.common.intervals import Interval, mean_interval, paired_difference
+from robustvit.common.wording import pluralize
+from robustvit.evaluation.measure import PhotoMeasure
+from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
+
+MIN_GROUP = 5  # photos; the accuracy of fewer says nothing, so they cannot be the worst group
+_SHOWN = ("ordinary", "mixed-other", "unseen")
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """Measures of one group.
+
+    Attributes:
+        group: its name.
+        photos: number of photos with a known class.
+        training: number of photos of the group that could train; None if that is not known.
+        measures: accuracies by name, with 95 % CIs.
+        before: the same of the baseline, if there is one.
+        changes: paired, accuracy minus the baseline's.
+    """
+
+    group: str
+    photos: int
+    training: int | None
+    measures: dict[str, Interval]
+    before: dict[str, Interval]
+    changes: dict[str, Interval]
+
+    @property
+    def fair(self) -> bool:
+        """Whether the group is large enough to be the worst."""
+        return self.photos >= MIN_GROUP
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """Ordinary accuracy over the groups that have at least ``MIN_GROUP`` photos.
+
+    Attributes:
+        worst_group: name of the group with the lowest accuracy.
+        worst: its accuracy. The lowest of several estimates is too low on average; the interval is that of the lowest
+            true accuracy, see ``worst_interval``.
+        gap: highest minus lowest accuracy.
+        mean: mean over groups, each with the same weight.
+        weighted: mean over groups, weighted by their numbers of training photos, as Waterbirds is reported; None if
+            these are not known.
+    """
+
+    worst_group: str
+    worst: Interval
+    gap: Interval
+    mean: Interval
+    weighted: Interval | None
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """Measures by group, of a model and, if there is one, of its baseline.
+
+    Attributes:
+        rows: the groups, lowest accuracy first.
+        after: summary of the model; None without two groups that are large enough.
+        before: summary of the baseline.
+        changes: of worst, mean and weighted, with 95 % CIs.
+        notes: for the reader, such as photos that no group was known of.
+    """
+
+    rows: tuple[GroupRow, ...]
+    after: GroupSummary | None
+    before: GroupSummary | None
+    changes: dict[str, Interval]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        width = max(len(row.group) for row in self.rows)
+        lines = ["by group, ordinary accuracy:"]
+        for row in self.rows:
+            change = row.changes.get("ordinary")
+            told = f"   change {change.points('')}" if change else ""
+            lines.append(f"  {row.group:<{width}}  n {row.photos:>4}  {row.measures['ordinary'].percent()}{told}")
+        if self.after is not None:
+            lines += self._summary_lines(self.after)
+        return "\n".join([*lines, *self.notes])
+
+    def _summary_lines(self, found: GroupSummary) -> list[str]:
+        named = {
+            f"worst group ({found.worst_group})": ("worst", found.worst),
+            "gap between best and worst": ("gap", found.gap),
+            "mean over groups": ("mean", found.mean),
+            "weighted by the training photos": ("weighted", found.weighted),
+        }
+        lines = []
+        for title, (name, value) in named.items():
+            if value is not None:
+                change = self.changes.get(name)
+                told = f"   change {change.points('')}" if change else ""
+                lines.append(f"  {title:<40}{value.percent()}{told}")
+        return lines
+
+
+def report_groups(
+    after: Sequence[PhotoMeasure],
+    before: Sequence[PhotoMeasure] | None = None,
+    training: Mapping[str, int] | None = None,
+) -> GroupReport | None:
+    """Return measures by group; None if no photo has a group and a class.
+
+    Args:
+        after: measures of a model.
+        before: measures of the baseline, of the same photos in the same order.
+        training: number of training photos of each group, if known.
+    """
+    positions: dict[str, list[int]] = {}
+    for index, one in enumerate(after):
+        if one.group is not None and "ordinary" in one.values:
+            positions.setdefault(one.group, []).append(index)
+    if not positions:
+        return None
+    rows = [_row(name, at, after, before, training) for name, at in positions.items()]
+    rows.sort(key=lambda row: (not row.fair, row.measures["ordinary"].mean, row.group))
+    fair = [row.group for row in rows if row.fair]
+    sides: list[GroupSummary | None] = [None, None]
+    changes: dict[str, Interval] = {}
+    if len(fair) > 1:
+        answers = [_answers(side, [positions[name] for name in fair]) for side in (after, before) if side is not None]
+        weights = [(training or {}).get(name, 0) for name in fair]
+        sides[: len(answers)] = [_summarise(fair, rights, weights) for rights in answers]
+        changes = _changes(answers[1], answers[0], weights) if before is not None else {}
+    return GroupReport(tuple(rows), sides[0], sides[1], changes, tuple(_notes(rows, after, training)))
+
+
+def _row(
+    name: str,
+    at: Sequence[int],
+    after: Sequence[PhotoMeasure],
+    before: Sequence[PhotoMeasure] | None,
+    training: Mapping[str, int] | None,
+) -> GroupRow:
+    new = [after[index] for index in at]
+    old = [] if before is None else [before[index] for index in at]
+    return GroupRow(
+        name,
+        len(at),
+        None if not training else training.get(name, 0),
+        _known({one: measure_interval(new, one) for one in _SHOWN}),
+        _known({one: measure_interval(old, one) for one in _SHOWN if old}),
+        _known({one: measure_difference(old, new, one) for one in _SHOWN if old}),
+    )
+
+
+def read_groups(raw: Mapping[str, Any]) -> GroupReport:
+    """Read a report from what JSON has of it.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        rows = tuple(
+            GroupRow(**row | {side: _intervals(row[side]) for side in ("measures", "before", "changes")})
+            for row in raw["rows"]
+        )
+        sides = [None if raw[side] is None else _summary(raw[side]) for side in ("after", "before")]
+        return GroupReport(rows, sides[0], sides[1], _intervals(raw["changes"]), tuple(map(str, raw["notes"])))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"groups.json holds no measures by group ({error}): repeat the run, or remove it") from error
+
+
+def _intervals(raw: Mapping[str, Any]) -> dict[str, Interval]:
+    return {name: Interval(**one) for name, one in raw.items()}
+
+
+def _summary(raw: Mapping[str, Any]) -> GroupSummary:
+    read = {name: Interval(**raw[name]) for name in ("worst", "gap", "mean")}
+    weighted = None if raw["weighted"] is None else Interval(**raw["weighted"])
+    return GroupSummary(str(raw["worst_group"]), **read, weighted=weighted)
+
+
+def _known(found: Mapping[str, Interval | None]) -> dict[str, Interval]:
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _answers(results: Sequence[PhotoMeasure], groups: Sequence[Sequence[int]]) -> list[list[float]]:
+    return [[results[index].values["ordinary"] for index in at] for at in groups]
+
+
+def _summarise(names: Sequence[str], rights: Sequence[Sequence[float]], weights: Sequence[int]) -> GroupSummary:
+    parts = [mean_interval(group) for group in rights]
+    lowest = min(range(len(parts)), key=lambda i: parts[i].mean)
+    return GroupSummary(
+        names[lowest],
+        worst_interval(rights),
+        gap_interval(rights),
+        weighted_interval(parts, [1.0] * len(parts)),
+        weighted_interval(parts, weights) if any(weights) else None,
+    )
+
+
+def _changes(
+    before: Sequence[Sequence[float]], after: Sequence[Sequence[float]], weights: Sequence[int]
+) -> dict[str, Interval]:
+    parts = [paired_difference(old, new) for old, new in zip(before, after, strict=True)]
+    found = {"worst": worst_change(before, after), "mean": weighted_interval(parts, [1.0] * len(parts), -1.0)}
+    return found | ({"weighted": weighted_interval(parts, weights, -1.0)} if any(weights) else {})
+
+
+def _notes(rows: Sequence[GroupRow], after: Sequence[PhotoMeasure], training: Mapping[str, int] | None) -> list[str]:
+    fair = [row for row in rows if row.fair]
+    notes = []
+    if without := sum(one.group is None for one in after):
+        notes.append(f"{pluralize(without, 'photo')} of no known group count in no row of the groups.")
+    if small := [row.group for row in rows if not row.fair]:
+        notes.append(
+            f"Groups with fewer than {MIN_GROUP} photos cannot be the worst, and count in no mean over groups: "
+            f"{', '.join(small[:10])}{f' and {len(small) - 10} more' if len(small) > 10 else ''}."
+        )
+    if len(fair) > 1:
+        notes.append(
+            f"The lowest of {len(fair)} measured accuracies is lower than the true one on average; the interval of the "
+            "worst group allows for the choice."
+        )
+    lacking = [row.group for row in fair if training and not row.training]
+    if lacking and len(lacking) < len(fair):
+        notes.append(f"Not among the training photos, with weight zero: {', '.join(lacking[:10])}.")
+    return notes
