@@ -99,7 +99,7 @@ def test_a_pattern_that_does_not_fit_is_refused_in_one_line(folder, pattern, sai
 def test_photos_deeper_than_the_pattern_are_refused(tmp_path):
     (tmp_path / "a" / "cat" / "more").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "a" / "cat" / "more" / "1.png")
-    with pytest.raises(UserError, match=r"expected photos in folders \{site\\}/\\{class\\}"):
+    with pytest.raises(UserError, match=r"expected photos in folders \{site\}/\{class\}"):
         groups(tmp_path, "{site}/{class}")
 
 

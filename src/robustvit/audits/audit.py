@@ -54,9 +54,11 @@ def audit(
     )  # fmt: skip
     _check_options(request)
     from robustvit.audits.record import KIND
-    from robustvit.common.files import page_and_record
+    from robustvit.common.files import check_new_file, page_and_record
 
     page, record = page_and_record(out, KIND, "an audit")
+    if grouping.groups_out is not None:
+        check_new_file(grouping.groups_out)
     from robustvit.audits.perform import audit_models, compare_models
 
     if auditing.compare is not None:
@@ -77,6 +79,11 @@ def _check_options(request: AuditRequest) -> None:
         from robustvit.evaluation.insertions import file_mark
 
         file_mark((64, 64), auditing.insert)  # refused before anything is measured
+    if request.grouping.groups_out is not None:
+        if not request.grouping.groups_out.lower().endswith(".csv"):
+            raise UserError(f"expected --groups-out to end in .csv, got {request.grouping.groups_out}")
+        if auditing.compare is not None:
+            raise UserError("expected --groups-out with a single model, got --compare too: leave one of them out")
     if groups == 1:
         raise UserError("expected --groups of at least 2, or 0 to choose the number automatically, got 1")
     finding = ("masks_out", "mask_model", "mask_checkpoint")

@@ -21,9 +21,9 @@ from robustvit.common.progress import track
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.swaps import tiled_background, usable_background
 from robustvit.evaluation.asking import Asking
+from robustvit.evaluation.groups import MIN_GROUP
 
 MOST_BACKGROUNDS = 12
-MIN_GROUP = 5  # photos; the accuracy of fewer says nothing, so they cannot be the worst group
 _RESTARTS = 10
 _MOST_COMPARED = 2000
 

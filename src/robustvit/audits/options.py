@@ -90,6 +90,8 @@ class GroupOptions:
         group_checkpoint: weights for that backbone.
         group_feature: features to compare: keys, queries, values or tokens.
         group_block: block of that backbone, counted from 1; default: the last.
+        groups_out: CSV file to write the photos to, with their kinds of background as groups; finetune and evaluate
+            take it as images. Must be new.
     """
 
     groups: int = 0
@@ -97,6 +99,7 @@ class GroupOptions:
     group_checkpoint: str | None = None
     group_feature: Feature = "keys"
     group_block: int | None = None
+    groups_out: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

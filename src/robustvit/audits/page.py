@@ -15,6 +15,8 @@ from robustvit.audits.record import KIND
 from robustvit.audits.region_files import regions_to_decide
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
+from robustvit.evaluation.group_chart import draw_groups
+from robustvit.evaluation.groups import read_groups
 from robustvit.evaluation.insertions import PULL
 
 MOST_GROUPS, MOST_TURNS, MOST_PHOTOS = 40, 12, 200  # rows on the page; all of them are in the record
@@ -82,6 +84,7 @@ def render_audit(record: Mapping[str, Any], pictures: PagePictures, record_name:
         number_of={name: number for number, name in enumerate(list(record["classes"])[:MOST_GROUPS])},
         chart=accuracy_chart(record),
         shift_charts=shift_charts(record),
+        group_chart=draw_groups(read_groups(record["by_group"])) if record["by_group"] else None,
         columns=[name for name in CLASS_COLUMNS if name in measured],
         more_columns=[name for name in measured if name not in CLASS_COLUMNS],
         few=MOST_TURNS,

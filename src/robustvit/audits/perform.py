@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustvit.audits.comparison import MOST_MODELS, write_comparison
+from robustvit.audits.found_groups import write_found_groups
 from robustvit.audits.inputs import find_audit_photos, trained_on
 from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest, GroupOptions
@@ -70,6 +71,9 @@ def _measure_and_write(run: AuditRun, namer: Classifier | None, page: Path, reco
         run.spending.close()
         run.memory.save()
     written = write_audit(run, measured, page, record)
+    if run.request.grouping.groups_out is not None:
+        count = write_found_groups(measured, Path(run.request.grouping.groups_out))
+        tell(f"groups: {count} photos with their kind of background in {run.request.grouping.groups_out}")
     run.memory.forget()
     return Audit(page, record, measured, fails(written, run.request.auditing.fail_if))
 

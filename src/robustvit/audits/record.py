@@ -20,6 +20,7 @@ from robustvit.audits.summary import Beyond, beyond_chances, by_class, compare_p
 from robustvit.audits.verdict import AuditVerdict, change_of, judge
 from robustvit.common.errors import printable
 from robustvit.common.intervals import Interval
+from robustvit.evaluation.groups import GroupReport
 
 KIND = "robustvit-audit"
 
@@ -63,6 +64,7 @@ class AuditData:
         labels: names of the classes, by the models' indices.
         backgrounds: kinds of background, None if they could not be found.
         groups: of class and background.
+        by_group: measures by the groups that the photos came with, if they have some.
         worst: indices of the worst photos.
         answers: of each model with each insertion, see ``judge_insertions``.
         regions: what the model looks at beside the objects.
@@ -89,6 +91,7 @@ class AuditData:
     versions: Mapping[str, str]
     answers: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     properties: PropertyAudit | None = None
+    by_group: GroupReport | None = None
     regions: Sequence[Region] = ()
     companions: Sequence[Companion] = ()
     spent: Mapping[str, Any] = field(default_factory=dict)
@@ -138,6 +141,7 @@ def audit_record(data: AuditData) -> dict[str, Any]:
         "turns": _turns(data),
         "backgrounds": _backgrounds(data),
         "groups": [_group(group, data) for group in data.groups],
+        "by_group": None if data.by_group is None else asdict(data.by_group),
         "worst_rule": WORST_RULE,
         "worst": list(data.worst),
         "photos": [_photo(index, data) for index in range(len(data.files))],

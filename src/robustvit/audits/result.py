@@ -52,6 +52,8 @@ class Audit:
         for side, one in self.found.sides.items():
             lines.append(f"{side}: {one.verdict.reliance}. {one.verdict.sentence}")
         lines += name_shortcuts(self.found)
+        if self.found.by_group is not None:
+            lines.append(str(self.found.by_group))
         lines += self.found.notes
         lines.append(f"cost: {passes:.1f} forward passes a photo ({self.found.settings['budget']} budget)")
         return "\n".join([*lines, f"page: {self.page}", f"record: {self.record}"])

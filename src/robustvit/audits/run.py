@@ -29,6 +29,7 @@ from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.labels import doubt_order
 from robustvit.data.objects_seen import describe_looked, look_at
 from robustvit.data.photo import Photo
+from robustvit.evaluation.groups import report_groups
 from robustvit.evaluation.insertions import answers_to, insertions
 from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing
@@ -116,6 +117,7 @@ class AuditRun:
             labels=labels,
             backgrounds=kinds,
             groups=[] if kinds is None else group_photos(kinds, self.names, *right),
+            by_group=report_groups(plain, [one.plain for one in found[1]] if len(found) > 1 else None),
             worst=choose_worst(found[0], self.request.auditing.worst),
             notes=self.notes,
             settings=self.settings(),
