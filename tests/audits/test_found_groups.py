@@ -37,7 +37,7 @@ def test_an_audit_shows_the_groups_that_the_photos_came_with(audited):
 
 
 def test_kinds_of_background_are_written_as_groups_that_evaluate_reads(audited, model_folder):
-    place, found, out = audited
+    place, _found, out = audited
     with out.open() as file:
         rows = list(csv.DictReader(file))
     record = json.loads((place / "look.json").read_text())

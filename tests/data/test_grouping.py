@@ -62,13 +62,13 @@ def test_a_column_of_ones_is_no_class_if_it_is_the_group(tmp_path):
     assert [(photo.class_name, photo.group) for photo in found] == [("cat", "1"), ("dog", "1")]
 
 
-@pytest.mark.parametrize("pattern", ["{site}/{class}", "*/{site}/{class}", "ima{kind}/{site}/{class}"])
+@pytest.mark.parametrize("pattern", ["{site}/{class}", "*/{site}/{class}", "{kind}s/{site}/{class}"])
 def test_a_pattern_of_folders_names_group_and_class(folder, pattern):
     found = groups(folder / "images", pattern, masks=folder / "masks")
     for name, photo in found.items():
         site, class_name, _ = name.split("/")
         assert photo.class_name == class_name
-        assert photo.group == (f"ges, {site}" if "kind" in pattern else site)
+        assert photo.group == (f"image, {site}" if "kind" in pattern else site)
         assert photo.mask == folder / "masks" / name
 
 
