@@ -210,6 +210,8 @@ def _tell(row: dict[str, Any], schedule: Schedule) -> None:
         parts += [f"validation loss {row['val_loss']:.4f}{decides}", f"accuracy {100 * row['val_accuracy']:.1f} %"]
     if "val_mixed_other" in row:
         parts.append(f"on backgrounds of other classes {100 * row['val_mixed_other']:.1f} % (decides)")
+    if "val_worst_group" in row:
+        parts.append(f"in the worst group {100 * row['val_worst_group']:.1f} % (decides)")
     if row["best"] and schedule.select != "last":
         parts.append("best so far")
     console.print(f"epoch {row['epoch']}: {', '.join(parts)}", soft_wrap=True)
