@@ -29,7 +29,7 @@ OTHER_MEANING = {
     ("reproduce", "checkpoint"), ("table", "protocol"), ("table", "records"), ("shifts", "format"), ("table", "format"),
     ("shifts", "backgrounds"), ("shifts", "size"), ("demo", "seed"), ("doctor", "device"), ("subset", "fill"),
     ("app", "mask_model"), ("explain", "target"), ("reproduce", "root"), ("masks", "protocol"),
-    ("audit", "backgrounds"),
+    ("audit", "backgrounds"), ("masks", "objects"),
 }  # fmt: skip
 
 

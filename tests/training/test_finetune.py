@@ -228,7 +228,7 @@ def test_selection_and_verdict_use_different_photos(select, tmp_path, model_fold
     assert not (parts[1] & parts[2])
     assert abs(len(parts[1]) - len(parts[2])) <= 3, "one of each class at most"
     (note,) = found.verdict.notes
-    assert note.startswith(f"Of {len(parts[1] | parts[2])} photos held out, {len(parts[1])} chose the epoch")
+    assert note.startswith(f"Of {len(parts[1] | parts[2])} photos held out, {len(parts[1])} are for validation")
     assert "--test-images" in note
 
 

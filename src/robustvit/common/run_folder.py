@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder, new_file, read_json, write_json, write_text
 from robustvit.common.locks import LOCKS, lock_folder
 from robustvit.common.provenance import time_now, versions
+from robustvit.common.wording import pluralize
 from robustvit.common.yaml_files import read_mapping
 
 MODULE = "a module given from Python"  # recorded for a model that has no name
@@ -182,6 +184,13 @@ class RunFolder:
             return rows
         except ValueError as error:
             raise self._unknown_selection() from error
+
+    def photos_by_use(self) -> dict[str, str]:
+        """Return how many photos a run trained, validated and tested on, in words; older versions may not say."""
+        rows = self.selected() if self.selection.is_file() else []
+        counts = Counter(row["split"] for row in rows)
+        names = {"train": "training photo", "validation": "validation photo", "verdict": "test photo"}
+        return {use: pluralize(counts[use], name) if rows else f"{name}s" for use, name in names.items()}
 
     @property
     def records_content(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_page, write_text
 
 if TYPE_CHECKING:
-    from robustvit.common.run_folder import RunFolder
     from robustvit.training.panels import Panel
 
 _OUTCOMES = {
@@ -67,6 +65,7 @@ def report(run: str, *, out: str | None = None) -> Path:
     from robustvit.training.panels import read_panels
     from robustvit.training.settings import used_settings
 
+    photos = folder.photos_by_use()
     panels = [_shown_panel(panel, folder.panels) for panel in read_panels(folder.panels)]
     verdict = read_verdict(folder.verdict)
     decisive = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on)
@@ -83,7 +82,8 @@ def report(run: str, *, out: str | None = None) -> Path:
         guidance=GUIDANCE.get(str(config.get("guidance", "robustvit"))),
         versions=folder.versions(),
         shifts=folder.shifts(),
-        curves=_curves(folder.metrics(), _photos_by_use(folder)),
+        photos=photos,
+        curves=_curves(folder.metrics(), photos),
         **_groups(folder.by_group()),
         outcomes={title: [one for one in panels if one["outcome"] == name] for name, title in _OUTCOMES.items()},
     )
@@ -111,14 +111,6 @@ def _shown_panel(panel: Panel, folder: Path) -> dict[str, Any]:
         "photo": picture(panel.file),
         **{when: side and {"answer": side[0], "picture": picture(side[1])} for when, side in sides.items()},
     }
-
-
-def _photos_by_use(folder: RunFolder) -> dict[str, str]:
-    """Return how many photos a run trained and validated on, in words; runs of older versions may not say."""
-    rows = folder.selected() if folder.selection.is_file() else []
-    counts = Counter(row["split"] for row in rows)
-    names = {"train": "training photos", "validation": "validation photos"}
-    return {use: f"{counts[use]:,} {name}" if counts[use] else name for use, name in names.items()}
 
 
 def _curves(epochs: list[dict[str, Any]], photos: Mapping[str, str]) -> list[str]:

@@ -38,14 +38,16 @@ class Finetuned:
 
     def __str__(self) -> str:
         from robustvit.common.outcomes import next_step
+        from robustvit.common.run_folder import RunFolder
 
         lines = [
             self.verdict.sentence,
             *self.verdict.notes,
             *([] if self.groups is None else [str(self.groups)]),
-            f"next: {next_step(self.verdict.outcome)}",
             f"guidance: {self.verdict.guidance}",
+            f"photos: {', '.join(RunFolder(self.folder).photos_by_use().values())}",
             f"run: {self.folder}   model: {self.folder / 'best'}",
+            f"next: {next_step(self.verdict.outcome)}",
         ]
         return "\n".join(lines)
 
