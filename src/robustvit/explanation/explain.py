@@ -119,10 +119,7 @@ def explain(
     folder = Path(out)
     for one in both.values():
         check_method(maps.relevance, one)
-        if one.num_classes != after.num_classes:
-            raise UserError(
-                f"expected a baseline of {after.num_classes} classes, {models.baseline} has {one.num_classes}"
-            )
+        _expect_classes(one, after.num_classes, models)
     index = None if target is None else class_index(after, target)
     seen = photos_behind(models.model, models.baseline, models.checkpoint).among([Path(photo) for photo in photos])
     for note in seen.notes(SAYS_LITTLE):
@@ -137,6 +134,11 @@ def explain(
         replace(one, photo=given.name_of(one.photo), trained=index in seen.copies.either)
         for index, one in enumerate(found)
     )
+
+
+def _expect_classes(classifier: Classifier, classes: int, models: ComparedModels) -> None:
+    if classifier.num_classes != classes:
+        raise UserError(f"expected a baseline of {classes} classes, {models.baseline} has {classifier.num_classes}")
 
 
 def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:

@@ -13,6 +13,7 @@ from robustvit.masks.options import AnnotationOptions, MaskOptions
 
 if TYPE_CHECKING:
     from robustvit.masks.annotations.box_reading import BoxReading
+    from robustvit.masks.annotations.listing import AnnotatedPhoto, Annotations
     from robustvit.masks.folder import MaskFolder
 
 
@@ -58,7 +59,7 @@ def import_annotated(
     from robustvit.masks.annotations import read_annotations, resolve_format
     from robustvit.masks.annotations.box_reading import BoxReading
     from robustvit.masks.annotations.class_folders import class_folders
-    from robustvit.masks.annotations.to_masks import check_categories, digest_annotation, import_masks
+    from robustvit.masks.annotations.to_masks import check_categories, import_masks
     from robustvit.masks.folder import MaskFolder
 
     images, categories = options.images, _list_categories(options.categories)
@@ -76,15 +77,11 @@ def import_annotated(
     settings = {"from": form, **given, **boxes.settings}
     folder = MaskFolder(out, settings, accelerator.process_index, earlier=BoxReading().settings)
     accelerator.wait_for_everyone()  # all processes must have checked the folder before one writes to it
-    todo = []
+    todo: list[AnnotatedPhoto] = []
     if accelerator.is_main_process:
         boxes.load()
         held.enter_context(folder.locked())
-        folder.start()
-        _, edited = folder.forget_changed(
-            found.photos, lambda photo: digest_annotation(photo, folders[photo.image], boxes), unknown=True
-        )
-        todo = folder.missing(found.photos)
+        todo, edited = _start_folder(folder, found, folders, boxes)
         lines += [*edited, *folder.report_others(found.photos, source)]
         lines += import_masks(
             track(todo, "reading annotations"),
@@ -98,6 +95,19 @@ def import_annotated(
         )
     accelerator.wait_for_everyone()
     return folder, [*found.problems, *lines], len(folder.missing(found.photos)), len(todo), root
+
+
+def _start_folder(
+    folder: MaskFolder, found: Annotations, folders: dict[Path, str | None], boxes: BoxReading
+) -> tuple[list[AnnotatedPhoto], list[str]]:
+    """Drop masks of annotations that changed since; return what is missing, and a line for each that is kept in spite."""
+    from robustvit.masks.annotations.to_masks import digest_annotation
+
+    folder.start()
+    _, edited = folder.forget_changed(
+        found.photos, lambda photo: digest_annotation(photo, folders[photo.image], boxes), unknown=True
+    )
+    return folder.missing(found.photos), edited
 
 
 def _photo_root(source: str, images: str | None) -> Path | None:

@@ -125,34 +125,17 @@ def make_masks(
     import time
 
     from robustvit.common.errors import printable
-    from robustvit.data.tables.source import expect_source
 
-    expect_at_least(1, objects=finding.objects)
-    if annotated.from_ is not None and finding.prompt is not None:
-        raise UserError("--prompt finds masks by words, --from reads them from annotations: leave one of them out")
-    finding = finding.settle()
-    source = _source(source, annotated)
-    if annotated.from_ is None:
-        expect_source(source)
+    source, finding = _check_options(source, finding, annotated, columns)
+    _check_files(out, review_page, to)
     from robustvit.masks.from_annotations import import_annotated, read_boxes
     from robustvit.masks.from_model import find_masks
-    from robustvit.masks.review_page import check_review, write_review
+    from robustvit.masks.review_page import write_review
 
-    if review_page is not None:
-        check_review(review_page)
-    if to is not None:
-        from robustvit.masks.to_annotations import check_target, write_annotations
-
-        expect_one_of("--to", to, get_args(AnnotationTarget))
-        check_target(out, to)
     start = time.monotonic()
-    if annotated.from_ is not None and columns != ColumnOptions():
-        raise UserError("columns and class folders belong to photos without annotations: leave them or --from out")
     notes: list[str] = []
     with ExitStack() as held:
         if annotated.from_ is not None:
-            if finding.no_object:
-                raise UserError("--no-object is for masks that a model makes: of annotated photos tell it to finetune")
             boxes = read_boxes(annotated, finding, pixels, running)
             folder, problems, left_out, made, root = import_annotated(source, out, annotated, boxes, held)
             notes = boxes.summary()
@@ -160,20 +143,63 @@ def make_masks(
             folder, problems, left_out, made, root = find_masks(source, out, finding, (pixels, columns), running, held)
         problems = [printable(line) for line in problems]
         records = folder.finish(problems) if folder.rank == 0 else []
-    if folder.rank == 0 and not any(record.mask and record.verdict != "no-object" for record in records):
-        reasons = [*problems, *(f"{one.image}: {one.reason}" for one in records if annotated.from_)]
-        of_photos = [line for line in reasons if Path(line.partition(": ")[0]).is_file()]  # others say how it was read
-        reason = next(iter([*of_photos, *reasons]), "nothing stands out in any photo")
-        raise UserError(f"no mask could be made: {reason}")
+    if folder.rank == 0:
+        _expect_masks(records, [*problems, *(f"{one.image}: {one.reason}" for one in records if annotated.from_)])
     page = write_review(records, review_page) if review_page is not None and folder.rank == 0 else None
     written = None
     if to is not None and folder.rank == 0:
+        from robustvit.masks.to_annotations import write_annotations
+
         written, lines = write_annotations(records, folder.path, root, to)
         problems += [printable(line) for line in lines]
     seconds = time.monotonic() - start
     return MadeMasks(
         folder.path, folder.manifest, records, problems, left_out, made, seconds, page, tuple(notes), written
     )
+
+
+def _check_options(
+    source: str | None, finding: MaskOptions, annotated: AnnotationOptions, columns: ColumnOptions
+) -> tuple[str, MaskOptions]:
+    """Refuse options that do not go together, and photos that are not there; return what is read, and the options with
+    their defaults.
+    """
+    from robustvit.data.tables.source import expect_source
+
+    expect_at_least(1, objects=finding.objects)
+    if annotated.from_ is not None and finding.prompt is not None:
+        raise UserError("--prompt finds masks by words, --from reads them from annotations: leave one of them out")
+    finding, source = finding.settle(), _source(source, annotated)
+    if annotated.from_ is None:
+        expect_source(source)
+        return source, finding
+    if columns != ColumnOptions():
+        raise UserError("columns and class folders belong to photos without annotations: leave them or --from out")
+    if finding.no_object:
+        raise UserError("--no-object is for masks that a model makes: of annotated photos tell it to finetune")
+    return source, finding
+
+
+def _check_files(out: str, review_page: str | None, to: AnnotationTarget | None) -> None:
+    """Refuse what would be overwritten, before anything is made."""
+    from robustvit.masks.review_page import check_review
+
+    if review_page is not None:
+        check_review(review_page)
+    if to is not None:
+        from robustvit.masks.to_annotations import check_target
+
+        expect_one_of("--to", to, get_args(AnnotationTarget))
+        check_target(out, to)
+
+
+def _expect_masks(records: list[MaskRecord], reasons: list[str]) -> None:
+    """Refuse to end without any mask; the first reason that names a photo says why."""
+    if any(record.mask and record.verdict != "no-object" for record in records):
+        return
+    of_photos = [line for line in reasons if Path(line.partition(": ")[0]).is_file()]  # others say how it was read
+    reason = next(iter([*of_photos, *reasons]), "nothing stands out in any photo")
+    raise UserError(f"no mask could be made: {reason}")
 
 
 def _source(source: str | None, annotated: AnnotationOptions) -> str:

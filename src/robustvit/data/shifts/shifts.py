@@ -129,7 +129,7 @@ def shifts(
     from robustvit.data.shifts.images import SUFFIXES, make_shifts, spreading
     from robustvit.data.shifts.kinds import ShiftOptions, kinds_named
     from robustvit.data.shifts.plans import plan_shifts
-    from robustvit.data.tables.source import is_list, is_set, root_of, split_part
+    from robustvit.data.tables.source import is_set, split_part
 
     start = time.monotonic()
     options = ShiftOptions(
@@ -149,13 +149,20 @@ def shifts(
         if dry_run:
             return _summary(folder, plan, {}, 0, start, dry_run=True)
         left_out, made = make_shifts(plan, folder, options, spread)
-    given_root = Path(split_part(images)[0])  # of a list the folder it lies in, also for photos elsewhere
-    lists = given_root.parent if is_list(images) else given_root
-    root = root_of(images, [photo.image for photo in photos]) if is_set(images) else lists
-    folder.finish(plan, left_out, root, None if backgrounds is None else Path(backgrounds))
+    folder.finish(plan, left_out, _root(images, photos), None if backgrounds is None else Path(backgrounds))
     if made or not (folder.path / SHEET).is_file():
         write_contact_sheet(plan, left_out, folder)
     return _summary(folder, plan, left_out, made, start)
+
+
+def _root(images: str, photos: list[Photo]) -> Path:
+    """Return the folder that photos are named from: of a list the one it lies in, also for photos elsewhere."""
+    from robustvit.data.tables.source import is_list, is_set, root_of, split_part
+
+    if is_set(images):
+        return root_of(images, [photo.image for photo in photos])
+    place = Path(split_part(images)[0])
+    return place.parent if is_list(images) else place
 
 
 def _listed(kinds: ShiftKinds) -> list[str]:

@@ -93,7 +93,7 @@ def subset(
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
     from robustvit.data.trained_photos import notes_on_photos
-    from robustvit.explanation.subsets.classes import draw_classes, named_classes
+    from robustvit.explanation.subsets.classes import named_classes
     from robustvit.explanation.subsets.figure import draw_rows
     from robustvit.models.load import load_given
 
@@ -106,10 +106,8 @@ def subset(
         warn(note)
     classifier.to(make_accelerator(device=running.device).device)
     inputs = _inputs(classifier, list(photos.values()))
-    own = _predict(classifier, inputs, running.batch_size)
     wanted = _RANDOM if random_classes is None and not named else random_classes or 0
-    forced = named + draw_classes(classifier.num_classes, own, named, wanted, running.seed)
-    labels = [list(dict.fromkeys([label, *forced])) for label in own]
+    labels = _choose_labels(classifier, inputs, named, wanted, running)
     rows = _search(classifier, inputs, labels, running.batch_size, searching)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     draw_rows([_pictures(*row) for row in zip(photos, inputs, rows, strict=True)], out)
@@ -164,6 +162,17 @@ def _predict(classifier: Classifier, inputs: Tensor, batch_size: int) -> list[in
             for batch in inputs.split(batch_size)
             for label in classifier(batch.to(classifier.mean.device)).argmax(dim=1)
         ]
+
+
+def _choose_labels(
+    classifier: Classifier, inputs: Tensor, named: list[int], wanted: int, running: RunningOptions
+) -> list[list[int]]:
+    """Return the classes of each photo: the predicted one, those named, and ``wanted`` drawn at random."""
+    from robustvit.explanation.subsets.classes import draw_classes
+
+    own = _predict(classifier, inputs, running.batch_size)
+    forced = named + draw_classes(classifier.num_classes, own, named, wanted, running.seed)
+    return [list(dict.fromkeys([label, *forced])) for label in own]
 
 
 def _search(
