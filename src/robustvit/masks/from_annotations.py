@@ -100,7 +100,7 @@ def import_annotated(
 def _start_folder(
     folder: MaskFolder, found: Annotations, folders: dict[Path, str | None], boxes: BoxReading
 ) -> tuple[list[AnnotatedPhoto], list[str]]:
-    """Drop masks of annotations that changed since; return what is missing, and a line for each that is kept in spite."""
+    """Drop masks of annotations that changed; return what is missing, and a line for each mask that is kept."""
     from robustvit.masks.annotations.to_masks import digest_annotation
 
     folder.start()
