@@ -7,24 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.common.command_options import command, settings_of
-from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.errors import expect_at_least
 from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
 from robustvit.common.options import Fill
 from robustvit.common.wording import pluralize
 from robustvit.models.options import GivenModel
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
     from torch.utils.data import DataLoader
 
     from robustvit.common.intervals import Interval
     from robustvit.data.datasets import MaskedPhotos
     from robustvit.data.photo import Photo
-    from robustvit.explanation.deletion import Curves
     from robustvit.explanation.randomisation import Sanity
-    from robustvit.models.classifier import Classifier
-
-_CONTROL = "random"  # noise maps: a method that does not beat them is useless
 
 
 @dataclass(frozen=True)
@@ -40,6 +35,14 @@ class MethodScore:
     deletion: Interval
     insertion: Interval
     photos: list[tuple[float, float]] = field(repr=False)
+
+    @classmethod
+    def of(cls, photos: list[tuple[float, float]]) -> MethodScore:
+        """Return the score of the areas of each photo."""
+        from robustvit.common.intervals import mean_interval
+
+        deleted, inserted = zip(*photos, strict=True)
+        return cls(mean_interval(list(deleted)), mean_interval(list(inserted)), photos)
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,12 @@ def faithfulness(
     from robustvit.data.datasets import MaskedPhotos
     from robustvit.data.pixels import Pixels
     from robustvit.data.trained_photos import notes_on_photos
+    from robustvit.explanation.method_scores import CONTROL, check_sanity, measure_areas, unsupported_methods
     from robustvit.models.load import load_given
 
     wanted = _wanted(deletion.methods)
     classifier = load_given(given).eval()
-    unsupported = _unsupported(wanted, classifier)
+    unsupported = unsupported_methods(wanted, classifier)
     measured = [name for name in wanted if name not in unsupported]
     left_out: list[str] = []
     read_as = Pixels.of(pixels.or_else(classifier.pixels))
@@ -158,8 +162,9 @@ def faithfulness(
     classifier.to(make_accelerator(device=running.device).device)
     data = MaskedPhotos(_bare(listed), classifier.preprocessing)
     loader = _loader(data, running.batch_size, running.workers)
-    scores = _scores(classifier, loader, [*measured, _CONTROL], deletion, running.seed)
-    sanity = _sanity(classifier, data, measured, deletion.randomised, running.seed)
+    areas = measure_areas(classifier, loader, [*measured, CONTROL], deletion, running.seed)
+    scores = {name: MethodScore.of(found) for name, found in areas.items()}
+    sanity = check_sanity(classifier, data, measured, deletion.randomised, running.seed)
     names = [str(photo) for photo in photos]
     found = Faithfulness(str(given.model), str(images), names, scores, unsupported, notes, sanity)
     if out is not None:
@@ -185,21 +190,6 @@ def _check_options(out: str | None, deletion: DeletionOptions) -> None:
     expect_at_least(0, randomised=deletion.randomised)
 
 
-def _unsupported(names: list[str], classifier: Classifier) -> dict[str, str]:
-    """Reasons by method."""
-    from robustvit.explanation.methods import check_method
-
-    found: dict[str, str] = {}
-    for name in names:
-        try:
-            check_method(name, classifier)
-        except UserError as error:
-            found[name] = str(error)
-    if len(found) == len(names):
-        raise UserError(found[names[0]])
-    return found
-
-
 def _bare(photos: list[Photo]) -> list[Photo]:
     """Return photos without masks, which are not needed."""
     from dataclasses import replace
@@ -211,61 +201,6 @@ def _loader(data: MaskedPhotos, batch_size: int, workers: int) -> DataLoader:
     from torch.utils.data import DataLoader
 
     return DataLoader(data, batch_size=batch_size, num_workers=workers)
-
-
-def _scores(
-    classifier: Classifier, loader: DataLoader, methods: list[str], deletion: DeletionOptions, seed: int
-) -> dict[str, MethodScore]:
-    import torch
-
-    from robustvit.common.intervals import mean_interval
-    from robustvit.common.progress import track
-
-    generator = torch.Generator().manual_seed(seed)
-    areas: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
-    for batch in track(loader, "deleting and inserting"):
-        image = batch["image"].to(classifier.mean.device)
-        for name, found in areas.items():
-            curves = _curves(classifier, image, name, generator, deletion)
-            found += zip(curves.deletion_auc.tolist(), curves.insertion_auc.tolist(), strict=True)
-    return {
-        name: MethodScore(mean_interval([d for d, _ in found]), mean_interval([i for _, i in found]), found)
-        for name, found in areas.items()
-    }
-
-
-def _sanity(classifier: Classifier, data: MaskedPhotos, methods: list[str], photos: int, seed: int) -> Sanity | None:
-    """Compare maps with those of randomised weights on some photos, spread over all; of networks with blocks only."""
-    import torch
-
-    from robustvit.explanation.randomisation import measure_sanity
-    from robustvit.models.families import find_layout
-
-    try:
-        find_layout(classifier)
-    except UserError:
-        return None
-    if not photos:
-        return None
-    chosen = range(0, len(data), -(-len(data) // photos))
-    images = torch.stack([data[index]["image"] for index in chosen]).to(classifier.mean.device)
-    return measure_sanity(classifier, images, methods, seed)
-
-
-def _curves(
-    classifier: Classifier, images: Tensor, name: str, generator: Generator, deletion: DeletionOptions
-) -> Curves:
-    import torch
-
-    from robustvit.explanation.deletion import deletion_insertion
-    from robustvit.explanation.maps import relevance
-
-    if name == _CONTROL:
-        maps = torch.rand(len(images), *images.shape[-2:], generator=generator).to(images.device)
-    else:
-        with torch.no_grad():
-            maps = relevance(classifier, images, method=name)
-    return deletion_insertion(classifier, images, maps, steps=deletion.steps, fill=deletion.fill)
 
 
 def _cell(found: Interval) -> str:

@@ -112,7 +112,7 @@ def _start_folder(
 
 def _photo_root(source: str, images: str | None) -> Path | None:
     """Return the folder of photos that masks mirror: the named one, or that of a YOLO root or of LabelMe files."""
-    from robustvit.masks.annotations.yolo import is_settings, yolo_photos, yolo_root
+    from robustvit.masks.annotations.yolo_folder import is_settings, yolo_photos, yolo_root
 
     if images is not None:
         return Path(images)

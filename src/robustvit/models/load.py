@@ -19,6 +19,7 @@ from robustvit.models.class_names import read_names, set_names
 from robustvit.models.classifier import Classifier
 from robustvit.models.folders import load_folder, saved_beside
 from robustvit.models.forward_pass import run_on_noise
+from robustvit.models.given_preprocessing import GivenPreprocessing
 from robustvit.models.head_kinds import ONE_CLASS, expect_head, settle_head
 from robustvit.models.kinds import channels_of, find_inside
 from robustvit.models.libraries import LIBRARIES, Loaded, Wanted, library_of
@@ -26,7 +27,7 @@ from robustvit.models.libraries.library import imagenet_names
 from robustvit.models.normalise import check_channels, normalise
 from robustvit.models.options import ComparedModels, GivenModel, given_preprocessing
 from robustvit.models.origin import is_local
-from robustvit.models.preprocessing import GivenPreprocessing, Preprocessing
+from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.recipes import CARDS, model_card, recipe_settings
 from robustvit.models.shards import find_weights
 from robustvit.models.states import AverageAsked, read_checkpoint, split_entry

@@ -14,10 +14,11 @@ from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.models.families import Readout
 from robustvit.models.forward_pass import ForwardPass, describe_channels, run_on_noise
+from robustvit.models.given_preprocessing import GivenPreprocessing
 from robustvit.models.heads import classes_of, describe_head, replace_head
 from robustvit.models.kinds import channels_of, find_inside, is_torchvision, made_by
 from robustvit.models.outputs import OutputKind, kind_of
-from robustvit.models.preprocessing import GivenPreprocessing, Preprocessing
+from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.readout import measure_readout
 from robustvit.models.unwrap import unwrap
 

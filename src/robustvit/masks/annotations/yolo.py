@@ -12,10 +12,9 @@ import numpy as np
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
-from robustvit.data.photo_tree import files_below
 from robustvit.masks.annotations.boxes import corners_of, doubt_units
 from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.category_names import ClassNames, read_class_names, read_yaml
+from robustvit.masks.annotations.category_names import ClassNames, read_class_names
 from robustvit.masks.annotations.key_points import begins_with_box, hold_key_points, is_no_outline
 from robustvit.masks.annotations.listing import (
     AnnotatedObject,
@@ -28,8 +27,8 @@ from robustvit.masks.annotations.listing import (
 from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.outlines import Frame, as_rectangle, mask_tools, outline_points
 from robustvit.masks.annotations.yolo_boxes import as_box, hold_tracks
+from robustvit.masks.annotations.yolo_folder import label_files, yolo_photos, yolo_root
 
-_NO_LABELS = frozenset({"classes.txt", "obj.names.txt", "requirements.txt"})
 _TOLERANCE = 1e-6
 _BOX, _CORNERS = 4, 8  # numbers of a box and of an oriented box
 _MOST_CLASSES = 1e9
@@ -59,7 +58,7 @@ def read_yolo(source: Path, images: Path | None, orientation: Orientation | None
     mask_tools()
     root = yolo_root(source)
     problems: list[str] = []
-    files = _label_files(root, problems)
+    files = label_files(root, problems)
     folder = PhotoFolder(images or yolo_photos(root))
     names = read_class_names([source, root / "labels", root, root.parent], problems)
     lines, blank = _read_files(files, names, problems)
@@ -105,51 +104,6 @@ def _name_classes(
     more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
     problems.append(f"{root}: the classes have no names but {', '.join(named[:_SHOWN])}{more}; {advice}")
     return named, advice
-
-
-def is_settings(path: Path) -> bool:
-    """Whether a path is that of a YAML file."""
-    return path.suffix.lower() in (".yaml", ".yml") and path.is_file()
-
-
-def yolo_root(source: Path) -> Path:
-    """Return the folder of a data set that is named by itself or by its YAML file, which may name it as ``path``."""
-    if source.is_dir():
-        return source
-    if is_settings(source):
-        named = read_yaml(source, []).get("path")
-        root = source.parent / named if isinstance(named, str) else source.parent
-        return root if root.is_dir() else source.parent
-    found = "a file" if source.is_file() else "none"
-    raise UserError(
-        f"expected a folder of YOLO label files or a data.yaml, found {found} at {source}: check the path and format"
-    )
-
-
-def yolo_photos(root: Path) -> Path:
-    """Return the folder of the photos of a data set: ``images`` in it, else the data set itself."""
-    return root / "images" if (root / "images").is_dir() else root
-
-
-def _label_files(root: Path, problems: list[str]) -> dict[Path, str]:
-    """Label files, each with its path in the data set without the folder ``labels`` and the suffix."""
-    found: dict[Path, str] = {}
-    places = files_below(root, {".txt"})
-    in_labels = {place: path for place, path in places.items() if "labels" in place.split("/")[:-1]}
-    for place, path in (in_labels or places).items():
-        name = path.name.lower()
-        if name not in _NO_LABELS and (in_labels or not name.startswith("readme")):
-            parts = place.removesuffix(path.suffix).split("/")
-            found[path] = "/".join([*(part for part in parts[:-1] if part != "labels"), parts[-1]])
-    if not found:
-        labels = root.parent / "labels"
-        fix = f"name {root.parent}" if labels.is_dir() else "check the path and the format"
-        raise UserError(f"expected YOLO label files (.txt) in {root}, found none: {fix}")
-    splits = sorted({place.split("/")[0] for place in in_labels if place.split("/")[0] != "labels"})
-    if len(splits) > 1:
-        one = root / ("train" if "train" in splits else splits[0])
-        problems.append(f"{root}: all of {', '.join(splits)} are read; name {one} to read that part alone")
-    return found
 
 
 def _doubt(lines: list[list[float]], names: ClassNames, root: Path) -> dict[str, str]:
