@@ -7,7 +7,7 @@ import pytest
 from robustvit import UserError
 from robustvit.common.errors import as_called, options_called
 from robustvit.common.progress import warn
-from robustvit.common.wording import pluralize
+from robustvit.common.wording import list_names, pluralize
 from robustvit.masks.make import MadeMasks
 
 
@@ -44,3 +44,15 @@ def test_a_command_that_another_calls_names_the_options_of_the_caller(capsys):
         other()
     assert "choose with --masks-out" in capsys.readouterr().err
     assert as_called("--out") == "--out"
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("cat, dog", ["cat", "dog"]),
+        (["cat, dog", " x "], ["cat, dog", "x"]),
+        (" ,", []),
+        (None, []),
+        ((1, 2), ["1", "2"]),
+    ],
+)
+def test_names_come_as_a_list_or_as_text_with_commas(given, names):
+    assert list_names(given) == names

@@ -1,8 +1,16 @@
-"""Counts and foreign values in messages: no "1 photos", and no text of many lines or thousands of digits."""
+"""Words of the user and for the user: lists of names, counts without "1 photos", and foreign values on one line."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 _LONGEST = 80
+
+
+def list_names(given: str | Iterable[object] | None) -> list[str]:
+    """Return names that were given as a list, or as text with commas: ``cat,dog`` is two. Empty ones are dropped."""
+    parts = given.split(",") if isinstance(given, str) else given or ()
+    return [name for part in parts if (name := str(part).strip())]
 
 
 def pluralize(number: int, noun: str, plural: str = "") -> str:

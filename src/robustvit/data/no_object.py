@@ -7,15 +7,14 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import NoObject
-from robustvit.common.wording import pluralize
+from robustvit.common.wording import list_names, pluralize
 from robustvit.data.mask_files import read_mask
 from robustvit.data.matching import compose
 
 
 def split_names(given: NoObject | None) -> list[str]:
     """Return the names of classes; ``ok,healthy`` is two of them."""
-    names = given.split(",") if isinstance(given, str) else given or []
-    return [compose(str(name).strip()) for name in names if str(name).strip()]
+    return list(map(compose, list_names(given)))
 
 
 def check_no_object(given: NoObject | None, classes: Collection[str | None]) -> None:

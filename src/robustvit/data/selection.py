@@ -13,6 +13,7 @@ from pathlib import Path
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.files import encode_text
 from robustvit.common.options import Classes
+from robustvit.common.wording import list_names
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.photo import Photo
 
@@ -31,7 +32,7 @@ def choose_classes(names: Sequence[str], classes: Classes, seed: int) -> list[st
     if classes == "all":
         return names
     if isinstance(classes, str):
-        classes = [name.strip() for name in classes.split(",")]
+        classes = list_names(classes)
     if isinstance(classes, (list, tuple)):
         if not classes:
             raise UserError(f"expected at least one class in --classes, got none: choose out of {', '.join(names)}")

@@ -11,7 +11,7 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.files import expect_folder
 from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import MaskOrigin, ReproductionSize
-from robustvit.common.wording import pluralize
+from robustvit.common.wording import list_names, pluralize
 
 if TYPE_CHECKING:
     from robustvit.experiments.paper.evaluating import Evaluator
@@ -99,8 +99,7 @@ def reproduce(
 
     for option, value, choices in (("scale", scale, tuple(SCALES)), ("masks", masks, ("human", "tokencut"))):
         expect_one_of(f"--{option}", value, choices)
-    chosen = [name.strip() for name in models.split(",")] if isinstance(models, str) else models
-    plan = make_plan(what, SCALES[scale], models=chosen, masks=masks)
+    plan = make_plan(what, SCALES[scale], models=list_names(models) or None, masks=masks)
     folder = Path(out)
     data = _data(root, folder, scale)
     workspace = Workspace(folder, data, SCALES[scale], checkpoint, running.device, running.batch_size, running.workers)

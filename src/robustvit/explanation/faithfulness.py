@@ -10,7 +10,7 @@ from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import expect_at_least
 from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
 from robustvit.common.options import Fill
-from robustvit.common.wording import pluralize
+from robustvit.common.wording import list_names, pluralize
 from robustvit.models.options import GivenModel
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def faithfulness(
 def _wanted(methods: str | None) -> list[str]:
     from robustvit.explanation.methods import RELEVANCE_METHODS, get_method
 
-    names = list(RELEVANCE_METHODS) if methods is None else [name.strip() for name in methods.split(",")]
+    names = list(RELEVANCE_METHODS) if methods is None else list_names(methods) or [methods]
     for name in names:
         get_method(name)
     return list(dict.fromkeys(names))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import PixelOptions, RunningOptions
 from robustvit.common.options import Categories
+from robustvit.common.wording import list_names
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 
 if TYPE_CHECKING:
@@ -21,10 +22,8 @@ def _list_categories(categories: Categories | None) -> list[str]:
     """Return categories as a list of names; ``cat,dog`` is two."""
     from robustvit.data.matching import compose
 
-    given = categories.split(",") if isinstance(categories, str) else categories
-    if given is None:
-        return []
-    return [compose(str(name).strip()) for name in (given if isinstance(given, list) else [given])]
+    given = categories if categories is None or isinstance(categories, (str, list)) else [categories]
+    return list(map(compose, list_names(given)))
 
 
 def read_boxes(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError, did_you_mean
 from robustvit.common.options import Prompt
+from robustvit.common.wording import list_names
 from robustvit.data.matching import compose
 
 CLASSES = "classes"
@@ -55,8 +56,7 @@ def read_prompt(prompt: Prompt) -> Wanted:
 
     A text holds several, separated by commas. A class may be named several times.
     """
-    given = prompt.split(",") if isinstance(prompt, str) else prompt
-    entries = [entry for one in given if (entry := compose(str(one).strip()))]
+    entries = list(map(compose, list_names(prompt)))
     if not entries:
         raise UserError("expected --prompt classes, or words such as cat,dog or cat=tabby cat, got none")
     if any(entry.lower().endswith(".csv") for entry in entries):

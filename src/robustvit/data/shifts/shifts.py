@@ -11,7 +11,7 @@ from robustvit.common.command_options import FormerSpellings, command
 from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.option_groups import GivenPhotos, RunningOptions
 from robustvit.common.options import ImageFormat, ShiftKinds
-from robustvit.common.wording import pluralize
+from robustvit.common.wording import list_names, pluralize
 
 if TYPE_CHECKING:
     from robustvit.data.photo import Photo
@@ -133,7 +133,7 @@ def shifts(
 
     start = time.monotonic()
     options = ShiftOptions(
-        kinds_named(_listed(kinds)), pairs, every, size, min_inside, format, given.mask_format, running.seed
+        kinds_named(list_names(kinds)), pairs, every, size, min_inside, format, given.mask_format, running.seed
     )
     _check_options(options, backgrounds)
     photos, left_out_photos = _photos(given)
@@ -163,12 +163,6 @@ def _root(images: str, photos: list[Photo]) -> Path:
         return root_of(images, [photo.image for photo in photos])
     place = Path(split_part(images)[0])
     return place.parent if is_list(images) else place
-
-
-def _listed(kinds: ShiftKinds) -> list[str]:
-    """Split kinds into a list of names; ``si-size,no-fg`` is two of them."""
-    given = kinds.split(",") if isinstance(kinds, str) else kinds
-    return [str(name).strip() for name in given if str(name).strip()]
 
 
 def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:

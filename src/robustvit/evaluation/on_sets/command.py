@@ -15,6 +15,7 @@ from robustvit.common.files import check_own_folder
 from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
+from robustvit.common.wording import list_names
 from robustvit.data.trained_photos import UNKNOWN, photos_behind
 from robustvit.evaluation.on_sets.loop import SetLoop
 from robustvit.evaluation.on_sets.recording import SetModel, SetSettings, evaluate_set, set_model
@@ -49,7 +50,7 @@ def evaluate_on(
         own: photos for the segmentation test.
         method: relevance method of the segmentation test.
     """
-    wanted = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
+    wanted = list_names(names) or [str(names)]
     segmentation = [name for name in wanted if name in SEGMENTATION_SETS]
     others = [name for name in wanted if name not in segmentation]
     chosen = benchmarks_named(others, SEGMENTATION_SETS) if others else []
