@@ -160,19 +160,8 @@ def _load(stack: ExitStack, given: ShownModels) -> _Shown:
     from robustvit.data.trained_photos import photos_behind
     from robustvit.models.load import load_baseline, load_given
 
-    model, baseline, checkpoint = given.model, given.baseline, given.checkpoint
-    if model is None and checkpoint is not None:
-        raise UserError("--checkpoint needs --model: name the model that the weights are for")
-    intro = ""
-    if model is None and RunFolder(_DEMO).verdict.is_file():
-        model, intro = _DEMO, "The demo run. "
-    if model is None:
-        embedded = stack.enter_context(as_file(files("robustvit.data.embedded") / "model"))
-        model = f"local-dir:{embedded}"
-        intro = (
-            "The small model that comes with the package: it classifies ten symbols, and has learned to look at the "
-            "texture behind them. `robustvit demo` makes a robust version of it, which is then shown next to it. "
-        )
+    baseline, checkpoint = given.baseline, given.checkpoint
+    model, intro = _choose_model(stack, given)
     shipped = bool(intro)
     run = RunFolder(model) if RunFolder(model).is_run else None
     if run is not None and baseline is None:
@@ -203,6 +192,23 @@ def _load(stack: ExitStack, given: ShownModels) -> _Shown:
         settings |= {"mask_feature": "tokens", "mask_centre": True}
     trained = photos_behind(model, baseline, checkpoint)
     return _Shown(shown, intro + _names(model, baseline, run), settings, trained)
+
+
+def _choose_model(stack: ExitStack, given: ShownModels) -> tuple[str, str]:
+    """Return the model to show, and a sentence on it if none was named: the demo's run, or the shipped model."""
+    from robustvit.common.run_folder import RunFolder
+
+    if given.model is not None:
+        return given.model, ""
+    if given.checkpoint is not None:
+        raise UserError("--checkpoint needs --model: name the model that the weights are for")
+    if RunFolder(_DEMO).verdict.is_file():
+        return _DEMO, "The demo run. "
+    embedded = stack.enter_context(as_file(files("robustvit.data.embedded") / "model"))
+    return f"local-dir:{embedded}", (
+        "The small model that comes with the package: it classifies ten symbols, and has learned to look at the "
+        "texture behind them. `robustvit demo` makes a robust version of it, which is then shown next to it. "
+    )
 
 
 def _title(run: RunFolder | None) -> str:

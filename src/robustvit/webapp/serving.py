@@ -19,6 +19,7 @@ from robustvit.webapp.own_page import OwnPageOnly, is_loopback
 
 if TYPE_CHECKING:
     from gradio import Blocks
+    from gradio.themes import Base
 
 FIRST_PORT, PORTS = 7860, 100
 
@@ -100,16 +101,10 @@ def start(
         script: JavaScript function to run when a page is loaded.
         auth: name and password that visitors must enter.
     """
-    import gradio
     from starlette.middleware import Middleware
 
     from robustvit.webapp.failures import PlainFailures
 
-    fonts: dict[str, Any] = {"font": ("system-ui", "sans-serif"), "font_mono": ("ui-monospace", "monospace")}
-    # White text on Gradio's orange has too little contrast.
-    theme = gradio.themes.Default(primary_hue="blue", **fonts).set(
-        button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800"
-    )
     stored = StoredFiles(folder / "files", limits.stored_bytes)
     middleware = [Middleware(LimitedRequests, limits=limits, stored=stored), Middleware(PlainFailures)]
     if is_loopback(serving.host) and not serving.share:
@@ -131,8 +126,19 @@ def start(
         mcp_server=False,
         pwa=False,
         app_kwargs={"middleware": middleware, "docs_url": None, "redoc_url": None},
-        theme=theme,
+        theme=_make_theme(),
         css=style,
         js=script or None,
     )
     return Server(str(blocks.local_url), share_url, folder, blocks)
+
+
+def _make_theme() -> Base:
+    """Return the colours and fonts of the pages."""
+    import gradio
+
+    fonts: dict[str, Any] = {"font": ("system-ui", "sans-serif"), "font_mono": ("ui-monospace", "monospace")}
+    # White text on Gradio's orange has too little contrast.
+    return gradio.themes.Default(primary_hue="blue", **fonts).set(
+        button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800"
+    )

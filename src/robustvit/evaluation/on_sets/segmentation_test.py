@@ -76,20 +76,16 @@ def evaluate_segmentation(
     if own.images is not None and not isinstance(source, Path):
         source, seen = trained.among([photo.image for photo in source]).left(source, own.include_trained)
         expected = of["images"] = len(source)
+        of |= {"mask_format": own.mask_format, "content": _content_of(source)}
+        name = f"{name}/{_slug(own.images)}-{_hash_of(source)}"
     if place.loop.accelerator.is_main_process:
         for line in [*notes, *seen]:
             warn(line)
-    if own.images is not None and not isinstance(source, Path):
-        name = f"{name}/{_slug(own.images)}-{_hash_of(source)}"
-        of |= {"mask_format": own.mask_format, "content": _content_of(source)}
     name += "" if method == _USUAL else f"+{method}"
     about = recorded_preprocessing(model, **{"squash": True, "relevance": method, "precision": "no", **of})
     path = check_record_place(place.records, name, place.protocol, model.weights, complete=True)
-    if path.is_file():
-        old = read_record(path)
-        compared_with = old.compared.get("baseline", {}).get("weights")
-        if old.preprocessing == about and (baseline is None or compared_with == baseline.weights):
-            return old, True
+    if (old := _find_recorded(path, about, baseline)) is not None:
+        return old, True
     tested = partial(_score_model, source=source, place=place, method=method, mask_format=own.mask_format)
     after = tested(model)
     compared: dict[str, Any] = {}
@@ -116,6 +112,15 @@ def evaluate_segmentation(
     if place.loop.accelerator.is_main_process:
         write_record(record, place.records)
     return record, False
+
+
+def _find_recorded(path: Path, about: dict[str, Any], baseline: SetModel | None) -> Record | None:
+    """Return an earlier record of the same test, against the same baseline; None if there is none."""
+    old = read_record(path) if path.is_file() else None
+    if old is None or old.preprocessing != about:
+        return None
+    compared_with = old.compared.get("baseline", {}).get("weights")
+    return old if baseline is None or compared_with == baseline.weights else None
 
 
 def _source(
