@@ -44,6 +44,8 @@ def test_a_command_that_another_calls_names_the_options_of_the_caller(capsys):
         other()
     assert "choose with --masks-out" in capsys.readouterr().err
     assert as_called("--out") == "--out"
+
+
 @pytest.mark.parametrize(
     ("given", "names"),
     [
