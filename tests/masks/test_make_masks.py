@@ -47,7 +47,8 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def settings(weights):
-    return {"model": TINY, "checkpoint": str(weights), "block": 1, "centre": True, "size": 192, "device": "cpu"}
+    cut = {"feature": "tokens", "centre": True, "threshold": 0.2}  # or every call would choose among several
+    return {"model": TINY, "checkpoint": str(weights), "block": 1, "size": 192, "device": "cpu"} | cut
 
 
 @pytest.fixture
@@ -188,7 +189,7 @@ def test_nothing_of_others_is_touched(tmp_path, images, settings):
     (out / "mine.txt").unlink()
     make_masks(str(images), out=str(out), **settings)
     with pytest.raises(UserError, match=r"made with threshold 0\.2, not 0\.3"):
-        make_masks(str(images), out=str(out), threshold=0.3, **settings)
+        make_masks(str(images), out=str(out), **(settings | {"threshold": 0.3}))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import expect_at_least
 from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
-from robustvit.common.options import Fill
 from robustvit.common.wording import list_names, pluralize
+from robustvit.explanation.options import DeletionOptions
 from robustvit.models.options import GivenModel
 
 if TYPE_CHECKING:
@@ -78,24 +78,6 @@ class Faithfulness:
         lines += [f"  {name:<16}not measured: {reason}" for name, reason in self.unsupported.items()]
         lines += [] if self.sanity is None else [str(self.sanity)]
         return "\n".join(lines)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeletionOptions:
-    """Deletion and insertion.
-
-    Attributes:
-        methods: methods to measure, separated by commas (gae,rollout; default all).
-        steps: number of equal shares in which pixels are removed.
-        fill: value of removed pixels: the photo's mean colour, or the blurred photo.
-        randomised: number of photos whose maps are compared with those of randomised weights, and between methods; a
-            map that does not change shows the photo, not the model. 0 leaves it out.
-    """
-
-    methods: str | None = None
-    steps: int = 20
-    fill: Fill = "mean"
-    randomised: int = 16
 
 
 @command(

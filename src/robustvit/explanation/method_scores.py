@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader
@@ -14,12 +12,10 @@ from robustvit.data.datasets import MaskedPhotos
 from robustvit.explanation.deletion import Curves, deletion_insertion
 from robustvit.explanation.maps import relevance
 from robustvit.explanation.methods import check_method
+from robustvit.explanation.options import DeletionOptions
 from robustvit.explanation.randomisation import Sanity, measure_sanity
 from robustvit.models.classifier import Classifier
 from robustvit.models.families import find_layout
-
-if TYPE_CHECKING:
-    from robustvit.explanation.faithfulness import DeletionOptions
 
 CONTROL = "random"  # noise maps: a method that does not beat them is useless
 
