@@ -2,7 +2,9 @@ from .audits.audit import audit as audit
 from .cli.demo import demo as demo
 from .cli.doctor import doctor as doctor
 from .common.errors import UserError as UserError
+from .common.pictures import overlay as overlay
 from .data.shifts.shifts import shifts as shifts
+from .data.to_dataset import to_dataset as to_dataset
 from .evaluation.classes.classes import classes as classes
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.records.table import table as table
@@ -27,6 +29,8 @@ from .sharing.export import export as export
 from .sharing.push import push as push
 from .sharing.report import report as report
 from .training.finetune import finetune as finetune
+from .training.trainer_mixin import MaskedCollator as MaskedCollator
+from .training.trainer_mixin import RelevanceTrainerMixin as RelevanceTrainerMixin
 from .webapp.app import app as app
 
 __version__: str

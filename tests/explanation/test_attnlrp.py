@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from functools import partial
 
 import pytest
 import timm
@@ -11,8 +12,10 @@ import torch
 
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError, load_model, relevance
-from robustvit.explanation.methods import check_method
+from robustvit.explanation.attention.interception import Interception
+from robustvit.explanation.methods import check_method, get_method
 from robustvit.explanation.methods.attnlrp import attnlrp, signed_relevance
+from robustvit.explanation.methods.lrp_rules import LrpState, Rules
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 2, "num_heads": 2}
 
@@ -32,9 +35,18 @@ def images():
     return torch.rand(2, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
 
 
-def lrp_linear(layer, entered, left, relevance):
-    """Epsilon rule, epsilon 0: each input's share of the output, bias left out."""
-    return entered * ((relevance / left) @ layer.weight)
+def plain_linear(layer, entered, left, relevance, gamma=0.0):
+    """Each input's share of the output, bias left out; shares of the output's sign count 1 + gamma times.
+
+    Epsilon rule, epsilon 0, with gamma 0.
+    """
+    entered, left, relevance = (x if x.ndim == 2 else x[None] for x in (entered, left, relevance))
+    shares = entered[:, None, :] * layer.weight  # (tokens, outputs, inputs)
+    favoured = torch.where((shares > 0) == (left > 0)[..., None], shares, 0.0)
+    bias = torch.zeros_like(left) if layer.bias is None else layer.bias.expand_as(left)
+    whole = left + gamma * (favoured.sum(dim=-1) + torch.where((bias > 0) == (left > 0), bias, 0.0))
+    passed = ((shares + gamma * favoured) / whole[..., None] * relevance[..., None]).sum(dim=1)
+    return passed
 
 
 def lrp_norm(norm, entered, left, relevance):
@@ -72,9 +84,9 @@ class PlainBlock:
         self.processed = block.mlp.fc2(self.active)
         self.output = self.middle + self.processed
 
-    def relevance(self, relevance):
+    def relevance(self, relevance, gamma=0.0):
         """Relevance of the entering tokens, and what the softmax took up."""
-        block = self.block
+        block, lrp_linear = self.block, partial(plain_linear, gamma=gamma)
         processed = relevance * self.processed / self.output
         active = lrp_linear(block.mlp.fc2, self.active, self.processed, processed)
         hidden = active  # the identity rule
@@ -95,7 +107,7 @@ class PlainBlock:
         return tokens, float((attention.sum() - scores.sum()).detach())
 
 
-def plain_relevance(network, images, targets):
+def plain_relevance(network, images, targets, gamma=0.0):
     """``(B, N)`` signed relevance of the tokens that enter the first block, logits, and what softmaxes took up."""
     found, answers, taken = [], [], []
     for image, target in zip(images, targets, strict=True):
@@ -109,11 +121,11 @@ def plain_relevance(network, images, targets):
         head = torch.zeros_like(logits)
         head[target] = logits[target]
         passed = torch.zeros_like(normed)
-        passed[0] = lrp_linear(network.head, normed[0], logits, head)
+        passed[0] = plain_linear(network.head, normed[0], logits, head, gamma)[0]
         passed = lrp_norm(network.norm, tokens, normed, passed)
         lost = 0.0
         for block in reversed(blocks):
-            passed, more = block.relevance(passed)
+            passed, more = block.relevance(passed, gamma)
             lost += more
         found.append(passed.detach().sum(dim=-1))
         answers.append(logits)
@@ -121,18 +133,50 @@ def plain_relevance(network, images, targets):
     return torch.stack(found), torch.stack(answers), torch.tensor(taken, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("targets", [(0, 1), (2, 2)], ids=str)
-def test_equals_relevance_passed_back_layer_by_layer(images, targets):
+@pytest.mark.parametrize(("targets", "gamma"), [((0, 1), 0.0), ((2, 2), 0.0), ((0, 1), 0.1), ((2, 2), 3.0)], ids=str)
+def test_equals_relevance_passed_back_layer_by_layer(images, targets, gamma):
     network = random_network()
     target = torch.tensor(targets)
-    logits, signed = signed_relevance(network, images)
-    expected, answers, _ = plain_relevance(network, images, target)
+    logits, signed = signed_relevance(network, images, gamma=gamma)
+    expected, answers, _ = plain_relevance(network, images, target, gamma)
     ours = signed(target, False)
     assert torch.allclose(logits, answers, atol=1e-12)
     assert torch.allclose(ours, expected, rtol=1e-8, atol=1e-10)
-    assert (ours < 0).any(), "the test must see both signs"
-    trace = attnlrp(network, images)
+    assert gamma > 1 or (ours < 0).any(), "the test must see both signs"
+    trace = get_method(f"attnlrp:{gamma}")(network, images)
     assert torch.allclose(trace.explain(target, False).flatten(1), expected[:, 1:].clamp(min=0), atol=1e-10)
+
+
+def test_gamma_also_rules_the_projections_of_torchs_own_attention(images):
+    """The same weights in nn.MultiheadAttention and in layers of their own give the same relevance."""
+    torch.manual_seed(1)
+    block = torch.nn.TransformerEncoderLayer(12, 2, 24, dropout=0.0, batch_first=True).double().self_attn
+    rules, seen = Rules(LrpState(), 0.5), []
+    mode = Interception(rules.attend)
+    mode.linear = lambda *given: seen.append(1) or rules.linear(*given)
+    tokens = torch.rand(1, 4, 12, dtype=torch.float64)
+    with mode:
+        ruled = block(tokens, tokens, tokens, need_weights=False)[0]
+    assert len(seen) == 2
+    assert torch.allclose(ruled, block(tokens, tokens, tokens, need_weights=False)[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["attnlrp:", "attnlrp:-1", "attnlrp:nan", "attnlrp:inf", "gae:0.1", "attnlrp:much"])
+def test_a_gamma_that_is_none_is_refused(name):
+    with pytest.raises(UserError, match="attnlrp"):
+        get_method(name)
+
+
+def test_a_loss_can_be_built_on_maps_with_gamma():
+    from robustvit import guided_loss
+
+    model = load_model(tiny_network())
+    images, masks = torch.rand(2, 3, SIZE, SIZE), torch.zeros(2, 1, SIZE, SIZE)
+    masks[..., :20, :20] = 1
+    loss = guided_loss(model, images, masks, torch.tensor([0, 1]), relevance="attnlrp:0.1").loss
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.network.blocks.parameters())
 
 
 def without_biases(network):
@@ -164,19 +208,22 @@ def test_relevance_is_conserved_but_for_what_the_softmax_takes_up(images):
 @pytest.mark.parametrize(
     "name", ["blocks.0.attn.qkv.weight", "blocks.1.norm1.weight", "blocks.0.mlp.fc1.bias", "head.weight", "cls_token"]
 )
-def test_derivative_in_the_weights_is_that_of_the_slow_implementation(images, name):
+@pytest.mark.parametrize("gamma", [0.0, 0.3])
+def test_derivative_in_the_weights_is_that_of_the_slow_implementation(images, name, gamma):
     network = random_network()
     target = torch.tensor([1, 0])
     weights = torch.randn(2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
     parameter = dict(network.named_parameters())[name]
-    ours = (attnlrp(network, images).explain(target, True).flatten(1) * weights).sum()
+    ours = (attnlrp(network, images, gamma=gamma).explain(target, True).flatten(1) * weights).sum()
     (gradient,) = torch.autograd.grad(ours, parameter)
     direction = torch.randn(parameter.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
     step, values = 1e-6, []
     with torch.no_grad():
         for sign in (1, -1):
             parameter += sign * step * direction
-            values.append(float((plain_relevance(network, images, target)[0][:, 1:].clamp(min=0) * weights).sum()))
+            values.append(
+                float((plain_relevance(network, images, target, gamma)[0][:, 1:].clamp(min=0) * weights).sum())
+            )
             parameter -= sign * step * direction
     measured = (values[0] - values[1]) / (2 * step)
     assert float((gradient * direction).sum()) == pytest.approx(measured, rel=1e-5)

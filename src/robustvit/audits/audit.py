@@ -6,7 +6,7 @@ from robustvit.audits.options import AuditOptions, AuditRequest, AutomaticMasks,
 from robustvit.audits.result import Audit
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
-from robustvit.common.option_groups import GivenPhotos, JudgingOptions, MapOptions, RunningOptions
+from robustvit.common.option_groups import GivenPhotos, InferenceOptions, JudgingOptions, MapOptions, RunningOptions
 from robustvit.models.options import ComparedModels
 
 
@@ -24,6 +24,7 @@ def audit(
     judging: JudgingOptions,
     auditing: AuditOptions,
     grouping: GroupOptions,
+    inference: InferenceOptions,
     running: RunningOptions,
 ) -> Audit:
     """Check whether a model relies on the background, without training anything, and write a page about it.
@@ -34,6 +35,9 @@ def audit(
 
     Args:
         out: HTML file to write, new or an older audit; the record goes beside it, with the suffix .json.
+        at_inference: also ask the model about the object alone, which trains nothing: crop (to the object), mask (the
+            rest is black), blur (the rest is blurred), or several; none. Default: none with the quick budget, crop,blur
+            with the normal one, all with the full one. With a baseline it is the baseline that is used so.
 
     Returns:
         Files and measures; printing it gives the verdict.
@@ -47,10 +51,10 @@ def audit(
     from robustvit.data.photo import expect_photos
 
     expect_photos(photos.images, photos.masks)
-    settings = settings_of(audit, models, photos, found, maps, judging, auditing, grouping, running, out=out)
+    settings = settings_of(audit, models, photos, found, maps, judging, auditing, grouping, inference, running, out=out)
     request = AuditRequest(
-        photos=photos, found=found, maps=maps, judging=judging, auditing=auditing, grouping=grouping, running=running,
-        settings=settings,
+        photos=photos, found=found, maps=maps, judging=judging, auditing=auditing, grouping=grouping,
+        inference=inference, running=running, settings=settings,
     )  # fmt: skip
     _check_options(request)
     from robustvit.audits.record import KIND

@@ -24,6 +24,7 @@ class Budget:
         frame: whether a frame is put in.
         passes: forward passes a photo at most, which the regions beside the object have to keep to; None: any.
         region_passes: forward passes a photo at most for blurring regions; None: any.
+        rivals: in what ways the model is asked about the objects alone, see ``VIEWS``.
     """
 
     tries: int
@@ -33,13 +34,20 @@ class Budget:
     frame: bool = True
     passes: int | None = None
     region_passes: float | None = None
+    rivals: tuple[str, ...] = ()
 
 
 BUDGETS: Mapping[BudgetName, Budget] = {
     # The two backgrounds of other classes that the cost needs are also those that are tried: no further pass.
     "quick": Budget(2, 0, ("only-bg-t",), (), frame=False, passes=QUICK_PASSES),
-    "normal": Budget(6, 24, whole=("grey", "darker", "brighter", "blurred", "JPEG of quality 10"), region_passes=4),
-    "full": Budget(12, 60),
+    "normal": Budget(
+        6,
+        24,
+        whole=("grey", "darker", "brighter", "blurred", "JPEG of quality 10"),
+        region_passes=4,
+        rivals=("crop", "blur"),
+    ),
+    "full": Budget(12, 60, rivals=("crop", "mask", "blur")),
 }
 
 

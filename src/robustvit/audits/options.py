@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from robustvit.common.option_groups import GivenPhotos, JudgingOptions, MapOptions, RunningOptions
+from robustvit.common.option_groups import GivenPhotos, InferenceOptions, JudgingOptions, MapOptions, RunningOptions
 from robustvit.common.options import Feature
 
 BudgetName = Literal["quick", "normal", "full"]
@@ -116,5 +116,6 @@ class AuditRequest:
     judging: JudgingOptions
     auditing: AuditOptions
     grouping: GroupOptions
+    inference: InferenceOptions
     running: RunningOptions
     settings: Mapping[str, object]

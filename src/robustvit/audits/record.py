@@ -21,6 +21,7 @@ from robustvit.audits.verdict import AuditVerdict, change_of, judge
 from robustvit.common.errors import printable
 from robustvit.common.intervals import Interval
 from robustvit.evaluation.groups import GroupReport
+from robustvit.evaluation.rival_results import RivalResults, rival_record
 
 KIND = "robustvit-audit"
 
@@ -69,6 +70,7 @@ class AuditData:
         answers: of each model with each insertion, see ``judge_insertions``.
         regions: what the model looks at beside the objects.
         properties: what properties of the files alone say of the classes.
+        at_inference: what a model answers when it is asked about the objects alone.
         notes: for the reader.
         settings: options of the call.
         versions: of the libraries.
@@ -95,6 +97,7 @@ class AuditData:
     regions: Sequence[Region] = ()
     companions: Sequence[Companion] = ()
     spent: Mapping[str, Any] = field(default_factory=dict)
+    at_inference: RivalResults | None = None
 
     @property
     def truth(self) -> list[int]:
@@ -129,6 +132,7 @@ def audit_record(data: AuditData) -> dict[str, Any]:
             "no_sign_photos": audit_verdict.NO_SIGN_PHOTOS,
             "words": audit_verdict.RULES,
         },
+        "at_inference": data.at_inference and rival_record(data.at_inference),
         "notes": list(data.notes),
         "titles": AUDIT_MEASURES,
         "measures": _measures(photos),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.wording import pluralize
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(Tabular):
     """The result of an audit.
 
     Attributes:
@@ -40,6 +42,13 @@ class Audit:
         """The verdict on the model: no sign, some, strong reliance or cannot tell."""
         return self.found.model.verdict.reliance
 
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each measure of the model, then of the baseline; of each model that was compared."""
+        for audit in self.compared or (self,):
+            for side, one in audit.found.sides.items():
+                shared = {"model": one.source, "side": side}
+                yield from (shared | {"measure": name, "value": value} for name, value in one.measures.items())
+
     def __str__(self) -> str:
         from robustvit.audits.shortcuts import name_shortcuts
 
@@ -54,6 +63,8 @@ class Audit:
         lines += name_shortcuts(self.found)
         if self.found.by_group is not None:
             lines.append(str(self.found.by_group))
+        if self.found.at_inference is not None and self.found.at_inference.winner:
+            lines.append(self.found.at_inference.winner)
         lines += self.found.notes
         lines.append(f"cost: {passes:.1f} forward passes a photo ({self.found.settings['budget']} budget)")
         return "\n".join([*lines, f"page: {self.page}", f"record: {self.record}"])

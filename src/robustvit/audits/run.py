@@ -31,6 +31,9 @@ from robustvit.data.objects_seen import describe_looked, look_at
 from robustvit.data.photo import Photo
 from robustvit.evaluation.groups import report_groups
 from robustvit.evaluation.insertions import answers_to, insertions
+from robustvit.evaluation.measure import MeasureSettings
+from robustvit.evaluation.rival_results import RivalBar, RivalResults, ask_about_objects
+from robustvit.evaluation.rivals import RivalPlan, fewer_swaps
 from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing
 
@@ -151,6 +154,8 @@ class AuditRun:
             data = self._place(data)
         with self.spending.step("regions beside the object"):
             data = replace(data, regions=self._find_regions(data.model))
+        with self.spending.step("without training"):
+            data = replace(data, at_inference=self._ask_about_objects(list(data.sides.values())))
         return tell_new(replace(data, spent=self.spending.record()))
 
     def settings(self) -> dict[str, object]:
@@ -165,6 +170,17 @@ class AuditRun:
             method=request.maps.relevance, batch_size=running.batch_size, asking=self.memory,
         )  # fmt: skip
         return audit_photos(model, self.held(model), settings, device=self.device)
+
+    def _ask_about_objects(self, found: Sequence[ModelAudit]) -> RivalResults | None:
+        """Measure what trains nothing: the baseline, or else the model, asked about the objects alone."""
+        inference, running = self.request.inference, self.request.running
+        asked = list(self.budget.rivals) if inference.at_inference is None else inference.at_inference
+        plan = RivalPlan.of(asked, inference.object_by, self.request.maps.relevance)
+        sides = [fewer_swaps([one.plain for one in side.photos], ("mixed-other",), 1) for side in found]
+        bar = RivalBar("the baseline", ("the model", sides[0])) if len(sides) > 1 else RivalBar()
+        model = self.models[len(sides) - 1]
+        settings = MeasureSettings(batch_size=running.batch_size, asking=self.memory)
+        return ask_about_objects(model, self.held(model), sides[-1], plan, settings, bar)
 
     def _insert(self, sides: Mapping[str, ModelAudit]) -> dict[str, dict[str, list[int]]]:
         """Return the answers of each model with other shortcuts put in."""

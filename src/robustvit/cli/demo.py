@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from robustvit.common.frames import FrameRow, Tabular
 
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
@@ -23,12 +26,16 @@ TRAIN_PER_CLASS, VALIDATION_PER_CLASS, TEST_PER_CLASS, SHIFTED_PER_CLASS = 20, 1
 
 
 @dataclass(frozen=True)
-class Demonstration:
+class Demonstration(Tabular):
     """The outcome of the demo: the run, its verdict and its report."""
 
     run: Path
     verdict: Verdict
     report: Path
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """The verdict's rows."""
+        yield from self.verdict.frame_rows()
 
     def __str__(self) -> str:
         return f"{self.verdict.sentence}\nreport: {self.report}"

@@ -6,11 +6,13 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.options import Device
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class DiskUse:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Tabular):
     """Versions, hardware and checks of this machine.
 
     Attributes:
@@ -72,6 +74,10 @@ class Diagnosis:
     places: list[DiskUse]
     extras: dict[str, dict[str, str | None]]
     checks: list[Check]
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each check."""
+        yield from (vars(check) for check in self.checks)
 
     @property
     def exit_code(self) -> int:

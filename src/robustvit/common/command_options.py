@@ -97,6 +97,7 @@ def command(
     positional: Collection[str] = (),
     leave_out: Collection[str] = (),
     formerly: FormerSpellings = _NOTHING,
+    aliases: Mapping[str, str] | None = None,
     **defaults: object,
 ) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """Spread the groups among a function's parameters into flat keywords.
@@ -108,6 +109,7 @@ def command(
         positional: options of groups that are given without their names on the command line.
         leave_out: options of groups that the command does not offer; they keep the group's default.
         formerly: how options were spelled in earlier versions.
+        aliases: other names of options, for Python alone.
         defaults: defaults that override those of the groups, by option.
     """
 
@@ -120,6 +122,9 @@ def command(
 
         @functools.wraps(function)
         def call(*arguments: Any, **keywords: Any) -> _Result:
+            for alias, name in (aliases or {}).items():
+                if alias in keywords and name not in keywords and not arguments:
+                    keywords[name] = keywords.pop(alias)
             named = len(formerly.positional)
             keywords, arguments = formerly.take(arguments[:named], keywords), arguments[named:]
             if not keywords.keys() <= signature.parameters.keys():

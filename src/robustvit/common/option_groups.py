@@ -12,12 +12,14 @@ from typing import Self
 from robustvit.common.errors import expect_at_least
 from robustvit.common.options import (
     Alpha,
+    AtInference,
     ClassFolders,
     Device,
     Engine,
     ExportFormat,
     MaskFormat,
     NoObject,
+    ObjectBy,
     PixelRange,
     Precision,
     Protocol,
@@ -172,8 +174,8 @@ class RelevanceOptions:
     """Relevance maps.
 
     Attributes:
-        relevance: method of the relevance map: gae (the paper's), attnlrp, legrad, rollout or raw_attention for vision
-            transformers, grad_cam or input_gradient for any classifier.
+        relevance: method of the relevance map: gae (the paper's), attnlrp (attnlrp:0.1 with the gamma rule, gamma 0.1),
+            legrad, rollout or raw_attention for vision transformers, grad_cam or input_gradient for any classifier.
     """
 
     relevance: str | None = None
@@ -212,6 +214,22 @@ class VerdictOnPhotos(JudgingOptions):
     """
 
     backgrounds: str = "textures"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceOptions:
+    """Without training.
+
+    Attributes:
+        at_inference: also ask the model about the object alone, which trains nothing: crop (to the object), mask (the
+            rest is black), blur (the rest is blurred), or several, such as crop,mask,blur; none. Each is measured alone
+            and averaged with the answer to the whole photo. With a baseline it is the baseline that is used so.
+        object_by: how the object is found there: relevance (the model's own map of each picture, above its mean) or
+            masks (those of the photos, which are not there when a model is used).
+    """
+
+    at_inference: AtInference | None = None
+    object_by: ObjectBy = "relevance"
 
 
 @dataclass(frozen=True, kw_only=True)

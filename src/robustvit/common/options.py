@@ -29,6 +29,7 @@ AnnotationFormat = Literal[
     "trimap",
     "inverted",
 ]
+AtInference = list[str] | str
 AnnotationTarget = Literal["coco", "coco-polygons", "label-studio"]
 Balance = Literal["class", "background", "group"]
 BoxMode = Literal["ellipse", "box", "sam"]
@@ -60,6 +61,7 @@ MaskMethod = Literal["tokencut", "found", "clipseg", "grounding", "sam3", "rembg
 Orientation = Literal["upright", "stored"]
 Negatives = Literal["classification", "uniform", "none"]
 NoObject = list[str] | str
+ObjectBy = Literal["relevance", "masks"]
 Normalization = Literal["model", "paper"]
 PixelRange = str | int
 Precision = Literal["no", "bf16", "fp16"]

@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
-from robustvit.common.errors import printable
+from robustvit.common.errors import UserError, printable
 from robustvit.common.files import new_file
 
 _LINE, _EDGE = (255, 235, 0), (0, 0, 0)  # far apart in brightness: one of them shows on any photo
@@ -75,12 +75,24 @@ def overlay(image: Tensor, relevance_map: Tensor, opacity: float = 0.55) -> np.n
 
     Args:
         image: ``(3, H, W)`` in [0, 1].
-        relevance_map: ``(1, H, W)`` in [0, 1].
+        relevance_map: ``(1, H, W)`` in [0, 1], as ``relevance`` returns it for one image.
         opacity: of the colours, 0 to 1.
 
     Returns:
         uint8 ``(H, W, 3)``.
+
+    Raises:
+        UserError: other shapes.
+
+    Example:
+        overlay(image, relevance(model, image))
     """
+    size = tuple(image.shape[-2:])
+    if tuple(image.shape) != (3, *size) or tuple(relevance_map.shape) != (1, *size):
+        raise UserError(
+            f"expected an image (3, H, W) and its map (1, H, W), got {tuple(image.shape)} and "
+            f"{tuple(relevance_map.shape)}: give one image and the map of that image"
+        )
     colours = matplotlib.colormaps["inferno"](relevance_map[0].detach().cpu().numpy())[..., :3]
     photo = image.detach().cpu().permute(1, 2, 0).numpy()
     return (255 * ((1 - opacity) * photo + opacity * colours)).round().clip(0, 255).astype(np.uint8)

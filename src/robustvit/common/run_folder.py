@@ -28,7 +28,7 @@ _MARK = "config.yaml"
 _VERSION = "robustvit"  # the key that marks a config.yaml as ours
 _STATE = "state.pt"
 _BEFORE_ALL = (*LOCKS, f".{_MARK}.new")  # all that a run leaves that was killed before its settings were written
-_MAY_CHANGE = ("epochs", "out", "save_every", "tracker", "workers")
+_MAY_CHANGE = ("at_inference", "epochs", "out", "save_every", "tracker", "workers")
 
 
 SWEEP, ORIGINALS = "sweep.yaml", "originals"  # what a folder of trials holds besides them
@@ -40,8 +40,9 @@ class RunFolder:
     ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``beginning.json`` (losses and answers before
     training, on the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
     resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
-    (measures of every held-out photo), ``verdict.json``, ``panels/``. With groups, ``groups.json`` has the measures by
-    group, and the numbers of training photos. With ``--weight-interpolation``, ``finetuned/``
+    (measures of every held-out photo), ``at_inference.json`` (what the original answers when it is asked about the
+    object alone), ``verdict.json``, ``panels/``. With groups, ``groups.json`` has the measures by group, and the
+    numbers of training photos. With ``--weight-interpolation``, ``finetuned/``
     is the epoch that was kept, ``best/`` lies between it and the original, and ``interpolation.json`` says where.
     """
 
@@ -51,6 +52,7 @@ class RunFolder:
         self.panels, self.selection = self.path / "panels", self.path / "selection.csv"
         self.before, self.after = self.path / "before.json", self.path / "after.json"
         self.finetuned, self.interpolation = self.path / "finetuned", self.path / "interpolation.json"
+        self.at_inference = self.path / "at_inference.json"
         self.verdict, self.beginning = self.path / "verdict.json", self.path / "beginning.json"
         self.groups = self.path / "groups.json"
 
@@ -100,7 +102,7 @@ class RunFolder:
             selected: rows of ``selection.csv``; those of an older run, without hashes, stay as they are.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        for outcome in (self.verdict, self.best / "verdict.json"):
+        for outcome in (self.verdict, self.best / "verdict.json", self.at_inference):
             outcome.unlink(missing_ok=True)
         self.write_config(config)
         write_json({"command": sys.argv, "started": time_now(), **versions()}, self.path / "versions.json")
@@ -134,6 +136,11 @@ class RunFolder:
         if not all(_is_comparison(row) for row in found):
             raise UserError(f"{path} holds no comparisons written by robustvit: repeat the run, or remove the file")
         return found
+
+    def rivals(self) -> dict[str, Any]:
+        """Return what the original answers when it is asked about the object alone; empty if it was not measured."""
+        path = self.at_inference
+        return _of_kind(dict, path) if path.is_file() else {}
 
     def versions(self) -> dict[str, Any]:
         """Return command, start and versions of the run; empty if they were not written."""

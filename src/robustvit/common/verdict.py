@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.intervals import Interval, mcnemar
 from robustvit.common.outcomes import OUTCOMES, Outcome
 
@@ -39,7 +41,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Tabular):
     """The result of a comparison.
 
     Attributes:
@@ -66,6 +68,12 @@ class Verdict:
     def title(self) -> str:
         """The name that the second model deserves."""
         return "Robust model" if self.accepted else "Guided model"
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each measure: before, after and the change."""
+        for one in self.comparisons:
+            turned = {"helped": one.helped, "harmed": one.harmed}
+            yield {"measure": one.measure, "before": one.before, "after": one.after, "change": one.difference} | turned
 
     def of(self, measure: str) -> Comparison | None:
         """Return the comparison of a measure, if there is one."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import MapOptions, MeasuredPhotos, RunningOptions, SetOptions, VerdictOnPhotos
+from robustvit.common.frames import FrameRow, Tabular
+from robustvit.common.option_groups import (
+    InferenceOptions,
+    MapOptions,
+    MeasuredPhotos,
+    RunningOptions,
+    SetOptions,
+    VerdictOnPhotos,
+)
 from robustvit.common.wording import pluralize
 from robustvit.models.options import ComparedModels
 
@@ -19,11 +27,13 @@ if TYPE_CHECKING:
     from robustvit.evaluation.groups import GroupReport
     from robustvit.evaluation.measure import PhotoMeasure
     from robustvit.evaluation.on_sets.summary import Sets
+    from robustvit.evaluation.rival_results import RivalResults
+    from robustvit.evaluation.rivals import RivalPlan
     from robustvit.models.classifier import Classifier
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Tabular):
     """The measures of a model on a folder of photos.
 
     Attributes:
@@ -34,6 +44,8 @@ class Evaluation:
         verdict: the comparison with the baseline, if there is one.
         notes: for the reader, such as photos that were left out.
         groups: measures by group of photos, if groups are known.
+        at_inference: what the model, or the baseline, answers when it is asked about the object alone, if that was
+            measured.
     """
 
     model: str
@@ -43,6 +55,17 @@ class Evaluation:
     verdict: Verdict | None = None
     notes: tuple[str, ...] = ()
     groups: GroupReport | None = None
+    at_inference: RivalResults | None = None
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each measure, with the baseline's and the change where there is one."""
+        for name, found in self.measures.items():
+            compared = self.verdict.of(name) if self.verdict else None
+            row: dict[str, object] = {"measure": name, "value": found}
+            if compared is not None:
+                row |= {"baseline": compared.before, "change": compared.difference}
+                row |= {"helped": compared.helped, "harmed": compared.harmed}
+            yield row
 
     def __str__(self) -> str:
         from robustvit.common.outcomes import next_step
@@ -61,6 +84,7 @@ class Evaluation:
             lines.append(str(self.groups))
         if self.verdict is not None:
             lines += [self.verdict.sentence, f"next: {next_step(self.verdict.outcome, elsewhere=True)}"]
+        lines += [str(self.at_inference)] if self.at_inference else []
         return "\n".join(lines)
 
 
@@ -73,6 +97,7 @@ def evaluate(
     sets: SetOptions,
     maps: MapOptions,
     judging: VerdictOnPhotos,
+    inference: InferenceOptions,
     running: RunningOptions,
     out: str | None = None,
 ) -> Evaluation | Sets:
@@ -109,6 +134,7 @@ def evaluate(
 
         if out is not None:
             raise UserError("expected no --out beside --on: results on sets go to the folder --records, a file each")
+        _refuse_rivals(inference)
         return evaluate_on(on, models, sets, running, own=photos, method=maps.relevance)
     if photos.images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
@@ -118,6 +144,7 @@ def evaluate(
     if out is not None:
         check_new_file(out)
     expect_photos(photos.images, photos.masks)
+    plan = _plan_rivals(inference, photos, maps.relevance)
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
     from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
@@ -130,6 +157,7 @@ def evaluate(
     from robustvit.evaluation.compare import compare, decide
     from robustvit.evaluation.groups import report_groups
     from robustvit.evaluation.measure import MeasureSettings, measure
+    from robustvit.evaluation.rival_results import RivalBar, ask_about_objects
     from robustvit.explanation.methods import check_method
     from robustvit.models.load import load_baseline, load_given
 
@@ -166,15 +194,18 @@ def evaluate(
     after = measure_model(classifier)
     classes = [photo.class_name for photo in found_photos]
     notes += doubt_order(classes, [one.label for one in after], [one.predicted for one in after], classifier)
-    verdict = before = None
+    verdict, before, shifts = None, None, trained_shifts(models.model)
     if other is not None:
-        shifts = trained_shifts(models.model)
         before = measure_model(other)
         compared = compare(before, after)
         decided = decide(compared, max_drop=judging.max_drop, notes=notes, trained_on=shifts)
         verdict = seen.judge(decided, photos.include_trained)
     groups = report_groups(after, before, trained_groups(models.model))
-    found = Evaluation(str(models.model), str(photos.images), _summary(after), after, verdict, tuple(notes), groups)
+    used, bar = (other or classifier).to(device), RivalBar(*_sides(other, after), judging.max_drop, shifts)
+    rivals = ask_about_objects(used, read.seen_by(used), before or after, plan, settings, bar, accelerator)
+    found = Evaluation(
+        str(models.model), str(photos.images), _summary(after), after, verdict, tuple(notes), groups, rivals
+    )
     if out is not None and accelerator.is_main_process:  # all processes checked that it was new before measuring
         _write_record(
             found,
@@ -189,9 +220,32 @@ def evaluate(
                 baseline=str(models.baseline),
                 include_trained=photos.include_trained,
                 group_by=photos.group_by,
+                at_inference=inference.at_inference,
+                object_by=inference.object_by,
             ),
         )
     return found
+
+
+def _refuse_rivals(inference: InferenceOptions) -> None:
+    if inference.at_inference is not None:
+        raise UserError("expected no --at-inference beside --on: it is measured on your own photos, --images FOLDER")
+
+
+def _plan_rivals(inference: InferenceOptions, photos: MeasuredPhotos, method: str) -> RivalPlan | None:
+    from robustvit.evaluation.rivals import RivalPlan
+
+    plan = RivalPlan.of(inference.at_inference, inference.object_by, method)
+    if plan is not None and plan.by == "masks" and photos.masks is None:
+        raise UserError("--object-by masks needs the masks of the photos: name --masks, or use --object-by relevance")
+    return plan
+
+
+def _sides(
+    other: Classifier | None, after: list[PhotoMeasure]
+) -> tuple[str, tuple[str, Sequence[PhotoMeasure]] | None]:
+    """Return who is asked about the object alone, and what that has to beat; see ``RivalBar``."""
+    return ("the model", None) if other is None else ("the baseline", ("the model", after))
 
 
 def _summary(results: Sequence[PhotoMeasure]) -> dict[str, Interval]:

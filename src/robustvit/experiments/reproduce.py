@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.files import expect_folder
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import MaskOrigin, ReproductionSize
 from robustvit.common.wording import list_names, pluralize
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reproduction:
+class Reproduction(Tabular):
     """The outcome of a reproduction.
 
     Attributes:
@@ -38,6 +40,11 @@ class Reproduction:
     evaluated: int = 0
     failed: list[str] = field(default_factory=list)
     plan: list[str] = field(default_factory=list)
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each table and figure, then for each run that failed."""
+        yield from ({"file": file, "error": ""} for file in self.files)
+        yield from ({"file": "", "error": line} for line in self.failed)
 
     @property
     def exit_code(self) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import EngineOptions
 from robustvit.common.options import Rates
 from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
@@ -29,13 +30,22 @@ _CHOSEN, _LIKELY = "chosen.yaml", "likely.yaml"
 
 
 @dataclass(frozen=True)
-class RateSearch:
+class RateSearch(Tabular):
     """The outcome of every rate, and the chosen rate, or None if none is shown to qualify."""
 
     folder: Path
     outcomes: tuple[RateOutcome, ...]
     max_drop: float
     chosen: RateOutcome | None
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each rate."""
+        for one in self.outcomes:
+            row: dict[str, object] = {"lr": one.lr}
+            for at, time in enumerate(("before", "kept", "last")):
+                row |= {f"accuracy {time}": one.accuracy[at], f"relevance loss {time}": one.relevance[at]}
+            row |= {"change": one.change, "epoch kept": one.kept, "error": one.error}
+            yield row | {"qualifies": one.qualifies(self.max_drop), "chosen": one is self.chosen}
 
     @property
     def likely(self) -> RateOutcome | None:
@@ -101,7 +111,8 @@ class RateSearch:
 
 
 @command(
-    first=("images", "masks", "model", "recipe", "out", "rates", "max_drop", "engines"), leave_out=("lr", "save_every")
+    first=("images", "masks", "model", "recipe", "out", "rates", "max_drop", "engines"),
+    leave_out=("at_inference", "lr", "save_every"),
 )
 def search(
     *,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import EngineOptions
 from robustvit.common.wording import pluralize
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Swept:
+class Swept(Tabular):
     """The outcome of a sweep.
 
     Attributes:
@@ -37,6 +38,10 @@ class Swept:
     def exit_code(self) -> int:
         """1 if a trial failed, else 0."""
         return int(any(row["outcome"] == "failed" for row in self.rows))
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each trial, as in results.csv."""
+        yield from self.rows
 
     def __str__(self) -> str:
         if self.plan:

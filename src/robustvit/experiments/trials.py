@@ -80,7 +80,7 @@ def run_trial(options: Mapping[str, Any], folder: Path) -> str:
     try:
         if state == "new" and folder.is_dir():  # killed while writing its first file
             (folder / ".config.yaml.new").unlink(missing_ok=True)
-        finetune(**options, out=str(folder), resume=state == "begun")
+        finetune(**options, out=str(folder), resume=state == "begun", at_inference="none")
     except Exception as error:
         return _in_one_line(error)
     write_json({"seconds": round(time.perf_counter() - start, 1), "resumed": state == "begun"}, folder / _RECORD)

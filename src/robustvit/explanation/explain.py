@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import ColumnOptions, MapOptions, PixelOptions
 from robustvit.common.options import HeadKind
 from robustvit.explanation.image_files import ImageFiles
@@ -52,8 +54,16 @@ def _said(value: float, number: bool, digits: int = 1) -> str:
     return f"{value:.4g}" if number else f"{100 * value:.{digits}f} %"
 
 
-class Explanations(list[Explanation]):
+class Explanations(list[Explanation], Tabular):
     """A list of explanations that prints as text."""
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each photo, model and one of its five most probable classes."""
+        for one in self:
+            for which, classes in one.top.items():
+                for rank, (name, value) in enumerate(classes, start=1):
+                    row = {"photo": one.photo, "model": which, "rank": rank, "class": name}
+                    yield row | {"value": value, "picture": one.picture, "trained": one.trained}
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))
@@ -67,6 +77,7 @@ class ExplainedModels(ComparedModels, ShownModels):
 @command(
     first=("photos", "model", "checkpoint", "baseline", "target", "maps", "out"),
     leave_out=("num_classes", "class_folders", "group_by"),
+    aliases={"images": "photos"},
 )
 def explain(
     photos: list[str],
@@ -85,7 +96,8 @@ def explain(
 
     Args:
         photos: photo files; also folders, lists and sets, as for the images of finetune. In Python also PIL images,
-            arrays (H, W, 3) and tensors (3, H, W), with 8-bit numbers or floats from 0 to 1; and one alone.
+            arrays (H, W, 3) and tensors (3, H, W), with 8-bit numbers or floats from 0 to 1; and one alone, as
+            photos or images.
         target: class to explain, by name or index (default: the predicted class).
         out: folder for the pictures.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import expect_at_least
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
 from robustvit.common.wording import list_names, pluralize
 from robustvit.explanation.options import DeletionOptions
@@ -46,7 +48,7 @@ class MethodScore:
 
 
 @dataclass(frozen=True)
-class Faithfulness:
+class Faithfulness(Tabular):
     """Faithfulness of a model's relevance methods.
 
     Attributes:
@@ -66,6 +68,11 @@ class Faithfulness:
     unsupported: dict[str, str]
     notes: tuple[str, ...] = ()
     sanity: Sanity | None = None
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each method."""
+        for name, score in self.scores.items():
+            yield {"method": name, "deletion": score.deletion, "insertion": score.insertion}
 
     def __str__(self) -> str:
         lines = [

@@ -14,7 +14,7 @@ from robustvit.common.errors import UserError, expect_at_least, expect_one_of
 from robustvit.common.options import Classification, Target
 from robustvit.explanation.attention.interception import gradients_for_maps
 from robustvit.explanation.maps import image_map
-from robustvit.explanation.methods import RELEVANCE_METHODS, get_method
+from robustvit.explanation.methods import get_method
 from robustvit.explanation.methods.trace import Trace
 from robustvit.guidance.decided_regions import leave_out
 from robustvit.guidance.losses import background_loss, confidence_loss, foreground_loss, label_loss, label_losses
@@ -58,7 +58,7 @@ class MapGuidance(GuidanceMethod):
         super().__post_init__()
         expect_one_of("target", self.target, ("label", "predicted"))
         expect_one_of("classification", self.classification, ("confidence", "label"))
-        expect_one_of("relevance", self.relevance, RELEVANCE_METHODS)
+        get_method(self.relevance)
         check_weights(
             self.temperature,
             relevance_weight=self.relevance_weight,

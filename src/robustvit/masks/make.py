@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from robustvit.common.command_options import FormerSpellings, command
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
 from robustvit.common.options import AnnotationTarget
 from robustvit.common.wording import pluralize
@@ -21,7 +23,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class MadeMasks:
+class MadeMasks(Tabular):
     """Result of ``make_masks``.
 
     Attributes:
@@ -47,6 +49,12 @@ class MadeMasks:
     review: Path | None = None
     notes: tuple[str, ...] = ()
     annotations: Path | None = None
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each photo."""
+        for one in self.records:
+            row = {name: getattr(one, name) for name in ("image", "mask", "label", "verdict", "confidence", "reason")}
+            yield row | {"source": one.source} | one.measures | one.origin
 
     @property
     def skipped(self) -> dict[str, int]:

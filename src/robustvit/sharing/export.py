@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import FormerSpellings, command
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import SharedForm
 
 if TYPE_CHECKING:
@@ -14,11 +16,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Exported:
+class Exported(Tabular):
     """An exported model and its folder."""
 
     folder: Path
     model: SharedModel
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each file."""
+        yield from ({"file": name, "bytes": size} for name, size in self.model.files.items())
 
     def __str__(self) -> str:
         lines = [f"{self.folder} ({self.model.library})"]

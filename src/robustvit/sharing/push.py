@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import SharedForm
 
 if TYPE_CHECKING:
@@ -16,11 +18,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pushed:
+class Pushed(Tabular):
     """A pushed model and its page on the hub."""
 
     url: str
     model: SharedModel
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each file."""
+        yield from ({"file": name, "bytes": size} for name, size in self.model.files.items())
 
     def __str__(self) -> str:
         return f"{self.url}: {', '.join(self.model.files)}\n{self.model.verdict.sentence}"

@@ -32,7 +32,8 @@ _BADGES: dict[Any, tuple[str, str]] = {  # words and colour
 def report(run: str, *, out: str | None = None) -> Path:
     """Write the report of a finetuning run: verdict, table, curves, panels and settings in one HTML file.
 
-    The file is self-contained: pictures are embedded, and nothing is loaded from elsewhere.
+    The file is self-contained: pictures are embedded, and nothing is loaded from elsewhere. The report of a run that
+    was tracked with wandb or mlflow is also logged there.
 
     Args:
         run: run folder of finetune.
@@ -64,6 +65,7 @@ def report(run: str, *, out: str | None = None) -> Path:
     from robustvit.guidance.registry import GUIDANCE
     from robustvit.training.panels import read_panels
     from robustvit.training.settings import used_settings
+    from robustvit.training.tracking import track_report
 
     photos = folder.photos_by_use()
     panels = [_shown_panel(panel, folder.panels) for panel in read_panels(folder.panels)]
@@ -84,11 +86,13 @@ def report(run: str, *, out: str | None = None) -> Path:
         shifts=folder.shifts(),
         photos=photos,
         curves=_curves(folder.metrics(), photos),
+        rivals=folder.rivals(),
         **_groups(folder.by_group()),
         outcomes={title: [one for one in panels if one["outcome"] == name] for name, title in _OUTCOMES.items()},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(text, path)
+    track_report(folder, path)
     return path
 
 

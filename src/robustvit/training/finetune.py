@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import expect_at_least
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.training.options import (
     GuidanceOptions,
     ScheduleOptions,
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Finetuned:
+class Finetuned(Tabular):
     """The result of a finetuning run.
 
     Attributes:
@@ -35,6 +37,10 @@ class Finetuned:
     folder: Path
     verdict: Verdict
     groups: GroupReport | None = None
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """The verdict's rows."""
+        yield from self.verdict.frame_rows()
 
     def __str__(self) -> str:
         from robustvit.common.outcomes import next_step

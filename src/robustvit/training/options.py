@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from robustvit.common.option_groups import GivenPhotos, RelevanceOptions, RunningOptions, VerdictOnPhotos
 from robustvit.common.options import (
+    AtInference,
     Balance,
     Classes,
     Classification,
@@ -163,11 +164,15 @@ class VerdictOptions(VerdictOnPhotos):
             epoch.
         test_masks: masks of the test photos.
         panels: number of examples to draw of each outcome.
+        at_inference: rivals that train nothing, to compare the verdict with: the original asked about the object alone,
+            which its own relevance finds: crop (to the object), mask (the rest is black), blur (the rest is blurred),
+            or several; none.
     """
 
     test_images: str | None = None
     test_masks: str | None = None
     panels: int = 4
+    at_inference: AtInference = "crop,blur"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +182,7 @@ class TrainingRun(RunningOptions):
     Attributes:
         batch_size: photos per step and process.
         tracker: none, tensorboard (pip install 'robustvit[tracking]'), wandb, mlflow or another that Accelerate
-            supports. The losses are always written to metrics.jsonl.
+            supports; wandb and mlflow also get the verdict and the report. The losses are always in metrics.jsonl.
         save_every: minutes between saves within an epoch (0: after every step); the state is also saved after the
             first epoch, after others at most every half minute, and when SIGTERM, SIGHUP or Ctrl-C stops the run.
     """

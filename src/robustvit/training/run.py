@@ -26,6 +26,8 @@ from robustvit.evaluation.compare import compare, decide, deciding_measure
 from robustvit.evaluation.groups import GroupReport, report_groups
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
 from robustvit.evaluation.measured_intervals import measure_interval
+from robustvit.evaluation.rival_results import RivalBar, ask_about_objects, write_rivals
+from robustvit.evaluation.rivals import RivalPlan, fewer_swaps
 from robustvit.evaluation.traded import describe_trade, other_costs
 from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import Guidance
@@ -40,6 +42,7 @@ from robustvit.training.options import VerdictOptions
 from robustvit.training.originals import measure_once
 from robustvit.training.panels import choose_panels, draw_panels
 from robustvit.training.schedule import Schedule
+from robustvit.training.tracking import track_outcome
 
 
 def with_predictions(classifier: Classifier, device: torch.device, photos: Sequence[Photo]) -> list[Photo]:
@@ -140,8 +143,10 @@ class GuidedRun:
         decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes, trained_on=trained_on)
         verdict = replace(decided, guidance=getattr(guidance, "title", None))
         self.groups = report_groups(after, before, self.gathered.groups)
+        verdict = self._ask_without_training(verdict, before, after)
         if self.accelerator.is_main_process:
             self._write_outcome(before, after, verdict, panels)
+        track_outcome(self.accelerator, self.folder, verdict)
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
         return verdict
@@ -248,6 +253,24 @@ class GuidedRun:
         if not any("mixed-other" in result.values for result in found):
             raise no_choice(self.gathered.validation)
         return found
+
+    def _ask_without_training(self, verdict: Verdict, before: list[PhotoMeasure], after: list[PhotoMeasure]) -> Verdict:
+        """Measure the original asked about the object alone; the verdict names one that beats the kept model."""
+        plan = RivalPlan.of(self.judging.at_inference, "relevance", self.method)
+        measure = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on)
+        if measure is None:
+            return verdict
+        plain, guided = (fewer_swaps(one, (measure,), 1) for one in (before, after))
+        kept = ("the original", plain) if verdict.accepted is False else ("the guided model", guided)
+        bar = RivalBar("the original", kept, self.schedule.max_drop, verdict.trained_on)
+        original = self.original.to(self.accelerator.device)
+        found = ask_about_objects(original, self.held_out, plain, plan, self._settings(True), bar, self.accelerator)
+        self.original.cpu()
+        if found is None:
+            return verdict
+        if self.accelerator.is_main_process:
+            write_rivals(found, self.folder.at_inference)
+        return replace(verdict, notes=(*verdict.notes, found.winner)) if found.winner else verdict
 
     def _write_outcome(
         self, before: list[PhotoMeasure], after: list[PhotoMeasure], verdict: Verdict, panels: int

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import FormerSpellings, command
 from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import GivenPhotos, RunningOptions
 from robustvit.common.options import ImageFormat, ShiftKinds
 from robustvit.common.wording import list_names, pluralize
@@ -22,7 +24,7 @@ _BYTES = {".png": 1.4, ".jpg": 0.4}  # a pixel, of photos
 
 
 @dataclass(frozen=True)
-class Shifts:
+class Shifts(Tabular):
     """The result of ``shifts``.
 
     Attributes:
@@ -44,6 +46,11 @@ class Shifts:
     size: int = 0
     seconds: float = 0.0
     dry_run: bool = False
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each kind."""
+        for kind, count in self.images.items():
+            yield {"kind": kind, "images": count, "left out": sum(self.skipped.get(kind, {}).values())}
 
     def __str__(self) -> str:
         total = sum(self.images.values())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import MapOptions, MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.common.wording import pluralize
 from robustvit.models.options import ComparedModels
@@ -19,7 +21,7 @@ _PRINTED = 5
 
 
 @dataclass(frozen=True)
-class ClassAnalysis:
+class ClassAnalysis(Tabular):
     """The result of a comparison by class.
 
     Attributes:
@@ -35,6 +37,10 @@ class ClassAnalysis:
     changes: Changes
     title: str
     sentence: str
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each class."""
+        yield from ({one.name: getattr(row, one.name) for one in fields(row)} for row in self.changes.classes)
 
     def __str__(self) -> str:
         found = self.changes

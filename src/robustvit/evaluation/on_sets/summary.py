@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.intervals import Interval, independent_difference
 from robustvit.common.wording import pluralize
 from robustvit.evaluation.records.record import Record
@@ -28,7 +29,7 @@ _LABELLED = {
 
 
 @dataclass(frozen=True)
-class Sets:
+class Sets(Tabular):
     """A model's results on benchmark sets; printing it gives a table.
 
     Attributes:
@@ -45,6 +46,12 @@ class Sets:
     def exit_code(self) -> int:
         """0, or 1 if a set failed."""
         return int(bool(self.failed))
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each number of each set."""
+        for record in self.records:
+            shared = {"set": record.set, "protocol": record.protocol, "complete": record.complete}
+            yield from (shared | {"measure": name, "value": number} for name, number in record.numbers.items())
 
     def __str__(self) -> str:
         lines = [line for record in self.records for line in _lines(record)]

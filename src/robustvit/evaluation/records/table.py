@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.options import Protocol, TableFormat
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ _MARK = "robustvit-table"
 _TEMPLATES = {"markdown": "table.md.j2", "html": "table.html.j2", "latex": "table.tex.j2"}
 
 
-class TableText(str):
+class TableText(str, Tabular):
     """A table as text, with the rows and cells that it shows.
 
     Attributes:
@@ -23,6 +25,14 @@ class TableText(str):
     """
 
     layout: TableLayout
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each row and column, in percent or points as shown."""
+        for row in self.layout.rows:
+            shared: dict[str, object] = {"model": row.model, "method": row.method, "origin": row.origin}
+            for heading, cell in zip(self.layout.headings, row.cells, strict=True):
+                number = {"value": cell.value, "low": cell.low, "high": cell.high, "spread": cell.spread}
+                yield shared | {"set": heading.set, "measure": heading.measure} | number
 
     def as_json(self) -> Any:
         """The data behind the text, for JSON output."""

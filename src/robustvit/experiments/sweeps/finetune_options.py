@@ -17,7 +17,7 @@ from robustvit.training.settings import describe_unused_settings, settle_options
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-_OUTPUT = frozenset({"out", "resume", "save_every"})  # output options do not change what a run does
+_OUTPUT = frozenset({"at_inference", "out", "resume", "save_every"})  # output options do not change what a run does
 _OPTIONS = {one.name: one for one in options_of(finetune) if one.name not in _OUTPUT}
 FINETUNE_OPTIONS: tuple[str, ...] = tuple(_OPTIONS)
 

@@ -38,6 +38,7 @@ class Interception(TorchFunctionMode):
     def __init__(self, attend: Attend, twice: bool = False) -> None:
         super().__init__()
         self.attend, self.twice = attend, twice
+        self.linear: Callable[..., Tensor] = F.linear
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -88,11 +89,11 @@ class Interception(TorchFunctionMode):
         heads, attn_mask = given["num_heads"], given["attn_mask"]
         if attn_mask is not None and attn_mask.ndim == 3:
             attn_mask = attn_mask.unflatten(0, (-1, heads))
-        projected = F.linear(tokens, given["in_proj_weight"], given["in_proj_bias"])
+        projected = self.linear(tokens, given["in_proj_weight"], given["in_proj_bias"])
         # (N, B, 3 H D) -> three times (B, H, N, D)
         query, key, value = projected.unflatten(2, (3, heads, -1)).permute(2, 1, 3, 0, 4)
         attended = self._attend(query, key, value, attn_mask, is_causal=given["is_causal"] and attn_mask is None)
-        output = F.linear(attended.permute(2, 0, 1, 3).flatten(2), given["out_proj_weight"], given["out_proj_bias"])
+        output = self.linear(attended.permute(2, 0, 1, 3).flatten(2), given["out_proj_weight"], given["out_proj_bias"])
         return output, None
 
 

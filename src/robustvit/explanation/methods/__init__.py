@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -16,7 +19,7 @@ from robustvit.explanation.methods.rollout import raw_attention, rollout
 from robustvit.explanation.methods.trace import Method, Trace
 from robustvit.models.families import find_layout
 
-__all__ = ["METHODS", "Method", "Trace", "check_method", "measuring_method", "method_of"]
+__all__ = ["RELEVANCE_METHODS", "Method", "Trace", "check_method", "get_method", "measuring_method"]
 
 RELEVANCE_METHODS: dict[str, Method] = {
     "gae": gae,
@@ -31,9 +34,20 @@ _OF_ATTENTION = frozenset({"gae", "attnlrp", "legrad", "rollout", "raw_attention
 
 
 def get_method(name: str) -> Method:
-    """Return the relevance method of that name."""
-    expect_one_of("the relevance method", name, RELEVANCE_METHODS)
-    return RELEVANCE_METHODS[name]
+    """Return the relevance method of that name; a number behind attnlrp, as in ``attnlrp:0.1``, is its gamma."""
+    base, mark, number = str(name).partition(":")
+    expect_one_of("the relevance method", base, RELEVANCE_METHODS)
+    if not mark:
+        return RELEVANCE_METHODS[base]
+    if base != "attnlrp":
+        raise UserError(f"expected no number behind {base}, got {name}: only attnlrp takes one, its gamma")
+    try:
+        gamma = float(number)
+    except ValueError:
+        gamma = math.nan
+    if not 0 <= gamma < math.inf:
+        raise UserError(f"expected a gamma of at least 0 behind attnlrp, such as attnlrp:0.1, got {name}")
+    return partial(attnlrp, gamma=gamma)
 
 
 def check_method(name: str, model: nn.Module) -> None:
@@ -43,7 +57,7 @@ def check_method(name: str, model: nn.Module) -> None:
     and modes do not change.
     """
     method = get_method(name)
-    if name in _OF_ATTENTION:
+    if name.partition(":")[0] in _OF_ATTENTION:
         find_layout(model)
     if (preprocessing := getattr(model, "preprocessing", None)) is not None:
         _try_on_grey(method, model, preprocessing.input_size)

@@ -24,7 +24,7 @@ from robustvit.models.classifier import logits_of
 from robustvit.models.families import find_layout
 
 
-def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False) -> Trace:
+def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False, *, gamma: float = 0.0) -> Trace:
     """AttnLRP (Achtibat et al., ICML 2024, arXiv 2402.05602), written from the paper.
 
     The relevance of the patch tokens that enter the first block, negative ones cut at 0. Linear layers follow the
@@ -32,10 +32,13 @@ def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
     and the division in a layer norm the identity rule. The derivative in the weights is exact, so a differentiable
     map is always of second order and ``second_order`` has no effect.
 
+    With ``gamma`` above 0 linear layers follow the gamma rule instead (``Rules.linear``), by which the authors make the
+    maps of vision transformers less noisy. They then take five products instead of one.
+
     Its authors say that layer-wise relevance propagation is patented, and free for personal and scientific use: ask
     them before commercial use.
     """
-    logits, signed = signed_relevance(model, images)
+    logits, signed = signed_relevance(model, images, gamma=gamma)
     layout = find_layout(model)
 
     def explain(target: Tensor, differentiable: bool) -> Tensor:
@@ -44,13 +47,13 @@ def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False) -> Tra
     return Trace(logits, explain)
 
 
-def signed_relevance(model: nn.Module, images: Tensor, block: int = 0) -> tuple[Tensor, Explain]:
+def signed_relevance(model: nn.Module, images: Tensor, block: int = 0, *, gamma: float = 0.0) -> tuple[Tensor, Explain]:
     """Logits, and a function of target and ``differentiable`` that gives the signed relevance ``(B, N)`` of all tokens
     that enter a block.
     """
     layout = find_layout(model)
     state = LrpState()
-    mode = _RuledForward(Rules(state), model)
+    mode = _RuledForward(Rules(state, gamma), model)
     with (
         ready_for_interception(model),
         catch_tokens(layout.blocks[block]) as caught,
@@ -93,6 +96,7 @@ class _RuledForward(Interception):
 
     def __init__(self, rules: Rules, model: nn.Module) -> None:
         super().__init__(rules.attend)
+        self.linear = rules.linear
         self._ruled = {function: getattr(rules, name) for function, name in RULED.items()}
         self._name = type(getattr(model, "network", model)).__name__
         self._watching = False

@@ -58,16 +58,36 @@ class Rules:
 
     Args:
         state: shared with the code that computes the relevance.
+        gamma: of the gamma rule in linear layers; 0 is the epsilon rule with epsilon 0.
     """
 
-    def __init__(self, state: LrpState) -> None:
-        self._state = state
+    def __init__(self, state: LrpState, gamma: float = 0.0) -> None:
+        self._state, self._gamma = state, gamma
 
     def _constant(self, values: Tensor) -> Tensor:
         return _Valve.apply(values, 0.0, self._state)
 
     def _half(self, values: Tensor) -> Tensor:
         return _Valve.apply(values, 0.5, self._state)
+
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The gamma rule: what has the sign of an output takes part in its relevance ``1 + gamma`` times.
+
+        With shares ``z_ij = x_i w_ji`` of output ``z_j``, and ``z_ij'`` those of its sign (0 for others), input i gets
+        ``sum_j (z_ij + gamma z_ij') / (z_j + gamma sum_k z_kj') R_j``. The bias is a share too, and keeps its own.
+        """
+        output = F.linear(input, weight, bias)
+        if not self._gamma:
+            return output
+        above, below = input.clamp(min=0), input.clamp(max=0)
+        up, down = weight.clamp(min=0), weight.clamp(max=0)
+        rises, falls = F.linear(above, up) + F.linear(below, down), F.linear(above, down) + F.linear(below, up)
+        if bias is not None:
+            rises, falls = rises + bias.clamp(min=0), falls + bias.clamp(max=0)
+        whole = output + self._gamma * torch.where(output > 0, rises, falls)
+        safe = torch.where(whole == 0, torch.ones_like(whole), whole)  # as far from 0 as the output, or farther
+        ratio = torch.where(whole == 0, torch.ones_like(whole), output / safe)
+        return (whole * self._constant(ratio)).to(output.dtype)
 
     def layer_norm(
         self,
@@ -120,6 +140,7 @@ def _tanh_gate(values: Tensor) -> Tensor:
 
 
 RULED: dict[Callable[..., Any], str] = {
+    F.linear: "linear",
     F.layer_norm: "layer_norm",
     F.gelu: "gelu",
     F.silu: "silu",

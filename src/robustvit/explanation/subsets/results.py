@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from robustvit.common.frames import FrameRow, Tabular
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class ClassSubset:
 
 
 @dataclass(frozen=True)
-class SubsetPanel:
+class SubsetPanel(Tabular):
     """What was found in some photos.
 
     Attributes:
@@ -68,6 +71,11 @@ class SubsetPanel:
     picture: Path
     record: Path
     notes: tuple[str, ...] = ()
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each photo and class."""
+        for photo, found in self.photos.items():
+            yield from ({"photo": photo} | vars(one) for one in found)
 
     def __str__(self) -> str:
         lines = []

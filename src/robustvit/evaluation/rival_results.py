@@ -1,0 +1,177 @@
+"""What rivals that train nothing come to: their changes, their cost, and whether one of them wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from robustvit.common.files import write_json
+from robustvit.common.frames import FrameRow, Tabular
+from robustvit.common.intervals import for_several
+from robustvit.common.outcomes import outcome_of, rank
+from robustvit.common.verdict import Comparison
+from robustvit.common.wording import pluralize
+from robustvit.data.datasets import MaskedPhotos
+from robustvit.evaluation.compare import DECISIVE, compare, deciding_measure
+from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure
+from robustvit.evaluation.rivals import AVERAGED, Answers, RivalPlan, measure_rivals
+from robustvit.models.classifier import Classifier, head_kind_of
+
+SHOWN = {"ordinary": "ordinary", "mixed-other": "other backgrounds", "unseen": "unseen backgrounds"}
+_VIEWS = {
+    "crop": "cropped to the object",
+    "mask": "with the object on black",
+    "blur": "with the background blurred",
+}
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A model asked about the object alone.
+
+    Attributes:
+        name: such as ``crop``, or ``crop and photo`` where its answer is averaged with that to the whole photo.
+        passes: forward passes that it takes for a photo, where the model as it is takes one; a map is about two.
+        comparisons: of the model as it is with the same model used so, each measure with paired intervals.
+    """
+
+    name: str
+    passes: int
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def words(self) -> str:
+        """What is done, in words."""
+        view = _VIEWS[self.name.removesuffix(AVERAGED)]
+        return f"{view}, averaged with the whole photo" if self.name.endswith(AVERAGED) else view
+
+
+@dataclass(frozen=True)
+class RivalResults(Tabular):
+    """All rivals of a model.
+
+    Attributes:
+        who: the model that is used so, such as ``the baseline``.
+        found_by: how objects are found.
+        rivals: in order.
+        winner: a sentence if one is shown to be better than the model that would be used instead, else empty.
+    """
+
+    who: str
+    found_by: str
+    rivals: tuple[Rival, ...]
+    winner: str = ""
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each rival and measure."""
+        for rival in self.rivals:
+            shared = {"rival": rival.name, "passes": rival.passes}
+            for one in rival.comparisons:
+                yield shared | {
+                    "measure": one.measure,
+                    "before": one.before,
+                    "after": one.after,
+                    "change": one.difference,
+                }
+
+    def __str__(self) -> str:
+        lines = [f"without training, {self.who} asked about the object alone, found {self.found_by}:"]
+        for rival in self.rivals:
+            changes = [
+                f"{SHOWN[one.measure]} {one.after.percent('').strip()}, change {one.difference.points('')}"
+                for one in rival.comparisons
+                if one.measure in SHOWN
+            ]
+            lines.append(f"  {rival.words} ({pluralize(rival.passes, 'pass')} a photo)")
+            lines.append(f"    {'; '.join(changes)}")
+        return "\n".join([*lines, self.winner or "  None of them is shown to be better."])
+
+
+def rival_record(found: RivalResults) -> dict[str, Any]:
+    """Convert rivals to plain values: shares in [0, 1], intervals as mean, low, high and count."""
+    return asdict(found) | {
+        "rivals": [asdict(one) | {"words": one.words} for one in found.rivals],
+        "shown": SHOWN,
+    }
+
+
+def write_rivals(found: RivalResults, path: Path) -> None:
+    """Write rivals as JSON, whole or not at all."""
+    write_json(rival_record(found), path)
+
+
+@dataclass(frozen=True)
+class RivalBar:
+    """What a rival has to beat.
+
+    Attributes:
+        who: the model that is asked about the object alone, in words.
+        instead: the model that would be used, in words, with its measures; None: the same model as it is.
+        max_drop: points of ordinary accuracy that may be lost.
+        trained_on: see ``decide``.
+    """
+
+    who: str = "the model"
+    instead: tuple[str, Sequence[PhotoMeasure]] | None = None
+    max_drop: float = 2.0
+    trained_on: tuple[str, ...] = ()
+
+
+def ask_about_objects(
+    model: Classifier,
+    photos: MaskedPhotos,
+    plain: Sequence[PhotoMeasure],
+    plan: RivalPlan | None,
+    settings: MeasureSettings,
+    bar: RivalBar,
+    accelerator: Accelerator | None = None,
+) -> RivalResults | None:
+    """Measure a model's rivals on the backgrounds of ``plain`` and judge them; arguments as in ``measure_rivals``.
+
+    None without a plan, and for heads of several labels at once, whose answers are no single class.
+    """
+    if plan is None or head_kind_of(model) not in ("softmax", "binary"):
+        return None
+    device = model.mean.device
+    said = measure_rivals(model, photos, plain, plan, settings, device=device, accelerator=accelerator)
+    return judge_rivals(plain, said, plan, bar)
+
+
+def judge_rivals(
+    plain: Sequence[PhotoMeasure], answers: Answers, plan: RivalPlan, bar: RivalBar | None = None
+) -> RivalResults:
+    """Compare rivals with the model as it is, and look for one that beats the model that would be used instead.
+
+    A rival wins if the change of the deciding measure excludes zero and ordinary accuracy does not surely fall by more
+    than is allowed (``outcome_of``), with intervals that hold for all rivals together (``for_several``).
+
+    Args:
+        plain: measures of the model as it is, on the backgrounds that the rivals were measured on.
+        answers: of ``measure_rivals``.
+        plan: as there.
+        bar: what they have to beat.
+    """
+    bar = bar or RivalBar()
+    rivals = tuple(Rival(name, plan.passes(name), compare(plain, answers[name])) for name in plan.names)
+    name, other = bar.instead or (f"{bar.who} as it is", plain)
+    advice = "consider it first" if plan.by == "relevance" else "but only with masks like these where it is used"
+    best, score = "", -1.0
+    for rival in rivals:
+        changes = {one.measure: one for one in compare(other, answers[rival.name])}
+        measure = deciding_measure(changes, bar.trained_on)
+        if measure is None or "ordinary" not in changes:
+            continue
+        gain, ordinary = (for_several(changes[one].difference, len(rivals)) for one in (measure, "ordinary"))
+        ranked = rank(gain, ordinary, bar.max_drop)
+        if outcome_of(gain, ordinary, bar.max_drop) in ("better", "cost-open") and ranked > score:
+            score = ranked
+            best = (
+                f"Without any training, {bar.who} {rival.words} ({rival.passes} forward passes a photo instead of 1) "
+                f"is better than {name} by {gain.points()} on {DECISIVE[measure]}, with {ordinary.points()} of "
+                f"ordinary accuracy (intervals for {len(rivals)} comparisons): {advice}."
+            )
+    return RivalResults(bar.who, plan.found_by, rivals, best)

@@ -1,0 +1,221 @@
+"""What trains nothing: asking a model about the object alone, cropped or without its background.
+
+They are rivals of finetuning, so they are measured on the same photos and backgrounds, photo by photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import torch
+from accelerate import Accelerator
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from robustvit.common.devices import Share
+from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.options import AtInference, ObjectBy
+from robustvit.common.progress import track
+from robustvit.common.signals import reading_processes
+from robustvit.data.backgrounds import Backgrounds, PastedPhotos
+from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
+from robustvit.evaluation.asking import Asking
+from robustvit.evaluation.measure import UNSEEN, MeasureSettings, PhotoMeasure, Swapped
+from robustvit.evaluation.object_views import VIEWS
+from robustvit.explanation.attention.interception import evaluating
+from robustvit.explanation.maps import image_map
+
+AVERAGED = " and photo"  # a rival whose probabilities are averaged with those of the whole photo
+_NO_BACKWARD = ("rollout", "raw_attention")  # maps of one forward pass
+
+Answer = tuple[int, float]  # predicted class and its probability
+Answers = dict[str, list[PhotoMeasure]]
+_Picture = tuple[bool, int, int]  # whether on a background of no photo, photo, background (-1: its own)
+
+
+@dataclass(frozen=True)
+class RivalPlan:
+    """Which rivals are measured, and how the object is found.
+
+    Attributes:
+        kinds: names in ``VIEWS``; each is also averaged with the answer to the whole photo.
+        by: ``relevance``, the model's own map in each picture, or ``masks``, those of the photos.
+        method: relevance method.
+    """
+
+    kinds: tuple[str, ...]
+    by: ObjectBy = "relevance"
+    method: str = "gae"
+
+    @classmethod
+    def of(cls, given: AtInference | None, by: ObjectBy, method: str) -> RivalPlan | None:
+        """Return the plan for ``--at-inference``; None if it asks for nothing."""
+        names = given.split(",") if isinstance(given, str) else given or []
+        kinds = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+        if kinds in ((), ("none",)):
+            return None
+        for kind in kinds:
+            expect_one_of("--at-inference", kind, VIEWS)
+        return cls(kinds, by, method)
+
+    @property
+    def names(self) -> list[str]:
+        """Every rival, each kind alone and averaged."""
+        return [name for kind in self.kinds for name in (kind, kind + AVERAGED)]
+
+    def passes(self, name: str) -> int:
+        """Return how many forward passes a rival takes for a photo; a map with a backward pass costs about two."""
+        if self.by == "masks":
+            return 2 if name.endswith(AVERAGED) else 1
+        return 2 if self.method in _NO_BACKWARD else 3
+
+    @property
+    def found_by(self) -> str:
+        """Say how the objects are found, and what that means for the numbers."""
+        if self.by == "masks":
+            return (
+                "by the masks given, also on swapped backgrounds: without masks of the photos it is used on, a model "
+                "cannot reach this"
+            )
+        return f"in each picture by the model's own relevance ({self.method}), above its mean"
+
+
+def measure_rivals(
+    model: nn.Module,
+    photos: MaskedPhotos,
+    plain: Sequence[PhotoMeasure],
+    plan: RivalPlan,
+    settings: MeasureSettings,
+    *,
+    device: str | torch.device = "cpu",
+    accelerator: Accelerator | None = None,
+) -> Answers:
+    """Measure rivals on the photos, and on the backgrounds that the model itself was measured on.
+
+    Args:
+        model: a ``Classifier``, already on ``device``.
+        photos: those of ``plain``, transformed without randomness.
+        plain: measures of the model as it is; their swaps are repeated. See ``fewer_swaps``.
+        plan: the rivals.
+        settings: ``backgrounds``, ``batch_size`` and ``workers`` of these count.
+        device: where the model is.
+        accelerator: its processes share the photos.
+
+    Returns:
+        By rival, measures as ``measure`` returns them, without those of maps.
+    """
+    share = Share.of(accelerator)
+    swaps = dict.fromkeys(
+        (one.kind == UNSEEN, index, one.donor) for index, photo in enumerate(plain) for one in photo.swapped
+    )
+    parts = [[one for one in swaps if one[0] is unseen] for unseen in (False, True)]
+    datasets: list[tuple[Sequence[_Picture], Callable[[Sequence[_Picture]], Dataset]]] = [
+        ([(False, index, -1) for index in range(len(photos))], lambda some: Subset(photos, [at for _, at, _ in some])),
+        (parts[0], lambda some: SwappedPhotos(photos, [one[1:] for one in some])),
+    ]
+    if parts[1]:
+        others = Backgrounds(str(settings.backgrounds), photos.preprocessing)
+        datasets.append((parts[1], lambda some: PastedPhotos(photos, others, [one[1:] for one in some])))
+    said: dict[_Picture, dict[str, Answer]] = {}
+    with evaluating(model):
+        for pictures, make in datasets:
+            mine = share.of_items(pictures)
+            loader = DataLoader(make(mine), settings.batch_size, **reading_processes(settings.workers))
+            batches = (
+                _answer(model, plan, batch, device, settings.asking)
+                for batch in track(loader, "measuring at inference")
+            )
+            answers = share.joined(list(chain.from_iterable(batches)))
+            said |= dict(zip(pictures, answers, strict=True))
+    return {name: [_rewritten(index, one, said, name) for index, one in enumerate(plain)] for name in plan.names}
+
+
+def fewer_swaps(plain: Sequence[PhotoMeasure], kinds: Sequence[str], most: int) -> list[PhotoMeasure]:
+    """Return measures with the first ``most`` swaps of some kinds only, and without those of maps."""
+    found = []
+    for photo in plain:
+        kept = [one for kind in kinds for one in [s for s in photo.swapped if s.kind == kind][:most]]
+        values = {"ordinary": photo.values["ordinary"]} if "ordinary" in photo.values else {}
+        found.append(replace(photo, swapped=kept, values=values | _shares(kept, photo.label)))
+    return found
+
+
+def find_objects(maps: Tensor) -> Tensor:
+    """Find the object in relevance maps: of what lies above a map's mean, the connected part with most relevance.
+
+    Args:
+        maps: ``(B, 1, H, W)``.
+
+    Returns:
+        ``(B, 1, H, W)``, 0 or 1; nothing for a constant map.
+    """
+    above = maps > maps.mean(dim=(2, 3), keepdim=True)
+    objects = torch.zeros_like(maps)
+    for at, (inside, values) in enumerate(zip(above[:, 0].cpu().numpy(), maps[:, 0].cpu().numpy(), strict=True)):
+        parts, count = ndimage.label(inside)
+        if count:
+            totals = ndimage.sum_labels(values, parts, range(1, count + 1))
+            objects[at, 0] = torch.from_numpy(parts == 1 + totals.argmax()).to(objects)
+    return objects
+
+
+def ask_rivals(
+    model: nn.Module, plan: RivalPlan, images: Tensor, masks: Tensor, asking: Asking | None = None
+) -> dict[str, Tensor]:
+    """Ask a model about the objects in images; returns the probabilities ``(B, C)`` of every rival.
+
+    Args:
+        model: a ``Classifier`` in evaluation mode.
+        plan: the rivals.
+        images: ``(B, 3, H, W)`` in [0, 1].
+        masks: ``(B, 1, H, W)``, of the objects; unused if the model finds them by its relevance.
+        asking: how the model is asked.
+    """
+    asking = asking or Asking()
+    if plan.by == "relevance":
+        logits, row = asking.explain(model, images, plan.method)
+        objects = find_objects(image_map(row, (images.shape[-2], images.shape[-1])))
+    else:
+        logits, objects = asking.logits(model, images), masks
+    found: dict[str, Tensor] = {}
+    for kind in plan.kinds:
+        found[kind] = asking.logits(model, VIEWS[kind](images, objects)).softmax(dim=1)
+        found[kind + AVERAGED] = (found[kind] + logits.softmax(dim=1)) / 2
+    if not all(torch.isfinite(one).all() for one in found.values()):
+        raise UserError("expected finite logits, the model gave NaN or infinity: its weights are broken; load others")
+    return found
+
+
+def _answer(
+    model: nn.Module, plan: RivalPlan, batch: Mapping[str, Tensor], device, asking: Asking
+) -> list[dict[str, Answer]]:
+    """Answer every rival for each picture of a batch."""
+    found = ask_rivals(model, plan, batch["image"].to(device), batch["mask"].to(device), asking)
+    best = {name: [one.tolist() for one in probabilities.max(dim=1)] for name, probabilities in found.items()}
+    return [{name: (int(at[i]), p[i]) for name, (p, at) in best.items()} for i in range(len(batch["image"]))]
+
+
+def _rewritten(index: int, photo: PhotoMeasure, said: Mapping[_Picture, dict[str, Answer]], name: str) -> PhotoMeasure:
+    """Return a photo's measures with a rival's answers in place of the model's."""
+
+    def answer(one: Swapped) -> Swapped:
+        predicted, probability = said[one.kind == UNSEEN, index, one.donor][name]
+        return replace(one, predicted=predicted, probability=probability)
+
+    predicted, probability = said[False, index, -1][name]
+    swapped = [answer(one) for one in photo.swapped]
+    values = {} if photo.label is None else {"ordinary": float(predicted == photo.label)}
+    return PhotoMeasure(
+        photo.image, photo.label, predicted, probability, values | _shares(swapped, photo.label), swapped
+    )
+
+
+def _shares(swapped: Sequence[Swapped], label: int | None) -> dict[str, float]:
+    """Return the share of right answers by kind of background."""
+    right: dict[str, list[bool]] = {}
+    for one in swapped:
+        right.setdefault(one.kind, []).append(one.predicted == label)
+    return {kind: sum(one) / len(one) for kind, one in right.items()}
