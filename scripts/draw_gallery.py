@@ -86,8 +86,9 @@ def draw(demo: Path, out: Path) -> None:
     run("masks", "--images", images, "--model", base, "--out", out / "masks", "--review-page", out / "review.html")
     run("classes", "--model", model, "--baseline", base, "--images", demo / "data/swapped/images", "--masks",
         demo / "data/swapped/masks", "--out", out / "classes.html")  # fmt: skip
-    run("shifts", "--images", images, "--masks", masks, "--out", out / "shifted", "--kinds", "imagenet-9,mixed-other,si-size,si-rotation",
-        "--pairs", 2, "--every", 30)  # fmt: skip
+    kinds = "imagenet-9,mixed-other,si-size,si-rotation"
+    run("shifts", "--images", images, "--masks", masks, "--out", out / "shifted", "--kinds", kinds, "--pairs", 2,
+        "--every", 30)  # fmt: skip
     photo = sorted((demo / "data" / "swapped" / "images").glob("*/*"))[0]
     shutil.rmtree(out / "explained", ignore_errors=True)
     run("explain", "--model", model, photo, "--out", out / "explained")
