@@ -26,12 +26,11 @@ SCENES = 3  # of each class, for the quick pictures
 
 @dataclass(frozen=True)
 class Shot:
-    """A page to photograph: from the top, or from ``above`` pixels below it."""
+    """The top of a page to photograph, as a picture of this size."""
 
     page: Path
     picture: Path
     size: tuple[int, int]
-    above: int = 0
 
 
 def run(*arguments: object) -> None:
@@ -58,12 +57,12 @@ def photograph(shot: Shot) -> None:
     width, height = shot.size
     subprocess.run(
         [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-         f"--window-size={width},{height + shot.above}", f"--screenshot={whole}", shot.page.resolve().as_uri()],
+         f"--window-size={width},{height}", f"--screenshot={whole}", shot.page.resolve().as_uri()],
         check=True, capture_output=True,
     )  # fmt: skip
     with Image.open(whole) as picture:
-        seen = picture.convert("RGB").crop((0, shot.above, width, height + shot.above))
-    seen.quantize(200, dither=Image.Dither.NONE).save(shot.picture, optimize=True)
+        seen = picture.convert("RGB").quantize(200, dither=Image.Dither.NONE)
+    seen.save(shot.picture, optimize=True)
     whole.unlink()
 
 
@@ -76,31 +75,27 @@ def shrink(source: Path, target: Path, side: int = 1400) -> None:
 
 
 def draw(demo: Path, out: Path) -> None:
-    """Run the commands and draw all pictures."""
+    """Run the commands and draw each picture, the quick ones first."""
     GALLERY.mkdir(exist_ok=True)
-    model, base = demo / "run", f"local-dir:{demo / 'base'}"
-    images, masks = copy_scenes(demo / "data" / "test", out / "scenes")
+    model, base, data = demo / "run", f"local-dir:{demo / 'base'}", demo / "data"
     run("report", model, "--out", out / "report.html")
-    run("audit", "--model", base, "--images", demo / "data/test/images", "--masks", demo / "data/test/masks",
-        "--tries", 4, "--shifted", 20, "--out", out / "audit.html")  # fmt: skip
-    run("masks", "--images", images, "--model", base, "--out", out / "masks", "--review-page", out / "review.html")
-    run("classes", "--model", model, "--baseline", base, "--images", demo / "data/swapped/images", "--masks",
-        demo / "data/swapped/masks", "--out", out / "classes.html")  # fmt: skip
+    photograph(Shot(out / "report.html", DOCS / "report.png", (800, 1400)))
+    images, masks = copy_scenes(data / "test", out / "scenes")
     kinds = "imagenet-9,mixed-other,si-size,si-rotation"
     run("shifts", "--images", images, "--masks", masks, "--out", out / "shifted", "--kinds", kinds, "--pairs", 2,
         "--every", 30)  # fmt: skip
-    photo = sorted((demo / "data" / "swapped" / "images").glob("*/*"))[0]
-    shutil.rmtree(out / "explained", ignore_errors=True)
-    run("explain", "--model", model, photo, "--out", out / "explained")
-    for shot in (
-        Shot(out / "report.html", DOCS / "report.png", (800, 1400)),
-        Shot(out / "audit.html", DOCS / "howto" / "audit.png", (1000, 1500)),
-        Shot(out / "review.html", GALLERY / "review.png", (1000, 800)),
-        Shot(out / "classes.html", GALLERY / "classes.png", (900, 1100)),
-    ):
-        photograph(shot)
-    shrink(next((out / "explained").glob("*.png")), GALLERY / "explain.jpg")
     shrink(out / "shifted" / "contact-sheet.png", GALLERY / "shifts.jpg")
+    shutil.rmtree(out / "explained", ignore_errors=True)
+    run("explain", "--model", model, min((data / "swapped" / "images").glob("*/*")), "--out", out / "explained")
+    shrink(next((out / "explained").glob("*.png")), GALLERY / "explain.jpg")
+    run("classes", "--model", model, "--baseline", base, "--images", data / "swapped/images", "--masks",
+        data / "swapped/masks", "--out", out / "classes.html")  # fmt: skip
+    photograph(Shot(out / "classes.html", GALLERY / "classes.png", (900, 1100)))
+    run("masks", "--images", images, "--model", base, "--out", out / "masks", "--review-page", out / "review.html")
+    photograph(Shot(out / "review.html", GALLERY / "review.png", (1000, 800)))
+    run("audit", "--model", base, "--images", data / "test/images", "--masks", data / "test/masks", "--tries", 4,
+        "--shifted", 20, "--out", out / "audit.html")  # fmt: skip
+    photograph(Shot(out / "audit.html", DOCS / "howto" / "audit.png", (1000, 1500)))
 
 
 def main() -> None:
