@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from torch.nn import functional
 
 from helpers.browser import chromium, opened
 from helpers.drawn_photos import CLASSES, write_photos
@@ -20,7 +21,7 @@ from helpers.small_models import tiny_network
 from robustvit import UserError, classes, load_model, relevance
 from robustvit.cli import main as cli
 from robustvit.common.pictures import jpeg_url, overlay
-from robustvit.data.datasets import evaluation_transform
+from robustvit.data.datasets import enlarged, evaluation_transform
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.classes.pictures import classes_of_answer
 from robustvit.evaluation.on_sets import loop
@@ -140,7 +141,8 @@ def test_what_is_recorded_is_not_asked_again(capsys, world, tmp_path, monkeypatc
     again = json.loads(out.with_suffix(".json").read_text())
     assert again["classes"] == first["classes"]
     assert again["overall"] == first["overall"]
-    assert again["shown"] == {"helped": ["tench"], "harmed": ["goldfish"]}
+    assert again["shown"] == {"helped": [], "harmed": []}, "no change is significant"
+    assert "No class changed significantly" in out.read_text()
     assert again["panels"] == []
     assert "Images whose answer changed" not in out.read_text()
 
@@ -183,10 +185,12 @@ def test_maps_are_of_the_answers_that_were_given(capsys, tmp_path):
     (panel,) = json.loads(out.with_suffix(".json").read_text())["panels"]
     assert [one["after"]["answer"] for one in panel["images"]] == [imagenet_names()[labels[1]]]
     image = evaluation_transform(models[0].preprocessing)(read_photo(places[0])).as_subclass(torch.Tensor)
-    expected = [
-        jpeg_url(overlay(image, relevance(model, image[None], torch.tensor([target]))[0].detach()))
-        for model, target in zip(models, (labels[0], labels[1]), strict=True)
-    ]
+    larger = enlarged(models[0].preprocessing, 280)
+    sharp = evaluation_transform(larger)(read_photo(places[0])).as_subclass(torch.Tensor)
+    expected = []
+    for model, target in zip(models, (labels[0], labels[1]), strict=True):
+        found = relevance(model, image[None], torch.tensor([target])).detach()
+        expected.append(jpeg_url(overlay(sharp, functional.interpolate(found, sharp.shape[1:], mode="bilinear")[0])))
     assert re.findall(r"data:image/jpeg;base64,[^\"]+", out.read_text())[1:] == expected
     best = int(models[0](image[None]).argmax())
     assert best == 0
@@ -277,7 +281,7 @@ def test_on_photos_of_ones_own_with_masks(capsys, own, tmp_path, monkeypatch):
         "stripe/000.png", "stripe/001.png", "stripe/002.png", "disc/000.png", "disc/001.png"
     ]  # fmt: skip
     assert [one["after"]["answer"] for one in record["panels"][0]["images"]] == ["disc"] * 3
-    assert "harmed most" in said
+    assert "changed most, not significantly" in said
     assert sorted(place.name for place in tmp_path.iterdir()) == ["classes.html", "classes.json"]
     plain = tmp_path / "plain.html"
     assert run(capsys, *on_own(own, plain))[0] == 0
@@ -371,7 +375,7 @@ def test_models_of_other_classes_are_refused(capsys, own, world, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     code, _, error = run(capsys, *on_own(own, "c.html")[:2], "--baseline", world / "before", *on_own(own, "c.html")[4:])
     assert code == 2
-    assert "expected a baseline of 3 classes like the model" in error
+    assert "expected a baseline of 3 classes (softmax) like the model" in error
     code, _, error = run(
         capsys, "--model", world / "after", "--baseline", own[0] / "before", "--on", "imagenet-val", "--root", world,
         "--out", "c.html",
