@@ -12,6 +12,7 @@ from PIL import Image
 
 from robustvit import UserError, report
 from robustvit.common.intervals import Interval
+from robustvit.common.pages import unbroken
 from robustvit.common.verdict import Comparison, Verdict, write_verdict
 
 
@@ -164,6 +165,11 @@ def test_the_first_screen_has_badge_numbers_next_step_and_a_picture(run):
     assert "before: dog (60 %) after: cat (70 %) cat7.png: cat" in first
     assert "(1 of 11 drawn)" in page.text
     assert page.tags.count("img") == 6
+
+
+def test_names_of_options_stay_on_one_line_and_text_stays_text():
+    said = str(unbroken("<b> try --max-drop 2, or another --seed"))
+    assert said == ("&lt;b&gt; try <span class=option>--max-drop</span> 2, or another <span class=option>--seed</span>")
 
 
 def test_the_start_of_the_run_is_its_date(run):

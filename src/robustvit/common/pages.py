@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from robustvit.common.errors import printable
 from robustvit.common.wording import pluralize
@@ -41,6 +41,11 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
 
 
+def unbroken(text: str) -> Markup:
+    """Escape text for HTML, with names of options in elements of class ``option``, which a page keeps on one line."""
+    return Markup(re.sub(r"(?<![\w-])(--[a-z][\w-]*)", r"<span class=option>\1</span>", escape(printable(text))))
+
+
 @cache  # it keeps its templates compiled
 def environment(format: str, package: str, *, trim: bool = False) -> Environment:
     """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``; see ``page_template``.
@@ -61,7 +66,7 @@ def environment(format: str, package: str, *, trim: bool = False) -> Environment
         undefined=StrictUndefined,
         **further,
     )
-    made.filters |= {"counted": pluralize, "printable": lambda value: printable(str(value))}
+    made.filters |= {"counted": pluralize, "printable": lambda value: printable(str(value)), "unbroken": unbroken}
     return made
 
 
