@@ -43,7 +43,7 @@ def escape_latex(text: str) -> str:
 
 def unbroken(text: str) -> Markup:
     """Escape text for HTML, with names of options in elements of class ``option``, which a page keeps on one line."""
-    return Markup(re.sub(r"(?<![\w-])(--[a-z][\w-]*)", r"<span class=option>\1</span>", escape(printable(text))))
+    return Markup(re.sub(r"(?<![\w-])(--[a-z][\w-]*)", r"<span class=option>\1</span>", str(escape(printable(text)))))
 
 
 @cache  # it keeps its templates compiled
