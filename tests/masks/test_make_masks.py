@@ -135,6 +135,7 @@ def test_a_killed_run_goes_on(tmp_path, images, settings):
     assert [path.name for path in out.glob(".*")] == [".lock"], "nothing else is left"
 
 
+@pytest.mark.slow
 def test_workers_give_the_same(tmp_path, images, settings):
     alone = make_masks(str(images), out=str(tmp_path / "alone"), batch_size=4, **settings)
     shared = make_masks(str(images), out=str(tmp_path / "shared"), batch_size=4, workers=2, **settings)
