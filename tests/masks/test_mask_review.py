@@ -343,6 +343,7 @@ def test_browser_that_keeps_nothing(browser, page):
         assert counts(view) == "kept 0 of 6"
 
 
+@pytest.mark.slow
 def test_phone(browser, tmp_path):
     long = add(tmp_path, "w" * 200 + ".png", "doubtful", reason="r" * 300)
     page = write_review([long, add(tmp_path, "b.png", "none")], tmp_path / "review.html", title="t" * 100)
