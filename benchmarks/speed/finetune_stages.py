@@ -1,17 +1,20 @@
 """Where the time of a default ``finetune`` goes: CPU seconds by stage, and their ratio to the training steps.
 
-    python -m benchmarks.speed.finetune_stages --model my_vit --data voc-animals [--epochs 20] [--label before]
-        [--out FOLDER]
+    python -m benchmarks.speed.finetune_stages --model my_vit --data voc-animals --label before --out runs
+    python -m benchmarks.speed.finetune_stages --table runs/finetune_stages-before-DATE.json ...
 
 DATA holds ``train`` and ``test``, each with ``images`` and ``masks`` in class folders. The run takes ten photos per
 class to train on, twenty to validate and all of ``test`` to judge. CPU seconds of the process are counted, since other
-programs may share the machine; the ratios within one run compare two versions. Writes a dated file.
+programs may share the machine; the ratios within one run compare two versions. ``PYTHONPATH`` names the version that is
+measured. Writes dated files.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import importlib
+import json
 import tempfile
 import time
 from collections import Counter
@@ -78,15 +81,8 @@ class Stages:
                 setattr(owner, last, self.counted(stage, getattr(owner, last)))
 
 
-def main() -> None:
-    """Run ``finetune`` once and write its stages."""
-    parser = parser_of(__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=None)
-    parser.add_argument("--recipe", default="own")
-    parser.add_argument("--label", default="now", help="of this version of the package, in the file's name")
-    given = parser.parse_args()
+def run_once(given: argparse.Namespace) -> dict[str, Any]:
+    """Run ``finetune`` once; its stages, and what must be the same in every version."""
     stages = Stages()
     stages.install()
     from robustvit import finetune
@@ -103,21 +99,51 @@ def main() -> None:
         gains = {one.measure: one.difference.mean for one in run.verdict.comparisons}
         interpolation = (Path(place) / "run" / "interpolation.json").read_text(encoding="utf-8")
     stages.switch()
-    steps, total = stages.seconds["training steps"], stages.seconds.total()
-    found = {
+    return {
         "label": given.label,
-        "cpu_seconds": dict(stages.seconds) | {"total": total},
-        "ratio_to_training_steps": {name: value / steps for name, value in stages.seconds.items()}
-        | {"total": total / steps},
+        "epochs": given.epochs,
+        "cpu_seconds": dict(stages.seconds) | {"total": stages.seconds.total()},
         "wall_seconds": time.monotonic() - start,
         "gains": gains,
         "interpolation": interpolation,
         "versions": versions(),
     }
-    rows = [*sorted(stages.seconds.items(), key=lambda item: -item[1]), ("total", total)]
-    lines = [f"| {name} | {value:.1f} | {value / steps:.2f} |" for name, value in rows]
-    text = "\n".join(["| stage | CPU seconds | / training steps |", "|---|---:|---:|", *lines]) + "\n"
-    write_dated(f"finetune_stages-{given.label}", found, text, given.out)
+
+
+def page(records: list[dict[str, Any]]) -> str:
+    """A table of the stages, in multiples of the training steps of the same run."""
+    ratios = [
+        {name: value / one["cpu_seconds"]["training steps"] for name, value in one["cpu_seconds"].items()}
+        for one in records
+    ]
+    names = [*sorted(set().union(*ratios) - {"total"}, key=lambda name: -ratios[0].get(name, 0.0)), "total"]
+    rows = [[name, *(f"{one.get(name, 0.0):.2f}" for one in ratios)] for name in names]
+    header = ["CPU time, training steps = 1", *(one["label"] for one in records)]
+    lines = [header, ["---", *["---:"] * len(records)], *rows]
+    same = all(one["gains"] == records[0]["gains"] for one in records[1:])
+    answer = "the same to the last digit" if same else "not the same"
+    return (
+        "# Where the time of a finetuning run goes\n\n"
+        + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        + f"\nThe changes of all measures of the versions are {answer}.\n"
+    )
+
+
+def main() -> None:
+    """Run ``finetune`` once and write its stages, or put several such records into a table."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--model")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--epochs", type=int, default=None)
+    parser.add_argument("--recipe", default="own")
+    parser.add_argument("--label", default="now", help="of this version of the package, in the file's name")
+    parser.add_argument("--table", type=Path, nargs="+", help="records to put into one, instead of a run")
+    given = parser.parse_args()
+    if given.table:
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in given.table]
+        write_dated("finetune_stages", {"runs": records}, page(records), given.out)
+    else:
+        write_dated(f"finetune_stages-{given.label}", run_once(given), out=given.out)
 
 
 if __name__ == "__main__":
