@@ -17,7 +17,7 @@ from robustvit.audits.run import AuditRun
 from robustvit.audits.summary_file import fails
 from robustvit.audits.writing import write_audit
 from robustvit.common.devices import make_accelerator
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, options_called
 from robustvit.common.files import check_own_page
 from robustvit.common.progress import tell
 from robustvit.common.signals import name_stopped_run
@@ -114,6 +114,7 @@ def _group_backbone(grouping: GroupOptions, classifier: Classifier) -> Classifie
         if grouping.group_checkpoint is not None:
             raise UserError("--group-checkpoint needs --group-model: name the backbone that the weights are for")
         return classifier
-    backbone = load_model(grouping.group_model, checkpoint=grouping.group_checkpoint, headless=True)
+    with options_called({"--model": "--group-model", "--checkpoint": "--group-checkpoint"}):
+        backbone = load_model(grouping.group_model, checkpoint=grouping.group_checkpoint, headless=True)
     check_features(backbone, grouping.group_feature, grouping.group_block)
     return backbone
