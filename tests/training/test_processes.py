@@ -33,7 +33,8 @@ def place(tmp_path_factory):
 def command(place: Path, name: str, batch: int, *more: object) -> list[str]:
     options = ["--model", place / "model", "--images", place / "photos/images", "--masks", place / "photos/masks",
                "--epochs", 2, "--lr", "1e-3", "--samples-per-class", 3, "--swaps", 1, "--panels", 0,
-               "--tracker", "none", "--batch-size", batch, "--recipe", "paper", "--out", place / name, *more]  # fmt: skip
+               "--tracker", "none", "--batch-size", batch, "--recipe", "paper",
+               "--out", place / name, *more]  # fmt: skip
     return ["finetune", *map(str, options)]
 
 
