@@ -110,7 +110,12 @@ def test_every_option_counts_in_the_key(change):
 
 
 def test_every_option_of_finetune_but_its_folder_can_be_swept():
-    assert set(FINETUNE_OPTIONS) == set(inspect.signature(finetune).parameters) - {"out", "resume", "save_every"}
+    assert set(FINETUNE_OPTIONS) == set(inspect.signature(finetune).parameters) - {
+        "at_inference",
+        "out",
+        "resume",
+        "save_every",
+    }
     assert set(effective_options({"images": "p", "model": "v"}, "test")) == set(FINETUNE_OPTIONS)
 
 

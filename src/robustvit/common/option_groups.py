@@ -217,18 +217,27 @@ class VerdictOnPhotos(JudgingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferenceOptions:
+class AtInferenceOption:
     """Without training.
 
     Attributes:
         at_inference: also ask the model about the object alone, which trains nothing: crop (to the object), mask (the
             rest is black), blur (the rest is blurred), or several, such as crop,mask,blur; none. Each is measured alone
             and averaged with the answer to the whole photo. With a baseline it is the baseline that is used so.
+    """
+
+    at_inference: AtInference | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceOptions(AtInferenceOption):
+    """Without training.
+
+    Attributes:
         object_by: how the object is found there: relevance (the model's own map of each picture, above its mean) or
             masks (those of the photos, which are not there when a model is used).
     """
 
-    at_inference: AtInference | None = None
     object_by: ObjectBy = "relevance"
 
 

@@ -78,6 +78,9 @@ def finetune(
     Args:
         out: run folder to write; must be new.
         seed: fixes selection, order, augmentation and swaps.
+        at_inference: rivals that train nothing, for the verdict to compare with: the original asked about the object
+            alone, which its own relevance finds: crop (to the object), mask (the rest is black), blur (the rest is
+            blurred), or several; none. Default: crop,blur.
         resume: continue the run in out, with as many processes as it had.
 
     Returns:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from robustvit.common.option_groups import GivenPhotos, RelevanceOptions, RunningOptions, VerdictOnPhotos
+from robustvit.common.option_groups import (
+    AtInferenceOption,
+    GivenPhotos,
+    RelevanceOptions,
+    RunningOptions,
+    VerdictOnPhotos,
+)
 from robustvit.common.options import (
-    AtInference,
     Balance,
     Classes,
     Classification,
@@ -156,7 +161,7 @@ class ScheduleOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerdictOptions(VerdictOnPhotos):
+class VerdictOptions(VerdictOnPhotos, AtInferenceOption):
     """Verdict.
 
     Attributes:
@@ -164,15 +169,11 @@ class VerdictOptions(VerdictOnPhotos):
             epoch.
         test_masks: masks of the test photos.
         panels: number of examples to draw of each outcome.
-        at_inference: rivals that train nothing, to compare the verdict with: the original asked about the object alone,
-            which its own relevance finds: crop (to the object), mask (the rest is black), blur (the rest is blurred),
-            or several; none.
     """
 
     test_images: str | None = None
     test_masks: str | None = None
     panels: int = 4
-    at_inference: AtInference = "crop,blur"
 
 
 @dataclass(frozen=True, kw_only=True)

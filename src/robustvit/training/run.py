@@ -44,6 +44,8 @@ from robustvit.training.panels import choose_panels, draw_panels
 from robustvit.training.schedule import Schedule
 from robustvit.training.tracking import track_outcome
 
+RIVALS = "crop,blur"  # that train nothing, and are measured unless others are asked for
+
 
 def with_predictions(classifier: Classifier, device: torch.device, photos: Sequence[Photo]) -> list[Photo]:
     """Label photos by the model's predictions."""
@@ -256,7 +258,7 @@ class GuidedRun:
 
     def _ask_without_training(self, verdict: Verdict, before: list[PhotoMeasure], after: list[PhotoMeasure]) -> Verdict:
         """Measure the original asked about the object alone; the verdict names one that beats the kept model."""
-        plan = RivalPlan.of(self.judging.at_inference, "relevance", self.method)
+        plan = RivalPlan.of(self.judging.at_inference or RIVALS, "relevance", self.method)
         measure = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on)
         if measure is None:
             return verdict
