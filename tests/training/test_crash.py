@@ -45,7 +45,7 @@ def command(tmp_path_factory):
     images, masks = write_photos(folder / "photos", 8)
     return ["finetune", "--model", model, "--images", images, "--masks", masks, "--epochs", EPOCHS, "--lr", "1e-3",
             "--samples-per-class", "5", "--batch-size", "2", "--swaps", "1", "--panels", "0", "--tracker", "none",
-            "--save-every", "0", "--recipe", "paper"]  # fmt: skip
+            "--recipe", "paper", "--save-every", "0"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
