@@ -93,6 +93,15 @@ BROKEN = {
 }
 
 
+def test_records_of_older_versions_have_no_precision_and_no_confusions(tmp_path):
+    path = write_record(make_record(confusions=[{"class": "ant", "answer": "bee", "images": 2}]), tmp_path)
+    assert read_record(path).confusions[0]["images"] == 2
+    raw = json.loads(path.read_text())
+    del raw["precisions"], raw["confusions"]
+    path.write_text(json.dumps(raw))
+    assert (read_record(path).precisions, read_record(path).confusions) == ({}, [])
+
+
 @pytest.mark.parametrize("case", list(BROKEN))
 def test_broken_and_foreign_files_are_named(tmp_path, case):
     change, words = BROKEN[case]

@@ -15,9 +15,8 @@ from helpers.small_models import tiny_network
 from robustvit import UserError, relevance
 from robustvit.common.intervals import Interval
 from robustvit.data.find_photos import find_photos
+from robustvit.evaluation.calibration import calibration_error
 from robustvit.evaluation.measure import map_iou
-from robustvit.evaluation.on_sets.numbers import calibration_error
-from robustvit.evaluation.on_sets.outcomes import Outcomes
 from robustvit.evaluation.on_sets.segmentation_scores import (
     average_precision,
     pixel_counts,
@@ -130,10 +129,10 @@ def test_calibration_of_a_set_is_the_libraries_to_the_bit(kind, metrics):
         if kind != "random":
             confidence = (15 * confidence).round() / 15 if kind == "on the borders" else confidence.round()
         correct = (torch.rand(count, generator=generator) < confidence).long()
-        empty, names = np.full(count, -1), np.arange(count).astype(str)
-        right, ones = correct.numpy()[:, None], np.ones(count, int)
-        outcomes = Outcomes(names, names, names, empty, right, ones, ones > 1, confidence.numpy())
-        assert calibration_error(outcomes).mean == float(theirs(confidence, correct, n_bins=15, norm="l1"))
+        right = correct.numpy() == 1
+        assert calibration_error(confidence.numpy(), right).mean == float(
+            theirs(confidence, correct, n_bins=15, norm="l1")
+        )
 
 
 def test_average_precision_of_perfect_and_opposite_maps():

@@ -12,9 +12,12 @@ import pytest
 
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import Interval, independent_difference, mean_interval
-from robustvit.evaluation.on_sets.numbers import accuracies_by, calibration_error, compare_outcomes, numbers_of
+from robustvit.evaluation.calibration import calibration_change, calibration_error
+from robustvit.evaluation.on_sets.by_class import compare_set_metrics, set_confusions, set_metrics, set_precisions
+from robustvit.evaluation.on_sets.numbers import accuracies_by, compare_outcomes, numbers_of
 from robustvit.evaluation.on_sets.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
 from robustvit.evaluation.sets import Sample
+from tests.plain.metrics import slow_balanced_accuracy, slow_macro_f1, slow_precisions
 
 
 def random_answers(count: int, seed: int, classes: int = 4) -> tuple[list[Sample], list[int], list[float]]:
@@ -92,6 +95,9 @@ def test_every_number_is_the_plain_one(seed):
     by_class = {n: fmean(r for r, s in zip(right, samples, strict=True) if s.class_name == n)
                 for n in {s.class_name for s in samples}}  # fmt: skip
     assert found["worst_class"].mean == pytest.approx(min(by_class.values()))
+    assert found["balanced_accuracy"].mean == pytest.approx(fmean(by_class.values()))
+    assert "macro_f1" not in found, "classes share right answers"
+    assert set_precisions(outcomes) == {}
     assert {n: i.mean for n, i in accuracies_by(outcomes, "class_names").items()} == pytest.approx(by_class)
     assert sum(i.count for i in accuracies_by(outcomes, "groups").values()) == 150
     seen = [r for r, s in zip(right, samples, strict=True) if {1, 2} & set(s.right)]
@@ -110,8 +116,13 @@ def test_calibration_error_of_a_calibrated_and_of_a_boasting_model():
     confidence = rng.uniform(0.3, 1, len(samples))
     wrong = 99
     honest = [s.right[0] if rng.random() < c else wrong for s, c in zip(samples, confidence, strict=True)]
-    assert calibration_error(outcomes_of(samples, honest, confidence)).mean < 0.04
-    boasting = calibration_error(outcomes_of(samples, [wrong] * len(samples), confidence))
+    right = outcomes_of(samples, honest, confidence).correct
+    calm = calibration_error(confidence, right)
+    assert calm.mean < 0.04
+    boasting = calibration_error(confidence, np.zeros(len(samples), bool))
+    worse = calibration_change(confidence, right, confidence, np.zeros(len(samples), bool))
+    assert worse.mean == pytest.approx(boasting.mean - calm.mean)
+    assert 0 < worse.low <= worse.mean < worse.high
     assert boasting.mean == pytest.approx(confidence.mean(), abs=1e-3)
 
 
@@ -120,6 +131,26 @@ def plain_mcnemar(helped: int, harmed: int) -> float:
     count, least = helped + harmed, min(helped, harmed)
     tail = sum(math.comb(count, k) for k in range(least + 1)) / 2**count
     return min(1.0, 2 * tail)
+
+
+def test_metrics_and_precision_of_a_set_whose_classes_share_no_answer_are_the_plain_ones():
+    """Answer 9 belongs to no class, and class c has two right answers, 2 and 3."""
+    classes = list("aaabbbbbcc")
+    rights = [{"a": (0,), "b": (1,), "c": (2, 3)}[one] for one in classes]
+    answers = [0, 1, 9, 1, 1, 0, 3, 1, 3, 2]
+    samples = [Sample(Path(f"{i}.png"), r, c) for i, (r, c) in enumerate(zip(rights, classes, strict=True))]
+    outcomes = outcomes_of(samples, answers, [0.5] * 10)
+    said = ["abcc"[answer] if answer < 4 else "other" for answer in answers]
+    found = set_metrics(outcomes)
+    assert found["balanced_accuracy"].mean == pytest.approx(slow_balanced_accuracy(classes, said, 0, [1] * 10))
+    assert found["macro_f1"].mean == pytest.approx(slow_macro_f1(classes, said, 0, [1] * 10))
+    plain = slow_precisions(classes, said, [1] * 10)
+    assert {name: one.mean for name, one in set_precisions(outcomes).items()} == pytest.approx(plain)
+    confusions = set_confusions(outcomes, [f"answer {i}" for i in range(10)])
+    assert sum(one["images"] for one in confusions) == 4
+    assert {"class": "a", "answer": "answer 9", "images": 1} in confusions
+    changed = compare_set_metrics(outcomes, outcomes)
+    assert changed["macro_f1"].low < changed["macro_f1"].mean == 0 < changed["macro_f1"].high
 
 
 def test_comparison_pairs_images_by_name():

@@ -86,18 +86,3 @@ SLOW_METRICS = {
     "auroc": slow_auroc,
     "average-precision": slow_average_precision,
 }
-
-
-def slow_calibration_error(confidence, right, bins=15):
-    """The mean distance between confidence and accuracy, bin by bin, weighted by the photos of the bin."""
-    total = 0.0
-    for place in range(bins):
-        own = [
-            (c, r)
-            for c, r in zip(confidence, right, strict=True)
-            if place / bins < c <= (place + 1) / bins or (place == 0 and c == 0)
-        ]
-        if own:
-            gap = sum(c for c, _ in own) / len(own) - sum(r for _, r in own) / len(own)
-            total += len(own) / len(confidence) * abs(gap)
-    return total

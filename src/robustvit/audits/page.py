@@ -15,6 +15,7 @@ from robustvit.audits.record import KIND
 from robustvit.audits.region_files import regions_to_decide
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
+from robustvit.evaluation.class_page import render_class_numbers
 from robustvit.evaluation.group_chart import draw_groups
 from robustvit.evaluation.groups import read_groups
 from robustvit.evaluation.insertions import PULL
@@ -73,9 +74,11 @@ def render_audit(record: Mapping[str, Any], pictures: PagePictures, record_name:
     )
     measured = [name for name in record["titles"] if any(name in row for row in record["classes"].values())]
     sides = ["model", "baseline"] if record["baseline"] else ["model"]
+    numbers = record.get("by_class")
     return page.render(
         mark=KIND,
         record=record,
+        by_class=numbers and render_class_numbers(numbers, "model", "baseline", record_name),
         sides=sides,
         three=[(name, words) for name, words in THREE.items() if name in record["measures"]][:3],
         row_groups=ROW_GROUPS,

@@ -20,6 +20,7 @@ from robustvit.audits.summary import Beyond, beyond_chances, by_class, compare_p
 from robustvit.audits.verdict import AuditVerdict, change_of, judge
 from robustvit.common.errors import printable
 from robustvit.common.intervals import Interval
+from robustvit.evaluation.class_numbers import class_numbers
 from robustvit.evaluation.groups import GroupReport
 from robustvit.evaluation.rival_results import RivalResults, rival_record
 
@@ -134,6 +135,7 @@ def audit_record(data: AuditData) -> dict[str, Any]:
         },
         "at_inference": data.at_inference and rival_record(data.at_inference),
         "notes": list(data.notes),
+        "by_class": _by_class(data),
         "titles": AUDIT_MEASURES,
         "measures": _measures(photos),
         "chance": _chance(data),
@@ -172,6 +174,13 @@ def _measures(
         name: {"model": asdict(one.after), "baseline": asdict(one.before), "difference": asdict(one.difference)}
         for name, one in compare_photos(photos[1], photos[0], names).items()
     }
+
+
+def _by_class(data: AuditData) -> dict[str, Any] | None:
+    """Return metrics over classes, recall and precision of each, and confusions, of the photos as they are."""
+    plain = [[one.plain for one in side.photos] for side in data.sides.values()]
+    found = class_numbers(plain[0], data.name_of, plain[1] if data.baseline is not None else None)
+    return None if found is None else asdict(found)
 
 
 def _chance(data: AuditData) -> dict[str, dict[str, Any]]:

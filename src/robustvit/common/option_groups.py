@@ -18,6 +18,7 @@ from robustvit.common.options import (
     Engine,
     ExportFormat,
     MaskFormat,
+    Metric,
     NoObject,
     ObjectBy,
     PixelRange,
@@ -211,9 +212,12 @@ class VerdictOnPhotos(JudgingOptions):
     Attributes:
         backgrounds: also judge on backgrounds that no photo has: textures (that come with the package), a folder of
             photos without your objects, or none. They decide where a model was trained on swapped backgrounds.
+        metric: what the verdict decides by: accuracy, balanced-accuracy (mean recall of the classes), macro-f1, auroc
+            or average-precision (means over the classes; these two rank the photos by score).
     """
 
     backgrounds: str = "textures"
+    metric: Metric = "accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)

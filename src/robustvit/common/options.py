@@ -57,6 +57,7 @@ WeightInterpolation = Literal["auto"] | float
 Intervention = Literal["si-size", "si-rotation", "si-location"]
 LabelFrom = Literal["folder", "largest", "all"]
 MaskFormat = Literal["auto", "soft", "binary", "ids", "imagenet-s", "trimap", "inverted"]
+Metric = Literal["accuracy", "balanced-accuracy", "macro-f1", "auroc", "average-precision"]
 MaskMethod = Literal["tokencut", "found", "clipseg", "grounding", "sam3", "rembg", "sam2", "relevance"]
 Orientation = Literal["upright", "stored"]
 Negatives = Literal["classification", "uniform", "none"]

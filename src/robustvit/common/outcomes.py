@@ -74,15 +74,20 @@ def photos_needed(change: Interval, half_width: float) -> int:
     return math.ceil((change.count + 2) * (change.half_width / half_width) ** 2 - 2)
 
 
-def sentence_of(outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: float, where: str) -> str:
+def sentence_of(
+    outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: float, where: str, metric: str = "accuracy"
+) -> str:
     """Describe an outcome in a sentence.
 
     Args:
         outcome: see ``outcome_of``.
         gain: as there; as are ``ordinary`` and ``max_drop``.
         where: what the gain was measured on, such as "random backgrounds".
+        metric: what was measured, such as "balanced accuracy".
     """
-    gained, changed = gain.points(), f"ordinary accuracy changed by {ordinary.points()}"
+    gained, changed = gain.points(), f"ordinary {metric} changed by {ordinary.points()}"
+    if metric != "accuracy":
+        gained += f" of {metric}"
     if outcome == "better":
         return (
             f"Better on {where} by {gained}, at no more than the allowed cost: {changed}, and {max_drop:g} points may "
@@ -90,7 +95,7 @@ def sentence_of(outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: 
         )
     if outcome == "cost-open":
         cost = open_cost(ordinary, max_drop)
-        return f"Better on {where} by {gained}, but the cost is not bounded yet: ordinary accuracy changed by {cost}"
+        return f"Better on {where} by {gained}, but the cost is not bounded yet: ordinary {metric} changed by {cost}"
     if outcome == "not-shown":
         return f"No measurable improvement on {where}: {gained} ({changed}). {_could_show(gain)} Keep the original."
     if gain.high < 0:

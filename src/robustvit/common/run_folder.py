@@ -40,10 +40,11 @@ class RunFolder:
     ``config.yaml`` (settings), ``versions.json``, ``selection.csv``, ``beginning.json`` (losses and answers before
     training, on the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
     resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
-    (measures of every held-out photo), ``at_inference.json`` (what the original answers when it is asked about the
-    object alone), ``verdict.json``, ``panels/``. With groups, ``groups.json`` has the measures by group, and the
-    numbers of training photos. With ``--weight-interpolation``, ``finetuned/``
-    is the epoch that was kept, ``best/`` lies between it and the original, and ``interpolation.json`` says where.
+    (measures of every held-out photo), ``by_class.json`` (the guided model's numbers of each class),
+    ``at_inference.json`` (what the original answers when it is asked about the object alone), ``verdict.json``,
+    ``panels/``. With groups, ``groups.json`` has the measures by group, and the numbers of training photos. With
+    ``--weight-interpolation``, ``finetuned/`` is the epoch that was kept, ``best/`` lies between it and the original,
+    and ``interpolation.json`` says where.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -53,6 +54,7 @@ class RunFolder:
         self.before, self.after = self.path / "before.json", self.path / "after.json"
         self.finetuned, self.interpolation = self.path / "finetuned", self.path / "interpolation.json"
         self.at_inference = self.path / "at_inference.json"
+        self.by_class = self.path / "by_class.json"
         self.verdict, self.beginning = self.path / "verdict.json", self.path / "beginning.json"
         self.groups = self.path / "groups.json"
 
@@ -141,6 +143,10 @@ class RunFolder:
         """Return what the original answers when it is asked about the object alone; empty if it was not measured."""
         path = self.at_inference
         return _of_kind(dict, path) if path.is_file() else {}
+
+    def numbers_by_class(self) -> dict[str, Any]:
+        """Return the guided model's numbers of each class; empty for a run of an older version."""
+        return _of_kind(dict, self.by_class) if self.by_class.is_file() else {}
 
     def versions(self) -> dict[str, Any]:
         """Return command, start and versions of the run; empty if they were not written."""

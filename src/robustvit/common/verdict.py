@@ -54,6 +54,7 @@ class Verdict(Tabular):
         outcome: "better", "cost-open", "not-shown" or "worse", see ``outcome_of``; None if it could not be measured,
             and in files of older versions.
         trained_on: measures whose kind of photo the second model was trained on; none of them decides if another can.
+        metric: what decided: accuracy, as in files of older versions, or another metric.
     """
 
     accepted: bool | None
@@ -63,6 +64,7 @@ class Verdict(Tabular):
     guidance: str | None = None
     outcome: Outcome | None = None
     trained_on: tuple[str, ...] = ()
+    metric: str = "accuracy"
 
     @property
     def title(self) -> str:
@@ -96,7 +98,8 @@ def read_verdict(path: str | Path) -> Verdict:
             raise ValueError(f"outcome {outcome!r:.80}")
         notes = tuple(map(str, raw["notes"]))
         trained_on = tuple(map(str, raw.get("trained_on", ())))
-        return Verdict(accepted, str(raw["sentence"]), found, notes, raw.get("guidance"), outcome, trained_on)
+        metric = str(raw.get("metric", "accuracy"))
+        return Verdict(accepted, str(raw["sentence"]), found, notes, raw.get("guidance"), outcome, trained_on, metric)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise UserError(
             f"{path} is not a verdict written by robustvit ({error}): repeat the run, or remove the file"

@@ -8,13 +8,15 @@ from robustvit.common.errors import UserError
 from robustvit.common.outcomes import outcome_of, sentence_of
 from robustvit.common.verdict import Comparison, Verdict
 from robustvit.evaluation.measure import MEASURES, PhotoMeasure
-from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
+from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
+from robustvit.evaluation.metrics import ACCURACY, METRICS
 
 DECISIVE: dict[str, str] = {  # the first decides that was measured and not trained on; older files have the second only
     "mixed-other": "backgrounds of other classes",
     "mixed-rand": "random backgrounds",
     "unseen": "backgrounds that no photo has",
 }
+_KINDS = ("mixed-other", "unseen", "mixed-same", "mixed-rand")
 SWAPS_TRAINED = (
     "The model was trained on photos with swapped backgrounds, and accuracy on backgrounds of other classes is "
     "measured on photos made the same way: part of a gain may be that it is used to pasted objects. Look at other "
@@ -26,12 +28,18 @@ _JUDGED_ELSEWHERE = (
 )
 
 
-def compare(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure]) -> tuple[Comparison, ...]:
-    """Compare two models photo by photo; the measures must be of the same photos in the same order."""
+def compare(
+    before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], metric: str = ACCURACY
+) -> tuple[Comparison, ...]:
+    """Compare two models photo by photo; the measures must be of the same photos in the same order.
+
+    Another metric than accuracy is compared first, on every kind of answers.
+    """
     if [b.image for b in before] != [a.image for a in after]:
         raise UserError("expected both models measured on the same photos in the same order: measure them again")
     found = []
-    for name in MEASURES:
+    of_metric = [] if metric == ACCURACY else [measure_name(metric, kind) for kind in ("ordinary", *_KINDS)]
+    for name in (*of_metric, *MEASURES):
         old, new = measure_interval(before, name), measure_interval(after, name)
         difference = measure_difference(before, after, name)
         if old is not None and new is not None and difference is not None:
@@ -43,17 +51,17 @@ def compare(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure]) -> tu
 def _count_turned(
     before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], name: str
 ) -> tuple[int | None, int | None]:
-    """Count photos helped and harmed; None if values are shares of several answers."""
+    """Count photos helped and harmed; None if values are shares of several answers, or of no photo alone."""
     pairs = [(b.values[name], a.values[name]) for b, a in zip(before, after, strict=True)
              if name in b.values and name in a.values]  # fmt: skip
-    if not all(value in (0, 1) for pair in pairs for value in pair):
+    if not pairs or not all(value in (0, 1) for pair in pairs for value in pair):
         return None, None
     return pairs.count((0, 1)), pairs.count((1, 0))
 
 
-def deciding_measure(measured: Container[str], trained_on: Sequence[str] = ()) -> str | None:
-    """Return the measure that decides a verdict, or None if none of them was measured; arguments as in ``decide``."""
-    known = [name for name in DECISIVE if name in measured]
+def deciding_measure(measured: Container[str], trained_on: Sequence[str] = (), metric: str = ACCURACY) -> str | None:
+    """Return the kind that decides a verdict, or None if none of them was measured; arguments as in ``decide``."""
+    known = [name for name in DECISIVE if measure_name(metric, name) in measured]
     return next((name for name in known if name not in trained_on), next(iter(known), None))
 
 
@@ -63,6 +71,7 @@ def decide(
     max_drop: float = 2.0,
     notes: Sequence[str] = (),
     trained_on: Sequence[str] = (),
+    metric: str = ACCURACY,
 ) -> Verdict:
     """Turn comparisons into one of four outcomes and a plain sentence; see ``outcome_of``.
 
@@ -74,10 +83,11 @@ def decide(
         max_drop: points of ordinary accuracy that may be lost.
         notes: kept in the verdict.
         trained_on: measures whose kind of photo the second model was trained on.
+        metric: what counts, on shifted and on ordinary photos: a name in ``METRICS``.
     """
     by_name = {comparison.measure: comparison for comparison in comparisons}
-    measure = deciding_measure(by_name, trained_on)
-    if measure is None or "ordinary" not in by_name:
+    measure, plain = deciding_measure(by_name, trained_on, metric), measure_name(metric, "ordinary")
+    if measure is None or plain not in by_name:
         return Verdict(
             None,
             "Not measured: swapped backgrounds need test photos with masks and classes. Keep the original until "
@@ -85,8 +95,9 @@ def decide(
             tuple(comparisons),
             tuple(notes),
             trained_on=tuple(trained_on),
+            metric=metric,
         )
-    gain, ordinary = by_name[measure].difference, by_name["ordinary"].difference
+    gain, ordinary = by_name[measure_name(metric, measure)].difference, by_name[plain].difference
     outcome = outcome_of(gain, ordinary, max_drop)
     said = tuple(notes)
     if "mixed-other" in trained_on:
@@ -94,5 +105,7 @@ def decide(
     elif measure == "mixed-rand":
         said += ("Decided on mixed-rand, as older versions measured: its backgrounds may be of the photo's own class.",)
     accepted = {"better": True, "cost-open": None}.get(outcome, False)
-    sentence = sentence_of(outcome, gain, ordinary, max_drop, DECISIVE[measure])
-    return Verdict(accepted, sentence, tuple(comparisons), said, outcome=outcome, trained_on=tuple(trained_on))
+    sentence = sentence_of(outcome, gain, ordinary, max_drop, DECISIVE[measure], METRICS[metric].title)
+    return Verdict(
+        accepted, sentence, tuple(comparisons), said, outcome=outcome, trained_on=tuple(trained_on), metric=metric
+    )

@@ -24,6 +24,7 @@ from robustvit.models.options import ComparedModels
 if TYPE_CHECKING:
     from robustvit.common.intervals import Interval
     from robustvit.common.verdict import Verdict
+    from robustvit.evaluation.class_numbers import ClassNumbers
     from robustvit.evaluation.groups import GroupReport
     from robustvit.evaluation.measure import PhotoMeasure
     from robustvit.evaluation.on_sets.summary import Sets
@@ -46,6 +47,7 @@ class Evaluation(Tabular):
         groups: measures by group of photos, if groups are known.
         at_inference: what the model, or the baseline, answers when it is asked about the object alone, if that was
             measured.
+        by_class: metrics over classes, recall and precision of each, and confusions; None for photos without classes.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Evaluation(Tabular):
     notes: tuple[str, ...] = ()
     groups: GroupReport | None = None
     at_inference: RivalResults | None = None
+    by_class: ClassNumbers | None = None
 
     def frame_rows(self) -> Iterator[FrameRow]:
         """A row for each measure, with the baseline's and the change where there is one."""
@@ -70,6 +73,7 @@ class Evaluation(Tabular):
     def __str__(self) -> str:
         from robustvit.common.outcomes import next_step
         from robustvit.evaluation.measure import MEASURES
+        from robustvit.evaluation.measured_intervals import measure_title
 
         lines = [f"{self.model} on {pluralize(len(self.photos), 'photo')} of {self.images}"]
         for name, found in self.measures.items():
@@ -82,6 +86,11 @@ class Evaluation(Tabular):
             lines.append(row)
         if self.groups is not None:
             lines.append(str(self.groups))
+        lines += self.by_class.lines if self.by_class else []
+        for compared in self.verdict.comparisons if self.verdict else ():
+            if "/" in compared.measure and not compared.measure.endswith("/ordinary"):  # a metric, which decides
+                lines.append(f"  {measure_title(compared.measure):<58}{compared.after.percent()}   baseline "
+                             f"{100 * compared.before.mean:.1f}, change {compared.difference.points('')}")  # fmt: skip
         if self.verdict is not None:
             lines += [self.verdict.sentence, f"next: {next_step(self.verdict.outcome, elsewhere=True)}"]
         lines += [str(self.at_inference)] if self.at_inference else []
@@ -132,9 +141,8 @@ def evaluate(
     if on is not None:
         from robustvit.evaluation.on_sets.command import evaluate_on
 
-        if out is not None:
-            raise UserError("expected no --out beside --on: results on sets go to the folder --records, a file each")
         _refuse_rivals(inference)
+        _refuse_beside_sets(out, judging.metric)
         return evaluate_on(on, models, sets, running, own=photos, method=maps.relevance)
     if photos.images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
@@ -154,6 +162,7 @@ def evaluate(
     from robustvit.data.objects_seen import say_looked
     from robustvit.data.overlap import note_copies
     from robustvit.data.trained_photos import photos_behind, trained_groups, trained_shifts
+    from robustvit.evaluation.class_numbers import check_metric, class_numbers, say_unbalanced
     from robustvit.evaluation.compare import compare, decide
     from robustvit.evaluation.groups import report_groups
     from robustvit.evaluation.measure import MeasureSettings, measure
@@ -174,6 +183,9 @@ def evaluate(
     read = ReadOnce(found_photos, photos.mask_format)
     notes += say_looked(read.seen_by(classifier))
     check_backgrounds(judging.backgrounds, [photo.image for photo in found_photos])
+    check_metric(judging.metric, [photo.label for photo in found_photos])
+    classes = [photo.class_name for photo in found_photos]
+    notes += say_unbalanced(classes, judging.metric)
     other = load_baseline(models, classifier)
     if other is not None:
         check_method(relevance, other)
@@ -192,19 +204,19 @@ def evaluate(
         return measure(model.to(device), read.seen_by(model), settings, device=device, accelerator=accelerator)
 
     after = measure_model(classifier)
-    classes = [photo.class_name for photo in found_photos]
     notes += doubt_order(classes, [one.label for one in after], [one.predicted for one in after], classifier)
     verdict, before, shifts = None, None, trained_shifts(models.model)
     if other is not None:
         before = measure_model(other)
-        compared = compare(before, after)
-        decided = decide(compared, max_drop=judging.max_drop, notes=notes, trained_on=shifts)
+        compared = compare(before, after, judging.metric)
+        decided = decide(compared, max_drop=judging.max_drop, notes=notes, trained_on=shifts, metric=judging.metric)
         verdict = seen.judge(decided, photos.include_trained)
     groups = report_groups(after, before, trained_groups(models.model))
     used, bar = (other or classifier).to(device), RivalBar(*_sides(other, after), judging.max_drop, shifts)
     rivals = ask_about_objects(used, read.seen_by(used), before or after, plan, settings, bar, accelerator)
+    by_class = class_numbers(after, classifier.name_of, before)
     found = Evaluation(
-        str(models.model), str(photos.images), _summary(after), after, verdict, tuple(notes), groups, rivals
+        str(models.model), str(photos.images), _summary(after), after, verdict, tuple(notes), groups, rivals, by_class
     )
     if out is not None and accelerator.is_main_process:  # all processes checked that it was new before measuring
         _write_record(
@@ -215,6 +227,7 @@ def evaluate(
                 range=None if photos.range is None else str(photos.range),
                 swaps=judging.swaps,
                 backgrounds=judging.backgrounds,
+                metric=judging.metric,
                 seed=running.seed,
                 normalization=models.normalization,
                 baseline=str(models.baseline),
@@ -246,6 +259,13 @@ def _sides(
 ) -> tuple[str, tuple[str, Sequence[PhotoMeasure]] | None]:
     """Return who is asked about the object alone, and what that has to beat; see ``RivalBar``."""
     return ("the model", None) if other is None else ("the baseline", ("the model", after))
+
+
+def _refuse_beside_sets(out: str | None, metric: str) -> None:
+    if out is not None:
+        raise UserError("expected no --out beside --on: results on sets go to the folder --records, a file each")
+    if metric != "accuracy":
+        raise UserError("expected no --metric beside --on, which gives no verdict: the records hold the other metrics")
 
 
 def _summary(results: Sequence[PhotoMeasure]) -> dict[str, Interval]:

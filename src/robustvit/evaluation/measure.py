@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from robustvit.data.backgrounds import Backgrounds, PastedPhotos, deal_backgroun
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.swaps import Swap, pair_backgrounds, usable_background
 from robustvit.evaluation.asking import Asking
+from robustvit.evaluation.metrics import MOST_SCORED
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.maps import energy_inside, image_map
 
@@ -41,12 +42,16 @@ _RUN: tuple[Swap, ...] = ("mixed-same", "mixed-other")  # mixed-rand reuses thes
 
 @dataclass(frozen=True)
 class Swapped:
-    """A model's prediction for one photo's object on the background of another photo, ``donor``."""
+    """A model's prediction for one photo's object on the background of another photo, ``donor``.
+
+    ``scores`` is as in ``PhotoMeasure``.
+    """
 
     kind: str
     donor: int
     predicted: int
     probability: float
+    scores: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,6 +66,8 @@ class PhotoMeasure:
         values: by measure, 0 to 1; swapped backgrounds are averaged over swaps. Measures that do not apply are missing.
         swapped: predictions on swapped backgrounds.
         group: where the photo is from, if that is known.
+        scores: probability of each class that the photos have, by label; empty if they have more than ``MOST_SCORED``,
+            and in files of older versions.
     """
 
     image: str
@@ -70,6 +77,7 @@ class PhotoMeasure:
     values: dict[str, float] = field(default_factory=dict)
     swapped: list[Swapped] = field(default_factory=list)
     group: str | None = None
+    scores: dict[int, float] = field(default_factory=dict)
 
 
 def map_iou(maps: Tensor, masks: Tensor) -> Tensor:
@@ -135,6 +143,7 @@ class _Measuring:
     settings: MeasureSettings
     device: str | torch.device
     share: Share
+    scored: Sequence[int] = ()
 
     def load(self, dataset: Dataset, title: str) -> Iterable[dict[str, Tensor]]:
         """Yield the batches of a dataset and show the progress."""
@@ -145,13 +154,19 @@ class _Measuring:
         """Return the logits."""
         return _expect_finite(self.settings.asking.logits(self.model, images))
 
-    def answers(self, dataset: Dataset, title: str) -> list[tuple[int, float]]:
-        """Return predicted class and probability of this process's images, joined with those of the others."""
-        mine: list[tuple[int, float]] = []
+    def answers(self, dataset: Dataset, title: str) -> list[tuple[int, float, dict[int, float]]]:
+        """Return class, probability and scores of this process's images, joined with those of the others."""
+        mine: list[tuple[int, float, dict[int, float]]] = []
         for batch in self.load(dataset, title):
-            probabilities, predicted = self.predict(batch["image"].to(self.device)).softmax(dim=1).max(dim=1)
-            mine += zip(predicted.tolist(), probabilities.tolist(), strict=True)
+            probabilities = self.predict(batch["image"].to(self.device)).softmax(dim=1)
+            best = probabilities.max(dim=1)
+            mine += zip(best.indices.tolist(), best.values.tolist(), self.scores(probabilities), strict=True)
         return self.share.joined(mine)
+
+    def scores(self, probabilities: Tensor) -> list[dict[int, float]]:
+        """Return the probabilities of the scored classes, to six digits, which files can hold."""
+        kept = probabilities[:, list(self.scored)].tolist()
+        return [{label: float(f"{p:.6g}") for label, p in zip(self.scored, row, strict=True)} for row in kept]
 
     def explain(self, images: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits, and the scores of the maps of the predicted classes."""
@@ -183,7 +198,9 @@ def measure(
         device: where the model is.
         accelerator: its processes share the photos, and each gets all measures; without one this process measures all.
     """
-    measuring = _Measuring(model, settings or MeasureSettings(), device, Share.of(accelerator))
+    classes = sorted({photo.label for photo in photos.photos if photo.label is not None})
+    scored = classes if len(classes) <= MOST_SCORED else []
+    measuring = _Measuring(model, settings or MeasureSettings(), device, Share.of(accelerator), scored)
     with evaluating(model):
         results, roles = _measure_photos(measuring, photos)
         if measuring.settings.swaps > 0:
@@ -209,11 +226,12 @@ def _measure_photos(measuring: _Measuring, photos: MaskedPhotos) -> tuple[list[P
             logits, scores = measuring.explain(images, mask)
         else:  # a map costs two more passes and is useless without a mask
             logits, scores = measuring.predict(images), {}
-        probabilities, predicted = logits.softmax(dim=1).max(dim=1)
+        every = logits.softmax(dim=1)
+        (probabilities, predicted), scores_by_class = every.max(dim=1), measuring.scores(every)
         for i, index in enumerate(batch["index"].tolist()):
             photo = photos.photos[index]
             answer = int(predicted[i]), float(probabilities[i])
-            result = PhotoMeasure(str(photo.image), photo.label, *answer, group=photo.group)
+            result = PhotoMeasure(str(photo.image), photo.label, *answer, group=photo.group, scores=scores_by_class[i])
             if photo.label is not None:
                 result.values["ordinary"] = float(result.predicted == photo.label)
             if (mask[i] > 0.5).any():
@@ -292,6 +310,14 @@ def read_measures(path: str | Path) -> list[PhotoMeasure]:
     """Read what ``write_measures`` wrote."""
     rows = read_json(path)
     try:
-        return [PhotoMeasure(**row | {"swapped": [Swapped(**swap) for swap in row["swapped"]]}) for row in rows]
-    except (KeyError, TypeError) as error:
+        return [
+            PhotoMeasure(**_by_label(row) | {"swapped": [Swapped(**_by_label(swap)) for swap in row["swapped"]]})
+            for row in rows
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} holds no measures that robustvit wrote ({error}): run it again") from error
+
+
+def _by_label(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of JSON with the labels of its scores as numbers again; older files have no scores."""
+    return row | {"scores": {int(label): float(score) for label, score in row.get("scores", {}).items()}}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
 from robustvit.common.intervals import (
     ClusteredAnswers,
     Interval,
@@ -12,7 +16,10 @@ from robustvit.common.intervals import (
     mean_interval,
     paired_difference,
 )
-from robustvit.evaluation.measure import PhotoMeasure
+from robustvit.evaluation.measure import MEASURES, PhotoMeasure
+from robustvit.evaluation.metrics import ACCURACY, METRICS, Metric, Predictions
+
+ORDINARY = "ordinary"
 
 
 def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> ClusteredAnswers | None:
@@ -31,8 +38,71 @@ def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> ClusteredAnsw
     return ClusteredAnswers(*map(list, zip(*found, strict=True))) if found else None
 
 
+def measure_name(metric: str, kind: str) -> str:
+    """Return the name of a metric of the answers of one kind, such as ``balanced-accuracy/mixed-other``.
+
+    Accuracies have the name of their kind: ``ordinary``, ``mixed-other``.
+    """
+    return kind if metric == ACCURACY else f"{metric}/{kind}"
+
+
+def measure_title(name: str) -> str:
+    """Return the title of a measure for pages; the name itself if it is not known."""
+    metric, _, kind = name.rpartition("/")
+    if metric not in METRICS:
+        return MEASURES.get(name, name)
+    title = METRICS[metric].title
+    return f"ordinary {title}" if kind == ORDINARY else MEASURES.get(kind, kind).replace("accuracy", title, 1)
+
+
+def predictions_of(results: Sequence[PhotoMeasure], kind: str = ORDINARY) -> Predictions | None:
+    """Return the answers of one kind, with classes numbered in the order of their labels; None if there are none.
+
+    Args:
+        results: measures of photos; those without a class are ignored.
+        kind: ``ordinary``, or a kind of swapped backgrounds; a photo's answers share its weight of 1.
+    """
+    rows = []
+    for index, result in enumerate(results):
+        if result.label is not None:
+            own = [(result.predicted, result.scores, -1)] if kind == ORDINARY else [
+                (one.predicted, one.scores, one.donor) for one in result.swapped if one.kind == kind
+            ]  # fmt: skip
+            rows += [(index, result.label, *answer, 1 / len(own)) for answer in own]
+    if not rows:
+        return None
+    photos, labels, answers, scores, donors, weights = zip(*rows, strict=True)
+    classes, places = np.unique(labels, return_inverse=True)
+    known = {int(label): place for place, label in enumerate(classes)}
+    scored = all(known.keys() <= row.keys() for row in scores)
+    return Predictions(
+        places.ravel(),
+        np.array([known.get(answer, -1) for answer in answers]),
+        np.array([[row[label] for label in known] for row in scores]) if scored else None,
+        weights=np.array(weights),
+        photos=np.array(photos),
+        donors=None if kind == ORDINARY else np.array(donors),
+    )
+
+
+def derive_metric(results: Sequence[PhotoMeasure], metric: Metric, kind: str = ORDINARY) -> Derived | None:
+    """Return a metric of the answers of one kind; None if it does not exist for these photos."""
+    found = predictions_of(results, kind)
+    if found is None or (metric.needs_scores and found.scores is None):
+        return None
+    derived = metric.derive(found)
+    return None if math.isnan(derived.value) else derived
+
+
 def measure_interval(results: Sequence[PhotoMeasure], name: str) -> Interval | None:
-    """Return the mean of a measure over the photos that have it, with its 95 % CI; None if no photo has it."""
+    """Return the mean of a measure over the photos that have it, with its 95 % CI; None if no photo has it.
+
+    Of a metric, see ``measure_name``, it is the number and its CI.
+    """
+    metric, _, kind = name.rpartition("/")
+    if metric in METRICS:
+        derived = derive_metric(results, METRICS[metric], kind)
+        return None if derived is None else derived_interval(derived)
     answers = swapped_answers(results, name)
     if answers is not None:
         return crossed_interval(answers)
@@ -42,6 +112,12 @@ def measure_interval(results: Sequence[PhotoMeasure], name: str) -> Interval | N
 
 def measure_difference(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], name: str) -> Interval | None:
     """Return the mean change of a measure over the same photos in the same order; None if no photo has both values."""
+    metric, _, kind = name.rpartition("/")
+    if metric in METRICS:
+        sides = [derive_metric(results, METRICS[metric], kind) for results in (before, after)]
+        if sides[0] is None or sides[1] is None:
+            return None
+        return derived_difference(sides[0], sides[1])
     old, new = swapped_answers(before, name), swapped_answers(after, name)
     if old is not None and new is not None:
         return crossed_difference(old, new)

@@ -73,6 +73,11 @@ class Metric:
     needs_scores: bool = False
     higher_is_better: bool = True
 
+    @property
+    def column(self) -> str:
+        """The name in columns of numbers."""
+        return self.name.replace("-", "_")
+
     def value(self, found: Predictions) -> float:
         """Return the number."""
         return self.slopes(found)[0]

@@ -110,12 +110,16 @@ def objective(measure: str, max_drop: float, folder: Path) -> float | None:
 def changes(measure: str, folder: Path) -> tuple[Interval | None, Interval | None]:
     """Return the changes of a measure and of ordinary accuracy in a finished run, if measured.
 
-    Runs of older versions have no mixed-other; mixed-rand is used instead.
+    With another --metric than accuracy it is that metric of the same photos. Runs of older versions have no
+    mixed-other; mixed-rand is used instead.
     """
     from robustvit.common.verdict import read_verdict
+    from robustvit.evaluation.measured_intervals import measure_name
 
     verdict = read_verdict(folder / "verdict.json")
-    gained, ordinary = verdict.of(measure), verdict.of("ordinary")
+    gained, ordinary = (
+        verdict.of(measure_name(verdict.metric, name)) or verdict.of(name) for name in (measure, "ordinary")
+    )
     if gained is None and measure == "mixed-other":
         gained = verdict.of("mixed-rand")
     return None if gained is None else gained.difference, None if ordinary is None else ordinary.difference

@@ -14,7 +14,7 @@ from robustvit.common.intervals import Interval
 from robustvit.common.pages import environment
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Comparison, Verdict
-from robustvit.evaluation.measure import MEASURES
+from robustvit.evaluation.measured_intervals import measure_title
 from robustvit.guidance.registry import GUIDANCE
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.origin import BaseModel
@@ -165,8 +165,9 @@ def _shifts(run: RunFolder) -> list[Comparison]:
 
 
 def _row(comparison: Comparison) -> dict[str, Any]:
+    title = measure_title(comparison.measure)
     return {
-        "title": MEASURES.get(comparison.measure, f"accuracy on the shifted test {comparison.measure}"),
+        "title": title if title != comparison.measure else f"accuracy on the shifted test {title}",
         "before": comparison.before.percent("").strip(),
         "after": comparison.after.percent("").strip(),
         "change": comparison.difference.points(""),

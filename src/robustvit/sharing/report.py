@@ -60,8 +60,9 @@ def report(run: str, *, out: str | None = None) -> Path:
     from robustvit.common.outcomes import next_step
     from robustvit.common.pages import page_template
     from robustvit.common.verdict import read_verdict
+    from robustvit.evaluation.class_page import render_class_numbers
     from robustvit.evaluation.compare import deciding_measure
-    from robustvit.evaluation.measure import MEASURES
+    from robustvit.evaluation.measured_intervals import measure_name, measure_title
     from robustvit.guidance.registry import GUIDANCE
     from robustvit.training.panels import read_panels
     from robustvit.training.settings import used_settings
@@ -70,22 +71,25 @@ def report(run: str, *, out: str | None = None) -> Path:
     photos = folder.photos_by_use()
     panels = [_shown_panel(panel, folder.panels) for panel in read_panels(folder.panels)]
     verdict = read_verdict(folder.verdict)
-    decisive = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on)
+    decisive = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on, verdict.metric)
+    shown = [measure_name(verdict.metric, kind) for kind in (decisive, "ordinary") if kind] + ["energy"]
+    by_class = folder.numbers_by_class()
     page = page_template(__package__, "report.html.j2")
     text = page.render(
         mark=_MARK,
         verdict=verdict,
         badge=_BADGES[verdict.outcome or verdict.accepted],
         next=next_step(verdict.outcome) if verdict.outcome else "",
-        numbers=[found for name in (decisive, "ordinary", "energy") if name and (found := verdict.of(name))],
+        numbers=[found for name in shown if (found := verdict.of(name))],
         lead=panels[0] if panels and panels[0]["before"] else None,
-        measures=MEASURES,
+        title_of=measure_title,
+        by_class=by_class and render_class_numbers(by_class, "after", "original", folder.by_class.name),
         config={name: value for name, value in used_settings(config).items() if name != "resume"},
         guidance=GUIDANCE.get(str(config.get("guidance", "robustvit"))),
         versions=folder.versions(),
         shifts=folder.shifts(),
         photos=photos,
-        curves=_curves(folder.metrics(), photos),
+        curves=_curves(folder.metrics(), photos, verdict.metric),
         rivals=folder.rivals(),
         **_groups(folder.by_group()),
         outcomes={title: [one for one in panels if one["outcome"] == name] for name, title in _OUTCOMES.items()},
@@ -117,7 +121,7 @@ def _shown_panel(panel: Panel, folder: Path) -> dict[str, Any]:
     }
 
 
-def _curves(epochs: list[dict[str, Any]], photos: Mapping[str, str]) -> list[str]:
+def _curves(epochs: list[dict[str, Any]], photos: Mapping[str, str], metric: str) -> list[str]:
     """Plot losses and accuracies over epochs, each as inline SVG; none for fewer than two epochs."""
     if len(epochs) < 2:
         return []
@@ -127,9 +131,14 @@ def _curves(epochs: list[dict[str, Any]], photos: Mapping[str, str]) -> list[str
         "backgrounds of other classes": "val_mixed_other",
         "random backgrounds": "val_mixed_rand",  # chose the epoch in older versions
     }
+    chosen = {
+        "ordinary": f"val_{metric.replace('-', '_')}_ordinary",
+        "backgrounds of other classes": f"val_{metric.replace('-', '_')}_mixed_other",
+    }
     charts = [
         (f"loss, {photos['train']}, {photos['validation']}", losses, 1.0),
         (f"accuracy on {photos['validation']}, %", accuracies, 100.0),
+        (f"{metric} on {photos['validation']}, %", chosen, 100.0),
     ]
     return [
         _curve(title, epochs, lines, scale)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustvit.common.errors import UserError
+from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
+from robustvit.data.gather import RunPhotos
 from robustvit.data.photo import Photo
+from robustvit.evaluation.class_numbers import check_metric
+from robustvit.evaluation.metrics import ACCURACY
 from robustvit.training.schedule import Schedule
 
 
@@ -35,3 +39,18 @@ def check_choice(schedule: Schedule, photos: Sequence[Photo]) -> None:
     masked = [photo for photo in photos if photo.mask is not None]
     if schedule.chooses_by_swaps and (not masked or len({photo.label for photo in photos} - {None}) < 2):
         raise no_choice(photos)
+
+
+def check_metric_choice(schedule: Schedule, gathered: RunPhotos) -> list[str]:
+    """Refuse a metric that the photos of a run cannot have; return a note if it decides the verdict alone."""
+    for photos in (gathered.verdict, gathered.validation if schedule.chooses_by_swaps else []):
+        if photos:
+            check_metric(schedule.metric, [photo.label for photo in photos])
+    if schedule.metric == ACCURACY or schedule.chooses_by_swaps:
+        return []
+    note = (
+        f"--metric {schedule.metric} decides the verdict alone: the epoch is chosen by --select {schedule.select}. "
+        "With --select robust the metric chooses it."
+    )
+    warn(note)
+    return [note]

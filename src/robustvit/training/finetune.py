@@ -21,6 +21,7 @@ from robustvit.training.options import (
 
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
+    from robustvit.evaluation.class_numbers import ClassNumbers
     from robustvit.evaluation.groups import GroupReport
 
 
@@ -32,11 +33,13 @@ class Finetuned(Tabular):
         folder: of the run.
         verdict: on the finetuned model.
         groups: measures by group of photos, if groups are known.
+        by_class: the guided model's numbers of each class of the test photos, with the changes.
     """
 
     folder: Path
     verdict: Verdict
     groups: GroupReport | None = None
+    by_class: ClassNumbers | None = None
 
     def frame_rows(self) -> Iterator[FrameRow]:
         """The verdict's rows."""
@@ -136,4 +139,4 @@ def finetune(
         run = GuidedRun(folder, classifier, gathered, settled.plan, accelerator, judging, photos.mask_format, measuring)
         guide = settled.guide.of_object_classes(gathered.object_classes).of_regions(regions)
         verdict = run.finish(guide, judging.panels)
-        return Finetuned(folder.path, verdict, run.groups)
+        return Finetuned(folder.path, verdict, run.groups, run.by_class)

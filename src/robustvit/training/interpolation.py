@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -30,15 +30,16 @@ def interpolate_weights(
 
 
 def choose_share(
-    measured: Callable[[float], Mapping[str, float]], max_drop: float
+    measured: Callable[[float], Mapping[str, float]], max_drop: float, chosen_by: Sequence[str] = CHOSEN_BY
 ) -> tuple[float, list[dict[str, float]]]:
     """Choose the share with the highest sum of accuracies among those that lose at most ``max_drop`` points.
 
     Of equal shares the smallest wins, which changes least; if all lose more, the smallest of all.
 
     Args:
-        measured: returns the accuracies named in ``CHOSEN_BY``, 0 to 1, of the model at a share.
-        max_drop: points of ordinary accuracy that may be lost.
+        measured: returns the measures named in ``chosen_by``, 0 to 1, of the model at a share.
+        max_drop: points of the first of them that may be lost.
+        chosen_by: accuracies, or another metric of ordinary photos and on other backgrounds.
 
     Returns:
         The share, and the accuracies at every share that was tried, beginning with 0, the original.
@@ -46,10 +47,10 @@ def choose_share(
     tried = []
     for share in (0.0, *SHARES):
         found = measured(share)
-        tried.append({"share": share} | {name: found[name] for name in CHOSEN_BY})
-    least = tried[0]["ordinary"] - max_drop / 100 - 1e-9
-    allowed = [row for row in tried[1:] if row["ordinary"] >= least]
-    best = max(allowed, key=lambda row: sum(row[name] for name in CHOSEN_BY), default=tried[1])
+        tried.append({"share": share} | {name: found[name] for name in chosen_by})
+    least = tried[0][chosen_by[0]] - max_drop / 100 - 1e-9
+    allowed = [row for row in tried[1:] if row[chosen_by[0]] >= least]
+    best = max(allowed, key=lambda row: sum(row[name] for name in chosen_by), default=tried[1])
     return best["share"], tried
 
 
@@ -59,5 +60,5 @@ def describe_share(share: float, tried: list[dict[str, float]]) -> str:
     if not tried:
         return f"{said}, as given."
     at = next(row for row in tried if row["share"] == share)
-    shown = " and ".join(f"{100 * at[name]:.1f} % {name}" for name in CHOSEN_BY)
+    shown = " and ".join(f"{100 * value:.1f} % {name}" for name, value in at.items() if name != "share")
     return f"{said}: of ten steps the best on the validation photos ({shown}) within the allowed loss."

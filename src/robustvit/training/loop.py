@@ -22,7 +22,8 @@ from robustvit.common.signals import Stopped, StopSignals, reading_processes
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.evaluation.measure import PhotoMeasure
-from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
+from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
+from robustvit.evaluation.metrics import ACCURACY, METRICS
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.parameters import trainable
@@ -183,13 +184,23 @@ def _count_turned(folder: RunFolder, right: list[int]) -> dict[str, int]:
     return {"val_helped": pairs.count((0, 1)), "val_harmed": pairs.count((1, 0))}
 
 
-def robust_score(before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float) -> dict[str, float]:
-    """Return the accuracies of this epoch and a score to minimise, for ``--select robust``; see ``rank``."""
-    gain, ordinary = (measure_difference(before, now, name) for name in ("mixed-other", "ordinary"))
+def robust_score(
+    before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float, metric: str = ACCURACY
+) -> dict[str, float]:
+    """Return the accuracies of this epoch and a score to minimise, for ``--select robust``; see ``rank``.
+
+    Another metric than accuracy decides the score, and is returned too.
+    """
+    kinds = {name: measure_name(metric, name) for name in ("mixed-other", "ordinary")}
+    gain, ordinary = (measure_difference(before, now, name) for name in kinds.values())
     if gain is None:
         raise UserError("expected photos on backgrounds of other classes for --select robust: use --select loss")
     shifted, plain = (measure_interval(now, name) for name in ("mixed-other", "ordinary"))
     found = {"val_ordinary": plain, "val_mixed_other": shifted}
+    if metric != ACCURACY:
+        found |= {
+            f"val_{METRICS[metric].column}_{k.replace('-', '_')}": measure_interval(now, n) for k, n in kinds.items()
+        }
     return {name: value.mean for name, value in found.items() if value} | {"score": -rank(gain, ordinary, max_drop)}
 
 
@@ -209,7 +220,11 @@ def _tell(row: dict[str, Any], schedule: Schedule) -> None:
         decides = " (decides)" if schedule.select == "loss" else ""
         parts += [f"validation loss {row['val_loss']:.4f}{decides}", f"accuracy {100 * row['val_accuracy']:.1f} %"]
     if "val_mixed_other" in row:
-        parts.append(f"on backgrounds of other classes {100 * row['val_mixed_other']:.1f} % (decides)")
+        metric = METRICS[schedule.metric]
+        shifted, of = row["val_mixed_other"], ""
+        if metric.name != ACCURACY:
+            shifted, of = row[f"val_{metric.column}_mixed_other"], f"{metric.title} "
+        parts.append(f"{of}on backgrounds of other classes {100 * shifted:.1f} % (decides)")
     if "val_worst_group" in row:
         parts.append(f"in the worst group {100 * row['val_worst_group']:.1f} % (decides)")
     if row["best"] and schedule.select != "last":

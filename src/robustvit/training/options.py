@@ -141,14 +141,14 @@ class ScheduleOptions:
             model looks; tolerates higher learning rates: start at 1e-4), head (the last layer; always used by
             last-layer and dfr) or adapter (that of a model with an adapter of peft, which otherwise is merged).
         select: epoch to keep: last (the default), loss (lowest validation loss, the paper's), robust (highest
-            accuracy on backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy) or
-            worst-group (highest validation accuracy in the worst group).
+            accuracy on backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy, or
+            another --metric of both) or worst-group (highest validation accuracy in the worst group).
         lr_schedule: cosine (falls to zero over the run, after every step, the default) or step (the paper's:
             multiplied by 0.85 every second epoch).
         weight_interpolation: how far to go from the original weights to the finetuned ones (WiSE-FT): a share above 0
             and at most 1, or auto, the one of 0.1, 0.2, ..., 1 with the highest accuracy on validation photos, ordinary
-            plus on backgrounds of other classes, that loses at most max_drop (the default). The paper's is 1: all the
-            way.
+            plus on backgrounds of other classes, that loses at most max_drop (the default); or with the highest
+            --metric of both. The paper's is 1: all the way.
     """
 
     lr: float | None = None

@@ -30,7 +30,7 @@ from robustvit.models.head_kinds import ONE_CLASS, expect_head
 from robustvit.models.load import load_model, load_settled
 from robustvit.models.parameters import trainable
 from robustvit.models.save import settle_saving
-from robustvit.training.choice import check_choice
+from robustvit.training.choice import check_choice, check_metric_choice
 from robustvit.training.group_training import check_groups
 from robustvit.training.head_fitting import photos_to_fit
 from robustvit.training.options import StartOptions, TrainingRun
@@ -176,6 +176,7 @@ def gather_run(
     )
     check_choice(settled.plan, gathered.validation)
     check_groups(settled.plan, gathered.train, gathered.validation)
+    gathered.notes.extend(check_metric_choice(settled.plan, gathered))
     check_backgrounds(options["backgrounds"], list(gathered.prints))
     if isinstance(guide, DeepFeatureReweighting):
         photos_to_fit(gathered, classifier.num_classes, guide.balance)

@@ -22,10 +22,11 @@ from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.gather import RunPhotos
 from robustvit.data.labels import doubt_order
 from robustvit.data.photo import Photo
+from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers, say_unbalanced
 from robustvit.evaluation.compare import compare, decide, deciding_measure
 from robustvit.evaluation.groups import GroupReport, report_groups
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
-from robustvit.evaluation.measured_intervals import measure_interval
+from robustvit.evaluation.measured_intervals import measure_interval, measure_name
 from robustvit.evaluation.rival_results import RivalBar, ask_about_objects, write_rivals
 from robustvit.evaluation.rivals import RivalPlan, fewer_swaps
 from robustvit.evaluation.traded import describe_trade, other_costs
@@ -91,6 +92,7 @@ class GuidedRun:
         self._validated: list[PhotoMeasure] = []  # the original on the validation photos, once it is measured
         self.original = copy.deepcopy(classifier).cpu()
         self.groups: GroupReport | None = None
+        self.by_class: ClassNumbers | None = None  # set when the run has ended
         classifier.to(accelerator.device)
 
     def measure(
@@ -127,7 +129,8 @@ class GuidedRun:
     def finish(self, guidance: Guidance, panels: int) -> Verdict:
         """Measure, train, measure again, decide and draw."""
         before = self._measure_original()
-        notes = [*self.gathered.notes, *self._doubt_order(before)]
+        unbalanced = say_unbalanced([photo.class_name for photo in self.gathered.verdict], self.schedule.metric)
+        notes = [*self.gathered.notes, *self._doubt_order(before), *unbalanced]
         if isinstance(guidance, DeepFeatureReweighting):
             notes.append(self._fit(guidance))
         else:
@@ -139,10 +142,16 @@ class GuidedRun:
         after = self.measure(self.held_out)
         if _pictures(before) != _pictures(after):
             before = self._measure_again(notes)
-        comparisons = compare(before, after)
+        comparisons = compare(before, after, self.schedule.metric)
         trained_on = getattr(guidance, "trained_on", ())
         notes += self._describe_trade(comparisons, trained_on)
-        decided = decide(comparisons, max_drop=self.schedule.max_drop, notes=notes, trained_on=trained_on)
+        decided = decide(
+            comparisons,
+            max_drop=self.schedule.max_drop,
+            notes=notes,
+            trained_on=trained_on,
+            metric=self.schedule.metric,
+        )
         verdict = replace(decided, guidance=getattr(guidance, "title", None))
         self.groups = report_groups(after, before, self.gathered.groups)
         verdict = self._ask_without_training(verdict, before, after)
@@ -198,16 +207,21 @@ class GuidedRun:
         finetuned = {name: weight.cpu().clone() for name, weight in network.state_dict().items()}
         original = self.original.network.state_dict()
 
+        names = [measure_name(self.schedule.metric, kind) for kind in CHOSEN_BY]
+
         def accuracies(share: float) -> dict[str, float]:
             if share == 0 and self._validated:
                 found = self._validated
             else:
                 network.load_state_dict(interpolate_weights(original, finetuned, share))
                 found = self.measure(self.validation, verdict=False)
-            return {name: value.mean for name in CHOSEN_BY if (value := measure_interval(found, name))}
+            return {name: value.mean for name in names if (value := measure_interval(found, name))}
 
-        asked = self.schedule.weight_interpolation
-        share, tried = choose_share(accuracies, self.schedule.max_drop) if asked == "auto" else (float(asked), [])
+        asked, tried = self.schedule.weight_interpolation, list[dict[str, float]]()
+        if asked == "auto":
+            share, tried = choose_share(accuracies, self.schedule.max_drop, names)
+        else:
+            share = float(asked)
         network.load_state_dict(interpolate_weights(original, finetuned, share))
         if self.accelerator.is_main_process:
             save_model(self.classifier, folder.best)
@@ -245,7 +259,10 @@ class GuidedRun:
             accelerator=self.accelerator,
             folder=self.folder,
             robust_score=lambda: robust_score(
-                self._validated, self.measure(self.validation, verdict=False), self.schedule.max_drop
+                self._validated,
+                self.measure(self.validation, verdict=False),
+                self.schedule.max_drop,
+                self.schedule.metric,
             ),
         )
 
@@ -284,6 +301,9 @@ class GuidedRun:
         write_measures(after, self.folder.after)
         if self.groups is not None:
             write_json({"training": dict(self.gathered.groups)} | asdict(self.groups), self.folder.groups)
+        self.by_class = class_numbers(after, self.classifier.name_of, before)
+        if self.by_class is not None:
+            write_json(asdict(self.by_class), self.folder.by_class)
         write_verdict(verdict, self.folder.best / "verdict.json")
         write_verdict(verdict, self.folder.verdict)
 

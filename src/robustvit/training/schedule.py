@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
-from robustvit.common.options import GroupMethod, LrSchedule, Select, Train, WeightInterpolation
+from robustvit.common.options import GroupMethod, LrSchedule, Metric, Select, Train, WeightInterpolation
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Schedule:
             run, after every step (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts).
         weight_interpolation: share of the way from the original weights to the finetuned ones, in (0, 1], or ``auto``.
         max_drop: points of ordinary accuracy that may be lost.
+        metric: what chooses the ``robust`` epoch and the share of interpolated weights, in the place of accuracy.
         seed: fixes order and augmentation.
         workers: processes that read photos.
         group_method: how training photos of different groups count: ``sample``, ``reweight``, ``dro``, ``jtt``, or all
@@ -46,6 +47,7 @@ class Schedule:
     lr_schedule: LrSchedule = "step"
     weight_interpolation: WeightInterpolation = 1.0
     max_drop: float = 2.0
+    metric: Metric = "accuracy"
     seed: int = 0
     workers: int = 0
     save_every: float = 10.0
@@ -65,6 +67,7 @@ class Schedule:
             raise UserError(f"expected --group-step above 0, got {self.group_step}")
         expect_one_of("--train", self.train, get_args(Train))
         expect_one_of("--select", self.select, get_args(Select))
+        expect_one_of("--metric", self.metric, get_args(Metric))
         expect_one_of("--lr-schedule", self.lr_schedule, get_args(LrSchedule))
         if self.train == "adapter" and self.weight_interpolation != 1:
             raise UserError(

@@ -34,6 +34,7 @@ def used_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     asked = dict.fromkeys(option_names()) | dict(config)
     if config.get("bit_depth") is not None:  # what range was called until 2026-11
         asked["range"] = str(config["bit_depth"])
+    asked["metric"] = asked["metric"] or "accuracy"  # what older versions decided by
     former = asked["recipe"] == "own" and "lr_schedule" not in config
     if former:
         asked |= {name: value for name, value in OWN_UNTIL_2026_11.items() if asked[name] is None}

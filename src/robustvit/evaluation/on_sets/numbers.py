@@ -6,15 +6,13 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-import torch
 from scipy import stats
 
 from robustvit.common.intervals import Interval, mcnemar, mean_interval, paired_interval
+from robustvit.evaluation.calibration import calibration_error
+from robustvit.evaluation.on_sets.by_class import compare_set_metrics, set_metrics
 from robustvit.evaluation.on_sets.outcomes import Outcomes
 from robustvit.evaluation.sets import Summary
-
-_BINS = 15
-_RESAMPLES = 200
 
 
 def numbers_of(
@@ -22,8 +20,9 @@ def numbers_of(
 ) -> dict[str, Interval]:
     """Compute the numbers of a set, each in [0, 1] with a 95 % CI over images.
 
-    ``top1``, ``top5`` (on request), ``ece``, ``worst_class``; ``group_mean`` and ``worst_group`` if there are groups;
-    ``seen_top1`` and ``unseen_top1`` if seen classes are given; ``headline``, the number that summarizes the set.
+    ``top1``, ``top5`` (on request), ``ece``, ``worst_class``; those of ``set_metrics``; ``group_mean`` and
+    ``worst_group`` if there are groups; ``seen_top1`` and ``unseen_top1`` if seen classes are given; ``headline``, the
+    number that summarizes the set.
 
     Args:
         outcomes: the answers.
@@ -35,8 +34,9 @@ def numbers_of(
     found = {"top1": mean_interval(correct)}
     if top5:
         found["top5"] = mean_interval(outcomes.in_top5)
-    found["ece"] = calibration_error(outcomes)
+    found["ece"] = calibration_error(outcomes.confidence, correct)
     found["worst_class"] = _worst(accuracies_by(outcomes, "class_names"))
+    found |= set_metrics(outcomes)
     if (outcomes.groups != "").any():
         groups = accuracies_by(outcomes, "groups")
         found |= {"group_mean": _mean_of(groups), "worst_group": _worst(groups)}
@@ -90,41 +90,13 @@ def _mean_of(parts: dict[str, Interval]) -> Interval:
     return Interval(mean, max(0.0, mean - reach), min(1.0, mean + reach), int(counts.sum()))
 
 
-def calibration_error(outcomes: Outcomes, seed: int = 0) -> Interval:
-    """Compute the expected calibration error (Guo et al. 2017) in 15 equal bins of confidence.
-
-    The interval is the basic bootstrap's, which removes the upward bias of resampling, cut off at 0.
-    """
-
-    from torchmetrics.functional.classification import binary_calibration_error  # seconds to import
-
-    def error(rows: np.ndarray) -> float:
-        chosen = rows.astype(np.int64)
-        return float(binary_calibration_error(confidence[chosen], correct[chosen], n_bins=_BINS, norm="l1"))
-
-    confidence = torch.from_numpy(outcomes.confidence.astype(np.float32)).clamp(0, 1)
-    correct = torch.from_numpy(outcomes.correct.astype(np.int64))
-    mean = error(np.arange(len(outcomes)))
-    if len(outcomes) < 2:
-        return Interval(mean, mean, mean, len(outcomes))
-    interval = stats.bootstrap(
-        (np.arange(len(outcomes)),),
-        error,
-        n_resamples=_RESAMPLES,
-        vectorized=False,
-        method="basic",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(mean, max(0.0, float(interval.low)), min(1.0, float(interval.high)), len(outcomes))
-
-
 def compare_outcomes(before: Outcomes, after: Outcomes) -> dict[str, Any]:
     """Compare two models on the images that both have seen.
 
     Returns:
         ``top1``, the paired difference after minus before, see ``paired_interval``; ``helped`` and ``harmed``, images
-        that only the second or only the first got right; ``mcnemar_p``, the exact two-sided p of McNemar's test; and
-        ``classes``, the paired difference of each, see ``paired_interval``.
+        that only the second or only the first got right; the differences of ``set_metrics``; ``mcnemar_p``, the exact
+        two-sided p of McNemar's test; and ``classes``, the paired difference of each, see ``paired_interval``.
     """
     _, one, other = np.intersect1d(before.names, after.names, return_indices=True)
     before, after = before.at(one), after.at(other)
@@ -140,6 +112,7 @@ def compare_outcomes(before: Outcomes, after: Outcomes) -> dict[str, Any]:
         "top1": paired_interval(int(helped.sum()), int(harmed.sum()), len(old)),
         "helped": int(helped.sum()),
         "harmed": int(harmed.sum()),
+        **compare_set_metrics(before, after),
         "mcnemar_p": mcnemar(int(helped.sum()), int(harmed.sum())),
         "classes": classes,
     }

@@ -12,6 +12,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Precision, Protocol
 from robustvit.common.provenance import provenance
 from robustvit.common.wording import pluralize
+from robustvit.evaluation.on_sets.by_class import set_confusions, set_precisions
 from robustvit.evaluation.on_sets.images import DiskImages, StreamedImages, name_of
 from robustvit.evaluation.on_sets.loop import TOP, SetLoop, run_images
 from robustvit.evaluation.on_sets.numbers import accuracies_by, compare_outcomes, numbers_of
@@ -224,6 +225,8 @@ def _record(benchmark: Benchmark, model: SetModel, place: SetSettings, asked: Se
             top5=len(asked.answers.names) > TOP,
         ),
         classes=accuracies_by(outcomes, "class_names"),
+        precisions=set_precisions(outcomes),
+        confusions=set_confusions(outcomes, asked.answers.names),
         groups=accuracies_by(outcomes, "groups") if has_groups else {},
         compared={},
         **provenance(),

@@ -15,6 +15,8 @@ _LABELLED = {
     "top5": "top-5",
     "ece": "calibration error",
     "worst_class": "worst class",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
     "group_mean": "mean over groups",
     "worst_group": "worst group",
     "headline": "headline",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ _INTERVAL = {"mean", "low", "high", "count"}
 _KINDS: dict[str, type] = {
     "set": str, "protocol": str, "model": dict, "preprocessing": dict, "samples": int, "expected": int,
     "complete": bool, "problems": list, "numbers": dict, "classes": dict, "groups": dict, "compared": dict,
-    "versions": dict, "command": list, "date": str,
+    "versions": dict, "command": list, "date": str, "precisions": dict, "confusions": list,
 }  # fmt: skip
+
+
+_ADDED: dict[str, Any] = {"precisions": {}, "confusions": []}  # missing in older records
 
 
 class ForeignFile(UserError):
@@ -48,6 +51,9 @@ class Record:
         versions: of Python, the machine and the libraries.
         command: the command line.
         date: of the result, ISO 8601.
+        precisions: share of right answers among the answers of each class; empty in older records, and where classes
+            share answers.
+        confusions: the most frequent wrong answers, ``class``, ``answer`` and number of ``images``; likewise.
     """
 
     set: str
@@ -65,6 +71,8 @@ class Record:
     versions: dict[str, str]
     command: list[str]
     date: str
+    precisions: dict[str, Interval] = field(default_factory=dict)
+    confusions: list[dict[str, Any]] = field(default_factory=list)
 
 
 def record_path(folder: str | Path, set: str, protocol: str, weights: str) -> Path:
@@ -125,6 +133,7 @@ def read_record(path: str | Path) -> Record:
         raise UserError(
             f"{path} has layout {layout!r} of records, this version reads {_LAYOUT}: use the version that wrote it"
         )
+    found = _ADDED | found
     if wrong := _wrong(found):
         raise UserError(f"record {path} is broken, {wrong}: {way}")
     return Record(**{name: _with_intervals(value) for name, value in found.items()})
@@ -160,7 +169,7 @@ def _wrong(content: dict[str, Any]) -> str:
             return f"expected {name} to be {kind.__name__}, got {content[name]!r:.60}"
     if not isinstance(content["model"].get("weights"), str):
         return "its model has no hash of weights"
-    for name in ("numbers", "classes", "groups"):
+    for name in ("numbers", "classes", "groups", "precisions"):
         for key, value in content[name].items():
             if not _is_share(value):
                 return f"expected {name} as shares in [0, 1] with intervals, got {key} = {value!r:.80}"

@@ -1,0 +1,210 @@
+"""Numbers beyond one accuracy: metrics over classes, recall and precision of each, confusions, calibration."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from robustvit.common.derived_intervals import derived_difference, derived_interval
+from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.intervals import Interval, mean_interval, paired_difference
+from robustvit.common.progress import warn
+from robustvit.common.wording import pluralize
+from robustvit.evaluation.calibration import calibration_change, calibration_error
+from robustvit.evaluation.measure import PhotoMeasure
+from robustvit.evaluation.measured_intervals import derive_metric
+from robustvit.evaluation.metrics import ACCURACY, METRICS, MOST_SCORED
+
+MOST_CLASSES = 30  # in a whole matrix of confusions; of more classes only the most frequent confusions are kept
+MOST_CONFUSIONS = 30
+UNBALANCED = 3  # times the photos of the smallest class: beyond, accuracy says little about the small classes
+CALIBRATION = "calibration-error"
+CALIBRATION_TITLE = "calibration error (ECE)"
+CALIBRATION_MEANING = (
+    "the mean distance between how sure the model is of its answer and how often such answers are right, over 15 equal "
+    "bins of confidence; 0 is best"
+)
+
+
+@dataclass(frozen=True)
+class OfClass:
+    """One class.
+
+    Attributes:
+        name: of the class.
+        photos: number of its photos.
+        answers: number of photos that were answered as this class.
+        recall: share of its photos that are answered right.
+        precision: share of its answers that are right; None if there is none.
+        change: of the recall against the baseline, paired; None without one.
+    """
+
+    name: str
+    photos: int
+    answers: int
+    recall: Interval
+    precision: Interval | None
+    change: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Photos of a class that are answered as another."""
+
+    name: str
+    answer: str
+    photos: int
+
+
+@dataclass(frozen=True)
+class ClassNumbers:
+    """What a model says of the classes that the photos have.
+
+    Attributes:
+        metrics: by name in ``METRICS`` without accuracy, and ``calibration-error``; those that exist.
+        changes: of these against the baseline, paired; empty without one.
+        classes: in the order of the head.
+        confusions: the most frequent ones, at most ``MOST_CONFUSIONS``, the most frequent first.
+        kinds: number of different confusions.
+        matrix: photos of each class (rows) by answer (columns, in the same order, the last for all other answers); None
+            for more than ``MOST_CLASSES`` classes.
+    """
+
+    metrics: dict[str, Interval]
+    changes: dict[str, Interval]
+    classes: tuple[OfClass, ...]
+    confusions: tuple[Confusion, ...]
+    kinds: int
+    matrix: tuple[tuple[int, ...], ...] | None
+
+    @property
+    def lines(self) -> list[str]:
+        """The metrics as lines of text."""
+        found = []
+        for name, value in self.metrics.items():
+            row = f"  {metric_title(name):<58}{value.percent()}"
+            if name in self.changes:
+                row += f"   change {self.changes[name].points('')}"
+            found.append(row)
+        return found
+
+
+def metric_title(name: str) -> str:
+    """Return the title of a metric or of the calibration error."""
+    return METRICS[name].title if name in METRICS else CALIBRATION_TITLE
+
+
+def metric_meaning(name: str) -> str:
+    """Return in one sentence what a metric or the calibration error is."""
+    return METRICS[name].meaning if name in METRICS else CALIBRATION_MEANING
+
+
+def class_numbers(
+    results: Sequence[PhotoMeasure], name_of: Callable[[int], str], before: Sequence[PhotoMeasure] | None = None
+) -> ClassNumbers | None:
+    """Compute the numbers of a model on photos; None if no photo has a class.
+
+    Args:
+        results: measures of photos; those without a class are ignored.
+        name_of: returns the name of a class.
+        before: measures of the baseline on the same photos in the same order.
+    """
+    results = [one for one in results if one.label is not None]
+    if not results:
+        return None
+    old = None if before is None else [one for one in before if one.label is not None]
+    metrics, changes = _metrics(results, old)
+    labels = np.array([one.label for one in results])
+    answers = np.array([one.predicted for one in results])
+    known = sorted(set(labels.tolist()))
+    rows = [_of_class(label, name_of(label), labels, answers) for label in known]
+    if old is not None:
+        was = np.array([one.predicted for one in old])
+        rows = [
+            replace(row, change=_change(label, labels, was, answers)) for label, row in zip(known, rows, strict=True)
+        ]
+    wrong = Counter((a, b) for a, b in zip(labels.tolist(), answers.tolist(), strict=True) if a != b)
+    ranked = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:MOST_CONFUSIONS]
+    return ClassNumbers(
+        metrics,
+        changes,
+        tuple(rows),
+        tuple(Confusion(name_of(label), name_of(answer), count) for (label, answer), count in ranked),
+        len(wrong),
+        _matrix(known, labels, answers) if len(known) <= MOST_CLASSES else None,
+    )
+
+
+def _metrics(
+    results: Sequence[PhotoMeasure], old: Sequence[PhotoMeasure] | None
+) -> tuple[dict[str, Interval], dict[str, Interval]]:
+    """Return the metrics that exist, and their changes."""
+    metrics, changes = {}, {}
+    for name, metric in METRICS.items():
+        found = derive_metric(results, metric) if name != ACCURACY else None
+        if found is not None:
+            metrics[name] = derived_interval(found)
+            was = None if old is None else derive_metric(old, metric)
+            if was is not None:
+                changes[name] = derived_difference(was, found)
+    sure, right = _confidence(results)
+    metrics[CALIBRATION] = calibration_error(sure, right)
+    if old is not None:
+        changes[CALIBRATION] = calibration_change(*_confidence(old), sure, right)
+    return metrics, changes
+
+
+def _confidence(results: Sequence[PhotoMeasure]) -> tuple[np.ndarray, np.ndarray]:
+    """Return how sure the model is of each answer, and whether it is right."""
+    sure = np.array([one.probability for one in results], dtype=np.float32)
+    return sure, np.array([one.predicted == one.label for one in results])
+
+
+def _of_class(label: int, name: str, labels: np.ndarray, answers: np.ndarray) -> OfClass:
+    own, said = labels == label, answers == label
+    precision = mean_interval(labels[said] == label) if said.any() else None
+    return OfClass(name, int(own.sum()), int(said.sum()), mean_interval(answers[own] == label), precision)
+
+
+def _change(label: int, labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> Interval:
+    own = labels == label
+    return paired_difference(before[own] == label, after[own] == label)
+
+
+def _matrix(known: Sequence[int], labels: np.ndarray, answers: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    """Count answers by class; the last column counts answers that are no photo's class."""
+    size = len(known)
+    rows = np.searchsorted(known, labels)
+    columns = np.where(np.isin(answers, known), np.searchsorted(known, answers), size)
+    counts = np.bincount(rows * (size + 1) + columns, minlength=size * (size + 1)).reshape(size, size + 1)
+    return tuple(tuple(row) for row in counts.tolist())
+
+
+def check_metric(metric: str, labels: Sequence[int | None]) -> None:
+    """Refuse a metric that these photos cannot have, before anything is measured."""
+    expect_one_of("--metric", metric, METRICS)
+    classes = len(set(labels) - {None})
+    if METRICS[metric].needs_scores and not 2 <= classes <= MOST_SCORED:
+        raise UserError(
+            f"expected photos of 2 to {MOST_SCORED} classes for --metric {metric}, which ranks them by score, got "
+            f"{pluralize(classes, 'class')}: use --metric balanced-accuracy"
+        )
+
+
+def say_unbalanced(classes: Sequence[str | None], metric: str) -> list[str]:
+    """Show and return a line that proposes balanced accuracy, if accuracy would decide on classes of unequal size."""
+    counts = Counter(name for name in classes if name is not None)
+    if metric != ACCURACY or len(counts) < 2:
+        return []
+    (most, many), (least, few) = counts.most_common()[0], min(counts.items(), key=lambda item: (item[1], item[0]))
+    if many <= UNBALANCED * few:
+        return []
+    note = (
+        f"The largest class, {most}, has {pluralize(many, 'photo')}, the smallest, {least}, {few}: accuracy is mostly "
+        "that of the large classes. Consider --metric balanced-accuracy, which counts every class the same."
+    )
+    warn(note)
+    return [note]
