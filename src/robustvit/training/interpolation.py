@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
+from robustvit.evaluation.measured_intervals import measure_title
+
 SHARES = tuple(tenth / 10 for tenth in range(1, 11))
 CHOSEN_BY = ("ordinary", "mixed-other")  # measures of validation photos whose sum decides
 
@@ -60,5 +62,10 @@ def describe_share(share: float, tried: list[dict[str, float]]) -> str:
     if not tried:
         return f"{said}, as given."
     at = next(row for row in tried if row["share"] == share)
-    shown = " and ".join(f"{100 * value:.1f} % {name}" for name, value in at.items() if name != "share")
+    shown = " and ".join(f"{100 * value:.1f} % {_words(name)}" for name, value in at.items() if name != "share")
     return f"{said}: of ten steps the best on the validation photos ({shown}) within the allowed loss."
+
+
+def _words(name: str) -> str:
+    """Return a measure's name, or the title of a metric."""
+    return measure_title(name) if "/" in name else name
