@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -234,3 +235,15 @@ def test_unknown_swap_and_lists_of_different_length_are_refused():
         pair_backgrounds([0, 1], [True, True], "mixed")
     with pytest.raises(ValueError, match=r"longer|shorter"):
         pair_backgrounds([0, 1], [True], "mixed-same")
+
+
+def test_pairing_of_thousands_of_classes_does_not_grow_with_their_square():
+    labels = list(range(4000))
+    tracemalloc.start()
+    try:
+        chosen = pair_backgrounds(labels, [True] * len(labels), "mixed-other", swaps=2)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert all(len(donors) == 2 for donors in chosen)
+    assert peak < 40e6, "4,000 decks of 4,000 cards would take 128 MB and more"

@@ -8,7 +8,8 @@ import torch
 from helpers.small_models import SIZE, tiny_network
 from plain.several_labels import plain_binary_cross_entropy, plain_relevance_terms
 from robustvit import UserError, guided_loss, load_model, relevance
-from robustvit.guidance.several import all_objects, slots_of
+from robustvit.explanation.methods.trace import slots_of
+from robustvit.guidance.several import all_objects
 
 TARGET = torch.tensor([[1, 0, 1, 1], [0, 1, 0, 0], [0, 0, 0, 0]])
 IMAGES = torch.rand(3, 3, SIZE, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

@@ -78,6 +78,8 @@ class ColumnOptions:
         group_by: which group a photo is from (camera, hospital, lot, background): a column of the list (default: group,
             if it has one), several such as place,class, where class is that of the photo, or for folders a pattern such
             as {site}/{class} or {split}/{site}/{class}, down to the folder that the photo lies in.
+        label_separator: what separates several classes in one cell, for a multi-label model, such as | or a space;
+            default: the one of | ; , that is there.
     """
 
     class_folders: ClassFolders | None = None
@@ -85,6 +87,7 @@ class ColumnOptions:
     label_column: str | None = None
     mask_column: str | None = None
     group_by: str | None = None
+    label_separator: str | None = None
 
     @property
     def columns(self) -> ColumnOptions:

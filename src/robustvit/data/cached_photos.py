@@ -22,9 +22,8 @@ from robustvit.data.datasets import (
     seed_photo,
 )
 from robustvit.data.photo import Photo
-from robustvit.models.classifier import Classifier, Preprocessing
+from robustvit.models.classifier import Preprocessing
 
-ROOM = 2**29  # bytes that a run keeps of each of its sets of photos: 2,600 photos of 224 pixels
 _Held = tuple[Tensor, Tensor, dict[str, Any]]
 
 
@@ -106,21 +105,6 @@ class CachedPhotos(MaskedPhotos):
         self._held[index] = (image, mask, rest)
         self._taken += size
         return True
-
-
-class ReadOnce:
-    """Photos for several models: read once for all that see them in the same way."""
-
-    def __init__(self, photos: Sequence[Photo], mask_format: MaskFormat) -> None:
-        self.photos, self.mask_format = photos, mask_format
-        self._read: dict[Preprocessing, CachedPhotos] = {}
-
-    def seen_by(self, model: Classifier) -> CachedPhotos:
-        """Return the photos as a model sees them."""
-        own = model.preprocessing
-        if own not in self._read:
-            self._read[own] = CachedPhotos(self.photos, own, mask_format=self.mask_format, room=ROOM)
-        return self._read[own]
 
 
 def _compact(item: dict[str, Any]) -> _Held:

@@ -75,16 +75,23 @@ def read_pair(photo: Photo, mask_format: MaskFormat = "auto") -> tuple[Image.Ima
     width, height = image.size
     if photo.mask is None:
         return image, tv_tensors.Mask(torch.zeros(1, height, width))
-    mask = read_mask(photo.mask, mask_format)
-    check_background(mask, photo.mask)
+    mask = mask_for(photo.image, photo.mask, image.size, mask_format)
+    return image, tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(mask))[None])
+
+
+def mask_for(image: Path, file: Path, size: tuple[int, int], mask_format: MaskFormat) -> np.ndarray:
+    """Read a mask of a photo of this width and height, ``(height, width)`` float32 in [0, 1]."""
+    width, height = size
+    mask = read_mask(file, mask_format)
+    check_background(mask, file)
     if mask.shape != (height, width):
-        mask = _rotate_like(photo.image, mask)
+        mask = _rotate_like(image, mask)
     if mask.shape != (height, width):
         raise UserError(
-            f"mask {photo.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {photo.image} is "
-            f"{width} x {height}: make them the same size"
+            f"mask {file} is {mask.shape[1]} x {mask.shape[0]} pixels, its image {image} is {width} x {height}: make "
+            "them the same size"
         )
-    return image, tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(mask))[None])
+    return mask
 
 
 def _rotate_like(image: str | Path, mask: np.ndarray) -> np.ndarray:
@@ -137,7 +144,7 @@ class MaskedPhotos(Dataset):
         empty = not bool(pair[1].any())
         image, mask = self._transform(*pair, index)
         if not empty and not mask.any():
-            image, mask = self._transform(pair[0], _thickened(pair[1], self.preprocessing), index)
+            image, mask = self._transform(pair[0], thickened(pair[1], self.preprocessing), index)
         return {
             "image": image.as_subclass(Tensor),
             "mask": mask.as_subclass(Tensor),
@@ -163,7 +170,7 @@ def seed_photo(seed: int, index: int) -> Iterator[None]:
         torch.set_rng_state(before)
 
 
-def _thickened(mask: Tensor, preprocessing: Preprocessing) -> tv_tensors.Mask:
+def thickened(mask: Tensor, preprocessing: Preprocessing) -> tv_tensors.Mask:
     """Thicken an object by as many pixels as become one at most."""
     sides = zip(mask.shape[-2:], preprocessing.input_size, strict=True)
     reach = math.ceil(max(side / size for side, size in sides) / 2)

@@ -17,7 +17,7 @@ from robustvit.data.grouping import folder_pattern
 from robustvit.data.no_object import check_no_object, is_black, is_named, refuse_lost_classes, split_names
 from robustvit.data.photo import Photo, expect_classes, lost_classes
 from robustvit.data.photo_lists import AS_NAMED, read_photo_list
-from robustvit.data.photo_masks import add_listed_masks, add_masks, filter_photos, refuse_unmasked
+from robustvit.data.photo_masks import add_class_masks, add_listed_masks, add_masks, filter_photos, refuse_unmasked
 from robustvit.data.photo_scales import SetPixels, settle_pixels
 from robustvit.data.photo_tree import PhotoTree, reads_only
 from robustvit.data.pixels import PLAIN, Pixels
@@ -33,12 +33,14 @@ class MaskRules:
         no_object: classes whose photos show no object; they need no mask.
         further: the photos need not hold every class of ``no_object``.
         keep: whether to use a photo; see ``MaskFilter``.
+        several: a photo may have several classes, or none: it is listed once for each; see ``join_labels``.
     """
 
     skip_unmasked: bool = False
     no_object: NoObject | None = None
     further: bool = False
     keep: Callable[[Photo], bool] | None = None
+    several: bool = False
 
 
 _EVERY_PHOTO = MaskRules()
@@ -68,11 +70,13 @@ def find_photos(
         notes: list that gets a line on files or rows that were left out; they are printed when left out.
     """
     said: list[str] = [] if notes is None else notes
-    photos = _list_photos(images, masks, columns, said)
+    photos = _list_photos(images, masks, columns, said, rules.several)
     if not rules.further:
         check_no_object(rules.no_object, {photo.class_name for photo in photos})
     photos = _match_masks(mark_no_object(photos, rules.no_object, said), images, masks, rules, said)
-    if labelled:
+    if rules.several:  # a class that says that nothing is there is none of the model's
+        photos = [replace(photo, class_name=None) if photo.no_object else photo for photo in photos]
+    if labelled and not (rules.several and any(photo.class_name is not None for photo in photos)):
         expect_classes(photos, images, "add them, or finetune with --target predicted")
     settled = SetPixels() if pixels is None else settle_pixels((photo.image for photo in photos), pixels)
     said += settled.notes
@@ -87,15 +91,18 @@ def _match_masks(
 ) -> list[Photo]:
     """Give photos the masks of a folder, or keep those of their list, and leave photos out as the rules say."""
     if is_list(images):
-        if masks is not None:
+        if masks is not None and rules.several:
+            photos = add_class_masks(photos, images, Path(masks), notes)
+        elif masks is not None:
             photos = mark_no_object(add_listed_masks(photos, images, Path(masks), notes), rules.no_object, notes)
         photos = filter_photos(photos, rules.keep)
-        if not rules.skip_unmasked:
+        if not rules.skip_unmasked and not rules.several:
             photos = _settle_unmasked(photos, from_folder=masks is not None)
     elif masks is not None:
         added = add_masks(photos, Path(images), Path(masks), rules.skip_unmasked, rules.keep)
         photos = mark_no_object(added, rules.no_object, notes)
-    return _skip_unmasked(photos) if rules.skip_unmasked and any(photo.mask for photo in photos) else photos
+    skips = rules.skip_unmasked and not rules.several  # a photo may have masks of other classes
+    return _skip_unmasked(photos) if skips and any(photo.mask for photo in photos) else photos
 
 
 def _settle_unmasked(photos: list[Photo], *, from_folder: bool) -> list[Photo]:
@@ -107,14 +114,16 @@ def _settle_unmasked(photos: list[Photo], *, from_folder: bool) -> list[Photo]:
     return [photo if photo.mask else replace(photo, no_object=True) for photo in photos]
 
 
-def _list_photos(images: str | Path, masks: str | Path | None, columns: ColumnOptions, notes: list[str]) -> list[Photo]:
+def _list_photos(
+    images: str | Path, masks: str | Path | None, columns: ColumnOptions, notes: list[str], several: bool
+) -> list[Photo]:
     """Return the photos of a list or folder; those of a list with the masks in it."""
     if not is_list(images):
         _refuse_columns(columns, Path(images))
         return _read_folder(Path(images), masks, notes, columns)
     if columns.class_folders is not None:
         raise UserError(f"--class-folders belongs to folders of photos, {images} is none: name a column of classes")
-    return _read_list(images, columns, notes)
+    return _read_list(images, columns, notes, several)
 
 
 def _refuse_columns(columns: ColumnOptions, images: Path) -> None:
@@ -195,8 +204,8 @@ def _skip_unmasked(photos: list[Photo]) -> list[Photo]:
     return left
 
 
-def _read_list(path: str | Path, columns: ColumnOptions, notes: list[str]) -> list[Photo]:
-    listed = read_photo_list(path, columns)
+def _read_list(path: str | Path, columns: ColumnOptions, notes: list[str], several: bool) -> list[Photo]:
+    listed = read_photo_list(path, columns, several=several)
     photos = [
         Photo(one.image, one.mask, one.class_name, is_mask_id=one.is_mask_id, group=one.group) for one in listed.photos
     ]

@@ -13,7 +13,6 @@ from robustvit.common.options import Classes, Negatives
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
-from robustvit.data.cached_photos import ROOM, CachedPhotos
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.given_photos import Labeller, PhotoSources, find_given
@@ -21,6 +20,7 @@ from robustvit.data.left_group import group_counts, leave_groups_out
 from robustvit.data.objects_seen import Looked, describe_looked, look_at
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
 from robustvit.data.photo import Photo
+from robustvit.data.seen_photos import see_photos
 from robustvit.data.selection import balanced_classes, select_photos, selection_text
 from robustvit.models.classifier import Classifier
 
@@ -72,7 +72,7 @@ class RunPhotos:
     notes: list[str]
     prints: dict[Path, Fingerprint]
     object_classes: tuple[int, ...] = ()
-    read: dict[str, CachedPhotos] = field(default_factory=dict)
+    read: dict[str, MaskedPhotos] = field(default_factory=dict)
     groups: Mapping[str, int] = field(default_factory=dict)
 
     def as_text(self) -> str:
@@ -123,10 +123,10 @@ def gather_photos(
         validation, verdict = _halve(validation, notes) if settings.halve else (validation, validation)
     notes += _notes_on_judging(validation, verdict)
     check_overlap(train, validation, verdict, prints, notes, older=settings.older)
-    cached = partial(CachedPhotos, preprocessing=classifier.preprocessing, mask_format=sources.mask_format, room=ROOM)
-    read = {"validation": cached(validation)}
-    read["verdict"] = read["validation"] if verdict is validation else cached(verdict)
-    training = look_at(MaskedPhotos(train, classifier.preprocessing, mask_format=sources.mask_format))
+    see = partial(see_photos, model=classifier, mask_format=sources.mask_format)
+    read = {"validation": see(validation)}
+    read["verdict"] = read["validation"] if verdict is validation else see(verdict)
+    training = look_at(see(train))
     looked = [*training, *(one for data in dict.fromkeys(read.values()) for one in look_at(data))]
     trained = _without_negatives(training, settings.negatives)
     for note in describe_looked(looked, classifier.preprocessing, _trained_on(training, settings.negatives)):

@@ -14,6 +14,7 @@ from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.photo import Photo, expect_masks
 from robustvit.data.photo_scales import recorded_scale
 from robustvit.data.review import Review, read_review
+from robustvit.data.several_labels import describe_labels, label_several
 from robustvit.data.tables.source import is_list
 from robustvit.models.classifier import Classifier
 
@@ -43,6 +44,7 @@ class PhotoSources:
     label_column: str | None = None
     mask_column: str | None = None
     group_by: str | None = None
+    label_separator: str | None = None
 
     def of(self, images: str, masks: str | None) -> PhotoOptions:
         """Return the options of one folder or list of photos."""
@@ -61,6 +63,7 @@ class PhotoSources:
             label_column=self.label_column if listed else None,
             mask_column=self.mask_column if listed else None,
             group_by=self.group_by,
+            label_separator=self.label_separator if listed else None,
         )
 
 
@@ -119,14 +122,17 @@ class _Finder:
 
     def find(self, given: PhotoOptions, option: str, review: Review | None, further: bool = False) -> list[Photo]:
         """Find the photos of a folder or list; ``option`` is the one that names their masks."""
-        photos, left_out = find_usable_photos(given, labelled=self.labelled, review=review, further=further)
-        try:
-            photos = match_labels(photos, self.classifier.num_classes, self.classifier.class_names)
-        except UserError:
-            if self.labelled:
-                raise
-            # With predicted targets, folder names need not be classes of the model; where they are, they are used.
-            photos = [replace(photo, label=None) for photo in photos]
+        several = self.classifier.head_kind == "multi-label"
+        photos, left_out = find_usable_photos(
+            given, labelled=self.labelled or several, review=review, further=further, several=several
+        )
+        if several:
+            photos = label_several(photos, self.classifier)
+            if given.skip_unmasked and any(photo.mask for photo in photos):
+                photos = [photo for photo in photos if photo.mask is not None or photo.no_object]
+            left_out = left_out + describe_labels(photos)
+        else:
+            photos = self._match(photos)
         for note in left_out:
             self.notes.append(note)
             warn(note)
@@ -135,9 +141,19 @@ class _Finder:
             way = "name them in its column 'mask' (--mask-column), or give their folder"
         if not self.masks_optional:
             expect_masks(photos, images, f"{way} ({option})")
-        if any(photo.label is None for photo in photos):
+        if not several and any(photo.label is None for photo in photos):
             return self.predict([replace(photo, class_name=None) for photo in photos])
         return photos
+
+    def _match(self, photos: list[Photo]) -> list[Photo]:
+        """Return photos with their labels; without any if they are not needed and folder names are no classes."""
+        try:
+            return match_labels(photos, self.classifier.num_classes, self.classifier.class_names)
+        except UserError:
+            if self.labelled:
+                raise
+            # With predicted targets, folder names need not be classes of the model; where they are, they are used.
+            return [replace(photo, label=None) for photo in photos]
 
 
 def _name_outputs(classifier: Classifier, names: Mapping[int | None, str]) -> None:

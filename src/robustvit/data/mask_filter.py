@@ -107,7 +107,12 @@ class MaskFilter:
 
 
 def find_usable_photos(
-    given: PhotoOptions, *, labelled: bool = True, review: Review | None = None, further: bool = False
+    given: PhotoOptions,
+    *,
+    labelled: bool = True,
+    review: Review | None = None,
+    further: bool = False,
+    several: bool = False,
 ) -> tuple[list[Photo], list[str]]:
     """Find photos, without those whose masks should not be used, and look at the masks.
 
@@ -116,6 +121,7 @@ def find_usable_photos(
         labelled: whether classes are needed.
         review: a person's decisions.
         further: the photos are further ones of a run, which need not hold every class of ``--no-object``.
+        several: a photo may have several classes, or none: it is listed once for each; see ``join_labels``.
 
     Returns:
         The photos, and lines on files and photos that were left out, if there are any, and on doubts about the masks.
@@ -129,7 +135,9 @@ def find_usable_photos(
         str(given.images),
         given.masks,
         labelled=labelled,
-        rules=MaskRules(skip_unmasked=given.skip_unmasked, no_object=given.no_object, further=further, keep=keep),
+        rules=MaskRules(
+            skip_unmasked=given.skip_unmasked, no_object=given.no_object, further=further, keep=keep, several=several
+        ),
         pixels=Pixels.of(given),
         columns=given.columns,
         notes=notes,

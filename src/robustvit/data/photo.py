@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ class Photo:
         pixels: how its pixels are read.
         no_object: whether it was said to show no object; an empty mask says so too.
         group: where it is from, such as a camera, a hospital or a kind of background, if that was said.
+        labels: for a multi-label model, all classes that it shows, sorted; ``label`` is the rarest of them.
+        class_masks: the mask of each of these, if they do not share one.
     """
 
     image: Path
@@ -37,6 +40,8 @@ class Photo:
     pixels: Pixels = PLAIN
     no_object: bool = False
     group: str | None = None
+    labels: tuple[int, ...] | None = None
+    class_masks: tuple[Path | None, ...] = ()
 
 
 def expect_photos(images: str | Path | None, masks: str | Path | None = None) -> None:
@@ -79,5 +84,4 @@ def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
 def lost_classes(before: Sequence[Photo], after: Sequence[Photo]) -> dict[str, int]:
     """Return the classes of which no photo is left, and how many they had."""
     left = {photo.class_name for photo in after}
-    gone = [str(photo.class_name) for photo in before if photo.class_name not in left]
-    return {name: gone.count(name) for name in dict.fromkeys(gone)}
+    return dict(Counter(str(photo.class_name) for photo in before if photo.class_name not in left))

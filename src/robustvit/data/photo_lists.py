@@ -6,7 +6,7 @@ The table of what is accepted is in ``docs/howto/photos.md``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from robustvit.data.listed_files import ListedFiles
 from robustvit.data.matching import compose
 from robustvit.data.tables.columns import choose_columns, choose_group_columns, describe_parts, take_part
 from robustvit.data.tables.read_table import read_table
+from robustvit.data.tables.several_classes import class_mask, mask_columns, read_bit, several_classes
 from robustvit.data.tables.source import is_set, split_part
 from robustvit.data.tables.table import PhotoTable
 
@@ -56,12 +57,13 @@ class PhotoList:
     notes: list[str]
 
 
-def read_photo_list(images: str | Path, columns: ColumnOptions = AS_NAMED) -> PhotoList:
+def read_photo_list(images: str | Path, columns: ColumnOptions = AS_NAMED, *, several: bool = False) -> PhotoList:
     """Read a list of photos; paths in it are relative to its folder, with slashes or backslashes.
 
     Args:
         images: the list or set, with ``#PART`` for one part of it.
         columns: that the user names.
+        several: whether a photo may have several classes: it is then listed for each, or once without a class.
 
     Raises:
         UserError: columns that cannot be told, a photo or mask that does not exist, or several that could be meant.
@@ -73,11 +75,14 @@ def read_photo_list(images: str | Path, columns: ColumnOptions = AS_NAMED) -> Ph
     chosen = choose_columns(table, columns, place)
     grouping = read_grouping(columns.group_by)
     grouped = choose_group_columns(table, grouping, place)
-    labels = _labels(table, chosen, grouped, place)
+    labels = [[one] for one in _labels(table, chosen, grouped, place)] if not several else None
+    labels = labels or several_classes(table, {**chosen, **{name: name for name in grouped}}, columns, place)
     count = Counted(Path(str(images)), "row")
-    finders = {kind: _finder(table, chosen[kind], place) for kind in ("image", "mask") if kind in chosen}
+    finders = {kind: _finder(table, [chosen[kind]], place) for kind in ("image", "mask") if kind in chosen}
+    of_class = mask_columns(table, chosen) if several else {}
+    class_masks = _finder(table, of_class.values(), place)
     photos = []
-    for row, label, line in zip(table.rows, labels, table.lines, strict=True):
+    for row, own, line in zip(table.rows, labels, table.lines, strict=True):
         text = _cell(row, chosen["image"])
         if not text and table.pictures:
             count.leave_out("without a photo", f"row {line}")
@@ -85,8 +90,10 @@ def read_photo_list(images: str | Path, columns: ColumnOptions = AS_NAMED) -> Ph
         image, mask = finders["image"].find(text), _cell(row, chosen["mask"]) if "mask" in chosen else ""
         found = finders["mask"].find(mask) if mask else None
         named = [_plain_number(_cell(row, column)) for column in grouped]
-        group = grouping.join(named, compose(label) or None)
-        photos.append(ListedPhoto(image, found, compose(label) or None, _is_mask_id(row, label, image), group))
+        for label in own:
+            its = class_mask(row, label, of_class, class_masks, found)
+            group = grouping.join(named, compose(label) or None)
+            photos.append(ListedPhoto(image, its, compose(label) or None, _is_mask_id(row, label, image), group))
     if not photos:
         raise UserError(f"expected photos in {images}, found none: {count.note or 'it has no rows'}")
     count.read = len(photos)
@@ -104,9 +111,9 @@ def _short(images: str | Path) -> str:
     return Path(name.partition(":")[2] if is_set(name) else name).name if local else name
 
 
-def _finder(table: PhotoTable, column: str, place: str) -> ListedFiles:
+def _finder(table: PhotoTable, columns: Iterable[str], place: str) -> ListedFiles:
     found = ListedFiles(Path(place), table.folder)
-    found.learn_root([name for row in table.rows if (name := _cell(row, column))])
+    found.learn_root([name for column in columns for row in table.rows if (name := _cell(row, column))])
     return found
 
 
@@ -135,8 +142,8 @@ def _labels(table: PhotoTable, chosen: dict[str, str], grouped: Sequence[str], p
         found = [_cell(row, chosen["label"]) for row in table.rows]
         return list(map(_plain_number, found)) if all(not one or _WHOLE.fullmatch(one) for one in found) else found
     others = [name for name in table.columns if name and name not in {*chosen.values(), *grouped, *table.pictures}]
-    binary = [name for name in others if all(_bit(row.get(name)) is not None for row in table.rows)]
-    ones = [[name for name in binary if _bit(row.get(name))] for row in table.rows]
+    binary = [name for name in others if all(read_bit(row.get(name)) is not None for row in table.rows)]
+    ones = [[name for name in binary if read_bit(row.get(name))] for row in table.rows]
     if len(binary) < 2 or (len(binary) < len(others) and any(len(one) != 1 for one in ones)):
         return [""] * len(table.rows)
     for line, one in zip(table.lines, ones, strict=True):
@@ -144,15 +151,9 @@ def _labels(table: PhotoTable, chosen: dict[str, str], grouped: Sequence[str], p
             got = f"{len(one)} ({', '.join(one[:3])})" if one else "none"
             raise UserError(
                 f"{place}, line {line}: expected a 1 in exactly one of the columns {', '.join(binary[:4])} ..., got "
-                f"{got}: a photo has one class here; list each under one label"
+                f"{got}: a photo has one class here; list each under one label, or give a multi-label model (--head)"
             )
     return [one[0] for one in ones]
-
-
-def _bit(cell: str | None) -> bool | None:
-    """Read 0 or 1 in a column of a class; None for anything else."""
-    text = (cell or "").strip().lower()
-    return {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}.get(text)
 
 
 def _unused_pictures(table: PhotoTable, chosen: dict[str, str], name: str) -> list[str]:

@@ -66,6 +66,26 @@ def add_listed_masks(photos: list[Photo], images: str | Path, masks: Path, notes
     return [replace(photo, mask=by_key.get(key)) for photo, key in zip(photos, keys, strict=True)]
 
 
+def add_class_masks(rows: list[Photo], images: str | Path, masks: Path, notes: list[str]) -> list[Photo]:
+    """Give each row, a photo and one of its classes, the mask of the class, ``CLASS/PHOTO.png``, or the photo's own."""
+    expect_folder(masks, "masks")
+    files = [row.image for row in rows]
+    places = [_key(place) for place in places_in(files, root_of(images, files))]
+    by_key = _masks_by_key(masks)
+    found = []
+    for row, place in zip(rows, places, strict=True):
+        names = [place, place.rpartition("/")[2]]
+        inner = [] if row.class_name is None else [f"{compose(row.class_name)}/{name}" for name in names]
+        found.append(next((key for key in (*inner, *names) if key in by_key), None))
+    if not any(found):
+        raise UserError(
+            f"expected masks of the photos in {images} in {masks}, as PHOTO.png or CLASS/PHOTO.png, none fits"
+        )
+    if others := sorted(set(by_key) - set(found)):
+        notes.append(f"{pluralize(len(others), 'mask')} in {masks.name} of photos or classes not listed ({others[0]}).")
+    return [replace(row, mask=None if key is None else by_key[key]) for row, key in zip(rows, found, strict=True)]
+
+
 def filter_photos(photos: list[Photo], keep: Callable[[Photo], bool] | None) -> list[Photo]:
     kept = photos if keep is None else [photo for photo in photos if keep(photo)]
     if not kept:

@@ -94,17 +94,17 @@ def balanced_classes(photos: Sequence[Photo]) -> list[Photo]:
     """Return the first photos of every class, as many as the smallest class has, in the same order."""
     counts = Counter(photo.class_name for photo in photos)
     taken: Counter[str | None] = Counter()
-    kept = []
+    kept, fewest = [], min(counts.values(), default=0)
     for photo in photos:
         taken[photo.class_name] += 1
-        if taken[photo.class_name] <= min(counts.values()):
+        if taken[photo.class_name] <= fewest:
             kept.append(photo)
     return kept
 
 
 def selection_text(splits: dict[str, Sequence[Photo]], prints: Mapping[Path, Fingerprint] | None = None) -> str:
-    """Write the use of each photo as CSV: columns split, class, label, image, mask, sha256 and phash, and group
-    if any photo has one.
+    """Write the use of each photo as CSV: columns split, class, label, image, mask, sha256 and phash; group if any
+    photo has one, and labels, joined by spaces, for photos of several.
 
     Args:
         splits: photos by use.
@@ -112,11 +112,14 @@ def selection_text(splits: dict[str, Sequence[Photo]], prints: Mapping[Path, Fin
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    grouped = any(photo.group is not None for members in splits.values() for photo in members)
-    writer.writerow(["split", "class", "label", "image", "mask", "sha256", "phash", *["group"] * grouped])
+    every = [photo for members in splits.values() for photo in members]
+    grouped, several = any(p.group is not None for p in every), any(p.labels is not None for p in every)
+    more = [*["group"] * grouped, *["labels"] * several]
+    writer.writerow(["split", "class", "label", "image", "mask", "sha256", "phash", *more])
     for split, members in splits.items():
         for p in members:
             own = (prints or {}).get(p.image, Fingerprint("", ""))
             named = [split, p.class_name or "", "" if p.label is None else p.label, p.image, p.mask or ""]
-            writer.writerow([*named, own.content, own.look, *[p.group or ""] * grouped])
+            labels = " ".join(map(str, p.labels or ()))
+            writer.writerow([*named, own.content, own.look, *[p.group or ""] * grouped, *[labels] * several])
     return text.getvalue()

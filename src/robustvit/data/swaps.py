@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -152,55 +153,62 @@ def pair_backgrounds(
     decks: dict[tuple[int, bool], _Deck] = {}
     chosen: list[list[int]] = [[] for _ in labels]
     needing = range(len(labels)) if borrowers is None else borrowers
+    deals = Counter(labels[index] for index in needing)
+    lending = np.array(list(donors), dtype=np.int64)
     for index in (i for _ in range(swaps) for i in rng.permutation(needing).tolist()):
         label = labels[index]
         own = any(donor != index for donor in members.get(label, [])[:2])
         if (label, own) not in decks:
-            decks[label, own] = _Deck(_list_lenders(kind, label, own, list(donors), following[label]), rng)
+            lenders = _list_lenders(kind, label, own, lending, following[label])
+            decks[label, own] = _Deck(lenders, rng, swaps * deals[label])
         # Classes are dealt as donors are: the images of a class get every class in turn.
-        if decks[label, own].cards:
+        if decks[label, own].size:
             donors[decks[label, own].next()].lend(index, chosen[index])
     return chosen
 
 
-def _list_lenders(kind: Swap, label: int, own: bool, lending: Sequence[int], following: int) -> list[int]:
+def _list_lenders(kind: Swap, label: int, own: bool, lending: np.ndarray, following: int) -> np.ndarray:
     """Return the classes to draw from for an image of class ``label``; ``own`` says whether its own can lend to it."""
-    others = [one for one in lending if one != label]
-    mine = [label] if own else []
+    others = lending[lending != label]
+    mine = np.array([label] if own else [], dtype=np.int64)
     if kind == "mixed-next":
-        return [one for one in others if one == following]
-    return {"mixed-same": mine, "mixed-other": others, "mixed-rand": [*mine, *others]}[kind]
+        return others[others == following]
+    return {"mixed-same": mine, "mixed-other": others, "mixed-rand": np.concatenate([mine, others])}[kind]
 
 
 class _Deck:
-    """Cards dealt in random order, each once before any is repeated."""
+    """Cards dealt in random order, each once before any is repeated.
 
-    def __init__(self, cards: Sequence[int], rng: np.random.Generator) -> None:
-        self.cards, self.rng = list(cards), rng
+    Only cards that will be dealt are kept: with K classes, K decks of K cards would not fit into memory.
+    """
+
+    def __init__(self, cards: np.ndarray, rng: np.random.Generator, deals: int) -> None:
+        self.cards, self.rng, self.deals, self.size = cards, rng, deals, len(cards)
         self.left: list[int] = []
 
     def next(self) -> int:
         """Deal the next card."""
-        self.fill()
+        if not self.left:
+            self.left = self.rng.permutation(self.cards)[-self.deals :].tolist()
+            if self.deals <= self.size:
+                self.cards = self.cards[:0].copy()  # never shuffled again
+        self.deals -= 1
         return self.left.pop()
 
-    def fill(self) -> None:
-        """Shuffle again if no card is left."""
-        if not self.left:
-            self.left = self.rng.permutation(self.cards).tolist()
 
-
-class _Donors(_Deck):
-    """Images of a class that lend their backgrounds."""
+class _Donors:
+    """Images of a class that lend their backgrounds, in random order, each once before any is repeated."""
 
     def __init__(self, cards: Sequence[int], rng: np.random.Generator) -> None:
-        super().__init__(cards, rng)
+        self.cards, self.rng = list(cards), rng
+        self.left: list[int] = []
         self.members = frozenset(cards)
         self.lent: list[tuple[int, list[int]]] = []  # borrowers, each with all of its donors
 
     def lend(self, image: int, had: list[int]) -> None:
         """Add a donor to those of an image; one of ``members`` must be another image."""
-        self.fill()
+        if not self.left:
+            self.left = self.rng.permutation(self.cards).tolist()
         at = next((at for at in reversed(range(len(self.left))) if self._fits(self.left[at], image, had)), None)
         had.append(self._exchanged(image, had) if at is None else self.left.pop(at))
         self.lent.append((image, had))

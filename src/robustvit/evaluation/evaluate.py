@@ -156,30 +156,35 @@ def evaluate(
     from robustvit.common.devices import make_accelerator
     from robustvit.common.progress import warn
     from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
-    from robustvit.data.cached_photos import ReadOnce
-    from robustvit.data.labels import doubt_order, match_labels
+    from robustvit.data.labels import doubt_order
     from robustvit.data.mask_filter import find_usable_photos
     from robustvit.data.objects_seen import say_looked
     from robustvit.data.overlap import note_copies
+    from robustvit.data.seen_photos import ReadOnce
+    from robustvit.data.several_labels import describe_labels, match_photos
     from robustvit.data.trained_photos import photos_behind, trained_groups, trained_shifts
     from robustvit.evaluation.class_numbers import check_metric, class_numbers, say_unbalanced
     from robustvit.evaluation.compare import compare, decide
     from robustvit.evaluation.groups import report_groups
-    from robustvit.evaluation.measure import MeasureSettings, measure
+    from robustvit.evaluation.label_measures import measure_model
+    from robustvit.evaluation.measure import MeasureSettings
     from robustvit.evaluation.rival_results import RivalBar, ask_about_objects
     from robustvit.explanation.methods import check_method
+    from robustvit.models.head_kinds import CLASSIFIERS
     from robustvit.models.load import load_baseline, load_given
 
-    classifier, relevance = load_given(models), maps.relevance
+    classifier, relevance = load_given(models, CLASSIFIERS), maps.relevance
     check_method(relevance, classifier)
     photos = photos.or_else(classifier.pixels)
-    listed, notes = find_usable_photos(photos, labelled=photos.masks is None)
+    several = classifier.head_kind == "multi-label"
+    listed, notes = find_usable_photos(photos, labelled=photos.masks is None or several, several=several)
     seen = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
     kept, on_seen = seen.left(listed, photos.include_trained)
     for note in (notes := [*notes, *on_seen]):
         warn(note)
-    note_copies([photo.image for photo in kept], notes)
-    found_photos = match_labels(kept, classifier.num_classes, classifier.class_names)
+    found_photos = match_photos(kept, classifier)
+    note_copies([photo.image for photo in found_photos], notes)
+    notes += describe_labels(found_photos)
     read = ReadOnce(found_photos, photos.mask_format)
     notes += say_looked(read.seen_by(classifier))
     check_backgrounds(judging.backgrounds, [photo.image for photo in found_photos])
@@ -200,14 +205,15 @@ def evaluate(
         workers=running.workers,
     )
 
-    def measure_model(model: Classifier) -> list[PhotoMeasure]:
-        return measure(model.to(device), read.seen_by(model), settings, device=device, accelerator=accelerator)
+    def measure_with(model: Classifier) -> list[PhotoMeasure]:
+        return measure_model(model.to(device), read.seen_by(model), settings, device=device, accelerator=accelerator)
 
-    after = measure_model(classifier)
-    notes += doubt_order(classes, [one.label for one in after], [one.predicted for one in after], classifier)
+    after = measure_with(classifier)
+    single = [one.label if one.labels is None else None for one in after]
+    notes += doubt_order(classes, single, [one.predicted for one in after], classifier)
     verdict, before, shifts = None, None, trained_shifts(models.model)
     if other is not None:
-        before = measure_model(other)
+        before = measure_with(other)
         compared = compare(before, after, judging.metric)
         decided = decide(compared, max_drop=judging.max_drop, notes=notes, trained_on=shifts, metric=judging.metric)
         verdict = seen.judge(decided, photos.include_trained)

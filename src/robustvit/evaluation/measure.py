@@ -68,6 +68,7 @@ class PhotoMeasure:
         group: where the photo is from, if that is known.
         scores: probability of each class that the photos have, by label; empty if they have more than ``MOST_SCORED``,
             and in files of older versions.
+        labels: of a multi-label model, all classes that the photo shows; ``scores`` then has every class of the model.
     """
 
     image: str
@@ -78,6 +79,13 @@ class PhotoMeasure:
     swapped: list[Swapped] = field(default_factory=list)
     group: str | None = None
     scores: dict[int, float] = field(default_factory=dict)
+    labels: list[int] | None = None
+
+    def is_right(self, answer: PhotoMeasure | Swapped) -> bool:
+        """Whether an answer to this photo is right; of several labels, whether all of them are."""
+        if self.labels is None:
+            return answer.predicted == self.label
+        return {label for label, score in answer.scores.items() if score > 0.5} == set(self.labels)
 
 
 def map_iou(maps: Tensor, masks: Tensor) -> Tensor:
@@ -152,7 +160,7 @@ class _Measuring:
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the logits."""
-        return _expect_finite(self.settings.asking.logits(self.model, images))
+        return expect_finite(self.settings.asking.logits(self.model, images))
 
     def answers(self, dataset: Dataset, title: str) -> list[tuple[int, float, dict[int, float]]]:
         """Return class, probability and scores of this process's images, joined with those of the others."""
@@ -172,7 +180,7 @@ class _Measuring:
         """Return the logits, and the scores of the maps of the predicted classes."""
         logits, relevance = self.settings.asking.explain(self.model, images, self.settings.method)
         maps = image_map(relevance, (images.shape[-2], images.shape[-1]))
-        return _expect_finite(logits), {name: score(maps, mask) for name, score in self.settings.scores.items()}
+        return expect_finite(logits), {name: score(maps, mask) for name, score in self.settings.scores.items()}
 
 
 def measure(
@@ -247,7 +255,8 @@ def _measure_photos(measuring: _Measuring, photos: MaskedPhotos) -> tuple[list[P
     return measuring.share.joined(results), measuring.share.joined(roles)
 
 
-def _expect_finite(logits: Tensor) -> Tensor:
+def expect_finite(logits: Tensor) -> Tensor:
+    """Return logits; refuse NaN and infinity."""
     if not torch.isfinite(logits).all():
         raise UserError("expected finite logits, the model gave NaN or infinity: its weights are broken; load others")
     return logits
@@ -294,7 +303,7 @@ def _random_swaps(result: PhotoMeasure, lending: AbstractSet[int], rng: np.rando
     it can.
     """
     same, other = ([swap for swap in result.swapped if swap.kind == kind] for kind in _RUN)
-    classes = len(lending - {result.label}) + bool(same)
+    classes = len(lending) - (result.label in lending) + bool(same)
     # A photo without another class has no random background either: nothing would be shifted.
     owns = rng.integers(classes, size=len(other)) == 0 if same and other else [False] * len(other)
     drawn = [same[at] if own else other[at] for at, own in enumerate(owns)]

@@ -30,7 +30,7 @@ def swapped_answers(results: Sequence[PhotoMeasure], kind: str) -> ClusteredAnsw
         kind: such as ``mixed-rand``.
     """
     found = [
-        (one.predicted == result.label, index, one.donor)
+        (result.is_right(one), index, one.donor)
         for index, result in enumerate(results)
         for one in result.swapped
         if one.kind == kind

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustvit.common.errors import UserError
 from robustvit.explanation.maps import image_map
-from robustvit.explanation.methods.trace import Trace
+from robustvit.explanation.methods.trace import Trace, slots_of
 
 
 def over_classes(
@@ -52,16 +52,6 @@ def over_classes(
             found = terms(maps[index : index + 1], masks[index : index + 1, slot : slot + 1].to(maps.dtype))
             sums = {name: sums[name] + weights[index, slot].to(found[name].dtype) * found[name] for name in sums}
     return sums, first
-
-
-def slots_of(present: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the classes that are there in their order, ``(B, P)``, and which of these places are filled, ``(B, P)``;
-    ``present`` is ``(B, C)`` bool, P the most that a photo has.
-    """
-    counts = present.sum(dim=1)
-    most = int(counts.max()) if len(counts) else 0
-    order = present.int().argsort(dim=1, descending=True, stable=True)[:, :most]
-    return order, torch.arange(most, device=present.device) < counts[:, None]
 
 
 def _of_nothing(terms: Callable[[Tensor, Tensor], dict[str, Tensor]], masks: Tensor) -> dict[str, Tensor]:

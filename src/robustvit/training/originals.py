@@ -51,6 +51,7 @@ def _key(model: Classifier, photos: MaskedPhotos, settings: MeasureSettings, pri
     """Return a digest of everything that the measures depend on, to the last bit of a probability."""
     listed = [
         (str(photo.image), prints[photo.image].content, _digest(photo.mask), photo.label, photo.no_object, photo.pixels)
+        + (() if photo.labels is None else (photo.labels, [_digest(mask) for mask in photo.class_masks]))
         for photo in photos.photos
     ]
     backgrounds = settings.backgrounds

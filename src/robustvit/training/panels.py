@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import Tensor
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
@@ -61,10 +62,10 @@ def choose_panels(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure],
     for index, (old, new) in enumerate(zip(before, after, strict=True)):
         if old.label is None:
             continue
-        plain.append((old.label, Panel(_outcome(old.predicted, new.predicted, old.label), index)))
+        plain.append((old.label, Panel(_outcome(old.is_right(old), old.is_right(new)), index)))
         for a, b in zip(old.swapped, new.swapped, strict=True):
             if a.kind == "mixed-other":
-                outcome = _outcome(a.predicted, b.predicted, old.label)
+                outcome = _outcome(old.is_right(a), old.is_right(b))
                 swapped.append((old.label, Panel(outcome, index, a.donor)))
     outcomes: tuple[Outcome, ...] = ("corrected", "broken", "same")
     every = plain + swapped
@@ -84,10 +85,10 @@ def _vary(candidates: Sequence[tuple[int, Panel]], outcome: Outcome, count: int)
     return [panel for _, panel in chosen.values()]
 
 
-def _outcome(old: int, new: int, label: int) -> Outcome:
-    if old != label and new == label:
-        return "corrected"
-    return "broken" if old == label and new != label else "same"
+def _outcome(was_right: bool, is_right: bool) -> Outcome:
+    if was_right == is_right:
+        return "same"
+    return "corrected" if is_right else "broken"
 
 
 def draw_panels(
@@ -108,20 +109,21 @@ def draw_panels(
     drawn = []
     for number, panel in enumerate(panels):
         item, shown = _item(photos, panel), _item(large, panel)["image"]
-        name, label = f"{number:02d}-{panel.outcome}", item["label"]
+        name, several = f"{number:02d}-{panel.outcome}", photos.photos[panel.index].labels
+        single = () if item["label"] < 0 else (item["label"],)
+        labels = single if several is None else several
         mask = F.interpolate(item["mask"][None], size=shown.shape[1:], mode="bilinear")[0]
         _save(outline_mask(shown, mask, max(shown.shape)), folder / f"{name}.jpg")
         sides = []
         for when, model in (("before", original), ("after", guided)):
             with torch.no_grad():
-                said = model(item["image"][None]).softmax(dim=1)[0]
+                said = model.probabilities(model(item["image"][None]))[0]
                 found = relevance(model, item["image"][None], method=method)
-            best = int(said.argmax())
             heat = F.interpolate(found, size=shown.shape[1:], mode="bilinear")[0]
             _save(overlay(shown, heat), folder / f"{name}-{when}.jpg")
-            sides.append((f"{model.name_of(best)} ({100 * float(said[best]):.0f} %)", f"{name}-{when}.jpg"))
+            sides.append((describe_answer(model, said), f"{name}-{when}.jpg"))
         caption = f"{Path(photos.photos[panel.index].image).name}: "
-        caption += guided.name_of(label) if label >= 0 else "no label"
+        caption += ", ".join(map(guided.name_of, labels)) if labels else "no label"
         caption += ", no object" if item["empty"] else ""
         if panel.donor is not None:
             caption += f", on the background of {Path(photos.photos[panel.donor].image).name}"
@@ -132,6 +134,13 @@ def draw_panels(
         )
     write_json([asdict(panel) for panel in drawn], folder / "panels.json")
     return drawn
+
+
+def describe_answer(model: Classifier, said: Tensor) -> str:
+    """Describe probabilities ``(C,)``: the most probable class; of several labels, all above one half, or the first."""
+    order = said.argsort(descending=True).tolist()
+    shown = [label for label in order if float(said[label]) > 0.5] if model.head_kind == "multi-label" else []
+    return ", ".join(f"{model.name_of(label)} ({100 * float(said[label]):.0f} %)" for label in shown or order[:1])
 
 
 def _item(photos: MaskedPhotos, panel: Panel) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import GuidanceMethod
 from robustvit.guidance.registry import check_guidance
 from robustvit.models.classifier import Classifier
-from robustvit.models.head_kinds import ONE_CLASS, expect_head
+from robustvit.models.head_kinds import CLASSIFIERS, expect_head
 from robustvit.models.load import load_model, load_settled
 from robustvit.models.parameters import trainable
 from robustvit.models.save import settle_saving
@@ -140,11 +140,16 @@ def load_start(start: StartOptions, settled: SettledRun) -> Classifier:
         keep_adapter=settled.plan.train == "adapter",
     )
     settle_saving(classifier, start.model)
-    return expect_head(classifier, ONE_CLASS)
+    return expect_head(classifier, CLASSIFIERS)
 
 
 def check_model(settled: SettledRun, classifier: Classifier) -> str:
     """Refuse a model that the guidance does not work for; return the relevance method that measures it."""
+    if classifier.head_kind == "multi-label" and settled.plan.group_method is not None:
+        raise UserError(
+            f"expected no --group-method for a multi-label model, got {settled.plan.group_method}: groups are counted "
+            "by the one class of each photo"
+        )
     measuring = measuring_method(settled.guide.explains_with, classifier)
     with trainable(classifier, settled.plan.train) as parameters:
         check_guidance(settled.guide, classifier, parameters)

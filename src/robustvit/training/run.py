@@ -17,14 +17,15 @@ from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Comparison, Verdict, write_verdict
 from robustvit.data.backgrounds import given_backgrounds
-from robustvit.data.cached_photos import ROOM, CachedPhotos
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.gather import RunPhotos
 from robustvit.data.labels import doubt_order
 from robustvit.data.photo import Photo
 from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers, say_unbalanced
+from robustvit.data.seen_photos import see_photos
 from robustvit.evaluation.compare import compare, decide, deciding_measure
 from robustvit.evaluation.groups import GroupReport, report_groups
+from robustvit.evaluation.label_measures import measure_model
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
 from robustvit.evaluation.measured_intervals import measure_interval, measure_name
 from robustvit.evaluation.rival_results import RivalBar, ask_about_objects, write_rivals
@@ -85,9 +86,7 @@ class GuidedRun:
     ) -> None:
         self.folder, self.classifier, self.gathered = folder, classifier, gathered
         self.schedule, self.accelerator, self.judging, self.method = schedule, accelerator, judging, method
-        self.training = CachedPhotos(
-            gathered.train, classifier.preprocessing, augment=True, mask_format=mask_format, room=ROOM
-        )
+        self.training = see_photos(gathered.train, classifier, augment=True, mask_format=mask_format)
         self.validation, self.held_out = gathered.read["validation"], gathered.read["verdict"]
         self._validated: list[PhotoMeasure] = []  # the original on the validation photos, once it is measured
         self.original = copy.deepcopy(classifier).cpu()
@@ -100,7 +99,7 @@ class GuidedRun:
     ) -> list[PhotoMeasure]:
         """Measure the current classifier, or another model: everything for the verdict, or what chooses weights."""
         settings, device = self._settings(verdict), self.accelerator.device
-        return measure(model or self.classifier, photos, settings, device=device, accelerator=self.accelerator)
+        return measure_model(model or self.classifier, photos, settings, device=device, accelerator=self.accelerator)
 
     def _settings(self, verdict: bool) -> MeasureSettings:
         return MeasureSettings(
@@ -165,7 +164,7 @@ class GuidedRun:
     def _describe_trade(self, comparisons: Sequence[Comparison], trained_on: Sequence[str]) -> list[str]:
         """Return lines on other shortcuts that cost the guided model more than the original."""
         labels = [-1 if photo.label is None else photo.label for photo in self.gathered.verdict]
-        if len(labels) < MIN_PHOTOS:
+        if len(labels) < MIN_PHOTOS or self.classifier.head_kind == "multi-label":  # answers are one class a photo
             return []
         device = self.accelerator.device
         size = min(32, 4 * self.schedule.batch_size)
@@ -177,6 +176,8 @@ class GuidedRun:
 
     def _doubt_order(self, before: list[PhotoMeasure]) -> list[str]:
         """Return a line if the original's answers fit another order of the classes far better."""
+        if self.classifier.head_kind == "multi-label":
+            return []
         classes = {str(photo.image): photo.class_name for photo in self.gathered.verdict}
         named, labels = [classes.get(one.image) for one in before], [one.label for one in before]
         return doubt_order(named, labels, [one.predicted for one in before], self.original)
@@ -237,12 +238,11 @@ class GuidedRun:
             self.classifier, self.training, self.validation, self.schedule, self.accelerator, self.folder
         )
         photos = self.gathered.train
-        self.training = CachedPhotos(
+        self.training = see_photos(
             repeat_mistakes(photos, wrong, self.schedule.jtt_times),
-            self.classifier.preprocessing,
+            self.classifier,
             augment=True,
             mask_format=self.training.mask_format,
-            room=ROOM,
         )
         return [describe_mistakes(photos, wrong, self.schedule)]
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
@@ -60,6 +61,16 @@ def sum_target_logits(model: nn.Module, logits: Tensor, target: Tensor) -> Tenso
     if head_kind_of(model) == "binary":
         chosen = chosen - logits.gather(1, 1 - target[:, None])
     return chosen.sum()
+
+
+def slots_of(present: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the classes that are there in their order, ``(B, P)``, and which of these places are filled, ``(B, P)``;
+    ``present`` is ``(B, C)`` bool, P the most that a photo has.
+    """
+    counts = present.sum(dim=1)
+    most = int(counts.max()) if len(counts) else 0
+    order = present.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+    return order, torch.arange(most, device=present.device) < counts[:, None]
 
 
 @contextmanager

@@ -1,0 +1,169 @@
+"""Photos of several classes, for multi-label models: one row per photo and class becomes one photo with its labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+
+from robustvit.common.errors import UserError
+from robustvit.common.options import MaskFormat
+from robustvit.common.wording import pluralize
+from robustvit.data.datasets import MaskedPhotos, kept_share, mask_for, read_pair, thickened
+from robustvit.data.labels import match_labels
+from robustvit.data.photo import Photo
+from robustvit.models.classifier import Classifier, Preprocessing
+
+NO_LABEL = "(no label)"  # stands for the class of photos that show none
+
+
+def label_several(rows: Sequence[Photo], classifier: Classifier) -> list[Photo]:
+    """Return photos with all their labels, from one row for each of their classes; see ``join_labels``.
+
+    Raises:
+        UserError: the model does not name its classes, or a row has another class.
+    """
+    if not classifier.class_names:
+        raise UserError(
+            f"{classifier} does not name its classes, and no order of several labels is agreed on: give their names in "
+            "the order of its outputs, --class-names NAME,NAME,... or a file with one name per line"
+        )
+    return join_labels(match_labels(list(rows), classifier.num_classes, classifier.class_names))
+
+
+def match_photos(photos: list[Photo], classifier: Classifier) -> list[Photo]:
+    """Return photos with the label that each has, or all of them for a multi-label model."""
+    if classifier.head_kind == "multi-label":
+        return label_several(photos, classifier)
+    return match_labels(photos, classifier.num_classes, classifier.class_names)
+
+
+def join_labels(rows: Sequence[Photo]) -> list[Photo]:
+    """Return one photo for each file, from one row for each of its classes.
+
+    The photo counts, in selection and halves, to its rarest class, so that every class is drawn from; a photo without
+    any to a class of its own. Its ``mask`` is that of all classes if they share one.
+
+    Args:
+        rows: matched to classes, see ``match_labels``; a row without a class says that a photo may have none.
+    """
+    counts = Counter(row.label for row in rows if row.label is not None)
+    members: dict[Path, list[Photo]] = {}
+    for row in rows:
+        members.setdefault(row.image, []).append(row)
+    masked = any(row.mask is not None for row in rows)
+    return [_join(own, counts, masked) for own in members.values()]
+
+
+def _join(rows: Sequence[Photo], counts: Counter[int], masked: bool) -> Photo:
+    named = sorted((row for row in rows if row.label is not None), key=lambda row: row.label or 0)
+    if not named:
+        return replace(rows[0], mask=None, class_name=NO_LABEL, label=None, labels=(), no_object=masked)
+    leading = min(named, key=lambda row: (counts[row.label or 0], row.label))
+    masks = tuple(row.mask for row in named)
+    return replace(
+        leading,
+        mask=leading.mask or next((mask for mask in masks if mask is not None), None),
+        labels=tuple(row.label or 0 for row in named),
+        class_masks=() if len(set(masks)) == 1 else masks,
+        no_object=all(row.no_object for row in named),
+    )
+
+
+def describe_labels(photos: Sequence[Photo]) -> list[str]:
+    """Return a line on how many labels photos have, if several, and one on classes without a mask, if there are any."""
+    if all(photo.labels is None for photo in photos):
+        return []
+    counts = Counter(len(photo.labels or ()) for photo in photos)
+    shares = ", ".join(f"{counts[n]} with {n}" for n in sorted(counts))
+    lines = [f"{pluralize(len(photos), 'photo')} of several labels: {shares}."]
+    lacking = [photo for photo in photos if photo.mask is not None and None in photo.class_masks]
+    if lacking:
+        lines.append(
+            f"In {pluralize(len(lacking), 'photo')}, such as {lacking[0].image.name}, a class has no mask: its "
+            "relevance is not guided there, and their objects are not put on other backgrounds."
+        )
+    return lines
+
+
+def to_targets(labels: Iterable[Sequence[int] | None], classes: int) -> Tensor:
+    """Return which classes photos show, ``(N, classes)`` of 0 and 1."""
+    rows = list(labels)
+    found = torch.zeros(len(rows), classes)
+    for row, own in zip(found, rows, strict=True):
+        row[list(own or ())] = 1
+    return found
+
+
+class LabelledPhotos(MaskedPhotos):
+    """``MaskedPhotos`` of several labels; its ``mask`` is what the masks of all classes cover together.
+
+    Items hold two more tensors: ``targets`` ``(K,)``, 1 for the classes that a photo shows, and ``class_masks``
+    ``(P, H, W)``, the masks of its classes in their order, zeros behind the last; P is 1 where one mask is for all.
+
+    Args:
+        photos: see ``join_labels``.
+        preprocessing: as in ``MaskedPhotos``, as is what follows.
+        classes: of the model, K.
+        augment: apply the random transform of training.
+        mask_format: see ``read_mask``.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Photo],
+        preprocessing: Preprocessing,
+        *,
+        classes: int,
+        augment: bool = False,
+        mask_format: MaskFormat = "auto",
+    ) -> None:
+        super().__init__(photos, preprocessing, augment=augment, mask_format=mask_format)
+        self.classes = classes
+        self.slots = max((len(photo.class_masks) for photo in photos), default=0) or 1
+        if self.slots > 1:  # a photo with one mask for all has it in each slot
+            self.slots = max(len(photo.labels or ()) for photo in photos)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        photo = self.photos[index]
+        image, each = read_pair(replace(photo, mask=None)) if photo.class_masks else read_pair(photo, self.mask_format)
+        each = self._each(photo, each)
+        whole = each.as_subclass(Tensor).amax(dim=0, keepdim=True)
+        empty = not bool(whole.any())
+        seen, masks = self._transform(image, each, index)
+        if bool((each.flatten(1).any(dim=1) & ~masks.flatten(1).any(dim=1)).any()):  # an object is thinner than a pixel
+            seen, masks = self._transform(image, thickened(each, self.preprocessing), index)
+        masks = masks.as_subclass(Tensor)
+        whole_seen = masks.amax(dim=0, keepdim=True)
+        complete = None not in photo.class_masks  # an object without a mask would stay behind
+        return {
+            "image": seen.as_subclass(Tensor),
+            "mask": whole_seen,
+            "label": -1 if photo.label is None else photo.label,
+            "index": index,
+            "kept": kept_share(whole, self.preprocessing) if complete else 0.0,
+            "empty": empty,
+            "targets": to_targets([photo.labels], self.classes)[0],
+            "class_masks": masks,
+        }
+
+    def _each(self, photo: Photo, one: tv_tensors.Mask) -> tv_tensors.Mask:
+        """Return the masks of the photo's classes, ``(P, h, w)``."""
+        size = (one.shape[-1], one.shape[-2])
+        if photo.class_masks:
+            nothing = np.zeros(size[::-1], dtype=np.float32)
+            found = [
+                nothing if mask is None else mask_for(photo.image, mask, size, self.mask_format)
+                for mask in photo.class_masks
+            ]
+        else:
+            found = [one[0].numpy()] * min(self.slots, max(1, len(photo.labels or ())))
+        found += [np.zeros(size[::-1], dtype=np.float32)] * (self.slots - len(found))
+        return tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(np.stack(found))))

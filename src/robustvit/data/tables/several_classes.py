@@ -1,0 +1,93 @@
+"""Several classes of a photo in a list: columns of 0 and 1, or names with a separator; and a mask for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from robustvit.common.errors import UserError
+from robustvit.common.option_groups import ColumnOptions
+from robustvit.data.listed_files import ListedFiles
+from robustvit.data.tables.names import plain_name
+from robustvit.data.tables.table import PhotoTable
+
+_SEPARATORS = ("|", ";", ",")
+_OPEN = ("", "-1", "-1.0")  # unsure or not mentioned, as in CheXpert
+_BITS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+
+
+def read_bit(cell: str | None) -> bool | None:
+    """Read 0 or 1 in a column of a class; None for anything else."""
+    return _BITS.get((cell or "").strip().lower())
+
+
+def several_classes(
+    table: PhotoTable, chosen: Mapping[str, str], columns: ColumnOptions, place: str
+) -> list[list[str]]:
+    """Return the classes of every row, one empty name for none: of its column of labels, or of its columns with a 1.
+
+    Args:
+        table: its rows.
+        chosen: columns of image, mask and label.
+        columns: what the user says about them, such as the separator.
+        place: what to call the table.
+
+    Raises:
+        UserError: two separators that could be meant, or a column of 0 and 1 with something else in it.
+    """
+    if "label" in chosen:
+        cells = [(row.get(chosen["label"]) or "").strip() for row in table.rows]
+        mark = columns.label_separator or _tell_separator(cells, place)
+        rows = [[one.strip() for one in cell.split(mark)] if mark else [cell] for cell in cells]
+        return [list(dict.fromkeys(one for one in row if one)) or [""] for row in rows]
+    binary = [name for name in table.columns if name and name not in {*chosen.values(), *table.pictures}]
+    binary = [name for name in binary if _holds_bits(table, name, place)]
+    return [[name for name in binary if read_bit(row.get(name))] or [""] for row in table.rows]
+
+
+def _tell_separator(cells: list[str], place: str) -> str | None:
+    """Return the separator of labels, None if no cell has one; refuse two."""
+    found = [mark for mark in _SEPARATORS if any(mark in cell for cell in cells)]
+    if len(found) > 1:
+        raise UserError(
+            f"the labels in {place} hold both {found[0]} and {found[1]}: say which one separates them, "
+            f"--label-separator '{found[0]}'"
+        )
+    return found[0] if found else None
+
+
+def _holds_bits(table: PhotoTable, name: str, place: str) -> bool:
+    """Whether a column holds 0 and 1; refuse one where some are left open, empty or -1."""
+    cells = [(row.get(name) or "").strip() for row in table.rows]
+    bits = [read_bit(cell) is not None for cell in cells]
+    if not any(bits) or any(cell not in _OPEN for cell, bit in zip(cells, bits, strict=True) if not bit):
+        return False
+    if not all(bits):
+        at = bits.index(False)
+        raise UserError(
+            f"{place}, line {table.lines[at]}: expected 0 or 1 in the column {name}, got {cells[at]!r}: write what is "
+            "unsure or not mentioned as 0 or 1, or leave the row out"
+        )
+    return True
+
+
+def mask_columns(table: PhotoTable, chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of masks of single classes, ``mask_dog`` or ``dog_mask``, by the class's plain name."""
+    found = {}
+    for name in table.columns:
+        plain = plain_name(name)
+        inner = plain.removeprefix("mask") if plain.startswith("mask") else plain.removesuffix("mask")
+        if inner and inner != plain and name not in chosen.values():
+            found[inner.strip(":")] = name
+    return found
+
+
+def class_mask(
+    row: Mapping[str, str | None], label: str, columns: Mapping[str, str], finder: ListedFiles, shared: Path | None
+) -> Path | None:
+    """Return the mask of a class: that of its own column, else the one for all."""
+    column = columns.get(plain_name(label))
+    if column is None:
+        return shared
+    cell = (row.get(column) or "").strip()
+    return finder.find(cell) if cell else None

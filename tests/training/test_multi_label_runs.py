@@ -1,0 +1,123 @@
+"""Multi-label models from a list of photos to the report."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.drawn_photos import CLASSES, draw_photo
+from helpers.small_models import SIZE, tiny_network
+from robustvit import UserError, audit, evaluate, finetune, load_model, report
+from robustvit.evaluation.measure import read_measures
+from robustvit.models.save import save_model
+
+FAST = {"epochs": 1, "lr": 3e-4, "swaps": 1, "panels": 1, "samples_per_class": 4}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Photos of one or two of three shapes, a mask for each, and a list in columns of 0 and 1."""
+    folder = tmp_path_factory.mktemp("several")
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(24):
+        shown = sorted({number % 3, (number // 3) % 3}) if number % 8 else []
+        canvas = rng.integers(0, 90, (SIZE, SIZE, 3)).astype(np.uint8)
+        for label in shown:
+            photo, mask = draw_photo(rng, label)
+            inside = np.array(mask) > 0
+            canvas[inside] = np.array(photo)[inside]
+            place = folder / "masks" / CLASSES[label] / f"{number:03d}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            mask.save(place)
+        Image.fromarray(canvas).save(folder / f"{number:03d}.png")
+        rows.append([f"{number:03d}.png", *(int(label in shown) for label in range(3))])
+    with (folder / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", *CLASSES], *rows])
+    return {"images": str(folder / "list.csv"), "masks": str(folder / "masks")}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    made = load_model(tiny_network(3), head="multi-label", class_names=list(CLASSES))
+    return str(save_model(made, tmp_path_factory.mktemp("model") / "several"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, photos, model):
+    out = tmp_path_factory.mktemp("run") / "run"
+    return out, finetune(model=model, out=str(out), recipe=None, **photos, **FAST)
+
+
+def test_a_run_measures_all_labels_and_can_be_loaded_and_resumed(run, photos, model):
+    out, found = run
+    assert load_model(out).head_kind == "multi-label"
+    measured = read_measures(out / "after.json")
+    assert all(set(one.scores) == {0, 1, 2} and one.labels is not None for one in measured)
+    assert any(len(one.labels) == 2 for one in measured)
+    assert any(one.swapped for one in measured)
+    for one in measured:
+        for swap in one.swapped:
+            if swap.kind == "mixed-other":
+                assert not set(one.labels) & set(measured[swap.donor].labels)
+        assert ("energy" in one.values) == bool(one.labels)
+    assert finetune(model=model, out=str(out), resume=True, recipe=None, **photos, **FAST).verdict == found.verdict
+    rows = list(csv.DictReader((out / "selection.csv").open()))
+    assert any(" " in row["labels"] for row in rows)
+
+
+def test_a_run_is_judged_by_mean_average_precision(run):
+    verdict = run[1].verdict
+    assert verdict.of("average-precision/mixed-other") is not None
+    assert verdict.of("average-precision/ordinary") is not None
+    assert "average precision" in verdict.sentence
+
+
+def test_a_run_is_evaluated_and_reported(run, photos, tmp_path):
+    found = evaluate(model=str(run[0]), baseline="original", swaps=1, include_trained=True, **photos)
+    assert found.verdict is not None
+    assert "average precision" in str(found)
+    page = tmp_path / "report.html"
+    report(str(run[0]), out=str(page))
+    assert "average precision" in page.read_text()
+
+
+@pytest.mark.parametrize("guidance", ["cross-entropy", "energy", "swap-relevance", "swap-augmentation"])
+def test_methods_for_several_labels_train(guidance, photos, model, tmp_path):
+    finetune(model=model, out=str(tmp_path / "run"), guidance=guidance, **photos, **FAST | {"panels": 0})
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["train_loss"] is not None
+
+
+@pytest.mark.parametrize("guidance", ["dfr", "last-layer", "rrr", "gradmask"])
+def test_methods_for_one_class_are_refused_by_name(guidance, photos, model, tmp_path):
+    settings = {name: value for name, value in FAST.items() if name not in ("epochs", "lr")}
+    with pytest.raises(UserError, match="not a multi-label model"):
+        finetune(model=model, out=str(tmp_path / "run"), guidance=guidance, **photos, **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_does_not_take_several_labels_says_so(photos, model, tmp_path):
+    with pytest.raises(UserError, match="several labels a photo"):
+        audit(model=model, out=str(tmp_path / "audit.html"), **photos)
+    softmax = load_model(tiny_network(3), class_names=list(CLASSES))
+    with pytest.raises(UserError, match=r"multi-label model \(--head\)"):
+        evaluate(model=softmax, **photos)
+
+
+def test_one_mask_for_all_guides_every_class_of_a_photo(photos, model, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for place in Path(photos["masks"]).rglob("*.png"):
+        whole = np.array(Image.open(place)) | (
+            np.array(Image.open(flat / place.name)) if (flat / place.name).is_file() else 0
+        )
+        Image.fromarray(whole).save(flat / place.name)
+    found = finetune(
+        model=model, images=photos["images"], masks=str(flat), out=str(tmp_path / "run"), **FAST | {"panels": 0}
+    )
+    assert found.verdict.of("energy") is not None
