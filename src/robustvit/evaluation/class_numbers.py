@@ -11,12 +11,13 @@ import numpy as np
 from robustvit.common.derived_intervals import derived_difference, derived_interval
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
+from robustvit.common.options import HeadKind, Metric
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.evaluation.calibration import calibration_change, calibration_error
 from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.evaluation.measured_intervals import derive_metric
-from robustvit.evaluation.metrics import ACCURACY, METRICS, MOST_SCORED
+from robustvit.evaluation.metrics import ACCURACY, METRICS, MOST_SCORED, OF_LABELS, Predictions
 
 MOST_CLASSES = 30  # in a whole matrix of confusions; of more classes only the most frequent confusions are kept
 MOST_CONFUSIONS = 30
@@ -40,6 +41,7 @@ class OfClass:
         recall: share of its photos that are answered right.
         precision: share of its answers that are right; None if there is none.
         change: of the recall against the baseline, paired; None without one.
+        average_precision: of a multi-label model, the area under precision and recall; None for others.
     """
 
     name: str
@@ -48,6 +50,7 @@ class OfClass:
     recall: Interval
     precision: Interval | None
     change: Interval | None = None
+    average_precision: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ def class_numbers(
         name_of: returns the name of a class.
         before: measures of the baseline on the same photos in the same order.
     """
+    if any(one.labels is not None for one in results):
+        return _numbers_of_labels(results, name_of, before)
     results = [one for one in results if one.label is not None]
     if not results:
         return None
@@ -136,6 +141,35 @@ def class_numbers(
         len(wrong),
         _matrix(known, labels, answers) if len(known) <= MOST_CLASSES else None,
     )
+
+
+def _numbers_of_labels(
+    results: Sequence[PhotoMeasure], name_of: Callable[[int], str], before: Sequence[PhotoMeasure] | None
+) -> ClassNumbers | None:
+    """Compute the numbers of a multi-label model; a class is answered if it scores above one half."""
+    found = {name: derive_metric(results, METRICS[name]) for name in OF_LABELS}
+    metrics = {name: derived_interval(one) for name, one in found.items() if one is not None}
+    changes = {}
+    for name, one in found.items():
+        was = None if before is None else derive_metric(before, METRICS[name])
+        if one is not None and was is not None:
+            changes[name] = derived_difference(was, one)
+    labels = sorted({label for one in results for label in one.labels or ()})
+    return ClassNumbers(metrics, changes, tuple(_of_label(n, name_of(n), results, before) for n in labels), (), 0, None)
+
+
+def _of_label(label: int, name: str, results: Sequence[PhotoMeasure], before: Sequence[PhotoMeasure] | None) -> OfClass:
+    """Return the numbers of one class of a multi-label model."""
+    own = np.array([label in (one.labels or ()) for one in results])
+    said = np.array([one.scores[label] > 0.5 for one in results])
+    change = None
+    if before is not None:
+        change = paired_difference(np.array([one.scores[label] > 0.5 for one in before])[own], said[own])
+    scores = np.array([[one.scores[label]] for one in results])
+    alone = Predictions(np.zeros(len(own), dtype=int), np.full(len(own), -1), scores, own[:, None])
+    ranked = derived_interval(METRICS[OF_LABELS[0]].derive(alone))
+    precision = mean_interval(own[said]) if said.any() else None
+    return OfClass(name, int(own.sum()), int(said.sum()), mean_interval(said[own]), precision, change, ranked)
 
 
 def _metrics(
@@ -181,6 +215,16 @@ def _matrix(known: Sequence[int], labels: np.ndarray, answers: np.ndarray) -> tu
     columns = np.where(np.isin(answers, known), np.searchsorted(known, answers), size)
     counts = np.bincount(rows * (size + 1) + columns, minlength=size * (size + 1)).reshape(size, size + 1)
     return tuple(tuple(row) for row in counts.tolist())
+
+
+def metric_for(head: HeadKind, asked: Metric) -> Metric:
+    """Return what decides: as asked for, but for a multi-label model the mean average precision instead of accuracy."""
+    expect_one_of("--metric", asked, METRICS)
+    if head != "multi-label":
+        return asked
+    if asked not in (ACCURACY, *OF_LABELS):
+        raise UserError(f"expected --metric {', '.join(OF_LABELS)} for a multi-label model, got {asked}")
+    return OF_LABELS[0] if asked == ACCURACY else asked
 
 
 def check_metric(metric: str, labels: Sequence[int | None]) -> None:

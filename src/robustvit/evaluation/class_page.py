@@ -30,6 +30,7 @@ def render_class_numbers(numbers: Mapping[str, Any], side: str, against: str, fi
         rows=rows,
         hidden=len(classes) - len(rows),
         photos=sum(row["photos"] for row in classes),
+        ranked=any(row.get("average_precision") for row in classes),
         other=any(row[-1] for row in numbers["matrix"] or []),
         titles={name: metric_title(name) for name in numbers["metrics"]},
         meanings={name: metric_meaning(name) for name in numbers["metrics"]},

@@ -163,7 +163,7 @@ def evaluate(
     from robustvit.data.seen_photos import ReadOnce
     from robustvit.data.several_labels import describe_labels, match_photos
     from robustvit.data.trained_photos import photos_behind, trained_groups, trained_shifts
-    from robustvit.evaluation.class_numbers import check_metric, class_numbers, say_unbalanced
+    from robustvit.evaluation.class_numbers import check_metric, class_numbers, metric_for, say_unbalanced
     from robustvit.evaluation.compare import compare, decide
     from robustvit.evaluation.groups import report_groups
     from robustvit.evaluation.label_measures import measure_model
@@ -188,9 +188,11 @@ def evaluate(
     read = ReadOnce(found_photos, photos.mask_format)
     notes += say_looked(read.seen_by(classifier))
     check_backgrounds(judging.backgrounds, [photo.image for photo in found_photos])
-    check_metric(judging.metric, [photo.label for photo in found_photos])
+    metric = metric_for(classifier.head_kind, judging.metric)
+    if not several:
+        check_metric(metric, [photo.label for photo in found_photos])
     classes = [photo.class_name for photo in found_photos]
-    notes += say_unbalanced(classes, judging.metric)
+    notes += say_unbalanced(classes, metric)
     other = load_baseline(models, classifier)
     if other is not None:
         check_method(relevance, other)
@@ -214,8 +216,8 @@ def evaluate(
     verdict, before, shifts = None, None, trained_shifts(models.model)
     if other is not None:
         before = measure_with(other)
-        compared = compare(before, after, judging.metric)
-        decided = decide(compared, max_drop=judging.max_drop, notes=notes, trained_on=shifts, metric=judging.metric)
+        compared = compare(before, after, metric)
+        decided = decide(compared, max_drop=judging.max_drop, notes=notes, trained_on=shifts, metric=metric)
         verdict = seen.judge(decided, photos.include_trained)
     groups = report_groups(after, before, trained_groups(models.model))
     used, bar = (other or classifier).to(device), RivalBar(*_sides(other, after), judging.max_drop, shifts)
@@ -233,7 +235,7 @@ def evaluate(
                 range=None if photos.range is None else str(photos.range),
                 swaps=judging.swaps,
                 backgrounds=judging.backgrounds,
-                metric=judging.metric,
+                metric=metric,
                 seed=running.seed,
                 normalization=models.normalization,
                 baseline=str(models.baseline),

@@ -62,6 +62,8 @@ def predictions_of(results: Sequence[PhotoMeasure], kind: str = ORDINARY) -> Pre
         results: measures of photos; those without a class are ignored.
         kind: ``ordinary``, or a kind of swapped backgrounds; a photo's answers share its weight of 1.
     """
+    if any(result.labels is not None for result in results):
+        return _predictions_of_labels(results, kind)
     rows = []
     for index, result in enumerate(results):
         if result.label is not None:
@@ -79,6 +81,29 @@ def predictions_of(results: Sequence[PhotoMeasure], kind: str = ORDINARY) -> Pre
         places.ravel(),
         np.array([known.get(answer, -1) for answer in answers]),
         np.array([[row[label] for label in known] for row in scores]) if scored else None,
+        weights=np.array(weights),
+        photos=np.array(photos),
+        donors=None if kind == ORDINARY else np.array(donors),
+    )
+
+
+def _predictions_of_labels(results: Sequence[PhotoMeasure], kind: str) -> Predictions | None:
+    """Return the answers of a multi-label model, for the classes that any of the photos shows; see above."""
+    rows = []
+    for index, result in enumerate(results):
+        own = [(result.scores, -1)] if kind == ORDINARY else [
+            (one.scores, one.donor) for one in result.swapped if one.kind == kind
+        ]  # fmt: skip
+        rows += [(index, result.labels or [], *answer, 1 / len(own)) for answer in own]
+    classes = sorted({label for _, labels, *_ in rows for label in labels})
+    if not classes:
+        return None
+    photos, labels, scores, donors, weights = zip(*rows, strict=True)
+    return Predictions(
+        np.zeros(len(rows), dtype=int),
+        np.full(len(rows), -1),
+        np.array([[row[label] for label in classes] for row in scores]),
+        np.array([[label in own for label in classes] for own in labels]),
         weights=np.array(weights),
         photos=np.array(photos),
         donors=None if kind == ORDINARY else np.array(donors),

@@ -12,9 +12,15 @@ import numpy as np
 
 from robustvit.common.derived_intervals import Derived, effective_photos
 from robustvit.common.errors import UserError
+from robustvit.common.options import Metric as MetricName
 
 MOST_SCORED = 100  # classes; photos of more classes have no scores, so that no file grows with photos times classes
 ACCURACY = "accuracy"
+OF_LABELS: tuple[MetricName, ...] = (
+    "average-precision",
+    "auroc",
+    "macro-f1",
+)  # of photos with several classes; the first decides
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,8 @@ def balanced_accuracy(found: Predictions) -> tuple[float, np.ndarray]:
 
 def macro_f1(found: Predictions) -> tuple[float, np.ndarray]:
     """Return the mean F1 over classes, 2 right / (photos of the class + answers of the class), and its slopes."""
+    if found.targets is not None and found.scores is not None:
+        return _f1_of_labels(found.scores > 0.5, found.targets, found.weight)
     size = int(max(found.labels.max(), found.answers.max())) + 1
     right, answered = found.labels == found.answers, found.answers >= 0
     owned = np.bincount(found.labels, found.weight, size)
@@ -130,6 +138,15 @@ def macro_f1(found: Predictions) -> tuple[float, np.ndarray]:
     other = np.where(answered, found.answers, 0)
     slopes -= np.where(answered, each[other] * scores[other], 0.0)
     return float(scores[held].mean()), slopes
+
+
+def _f1_of_labels(said: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the mean F1 over classes of photos of several, ``(N, K)`` bool, and its slopes."""
+    both, below = weight @ (said & truth), weight @ said + weight @ truth
+    held = weight @ truth > 0
+    scores = np.where(held, 2 * both / np.where(held, below, 1.0), 0.0)
+    each = np.where(held, 1 / (held.sum() * np.where(held, below, 1.0)), 0.0)
+    return float(scores[held].mean()), (2 * (said & truth) - scores * (said.astype(float) + truth)) @ each
 
 
 def auroc(found: Predictions) -> tuple[float, np.ndarray]:

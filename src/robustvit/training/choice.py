@@ -44,7 +44,7 @@ def check_choice(schedule: Schedule, photos: Sequence[Photo]) -> None:
 def check_metric_choice(schedule: Schedule, gathered: RunPhotos) -> list[str]:
     """Refuse a metric that the photos of a run cannot have; return a note if it decides the verdict alone."""
     for photos in (gathered.verdict, gathered.validation if schedule.chooses_by_swaps else []):
-        if photos:
+        if photos and photos[0].labels is None:
             check_metric(schedule.metric, [photo.label for photo in photos])
     if schedule.metric == ACCURACY or schedule.chooses_by_swaps:
         return []

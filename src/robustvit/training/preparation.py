@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from robustvit.data.backgrounds import check_backgrounds
 from robustvit.data.gather import RunPhotos, SelectionSettings, gather_photos
 from robustvit.data.given_photos import PhotoSources
 from robustvit.data.region_decisions import read_decisions
+from robustvit.evaluation.class_numbers import metric_for
 from robustvit.explanation.methods import measuring_method
 from robustvit.guidance.decided_regions import DecidedRegions
 from robustvit.guidance.last_layer import DeepFeatureReweighting
@@ -69,6 +70,10 @@ class SettledRun:
     def resumed(self) -> bool:
         """Whether a run is continued."""
         return bool(self.old)
+
+    def plan_for(self, classifier: Classifier) -> Schedule:
+        """Return the plan with the metric that decides for a model."""
+        return replace(self.plan, metric=metric_for(classifier.head_kind, self.plan.metric))
 
     def with_model(self, classifier: Classifier) -> dict[str, Any]:
         """Return the settings with those that depend on the model; refuse to resume with others."""
@@ -181,7 +186,7 @@ def gather_run(
     )
     check_choice(settled.plan, gathered.validation)
     check_groups(settled.plan, gathered.train, gathered.validation)
-    gathered.notes.extend(check_metric_choice(settled.plan, gathered))
+    gathered.notes.extend(check_metric_choice(settled.plan_for(classifier), gathered))
     check_backgrounds(options["backgrounds"], list(gathered.prints))
     if isinstance(guide, DeepFeatureReweighting):
         photos_to_fit(gathered, classifier.num_classes, guide.balance)

@@ -21,8 +21,8 @@ from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.gather import RunPhotos
 from robustvit.data.labels import doubt_order
 from robustvit.data.photo import Photo
-from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers, say_unbalanced
 from robustvit.data.seen_photos import see_photos
+from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers, say_unbalanced
 from robustvit.evaluation.compare import compare, decide, deciding_measure
 from robustvit.evaluation.groups import GroupReport, report_groups
 from robustvit.evaluation.label_measures import measure_model
