@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robustvit.common.derived_intervals import derived_difference, derived_interval
+from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
 from robustvit.common.options import HeadKind, Metric
@@ -147,7 +147,7 @@ def _numbers_of_labels(
     results: Sequence[PhotoMeasure], name_of: Callable[[int], str], before: Sequence[PhotoMeasure] | None
 ) -> ClassNumbers | None:
     """Compute the numbers of a multi-label model; a class is answered if it scores above one half."""
-    found = {name: derive_metric(results, METRICS[name]) for name in OF_LABELS}
+    found: dict[str, Derived | None] = {name: derive_metric(results, METRICS[name]) for name in OF_LABELS}
     metrics = {name: derived_interval(one) for name, one in found.items() if one is not None}
     changes = {}
     for name, one in found.items():
