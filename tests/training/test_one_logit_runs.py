@@ -10,7 +10,7 @@ import yaml
 
 from helpers.drawn_photos import write_photos
 from helpers.small_models import tiny_network
-from robustvit import UserError, audit, evaluate, finetune, load_model, report
+from robustvit import UserError, audit, evaluate, export, finetune, load_model, report
 from robustvit.models.load import load_original
 from robustvit.models.save import save_model
 
@@ -81,3 +81,9 @@ def test_regression_is_refused_by_name_where_classes_are_needed(two, tmp_path):
         with pytest.raises(UserError, match=r"regression.*explain can use it"):
             call(model=model, **two)
     assert not out.exists()
+
+
+def test_an_exported_model_of_one_logit_says_what_its_logit_is(run, tmp_path):
+    export(str(run[0]), out=str(tmp_path / "shared"))
+    assert "one logit" in (tmp_path / "shared" / "README.md").read_text()
+    assert load_model(tmp_path / "shared").head_kind == "binary"

@@ -91,6 +91,7 @@ def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
             version=version("robustvit"),
             classes=facts.classes,
             num_classes=facts.num_classes,
+            head=config.get("head") or "softmax",
             height=facts.preprocessing.input_size[0],
             width=facts.preprocessing.input_size[1],
             resized=f"{resized[0]} x {resized[1]} pixels" if whole else f"{resized[0]} pixels on the shorter side",

@@ -131,7 +131,8 @@ def _link(file: Path, target: Path) -> None:
 def _describe(run: RunFolder, stored: dict[str, Any]) -> tuple[tuple[str, ...], int, Preprocessing]:
     """Return class names, number of classes and preprocessing."""
     if stored.get("library") == "module":  # only its author has the code to load it
-        return tuple(stored["label_names"]), stored["num_classes"], Preprocessing.from_dict(stored["preprocessing"])
+        classes = 2 if stored.get("head") == "binary" else stored["num_classes"]
+        return tuple(stored["label_names"]), classes, Preprocessing.from_dict(stored["preprocessing"])
     classifier = _load(run)
     return classifier.class_names, classifier.num_classes, classifier.preprocessing
 
@@ -150,7 +151,7 @@ def _interface(classifier: Classifier) -> dict[str, Any]:
     settings = classifier.preprocessing
     return {
         "input": {"name": "images", "shape": ["batch", 3, *settings.input_size], "range": [0, 1], "colours": "RGB"},
-        "output": {"name": "logits", "shape": ["batch", classifier.num_classes]},
+        "output": {"name": "logits", "shape": ["batch", classifier.num_classes], "head": classifier.head_kind},
         "resize": {
             "size": list(settings.resized) if settings.resizes_both_sides else settings.resized[0],
             "of": "both sides" if settings.resizes_both_sides else "shorter side",
