@@ -2,9 +2,9 @@
 
     python -m benchmarks.study.audit_masks
 
-The model of the embedded benchmark does look at the background. Its cost of a wrong background is measured on scenes with
-their exact masks, and with masks that are grown, shrunk or moved: parts of the object then count as background, or the
-background comes along with the object. Found masks have errors of all three kinds.
+The model of the embedded benchmark does look at the background. Its cost of a wrong background is measured on scenes
+with their exact masks, and with masks that are grown, shrunk or moved: parts of the object then count as background, or
+the background comes along with the object. Found masks have errors of all three kinds.
 """
 
 from __future__ import annotations

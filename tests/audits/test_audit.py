@@ -443,5 +443,60 @@ def test_closed_parts_are_printed(audited, browser):
     with opened(browser, audited / "audit.html") as page:
         rule = page.locator("details li").first
         assert not rule.is_visible()
+        settings = page.locator("details.settings dl").first
         page.emulate_media(media="print")
         assert rule.is_visible()
+        assert not settings.is_visible()
+
+
+def test_one_class_is_shown_without_a_script(audited, browser):
+    record = json.loads((audited / "audit.json").read_text())
+    chosen = sorted(record["classes"])[1]
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((audited / "audit.html").as_uri())
+    rows = page.locator("table.classes").first.locator("tbody tr")
+    assert rows.count() == len(record["classes"])
+    page.locator(f"label:has-text('{chosen}') input").first.check()
+    shown = [row.inner_text() for row in rows.all() if row.is_visible()]
+    assert len(shown) == 1
+    assert shown[0].startswith(chosen)
+    assert page.locator("figure h3:visible").count() == sum(
+        record["photos"][index]["class"] == chosen for index in record["worst"]
+    )
+    context.close()
+
+
+def test_decisions_on_regions_are_saved_from_the_page(audited, browser, tmp_path):
+    from robustvit.data.region_decisions import read_decisions
+
+    with opened(browser, audited / "audit.html") as page:
+        page.locator("input[name=region1][value=drop]").check()
+        with page.expect_download() as waited:
+            page.locator("#save").click()
+        assert waited.value.suggested_filename == "shortcuts.json"
+        waited.value.save_as(tmp_path / "shortcuts.json")
+    decided = read_decisions(tmp_path / "shortcuts.json")
+    assert [(one.number, one.keep) for one in decided.regions] == [(1, False)]
+    record = json.loads((audited / "audit.json").read_text())
+    assert decided.regions[0].centre == pytest.approx(record["regions"][0]["centre"], abs=1e-5)
+    assert decided.weights == record["weights"]
+    assert len(decided.others) == len(record["regions"]) - 1
+
+
+def test_the_first_screen_has_the_verdict_the_worst_case_and_three_numbers(audited, browser):
+    record = json.loads((audited / "audit.json").read_text())
+    case = record["case"]
+    flipped = [one for photo in record["photos"] for one in photo["model"]["turned"] if photo["model"]["right"]]
+    assert case["probability"] == max(one["probability"] for one in flipped)
+    with opened(browser, audited / "audit.html", width=1280) as page:
+        for place in (".verdict", ".case", ".three"):
+            box = page.locator(place).first.bounding_box()
+            assert box["y"] + box["height"] < 800, place
+        assert page.locator(".case img").count() == 3
+        assert page.locator(".three div").count() == 3
+        assert case["predicted"] in page.locator(".case").inner_text()
+        page.emulate_media(color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 25, 31)"
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -26,7 +26,7 @@ class ByRed(nn.Module):
 
     def forward(self, images):
         corner = images[..., :8, :8].mean(dim=(2, 3)) * self.weight
-        return torch.stack([0.8 - (corner[:, 0] - corner[:, 1]), corner[:, 0] - corner[:, 1] - 0.8], dim=1) * 5
+        return torch.stack([1.6 - (corner[:, 0] - corner[:, 1]), corner[:, 0] - corner[:, 1] - 1.6], dim=1) * 5
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Parsed, not run: what needs pretrained weights, benchmark sets, several machines or hours.
 ELSEWHERE = re.compile(
     r"vit_(base|small)_|--on imagenet|--on objectnet|--root|reproduce|sweep |hf-hub|push|--stream|--share|\bapp\b"
-    r"|\bdemo\b|accelerate|torchrun|--help|--print_config|gibbon|--boxes sam|--prompt "
+    r"|\bdemo\b|accelerate|torchrun|--help|--print_config|gibbon|--boxes sam|--prompt |--shortcuts"
 )
 QUICK = {
     "finetune": ["--epochs", "1", "--tracker", "none", "--panels", "0", "--validation-per-class", "4"],

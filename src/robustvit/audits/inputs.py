@@ -22,6 +22,8 @@ from robustvit.masks.make import MadeMasks, make_masks
 from robustvit.masks.options import TOKENCUT_BACKBONE
 from robustvit.models.classifier import Classifier
 
+WEAKER = "WEAKER_TEXT"
+
 
 def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier) -> tuple[list[Photo], list[str]]:
     """Find the photos of an audit, and make masks if none are given.
@@ -116,11 +118,13 @@ def _made_note(made: MadeMasks, request: AuditRequest) -> str:
     named = sum(record.verdict == NO_OBJECT for record in made.records)
     none = f"{pluralize(named, 'photo')} that --no-object names, " if named else ""
     use = "used" if request.photos.doubtful else "left out"
+    sure = [record.confidence for record in made.records if record.verdict in ("good", "doubtful")[: 1 + request.photos.doubtful]]
+    mean = f" Their mean confidence is {sum(sure) / len(sure):.2f} of 1." if sure else ""
     return (
         f"No masks were given: TokenCut found them with {backbone} ({counts['good']} good, {counts['doubtful']} "
         f"doubtful and {use}, {none}{pluralize(counts['none'], 'photo')} without an object and left out, "
         f"{len(made.problems)} that could not be used). "
-        f"The audit is only as good as these masks: check them in {made.folder}."
+        f"The audit is only as good as these masks: check them in {made.folder}.{mean} {WEAKER}"
     )
 
 
