@@ -8,7 +8,8 @@ import timm
 import torch
 
 from robustvit.audits import regions
-from robustvit.audits.regions import Patch, RegionSettings, crop_around, find_regions, share_out
+from robustvit.audits.region import Patch, crop_around
+from robustvit.audits.regions import RegionSettings, find_regions, share_out
 from robustvit.evaluation.asking import Asking
 from robustvit.models.classifier import Classifier, Preprocessing
 

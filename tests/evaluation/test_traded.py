@@ -8,6 +8,8 @@ from torch import nn
 
 from helpers.small_models import SIZE
 from robustvit.common.intervals import Interval
+from robustvit.evaluation import traded
+from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.evaluation.traded import describe_trade, other_costs
 from robustvit.models.classifier import Classifier, Preprocessing
 
@@ -45,18 +47,26 @@ class Photos(torch.utils.data.Dataset):
 LABELS = [index % 2 for index in range(40)]
 
 
+def measured(labels=LABELS):
+    """Both models are right on the photos as they are."""
+    one = [PhotoMeasure(str(at), label, at % 2, 1.0) for at, label in enumerate(labels)]
+    return one, one
+
+
 def test_a_frame_that_costs_only_the_second_model_is_named():
-    risen = other_costs(model(False), model(True), Photos(), LABELS)
+    risen = other_costs(model(False), model(True), Photos(), measured())
     assert list(risen) == ["black frame"]
     assert risen["black frame"].mean == pytest.approx(0.5)
     assert risen["black frame"].low > 0.05
-    assert other_costs(model(True), model(False), Photos(), LABELS) == {}
-    assert other_costs(model(True), model(True), Photos(), LABELS) == {}
+    assert other_costs(model(True), model(False), Photos(), measured()) == {}
+    assert other_costs(model(True), model(True), Photos(), measured()) == {}
 
 
-def test_photos_without_a_class_do_not_count():
-    risen = other_costs(model(False), model(True), Photos(), [-1] * 10 + LABELS[10:])
-    assert risen["black frame"].count == 30
+def test_photos_without_a_class_do_not_count_and_many_are_thinned_out(monkeypatch):
+    few = measured([None] * 10 + LABELS[10:])
+    assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 30
+    monkeypatch.setattr(traded, "MOST_PHOTOS", 9)
+    assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 8
 
 
 def test_the_line_says_whether_backgrounds_gained():

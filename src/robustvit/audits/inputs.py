@@ -118,7 +118,8 @@ def _made_note(made: MadeMasks, request: AuditRequest) -> str:
     named = sum(record.verdict == NO_OBJECT for record in made.records)
     none = f"{pluralize(named, 'photo')} that --no-object names, " if named else ""
     use = "used" if request.photos.doubtful else "left out"
-    sure = [record.confidence for record in made.records if record.verdict in ("good", "doubtful")[: 1 + request.photos.doubtful]]
+    used = ("good", "doubtful") if request.photos.doubtful else ("good",)
+    sure = [record.confidence for record in made.records if record.verdict in used]
     mean = f" Their mean confidence is {sum(sure) / len(sure):.2f} of 1." if sure else ""
     return (
         f"No masks were given: TokenCut found them with {backbone} ({counts['good']} good, {counts['doubtful']} "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from robustvit.audits.measures import AuditedPhoto
-from robustvit.audits.regions import Patch, crop_around
+from robustvit.audits.region import Patch, crop_around
 from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.datasets import SwappedPhotos

@@ -15,7 +15,7 @@ from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto, Tried
 from robustvit.audits.pictures import WORST_RULE
 from robustvit.audits.placements import PlacedAnswers, ShiftedAnswers, shift_difference, shift_points
 from robustvit.audits.properties import PropertyAudit
-from robustvit.audits.regions import Region
+from robustvit.audits.region import Region
 from robustvit.audits.summary import Beyond, beyond_chances, by_class, compare_photos, means
 from robustvit.audits.verdict import AuditVerdict, change_of, judge
 from robustvit.common.errors import printable

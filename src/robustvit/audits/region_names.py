@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustvit.audits.regions import Region, crop_around
+from robustvit.audits.region import Region, crop_around
 from robustvit.common.errors import UserError
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.explanation.attention.interception import evaluating

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from robustvit.audits.groups import choose_clusters
-from robustvit.common.intervals import Interval, mean_interval, paired_difference
+from robustvit.audits.region import Patch, Region
+from robustvit.common.intervals import mean_interval, paired_difference
 from robustvit.common.progress import track
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.evaluation.asking import Asking
@@ -22,70 +23,6 @@ from robustvit.explanation.deletion import blurred
 from robustvit.models.classifier import Classifier
 
 _A_PHOTO = 8  # patches of a photo that are described
-_SHOWN = 8
-
-
-@dataclass(frozen=True)
-class Patch:
-    """A relevant patch outside the mask.
-
-    Attributes:
-        photo: index of the photo.
-        row: of the patch in the grid; as ``column``.
-        weight: its share of the photo's relevance.
-    """
-
-    photo: int
-    row: int
-    column: int
-    weight: float
-
-
-@dataclass(frozen=True)
-class Region:
-    """A kind of region beside the objects that a model looks at.
-
-    Attributes:
-        share: of the relevance of all photos.
-        classes: number of photos with such patches by their class.
-        patches: all of them, the most relevant first.
-        accuracy: change of accuracy on these photos when exactly these patches are blurred.
-        against_others: the same less the change when as many other patches outside the mask are blurred.
-        probability: change of the predicted class's probability when they are blurred.
-        decided: photos whose answer changes.
-        centre: mean feature of the patches, of length 1.
-        reach: cosine with the centre that nine of ten of the patches reach.
-        tested: photos on which they were blurred: all, or as many as the budget allows, drawn at random.
-        words: nearest words, if they were asked for.
-    """
-
-    share: float
-    classes: dict[str, int]
-    patches: list[Patch]
-    accuracy: Interval
-    against_others: Interval
-    probability: Interval
-    decided: list[int]
-    centre: tuple[float, ...] = ()
-    reach: float = 0.0
-    tested: int = 0
-    words: tuple[str, ...] = ()
-
-    @property
-    def decides(self) -> bool:
-        """Whether blurring costs accuracy, and more than blurring as many other patches, by the whole intervals."""
-        return self.accuracy.high < 0 and self.against_others.high < 0
-
-    @property
-    def photos(self) -> list[int]:
-        """The photos that have such patches."""
-        return sorted({one.photo for one in self.patches})
-
-    @property
-    def shown(self) -> list[Patch]:
-        """The most relevant patches, each of another photo."""
-        first = {one.photo: one for one in reversed(self.patches)}
-        return sorted(first.values(), key=lambda one: -one.weight)[:_SHOWN]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,10 +217,3 @@ def _blur_patches(images: Tensor, places: Sequence[Sequence[tuple[int, int]]], g
             area = (..., slice(row * rows, (row + 1) * rows), slice(column * columns, (column + 1) * columns))
             changed[index][area] = soft[index][area]
     return changed
-
-
-def crop_around(image: Tensor, patch: Patch, grid: tuple[int, int]) -> Tensor:
-    """Return the part of an image ``(3, H, W)`` around a patch, five patches wide, or what there is of it."""
-    rows, columns = image.shape[-2] // grid[0], image.shape[-1] // grid[1]
-    top, left = max(0, (patch.row - 2) * rows), max(0, (patch.column - 2) * columns)
-    return image[:, top : (patch.row + 3) * rows, left : (patch.column + 3) * columns]

@@ -19,7 +19,8 @@ from robustvit.audits.pictures import choose_worst
 from robustvit.audits.placements import ShiftedAnswers, choose_pastings, measure_placements, shift_values
 from robustvit.audits.properties import PropertyAudit, audit_properties, photo_properties
 from robustvit.audits.record import AuditData, ModelAudit
-from robustvit.audits.regions import Region, RegionSettings, find_regions
+from robustvit.audits.region import Region
+from robustvit.audits.regions import RegionSettings, find_regions
 from robustvit.audits.shortcuts import name_shortcuts
 from robustvit.audits.spending import Spending
 from robustvit.common.errors import UserError, printable

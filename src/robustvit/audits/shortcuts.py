@@ -11,7 +11,7 @@ from robustvit.evaluation.insertions import judge_insertions, risen_costs
 
 if TYPE_CHECKING:
     from robustvit.audits.record import AuditData
-    from robustvit.audits.regions import Region
+    from robustvit.audits.region import Region
     from robustvit.common.intervals import Interval
 
 

@@ -7,34 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from robustvit.common.intervals import Interval
 from robustvit.evaluation.insertions import answers_to, insertions, risen_costs
+from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.models.classifier import Classifier
 
+MOST_PHOTOS = 200
 _WHOLE = ("grey", "blurred")  # beside a text and a frame: four forward passes a photo and model
 
 
 def other_costs(
-    before: Classifier, after: Classifier, photos: Dataset, labels: Sequence[int], batch_size: int = 32
+    before: Classifier,
+    after: Classifier,
+    photos: Dataset,
+    plain: tuple[Sequence[PhotoMeasure], Sequence[PhotoMeasure]],
+    batch_size: int = 32,
 ) -> dict[str, Interval]:
     """Return what costs the second model more than the first, when it is put into every photo; see ``risen_costs``.
 
     Args:
         before: the original, on its device.
         after: the guided model; both take photos of the same size.
-        photos: transformed without randomness.
-        labels: class of each; photos with -1 do not count.
+        photos: transformed without randomness; up to ``MOST_PHOTOS`` that have a class are used, spread evenly.
+        plain: what was measured of both models on the photos as they are.
         batch_size: photos at a time.
     """
-    changes = {"": lambda images: images} | insertions(after.preprocessing.input_size, whole=_WHOLE, controls=False)
-    known = [index for index, label in enumerate(labels) if label >= 0]
+    known = [index for index, one in enumerate(plain[0]) if one.label is not None]
+    chosen = known[:: -(-len(known) // MOST_PHOTOS)] if known else []
+    changes = insertions(after.preprocessing.input_size, whole=_WHOLE, controls=False)
     said: list[Mapping[str, Sequence[int]]] = []
-    for model in (before, after):
-        found = answers_to(model, photos, changes, batch_size)
-        said.append({name: [answers[index] for index in known] for name, answers in found.items()})
-    return risen_costs(said[0], said[1], [labels[index] for index in known])
+    for model, measured in zip((before, after), plain, strict=True):
+        found = answers_to(model, Subset(photos, chosen), changes, batch_size)
+        said.append({"": [measured[index].predicted for index in chosen]} | found)
+    return risen_costs(said[0], said[1], [int(plain[0][index].label or 0) for index in chosen])
 
 
 def describe_trade(risen: Mapping[str, Interval], gain: Interval | None) -> list[str]:

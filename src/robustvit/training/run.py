@@ -143,7 +143,7 @@ class GuidedRun:
             before = self._measure_again(notes)
         comparisons = compare(before, after, self.schedule.metric)
         trained_on = getattr(guidance, "trained_on", ())
-        notes += self._describe_trade(comparisons, trained_on)
+        notes += self._describe_trade(before, after, comparisons, trained_on)
         decided = decide(
             comparisons,
             max_drop=self.schedule.max_drop,
@@ -161,14 +161,20 @@ class GuidedRun:
         self.accelerator.end_training()
         return verdict
 
-    def _describe_trade(self, comparisons: Sequence[Comparison], trained_on: Sequence[str]) -> list[str]:
+    def _describe_trade(
+        self,
+        before: list[PhotoMeasure],
+        after: list[PhotoMeasure],
+        comparisons: Sequence[Comparison],
+        trained_on: Sequence[str],
+    ) -> list[str]:
         """Return lines on other shortcuts that cost the guided model more than the original."""
-        labels = [-1 if photo.label is None else photo.label for photo in self.gathered.verdict]
-        if len(labels) < MIN_PHOTOS or self.classifier.head_kind == "multi-label":  # answers are one class a photo
+        counted = sum(one.label is not None for one in before)
+        if counted < MIN_PHOTOS or self.classifier.head_kind == "multi-label":  # answers are one class a photo
             return []
-        device = self.accelerator.device
         size = min(32, 4 * self.schedule.batch_size)
-        risen = other_costs(self.original.to(device), self.classifier, self.held_out, labels, size)
+        original = self.original.to(self.accelerator.device)
+        risen = other_costs(original, self.classifier, self.held_out, (before, after), size)
         self.original.cpu()
         by_name = {one.measure: one.difference for one in comparisons}
         decisive = deciding_measure(by_name, trained_on)
