@@ -22,7 +22,11 @@ from robustvit.masks.make import MadeMasks, make_masks
 from robustvit.masks.options import TOKENCUT_BACKBONE
 from robustvit.models.classifier import Classifier
 
-WEAKER = "WEAKER_TEXT"
+WEAKER = (
+    "Findings with found masks are weaker: a mask that takes background along shows a smaller cost of a wrong "
+    "background, one that leaves parts of the object out shows lower accuracy on every swap, and relevance on the object "
+    "is relevance on the mask. A verdict near a limit may be another one with drawn masks."
+)
 
 
 def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier) -> tuple[list[Photo], list[str]]:
