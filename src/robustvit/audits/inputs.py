@@ -24,8 +24,8 @@ from robustvit.models.classifier import Classifier
 
 WEAKER = (
     "Findings with found masks are weaker: a mask that takes background along shows a smaller cost of a wrong "
-    "background, one that leaves parts of the object out shows lower accuracy on every swap, and relevance on the object "
-    "is relevance on the mask. A verdict near a limit may be another one with drawn masks."
+    "background, one that leaves parts of the object out shows lower accuracy on every swap, and relevance on the "
+    "object is relevance on the mask. A verdict near a limit may be another one with drawn masks."
 )
 
 
