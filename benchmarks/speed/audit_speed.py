@@ -38,8 +38,8 @@ _START = "; ".join(
 
 def take(given: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     """Copy the first photos of each class, and their masks."""
-    for kind in (folder / "images", folder / "masks"):
-        kind.mkdir()
+    for place in (folder / "images", folder / "masks"):
+        place.mkdir()
     for name in sorted(path.name for path in Path(given.images).iterdir() if path.is_dir()):
         for photo in sorted((Path(given.images) / name).iterdir())[: given.per_class]:
             (mask,) = (Path(given.masks) / name).glob(f"{photo.stem}.*")
@@ -59,6 +59,15 @@ def timed(arguments: list[str], checkout: Path) -> tuple[float, float]:
     return spent, time.perf_counter() - start
 
 
+def chosen_audits(given: argparse.Namespace, count: int) -> dict[str, tuple[Path, list[str]]]:
+    """Return checkout and options of each audit; as many objects are moved as of 150 photos, in proportion."""
+    found: dict[str, tuple[Path, list[str]]] = {"older": (given.older, ["--shifted", str(round(60 * count / 150))])}
+    if given.full:
+        found["full"] = (HERE, ["--budget", "full", "--shifted", str(round(60 * count / 150))])
+    found["normal"] = (HERE, ["--budget", "normal", "--shifted", str(round(24 * count / 150))])
+    return found | {"quick": (HERE, ["--budget", "quick"])}
+
+
 def main() -> None:
     """By turns, and the record."""
     parser = parser_of(__doc__)
@@ -66,18 +75,15 @@ def main() -> None:
     for name in ("model", "images", "masks"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--per-class", type=int, default=12)
+    parser.add_argument("--full", action="store_true", help="the full budget too")
     parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
-    kinds: dict[str, tuple[Path, list[str]]] = {
-        "older": (given.older, []),
-        "full": (HERE, ["--budget", "full"]),
-        "normal": (HERE, ["--budget", "normal"]),
-        "quick": (HERE, ["--budget", "quick"]),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in ("start", *kinds)}
     passes: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as temporary:
         images, masks = take(given, Path(temporary))
+        count = sum(1 for path in images.rglob("*") if path.is_file())
+        kinds = chosen_audits(given, count)
+        seconds: dict[str, list[float]] = {name: [] for name in ("start", *kinds)}
         for _ in range(given.rounds):
             seconds["start"].append(timed(["-c", _START.format(model=given.model)], HERE)[0])
             for name, (checkout, options) in kinds.items():
@@ -89,7 +95,6 @@ def main() -> None:
                 record = json.loads(out.with_suffix(".json").read_text())
                 passes[name] = record.get("spent", {}).get("a_photo", {}).get("model", float("nan"))
                 print(f"{name}: {spent:.1f} s of CPU, {wall:.1f} s, {passes[name]:.1f} passes a photo", flush=True)
-        count = sum(1 for path in images.rglob("*") if path.is_file())
     write(given, seconds, passes, count)
 
 
