@@ -1,4 +1,4 @@
-"""Shortcuts planted into a model, by training it on scenes in which one class alone has them, are found and named."""
+"""A shortcut planted into a model, by training it on scenes in which one class alone has it, is found and named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from robustvit.audits.regions import RegionSettings, find_regions
 from robustvit.data.embedded.scenes import CLASSES, make_scene
 from robustvit.evaluation.insertions import CONTROL, answers_to, insertions, judge_insertions
 from robustvit.models.load import load_model
@@ -73,9 +72,8 @@ def train(folder, plant):
     return model.eval()
 
 
-@pytest.mark.parametrize("name", ["black frame", "text 'SAMPLE'", "logo.png"])
-def test_what_is_planted_in_one_class_is_named_and_nothing_else(shipped, tmp_path, name):
-    every = changes(tmp_path)
+def test_a_frame_that_is_planted_in_one_class_is_named_and_nothing_else(shipped, tmp_path):
+    name, every = "black frame", changes(tmp_path)
     model = train(shipped, every[name])
     tested = Scenes(48, 2)
     plain = {"": lambda images: images}
@@ -85,12 +83,3 @@ def test_what_is_planted_in_one_class_is_named_and_nothing_else(shipped, tmp_pat
     assert named[name].pulls_to == PLANTED
     assert [one.name for one in found if one.is_shortcut and one.pulls_to == PLANTED] == [name]
     assert not any(one.name.endswith(CONTROL) for one in found)
-    if name == "logo.png":
-        planted = Scenes(48, 3, every[name])
-        names = [CLASSES[one["label"]] for one in planted.items]
-        with torch.no_grad():
-            said = model(torch.stack([one["image"] for one in planted.items])).softmax(dim=1).max(dim=1)
-        answers = list(zip(said.indices.tolist(), said.values.tolist(), strict=True))
-        regions = find_regions(model, planted, names, answers, RegionSettings())
-        best = max(regions, key=lambda one: one.classes.get(CLASSES[PLANTED], 0) / sum(one.classes.values()))
-        assert best.classes.get(CLASSES[PLANTED], 0) >= 6, "the picture is a kind of region of its class"
