@@ -50,7 +50,7 @@ def test_the_photos_to_train_on_and_the_line_about_them(folders, capsys, negativ
 
 
 def test_training_photos_without_any_object_are_refused(folders):
-    with pytest.raises(UserError, match="training photos that show an object, found none"):
+    with pytest.raises(UserError, match="training photos that show an object, but none of 3 masks"):
         gathered(folders, classes=["stripe"])
 
 

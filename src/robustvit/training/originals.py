@@ -56,7 +56,7 @@ def _key(model: Classifier, photos: MaskedPhotos, settings: MeasureSettings, pri
     ]
     backgrounds = settings.backgrounds
     others = [] if backgrounds in (None, SHIPPED) else _describe_files(Path(str(backgrounds)))
-    chosen = {name: value for name, value in asdict(settings).items() if name not in ("scores", "workers")}
+    chosen = {name: value for name, value in asdict(settings).items() if name not in ("scores", "workers", "asking")}
     text = json.dumps(
         [
             weights_hash(model),
