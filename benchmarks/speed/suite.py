@@ -7,8 +7,8 @@ processor time of the process and of those it started and waited for. Processor 
 machine does, unlike the time on the clock. A test's time holds that of what it is the first to set up: models and
 photos that a module or all tests share, and imports.
 
-Every test is written as a line to ``--lines`` once it is measured. Given again, the file is read too, and the newest
-line of a test counts: so a suite can be measured in parts (``--only tests/masks``), or some modules of it again.
+Every test is written as a line to ``--lines`` once it is measured. Given again, the file is read too, but for modules
+that are measured anew: so a suite can be measured in parts (``--only tests/masks``), or some modules of it again.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class ProcessorClock:
 
     def __init__(self, lines: TextIO) -> None:
         self.lines = lines
+        self.seconds: dict[str, tuple[float, float]] = {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -47,9 +48,14 @@ class ProcessorClock:
             after = os.times()
             own = after.user + after.system - before.user - before.system
             children = after.children_user + after.children_system - before.children_user - before.children_system
+            self.seconds[item.nodeid] = round(own, 3), round(children, 3)
             line = {"test": item.nodeid, "own": round(own, 3), "children": round(children, 3)}
             self.lines.write(json.dumps(line) + "\n")
             self.lines.flush()
+
+
+def module_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def read_lines(path: Path) -> dict[str, tuple[float, float]]:
@@ -66,7 +72,7 @@ def summed(tests: dict[str, tuple[float, float]], parts: int) -> dict[str, dict[
     """Return tests, seconds and seconds of subprocesses by the first parts of a path in ``tests``, largest first."""
     found: defaultdict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0.0])
     for name, (own, children) in tests.items():
-        place = "/".join(name.partition("::")[0].split("/")[1 : 1 + parts])
+        place = "/".join(module_of(name).split("/")[1 : 1 + parts])
         for at, value in enumerate((1, own + children, children)):
             found[place][at] += value
     rows = sorted(found.items(), key=lambda row: -row[1][1])
@@ -111,14 +117,16 @@ def main() -> None:
     parser.add_argument("--before", type=lambda place: json.loads(Path(place).read_text(encoding="utf-8")))
     args = parser.parse_args()
     args.lines.parent.mkdir(parents=True, exist_ok=True)
+    tests = read_lines(args.lines)
     if args.only:
-        marker = "slow" if args.slow else "not slow"
-        options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", marker]
+        options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "slow" if args.slow else "not slow"]
         with args.lines.open("a", encoding="utf-8") as lines:
-            code = pytest.main([*options, *args.only], plugins=[ProcessorClock(lines)])
+            clock = ProcessorClock(lines)
+            code = pytest.main([*options, *args.only], plugins=[clock])
         if code:
             sys.exit(f"the tests ended with {code}: fix them first")
-    tests = read_lines(args.lines)
+        again = {module_of(name) for name in clock.seconds}
+        tests = {name: one for name, one in tests.items() if module_of(name) not in again} | clock.seconds
     slowest = sorted(tests.items(), key=lambda one: -sum(one[1]))[:SHOWN]
     record = {
         "date": date.today().isoformat(),
