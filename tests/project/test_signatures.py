@@ -29,6 +29,7 @@ def test_a_function_that_is_no_command_has_few_parameters():
                 assert count <= MOST_PARAMETERS or node.name in PUBLIC, f"{path}: {node.name} has {count} parameters"
 
 
-def test_few_names_are_of_any_type():
-    found = [path for path in FILES for _ in re.findall(r": Any\b", path.read_text(encoding="utf-8"))]
-    assert len(found) <= MOST_ANY, f"{len(found)} times : Any, as in {found[-1]}"
+def test_few_lines_name_any_type():
+    lines = [line for path in FILES for line in path.read_text(encoding="utf-8").splitlines()]
+    found = [line.strip() for line in lines if re.search(r": Any\b", line)]
+    assert len(found) <= MOST_ANY, f"{len(found)} lines with : Any: {found}"
