@@ -50,6 +50,11 @@ def commands_pages() -> dict[str, str]:
     return {"reference/commands.md": "\n".join(overview), **pages}
 
 
+def _mark_options(text: str) -> str:
+    """Set names of options in plain text as code, which stays on one line."""
+    return _OPTION.sub(lambda name: f"<code class=option>{name[0]}</code>", text)
+
+
 def _command(name: str) -> list[str]:
     """Return the lines of one command: what it does, how it is called, and its options in groups."""
     from robustvit.cli.help import describe_option, description_of, option_groups, usage_of
@@ -57,10 +62,13 @@ def _command(name: str) -> list[str]:
 
     function = function_of(name)
     text, example = description_of(function)
-    lines = [f"## robustvit {name}", "", text, "", "```", usage_of(name, function)]
+    lines = [f"## robustvit {name}", "", _mark_options(text), "", "```", usage_of(name, function)]
     lines += [*([f"example: {example}"] if example else []), "```", ""]
     for number, (heading, options) in enumerate(option_groups(function).items()):
-        listed = [f"- <code class=option>{shown}</code> {words}" for shown, words in map(describe_option, options)]
+        listed = [
+            f"- <code class=option>{shown}</code> {_mark_options(words)}"
+            for shown, words in map(describe_option, options)
+        ]
         if number == 0:
             lines += [*listed, ""]
         else:

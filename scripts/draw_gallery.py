@@ -10,6 +10,7 @@ them; pages are photographed by Chromium, which has to be on the path.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -61,8 +62,8 @@ def photograph(shot: Shot) -> None:
         check=True, capture_output=True,
     )  # fmt: skip
     with Image.open(whole) as picture:
-        seen = picture.convert("RGB").quantize(200, dither=Image.Dither.NONE)
-    seen.save(shot.picture, optimize=True)
+        seen = picture.convert("RGB")
+    seen.quantize(palette=seen.quantize(256), dither=Image.Dither.FLOYDSTEINBERG).save(shot.picture, optimize=True)
     whole.unlink()
 
 
@@ -72,6 +73,12 @@ def shrink(source: Path, target: Path, side: int = 1400) -> None:
         smaller = picture.convert("RGB")
     smaller.thumbnail((side, side))
     smaller.save(target, quality=85, optimize=True)
+
+
+def first_corrected(out: Path) -> str:
+    """Return the first scene, in the order of the set, whose answer was corrected in the most helped class."""
+    panels = json.loads((out / "classes.json").read_text(encoding="utf-8"))["panels"]
+    return str(next(panel for panel in panels if panel["direction"] == "helped")["images"][0]["image"])
 
 
 def draw(demo: Path, out: Path) -> None:
@@ -85,12 +92,12 @@ def draw(demo: Path, out: Path) -> None:
     run("shifts", "--images", images, "--masks", masks, "--out", out / "shifted", "--kinds", kinds, "--pairs", 2,
         "--every", 30)  # fmt: skip
     shrink(out / "shifted" / "contact-sheet.png", GALLERY / "shifts.jpg")
-    shutil.rmtree(out / "explained", ignore_errors=True)
-    run("explain", "--model", model, min((data / "swapped" / "images").glob("*/*")), "--out", out / "explained")
-    shrink(next((out / "explained").glob("*.png")), GALLERY / "explain.jpg")
     run("classes", "--model", model, "--baseline", base, "--images", data / "swapped/images", "--masks",
         data / "swapped/masks", "--out", out / "classes.html")  # fmt: skip
     photograph(Shot(out / "classes.html", GALLERY / "classes.png", (900, 1100)))
+    shutil.rmtree(out / "explained", ignore_errors=True)
+    run("explain", "--model", model, data / "swapped/images" / first_corrected(out), "--out", out / "explained")
+    shrink(next((out / "explained").glob("*.png")), GALLERY / "explain.jpg")
     run("masks", "--images", images, "--model", base, "--out", out / "masks", "--review-page", out / "review.html")
     photograph(Shot(out / "review.html", GALLERY / "review.png", (1000, 800)))
     run("audit", "--model", base, "--images", data / "test/images", "--masks", data / "test/masks", "--tries", 4,
