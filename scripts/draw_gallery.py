@@ -99,7 +99,7 @@ def draw(demo: Path, out: Path) -> None:
     run("explain", "--model", model, data / "swapped/images" / first_corrected(out), "--out", out / "explained")
     shrink(next((out / "explained").glob("*.png")), GALLERY / "explain.jpg")
     run("masks", "--images", images, "--model", base, "--out", out / "masks", "--review-page", out / "review.html")
-    photograph(Shot(out / "review.html", GALLERY / "review.png", (1000, 800)))
+    photograph(Shot(out / "review.html", GALLERY / "review.png", (1280, 1000)))
     run("audit", "--model", base, "--images", data / "test/images", "--masks", data / "test/masks", "--tries", 4,
         "--shifted", 20, "--out", out / "audit.html")  # fmt: skip
     photograph(Shot(out / "audit.html", DOCS / "howto" / "audit.png", (1000, 1500)))
