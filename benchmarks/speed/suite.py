@@ -92,13 +92,11 @@ def as_markdown(record: dict[str, Any], before: dict[str, Any] | None) -> str:
         lines += [f"Before: {before['tests']:,} tests, {before['seconds']:.0f} s. {before['about']}".rstrip(), ""]
     if record["about"]:
         lines += [record["about"], ""]
-    lines += [
-        "| room | tests | seconds | in subprocesses | before, tests | before, seconds |",
-        "|---|---|---|---|---|---|",
-    ]
+    headings = ["room", "tests", "seconds", "in subprocesses"] + ["before: tests", "before: seconds"] * bool(before)
+    lines += [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     for name, row in record["rooms"].items():
         old = earlier.get(name, {"tests": "", "seconds": ""})
-        cells = (name, row["tests"], row["seconds"], row["in_subprocesses"], old["tests"], old["seconds"])
+        cells = [name, *row.values(), *[old["tests"], old["seconds"]] * bool(before)]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     for title, rows in (("module", record["modules"]), ("test", record["slowest"])):
         lines += ["", f"| {title} | seconds |", "|---|---|"]
