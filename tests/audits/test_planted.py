@@ -72,8 +72,9 @@ def train(folder, plant):
     return model.eval()
 
 
-def test_a_frame_that_is_planted_in_one_class_is_named_and_nothing_else(shipped, tmp_path):
-    name, every = "black frame", changes(tmp_path)
+@pytest.mark.parametrize("name", ["black frame", "logo.png"])
+def test_what_is_planted_in_one_class_is_named_and_nothing_else(shipped, tmp_path, name):
+    every = changes(tmp_path)
     model = train(shipped, every[name])
     tested = Scenes(48, 2)
     plain = {"": lambda images: images}

@@ -24,9 +24,9 @@ from robustvit.models.classifier import Classifier
 
 WEAKER = (
     "Findings with found masks are weaker: a mask that takes background along, or leaves parts of the object out, "
-    "hides some of the cost of a wrong background (in a test, masks whose overlap with exact ones was 0.5 to 0.8 showed 60 to "
-    "92 % of it), and relevance on the object is relevance on the mask. A verdict near a limit may be another one with "
-    "drawn masks."
+    "hides some of the cost of a wrong background (in a test, masks whose overlap with exact ones was 0.5 to 0.8 "
+    "showed 60 to 92 % of it), and relevance on the object is relevance on the mask. A verdict near a limit may be "
+    "another one with drawn masks."
 )
 
 
