@@ -13,7 +13,7 @@ from helpers.drawn_photos import write_photos
 from robustvit import UserError, evaluate, finetune, report
 from robustvit.cli.json_output import document
 from robustvit.common.verdict import read_verdict, write_verdict
-from robustvit.evaluation.class_numbers import MOST_CONFUSIONS, class_numbers, say_unbalanced
+from robustvit.evaluation.class_numbers import MOST_CONFUSIONS, class_numbers, say_sizes
 from robustvit.evaluation.class_page import render_class_numbers
 from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.measure import PhotoMeasure, Swapped
@@ -130,11 +130,14 @@ def test_titles_of_measures_say_metric_and_photos():
 
 
 def test_balanced_accuracy_is_proposed_beyond_three_times_the_photos():
-    assert say_unbalanced(["a"] * 9 + ["b"] * 3, "accuracy") == []
-    assert say_unbalanced(["a"] * 10 + ["b"] * 3, "balanced-accuracy") == []
-    (line,) = say_unbalanced(["a"] * 10 + ["b"] * 3, "accuracy")
+    assert say_sizes(["a"] * 9 + ["b"] * 3, "accuracy") == []
+    assert say_sizes(["a"] * 10 + ["b"] * 3, "balanced-accuracy") == []
+    (line,) = say_sizes(["a"] * 10 + ["b"] * 3, "accuracy")
     assert "a, has 10 photos, the smallest, b, 3" in line
     assert "--metric balanced-accuracy" in line
+    (doubt,) = say_sizes(["a"] * 30 + ["b"] * 9, "average-precision")
+    assert "b has 9" in doubt
+    assert say_sizes(["a"] * 30 + ["b"] * 20, "average-precision") == []
 
 
 def test_a_verdict_keeps_its_metric_and_older_ones_were_decided_by_accuracy(tmp_path):

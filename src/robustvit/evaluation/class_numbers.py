@@ -22,6 +22,7 @@ from robustvit.evaluation.metrics import ACCURACY, METRICS, MOST_SCORED, OF_LABE
 MOST_CLASSES = 30  # in a whole matrix of confusions; of more classes only the most frequent confusions are kept
 MOST_CONFUSIONS = 30
 UNBALANCED = 3  # times the photos of the smallest class: beyond, accuracy says little about the small classes
+FEW = 20  # photos of a class: with fewer, average precision is too high by chance
 CALIBRATION = "calibration-error"
 CALIBRATION_TITLE = "calibration error (ECE)"
 CALIBRATION_MEANING = (
@@ -238,17 +239,27 @@ def check_metric(metric: str, labels: Sequence[int | None]) -> None:
         )
 
 
-def say_unbalanced(classes: Sequence[str | None], metric: str) -> list[str]:
-    """Show and return a line that proposes balanced accuracy, if accuracy would decide on classes of unequal size."""
+def say_sizes(classes: Sequence[str | None], metric: str) -> list[str]:
+    """Show and return a line where the sizes of the classes matter to the metric.
+
+    It proposes balanced accuracy if accuracy would decide on classes of unequal size, and doubts the average precision
+    of few photos.
+    """
     counts = Counter(name for name in classes if name is not None)
-    if metric != ACCURACY or len(counts) < 2:
+    if len(counts) < 2:
         return []
     (most, many), (least, few) = counts.most_common()[0], min(counts.items(), key=lambda item: (item[1], item[0]))
-    if many <= UNBALANCED * few:
+    if metric == ACCURACY and many > UNBALANCED * few:
+        note = (
+            f"The largest class, {most}, has {pluralize(many, 'photo')}, the smallest, {least}, {few}: accuracy is "
+            "mostly that of the large classes. Consider --metric balanced-accuracy, which counts every class the same."
+        )
+    elif metric == "average-precision" and few < FEW:
+        note = (
+            "Average precision is too high by chance where a class has few photos, and its interval does not cover "
+            f"that: {least} has {few}. Consider --metric auroc."
+        )
+    else:
         return []
-    note = (
-        f"The largest class, {most}, has {pluralize(many, 'photo')}, the smallest, {least}, {few}: accuracy is mostly "
-        "that of the large classes. Consider --metric balanced-accuracy, which counts every class the same."
-    )
     warn(note)
     return [note]

@@ -36,6 +36,7 @@ def render_class_numbers(numbers: Mapping[str, Any], side: str, against: str, fi
         meanings={name: metric_meaning(name) for name in numbers["metrics"]},
         calibration=CALIBRATION,
         side=side,
+        whose="guided model" if side == "after" else side,
         against=against,
         file=file,
     )

@@ -163,7 +163,7 @@ def evaluate(
     from robustvit.data.seen_photos import ReadOnce
     from robustvit.data.several_labels import describe_labels, match_photos
     from robustvit.data.trained_photos import photos_behind, trained_groups, trained_shifts
-    from robustvit.evaluation.class_numbers import check_metric, class_numbers, metric_for, say_unbalanced
+    from robustvit.evaluation.class_numbers import check_metric, class_numbers, metric_for, say_sizes
     from robustvit.evaluation.compare import compare, decide
     from robustvit.evaluation.groups import report_groups
     from robustvit.evaluation.label_measures import measure_model
@@ -192,7 +192,7 @@ def evaluate(
     if not several:
         check_metric(metric, [photo.label for photo in found_photos])
     classes = [photo.class_name for photo in found_photos]
-    notes += say_unbalanced(classes, metric)
+    notes += say_sizes(classes, metric)
     other = load_baseline(models, classifier)
     if other is not None:
         check_method(relevance, other)

@@ -244,8 +244,8 @@ METRICS: dict[str, Metric] = {
         Metric(
             "average-precision",
             "average precision",
-            "the mean over classes of precision, averaged over the photos of the class ranked by score; with fewer "
-            "than ten photos of a class it is too high by chance",
+            "the mean over classes of precision, averaged over the photos of the class ranked by score; with few "
+            "photos of a class, twenty or less, it is too high by chance",
             average_precision,
             needs_scores=True,
         ),

@@ -22,7 +22,7 @@ from robustvit.data.gather import RunPhotos
 from robustvit.data.labels import doubt_order
 from robustvit.data.photo import Photo
 from robustvit.data.seen_photos import see_photos
-from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers, say_unbalanced
+from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers, say_sizes
 from robustvit.evaluation.compare import compare, decide, deciding_measure
 from robustvit.evaluation.groups import GroupReport, report_groups
 from robustvit.evaluation.label_measures import measure_model
@@ -128,7 +128,7 @@ class GuidedRun:
     def finish(self, guidance: Guidance, panels: int) -> Verdict:
         """Measure, train, measure again, decide and draw."""
         before = self._measure_original()
-        unbalanced = say_unbalanced([photo.class_name for photo in self.gathered.verdict], self.schedule.metric)
+        unbalanced = say_sizes([photo.class_name for photo in self.gathered.verdict], self.schedule.metric)
         notes = [*self.gathered.notes, *self._doubt_order(before), *unbalanced]
         if isinstance(guidance, DeepFeatureReweighting):
             notes.append(self._fit(guidance))
