@@ -192,7 +192,7 @@ def evaluate(
     if not several:
         check_metric(metric, [photo.label for photo in found_photos])
     classes = [photo.class_name for photo in found_photos]
-    notes += say_sizes(classes, metric)
+    notes += say_sizes([photo.class_name for photo in found_photos if photo.labels is None], metric)
     other = load_baseline(models, classifier)
     if other is not None:
         check_method(relevance, other)

@@ -128,8 +128,8 @@ class GuidedRun:
     def finish(self, guidance: Guidance, panels: int) -> Verdict:
         """Measure, train, measure again, decide and draw."""
         before = self._measure_original()
-        unbalanced = say_sizes([photo.class_name for photo in self.gathered.verdict], self.schedule.metric)
-        notes = [*self.gathered.notes, *self._doubt_order(before), *unbalanced]
+        sizes = [photo.class_name for photo in self.gathered.verdict if photo.labels is None]
+        notes = [*self.gathered.notes, *self._doubt_order(before), *say_sizes(sizes, self.schedule.metric)]
         if isinstance(guidance, DeepFeatureReweighting):
             notes.append(self._fit(guidance))
         else:
