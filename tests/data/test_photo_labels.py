@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -13,7 +16,7 @@ from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.label_swaps import pair_by_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.photo import Photo
-from robustvit.data.several_labels import LabelledPhotos, label_several
+from robustvit.data.several_labels import LabelledPhotos, join_labels, label_several
 
 NAMES = ("cat", "cow", "dog")
 SHOWN = {"a.png": ("cat", "dog"), "b.png": ("dog",), "c.png": ()}
@@ -157,3 +160,11 @@ def test_backgrounds_of_other_classes_share_no_label():
             for donor in donors:
                 assert bool(set(labels[index]) & set(labels[donor])) == (kind == "mixed-same")
     assert all(len(donors) == 2 for donors in pair_by_labels(labels, [True] * 6, "mixed-other", swaps=2)[:5])
+
+
+def test_photos_alone_in_their_class_are_drawn_together():
+    rows = [Photo(Path(f"{n}.png"), class_name=name, label=n) for n, name in enumerate(("a", "b", "c", "c"))]
+    rows[3] = replace(rows[3], label=2)
+    found = join_labels(rows)
+    assert [one.class_name for one in found] == ["(rare)", "(rare)", "c", "c"]
+    assert [one.labels for one in found] == [(0,), (1,), (2,), (2,)]

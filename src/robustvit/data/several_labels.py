@@ -22,6 +22,7 @@ from robustvit.data.photo import Photo
 from robustvit.models.classifier import Classifier, Preprocessing
 
 NO_LABEL = "(no label)"  # stands for the class of photos that show none
+RARE = "(rare)"  # stands for the classes that lead in a single photo each
 
 
 def label_several(rows: Sequence[Photo], classifier: Classifier) -> list[Photo]:
@@ -49,7 +50,8 @@ def join_labels(rows: Sequence[Photo]) -> list[Photo]:
     """Return one photo for each file, from one row for each of its classes.
 
     The photo counts, in selection and halves, to its rarest class, so that every class is drawn from; a photo without
-    any to a class of its own. Its ``mask`` is that of all classes if they share one.
+    any to a class of its own, and those alone in theirs to one together. Its ``mask`` is that of all classes if they
+    share one.
 
     Args:
         rows: matched to classes, see ``match_labels``; a row without a class says that a photo may have none.
@@ -59,7 +61,15 @@ def join_labels(rows: Sequence[Photo]) -> list[Photo]:
     for row in rows:
         members.setdefault(row.image, []).append(row)
     masked = any(row.mask is not None for row in rows)
-    return [_join(own, counts, masked) for own in members.values()]
+    return _together([_join(own, counts, masked) for own in members.values()])
+
+
+def _together(photos: list[Photo]) -> list[Photo]:
+    """Let photos that are alone in their class be drawn together: none could be both trained on and held out."""
+    counts = Counter(photo.class_name for photo in photos)
+    alone = [photo for photo in photos if counts[photo.class_name] == 1]
+    name = RARE if len(alone) > 1 else counts.most_common(1)[0][0]
+    return [replace(photo, class_name=name) if counts[photo.class_name] == 1 else photo for photo in photos]
 
 
 def _join(rows: Sequence[Photo], counts: Counter[int], masked: bool) -> Photo:
