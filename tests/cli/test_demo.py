@@ -21,6 +21,7 @@ def test_shipped_model_is_small_and_loads_without_us():
     assert "MIT" in (MODEL / "ORIGIN.md").read_text()
 
 
+@pytest.mark.slow
 def test_demo_goes_the_whole_path(tmp_path, monkeypatch):
     for name in ("TRAIN_PER_CLASS", "VALIDATION_PER_CLASS", "TEST_PER_CLASS"):
         monkeypatch.setattr(demonstration, name, 2)

@@ -57,12 +57,12 @@ def test_photo_text(tmp_path):
 
 def test_photo_is_a_folder(tmp_path):
     (tmp_path / "a.png").mkdir()
-    assert "not a file" in refusal(lambda: read_photo(tmp_path / "a.png"))
+    assert "found a folder or device" in refusal(lambda: read_photo(tmp_path / "a.png"))
 
 
 def test_photo_is_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "a.png")
-    assert "not a file" in refusal(lambda: read_photo(tmp_path / "a.png"))
+    assert "found a folder or device" in refusal(lambda: read_photo(tmp_path / "a.png"))
 
 
 def test_photo_postscript(tmp_path):

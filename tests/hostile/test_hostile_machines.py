@@ -140,6 +140,7 @@ def test_machine_code_page(monkeypatch, page, expected):
 
 
 @on_linux
+@pytest.mark.slow
 def test_machine_locale_without_letters(oddly_named, tmp_path, model_folder):
     """Python would read names in ASCII; the command starts again in UTF-8."""
     photo = oddly_named[0] / "frame" / "é猫.png"
