@@ -68,8 +68,8 @@ def tables(record: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-IN_README = {"swaps": True, "swaps + relevance": True, "own, to now": False}
-"""Arms of the README's table, and whether with interpolated weights."""
+IN_README = ("swaps + relevance", "swaps", "own, to now", "cross-entropy")
+"""Arms of the README's table, with interpolated weights."""
 README_COLUMNS = ("ordinary", "mixed-other", "unseen backgrounds", "PACS, two-way")
 
 
@@ -81,10 +81,10 @@ def readme_table(record: dict[str, Any]) -> str:
     base = [cells[f"base-112-{seed}"]["answers"] for seed in seeds]
     means = [100 * pooled(base, COLUMNS[name]).mean() for name in README_COLUMNS]
     rows = [["base model, %", *(f"{mean:.1f}" for mean in means), str(len(seeds))]]
-    for name, mixed in IN_README.items():
+    for name in IN_README:
         own = sorted(set(arms.get(name, {})) & set(seeds))
         if own:
             before = [cells[f"base-112-{seed}"]["answers"] for seed in own]
-            row = changes(before, answers(arms[name], own, mixed), README_COLUMNS)
+            row = changes(before, answers(arms[name], own, True), README_COLUMNS)
             rows.append([TITLES[name], *row, str(len(own))])
     return table(["", *README_COLUMNS, "base models"], rows)

@@ -91,9 +91,10 @@ RELEVANCE: dict[str, tuple[str, str]] = {
 CITED = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
 README = """\
 Real photos of five animals, a pretrained ViT-S at 112 px, 10 masks a class: accuracy of the base models in percent, and
-changes in points, means over base models with 95 % intervals over photos and models, bold where they exclude zero
-([record](benchmarks/results/{recipes}.md)). *mixed-other*: the objects on backgrounds of other classes; *unseen
-backgrounds*: on backgrounds that no method trained on; *PACS*: paintings, cartoons and sketches, dog against horse.
+changes in points with weights interpolated between the base model and the finetuned one, means over base models with
+95 % intervals over photos and models, bold where they exclude zero ([record](benchmarks/results/{recipes}.md)).
+*mixed-other*: the objects on backgrounds of other classes; *unseen backgrounds*: on backgrounds that no method trained
+on; *PACS*: paintings, cartoons and sketches, dog against horse.
 
 {table}
 """
