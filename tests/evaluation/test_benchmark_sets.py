@@ -30,7 +30,12 @@ WRITERS = {
     "imagenet-9/mixed_rand": miniatures.write_imagenet_9,
     "waterbirds": miniatures.write_waterbirds,
     "cue-conflict": miniatures.write_cue_conflict,
+    "iwildcam": miniatures.write_iwildcam,
+    "chexpert": miniatures.write_chexpert,
 }
+
+
+LISTED = ("waterbirds", "iwildcam", "chexpert")  # their images are named by a list
 
 
 def read(root, name, protocol="standard"):
@@ -38,7 +43,7 @@ def read(root, name, protocol="standard"):
 
 
 def key(sample, name):
-    return sample.image.name if name == "waterbirds" else f"{sample.image.parent.name}/{sample.image.name}"
+    return sample.image.name if name in LISTED else f"{sample.image.parent.name}/{sample.image.name}"
 
 
 @pytest.mark.parametrize("protocol", BOTH)
@@ -46,9 +51,7 @@ def key(sample, name):
 def test_every_image_is_listed_once_with_what_is_right(tmp_path, name, protocol):
     made = WRITERS[name](tmp_path)
     listing = read(tmp_path, name, protocol)
-    wanted = {
-        (image.split("/")[-1] if name == "waterbirds" else image): right for image, right in made["right"].items()
-    }
+    wanted = {(image.split("/")[-1] if name in LISTED else image): right for image, right in made["right"].items()}
     assert len(listing.samples) == len(wanted)
     assert {key(sample, name) for sample in listing.samples} == set(wanted)
     assert all(sample.image.is_file() for sample in listing.samples)
@@ -154,6 +157,37 @@ def test_waterbirds_are_the_test_split_in_four_groups(tmp_path):
     (made["folder"] / "metadata.csv").write_text("img_filename,y,split\na.jpg,1,2\n")
     with pytest.raises(UserError, match="expected a column 'place'"):
         read(tmp_path, "waterbirds")
+
+
+@pytest.mark.parametrize("name", ["iwildcam", "chexpert", "metashift"])
+def test_sets_with_groups_name_the_group_of_every_image(tmp_path, name):
+    made = getattr(miniatures, f"write_{name}")(tmp_path)
+    listing = read(tmp_path, name)
+    found = {s.image.relative_to(made["images"]).as_posix(): (s.right, s.group) for s in listing.samples}
+    assert found == {image: (right, made["groups"][image]) for image, right in made["right"].items()}
+    assert {s.class_name for s in listing.samples} == made["classes"]
+
+
+def test_metashift_has_no_number_of_images_of_its_own(tmp_path):
+    miniatures.write_metashift(tmp_path)
+    listing = read(tmp_path, "metashift")
+    assert listing.complete
+    assert listing.problems == []
+    shutil.rmtree(tmp_path / "MetaShift-Cat-Dog-indoor-outdoor" / "test" / "dog")
+    assert any("no images of 'dog'" in problem for problem in read(tmp_path, "metashift").problems)
+
+
+def test_lists_of_grouped_sets_that_are_wrong_are_refused(tmp_path):
+    folder = miniatures.write_iwildcam(tmp_path)["folder"]
+    text = (folder / "metadata.csv").read_text()
+    (folder / "metadata.csv").write_text(text.replace(",181,", ",182,"))
+    with pytest.raises(UserError, match="expected a class from 0 to 181"):
+        read(tmp_path, "iwildcam")
+    folder = miniatures.write_chexpert(tmp_path)["folder"]
+    text = (folder / "valid.csv").read_text()
+    (folder / "valid.csv").write_text(text.replace("PA,1.0", "PA,2.0"))
+    with pytest.raises(UserError, match="expected 0 or 1 in the column 'No Finding'"):
+        read(tmp_path, "chexpert")
 
 
 def test_cue_conflict_knows_shape_and_texture(tmp_path):

@@ -167,6 +167,63 @@ def write_waterbirds(root: Path) -> dict[str, Any]:
     return {"folder": folder, "right": right, "groups": groups}
 
 
+def write_iwildcam(root: Path) -> dict[str, Any]:
+    """iWildCam of WILDS: ``metadata.csv``, ``categories.csv`` and ``train/`` with the images of all splits."""
+    folder = root / "iwildcam_v2.0"
+    (folder / "train").mkdir(parents=True)
+    rows, right, groups = [], {}, {}
+    for number, (split, camera, label) in enumerate(
+        [("train", 3, 0), ("id_test", 3, 1), ("test", 7, 0), ("test", 7, 181), ("test", 12, 1)]
+    ):
+        name = f"8b31d3be-{number:04d}.jpg"
+        draw_image(number).save(folder / "train" / name)
+        rows.append(
+            {"split": split, "location_remapped": camera, "location": camera + 100, "y": label, "filename": name}
+        )
+        if split == "test":
+            right[name], groups[name] = (label,), f"camera {camera}"
+    _write_csv(folder / "metadata.csv", rows)
+    named = [(0, "empty"), (1, "dasyprocta punctata"), (99999, "end")]
+    _write_csv(folder / "categories.csv", [{"category_id": 2 * y, "name": name, "y": y} for y, name in named])
+    classes = {"empty", "dasyprocta punctata", "class 181"}
+    return {"folder": folder, "images": folder / "train", "right": right, "groups": groups, "classes": classes}
+
+
+def write_metashift(root: Path) -> dict[str, Any]:
+    """MetaShift's cats and dogs, indoors and outdoors: ``test/cat/cat(outdoor)/`` and so on."""
+    folder = root / "MetaShift-Cat-Dog-indoor-outdoor"
+    right, groups = {}, {}
+    places = [("train", "cat", "indoor"), ("train", "dog", "outdoor"), ("test", "cat", "outdoor"),
+              ("test", "dog", "indoor")]  # fmt: skip
+    for part, name, place in places:
+        inner = folder / part / name / f"{name}({place})"
+        inner.mkdir(parents=True)
+        for number in range(2):
+            draw_image(number).save(inner / f"{2313000 + number}.jpg")
+            if part == "test":
+                image = f"{name}/{inner.name}/{2313000 + number}.jpg"
+                right[image], groups[image] = (("cat", "dog").index(name),), f"{name}, {place}"
+    return {"folder": folder, "images": folder / "test", "right": right, "groups": groups, "classes": {"cat", "dog"}}
+
+
+def write_chexpert(root: Path) -> dict[str, Any]:
+    """CheXpert: ``valid.csv`` with paths that begin with the archive's name, and ``valid/`` by patient and study."""
+    folder = root / "CheXpert-v1.0-small"
+    rows, right, groups = [], {}, {}
+    patients = [("Female", "Frontal", "AP", "0.0"), ("Male", "Lateral", "", "0.0"), ("Male", "Frontal", "PA", "1.0")]
+    for number, (sex, view, direction, healthy) in enumerate(patients):
+        inside = f"patient{64541 + number}/study1/view1_{view.lower()}{number}.jpg"
+        (folder / "valid" / inside).parent.mkdir(parents=True, exist_ok=True)
+        draw_image(number).save(folder / "valid" / inside)
+        rows.append({"Path": f"CheXpert-v1.0-small/valid/{inside}", "Sex": sex, "Age": 60, "Frontal/Lateral": view,
+                     "AP/PA": direction, "No Finding": healthy, "Pneumonia": "0.0"})  # fmt: skip
+        right[inside] = (int(healthy == "1.0"),)
+        groups[inside] = f"{sex}, {'lateral' if view == 'Lateral' else f'frontal {direction}'}"
+    _write_csv(folder / "valid.csv", rows)
+    classes = {"finding", "no finding"}
+    return {"folder": folder, "images": folder / "valid", "right": right, "groups": groups, "classes": classes}
+
+
 def write_cue_conflict(root: Path, classes: Sequence[str] = ("airplane", "cat", "elephant")) -> dict[str, Any]:
     """cue-conflict: ``<shape>/<shape>1-<texture>2.png`` for every pair of some of the 16 classes.
 

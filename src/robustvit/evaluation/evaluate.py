@@ -120,8 +120,9 @@ def evaluate(
     run. Photos that the model was trained on, or copies of them, are left out and counted.
 
     With --on: imagenet-val, imagenet-a, imagenet-r, imagenet-sketch, imagenet-v2, objectnet, si-score, imagenet-9,
-    waterbirds, cue-conflict, imagenet-segmentation, or segmentation for your own --images and --masks. Results are
-    recorded; recorded results are not computed again, and a killed evaluation resumes in the middle of a set.
+    waterbirds, iwildcam, metashift, chexpert, cue-conflict, imagenet-segmentation, or segmentation for your own
+    --images and --masks. Results are recorded; recorded results are not computed again, and a killed evaluation resumes
+    in the middle of a set.
 
     Args:
         on: sets to evaluate on, such as imagenet-a,si-score/location.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from robustvit.common.group_intervals import worst_interval
 from robustvit.common.intervals import Interval, mcnemar, mean_interval, paired_interval
 from robustvit.evaluation.calibration import calibration_error
 from robustvit.evaluation.on_sets.by_class import compare_set_metrics, set_metrics
@@ -21,8 +22,8 @@ def numbers_of(
     """Compute the numbers of a set, each in [0, 1] with a 95 % CI over images.
 
     ``top1``, ``top5`` (on request), ``ece``, ``worst_class``; those of ``set_metrics``; ``group_mean`` and
-    ``worst_group`` if there are groups; ``seen_top1`` and ``unseen_top1`` if seen classes are given; ``headline``, the
-    number that summarizes the set.
+    ``worst_group`` if there are groups (the intervals of the worst allow for the choice, see ``worst_interval``);
+    ``seen_top1`` and ``unseen_top1`` if seen classes are given; ``headline``, the number that summarizes the set.
 
     Args:
         outcomes: the answers.
@@ -35,11 +36,11 @@ def numbers_of(
     if top5:
         found["top5"] = mean_interval(outcomes.in_top5)
     found["ece"] = calibration_error(outcomes.confidence, correct)
-    found["worst_class"] = _worst(accuracies_by(outcomes, "class_names"))
+    found["worst_class"] = worst_interval(list(_answers_by(outcomes, "class_names").values()))
     found |= set_metrics(outcomes)
     if (outcomes.groups != "").any():
-        groups = accuracies_by(outcomes, "groups")
-        found |= {"group_mean": _mean_of(groups), "worst_group": _worst(groups)}
+        worst = worst_interval(list(_answers_by(outcomes, "groups").values()))
+        found |= {"group_mean": _mean_of(accuracies_by(outcomes, "groups")), "worst_group": worst}
     if seen:
         inside = np.isin(outcomes.right, list(seen)).any(axis=1)
         parts = {"seen_top1": correct[inside], "unseen_top1": correct[~inside]}
@@ -66,14 +67,14 @@ def _headline(outcomes: Outcomes, summary: Summary, found: dict[str, Interval]) 
 
 def accuracies_by(outcomes: Outcomes, column: str) -> dict[str, Interval]:
     """Return the accuracy of each class (``class_names``) or group (``groups``), sorted by name."""
+    return {name: mean_interval(part) for name, part in _answers_by(outcomes, column).items()}
+
+
+def _answers_by(outcomes: Outcomes, column: str) -> dict[str, np.ndarray]:
     names, places = np.unique(getattr(outcomes, column), return_inverse=True)
     order = np.argsort(places, kind="stable")
     parts = np.split(outcomes.correct[order], np.cumsum(np.bincount(places))[:-1])
-    return {str(name): mean_interval(part) for name, part in zip(names, parts, strict=True)}
-
-
-def _worst(parts: dict[str, Interval]) -> Interval:
-    return min(parts.values(), key=lambda interval: interval.mean)
+    return {str(name): part for name, part in zip(names, parts, strict=True)}
 
 
 def _mean_of(parts: dict[str, Interval]) -> Interval:

@@ -39,6 +39,9 @@ METHOD_TITLES: dict[str, str] = {
     "dfr-new-head": "Deep Feature Reweighting",
     "last-layer": "last layer, from the old head",
     "dfr": "last layer, from the old head",  # as older versions called it
+    "cross-entropy": "cross-entropy",
+    "jtt": "Just Train Twice",
+    "group-dro": "Group DRO",
     "given": "weights of another origin",
 }
 

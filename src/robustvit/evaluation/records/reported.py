@@ -33,8 +33,8 @@ class ReportedRow:
     """Numbers reported for a model.
 
     Attributes:
-        model: card of the paper.
-        method: of ``METHODS``.
+        model: card of the paper, or the name of another model.
+        method: of ``METHOD_TITLES``.
         values: in percent, one per column, None if nothing was reported.
         spread: standard deviation of each, if reported.
         part: classes covered: ``seen`` in finetuning, ``unseen``, or "" for all.

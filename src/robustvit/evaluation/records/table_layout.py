@@ -37,6 +37,7 @@ SET_TITLES: dict[str, str] = {
     "si-score/location": "SI-location",
     "si-score/rotation": "SI-rotation",
     "si-score/size": "SI-size",
+    "waterbirds": "Waterbirds",
     "imagenet-segmentation": "INet segmentation",
 }
 _PARTS = {"": "", "seen": "classes seen", "unseen": "other classes"}
@@ -58,7 +59,7 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Tabl
         part = f", {_PARTS[row.part]}" if row.part else ""
         spread = row.spread or (None,) * len(row.values)
         cells = [Cell(value, spread=s, digits=_digits(reported)) for value, s in zip(row.values, spread, strict=True)]
-        title, method = model_card(row.model).title, METHOD_TITLES[row.method] + part
+        title, method = _title(row.model), METHOD_TITLES[row.method] + part
         rows.append(Row(title, method, f"reported, {reported.protocol}", cells, part=row.part))
         wanted = [r for r in mine if (r.model["card"], r.model["method"]) == (row.model, row.method)]
         for one in _models(wanted):
@@ -71,6 +72,12 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Tabl
                 rows.append(
                     Row(title, f"{method}: {_who(one[0])}", f"measured, {one[0].protocol}", found, True, row.part)
                 )
+    if not any(row.model in CARDS for row in reported.rows):  # results of other models than the paper's: all are shown
+        mine = [record for record in records if record.set in sets]
+        for one in _models(mine):
+            cells = [notes.cell(_number(one, column, ""), None, "") for column in reported.columns]
+            said_by = f"{_method(one[0])}: {_who(one[0])}"
+            rows.append(Row(_title(one[0].model.get("card")), said_by, f"measured, {one[0].protocol}", cells, True))
     mark_best(rows, [column.measure for column in reported.columns])
     for change in reported.changes:
         part = f", {_PARTS[change.part]}" if change.part else ""
@@ -94,7 +101,7 @@ def lay_out_all(records: Sequence[Record]) -> TableLayout:
     for one in _models(records):
         cells = [notes.cell(_number(one, column, ""), None, "") for column in columns]
         card = one[0].model.get("card")
-        title = model_card(card).title if card in CARDS else "–"
+        title = _title(card) if card in CARDS else "–"
         rows.append(Row(title, f"{_method(one[0])}: {_who(one[0])}", f"measured, {one[0].protocol}", cells, True))
     models = list(dict.fromkeys(row.model for row in rows))
     rows.sort(key=lambda row: models.index(row.model))
@@ -109,6 +116,11 @@ def lay_out_all(records: Sequence[Record]) -> TableLayout:
         column.measure == "headline" for column in columns
     ) else []  # fmt: skip
     return TableLayout("All results recorded", "", headings, rows, [*said, *notes.lines()])
+
+
+def _title(model: str | None) -> str:
+    """Return the readable name of a model: that of its card, if it has one."""
+    return model_card(model).title if model in CARDS else model or "–"
 
 
 class _Notes:

@@ -83,7 +83,7 @@ class Benchmark:
     Attributes:
         name: on the command line, such as ``imagenet-v2/threshold0.7``.
         title: readable name.
-        images: number of images of the whole set that are evaluated.
+        images: number of images of the whole set that are evaluated; 0 if everybody makes their own.
         classes: number of their classes.
         folder: of the set below the root.
         other_folders: other names to look for, such as those of extracted archives.
@@ -124,14 +124,14 @@ class Benchmark:
         answers = self.scoring[protocol]()
         if not samples:
             raise UserError(
-                f"expected {self.images:,} images of {self.title} in {folder}, found none"
+                f"expected {f'{self.images:,} ' if self.images else ''}images of {self.title} in {folder}, found none"
                 + (f" ({problems[0]})" if problems else "")
                 + ": extract the archive again, or name another --root"
             )
         placed = [_place_right(sample, answers) for sample in samples]
-        if len(placed) != self.images:
+        if self.images and len(placed) != self.images:
             problems = [*problems, self._wrong_count(placed, folder)]
-        return Listing(placed, problems, answers, self.images)
+        return Listing(placed, problems, answers, self.images or len(placed))
 
     def locate(self, root: str | Path) -> Path:
         """Return the set's folder below a root folder, or the root itself if it has the set's name."""
