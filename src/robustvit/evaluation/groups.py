@@ -14,6 +14,7 @@ from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
 
 MIN_GROUP = 5  # photos; the accuracy of fewer says nothing, so they cannot be the worst group
+MOST_SHOWN = 20  # rows in the terminal and on pages; all of them are in the JSON
 _SHOWN = ("ordinary", "mixed-other", "unseen")
 
 
@@ -83,12 +84,14 @@ class GroupReport:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        width = max(len(row.group) for row in self.rows)
+        width = max(len(row.group) for row in self.rows[:MOST_SHOWN])
         lines = ["by group, ordinary accuracy:"]
-        for row in self.rows:
+        for row in self.rows[:MOST_SHOWN]:
             change = row.changes.get("ordinary")
             told = f"   change {change.points('')}" if change else ""
             lines.append(f"  {row.group:<{width}}  n {row.photos:>4}  {row.measures['ordinary'].percent()}{told}")
+        if more := len(self.rows) - MOST_SHOWN:
+            lines += [f"  and {pluralize(more, 'group')} with higher accuracy or fewer photos"] * (more > 0)
         if self.after is not None:
             lines += self._summary_lines(self.after)
         return "\n".join([*lines, *self.notes])

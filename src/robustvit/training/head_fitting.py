@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from robustvit.common.progress import console
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.signals import Stopped, StopSignals, reading_processes
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
-from robustvit.data.gather import RunPhotos
-from robustvit.data.photo import Photo
 from robustvit.data.swaps import bounding_box, pair_backgrounds, usable_background
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.balanced_head import (
@@ -38,6 +35,7 @@ from robustvit.guidance.balanced_head import (
 from robustvit.models.classifier import Classifier, logits_of
 from robustvit.models.parameters import head_layers
 from robustvit.models.save import save_model
+from robustvit.training.head_photos import cell_of
 from robustvit.training.schedule import Schedule
 
 Pair = tuple[int, int | None]  # a photo, and the one that lends its background
@@ -58,54 +56,6 @@ class HeadFit:
     before: tuple[float, float]
     after: tuple[float, float]
     nonzero: float
-
-
-def photos_to_fit(gathered: RunPhotos, classes: int, balance: Balance = "background") -> list[Photo]:
-    """Choose the photos to fit a new head on: held-out photos, except those that judge.
-
-    If a class has fewer than two of them, the training photos are added; with ``balance="group"`` also if a class of a
-    group has. Classes of a group that have a single photo even so are left out, and named in the run's notes.
-    """
-    judged = {photo.image.resolve() for photo in gathered.verdict}
-    photos = [photo for photo in gathered.validation if photo.image.resolve() not in judged]
-    if _fewest(photos, classes) < 2:
-        photos += gathered.train
-    if balance == "group":
-        photos = _grouped(photos, gathered)
-    if (fewest := _fewest(photos, classes)) < 2:
-        raise UserError(
-            f"expected at least two photos of each of the model's {classes} classes that do not judge, for --guidance "
-            f"dfr, which makes a new head; a class has {fewest}: give more photos, or use --guidance last-layer"
-        )
-    return photos
-
-
-def _grouped(photos: list[Photo], gathered: RunPhotos) -> list[Photo]:
-    """Return photos of known groups, at least two of each class of each group."""
-    there = {photo.image for photo in photos}
-    train = [photo for photo in gathered.train if photo.image not in there]
-    counts = Counter(map(_cell, photos))
-    if any(counts[_cell(photo)] < 2 for photo in [*photos, *train] if photo.group is not None):
-        photos = [*photos, *train]
-        counts = Counter(map(_cell, photos))
-    if not any(photo.group is not None for photo in photos):
-        raise UserError("expected groups for --balance group, found none: name their column or folders with --group-by")
-    kept = [photo for photo in photos if photo.group is not None and counts[_cell(photo)] > 1]
-    cells = set(map(_cell, kept))
-    if lost := sorted({f"{photo.class_name} of {photo.group}" for photo in photos if _cell(photo) not in cells}):
-        line = f"Not used for the new head, with fewer than two photos or of no group: {', '.join(lost[:10])}."
-        if line not in gathered.notes:
-            gathered.notes.append(line)
-    return kept
-
-
-def _cell(photo: Photo) -> tuple[str | None, int | None]:
-    return photo.group, photo.label
-
-
-def _fewest(photos: Sequence[Photo], classes: int) -> int:
-    counts = Counter(photo.label for photo in photos)
-    return min(counts[label] for label in range(classes))
 
 
 def fit_run(
@@ -198,7 +148,7 @@ def fit_head(
         device: of the model.
     """
     labels = [int(photo.label or 0) for photo in photos.photos]
-    cells = [_cell(photo) for photo in photos.photos]
+    cells = [cell_of(photo) for photo in photos.photos]
     rank = {cell: number for number, cell in enumerate(sorted(set(cells), key=str))}
     kinds = [rank[cell] for cell in cells] if balance == "group" else labels
     drawing = _Drawing(photos, labels, kinds, balance, seed)

@@ -33,7 +33,7 @@ from robustvit.models.parameters import trainable
 from robustvit.models.save import settle_saving
 from robustvit.training.choice import check_choice, check_metric_choice
 from robustvit.training.group_training import check_groups
-from robustvit.training.head_fitting import photos_to_fit
+from robustvit.training.head_photos import photos_to_fit
 from robustvit.training.options import StartOptions, TrainingRun
 from robustvit.training.run import with_predictions
 from robustvit.training.schedule import Schedule

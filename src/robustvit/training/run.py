@@ -36,7 +36,8 @@ from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights, save_model
 from robustvit.training.choice import no_choice
-from robustvit.training.head_fitting import fit_run, photos_to_fit
+from robustvit.training.head_fitting import fit_run
+from robustvit.training.head_photos import photos_to_fit
 from robustvit.training.interpolation import CHOSEN_BY, choose_share, describe_share, interpolate_weights
 from robustvit.training.loop import robust_score, train
 from robustvit.training.mistakes import describe_mistakes, find_mistakes, repeat_mistakes
