@@ -9,6 +9,7 @@ import pytest
 
 from helpers.grouped_photos import list_sites, write_sites
 from robustvit import UserError, evaluate, finetune, report
+from robustvit.cli import main as cli
 from robustvit.evaluation.groups import read_groups
 from robustvit.training.mistakes import repeat_mistakes
 
@@ -159,3 +160,15 @@ def test_photos_without_groups_are_refused_where_groups_are_needed(tmp_path, mod
     with pytest.raises(UserError, match="--group-by"):
         run(model_folder, images, tmp_path / "never", masks=str(masks), **options)
     assert not (tmp_path / "never").exists()
+
+
+def test_folders_by_site_are_groups_on_the_command_line(sites, model_folder, capsys):
+    images = str(sites.parent / "images")
+    code = cli.main(
+        ["evaluate", "--model", f"local-dir:{model_folder}", "--images", images, "--group-by", "{site}/{class}",
+         "--swaps", "0", "--json"]
+    )  # fmt: skip
+    assert code == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    assert {row["group"]: row["photos"] for row in groups["rows"]} == {"north": 30, "south": 18}
+    assert groups["after"]["worst_group"] == groups["rows"][0]["group"]
