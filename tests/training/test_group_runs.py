@@ -104,6 +104,17 @@ def test_a_resumed_run_ends_with_the_same_weights_of_groups(tmp_path, model_fold
     assert all(torch.equal(states[0]["model"][name], states[1]["model"][name]) for name in states[0]["model"])
 
 
+def test_photos_without_masks_train_with_groups_where_no_mask_is_used(tmp_path, model_folder, sites):
+    rows = [row.split(",") for row in sites.read_text().splitlines()]
+    path = sites.with_name("no-masks.csv")
+    path.write_text("\n".join(",".join([row[0], *row[2:]]) for row in rows) + "\n")
+    found = run(model_folder, path, tmp_path / "without", group_method="reweight")
+    assert found.groups is not None
+    assert found.verdict.of("mixed-other") is None
+    with pytest.raises(UserError, match="expected masks for the photos"):
+        run(model_folder, path, tmp_path / "never", group_method="reweight", guidance="swap-relevance")
+
+
 def test_jtt_finds_mistakes_and_repeats_them(tmp_path, model_folder, sites):
     out = tmp_path / "jtt"
     found = run(model_folder, sites, out, group_method="jtt", jtt_epochs=1, jtt_times=3)

@@ -45,6 +45,7 @@ class PhotoSources:
     mask_column: str | None = None
     group_by: str | None = None
     label_separator: str | None = None
+    uses_masks: bool = True  # whether the method of guidance does
 
     def of(self, images: str, masks: str | None) -> PhotoOptions:
         """Return the options of one folder or list of photos."""
@@ -90,7 +91,7 @@ def find_given(
     review = None if sources.review is None else read_review(sources.review)
     if order and not classifier.class_names:
         _name_outputs(classifier, {label: name for name, label in order.items()})
-    finder = _Finder(classifier, labelled, predict, notes, masks_optional=sources.shortcuts is not None)
+    finder = _Finder(classifier, labelled, predict, notes, not sources.uses_masks or sources.shortcuts is not None)
     photos = finder.find(sources.of(sources.images, sources.masks), "--masks", review)
     classifier.pixels = PixelOptions(range=recorded_scale(photo.pixels for photo in photos), alpha=sources.alpha)
     sources = replace(sources, range=classifier.pixels.range or sources.range)

@@ -38,6 +38,11 @@ class CrossEntropy(GuidanceMethod):
 
     temperature: float = 1.0
 
+    @property
+    def uses_masks(self) -> bool:
+        """Masks are not used."""
+        return False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_weights(self.temperature, classification_weight=1)

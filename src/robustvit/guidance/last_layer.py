@@ -47,6 +47,11 @@ class LastLayer(GuidanceMethod):
         expect_one_of("balance", self.balance, ("class", "background", "group"))
 
     @property
+    def uses_masks(self) -> bool:
+        """Masks serve to swap backgrounds alone."""
+        return self.balance == "background"
+
+    @property
     def trained_on(self) -> tuple[str, ...]:
         """Measures on swapped backgrounds, if backgrounds were swapped."""
         return SWAPS if self.balance == "background" else ()

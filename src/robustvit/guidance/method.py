@@ -106,6 +106,11 @@ class GuidanceMethod(ABC):
         return True
 
     @property
+    def uses_masks(self) -> bool:
+        """Whether photos need masks to train with it."""
+        return True
+
+    @property
     def explains_with(self) -> str | None:
         """The relevance method that guides, if one does."""
         return None

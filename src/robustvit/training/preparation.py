@@ -166,8 +166,9 @@ def gather_run(
 ) -> RunPhotos:
     """Find, select and check the photos of a run."""
     guide, folder = settled.guide, settled.folder
+    given = {one.name: options[one.name] for one in fields(PhotoSources) if one.name in options}
     gathered = gather_photos(
-        PhotoSources(**{one.name: options[one.name] for one in fields(PhotoSources)} | settled.old.get("pixels", {})),
+        PhotoSources(**given | {"uses_masks": guide.uses_masks} | settled.old.get("pixels", {})),
         classifier,
         SelectionSettings(
             settled.chosen["samples_per_class"],
