@@ -30,7 +30,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Parsed, not run: what needs pretrained weights, benchmark sets, several machines or hours.
 ELSEWHERE = re.compile(
     r"vit_(base|small)_|--on imagenet|--on objectnet|--root|reproduce|sweep |hf-hub|push|--stream|--share|\bapp\b"
-    r"|\bdemo\b|accelerate|torchrun|--help|--print_config|gibbon|--boxes sam|--prompt |--shortcuts"
+    r"|\bdemo\b|accelerate|torchrun|--help|--print_config|gibbon|--boxes sam|--prompt |--shortcuts|waterbirds/"
 )
 QUICK = {
     "finetune": ["--epochs", "1", "--tracker", "none", "--panels", "0", "--validation-per-class", "4"],
@@ -105,8 +105,21 @@ def world(tmp_path_factory, photos) -> Path:
         for mask in sorted((place / "masks" / "train" / name).iterdir())
     ]
     (place / "masks" / "manifest.csv").write_text("\n".join(["image,mask,label", *rows]))
+    _list_groups(place)
     _annotate(place)
     return place
+
+
+def _list_groups(place: Path) -> None:
+    """Lists of the photos to train on with hospitals and places, under the names that the documents use."""
+    rows = ["image,mask,label,hospital,place"]
+    for name in CLASSES:
+        for number, mask in enumerate(sorted((place / "masks" / "train" / name).iterdir())):
+            inside = f"train/{name}/{mask.name}"
+            hospital, where = ("north", "south", "east")[number % 3], ("land", "water")[number % 2]
+            rows.append(f"photos/{inside},masks/{inside},{name},{hospital},{where}")
+    for listed in ("train.csv", "test.csv", "all.csv"):
+        (place / listed).write_text("\n".join(rows) + "\n")
 
 
 def _annotate(place: Path) -> None:
