@@ -197,6 +197,15 @@ def test_all_results(records, format):
     assert [row[-1] for row in rows if row[-1]] == ["20.4 [19.0, 22.2]"]
 
 
+def test_the_worst_group_of_any_model_stands_below_the_reported_ones(tmp_path):
+    found = Interval(0.8, 0.7, 0.9, 40)
+    numbers = {"headline": found, "top1": found, "worst_group": found}
+    write_record(make_record("waterbirds", weights="c" * 64, card=None, numbers=numbers), tmp_path)
+    _, *rows = cells_of(table("waterbirds", records=str(tmp_path), format="markdown"), "markdown")
+    assert [row[2].split(",")[0] for row in rows] == ["reported"] * 4 + ["measured"]
+    assert numbers_in(rows[-1][3]) == [80.0, 70.0, 90.0]
+
+
 def test_latex_is_well_formed(records, tmp_path):
     for name in (*REPORTED, "all"):
         text = table(name, records=str(records), format="latex")

@@ -76,8 +76,9 @@ def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> Tabl
         mine = [record for record in records if record.set in sets]
         for one in _models(mine):
             cells = [notes.cell(_number(one, column, ""), None, "") for column in reported.columns]
-            said_by = f"{_method(one[0])}: {_who(one[0])}"
-            rows.append(Row(_title(one[0].model.get("card")), said_by, f"measured, {one[0].protocol}", cells, True))
+            if any(cell.value is not None for cell in cells):
+                said_by = f"{_method(one[0])}: {_who(one[0])}"
+                rows.append(Row(_title(one[0].model.get("card")), said_by, f"measured, {one[0].protocol}", cells, True))
     mark_best(rows, [column.measure for column in reported.columns])
     for change in reported.changes:
         part = f", {_PARTS[change.part]}" if change.part else ""
