@@ -323,7 +323,7 @@ def test_sets_are_found_by_name():
     assert len(names("imagenet-9")) == 8
     assert {part for whole in SHORT_NAMES.values() for part in whole} <= set(BENCHMARKS)
     assert all(name == row.name for name, row in BENCHMARKS.items())
-    with pytest.raises(UserError, match=r"did you mean imagenet-sketch.*\? expected one of cue-conflict, .*waterbirds"):
+    with pytest.raises(UserError, match=r"did you mean imagenet-sketch.*\? expected one of chexpert, .*waterbirds"):
         benchmarks_named("imagenet-sketsh")
     with pytest.raises(UserError, match="did you mean imagenet-a"):
         benchmarks_named(["ImageNet_A"])

@@ -37,7 +37,6 @@ SET_TITLES: dict[str, str] = {
     "si-score/location": "SI-location",
     "si-score/rotation": "SI-rotation",
     "si-score/size": "SI-size",
-    "waterbirds": "Waterbirds",
     "imagenet-segmentation": "INet segmentation",
 }
 _PARTS = {"": "", "seen": "classes seen", "unseen": "other classes"}
