@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from accelerate import PartialState
 from accelerate.tracking import WandBTracker  # before the stand-in: Accelerate looks for the real one
 
 from robustvit.common.intervals import Interval
@@ -84,6 +85,7 @@ def accelerator(*trackers, main=True):
 
 
 def test_the_verdict_is_a_number_and_an_artefact_of_wandb_and_the_report_follows(run, wandb, tmp_path):
+    PartialState()  # of Accelerate, which its loggers ask
     tracker = WandBTracker("robustvit")
     tracker.start()
     with_tracker = accelerator(tracker)
