@@ -10,7 +10,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
 from robustvit.data.mask_pixels import MaskPixels, black_or_white, is_grey
 
-# What --mask-format names, as docs/howto/masks.md has it: what the file holds, and what of it is the object.
+# What --mask-format names, as docs/reference/mask-files.md has it: what the file holds, and what of it is the object.
 MASK_KINDS: dict[MaskFormat, tuple[str, str]] = {
     "soft": ("degrees: 0 to 1, 0 to 255 or 0 to 65,535; or transparency", "white or opaque, greys in part"),
     "binary": ("two values", "the greater value"),

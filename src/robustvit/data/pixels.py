@@ -1,6 +1,6 @@
 """How pixels that are not plain 8-bit colours become colours: bit depth, negative numbers and transparency.
 
-Where two readings are plausible, the user says which. The table is in ``docs/howto/photos.md``; ``pixel_scales``
+Where two readings are plausible, the user says which. The table is in ``docs/reference/photo-files.md``; ``pixel_scales``
 decides for the photos of a set together.
 """
 
