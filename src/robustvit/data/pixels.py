@@ -1,7 +1,7 @@
 """How pixels that are not plain 8-bit colours become colours: bit depth, negative numbers and transparency.
 
-Where two readings are plausible, the user says which. The table is in ``docs/reference/photo-files.md``; ``pixel_scales``
-decides for the photos of a set together.
+Where two readings are plausible, the user says which. The table is in ``docs/reference/photo-files.md``;
+``pixel_scales`` decides for the photos of a set together.
 """
 
 from __future__ import annotations
