@@ -135,7 +135,10 @@ def test_weight_zero_takes_even_an_infinite_term_away(network, batch, name, monk
 
 @pytest.mark.parametrize("options", [{"relevance_weight": 0.0}, {"background": 0.0, "foreground": 0.0}], ids=str)
 def test_without_relevance_no_map_is_made_and_a_step_is_a_plain_one(network, batch, options, monkeypatch):
-    monkeypatch.setattr("robustvit.guidance.robustvit.get_method", lambda *_: pytest.fail("no map is needed"))
+    def no_map(*_: object) -> None:
+        pytest.fail("no map is needed")
+
+    monkeypatch.setattr("robustvit.guidance.robustvit.get_method", lambda _: no_map)
     images, _, labels = batch
     guided = guided_loss(network, *batch, classification="label", classification_weight=1.0, **options)
     assert guided.maps is None
