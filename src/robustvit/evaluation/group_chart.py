@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robustvit.common.charts import inline_svg, save_figure
+from robustvit.common.charts import COLOURS, SOFT, chart_style, inline_svg, save_figure
 from robustvit.common.intervals import Interval
 from robustvit.evaluation.groups import GroupReport, GroupRow
 
@@ -25,6 +26,7 @@ def save_groups(report: GroupReport, out: Path) -> list[Path]:
     return save_figure(_figure(report), out)
 
 
+@chart_style()
 def _figure(report: GroupReport) -> Figure:
     rows = list(reversed(report.rows[:_MOST]))  # the lowest accuracy at the top
     figure = Figure(figsize=(6.4, 1.0 + 0.32 * len(rows)), layout="constrained")
@@ -32,24 +34,24 @@ def _figure(report: GroupReport) -> Figure:
     if any(row.before for row in rows):
         _draw_side(axis, [(at - 0.14, row.before["ordinary"]) for at, row in enumerate(rows) if row.before], "before")
         _draw_side(axis, [(at + 0.14, row.measures["ordinary"]) for at, row in enumerate(rows)], "after")
-        axis.legend(fontsize=8, frameon=False)
+        axis.legend()
     else:
         _draw_side(axis, [(float(at), row.measures["ordinary"]) for at, row in enumerate(rows)], "accuracy")
     axis.set_yticks(range(len(rows)), [_title(row) for row in rows])
     axis.set_xlim(0, 100)
-    axis.set_xlabel("ordinary accuracy, %, with 95 % CI", fontsize=8)
+    axis.set_xlabel("ordinary accuracy, %, with 95 % CI")
     return figure
 
 
-def _draw_side(axis, points: list[tuple[float, Interval]], label: str) -> None:
+def _draw_side(axis: Axes, points: list[tuple[float, Interval]], label: str) -> None:
     means = [100 * found.mean for _, found in points]
     reach = [
         [100 * max(0.0, found.mean - found.low) for _, found in points],
         [100 * max(0.0, found.high - found.mean) for _, found in points],
     ]
-    colour = {"before": "0.55", "after": "#1f6fb4"}.get(label, "#1f6fb4")
+    colour = SOFT if label == "before" else COLOURS[0]
     heights = [at for at, _ in points]
-    axis.errorbar(means, heights, xerr=reach, fmt="o", color=colour, markersize=4, linewidth=1.3, label=label)
+    axis.errorbar(means, heights, xerr=reach, fmt="o", color=colour, label=label)
 
 
 def _title(row: GroupRow) -> str:
