@@ -88,7 +88,7 @@ def test_every_method_with_a_label_tells_the_loss_of_each_photo(name):
     assert found.label_losses is not None
     each = found.label_losses()
     assert each.shape == (3,)
-    assert float(each.mean()) == pytest.approx(float(found.parts["classification"]), rel=1e-5)
+    assert each.mean().item() == pytest.approx(float(found.parts["classification"]), rel=1e-5)
     weight = getattr(method, "classification_weight", 1.0)
     assert found.label_weight == weight
     one = weigh_groups(found, Reweighting([1, 1]), torch.tensor([0, 0, 1]))
