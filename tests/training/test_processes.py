@@ -180,3 +180,31 @@ def test_accelerate_launch_trains_as_the_plain_command_does(server, place):
     subprocess.run([*launcher, "robustvit.cli", *command(place, "by-accelerate", 4)], check=True, timeout=PATIENCE)
     assert server.run(command(place, "by-itself", 4)) == 0, server.said()
     assert numbers(place / "by-accelerate") == pytest.approx(numbers(place / "by-itself"), abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dro", "sample"])
+def test_groups_weigh_the_same_in_two_processes_as_in_one(server, place, method):
+    """The groups of all processes make one batch; in the last of three steps one process has no photo."""
+    rows = ["image,label,group"]
+    for number, photo in enumerate(sorted((place / "photos" / "images").rglob("*.png"))):
+        rows.append(f"{photo.relative_to(place).as_posix()},{photo.parent.name},{'ab'[number % 3 == 0]}")
+    (place / "list.csv").write_text("\n".join(rows) + "\n")
+    more = ["--guidance", "cross-entropy", "--group-method", method, "--images", place / "list.csv"]
+    more += ["--group-step", 0.5] if method == "dro" else []
+
+    def grouped(name: str, batch: int) -> list[str]:
+        words = command(place, name, batch, *more)
+        for option in ("--images", "--masks"):  # those of the other tests
+            at = words.index(option)
+            del words[at : at + 2]
+        return words
+
+    assert server.run(grouped(f"{method}-one", 4)) == 0, server.said()
+    assert server.run(grouped(f"{method}-two", 2), processes=2) == 0, server.said(0) + server.said(1)
+    one, two = (numbers(place / f"{method}-{name}") for name in ("one", "two"))
+    for name, value in one.items():
+        assert two[name] == pytest.approx(value, abs=1e-5), name
+    if method == "dro":
+        states = [torch.load(place / f"dro-{name}" / "state.pt", weights_only=True) for name in ("one", "two")]
+        assert states[0]["weighting"]["q"] == pytest.approx(states[1]["weighting"]["q"], abs=1e-6)
