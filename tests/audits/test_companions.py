@@ -56,7 +56,7 @@ def annotated(tmp_path):
     return tmp_path / "photos", file
 
 
-def test_the_wheel_decides_and_the_tree_does_not(annotated, tmp_path):
+def test_the_wheel_decides_and_the_tree_does_not(annotated, tmp_path, capsys):
     images, objects = annotated
     model = Classifier(
         ByRed(), preprocessing=Preprocessing((SIZE, SIZE), crop_share=1.0), class_names=["horse", "wagon"]
@@ -76,5 +76,7 @@ def test_the_wheel_decides_and_the_tree_does_not(annotated, tmp_path):
     assert "wheel beside the object decides" in str(found)
     assert "wheel: it decides answers" in found.page.read_text()
     assert json.loads(found.record.read_text())["summary"]["fails"] == {"strong": False, "any": True}
-    with pytest.raises(UserError, match="objects"):
+    capsys.readouterr()
+    with pytest.raises(UserError, match="expected annotations at"):
         audit(**options, objects=str(tmp_path / "none.json"), out=str(tmp_path / "b.html"))
+    assert capsys.readouterr().err == "", "a wrong path is refused before anything is measured"

@@ -75,6 +75,8 @@ class AuditRun:
         for model in self.models:
             self.held(model)
         held = self.held(self.models[0])
+        objects = request.auditing.objects
+        self.companions = {} if objects is None else read_companions(objects, str(request.photos.images), held)
         for note in describe_looked(look_at(held), held.preprocessing):
             notes.append(note)
             warn(note)
@@ -214,12 +216,10 @@ class AuditRun:
 
     def _judge_companions(self, found: ModelAudit) -> list[Companion]:
         """Blur the objects that annotations name beside the classes' own."""
-        if self.request.auditing.objects is None:
+        if not self.companions:
             return []
-        held = self.held(self.models[0])
-        named = read_companions(self.request.auditing.objects, str(self.request.photos.images), held)
         return judge_companions(
-            self.models[0], held, named, [one.plain.predicted for one in found.photos],
+            self.models[0], self.held(self.models[0]), self.companions, [one.plain.predicted for one in found.photos],
             batch_size=self.request.running.batch_size, asking=self.memory,
         )  # fmt: skip
 
