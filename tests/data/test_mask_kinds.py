@@ -248,6 +248,6 @@ def test_evaluate_reads_masks_by_their_colours_and_asks_about_ids(capsys, tmp_pa
 
 
 def test_the_page_on_masks_lists_what_is_read():
-    page = (Path(__file__).parents[2] / "docs" / "howto" / "masks.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "mask-files.md").read_text(encoding="utf-8")
     for kind, (holds, inside) in MASK_KINDS.items():
         assert f"| `{kind}` | {holds} | {inside} |" in page

@@ -65,8 +65,8 @@ def test_a_frame_that_costs_only_the_second_model_is_named():
 def test_photos_without_a_class_do_not_count_and_many_are_thinned_out(monkeypatch):
     few = measured([None] * 10 + LABELS[10:])
     assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 30
-    monkeypatch.setattr(traded, "MOST_PHOTOS", 9)
-    assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 8
+    monkeypatch.setattr(traded, "MOST_PHOTOS", 10)
+    assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 10
 
 
 def test_the_line_says_whether_backgrounds_gained():

@@ -126,7 +126,7 @@ def test_rates_that_are_none(rates):
 
 def test_search_takes_the_options_of_finetune():
     mine, theirs = inspect.signature(search).parameters, inspect.signature(finetune_itself).parameters
-    assert set(theirs) - set(mine) == {"lr", "resume", "save_every"}
+    assert set(theirs) - set(mine) == {"lr", "resume", "save_every", "at_inference"}
     for name in set(theirs) & set(mine) - {"out"}:
         assert mine[name].annotation == theirs[name].annotation
         assert mine[name].default == theirs[name].default
