@@ -47,7 +47,8 @@ def test_a_run_leaves_everything_behind(finished, model_folder):
     names = {path.name for path in out.iterdir()}
     assert names == {
         "config.yaml", "versions.json", "selection.csv", "beginning.json", "metrics.jsonl", "state.pt", "best", "last",
-        "before.json", "by_class.json", "after.json", "at_inference.json", "verdict.json", "panels", "tensorboard", ".lock",
+        "before.json", "by_class.json", "after.json", "at_inference.json", "verdict.json", "panels", "tensorboard",
+        ".lock",
     }  # fmt: skip
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert config["lr"] == 3e-4
