@@ -403,7 +403,7 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(tmp_path, photos, model_
         ([*both, "--out", page, "--baseline", "original"], "expected a run folder"),
         ([*source, "--images", str(one), "--out", page], "at least two classes"),
         ([*source, "--images", str(flat), "--out", page], "expected a class for every photo"),
-        ([*source, "--images", str(made), "--out", page], "no masks were given"),
+        ([*source, "--images", str(made), "--out", page], f"(--masks names existing ones, --mask-model {source[2]}"),
         ([*source, "--images", images, "--out", page, "--mask-model", "resnet18", "--mask-size", "48"], "resnet18"),
     ):
         capsys.readouterr()

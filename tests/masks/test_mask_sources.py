@@ -7,12 +7,15 @@ import types
 
 import numpy as np
 import pytest
+import timm
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 
 from helpers.small_models import SIZE, tiny_network
 from helpers.small_sams import save_sam2, save_sam3
 from robustvit import Classifier, UserError, make_masks
+from robustvit.common.errors import options_called
 from robustvit.data.mask_files import read_mask
 from robustvit.explanation.maps import relevance
 from robustvit.masks.sources.relevance import RelevanceMask
@@ -190,3 +193,22 @@ def test_prompts_are_read(tmp_path):
     assert found["a"].boxes == [[1, 2, 3, 4]]
     assert found["b"].points == [[5, 6], [7, 8]]
     assert found["b"].labels == [1, 0]
+
+
+def test_without_a_network_the_own_model_is_named(folder, monkeypatch):
+    def unreachable(*arguments, **keywords):
+        raise LocalEntryNotFoundError("a long sentence of the hub")
+
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    with pytest.raises(UserError) as error:
+        make_masks(str(folder / "photos"), out=str(folder / "masks"))
+    said = str(error.value)
+    assert said.endswith("--checkpoint FILE or --model FOLDER of any vision transformer, your finetuned model too")
+    assert "the hub does not answer" in said
+    assert "a long sentence" not in said
+    with (
+        pytest.raises(UserError, match="--mask-model FOLDER of any"),
+        options_called({"--model": "--mask-model"}),
+    ):
+        make_masks(str(folder / "photos"), out=str(folder / "masks"))
+    assert not (folder / "masks").exists()

@@ -110,9 +110,11 @@ def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> tuple[
                 device=request.running.device,
             )
     except UserError as error:
+        audited = request.settings["model"] if found.mask_model is None else None
+        own = f"--mask-model {audited} finds them with" if isinstance(audited, str) else "--mask-model names"
+        model = "the audited model" if isinstance(audited, str) else "another backbone"
         raise UserError(
-            f"no masks were given, and none could be found: {error} (--masks names existing ones, --mask-model and "
-            "--mask-checkpoint another backbone)"
+            f"no masks were given, and none could be found: {error} (--masks names existing ones, {own} {model})"
         ) from error
     return made, folder
 

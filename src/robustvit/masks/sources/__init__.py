@@ -24,8 +24,13 @@ _SHOWN = 5
 def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
     from robustvit.masks.sources.tokencut import TokenCut
 
-    name = options.model or TOKENCUT_BACKBONE
-    return TokenCut.of(options, load_model(name, checkpoint=options.checkpoint, headless=True).to(device))
+    try:
+        model = load_model(options.model or TOKENCUT_BACKBONE, checkpoint=options.checkpoint, headless=True)
+    except UserError as error:
+        if options.model:
+            raise
+        raise UserError(f"{error} of any vision transformer, your finetuned model too") from error
+    return TokenCut.of(options, model.to(device))
 
 
 def _relevance(options: MaskOptions, device: torch.device) -> MaskSource:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
@@ -155,6 +156,11 @@ def readable_errors(name: str, way_out: str) -> Iterator[None]:
     except Exception as error:
         lines = (str(error).strip() or type(error).__name__).splitlines()
         reason = " ".join(map(str.strip, lines[: 1 + lines[0].endswith(":")]))
+        if isinstance(error, LocalEntryNotFoundError):
+            raise UserError(
+                f"cannot fetch the weights of {name}, which are not in the cache, because the hub does not answer: "
+                f"check the network, or give {way_out}"
+            ) from error
         local = Path(name.partition(":")[2] or name).is_dir()
         if local or (isinstance(error, (ValueError, TypeError, KeyError)) and not isinstance(error, OSError)):
             raise UserError(f"cannot load {name}: {reason}") from error

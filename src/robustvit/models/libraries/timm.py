@@ -138,7 +138,7 @@ def _create(
     pretrained = pretrained or name.startswith("local-dir:")
     if size is not None and (sized := _create_sized(name, pretrained, size, options)) is not None:
         return sized
-    with readable_errors(name, "--checkpoint FILE or --model local-dir:FOLDER"):
+    with readable_errors(name, "--checkpoint FILE or --model FOLDER"):
         try:
             network = timm.create_model(name, pretrained=pretrained, **options)
         except RuntimeError as error:
