@@ -108,7 +108,8 @@ def compare_on_shifts(model: str, run: Path, data: Path, seed: int) -> None:
 
     from robustvit.common.files import write_json
     from robustvit.data.embedded.scenes import SHIFTS
-    from robustvit.evaluation.evaluate import Evaluation, evaluate
+    from robustvit.evaluation.evaluate import evaluate
+    from robustvit.evaluation.result import Evaluation
 
     comparisons = []
     for name in ("swapped", *SHIFTS):

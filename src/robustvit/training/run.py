@@ -19,11 +19,11 @@ from robustvit.common.verdict import Comparison, Verdict, write_verdict
 from robustvit.data.backgrounds import given_backgrounds
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.gather import RunPhotos
-from robustvit.data.labels import doubt_order
 from robustvit.data.photo import Photo
 from robustvit.data.seen_photos import see_photos
 from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers, say_sizes
 from robustvit.evaluation.compare import compare, decide, deciding_measure
+from robustvit.evaluation.doubted_order import doubt_answers
 from robustvit.evaluation.groups import GroupReport, report_groups
 from robustvit.evaluation.label_measures import measure_model
 from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, measure, read_measures, write_measures
@@ -183,11 +183,8 @@ class GuidedRun:
 
     def _doubt_order(self, before: list[PhotoMeasure]) -> list[str]:
         """Return a line if the original's answers fit another order of the classes far better."""
-        if self.classifier.head_kind == "multi-label":
-            return []
         classes = {str(photo.image): photo.class_name for photo in self.gathered.verdict}
-        named, labels = [classes.get(one.image) for one in before], [one.label for one in before]
-        return doubt_order(named, labels, [one.predicted for one in before], self.original)
+        return doubt_answers([classes.get(one.image) for one in before], before, self.original)
 
     def _fit(self, guidance: DeepFeatureReweighting) -> str:
         """Give the classifier a new head and return a note for the verdict."""
