@@ -35,9 +35,9 @@ STAGES: dict[str, tuple[str, ...]] = {
     "training steps": ("training.steps:TrainingSteps.run_epoch",),
     "validation losses": ("training.loop:_validate",),
     "saved models and states": ("training.loop:_keep", "training.state:TrainingState.save"),
-    "weights between the two models": ("training.run:GuidedRun._interpolate",),
+    "weights between the two models": ("training.run:interpolate_run",),
     "guided model on the test photos": ("training.run:GuidedRun.finish",),
-    "pictures and measures": ("training.run:GuidedRun._write_outcome",),
+    "pictures and measures": ("training.outcome:RunOutcome.write",),
 }
 
 

@@ -44,7 +44,7 @@ def test_a_rival_that_wins_is_in_verdict_and_report(model_folder, folders, tmp_p
     change = Comparison("mixed-other", *[Interval(0.5, 0.4, 0.6, 30)] * 3)
     winner = "Without any training, the original cropped to the object is better."
     found = RivalResults("the original", "by its relevance", (Rival("crop", 4, (change,)),), winner)
-    monkeypatch.setattr("robustvit.training.run.ask_about_objects", lambda *_: found)
+    monkeypatch.setattr("robustvit.training.outcome.ask_about_objects", lambda *_: found)
     done = finetuned(model_folder, folders, tmp_path / "run")
     assert done.verdict.notes[-1] == winner
     assert winner in report(str(tmp_path / "run")).read_text()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 
+from accelerate import Accelerator
 from torch import Tensor
 
-from robustvit.evaluation.measured_intervals import measure_title
+from robustvit.common.files import write_json
+from robustvit.common.run_folder import RunFolder
+from robustvit.evaluation.measure import PhotoMeasure
+from robustvit.evaluation.measured_intervals import measure_interval, measure_name, measure_title
+from robustvit.models.classifier import Classifier
+from robustvit.models.save import restore_weights, save_model
+from robustvit.training.schedule import Schedule
 
 SHARES = tuple(tenth / 10 for tenth in range(1, 11))
 CHOSEN_BY = ("ordinary", "mixed-other")  # measures of validation photos whose sum decides
@@ -69,3 +77,55 @@ def describe_share(share: float, tried: list[dict[str, float]]) -> str:
 def _words(name: str) -> str:
     """Return a measure's name, or the title of a metric."""
     return measure_title(name) if "/" in name else name
+
+
+def interpolate_run(
+    classifier: Classifier,
+    original: Classifier,
+    measure: Callable[[], Sequence[PhotoMeasure]],
+    *,
+    validated: Sequence[PhotoMeasure],
+    schedule: Schedule,
+    accelerator: Accelerator,
+    folder: RunFolder,
+) -> str:
+    """Make ``best/`` a model between the original and the kept epoch, and return a note for the verdict.
+
+    The kept epoch moves to ``finetuned/`` first, so that a run that is killed here can be resumed.
+
+    Args:
+        classifier: gets the weights of ``best/``.
+        original: the model before training.
+        measure: measures the classifier as it is on the validation photos.
+        validated: what it measured of the original; empty if that is not known.
+        schedule: of the run.
+        accelerator: of the run.
+        folder: of the run.
+    """
+    if accelerator.is_main_process and not folder.finetuned.exists():
+        os.replace(folder.best, folder.finetuned)
+    accelerator.wait_for_everyone()
+    restore_weights(classifier, folder.finetuned)
+    network, began = classifier.network, original.network.state_dict()
+    finetuned = {name: weight.cpu().clone() for name, weight in network.state_dict().items()}
+    names = [measure_name(schedule.metric, kind) for kind in CHOSEN_BY]
+
+    def accuracies(share: float) -> dict[str, float]:
+        if share == 0 and validated:
+            found = validated
+        else:
+            network.load_state_dict(interpolate_weights(began, finetuned, share))
+            found = measure()
+        return {name: value.mean for name in names if (value := measure_interval(found, name))}
+
+    asked, tried = schedule.weight_interpolation, list[dict[str, float]]()
+    if asked == "auto":
+        share, tried = choose_share(accuracies, schedule.max_drop, names)
+    else:
+        share = float(asked)
+    network.load_state_dict(interpolate_weights(began, finetuned, share))
+    if accelerator.is_main_process:
+        save_model(classifier, folder.best)
+        write_json({"share": share, "tried": tried}, folder.interpolation)
+    accelerator.wait_for_everyone()
+    return describe_share(share, tried)

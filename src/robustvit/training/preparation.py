@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,13 @@ from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import MODULE, RunFolder
 from robustvit.data.backgrounds import check_backgrounds
+from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.gather import RunPhotos, SelectionSettings, gather_photos
 from robustvit.data.given_photos import PhotoSources
+from robustvit.data.photo import Photo
 from robustvit.data.region_decisions import read_decisions
 from robustvit.evaluation.class_numbers import metric_for
+from robustvit.evaluation.measure import MeasureSettings, measure
 from robustvit.explanation.methods import measuring_method
 from robustvit.guidance.decided_regions import DecidedRegions
 from robustvit.guidance.last_layer import DeepFeatureReweighting
@@ -35,7 +38,6 @@ from robustvit.training.choice import check_choice, check_metric_choice
 from robustvit.training.group_training import check_groups
 from robustvit.training.head_photos import photos_to_fit
 from robustvit.training.options import StartOptions, TrainingRun
-from robustvit.training.run import with_predictions
 from robustvit.training.schedule import Schedule
 from robustvit.training.settings import (
     OF_THE_MODEL,
@@ -161,6 +163,13 @@ def check_model(settled: SettledRun, classifier: Classifier) -> str:
     return measuring
 
 
+def label_by_predictions(classifier: Classifier, device: torch.device, photos: Sequence[Photo]) -> list[Photo]:
+    """Label photos by the model's predictions."""
+    bare = MaskedPhotos([replace(photo, mask=None) for photo in photos], classifier.preprocessing)
+    measures = measure(classifier.to(device), bare, MeasureSettings(swaps=0, maps=False), device=device)
+    return [replace(photo, label=found.predicted) for photo, found in zip(photos, measures, strict=True)]
+
+
 def gather_run(
     options: Mapping[str, Any], settled: SettledRun, classifier: Classifier, accelerator: Accelerator
 ) -> RunPhotos:
@@ -183,7 +192,7 @@ def gather_run(
             leave_out=options["leave_out"],
         ),
         labelled=guide.needs_labels,
-        predict=partial(with_predictions, classifier, accelerator.device),
+        predict=partial(label_by_predictions, classifier, accelerator.device),
     )
     check_choice(settled.plan, gathered.validation)
     check_groups(settled.plan, gathered.train, gathered.validation)

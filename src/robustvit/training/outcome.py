@@ -1,0 +1,120 @@
+"""The outcome of a run: its verdict, what the original gives without training, files and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+
+from accelerate import Accelerator
+
+from robustvit.common.files import write_json
+from robustvit.common.options import AtInference
+from robustvit.common.outcomes import MIN_PHOTOS
+from robustvit.common.run_folder import RunFolder
+from robustvit.common.verdict import Comparison, Verdict, write_verdict
+from robustvit.data.gather import RunPhotos
+from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers
+from robustvit.evaluation.compare import compare, decide, deciding_measure
+from robustvit.evaluation.groups import GroupReport, report_groups
+from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, write_measures
+from robustvit.evaluation.rival_results import RivalBar, ask_about_objects, write_rivals
+from robustvit.evaluation.rivals import RivalPlan, fewer_swaps
+from robustvit.evaluation.traded import describe_trade, other_costs
+from robustvit.guidance.method import Guidance
+from robustvit.models.classifier import Classifier
+from robustvit.training.panels import choose_panels, draw_panels
+from robustvit.training.schedule import Schedule
+
+RIVALS = "crop,blur"  # that train nothing, and are measured unless others are asked for
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """The original and the guided model, measured on the test photos.
+
+    Attributes:
+        original: the model before training, on the CPU.
+        guided: the finetuned model.
+        gathered: photos of the run.
+        before: measures of the original.
+        after: measures of the guided model on the same pictures.
+        settings: how both were measured.
+        schedule: of the run.
+        accelerator: of the run.
+    """
+
+    original: Classifier
+    guided: Classifier
+    gathered: RunPhotos
+    before: list[PhotoMeasure]
+    after: list[PhotoMeasure]
+    settings: MeasureSettings
+    schedule: Schedule
+    accelerator: Accelerator
+
+    @cached_property
+    def groups(self) -> GroupReport | None:
+        """Measures by group; None without groups."""
+        return report_groups(self.after, self.before, self.gathered.groups)
+
+    @cached_property
+    def by_class(self) -> ClassNumbers | None:
+        """Numbers of each class; None without classes."""
+        return class_numbers(self.after, self.guided.name_of, self.before)
+
+    def judge(self, guidance: Guidance, notes: Sequence[str]) -> Verdict:
+        """Return the verdict on the guided model, with notes on what else it costs."""
+        comparisons = compare(self.before, self.after, self.schedule.metric)
+        trained_on = getattr(guidance, "trained_on", ())
+        decided = decide(
+            comparisons,
+            max_drop=self.schedule.max_drop,
+            notes=[*notes, *self._describe_trade(comparisons, trained_on)],
+            trained_on=trained_on,
+            metric=self.schedule.metric,
+        )
+        return replace(decided, guidance=getattr(guidance, "title", None))
+
+    def _describe_trade(self, comparisons: Sequence[Comparison], trained_on: Sequence[str]) -> list[str]:
+        """Return lines on other shortcuts that cost the guided model more than the original."""
+        counted = sum(one.label is not None for one in self.before)
+        if counted < MIN_PHOTOS or self.guided.head_kind == "multi-label":  # answers are one class a photo
+            return []
+        original, measured = self.original.to(self.accelerator.device), (self.before, self.after)
+        risen = other_costs(original, self.guided, self.gathered.read["verdict"], measured, self.settings.batch_size)
+        self.original.cpu()
+        by_name = {one.measure: one.difference for one in comparisons}
+        decisive = deciding_measure(by_name, trained_on)
+        return describe_trade(risen, None if decisive is None else by_name[decisive])
+
+    def ask_without_training(self, verdict: Verdict, asked: AtInference | None, folder: RunFolder) -> Verdict:
+        """Measure the original asked about the object alone; the verdict names one that beats the kept model."""
+        plan = RivalPlan.of(asked or RIVALS, "relevance", self.settings.method)
+        measure = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on)
+        if measure is None:
+            return verdict
+        plain, guided = (fewer_swaps(one, (measure,), 1) for one in (self.before, self.after))
+        kept = ("the original", plain) if verdict.accepted is False else ("the guided model", guided)
+        bar = RivalBar("the original", kept, self.schedule.max_drop, verdict.trained_on)
+        original, photos = self.original.to(self.accelerator.device), self.gathered.read["verdict"]
+        found = ask_about_objects(original, photos, plain, plan, self.settings, bar, self.accelerator)
+        self.original.cpu()
+        if found is None:
+            return verdict
+        if self.accelerator.is_main_process:
+            write_rivals(found, folder.at_inference)
+        return replace(verdict, notes=(*verdict.notes, found.winner)) if found.winner else verdict
+
+    def write(self, verdict: Verdict, panels: int, folder: RunFolder) -> None:
+        """Write pictures and measures, then the verdict of the run, which marks it as finished."""
+        chosen = choose_panels(self.before, self.after, panels)
+        guided, method = self.guided.cpu().eval(), self.settings.method
+        draw_panels(chosen, self.gathered.read["verdict"], self.original, guided, folder.panels, method)
+        write_measures(self.after, folder.after)
+        if self.groups is not None:
+            write_json({"training": dict(self.gathered.groups)} | asdict(self.groups), folder.groups)
+        if self.by_class is not None:
+            write_json(asdict(self.by_class), folder.by_class)
+        write_verdict(verdict, folder.best / "verdict.json")
+        write_verdict(verdict, folder.verdict)
