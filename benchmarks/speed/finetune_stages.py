@@ -119,7 +119,8 @@ def measure_reading(given: argparse.Namespace, photos: int = 100) -> dict[str, A
     from robustvit.data.datasets import MaskedPhotos
     from robustvit.data.find_photos import find_photos
     from robustvit.data.labels import match_labels
-    from robustvit.evaluation.measure import MeasureSettings, measure
+    from robustvit.evaluation.measure import measure
+    from robustvit.evaluation.measuring import MeasureSettings
 
     model = load_model(given.model)
     found = find_photos(given.data / "test" / "images", given.data / "test" / "masks")

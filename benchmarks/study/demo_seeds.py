@@ -25,7 +25,7 @@ from robustvit import demo
 from robustvit.cli.demo import SETTINGS
 from robustvit.common.intervals import paired_difference
 from robustvit.common.provenance import versions
-from robustvit.evaluation.measure import MEASURES, read_measures
+from robustvit.evaluation.photo_measures import MEASURES, read_measures
 
 
 def run_seed(seed: int, folder: Path) -> dict:

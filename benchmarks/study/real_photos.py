@@ -40,8 +40,8 @@ from robustvit.common.intervals import mean_interval, paired_difference
 from robustvit.common.provenance import versions
 from robustvit.data.find_photos import find_photos
 from robustvit.data.mask_filter import MaskFilter
-from robustvit.evaluation.measure import MEASURES
 from robustvit.evaluation.measured_intervals import is_accuracy
+from robustvit.evaluation.photo_measures import MEASURES
 
 SIZE = 154
 _SAME: dict[str, Any] = {"samples_per_class": 24, "epochs": 2}  # finetune holds six of the 30 photos of a class out

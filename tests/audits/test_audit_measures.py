@@ -53,7 +53,10 @@ from robustvit.data.labels import match_labels
 from robustvit.data.photo import Photo
 from robustvit.data.shifts.cutouts import cut_out, place, square_background
 from robustvit.data.swaps import paste, tiled_background
-from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, Swapped, measure, pointing_hit
+from robustvit.evaluation.map_scores import pointing_hit
+from robustvit.evaluation.measure import measure
+from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
 from robustvit.explanation.features import patch_features
 from robustvit.models.classifier import Classifier, Preprocessing
 

@@ -10,7 +10,7 @@ import pytest
 from robustvit import UserError
 from robustvit.evaluation.group_chart import draw_groups
 from robustvit.evaluation.groups import read_groups, report_groups
-from robustvit.evaluation.measure import PhotoMeasure
+from robustvit.evaluation.photo_measures import PhotoMeasure
 
 
 def measured(answers):

@@ -8,9 +8,9 @@ import torch
 
 from robustvit import UserError
 from robustvit.evaluation.class_numbers import class_numbers, metric_for
-from robustvit.evaluation.measure import PhotoMeasure, Swapped
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
 from robustvit.evaluation.metrics import METRICS, Predictions
+from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
 
 
 def answers(count: int, classes: int, seed: int, skill: float = 1.0) -> list[PhotoMeasure]:

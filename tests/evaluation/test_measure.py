@@ -17,15 +17,11 @@ from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.find_photos import find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.photo import Photo
-from robustvit.evaluation.measure import (
-    MeasureSettings,
-    Swapped,
-    energy_inside,
-    map_iou,
-    measure,
-    read_measures,
-    write_measures,
-)
+from robustvit.evaluation.map_scores import map_iou
+from robustvit.evaluation.measure import measure
+from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.photo_measures import Swapped, read_measures, write_measures
+from robustvit.explanation.maps import energy_inside
 from robustvit.explanation.methods import get_method
 
 

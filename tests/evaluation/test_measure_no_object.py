@@ -15,7 +15,8 @@ from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.find_photos import find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.swaps import paste
-from robustvit.evaluation.measure import MeasureSettings, measure
+from robustvit.evaluation.measure import measure
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.models.classifier import Classifier
 
 CLASSES = ("bad", "good")

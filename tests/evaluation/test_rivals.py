@@ -18,8 +18,10 @@ from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.find_photos import find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.swaps import Box
-from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, Swapped, measure
+from robustvit.evaluation.measure import measure
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.object_views import VIEWS, crop_window
+from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
 from robustvit.evaluation.rival_results import RivalBar, judge_rivals
 from robustvit.evaluation.rivals import RivalPlan, fewer_swaps, find_objects, measure_rivals
 

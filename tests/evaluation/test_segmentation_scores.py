@@ -16,7 +16,7 @@ from robustvit import UserError, relevance
 from robustvit.common.intervals import Interval
 from robustvit.data.find_photos import find_photos
 from robustvit.evaluation.calibration import calibration_error
-from robustvit.evaluation.measure import map_iou
+from robustvit.evaluation.map_scores import map_iou
 from robustvit.evaluation.on_sets.segmentation_scores import (
     average_precision,
     pixel_counts,

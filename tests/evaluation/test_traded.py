@@ -9,7 +9,7 @@ from torch import nn
 from helpers.small_models import SIZE
 from robustvit.common.intervals import Interval
 from robustvit.evaluation import traded
-from robustvit.evaluation.measure import PhotoMeasure
+from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.evaluation.traded import describe_trade, other_costs
 from robustvit.models.classifier import Classifier, Preprocessing
 

@@ -13,7 +13,7 @@ from robustvit.common.intervals import Interval, paired_interval
 from robustvit.common.outcomes import OUTCOMES, next_step, outcome_of, photos_needed, rank
 from robustvit.common.verdict import Comparison, read_verdict, write_verdict
 from robustvit.evaluation.compare import compare, decide
-from robustvit.evaluation.measure import PhotoMeasure, Swapped
+from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
 
 
 def photos(ordinary, shifted, measure="mixed-other"):

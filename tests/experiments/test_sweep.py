@@ -28,7 +28,7 @@ from helpers.small_models import tiny_network
 from robustvit import UserError, finetune, sweep
 from robustvit.cli import main as cli
 from robustvit.common.intervals import paired_interval
-from robustvit.evaluation.measure import MEASURES
+from robustvit.evaluation.photo_measures import MEASURES
 from robustvit.experiments.sweeps.experiment import SHIPPED, read_experiment
 from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
 from robustvit.experiments.sweeps.plots import plot_rates, plot_sensitivity

@@ -19,7 +19,8 @@ from helpers.drawn_photos import CLASSES, without_classes, write_photos
 from helpers.run_server import kill
 from robustvit import UserError, finetune, load_model
 from robustvit.common.verdict import read_verdict
-from robustvit.evaluation.measure import measure, read_measures
+from robustvit.evaluation.measure import measure
+from robustvit.evaluation.photo_measures import read_measures
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.models.load import load_original
 from robustvit.training.loop import robust_score
@@ -399,7 +400,7 @@ def test_learning_rate_falls_every_second_epoch():
 
 
 def test_robust_score_prefers_the_best_outcome_then_the_allowed_loss_then_the_gain():
-    from robustvit.evaluation.measure import PhotoMeasure
+    from robustvit.evaluation.photo_measures import PhotoMeasure
 
     def results(ordinary, shifted):
         return [

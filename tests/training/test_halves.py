@@ -14,7 +14,7 @@ from helpers.drawn_photos import write_photos
 from robustvit import UserError, finetune
 from robustvit.data.gather import _halve
 from robustvit.data.photo import Photo
-from robustvit.evaluation.measure import read_measures
+from robustvit.evaluation.photo_measures import read_measures
 
 FAST = {"lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 4, "tracker": "none"}
 

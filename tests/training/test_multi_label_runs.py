@@ -13,7 +13,7 @@ from PIL import Image
 from helpers.drawn_photos import CLASSES, draw_photo
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError, audit, evaluate, finetune, load_model, report
-from robustvit.evaluation.measure import read_measures
+from robustvit.evaluation.photo_measures import read_measures
 from robustvit.models.save import save_model
 
 FAST = {"epochs": 1, "lr": 3e-4, "swaps": 1, "panels": 1, "samples_per_class": 4}

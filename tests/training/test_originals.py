@@ -14,7 +14,8 @@ from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.find_photos import find_photos
 from robustvit.data.labels import match_labels
 from robustvit.data.overlap import hash_photos
-from robustvit.evaluation.measure import MeasureSettings, measure
+from robustvit.evaluation.measure import measure
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.experiments.trials import start_sweep_folder
 from robustvit.training.originals import measure_once
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from robustvit.common.pictures import overlay
-from robustvit.evaluation.measure import PhotoMeasure, Swapped
+from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
 from robustvit.training.panels import choose_panels
 
 

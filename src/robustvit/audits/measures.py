@@ -23,7 +23,10 @@ from robustvit.data.swaps import (
     usable_background,
 )
 from robustvit.evaluation.asking import Asking
-from robustvit.evaluation.measure import MAP_SCORES, MeasureSettings, PhotoMeasure, measure, pointing_hit
+from robustvit.evaluation.map_scores import MAP_SCORES, pointing_hit
+from robustvit.evaluation.measure import measure
+from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.explanation.attention.interception import evaluating
 
 VARIANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

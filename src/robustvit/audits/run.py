@@ -32,7 +32,7 @@ from robustvit.data.objects_seen import describe_looked, look_at
 from robustvit.data.photo import Photo
 from robustvit.evaluation.groups import report_groups
 from robustvit.evaluation.insertions import answers_to, insertions
-from robustvit.evaluation.measure import MeasureSettings
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.rival_results import RivalBar, RivalResults, ask_about_objects
 from robustvit.evaluation.rivals import RivalPlan, fewer_swaps
 from robustvit.explanation.features import check_features

@@ -15,9 +15,9 @@ from robustvit.common.options import HeadKind, Metric
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.evaluation.calibration import calibration_change, calibration_error
-from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.evaluation.measured_intervals import derive_metric
 from robustvit.evaluation.metrics import ACCURACY, METRICS, MOST_SCORED, OF_LABELS, Predictions
+from robustvit.evaluation.photo_measures import PhotoMeasure
 
 MOST_CLASSES = 30  # in a whole matrix of confusions; of more classes only the most frequent confusions are kept
 MOST_CONFUSIONS = 30

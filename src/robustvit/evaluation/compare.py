@@ -7,9 +7,9 @@ from collections.abc import Container, Sequence
 from robustvit.common.errors import UserError
 from robustvit.common.outcomes import outcome_of, sentence_of
 from robustvit.common.verdict import Comparison, Verdict
-from robustvit.evaluation.measure import MEASURES, PhotoMeasure
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
 from robustvit.evaluation.metrics import ACCURACY, METRICS
+from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
 
 DECISIVE: dict[str, str] = {  # the first decides that was measured and not trained on; older files have the second only
     "mixed-other": "backgrounds of other classes",

@@ -10,8 +10,8 @@ from robustvit.common.errors import UserError
 from robustvit.common.group_intervals import gap_interval, weighted_interval, worst_change, worst_interval
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
 from robustvit.common.wording import pluralize
-from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
+from robustvit.evaluation.photo_measures import PhotoMeasure
 
 MIN_GROUP = 5  # photos; the accuracy of fewer says nothing, so they cannot be the worst group
 MOST_SHOWN = 20  # rows in the terminal and on pages; all of them are in the JSON

@@ -16,8 +16,8 @@ from robustvit.common.intervals import (
     mean_interval,
     paired_difference,
 )
-from robustvit.evaluation.measure import MEASURES, PhotoMeasure
 from robustvit.evaluation.metrics import ACCURACY, METRICS, Metric, Predictions
+from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
 
 ORDINARY = "ordinary"
 

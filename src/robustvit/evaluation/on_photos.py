@@ -23,8 +23,9 @@ from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.doubted_order import doubt_answers
 from robustvit.evaluation.groups import report_groups
 from robustvit.evaluation.label_measures import measure_model
-from robustvit.evaluation.measure import MEASURES, MeasureSettings, PhotoMeasure
 from robustvit.evaluation.measured_intervals import measure_interval
+from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
 from robustvit.evaluation.result import Evaluation, write_evaluation
 from robustvit.evaluation.rival_results import RivalBar, RivalResults, ask_about_objects
 from robustvit.evaluation.rivals import RivalPlan

@@ -16,8 +16,8 @@ from robustvit.common.wording import pluralize
 from robustvit.evaluation.class_numbers import ClassNumbers
 from robustvit.evaluation.group_chart import save_groups
 from robustvit.evaluation.groups import GroupReport
-from robustvit.evaluation.measure import MEASURES, PhotoMeasure
 from robustvit.evaluation.measured_intervals import measure_title
+from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
 from robustvit.evaluation.rival_results import RivalResults
 
 

@@ -17,7 +17,8 @@ from robustvit.common.verdict import Comparison
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.evaluation.compare import DECISIVE, compare, deciding_measure
-from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure
+from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.evaluation.rivals import AVERAGED, Answers, RivalPlan, measure_rivals
 from robustvit.models.classifier import Classifier, head_kind_of
 

@@ -23,8 +23,9 @@ from robustvit.common.signals import reading_processes
 from robustvit.data.backgrounds import Backgrounds, PastedPhotos
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.evaluation.asking import Asking
-from robustvit.evaluation.measure import UNSEEN, MeasureSettings, PhotoMeasure, Swapped
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.object_views import VIEWS
+from robustvit.evaluation.photo_measures import UNSEEN, PhotoMeasure, Swapped
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.explanation.maps import image_map
 
@@ -139,7 +140,9 @@ def fewer_swaps(plain: Sequence[PhotoMeasure], kinds: Sequence[str], most: int) 
     for photo in plain:
         kept = [one for kind in kinds for one in [s for s in photo.swapped if s.kind == kind][:most]]
         values = {"ordinary": photo.values["ordinary"]} if "ordinary" in photo.values else {}
-        found.append(replace(photo, swapped=kept, values=values | _shares(kept, photo.label)))
+        fewer = replace(photo, swapped=kept, values=values)
+        fewer.rate_swaps()
+        found.append(fewer)
     return found
 
 
@@ -208,14 +211,6 @@ def _rewritten(index: int, photo: PhotoMeasure, said: Mapping[_Picture, dict[str
     predicted, probability = said[False, index, -1][name]
     swapped = [answer(one) for one in photo.swapped]
     values = {} if photo.label is None else {"ordinary": float(predicted == photo.label)}
-    return PhotoMeasure(
-        photo.image, photo.label, predicted, probability, values | _shares(swapped, photo.label), swapped
-    )
-
-
-def _shares(swapped: Sequence[Swapped], label: int | None) -> dict[str, float]:
-    """Return the share of right answers by kind of background."""
-    right: dict[str, list[bool]] = {}
-    for one in swapped:
-        right.setdefault(one.kind, []).append(one.predicted == label)
-    return {kind: sum(one) / len(one) for kind, one in right.items()}
+    result = PhotoMeasure(photo.image, photo.label, predicted, probability, values, swapped)
+    result.rate_swaps()
+    return result

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Subset
 
 from robustvit.common.intervals import Interval
 from robustvit.evaluation.insertions import answers_to, insertions, risen_costs
-from robustvit.evaluation.measure import PhotoMeasure
+from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.models.classifier import Classifier
 
 MOST_PHOTOS = 200

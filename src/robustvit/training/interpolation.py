@@ -10,8 +10,8 @@ from torch import Tensor
 
 from robustvit.common.files import write_json
 from robustvit.common.run_folder import RunFolder
-from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.evaluation.measured_intervals import measure_interval, measure_name, measure_title
+from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights, save_model
 from robustvit.training.schedule import Schedule

@@ -21,9 +21,9 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.signals import Stopped, StopSignals, reading_processes
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.evaluation.measure import PhotoMeasure
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
 from robustvit.evaluation.metrics import ACCURACY, METRICS
+from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.parameters import trainable

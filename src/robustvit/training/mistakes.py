@@ -15,7 +15,8 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.photo import Photo
-from robustvit.evaluation.measure import MeasureSettings, measure
+from robustvit.evaluation.measure import measure
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.guidance.cross_entropy import CrossEntropy
 from robustvit.models.classifier import Classifier
 from robustvit.training.loop import train

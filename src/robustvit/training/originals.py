@@ -14,7 +14,8 @@ from robustvit.common.provenance import versions
 from robustvit.data.backgrounds import SHIPPED
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.duplicates import Fingerprint
-from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, read_measures, write_measures
+from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.photo_measures import PhotoMeasure, read_measures, write_measures
 from robustvit.models.classifier import Classifier
 from robustvit.models.weights import weights_hash
 

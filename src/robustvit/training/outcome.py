@@ -17,7 +17,8 @@ from robustvit.data.gather import RunPhotos
 from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers
 from robustvit.evaluation.compare import compare, decide, deciding_measure
 from robustvit.evaluation.groups import GroupReport, report_groups
-from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, write_measures
+from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.photo_measures import PhotoMeasure, write_measures
 from robustvit.evaluation.rival_results import RivalBar, ask_about_objects, write_rivals
 from robustvit.evaluation.rivals import RivalPlan, fewer_swaps
 from robustvit.evaluation.traded import describe_trade, other_costs

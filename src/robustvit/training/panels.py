@@ -18,7 +18,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
 from robustvit.common.pictures import outline_mask, overlay
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos, enlarged
-from robustvit.evaluation.measure import PhotoMeasure
+from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
 

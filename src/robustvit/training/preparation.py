@@ -23,7 +23,8 @@ from robustvit.data.given_photos import PhotoSources
 from robustvit.data.photo import Photo
 from robustvit.data.region_decisions import read_decisions
 from robustvit.evaluation.class_numbers import metric_for
-from robustvit.evaluation.measure import MeasureSettings, measure
+from robustvit.evaluation.measure import measure
+from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.explanation.methods import measuring_method
 from robustvit.guidance.decided_regions import DecidedRegions
 from robustvit.guidance.last_layer import DeepFeatureReweighting

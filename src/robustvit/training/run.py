@@ -19,7 +19,8 @@ from robustvit.evaluation.class_numbers import ClassNumbers, say_sizes
 from robustvit.evaluation.doubted_order import doubt_answers
 from robustvit.evaluation.groups import GroupReport
 from robustvit.evaluation.label_measures import measure_model
-from robustvit.evaluation.measure import MeasureSettings, PhotoMeasure, read_measures, write_measures
+from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.photo_measures import PhotoMeasure, read_measures, write_measures
 from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier

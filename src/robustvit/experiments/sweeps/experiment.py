@@ -12,7 +12,7 @@ from typing import Any
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.yaml_files import check_known, read_mapping
-from robustvit.evaluation.measure import MEASURES
+from robustvit.evaluation.photo_measures import MEASURES
 from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
 from robustvit.experiments.sweeps.search_space import Space, read_space
 from robustvit.experiments.trials import Trial

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.common.charts import GOOD, SOFT, chart_style, save_figure, short_number
 from robustvit.common.errors import UserError
-from robustvit.evaluation.measure import MEASURES
+from robustvit.evaluation.photo_measures import MEASURES
 from robustvit.experiments.sweeps.results import SEED, average_seeds, read_rows, shifted_measure, varying
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from scipy import stats
 from robustvit.common.csv_files import read_csv
 from robustvit.common.files import write_text
 from robustvit.common.verdict import read_verdict
-from robustvit.evaluation.measure import MEASURES
+from robustvit.evaluation.photo_measures import MEASURES
 from robustvit.experiments.trials import Trial, state_of, trial_seconds
 
 Row = dict[str, Any]
