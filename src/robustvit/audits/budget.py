@@ -41,11 +41,7 @@ BUDGETS: Mapping[BudgetName, Budget] = {
     # The two backgrounds of other classes that the cost needs are also those that are tried: no further pass.
     "quick": Budget(2, 0, ("only-bg-t",), (), frame=False, passes=QUICK_PASSES),
     "normal": Budget(
-        6,
-        24,
-        whole=("grey", "darker", "brighter", "blurred", "JPEG of quality 10"),
-        region_passes=4,
-        rivals=("crop", "blur"),
+        6, 24, whole=("grey", "darker", "brighter", "blurred", "JPEG of quality 10"), region_passes=4, rivals=("crop",)
     ),
     "full": Budget(12, 60, rivals=("crop", "mask", "blur")),
 }

@@ -83,7 +83,7 @@ def finetune(
         seed: fixes selection, order, augmentation and swaps.
         at_inference: rivals that train nothing, for the verdict to compare with: the original asked about the object
             alone, which its own relevance finds: crop (to the object), mask (the rest is black), blur (the rest is
-            blurred), or several; none. Default: crop,blur.
+            blurred), or several; none. Default: crop.
         resume: continue the run in out, with as many processes as it had.
 
     Returns:
