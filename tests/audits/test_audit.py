@@ -447,6 +447,19 @@ def test_closed_parts_are_printed(audited, browser):
         page.emulate_media(media="print")
         assert rule.is_visible()
         assert not settings.is_visible()
+        size = "name => parseFloat(getComputedStyle(document.querySelector(name)).fontSize)"
+        assert page.evaluate(size, "p.sub") < page.evaluate(
+            size, "body"
+        )  # notes are smaller than the text on paper too
+
+
+def test_the_worst_photos_stand_in_pairs_where_there_is_room(audited, browser):
+    tops = "[...document.querySelectorAll('.worst > figure')].map(one => one.getBoundingClientRect().top)"
+    for width, pairs in ((1280, True), (390, False)):
+        with opened(browser, audited / "audit.html", width=width) as page:
+            first, second, third = page.evaluate(tops)[:3]
+            assert (first == second) is pairs
+            assert third > second
 
 
 def test_one_class_is_shown_without_a_script(audited, browser):
