@@ -104,39 +104,16 @@ def finetune(
     expect_photos_of(options)
     from robustvit.common.run_folder import RunFolder
     from robustvit.common.signals import name_stopped_run
-    from robustvit.guidance.naming import name_method
-    from robustvit.training.preparation import (
-        check_model,
-        find_regions,
-        gather_run,
-        load_start,
-        open_accelerator,
-        settle_run,
-        start_trackers,
-    )
+    from robustvit.training.preparation import prepare_run
     from robustvit.training.run import GuidedRun
 
     folder = RunFolder(out)
     folder.check_free(resume)
     expect_at_least(0, panels=judging.panels)
-    settled = settle_run(options, folder, judging.swaps)
-    accelerator = open_accelerator(running, settled, out)
-    classifier = load_start(start, settled)
-    config, plan = settled.with_model(classifier), settled.plan_for(classifier)
-    measuring = check_model(settled, classifier)
-    gathered = gather_run(options, settled, classifier, accelerator)
-    regions = find_regions(photos.shortcuts, settled, classifier, gathered, accelerator.device)
-    selected = gathered.as_text()
-    if resume:
-        folder.check_same_selection(selected)
-    accelerator.wait_for_everyone()  # every process must see that the folder is free before one writes to it
-    with folder.locked(resume, accelerator.is_main_process), name_stopped_run(folder.path):
-        if accelerator.is_main_process:
-            read = {"pixels": classifier.pixels.said}
-            folder.start(config | {"method": name_method(config)} | read, selected)
-        accelerator.wait_for_everyone()
-        start_trackers(accelerator)
-        run = GuidedRun(folder, classifier, gathered, plan, accelerator, judging, photos.mask_format, measuring)
-        guide = settled.guide.of_object_classes(gathered.object_classes).of_regions(regions)
-        verdict = run.finish(guide, judging.panels)
+    ready = prepare_run(options, folder, start, running)
+    ready.accelerator.wait_for_everyone()  # every process must see that the folder is free before one writes to it
+    with folder.locked(resume, ready.accelerator.is_main_process), name_stopped_run(folder.path):
+        ready.begin()
+        run = GuidedRun(ready, judging, photos.mask_format)
+        verdict = run.finish(ready.guide, judging.panels)
         return Finetuned(folder.path, verdict, run.groups, run.by_class)

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,20 +14,20 @@ from accelerate import Accelerator
 from robustvit.common.devices import has_tracker, make_accelerator
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
-from robustvit.common.run_folder import MODULE, RunFolder
+from robustvit.common.run_folder import RunFolder
 from robustvit.data.backgrounds import check_backgrounds
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.gather import RunPhotos, SelectionSettings, gather_photos
 from robustvit.data.given_photos import PhotoSources
 from robustvit.data.photo import Photo
 from robustvit.data.region_decisions import read_decisions
-from robustvit.evaluation.class_numbers import metric_for
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.explanation.methods import measuring_method
 from robustvit.guidance.decided_regions import DecidedRegions
 from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import GuidanceMethod
+from robustvit.guidance.naming import name_method
 from robustvit.guidance.registry import check_guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.head_kinds import CLASSIFIERS, expect_head
@@ -41,80 +40,69 @@ from robustvit.training.head_photos import photos_to_fit
 from robustvit.training.options import StartOptions, TrainingRun
 from robustvit.training.schedule import Schedule
 from robustvit.training.settings import (
-    OF_THE_MODEL,
     describe_unused_settings,
-    model_settings,
-    settle_options,
-    used_settings,
 )
+from robustvit.training.settled import SettledRun, settle_run
 
 
 @dataclass(frozen=True)
-class SettledRun:
-    """The settings of a run.
+class PreparedRun:
+    """A run whose inputs are checked; nothing is written yet.
 
     Attributes:
-        folder: of the run.
-        guide: the guidance method.
-        chosen: settings that depend on the method or on a recipe.
-        config: all settings as YAML can hold them.
-        old: those of the run that is resumed; empty for a new run.
-        plan: how long and how fast, and which weights are kept.
+        settled: its settings.
+        config: all settings as YAML can hold them, with those that depend on the model.
+        accelerator: device, precision, processes and trackers.
+        classifier: the model to finetune.
+        gathered: its photos.
+        guide: the guidance, which knows of the photos.
+        method: relevance method that measures it.
     """
 
-    folder: RunFolder
-    guide: GuidanceMethod
-    chosen: dict[str, Any]
+    settled: SettledRun
     config: dict[str, Any]
-    old: dict[str, Any]
-    plan: Schedule
+    accelerator: Accelerator
+    classifier: Classifier
+    gathered: RunPhotos
+    guide: GuidanceMethod
+    method: str
 
     @property
-    def resumed(self) -> bool:
-        """Whether a run is continued."""
-        return bool(self.old)
+    def plan(self) -> Schedule:
+        """How long and how fast, and what decides."""
+        return self.settled.plan_for(self.classifier)
 
-    def plan_for(self, classifier: Classifier) -> Schedule:
-        """Return the plan with the metric that decides for a model."""
-        return replace(self.plan, metric=metric_for(classifier.head_kind, self.plan.metric))
-
-    def with_model(self, classifier: Classifier) -> dict[str, Any]:
-        """Return the settings with those that depend on the model; refuse to resume with others."""
-        config = self.config | model_settings(self.guide, classifier)
-        if self.resumed:
-            written = {name: config[name] for name in OF_THE_MODEL if self.old[name] is None}
-            self.folder.check_same(config, self.old | written)
-        return config
+    def begin(self) -> None:
+        """Write settings, versions and selection, once the folder is ours, then open the trackers."""
+        if self.accelerator.is_main_process:
+            extra = {"method": name_method(self.config), "pixels": self.classifier.pixels.said}
+            self.settled.folder.start(self.config | extra, self.gathered.as_text())
+        self.accelerator.wait_for_everyone()
+        start_trackers(self.accelerator)
 
 
-def settle_run(options: Mapping[str, Any], folder: RunFolder, swaps: int) -> SettledRun:
-    """Settle the options of a run; to resume it they must be those that it was started with.
+def prepare_run(
+    options: Mapping[str, Any], folder: RunFolder, start: StartOptions, running: TrainingRun
+) -> PreparedRun:
+    """Settle and check everything that a run needs.
 
     Args:
         options: of ``finetune``, by name.
         folder: of the run.
-        swaps: swapped backgrounds per photo.
+        start: the model to finetune.
+        running: device, processes and tracker.
     """
-    started = folder.config() if options["resume"] else {}
-    guide, chosen = settle_options(options, old=bool(started) and started.get("recipe") is None)
-    given = {name: _plain(value) for name, value in options.items() if name != "resume"}
-    config = chosen | given | chosen  # the method first: where it differs, so does what follows from it
-    old = used_settings(started) if started else {}
-    if old:
-        folder.check_same({name: value for name, value in config.items() if name not in OF_THE_MODEL}, old)
-    if guide.title == "last-layer" and chosen["balance"] == "group":
-        chosen["group_method"] = "sample"
-    stepping = {one.name: (dict(options) | chosen)[one.name] for one in fields(Schedule)}
-    plan = Schedule(**{name: value for name, value in stepping.items() if value is not None})
-    plan.check_swaps(swaps)
-    return SettledRun(folder, guide, chosen, config, old, plan)
-
-
-def _plain(value: object) -> object:
-    """Convert a setting to a value that YAML can hold."""
-    if isinstance(value, (str, int, float, list, type(None))):
-        return value
-    return str(value) if isinstance(value, Path) else f"{MODULE} ({type(value).__name__})"
+    settled = settle_run(options, folder, options["swaps"])
+    accelerator = open_accelerator(running, settled, options["out"])
+    classifier = load_start(start, settled)
+    config = settled.with_model(classifier)
+    method = check_model(settled, classifier)
+    gathered = gather_run(options, settled, classifier, accelerator)
+    regions = find_regions(options["shortcuts"], settled, classifier, gathered, accelerator.device)
+    if options["resume"]:
+        folder.check_same_selection(gathered.as_text())
+    guide = settled.guide.of_object_classes(gathered.object_classes).of_regions(regions)
+    return PreparedRun(settled, config, accelerator, classifier, gathered, guide, method)
 
 
 def open_accelerator(running: TrainingRun, settled: SettledRun, out: str) -> Accelerator:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from accelerate import Accelerator
-
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import warn
-from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict
 from robustvit.data.backgrounds import given_backgrounds
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.data.gather import RunPhotos
 from robustvit.data.seen_photos import see_photos
 from robustvit.evaluation.class_numbers import ClassNumbers, say_sizes
 from robustvit.evaluation.doubted_order import doubt_answers
@@ -34,7 +30,7 @@ from robustvit.training.mistakes import describe_mistakes, find_mistakes, repeat
 from robustvit.training.options import VerdictOptions
 from robustvit.training.originals import measure_once
 from robustvit.training.outcome import RunOutcome
-from robustvit.training.schedule import Schedule
+from robustvit.training.preparation import PreparedRun
 from robustvit.training.tracking import track_outcome
 
 
@@ -42,38 +38,25 @@ class GuidedRun:
     """One finetuning run, from the first measurement to the verdict.
 
     Args:
-        folder: gets everything that the run writes.
-        classifier: changed in place.
-        gathered: its photos.
-        schedule: how long and how fast.
-        accelerator: device, precision, processes and trackers.
+        ready: its folder, which gets everything that the run writes, settings, photos, and model, changed in place.
         judging: swapped backgrounds per photo and kind, and other backgrounds.
         mask_format: see ``read_mask``.
-        method: relevance method for measuring and drawing.
 
     Attributes:
         groups: measures by group, once they are known; None without groups.
+        by_class: numbers of each class, once they are known; None without classes.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        classifier: Classifier,
-        gathered: RunPhotos,
-        schedule: Schedule,
-        accelerator: Accelerator,
-        judging: VerdictOptions,
-        mask_format: MaskFormat,
-        method: str = "gae",
-    ) -> None:
-        self.folder, self.classifier, self.gathered = folder, classifier, gathered
-        self.schedule, self.accelerator, self.judging, self.method = schedule, accelerator, judging, method
+    def __init__(self, ready: PreparedRun, judging: VerdictOptions, mask_format: MaskFormat) -> None:
+        gathered, classifier, accelerator = ready.gathered, ready.classifier, ready.accelerator
+        self.folder, self.classifier, self.gathered = ready.settled.folder, classifier, gathered
+        self.schedule, self.accelerator, self.judging, self.method = ready.plan, accelerator, judging, ready.method
         self.training = see_photos(gathered.train, classifier, augment=True, mask_format=mask_format)
         self.validation, self.held_out = gathered.read["validation"], gathered.read["verdict"]
         self._validated: list[PhotoMeasure] = []  # the original on the validation photos, once it is measured
         self.original = copy.deepcopy(classifier).cpu()
         self.groups: GroupReport | None = None
-        self.by_class: ClassNumbers | None = None  # set when the run has ended
+        self.by_class: ClassNumbers | None = None
         classifier.to(accelerator.device)
 
     def measure(
