@@ -23,7 +23,7 @@ from robustvit.evaluation.measure import measure
 from robustvit.evaluation.photo_measures import read_measures
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.models.load import load_original
-from robustvit.training.loop import robust_score
+from robustvit.training.choice import robust_score
 from robustvit.training.schedule import Schedule
 
 FAST = {"epochs": 3, "lr": 3e-4, "swaps": 1, "panels": 0, "samples_per_class": 4, "tracker": "none"}

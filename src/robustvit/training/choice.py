@@ -1,16 +1,19 @@
-"""Whether validation photos can choose what a run keeps."""
+"""What a run keeps: whether validation photos can choose it, and by which score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from robustvit.common.errors import UserError
+from robustvit.common.outcomes import rank
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.gather import RunPhotos
 from robustvit.data.photo import Photo
 from robustvit.evaluation.class_numbers import check_metric
-from robustvit.evaluation.metrics import ACCURACY
+from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
+from robustvit.evaluation.metrics import ACCURACY, METRICS
+from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.training.schedule import Schedule
 
 
@@ -54,3 +57,23 @@ def check_metric_choice(schedule: Schedule, gathered: RunPhotos) -> list[str]:
     )
     warn(note)
     return [note]
+
+
+def robust_score(
+    before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float, metric: str = ACCURACY
+) -> dict[str, float]:
+    """Return the accuracies of this epoch and a score to minimise, for ``--select robust``; see ``rank``.
+
+    Another metric than accuracy decides the score, and is returned too.
+    """
+    kinds = {name: measure_name(metric, name) for name in ("mixed-other", "ordinary")}
+    gain, ordinary = (measure_difference(before, now, name) for name in kinds.values())
+    if gain is None:
+        raise UserError("expected photos on backgrounds of other classes for --select robust: use --select loss")
+    shifted, plain = (measure_interval(now, name) for name in ("mixed-other", "ordinary"))
+    found = {"val_ordinary": plain, "val_mixed_other": shifted}
+    if metric != ACCURACY:
+        found |= {
+            f"val_{METRICS[metric].column}_{k.replace('-', '_')}": measure_interval(now, n) for k, n in kinds.items()
+        }
+    return {name: value.mean for name, value in found.items() if value} | {"score": -rank(gain, ordinary, max_drop)}

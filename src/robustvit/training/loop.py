@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,15 +16,12 @@ from torch.utils.data import DataLoader, Subset
 from robustvit.common.devices import Share
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
-from robustvit.common.outcomes import rank
 from robustvit.common.progress import console
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.signals import Stopped, StopSignals, reading_processes
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
 from robustvit.evaluation.metrics import ACCURACY, METRICS
-from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.parameters import trainable
@@ -79,43 +77,68 @@ def train(
         model, optimizer, loader = accelerator.prepare(classifier, raw, loader)
         state.load_prepared()
         steps = TrainingSteps(model, training, loader, optimizer, guidance, state, stop, schedule)
-        checks = _shared_loader(validation, schedule, accelerator)
+        epochs = _Epochs(classifier, validation, _shared_loader(validation, schedule, accelerator), steps, robust_score)
         if not resumed:
-            with _breaking_off(stop, state, save=False):
-                beginning, right = _validate(classifier, checks, guidance, accelerator, epoch=0)
-            if accelerator.is_main_process:
-                write_json(beginning | {"val_right": right}, folder.beginning)
+            epochs.begin()
         for epoch in range(state.epoch, schedule.epochs):
-            row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)} | steps.run_epoch()
-            last = epoch + 1 == schedule.epochs
-            if schedule.select != "last" or last:
-                with _breaking_off(stop, state):
-                    found, right = _validate(classifier, checks, guidance, accelerator, epoch + 1)
-                    row |= found | (_count_turned(folder, right) if accelerator.is_main_process else {})
-                    row |= _chosen_by(schedule, robust_score, validation, right)
-            accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
-            score = _score(row, schedule)
-            row["best"] = last if schedule.select == "last" else score < state.best or epoch == 0
-            due = state.is_due(min(schedule.save_every, SAVE_EVERY)) or last
-            if accelerator.is_main_process:
-                _keep(classifier, folder, row, due)
-            state.finish_epoch(min(state.best, score))
-            if due:
-                state.save()  # last, so that a kill before it repeats the epoch's end with the same outcome
-            if accelerator.is_main_process:
-                _tell(row, schedule)
+            epochs.run(epoch)
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # what is measured next is the plain model
     if stop.asked:
         raise Stopped(stop.asked, folder.path)
 
 
-def _chosen_by(
-    schedule: Schedule, robust_score: Callable[[], dict[str, float]], validation: MaskedPhotos, right: list[int]
-) -> dict[str, float]:
-    """Return what chooses the epoch beside the validation loss."""
-    if schedule.select == "robust":
-        return robust_score()
-    return {"val_worst_group": worst_accuracy(validation.photos, right)} if schedule.select == "worst-group" else {}
+@dataclass(frozen=True)
+class _Epochs:
+    """The epochs of a run: their steps, what validation photos say of each, and which one is kept."""
+
+    classifier: Classifier
+    validation: MaskedPhotos
+    checks: DataLoader
+    steps: TrainingSteps
+    robust_score: Callable[[], dict[str, float]]
+
+    def begin(self) -> None:
+        """Write the losses and answers before training."""
+        state = self.steps.state
+        with _breaking_off(self.steps.stop, state, save=False):
+            beginning, right = self._validate(0)
+        if state.accelerator.is_main_process:
+            write_json(beginning | {"val_right": right}, state.folder.beginning)
+
+    def run(self, epoch: int) -> None:
+        """Train for an epoch, validate, keep what is best, and save the state if it is due."""
+        schedule, state = self.steps.schedule, self.steps.state
+        row = {"epoch": epoch + 1, "lr": schedule.rate(epoch)} | self.steps.run_epoch()
+        last = epoch + 1 == schedule.epochs
+        if schedule.select != "last" or last:
+            with _breaking_off(self.steps.stop, state):
+                row |= self._check(epoch + 1)
+        state.accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
+        score = _score(row, schedule)
+        row["best"] = last if schedule.select == "last" else score < state.best or epoch == 0
+        due = state.is_due(min(schedule.save_every, SAVE_EVERY)) or last
+        if state.accelerator.is_main_process:
+            _keep(self.classifier, state.folder, row, due)
+        state.finish_epoch(min(state.best, score))
+        if due:
+            state.save()  # last, so that a kill before it repeats the epoch's end with the same outcome
+        if state.accelerator.is_main_process:
+            _tell(row, schedule)
+
+    def _validate(self, epoch: int) -> tuple[dict[str, Any], list[int]]:
+        return _validate(self.classifier, self.checks, self.steps.guidance, self.steps.accelerator, epoch)
+
+    def _check(self, epoch: int) -> dict[str, Any]:
+        """Return what validation photos say of an epoch, and what chooses it beside the validation loss."""
+        schedule, state = self.steps.schedule, self.steps.state
+        found, right = self._validate(epoch)
+        if state.accelerator.is_main_process:
+            found |= _count_turned(state.folder, right)
+        if schedule.select == "robust":
+            return found | self.robust_score()
+        if schedule.select == "worst-group":
+            return found | {"val_worst_group": worst_accuracy(self.validation.photos, right)}
+        return found
 
 
 def _score(row: dict[str, Any], schedule: Schedule) -> float:
@@ -182,26 +205,6 @@ def _count_turned(folder: RunFolder, right: list[int]) -> dict[str, int]:
         return {}  # a run started by an older version
     pairs = list(zip(beginning["val_right"], right, strict=True))
     return {"val_helped": pairs.count((0, 1)), "val_harmed": pairs.count((1, 0))}
-
-
-def robust_score(
-    before: list[PhotoMeasure], now: list[PhotoMeasure], max_drop: float, metric: str = ACCURACY
-) -> dict[str, float]:
-    """Return the accuracies of this epoch and a score to minimise, for ``--select robust``; see ``rank``.
-
-    Another metric than accuracy decides the score, and is returned too.
-    """
-    kinds = {name: measure_name(metric, name) for name in ("mixed-other", "ordinary")}
-    gain, ordinary = (measure_difference(before, now, name) for name in kinds.values())
-    if gain is None:
-        raise UserError("expected photos on backgrounds of other classes for --select robust: use --select loss")
-    shifted, plain = (measure_interval(now, name) for name in ("mixed-other", "ordinary"))
-    found = {"val_ordinary": plain, "val_mixed_other": shifted}
-    if metric != ACCURACY:
-        found |= {
-            f"val_{METRICS[metric].column}_{k.replace('-', '_')}": measure_interval(now, n) for k, n in kinds.items()
-        }
-    return {name: value.mean for name, value in found.items() if value} | {"score": -rank(gain, ordinary, max_drop)}
 
 
 def _keep(classifier: Classifier, folder: RunFolder, row: dict[str, Any], due: bool) -> None:

@@ -21,11 +21,11 @@ from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights
-from robustvit.training.choice import no_choice
+from robustvit.training.choice import no_choice, robust_score
 from robustvit.training.head_fitting import fit_run
 from robustvit.training.head_photos import photos_to_fit
 from robustvit.training.interpolation import interpolate_run
-from robustvit.training.loop import robust_score, train
+from robustvit.training.loop import train
 from robustvit.training.mistakes import describe_mistakes, find_mistakes, repeat_mistakes
 from robustvit.training.options import VerdictOptions
 from robustvit.training.originals import measure_once
