@@ -128,15 +128,13 @@ def shifts(
 
     from robustvit.data.photo import expect_photos
 
-    images, masks = given.images, given.masks
-    expect_photos(images, masks)
+    expect_photos(given.images, given.masks)
     from robustvit.data.photo_tree import photos_below
     from robustvit.data.shifts.contact_sheet import SHEET, write_contact_sheet
     from robustvit.data.shifts.folder import ShiftFolder, check_class_names, fingerprint
     from robustvit.data.shifts.images import SUFFIXES, make_shifts, spreading
     from robustvit.data.shifts.kinds import ShiftOptions, kinds_named
     from robustvit.data.shifts.plans import plan_shifts
-    from robustvit.data.tables.source import is_set, split_part
 
     start = time.monotonic()
     options = ShiftOptions(
@@ -146,20 +144,26 @@ def shifts(
     photos, left_out_photos = _photos(given)
     check_class_names(photos)
     plain = [] if backgrounds is None else photos_below(backgrounds)
-    inputs = [*([] if is_set(images) else [Path(split_part(images)[0])])]
-    inputs += [Path(place) for place in (masks, backgrounds) if place is not None]
     settings = asdict(options) | {"inputs": fingerprint(photos, plain)} | options.draws
-    folder = ShiftFolder(out, settings, suffix=SUFFIXES[format], inputs=inputs)
+    folder = ShiftFolder(out, settings, suffix=SUFFIXES[format], inputs=_inputs(given, backgrounds))
     with spreading(running.workers) as spread:
         plan = plan_shifts(photos, plain, options, spread)
         plan.notes.extend(left_out_photos)
         if dry_run:
             return _summary(folder, plan, {}, 0, start, dry_run=True)
         left_out, made = make_shifts(plan, folder, options, spread)
-    folder.finish(plan, left_out, _root(images, photos), None if backgrounds is None else Path(backgrounds))
+    folder.finish(plan, left_out, _root(given.images, photos), None if backgrounds is None else Path(backgrounds))
     if made or not (folder.path / SHEET).is_file():
         write_contact_sheet(plan, left_out, folder)
     return _summary(folder, plan, left_out, made, start)
+
+
+def _inputs(given: GivenPhotos, backgrounds: str | None) -> list[Path]:
+    """Return the files and folders that are read, which the images must not be written to."""
+    from robustvit.data.tables.source import is_set, split_part
+
+    inputs = [] if is_set(given.images) else [Path(split_part(given.images)[0])]
+    return inputs + [Path(place) for place in (given.masks, backgrounds) if place is not None]
 
 
 def _root(images: str, photos: list[Photo]) -> Path:
