@@ -183,15 +183,15 @@ def test_without_masks_what_is_relevant_anywhere_is_shown(drawn, tmp_path):
 
 
 def test_a_limit_gives_exit_code_1_and_the_page_all_the_same(drawn, tmp_path, model_folder, monkeypatch, capsys):
-    from robustvit.audits import record
+    from robustvit.audits import audit_data
 
     arguments = ["audit", "--model", f"local-dir:{model_folder}", "--images", drawn["images"], "--masks"]
     arguments += [drawn["masks"], "--device", "cpu", "--budget", "quick", "--regions", "0", "--out"]
     assert cli.main([*arguments, str(tmp_path / "a.html"), "--fail-if", "strong"]) == 0
     summary = json.loads((tmp_path / "a.json").read_text())["summary"]
     assert summary["fails"]["strong"] is False
-    judged = record.AuditVerdict("strong reliance", "It does.")
-    monkeypatch.setattr(record, "judge", lambda *_: judged)
+    judged = audit_data.AuditVerdict("strong reliance", "It does.")
+    monkeypatch.setattr(audit_data, "judge", lambda *_: judged)
     for limit in ("strong", "any"):
         out = tmp_path / f"{limit}.html"
         assert cli.main([*arguments, str(out), "--fail-if", limit]) == 1

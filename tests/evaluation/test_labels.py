@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from robustvit import UserError
-from robustvit.evaluation.class_numbers import class_numbers, metric_for
+from robustvit.evaluation.class_numbers import class_numbers
+from robustvit.evaluation.deciding_metric import metric_for
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
 from robustvit.evaluation.metrics import METRICS, Predictions
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from robustvit.audits.audit_data import AuditData
 from robustvit.audits.measures import AUDIT_MEASURES, DIFFERENCES
 from robustvit.audits.page import FALLS, NEUTRAL, ROW_GROUPS, THREE
-from robustvit.audits.record import KIND, AuditData
+from robustvit.audits.record import KIND
 from robustvit.audits.shortcuts import name_shortcuts
 from robustvit.audits.summary import compare_photos
 from robustvit.common.errors import printable

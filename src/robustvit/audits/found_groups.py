@@ -7,7 +7,7 @@ import io
 import os
 from pathlib import Path
 
-from robustvit.audits.record import AuditData
+from robustvit.audits.audit_data import AuditData
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_text
 

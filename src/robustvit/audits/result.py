@@ -11,7 +11,7 @@ from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.wording import pluralize
 
 if TYPE_CHECKING:
-    from robustvit.audits.record import AuditData
+    from robustvit.audits.audit_data import AuditData
 
 
 @dataclass(frozen=True)

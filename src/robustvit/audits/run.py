@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from robustvit.audits.audit_data import AuditData, ModelAudit
 from robustvit.audits.budget import settle_budget
 from robustvit.audits.companions import Companion, judge_companions, read_companions
 from robustvit.audits.groups import Backgrounds, background_features, find_backgrounds, group_photos
@@ -18,7 +19,6 @@ from robustvit.audits.options import AuditRequest
 from robustvit.audits.pictures import choose_worst
 from robustvit.audits.placements import ShiftedAnswers, choose_pastings, measure_placements, shift_values
 from robustvit.audits.properties import PropertyAudit, audit_properties, photo_properties
-from robustvit.audits.record import AuditData, ModelAudit
 from robustvit.audits.region import Region
 from robustvit.audits.regions import RegionSettings, find_regions
 from robustvit.audits.shortcuts import name_shortcuts

@@ -10,7 +10,7 @@ from robustvit.audits.properties import PROPERTIES
 from robustvit.evaluation.insertions import judge_insertions, risen_costs
 
 if TYPE_CHECKING:
-    from robustvit.audits.record import AuditData
+    from robustvit.audits.audit_data import AuditData
     from robustvit.audits.region import Region
     from robustvit.common.intervals import Interval
 

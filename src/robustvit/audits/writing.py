@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from robustvit.audits.audit_data import AuditData
 from robustvit.audits.page import PagePictures, render_audit, shown_groups
 from robustvit.audits.pictures import Case, choose_case, draw_case, draw_crops, draw_worst, thumbnails
-from robustvit.audits.record import AuditData, audit_record
+from robustvit.audits.record import audit_record
 from robustvit.audits.run import AuditRun
 from robustvit.audits.shortcuts import shortcut_record
 from robustvit.audits.summary_file import summarise

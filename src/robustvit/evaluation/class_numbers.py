@@ -9,20 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
-from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
-from robustvit.common.options import HeadKind, Metric
-from robustvit.common.progress import warn
-from robustvit.common.wording import pluralize
 from robustvit.evaluation.calibration import calibration_change, calibration_error
 from robustvit.evaluation.measured_intervals import derive_metric
-from robustvit.evaluation.metrics import ACCURACY, METRICS, MOST_SCORED, OF_LABELS, Predictions
+from robustvit.evaluation.metrics import ACCURACY, METRICS, OF_LABELS, Predictions
 from robustvit.evaluation.photo_measures import PhotoMeasure
 
 MOST_CLASSES = 30  # in a whole matrix of confusions; of more classes only the most frequent confusions are kept
 MOST_CONFUSIONS = 30
-UNBALANCED = 3  # times the photos of the smallest class: beyond, accuracy says little about the small classes
-FEW = 20  # photos of a class: with fewer, average precision is too high by chance
 CALIBRATION = "calibration-error"
 CALIBRATION_TITLE = "calibration error (ECE)"
 CALIBRATION_MEANING = (
@@ -216,50 +210,3 @@ def _matrix(known: Sequence[int], labels: np.ndarray, answers: np.ndarray) -> tu
     columns = np.where(np.isin(answers, known), np.searchsorted(known, answers), size)
     counts = np.bincount(rows * (size + 1) + columns, minlength=size * (size + 1)).reshape(size, size + 1)
     return tuple(tuple(row) for row in counts.tolist())
-
-
-def metric_for(head: HeadKind, asked: Metric) -> Metric:
-    """Return what decides: as asked for, but for a multi-label model the mean average precision instead of accuracy."""
-    expect_one_of("--metric", asked, METRICS)
-    if head != "multi-label":
-        return asked
-    if asked not in (ACCURACY, *OF_LABELS):
-        raise UserError(f"expected --metric {', '.join(OF_LABELS)} for a multi-label model, got {asked}")
-    return OF_LABELS[0] if asked == ACCURACY else asked
-
-
-def check_metric(metric: str, labels: Sequence[int | None]) -> None:
-    """Refuse a metric that these photos cannot have, before anything is measured."""
-    expect_one_of("--metric", metric, METRICS)
-    classes = len(set(labels) - {None})
-    if METRICS[metric].needs_scores and not 2 <= classes <= MOST_SCORED:
-        raise UserError(
-            f"expected photos of 2 to {MOST_SCORED} classes for --metric {metric}, which ranks them by score, got "
-            f"{pluralize(classes, 'class')}: use --metric balanced-accuracy"
-        )
-
-
-def say_sizes(classes: Sequence[str | None], metric: str) -> list[str]:
-    """Show and return a line where the sizes of the classes matter to the metric.
-
-    It proposes balanced accuracy if accuracy would decide on classes of unequal size, and doubts the average precision
-    of few photos.
-    """
-    counts = Counter(name for name in classes if name is not None)
-    if len(counts) < 2:
-        return []
-    (most, many), (least, few) = counts.most_common()[0], min(counts.items(), key=lambda item: (item[1], item[0]))
-    if metric == ACCURACY and many > UNBALANCED * few:
-        note = (
-            f"The largest class, {most}, has {pluralize(many, 'photo')}, the smallest, {least}, {few}: accuracy is "
-            "mostly that of the large classes. Consider --metric balanced-accuracy, which counts every class the same."
-        )
-    elif metric == "average-precision" and few < FEW:
-        note = (
-            "Average precision is too high by chance where a class has few photos, and its interval does not cover "
-            f"that: {least} has {few}. Consider --metric auroc."
-        )
-    else:
-        return []
-    warn(note)
-    return [note]

@@ -18,8 +18,9 @@ from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
 from robustvit.data.photos_to_measure import PhotosToMeasure, find_photos_to_measure
 from robustvit.data.seen_photos import ReadOnce
 from robustvit.data.trained_photos import trained_groups, trained_shifts
-from robustvit.evaluation.class_numbers import check_metric, class_numbers, metric_for, say_sizes
+from robustvit.evaluation.class_numbers import class_numbers
 from robustvit.evaluation.compare import compare, decide
+from robustvit.evaluation.deciding_metric import check_metric, metric_for, say_sizes
 from robustvit.evaluation.doubted_order import doubt_answers
 from robustvit.evaluation.groups import report_groups
 from robustvit.evaluation.label_measures import measure_model

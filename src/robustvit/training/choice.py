@@ -10,7 +10,7 @@ from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.gather import RunPhotos
 from robustvit.data.photo import Photo
-from robustvit.evaluation.class_numbers import check_metric
+from robustvit.evaluation.deciding_metric import check_metric
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
 from robustvit.evaluation.metrics import ACCURACY, METRICS
 from robustvit.evaluation.photo_measures import PhotoMeasure

@@ -1,9 +1,8 @@
-"""Deep Feature Reweighting in a finetuning run: choose photos, compute features, fit and write the new head."""
+"""Deep Feature Reweighting in a finetuning run: draw subsets, fit and write the new head."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +10,14 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
 from robustvit.common.options import Balance
 from robustvit.common.progress import console
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.signals import Stopped, StopSignals, reading_processes
-from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
+from robustvit.common.signals import Stopped, StopSignals
+from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.swaps import bounding_box, pair_backgrounds, usable_background
-from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.balanced_head import (
     SUBSETS,
     Choice,
@@ -32,13 +28,12 @@ from robustvit.guidance.balanced_head import (
     choose_strength,
     split_halves,
 )
-from robustvit.models.classifier import Classifier, logits_of
+from robustvit.models.classifier import Classifier
 from robustvit.models.parameters import head_layers
 from robustvit.models.save import save_model
+from robustvit.training.head_features import Composites, Pair, last_features
 from robustvit.training.head_photos import cell_of
 from robustvit.training.schedule import Schedule
-
-Pair = tuple[int, int | None]  # a photo, and the one that lends its background
 
 
 @dataclass(frozen=True)
@@ -157,7 +152,7 @@ def fit_head(
     ]
     pairs = list(dict.fromkeys(pair for part in parts for subset in part for pair in subset))
     layers = head_layers(classifier)
-    features, logits = _features(classifier, layers, _Composites(photos, pairs), batch_size, workers, device)
+    features, logits = last_features(classifier, layers, Composites(photos, pairs), batch_size, workers, device)
     position = {pair: i for i, pair in enumerate(pairs)}
     at = [torch.tensor([[position[pair] for pair in subset] for subset in part]) for part in parts]
     known = torch.tensor([labels[index] for index, _ in pairs])
@@ -210,57 +205,6 @@ class _Drawing:
 
         kinds = [self.kinds[i] for i in members]
         return [[pair(i, k) for i in balanced_subset(kinds, drawn[k])] for k in range(SUBSETS)]
-
-
-class _Composites(Dataset):
-    """Photos, each on its own background or on that of another."""
-
-    def __init__(self, photos: MaskedPhotos, pairs: Sequence[Pair]) -> None:
-        self.photos, self.pairs = photos, pairs
-        self.swapped = SwappedPhotos(photos, [(index, index if donor is None else donor) for index, donor in pairs])
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, position: int) -> Tensor:
-        index, donor = self.pairs[position]
-        return (self.photos[index] if donor is None else self.swapped[position])["image"]
-
-
-@torch.no_grad()
-def _features(
-    classifier: Classifier,
-    layers: Sequence[nn.Linear],
-    composites: Dataset,
-    batch_size: int,
-    workers: int,
-    device: str | torch.device,
-) -> tuple[Tensor, Tensor]:
-    """Return the inputs of the last layers, side by side ``(N, D)``, and the logits ``(N, C)``; float64, on the CPU."""
-    features, logits = [], []
-    with evaluating(classifier), _entering(layers) as entered:
-        for images in DataLoader(composites, batch_size=batch_size, **reading_processes(workers)):
-            found = logits_of(classifier(images.to(device)))
-            features.append(torch.cat([entered[layer].flatten(1) for layer in layers], dim=1).cpu().double())
-            logits.append(found.cpu().double())
-    if features[0].shape[1] != sum(layer.in_features for layer in layers):
-        raise UserError(
-            f"expected one feature vector per photo for --guidance dfr, {type(classifier.network).__name__} has "
-            "several: use --guidance last-layer"
-        )
-    return torch.cat(features), torch.cat(logits)
-
-
-@contextmanager
-def _entering(layers: Sequence[nn.Linear]) -> Iterator[dict[nn.Module, Tensor]]:
-    """Record the input of each layer in the latest forward pass."""
-    entered: dict[nn.Module, Tensor] = {}
-    hooks = [layer.register_forward_pre_hook(lambda one, given: entered.update({one: given[0]})) for layer in layers]
-    try:
-        yield entered
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _move(subsets: Subsets, device: str | torch.device) -> Subsets:

@@ -11,7 +11,8 @@ from robustvit.common.verdict import Verdict
 from robustvit.data.backgrounds import given_backgrounds
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.seen_photos import see_photos
-from robustvit.evaluation.class_numbers import ClassNumbers, say_sizes
+from robustvit.evaluation.class_numbers import ClassNumbers
+from robustvit.evaluation.deciding_metric import say_sizes
 from robustvit.evaluation.doubted_order import doubt_answers
 from robustvit.evaluation.groups import GroupReport
 from robustvit.evaluation.label_measures import measure_model

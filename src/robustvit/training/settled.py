@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.common.run_folder import MODULE, RunFolder
-from robustvit.evaluation.class_numbers import metric_for
+from robustvit.evaluation.deciding_metric import metric_for
 from robustvit.guidance.method import GuidanceMethod
 from robustvit.models.classifier import Classifier
 from robustvit.training.schedule import Schedule

@@ -1,0 +1,62 @@
+"""The metric that a verdict decides by: which a model and its photos can have, and what their classes say of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.options import HeadKind, Metric
+from robustvit.common.progress import warn
+from robustvit.common.wording import pluralize
+from robustvit.evaluation.metrics import ACCURACY, METRICS, MOST_SCORED, OF_LABELS
+
+UNBALANCED = 3  # times the photos of the smallest class: beyond, accuracy says little about the small classes
+FEW = 20  # photos of a class: with fewer, average precision is too high by chance
+
+
+def metric_for(head: HeadKind, asked: Metric) -> Metric:
+    """Return what decides: as asked for, but for a multi-label model the mean average precision instead of accuracy."""
+    expect_one_of("--metric", asked, METRICS)
+    if head != "multi-label":
+        return asked
+    if asked not in (ACCURACY, *OF_LABELS):
+        raise UserError(f"expected --metric {', '.join(OF_LABELS)} for a multi-label model, got {asked}")
+    return OF_LABELS[0] if asked == ACCURACY else asked
+
+
+def check_metric(metric: str, labels: Sequence[int | None]) -> None:
+    """Refuse a metric that these photos cannot have, before anything is measured."""
+    expect_one_of("--metric", metric, METRICS)
+    classes = len(set(labels) - {None})
+    if METRICS[metric].needs_scores and not 2 <= classes <= MOST_SCORED:
+        raise UserError(
+            f"expected photos of 2 to {MOST_SCORED} classes for --metric {metric}, which ranks them by score, got "
+            f"{pluralize(classes, 'class')}: use --metric balanced-accuracy"
+        )
+
+
+def say_sizes(classes: Sequence[str | None], metric: str) -> list[str]:
+    """Show and return a line where the sizes of the classes matter to the metric.
+
+    It proposes balanced accuracy if accuracy would decide on classes of unequal size, and doubts the average precision
+    of few photos.
+    """
+    counts = Counter(name for name in classes if name is not None)
+    if len(counts) < 2:
+        return []
+    (most, many), (least, few) = counts.most_common()[0], min(counts.items(), key=lambda item: (item[1], item[0]))
+    if metric == ACCURACY and many > UNBALANCED * few:
+        note = (
+            f"The largest class, {most}, has {pluralize(many, 'photo')}, the smallest, {least}, {few}: accuracy is "
+            "mostly that of the large classes. Consider --metric balanced-accuracy, which counts every class the same."
+        )
+    elif metric == "average-precision" and few < FEW:
+        note = (
+            "Average precision is too high by chance where a class has few photos, and its interval does not cover "
+            f"that: {least} has {few}. Consider --metric auroc."
+        )
+    else:
+        return []
+    warn(note)
+    return [note]
