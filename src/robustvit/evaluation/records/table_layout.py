@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from robustvit.common.intervals import Interval
 from robustvit.evaluation.records.described import METHOD_TITLES
 from robustvit.evaluation.records.record import Record
-from robustvit.evaluation.records.reported import Column, ReportedTable
+from robustvit.evaluation.records.reported import Column, ReportedRow, ReportedTable
 from robustvit.evaluation.records.setting import setting_of
 from robustvit.evaluation.records.table_content import Cell, Heading, Row, TableLayout, mark_best
 from robustvit.models.recipes import CARDS, model_card
@@ -46,50 +46,76 @@ _NOTED = 4  # sets that a note lists
 
 def lay_out_reported(reported: ReportedTable, records: Sequence[Record]) -> TableLayout:
     """Lay out a reported table with the measured results under each row."""
-    rows: list[Row] = []
     notes = _Notes()
     known = {(row.model, row.method) for row in reported.rows}
-    sets = {column.set for column in reported.columns}
-    mine = [
-        r for r in records
-        if r.set in sets and (r.model.get("card"), r.model.get("method")) in known and not _other_setting(r)
-    ]  # fmt: skip
+    mine = [record for record in records if record.set in {column.set for column in reported.columns}]
+    others = not any(row.model in CARDS for row in reported.rows)  # than the paper's models: all results are shown
+    measured = [r for r in mine if (r.model.get("card"), r.model.get("method")) in known and not _other_setting(r)]
+    rows: list[Row] = []
     for row in reported.rows:
-        part = f", {_PARTS[row.part]}" if row.part else ""
-        spread = row.spread or (None,) * len(row.values)
-        cells = [Cell(value, spread=s, digits=_digits(reported)) for value, s in zip(row.values, spread, strict=True)]
-        title, method = _title(row.model), METHOD_TITLES[row.method] + part
-        rows.append(Row(title, method, f"reported, {reported.protocol}", cells, part=row.part))
-        wanted = [r for r in mine if (r.model["card"], r.model["method"]) == (row.model, row.method)]
-        for one in _models(wanted):
-            mark = _OTHER if one[0].protocol != reported.protocol else ""
-            found = [
-                notes.cell(_number(one, column, row.part), value, mark)
-                for column, value in zip(reported.columns, row.values, strict=True)
-            ]
-            if any(cell.value is not None for cell in found):
-                rows.append(
-                    Row(title, f"{method}: {_who(one[0])}", f"measured, {one[0].protocol}", found, True, row.part)
-                )
-    if not any(row.model in CARDS for row in reported.rows):  # results of other models than the paper's: all are shown
-        mine = [record for record in records if record.set in sets]
-        for one in _models(mine):
-            cells = [notes.cell(_number(one, column, ""), None, "") for column in reported.columns]
-            if any(cell.value is not None for cell in cells):
-                said_by = f"{_method(one[0])}: {_who(one[0])}"
-                rows.append(Row(_title(one[0].model.get("card")), said_by, f"measured, {one[0].protocol}", cells, True))
+        own = [r for r in measured if (r.model["card"], r.model["method"]) == (row.model, row.method)]
+        rows += [_reported_row(reported, row), *_rows_beside(reported, row, own, notes)]
+    if others:
+        measured = mine
+        rows += _rows_of(mine, reported.columns, notes)
     mark_best(rows, [column.measure for column in reported.columns])
-    for change in reported.changes:
-        part = f", {_PARTS[change.part]}" if change.part else ""
-        cells = [Cell(value, signed=True) for value in change.values]
-        rows.append(Row(change.label, METHOD_TITLES[change.method] + part, f"reported, {reported.protocol}", cells))
+    rows += _change_rows(reported)
     said = [reported.note, *notes.lines()]
-    if others := len(records) - len(mine):
-        said.append(f"{others} more {'result is' if others == 1 else 'results are'} recorded: robustvit table all.")
+    if left := len(records) - len(measured):
+        said.append(f"{left} more {'result is' if left == 1 else 'results are'} recorded: robustvit table all.")
     headings = [
         Heading(SET_TITLES.get(c.set, c.set), MEASURE_TITLES.get(c.measure, c.measure)) for c in reported.columns
     ]
     return TableLayout(reported.title, reported.source, headings, rows, said)
+
+
+def _named(method: str, part: str) -> str:
+    return METHOD_TITLES[method] + (f", {_PARTS[part]}" if part else "")
+
+
+def _reported_row(reported: ReportedTable, row: ReportedRow) -> Row:
+    spread = row.spread or (None,) * len(row.values)
+    cells = [Cell(value, spread=s, digits=_digits(reported)) for value, s in zip(row.values, spread, strict=True)]
+    said_by = f"reported, {reported.protocol}"
+    return Row(_title(row.model), _named(row.method, row.part), said_by, cells, part=row.part)
+
+
+def _change_rows(reported: ReportedTable) -> list[Row]:
+    return [
+        Row(
+            change.label,
+            _named(change.method, change.part),
+            f"reported, {reported.protocol}",
+            [Cell(value, signed=True) for value in change.values],
+        )
+        for change in reported.changes
+    ]
+
+
+def _rows_beside(reported: ReportedTable, row: ReportedRow, records: Sequence[Record], notes: _Notes) -> list[Row]:
+    """Return what was measured of the model of a reported row, with the differences from it."""
+    rows = []
+    for one in _models(records):
+        mark = _OTHER if one[0].protocol != reported.protocol else ""
+        cells = [
+            notes.cell(_number(one, column, row.part), value, mark)
+            for column, value in zip(reported.columns, row.values, strict=True)
+        ]
+        if any(cell.value is not None for cell in cells):
+            method = f"{_named(row.method, row.part)}: {_who(one[0])}"
+            rows.append(Row(_title(row.model), method, f"measured, {one[0].protocol}", cells, True, row.part))
+    return rows
+
+
+def _rows_of(records: Sequence[Record], columns: Sequence[Column], notes: _Notes) -> list[Row]:
+    """Return a row for each model that has one of the numbers."""
+    rows = []
+    for one in _models(records):
+        cells = [notes.cell(_number(one, column, ""), None, "") for column in columns]
+        if any(cell.value is not None for cell in cells):
+            said_by = f"{_method(one[0])}: {_who(one[0])}"
+            rows.append(Row(_title(one[0].model.get("card")), said_by, f"measured, {one[0].protocol}", cells, True))
+    return rows
 
 
 def lay_out_all(records: Sequence[Record]) -> TableLayout:
