@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from robustvit.common.intervals import Interval, independent_difference, paired_difference
+from robustvit.common.intervals import Interval, independent_difference, paired_difference, wilson_bounds
 
 _TAIL = 0.025
 
@@ -33,8 +31,8 @@ def worst_interval(answers: Sequence[ArrayLike]) -> Interval:
     rights = [np.asarray(group, dtype=np.float64) for group in answers]
     means = [float(group.mean()) for group in rights]
     lowest = int(np.argmin(means))
-    low = min(_wilson(int(group.sum()), group.size, _TAIL)[0] for group in rights)
-    high = min(_wilson(int(group.sum()), group.size, _sidak(len(rights)))[1] for group in rights)
+    low = min(wilson_bounds(int(group.sum()), group.size)[0] for group in rights)
+    high = min(wilson_bounds(int(group.sum()), group.size, _sidak(len(rights)))[1] for group in rights)
     return Interval(means[lowest], low, max(high, means[lowest]), rights[lowest].size)
 
 
@@ -92,17 +90,10 @@ def _may_be_worst(answers: Sequence[ArrayLike]) -> list[int]:
     """Return the groups whose interval reaches below the upper end of the lowest accuracy."""
     highest = worst_interval(answers).high
     rights = [np.asarray(group, dtype=np.float64) for group in answers]
-    lows = [_wilson(int(group.sum()), group.size, _TAIL)[0] for group in rights]
+    lows = [wilson_bounds(int(group.sum()), group.size)[0] for group in rights]
     return [i for i, low in enumerate(lows) if low <= highest]
 
 
 def _sidak(groups: int) -> float:
     """Return the tail of each of several independent bounds that all hold with probability 0.975."""
     return float(1 - (1 - _TAIL) ** (1 / groups))
-
-
-@cache
-def _wilson(right: int, count: int, tail: float) -> tuple[float, float]:
-    """Return Wilson's bounds of a share, each of which fails with probability ``tail``."""
-    found = stats.binomtest(right, count).proportion_ci(confidence_level=1 - 2 * tail, method="wilson")
-    return float(found.low), float(found.high)

@@ -71,13 +71,14 @@ def mean_interval(values: ArrayLike, *, shares: bool = False) -> Interval:
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size and np.isin(numbers, (0.0, 1.0)).all():
-        return Interval(float(numbers.mean()), *_wilson(int(numbers.sum()), numbers.size), numbers.size)
+        return Interval(float(numbers.mean()), *wilson_bounds(int(numbers.sum()), numbers.size), numbers.size)
     return _wald(numbers, FOR_MEAN) if shares else _student(numbers)
 
 
 @cache  # SciPy tests the share too, which takes milliseconds: a set has a thousand classes, and few different counts
-def _wilson(right: int, count: int) -> tuple[float, float]:
-    found = stats.binomtest(right, count).proportion_ci(method="wilson")
+def wilson_bounds(right: int, count: int, tail: float = 0.025) -> tuple[float, float]:
+    """Return Wilson's bounds of a share, each of which fails with probability ``tail``."""
+    found = stats.binomtest(right, count).proportion_ci(confidence_level=1 - 2 * tail, method="wilson")
     return float(found.low), float(found.high)
 
 
