@@ -85,9 +85,6 @@ def subset(
     settings = settings_of(
         subset, given, searching, pixels, running, images=images, out=out, class_=class_, random_classes=random_classes
     )
-    from robustvit.data.photo_scales import read_together
-    from robustvit.data.pixels import Pixels
-
     record = _check_options(images, out, searching.confidence)
     expect_at_least(0, random_classes=random_classes or 0)
     from robustvit.common.devices import make_accelerator
@@ -98,7 +95,7 @@ def subset(
     from robustvit.models.load import load_given
 
     classifier = load_given(given)
-    photos = dict(zip(images, read_together(images, Pixels.of(pixels.or_else(classifier.pixels))), strict=False))
+    photos = _read(images, pixels.or_else(classifier.pixels))
     named = named_classes(classifier, class_)
     _check_steps(classifier, searching)
     notes = notes_on_photos([Path(photo) for photo in photos], given.model, given.checkpoint)
@@ -115,6 +112,14 @@ def subset(
     found = SubsetPanel(str(given.model), subsets, Path(out), record, notes)
     _write_record(found, settings, classifier)
     return found
+
+
+def _read(images: list[str], pixels: PixelOptions) -> dict[str, Any]:
+    """Read photos, by their names."""
+    from robustvit.data.photo_scales import read_together
+    from robustvit.data.pixels import Pixels
+
+    return dict(zip(images, read_together(images, Pixels.of(pixels)), strict=False))
 
 
 def _check_options(images: list[str], out: str, confidence: float) -> Path:
