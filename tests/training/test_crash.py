@@ -293,7 +293,8 @@ def test_damaged_state_is_said(whole, tmp_path, broken):
 def test_state_holds_everything(whole):
     state = RunFolder(whole[0]).load_state()
     counts = {"epoch", "step", "best", "bad_steps", "processes", "means"}
-    assert set(state) == {*counts, "model", "optimizer", "scaler", "random"}
+    assert set(state) == {*counts, "model", "optimizer", "scaler", "random", "weighting"}
+    assert state["weighting"] is None  # no groups
     assert (state["epoch"], state["step"], state["processes"]) == (EPOCHS, 0, 1)
     assert state["best"] == min(row["val_loss"] for row in RunFolder(whole[0]).metrics())
     assert set(state["random"][0]) == {"python", "numpy", "torch"}
