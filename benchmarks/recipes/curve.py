@@ -1,6 +1,6 @@
 """The figure of docs/explanation/study.md: what 1, 3, 10 and 30 masks a class give.
 
-    python -m benchmarks.recipes.curve
+    python -m benchmarks.recipes.curve --seeds 1 2
 
 Lines are means over the same base models, with interpolated weights; every base model is a dot, because an interval
 over two or three of them would say little.
@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
+from benchmarks.dated import parser_of
 from benchmarks.page_tables import RESULTS, ROOT, newest
 from benchmarks.recipes.page import answers
 from benchmarks.recipes.table import COLUMNS, groups, pooled
@@ -28,21 +29,16 @@ LINES = {
 Points = dict[tuple[str, str], dict[int, dict[str, list[float]]]]
 
 
-def seeds_of(cells: dict[str, Any], size: str) -> list[int]:
-    """Base models that were trained with every kind and number of masks which any was."""
-    found = groups(cells)
-    runs = [set(arms[arm]) for (masks, _, side), arms in found.items() if side == size
-            for arm in arms if (arm, masks) in LINES]  # fmt: skip
-    return sorted(set.intersection(*runs))
-
-
 def points(cells: dict[str, Any], size: str, seeds: list[int]) -> Points:
-    """Change of every base model in points, by arm and masks, then by masks a class, then by what was measured."""
+    """Change of every base model in points, by arm and masks, then by masks a class, then by what was measured.
+
+    Cells that were not run for all of these base models are left out.
+    """
     base = [cells[f"base-{size}-{seed}"]["answers"] for seed in seeds]
     found: Points = {line: {} for line in LINES}
     for (masks, samples, side), arms in groups(cells).items():
         for arm in arms:
-            if side == size and (arm, masks) in LINES:
+            if side == size and (arm, masks) in LINES and set(seeds) <= set(arms[arm]):
                 after = answers(arms[arm], seeds, True)
                 found[arm, masks][int(samples)] = {
                     name: (100 * (pooled(after, tests) - pooled(base, tests)).mean(axis=1)).tolist()
@@ -76,10 +72,11 @@ def draw(found: Points) -> Figure:
 
 
 def main() -> None:
+    parser = parser_of(__doc__, out=False)
+    parser.add_argument("--seeds", nargs="+", type=int, required=True, help="base models to show")
+    seeds = parser.parse_args().seeds
     cells = newest(RESULTS, "recipes")[1]["cells"]
-    seeds = seeds_of(cells, "112")
-    for path in save_figure(draw(points(cells, "112", seeds)), ROOT / "docs" / "explanation" / "study-masks"):
-        print(f"{path.name}: base models {', '.join(map(str, seeds))}")
+    save_figure(draw(points(cells, "112", seeds)), ROOT / "docs" / "explanation" / "study-masks")
 
 
 if __name__ == "__main__":
