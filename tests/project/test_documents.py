@@ -275,5 +275,7 @@ def test_the_site_builds_without_warnings(tmp_path):
 
     config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path / "site"), strict=True)
     build(config)
-    assert "robustvit finetune" in (tmp_path / "site" / "reference" / "commands" / "index.html").read_text()
+    assert (
+        "robustvit finetune" in (tmp_path / "site" / "reference" / "commands" / "improve" / "index.html").read_text()
+    ), "commands stand on the page of their stage"
     assert timm.__version__
