@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,38 +72,34 @@ def evaluate_segmentation(
     Returns:
         The record, and whether it was there already.
     """
-    source, expected, notes, of = _source(name, place, own)
-    seen: list[str] = []
-    if own.images is not None and not isinstance(source, Path):
-        source, seen = trained.among([photo.image for photo in source]).left(source, own.include_trained)
-        expected = of["images"] = len(source)
-        of |= {"mask_format": own.mask_format, "content": _content_of(source)}
-        name = f"{name}/{_slug(own.images)}-{_hash_of(source)}"
+    asked = _source(name, place, own)
+    if own.images is not None and not isinstance(asked.images, Path):
+        asked = _left_to_test(asked, asked.images, own, trained)
     if place.loop.accelerator.is_main_process:
-        for line in [*notes, *seen]:
+        for line in [*asked.notes, *asked.seen]:
             warn(line)
-    name += "" if method == _USUAL else f"+{method}"
-    about = recorded_preprocessing(model, **{"squash": True, "relevance": method, "precision": "no", **of})
+    name = asked.name + ("" if method == _USUAL else f"+{method}")
+    about = recorded_preprocessing(model, **{"squash": True, "relevance": method, "precision": "no", **asked.about})
     path = check_record_place(place.records, name, place.protocol, model.weights, complete=True)
     if (old := _find_recorded(path, about, baseline)) is not None:
         return old, True
-    tested = partial(_score_model, source=source, place=place, method=method, mask_format=own.mask_format)
+    tested = partial(_score_model, source=asked.images, place=place, method=method, mask_format=own.mask_format)
     after = tested(model)
     compared: dict[str, Any] = {}
     if baseline is not None:
         before = tested(baseline)
         compared = {"baseline": baseline.about, **segmentation_difference(before, after)}
     samples = len(after.precisions)
-    lacking = [] if samples == expected else [f"expected {pluralize(expected, 'image')}, found {samples:,}"]
+    complete, lacking = samples == asked.expected, f"expected {pluralize(asked.expected, 'image')}, found {samples:,}"
     record = Record(
         set=name,
         protocol=place.protocol,
         model=model.about,
         preprocessing=about,
         samples=samples,
-        expected=expected,
-        complete=samples == expected,
-        problems=[*seen, *lacking],
+        expected=asked.expected,
+        complete=complete,
+        problems=[*asked.seen, *([] if complete else [lacking])],
         numbers=after.numbers,
         classes={},
         groups={},
@@ -123,15 +120,42 @@ def _find_recorded(path: Path, about: dict[str, Any], baseline: SetModel | None)
     return old if baseline is None or compared_with == baseline.weights else None
 
 
-def _source(
-    name: str, place: SetSettings, own: MeasuredPhotos
-) -> tuple[Sequence[Photo] | Path, int, list[str], dict[str, Any]]:
-    """Return the images, their expected number, notes on them, and what identifies them."""
+@dataclass(frozen=True)
+class _Asked:
+    """What is tested.
+
+    Attributes:
+        name: of the set in records.
+        images: photos with masks, or the file of the set.
+        expected: their number.
+        about: what identifies them.
+        notes: on them, for the reader.
+        seen: notes on photos that models were trained on, which are recorded too.
+    """
+
+    name: str
+    images: Sequence[Photo] | Path
+    expected: int
+    about: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+
+
+def _left_to_test(asked: _Asked, photos: Sequence[Photo], own: MeasuredPhotos, trained: TrainedPhotos) -> _Asked:
+    """Leave out the user's photos that models were trained on; the name then tells folders apart."""
+    kept, seen = trained.among([photo.image for photo in photos]).left(photos, own.include_trained)
+    about = asked.about | {"images": len(kept), "mask_format": own.mask_format, "content": _content_of(kept)}
+    name = f"{asked.name}/{_slug(str(own.images))}-{_hash_of(kept)}"
+    return _Asked(name, kept, len(kept), about, asked.notes, seen)
+
+
+def _source(name: str, place: SetSettings, own: MeasuredPhotos) -> _Asked:
+    """Find the images of a set, or the user's."""
     if name == "imagenet-segmentation":
         if place.root is None:
             raise UserError("imagenet-segmentation cannot be streamed: name the folder of its file with --root")
         file = find_mat(place.root)
-        return file, MAT_IMAGES, [], {"images": len(MatFile(file))}
+        return _Asked(name, file, MAT_IMAGES, {"images": len(MatFile(file))})
     if own.images is None:
         raise UserError("expected --images and --masks with --on segmentation: photos, and masks of what they show")
     photos, notes = find_usable_photos(own, labelled=False)
@@ -139,10 +163,10 @@ def _source(
     if without := len(photos) - len(shown):
         notes.append(f"{pluralize(without, 'photo')} without an object left out of the segmentation test.")
     photos = shown
-    about = {"images": len(photos), "folder": str(Path(own.images).resolve())}
+    about: dict[str, Any] = {"images": len(photos), "folder": str(Path(own.images).resolve())}
     if (scale := recorded_scale(photo.pixels for photo in photos)) is not None:
         about["range"] = scale
-    return with_masks(photos), len(photos), notes, about
+    return _Asked(name, with_masks(photos), len(photos), about, notes)
 
 
 def _content_of(photos: Sequence[Photo]) -> str:
