@@ -13,6 +13,7 @@ from robustvit import UserError
 from robustvit.common.option_groups import ColumnOptions
 from robustvit.data.find_photos import find_photos
 from robustvit.data.given_photos import FoundPhotos
+from robustvit.data.grouping import doubt_groups
 from robustvit.data.left_group import leave_groups_out
 from robustvit.data.photo import Photo
 
@@ -128,7 +129,7 @@ def test_a_group_that_is_left_out_judges_and_does_nothing_else():
     left = leave_groups_out(found, "b", notes)
     names = [[one.image.name for one in side] for side in (left.photos, left.validation, left.verdict)]
     assert names == [["1"], ["5"], ["2", "3"]]
-    assert "Left out: b. Its 2 photos judge" in notes[0]
+    assert "Left out: b (2 photos to judge with)" in notes[0]
     assert "1 photo without a group" in notes[0]
 
 
@@ -150,3 +151,19 @@ def test_of_photos_that_were_given_to_judge_only_those_of_the_group_do():
 def test_a_group_that_cannot_be_left_out_is_refused(photos, asked, said):
     with pytest.raises(UserError, match=said):
         leave_groups_out(FoundPhotos(photos, None, None), asked, [])
+
+
+def test_names_of_groups_that_may_be_mistakes_are_said():
+    assert doubt_groups(["north", "south", None, "a-1", "a-2"]) == []
+    missing, alike = doubt_groups(["nan", "North", "north", "N/A, cat", None])
+    assert missing.startswith("Read as names of groups: N/A, cat; nan.")
+    assert "North and north" in alike
+
+
+def test_a_list_with_missing_values_as_groups_says_so(tmp_path):
+    for name in ("a", "b"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "list.csv").write_text("image,label,group\na.png,x,NaN\nb.png,y,north\n")
+    notes = []
+    assert [photo.group for photo in find_photos(tmp_path / "list.csv", notes=notes)] == ["NaN", "north"]
+    assert any("empty their cells" in note for note in notes)

@@ -16,7 +16,7 @@ from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.label_swaps import pair_by_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.photo import Photo
-from robustvit.data.several_labels import LabelledPhotos, join_labels, label_several
+from robustvit.data.several_labels import LabelledPhotos, join_labels, label_several, name_absent
 
 NAMES = ("cat", "cow", "dog")
 SHOWN = {"a.png": ("cat", "dog"), "b.png": ("dog",), "c.png": ()}
@@ -69,8 +69,17 @@ def test_labels_are_read_in_every_form(folder, model, text):
 def test_another_separator_is_named_and_two_are_asked_about(folder, model):
     text = "image,label\na.png,cat dog\nb.png,dog\nc.png,\n"
     assert listed(folder, text, model, label_separator=" ")[0].labels == (0, 2)
+    with pytest.raises(
+        UserError, match=r"'cat dog' is no class of the model, but cat and dog are: .*--label-separator ' '"
+    ):
+        listed(folder, text, model)
     with pytest.raises(UserError, match="--label-separator"):
         listed(folder, 'image,label\na.png,"cat|dog,cow"\nb.png,dog\n', model)
+
+
+def test_a_class_that_no_photo_shows_is_named(folder, model):
+    found = listed(folder, "image,label\na.png,cat|dog\nb.png,dog\nc.png,\n", model)
+    assert name_absent(found, model) == ["No photo shows cow: means over classes are those of the other 2 classes."]
 
 
 def test_what_is_unsure_is_asked_about_with_its_line(folder, model):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -59,6 +59,11 @@ def test_recall_precision_and_confusions_equal_plain_counts_and_those_of_scikit_
         slow_balanced_accuracy(LABELS, answers, 0, [1] * 48)
     )
     assert set(found.metrics) == {"balanced-accuracy", "macro-f1", "calibration-error"}, "photos have no scores"
+
+
+def test_photos_of_one_class_have_no_metric_that_ranks():
+    only = [replace(one, scores={3: 0.8}) for one in answered([3, 7, 3], [3, 3, 3])]
+    assert set(class_numbers(only, str).metrics) == {"balanced-accuracy", "macro-f1", "calibration-error"}
 
 
 def test_nothing_grows_with_the_square_of_the_classes():

@@ -375,7 +375,7 @@ def test_models_of_other_classes_are_refused(capsys, own, world, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     code, _, error = run(capsys, *on_own(own, "c.html")[:2], "--baseline", world / "before", *on_own(own, "c.html")[4:])
     assert code == 2
-    assert "expected a baseline of 3 classes (softmax) like the model" in error
+    assert "expected a model of 3 classes (softmax) to compare with" in error
     code, _, error = run(
         capsys, "--model", world / "after", "--baseline", own[0] / "before", "--on", "imagenet-val", "--root", world,
         "--out", "c.html",

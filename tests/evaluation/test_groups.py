@@ -58,6 +58,8 @@ def test_without_groups_there_is_no_report_and_with_one_no_worst():
     assert report_groups(measured({None: [1, 0]})) is None
     one = report_groups(measured({"a": [1] * 6}))
     assert (len(one.rows), one.after) == (1, None)
+    assert one.notes == ("No worst group, gap or mean: these need two groups of 5 photos or more; only a has as many.",)
+    assert "none has as many" in report_groups(measured({"a": [1], "b": [0]})).notes[-1]
 
 
 def test_a_report_is_read_back_from_json():

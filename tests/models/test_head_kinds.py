@@ -51,7 +51,7 @@ def test_one_logit_answers_as_two_classes_whose_softmax_is_its_sigmoid():
 
 @pytest.mark.parametrize("kind", ["softmax", "multi-label"])
 def test_one_output_is_no_choice_among_classes(kind):
-    with pytest.raises(UserError, match="give binary"):
+    with pytest.raises(UserError, match="give --head binary"):
         load_model(tiny_network(1), head=kind)
 
 

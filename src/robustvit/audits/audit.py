@@ -62,7 +62,7 @@ def audit(
 
     page, record = page_and_record(out, KIND, "an audit")
     if grouping.groups_out is not None:
-        check_new_file(grouping.groups_out)
+        check_new_file(grouping.groups_out, "--groups-out")
     from robustvit.audits.perform import audit_models, compare_models
 
     if auditing.compare is not None:

@@ -63,7 +63,8 @@ class AuditOptions:
         compare: up to four more models or runs, separated by commas, to audit on the same photos: each gets a page
             beside out, with a number, and out compares them all with model.
         fail_if: exit with code 1 if the model relies strongly on the background (strong), or shows any reliance or
-            another shortcut (any); the page is written all the same.
+            another shortcut (any); the page is written all the same. An audit that cannot tell does not fail, and
+            says so. With compare, model decides.
     """
 
     budget: BudgetName = "normal"

@@ -19,7 +19,7 @@ from robustvit.audits.writing import write_audit
 from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError, options_called
 from robustvit.common.files import check_own_page
-from robustvit.common.progress import tell
+from robustvit.common.progress import tell, warn
 from robustvit.common.signals import name_stopped_run
 from robustvit.data.photo_tree import photos_below
 from robustvit.explanation.features import check_features
@@ -75,7 +75,11 @@ def _measure_and_write(run: AuditRun, namer: Classifier | None, page: Path, reco
         count = write_found_groups(measured, Path(run.request.grouping.groups_out))
         tell(f"groups: {count} photos with their kind of background in {run.request.grouping.groups_out}")
     run.memory.forget()
-    return Audit(page, record, measured, fails(written, run.request.auditing.fail_if))
+    limit = run.request.auditing.fail_if
+    failed = fails(written, limit)
+    if limit is not None and not failed and measured.model.verdict.reliance == "cannot tell":
+        warn(f"--fail-if {limit}: the audit cannot tell, so it does not fail, but the model has not passed either.")
+    return Audit(page, record, measured, failed)
 
 
 def compare_models(request: AuditRequest, models: ComparedModels, page: Path, record: Path) -> Audit:
@@ -92,6 +96,9 @@ def compare_models(request: AuditRequest, models: ComparedModels, page: Path, re
         raise UserError(
             f"expected --compare MODEL,MODEL with at most {MOST_MODELS - 1} models, got {request.auditing.compare!r}"
         )
+    names = [str(models.model), *sources]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"expected different models to compare, got {twice} twice: leave it out of --compare")
     pages = [page.with_name(f"{page.stem}-{number}.html") for number in range(1, len(sources) + 2)]
     for own in pages:
         check_own_page(own, KIND, "an audit")

@@ -77,7 +77,7 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> Aud
         return AuditVerdict(
             "cannot tell",
             f"On backgrounds of their own class the objects are recognised {same.excess.points()} above chance, which "
-            "is not clearly more than none: there is nothing that the background could spoil.",
+            "is not clearly more than none, so the effect of the background cannot be measured.",
         )
     alone = beyond.get("only-bg-t")
     size = f"A wrong background costs {cost.points()}"

@@ -71,10 +71,10 @@ def check_own_folder(
     return True
 
 
-def check_new_file(path: str | Path) -> None:
-    """Check that a new file can be created at a path, before work is spent on it."""
+def check_new_file(path: str | Path, option: str = "--out") -> None:
+    """Check that a new file can be created at a path, which an option names, before work is spent on it."""
     if Path(path).exists():
-        raise UserError(f"{path} exists already: name another file as --out")
+        raise UserError(f"{path} exists already: name another file as {option}")
     check_writable(path)
 
 

@@ -13,7 +13,7 @@ from robustvit.common.options import NoObject
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.counted import short_place
-from robustvit.data.grouping import folder_pattern
+from robustvit.data.grouping import doubt_groups, folder_pattern
 from robustvit.data.no_object import check_no_object, is_black, is_named, refuse_lost_classes, split_names
 from robustvit.data.photo import Photo, expect_classes, lost_classes
 from robustvit.data.photo_lists import AS_NAMED, read_photo_list
@@ -151,6 +151,7 @@ def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], colum
         notes.append(tree.count.note)
     if pattern is not None:
         placed = {path: pattern.read(folder, inside) for inside, path in tree.photos.items()}
+        notes += doubt_groups(one.group for one in placed.values())
         return [Photo(path, class_name=one.class_name, group=one.group) for path, one in placed.items()]
     return [Photo(path, class_name=tree.class_of(inside)) for inside, path in tree.photos.items()]
 
@@ -213,4 +214,5 @@ def _read_list(path: str | Path, columns: ColumnOptions, notes: list[str], sever
     if twice := next((place for (place, _), count in counts.items() if count > 1), None):
         raise UserError(f"{path} lists {twice} more than once: keep one row per photo and class")
     notes += listed.notes + ([listed.count.note] if listed.count.note else [])
+    notes += doubt_groups(photo.group for photo in photos)
     return photos

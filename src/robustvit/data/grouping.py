@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from robustvit.data.matching import compose
 
 _FIELD = re.compile(r"\{(\w+)\}")
 _CLASS, _SPLIT = "class", "split"
+_MISSING = ("nan", "na", "n/a", "none", "null", "-", "?")  # what programs write into a cell without a value
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,24 @@ def read_grouping(group_by: str | None) -> Grouping:
             f"{group_by!r}"
         )
     return Grouping(names, patterns[0] if patterns else None, len(parts) > len(patterns) + len(names), True)
+
+
+def doubt_groups(groups: Iterable[str | None]) -> list[str]:
+    """Return lines on names of groups that may be mistakes: a missing value, or one name spelled in two ways."""
+    names = sorted({group for group in groups if group is not None})
+    lines = []
+    if odd := [name for name in names if any(part in _MISSING for part in name.casefold().split(", "))]:
+        lines.append(
+            f"Read as names of groups: {'; '.join(odd[:5])}. If they mean that it is not known, empty their cells."
+        )
+    spelled: dict[str, list[str]] = {}
+    for name in names:
+        spelled.setdefault(" ".join(re.split(r"[\s_-]+", name.casefold())), []).append(name)
+    if alike := [" and ".join(same) for same in spelled.values() if len(same) > 1]:
+        lines.append(
+            f"Different groups by their spelling alone: {'; '.join(alike[:5])}. If one is meant, spell it alike."
+        )
+    return lines
 
 
 @dataclass(frozen=True)

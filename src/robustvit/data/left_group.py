@@ -43,8 +43,8 @@ def leave_groups_out(found: FoundPhotos, asked: Sequence[str] | str, notes: list
     if validation is not None and not validation:
         raise UserError("expected validation photos of other groups than those of --leave-out, found none: add some")
     line = (
-        f"Left out: {', '.join(names)}. Its {pluralize(len(judging), 'photo')} judge, and neither trained the model "
-        "nor chose the epoch."
+        f"Left out: {', '.join(names)} ({pluralize(len(judging), 'photo')} to judge with), which neither trained the "
+        "model nor chose the epoch."
     )
     if unknown := len(rest) - len(train):
         line += f" {pluralize(unknown, 'photo')} without a group are not used."

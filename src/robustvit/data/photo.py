@@ -10,6 +10,7 @@ from typing import Any
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
+from robustvit.common.wording import pluralize
 from robustvit.data.photo_lists import columns_of
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.tables.source import expect_source, is_list
@@ -60,15 +61,16 @@ def expect_photos_of(options: Mapping[str, Any]) -> None:
 
 def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
     """Refuse photos without classes; ``fix`` says what to do."""
-    if any(photo.class_name is None for photo in photos):
+    every = list(photos)
+    if lacking := [photo for photo in every if photo.class_name is None]:
         if is_list(images):
             there = f" beside the columns {', '.join(map(repr, columns_of(images)))} (--label-column names one)"
         else:
             lists = sorted(path for path in Path(images).iterdir() if is_list(path) and path.suffix != ".txt")
             there = f" beside the list {lists[0].name}, which --images can name," if lists else ""
         raise UserError(
-            f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found photos "
-            f"without{there}: {fix}"
+            f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found "
+            f"{len(lacking)} of {pluralize(len(every), 'photo')} without, such as {lacking[0].image.name}{there}: {fix}"
         )
 
 

@@ -10,7 +10,7 @@ from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.objects_seen import say_looked
 from robustvit.data.overlap import note_copies
 from robustvit.data.seen_photos import ReadOnce
-from robustvit.data.several_labels import describe_labels, match_photos
+from robustvit.data.several_labels import describe_labels, match_photos, name_absent
 from robustvit.data.trained_photos import SeenPhotos, photos_behind
 from robustvit.models.classifier import Classifier
 from robustvit.models.options import ComparedModels
@@ -48,7 +48,7 @@ def find_photos_to_measure(given: MeasuredPhotos, models: ComparedModels, classi
         warn(note)
     photos = match_photos(kept, classifier)
     note_copies([photo.image for photo in photos], notes)
-    notes += describe_labels(photos)
+    notes += [*describe_labels(photos), *name_absent(photos, classifier)]
     read = ReadOnce(photos, given.mask_format)
     notes += say_looked(read.seen_by(classifier))
     return PhotosToMeasure(read, seen, notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torchvision import tv_tensors
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
+from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos, kept_share, mask_for, read_pair, thickened
 from robustvit.data.labels import match_labels
@@ -22,6 +23,8 @@ from robustvit.data.photo import Photo
 from robustvit.models.classifier import Classifier, Preprocessing
 
 NO_LABEL = "(no label)"  # stands for the class of photos that show none
+_MARKS = ("/", "+", "&", "-", "_", ":", "\t", " ")  # that may separate labels, beside those that are read
+_NAMED = 5  # classes in a message
 RARE = "(rare)"  # stands for the classes that lead in a single photo each
 
 
@@ -36,7 +39,20 @@ def label_several(rows: Sequence[Photo], classifier: Classifier) -> list[Photo]:
             f"{classifier} does not name its classes, and no order of several labels is agreed on: give their names in "
             "the order of its outputs, --class-names NAME,NAME,... or a file with one name per line"
         )
+    _ask_separator({row.class_name for row in rows if row.class_name is not None}, classifier.class_names)
     return join_labels(match_labels(list(rows), classifier.num_classes, classifier.class_names))
+
+
+def _ask_separator(names: Iterable[str], classes: Collection[str]) -> None:
+    """Ask whether a label that is several classes of the model with a mark between them is these classes."""
+    for name in sorted(set(names) - set(classes)):
+        for mark in _MARKS:
+            parts = [part.strip() for part in name.split(mark)]
+            if len(parts) > 1 and set(parts) <= set(classes):
+                raise UserError(
+                    f"the label {name!r} is no class of the model, but {' and '.join(parts)} are: say what separates "
+                    f"them, --label-separator '{mark}'"
+                )
 
 
 def match_photos(photos: list[Photo], classifier: Classifier) -> list[Photo]:
@@ -101,6 +117,21 @@ def describe_labels(photos: Sequence[Photo]) -> list[str]:
             "relevance is not guided there, and their objects are not put on other backgrounds."
         )
     return lines
+
+
+def name_absent(photos: Sequence[Photo], classifier: Classifier) -> list[str]:
+    """Show and return a line on classes of a multi-label model that no photo shows: no mean over classes has them."""
+    shown = {label for photo in photos for label in photo.labels or ()}
+    absent = [name for label, name in enumerate(classifier.class_names) if label not in shown]
+    if not shown or not absent:
+        return []
+    more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+    line = (
+        f"No photo shows {', '.join(absent[:_NAMED])}{more}: means over classes are those of the other "
+        f"{pluralize(len(shown), 'class')}."
+    )
+    warn(line)
+    return [line]
 
 
 def to_targets(labels: Iterable[Sequence[int] | None], classes: int) -> Tensor:

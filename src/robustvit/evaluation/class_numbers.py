@@ -172,8 +172,10 @@ def _metrics(
 ) -> tuple[dict[str, Interval], dict[str, Interval]]:
     """Return the metrics that exist, and their changes."""
     metrics, changes = {}, {}
+    ranked = len({one.label for one in results}) > 1  # with a single class there is nothing to rank it against
     for name, metric in METRICS.items():
-        found = derive_metric(results, metric) if name != ACCURACY else None
+        shown = name != ACCURACY and (ranked or not metric.needs_scores)
+        found = derive_metric(results, metric) if shown else None
         if found is not None:
             metrics[name] = derived_interval(found)
             was = None if old is None else derive_metric(old, metric)

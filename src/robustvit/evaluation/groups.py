@@ -225,14 +225,19 @@ def _notes(rows: Sequence[GroupRow], after: Sequence[PhotoMeasure], training: Ma
     if small := [row.group for row in rows if not row.fair]:
         notes.append(
             f"Groups with fewer than {MIN_GROUP} photos cannot be the worst, and count in no mean over groups: "
-            f"{', '.join(small[:10])}{f' and {len(small) - 10} more' if len(small) > 10 else ''}."
+            f"{'; '.join(small[:10])}{f' and {len(small) - 10} more' if len(small) > 10 else ''}."
         )
-    if len(fair) > 1:
+    if len(fair) < 2:
+        only = f"only {fair[0].group} has" if fair else "none has"
+        notes.append(
+            f"No worst group, gap or mean: these need two groups of {MIN_GROUP} photos or more; {only} as many."
+        )
+    else:
         notes.append(
             f"The lowest of {len(fair)} measured accuracies is lower than the true one on average; the interval of the "
             "worst group allows for the choice."
         )
     lacking = [row.group for row in fair if training and not row.training]
     if lacking and len(lacking) < len(fair):
-        notes.append(f"Not among the training photos, with weight zero: {', '.join(lacking[:10])}.")
+        notes.append(f"Not among the training photos, with weight zero: {'; '.join(lacking[:10])}.")
     return notes

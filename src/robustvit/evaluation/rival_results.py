@@ -13,6 +13,7 @@ from robustvit.common.files import write_json
 from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.intervals import for_several
 from robustvit.common.outcomes import outcome_of, rank
+from robustvit.common.progress import warn
 from robustvit.common.verdict import Comparison
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
@@ -21,6 +22,7 @@ from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.evaluation.rivals import AVERAGED, Answers, RivalPlan, measure_rivals
 from robustvit.models.classifier import Classifier, head_kind_of
+from robustvit.models.head_kinds import ONE_CLASS
 
 SHOWN = {"ordinary": "ordinary", "mixed-other": "other backgrounds", "unseen": "unseen backgrounds"}
 _VIEWS = {
@@ -135,7 +137,10 @@ def ask_about_objects(
 
     None without a plan, and for heads of several labels at once, whose answers are no single class.
     """
-    if plan is None or head_kind_of(model) not in ("softmax", "binary"):
+    if plan is None:
+        return None
+    if head_kind_of(model) not in ONE_CLASS:
+        warn("--at-inference is left out: it is for models of one class a photo")
         return None
     device = model.mean.device
     said = measure_rivals(model, photos, plain, plan, settings, device=device, accelerator=accelerator)

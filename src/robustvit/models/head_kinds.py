@@ -68,7 +68,9 @@ def _check(classifier: Classifier, kind: HeadKind, outputs: int) -> None:
     if kind == "binary" and outputs != 1:
         raise UserError(f"expected one output for --head binary, {classifier} has {outputs}: give --head softmax")
     if kind in ("softmax", "multi-label") and outputs == 1:
-        raise UserError(f"expected outputs for two classes or more with --head {kind}, {classifier} has 1: give binary")
+        raise UserError(
+            f"expected outputs for two classes or more with --head {kind}, {classifier} has 1: give --head binary"
+        )
     if kind not in ("softmax", "regression") and classifier.kind in ("probabilities", "log-probabilities"):
         raise UserError(f"{classifier} ends in a softmax, so it has one class a photo: leave --head {kind} out")
 

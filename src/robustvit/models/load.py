@@ -20,7 +20,7 @@ from robustvit.models.classifier import Classifier
 from robustvit.models.folders import load_folder, saved_beside
 from robustvit.models.forward_pass import run_on_noise
 from robustvit.models.given_preprocessing import GivenPreprocessing
-from robustvit.models.head_kinds import ONE_CLASS, expect_head, settle_head
+from robustvit.models.head_kinds import CLASSIFIERS, ONE_CLASS, expect_head, settle_head
 from robustvit.models.kinds import channels_of, find_inside
 from robustvit.models.libraries import LIBRARIES, Loaded, Wanted, library_of
 from robustvit.models.libraries.library import imagenet_names
@@ -265,12 +265,12 @@ def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier 
             raise UserError(f"expected a run folder as the model of --baseline original, got a {kind}: name the folder")
         other = load_original(models.model)
     else:
-        other = load_given(replace(models, model=baseline, checkpoint=None), (classifier.head_kind,))
+        other = load_given(replace(models, model=baseline, checkpoint=None), CLASSIFIERS)
     if other.num_classes != classifier.num_classes or other.head_kind != classifier.head_kind:
         raise UserError(
-            f"expected a baseline of {classifier.num_classes} classes ({classifier.head_kind}) like the model, "
-            f"{baseline} has {other.num_classes} ({other.head_kind}): name the model it was finetuned from"
+            f"expected a model of {classifier.num_classes} classes ({classifier.head_kind}) to compare with "
+            f"{classifier}, {baseline} has {other.num_classes} ({other.head_kind}): name one with the same outputs"
         )
     if other.class_names and classifier.class_names and other.class_names != classifier.class_names:
-        raise UserError(f"expected a baseline with the model's classes in the same order, {baseline} has others")
+        raise UserError(f"expected {baseline} to have the classes of {classifier} in the same order, it has others")
     return other

@@ -146,7 +146,10 @@ def _check_group_options(options: Mapping[str, Any], guide: GuidanceMethod) -> N
     for name, needed in (("group_step", "dro"), ("jtt_epochs", "jtt"), ("jtt_times", "jtt")):
         if options.get(name) is not None and method != needed:
             option = name.replace("_", "-")
-            raise UserError(f"expected --{option} with --group-method {needed} only, got {method}: leave it out")
+            got = "none" if method is None else method
+            raise UserError(
+                f"expected --{option} with --group-method {needed} only, got {got}: leave it out, or give it"
+            )
     if method is not None and guide.title == "dfr":
         raise UserError("expected no --group-method with --guidance dfr, which takes no steps: give --balance group")
     if method is not None and guide.title == "last-layer" and getattr(guide, "balance", None) == "group":
