@@ -37,6 +37,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     "saved models and states": ("training.loop:_keep", "training.state:TrainingState.save"),
     "weights between the two models": ("training.run:interpolate_run",),
     "guided model on the test photos": ("training.run:GuidedRun.finish",),
+    "other shortcuts, both models": ("training.outcome:RunOutcome._describe_trade",),
+    "original asked about the object alone": ("training.outcome:RunOutcome.ask_without_training",),
     "pictures and measures": ("training.outcome:RunOutcome.write",),
 }
 
@@ -160,8 +162,8 @@ def page(records: list[dict[str, Any]], reading: list[dict[str, Any]]) -> str:
     return (
         "# Where the time of a finetuning run goes\n\n"
         + "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        + "\nThe guided model's stage also measures, since November 2026, what other shortcuts cost both models. CPU "
-        "time says nothing of waiting for the disk.\n"
+        + "\nWhere other shortcuts have no row, the guided model's stage measures, since November 2026, what they cost "
+        "both models. CPU time says nothing of waiting for the disk.\n"
         + f"\nThe changes of all measures in runs of the same photos are {answer}.\n"
         + "".join(
             f"\nOne measurement that chooses weights, of {one['photos']} photos on two backgrounds each: reading them "

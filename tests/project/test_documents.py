@@ -75,6 +75,7 @@ def world(tmp_path_factory, photos) -> Path:
         shutil.move(images, place / "photos" / split)
         shutil.move(masks, place / "masks" / split)
     shutil.copytree(place / "masks" / "train", place / "concepts")
+    shutil.copytree(place / "masks" / "test", place / "audit-masks")
     shutil.copytree(place / "photos" / "test" / CLASSES[0], place / "plain")
     for name in ("photo.jpg", "a.jpg", "b.jpg"):
         shutil.copy(next((place / "photos" / "test" / CLASSES[0]).iterdir()), place / name)
@@ -220,6 +221,7 @@ def test_every_command_that_can_runs(line, world, tmp_path, monkeypatch, capsys)
         shutil.rmtree(out, ignore_errors=True)
     quick = QUICK.get(name, []) if "--from" not in line else []
     if name == "audit" and "--masks" not in rest:
+        shutil.rmtree("audit-masks")  # what this audit makes, and later commands of the documents use
         quick = [*quick, "--mask-model", "my_vit", "--mask-size", "48"]
     code = cli.main([name, *rest, *quick])
     assert code in (0, 1), capsys.readouterr().err  # 1: an audit that found reliance, say
