@@ -80,6 +80,17 @@ def test_timm_loads_the_export_and_says_the_same(run, tmp_path, capsys):
     assert (out / "model.safetensors").read_bytes() == (run / "best" / "model.safetensors").read_bytes()
 
 
+def test_notes_name_no_folder_of_the_author(run, tmp_path):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(config | {"test_images": "photos/test"}))
+    decided(run, True, notes=("63 photos of photos/test left out: 63 with a doubtful mask.",))
+    export(str(run), out=str(tmp_path / "shared"))
+    for name in ("README.md", "verdict.json"):
+        text = (tmp_path / "shared" / name).read_text()
+        assert "63 photos of a local folder left out" in text
+        assert "photos/test" not in text
+
+
 def test_card_says_what_the_model_is(run, tmp_path):
     decided(run, False, notes=(f"Look at {run}/before.json for more.",))
     export(str(run), out=str(tmp_path / "shared"))
@@ -346,6 +357,7 @@ def test_paths_are_found_and_names_are_not(tmp_path):
     assert machine_paths(text) == [f"{tmp_path}/x", "C:\\Users\\me\\x.png"]
     assert str(tmp_path) not in without_paths(text)
     assert "photos/train" in without_paths(text)
+    assert "photos/train" not in without_paths(text, ["photos/train"])
     folder = tmp_path / "shared"
     folder.mkdir()
     (folder / "model.bin").write_bytes(b"\x00photos/secret\x00")

@@ -18,7 +18,6 @@ from robustvit.evaluation.measured_intervals import measure_title
 from robustvit.guidance.registry import GUIDANCE
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.origin import BaseModel
-from robustvit.sharing.machine_paths import without_paths
 from robustvit.training.settings import used_settings
 
 # Settings that help a reader; folders and files are the author's.
@@ -99,7 +98,7 @@ def card_text(run: RunFolder, verdict: Verdict, facts: CardFacts) -> str:
             trained=_count_photos(run, verdict),
             settings=_settings(config),
             comparisons=[_row(comparison) for comparison in (*verdict.comparisons, *_shifts(run))],
-            notes=[without_paths(note) for note in verdict.notes],
+            notes=verdict.notes,
             usage=Markup(_usage(facts)),
             onnx=f"{facts.onnx:.1e}" if facts.onnx is not None else None,
             batches=", ".join(map(str, facts.batches)),

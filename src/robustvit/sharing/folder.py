@@ -50,7 +50,8 @@ def read_finished(path: str) -> tuple[RunFolder, Verdict]:
     if not run.verdict.is_file() or not (run.best / "config.json").is_file():
         raise UserError(f"{path} is not finished: continue it with robustvit finetune ... --resume")
     verdict = read_verdict(run.verdict)
-    return run, replace(verdict, notes=tuple(map(without_paths, verdict.notes)))
+    paths = _paths(run)
+    return run, replace(verdict, notes=tuple(without_paths(note, paths) for note in verdict.notes))
 
 
 @contextmanager

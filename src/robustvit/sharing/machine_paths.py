@@ -21,11 +21,21 @@ def machine_paths(text: str) -> list[str]:
     return [found for found in _ABSOLUTE.findall(text) if "\\" in found or Path("/", found.split("/")[1]).exists()]
 
 
-def without_paths(text: str) -> str:
-    """Replace every path of this machine in a text by the words ``a local file``."""
-    for path in sorted(set(machine_paths(text)), key=len, reverse=True):
-        text = text.replace(path, "a local file")
+def without_paths(text: str, folders: Iterable[str | Path] = ()) -> str:
+    """Replace every path of this machine in a text by the words ``a local file``.
+
+    Args:
+        text: a sentence.
+        folders: known paths, relative ones too, which become ``a local folder``; see ``check_shareable``.
+    """
+    known = _longer_than_a_word(folders)
+    for path in sorted(known | set(machine_paths(text)), key=len, reverse=True):
+        text = text.replace(path, "a local folder" if path in known else "a local file")
     return text
+
+
+def _longer_than_a_word(paths: Iterable[str | Path]) -> set[str]:
+    return {str(path) for path in paths if len(Path(path).parts) > 1}
 
 
 def check_shareable(folder: Path, paths: Iterable[str | Path]) -> None:
@@ -36,7 +46,7 @@ def check_shareable(folder: Path, paths: Iterable[str | Path]) -> None:
         paths: known paths, searched for in every file. Relative paths of a single word are ignored: they could be any
             word.
     """
-    known = {str(path) for path in paths if len(Path(path).parts) > 1}
+    known = _longer_than_a_word(paths)
     known |= {f"{path}/" for path in (Path.home(), Path.cwd()) if len(path.parts) > 1}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = file.read_bytes()
