@@ -13,6 +13,7 @@ from helpers.drawn_photos import write_photos
 from robustvit import UserError
 from robustvit.common.option_groups import ColumnOptions
 from robustvit.data.find_photos import find_photos
+from robustvit.data.photo import Photo, expect_classes
 from robustvit.data.photo_tree import PhotoTree, photo_tree, photos_below
 
 
@@ -214,3 +215,9 @@ def test_commands_say_what_was_left_out_and_keep_it(tmp_path, model_folder, caps
     assert any(line in note for note in json.loads((tmp_path / "record.json").read_text())["notes"])
     _, problems = photo_tree(images)
     assert [problem.endswith("disc/x.jp2: its ending is not read; convert it to PNG or JPEG") for problem in problems]
+
+
+def test_photos_without_a_class_are_counted_and_one_is_named(tmp_path):
+    photos = [Photo(tmp_path / "a.png", class_name="x"), Photo(tmp_path / "b.png")]
+    with pytest.raises(UserError, match=r"found 1 of 2 photos without, such as b\.png: add them"):
+        expect_classes(photos, tmp_path, "add them")

@@ -64,10 +64,10 @@ def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> Non
     every = list(photos)
     if lacking := [photo for photo in every if photo.class_name is None]:
         if is_list(images):
-            there = f" beside the columns {', '.join(map(repr, columns_of(images)))} (--label-column names one)"
+            there = f", beside the columns {', '.join(map(repr, columns_of(images)))} (--label-column names one)"
         else:
             lists = sorted(path for path in Path(images).iterdir() if is_list(path) and path.suffix != ".txt")
-            there = f" beside the list {lists[0].name}, which --images can name," if lists else ""
+            there = f", beside the list {lists[0].name}, which --images can name," if lists else ""
         raise UserError(
             f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found "
             f"{len(lacking)} of {pluralize(len(every), 'photo')} without, such as {lacking[0].image.name}{there}: {fix}"
