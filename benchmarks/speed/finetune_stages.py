@@ -162,8 +162,8 @@ def page(records: list[dict[str, Any]], reading: list[dict[str, Any]]) -> str:
     return (
         "# Where the time of a finetuning run goes\n\n"
         + "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        + "\nThe guided model's stage also measures, since November 2026, what other shortcuts cost both models, and in "
-        "the last column the original on crops of the object. CPU time says nothing of waiting for the disk.\n"
+        + "\nThe guided model's stage also measures, since November 2026, what other shortcuts cost both models, and "
+        "in the last column the original on crops of the object. CPU time says nothing of waiting for the disk.\n"
         + f"\nThe changes of all measures in runs of the same photos are {answer}.\n"
         + "".join(
             f"\nOne measurement that chooses weights, of {one['photos']} photos on two backgrounds each: reading them "
