@@ -164,7 +164,7 @@ def test_unknown_sources_suggest_what_exists(tmp_path):
 @pytest.mark.parametrize("source", ["vit_tiny_patch16_224.augreg_in21k_ft_in1k", "hf-hub:nobody/nothing"])
 def test_without_a_network_the_error_names_a_way_out(source, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(UserError, match=r"cannot fetch .*--checkpoint FILE or --model local-dir:FOLDER"):
+    with pytest.raises(UserError, match=r"cannot fetch .*--checkpoint FILE or --model FOLDER"):
         load_model(source)
 
 
