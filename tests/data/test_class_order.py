@@ -155,7 +155,7 @@ def test_a_run_that_is_resumed_keeps_its_order(tmp_path):
 
     images, masks = write_photos(tmp_path, 4, classes=("2", "10", "1"))
     model = Classifier(Colours(3), preprocessing=Preprocessing((8, 8)))
-    sources = PhotoSources(str(images), str(masks))
+    sources = PhotoSources(images=str(images), masks=str(masks))
 
     def gather(**options):
         settings = SelectionSettings(1, "all", 3, 0, **options)

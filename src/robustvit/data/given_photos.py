@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import PhotoOptions, PixelOptions
-from robustvit.common.options import Alpha, ClassFolders, MaskFormat, NoObject, PixelRange
+from robustvit.common.option_groups import GivenPhotos, PhotoOptions, PixelOptions
 from robustvit.common.progress import warn
 from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
@@ -19,53 +18,26 @@ from robustvit.data.tables.source import is_list
 from robustvit.models.classifier import Classifier
 
 Labeller = Callable[[Sequence[Photo]], list[Photo]]
+_OF_LISTS = ("image_column", "label_column", "mask_column", "label_separator")
 
 
-@dataclass(frozen=True)
-class PhotoSources:
-    """Folders of photos and masks; see ``finetune`` for each."""
+@dataclass(frozen=True, kw_only=True)
+class PhotoSources(GivenPhotos):
+    """Folders or lists of photos and masks; see ``finetune`` for each."""
 
-    images: str
-    masks: str | None = None
     val_images: str | None = None
     val_masks: str | None = None
     test_images: str | None = None
     test_masks: str | None = None
-    mask_format: MaskFormat = "auto"
-    skip_unmasked: bool = False
-    no_object: NoObject | None = None
-    doubtful: bool = False
     review: str | None = None
     shortcuts: str | None = None
-    range: PixelRange | None = None
-    alpha: Alpha | None = None
-    class_folders: ClassFolders | None = None
-    image_column: str | None = None
-    label_column: str | None = None
-    mask_column: str | None = None
-    group_by: str | None = None
-    label_separator: str | None = None
     uses_masks: bool = True  # whether the method of guidance does
 
     def of(self, images: str, masks: str | None) -> PhotoOptions:
-        """Return the options of one folder or list of photos."""
-        listed = is_list(images)
-        return PhotoOptions(
-            images=images,
-            masks=masks,
-            mask_format=self.mask_format,
-            skip_unmasked=self.skip_unmasked,
-            no_object=self.no_object,
-            doubtful=self.doubtful,
-            range=self.range,
-            alpha=self.alpha,
-            class_folders=None if listed else self.class_folders,
-            image_column=self.image_column if listed else None,
-            label_column=self.label_column if listed else None,
-            mask_column=self.mask_column if listed else None,
-            group_by=self.group_by,
-            label_separator=self.label_separator if listed else None,
-        )
+        """Return the options of one folder or list of photos; columns belong to lists, class folders to folders."""
+        shared = {one.name: getattr(self, one.name) for one in fields(PhotoOptions)}
+        left_out = ("class_folders",) if is_list(images) else _OF_LISTS
+        return PhotoOptions(**shared | dict.fromkeys(left_out) | {"images": images, "masks": masks})
 
 
 @dataclass(frozen=True)
