@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
+from robustvit.common.derived_intervals import derived_difference, derived_interval
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
 from robustvit.evaluation.calibration import calibration_change, calibration_error
 from robustvit.evaluation.measured_intervals import derive_metric
@@ -142,13 +142,7 @@ def _numbers_of_labels(
     results: Sequence[PhotoMeasure], name_of: Callable[[int], str], before: Sequence[PhotoMeasure] | None
 ) -> ClassNumbers | None:
     """Compute the numbers of a multi-label model; a class is answered if it scores above one half."""
-    found: dict[str, Derived | None] = {name: derive_metric(results, METRICS[name]) for name in OF_LABELS}
-    metrics = {name: derived_interval(one) for name, one in found.items() if one is not None}
-    changes = {}
-    for name, one in found.items():
-        was = None if before is None else derive_metric(before, METRICS[name])
-        if one is not None and was is not None:
-            changes[name] = derived_difference(was, one)
+    metrics, changes = _derive(OF_LABELS, results, before)
     labels = sorted({label for one in results for label in one.labels or ()})
     return ClassNumbers(metrics, changes, tuple(_of_label(n, name_of(n), results, before) for n in labels), (), 0, None)
 
@@ -171,20 +165,29 @@ def _metrics(
     results: Sequence[PhotoMeasure], old: Sequence[PhotoMeasure] | None
 ) -> tuple[dict[str, Interval], dict[str, Interval]]:
     """Return the metrics that exist, and their changes."""
-    metrics, changes = {}, {}
     ranked = len({one.label for one in results}) > 1  # with a single class there is nothing to rank it against
-    for name, metric in METRICS.items():
-        shown = name != ACCURACY and (ranked or not metric.needs_scores)
-        found = derive_metric(results, metric) if shown else None
-        if found is not None:
-            metrics[name] = derived_interval(found)
-            was = None if old is None else derive_metric(old, metric)
-            if was is not None:
-                changes[name] = derived_difference(was, found)
+    names = [name for name, one in METRICS.items() if name != ACCURACY and (ranked or not one.needs_scores)]
+    metrics, changes = _derive(names, results, old)
     sure, right = _confidence(results)
     metrics[CALIBRATION] = calibration_error(sure, right)
     if old is not None:
         changes[CALIBRATION] = calibration_change(*_confidence(old), sure, right)
+    return metrics, changes
+
+
+def _derive(
+    names: Iterable[str], results: Sequence[PhotoMeasure], before: Sequence[PhotoMeasure] | None
+) -> tuple[dict[str, Interval], dict[str, Interval]]:
+    """Return those of some metrics that exist, and their changes against the baseline."""
+    metrics, changes = {}, {}
+    for name in names:
+        found = derive_metric(results, METRICS[name])
+        if found is None:
+            continue
+        metrics[name] = derived_interval(found)
+        was = None if before is None else derive_metric(before, METRICS[name])
+        if was is not None:
+            changes[name] = derived_difference(was, found)
     return metrics, changes
 
 

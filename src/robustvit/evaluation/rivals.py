@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from robustvit.common.devices import Share
-from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.errors import expect_one_of
 from robustvit.common.options import AtInference, ObjectBy
 from robustvit.common.progress import track
 from robustvit.common.signals import reading_processes
 from robustvit.data.backgrounds import Backgrounds, PastedPhotos
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.evaluation.asking import Asking
-from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.measuring import MeasureSettings, expect_finite
 from robustvit.evaluation.object_views import VIEWS
 from robustvit.evaluation.photo_measures import UNSEEN, PhotoMeasure, Swapped
 from robustvit.explanation.attention.interception import evaluating
@@ -187,9 +187,7 @@ def ask_rivals(
     for kind in plan.kinds:
         found[kind] = asking.logits(model, VIEWS[kind](images, objects)).softmax(dim=1)
         found[kind + AVERAGED] = (found[kind] + logits.softmax(dim=1)) / 2
-    if not all(torch.isfinite(one).all() for one in found.values()):
-        raise UserError("expected finite logits, the model gave NaN or infinity: its weights are broken; load others")
-    return found
+    return {name: expect_finite(one) for name, one in found.items()}
 
 
 def _answer(

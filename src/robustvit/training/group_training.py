@@ -12,10 +12,9 @@ from accelerate import Accelerator
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.data.photo import Photo
+from robustvit.evaluation.groups import MIN_GROUP
 from robustvit.guidance.group_weights import GroupDRO, GroupWeighting, Reweighting
 from robustvit.training.schedule import Schedule
-
-_FEW = 5  # photos of a group: the accuracy of fewer says nothing
 
 
 def number_groups(photos: Sequence[Photo]) -> list[int]:
@@ -43,7 +42,7 @@ def check_groups(schedule: Schedule, train: Sequence[Photo], validation: Sequenc
     if schedule.select == "worst-group":
         worst_accuracy(validation, [0] * len(validation))
         counts = Counter(photo.group for photo in validation if photo.group is not None)
-        if few := [f"{name} ({count})" for name, count in sorted(counts.items()) if count < _FEW]:
+        if few := [f"{name} ({count})" for name, count in sorted(counts.items()) if count < MIN_GROUP]:
             warn(
                 f"--select worst-group: groups with few validation photos choose the epoch by chance: "
                 f"{', '.join(few[:5])}. Give more with --val-images."
