@@ -21,8 +21,8 @@ from robustvit import load_model, relevance
 from robustvit.common.pictures import figure_of_rows, overlay
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.find_photos import find_photos
+from robustvit.models.baseline import load_original
 from robustvit.models.classifier import Classifier
-from robustvit.models.load import load_original
 
 DOCS = Path(__file__).parent.parent / "docs"
 EVERY, QUANTILES = 4, (0.9, 0.5, 0.1)  # of the scenes, by how much more of the relevance lies on the object

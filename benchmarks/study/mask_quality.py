@@ -120,7 +120,7 @@ def source_of(args: argparse.Namespace, name: str) -> TokenCut:
     """TokenCut with settings of a name."""
     chosen = dict(SETTINGS[name])
     threshold = chosen.pop("threshold")
-    model = load_model(args.model, checkpoint=args.weights, headless=True)
+    model = load_model(args.model, checkpoint=args.weights, head="none")
     return TokenCut(model, size=args.size, settings=CutSettings(threshold), **chosen)
 
 

@@ -43,7 +43,7 @@ def test_model_of_timm_that_is_too_large(tmp_path, model_folder, arguments, word
     state = tmp_path / "w.pth"
     torch.save({"head.weight": torch.ones(3, 24)}, state)
     assert word in refusal(lambda: load_model(str(folder), checkpoint=state))
-    assert word in refusal(lambda: load_model(str(folder), headless=True))
+    assert word in refusal(lambda: load_model(str(folder), head="none"))
 
 
 @pytest.mark.parametrize("own", [{"crop_pct": 0.004}, {"crop_pct": 1e-300}])

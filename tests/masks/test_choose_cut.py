@@ -69,7 +69,7 @@ def test_what_the_user_chose_is_kept():
 def test_the_cut_with_the_highest_mean_confidence_is_chosen(tmp_path, images, options, capsys):
     photos, _ = photo_tree(str(images))
     chosen = choose_cut(options, photos, tmp_path / "masks", CPU)
-    model = load_model(TINY, checkpoint=options.checkpoint, headless=True)
+    model = load_model(TINY, checkpoint=options.checkpoint, head="none")
     means = []
     for cut in CUTS:
         source = TokenCut.of(replace(options, **cut), model)

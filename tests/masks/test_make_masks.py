@@ -490,7 +490,7 @@ def test_positions_are_interpolated_as_dinos(size):
 
 def test_paper_protocol_sees_photos_at_their_own_size(weights):
     """Whole patches, resized with Pillow's Lanczos filter, one photo at a time."""
-    model = load_model(TINY, checkpoint=str(weights), headless=True)
+    model = load_model(TINY, checkpoint=str(weights), head="none")
     source = TokenCut(model, size=None, block=1, settings=CutSettings(protocol="paper"))
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 121, 3), np.uint8))
     assert source.input_size(photo) == (64, 128)  # 4.4 and 7.6 patches
@@ -505,7 +505,7 @@ def test_paper_protocol_sees_photos_at_their_own_size(weights):
 
 def test_paper_protocol_names_photos_that_are_too_large(weights, monkeypatch):
     monkeypatch.setattr("robustvit.masks.sources.tokencut._MOST_PATCHES", 30)
-    source = TokenCut(load_model(TINY, checkpoint=str(weights), headless=True), size=None)
+    source = TokenCut(load_model(TINY, checkpoint=str(weights), head="none"), size=None)
     small, large = Image.new("RGB", (80, 80)), Image.new("RGB", (96, 96))
     found = [source.finish(job) for job in source.prepare([large, small], [Path("a"), Path("b")])]
     assert found[0].reason == "too large to cut, more than 30 patches (36)"

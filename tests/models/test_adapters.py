@@ -11,7 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from helpers.small_models import SIZE, tiny_network, tiny_transformers
 from robustvit import UserError, evaluate, finetune, load_model, relevance
-from robustvit.models.load import load_original
+from robustvit.models.baseline import load_original
+from robustvit.models.load import load_by_options
+from robustvit.models.options import ModelOptions
 from robustvit.models.parameters import trainable
 from robustvit.models.save import restore_weights, save_model
 from robustvit.training.schedule import Schedule
@@ -61,7 +63,11 @@ def test_an_adapter_is_merged_into_the_model_it_was_made_for(timm_adapter, model
 def test_an_adapter_kept_apart_gives_the_same_answers_and_maps(timm_adapter, model_folder, tmp_path):
     folder, expected, model = timm_adapter
     merged = load_model(model)
-    for kept in (load_model(model_folder, checkpoint=folder, keep_adapter=True), load_model(model, keep_adapter=True)):
+    of_folder = ModelOptions(checkpoint=str(folder))
+    for kept in (
+        load_by_options(model_folder, of_folder, keep_adapter=True),
+        load_by_options(model, ModelOptions(), keep_adapter=True),
+    ):
         assert close(kept(IMAGES), expected)
         for method in ("gae", "attnlrp", "grad_cam"):
             maps = [relevance(one, IMAGES, torch.tensor([0, 1]), method=method) for one in (kept, merged)]

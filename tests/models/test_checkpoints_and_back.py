@@ -12,7 +12,7 @@ from torch import nn
 from helpers.small_models import SIZE, tiny_network, tiny_transformers
 from robustvit import Layout, UserError, finetune, load_model, register_family, relevance
 from robustvit.models import families
-from robustvit.models.load import load_original
+from robustvit.models.baseline import load_original
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 FAST = {"epochs": 1, "lr": 1e-12, "swaps": 1, "panels": 0, "validation_per_class": 2, "samples_per_class": 1}

@@ -19,10 +19,10 @@ from helpers.drawn_photos import CLASSES
 from helpers.small_models import SIZE, tiny_network, tiny_torchvision, tiny_transformers
 from robustvit import Classifier, UserError, evaluate, explain, finetune, load_model, relevance
 from robustvit.data.datasets import evaluation_transform
+from robustvit.models.baseline import load_original
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.families import find_layout
 from robustvit.models.heads import count_head_classes
-from robustvit.models.load import load_original
 from robustvit.models.save import restore_weights, save_model
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))

@@ -13,8 +13,8 @@ from helpers.small_models import tiny_network
 from robustvit import finetune
 from robustvit.cli import main as cli
 from robustvit.common.errors import UserError
+from robustvit.models.baseline import load_original
 from robustvit.models.classifier import Classifier
-from robustvit.models.load import load_original
 from robustvit.models.options import ShownModels
 from robustvit.models.save import save_model
 from robustvit.webapp.app import _load

@@ -11,7 +11,7 @@ from torch import nn
 from helpers.drawn_photos import CLASSES
 from helpers.small_models import SIZE, tiny_network
 from robustvit import Classifier, UserError, finetune, load_model
-from robustvit.models.load import load_original
+from robustvit.models.baseline import load_original
 from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.save import save_model, settle_saving
 

@@ -22,7 +22,7 @@ from robustvit.common.verdict import read_verdict
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.photo_measures import read_measures
 from robustvit.guidance.robustvit import RobustViT
-from robustvit.models.load import load_original
+from robustvit.models.baseline import load_original
 from robustvit.training.choice import robust_score
 from robustvit.training.schedule import Schedule
 

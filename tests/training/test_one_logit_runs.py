@@ -11,7 +11,7 @@ import yaml
 from helpers.drawn_photos import write_photos
 from helpers.small_models import tiny_network
 from robustvit import UserError, audit, evaluate, export, finetune, load_model, report
-from robustvit.models.load import load_original
+from robustvit.models.baseline import load_original
 from robustvit.models.save import save_model
 
 FAST = {"epochs": 2, "lr": 3e-4, "swaps": 1, "panels": 1, "samples_per_class": 4}

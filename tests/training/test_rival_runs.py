@@ -27,8 +27,8 @@ from robustvit.experiments.trials import trial_key
 from robustvit.explanation.methods import measuring_method
 from robustvit.guidance.registry import GUIDANCE, guidance_options, options_of
 from robustvit.guidance.robustvit import MapGuidance
+from robustvit.models.baseline import load_original
 from robustvit.models.classifier import Classifier
-from robustvit.models.load import load_original
 from robustvit.models.recipes import CARDS, RECIPES, model_card, recipe_settings
 from robustvit.models.save import save_model
 from robustvit.training.settings import describe_unused_settings, settle_options

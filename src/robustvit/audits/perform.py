@@ -24,8 +24,9 @@ from robustvit.common.signals import name_stopped_run
 from robustvit.data.photo_tree import photos_below
 from robustvit.explanation.features import check_features
 from robustvit.explanation.methods import check_method
+from robustvit.models.baseline import load_baseline
 from robustvit.models.classifier import Classifier
-from robustvit.models.load import load_baseline, load_given, load_model
+from robustvit.models.load import load_given, load_model
 from robustvit.models.options import ComparedModels
 
 
@@ -122,6 +123,6 @@ def _group_backbone(grouping: GroupOptions, classifier: Classifier) -> Classifie
             raise UserError("--group-checkpoint needs --group-model: name the backbone that the weights are for")
         return classifier
     with options_called({"--model": "--group-model", "--checkpoint": "--group-checkpoint"}):
-        backbone = load_model(grouping.group_model, checkpoint=grouping.group_checkpoint, headless=True)
+        backbone = load_model(grouping.group_model, checkpoint=grouping.group_checkpoint, head="none")
     check_features(backbone, grouping.group_feature, grouping.group_block)
     return backbone

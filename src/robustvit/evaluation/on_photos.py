@@ -31,9 +31,10 @@ from robustvit.evaluation.result import Evaluation, write_evaluation
 from robustvit.evaluation.rival_results import RivalBar, RivalResults, ask_about_objects
 from robustvit.evaluation.rivals import RivalPlan
 from robustvit.explanation.methods import check_method
+from robustvit.models.baseline import load_baseline
 from robustvit.models.classifier import Classifier
 from robustvit.models.head_kinds import CLASSIFIERS
-from robustvit.models.load import load_baseline, load_given
+from robustvit.models.load import load_given
 from robustvit.models.options import ComparedModels
 
 

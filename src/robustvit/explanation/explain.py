@@ -212,7 +212,8 @@ def _load_compared(models: ComparedModels) -> Classifier | None:
     """Load the model to compare with: the named one, or the original of a run folder, if it can still be loaded."""
     from robustvit.common.progress import warn
     from robustvit.common.run_folder import RunFolder
-    from robustvit.models.load import load_given, load_original
+    from robustvit.models.baseline import load_original
+    from robustvit.models.load import load_given
 
     if models.baseline is not None:
         return load_given(replace(models, model=models.baseline, checkpoint=None), get_args(HeadKind))

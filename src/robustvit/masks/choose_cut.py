@@ -86,7 +86,7 @@ def _mean_confidences(tried: Sequence[MaskOptions], photos: Sequence[PlacedPhoto
     from robustvit.masks.sources.tokencut import TokenCut
     from robustvit.models.load import load_model
 
-    model = load_model(str(tried[0].model), checkpoint=tried[0].checkpoint, headless=True).to(device)
+    model = load_model(str(tried[0].model), checkpoint=tried[0].checkpoint, head="none").to(device)
     sources = [TokenCut.of(replace(one, refine=False), model) for one in tried]
     found = [0.0] * len(tried)
     for photo in photos:

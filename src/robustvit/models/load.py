@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -13,24 +13,22 @@ from torch import nn
 from robustvit.common.errors import UserError
 from robustvit.common.options import ClassNames, HeadKind, Normalization
 from robustvit.common.progress import warn
-from robustvit.common.run_folder import MODULE, RunFolder
 from robustvit.models.adapters import keep_given, settle_adapter
 from robustvit.models.class_names import read_names, set_names
 from robustvit.models.classifier import Classifier
 from robustvit.models.folders import load_folder, saved_beside
 from robustvit.models.forward_pass import run_on_noise
 from robustvit.models.given_preprocessing import GivenPreprocessing
-from robustvit.models.head_kinds import CLASSIFIERS, ONE_CLASS, expect_head, settle_head
+from robustvit.models.head_kinds import ONE_CLASS, expect_head, settle_head
 from robustvit.models.kinds import channels_of, find_inside
 from robustvit.models.libraries import LIBRARIES, Loaded, Wanted, library_of
 from robustvit.models.libraries.library import imagenet_names
 from robustvit.models.normalise import check_channels, normalise
-from robustvit.models.options import ComparedModels, GivenModel, given_preprocessing
-from robustvit.models.origin import is_local
+from robustvit.models.options import GivenModel, ModelOptions
 from robustvit.models.preprocessing import Preprocessing
-from robustvit.models.recipes import CARDS, model_card, recipe_settings
+from robustvit.models.recipes import CARDS, model_card
 from robustvit.models.shards import find_weights
-from robustvit.models.states import AverageAsked, read_checkpoint, split_entry
+from robustvit.models.states import read_checkpoint, split_entry
 from robustvit.models.unwrap import unwrap
 
 
@@ -42,10 +40,8 @@ def load_model(
     pretrained: bool = True,
     normalization: Normalization = "model",
     class_names: ClassNames | Path | None = None,
-    head: HeadKind | None = None,
+    head: HeadKind | Literal["none"] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
-    headless: bool = False,
-    keep_adapter: bool = False,
 ) -> Classifier:
     """Load an image classifier from any source.
 
@@ -62,11 +58,10 @@ def load_model(
         class_names: the classes of a zero-shot model (ImageNet's when left out), or names for a head that has none; a
             list, ``cat,dog``, or a text file with one name per line.
         head: what the outputs are: ``softmax``, one class a photo; ``binary``, one logit for a class and its absence;
-            ``multi-label``, a sigmoid for each class; ``regression`` or ``ordinal``, which are explained only. Default:
-            as the model says, else ``softmax``.
+            ``multi-label``, a sigmoid for each class; ``regression`` or ``ordinal``, which are explained only;
+            ``none``, for features: backbones without a head are accepted, and timm's heads are dropped. Default: as
+            the model says, else ``softmax``.
         preprocessing: any of ``mean``, ``std``, ``input_size`` and ``interpolation``, instead of the model's own.
-        headless: only features are needed: backbones without a head are accepted, and timm's heads are dropped.
-        keep_adapter: keep an adapter (LoRA) apart, so that it alone can be trained, instead of merging it.
 
     Returns:
         A ``Classifier`` in evaluation mode.
@@ -76,25 +71,58 @@ def load_model(
             library that is not installed, names that are not the model's, weights that are NaN or infinite, a module
             of which nothing says how photos are prepared for it, one output of which nothing says what it means.
     """
-    names = None if class_names is None else read_names(class_names)
-    source, checkpoint, adapter = settle_adapter(source, checkpoint)
+    options = ModelOptions(
+        num_classes=num_classes,
+        checkpoint=None if checkpoint is None else str(checkpoint),
+        normalization=normalization,
+        class_names=str(class_names) if isinstance(class_names, Path) else class_names,
+        head=None if head == "none" else head,
+        **GivenPreprocessing.read(preprocessing or {}).changes,
+    )
+    return load_by_options(source, options, pretrained=pretrained, headless=head == "none")
+
+
+def load_by_options(
+    source: str | Path | nn.Module,
+    options: ModelOptions,
+    *,
+    pretrained: bool = True,
+    headless: bool = False,
+    keep_adapter: bool = False,
+) -> Classifier:
+    """Load a classifier as ``load_model`` does.
+
+    Args:
+        source: of ``load_model``.
+        options: what else to load it with; their ``model`` is not read.
+        pretrained: of ``load_model``.
+        headless: only features are needed.
+        keep_adapter: keep an adapter (LoRA) apart, so that it alone can be trained, instead of merging it.
+    """
+    names = None if options.class_names is None else read_names(options.class_names)
+    source, checkpoint, adapter = settle_adapter(source, options.checkpoint)
     state = read_checkpoint(checkpoint) if checkpoint is not None else None
     file = None if checkpoint is None else str(find_weights(split_entry(checkpoint)[0]))
-    given = GivenPreprocessing.read(preprocessing or {})
-    wanted = Wanted(num_classes, state, file, pretrained and state is None, names, headless, given.input_size)
+    given = GivenPreprocessing.read(options.preprocessing)
+    wanted = Wanted(options.num_classes, state, file, pretrained and state is None, names, headless, given.input_size)
     kept = keep_given(source) if keep_adapter else None
     if adapter is not None:
-        wanted = replace(wanted, num_classes=num_classes or adapter.classes, replaced=adapter.replaced)
-    classifier = _load_any(source if kept is None else kept.network, wanted, given, normalization)
+        wanted = replace(wanted, num_classes=wanted.num_classes or adapter.classes, replaced=adapter.replaced)
+    network = source if kept is None else kept.network
+    classifier = _load_any(network, wanted, given, options.normalization or "model")
     if adapter is not None:
-        network, kept = adapter.put_on(classifier.network, keep_adapter)
-        classifier.network = network
+        classifier.network, kept = adapter.put_on(classifier.network, keep_adapter)
     classifier.adapter = None if kept is None else kept.of(classifier.network)
     if classifier.preprocessing.channels == 1:
         warn(f"{classifier} takes images of one channel: colour photos become grey for it")
     if headless:
         return set_names(_check_finite(classifier), names)
-    return set_names(settle_head(_check_finite(classifier), head, names), names)
+    return set_names(settle_head(_check_finite(classifier), options.head, names), names)
+
+
+def load_given(options: GivenModel, heads: Collection[HeadKind] = ONE_CLASS) -> Classifier:
+    """Load the model that a command's options name; refuse a kind of head that is not among ``heads``."""
+    return expect_head(load_by_options(options.model, options), heads)
 
 
 def _load_any(
@@ -115,48 +143,6 @@ def _check_finite(classifier: Classifier) -> Classifier:
         if weight.is_floating_point() and not torch.isfinite(weight).all():
             raise UserError(f"{name} of {classifier.source} holds NaN or infinity, the weights are broken: load others")
     return classifier
-
-
-def load_original(run: str | Path) -> Classifier:
-    """Load the model that a run started from, by its settings."""
-    config = RunFolder(run).config()
-    recipe = config["recipe"]
-    if str(config["model"]).startswith(MODULE):
-        raise UserError(f"{run} started from {config['model']}: load that model yourself and name it as the baseline")
-    if lacking := _find_missing(config):
-        raise UserError(
-            f"{run} started from {lacking}, and it is not there any more: put it back (relative names count from the "
-            "folder that finetune was called in), or name where the original is now, --baseline local-dir:FOLDER"
-        )
-    return load_settled(
-        config["model"] or recipe,
-        num_classes=config["num_classes"],
-        checkpoint=config["checkpoint"],
-        class_names=config.get("class_names"),
-        head=config.get("head", "softmax"),  # older versions knew no other
-        normalization=config["normalization"] or recipe_settings(recipe).get("normalization", "model"),
-        preprocessing=given_preprocessing(config),
-    )
-
-
-def load_settled(source: str | Path | nn.Module, **options: Any) -> Classifier:
-    """Load the model of a run that was started: older versions took the average where a checkpoint has one."""
-    try:
-        return load_model(source, **options)
-    except AverageAsked as asked:
-        return load_model(source, **options | {"checkpoint": asked.average})
-
-
-def _find_missing(config: Mapping[str, Any]) -> str:
-    """Return the folder or file of weights that a run's settings name, if it is missing; else an empty text."""
-    if config["checkpoint"] and not split_entry(config["checkpoint"])[0].exists():
-        return str(config["checkpoint"])
-    source = str(config["model"] or "")
-    if not source or source in CARDS or not is_local(source):
-        return ""
-    prefix, _, rest = source.partition(":")
-    folder = Path((rest if prefix in LIBRARIES else source).removeprefix("local-dir:"))
-    return "" if folder.is_dir() else source
 
 
 def _load_module(
@@ -238,39 +224,3 @@ def _find(source: str, wanted: Wanted) -> Loaded:
             raise UserError(f"timm no longer provides the weights of {name}: give them with --checkpoint FILE")
         name = model_card(name).timm_name
     return library.load(name, wanted)
-
-
-def load_given(options: GivenModel, heads: Collection[HeadKind] = ONE_CLASS) -> Classifier:
-    """Load the model that a command's options name, see ``load_model``; refuse a kind of head not among ``heads``."""
-    classifier = load_model(
-        options.model,
-        preprocessing=options.preprocessing,
-        checkpoint=options.checkpoint,
-        num_classes=options.num_classes,
-        normalization=options.normalization,
-        class_names=options.class_names,
-        head=options.head,
-    )
-    return expect_head(classifier, heads)
-
-
-def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier | None:
-    """Load the model to compare with, if any: a source, or "original" for the one that a run started from."""
-    baseline = models.baseline
-    if baseline is None:
-        return None
-    if baseline == "original":
-        if not isinstance(models.model, (str, Path)):
-            kind = type(models.model).__name__
-            raise UserError(f"expected a run folder as the model of --baseline original, got a {kind}: name the folder")
-        other = load_original(models.model)
-    else:
-        other = load_given(replace(models, model=baseline, checkpoint=None), CLASSIFIERS)
-    if other.num_classes != classifier.num_classes or other.head_kind != classifier.head_kind:
-        raise UserError(
-            f"expected a model of {classifier.num_classes} classes ({classifier.head_kind}) to compare with "
-            f"{classifier}, {baseline} has {other.num_classes} ({other.head_kind}): name one with the same outputs"
-        )
-    if other.class_names and classifier.class_names and other.class_names != classifier.class_names:
-        raise UserError(f"expected {baseline} to have the classes of {classifier} in the same order, it has others")
-    return other

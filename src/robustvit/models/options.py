@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from robustvit.common.options import Channels, ClassNames, HeadKind, InputSize, Interpolation, Normalization
 
 PREPROCESSING = ("mean", "std", "input_size", "interpolation")
 
 
-def given_preprocessing(options: Mapping[str, object]) -> dict[str, object]:
+def given_preprocessing(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options on preprocessing that were given, by name."""
     return {name: options[name] for name in PREPROCESSING if options.get(name) is not None}
 
@@ -60,7 +61,7 @@ class ModelOptions(ModelFile):
     interpolation: Interpolation | None = None
 
     @property
-    def preprocessing(self) -> dict[str, object]:
+    def preprocessing(self) -> dict[str, Any]:
         """What was given of the preprocessing, by name."""
         return given_preprocessing(vars(self))
 

@@ -29,9 +29,10 @@ from robustvit.guidance.last_layer import DeepFeatureReweighting
 from robustvit.guidance.method import GuidanceMethod
 from robustvit.guidance.naming import name_method
 from robustvit.guidance.registry import check_guidance
+from robustvit.models.baseline import load_settled
 from robustvit.models.classifier import Classifier
 from robustvit.models.head_kinds import CLASSIFIERS, expect_head
-from robustvit.models.load import load_model, load_settled
+from robustvit.models.load import load_by_options
 from robustvit.models.parameters import trainable
 from robustvit.models.save import settle_saving
 from robustvit.training.choice import check_choice, check_metric_choice
@@ -124,17 +125,11 @@ def start_trackers(accelerator: Accelerator) -> None:
 
 def load_start(start: StartOptions, settled: SettledRun) -> Classifier:
     """Load the model to finetune; a module that was given is copied, never changed. Refuse one that cannot be saved."""
-    load = load_settled if settled.resumed else load_model
-    classifier = load(
-        copy.deepcopy(str(start.recipe) if start.model is None else start.model),
-        num_classes=start.num_classes,
-        checkpoint=start.checkpoint,
-        normalization=settled.chosen["normalization"],
-        class_names=start.class_names,
-        head=start.head or (settled.old["head"] or "softmax" if settled.resumed else None),
-        preprocessing=start.preprocessing,
-        keep_adapter=settled.plan.train == "adapter",
-    )
+    source = copy.deepcopy(str(start.recipe) if start.model is None else start.model)
+    head = start.head or (settled.old["head"] or "softmax" if settled.resumed else None)
+    options = replace(start, normalization=settled.chosen["normalization"], head=head)
+    load = load_settled if settled.resumed else load_by_options
+    classifier = load(source, options, keep_adapter=settled.plan.train == "adapter")
     settle_saving(classifier, start.model)
     return expect_head(classifier, CLASSIFIERS)
 

@@ -158,7 +158,8 @@ def _load(stack: ExitStack, given: ShownModels) -> _Shown:
     from robustvit.common.progress import warn
     from robustvit.common.run_folder import RunFolder
     from robustvit.data.trained_photos import photos_behind
-    from robustvit.models.load import load_baseline, load_given
+    from robustvit.models.baseline import load_baseline
+    from robustvit.models.load import load_given
 
     baseline, checkpoint = given.baseline, given.checkpoint
     model, intro = _choose_model(stack, given)
@@ -253,4 +254,4 @@ def _format_name(title: str, source: str) -> str:
 def _backbone(name: str | None) -> Classifier | None:
     from robustvit.models.load import load_model
 
-    return None if name is None else load_model(name, headless=True)
+    return None if name is None else load_model(name, head="none")

@@ -31,8 +31,9 @@ from robustvit.evaluation.on_sets.recording import SetAnswers, SetModel, SetSett
 from robustvit.evaluation.sets import Benchmark, Sample, benchmarks_named
 from robustvit.evaluation.sets.answers import MemberMaxima, MemberMeans, OwnHead
 from robustvit.explanation.methods import check_method
+from robustvit.models.baseline import load_baseline
 from robustvit.models.classifier import Classifier
-from robustvit.models.load import load_baseline, load_given
+from robustvit.models.load import load_given
 from robustvit.models.options import ComparedModels
 
 

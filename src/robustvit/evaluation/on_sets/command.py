@@ -24,8 +24,9 @@ from robustvit.evaluation.on_sets.summary import Sets
 from robustvit.evaluation.records.record import Record
 from robustvit.evaluation.sets import benchmarks_named, check_head
 from robustvit.evaluation.sets.streaming import hub_of
+from robustvit.models.baseline import load_original
 from robustvit.models.classifier import Classifier
-from robustvit.models.load import load_given, load_original
+from robustvit.models.load import load_given
 from robustvit.models.options import ComparedModels
 
 _Call = Callable[[], tuple[Record, bool]]

@@ -25,7 +25,7 @@ def _tokencut(options: MaskOptions, device: torch.device) -> MaskSource:
     from robustvit.masks.sources.tokencut import TokenCut
 
     try:
-        model = load_model(options.model or TOKENCUT_BACKBONE, checkpoint=options.checkpoint, headless=True)
+        model = load_model(options.model or TOKENCUT_BACKBONE, checkpoint=options.checkpoint, head="none")
     except UserError as error:
         if options.model:
             raise
@@ -60,7 +60,7 @@ def _found(options: MaskOptions, device: torch.device) -> MaskSource:
     from robustvit.masks.sources.found import Found
 
     return Found(
-        load_model(options.model or FOUND_BACKBONE, checkpoint=options.checkpoint, headless=True).to(device),
+        load_model(options.model or FOUND_BACKBONE, checkpoint=options.checkpoint, head="none").to(device),
         weights=options.weights,
         size=options.size,
         threshold=options.chosen_threshold,
