@@ -420,3 +420,18 @@ def test_random_changes_of_text_never_crash(tmp_path, form):
             refused.append(str(error))
     assert usable
     assert all(len(line.splitlines()) == 1 for line in refused)
+
+
+def test_species_are_said_not_to_be_used(tmp_path):
+    save_photo(tmp_path / "photos" / "a.png")
+    box = [10 / WIDTH, 5 / HEIGHT, 20 / WIDTH, 15 / HEIGHT]
+    found = {"category": "1", "label": "animal", "conf": 0.9, "bbox": box}
+    speciesnet = {"predictions": [{"filepath": "x/a.png", "detections": [found], "prediction": "lion"}]}
+    classified = megadetector({**found, "classifications": [["7", 0.9]]}, classification_categories={"7": "lion"})
+    for content in (speciesnet, classified):
+        source = write_json(content, tmp_path / "results.json")
+        annotations = read_annotations("auto", source, tmp_path / "photos", boxes=BoxReading(shape="box", feather=0))
+        assert "species are not used" in complaints(annotations)
+        (one,) = annotations.photos[0].read()
+        assert one.category == "animal"
+        assert np.array_equal(one.mask > 0.5, box_mask())

@@ -218,3 +218,11 @@ def test_addresses_name_photos_too(tmp_path):
     content["images"] = [{"id": 1, "coco_url": "http://images.cocodataset.org/train2017/a.png"}]
     source = write_json(content, tmp_path / "lvis.json")
     assert only(read_annotations("coco", source, tmp_path / "train2017")).category == "cat"
+
+
+def test_boxes_that_are_two_corners_are_asked_about(tmp_path):
+    content = coco(segmentation=[], bbox=[20, 15, WIDTH, HEIGHT])
+    with pytest.raises(UserError, match="all fit as two corners"):
+        read_coco(content, tmp_path)
+    box = coco(segmentation=[], bbox=[10, 5, 25, 20])
+    assert len(read_coco(box, tmp_path).photos) == 1

@@ -12,7 +12,7 @@ from PIL import Image
 
 from helpers.annotation_files import HEIGHT, WIDTH, blob_mask, box_mask, complaints, iou, only, save_photo, write_json
 from helpers.tool_files import PERCENT, studio, studio_task
-from robustvit import UserError
+from robustvit import UserError, make_masks
 from robustvit.masks.annotations import read_annotations
 from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.brush_runs import decode_brush
@@ -174,3 +174,32 @@ def test_what_is_broken_is_named(tmp_path, name):
     except UserError as error:
         found = str(error)
     assert words in found
+
+
+def test_predictions_are_counted(tmp_path):
+    predicted = [{"id": 9, "result": [BOX], "score": 0.9}]
+    found = read([studio_task(BOX, predictions=predicted)], tmp_path)
+    assert "the predictions of 1 task are not used" in complaints(found)
+
+
+def test_a_task_of_several_photos_is_left_out(tmp_path):
+    second = {**BOX, "item_index": 1}
+    task = studio_task(BOX, second) | {"data": {"images": ["/data/upload/1/a.png", "/data/upload/1/b.png"]}}
+    found = read([task, studio_task(BOX) | {"id": 2}], tmp_path)
+    assert len(found.photos) == 1
+    assert "it shows 2 photos in a list" in complaints(found)
+
+
+def test_a_shape_with_two_labels_is_asked_about(tmp_path):
+    source = write_json([studio_task(studio("polygonlabels", ("cat", "dog"), points=PERCENT))], tmp_path / "p.json")
+    save_photo(tmp_path / "photos" / "a.png")
+    options = {"from_": "label-studio", "images": str(tmp_path / "photos")}
+    with pytest.raises(UserError, match="cat and dog cover equally much"):
+        make_masks(str(source), out=str(tmp_path / "out"), **options)
+    done = make_masks(str(source), out=str(tmp_path / "one"), categories=["dog"], **options)
+    assert [record.label for record in done.records] == ["dog"]
+
+
+def test_an_annotation_without_a_result_says_that_there_is_nothing(tmp_path):
+    (photo,) = read([studio_task()], tmp_path).photos
+    assert photo.read() == []

@@ -164,3 +164,20 @@ def test_composed_letters(tmp_path):
     save_photo(tmp_path / "e\u0301.png")
     write_json(labelme(imagePath="\u00e9.png"), tmp_path / "a.json")
     assert only(read_annotations("labelme", tmp_path, None)).category == "cat"
+
+
+@pytest.mark.parametrize("kind", ["oriented_rectangle", "rotation", "quadrilateral"])
+def test_four_corners_are_an_outline(tmp_path, kind):
+    assert np.array_equal(only(read_labelme(labelme(shape_type=kind), tmp_path)).mask > 0.5, box_mask())
+
+
+def test_a_file_that_was_moved_beside_its_photo(tmp_path):
+    found = read_labelme(labelme(imagePath="..\\photos\\a.png"), tmp_path)
+    assert len(found.photos) == 1
+    assert "'../photos/a.png' is taken for a.png beside it" in complaints(found)
+
+
+def test_a_file_without_a_shape_is_counted(tmp_path):
+    found = read_labelme(labelme(shapes=[]), tmp_path)
+    assert found.photos == []
+    assert "1 photo of" in complaints(found)

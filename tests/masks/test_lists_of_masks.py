@@ -20,7 +20,7 @@ from helpers.annotation_files import (
     save_photo,
 )
 from helpers.tool_files import runs_of, write_csv
-from robustvit import UserError
+from robustvit import UserError, make_masks
 from robustvit.masks.annotations import read_annotations
 from robustvit.masks.annotations.box_reading import BoxReading
 
@@ -63,9 +63,9 @@ def test_several_objects_of_a_photo_and_rows_without_one(tmp_path):
     save_photo(tmp_path / "train" / "b.png")
     rows = [["a", "1 5"], ["a", RUNS], ["b", ""], ["b", "-1"]]
     found = kaggle(tmp_path, ["ImageId", "EncodedPixels"], *rows)
-    (photo,) = found.photos
+    photo, empty = found.photos
     assert [one.mask.sum() for one in photo.read()] == [5, 300]
-    assert "1 photo of" in complaints(found)
+    assert empty.read() == []
 
 
 def test_a_cell_may_be_long(tmp_path):
@@ -186,3 +186,30 @@ def test_metadata_without_masks_is_refused(tmp_path):
         image_folder(tmp_path, {"file_name": "a.png", "label": 0})
     with pytest.raises(UserError, match="line 1: expected a JSON object"):
         image_folder(tmp_path, 3)
+
+
+def test_a_row_without_a_mask_is_a_photo_without_an_object(tmp_path):
+    for name in ("a", "b"):
+        save_photo(tmp_path / f"{name}.png")
+    save_mask(box_mask(), tmp_path / "masks" / "m.png")
+    write_csv(tmp_path / "metadata.csv", ["file_name", "mask_file_name", "label"], ["a.png", "masks/m.png", "defect"],
+              ["b.png", "", "ok"])  # fmt: skip
+    done = make_masks(str(tmp_path), from_="imagefolder", out=str(tmp_path / "out"))
+    assert [(record.label, record.verdict) for record in done.records] == [("defect", "good"), ("ok", "no-object")]
+
+
+@pytest.mark.parametrize("column", ["segmentation", "annotation"])
+def test_columns_whose_names_say_little_are_told_by_their_cells(tmp_path, column):
+    save_photo(tmp_path / "train" / "a.png")
+    write_csv(tmp_path / "train.csv", ["id", column], ["a", RUNS])
+    assert len(read_annotations("auto", tmp_path / "train.csv", None).photos) == 1
+    write_csv(tmp_path / "other.csv", ["id", column], ["a", "a sentence"])
+    with pytest.raises(UserError):
+        read_annotations("auto", tmp_path / "other.csv", None)
+
+
+def test_the_folder_of_all_training_photos_is_no_class(tmp_path):
+    save_photo(tmp_path / "train_images" / "a.png")
+    source = write_csv(tmp_path / "train.csv", ["id", "rle"], ["a", RUNS])
+    done = make_masks(str(source), from_="kaggle", out=str(tmp_path / "out"))
+    assert [record.label for record in done.records] == [None]

@@ -212,3 +212,33 @@ def test_the_background_of_a_set_is_no_object(tmp_path):
     annotations = read_yolo(f"0 0 0 1 0 1 1 0 1\n1 {CORNERS}", tmp_path)
     assert only(annotations).category == "cat"
     assert annotations.categories == ("cat",)
+
+
+def test_darknet_names_and_lists_of_photos(tmp_path):
+    """As CVAT exports YOLO 1.1: labels beside the photos, obj.names, and train.txt, which is no label file."""
+    save_photo(tmp_path / "obj_train_data" / "a.png")
+    (tmp_path / "obj_train_data" / "a.txt").write_text(f"1 {CORNERS}\n")
+    (tmp_path / "obj.names").write_text("dog\ncat\n")
+    (tmp_path / "train.txt").write_text("data/obj_train_data/a.png\n")
+    for source in (tmp_path, tmp_path / "obj_train_data"):
+        assert only(read_annotations("yolo", source, None)).category == "cat"
+        assert only(read_annotations("auto", source, None)).category == "cat"
+
+
+def test_texts_beside_photos_are_no_labels(tmp_path):
+    save_photo(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("a cat on a mat\n")
+    with pytest.raises(UserError, match="found images alone"):
+        read_annotations("auto", tmp_path, None)
+
+
+def test_parts_below_labels_are_said(tmp_path):
+    for part in ("train", "val"):
+        save_photo(tmp_path / "images" / part / f"{part}.png")
+        (tmp_path / "labels" / part).mkdir(parents=True)
+        (tmp_path / "labels" / part / f"{part}.txt").write_text(f"0 {CORNERS}\n")
+    found = read_annotations("yolo", tmp_path, None)
+    assert len(found.photos) == 2
+    assert "all of train, val are read" in complaints(found)
+    alone = read_annotations("yolo", tmp_path / "labels" / "train", tmp_path / "images" / "train")
+    assert [photo.image.name for photo in alone] == ["train.png"]

@@ -19,6 +19,7 @@ AnnotationFormat = Literal[
     "imagefolder",
     "kaggle",
     "kaggle-rows",
+    "csv-boxes",
     "voc",
     "voc-xml",
     "megadetector",

@@ -151,8 +151,8 @@ class AnnotationOptions:
     """Masks read from annotations.
 
     Attributes:
-        from_: read masks from annotations instead: auto (told from the files), coco, yolo, labelme, cvat,
-            label-studio, supervisely, datumaro, fiftyone, sa-1b, imagefolder, kaggle, kaggle-rows, voc, voc-xml,
+        from_: read masks from annotations instead: auto (told from the files), coco, yolo, labelme, cvat, label-studio,
+            supervisely, datumaro, fiftyone, sa-1b, imagefolder, kaggle, kaggle-rows, csv-boxes, voc, voc-xml,
             megadetector, imagenet-s, binary, grey, soft, trimap or inverted.
         images: folder of the annotated photos.
         categories: categories to take from annotations: cat,dog or a list; ids if they have no names.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
+from robustvit.data.packed_files import is_archive
 
 HUB, FIFTYONE = "hf:", "fiftyone:"
 LIST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".txt")
@@ -37,6 +38,10 @@ def expect_source(images: str | Path) -> None:
     if is_set(name):
         _expect_local_set(name)
     elif not is_list(images):
+        if is_archive(name):
+            raise UserError(
+                f"expected a folder or a list of photos, got the archive {name}: unpack it, and name the folder"
+            )
         if Path(name).is_file():
             endings = ", ".join(LIST_SUFFIXES)
             raise UserError(f"expected a folder of photos, or a list that ends in {endings}, found a file at {name}")

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from zipfile import is_zipfile
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Orientation
 from robustvit.data.matching import compose
+from robustvit.data.packed_files import is_archive
 from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.category_names import is_no_object
 from robustvit.masks.annotations.coco import read_coco
+from robustvit.masks.annotations.csv_boxes import read_csv_boxes
 from robustvit.masks.annotations.cvat import read_cvat
 from robustvit.masks.annotations.datumaro import read_datumaro
 from robustvit.masks.annotations.detect import detect_format
@@ -62,6 +63,7 @@ FORMATS: dict[str, Callable[[Path, Path | None, Orientation | None], Annotations
     "kaggle-rows": partial(read_kaggle, by_rows=True),
     "fiftyone": read_fiftyone,
     "datumaro": read_datumaro,
+    "csv-boxes": read_csv_boxes,
 }
 _WITH_SEVERAL: dict[str, Callable[..., Annotations]] = {"label-studio": read_label_studio, "fiftyone": read_fiftyone}
 
@@ -118,6 +120,6 @@ def read_annotations(
 def resolve_format(format: str, source: str | Path) -> str:
     """Return the name of a format, told from the files for ``auto``."""
     expect_one_of("the annotation format", format, [*FORMATS, "auto"])
-    if Path(source).is_file() and is_zipfile(source):
+    if is_archive(source):
         raise UserError(f"expected annotations, got the archive {source}: unpack it, and name the folder or file in it")
     return detect_format(source) if format == "auto" else format

@@ -67,6 +67,26 @@ def doubt_units(boxes: Sequence[Corners], units: BoxUnits, source: object) -> st
     )
 
 
+def doubt_corners(boxes: Sequence[tuple[Sequence[float], tuple[int, int]]], source: object) -> str:
+    """Return a question if boxes of left, top, width and height look as if they were two corners, else an empty text.
+
+    Args:
+        boxes: the four numbers of each box of a data set, with height and width of its photo.
+        source: where they are from.
+    """
+    numbers = np.array([box for box, _ in boxes], dtype=np.float64).reshape(-1, 4)
+    ends = np.array([size[::-1] for _, size in boxes], dtype=np.float64).reshape(-1, 2) + _ROUNDING
+    first, second = numbers[:, :2], numbers[:, 2:]
+    beyond = (first + second > ends).any(axis=1)
+    as_corners = (second > first).all() and (second <= ends).all()
+    if not len(numbers) or beyond.mean() <= 0.5 or not as_corners:
+        return ""
+    return (
+        f"expected boxes of left, top, width and height in {source}, most reach beyond their photos, and all fit as "
+        "two corners: write widths and heights, or say --box-units pixels to read them as they are"
+    )
+
+
 def place_box(box: BoxedObject, size: tuple[int, int], units: BoxUnits | None, complaints: list[str]) -> Corners:
     """Return the corners of a box in pixels, which may lie beyond the frame.
 

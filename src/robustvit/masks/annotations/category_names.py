@@ -38,7 +38,8 @@ class ClassNames:
 
 
 def read_class_names(places: Sequence[Path], problems: list[str]) -> ClassNames:
-    """Read class names by number from ``data.yaml``, ``dataset.yaml``, another YAML file or ``classes.txt``.
+    """Read class names by number from ``data.yaml``, ``dataset.yaml``, another YAML file, ``classes.txt`` or Darknet's
+    ``obj.names``.
 
     The first of ``places``, folders or YAML files, that names any counts. A file that cannot be read becomes a problem
     line.
@@ -48,8 +49,10 @@ def read_class_names(places: Sequence[Path], problems: list[str]) -> ClassNames:
         for path in dict.fromkeys([place / "data.yaml", place / "dataset.yaml", *others]):
             if path.is_file() and (found := _from_yaml(path, problems)):
                 return found
-        if lines := _lines(place / "classes.txt", problems):
-            return ClassNames(dict(enumerate(lines)))
+        darknet = sorted(place.glob("*.names")) if place.is_dir() else []
+        for path in (place / "classes.txt", *darknet):
+            if lines := _lines(path, problems):
+                return ClassNames(dict(enumerate(lines)))
     return ClassNames()
 
 

@@ -14,6 +14,8 @@ _SHOWN = 5
 # Parts of a data set, and folders that say what is in them.
 _PARTS = re.compile(
     r"(train|val|valid|validation|dev|test|eval)(ing)?(set|_?20\d\d)?"
+    r"|(train|val|valid|validation|test)(ing)?[ _-]?(images?|imgs|photos|pictures|data)"
+    r"|(images?|imgs|photos|pictures|data)[ _-]?(train|val|valid|validation|test)(ing)?"
     r"|images|imgs|photos|pictures|frames|data|dataset|obj_\w+_data|jpegimages|labels|masks|annotations",
     re.IGNORECASE,
 )

@@ -14,7 +14,7 @@ from robustvit.common.options import Orientation
 from robustvit.common.wording import pluralize, shown
 from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import MAX_PIXELS
-from robustvit.masks.annotations.boxes import as_confidence, corners_of, doubt_units
+from robustvit.masks.annotations.boxes import as_confidence, corners_of, doubt_corners, doubt_units
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.ids import Id, IdTable, as_id, whole_number
 from robustvit.masks.annotations.kept_verdicts import doubt_of
@@ -86,7 +86,7 @@ def _read_file(source: Path, images: Path | None, orientation: Orientation | Non
     known = [name for name in names.values() if name is not None]
     photos.sort(key=lambda photo: photo.image)
     categories = tuple(dict.fromkeys(known))
-    return Annotations(photos, problems, categories, root=images, doubts=_doubts(by_image, source))
+    return Annotations(photos, problems, categories, root=images, doubts=_doubts(by_image, listed, source))
 
 
 def _load(source: Path) -> dict[str, list]:
@@ -254,12 +254,15 @@ def _boxed(name: str | None, entry: dict, where: str) -> BoxedObject:
     return BoxedObject(name, corners, where, "pixels", as_confidence(entry.get("score")), crowd)
 
 
-def _doubts(by_image: dict[Id, list[tuple[Id | None, dict]]], source: Path) -> dict[str, str]:
-    boxes = []
-    for entries in by_image.values():
+def _doubts(
+    by_image: dict[Id, list[tuple[Id | None, dict]]], images: dict[Id, _Image | None], source: Path
+) -> dict[str, str]:
+    boxes, framed = [], []
+    for key, entries in by_image.items():
         for _, entry in entries:
-            if not entry.get("segmentation"):
+            if not entry.get("segmentation") and (image := images[key]) is not None:
                 with suppress(BrokenEntry):
                     boxes.append(corners_of(entry["bbox"], sides=True))
-    doubt = doubt_units(boxes, "pixels", source)
+                    framed.append((entry["bbox"], image.view.size))
+    doubt = doubt_units(boxes, "pixels", source) or doubt_corners(framed, source)
     return {"units": doubt} if doubt else {}

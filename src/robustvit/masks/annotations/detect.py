@@ -9,6 +9,7 @@ from robustvit.common.errors import UserError
 from robustvit.data.mask_pixels import MASK_SUFFIXES
 from robustvit.data.photo_tree import files_below
 from robustvit.masks.annotations.columns import MASK_COLUMNS, find_column
+from robustvit.masks.annotations.csv_boxes import is_csv_boxes
 from robustvit.masks.annotations.cvat import is_cvat
 from robustvit.masks.annotations.datumaro import is_datumaro
 from robustvit.masks.annotations.fiftyone import is_fiftyone
@@ -16,10 +17,12 @@ from robustvit.masks.annotations.image_folder import METADATA
 from robustvit.masks.annotations.kaggle import is_kaggle, read_columns
 from robustvit.masks.annotations.label_studio_tasks import is_label_studio
 from robustvit.masks.annotations.listing import load_json
+from robustvit.masks.annotations.megadetector import is_speciesnet
 from robustvit.masks.annotations.other_formats import name_format
 from robustvit.masks.annotations.sa1b import is_sa1b
 from robustvit.masks.annotations.supervisely import is_supervisely
 from robustvit.masks.annotations.xml_files import read_xml
+from robustvit.masks.annotations.yolo_folder import hold_labels
 
 _LISTS = frozenset({".csv", ".tsv"})
 _TEXTS = frozenset({".json", ".xml", ".yaml", ".yml", ".txt", ".jsonl", ".parquet", *_LISTS})
@@ -42,7 +45,8 @@ def _is_labelme(content: object) -> bool:
 
 
 def _is_megadetector(content: object) -> bool:
-    return isinstance(content, dict) and "detection_categories" in content and isinstance(content.get("images"), list)
+    known = isinstance(content, dict) and "detection_categories" in content and isinstance(content.get("images"), list)
+    return known or is_speciesnet(content)
 
 
 _JSON: dict[str, Callable[[object], bool]] = {
@@ -104,8 +108,10 @@ def _of_file(path: Path) -> Iterator[str]:
         yield "imagefolder"
     elif suffix in _LISTS:
         columns = read_columns(path)
-        if is_kaggle(columns):
+        if is_kaggle(path):
             yield "kaggle"
+        elif is_csv_boxes(columns):
+            yield "csv-boxes"
         elif find_column(columns, MASK_COLUMNS):
             yield "imagefolder"
 
@@ -113,7 +119,7 @@ def _of_file(path: Path) -> Iterator[str]:
 def _of_folder(folder: Path) -> Iterator[str]:
     """The formats of the files in a folder; of many files of a kind the first few are looked at."""
     files = files_below(folder, _TEXTS)
-    if any(_LABELS in place.split("/")[:-1] and place.endswith(".txt") for place in files):
+    if any(_LABELS in place.split("/")[:-1] and place.endswith(".txt") for place in files) or hold_labels(folder):
         yield "yolo"
     if (folder / "SegmentationClass").is_dir() or any(path.name == "_classes.csv" for path in files.values()):
         yield "voc"

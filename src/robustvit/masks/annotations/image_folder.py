@@ -53,11 +53,14 @@ def read_image_folder(source: Path, images: Path | None, orientation: Orientatio
         for where, row in _read_rows(path):
             try:
                 name, areas, size = _photo(row, path, masks)
+                label = find_column(row, LABEL_COLUMNS)
+                named = name_category(row[label]) if label and not areas else None
             except BrokenEntry as error:
                 problems.append(f"{where}: {error}; left out")
                 continue
             inside = os.path.relpath(path.parent / name, root) if images is None else name
-            marked[where] = MarkedPhoto(inside, size, areas, partial(_content, row, path))
+            content = partial(_content, row, path)
+            marked[where] = MarkedPhoto(inside, size, areas, content, nothing=True, label=named)
     folder = PhotoFolder(root)
     folder.leave_out(masks)
     return list_marked(marked, folder, source, orientation, problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ RUN_COLUMNS = (
     "annotation", "mask",
 )  # fmt: skip
 _JOINED = ("image_id_class_id", "image_class_id", "image_label", "image_id_class")  # a.jpg_1 is class 1 of a.jpg
-_NOTHING = frozenset({"", "-1", "nan"})
+_NOTHING = frozenset({"", "-1", "-", "nan"})
+_RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
 _LONGEST_CELL = 2**27
 _LOOKED_AT = 32  # photos, to tell the direction of the runs
 _CLEARLY = 2  # times as many edges
@@ -37,7 +39,7 @@ _CLEARLY = 2  # times as many edges
 class _Rows:
     """The rows of a photo."""
 
-    runs: list[tuple[int, str | None, str]] = field(default_factory=list)  # line, class, runs
+    runs: list[tuple[int, str | None, str]] = field(default_factory=list)  # line, class, runs; none is no object
     size: tuple[object, object] | None = None
 
 
@@ -86,10 +88,17 @@ def read_columns(source: Path) -> list[str]:
     return _read_table(source).columns
 
 
-def is_kaggle(columns: list[str]) -> bool:
-    """Whether a list has columns of photos and run lengths."""
-    known = find_column(columns, (*IMAGE_COLUMNS, *_JOINED))
-    return known is not None and find_column(columns, RUN_COLUMNS[:-3]) is not None
+def is_kaggle(source: Path) -> bool:
+    """Whether a list has columns of photos and run lengths; where the name says little, its cells are looked at."""
+    table = _read_table(source)
+    runs = find_column(table.columns, RUN_COLUMNS)
+    if find_column(table.columns, (*IMAGE_COLUMNS, *_JOINED)) is None or runs is None:
+        return False
+    if find_column(table.columns, RUN_COLUMNS[:-3]):
+        return True
+    cells = [(row.get(runs) or "").strip() for row in table.rows]
+    full = [cell for cell in cells if cell.lower() not in _NOTHING]
+    return bool(full) and all(_RUNS.fullmatch(cell) for cell in full[:_LOOKED_AT])
 
 
 def _group(table: CsvTable, source: Path) -> dict[str, _Rows]:
@@ -126,7 +135,7 @@ def _photo(name: str, rows: _Rows, by_rows: bool) -> MarkedPhoto:
         MarkedArea(category, partial(_draw, text, by_rows=by_rows), f"line {line}")
         for line, category, text in rows.runs
     ]
-    return MarkedPhoto(name, rows.size, areas, partial(repr, [by_rows, *rows.runs]))
+    return MarkedPhoto(name, rows.size, areas, partial(repr, [by_rows, *rows.runs]), nothing=True)
 
 
 def _draw(text: str, frame: Frame, by_rows: bool) -> np.ndarray:

@@ -66,6 +66,11 @@ def read_label_studio(
             problems.append(f"{where}: {error}; left out")
     if cancelled := sum(task.cancelled for task in tasks.values()):
         problems.append(f"{source}: {pluralize(cancelled, 'annotation')} that were cancelled are not used")
+    if predicted := sum(task.predictions > 0 for task in tasks.values()):
+        problems.append(
+            f"{source}: the predictions of {pluralize(predicted, 'task')} are not used: in Label Studio, make them "
+            "annotations"
+        )
     note_no_areas(kinds, source, problems)
     return list_marked(marked, folder, source, orientation, problems)
 
@@ -82,7 +87,7 @@ def _photo(task: Task, which: str | None, kinds: Counter[str]) -> MarkedPhoto:
         size = result.size
         where = f"{result.kind} number {number}"
         areas += [MarkedArea(label, partial(_draw, draw, result), where) for label in result.labels or (None,)]
-    return MarkedPhoto(name, size, areas, partial(json.dumps, entries))
+    return MarkedPhoto(name, size, areas, partial(json.dumps, entries), nothing=bool(task.annotations) and not entries)
 
 
 def _draw(draw: _Drawing, result: Result, frame: Frame) -> np.ndarray | Box:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from robustvit.common.wording import shown
+from robustvit.common.wording import pluralize, shown
 from robustvit.data.matching import Name
 from robustvit.masks.annotations.broken import BrokenEntry
 
@@ -43,11 +43,13 @@ class Task:
         data: the task's fields, of which one names the photo.
         annotations: of all people, without cancelled ones; each has ``results``, and may have ``when`` and ``truth``.
         cancelled: number of those left out.
+        predictions: number of a model's, which are not used.
     """
 
     data: dict
     annotations: list[dict] = field(default_factory=list)
     cancelled: int = 0
+    predictions: int = 0
 
 
 def is_label_studio(content: object) -> bool:
@@ -95,6 +97,7 @@ def _full_task(entry: dict) -> Task:
     given = entry.get("annotations", entry.get("completions"))
     annotations = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
     task = Task({"file_upload": entry.get("file_upload"), **entry["data"]})
+    task.predictions = len(found) if isinstance(found := entry.get("predictions"), list) else 0
     for one in annotations:
         if one.get("was_cancelled"):
             task.cancelled += 1
@@ -130,6 +133,8 @@ def photo_name(task: Task) -> str:
     Raises:
         BrokenEntry: it names none, or several.
     """
+    if several := max((_count_photos(value) for value in task.data.values()), default=0):
+        raise BrokenEntry(f"it shows {pluralize(several, 'photo')} in a list: export a task for each photo")
     texts = {key: _QUERY.sub("", value) for key, value in task.data.items() if isinstance(value, str)}
     names = {key: text for key, text in texts.items() if Name.of(text).ending}
     uploaded = names.pop("file_upload", None)
@@ -139,6 +144,11 @@ def photo_name(task: Task) -> str:
         return uploaded
     found = f"several: {', '.join(map(shown, sorted(names)))}" if names else "none"
     raise BrokenEntry(f"expected one field with the name of a photo, found {found}")
+
+
+def _count_photos(value: object) -> int:
+    entries = value if isinstance(value, list) else []
+    return sum(isinstance(one, str) and bool(Name.of(_QUERY.sub("", one)).ending) for one in entries)
 
 
 def read_results(entries: list[dict]) -> list[Result]:

@@ -13,8 +13,9 @@ import numpy as np
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
-from robustvit.common.wording import shown
+from robustvit.common.wording import pluralize, shown
 from robustvit.data.file_finder import FileFinder
+from robustvit.masks.annotations.boxes import as_confidence
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.json_files import read_json_files
 from robustvit.masks.annotations.listing import (
@@ -34,6 +35,8 @@ from robustvit.masks.annotations.packed import from_base64, png_values
 from robustvit.masks.annotations.shapes import paste
 
 _FARTHEST = 1e6
+# ``rotation`` and ``quadrilateral`` are X-AnyLabeling's, with four corners as ``oriented_rectangle``.
+_AREAS = frozenset({"polygon", "rectangle", "circle", "mask", "oriented_rectangle", "rotation", "quadrilateral"})
 
 
 def read_labelme(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
@@ -48,6 +51,7 @@ def read_labelme(source: Path, images: Path | None, orientation: Orientation | N
     found = _find_photos(source, files, images, problems)
     photos: list[AnnotatedPhoto] = []
     labels: set[str] = set()
+    empty: list[Path] = []
     for path, image in found.items():
         try:
             view = view_photo(image, _size(files[path]), orientation)
@@ -58,6 +62,10 @@ def read_labelme(source: Path, images: Path | None, orientation: Orientation | N
             labels |= {label for label, _ in objects}
             content = partial(json.dumps, files[path]["shapes"])
             photos.append(photo_with_objects(image, partial(_decode, path, view, objects), problems, view, content))
+        elif not files[path]["shapes"]:
+            empty.append(image)
+    if empty:
+        problems.append(f"{pluralize(len(empty), 'photo')} of {source} without a shape, the first is {empty[0]}")
     return Annotations(sorted(photos, key=lambda photo: photo.image), problems, tuple(sorted(labels)))
 
 
@@ -93,15 +101,17 @@ def _find_photos(source: Path, files: dict[Path, dict], images: Path | None, pro
             beside[path] = photo
         else:
             wanted[path] = relative if absolute else os.path.relpath(place, root)
-    problems.extend(finder.notes)
     found = dict(beside)
     if images is not None:
         found |= PhotoFolder(images).match(wanted, problems)
-    else:
-        problems.extend(
-            f"{path}: no photo {shown(name)} beside it; name the folder of the photos, or leave it out"
-            for path, name in wanted.items()
-        )
+        wanted = {}
+    for path, name in wanted.items():  # the file was moved beside its photo
+        if (photo := finder.find(path.parent / name.rpartition("/")[2])) is not None and photo.is_file():
+            found[path] = photo
+            problems.append(f"{path}: {shown(name)} is taken for {photo.name} beside it")
+        else:
+            problems.append(f"{path}: no photo {shown(name)} beside it; name the folder of the photos, or leave it out")
+    problems.extend(finder.notes)
     return _drop_shared(found, problems)
 
 
@@ -149,7 +159,7 @@ def _decode(
             where = f"{path}: shape {number} ({shown(label)})"
             try:
                 if shape.get("shape_type") == "rectangle" and (corners := _corners(shape.get("points"))):
-                    found.append(BoxedObject(label, corners, where))
+                    found.append(BoxedObject(label, corners, where, confidence=as_confidence(shape.get("score"))))
                     continue
                 part = _shape_mask(shape, frame)
             except BrokenEntry as error:
@@ -180,7 +190,7 @@ def _are_pairs(points: object) -> TypeGuard[list[list]]:
 
 def _shape_mask(shape: dict, frame: Frame) -> np.ndarray:
     kind = shape.get("shape_type") or "polygon"
-    if kind not in ("polygon", "rectangle", "circle", "mask"):
+    if not isinstance(kind, str) or kind not in _AREAS:
         raise BrokenEntry(f"a shape of type {shown(kind)} is no area")
     points = shape.get("points")
     if not _are_pairs(points):

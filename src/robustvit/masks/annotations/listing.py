@@ -54,6 +54,7 @@ class AnnotatedPhoto:
         content: returns a text that changes with the annotation of this photo.
         view: the frame in which it was annotated.
         doubt: why its mask is doubtful, if it is.
+        label: class of a photo without an object, if the annotation gives it one.
     """
 
     image: Path
@@ -61,6 +62,7 @@ class AnnotatedPhoto:
     content: Callable[[], str]
     view: View
     doubt: str = ""
+    label: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -56,6 +56,8 @@ class MarkedPhoto:
         areas: what is marked in it.
         content: returns a text that changes with its annotation.
         doubt: why its mask would be doubtful, if it is.
+        nothing: whether the annotation says that there is no object, if it marks none.
+        label: the class that it gives to such a photo, if it does.
     """
 
     name: str
@@ -63,6 +65,8 @@ class MarkedPhoto:
     areas: list[MarkedArea]
     content: Callable[[], str]
     doubt: str = ""
+    nothing: bool = False
+    label: str | None = None
 
 
 def list_marked(
@@ -94,7 +98,7 @@ def list_marked(
     empty = 0
     for key, image in found.items():
         one = marked[key]
-        if not one.areas:
+        if not one.areas and not one.nothing:
             empty += 1
             continue
         try:
@@ -103,7 +107,8 @@ def list_marked(
             problems.append(f"{key}: {error}; left out")
             continue
         decode = partial(_draw, image, view, one.areas)
-        photos.append(photo_with_objects(image, decode, problems, view, one.content, one.doubt))
+        photo = photo_with_objects(image, decode, problems, view, one.content, one.doubt)
+        photos.append(replace(photo, label=None if one.areas else one.label))
     if empty:
         problems.append(f"{pluralize(empty, 'photo')} of {source} without a usable annotation")
     if categories is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeGuard
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import BoxUnits, Orientation
@@ -39,12 +40,14 @@ class _Results:
         names: of the categories; None where each detection has the name of its own.
         units: of the boxes.
         min_confidence: confidence below which detections do not count.
+        species: whether a classifier named species, too.
     """
 
     entries: list
     names: dict[str, str] | None
     units: BoxUnits
     min_confidence: float
+    species: bool = False
 
     def corners(self, detection: dict) -> Corners:
         return corners_of(detection.get("bbox"), sides=self.units == "shares")
@@ -62,12 +65,15 @@ def read_megadetector(source: Path, images: Path | None, orientation: Orientatio
 
     Reads its batch output, with ``images`` whose ``detections`` have ``category``, ``conf`` and ``bbox`` (left, top,
     width and height, as shares), and the list that Microsoft's package writes, with the name of the category,
-    ``confidence`` and corners in pixels. Detections count from the threshold that the file calls typical, else from
-    0.2. A photo without detections has no object; one that the detector failed on is left out.
+    ``confidence`` and corners in pixels, and SpeciesNet's predictions, which hold its boxes. Detections count from the
+    threshold that the file calls typical, else from 0.2. A photo without detections has no object; one that the
+    detector failed on is left out.
     """
     results = _load(source)
     folder = PhotoFolder(images)
     problems: list[str] = []
+    if results.species:
+        problems.append(f"{source}: species are not used: photos have the detector's categories as classes")
     detected = _detected(results, problems)
     found = folder.match(dict(enumerate(name for name, _ in detected)), problems, describe=lambda key: detected[key][0])
     folder.report_lacking(found, f"usable results in {source.name}", problems)
@@ -96,16 +102,37 @@ def _load(source: Path) -> _Results:
     content = load_json(source)
     if isinstance(content, list) and content and all(isinstance(one, dict) and "file" in one for one in content):
         return _Results(content, None, "pixels", _USUAL)
+    if is_speciesnet(content):
+        return _Results(
+            [_from_speciesnet(one) for one in content["predictions"]], dict(_NAMES), "shares", _USUAL, species=True
+        )
     if isinstance(content, dict) and isinstance(content.get("images"), list):
         entries, names = content["images"], content.get("detection_categories", _NAMES)
         if isinstance(names, dict) and all(isinstance(one, dict) and "file" in one for one in entries):
-            return _Results(entries, {key: str(name) for key, name in names.items()}, "shares", _typical(content))
+            named, species = {key: str(name) for key, name in names.items()}, "classification_categories" in content
+            return _Results(entries, named, "shares", _typical(content), species)
     known = isinstance(content, dict) and "detection_categories" in content
     other = "something else" if known else name_format(content) or "something else"
     raise UserError(
         f"expected MegaDetector's results in {source}, with images that have a file and detections, found {other}: "
         "check the format"
     )
+
+
+def is_speciesnet(content: object) -> TypeGuard[dict]:
+    """Whether a JSON value is SpeciesNet's predictions, which hold the boxes of MegaDetector."""
+    entries = content.get("predictions") if isinstance(content, dict) else None
+    return (
+        isinstance(entries, list)
+        and bool(entries)
+        and all(isinstance(one, dict) and "filepath" in one for one in entries)
+    )
+
+
+def _from_speciesnet(entry: dict) -> dict:
+    failures = entry.get("failures")
+    failed = isinstance(failures, list) and "DETECTOR" in failures
+    return {"file": entry["filepath"], "detections": entry.get("detections"), "failure": failures if failed else None}
 
 
 def _typical(content: dict) -> float:

@@ -20,6 +20,10 @@ def name_format(content: object) -> str:
 def _name_list(entries: list) -> str:
     if _any_has(entries, "data") and (_any_has(entries, "annotations") or _any_has(entries, "completions")):
         return "a JSON export of Label Studio (read it as label-studio)"
+    if _any_has(entries, "image") and _any_has(entries, "annotations"):
+        return "CreateML's JSON (export the set as COCO)"
+    if _any_has(entries, "labels") and _any_has(entries, "name"):
+        return "labels of BDD100K or Scalabel (convert them to COCO)"
     if _any_has(entries, "detections"):
         return "results of MegaDetector (read them as megadetector)"
     return "a list of results, not of annotations (make it the annotations of a file with images and categories)"
@@ -54,6 +58,15 @@ _OBJECTS: tuple[tuple[Callable[[dict], bool], str], ...] = (
         lambda content: isinstance(content.get("items"), list) and isinstance(content.get("categories"), dict),
         "a file of Datumaro (read it as datumaro)",
     ),
+    (
+        lambda content: isinstance(content.get("item"), dict) and isinstance(content.get("annotations"), list),
+        "a file of Darwin, of V7 (export the set as COCO)",
+    ),
+    (
+        lambda content: isinstance(content.get("instances"), list) and isinstance(content.get("metadata"), dict),
+        "a file of SuperAnnotate (export the set as COCO)",
+    ),
+    (lambda content: "data_row" in content, "an export of Labelbox (convert it to COCO)"),
     (lambda content: isinstance(content.get("samples"), list), "a file of FiftyOne (read it as fiftyone)"),
     (
         lambda content: "images" not in content and ("names" in content or "train" in content),

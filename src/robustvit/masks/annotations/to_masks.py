@@ -17,6 +17,7 @@ from robustvit.data.mask_doubts import border_contact
 from robustvit.data.mask_files import FAINTEST
 from robustvit.data.matching import compose
 from robustvit.masks.annotations.box_reading import BoxReading
+from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.listing import AnnotatedObject, AnnotatedPhoto, Annotations
 from robustvit.masks.confidence import measure_mask
 from robustvit.masks.folder import MaskFolder, digest_inputs
@@ -50,6 +51,9 @@ def foregrounds(
         categories: categories to use; all when empty.
         label_from: ``all``, or else the largest.
         folder: the class folder that the photo lies in, if any.
+
+    Raises:
+        BrokenEntry: two categories cover equally much of the photo.
     """
     groups: dict[str | None, AnnotatedObject] = {}
     for one in objects:
@@ -62,7 +66,13 @@ def foregrounds(
         own = [one for name, one in groups.items() if name is not None and name.casefold() == same]
         return {folder: unite(own or list(groups.values()))}
     if label_from != "all":
-        largest = max(groups, key=lambda name: float(groups[name].mask.sum()))
+        sizes = {name: float(one.mask.sum()) for name, one in groups.items()}
+        largest = max(sizes, key=sizes.__getitem__)
+        if equal := [name for name, size in sizes.items() if size == sizes[largest] and name != largest]:
+            raise BrokenEntry(
+                f"{largest} and {equal[0]} cover equally much of it, so its class is not known: name one with "
+                "--categories, or say --label-from all"
+            )
         return {largest: groups[largest]}
     return groups
 
@@ -106,7 +116,12 @@ def import_masks(
             if not categories and advice:  # the classes have no names
                 _expect_background(photo.image, objects)
             masks = foregrounds(objects, categories, label_from, folder)
-            if not objects:
+            if not objects and photo.label is not None:
+                black = photo.view.upright(np.zeros(photo.view.size, np.float32))
+                named, why = folder or photo.label, "nothing is marked in it"
+                record = MaskRecord(photo.image, into.path / place, named, NO_OBJECT, 1.0, why, source)
+                into.add(_note_inputs(record, photo, folder, boxes), black)
+            elif not objects:
                 record = MaskRecord(photo.image, None, folder, "none", 0.0, boxes.no_object, source)
                 into.add(_note_inputs(record, photo, folder, boxes))
             elif not masks:
@@ -119,6 +134,8 @@ def import_masks(
                 nameless |= {label} if advice and label is not None and label != folder else set()
         except UserError as error:
             problems.append(str(error))
+        except BrokenEntry as error:
+            problems.append(f"{photo.image}: {error}; left out")
     if nameless:
         numbers = sorted(nameless, key=int)
         more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
