@@ -29,7 +29,7 @@ from torchmetrics.functional.classification import binary_average_precision
 
 from benchmarks.dated import parser_of, write_dated
 from robustvit.common.provenance import versions
-from robustvit.evaluation.on_sets.segmentation_scores import average_precision, pixel_counts
+from robustvit.evaluation.on_sets.segmentation_scores import map_average_precision, pixel_counts
 from robustvit.explanation.maps import image_map
 
 SIZE, GRID = 224, 14
@@ -51,7 +51,11 @@ def ours(maps: torch.Tensor, masks: torch.Tensor) -> Scores:
     """As ``segmentation_test`` does it, without the intervals."""
     right, false, away, missed = pixel_counts(maps, masks).sum(axis=0)
     ious = right / (right + false + missed), away / (away + false + missed)
-    return (right + away) / (right + false + away + missed), sum(ious) / 2, float(average_precision(maps, masks).mean())
+    return (
+        (right + away) / (right + false + away + missed),
+        sum(ious) / 2,
+        float(map_average_precision(maps, masks).mean()),
+    )
 
 
 def plain(maps: torch.Tensor, masks: torch.Tensor) -> Scores:

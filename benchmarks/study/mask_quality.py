@@ -37,7 +37,7 @@ from robustvit.data.read_photos import read_photo
 from robustvit.masks.confidence import overlap
 from robustvit.masks.sources.tokencut import TokenCut
 from robustvit.masks.tokencut.bilateral_solver import bilateral_solver
-from robustvit.masks.tokencut.cut import CutJob, CutSettings, find_objects
+from robustvit.masks.tokencut.cut import CutJob, CutSettings, cut_objects
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "last tokens, centred, 0.1": {"feature": "tokens", "centre": True, "threshold": 0.1},
@@ -64,7 +64,7 @@ class Scores:
 
 def scored(job: CutJob, truth: np.ndarray, split: str) -> Scores:
     """One photo's masks against the human one."""
-    found, coarse = find_objects(job), find_objects(replace(job, settings=replace(job.settings, refine=False)))
+    found, coarse = cut_objects(job), cut_objects(replace(job, settings=replace(job.settings, refine=False)))
     soft = bilateral_solver(job.photo, coarse.mask)
     soft = 1 - soft if overlap(soft > 0.5, coarse.mask > 0.5) < 0.5 else soft
     above = np.array([[(soft >= t).sum(), ((soft >= t) & truth).sum()] for t in THRESHOLDS])
@@ -140,7 +140,7 @@ def measured(args: argparse.Namespace, source: TokenCut) -> dict[str, list[Score
 def on_backgrounds(args: argparse.Namespace, source: TokenCut) -> dict[str, int]:
     """Verdicts on photos without the objects."""
     photos = [photo.image for photo in find_photos(args.backgrounds, labelled=False)][:: args.every]
-    verdicts = [find_objects(source.prepare([read_photo(p)], [p])[0]).verdict for p in photos]
+    verdicts = [cut_objects(source.prepare([read_photo(p)], [p])[0]).verdict for p in photos]
     return {name: verdicts.count(name) for name in ("good", "doubtful", "none")}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustvit.data.embedded.scenes import SIZE, compose
+from robustvit.data.embedded.scenes import SIZE, compose_scene
 from robustvit.data.embedded.stickers import EXTRA_SYMBOLS, SYMBOLS
 from robustvit.data.embedded.textures import EXTRA_TEXTURES, TEXTURES
 
@@ -71,7 +71,7 @@ def scenes(pairs: Sequence[tuple[int, int]], ranges: Range, rng: np.random.Gener
         area, angle = rng.uniform(*ranges.area), rng.uniform(-ranges.angle, ranges.angle)
         x, y = rng.uniform(*ranges.center, size=2)
         where = {"center": (x, y), "area": area, "angle": angle}
-        image, mask = compose(ALL_SYMBOLS[symbol], ALL_TEXTURES[texture], rng, **where)
+        image, mask = compose_scene(ALL_SYMBOLS[symbol], ALL_TEXTURES[texture], rng, **where)
         covered = (mask > 0).reshape(GRID, PATCH, GRID, PATCH).mean(axis=(1, 3)).ravel()
         ground = np.where(covered < 0.1, len(ALL_SYMBOLS) + texture, MIXED_PATCH)
         images.append(image)

@@ -15,7 +15,7 @@ from helpers.drawn_photos import CLASSES, write_photos
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError
 from robustvit.audits.groups import (
-    Backgrounds,
+    BackgroundKinds,
     background_features,
     find_backgrounds,
     group_photos,
@@ -34,7 +34,7 @@ from robustvit.audits.measures import (
 from robustvit.audits.pictures import choose_worst
 from robustvit.audits.placements import (
     GRIDS,
-    MIN_INSIDE,
+    LEAST_INSIDE,
     SIDE,
     PlacedAnswers,
     choose_pastings,
@@ -255,7 +255,7 @@ def test_placed_objects_one_by_one(held, classifier):
             background = square_background(Image.fromarray(tiled), SIDE)
             for placement in {point for grid in GRIDS.values() for point in grid}:
                 image, inside = place(cut_out(photo, mask[0].numpy()), background, placement)
-                assert (placement in said[pasting.index].right) == (inside >= MIN_INSIDE)
+                assert (placement in said[pasting.index].right) == (inside >= LEAST_INSIDE)
                 with torch.no_grad():
                     predicted = int(model(transform(image)[None]).argmax())
                 assert said[pasting.index].right[placement] == (predicted == labels[pasting.index])
@@ -351,7 +351,7 @@ def test_features_of_backgrounds_do_not_depend_on_the_object(held, classifier):
 
 def test_groups_and_the_usual_background():
     names = ["cat"] * 8 + ["dog"] * 7
-    kinds = Backgrounds([0] * 6 + [1] * 2 + [1] * 5 + [0] + [None], [0.0] * 15, {})
+    kinds = BackgroundKinds([0] * 6 + [1] * 2 + [1] * 5 + [0] + [None], [0.0] * 15, {})
     right = [1.0, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1]
     groups = group_photos(kinds, names, right, before=[0.0] * 15)
     assert [(g.class_name, g.background, len(g.photos), g.fair) for g in groups] == [

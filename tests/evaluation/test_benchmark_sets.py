@@ -11,7 +11,12 @@ from PIL import Image
 from helpers import miniatures
 from robustvit.common.errors import UserError
 from robustvit.evaluation.sets import BENCHMARKS, benchmarks_named, check_head
-from robustvit.evaluation.sets.class_tables import imagenet_names, imagenet_subset, imagenet_wnids, member_classes
+from robustvit.evaluation.sets.class_tables import (
+    imagenet_subset,
+    imagenet_wnids,
+    member_classes,
+    unique_imagenet_names,
+)
 from robustvit.evaluation.sets.table import SHORT_NAMES
 
 BOTH = ("paper", "standard")
@@ -72,7 +77,7 @@ def test_answers_are_named_by_the_class_that_is_right(tmp_path, name):
         listing = read(tmp_path, name, protocol)
         for sample in listing.samples:
             (index,) = made["right"][key(sample, name)]
-            assert listing.answers.names[sample.right[0]] == imagenet_names()[index] == sample.class_name
+            assert listing.answers.names[sample.right[0]] == unique_imagenet_names()[index] == sample.class_name
 
 
 def test_v2_folders_are_numbers_and_not_places_in_a_sorted_list(tmp_path):
@@ -298,15 +303,15 @@ def test_counts_of_the_class_tables():
         members = [index for indices in table.values() for index in indices]
         assert len(set(members)) == len(members)
         assert set(members) <= set(range(1000))
-    assert {n: imagenet_names()[i] for n, (i,) in si.items() if n in ("kite", "taxi", "pig", "hedgehog")} == {
+    assert {n: unique_imagenet_names()[i] for n, (i,) in si.items() if n in ("kite", "taxi", "pig", "hedgehog")} == {
         "kite": "kite", "taxi": "cab", "pig": "hog", "hedgehog": "porcupine",
     }  # fmt: skip
 
 
 def test_imagenet_classes_come_from_timm():
-    assert len(imagenet_wnids()) == len(set(imagenet_names())) == 1000
+    assert len(imagenet_wnids()) == len(set(unique_imagenet_names())) == 1000
     assert list(imagenet_wnids()) == sorted(imagenet_wnids())
-    assert (imagenet_wnids()[21], imagenet_names()[21]) == ("n01608432", "kite")
+    assert (imagenet_wnids()[21], unique_imagenet_names()[21]) == ("n01608432", "kite")
     for name in "ar":
         assert len(set(imagenet_subset(name))) == 200
         assert list(imagenet_subset(name)) == sorted(imagenet_subset(name))

@@ -14,7 +14,7 @@ from helpers import miniatures
 from robustvit.common.errors import UserError
 from robustvit.evaluation.sets import BENCHMARKS, stream
 from robustvit.evaluation.sets.benchmark import Hub
-from robustvit.evaluation.sets.class_tables import imagenet_names, imagenet_subset, imagenet_wnids
+from robustvit.evaluation.sets.class_tables import imagenet_subset, imagenet_wnids, unique_imagenet_names
 
 datasets = pytest.importorskip("datasets")
 CLASSES = (6, 13, 107)  # all in ImageNet-A, 13 and 107 not next to each other in its 200
@@ -46,8 +46,10 @@ def streamed(row, protocol="standard"):
 
 
 def check_classes(found, answers, indices):
-    assert [answers.names[sample.right[0]] for _, _, sample in found] == [imagenet_names()[index] for index in indices]
-    assert [sample.class_name for _, _, sample in found] == [imagenet_names()[index] for index in indices]
+    assert [answers.names[sample.right[0]] for _, _, sample in found] == [
+        unique_imagenet_names()[index] for index in indices
+    ]
+    assert [sample.class_name for _, _, sample in found] == [unique_imagenet_names()[index] for index in indices]
 
 
 @pytest.mark.parametrize("protocol", ["paper", "standard"])
@@ -74,7 +76,7 @@ def test_class_labels_that_are_wordnet_ids(tmp_path):
 
 @pytest.mark.parametrize("named", [True, False])
 def test_labels_from_0_to_999(tmp_path, named):
-    names = [name.partition(" (")[0] + ", something else" for name in imagenet_names()]
+    names = [name.partition(" (")[0] + ", something else" for name in unique_imagenet_names()]
     names = [f"{name} {place}" if names.count(name) > 1 else name for place, name in enumerate(names)]
     label = datasets.ClassLabel(names=names) if named else datasets.Value("int64")
     rows = [{"image": encoded(i), "label": i} for i in CLASSES]

@@ -28,7 +28,7 @@ from robustvit.evaluation.on_sets import loop
 from robustvit.evaluation.sets import BENCHMARKS
 from robustvit.evaluation.sets.answers import AllClasses, MemberMaxima, SubsetAnswers
 from robustvit.evaluation.sets.benchmark import Hub
-from robustvit.evaluation.sets.class_tables import imagenet_names, imagenet_subset, imagenet_wnids
+from robustvit.evaluation.sets.class_tables import imagenet_subset, imagenet_wnids, unique_imagenet_names
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import save_model
 
@@ -89,9 +89,9 @@ def test_on_a_set_every_class_and_every_figure(capsys, world, tmp_path):
     assert code == 0, error
     record = json.loads(out.with_suffix(".json").read_text())
     rows = {row["name"]: row for row in record["classes"]}
-    assert list(rows) == [imagenet_names()[label] for label in (0, 10, 999, 1)]
+    assert list(rows) == [unique_imagenet_names()[label] for label in (0, 10, 999, 1)]
     for label, (before, after) in RIGHT.items():
-        row = rows[imagenet_names()[label]]
+        row = rows[unique_imagenet_names()[label]]
         assert (row["helped"], row["harmed"]) == (len(after - before), len(before - after))
         assert row["before"]["mean"] == len(before) / EACH
         assert row["after"]["mean"] == len(after) / EACH
@@ -126,7 +126,7 @@ def test_pictures_are_of_the_first_that_turned_in_the_sets_order(capsys, world, 
     names = [f"{imagenet_wnids()[1]}/ILSVRC2012_val_{EACH + 1 + place:08d}.JPEG" for place in (1, 2, 4)]
     assert [Path(one["image"]).parts[-2:] for one in harmed["images"]] == [Path(name).parts for name in names]
     for one in harmed["images"]:
-        assert (one["before"]["answer"], one["after"]["answer"]) == ("goldfish", imagenet_names()[WRONG + 1])
+        assert (one["before"]["answer"], one["after"]["answer"]) == ("goldfish", unique_imagenet_names()[WRONG + 1])
         assert one["before"]["probability"] == pytest.approx(0.89, abs=0.02)  # e^9 / (e^9 + 999)
     page = out.read_text()
     assert page.count("data:image/jpeg;base64,") == 3 * 6
@@ -183,7 +183,7 @@ def test_maps_are_of_the_answers_that_were_given(capsys, tmp_path):
     code, _, error = run(capsys, "--model", tmp_path / "after", "--baseline", tmp_path / "before", *arguments)
     assert code == 0, error
     (panel,) = json.loads(out.with_suffix(".json").read_text())["panels"]
-    assert [one["after"]["answer"] for one in panel["images"]] == [imagenet_names()[labels[1]]]
+    assert [one["after"]["answer"] for one in panel["images"]] == [unique_imagenet_names()[labels[1]]]
     image = evaluation_transform(models[0].preprocessing)(read_photo(places[0])).as_subclass(torch.Tensor)
     larger = enlarged(models[0].preprocessing, 280)
     sharp = evaluation_transform(larger)(read_photo(places[0])).as_subclass(torch.Tensor)
@@ -219,7 +219,7 @@ def test_classes_seen_in_finetuning_are_marked(capsys, world, trained, tmp_path)
     code, _, error = run(capsys, *on_the_set(world, out, model="run", baseline="original"))
     assert code == 0, error
     record = json.loads(out.with_suffix(".json").read_text())
-    names = imagenet_names()
+    names = unique_imagenet_names()
     assert {row["name"]: row["seen"] for row in record["classes"]} == {
         names[0]: True, names[999]: True, names[1]: False, names[10]: False
     }  # fmt: skip

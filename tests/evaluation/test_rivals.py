@@ -17,7 +17,7 @@ from robustvit.data.backgrounds import Backgrounds
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.find_photos import find_photos
 from robustvit.data.labels import match_labels
-from robustvit.data.swaps import Box
+from robustvit.data.swaps import ObjectBox
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.object_views import VIEWS, crop_window
@@ -41,7 +41,7 @@ def test_a_crop_holds_its_object_and_has_the_shape_of_the_frame(margin):
     for _ in range(200):
         height, width = rng.integers(8, 60, size=2).tolist()
         top, left = int(rng.integers(height - 1)), int(rng.integers(width - 1))
-        box = Box(top, left, int(rng.integers(top + 1, height + 1)), int(rng.integers(left + 1, width + 1)))
+        box = ObjectBox(top, left, int(rng.integers(top + 1, height + 1)), int(rng.integers(left + 1, width + 1)))
         window = crop_window(box, height, width, margin)
         assert 0 <= window.top < window.bottom <= height
         assert 0 <= window.left < window.right <= width
@@ -65,7 +65,7 @@ def test_views_show_the_object_and_hide_the_rest():
         assert torch.equal(found[name][inside], images[inside]), name
     assert not found["mask"][~inside].any()
     assert found["blur"][~inside].std() < images[~inside].std() / 2
-    top, left, bottom, right = crop_window(Box(10, 12, 20, 22), 32, 40)
+    top, left, bottom, right = crop_window(ObjectBox(10, 12, 20, 22), 32, 40)
     cut = images[:, :, top:bottom, left:right]
     plain = torch.nn.functional.interpolate(cut, size=(32, 40), mode="bilinear", antialias=True)
     assert torch.allclose(found["crop"], plain)

@@ -18,7 +18,7 @@ from robustvit.data.find_photos import find_photos
 from robustvit.evaluation.calibration import calibration_error
 from robustvit.evaluation.map_scores import map_iou
 from robustvit.evaluation.on_sets.segmentation_scores import (
-    average_precision,
+    map_average_precision,
     pixel_counts,
     segmentation_difference,
     segmentation_scores,
@@ -80,7 +80,7 @@ KINDS = ("random", "tied", "constant", "zero", "binary", "small", "empty masks",
 def test_average_precision_is_that_of_the_definition(kind, metrics):
     theirs = metrics.functional.classification.binary_average_precision
     maps, masks = examples(kind)
-    found = average_precision(maps, masks)
+    found = map_average_precision(maps, masks)
     assert found.shape == (6,)
     assert found.dtype == np.float64
     for value, one, mask in zip(found, maps.numpy(), masks.numpy(), strict=True):
@@ -94,7 +94,7 @@ def test_average_precision_is_scikit_learns():
     metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
     for kind in KINDS:
         maps, masks = examples(kind, size=60)
-        for value, one, mask in zip(average_precision(maps, masks), maps.numpy(), masks.numpy(), strict=True):
+        for value, one, mask in zip(map_average_precision(maps, masks), maps.numpy(), masks.numpy(), strict=True):
             scores, labels = both_channels(one, mask)
             assert value == pytest.approx(metrics.average_precision_score(labels, scores), abs=1e-12)
 
@@ -107,7 +107,7 @@ def test_average_precision_is_the_metric_classes(metrics):
         metric.update(torch.cat([1 - one, one]), torch.cat([~mask, mask]).int())
         values.append(float(metric.compute()))
         metric.reset()
-    assert np.abs(average_precision(maps, masks) - values).max() < 1e-5
+    assert np.abs(map_average_precision(maps, masks) - values).max() < 1e-5
 
 
 def test_iou_of_maps_of_photos_is_the_libraries_to_the_bit(metrics):
@@ -137,23 +137,23 @@ def test_calibration_of_a_set_is_the_libraries_to_the_bit(kind, metrics):
 
 def test_average_precision_of_perfect_and_opposite_maps():
     masks = examples("random")[1]
-    assert (average_precision(masks.float(), masks) == 1).all()
-    assert (average_precision(1 - masks.float(), masks) == 0.5).all(), "at the lowest threshold everything is found"
+    assert (map_average_precision(masks.float(), masks) == 1).all()
+    assert (map_average_precision(1 - masks.float(), masks) == 0.5).all(), "at the lowest threshold everything is found"
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         maps = examples("random")[0].to(dtype)
-        assert (average_precision(maps, masks) == average_precision(maps.float(), masks)).all()
+        assert (map_average_precision(maps, masks) == map_average_precision(maps.float(), masks)).all()
 
 
 def test_average_precision_one_by_one_and_with_more_threads():
     maps, masks = examples("small")
-    together = average_precision(maps, masks)
+    together = map_average_precision(maps, masks)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        assert (average_precision(maps, masks) == together).all()
+        assert (map_average_precision(maps, masks) == together).all()
     finally:
         torch.set_num_threads(threads)
-    assert [average_precision(maps[i : i + 1], masks[i : i + 1])[0] for i in range(6)] == together.tolist()
+    assert [map_average_precision(maps[i : i + 1], masks[i : i + 1])[0] for i in range(6)] == together.tolist()
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), -0.1, 1.1, float("inf")])
@@ -161,7 +161,7 @@ def test_average_precision_refuses_what_is_no_map(wrong):
     maps, masks = examples("random")
     maps[3, 0, 2, 2] = wrong
     with pytest.raises(UserError, match=r"\[0, 1\]"):
-        average_precision(maps, masks)
+        map_average_precision(maps, masks)
 
 
 def plain_counts(values: np.ndarray, mask: np.ndarray) -> list[int]:
@@ -187,7 +187,7 @@ def test_pixels_are_counted(kind, metrics):
 
 def test_scores_are_pooled_over_the_set(metrics):
     maps, masks = examples("random", count=40)
-    counts, precisions = pixel_counts(maps, masks), average_precision(maps, masks)
+    counts, precisions = pixel_counts(maps, masks), map_average_precision(maps, masks)
     scores = segmentation_scores(counts, precisions)
     cut = maps > maps.double().mean(dim=(1, 2, 3), keepdim=True)
     iou = metrics.classification.BinaryJaccardIndex()
@@ -241,7 +241,7 @@ def test_differences_are_paired():
 def test_scores_equal_the_authors(path):
     golden = np.load(path)
     maps, masks = torch.from_numpy(golden["relevance_predicted"]), torch.from_numpy(golden["masks"])
-    scores = segmentation_scores(pixel_counts(maps, masks), average_precision(maps, masks))
+    scores = segmentation_scores(pixel_counts(maps, masks), map_average_precision(maps, masks))
     assert np.abs(np.array([number.mean for number in scores.numbers.values()]) - golden["seg_metrics"]).max() < 1e-6
 
 
@@ -274,7 +274,7 @@ def test_the_map_is_the_one_of_the_predicted_class(model, photos):
     maps = relevance(model.eval(), images, model(images).argmax(dim=1)).detach()
     scores = segmentation_test(model, found)
     assert (scores.counts == pixel_counts(maps, masks)).all()
-    assert np.abs(scores.precisions - average_precision(maps, masks)).max() < 1e-6
+    assert np.abs(scores.precisions - map_average_precision(maps, masks)).max() < 1e-6
 
 
 def test_maps_that_are_no_numbers_are_refused_and_the_model_is_left_as_it_was(model, photos, monkeypatch):

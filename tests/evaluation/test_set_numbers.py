@@ -14,7 +14,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.intervals import Interval, independent_difference, mean_interval
 from robustvit.evaluation.calibration import calibration_change, calibration_error
 from robustvit.evaluation.on_sets.by_class import compare_set_metrics, set_confusions, set_metrics, set_precisions
-from robustvit.evaluation.on_sets.numbers import accuracies_by, compare_outcomes, numbers_of
+from robustvit.evaluation.on_sets.numbers import accuracies_by, compare_outcomes, set_numbers
 from robustvit.evaluation.on_sets.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
 from robustvit.evaluation.sets import Sample
 from tests.plain.metrics import slow_balanced_accuracy, slow_macro_f1, slow_precisions
@@ -78,7 +78,7 @@ def plain_calibration_error(confidence, correct, bins: int = 15) -> float:
 @pytest.mark.parametrize("summary", ["accuracy", "group-mean", "worst-group", "shape"])
 def test_headline_is_the_plain_one(summary, seed):
     samples, answers, confidence = random_answers(120, seed)
-    found = numbers_of(outcomes_of(samples, answers, confidence), summary)["headline"]
+    found = set_numbers(outcomes_of(samples, answers, confidence), summary)["headline"]
     assert found.mean == pytest.approx(plain_headline(summary, samples, answers), abs=1e-12)
     assert 0 <= found.low <= found.mean <= found.high <= 1
 
@@ -88,10 +88,10 @@ def test_every_number_is_the_plain_one(seed):
     samples, answers, confidence = random_answers(150, seed)
     outcomes = outcomes_of(samples, answers, confidence)
     right = [answer in sample.right for sample, answer in zip(samples, answers, strict=True)]
-    found = numbers_of(outcomes, "accuracy", seen={1, 2})
+    found = set_numbers(outcomes, "accuracy", seen={1, 2})
     assert found["top1"].mean == pytest.approx(fmean(right))
     assert "top5" not in found
-    assert numbers_of(outcomes, "accuracy", top5=True)["top5"].mean == 0
+    assert set_numbers(outcomes, "accuracy", top5=True)["top5"].mean == 0
     by_class = {n: fmean(r for r, s in zip(right, samples, strict=True) if s.class_name == n)
                 for n in {s.class_name for s in samples}}  # fmt: skip
     assert found["worst_class"].mean == pytest.approx(min(by_class.values()))
@@ -182,24 +182,24 @@ def given(rights, answers, groups="", textures=None) -> Outcomes:
 
 def test_headlines_by_hand():
     answered = given([(0,), (1, 2), (3,), (4,)], [0, 2, 0, 0], "aaab")  # right, right (any of two), wrong; wrong
-    assert numbers_of(answered, "accuracy")["headline"].mean == pytest.approx(2 / 4)
-    assert numbers_of(answered, "group-mean")["headline"].mean == pytest.approx((2 / 3 + 0) / 2)
-    assert numbers_of(answered, "worst-group")["headline"].mean == 0
+    assert set_numbers(answered, "accuracy")["headline"].mean == pytest.approx(2 / 4)
+    assert set_numbers(answered, "group-mean")["headline"].mean == pytest.approx((2 / 3 + 0) / 2)
+    assert set_numbers(answered, "worst-group")["headline"].mean == 0
     # Answered by shape, by texture, by texture; by neither, and no conflict: those two do not count.
     shapes = given([(0,), (0,), (2,), (2,), (3,)], [0, 1, 1, 9, 3], textures=[1, 1, 1, 1, 3])
-    found = numbers_of(shapes, "shape")["headline"]
+    found = set_numbers(shapes, "shape")["headline"]
     assert (found.mean, found.count) == (pytest.approx(1 / 3), 3)
 
 
 def test_shape_without_any_decision_has_no_headline():
     samples = [Sample(Path("a.png"), (0,), "a", "", 1)]
-    found = numbers_of(outcomes_of(samples, [3], [0.5]), "shape")
+    found = set_numbers(outcomes_of(samples, [3], [0.5]), "shape")
     assert "headline" not in found
     assert found["top1"].mean == 0
 
 
 def test_a_mean_over_groups_that_are_all_alike_is_not_certain():
-    alike = numbers_of(given([(0,)] * 8, [0] * 8, "aabbccdd"), "group-mean")["headline"]
+    alike = set_numbers(given([(0,)] * 8, [0] * 8, "aabbccdd"), "group-mean")["headline"]
     assert (alike.mean, alike.high) == (1, 1)
     assert alike.low < 0.85
 

@@ -29,7 +29,7 @@ from robustvit.evaluation.records.record import Record, write_record
 from robustvit.evaluation.records.reported import REPORTED, reported_table
 from robustvit.evaluation.records.setting import RunSetting, setting_of
 from robustvit.evaluation.records.table import table
-from robustvit.evaluation.sets.class_tables import imagenet_names, imagenet_wnids
+from robustvit.evaluation.sets.class_tables import imagenet_wnids, unique_imagenet_names
 from robustvit.experiments.paper.evaluating import Evaluator, known_records
 from robustvit.experiments.paper.imagenet_s import MERGED, find_imagenet_s, write_list
 from robustvit.experiments.paper.outlook import Speed
@@ -418,7 +418,7 @@ def narrow_stand_in(card: str) -> Classifier:
         for index, _ in STANDS_FOR.values():
             network.head.weight[index].normal_()
             network.head.bias[index] = 0
-    return Classifier(network, class_names=imagenet_names(), source=f"stand-in for {card}").eval()
+    return Classifier(network, class_names=unique_imagenet_names(), source=f"stand-in for {card}").eval()
 
 
 def write_results(workspace: Workspace, run: Run, sets, share: float = 0.5) -> None:

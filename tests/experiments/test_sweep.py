@@ -29,7 +29,7 @@ from robustvit import UserError, finetune, sweep
 from robustvit.cli import main as cli
 from robustvit.common.intervals import paired_interval
 from robustvit.evaluation.photo_measures import MEASURES
-from robustvit.experiments.sweeps.experiment import SHIPPED, read_experiment
+from robustvit.experiments.sweeps.experiment import SHIPPED_EXPERIMENTS, read_experiment
 from robustvit.experiments.sweeps.finetune_options import FINETUNE_OPTIONS, effective_options
 from robustvit.experiments.sweeps.plots import plot_rates, plot_sensitivity
 from robustvit.experiments.sweeps.rate_outcomes import RateOutcome
@@ -138,8 +138,8 @@ def test_grid_is_every_combination(tmp_path, base):
 
 
 def test_shipped_experiments_are_complete_but_for_the_data(base):
-    assert SHIPPED == ("seeds", "sensitivity")
-    for name in SHIPPED:
+    assert SHIPPED_EXPERIMENTS == ("seeds", "sensitivity")
+    for name in SHIPPED_EXPERIMENTS:
         shared = {key: value for key, value in base.items() if key not in ("samples_per_class",)}
         assert len(read_experiment(name, shared).grid()) >= 5
         with pytest.raises(UserError, match="expected images"):

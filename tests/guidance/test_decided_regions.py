@@ -12,7 +12,7 @@ from helpers.drawn_photos import write_photos
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError, audit, finetune
 from robustvit.cli import main as cli
-from robustvit.data.region_decisions import KIND, read_decisions
+from robustvit.data.region_decisions import SHORTCUTS_KIND, read_decisions
 from robustvit.explanation.features import patch_features
 from robustvit.guidance.decided_regions import DecidedRegions, leave_out
 from robustvit.guidance.energy import EnergyGuidance
@@ -31,7 +31,9 @@ def write_decisions(path, model, decisions, images):
         {"number": number, "words": [], "centre": keys[place].tolist(), "reach": 0.999, "decision": decision}
         for number, (place, decision) in enumerate(zip(places, decisions, strict=False), start=1)
     ]
-    path.write_text(json.dumps({"kind": KIND, "model": "tiny", "weights": weights_hash(model), "regions": rows}))
+    path.write_text(
+        json.dumps({"kind": SHORTCUTS_KIND, "model": "tiny", "weights": weights_hash(model), "regions": rows})
+    )
     return read_decisions(path)
 
 

@@ -22,7 +22,7 @@ from robustvit.guidance.cross_entropy import CrossEntropy
 from robustvit.guidance.input_gradients import GradMask, RightReasons
 from robustvit.guidance.last_layer import LastLayer
 from robustvit.guidance.losses import gradmask_loss, right_reasons_loss
-from robustvit.guidance.registry import GUIDANCE, chosen_options, guidance_options, options_of
+from robustvit.guidance.registry import GUIDANCE, chosen_options, guidance_options, method_options
 from robustvit.guidance.swap_augmentation import SwapAugmentation, on_other_backgrounds
 from robustvit.models.classifier import Preprocessing, logits_of
 from robustvit.models.parameters import head_layers, trainable
@@ -432,7 +432,7 @@ def test_options_that_a_method_lacks_are_refused_only_where_they_were_set():
         "foreground": 0.5,
     }
     for name in GUIDANCE:
-        for foreign in set(guidance_options()) - options_of(name):
+        for foreign in set(guidance_options()) - method_options(name):
             with pytest.raises(UserError, match=f"--{foreign.replace('_', '-')} with --guidance {name}"):
                 chosen_options(name, {foreign: True}, {})
 
@@ -441,7 +441,7 @@ def test_every_method_has_a_name_a_source_and_its_weights_checked():
     for name, kind in GUIDANCE.items():
         assert kind.title == name
         assert len(kind.source) > 20
-        for weight in {"relevance_weight", "classification_weight", "temperature"} & options_of(name):
+        for weight in {"relevance_weight", "classification_weight", "temperature"} & method_options(name):
             with pytest.raises(UserError, match="expected"):
                 kind(**{weight: -1.0})
     for kind in BASELINES.values():

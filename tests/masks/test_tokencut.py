@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from plain.bilateral_solver import slow_solution
 from robustvit.masks.confidence import border_contact, overlap
-from robustvit.masks.tokencut.cut import CutJob, CutSettings, enlarge, find_objects, refine_mask
+from robustvit.masks.tokencut.cut import CutJob, CutSettings, cut_objects, enlarge, refine_mask
 from robustvit.masks.tokencut.normalized_cut import similar_patches
 
 GRID, CELL = (12, 16), 8
@@ -34,7 +34,7 @@ def job(boxes, settings, seed=0):
 @pytest.mark.parametrize("refine", [True, False])
 def test_one_object(refine):
     work, truth = job([(3, 9, 5, 11)], CutSettings(refine=refine))
-    found = find_objects(work)
+    found = cut_objects(work)
     assert found.mask.shape == truth.shape
     assert found.mask.dtype == np.float32
     assert overlap(found.mask > 0.5, truth > 0) > 0.95
@@ -49,7 +49,7 @@ def test_several_objects_one_after_the_other():
     boxes = [(2, 7, 2, 7), (6, 10, 9, 14)]
     one, _ = job(boxes, CutSettings(objects=1))
     both, truth = job(boxes, CutSettings(objects=3))
-    single, found = find_objects(one), find_objects(both)
+    single, found = cut_objects(one), cut_objects(both)
     assert single.measures["objects"] == 1
     assert found.measures["objects"] == 2
     assert overlap(found.mask > 0.5, truth > 0) > 0.9
@@ -59,7 +59,7 @@ def test_several_objects_one_after_the_other():
 
 def test_nothing_stands_out():
     flat = CutJob(np.ones((*GRID, 12), np.float32), np.full((96, 128, 3), 90, np.uint8), CutSettings())
-    found = find_objects(flat)
+    found = cut_objects(flat)
     assert found.verdict == "none"
     assert found.confidence == 0
     assert not found.mask.any()
@@ -72,7 +72,7 @@ def test_pure_noise_is_not_called_good():
     for _ in range(10):
         features = rng.standard_normal((*GRID, 12)).astype(np.float32)
         verdicts.append(
-            find_objects(CutJob(features, rng.integers(0, 255, (96, 128, 3), np.uint8), CutSettings())).verdict
+            cut_objects(CutJob(features, rng.integers(0, 255, (96, 128, 3), np.uint8), CutSettings())).verdict
         )
     assert verdicts.count("good") <= 1
 
@@ -149,7 +149,7 @@ def slow_paper_mask(work):
 
 def test_paper_protocol_equals_the_authors_script_step_by_step():
     work, _ = job([(3, 8, 5, 11)], CutSettings())
-    found = find_objects(paper(work))
+    found = cut_objects(paper(work))
     coarse, mask = slow_paper_mask(work)
     assert ((found.mask > 0.5) == mask).mean() > 0.999  # theirs is solved to the end here, ours by 25 iterations
     assert found.measures["agreement"] == pytest.approx((coarse & mask).sum() / (coarse | mask).sum(), abs=0.01)
@@ -159,7 +159,7 @@ def test_paper_protocol_equals_the_authors_script_step_by_step():
 def test_paper_protocol_skips_where_coarse_and_refined_mask_differ():
     """The photo shows nothing of the object: the solver smooths the coarse mask away, and the frame is left."""
     work, _ = job([(3, 5, 3, 5)], CutSettings())
-    found = find_objects(paper(replace(work, photo=np.full_like(work.photo, 90))))
+    found = cut_objects(paper(replace(work, photo=np.full_like(work.photo, 90))))
     assert found.verdict == "none"
     assert found.reason.startswith("IoU of coarse and refined mask below 0.5 (")
     assert found.measures["agreement"] < 0.5
@@ -173,7 +173,7 @@ def test_paper_protocol_counts_pixels_of_the_photo_itself(side, verdict):
     features = np.zeros((24, 32, 2), np.float32)
     features[..., 0] = 1
     features[10 : 10 + side // 4, 12 : 12 + side // 4] = (0, 1)
-    found = find_objects(CutJob(features, photo, CutSettings(protocol="paper")))
+    found = cut_objects(CutJob(features, photo, CutSettings(protocol="paper")))
     assert found.verdict == verdict
     assert found.measures["share"] * photo[..., 0].size == pytest.approx(side**2)
     if verdict == "none":
@@ -186,5 +186,5 @@ def test_paper_protocol_refines_large_photos_at_their_own_size():
     features = np.zeros((45, 65, 2), np.float32)
     features[..., 0] = 1
     features[15:30, 20:45] = (0, 1)
-    found = find_objects(CutJob(features, photo, CutSettings(protocol="paper")))
+    found = cut_objects(CutJob(features, photo, CutSettings(protocol="paper")))
     assert (found.mask == (photo[..., 0] > 100)).all(), "to the pixel, which no smaller size gives"

@@ -12,7 +12,7 @@ from torch import nn
 
 from helpers.small_models import SIZE, tiny_network, tiny_transformers
 from robustvit import UserError, load_model, relevance
-from robustvit.models.outputs import as_logits, kind_of, logits_of
+from robustvit.models.outputs import as_logits, logits_of, output_kind
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 LOGITS, OTHER = torch.randn(2, 3), torch.randn(2, 3)
@@ -104,7 +104,7 @@ def test_outputs_that_are_no_logits_are_noticed(end, kind, capsys):
 
 def test_a_certain_probability_has_a_finite_logarithm():
     certain = torch.tensor([[1.0, 0.0, 0.0]])
-    assert kind_of(certain) == "probabilities"
+    assert output_kind(certain) == "probabilities"
     for kind in ("probabilities", "sigmoids"):
         assert as_logits(certain, kind).isfinite().all()
 

@@ -25,7 +25,7 @@ from robustvit.data.photo import Photo
 from robustvit.data.selection import balanced_classes
 from robustvit.experiments.trials import trial_key
 from robustvit.explanation.methods import measuring_method
-from robustvit.guidance.registry import GUIDANCE, guidance_options, options_of
+from robustvit.guidance.registry import GUIDANCE, guidance_options, method_options
 from robustvit.guidance.robustvit import MapGuidance
 from robustvit.models.baseline import load_original
 from robustvit.models.classifier import Classifier
@@ -86,7 +86,7 @@ def test_runs_resume_bit_for_bit_and_name_the_method(settings, tmp_path, trained
     config = yaml.safe_load((whole / "config.yaml").read_text())
     assert config["guidance"] == name
     for option in guidance_options():
-        assert config[option] is None or option in options_of(name), option
+        assert config[option] is None or option in method_options(name), option
     other = "gradmask" if name != "gradmask" else "rrr"
     with pytest.raises(UserError, match="guidance="):
         finetune(out=str(whole), guidance=other, epochs=2, resume=True, **settings)
@@ -428,7 +428,7 @@ def expected(recipe, guidance, said):
 def test_settled_is_the_users_else_the_recipes_else_the_methods(recipe, name):
     nothing = dict.fromkeys(inspect.signature(finetune).parameters) | {"model": "m", "recipe": recipe}
     for guidance in (name, None):
-        method = options_of(guidance or recipe_settings(recipe).get("guidance", "robustvit"))
+        method = method_options(guidance or recipe_settings(recipe).get("guidance", "robustvit"))
         for option in (None, *SAID):
             said = {} if option is None else {option: SAID[option]}
             given = nothing | {"guidance": guidance} | said
@@ -470,7 +470,7 @@ def test_settings_on_disk_are_those_that_training_used(settings, tmp_path, guida
     schedule, guide = used[0]["schedule"], used[0]["guidance"]
     for name in ("lr", "epochs", "train", "select", "lr_schedule", "weight_interpolation"):
         assert config[name] == getattr(schedule, name), name
-    for name in options_of(guidance) - {"relevance_weight"}:
+    for name in method_options(guidance) - {"relevance_weight"}:
         assert config[name] == getattr(guide, name), name
     weights = {"gradmask": 1000.0, "rrr": 0.04 / 9, "robustvit": 0.8, "swap-relevance": 8.0, "swap-augmentation": None}
     assert config["relevance_weight"] == pytest.approx(weights[guidance])

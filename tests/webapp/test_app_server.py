@@ -29,7 +29,7 @@ from helpers.run_server import PATIENCE
 from robustvit.data.embedded.scenes import make_scene
 from robustvit.models.load import load_model
 from robustvit.webapp.markup import answers_html
-from robustvit.webapp.prediction import Answer, Explorer, Picture
+from robustvit.webapp.prediction import Explorer, ModelAnswer, Picture
 
 pytestmark = pytest.mark.app
 
@@ -134,7 +134,7 @@ def test_twenty_clients_get_right_answers_while_slow_ones_dribble(server, client
     for thread in slow:
         thread.join(PATIENCE)
     assert alive(Picture) <= 24
-    assert alive(Answer) <= 64 * len(models)
+    assert alive(ModelAnswer) <= 64 * len(models)
     # The first round fills the caches, starts every thread and opens the sessions; the second may keep next to nothing.
     assert kept[1] - kept[0] < 40e6, kept
 

@@ -57,10 +57,10 @@ def audit(
         inference=inference, running=running, settings=settings,
     )  # fmt: skip
     _check_options(request)
-    from robustvit.audits.record import KIND
+    from robustvit.audits.record import AUDIT_KIND
     from robustvit.common.files import check_new_file, page_and_record
 
-    page, record = page_and_record(out, KIND, "an audit")
+    page, record = page_and_record(out, AUDIT_KIND, "an audit")
     if grouping.groups_out is not None:
         check_new_file(grouping.groups_out, "--groups-out")
     from robustvit.audits.perform import audit_models, compare_models

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits.companions import Companion
-from robustvit.audits.groups import Backgrounds, Group
+from robustvit.audits.groups import BackgroundKinds, Group
 from robustvit.audits.measures import AuditedPhoto
 from robustvit.audits.placements import ShiftedAnswers
 from robustvit.audits.properties import PropertyAudit
@@ -79,7 +79,7 @@ class AuditData:
     masks: Sequence[Path | None]
     names: Sequence[str]
     labels: Mapping[int, str]
-    backgrounds: Backgrounds | None
+    backgrounds: BackgroundKinds | None
     groups: Sequence[Group]
     worst: Sequence[int]
     notes: Sequence[str]

@@ -10,7 +10,7 @@ from typing import Any
 from robustvit.audits.audit_data import AuditData
 from robustvit.audits.measures import AUDIT_MEASURES, DIFFERENCES
 from robustvit.audits.page import FALLS, NEUTRAL, ROW_GROUPS, THREE
-from robustvit.audits.record import KIND
+from robustvit.audits.record import AUDIT_KIND
 from robustvit.audits.shortcuts import name_shortcuts
 from robustvit.audits.summary import compare_photos
 from robustvit.common.errors import printable
@@ -43,7 +43,7 @@ def comparison_record(audits: Sequence[AuditData], pages: Sequence[str]) -> dict
         )
     measured = [name for name in AUDIT_MEASURES if any(name in row["measures"] for row in rows)]
     return {
-        "kind": f"{KIND}-comparison",
+        "kind": f"{AUDIT_KIND}-comparison",
         "images": printable(first.images),
         "count": len(first.files),
         "titles": {name: AUDIT_MEASURES[name] for name in measured},

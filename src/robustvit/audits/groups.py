@@ -29,7 +29,7 @@ _MOST_COMPARED = 2000
 
 
 @dataclass(frozen=True)
-class Backgrounds:
+class BackgroundKinds:
     """Kinds of background.
 
     Attributes:
@@ -117,7 +117,7 @@ def background_features(
     return torch.cat(rows).numpy()
 
 
-def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> Backgrounds:
+def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> BackgroundKinds:
     """Cluster backgrounds by k-means.
 
     Args:
@@ -127,7 +127,7 @@ def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> 
     """
     able = np.flatnonzero(np.isfinite(features).all(axis=1))
     if not len(able):
-        return Backgrounds([None] * len(features), [float("inf")] * len(features), {})
+        return BackgroundKinds([None] * len(features), [float("inf")] * len(features), {})
     points = features[able]
     different = len(np.unique(points, axis=0))
     candidates = [count] if count else list(range(2, MOST_BACKGROUNDS + 1))
@@ -140,7 +140,7 @@ def find_backgrounds(features: np.ndarray, *, count: int = 0, seed: int = 0) -> 
     for index, point, label in zip(able, points, labels, strict=True):
         members[index] = int(names[label])
         distances[index] = float(np.linalg.norm(point - centres[label]))
-    return Backgrounds(members, distances, silhouettes)
+    return BackgroundKinds(members, distances, silhouettes)
 
 
 def choose_clusters(
@@ -202,7 +202,7 @@ def silhouette(points: np.ndarray, labels: np.ndarray) -> float:
 
 
 def group_photos(
-    backgrounds: Backgrounds,
+    backgrounds: BackgroundKinds,
     names: Sequence[str],
     right: Sequence[float],
     before: Sequence[float] | None = None,
@@ -239,7 +239,7 @@ def group_photos(
     return sorted(groups, key=lambda group: (not group.fair, group.accuracy.mean, group.class_name, group.background))
 
 
-def usual_photos(backgrounds: Backgrounds, names: Sequence[str]) -> list[bool | None]:
+def usual_photos(backgrounds: BackgroundKinds, names: Sequence[str]) -> list[bool | None]:
     """Return whether each photo has the most common background of its class, the first of equally common ones.
 
     None for photos without background.

@@ -11,7 +11,7 @@ from robustvit.audits.charts import accuracy_chart, shift_charts
 from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.pictures import AuditPicture
 from robustvit.audits.properties import PROPERTIES
-from robustvit.audits.record import KIND
+from robustvit.audits.record import AUDIT_KIND
 from robustvit.audits.region_files import regions_to_decide
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
@@ -76,7 +76,7 @@ def render_audit(record: Mapping[str, Any], pictures: PagePictures, record_name:
     sides = ["model", "baseline"] if record["baseline"] else ["model"]
     numbers = record.get("by_class")
     return page.render(
-        mark=KIND,
+        mark=AUDIT_KIND,
         record=record,
         by_class=numbers and render_class_numbers(numbers, "model", "baseline", record_name),
         sides=sides,

@@ -10,7 +10,7 @@ from robustvit.audits.found_groups import write_found_groups
 from robustvit.audits.inputs import find_audit_photos, trained_on
 from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest, GroupOptions
-from robustvit.audits.record import KIND
+from robustvit.audits.record import AUDIT_KIND
 from robustvit.audits.region_names import load_namer, name_regions
 from robustvit.audits.result import Audit
 from robustvit.audits.run import AuditRun
@@ -102,8 +102,8 @@ def compare_models(request: AuditRequest, models: ComparedModels, page: Path, re
         raise UserError(f"expected different models to compare, got {twice} twice: leave it out of --compare")
     pages = [page.with_name(f"{page.stem}-{number}.html") for number in range(1, len(sources) + 2)]
     for own in pages:
-        check_own_page(own, KIND, "an audit")
-        check_own_page(own.with_suffix(".json"), KIND, "the record of an audit")
+        check_own_page(own, AUDIT_KIND, "an audit")
+        check_own_page(own.with_suffix(".json"), AUDIT_KIND, "the record of an audit")
     given = [models, *(replace(models, model=source, checkpoint=None) for source in sources)]
     first = load_given(models)
     for one in given[1:]:  # refused before any is audited

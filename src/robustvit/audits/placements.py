@@ -28,7 +28,7 @@ from robustvit.models.classifier import Classifier
 
 ShiftKind = Literal["position", "size", "rotation"]
 SIDE = 512  # of the images made, as in SI-Score
-MIN_INSIDE = 0.5  # share of the box that must lie in the frame, else the placement is left out
+LEAST_INSIDE = 0.5  # share of the box that must lie in the frame, else the placement is left out
 _CANDIDATES = 5  # backgrounds drawn for an object, in case the first is unusable
 _LARGEST = 1024  # pixels of a cut-out's longer side; larger ones are reduced
 
@@ -202,7 +202,7 @@ class _PlacedObjects(Dataset):
         number, drawn = self._background(pasting)
         background = square_background(drawn, SIDE)
         placed = [place(cutout, background, placement) for placement in _POINTS]
-        points = [point for point, (_, inside) in enumerate(placed) if inside >= MIN_INSIDE]
+        points = [point for point, (_, inside) in enumerate(placed) if inside >= LEAST_INSIDE]
         made = {
             own: torch.stack([evaluation_transform(own)(placed[point][0]).as_subclass(Tensor) for point in points])
             for own in dict.fromkeys(self.preprocessings if points else ())

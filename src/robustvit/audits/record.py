@@ -9,7 +9,7 @@ from typing import Any
 
 from robustvit.audits import verdict as audit_verdict
 from robustvit.audits.audit_data import AuditData
-from robustvit.audits.groups import MIN_GROUP, Backgrounds, Group, usual_photos
+from robustvit.audits.groups import MIN_GROUP, BackgroundKinds, Group, usual_photos
 from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto, Tried
 from robustvit.audits.pictures import WORST_RULE
 from robustvit.audits.placements import PlacedAnswers, shift_difference, shift_points
@@ -19,14 +19,14 @@ from robustvit.common.errors import printable
 from robustvit.evaluation.class_numbers import class_numbers
 from robustvit.evaluation.rival_results import rival_record
 
-KIND = "robustvit-audit"
+AUDIT_KIND = "robustvit-audit"
 
 
 def audit_record(data: AuditData) -> dict[str, Any]:
     """Convert an audit to plain values: shares in [0, 1], intervals as mean, low, high and count."""
     photos = [one.photos for one in data.sides.values()]
     return {
-        "kind": KIND,
+        "kind": AUDIT_KIND,
         "images": printable(data.images),
         "model": data.model.source,
         "baseline": None if data.baseline is None else data.baseline.source,
@@ -138,7 +138,7 @@ def _backgrounds(data: AuditData) -> dict[str, Any] | None:
     return {"kinds": kinds, "silhouettes": found.silhouettes, "min_group": MIN_GROUP, "usual": _usual(found, data)}
 
 
-def _usual(backgrounds: Backgrounds, data: AuditData) -> dict[str, dict[str, Any]]:
+def _usual(backgrounds: BackgroundKinds, data: AuditData) -> dict[str, dict[str, Any]]:
     """Return the ordinary accuracy on the most common background of the class, and on other backgrounds."""
     usual = usual_photos(backgrounds, data.names)
     found: dict[str, dict[str, Any]] = {}

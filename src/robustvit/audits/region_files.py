@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from robustvit.data.region_decisions import KIND
+from robustvit.data.region_decisions import SHORTCUTS_KIND
 
 
 def regions_to_decide(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,4 +20,4 @@ def regions_to_decide(record: Mapping[str, Any]) -> dict[str, Any]:
         }
         for number, region in enumerate(record["regions"], start=1)
     ]
-    return {"kind": KIND, "model": record["model"], "weights": record.get("weights", ""), "regions": regions}
+    return {"kind": SHORTCUTS_KIND, "model": record["model"], "weights": record.get("weights", ""), "regions": regions}

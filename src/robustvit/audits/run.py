@@ -12,7 +12,7 @@ import torch
 from robustvit.audits.audit_data import AuditData, ModelAudit
 from robustvit.audits.budget import settle_budget
 from robustvit.audits.companions import Companion, judge_companions, read_companions
-from robustvit.audits.groups import Backgrounds, background_features, find_backgrounds, group_photos
+from robustvit.audits.groups import BackgroundKinds, background_features, find_backgrounds, group_photos
 from robustvit.audits.measures import AuditedPhoto, PhotoSettings, audit_photos, fit_photos
 from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest
@@ -38,7 +38,7 @@ from robustvit.evaluation.rivals import RivalPlan, fewer_swaps
 from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing
 
-SIDES = ("model", "baseline")
+_SIDES = ("model", "baseline")
 
 
 class AuditRun:
@@ -67,7 +67,7 @@ class AuditRun:
         self.request, self.models, self.grouper, self.notes = request, list(models), grouper, notes
         self.photos, self.backgrounds = list(photos), list(backgrounds)
         self.budget, self.memory = settle_budget(request.auditing), memory or Memory()
-        networks = dict(zip(SIDES, (one.network for one in self.models), strict=False))
+        networks = dict(zip(_SIDES, (one.network for one in self.models), strict=False))
         if grouper.network not in networks.values():
             networks["groups"] = grouper.network
         self.spending = Spending(networks, self.memory, len(self.photos))
@@ -257,7 +257,7 @@ class AuditRun:
             asking=self.memory,
         )  # fmt: skip
 
-    def _find_backgrounds(self) -> Backgrounds | None:
+    def _find_backgrounds(self) -> BackgroundKinds | None:
         grouping, running = self.request.grouping, self.request.running
         try:
             check_features(self.grouper, grouping.group_feature, grouping.group_block)

@@ -18,7 +18,7 @@ from robustvit.common.options import (
     Engine,
     ExportFormat,
     MaskFormat,
-    Metric,
+    MetricName,
     NoObject,
     ObjectBy,
     PixelRange,
@@ -220,7 +220,7 @@ class VerdictOnPhotos(JudgingOptions):
     """
 
     backgrounds: str = "textures"
-    metric: Metric = "accuracy"
+    metric: MetricName = "accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)

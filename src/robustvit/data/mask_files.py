@@ -21,9 +21,9 @@ from robustvit.data.mask_kinds import (
     imagenet_s_ids,
     is_one_on_black,
     is_whole,
+    list_levels,
     pack_colours,
     refuse_black_object,
-    shown,
     voc_ids_by_colour,
     white_of,
 )
@@ -147,8 +147,8 @@ def _read_binary(pixels: MaskPixels) -> np.ndarray:
     levels, _ = count_levels(values)
     if len(levels) > 2 and levels[-1] > 1 and is_whole(values) and not _is_clear(pixels):
         raise UserError(
-            f"expected two values in mask {pixels.path}, found {shown(levels)}: class ids, degrees or a trimap? say so "
-            "with --mask-format ids, --mask-format soft or --mask-format trimap"
+            f"expected two values in mask {pixels.path}, found {list_levels(levels)}: class ids, degrees or a trimap? "
+            "say so with --mask-format ids, --mask-format soft or --mask-format trimap"
         )
     top = mask.max(initial=0)
     return (mask >= top / 2).astype(np.float32) if top > 0 else mask
@@ -174,7 +174,7 @@ def _read_trimap(pixels: MaskPixels) -> np.ndarray:
         return (degrees == 255).astype(np.float32)
     raise UserError(
         f"expected a trimap in {pixels.path}, 1 object, 2 background and 3 border, or 255 object, 128 unknown and 0 "
-        f"background, found {shown(count_levels(degrees)[0])}: check it"
+        f"background, found {list_levels(count_levels(degrees)[0])}: check it"
     )
 
 

@@ -22,7 +22,7 @@ MASK_KINDS: dict[MaskFormat, tuple[str, str]] = {
 VOID_ID = 255  # VOC: border of an object, or not annotated
 VOID_COLOUR = (224, 224, 192)
 IMAGENET_S_IGNORE = 1000
-MOST_CLASSES = 128  # in one photo; a soft mask read as ids would give an object for each of its greys
+MOST_IDS = 128  # in one photo; a soft mask read as ids would give an object for each of its greys
 FAINT, NEARLY_FULL = 32, 224  # noise of a black and white JPEG stays below and above
 _BLACK_NOISE = 8  # of a JPEG in which all is black
 _FEW = 32
@@ -69,7 +69,7 @@ def guess_greys(pixels: MaskPixels, values: np.ndarray, indexed: bool = False) -
 
 def ask_about_greys(pixels: MaskPixels, levels: np.ndarray) -> NoReturn:
     """Refuse values that may be ids or degrees, or of which none is the background."""
-    listed = shown(levels)
+    listed = list_levels(levels)
     if levels[0] > 0 and len(levels) > 1:
         ask_for_background(pixels, levels)
     if _is_trimap(levels):
@@ -89,12 +89,12 @@ def ask_for_background(pixels: MaskPixels, levels: np.ndarray) -> NoReturn:
     """Refuse values of which none is 0."""
     if set(levels.tolist()) <= {1, 2, 3}:
         raise UserError(
-            f"mask {pixels.path} has the values {shown(levels)} and no pixel is 0, the background: a trimap or class "
-            "ids? say so with --mask-format trimap (1 is the object, 2 the background, 3 the border) or --mask-format "
-            "ids (all are objects)"
+            f"mask {pixels.path} has the values {list_levels(levels)} and no pixel is 0, the background: a trimap or "
+            "class ids? say so with --mask-format trimap (1 is the object, 2 the background, 3 the border) or "
+            "--mask-format ids (all are objects)"
         )
     raise UserError(
-        f"mask {pixels.path} has the values {shown(levels)} and no pixel is 0, the background: class ids or soft "
+        f"mask {pixels.path} has the values {list_levels(levels)} and no pixel is 0, the background: class ids or soft "
         "values? say so with --mask-format ids (all but 255 are objects) or --mask-format soft, or save the "
         "background as 0"
     )
@@ -124,7 +124,7 @@ def refuse_black_object(pixels: MaskPixels) -> None:
         )
 
 
-def shown(levels: np.ndarray) -> str:
+def list_levels(levels: np.ndarray) -> str:
     """List values, not more than a few."""
     more = f", ... {levels[-1]:g}" if len(levels) > _SHOWN else ""
     return "[" + ", ".join(f"{level:g}" for level in levels[:_SHOWN]) + more + "]"
@@ -180,7 +180,7 @@ def _guess_palette(pixels: MaskPixels, palette: np.ndarray) -> MaskFormat:
     objects = used[(used > 0) & (used != VOID_ID)]
     if is_grey(colours, 2) and not (dark and len(objects) == 1):
         return _guess_grey_palette(pixels, palette)
-    if not dark or len(used) > MOST_CLASSES:
+    if not dark or len(used) > MOST_IDS:
         where = (
             "in which index 0 is not black: is index 0 the background?" if not dark else "is it a mask of class ids?"
         )
@@ -201,8 +201,8 @@ def _guess_grey_palette(pixels: MaskPixels, palette: np.ndarray) -> MaskFormat:
         return guess_greys(pixels, greys)
     except UserError as error:
         raise UserError(
-            f"mask {pixels.path} has a palette of greys, {shown(np.unique(greys))}: degrees by its colours or class "
-            "ids by its indices? say so with --mask-format soft or --mask-format ids"
+            f"mask {pixels.path} has a palette of greys, {list_levels(np.unique(greys))}: degrees by its colours or "
+            "class ids by its indices? say so with --mask-format soft or --mask-format ids"
         ) from error
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json
 
-KIND = "robustvit-shortcuts"
+SHORTCUTS_KIND = "robustvit-shortcuts"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read_decisions(path: str | Path) -> RegionDecisions:
     raw = read_json(path)
     if isinstance(raw, dict) and "audit" in raw:
         raw = _from_record(raw, path)
-    if not isinstance(raw, dict) or raw.get("kind") != KIND:
+    if not isinstance(raw, dict) or raw.get("kind") != SHORTCUTS_KIND:
         raise UserError(
             f"expected decisions on regions in {path}, found something else: save it from the page of an audit"
         )
@@ -109,4 +109,9 @@ def _from_record(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
             f"{path}: expected numbers of regions from 1 to {len(rows)}, each kept or dropped, got {sorted(wrong)}: "
             "correct them"
         )
-    return {"kind": KIND, "model": record.get("model", ""), "weights": record.get("weights", ""), "regions": rows}
+    return {
+        "kind": SHORTCUTS_KIND,
+        "model": record.get("model", ""),
+        "weights": record.get("weights", ""),
+        "regions": rows,
+    }

@@ -16,7 +16,7 @@ Swap = Literal["mixed-same", "mixed-rand", "mixed-next", "mixed-other"]
 SWAPS: tuple[Swap, ...] = ("mixed-same", "mixed-rand", "mixed-next", "mixed-other")
 
 
-class Box(NamedTuple):
+class ObjectBox(NamedTuple):
     """Pixel bounds of an object; ``bottom`` and ``right`` lie outside it."""
 
     top: int
@@ -25,13 +25,13 @@ class Box(NamedTuple):
     right: int
 
 
-def bounding_box(mask: Tensor) -> Box | None:
+def bounding_box(mask: Tensor) -> ObjectBox | None:
     """Return the box around the pixels of a mask, ``(1, H, W)`` in [0, 1], above 0.5, or None if there are none."""
     inside = mask[0] > 0.5
     rows, columns = inside.any(dim=1).nonzero(), inside.any(dim=0).nonzero()
     if len(rows) == 0:
         return None
-    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+    return ObjectBox(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 
 def usable_background(mask: Tensor, max_share: float = 0.9) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from robustvit.common.errors import UserError, expect_one_of
-from robustvit.common.options import HeadKind, Metric
+from robustvit.common.options import HeadKind, MetricName
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.evaluation.metrics import ACCURACY, METRICS, MOST_SCORED, OF_LABELS
@@ -15,7 +15,7 @@ UNBALANCED = 3  # times the photos of the smallest class: beyond, accuracy says 
 FEW = 20  # photos of a class: with fewer, average precision is too high by chance
 
 
-def metric_for(head: HeadKind, asked: Metric) -> Metric:
+def metric_for(head: HeadKind, asked: MetricName) -> MetricName:
     """Return what decides: as asked for, but for a multi-label model the mean average precision instead of accuracy."""
     expect_one_of("--metric", asked, METRICS)
     if head != "multi-label":

@@ -12,7 +12,7 @@ import numpy as np
 
 from robustvit.common.derived_intervals import Derived, effective_photos
 from robustvit.common.errors import UserError
-from robustvit.common.options import Metric as MetricName
+from robustvit.common.options import MetricName
 
 MOST_SCORED = 100  # classes; photos of more classes have no scores, so that no file grows with photos times classes
 ACCURACY = "accuracy"

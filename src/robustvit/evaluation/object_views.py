@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustvit.data.swaps import Box, bounding_box, only_foreground
+from robustvit.data.swaps import ObjectBox, bounding_box, only_foreground
 from robustvit.explanation.deletion import blurred
 
 MARGIN = 0.1  # of the box's longer side, on each side of the box
@@ -39,7 +39,7 @@ def crop_to_object(images: Tensor, objects: Tensor, margin: float = MARGIN) -> T
     return torch.stack(crops)
 
 
-def crop_window(box: Box, height: int, width: int, margin: float = MARGIN) -> Box:
+def crop_window(box: ObjectBox, height: int, width: int, margin: float = MARGIN) -> ObjectBox:
     """Return the smallest window of a frame's shape that holds a box with its margin, moved into the frame."""
     longer = max(box.bottom - box.top, box.right - box.left)
     rows, columns = box.bottom - box.top + 2 * margin * longer, box.right - box.left + 2 * margin * longer
@@ -47,7 +47,7 @@ def crop_window(box: Box, height: int, width: int, margin: float = MARGIN) -> Bo
     rows, columns = max(1, round(scale * height)), max(1, round(scale * width))
     top = min(max(0, round((box.top + box.bottom - rows) / 2)), height - rows)
     left = min(max(0, round((box.left + box.right - columns) / 2)), width - columns)
-    return Box(top, left, top + rows, left + columns)
+    return ObjectBox(top, left, top + rows, left + columns)
 
 
 def black_background(images: Tensor, objects: Tensor) -> Tensor:

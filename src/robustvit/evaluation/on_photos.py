@@ -12,7 +12,7 @@ from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import Interval
 from robustvit.common.option_groups import InferenceOptions, MeasuredPhotos, RunningOptions, VerdictOnPhotos
-from robustvit.common.options import Metric
+from robustvit.common.options import MetricName
 from robustvit.common.verdict import Verdict
 from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
 from robustvit.data.photos_to_measure import PhotosToMeasure, find_photos_to_measure
@@ -80,7 +80,7 @@ class PhotoRequest:
             workers=self.running.workers,
         )
 
-    def record(self, metric: Metric) -> dict[str, object]:
+    def record(self, metric: MetricName) -> dict[str, object]:
         """Return the settings as they are written to the file."""
         return dict(
             relevance=self.relevance,
@@ -156,7 +156,7 @@ def evaluate_photos(request: PhotoRequest, out: str | None = None) -> Evaluation
     return found
 
 
-def _settle_metric(asked: Metric, classifier: Classifier, chosen: PhotosToMeasure) -> Metric:
+def _settle_metric(asked: MetricName, classifier: Classifier, chosen: PhotosToMeasure) -> MetricName:
     """Return what decides; refuse a metric that these photos cannot have, and note sizes of classes that matter."""
     metric, photos = metric_for(classifier.head_kind, asked), chosen.read.photos
     if classifier.head_kind != "multi-label":
@@ -168,7 +168,7 @@ def _settle_metric(asked: Metric, classifier: Classifier, chosen: PhotosToMeasur
 def _judge(
     chosen: PhotosToMeasure,
     include_trained: bool,
-    metric: Metric,
+    metric: MetricName,
     bar: RivalBar,
     measured: Sequence[list[PhotoMeasure]],
 ) -> Verdict:

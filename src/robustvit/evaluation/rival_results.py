@@ -20,7 +20,7 @@ from robustvit.data.datasets import MaskedPhotos
 from robustvit.evaluation.compare import DECISIVE, compare, deciding_measure
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.photo_measures import PhotoMeasure
-from robustvit.evaluation.rivals import AVERAGED, Answers, RivalPlan, measure_rivals
+from robustvit.evaluation.rivals import AVERAGED, RivalAnswers, RivalPlan, measure_rivals
 from robustvit.models.classifier import Classifier, head_kind_of
 from robustvit.models.head_kinds import ONE_CLASS
 
@@ -148,7 +148,7 @@ def ask_about_objects(
 
 
 def judge_rivals(
-    plain: Sequence[PhotoMeasure], answers: Answers, plan: RivalPlan, bar: RivalBar | None = None
+    plain: Sequence[PhotoMeasure], answers: RivalAnswers, plan: RivalPlan, bar: RivalBar | None = None
 ) -> RivalResults:
     """Compare rivals with the model as it is, and look for one that beats the model that would be used instead.
 

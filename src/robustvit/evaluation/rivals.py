@@ -32,8 +32,8 @@ from robustvit.explanation.maps import image_map
 AVERAGED = " and photo"  # a rival whose probabilities are averaged with those of the whole photo
 _NO_BACKWARD = ("rollout", "raw_attention")  # maps of one forward pass
 
-Answer = tuple[int, float]  # predicted class and its probability
-Answers = dict[str, list[PhotoMeasure]]
+TopAnswer = tuple[int, float]  # predicted class and its probability
+RivalAnswers = dict[str, list[PhotoMeasure]]
 _Picture = tuple[bool, int, int]  # whether on a background of no photo, photo, background (-1: its own)
 
 
@@ -93,7 +93,7 @@ def measure_rivals(
     *,
     device: str | torch.device = "cpu",
     accelerator: Accelerator | None = None,
-) -> Answers:
+) -> RivalAnswers:
     """Measure rivals on the photos, and on the backgrounds that the model itself was measured on.
 
     Args:
@@ -120,7 +120,7 @@ def measure_rivals(
     if parts[1]:
         others = Backgrounds(str(settings.backgrounds), photos.preprocessing)
         datasets.append((parts[1], lambda some: PastedPhotos(photos, others, [one[1:] for one in some])))
-    said: dict[_Picture, dict[str, Answer]] = {}
+    said: dict[_Picture, dict[str, TopAnswer]] = {}
     with evaluating(model):
         for pictures, make in datasets:
             mine = share.of_items(pictures)
@@ -192,14 +192,16 @@ def ask_rivals(
 
 def _answer(
     model: nn.Module, plan: RivalPlan, batch: Mapping[str, Tensor], device, asking: Asking
-) -> list[dict[str, Answer]]:
+) -> list[dict[str, TopAnswer]]:
     """Answer every rival for each picture of a batch."""
     found = ask_rivals(model, plan, batch["image"].to(device), batch["mask"].to(device), asking)
     best = {name: [one.tolist() for one in probabilities.max(dim=1)] for name, probabilities in found.items()}
     return [{name: (int(at[i]), p[i]) for name, (p, at) in best.items()} for i in range(len(batch["image"]))]
 
 
-def _rewritten(index: int, photo: PhotoMeasure, said: Mapping[_Picture, dict[str, Answer]], name: str) -> PhotoMeasure:
+def _rewritten(
+    index: int, photo: PhotoMeasure, said: Mapping[_Picture, dict[str, TopAnswer]], name: str
+) -> PhotoMeasure:
     """Return a photo's measures with a rival's answers in place of the model's."""
 
     def answer(one: Swapped) -> Swapped:

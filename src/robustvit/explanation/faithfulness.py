@@ -134,7 +134,7 @@ def faithfulness(
     from robustvit.data.datasets import MaskedPhotos
     from robustvit.data.pixels import Pixels
     from robustvit.data.trained_photos import notes_on_photos
-    from robustvit.explanation.method_scores import CONTROL, check_sanity, measure_areas, unsupported_methods
+    from robustvit.explanation.method_scores import NOISE_MAPS, check_sanity, measure_areas, unsupported_methods
     from robustvit.models.load import load_given
 
     wanted = _wanted(deletion.methods)
@@ -151,7 +151,7 @@ def faithfulness(
     classifier.to(make_accelerator(device=running.device).device)
     data = MaskedPhotos(_bare(listed), classifier.preprocessing)
     loader = _loader(data, running.batch_size, running.workers)
-    areas = measure_areas(classifier, loader, [*measured, CONTROL], deletion, running.seed)
+    areas = measure_areas(classifier, loader, [*measured, NOISE_MAPS], deletion, running.seed)
     scores = {name: MethodScore.of(found) for name, found in areas.items()}
     sanity = check_sanity(classifier, data, measured, deletion.randomised, running.seed)
     names = [str(photo) for photo in photos]

@@ -17,7 +17,7 @@ from robustvit.explanation.randomisation import Sanity, measure_sanity
 from robustvit.models.classifier import Classifier
 from robustvit.models.families import find_layout
 
-CONTROL = "random"  # noise maps: a method that does not beat them is useless
+NOISE_MAPS = "random"  # noise maps: a method that does not beat them is useless
 
 
 def unsupported_methods(names: list[str], classifier: Classifier) -> dict[str, str]:
@@ -65,7 +65,7 @@ def check_sanity(
 def _curves(
     classifier: Classifier, images: Tensor, name: str, generator: Generator, deletion: DeletionOptions
 ) -> Curves:
-    if name == CONTROL:
+    if name == NOISE_MAPS:
         maps = torch.rand(len(images), *images.shape[-2:], generator=generator).to(images.device)
     else:
         with torch.no_grad():

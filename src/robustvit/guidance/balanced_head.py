@@ -48,7 +48,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenStrength:
     """The chosen C, with means over subsets that the heads were not fitted on, 0 to 1.
 
     Attributes:
@@ -88,7 +88,7 @@ def balanced_subset(labels: Sequence[int], seed: int) -> list[int]:
 
 def choose_strength(
     first: Subsets, second: Subsets, classes: int, *, intercept: bool = True, strengths: Sequence[float] = STRENGTHS
-) -> Choice:
+) -> ChosenStrength:
     """Choose C by the worst group's accuracy, on photos that the head was not fitted on.
 
     Heads are fitted on the subsets of one half and scored on the other, both ways. Ties go to the lower cross-entropy.
@@ -107,7 +107,7 @@ def choose_strength(
             loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)))
             tried[c] += [float(worst.mean()) / 2, float(right.mean()) / 2, float(loss) / 2]
     best = max(strengths, key=lambda c: (round(tried[c][0], 9), -tried[c][2]))
-    return Choice(best, *(float(value) for value in tried[best]))
+    return ChosenStrength(best, *(float(value) for value in tried[best]))
 
 
 def average_head(subsets: Subsets, classes: int, strength: float, *, intercept: bool = True) -> Head:

@@ -15,7 +15,7 @@ from robustvit.common.options import Balance
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.guidance.cross_entropy import classify
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, expect_labels
-from robustvit.guidance.swap_augmentation import SWAPS, on_other_backgrounds
+from robustvit.guidance.swap_augmentation import MEASURED_SWAPS, on_other_backgrounds
 from robustvit.models.parameters import head_layers
 
 
@@ -54,7 +54,7 @@ class LastLayer(GuidanceMethod):
     @property
     def trained_on(self) -> tuple[str, ...]:
         """Measures on swapped backgrounds, if backgrounds were swapped."""
-        return SWAPS if self.balance == "background" else ()
+        return MEASURED_SWAPS if self.balance == "background" else ()
 
     def __call__(self, model: nn.Module, images: Tensor, masks: Tensor, target: Tensor | None) -> GuidedLoss:
         target = expect_labels(target, f"--guidance {self.title}")

@@ -39,7 +39,7 @@ GUIDANCE: dict[str, Any] = {
 }
 
 
-def options_of(guidance: str) -> set[str]:
+def method_options(guidance: str) -> set[str]:
     """Return the names of a guidance method's options."""
     expect_one_of("guidance", guidance, GUIDANCE)
     return {field.name for field in fields(GUIDANCE[guidance]) if field.metadata.get("option", True)}
@@ -47,7 +47,7 @@ def options_of(guidance: str) -> set[str]:
 
 def guidance_options() -> list[str]:
     """Return the names of all guidance methods' options."""
-    return sorted({name for guidance in GUIDANCE for name in options_of(guidance)})
+    return sorted({name for guidance in GUIDANCE for name in method_options(guidance)})
 
 
 def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def chosen_options(guidance: str, given: Mapping[str, Any], recipe: Mapping[str,
         given: the user's options, None (False for a switch) if not given; names that no method has are ignored.
         recipe: a recipe's options; those that the method does not have are ignored.
     """
-    known = options_of(guidance)
+    known = method_options(guidance)
     said = {name: given[name] for name in guidance_options() if not (given.get(name) is None or given[name] is False)}
     if foreign := sorted(set(said) - known):
         raise UserError(
@@ -74,7 +74,7 @@ def make_guidance(guidance: str | Guidance = "robustvit", **options: object) -> 
         if options:
             raise UserError(f"expected no options beside a guidance object, got {', '.join(options)}")
         return guidance
-    known = options_of(guidance)
+    known = method_options(guidance)
     if unknown := sorted(set(options) - {field.name for field in fields(GUIDANCE[guidance])}):
         raise UserError(f"expected options of {guidance} ({', '.join(sorted(known))}), got {', '.join(unknown)}")
     return GUIDANCE[guidance](**options)
@@ -151,7 +151,7 @@ def guided_loss(
         UserError: unknown method or option, shapes that differ, masks outside [0, 1], labels missing.
     """
     expect_shares(masks)
-    if target is None and isinstance(guidance, str) and "target" in options_of(guidance):
+    if target is None and isinstance(guidance, str) and "target" in method_options(guidance):
         options["target"] = "predicted"
     _check_target(head_kind_of(model), target)
     return make_guidance(guidance, **options)(model, images, masks, target)

@@ -15,7 +15,7 @@ from robustvit.guidance.losses import masks_like
 from robustvit.guidance.method import GuidanceMethod, GuidedLoss, check_weights, expect_labels
 from robustvit.guidance.several import all_objects
 
-SWAPS = ("mixed-other", "mixed-same", "mixed-rand")  # measures on photos like those that swaps train on
+MEASURED_SWAPS = ("mixed-other", "mixed-same", "mixed-rand")  # measures on photos like those that swaps train on
 
 
 def on_other_backgrounds(images: Tensor, masks: Tensor, share: float = 1.0) -> Tensor:
@@ -79,7 +79,7 @@ class SwapAugmentation(GuidanceMethod):
     @property
     def trained_on(self) -> tuple[str, ...]:
         """Measures on swapped backgrounds."""
-        return SWAPS
+        return MEASURED_SWAPS
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,7 @@ from robustvit.common.options import Classification
 from robustvit.guidance.method import GuidedLoss
 from robustvit.guidance.robustvit import RobustViT
 from robustvit.guidance.several import all_objects
-from robustvit.guidance.swap_augmentation import SWAPS, check_share, on_other_backgrounds
+from robustvit.guidance.swap_augmentation import MEASURED_SWAPS, check_share, on_other_backgrounds
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SwapRelevance(RobustViT):
     @property
     def trained_on(self) -> tuple[str, ...]:
         """Measures on swapped backgrounds."""
-        return SWAPS
+        return MEASURED_SWAPS
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,7 +14,7 @@ from robustvit.common.options import Prompt
 from robustvit.common.wording import list_names
 from robustvit.data.matching import compose
 
-CLASSES = "classes"
+BY_CLASS = "classes"
 _WORDNET = re.compile(r"n\d{8}(?=$|[\W_])")
 _NUMBER = re.compile(r"\d+[\W_]+(?=.*[^\W\d_])")  # before a name with letters
 _HUMP = re.compile(r"(?<=[a-z]{2})(?=[A-Z])")  # AnnualCrop, but not iPhone or McDonald
@@ -37,7 +37,7 @@ class Phrase:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PromptParts:
     """The parts of ``--prompt``.
 
     Attributes:
@@ -51,7 +51,7 @@ class Wanted:
     weighted: bool
 
 
-def read_prompt(prompt: Prompt) -> Wanted:
+def read_prompt(prompt: Prompt) -> PromptParts:
     """Read ``--prompt``: ``classes``, or phrases for every photo, or ``CLASS=PHRASE``; each may end in ``:WEIGHT``.
 
     A text holds several, separated by commas. A class may be named several times.
@@ -67,9 +67,9 @@ def read_prompt(prompt: Prompt) -> Wanted:
         name, mark, words = entry.rpartition("=")
         if mark:
             by_class[name.strip()].append(_read_phrase(words, entry))
-        elif entry != CLASSES:
+        elif entry != BY_CLASS:
             everywhere.append(_read_phrase(entry, entry))
-    if everywhere and (by_class or CLASSES in entries):
+    if everywhere and (by_class or BY_CLASS in entries):
         raise UserError(
             f"--prompt {','.join(entries)} mixes phrases of classes with {everywhere[0].text!r} for every photo: "
             f"name its class (CLASS={everywhere[0]}), or give only phrases for every photo"
@@ -79,7 +79,7 @@ def read_prompt(prompt: Prompt) -> Wanted:
     if any(weights) and not all(weights):
         bare = next(one for one in phrases if one.weight is None)
         raise UserError(f"expected a weight for every phrase or for none, {bare.text!r} has none: {bare.text}:1")
-    return Wanted(tuple(everywhere), {name: tuple(some) for name, some in by_class.items()}, any(weights))
+    return PromptParts(tuple(everywhere), {name: tuple(some) for name, some in by_class.items()}, any(weights))
 
 
 def _read_phrase(words: str, entry: str) -> Phrase:

@@ -15,7 +15,7 @@ from robustvit.models.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
-class Call:
+class ModuleCall:
     """One call of a module: what it received and what it returned."""
 
     module: nn.Module
@@ -35,7 +35,7 @@ class ForwardPass:
 
     images: Tensor
     logits: Tensor
-    calls: tuple[Call, ...]
+    calls: tuple[ModuleCall, ...]
 
     def received_by(self, part: nn.Module) -> Tensor | None:
         """Return the images that first reach a part of the network, whichever of its modules is called."""
@@ -56,7 +56,7 @@ def run_on_noise(network: nn.Module, preprocessing: Preprocessing) -> ForwardPas
     mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
     images = ((noise - mean) / std).to(weights.device, weights.dtype).requires_grad_()
     name = type(network).__name__
-    calls: list[Call] = []
+    calls: list[ModuleCall] = []
     with _watched(network, calls), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         try:
             output = network(images)
@@ -78,12 +78,12 @@ def _gradient(value: Tensor, images: Tensor) -> Tensor | None:
 
 
 @contextmanager
-def _watched(network: nn.Module, calls: list[Call]) -> Iterator[None]:
+def _watched(network: nn.Module, calls: list[ModuleCall]) -> Iterator[None]:
     """Record every call of a module, in evaluation mode."""
 
     def record(module: nn.Module, arguments: tuple[object, ...], named: dict[str, object], output: object) -> None:
         tensors = tuple(one for one in (*arguments, *named.values()) if isinstance(one, Tensor))
-        calls.append(Call(module, tensors, output))
+        calls.append(ModuleCall(module, tensors, output))
 
     modes = [(module, module.training) for module in network.modules()]
     hooks = [module.register_forward_hook(record, with_kwargs=True) for module in network.modules()]

@@ -17,7 +17,7 @@ from robustvit.models.forward_pass import ForwardPass, describe_channels, run_on
 from robustvit.models.given_preprocessing import GivenPreprocessing
 from robustvit.models.heads import classes_of, describe_head, replace_head
 from robustvit.models.kinds import channels_of, find_inside, is_torchvision, made_by
-from robustvit.models.outputs import OutputKind, kind_of
+from robustvit.models.outputs import OutputKind, output_kind
 from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.readout import measure_readout
 from robustvit.models.unwrap import unwrap
@@ -71,7 +71,7 @@ def normalise(
         simple = _simplify(network, inside[0], seen, own)
         readout = measure_readout(network, seen) if simple is network else None
         network = simple
-    kind = kind_of(seen.logits)
+    kind = output_kind(seen.logits)
     return Normalised(network, own, seen.logits.shape[1], kind, readout)
 
 

@@ -58,7 +58,7 @@ def has_two_heads(network: nn.Module) -> bool:
     return hasattr(network, "head_dist") or type(network).__name__.endswith("WithTeacher")
 
 
-def kind_of(logits: Tensor) -> OutputKind:
+def output_kind(logits: Tensor) -> OutputKind:
     """Return what the outputs ``(B, C)`` of a network are: logits, or what a last softmax or sigmoid made of them."""
     last = _last_function(logits)
     values = logits.detach().double()

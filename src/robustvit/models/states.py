@@ -19,7 +19,7 @@ from robustvit.models.shards import find_weights, read_weights
 # Entries that hold weights, the usual first; any other that holds tensors by name is found too.
 NAMES = ("state_dict", "model_state_dict", "model", "state", "model_state", "net", "network", "weights", "params")
 # Words in the names of averaged weights.
-AVERAGED = frozenset({"ema", "averaged", "average", "swa", "teacher"})
+_AVERAGED = frozenset({"ema", "averaged", "average", "swa", "teacher"})
 _NO_WEIGHTS = re.compile(r"optim|scaler|sched|callback|loops|rng|hyper|hparams|config|averaging_state|args", re.I)
 _DEEPEST = 3
 _COUNTERS = frozenset({"n_averaged", "num_updates", "initted", "step"})
@@ -115,7 +115,7 @@ def _entries(loaded: Mapping[Any, Any], place: str = "", depth: int = 0) -> Iter
 
 def is_averaged(name: str) -> bool:
     """Whether a name is one of averaged weights."""
-    return not AVERAGED.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
+    return not _AVERAGED.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
 
 
 def _choose(found: Collection[str], path: Path) -> str:

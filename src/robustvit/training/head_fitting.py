@@ -20,7 +20,7 @@ from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.swaps import bounding_box, pair_backgrounds, usable_background
 from robustvit.guidance.balanced_head import (
     SUBSETS,
-    Choice,
+    ChosenStrength,
     Head,
     Subsets,
     average_head,
@@ -47,7 +47,7 @@ class HeadFit:
         nonzero: share of its weights that are not zero.
     """
 
-    choice: Choice
+    choice: ChosenStrength
     before: tuple[float, float]
     after: tuple[float, float]
     nonzero: float

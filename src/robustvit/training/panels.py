@@ -22,7 +22,7 @@ from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier
 
-Outcome = Literal["corrected", "broken", "same"]
+AnswerChange = Literal["corrected", "broken", "same"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Panel:
         no_object: whether the photo shows no object.
     """
 
-    outcome: Outcome
+    outcome: AnswerChange
     index: int
     donor: int | None = None
     file: str = ""
@@ -67,13 +67,13 @@ def choose_panels(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure],
             if a.kind == "mixed-other":
                 outcome = _outcome(old.is_right(a), old.is_right(b))
                 swapped.append((old.label, Panel(outcome, index, a.donor)))
-    outcomes: tuple[Outcome, ...] = ("corrected", "broken", "same")
+    outcomes: tuple[AnswerChange, ...] = ("corrected", "broken", "same")
     every = plain + swapped
     totals = Counter(panel.outcome for _, panel in every)
     return [replace(panel, total=totals[outcome]) for outcome in outcomes for panel in _vary(every, outcome, count)]
 
 
-def _vary(candidates: Sequence[tuple[int, Panel]], outcome: Outcome, count: int) -> list[Panel]:
+def _vary(candidates: Sequence[tuple[int, Panel]], outcome: AnswerChange, count: int) -> list[Panel]:
     """Choose up to ``count`` panels of one outcome: no photo twice, and no class twice before every class has one."""
     chosen: dict[int, tuple[int, Panel]] = {}
     for most_per_class in range(1, count + 1):
@@ -85,7 +85,7 @@ def _vary(candidates: Sequence[tuple[int, Panel]], outcome: Outcome, count: int)
     return [panel for _, panel in chosen.values()]
 
 
-def _outcome(was_right: bool, is_right: bool) -> Outcome:
+def _outcome(was_right: bool, is_right: bool) -> AnswerChange:
     if was_right == is_right:
         return "same"
     return "corrected" if is_right else "broken"

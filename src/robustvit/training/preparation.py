@@ -99,7 +99,7 @@ def prepare_run(
     config = settled.with_model(classifier)
     method = check_model(settled, classifier)
     gathered = gather_run(options, settled, classifier, accelerator)
-    regions = find_regions(options["shortcuts"], settled, classifier, gathered, accelerator.device)
+    regions = read_regions(options["shortcuts"], settled, classifier, gathered, accelerator.device)
     if options["resume"]:
         folder.check_same_selection(gathered.as_text())
     guide = settled.guide.of_object_classes(gathered.object_classes).of_regions(regions)
@@ -190,7 +190,7 @@ def gather_run(
     return gathered
 
 
-def find_regions(
+def read_regions(
     path: str | None, settled: SettledRun, classifier: Classifier, photos: RunPhotos, device: torch.device
 ) -> DecidedRegions | None:
     """Return the regions that a person kept or dropped, for the original model; None without a file.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
-from robustvit.common.options import GroupMethod, LrSchedule, Metric, Select, Train, WeightInterpolation
+from robustvit.common.options import GroupMethod, LrSchedule, MetricName, Select, Train, WeightInterpolation
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Schedule:
     lr_schedule: LrSchedule = "step"
     weight_interpolation: WeightInterpolation = 1.0
     max_drop: float = 2.0
-    metric: Metric = "accuracy"
+    metric: MetricName = "accuracy"
     seed: int = 0
     workers: int = 0
     save_every: float = 10.0
@@ -67,7 +67,7 @@ class Schedule:
             raise UserError(f"expected --group-step above 0, got {self.group_step}")
         expect_one_of("--train", self.train, get_args(Train))
         expect_one_of("--select", self.select, get_args(Select))
-        expect_one_of("--metric", self.metric, get_args(Metric))
+        expect_one_of("--metric", self.metric, get_args(MetricName))
         expect_one_of("--lr-schedule", self.lr_schedule, get_args(LrSchedule))
         if self.train == "adapter" and self.weight_interpolation != 1:
             raise UserError(

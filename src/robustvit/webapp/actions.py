@@ -18,7 +18,7 @@ from robustvit.webapp.limits import read_limited
 from robustvit.webapp.markup import answers_html
 from robustvit.webapp.memory import Recent, Results
 from robustvit.webapp.panel import write_panel
-from robustvit.webapp.prediction import Answer, Explorer, Inputs, Picture
+from robustvit.webapp.prediction import Explorer, Inputs, ModelAnswer, Picture
 from robustvit.webapp.swapped import (
     background_inputs,
     background_photo,
@@ -143,7 +143,7 @@ class Actions:
 
     def _swap_photo(
         self, photo: str | None, target: int, method: str, *how: Choice
-    ) -> tuple[list[Answer], list[Answer], Tensor]:
+    ) -> tuple[list[ModelAnswer], list[ModelAnswer], Tensor]:
         if photo is None:
             raise UserError("expected a photo: choose one, or an example")
         picture = self.explorer.read(photo)

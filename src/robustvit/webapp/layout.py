@@ -14,7 +14,7 @@ from robustvit.common.errors import UserError
 from robustvit.webapp.actions import OWN_PHOTO, Actions
 from robustvit.webapp.audit_tab import AuditJobs
 from robustvit.webapp.failures import Page
-from robustvit.webapp.swapped import BACKGROUNDS
+from robustvit.webapp.swapped import OFFERED
 
 if TYPE_CHECKING:
     from gradio.components.image_editor import EditorData, EditorValue
@@ -150,8 +150,8 @@ def _swap_section(actions: Actions, shown: list[Any]) -> _Swap:
             actions.mask_sources, value=actions.mask_sources[0], label="Mask", min_width=280, elem_id="rv-mask"
         )
         background = gr.Dropdown(
-            [*BACKGROUNDS, OWN_PHOTO],
-            value=BACKGROUNDS[2],
+            [*OFFERED, OWN_PHOTO],
+            value=OFFERED[2],
             label="Background",
             min_width=280,
             elem_id="rv-background",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robustvit.common.pages import page_template
 from robustvit.common.pictures import data_url
-from robustvit.webapp.prediction import Answer
+from robustvit.webapp.prediction import ModelAnswer
 
 STYLE = """
 .rv-answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); gap: 1.2rem; }
@@ -62,10 +62,10 @@ def _template() -> Template:
 
 
 def answers_html(
-    answers: Sequence[Answer],
+    answers: Sequence[ModelAnswer],
     opacity: float,
     *,
-    before: Sequence[Answer] | None = None,
+    before: Sequence[ModelAnswer] | None = None,
     mask: Tensor | None = None,
     where: str = "",
 ) -> str:
@@ -94,7 +94,7 @@ def answers_html(
     return _template().render(answers=rows, mask=seen, where=where)
 
 
-def _change(old: Answer, new: Answer) -> str:
+def _change(old: ModelAnswer, new: ModelAnswer) -> str:
     was, now = old.top[0][0], new.top[0][0]
     if was == now:
         return f"Still {now}: {100 * old.top[0][1]:.0f} % before, {100 * new.top[0][1]:.0f} % now."

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from robustvit.common.pictures import figure_of_rows
-from robustvit.webapp.prediction import Answer
+from robustvit.webapp.prediction import ModelAnswer
 
 
-def write_panel(rows: Sequence[tuple[str, Sequence[Answer]]], opacity: float, path: str | Path) -> None:
+def write_panel(rows: Sequence[tuple[str, Sequence[ModelAnswer]]], opacity: float, path: str | Path) -> None:
     """Write a PNG with a row for each picture.
 
     Args:
@@ -22,7 +22,7 @@ def write_panel(rows: Sequence[tuple[str, Sequence[Answer]]], opacity: float, pa
     figure_of_rows([_row(title, answers, opacity) for title, answers in rows], path)
 
 
-def _row(title: str, answers: Sequence[Answer], opacity: float) -> list[tuple[str, np.ndarray]]:
+def _row(title: str, answers: Sequence[ModelAnswer], opacity: float) -> list[tuple[str, np.ndarray]]:
     pictures = [(title, answers[0].image.permute(1, 2, 0).numpy())]
     for answer in answers:
         name, probability = answer.top[0]

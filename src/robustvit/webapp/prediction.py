@@ -45,7 +45,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ModelAnswer:
     """The answer of one model.
 
     Attributes:
@@ -83,7 +83,7 @@ class Explorer:
         self.models, self.limits = dict(models), limits or Limits()
         self._lock, self._reading = threading.Lock(), threading.Semaphore(2)
         self._pictures: Recent[Picture] = Recent(_PICTURES)
-        self._answers: Recent[Answer] = Recent(_ANSWERS)
+        self._answers: Recent[ModelAnswer] = Recent(_ANSWERS)
         if len({one.num_classes for one in self.models.values()}) > 1:
             counts = ", ".join(f"{title} has {one.num_classes}" for title, one in self.models.items())
             raise UserError(
@@ -131,7 +131,7 @@ class Explorer:
             full.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
             return self._pictures.keep(digest, Picture(digest, full, inputs))
 
-    def explain(self, inputs: Inputs, target: int | None = None, method: str = "gae") -> list[Answer]:
+    def explain(self, inputs: Inputs, target: int | None = None, method: str = "gae") -> list[ModelAnswer]:
         """Return the answer of every model.
 
         Args:
@@ -144,12 +144,12 @@ class Explorer:
             raise UserError(f"expected a class from 0 to {len(self.class_names) - 1}, got {target}")
         return [self._answer(title, inputs[one.preprocessing], target, method) for title, one in self.models.items()]
 
-    def _answer(self, title: str, image: Tensor, target: int | None, method: str) -> Answer:
+    def _answer(self, title: str, image: Tensor, target: int | None, method: str) -> ModelAnswer:
         key = (title, target, method, tuple(image.shape), hashlib.sha256(image.numpy().tobytes()).hexdigest())
         with self._lock:
             return self._answers.get_or_make(key, lambda: self._predict(title, image, target, method))
 
-    def _predict(self, title: str, image: Tensor, target: int | None, method: str) -> Answer:
+    def _predict(self, title: str, image: Tensor, target: int | None, method: str) -> ModelAnswer:
         model = self.models[title]
         batch = image[None].to(model.mean.device)
         with torch.no_grad():
@@ -159,7 +159,7 @@ class Explorer:
             wanted = torch.tensor([explained], device=batch.device)
             heat = relevance(model, batch, wanted, method=method)[0].cpu()
         top = tuple((model.name_of(int(index)), float(value)) for value, index in zip(*best, strict=True))
-        return Answer(title, top, model.name_of(explained), float(probabilities[explained]), image, heat)
+        return ModelAnswer(title, top, model.name_of(explained), float(probabilities[explained]), image, heat)
 
     def exclusively(self) -> threading.Lock:
         """Return the lock to hold while running a model."""

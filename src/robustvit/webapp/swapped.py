@@ -22,7 +22,7 @@ from robustvit.webapp.limits import Limits, check_image
 from robustvit.webapp.prediction import Explorer, Inputs, Picture, as_input
 
 GREY = "plain grey"
-BACKGROUNDS = (GREY, *TEXTURES)
+OFFERED = (GREY, *TEXTURES)
 _TEXTURE_SIDE = 384
 
 
@@ -88,7 +88,7 @@ def find_mask(sources: Sequence[TokenCut], picture: Picture, explorer: Explorer)
 
 def background_photo(name: str) -> Image.Image:
     """Return one of ``BACKGROUNDS``, always the same crop."""
-    expect_one_of("the background", name, BACKGROUNDS)
+    expect_one_of("the background", name, OFFERED)
     if name == GREY:
         return Image.new("RGB", (_TEXTURE_SIDE, _TEXTURE_SIDE), (127, 127, 127))
     return texture_crop(name, np.random.default_rng(0), _TEXTURE_SIDE, part="test")

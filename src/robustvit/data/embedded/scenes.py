@@ -49,7 +49,7 @@ class Scene:
     background: int
 
 
-def compose(
+def compose_scene(
     symbol: str,
     texture: str,
     rng: np.random.Generator,
@@ -112,7 +112,7 @@ def make_scene(
     if not (0 <= label < len(CLASSES) and 0 <= background < len(BACKGROUNDS)):
         raise UserError(f"expected label and background below {len(CLASSES)}, got {label} and {background}")
     symbol, texture = SYMBOLS[CLASSES[label]], BACKGROUNDS[background]
-    image, mask = compose(symbol, texture, rng, center=center, area=area, angle=angle, part=part)
+    image, mask = compose_scene(symbol, texture, rng, center=center, area=area, angle=angle, part=part)
     return Scene(image, mask, label, background)
 
 

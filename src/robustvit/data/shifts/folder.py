@@ -40,7 +40,7 @@ def check_class_names(photos: Iterable[Photo]) -> None:
             )
 
 
-def fingerprint(photos: Iterable[Photo], backgrounds: Iterable[Path]) -> str:
+def digest_sources(photos: Iterable[Photo], backgrounds: Iterable[Path]) -> str:
     """Return a digest of the classes, names and sizes in bytes of photos, masks and backgrounds."""
     digest = hashlib.sha256()
     for photo in photos:

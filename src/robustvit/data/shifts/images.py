@@ -29,7 +29,7 @@ from robustvit.data.read_photos import read_photo
 from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
 from robustvit.data.shifts.folder import ShiftFolder
 from robustvit.data.shifts.kinds import Shift, ShiftOptions, ShiftPlan
-from robustvit.data.shifts.survey import framed
+from robustvit.data.shifts.survey import crop_square
 from robustvit.data.swaps import boxed_background, no_foreground, only_foreground, paste, tiled_background
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class _Opened:
 
     def framed(self, size: int) -> tuple[Tensor, Tensor]:
         if self._framed is None or self._framed[0] != size:
-            self._framed = size, framed(self.image, self.mask, size)
+            self._framed = size, crop_square(self.image, self.mask, size)
         return self._framed[1]
 
     @property

@@ -131,7 +131,7 @@ def shifts(
     expect_photos(given.images, given.masks)
     from robustvit.data.photo_tree import photos_below
     from robustvit.data.shifts.contact_sheet import SHEET, write_contact_sheet
-    from robustvit.data.shifts.folder import ShiftFolder, check_class_names, fingerprint
+    from robustvit.data.shifts.folder import ShiftFolder, check_class_names, digest_sources
     from robustvit.data.shifts.images import SUFFIXES, make_shifts, spreading
     from robustvit.data.shifts.kinds import ShiftOptions, kinds_named
     from robustvit.data.shifts.plans import plan_shifts
@@ -144,7 +144,7 @@ def shifts(
     photos, left_out_photos = _photos(given)
     check_class_names(photos)
     plain = [] if backgrounds is None else photos_below(backgrounds)
-    settings = asdict(options) | {"inputs": fingerprint(photos, plain)} | options.draws
+    settings = asdict(options) | {"inputs": digest_sources(photos, plain)} | options.draws
     folder = ShiftFolder(out, settings, suffix=SUFFIXES[format], inputs=_inputs(given, backgrounds))
     with spreading(running.workers) as spread:
         plan = plan_shifts(photos, plain, options, spread)

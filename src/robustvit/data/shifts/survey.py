@@ -44,7 +44,7 @@ def _frame(size: int) -> Preprocessing:
     return Preprocessing(input_size=(size, size), crop_share=1.0, interpolation="bilinear")
 
 
-def framed(image: Image.Image, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def crop_square(image: Image.Image, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Bring a photo and its mask to a square: shorter side to ``size`` (bilinear), centre crop.
 
     Returns:

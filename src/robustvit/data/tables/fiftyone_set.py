@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fiftyone import DatasetView, Segmentation
 
 
-def read_fiftyone(name: str, tag: str | None) -> PhotoTable:
+def read_fiftyone_set(name: str, tag: str | None) -> PhotoTable:
     """Read the samples of a data set of FiftyOne, or those with a tag: ``fiftyone:NAME#TAG``.
 
     Its fields of type Classification and Segmentation become columns of their names.

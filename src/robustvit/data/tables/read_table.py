@@ -19,9 +19,9 @@ def read_table(images: str | Path) -> tuple[PhotoTable, str | None]:
 
         return read_hub(name.removeprefix(HUB), part), None
     if name.startswith(FIFTYONE):
-        from robustvit.data.tables.fiftyone_set import read_fiftyone
+        from robustvit.data.tables.fiftyone_set import read_fiftyone_set
 
-        return read_fiftyone(name.removeprefix(FIFTYONE), part), None
+        return read_fiftyone_set(name.removeprefix(FIFTYONE), part), None
     table = _read_file(Path(name))
     if not table.rows:
         raise UserError(f"expected at least one row below the names of the columns in {name}, found none: add photos")

@@ -131,9 +131,9 @@ def classes(
     from robustvit.data.photo import expect_photos
 
     expect_photos(photos.images, photos.masks)
-    from robustvit.evaluation.classes.record import KIND, class_record
+    from robustvit.evaluation.classes.record import CLASSES_KIND, class_record
 
-    page, record = page_and_record(out, KIND, "a comparison of classes")
+    page, record = page_and_record(out, CLASSES_KIND, "a comparison of classes")
     from robustvit.evaluation.classes.answers import compare_on_photos, compare_on_set
     from robustvit.evaluation.classes.page import render_classes
     from robustvit.evaluation.classes.pictures import choose_turned_panels, draw_turned

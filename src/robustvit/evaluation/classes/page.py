@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from robustvit.common.charts import BAD, GOOD, INK, SOFT, Chart, chart_style, inline_svg
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
-from robustvit.evaluation.classes.record import KIND
+from robustvit.evaluation.classes.record import CLASSES_KIND
 
 _TITLES = {"all": "All classes", "helped": "Helped most", "harmed": "Harmed most"}
 _PALE = 0.45  # opacity of bars that are not significant
@@ -67,7 +67,7 @@ def render_classes(record: Mapping[str, Any], pictures: Mapping[str, Sequence[st
         __package__, "classes.html.j2", trim=True, p_value=lambda p: f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
     )
     return page.render(
-        mark=KIND,
+        mark=CLASSES_KIND,
         record=record,
         charts=class_charts(record),
         pictures=pictures,

@@ -11,7 +11,7 @@ from robustvit.evaluation.classes.answers import Compared
 from robustvit.evaluation.classes.changes import RATE, Changes, ClassChange, Tally
 from robustvit.evaluation.classes.pictures import TurnedPanel
 
-KIND = "robustvit-classes"
+CLASSES_KIND = "robustvit-classes"
 SMALL = (
     "Classes with few images vary by chance: one answer more or less moves a class of n images by 100/n "
     "points, so read the interval and the adjusted p before the bar; and of many classes the most extreme ones are "
@@ -37,7 +37,7 @@ def class_record(
         "harmed": changes.most_harmed(count, significant=True),
     }  # fmt: skip
     return {
-        "kind": KIND,
+        "kind": CLASSES_KIND,
         "model": {"source": compared.model.about["source"], "weights": compared.model.weights},
         "baseline": {"source": compared.baseline.about["source"], "weights": compared.baseline.weights},
         "same_weights": compared.model.weights == compared.baseline.weights,
@@ -49,7 +49,7 @@ def class_record(
             "notes": list(compared.notes),
             "problems": list(dict.fromkeys([*after.problems, *compared.before.problems])),
         },
-        "sentence": sentence_of(changes),
+        "sentence": summarize_changes(changes),
         "small": SMALL,
         "rate": RATE,
         "overall": {
@@ -69,7 +69,7 @@ def class_record(
     }
 
 
-def sentence_of(changes: Changes) -> str:
+def summarize_changes(changes: Changes) -> str:
     """Summarize the changes in words."""
     if changes.helped == changes.harmed == 0:
         return (

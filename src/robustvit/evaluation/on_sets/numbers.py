@@ -16,7 +16,7 @@ from robustvit.evaluation.on_sets.outcomes import Outcomes
 from robustvit.evaluation.sets import Summary
 
 
-def numbers_of(
+def set_numbers(
     outcomes: Outcomes, summary: Summary, seen: Collection[int] = (), *, top5: bool = False
 ) -> dict[str, Interval]:
     """Compute the numbers of a set, each in [0, 1] with a 95 % CI over images.

@@ -15,7 +15,7 @@ from robustvit.common.wording import pluralize
 from robustvit.evaluation.on_sets.by_class import set_confusions, set_precisions
 from robustvit.evaluation.on_sets.images import DiskImages, StreamedImages, name_of
 from robustvit.evaluation.on_sets.loop import TOP, SetLoop, run_images
-from robustvit.evaluation.on_sets.numbers import accuracies_by, compare_outcomes, numbers_of
+from robustvit.evaluation.on_sets.numbers import accuracies_by, compare_outcomes, set_numbers
 from robustvit.evaluation.on_sets.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
 from robustvit.evaluation.records.described import describe_model
 from robustvit.evaluation.records.record import Record, check_record_place, read_record, record_path, write_record
@@ -218,7 +218,7 @@ def _record(benchmark: Benchmark, model: SetModel, place: SetSettings, asked: Se
         expected=asked.expected,
         complete=len(outcomes) == asked.expected,
         problems=asked.problems,
-        numbers=numbers_of(
+        numbers=set_numbers(
             outcomes,
             benchmark.summary[place.protocol],
             asked.answers.places(model.seen),

@@ -95,7 +95,7 @@ def segmentation_test(
                 maps = relevance(model, batch["image"].to(device), method=method).float().cpu()
             _refuse_no_numbers(maps, batch["index"], data)
             counts.append(pixel_counts(maps, batch["mask"]))
-            precisions.append(average_precision(maps, batch["mask"]))
+            precisions.append(map_average_precision(maps, batch["mask"]))
     return segmentation_scores(np.concatenate(counts), np.concatenate(precisions), seed)
 
 
@@ -152,7 +152,7 @@ def _by_image(of: Callable[[np.ndarray, np.ndarray], Any], values: np.ndarray, l
         return list(pool.map(of, values, labels))
 
 
-def average_precision(maps: Tensor, masks: Tensor) -> np.ndarray:
+def map_average_precision(maps: Tensor, masks: Tensor) -> np.ndarray:
     """Compute the average precision of each image over both channels ``(1 - R, R)``, flattened (paper, Table 3).
 
     Exact, without bins: ``sum over thresholds of (recall - recall before) * precision``, as torchmetrics and

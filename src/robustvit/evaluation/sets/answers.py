@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from robustvit.common.errors import UserError
-from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, imagenet_names
+from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, unique_imagenet_names
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,7 @@ class AllClasses(Answers):
     """Softmax over all 1000 classes of ImageNet."""
 
     def __init__(self) -> None:
-        super().__init__(imagenet_names(), IMAGENET_CLASSES)
+        super().__init__(unique_imagenet_names(), IMAGENET_CLASSES)
 
     def _scores(self, logits: torch.Tensor) -> torch.Tensor:
         return logits.softmax(1)
@@ -68,7 +68,7 @@ class SubsetAnswers(Answers):
     """Softmax over the logits of some ImageNet classes; the other classes are no answers."""
 
     def __init__(self, classes: Sequence[int]) -> None:
-        super().__init__([imagenet_names()[i] for i in classes], IMAGENET_CLASSES)
+        super().__init__([unique_imagenet_names()[i] for i in classes], IMAGENET_CLASSES)
         self.classes = list(classes)
         self._places = {index: place for place, index in enumerate(classes)}
 

@@ -23,7 +23,7 @@ def imagenet_wnids() -> tuple[str, ...]:
 
 
 @cache
-def imagenet_names() -> tuple[str, ...]:
+def unique_imagenet_names() -> tuple[str, ...]:
     """Return a unique name for each of ImageNet-1k's 1000 classes; names that two share (crane, maillot) get the id."""
     from robustvit.models.libraries.library import first_imagenet_names
 

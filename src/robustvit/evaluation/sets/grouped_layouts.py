@@ -16,7 +16,7 @@ METASHIFT = ("cat", "dog")
 CHEXPERT = ("finding", "no finding")
 _PLACES = ("indoor", "outdoor")
 _AGAIN = "extract the archive again"
-Row = Mapping[str, str]
+MetadataRow = Mapping[str, str]
 
 
 def read_iwildcam(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[str]]:
@@ -24,7 +24,7 @@ def read_iwildcam(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[
     listing = folder / "metadata.csv"
     names = _species(folder / "categories.csv")
 
-    def sample(row: Row) -> tuple[str, int, str]:
+    def sample(row: MetadataRow) -> tuple[str, int, str]:
         label = _number(row["y"], listing, IWILDCAM_CLASSES)
         return row["filename"], label, f"camera {row['location_remapped'].strip()}"
 
@@ -65,7 +65,7 @@ def read_chexpert(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[
     """Read CheXpert's validation images, which radiologists labelled, as *No Finding* or not, by sex and view."""
     listing = folder / "valid.csv"
 
-    def sample(row: Row) -> tuple[str, int, str]:
+    def sample(row: MetadataRow) -> tuple[str, int, str]:
         view = f"frontal {row['AP/PA'].strip()}" if row["Frontal/Lateral"].strip() == "Frontal" else "lateral"
         inside = row["Path"].replace("\\", "/").partition("/valid/")[2]
         right = row["No Finding"].strip()
@@ -78,8 +78,8 @@ def read_chexpert(folder: Path, protocol: Protocol) -> tuple[list[Sample], list[
 
 
 def _listed(
-    rows: list[Row] | list[dict[str, str]],
-    read: Callable[[Row], tuple[str, int, str]],
+    rows: list[MetadataRow] | list[dict[str, str]],
+    read: Callable[[MetadataRow], tuple[str, int, str]],
     folder: Path,
     name_of: Callable[[int], str],
 ) -> tuple[list[Sample], list[str]]:

@@ -11,10 +11,10 @@ from robustvit.common.options import Protocol
 from robustvit.evaluation.sets.benchmark import Sample
 from robustvit.evaluation.sets.class_tables import (
     IMAGENET_CLASSES,
-    imagenet_names,
     imagenet_subset,
     imagenet_wnids,
     member_classes,
+    unique_imagenet_names,
 )
 from robustvit.evaluation.sets.folders import class_images, some
 
@@ -94,4 +94,4 @@ def _choice(row: dict[str, str], column: str, path: Path) -> int:
 
 
 def _imagenet_sample(image: Path, index: int) -> Sample:
-    return Sample(image, (index,), imagenet_names()[index])
+    return Sample(image, (index,), unique_imagenet_names()[index])

@@ -15,7 +15,7 @@ from robustvit.data.pixels import ANY, to_rgb
 from robustvit.data.tables.hub import reaching
 from robustvit.evaluation.sets.answers import Answers
 from robustvit.evaluation.sets.benchmark import Benchmark, Hub, Sample
-from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, imagenet_names, imagenet_wnids
+from robustvit.evaluation.sets.class_tables import IMAGENET_CLASSES, imagenet_wnids, unique_imagenet_names
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _WNID_COLUMNS = ("wnid", "imagenet_synsets", "synset", "synsets")
 _LABEL_COLUMNS = ("label", "labels")
 _NAME_COLUMNS = ("image_id", "id", "file_name")
-Labeller = Callable[[dict[str, Any]], tuple[int, ...]]  # from a row to the right ImageNet classes
+RowLabeller = Callable[[dict[str, Any]], tuple[int, ...]]  # from a row to the right ImageNet classes
 
 
 def stream(benchmark: Benchmark, protocol: Protocol) -> tuple[Iterator[tuple[str, Image.Image, Sample]], Answers]:
@@ -107,7 +107,7 @@ def _images(
     protocol: Protocol,
     rows: Iterator[dict[str, Any]],
     image: str,
-    label: Labeller,
+    label: RowLabeller,
     answers: Answers,
 ) -> Iterator[tuple[str, Image.Image, Sample]]:
     number = 0
@@ -121,12 +121,12 @@ def _images(
             right = tuple(map(answers.place, classes))
         except KeyError as error:
             raise UserError(
-                f"image {number} of {benchmark.title} on the hub is labelled {imagenet_names()[classes[0]]!r}, which "
-                "is not a class of the set: use --root instead"
+                f"image {number} of {benchmark.title} on the hub is labelled {unique_imagenet_names()[classes[0]]!r}, "
+                "which is not a class of the set: use --root instead"
             ) from error
         right = right[:1] if protocol == "paper" else right
         name = next((str(row[column]) for column in _NAME_COLUMNS if row.get(column) is not None), f"{number:06d}")
-        yield name, to_rgb(row[image], ANY), Sample(Path(name), right, imagenet_names()[classes[0]])
+        yield name, to_rgb(row[image], ANY), Sample(Path(name), right, unique_imagenet_names()[classes[0]])
         number += 1
 
 
@@ -141,7 +141,7 @@ def _image_column(benchmark: Benchmark, features: dict[str, Any]) -> str:
     return columns[0]
 
 
-def _labeller(benchmark: Benchmark, features: dict[str, Any]) -> Labeller:
+def _labeller(benchmark: Benchmark, features: dict[str, Any]) -> RowLabeller:
     """Return a function from a row to its ImageNet classes."""
     import datasets
 
@@ -167,7 +167,7 @@ def _in_imagenet_order(names: Sequence[str]) -> bool:
     """Return whether class names are ImageNet's 1000, whose spellings differ slightly between copies."""
     if len(names) != IMAGENET_CLASSES:
         return False
-    ours = [name.partition(" (")[0].casefold() for name in imagenet_names()]
+    ours = [name.partition(" (")[0].casefold() for name in unique_imagenet_names()]
     same = sum(name.split(",")[0].strip().casefold() == our for name, our in zip(names, ours, strict=True))
     return same >= 0.9 * IMAGENET_CLASSES
 

@@ -30,7 +30,7 @@ MERGED = {
 _SOURCE = "https://github.com/LUSSeg/ImageNet-S (from a copy of ImageNet's training photos)"
 _PHOTOS, _MASKS = "train-semi", "train-semi-segmentation"
 
-Pair = tuple[Path, Path]  # photo and mask
+PhotoAndMask = tuple[Path, Path]  # photo and mask
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class ImageNetS:
         merged = {*MERGED, *MERGED.values()}
         return sorted(p.name for p in self.masks.iterdir() if p.is_dir() and p.name[0] != "." and p.name not in merged)
 
-    def pairs(self, wnid: str) -> list[Pair]:
+    def pairs(self, wnid: str) -> list[PhotoAndMask]:
         """Return the photos of a class with their masks, ordered by name."""
         photos = self.photos_of(wnid)
         masks = sorted(p for p in (self.masks / wnid).iterdir() if p.suffix == ".png" and p.name[0] != ".")
@@ -95,7 +95,7 @@ class ImageNetS:
             random.Random(run.seed).shuffle(names)
         return names[: run.classes], names[run.classes :]
 
-    def lists(self, run: Run, pairs: Callable[[str], Sequence[Pair]] | None = None) -> Lists:
+    def lists(self, run: Run, pairs: Callable[[str], Sequence[PhotoAndMask]] | None = None) -> Lists:
         """Return the photos of a run: the first of each training class by name, and one of each other class.
 
         Args:
@@ -107,7 +107,9 @@ class ImageNetS:
         return Lists(_first(chosen, run.samples, pairs), _first(others, 1, pairs))
 
 
-def _first(classes: Sequence[str], count: int, pairs: Callable[[str], Sequence[Pair]]) -> list[tuple[Path, Path, str]]:
+def _first(
+    classes: Sequence[str], count: int, pairs: Callable[[str], Sequence[PhotoAndMask]]
+) -> list[tuple[Path, Path, str]]:
     rows = []
     for wnid in classes:
         found = list(pairs(wnid))[:count]

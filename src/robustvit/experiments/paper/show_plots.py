@@ -19,7 +19,7 @@ from robustvit.experiments.paper.plan import Run
 from robustvit.experiments.sweeps.results import write_rows
 
 _PARTS = {"seen": ("classes finetuned on", COLOURS[0]), "unseen": ("other classes", COLOURS[1])}
-Numbers = dict[tuple[str, str], Record]
+RecordsByCell = dict[tuple[str, str], Record]
 
 
 @chart_style()
@@ -45,7 +45,7 @@ def show_seen(evaluator: Evaluator, target: Path) -> list[Path]:
     return [*save_figure(figure, target), write_rows([*rows, *single], target.with_suffix(".csv"))]
 
 
-def _change_rows(evaluator: Evaluator, numbers: Numbers, cards: Sequence[str]) -> list[dict[str, Any]]:
+def _change_rows(evaluator: Evaluator, numbers: RecordsByCell, cards: Sequence[str]) -> list[dict[str, Any]]:
     """Average the change of top-1 over models: a row for each set and part of the classes."""
     runs = [run for run in evaluator.plan.runs if run.trained and run.card in cards]
     return [
@@ -79,7 +79,7 @@ def reported_change(cards: Sequence[str], name: str, part: str) -> float | None:
     return average_change([None if a is None or b is None else a - b for a, b in pairs])
 
 
-def _change(evaluator: Evaluator, numbers: Numbers, run: Run, name: str, part: str) -> float | None:
+def _change(evaluator: Evaluator, numbers: RecordsByCell, run: Run, name: str, part: str) -> float | None:
     workspace = evaluator.workspace
     before = numbers.get((workspace.name_of(evaluator.plan.original(run)), name))
     after = numbers.get((workspace.name_of(run), name))
@@ -124,12 +124,12 @@ def show_sensitivity(evaluator: Evaluator, target: Path) -> list[Path]:
     return [*save_figure(figure, target), write_rows(rows, target.with_suffix(".csv"))]
 
 
-def _top1(evaluator: Evaluator, numbers: Numbers, run: Run, name: str) -> float | None:
+def _top1(evaluator: Evaluator, numbers: RecordsByCell, run: Run, name: str) -> float | None:
     record = numbers.get((evaluator.workspace.name_of(run), name))
     return None if record is None else 100 * record.numbers["top1"].mean
 
 
-def _numbers(evaluator: Evaluator) -> Numbers:
+def _numbers(evaluator: Evaluator) -> RecordsByCell:
     return {(str(one.model["source"]), one.set): one for one in evaluator.records_of(evaluator.plan.runs)}
 
 

@@ -10,7 +10,7 @@ import timm
 import torch
 
 from robustvit.data.embedded.scenes import CLASSES
-from robustvit.evaluation.sets.class_tables import imagenet_names
+from robustvit.evaluation.sets.class_tables import unique_imagenet_names
 from robustvit.models.classifier import Classifier
 from robustvit.models.recipes import CARDS
 from robustvit.models.save import save_model
@@ -50,7 +50,7 @@ def stand_in(card: str) -> Classifier:
         for label, (index, _) in enumerate(STANDS_FOR.values()):
             head.weight[index], head.bias[index] = small.head.weight[label], small.head.bias[label]
     small.head, small.num_classes = head, 1000
-    return Classifier(small, class_names=imagenet_names(), source=f"stand-in for {card}").eval()
+    return Classifier(small, class_names=unique_imagenet_names(), source=f"stand-in for {card}").eval()
 
 
 def _use_half_normalization(network: Any) -> None:

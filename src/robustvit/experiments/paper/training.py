@@ -13,7 +13,7 @@ from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.wording import pluralize
 from robustvit.data.manifest import MANIFEST, read_manifest
-from robustvit.experiments.paper.imagenet_s import Lists, Pair, write_list
+from robustvit.experiments.paper.imagenet_s import Lists, PhotoAndMask, write_list
 from robustvit.experiments.paper.plan import METHOD_OPTIONS, Run
 from robustvit.experiments.paper.workspace import Workspace
 from robustvit.experiments.trials import run_trial, state_of
@@ -107,7 +107,7 @@ def _masks_folder(workspace: Workspace) -> Path:
 
 def _with_found_masks(workspace: Workspace, run: Run, folder: Path) -> Lists:
     """As in the authors' code, take the first photos of a class that were not skipped, fewer if it has fewer."""
-    by_class: dict[str, list[Pair]] = {}
+    by_class: dict[str, list[PhotoAndMask]] = {}
     for record in sorted(read_manifest(folder / MANIFEST), key=lambda one: one.image.name):
         if record.mask is not None and record.label:
             by_class.setdefault(record.label, []).append((record.image, record.mask))

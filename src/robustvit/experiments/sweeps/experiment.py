@@ -18,10 +18,12 @@ from robustvit.experiments.sweeps.search_space import Space, read_space
 from robustvit.experiments.trials import Trial
 
 _FOLDER = files("robustvit.experiments.sweeps")
-SHIPPED = tuple(sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
+SHIPPED_EXPERIMENTS = tuple(
+    sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml"))
+)
 _PARTS = ("base", "grid", "search", "trials", "maximise")
 
-Option = tuple[Any, dict[str, Any]]  # its label in the table, and the options that it sets
+AxisValue = tuple[Any, dict[str, Any]]  # its label in the table, and the options that it sets
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Experiment:
     """
 
     base: dict[str, Any]
-    axes: dict[str, list[Option]] = field(default_factory=dict)
+    axes: dict[str, list[AxisValue]] = field(default_factory=dict)
     space: dict[str, Space] = field(default_factory=dict)
     trials: int = 0
     maximise: str = "mixed-other"
@@ -67,9 +69,9 @@ def read_experiment(path: str | Path, shared: Mapping[str, Any] | None = None) -
         shared: options of all runs, which override those of the file.
     """
     place = str(path)
-    name = place if Path(place).is_file() or place not in SHIPPED else str(_FOLDER / f"{place}.yaml")
+    name = place if Path(place).is_file() or place not in SHIPPED_EXPERIMENTS else str(_FOLDER / f"{place}.yaml")
     if name == place and not Path(place).exists() and not place.endswith((".yaml", ".yml")):
-        raise UserError(f"no experiment at {place}: name a YAML file, or one of {', '.join(SHIPPED)}")
+        raise UserError(f"no experiment at {place}: name a YAML file, or one of {', '.join(SHIPPED_EXPERIMENTS)}")
     raw = read_mapping(name)
     check_known(raw, _PARTS, place)
     base = _mapping(raw.get("base"), f"{place}: base") | dict(shared or {})
@@ -92,8 +94,8 @@ def _mapping(raw: object, place: str) -> dict[str, Any]:
     return raw
 
 
-def _axes(raw: dict[str, Any], place: str) -> dict[str, list[Option]]:
-    axes: dict[str, list[Option]] = {}
+def _axes(raw: dict[str, Any], place: str) -> dict[str, list[AxisValue]]:
+    axes: dict[str, list[AxisValue]] = {}
     setters: dict[str, str] = {}
     for axis, values in raw.items():
         if not isinstance(values, list) or not values:
@@ -111,7 +113,7 @@ def _axes(raw: dict[str, Any], place: str) -> dict[str, list[Option]]:
     return axes
 
 
-def _option(axis: str, value: object, place: str) -> Option:
+def _option(axis: str, value: object, place: str) -> AxisValue:
     """Read a value of an axis: a value of that option, or a named bundle of options."""
     if isinstance(value, dict):
         if not isinstance(value.get("name"), (str, int, float)):

@@ -17,14 +17,14 @@ from robustvit.common.verdict import read_verdict
 from robustvit.evaluation.photo_measures import MEASURES
 from robustvit.experiments.trials import Trial, state_of, trial_seconds
 
-Row = dict[str, Any]
+SweepRow = dict[str, Any]
 SEED = "seed"
 SIDES = ("before", "after", "difference")
 _OUTCOME = "outcome"
 _AFTER = ("photos", "accepted", "verdict", "seconds", "error")
 
 
-def result_row(trial: Trial, folder: Path, error: str = "") -> Row:
+def result_row(trial: Trial, folder: Path, error: str = "") -> SweepRow:
     """Return a trial as a row: its labels, the measures of its verdict from 0 to 1 with 95 % CI, and its error.
 
     Args:
@@ -34,7 +34,7 @@ def result_row(trial: Trial, folder: Path, error: str = "") -> Row:
     """
     run = folder / trial.key
     finished = state_of(run) == "finished"
-    row: Row = {"trial": trial.key, _OUTCOME: "finished" if finished else "failed" if error else "not run"}
+    row: SweepRow = {"trial": trial.key, _OUTCOME: "finished" if finished else "failed" if error else "not run"}
     row |= trial.labels
     row |= {name: "" for measure in MEASURES for side in SIDES for name in _columns(measure, side)}
     row |= dict.fromkeys(_AFTER, "") | {"error": error}
@@ -57,7 +57,7 @@ def _columns(measure: str, side: str) -> tuple[str, str, str]:
     return f"{measure} {side}", f"{measure} {side} low", f"{measure} {side} high"
 
 
-def write_rows(rows: Sequence[Row], path: Path) -> Path:
+def write_rows(rows: Sequence[SweepRow], path: Path) -> Path:
     """Write rows with the same columns as CSV, atomically."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -67,31 +67,31 @@ def write_rows(rows: Sequence[Row], path: Path) -> Path:
     return path
 
 
-def read_rows(path: str | Path) -> list[Row]:
+def read_rows(path: str | Path) -> list[SweepRow]:
     """Read the output of ``write_rows``; every value is text."""
     return read_csv(path, fix="name the results.csv of a sweep").rows
 
 
-def varying(rows: Sequence[Row]) -> list[str]:
+def varying(rows: Sequence[SweepRow]) -> list[str]:
     """Return the columns that vary in a sweep."""
     names = list(rows[0])
     return names[names.index(_OUTCOME) + 1 : names.index(_columns(next(iter(MEASURES)), SIDES[0])[0])]
 
 
-def average_seeds(rows: Sequence[Row]) -> list[Row]:
+def average_seeds(rows: Sequence[SweepRow]) -> list[SweepRow]:
     """Merge rows that differ in the seed only: means, standard deviations and 95 % t intervals over seeds.
 
     The interval of the mean is ``mean ± t(0.975, n - 1) · sd / √n``; it is empty for a single seed. Only finished
     trials count.
     """
     axes = [name for name in varying(rows) if name != SEED]
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[SweepRow]] = {}
     for row in rows:
         groups.setdefault(tuple(str(row[name]) for name in axes), []).append(row)
     means = []
     for members in groups.values():
         finished = [row for row in members if row[_OUTCOME] == "finished"]
-        summary: Row = {name: members[0][name] for name in axes} | {"seeds": len(finished)}
+        summary: SweepRow = {name: members[0][name] for name in axes} | {"seeds": len(finished)}
         for measure in MEASURES:
             for side in SIDES:
                 values = [float(row[name]) for row in finished if row.get(name := f"{measure} {side}", "") != ""]
@@ -100,14 +100,14 @@ def average_seeds(rows: Sequence[Row]) -> list[Row]:
     return means
 
 
-def shifted_measure(rows: Sequence[Row]) -> str:
+def shifted_measure(rows: Sequence[SweepRow]) -> str:
     """Return the accuracy on other backgrounds that all trials have: older versions have no mixed-other."""
     old = any(row.get("mixed-rand after", "") != "" == row.get("mixed-other after", "") for row in rows)
     return "mixed-rand" if old else "mixed-other"
 
 
-def _spread(name: str, values: Sequence[float]) -> Row:
-    row: Row = {name: "", f"{name} sd": "", f"{name} low": "", f"{name} high": ""}
+def _spread(name: str, values: Sequence[float]) -> SweepRow:
+    row: SweepRow = {name: "", f"{name} sd": "", f"{name} low": "", f"{name} high": ""}
     if values:
         row[name] = float(np.mean(values))
     if len(values) > 1:
@@ -117,7 +117,7 @@ def _spread(name: str, values: Sequence[float]) -> Row:
     return row
 
 
-def format_rows(rows: Sequence[Row]) -> str:
+def format_rows(rows: Sequence[SweepRow]) -> str:
     """Return the rows as a text table, in percent and points; means ± standard deviations if seeds vary."""
     axes = varying(rows)
     spread = SEED in axes and len({str(row[SEED]) for row in rows}) > 1
@@ -135,11 +135,11 @@ def format_rows(rows: Sequence[Row]) -> str:
     return "\n".join([align(table), legend, *failed])
 
 
-def _label(row: Row) -> str:
+def _label(row: SweepRow) -> str:
     return ", ".join([row["trial"], *(f"{name}={row[name]}" for name in varying([row]))])
 
 
-def _cell(row: Row, measure: str, spread: bool) -> str:
+def _cell(row: SweepRow, measure: str, spread: bool) -> str:
     before, after, change = (row[f"{measure} {side}"] for side in SIDES)
     if "" in (before, after, change):
         return "–"

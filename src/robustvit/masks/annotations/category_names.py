@@ -25,7 +25,7 @@ def is_no_object(name: str | None) -> bool:
 
 
 @dataclass(frozen=True)
-class ClassNames:
+class YoloNames:
     """What the settings of a YOLO data set say.
 
     Attributes:
@@ -37,7 +37,7 @@ class ClassNames:
     key_points: Path | None = None
 
 
-def read_class_names(places: Sequence[Path], problems: list[str]) -> ClassNames:
+def read_class_names(places: Sequence[Path], problems: list[str]) -> YoloNames:
     """Read class names by number from ``data.yaml``, ``dataset.yaml``, another YAML file, ``classes.txt`` or Darknet's
     ``obj.names``.
 
@@ -52,8 +52,8 @@ def read_class_names(places: Sequence[Path], problems: list[str]) -> ClassNames:
         darknet = sorted(place.glob("*.names")) if place.is_dir() else []
         for path in (place / "classes.txt", *darknet):
             if lines := _lines(path, problems):
-                return ClassNames(dict(enumerate(lines)))
-    return ClassNames()
+                return YoloNames(dict(enumerate(lines)))
+    return YoloNames()
 
 
 class LabelMap:
@@ -141,17 +141,17 @@ def read_yaml(path: Path, problems: list[str]) -> dict:
     return content if isinstance(content, dict) else {}
 
 
-def _from_yaml(path: Path, problems: list[str]) -> ClassNames | None:
+def _from_yaml(path: Path, problems: list[str]) -> YoloNames | None:
     content = read_yaml(path, problems)
     names, key_points = content.get("names"), path if content.get("kpt_shape") is not None else None
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict):
-        return ClassNames({}, key_points) if key_points else None
+        return YoloNames({}, key_points) if key_points else None
     found = {}
     for key, name in names.items():
         if str(key).isdecimal() and isinstance(name, (str, int, float)):
             found[int(key)] = str(name)
         else:
             problems.append(f"{path}: expected a number and a name, found {shown(key)} and {shown(name)}; left out")
-    return ClassNames(found, key_points) if found or key_points else None
+    return YoloNames(found, key_points) if found or key_points else None

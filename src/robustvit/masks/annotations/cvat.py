@@ -24,7 +24,7 @@ from robustvit.masks.annotations.marked import (
 )
 from robustvit.masks.annotations.outlines import Frame, outline_points
 from robustvit.masks.annotations.run_lengths import fill_runs
-from robustvit.masks.annotations.shapes import Box, ellipse_mask, expect_numbers, mark_box, paste
+from robustvit.masks.annotations.shapes import Box, ellipse_mask, expect_numbers, mark_box, place_mask
 from robustvit.masks.annotations.xml_files import read_xml
 
 
@@ -120,7 +120,7 @@ def _mask(shape: dict[str, str], frame: Frame) -> np.ndarray:
     words = [word.strip() for word in shape.get("rle", "").split(",")]
     if not all(word.isdecimal() and len(word) < 10 for word in words):
         raise BrokenEntry("run lengths that are not whole numbers with commas between them")
-    return paste(frame, fill_runs([int(word) for word in words], height, width).reshape(height, width), left, top)
+    return place_mask(frame, fill_runs([int(word) for word in words], height, width).reshape(height, width), left, top)
 
 
 _DRAWN = {"polygon": _polygon, "box": _box, "ellipse": _ellipse, "mask": _mask}

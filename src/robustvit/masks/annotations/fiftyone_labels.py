@@ -20,7 +20,14 @@ from robustvit.masks.annotations.marked import MarkedArea
 from robustvit.masks.annotations.named_files import find_named
 from robustvit.masks.annotations.outlines import Frame
 from robustvit.masks.annotations.packed import from_base64, numpy_array, unpack
-from robustvit.masks.annotations.shapes import Box, expect_numbers, expect_pixels, mark_box, paste, points_of_shares
+from robustvit.masks.annotations.shapes import (
+    Box,
+    expect_numbers,
+    expect_pixels,
+    mark_box,
+    place_mask,
+    points_of_shares,
+)
 
 _LISTS = {"Detections": "detections", "Polylines": "polylines"}
 _AREAS = frozenset({"Detection", "Polyline", "Segmentation", *_LISTS})
@@ -95,7 +102,7 @@ def _detection(label: dict, root: Path, frame: Frame) -> np.ndarray | Box:
     if abs(size[0] - inner.shape[0]) > 1 or abs(size[1] - inner.shape[1]) > 1:  # FiftyOne rounds in one way or another
         image = Image.fromarray(inner.astype(np.uint8)).resize(size[::-1], Image.Resampling.NEAREST)
         inner = np.asarray(image) > 0
-    return paste(frame, inner, left, top)
+    return place_mask(frame, inner, left, top)
 
 
 def _read_mask(label: dict, root: Path) -> np.ndarray | None:

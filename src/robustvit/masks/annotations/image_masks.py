@@ -15,7 +15,7 @@ from robustvit.common.files import expect_folder
 from robustvit.common.options import MaskFormat, Orientation
 from robustvit.common.wording import pluralize
 from robustvit.data.mask_files import MASK_SUFFIXES, read_ids, read_mask
-from robustvit.data.mask_kinds import MOST_CLASSES, VOID_COLOUR, pack_colours
+from robustvit.data.mask_kinds import MOST_IDS, VOID_COLOUR, pack_colours
 from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import open_image
 from robustvit.masks.annotations.category_names import PIXEL_VALUES, LabelMap, read_label_map
@@ -174,6 +174,6 @@ def _by_colour(channels: np.ndarray, labels: LabelMap, path: Path, complaints: l
 
 def _by_class(ids: np.ndarray, names: dict[int, str], path: Path) -> list[AnnotatedObject]:
     present = [number for number in np.unique(ids).tolist() if number > 0]
-    if len(present) > MOST_CLASSES:
+    if len(present) > MOST_IDS:
         raise UserError(f"expected ids of classes in {path}, found {len(present)} of them: is it a grey mask?")
     return [AnnotatedObject(names.get(n, str(n)), (ids == n).astype(np.float32)) for n in present]

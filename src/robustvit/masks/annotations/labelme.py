@@ -32,7 +32,7 @@ from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.other_formats import name_format
 from robustvit.masks.annotations.outlines import Frame, as_rectangle, mask_tools, outline_points
 from robustvit.masks.annotations.packed import from_base64, png_values
-from robustvit.masks.annotations.shapes import paste
+from robustvit.masks.annotations.shapes import place_mask
 
 _FARTHEST = 1e6
 # ``rotation`` and ``quadrilateral`` are X-AnyLabeling's, with four corners as ``oriented_rectangle``.
@@ -225,4 +225,4 @@ def _circle(points: list, frame: Frame) -> np.ndarray:
 def _paste(text: object, points: list, frame: Frame) -> np.ndarray:
     """A mask that the file holds as an image of the object's box, whose top left pixel is the first point."""
     left, top = (round(number) for number in _numbers(points, 1))
-    return paste(frame, png_values(from_base64(text)) > 0, left, top)
+    return place_mask(frame, png_values(from_base64(text)) > 0, left, top)

@@ -112,7 +112,7 @@ def fill_with_holes(frame: Frame, outlines: Sequence[np.ndarray], holes: Sequenc
     return expect_pixels(mask, "an outline")
 
 
-def paste(frame: Frame, inner: np.ndarray, left: int, top: int) -> np.ndarray:
+def place_mask(frame: Frame, inner: np.ndarray, left: int, top: int) -> np.ndarray:
     """Return a mask of the frame's size with a smaller one ``(h, w)`` in it; what is outside is cut off.
 
     Args:

@@ -26,7 +26,7 @@ from robustvit.masks.annotations.marked import (
 )
 from robustvit.masks.annotations.outlines import Frame, cut_to, outline_points
 from robustvit.masks.annotations.packed import from_base64, png_values, unpack
-from robustvit.masks.annotations.shapes import Box, expect_numbers, expect_pixels, mark_box, paste
+from robustvit.masks.annotations.shapes import Box, expect_numbers, expect_pixels, mark_box, place_mask
 
 _NO_PHOTOS = frozenset({"meta.json", "obj_class_to_machine_color.json", "key_id_map.json"})
 
@@ -104,12 +104,12 @@ def _rectangle(entry: dict, frame: Frame) -> np.ndarray | Box:
 
 def _bitmap(entry: dict, frame: Frame) -> np.ndarray:
     values, left, top = _unpack(entry.get("bitmap"))
-    return paste(frame, values > 0, left, top)
+    return place_mask(frame, values > 0, left, top)
 
 
 def _alpha_mask(entry: dict, frame: Frame) -> np.ndarray:
     values, left, top = _unpack(entry.get("bitmap", entry.get("alpha_mask")))
-    return paste(frame, values.astype(np.float32) / 255, left, top)
+    return place_mask(frame, values.astype(np.float32) / 255, left, top)
 
 
 def _unpack(packed: object) -> tuple[np.ndarray, int, int]:

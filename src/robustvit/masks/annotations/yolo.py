@@ -14,7 +14,7 @@ from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.masks.annotations.boxes import corners_of, doubt_units
 from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.category_names import ClassNames, read_class_names
+from robustvit.masks.annotations.category_names import YoloNames, read_class_names
 from robustvit.masks.annotations.key_points import begins_with_box, hold_key_points, is_no_outline
 from robustvit.masks.annotations.listing import (
     AnnotatedObject,
@@ -106,7 +106,7 @@ def _name_classes(
     return named, advice
 
 
-def _doubt(lines: list[list[float]], names: ClassNames, root: Path) -> dict[str, str]:
+def _doubt(lines: list[list[float]], names: YoloNames, root: Path) -> dict[str, str]:
     """Questions about key points, and about boxes in pixels; see ``Annotations``."""
     if names.key_points or hold_key_points(lines):
         reason = f"{names.key_points} has kpt_shape" if names.key_points else "each line is a box and the points in it"
@@ -121,7 +121,7 @@ def _doubt(lines: list[list[float]], names: ClassNames, root: Path) -> dict[str,
 
 
 def _read_files(
-    files: Collection[Path], names: ClassNames, problems: list[str]
+    files: Collection[Path], names: YoloNames, problems: list[str]
 ) -> tuple[dict[Path, list[_Line]], set[Path]]:
     """The usable lines of label files, and the files that say that there is no object."""
     lines: dict[Path, list[_Line]] = {}
@@ -133,7 +133,7 @@ def _read_files(
     return lines, blank
 
 
-def _read_lines(path: Path, names: ClassNames, problems: list[str]) -> list[_Line]:
+def _read_lines(path: Path, names: YoloNames, problems: list[str]) -> list[_Line]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

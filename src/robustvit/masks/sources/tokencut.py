@@ -21,7 +21,7 @@ from robustvit.common.options import Feature
 from robustvit.explanation.features import check_features, patch_features
 from robustvit.masks.options import MaskOptions
 from robustvit.masks.sources.source import MaskSource, resize_photo
-from robustvit.masks.tokencut.cut import CutJob, CutSettings, find_objects
+from robustvit.masks.tokencut.cut import CutJob, CutSettings, cut_objects
 from robustvit.models.classifier import Classifier
 from robustvit.models.weights import weights_hash
 
@@ -41,7 +41,7 @@ class TokenCut(MaskSource):
     """
 
     name = "tokencut"
-    finish = staticmethod(find_objects)  # its module does not import PyTorch: worker processes start quickly
+    finish = staticmethod(cut_objects)  # its module does not import PyTorch: worker processes start quickly
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ class CutJob:
     problem: str = ""
 
 
-def find_objects(job: CutJob) -> FoundMask:
+def cut_objects(job: CutJob) -> FoundMask:
     """Cut out the object or objects in a photo's features, and rate the mask."""
     rows, columns, channels = job.features.shape
     size = job.photo.shape[:2]
