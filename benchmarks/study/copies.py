@@ -25,7 +25,7 @@ from PIL import Image
 from benchmarks.dated import parser_of, write_dated
 from robustvit.common.provenance import versions
 from robustvit.data.duplicates import BITS, NEAR, Fingerprint, find_copies, fingerprint, fingerprints
-from robustvit.data.photo_tree import files_below
+from robustvit.data.folder_files import files_below
 from robustvit.data.read_photos import IMAGE_SUFFIXES, read_photo
 
 THRESHOLDS = (13, 25, NEAR, 51, 64)

@@ -65,7 +65,9 @@ def read_csv(
     except FileNotFoundError as error:
         raise UserError(f"expected {what}, found none at {path}: {fix}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"cannot read {path} as CSV, it is not UTF-8: {fix}") from error
+        raise UserError(
+            f"cannot read {path} as CSV, it is not UTF-8: save it as UTF-8 (in Excel: CSV UTF-8), or {fix}"
+        ) from error
     except (csv.Error, OSError) as error:
         raise UserError(f"cannot read {path} as CSV ({getattr(error, 'strerror', None) or error}): {fix}") from error
     full = [(line, row) for line, row in numbered if any(_holds_text(cell) for cell in row.values())]

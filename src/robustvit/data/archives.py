@@ -13,8 +13,8 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder
 from robustvit.common.progress import warn
 from robustvit.data.counted import Counted
+from robustvit.data.folder_files import is_hidden
 from robustvit.data.mask_files import MASK_SUFFIXES
-from robustvit.data.photo_tree import is_hidden
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 _SUFFIXES = IMAGE_SUFFIXES | MASK_SUFFIXES

@@ -140,7 +140,7 @@ def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], colum
     if tree.parts:
         raise UserError(
             f"{folder} holds {', '.join(tree.parts)}, which are parts of a set and no classes: name one of them, "
-            f"{folder / tree.parts[0]}"
+            f"{folder / tree.main_part}"
         )
     flat = [path for inside, path in tree.photos.items() if "/" not in inside]
     if flat and len(flat) < len(tree.photos):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.wording import pluralize
+from robustvit.data.folder_files import files_below
 from robustvit.data.matching import compose
-from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 _LONGEST_SHOWN = 500

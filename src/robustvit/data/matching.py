@@ -35,10 +35,14 @@ class Fit(IntEnum):
     EXACT = 4
 
 
-def is_marked(stem: str) -> bool:
-    """Whether a name says that the file is a mask: ``a_mask``, ``seg_a``."""
+def without_mark(stem: str) -> str | None:
+    """Return the plain form of a name without the word that says that the file is a mask: ``a`` of ``a_mask``.
+
+    None for a name that says nothing.
+    """
     plain = plain_form(stem)
-    return bool(_SUFFIX.search(plain) or _MASK_PREFIX.match(plain))
+    bare = _MASK_PREFIX.sub("", _SUFFIX.sub("", plain))
+    return None if bare == plain else bare
 
 
 def compose(text: str) -> str:

@@ -11,11 +11,14 @@ from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.exchanged import refuse_exchanged
+from robustvit.data.folder_files import files_below, is_hidden
 from robustvit.data.mask_files import MASK_SUFFIXES
+from robustvit.data.masks_beside import masks_beside
 from robustvit.data.matching import compose
 from robustvit.data.photo import Photo
 from robustvit.data.photo_names import adopt_masks
-from robustvit.data.photo_tree import describe_nesting, files_below, is_hidden
+from robustvit.data.photo_tree import describe_nesting
+from robustvit.data.read_photos import IMAGE_SUFFIXES
 from robustvit.data.tables.source import places_in, root_of
 
 
@@ -23,7 +26,8 @@ def add_masks(
     photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool, keep: Callable[[Photo], bool] | None
 ) -> list[Photo]:
     expect_folder(masks, "masks")
-    by_key = _masks_by_key(masks, flat=photos[0].class_name is None)
+    beside = masks.resolve() == images.resolve()
+    by_key = _masks_by_key(masks, flat=photos[0].class_name is None, beside=beside)
     places_inside = [photo.image.relative_to(images).as_posix() for photo in photos]
     keys = list(map(_key, places_inside))
     _refuse_two_photos(photos, keys)
@@ -105,9 +109,11 @@ def _key(inside: str) -> str:
     return compose(str(PurePosixPath(inside).with_suffix("")))
 
 
-def _masks_by_key(masks: Path, flat: bool | None = None) -> dict[str, Path]:
+def _masks_by_key(masks: Path, flat: bool | None = None, beside: bool = False) -> dict[str, Path]:
+    """Return the masks in a folder by what they share with their photos; ``beside`` those that lie with the photos."""
     found: dict[str, Path] = {}
-    for inside, path in files_below(masks, MASK_SUFFIXES).items():
+    files = masks_beside(files_below(masks, IMAGE_SUFFIXES)) if beside else files_below(masks, MASK_SUFFIXES)
+    for inside, path in files.items():
         if flat is not None and ("/" in inside) == flat:  # beside class folders, or in folders beside flat masks
             continue
         if other := found.get(_key(inside)):

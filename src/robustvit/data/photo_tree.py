@@ -6,8 +6,7 @@ The table of what is accepted is in ``docs/howto/photos.md``.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,15 +15,14 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.data.counted import HIDDEN, Counted
+from robustvit.data.folder_files import is_hidden, walk
 from robustvit.data.manifest import is_mask_folder
+from robustvit.data.masks_beside import masks_beside
 from robustvit.data.matching import compose
 from robustvit.data.photo_scales import settle_pixels
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import IMAGE_SUFFIXES, kind_of
 
-SYSTEM_NAMES = frozenset(
-    {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"}
-)
 _NO_PICTURES = frozenset(
     {".txt", ".md", ".rst", ".log", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".toml"}
     | {".ini", ".cfg", ".html", ".htm", ".py", ".ipynb", ".sh", ".pdf", ".db", ".sha256", ".md5"}
@@ -52,67 +50,6 @@ class PlacedPhoto:
     pixels: Pixels = PLAIN
 
 
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden or belongs to the system: ``.git``, ``._a.jpg``, ``Thumbs.db``."""
-    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
-
-
-def files_below(
-    folder: Path, suffixes: Collection[str], leave_out: Callable[[Path], bool] = lambda inner: False
-) -> dict[str, Path]:
-    """Return files anywhere in a folder by their path in it, with slashes; sorted, without hidden ones.
-
-    Folders for which ``leave_out`` is true are skipped.
-    """
-    return dict(
-        sorted(
-            (inside, path)
-            for inside, path in _walk(folder, leave_out)
-            if path.suffix.lower() in suffixes and not is_hidden(path.name) and path.is_file()
-        )
-    )
-
-
-def _walk(
-    folder: Path, leave_out: Callable[[Path], bool], skip: Callable[[str, str], None] = lambda reason, name: None
-) -> Iterator[tuple[str, Path]]:
-    """Yield every file with its path in the folder.
-
-    Links to folders are followed after the folders themselves, each folder once; ``skip`` receives the reason and the
-    path of folders that are not read.
-    """
-    seen: set[str] = set()
-    top = os.path.realpath(folder)
-    folders, links = deque([folder]), deque[Path]()
-    while folders or links:
-        place = folders.popleft() if folders else links.popleft()
-        inside, real = place.relative_to(folder).as_posix(), os.path.realpath(place)
-        if real in seen or (place != folder and Path(top).is_relative_to(real)):  # or it would be followed forever
-            skip("that are links to a folder read already, or around this one", inside)
-            continue
-        seen.add(real)
-        try:
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
-        except OSError:
-            skip("that are folders without permission to read", inside)
-            continue
-        for entry in entries:
-            path = Path(place, entry.name)
-            if not _is_folder(entry):
-                yield path.relative_to(folder).as_posix(), path
-            elif is_hidden(entry.name):
-                skip(HIDDEN, f"{path.relative_to(folder).as_posix()}/")
-            elif not leave_out(path):
-                (links if entry.is_symlink() else folders).append(path)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
 class PhotoTree:
     """The photos in a folder and its inner folders, and a count of every other file.
 
@@ -123,6 +60,7 @@ class PhotoTree:
 
     Attributes:
         photos: photos by their path in the folder, with slashes, sorted folder by folder.
+        masks: masks that lie beside their photos, by path; they are left out unless ``leave_out`` is the folder itself.
         count: files seen, read and left out.
         unread: files in it that look like photos, but whose ending is not read, by path.
     """
@@ -134,13 +72,20 @@ class PhotoTree:
         self.unread: list[str] = []
         self.inner = inner
         self._other = None if leave_out is None else Path(leave_out).resolve()
-        for inside, path in _walk(self.root, lambda folder: _holds_masks(folder, self._other), self.count.leave_out):
+        for inside, path in walk(self.root, lambda folder: _holds_masks(folder, self._other), self.count.leave_out):
             if reason := _reason_against(inside, path):
                 self.count.leave_out(reason, inside)
                 if path.suffix.lower() not in IMAGE_SUFFIXES | _NO_PICTURES and not is_hidden(path.name):
                     self.unread.append(inside)
             else:
                 self.photos[inside] = path
+        self.masks = masks_beside(self.photos)
+        for inside in self.masks:
+            del self.photos[inside]
+            if self._other != self.root.resolve():
+                self.count.leave_out(
+                    "that are masks of photos beside them (--masks with this folder uses them)", inside
+                )
         self.photos = dict(sorted(self.photos.items(), key=lambda item: PurePosixPath(item[0]).parts))
         self.count.read = len(self.photos)
 
@@ -157,6 +102,11 @@ class PhotoTree:
         named = bool(tops) and all(name.casefold() in _PARTS | _LAYOUT | _OF_MASKS for name in tops)
         above = all(inside.count("/") >= 2 for inside in self.photos)
         return tops if named and (above or (len(tops) > 1 and all("/" in inside for inside in self.photos))) else []
+
+    @property
+    def main_part(self) -> str:
+        """The part to name first: that for training, else any that is not of masks."""
+        return min(self.parts, key=lambda name: (not name.casefold().startswith("train"), name.casefold() in _OF_MASKS))
 
     def class_of(self, inside: str) -> str | None:
         """Return the class of a photo: its folder at the top of the tree, or in a part of it such as train, or the

@@ -12,7 +12,7 @@ from pathlib import Path
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import pluralize, shown
-from robustvit.data.photo_tree import files_below
+from robustvit.data.folder_files import files_below
 from robustvit.data.read_photos import MAX_PIXELS
 from robustvit.masks.annotations.boxes import as_confidence, corners_of, doubt_corners, doubt_units
 from robustvit.masks.annotations.broken import BrokenEntry

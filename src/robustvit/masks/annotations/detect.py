@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from robustvit.common.errors import UserError
+from robustvit.data.folder_files import files_below
 from robustvit.data.mask_pixels import MASK_SUFFIXES
-from robustvit.data.photo_tree import files_below
 from robustvit.masks.annotations.columns import MASK_COLUMNS, find_column
 from robustvit.masks.annotations.csv_boxes import is_csv_boxes
 from robustvit.masks.annotations.cvat import is_cvat

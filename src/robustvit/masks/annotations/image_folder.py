@@ -17,8 +17,8 @@ from robustvit.common.files import read_bytes
 from robustvit.common.json_lines import read_json_lines
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
+from robustvit.data.folder_files import files_below
 from robustvit.data.mask_files import read_mask
-from robustvit.data.photo_tree import files_below
 from robustvit.data.tables.parquet import open_parquet, parquet_rows
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.columns import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS, find_column

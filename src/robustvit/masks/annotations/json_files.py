@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from robustvit.common.errors import UserError
-from robustvit.data.photo_tree import files_below
+from robustvit.data.folder_files import files_below
 from robustvit.masks.annotations.listing import load_json
 
 

@@ -12,9 +12,9 @@ from typing import Protocol
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.wording import pluralize
-from robustvit.data.matching import is_marked
+from robustvit.data.folder_files import files_below
+from robustvit.data.masks_beside import masks_beside
 from robustvit.data.photo_names import Key, PhotoNames
-from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.boxes import BoxedObject
@@ -125,7 +125,7 @@ class PhotoFolder:
     def separate(self, source: Path, masks: Mapping[str, Path]) -> dict[str, Path]:
         """Tell masks from photos where the folder of one lies in that of the other, or is the same.
 
-        In one folder, masks are the files whose names say so, such as ``a_mask.png``.
+        In one folder, masks are those that ``masks_beside`` finds.
 
         Args:
             source: folder of the masks.
@@ -143,7 +143,8 @@ class PhotoFolder:
             return {place: path for place, path in masks.items() if not place.startswith(f"{inner}/")}
         if ours != theirs:
             return dict(masks)
-        marked = {place: path for place, path in masks.items() if is_marked(path.stem)}
+        beside = masks_beside(self.photos)
+        marked = {place: path for place, path in masks.items() if place in beside}
         if not marked:
             raise UserError(
                 f"expected masks and photos in two folders, both lie in {source} and no name tells them apart (as "

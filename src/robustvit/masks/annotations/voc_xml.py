@@ -11,7 +11,7 @@ import numpy as np
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
-from robustvit.data.photo_tree import files_below
+from robustvit.data.folder_files import files_below
 from robustvit.masks.annotations.boxes import doubt_units
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.image_masks import LOSSLESS, read_class_masks

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from robustvit.common.errors import UserError
+from robustvit.data.folder_files import files_below
 from robustvit.data.matching import Name
-from robustvit.data.photo_tree import files_below
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 from robustvit.masks.annotations.category_names import read_yaml
 

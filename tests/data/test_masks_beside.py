@@ -1,0 +1,89 @@
+"""Masks in the folders of their photos are never taken for photos, and used if the folder is named as that of the masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from robustvit import UserError, make_masks
+from robustvit.cli import main as cli
+from robustvit.data.find_photos import find_photos
+from robustvit.data.mask_files import read_mask
+from robustvit.data.masks_beside import masks_beside
+from robustvit.data.photo_tree import photo_tree
+
+
+def draw(path, kind: str = "photo", size: tuple[int, int] = (16, 12)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(0).integers(256, size=(*size[::-1], 3), dtype=np.uint8)
+    if kind == "mask":
+        values = np.zeros(size[::-1], np.uint8)
+        values[3:9, 4:12] = 255
+    elif kind == "black":
+        values = np.zeros(size[::-1], np.uint8)
+    Image.fromarray(values).save(path)
+
+
+def draw_tiles(folder) -> None:
+    """As the magnetic tiles are downloaded: MT_Free/Imgs/a.jpg and its black a.png."""
+    for name, mask in (("MT_Blowhole", "mask"), ("MT_Free", "black")):
+        for stem in ("exp1_num_1", "exp1_num_2"):
+            draw(folder / name / "Imgs" / f"{stem}.jpg")
+            draw(folder / name / "Imgs" / f"{stem}.png", mask)
+
+
+def test_pictures_of_few_tones_beside_jpegs_are_masks(tmp_path):
+    draw_tiles(tmp_path)
+    notes: list[str] = []
+    alone = find_photos(tmp_path, notes=notes)
+    assert [photo.image.suffix for photo in alone] == [".jpg"] * 4
+    assert "8 files seen, 4 read, 4 left out: 4 that are masks of photos beside them" in " ".join(notes)
+    notes.clear()
+    found = find_photos(tmp_path, tmp_path, notes=notes)
+    assert [photo.mask.name for photo in found if photo.mask] == ["exp1_num_1.png", "exp1_num_2.png"] * 2
+    assert {photo.class_name for photo in found} == {"MT_Blowhole", "MT_Free"}
+    assert "masks of photos" not in " ".join(notes)
+
+
+@pytest.mark.parametrize("name", ["1_mask.png", "1_mask.jpg", "mask_1.png", "1-seg.png", "1_gt.bmp"])
+def test_a_name_may_say_that_it_is_a_mask(tmp_path, name):
+    for folder in ("cat", "dog"):
+        draw(tmp_path / folder / "1.jpg")
+        draw(tmp_path / folder / name, "mask")
+    found = find_photos(tmp_path, tmp_path)
+    assert [photo.image.name for photo in found] == ["1.jpg", "1.jpg"]
+    assert {photo.mask.name for photo in found if photo.mask} == {name}
+    photos, _ = photo_tree(tmp_path)
+    assert [photo.image.name for photo in photos] == ["1.jpg", "1.jpg"]
+
+
+def test_photos_of_two_endings_stay_photos(tmp_path):
+    draw(tmp_path / "1.jpg")
+    draw(tmp_path / "1.png")  # many tones
+    draw(tmp_path / "2.jpg")
+    draw(tmp_path / "2.png", "mask", (8, 8))  # of another size
+    draw(tmp_path / "3.png", "mask")  # alone
+    draw(tmp_path / "4_mask.png", "mask")  # of no photo
+    draw(tmp_path / "5.jpg")
+    (tmp_path / "5.png").write_bytes(b"broken")
+    assert masks_beside({path.name: path for path in tmp_path.iterdir()}) == {}
+
+
+def test_a_photo_without_its_mask_is_still_missed(tmp_path):
+    draw_tiles(tmp_path)
+    (tmp_path / "MT_Blowhole" / "Imgs" / "exp1_num_2.png").unlink()
+    with pytest.raises(UserError, match=r"image without a mask: .*exp1_num_2.jpg"):
+        find_photos(tmp_path, tmp_path)
+
+
+def test_masks_beside_photos_are_read_as_annotations_too(tmp_path, capsys):
+    draw_tiles(tmp_path / "tiles")
+    done = make_masks(
+        str(tmp_path / "tiles"), from_="grey", images=str(tmp_path / "tiles"), out=str(tmp_path / "out")
+    )
+    assert [record.verdict for record in done.records] == ["good", "good", "no-object", "no-object"]
+    assert read_mask(done.records[0].mask).sum() == 48
+    images, out = str(tmp_path / "tiles"), str(tmp_path / "more")
+    assert cli.main(["masks", images, "--from", "grey", "--images", images, "--out", out]) == 0
+    assert "2 photos said to show no object" in capsys.readouterr().out
