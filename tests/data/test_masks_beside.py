@@ -1,4 +1,4 @@
-"""Masks in the folders of their photos are never taken for photos, and used if the folder is named as that of the masks."""
+"""Masks in the folders of their photos are never taken for photos; `--masks` with the same folder uses them."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ def test_a_photo_without_its_mask_is_still_missed(tmp_path):
 
 def test_masks_beside_photos_are_read_as_annotations_too(tmp_path, capsys):
     draw_tiles(tmp_path / "tiles")
-    done = make_masks(
-        str(tmp_path / "tiles"), from_="grey", images=str(tmp_path / "tiles"), out=str(tmp_path / "out")
-    )
+    done = make_masks(str(tmp_path / "tiles"), from_="grey", images=str(tmp_path / "tiles"), out=str(tmp_path / "out"))
     assert [record.verdict for record in done.records] == ["good", "good", "no-object", "no-object"]
     assert read_mask(done.records[0].mask).sum() == 48
     images, out = str(tmp_path / "tiles"), str(tmp_path / "more")
