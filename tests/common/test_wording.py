@@ -6,8 +6,9 @@ import pytest
 
 from robustvit import UserError
 from robustvit.common.errors import as_called, options_called
+from robustvit.common.pages import environment
 from robustvit.common.progress import warn
-from robustvit.common.wording import list_names, pluralize
+from robustvit.common.wording import list_names, pluralize, signed, with_minus
 from robustvit.masks.make import MadeMasks
 
 
@@ -58,3 +59,28 @@ def test_a_command_that_another_calls_names_the_options_of_the_caller(capsys):
 )
 def test_names_come_as_a_list_or_as_text_with_commas(given, names):
     assert list_names(given) == names
+
+
+@pytest.mark.parametrize(
+    ("printed", "on_a_page"),
+    [
+        ("-2.0 points [-4.5, +0.5]", "−2.0 points [−4.5, +0.5]"),
+        ("it fell by -1,200, or -3%", "it fell by −1,200, or −3%"),
+        ("it fell by -5.", "it fell by −5."),
+        ("(-0.1) and -7", "(−0.1) and −7"),
+        ("of 2026-11-30, ViT-16, --seed 3, 1e-05, a - b", "of 2026-11-30, ViT-16, --seed 3, 1e-05, a - b"),
+        ("-5.jpg and photo -3.jpg", "-5.jpg and photo -3.jpg"),
+        ("masks/-1/a.png", "masks/-1/a.png"),
+    ],
+)
+def test_negative_numbers_get_a_minus_sign_and_names_keep_their_hyphens(printed, on_a_page):
+    assert with_minus(printed) == on_a_page
+
+
+def test_a_signed_number_has_one_sign_on_every_page():
+    assert [signed(-0.44), signed(1.25, 2), signed(0)] == ["−0.4", "+1.25", "+0.0"]
+    for format, shown in (("html", "−0.4 [−1.0]"), ("markdown", "−0.4 [−1.0]"), ("latex", "$-$0.4 {[}$-$1.0{]}")):
+        template = environment(format, "robustvit.evaluation.records").from_string(
+            "<<value>>" if format == "latex" else "{{ value }}"
+        )
+        assert template.render(value="-0.4 [-1.0]") == shown

@@ -21,6 +21,7 @@ from helpers.small_models import tiny_network
 from robustvit import UserError, classes, load_model, relevance
 from robustvit.cli import main as cli
 from robustvit.common.pictures import jpeg_url, overlay
+from robustvit.common.wording import signed, with_minus
 from robustvit.data.datasets import enlarged, evaluation_transform
 from robustvit.data.read_photos import read_photo
 from robustvit.evaluation.classes.pictures import classes_of_answer
@@ -329,11 +330,11 @@ def test_page_in_a_browser_on_a_desk_and_on_a_phone(capsys, world, trained, tmp_
             with opened(browser, out, width) as page:
                 assert page.evaluate("document.documentElement.scrollWidth") <= width
                 text = page.inner_text("body")
-                assert record["sentence"] in text
+                assert with_minus(record["sentence"]) in text
                 for row in record["classes"]:
                     change = row["difference"]
-                    assert f"{100 * change['mean']:+.1f}" in text
-                    assert f"[{100 * change['low']:+.1f}, {100 * change['high']:+.1f}]" in text
+                    assert signed(100 * change["mean"]) in text
+                    assert f"[{signed(100 * change['low'])}, {signed(100 * change['high'])}]" in text
                     assert f"{row['name']} ({row['images']})" in page.text_content("figure svg")
                 assert "Classes with few images vary by chance" in text
                 assert page.evaluate("[...document.images].every(x => x.complete && x.naturalWidth > 0)")

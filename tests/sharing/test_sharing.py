@@ -23,6 +23,7 @@ from robustvit.cli.main import main
 from robustvit.common.errors import UserError
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import read_verdict, write_verdict
+from robustvit.common.wording import signed, with_minus
 from robustvit.explanation.maps import relevance
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.models.load import load_model
@@ -101,13 +102,13 @@ def test_card_says_what_the_model_is(run, tmp_path):
     assert data["library_name"] == "timm"
     assert data["pipeline_tag"] == "image-classification"
     verdict = read_verdict(run / "verdict.json")
-    assert verdict.sentence.split(" (")[0] in body
+    assert with_minus(verdict.sentence).split(" (")[0] in body
     assert "it should not replace" in body
     assert "Look at a local file for more." in body
     assert "6 photos of 3 classes, 6 of them with a foreground mask (2 per class)" in body
     ordinary = verdict.of("ordinary")
     assert f"| ordinary accuracy | {100 * ordinary.before.mean:.1f} [" in body
-    assert f"| {100 * ordinary.difference.mean:+.1f} [" in body
+    assert f"| {signed(100 * ordinary.difference.mean)} [" in body
     for heading in ("Intended use", "Limits", "Licence", "Training data", "Results"):
         assert f"## {heading}" in body
     assert "| lr | 0.001 |" in body

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from robustvit.common.errors import printable
-from robustvit.common.wording import pluralize
+from robustvit.common.wording import pluralize, with_minus
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -43,20 +43,22 @@ def escape_latex(text: str) -> str:
 
 def unbroken(text: str) -> Markup:
     """Escape text for HTML, with names of options in elements of class ``option``, which a page keeps on one line."""
-    return Markup(re.sub(r"(?<![\w-])(--[a-z][\w-]*)", r"<span class=option>\1</span>", str(escape(printable(text)))))
+    escaped = str(escape(with_minus(printable(text))))
+    return Markup(re.sub(r"(?<![\w-])(--[a-z][\w-]*)", r"<span class=option>\1</span>", escaped))
 
 
 @cache  # it keeps its templates compiled
 def environment(format: str, package: str, *, trim: bool = False) -> Environment:
     """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``; see ``page_template``.
 
-    Values are printed as ``printable`` returns them: a file name on a page cannot hide its ending.
+    Values are printed as ``printable`` returns them, so that a file name on a page cannot hide its ending, and negative
+    numbers have a minus sign, also within sentences that have a hyphen where they are printed and stored.
     """
     escapes: dict[str, Callable[[str], str]] = {"html": str, "markdown": escape_markdown, "latex": escape_latex}
     escape = escapes[format]
 
     def finalize(value: object) -> object:
-        return value if isinstance(value, Markup) else escape(printable(str(value)))
+        return value if isinstance(value, Markup) else escape(with_minus(printable(str(value))))
 
     further = _FURTHER[format] | ({"trim_blocks": True, "lstrip_blocks": True} if trim else {})
     made = Environment(  # only HTML is known to Jinja's own escaping

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 _LONGEST = 80
+_NEGATIVE = re.compile(r"(?<![^\s(\[])-(?=\d[\d,]*(\.\d+)?(%|[\s,;:)\]/]|\.?(\s|$)))")  # no name such as -5.jpg
 
 
 def list_names(given: str | Iterable[object] | None) -> list[str]:
@@ -23,6 +25,19 @@ def pluralize(number: int, noun: str, plural: str = "") -> str:
     """
     form = noun if number == 1 else plural or noun + ("es" if noun.endswith("s") else "s")
     return f"{number:,} {form}"
+
+
+def with_minus(text: str) -> str:
+    """Return text with a minus sign before its negative numbers, as pages and tables show them.
+
+    What is printed, and what is in JSON and CSV, has a hyphen there, which any terminal and program can read.
+    """
+    return _NEGATIVE.sub("−", text)
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """Return a number with its sign, for a page, a table or a chart: ``+1.2`` or ``−0.4``."""
+    return with_minus(f"{value:+.{digits}f}")
 
 
 def shown(value: object) -> str:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from robustvit.common.charts import BAD, GOOD, INK, SOFT, Chart, chart_style, inline_svg
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
+from robustvit.common.wording import signed
 from robustvit.evaluation.classes.record import CLASSES_KIND
 
 _TITLES = {"all": "All classes", "helped": "Helped most", "harmed": "Harmed most"}
@@ -45,7 +46,7 @@ def _bars(title: str, rows: Sequence[Mapping[str, Any]]) -> Chart:
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")
     axis.spines["left"].set_visible(False)
-    words = "; ".join(f"{printable(row['name'])} {100 * row['difference']['mean']:+.1f}" for row in rows)
+    words = "; ".join(f"{printable(row['name'])} {signed(100 * row['difference']['mean'])}" for row in rows)
     return Chart(inline_svg(figure, axis, text=True), f"{title}, change of accuracy in points: {words}")
 
 

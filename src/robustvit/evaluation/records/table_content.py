@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from robustvit.common.wording import signed, with_minus
+
 _LOWER_IS_BETTER = frozenset({"ece"})
 
 
@@ -52,7 +54,7 @@ class Cell:
         if self.value is None:
             return ""
         text = f"{self.value:+.{self.digits}f}" if self.signed else f"{self.value:.{self.digits}f}"
-        return text.replace("-", "−") + ("" if self.spread is None else f" ± {self.spread:.{self.digits}f}")
+        return with_minus(text) + ("" if self.spread is None else f" ± {self.spread:.{self.digits}f}")
 
     @property
     def interval(self) -> str:
@@ -62,7 +64,7 @@ class Cell:
     @property
     def change(self) -> str:
         """The difference, with its sign."""
-        return "" if self.difference is None else f"{self.difference:+.1f}".replace("-", "−")
+        return "" if self.difference is None else signed(self.difference)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.common.charts import GOOD, SOFT, chart_style, save_figure, short_number
 from robustvit.common.errors import UserError
+from robustvit.common.wording import with_minus
 from robustvit.evaluation.photo_measures import MEASURES
 from robustvit.experiments.sweeps.results import SEED, average_seeds, read_rows, shifted_measure, varying
 
@@ -216,5 +217,5 @@ def _draw_rates(
             up = value > 0
             edge = window[1] if up else window[0]
             axis.plot(rate, edge, marker="^" if up else "v", color=line.get_color(), clip_on=False, zorder=3)
-            axis.annotate(f"{value:+.3g}".replace("-", "−"), (rate, edge), textcoords="offset points",
+            axis.annotate(with_minus(f"{value:+.3g}"), (rate, edge), textcoords="offset points",
                           xytext=(-6, -11 if up else 5), ha="right", fontsize=8)  # fmt: skip
