@@ -62,8 +62,10 @@ def alarms(given: argparse.Namespace) -> dict[str, Any]:
         half = sorted(rng.permutation(len(photos))[: len(photos) // 2].tolist())
         truth = [labels[at] for at in half]
         answers = {name: [found[at] for at in half] for name, found in said.items()}
-        judged = [one for one in judge_insertions(answers, truth) if one.artefact]
-        rows.setdefault("artefacts put in", []).append((sum(one.is_shortcut for one in judged), len(judged)))
+        judged = judge_insertions(answers, truth)
+        for title, artefact in (("artefacts put in", True), ("changes of the whole photo", False)):
+            named = [one.is_shortcut for one in judged if one.artefact is artefact]
+            rows.setdefault(title, []).append((sum(named), len(named)))
         rows.setdefault("trade between a model and itself", []).append(_trade(answers, truth, rng))
         rows.setdefault("properties, shuffled classes", []).append(
             _properties(properties[half], rng.permutation([names[at] for at in half]).tolist(), split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,10 @@ def cropped(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     return torch.stack(crops)
 
 
-def train_base(data: Path, weights: Path, seed: int, folder: Path, size: int) -> None:
+def train_base(
+    data: Path, weights: Path, seed: int, folder: Path, size: int,
+    rates: Mapping[str, float] = BASE_RATES, epochs: int = BASE_EPOCHS,
+) -> None:  # fmt: skip
     """Ordinary finetuning: new head, small rate for the backbone, cross-entropy, every training photo, no masks."""
     images, labels, names = training_tensors(data, size)
     torch.manual_seed(seed)
@@ -73,10 +77,10 @@ def train_base(data: Path, weights: Path, seed: int, folder: Path, size: int) ->
     model = new_model(weights, names, size)
     head = list(model.network.get_classifier().parameters())
     body = [p for name, p in model.network.named_parameters() if not name.startswith("head")]
-    groups = [{"params": head, "lr": BASE_RATES["head"]}, {"params": body, "lr": BASE_RATES["backbone"]}]
+    groups = [{"params": head, "lr": rates["head"]}, {"params": body, "lr": rates["backbone"]}]
     optimizer = torch.optim.AdamW(groups, weight_decay=1e-4)
     model.train()
-    for epoch in range(BASE_EPOCHS):
+    for epoch in range(epochs):
         total = 0.0
         for batch in torch.randperm(len(images), generator=generator).split(BASE_BATCH):
             loss = F.cross_entropy(model(cropped(images[batch], size, generator)), labels[batch])

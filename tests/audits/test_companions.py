@@ -20,9 +20,9 @@ class ByRed(nn.Module):
 
     num_classes = 2
 
-    def __init__(self):
+    def __init__(self, gain=1.0):
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(()))
+        self.weight = nn.Parameter(torch.tensor(gain))
 
     def forward(self, images):
         corner = images[..., :8, :8].mean(dim=(2, 3)) * self.weight
@@ -73,6 +73,7 @@ def test_the_wheel_decides_and_the_tree_does_not(annotated, tmp_path, capsys):
     assert not tree.decides
     horse = next(one for one in found.found.companions if one.name == "horse")
     assert horse.classes == {"wagon": 12}, "in photos of its own class, it is the object"
+    assert wheel.risen is None
     assert "wheel beside the object decides" in str(found)
     assert "wheel: it decides answers" in found.page.read_text()
     assert json.loads(found.record.read_text())["summary"]["fails"] == {"strong": False, "any": True}
@@ -80,3 +81,25 @@ def test_the_wheel_decides_and_the_tree_does_not(annotated, tmp_path, capsys):
     with pytest.raises(UserError, match="expected annotations at"):
         audit(**options, objects=str(tmp_path / "none.json"), out=str(tmp_path / "b.html"))
     assert capsys.readouterr().err == "", "a wrong path is refused before anything is measured"
+
+
+def test_an_object_that_decides_more_than_in_the_baseline_is_one_shortcut_for_another(annotated, tmp_path):
+    images, objects = annotated
+    plain = Preprocessing((SIZE, SIZE), crop_share=1.0)
+    model, blind = (
+        Classifier(network, preprocessing=plain, class_names=["horse", "wagon"]) for network in (ByRed(), ByRed(0.0))
+    )
+    options = {"images": str(images), "without_masks": True, "relevance": "input_gradient", "objects": str(objects)}
+    options |= {"budget": "quick", "device": "cpu"}
+    worse = audit(model=model, baseline=blind, out=str(tmp_path / "a.html"), **options)
+    wheel = next(one for one in worse.found.companions if one.name == "wheel")
+    assert wheel.baseline.mean == 0
+    assert wheel.risen.mean == 1
+    assert "one shortcut for another: blurring wheel costs +100.0" in str(worse)
+    risen = json.loads(worse.record.read_text())["summary"]["shortcuts"]
+    assert {"kind": "risen", "name": "blurring wheel"} in risen
+    assert "blurring wheel costs the model more than the baseline" in worse.page.read_text()
+    better = audit(model=blind, baseline=model, out=str(tmp_path / "b.html"), **options)
+    assert "one shortcut for another" not in str(better)
+    wheel = next(one for one in better.found.companions if one.name == "wheel")
+    assert wheel.risen.mean == -1

@@ -9,7 +9,7 @@ import torch
 
 from robustvit.audits import regions
 from robustvit.audits.region import Patch, crop_around
-from robustvit.audits.regions import RegionSettings, find_regions, share_out
+from robustvit.audits.regions import Asked, RegionSettings, find_regions, share_out
 from robustvit.evaluation.asking import Asking
 from robustvit.models.classifier import Classifier, Preprocessing
 
@@ -95,6 +95,25 @@ def test_a_planted_marker_is_the_first_kind_and_decides_the_answers(planted):
     assert len({one.photo for one in first.shown}) == len(first.shown) == 8
     total = sum(one.share for one in [first, *rest])
     assert 0 < total <= 1
+
+
+def test_the_same_patches_are_blurred_for_a_baseline_photo_by_photo(planted):
+    photos, names = Photos(), ["plain", "red"] * 12
+    said = answers(planted, photos)
+    settings = RegionSettings(most=3, asking=Looking())
+    itself = find_regions(planted, photos, names, said, settings, Asked(planted, said))[0]
+    assert itself.baseline == itself.accuracy
+    assert (itself.risen.mean, itself.risen.high) == pytest.approx((0, 0.15), abs=0.15)
+
+    blind = Classifier(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIDE * SIDE, 2)),
+                       preprocessing=planted.preprocessing, class_names=["plain", "red"])  # fmt: skip
+    with torch.no_grad():
+        for value in blind.network.parameters():
+            value.zero_()
+    against = find_regions(planted, photos, names, said, settings, Asked(blind, [(0, 0.5)] * 24))[0]
+    assert against.baseline.mean == 0
+    assert against.risen.mean == pytest.approx(-against.accuracy.mean)
+    assert against.risen.low > 0.5
 
 
 def test_a_limit_tests_fewer_photos_and_says_how_many(planted):

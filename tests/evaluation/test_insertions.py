@@ -65,13 +65,14 @@ def has_frame(images):
 def test_a_planted_frame_is_found_and_nothing_else_is():
     photos = Photos()
     found = judge_insertions(answers(Corner(has_frame), photos), photos.labels)
-    assert [one.name for one in found if one.is_shortcut] == ["black frame"]
+    light = ["darker"]  # the class is how bright a quarter is: that is named too
+    assert [one.name for one in found if one.is_shortcut] == ["black frame", *light]
     frame = next(one for one in found if one.name == "black frame")
     assert frame.pulls_to == 2
     assert frame.pull.mean == 1
     assert frame.change.high < -0.3
     honest = answers(Corner(), photos)
-    assert not any(one.is_shortcut for one in judge_insertions(honest, photos.labels))
+    assert [one.name for one in judge_insertions(honest, photos.labels) if one.is_shortcut] == light
     mole = risen_costs(honest, answers(Corner(has_frame), photos), photos.labels)
     assert list(mole) == ["black frame"]
     assert not risen_costs(honest, honest, photos.labels)
@@ -116,6 +117,26 @@ def test_what_is_put_in_stays_in_range_and_changes_something():
     grey = WHOLE["grey"](images)
     assert torch.allclose(grey[:, 0], grey[:, 1])
     assert 0.02 < float((text_mark((48, 48), "SAMPLE")[3] > 0).float().mean()) < 0.6
+
+
+def test_a_text_that_the_font_lacks_is_refused():
+    for text, said in (("捷径", "--insert"), ("  ", "with letters")):
+        with pytest.raises(UserError, match=said):
+            text_mark((48, 48), text)
+    assert float(text_mark((48, 48), "Хутор № 5?")[3].max()) > 0.5
+
+
+def test_a_change_of_the_whole_photo_is_compared_with_one_of_another_kind():
+    labels, plain = [0, 1, 2] * 40, [0, 1, 2] * 40
+    to_two = [2] * 120
+    same = judge_insertions({"": plain, "blurred": to_two, "grey": to_two}, labels)
+    assert not any(one.is_shortcut for one in same)
+    blurred, compressed, grey = judge_insertions(
+        {"": plain, "blurred": to_two, "JPEG of quality 10": to_two, "grey": plain}, labels
+    )
+    assert (blurred.control, blurred.is_shortcut) == ("grey", True)
+    assert (compressed.control, compressed.is_shortcut) == ("grey", True)
+    assert not grey.is_shortcut
 
 
 def test_counts_are_those_of_a_plain_loop():

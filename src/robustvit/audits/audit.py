@@ -79,10 +79,11 @@ def _check_options(request: AuditRequest) -> None:
         raise UserError("expected --compare or --baseline, got both: --compare shows every model against --model")
     if auditing.without_masks and request.photos.masks is not None:
         raise UserError("expected --without-masks or --masks, got both: leave one of them out")
-    if auditing.insert is not None:
-        from robustvit.evaluation.insertions import file_mark
+    from robustvit.evaluation.insertions import file_mark, text_mark
 
-        file_mark((64, 64), auditing.insert)  # refused before anything is measured
+    text_mark((64, 64), auditing.text)  # refused before anything is measured
+    if auditing.insert is not None:
+        file_mark((64, 64), auditing.insert)
     if request.grouping.groups_out is not None:
         if not request.grouping.groups_out.lower().endswith(".csv"):
             raise UserError(f"expected --groups-out to end in .csv, got {request.grouping.groups_out}")

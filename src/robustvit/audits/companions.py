@@ -36,12 +36,16 @@ class Companion:
         classes: number of photos with it by their class.
         accuracy: change of accuracy on these photos when all such objects are blurred.
         against_others: the same less the change when as much is blurred elsewhere.
+        baseline: change of the baseline's accuracy on them, if there is one and it takes photos in the same way.
+        risen: how much more blurring costs the model than the baseline, photo by photo.
     """
 
     name: str
     classes: dict[str, int]
     accuracy: Interval
     against_others: Interval
+    baseline: Interval | None = None
+    risen: Interval | None = None
 
     @property
     def decides(self) -> bool:
@@ -86,10 +90,10 @@ def read_companions(source: str, images: str, photos: CachedPhotos) -> dict[str,
 
 
 def judge_companions(
-    model: Classifier,
+    models: Sequence[Classifier],
     photos: CachedPhotos,
     companions: dict[str, dict[int, Tensor]],
-    predicted: Sequence[int],
+    predicted: Sequence[Sequence[int]],
     *,
     batch_size: int = 32,
     asking: Asking | None = None,
@@ -97,39 +101,45 @@ def judge_companions(
     """Blur each kind of object where it stands, and as a control a region of the same shape elsewhere.
 
     Args:
-        model: the model.
-        photos: prepared for it.
+        models: the model and, if there is one that takes photos in the same way, the baseline.
+        photos: prepared for them.
         companions: see ``read_companions``; kinds in fewer than 10 photos are left out.
-        predicted: the model's answers to the photos as they are.
+        predicted: each model's answers to the photos as they are.
         batch_size: photos at a time.
-        asking: how the model is asked.
+        asking: how the models are asked.
     """
-    asking = asking or Asking()
     found = []
     for name, places in companions.items():
         indices = sorted(places)
         if len(indices) < LEAST:
             continue
-        labels = [photos.photos[index].label for index in indices]
-        before = [float(predicted[index] == label) for index, label in zip(indices, labels, strict=True)]
-        sides = []
-        for elsewhere in (False, True):
-            loader = DataLoader(_Blurred(photos, places, elsewhere), batch_size=batch_size)
-            said: list[int] = []
-            with evaluating(model):
-                for images in loader:
-                    said += asking.logits(model, images.to(model.mean.device)).argmax(dim=1).tolist()
-            sides.append([float(one == label) for one, label in zip(said, labels, strict=True)])
-        classes = Counter(str(photos.photos[index].class_name) for index in indices)
+        labels = [int(photos.photos[index].label or 0) for index in indices]
+        plain = [[float(said[index] == label) for index, label in zip(indices, labels, strict=True)]
+                 for said in predicted]  # fmt: skip
+        covered = [_right(model, _Blurred(photos, places, False), labels, batch_size, asking or Asking())
+                   for model in models]  # fmt: skip
+        elsewhere = _right(models[0], _Blurred(photos, places, True), labels, batch_size, asking or Asking())
+        costs = [np.subtract(before, after) for before, after in zip(plain, covered, strict=True)]
         found.append(
             Companion(
                 name,
-                dict(classes.most_common()),
-                paired_difference(before, sides[0]),
-                paired_difference(sides[1], sides[0]),
+                dict(Counter(str(photos.photos[index].class_name) for index in indices).most_common()),
+                paired_difference(plain[0], covered[0]),
+                paired_difference(elsewhere, covered[0]),
+                paired_difference(plain[1], covered[1]) if len(models) > 1 else None,
+                paired_difference(costs[1], costs[0]) if len(models) > 1 else None,
             )
         )
     return sorted(found, key=lambda one: (one.accuracy.mean, one.name))
+
+
+def _right(model: Classifier, dataset: Dataset, labels: Sequence[int], batch_size: int, asking: Asking) -> list[float]:
+    """Return whether each answer is right."""
+    said: list[int] = []
+    with evaluating(model):
+        for images in DataLoader(dataset, batch_size=batch_size):
+            said += asking.logits(model, images.to(model.mean.device)).argmax(dim=1).tolist()
+    return [float(one == label) for one, label in zip(said, labels, strict=True)]
 
 
 class _Blurred(Dataset):

@@ -54,6 +54,7 @@ class AuditOptions:
             them out.
         insert: picture to put into the photos, such as a ruler or a logo that some of them have, to see what becomes of
             the answers.
+        text: text to put across the photos, such as a watermark that some of them have.
         objects: annotations that name the objects in the photos, such as COCO's or VOC's, by any tool that robustvit
             masks --from auto reads: what becomes of the answers when objects beside the class's own are blurred.
         without_masks: use no masks and find none: accuracy, what the model looks at anywhere, and other shortcuts. The
@@ -74,6 +75,7 @@ class AuditOptions:
     worst: int = 20
     regions: int = 6
     insert: str | None = None
+    text: str = "SAMPLE"
     objects: str | None = None
     without_masks: bool = False
     name_with: str | None = None

@@ -37,6 +37,8 @@ class Region:
         patches: all of them, the most relevant first.
         accuracy: change of accuracy on these photos when exactly these patches are blurred.
         against_others: the same less the change when as many other patches outside the mask are blurred.
+        baseline: change of the baseline's accuracy on them, if there is one and it takes photos in the same way.
+        risen: how much more blurring costs the model than the baseline, photo by photo.
         probability: change of the predicted class's probability when they are blurred.
         decided: photos whose answer changes.
         centre: mean feature of the patches, of length 1.
@@ -56,6 +58,8 @@ class Region:
     reach: float = 0.0
     tested: int = 0
     words: tuple[str, ...] = ()
+    baseline: Interval | None = None
+    risen: Interval | None = None
 
     @property
     def decides(self) -> bool:

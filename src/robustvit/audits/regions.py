@@ -25,6 +25,14 @@ from robustvit.models.classifier import Classifier
 _A_PHOTO = 8  # patches of a photo that are described
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A model, and its answers to the photos as they are, with their probabilities."""
+
+    model: Classifier
+    answers: Sequence[tuple[int, float]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RegionSettings:
     """How regions are found and tested.
@@ -54,6 +62,7 @@ def find_regions(
     names: Sequence[str],
     answers: Sequence[tuple[int, float]],
     settings: RegionSettings | None = None,
+    baseline: Asked | None = None,
 ) -> list[Region]:
     """Group what is relevant but not the object, after Lapuschkin et al. (2019, SpRAy) and Singla and Feizi (2022).
 
@@ -67,6 +76,7 @@ def find_regions(
         names: class of each photo.
         answers: the model's answer to each photo, and its probability.
         settings: how; the defaults if None.
+        baseline: takes photos as ``model`` does; the same patches are blurred for it.
 
     Returns:
         The kinds, that with most relevance first; empty where nothing outside the masks is relevant.
@@ -82,7 +92,7 @@ def find_regions(
     kinds = [np.flatnonzero(labels == kind) for kind in range(int(labels.max()) + 1)]
     kinds = [kind for kind in kinds if len(kind)]
     having = [len({found.patches[at].photo for at in kind}) for kind in kinds]
-    tester = _Tester(model, photos, answers, found.outside, settings)
+    tester = _Tester(Asked(model, answers), baseline, photos, found.outside, settings)
     regions = []
     for kind, most in zip(kinds, share_out(having, settings.passes), strict=True):
         centre = points[kind].mean(axis=0)
@@ -149,9 +159,9 @@ def _relevant_patches(model: Classifier, photos: CachedPhotos, settings: RegionS
 class _Tester:
     """Blurs kinds of region."""
 
-    model: Classifier
+    asked: Asked
+    baseline: Asked | None
     photos: CachedPhotos
-    answers: Sequence[tuple[int, float]]
     outside: Sequence[np.ndarray]
     settings: RegionSettings
 
@@ -166,38 +176,51 @@ class _Tester:
         indices = everyone
         if len(everyone) > most:
             indices = sorted(rng.permutation(everyone)[:most].tolist())
-        before = [self.answers[index] for index in indices]
+        before = [self.asked.answers[index] for index in indices]
         labels = [int(self.photos[index]["label"]) for index in indices]
-        after, control = (self._blur([(index, where[index]) for index in indices]) for where in (places, others))
+        blurred_there, control = ([(index, where[index]) for index in indices] for where in (places, others))
+        after = self._blur(self.asked, blurred_there)
         right, after_blur, elsewhere = (
-            [float(said == label) for (said, _), label in zip(side, labels, strict=True)]
-            for side in (before, after, control)
+            _right(side, labels) for side in (before, after, self._blur(self.asked, control))
         )
+        old = risen = None
+        if self.baseline is not None:
+            was = _right([self.baseline.answers[index] for index in indices], labels)
+            then = _right(self._blur(self.baseline, blurred_there), labels)
+            old = paired_difference(was, then)
+            risen = paired_difference(*([x - y for x, y in zip(*side, strict=True)]
+                                        for side in ((was, then), (right, after_blur))))  # fmt: skip
         return Region(
             share=sum(one.weight for one in members) / len(self.outside),
             classes=dict(Counter(names[index] for index in everyone).most_common()),
             patches=sorted(members, key=lambda one: -one.weight),
             accuracy=paired_difference(right, after_blur),
             against_others=paired_difference(elsewhere, after_blur),
-            probability=mean_interval([new[1] - old[1] for old, new in zip(before, after, strict=True)]),
-            decided=[index for index, old, new in zip(indices, before, after, strict=True) if old[0] != new[0]],
+            probability=mean_interval([new[1] - one[1] for one, new in zip(before, after, strict=True)]),
+            decided=[index for index, one, new in zip(indices, before, after, strict=True) if one[0] != new[0]],
             tested=len(indices),
+            baseline=old,
+            risen=risen,
         )
 
-    def _blur(self, places: Sequence[tuple[int, list[tuple[int, int]]]]) -> list[tuple[int, float]]:
+    def _blur(self, asked: Asked, places: Sequence[tuple[int, list[tuple[int, int]]]]) -> list[tuple[int, float]]:
         """Return the answers with patches of photos blurred, and the probability of the answers before."""
         found: list[tuple[int, float]] = []
         size, grid = self.settings.batch_size, self.outside[0].shape
         for start in range(0, len(places), size):
             part = places[start : start + size]
             images = torch.stack([self.photos[index]["image"] for index, _ in part])
-            target = torch.tensor([self.answers[index][0] for index, _ in part])
-            changed = _blur_patches(images, [own for _, own in part], grid).to(self.model.mean.device)
-            with evaluating(self.model):
-                probabilities = self.settings.asking.logits(self.model, changed).softmax(dim=1).cpu()
+            target = torch.tensor([asked.answers[index][0] for index, _ in part])
+            changed = _blur_patches(images, [own for _, own in part], grid).to(asked.model.mean.device)
+            with evaluating(asked.model):
+                probabilities = self.settings.asking.logits(asked.model, changed).softmax(dim=1).cpu()
             asked = probabilities.gather(1, target[:, None])[:, 0]
             found += zip(probabilities.argmax(dim=1).tolist(), asked.tolist(), strict=True)
         return found
+
+
+def _right(answers: Sequence[tuple[int, float]], labels: Sequence[int]) -> list[float]:
+    return [float(said == label) for (said, _), label in zip(answers, labels, strict=True)]
 
 
 def _others(outside: np.ndarray, own: Sequence[tuple[int, int]], rng: np.random.Generator) -> list[tuple[int, int]]:

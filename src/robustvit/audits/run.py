@@ -20,7 +20,7 @@ from robustvit.audits.pictures import choose_worst
 from robustvit.audits.placements import ShiftedAnswers, choose_pastings, measure_placements, shift_values
 from robustvit.audits.properties import PropertyAudit, audit_properties, photo_properties
 from robustvit.audits.region import Region
-from robustvit.audits.regions import RegionSettings, find_regions
+from robustvit.audits.regions import Asked, RegionSettings, find_regions
 from robustvit.audits.shortcuts import name_shortcuts
 from robustvit.audits.spending import Spending
 from robustvit.common.errors import UserError, printable
@@ -150,13 +150,13 @@ class AuditRun:
                 data,
                 answers=self._insert(data.sides),
                 properties=self._find_properties(),
-                companions=self._judge_companions(data.model),
+                companions=self._judge_companions(data.sides),
             )
         tell_new(data)
         with self.spending.step("position, size and rotation"):
             data = self._place(data)
         with self.spending.step("regions beside the object"):
-            data = replace(data, regions=self._find_regions(data.model))
+            data = replace(data, regions=self._find_regions(data.sides))
         with self.spending.step("without training"):
             data = replace(data, at_inference=self._ask_about_objects(list(data.sides.values())))
         return tell_new(replace(data, spent=self.spending.record()))
@@ -191,35 +191,48 @@ class AuditRun:
         found = {}
         for (side, audited), model in zip(sides.items(), self.models, strict=True):
             size = model.preprocessing.input_size
-            changes = insertions(size, files, frame=self.budget.frame, whole=self.budget.whole)
+            changes = insertions(
+                size, files, self.request.auditing.text, frames=self.budget.frames, whole=self.budget.whole
+            )
             plain = [one.plain.predicted for one in audited.photos]
             batch_size = self.request.running.batch_size
             found[side] = {"": plain} | answers_to(model, self.held(model), changes, batch_size, self.memory)
         return found
 
-    def _find_regions(self, found: ModelAudit) -> list[Region]:
+    def _alike(self, sides: Mapping[str, ModelAudit]) -> list[Asked]:
+        """Return the model and, if it takes photos as the model does, the baseline, with their answers."""
+        own = self.models[0].preprocessing
+        return [
+            Asked(model, [(one.plain.predicted, one.plain.probability) for one in side.photos])
+            for side, model in zip(sides.values(), self.models, strict=True)
+            if model.preprocessing == own
+        ]
+
+    def _find_regions(self, sides: Mapping[str, ModelAudit]) -> list[Region]:
         """Group what the model looks at beside the objects; a note says why where it cannot be told."""
         if not self.request.auditing.regions:
             return []
-        model, running, auditing = self.models[0], self.request.running, self.request.auditing
-        answers = [(one.plain.predicted, one.plain.probability) for one in found.photos]
+        running, auditing = self.request.running, self.request.auditing
+        asked, *others = self._alike(sides)
         settings = RegionSettings(
             method=self.request.maps.relevance, most=auditing.regions, seed=running.seed,
             batch_size=running.batch_size, passes=self._passes_left(), anywhere=auditing.without_masks,
             asking=self.memory,
         )  # fmt: skip
         try:
-            return find_regions(model, self.held(model), self.names, answers, settings)
+            return find_regions(asked.model, self.held(asked.model), self.names, asked.answers, settings, *others)
         except UserError as error:
             self.notes.append(f"What the model looks at beside the objects is not shown: {error}.")
             return []
 
-    def _judge_companions(self, found: ModelAudit) -> list[Companion]:
+    def _judge_companions(self, sides: Mapping[str, ModelAudit]) -> list[Companion]:
         """Blur the objects that annotations name beside the classes' own."""
         if not self.companions:
             return []
+        alike = self._alike(sides)
+        predicted = [[said for said, _ in one.answers] for one in alike]
         return judge_companions(
-            self.models[0], self.held(self.models[0]), self.companions, [one.plain.predicted for one in found.photos],
+            [one.model for one in alike], self.held(alike[0].model), self.companions, predicted,
             batch_size=self.request.running.batch_size, asking=self.memory,
         )  # fmt: skip
 

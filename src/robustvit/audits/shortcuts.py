@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from robustvit.audits.properties import PROPERTIES
-from robustvit.evaluation.insertions import judge_insertions, risen_costs
+from robustvit.evaluation.insertions import RISE, judge_insertions, risen_costs
 
 if TYPE_CHECKING:
     from robustvit.audits.audit_data import AuditData
@@ -27,9 +27,15 @@ def shortcut_record(data: AuditData) -> dict[str, Any]:
 
 
 def find_risen(data: AuditData) -> dict[str, Interval]:
-    """Return the insertions that cost the model more than the baseline; see ``risen_costs``."""
+    """Return what costs the model more than the baseline: insertions, and regions and objects that are blurred.
+
+    Each by more than ``RISE``, with the whole interval; see ``risen_costs``.
+    """
     both = data.answers
-    return risen_costs(both["baseline"], both["model"], data.truth) if "baseline" in both else {}
+    found = risen_costs(both["baseline"], both["model"], data.truth) if "baseline" in both else {}
+    blurred = {f"blurring region {number}": one.risen for number, one in enumerate(data.regions, start=1)}
+    blurred |= {f"blurring {one.name}": one.risen for one in data.companions}
+    return found | {name: rise for name, rise in blurred.items() if rise is not None and rise.low > RISE}
 
 
 def name_shortcuts(data: AuditData) -> list[str]:
@@ -41,7 +47,7 @@ def name_shortcuts(data: AuditData) -> list[str]:
                 pulled, where = one.pull.percent().strip(), data.name_of(one.pulls_to)
                 lines.append(
                     f"{side}: shortcut: {one.name} pulls {pulled} of the others to {where}, "
-                    f"{one.excess.points()} more than its control."
+                    f"{one.excess.points()} more than {'its control' if one.artefact else one.control}."
                 )
     for name, rise in find_risen(data).items():
         lines.append(f"model: one shortcut for another: {name} costs {rise.points()} more than in the baseline.")
@@ -74,6 +80,8 @@ def _region(region: Region) -> dict[str, Any]:
         "photos": region.photos,
         "accuracy": asdict(region.accuracy),
         "against_others": asdict(region.against_others),
+        "baseline": region.baseline and asdict(region.baseline),
+        "risen": region.risen and asdict(region.risen),
         "probability": asdict(region.probability),
         "decided": region.decided,
         "decides": region.decides,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -22,6 +24,7 @@ from robustvit.explanation.attention.interception import evaluating
 Insertion = Callable[[Tensor], Tensor]  # images (B, 3, H, W) in [0, 1]
 PULL = 0.10  # more photos in ten that an artefact turns into one class than its control does: a shortcut
 CONTROL = " (control)"  # its pixels out of order, its colours exchanged, or a frame of the photo's mean colour
+TEXT = "SAMPLE"
 RISE = 0.05
 _MOST_MARK = 40_000_000  # pixels of a file to insert
 
@@ -33,6 +36,8 @@ class InsertedAnswers:
     Attributes:
         name: of the insertion.
         artefact: whether it adds something foreign, a text, a frame or a file; others change the whole photo.
+        control: what it is compared with: the control of an artefact; for a change of the whole photo that change of
+            another kind (colour, light, detail) which pulls most to the same class; empty if there is none.
         change: of accuracy, with a 95 % interval over photos.
         pulls_to: the class that gains most answers, -1 if none does.
         pull: share of photos of other classes, not taken for that class before, that are now, with its interval.
@@ -41,6 +46,7 @@ class InsertedAnswers:
 
     name: str
     artefact: bool
+    control: str
     change: Interval
     pulls_to: int
     pull: Interval | None
@@ -48,7 +54,7 @@ class InsertedAnswers:
 
     @property
     def is_shortcut(self) -> bool:
-        """Whether an artefact makes the model answer one class more often than its control, by the whole interval."""
+        """Whether it makes the model answer one class more often than its control, by the whole interval."""
         return self.excess is not None and self.excess.low > PULL
 
 
@@ -56,9 +62,23 @@ def text_mark(size: tuple[int, int], text: str) -> Tensor:
     """Draw a half-transparent watermark over the middle, as ImageNet-W does: RGBA ``(4, H, W)`` in [0, 1]."""
     height, width = size
     layer = Image.new("RGBA", (width, height))
-    font = ImageFont.load_default(max(8, round(1.6 * width / max(1, len(text)))))
+    font = _font_for(text, max(8, round(1.6 * width / max(1, len(text)))))
     ImageDraw.Draw(layer).text((width / 2, height / 2), text, (255, 255, 255, 160), font, anchor="mm")
     return TF.to_dtype(TF.pil_to_tensor(layer), torch.float32, scale=True)
+
+
+def _font_for(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's own font, or where that lacks letters (it has little but English) matplotlib's."""
+    if not text.strip():
+        raise UserError(f"expected --text with letters, got {text!r}")
+    letters = [letter for letter in text if not letter.isspace()]
+    dejavu = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    for font in (ImageFont.load_default(size), ImageFont.truetype(dejavu, size)):
+        unknown = bytes(font.getmask("\uffff"))
+        missing = [letter for letter in letters if bytes(font.getmask(letter)) == unknown]
+        if not missing:
+            return font
+    raise UserError(f"--text {text!r} has {missing[0]!r}, which the fonts here lack: put it in as a PNG with --insert")
 
 
 def file_mark(size: tuple[int, int], path: str | Path) -> Tensor:
@@ -96,10 +116,11 @@ def shuffled(mark: Tensor, seed: int = 0) -> Tensor:
     return changed
 
 
-def framed(images: Tensor, grey: bool = False) -> Tensor:
-    """Draw a frame, 5 % of the frame's side wide: black, or of each photo's mean colour."""
+def framed(images: Tensor, level: float | None = 0.0) -> Tensor:
+    """Draw a frame, 5 % of the frame's side wide: of a grey level, or of each photo's mean colour (None)."""
     wide = max(1, round(0.05 * images.shape[-1]))
-    inner = images.mean(dim=(2, 3), keepdim=True).expand_as(images).clone() if grey else torch.zeros_like(images)
+    mean = images.mean(dim=(2, 3), keepdim=True).expand_as(images).clone()
+    inner = mean if level is None else torch.full_like(images, level)
     inner[..., wide:-wide, wide:-wide] = images[..., wide:-wide, wide:-wide]
     return inner
 
@@ -120,22 +141,25 @@ WHOLE: dict[str, Insertion] = {
     "JPEG of quality 10": compressed,
 }
 """Changes of the whole photo."""
+_OF = {"colour": ("grey", "red cast", "blue cast"), "light": ("darker", "brighter"),
+       "detail": ("blurred", "sharpened", "JPEG of quality 10")}  # fmt: skip
+_FRAMES = {"black frame": 0.0, "white frame": 1.0}
 
 
 def insertions(
     size: tuple[int, int],
     files: Sequence[str | Path] = (),
-    text: str = "SAMPLE",
+    text: str = TEXT,
     *,
-    frame: bool = True,
+    frames: Sequence[str] = tuple(_FRAMES),
     whole: Sequence[str] = tuple(WHOLE),
     controls: bool = True,
 ) -> dict[str, Insertion]:
     """Return insertions by name for images of a size ``(H, W)``: artefacts with their controls, then of ``WHOLE``."""
     marks = {f"text {text!r}": text_mark(size, text)} | {Path(file).name: file_mark(size, file) for file in files}
     found: dict[str, Insertion] = {}
-    if frame:
-        found |= {"black frame": framed, f"black frame{CONTROL}": lambda images: framed(images, True)}
+    for name in frames:
+        found |= {name: partial(framed, level=_FRAMES[name]), f"{name}{CONTROL}": partial(framed, level=None)}
     for name, mark in marks.items():
         found |= {name: laid_over(mark), f"{name}{CONTROL}": laid_over(shuffled(mark))}
     kept = {name: change for name, change in found.items() if controls or not name.endswith(CONTROL)}
@@ -169,12 +193,13 @@ def judge_insertions(answers: Mapping[str, Sequence[int]], labels: Sequence[int]
         said = np.array(answers[name])
         change = paired_difference((plain == truth).astype(float), (said == truth).astype(float))
         pulled_to, pull = _strongest_pull(plain, said, truth)
+        control = _control_of(name, answers, pulled_to, (plain != pulled_to) & (truth != pulled_to))
         excess = None
-        if f"{name}{CONTROL}" in answers and pull is not None:
+        if control and pull is not None:
             free = (plain != pulled_to) & (truth != pulled_to)
-            both = [np.array(answers[key])[free] == pulled_to for key in (f"{name}{CONTROL}", name)]
+            both = [np.array(answers[key])[free] == pulled_to for key in (control, name)]
             excess = paired_difference(*(side.astype(float) for side in both))
-        found.append(InsertedAnswers(name, name not in WHOLE, change, pulled_to, pull, excess))
+        found.append(InsertedAnswers(name, name not in WHOLE, control, change, pulled_to, pull, excess))
     return found
 
 
@@ -199,6 +224,14 @@ def risen_costs(
     rises = {name: paired_difference(costs(before, name), costs(after, name)) for name in after
              if name and not name.endswith(CONTROL)}  # fmt: skip
     return {name: rise for name, rise in rises.items() if rise.low > RISE}
+
+
+def _control_of(name: str, answers: Mapping[str, Sequence[int]], pulled_to: int, free: np.ndarray) -> str:
+    """Return the answers that an insertion is compared with; empty if there are none."""
+    if name not in WHOLE:
+        return f"{name}{CONTROL}" if f"{name}{CONTROL}" in answers else ""
+    others = [other for kind in _OF.values() if name not in kind for other in kind if other in answers]
+    return max(others, key=lambda other: int((np.array(answers[other])[free] == pulled_to).sum()), default="")
 
 
 def _strongest_pull(plain: np.ndarray, said: np.ndarray, truth: np.ndarray) -> tuple[int, Interval | None]:

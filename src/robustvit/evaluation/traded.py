@@ -36,7 +36,7 @@ def other_costs(
     """
     known = [index for index, one in enumerate(plain[0]) if one.label is not None]
     chosen = known[:: -(-len(known) // MOST_PHOTOS)] if known else []
-    changes = insertions(after.preprocessing.input_size, whole=_WHOLE, controls=False)
+    changes = insertions(after.preprocessing.input_size, frames=("black frame",), whole=_WHOLE, controls=False)
     said: list[Mapping[str, Sequence[int]]] = []
     for model, measured in zip((before, after), plain, strict=True):
         found = answers_to(model, Subset(photos, chosen), changes, batch_size)
