@@ -33,7 +33,9 @@ def attnlrp(model: nn.Module, images: Tensor, second_order: bool = False, *, gam
     map is always of second order and ``second_order`` has no effect.
 
     With ``gamma`` above 0 linear layers follow the gamma rule instead (``Rules.linear``), by which the authors make the
-    maps of vision transformers less noisy. They then take five products instead of one.
+    maps of vision transformers less noisy. They then take five products instead of one. The authors' library passes no
+    relevance through the attention weights of a vision transformer (CP-LRP), to tune gamma more easily; here they keep
+    AttnLRP's rule, with gamma too.
 
     Its authors say that layer-wise relevance propagation is patented, and free for personal and scientific use: ask
     them before commercial use.

@@ -75,6 +75,8 @@ class Rules:
 
         With shares ``z_ij = x_i w_ji`` of output ``z_j``, and ``z_ij'`` those of its sign (0 for others), input i gets
         ``sum_j (z_ij + gamma z_ij') / (z_j + gamma sum_k z_kj') R_j``. The bias is a share too, and keeps its own.
+        This is Montavon et al.'s rule (2019) for inputs of either sign, as in zennit's ``Gamma``, by which the authors'
+        library explains vision transformers; compared with its source.
         """
         output = F.linear(input, weight, bias)
         if not self._gamma:
