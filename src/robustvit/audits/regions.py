@@ -214,8 +214,8 @@ class _Tester:
             changed = _blur_patches(images, [own for _, own in part], grid).to(asked.model.mean.device)
             with evaluating(asked.model):
                 probabilities = self.settings.asking.logits(asked.model, changed).softmax(dim=1).cpu()
-            asked = probabilities.gather(1, target[:, None])[:, 0]
-            found += zip(probabilities.argmax(dim=1).tolist(), asked.tolist(), strict=True)
+            same = probabilities.gather(1, target[:, None])[:, 0]
+            found += zip(probabilities.argmax(dim=1).tolist(), same.tolist(), strict=True)
         return found
 
 
