@@ -162,7 +162,8 @@ def test_a_stopped_audit_resumes_and_comes_to_the_same(drawn, tmp_path):
     found = audit(model=stopped, out=str(tmp_path / "a.html"), **options)
     assert not (tmp_path / "a-unfinished").exists()
     first, second = (json.loads(one.record.read_text()) for one in (once, found))
-    assert second["spent"]["passes"]["model"] <= total - total // 2 + 4 + len(found.found.files)
+    lost = 2 * 4 + len(found.found.files)  # the batch that was stopped, a few passes before any is counted, features
+    assert second["spent"]["passes"]["model"] <= total - total // 2 + lost
     assert second["spent"]["resumed"] > 0
     for one in (first, second):
         del one["spent"]
