@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from pathlib import Path
 
 from robustvit.audits.audit_data import AuditData
+from robustvit.common.csv_files import csv_text
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_text
 
@@ -21,20 +20,15 @@ def write_found_groups(data: AuditData, out: Path) -> int:
 
     Returns:
         The number of photos that have a group.
-
-    Raises:
-        UserError: no kinds of background were found.
     """
     if data.backgrounds is None:
         raise UserError(f"expected kinds of background for {out}, found none: {data.notes[-1] if data.notes else ''}")
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[list[str]] = [list(COLUMNS)]
     for image, mask, name, kind in zip(data.files, data.masks, data.names, data.backgrounds.members, strict=True):
         group = "" if kind is None else f"background {kind + 1}"
-        writer.writerow([_place(image, out), "" if mask is None else _place(mask, out), name, group])
+        rows.append([_place(image, out), "" if mask is None else _place(mask, out), name, group])
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(text.getvalue(), out)
+    write_text(csv_text(rows), out)
     return sum(kind is not None for kind in data.backgrounds.members)
 
 

@@ -1,11 +1,11 @@
-"""Reading CSV files that a person or another program wrote."""
+"""CSV files: reading what a person or another program wrote, and writing."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,13 @@ class CsvTable:
     lines: list[int]
     ended: bool
     empty: tuple[int, ...] = ()
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows, the first of which names the columns, as the text of a CSV file."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def read_csv(

@@ -32,9 +32,6 @@ def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[st
         photos: photos with or without class names.
         num_classes: number of logits of the model.
         class_names: names of the logits, if known.
-
-    Raises:
-        UserError: a name is no class of the model, or several; two orders are plausible.
     """
     _refuse_mask_ids(photos, class_names)
     names = sorted({photo.class_name for photo in photos if photo.class_name is not None})

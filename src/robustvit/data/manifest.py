@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from robustvit.common.csv_files import read_csv
+from robustvit.common.csv_files import csv_text, read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import explain_full_disk, write_text
 from robustvit.data.file_finder import FileFinder
@@ -64,11 +63,7 @@ def is_mask_folder(folder: Path) -> bool:
 
 def write_manifest(records: Sequence[MaskRecord], path: str | Path) -> None:
     """Write records as CSV, with paths relative to its folder, whole or not at all."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(_row(record, Path(path)) for record in records)
-    write_text(text.getvalue(), path)
+    write_text(csv_text([_COLUMNS, *(_row(record, Path(path)) for record in records)]), path)
 
 
 def append_record(record: MaskRecord, path: str | Path) -> None:

@@ -48,9 +48,6 @@ def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
 
     Returns:
         float32 ``(H, W)`` in [0, 1], 1 on the object.
-
-    Raises:
-        UserError: the file cannot be read, is no mask of this kind, or could be read in two ways.
     """
     expect_one_of("--mask-format", mask_format, get_args(MaskFormat))
     pixels = read_pixels(Path(path))

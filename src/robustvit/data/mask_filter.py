@@ -125,9 +125,6 @@ def find_usable_photos(
 
     Returns:
         The photos, and lines on files and photos that were left out, if there are any, and on doubts about the masks.
-
-    Raises:
-        UserError: most masks seem to mark the background, and nothing was said about their format.
     """
     keep = MaskFilter(str(given.images), given.masks, doubtful=given.doubtful, review=review)
     notes: list[str] = []

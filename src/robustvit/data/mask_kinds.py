@@ -31,11 +31,7 @@ _SHOWN = 6
 
 
 def guess_kind(pixels: MaskPixels) -> MaskFormat:
-    """Return what a mask file holds.
-
-    Raises:
-        UserError: it could be read in two ways; the message names them.
-    """
+    """Return what a mask file holds."""
     if pixels.ours:
         return "soft"
     if pixels.palette is not None:

@@ -63,11 +63,7 @@ def is_signed(path: Path) -> bool:
 
 
 def read_pixels(path: Path) -> MaskPixels:
-    """Decode a mask file, upright.
-
-    Raises:
-        UserError: it cannot be read, or is not of shape (height, width).
-    """
+    """Decode a mask file, upright."""
     if path.suffix.lower() == ".npy":
         return MaskPixels(path, _read_array(path))
     with open_header(path) as header:

@@ -64,9 +64,6 @@ def read_photo_list(images: str | Path, columns: ColumnOptions = AS_NAMED, *, se
         images: the list or set, with ``#PART`` for one part of it.
         columns: that the user names.
         several: whether a photo may have several classes: it is then listed for each, or once without a class.
-
-    Raises:
-        UserError: columns that cannot be told, a photo or mask that does not exist, or several that could be meant.
     """
     table, part = read_table(images)
     place, name = split_part(images)[0], _short(images)

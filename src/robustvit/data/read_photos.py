@@ -125,11 +125,7 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
 
 
 def formats_of(path: str | Path) -> tuple[str, ...]:
-    """Return the formats of Pillow that are tried for a file: HEIC and AVIF only where it is named so.
-
-    Raises:
-        UserError: a library that reads it is not installed.
-    """
+    """Return the formats of Pillow that are tried for a file: HEIC and AVIF only where it is named so."""
     further = _FURTHER_FORMATS.get(Path(path).suffix.lower())
     if further == "HEIF":
         import_extra("pillow_heif", "heic", f"reading {path}", CONVERT).register_heif_opener()

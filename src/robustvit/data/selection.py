@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustvit.common.csv_files import csv_text
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.files import encode_text
 from robustvit.common.options import Classes
@@ -110,16 +109,14 @@ def selection_text(splits: dict[str, Sequence[Photo]], prints: Mapping[Path, Fin
         splits: photos by use.
         prints: fingerprints by the photo's file; without them sha256 and phash are empty.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
     every = [photo for members in splits.values() for photo in members]
     grouped, several = any(p.group is not None for p in every), any(p.labels is not None for p in every)
     more = [*["group"] * grouped, *["labels"] * several]
-    writer.writerow(["split", "class", "label", "image", "mask", "sha256", "phash", *more])
+    rows: list[list[object]] = [["split", "class", "label", "image", "mask", "sha256", "phash", *more]]
     for split, members in splits.items():
         for p in members:
             own = (prints or {}).get(p.image, Fingerprint("", ""))
             named = [split, p.class_name or "", "" if p.label is None else p.label, p.image, p.mask or ""]
             labels = " ".join(map(str, p.labels or ()))
-            writer.writerow([*named, own.content, own.look, *[p.group or ""] * grouped, *[labels] * several])
-    return text.getvalue()
+            rows.append([*named, own.content, own.look, *[p.group or ""] * grouped, *[labels] * several])
+    return csv_text(rows)

@@ -29,11 +29,7 @@ RARE = "(rare)"  # stands for the classes that lead in a single photo each
 
 
 def label_several(rows: Sequence[Photo], classifier: Classifier) -> list[Photo]:
-    """Return photos with all their labels, from one row for each of their classes; see ``join_labels``.
-
-    Raises:
-        UserError: the model does not name its classes, or a row has another class.
-    """
+    """Return photos with all their labels, from one row for each of their classes; see ``join_labels``."""
     if not classifier.class_names:
         raise UserError(
             f"{classifier} does not name its classes, and no order of several labels is agreed on: give their names in "

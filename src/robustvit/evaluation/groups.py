@@ -163,11 +163,7 @@ def _row(
 
 
 def read_groups(raw: Mapping[str, Any]) -> GroupReport:
-    """Read a report from what JSON has of it.
-
-    Raises:
-        UserError: it is none.
-    """
+    """Read a report from what JSON has of it."""
     try:
         rows = tuple(
             GroupRow(**row | {side: _intervals(row[side]) for side in ("measures", "before", "changes")})

@@ -101,9 +101,6 @@ def weigh_groups(guided: GuidedLoss, weighting: GroupWeighting, groups: Tensor) 
         guided: of a batch.
         weighting: see ``GroupWeighting``.
         groups: ``(n,)``, group of each of the first n photos of the batch; the others do not count.
-
-    Raises:
-        UserError: there is no cross-entropy with the true label in the loss.
     """
     if guided.label_losses is None:
         raise UserError(

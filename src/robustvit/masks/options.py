@@ -106,11 +106,7 @@ class MaskOptions(MapOptions, ModelFile, NoObjectOption):
         return THRESHOLDS.get(self.chosen_method, _COSINE) if self.threshold is None else self.threshold
 
     def settle(self) -> MaskOptions:
-        """Return the options with the method chosen, and under the protocol; what a method does not read is filled in.
-
-        Raises:
-            UserError: an option belongs to another method, or a value is out of its range.
-        """
+        """Return the options with method and protocol settled, and defaults for what the method ignores."""
         method, threshold = self.chosen_method, self.chosen_threshold
         for name, methods in _OWNERS.items():
             if getattr(self, name) is not None and method not in methods:

@@ -138,11 +138,7 @@ def find_adapter(place: str | Path) -> AdapterFiles | None:
 
 
 def put_adapter(network: nn.Module, files: AdapterFiles) -> PeftModel:
-    """Return peft's model of a network with an adapter on it; the network is changed.
-
-    Raises:
-        UserError: peft is not installed, or the adapter does not fit the network.
-    """
+    """Return peft's model of a network with an adapter on it; the network is changed."""
     peft = import_extra("peft", "peft", f"the adapter {files.folder}")
     try:
         settings = peft.PeftConfig.from_pretrained(str(files.folder))

@@ -74,11 +74,7 @@ def harmless_types() -> list[Any]:
 
 
 def read_file(path: Path) -> Any:
-    """Read a checkpoint; nothing in the file is executed.
-
-    Raises:
-        UserError: the file is missing, broken, not of PyTorch or holds objects that could run code; they are named.
-    """
+    """Read a checkpoint; nothing in the file is executed."""
     if not path.is_file():
         raise UserError(f"expected a checkpoint file, found none at {path}: check the path")
     try:

@@ -45,11 +45,7 @@ class ForwardPass:
 
 
 def run_on_noise(network: nn.Module, preprocessing: Preprocessing) -> ForwardPass:
-    """Run a network once on two images of noise, in evaluation mode; nothing of it changes.
-
-    Raises:
-        UserError: the forward pass fails, returns no logits, or lets no gradient through to the images.
-    """
+    """Run a network once on two images of noise, in evaluation mode; nothing of it changes."""
     weights = next((one for one in network.parameters() if one.is_floating_point()), torch.empty(0))
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(2, preprocessing.channels, *preprocessing.input_size, generator=generator)

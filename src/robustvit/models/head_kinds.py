@@ -31,9 +31,6 @@ def settle_head(
         classifier: changed in place.
         asked: ``--head``.
         names: class names that were given; two names for one output say that it is a class and its absence.
-
-    Raises:
-        UserError: nothing says what one output means, or the outputs cannot be what was asked for.
     """
     outputs, recorded = classifier.outputs, classifier.recorded_head
     said = tell_head(classifier)

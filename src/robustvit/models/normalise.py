@@ -52,10 +52,6 @@ def normalise(
         given: what the user says about its preprocessing.
         own: what is known of it otherwise.
         exact: whether that is the preprocessing of the module itself, not of the network inside.
-
-    Raises:
-        UserError: nothing says how photos are prepared, the network changes them in a way that cannot be undone, fails
-            on them, or lets no gradient through.
     """
     network = unwrap(network)
     if any(weight.dtype == torch.float64 for weight in network.parameters()):

@@ -26,9 +26,6 @@ def logits_of(output: object, *, distilled: bool = False) -> Tensor:
     Args:
         output: what the network returned.
         distilled: whether the network is known to have two heads for the same classes.
-
-    Raises:
-        UserError: no tensor of two axes, or several.
     """
     found = output.get("logits", output) if isinstance(output, Mapping) else getattr(output, "logits", output)
     if isinstance(found, Mapping):

@@ -59,11 +59,7 @@ class Preprocessing:
 
     @classmethod
     def of(cls, network: nn.Module, normalization: Normalization = "model") -> Preprocessing:
-        """Return the preprocessing that a network, or the network inside it, records; see ``normalized``.
-
-        Raises:
-            UserError: nothing in the network says how photos are prepared.
-        """
+        """Return the preprocessing that a network, or the network inside it, records; see ``normalized``."""
         own = cls.recorded(network)
         if own is None:
             raise UserError(

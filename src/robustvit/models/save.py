@@ -84,9 +84,6 @@ def settle_saving(classifier: Classifier, source: object) -> None:
     Args:
         classifier: the model.
         source: what it was loaded from; a name or a folder can be loaded again.
-
-    Raises:
-        UserError: not even its weights can be saved.
     """
     if not isinstance(source, torch.nn.Module):
         return

@@ -38,11 +38,7 @@ def find_weights(path: Path) -> Path:
 
 
 def weight_files(path: Path) -> list[Path]:
-    """Return the files that hold the weights of a file or of an index.
-
-    Raises:
-        UserError: the index is broken, or names files that are elsewhere or missing.
-    """
+    """Return the files that hold the weights of a file or of an index."""
     if not path.name.endswith(_INDEX):
         return [path]
     index = read_json(path)

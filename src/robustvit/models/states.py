@@ -53,10 +53,6 @@ def read_checkpoint(checkpoint: str | Path) -> dict[str, Tensor]:
 
     Nothing in them is executed. It may be nested under any name; ``FILE#ENTRY`` takes the entry of that name, or the
     weights whose names begin with it.
-
-    Raises:
-        UserError: the file cannot be read, holds quantised weights, no state dict, several of which none is the usual
-            one, or weights and their average.
     """
     path, wanted = split_entry(checkpoint)
     path = find_weights(path)

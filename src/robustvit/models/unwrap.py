@@ -34,9 +34,6 @@ def unwrap(network: nn.Module) -> nn.Module:
 
     Nothing of what is given changes: weights are shared where they need not change, and copied where an adapter (LoRA)
     is merged into them or they are converted to float32.
-
-    Raises:
-        UserError: an adapter that cannot be merged, weights without values, quantised weights.
     """
     refuse_quantised_network(network)
     found = _take_off(network)

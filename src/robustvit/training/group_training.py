@@ -18,11 +18,7 @@ from robustvit.training.schedule import Schedule
 
 
 def number_groups(photos: Sequence[Photo]) -> list[int]:
-    """Return the number of each photo's group, from 0 in the order of their names.
-
-    Raises:
-        UserError: a photo has no group, or all have the same.
-    """
+    """Return the number of each photo's group, from 0 in the order of their names."""
     names = sorted({photo.group for photo in photos if photo.group is not None})
     without = sum(photo.group is None for photo in photos)
     if without or len(names) < 2:

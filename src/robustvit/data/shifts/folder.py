@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robustvit.common.csv_files import read_csv
+from robustvit.common.csv_files import csv_text, read_csv
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import check_own_folder, read_settings, write_json, write_text
 from robustvit.data.photo import Photo
@@ -121,14 +119,14 @@ class ShiftFolder:
             root: folder that photos are named relative to; ``backgrounds`` is the same for plain backgrounds.
         """
         rows = [self._row(one, root, backgrounds) for one in plan.shifts if one.id not in left_out]
-        write_text(_csv(_COLUMNS, rows), self.path / METADATA)
+        write_text(csv_text([_COLUMNS, *rows]), self.path / METADATA)
         late = [Skip(one.id, one.kind, one.photo, left_out[one.id]) for one in plan.shifts if one.id in left_out]
         skips = sorted([*plan.skips, *late], key=lambda one: (KINDS.index(one.kind), one.id))
         lines = [
             (one.id, one.kind, one.photo.class_name, _relative(one.photo.image, root), one.reason) for one in skips
         ]
         columns = ("id", "kind", "foreground_class", "foreground", "reason")
-        write_text(_csv(columns, lines), self.path / SKIPPED)
+        write_text(csv_text([columns, *lines]), self.path / SKIPPED)
 
     def _row(self, shift: Shift, root: Path, backgrounds: Path | None) -> tuple[Any, ...]:
         at = shift.placement
@@ -147,10 +145,3 @@ class ShiftFolder:
 
 def _relative(path: Path, root: Path) -> str:
     return printable(Path(os.path.relpath(path, root)).as_posix())
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *rows])
-    return text.getvalue()

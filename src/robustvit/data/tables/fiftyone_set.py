@@ -24,9 +24,6 @@ def read_fiftyone_set(name: str, tag: str | None) -> PhotoTable:
     """Read the samples of a data set of FiftyOne, or those with a tag: ``fiftyone:NAME#TAG``.
 
     Its fields of type Classification and Segmentation become columns of their names.
-
-    Raises:
-        UserError: fiftyone is not installed, or it has no data set of that name.
     """
     fiftyone = import_extra("fiftyone", "fiftyone", f"reading {FIFTYONE}{name}")
     with reaching(f"cannot read {FIFTYONE}{name}", "check it with fiftyone.load_dataset"):

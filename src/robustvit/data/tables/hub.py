@@ -23,9 +23,6 @@ def read_hub(name: str, part: str | None) -> PhotoTable:
 
     Pictures become files; see ``UnpackedPhotos``. The rows of a set of the hub are kept, and used as long as
     the hub has no newer revision.
-
-    Raises:
-        UserError: datasets is not installed, the set cannot be reached, or it has several parts and none is named.
     """
     return _read(name, part) if Path(name).exists() else _read_remote(name, part)
 

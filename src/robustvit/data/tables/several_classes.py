@@ -31,9 +31,6 @@ def several_classes(
         chosen: columns of image, mask and label.
         columns: what the user says about them, such as the separator.
         place: what to call the table.
-
-    Raises:
-        UserError: two separators that could be meant, or a column of 0 and 1 with something else in it.
     """
     if "label" in chosen:
         cells = [(row.get(chosen["label"]) or "").strip() for row in table.rows]

@@ -22,9 +22,6 @@ def read_text_list(path: Path) -> PhotoTable:
 
     Spaces, tabs, commas and semicolons divide the two; either may hold spaces, as the path must lead to a file. A file
     whose first line names columns is read as a CSV file.
-
-    Raises:
-        UserError: the file is no text, or a line does not begin with the path of a photo.
     """
     try:
         text = read_bytes(path).decode("utf-8-sig")

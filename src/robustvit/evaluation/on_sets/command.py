@@ -122,11 +122,7 @@ def make_set_settings(sets: SetOptions, running: RunningOptions, needs_root: boo
 
 
 def seen_labels(run: str | None, model: str) -> frozenset[int]:
-    """Return the classes that a run, or the model if it is a run, was finetuned on; empty if not known.
-
-    Raises:
-        UserError: the model is a module, which has no name for the record.
-    """
+    """Return the classes that a run, or the model if it is a run, was finetuned on; empty if not known."""
     if not isinstance(model, (str, Path)):
         raise UserError(
             f"expected a model by name or folder, which its record names, got a {type(model).__name__}: save it with "

@@ -5,14 +5,13 @@ Layout, merged classes and mask colours follow its repository (LUSSeg/ImageNet-S
 
 from __future__ import annotations
 
-import csv
-import io
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from robustvit.common.csv_files import csv_text
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_text
 from robustvit.data.read_photos import IMAGE_SUFFIXES
@@ -133,11 +132,8 @@ def find_imagenet_s(root: Path) -> ImageNetS:
 
 def list_text(rows: Sequence[tuple[Path, Path, str]]) -> str:
     """Return rows as a CSV file for ``finetune --images``, with absolute paths."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "mask", "label"])
-    writer.writerows([photo.resolve(), mask.resolve(), wnid] for photo, mask, wnid in rows)
-    return text.getvalue()
+    listed = [[photo.resolve(), mask.resolve(), wnid] for photo, mask, wnid in rows]
+    return csv_text([["image", "mask", "label"], *listed])
 
 
 def write_list(rows: Sequence[tuple[Path, Path, str]], path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from robustvit.common.csv_files import read_csv
+from robustvit.common.csv_files import csv_text, read_csv
 from robustvit.common.files import write_text
 from robustvit.common.verdict import read_verdict
 from robustvit.evaluation.photo_measures import MEASURES
@@ -59,11 +57,8 @@ def _columns(measure: str, side: str) -> tuple[str, str, str]:
 
 def write_rows(rows: Sequence[SweepRow], path: Path) -> Path:
     """Write rows with the same columns as CSV, atomically."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(text.getvalue(), path)
+    columns = list(rows[0])
+    write_text(csv_text([columns, *([row.get(name, "") for name in columns] for row in rows)]), path)
     return path
 
 

@@ -92,9 +92,6 @@ def read_annotations(
             only where their size shows it.
         which: of several annotations of a photo: ``newest`` (label-studio), or the name of a field (fiftyone).
         boxes: how boxes become masks; by default, ellipses.
-
-    Raises:
-        UserError: a file that cannot be read, or boxes in doubt, with the option to name.
     """
     form = resolve_format(format, source)
     place, folder = Path(source), None if images is None else Path(images)

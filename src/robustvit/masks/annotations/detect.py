@@ -66,9 +66,6 @@ def detect_format(source: str | Path) -> str:
 
     Args:
         source: as for ``read_annotations``.
-
-    Raises:
-        UserError: nothing that is known, or more than one format; the line names what was found.
     """
     place = Path(source)
     if not place.exists():

@@ -51,9 +51,6 @@ def read_kaggle(
     Cells hold pairs of a start, counted from 1, and a length. They run down the columns, as ``EncodedPixels`` do; with
     ``by_rows`` along the rows. Rows without runs mark no object. Names of photos may lack their endings. Photos are
     looked up in ``images``, else beside the file.
-
-    Raises:
-        UserError: the runs clearly go in the other direction.
     """
     table = _read_table(source)
     rows = _group(table, source)

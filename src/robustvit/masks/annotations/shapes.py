@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,12 +70,6 @@ def mark_box(
     return frame.fill([turn(corners, degrees, pivot or centre)])
 
 
-def box_mask(frame: Frame, box: Box) -> np.ndarray:
-    """Return the mask of an upright box, float32 ``(H, W)``: the one place where boxes among shapes become masks."""
-    left, top, right, bottom = box
-    return frame.fill([np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)])
-
-
 def points_of_shares(numbers: object, frame: Frame, whole: float) -> np.ndarray:
     """Return an outline in pixels, ``(N, 2)``, from shares of width and height; ``whole`` is 1, or 100 for per cent."""
     return outline_points(numbers).clip(-_FARTHEST, _FARTHEST) * (frame.width / whole, frame.height / whole)
@@ -95,21 +88,6 @@ def ellipse_mask(frame: Frame, x: float, y: float, radii: tuple[float, float], d
     down = np.arange(frame.height)[:, None] + 0.5 - y
     along, beside = across * np.cos(angle) + down * np.sin(angle), down * np.cos(angle) - across * np.sin(angle)
     return expect_pixels(((along / radii[0]) ** 2 + (beside / radii[1]) ** 2 <= 1).astype(np.float32), "an ellipse")
-
-
-def fill_with_holes(frame: Frame, outlines: Sequence[np.ndarray], holes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mask of outlines without the holes in them.
-
-    Raises:
-        BrokenEntry: an outline that is broken, or nothing is left.
-    """
-    mask = frame.fill(outlines)
-    for hole in holes:
-        try:
-            mask = mask * (1 - frame.fill([hole]))
-        except BrokenEntry:  # a hole of no pixel
-            continue
-    return expect_pixels(mask, "an outline")
 
 
 def place_mask(frame: Frame, inner: np.ndarray, left: int, top: int) -> np.ndarray:

@@ -112,11 +112,7 @@ def fetch_weights() -> str:
 
 
 def load_convolution(file: str, backbone: Classifier) -> nn.Module:
-    """Load the convolution, under any names and at any depth of the file, and check that it fits the backbone's keys.
-
-    Raises:
-        UserError: the file cannot be read, or is of another backbone.
-    """
+    """Load the convolution, under any names and at any depth of the file, and check that it fits the backbone."""
     images = torch.zeros(1, 3, *backbone.preprocessing.input_size, device=backbone.mean.device)
     channels = patch_features(backbone, images).shape[-1]
     convolution = nn.Conv2d(channels, 1, kernel_size=1).requires_grad_(False)

@@ -13,11 +13,7 @@ _RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def convert_processor(found: dict[str, Any], default: Preprocessing) -> Preprocessing:
-    """Convert the settings of an image processor; ``default`` where they say nothing.
-
-    Raises:
-        UserError: settings that cannot be followed, such as another order of the channels.
-    """
+    """Convert the settings of an image processor; ``default`` where they say nothing."""
     if "data_config" in found:  # of a timm model, in timm's words
         return Preprocessing.from_timm(found["data_config"])
     size, crop = found.get("size") or {}, found.get("crop_size") or {}
