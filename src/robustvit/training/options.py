@@ -134,7 +134,8 @@ class ScheduleOptions:
     """Schedule.
 
     Attributes:
-        lr: learning rate (default: the recipe's, 1e-5; 2e-6 in the paper, 1e-3 for the head alone).
+        lr: learning rate (default: the recipe's, 1e-5; 2e-6 in the paper, 1e-3 for the head alone, ten times the
+            recipe's for an adapter).
         epochs: times that each training photo is used (default: the recipe's, 20; 50 in the paper).
         weight_decay: AdamW's weight decay.
         train: weights to train: all (the paper's, the default), attention (queries and keys, which decide where the

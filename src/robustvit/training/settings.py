@@ -162,7 +162,13 @@ def _check_group_options(options: Mapping[str, Any], guide: GuidanceMethod) -> N
 
 
 def _rate(train: Train, proposed: Mapping[str, Any]) -> float:
-    """Return the learning rate if none is given: the recipe's, if it trains the same weights, or the default."""
+    """Return the learning rate if none is given: the recipe's, if it trains the same weights, or the default.
+
+    An adapter needs about ten times the rate of all weights (Schulman et al., LoRA Without Regret, 2025); at that rate
+    itself it hardly moves (benchmarks/results/adapter_rates-2026-11-30.md).
+    """
+    if train == "adapter":
+        return round(10 * _rate("all", proposed), 12)
     rated = proposed.get("train", "all" if train == "head" else train)  # the weights that the recipe's rate is for
     default = 1e-3 if train == "head" else 2e-6
     return float(proposed.get("lr", default)) if train == rated else default
