@@ -229,3 +229,28 @@ def test_quantised_models_are_refused_with_what_to_do(tmp_path):
     network.head = Linear4bit(24, 3)
     with pytest.raises(UserError, match=r"is quantised \(its bitsandbytes\.nn\.modules\.Linear4bit\)"):
         load_model(network)
+
+
+class Plain(nn.Module):
+    """A backbone whose features go straight into a head of one's own, as most people write it."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = tiny_network(0)
+        self.fc = nn.Sequential(nn.Linear(24, 8), nn.GELU(), nn.Linear(8, 3))
+
+    def forward(self, images):
+        return self.fc(self.backbone(images))
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "module._orig_mod."])
+def test_a_head_straight_behind_a_backbone_is_read_under_its_own_names(photos, tmp_path, prefix):
+    network = other_network(Plain)
+    state = prefixed(network.state_dict(), prefix) | {"criterion.weight": torch.ones(3)}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "last.ckpt")
+    expected = load_model(network)(IMAGES)
+    assert torch.allclose(load_model(Plain(), checkpoint=tmp_path / "last.ckpt")(IMAGES), expected, atol=1e-5)
+    if prefix == "model.":
+        best = trained(Plain(), photos, tmp_path / "run", checkpoint=str(tmp_path / "last.ckpt"))
+        again = load_model(Plain(), checkpoint=best / "model.safetensors")
+        assert torch.allclose(again(IMAGES), expected, atol=1e-4)

@@ -322,7 +322,9 @@ def test_recipes_give_way_to_what_is_said():
     assert start(model="m", recipe="cft") == (2e-6, "model")
     assert start(model="m", recipe="deit-s", normalization="model", train="head") == (1e-3, "model")
     assert start(model="m", lr=0.5, train="head")[0] == 0.5
-    assert start(model="m", recipe="recommended", train="adapter")[0] == pytest.approx(1e-4), "ten times the rate of all weights"
+    assert start(model="m", recipe="recommended", train="adapter")[0] == pytest.approx(1e-4), (
+        "ten times the rate of all weights"
+    )
     assert start(model="m", recipe="paper", train="adapter")[0] == pytest.approx(2e-5)
     assert start(model="m", recipe="deit-s", train="adapter")[0] == pytest.approx(1e-5)
     assert start(model="m", lr=0.5, train="adapter")[0] == 0.5

@@ -28,8 +28,9 @@ from robustvit.models.options import GivenModel, ModelOptions
 from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.recipes import CARDS, model_card
 from robustvit.models.shards import find_weights
-from robustvit.models.states import read_checkpoint, split_entry
+from robustvit.models.states import holds_all, read_checkpoint, split_entry
 from robustvit.models.unwrap import unwrap
+from robustvit.models.weights import load_weights
 
 
 def load_model(
@@ -156,10 +157,14 @@ def _load_module(
         own = Preprocessing(given.input_size)
     if own is not None and saved is None:
         own = own.normalized(normalization)
+    state = wanted.state
+    if state is not None and [*find_inside(network)] != [network] and holds_all(state, network.state_dict()):
+        load_weights(network, state, str(wanted.checkpoint))  # under the names of the module around a library's network
+        state = None
     found = normalise(network, given, own, exact=saved is not None)
     library = library_of(found.network)
-    if wanted.state is not None:
-        library.load_state(found.network, wanted.state, str(wanted.checkpoint))
+    if state is not None:
+        library.load_state(found.network, state, str(wanted.checkpoint))
     own_names = imagenet_names(found.classes) if library.name == "module" else library.class_names(found.network)
     classifier = Classifier(
         found.network,

@@ -153,6 +153,13 @@ def fit_names(state: dict[str, Tensor], own: Mapping[str, Tensor], origin: str |
     return fitted
 
 
+def holds_all(state: Collection[str], own: Collection[str]) -> bool:
+    """Whether a state dict has all names of a network, behind one prefix or none."""
+    first = next(iter(own), "")
+    prefixes = [name.removesuffix(first) for name in state if name.endswith(first)]
+    return any(all(prefix + name in state for name in own) for prefix in prefixes)
+
+
 def _find_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor], origin: str | Path) -> str | None:
     """Return the prefix under which a state dict has the names of a network, or None if there is none."""
     covered: Counter[str] = Counter()

@@ -56,7 +56,7 @@ def describe_unused_settings(options: Mapping[str, Any], used: Mapping[str, Any]
     lost = [
         f"--{name.replace('_', '-')} {value}"
         for name, value in recipe_settings(used["recipe"]).items()
-        if options[name] is None and used[name] != value
+        if options[name] is None and used[name] != value and not (name == "lr" and used["train"] == "adapter")
     ]
     if not lost:
         return ""
