@@ -91,7 +91,7 @@ class Testbed:
         if not place.is_file():
             plain = self.photos(self.animals / "test" / "images", self.animals / "test" / "masks")
             found = self._swapped(plain) | {
-                f"pacs {domain.name}": _inputs(self.photos(domain, None))
+                f"pacs {domain.name}": inputs_of(self.photos(domain, None))
                 for domain in sorted((self.data / "pacs-dog-horse").iterdir())
             }
             torch.save(found, place.with_suffix(f".{os.getpid()}"))
@@ -105,13 +105,13 @@ class Testbed:
 
     def _swapped(self, photos: MaskedPhotos) -> dict[str, Inputs]:
         """Photos as they are, on backgrounds of other classes, on backgrounds never used, and on black."""
-        plain = _inputs(photos)
+        plain = inputs_of(photos)
         images, masks, labels = plain.images.float() / 255, plain.masks, plain.labels
         assert masks is not None
         usable = [bool(usable_background(mask)) for mask in masks]
         donors = pair_backgrounds(labels.tolist(), usable, "mixed-other", swaps=1, seed=0)
         pairs = [(index, chosen[0]) for index, chosen in enumerate(donors)]
-        other = _inputs(SwappedPhotos(photos, pairs))
+        other = inputs_of(SwappedPhotos(photos, pairs))
         unseen = MaskedPhotos(
             [Photo(path) for path in sorted((self.data / "backgrounds").iterdir())], photos.preprocessing
         )
@@ -123,8 +123,8 @@ class Testbed:
         return {
             "ordinary": plain,
             "mixed-other": Inputs(other.images, labels),
-            "unseen": Inputs(_as_bytes(torch.stack(pasted)), labels),
-            "only-fg": Inputs(_as_bytes(alone), labels[third]),
+            "unseen": Inputs(as_bytes(torch.stack(pasted)), labels),
+            "only-fg": Inputs(as_bytes(alone), labels[third]),
         }
 
 
@@ -134,15 +134,15 @@ def _copy(files: list[Path], folder: Path) -> None:
         shutil.copy(file, folder)
 
 
-def _as_bytes(images: Tensor) -> Tensor:
+def as_bytes(images: Tensor) -> Tensor:
     return (images * 255).round().to(torch.uint8)
 
 
-def _inputs(photos: MaskedPhotos | SwappedPhotos) -> Inputs:
+def inputs_of(photos: MaskedPhotos | SwappedPhotos) -> Inputs:
     items = [photos[index] for index in range(len(photos))]
     masks = torch.stack([item["mask"] for item in items])
     return Inputs(
-        _as_bytes(torch.stack([item["image"] for item in items])),
+        as_bytes(torch.stack([item["image"] for item in items])),
         torch.tensor([item["label"] for item in items]),
         masks if bool(masks.any()) else None,
     )
