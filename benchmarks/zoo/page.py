@@ -21,7 +21,7 @@ from benchmarks.zoo.words import CITED, FAITHFUL, GUIDANCE, PAGE, README, RELEVA
 from robustvit.common.files import write_text
 
 TESTBEDS = {"embedded": "embedded scenes", "photos": "real photos"}
-STEPS = ("first order", "second order", "gradmask", "swap-augmentation", "relevance map")
+STEPS = ("first order", "second order", "gradmask", "swap-augmentation", "swap-relevance", "relevance map")
 Arms = dict[str, Any]
 
 
@@ -115,8 +115,9 @@ def costs_table(measured: dict[str, tuple[str, dict[str, float]]]) -> str:
     for shape, (name, ratios) in measured.items():
         link = f"[{shape}](../../benchmarks/results/{name}.md)"
         rows.append([link, *(f"{ratios[step]:.2f}" if step in ratios else "" for step in STEPS)])
-    heads = ["guided, first order", "guided, second order", "input gradient", "background swaps", "map / plain forward"]
-    return table(["model", *heads], rows)
+    guided = ["guided, first order", "guided, second order", "input gradient"]
+    swaps = ["background swaps", "background swaps and relevance", "map / plain forward"]
+    return table(["model", *guided, *swaps], rows)
 
 
 def relevance_table(families: dict[str, dict[str, str]], faithful: dict[str, Any]) -> str:
