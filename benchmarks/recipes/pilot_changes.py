@@ -144,7 +144,7 @@ PILOTS: dict[str, Pilot] = {
     ),
     "step": Pilot("steps of 0.85 in the place of cosine", ({"lr_schedule": "step"},)),
     "5 epochs": Pilot("5 epochs", ({"epochs": 5},)),
-    "second order": Pilot("second order, in float32", ({"second_order": True, "precision": "no"},)),  # bfloat16 is too short
+    "second order": Pilot("second order, in float32", ({"second_order": True, "precision": "no"},)),  # needs the digits
     "AttnLRP": Pilot("maps by AttnLRP", ({"relevance": "attnlrp"},)),
     "float32": Pilot("float32 in the place of bfloat16", ({"precision": "no"},)),
 }  # fmt: skip
