@@ -29,10 +29,10 @@ from benchmarks.dated import RESULTS, parser_of, write_dated
 from robustvit import audit, guided_loss, load_model
 from robustvit.common.files import write_text
 from robustvit.common.provenance import versions
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.embedded.scenes import write_split
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.evaluation.records.reported import reported_table
 from robustvit.evaluation.sets.class_tables import member_classes
 from robustvit.models.classifier import Classifier

@@ -11,10 +11,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from robustvit import load_model, relevance, relevance_loss
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.embedded.scenes import write_split
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.guidance.losses import confidence_loss
 
 torch.manual_seed(0)

@@ -118,9 +118,9 @@ def measure_reading(given: argparse.Namespace, photos: int = 100) -> dict[str, A
     """CPU seconds of one measurement that chooses weights, with photos read anew and with photos kept, by turns."""
     from robustvit import load_model
     from robustvit.data.cached_photos import CachedPhotos
+    from robustvit.data.class_matching import match_labels
     from robustvit.data.datasets import MaskedPhotos
     from robustvit.data.find_photos import find_photos
-    from robustvit.data.labels import match_labels
     from robustvit.evaluation.measure import measure
     from robustvit.evaluation.measuring import MeasureSettings
 

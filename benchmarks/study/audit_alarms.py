@@ -25,8 +25,8 @@ from robustvit.audits.regions import RegionSettings, find_regions
 from robustvit.common.options import Feature
 from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
+from robustvit.data.class_matching import match_labels
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.evaluation.insertions import CONTROL, answers_to, insertions, judge_insertions, risen_costs
 from robustvit.models.load import load_model
 

@@ -24,9 +24,9 @@ from robustvit.audits.measures import PhotoSettings, audit_photos
 from robustvit.audits.summary import means
 from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
+from robustvit.data.class_matching import match_labels
 from robustvit.data.embedded.scenes import write_split
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.masks.confidence import overlap
 from robustvit.models.load import load_model
 

@@ -14,7 +14,7 @@ from PIL import Image
 from helpers.drawn_photos import CLASSES, write_photos
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError
-from robustvit.audits.groups import (
+from robustvit.audits.background_kinds import (
     BackgroundKinds,
     background_features,
     find_backgrounds,
@@ -47,9 +47,9 @@ from robustvit.audits.summary import Beyond, beyond_chance, compare_photos, mean
 from robustvit.audits.verdict import change_of, judge
 from robustvit.common.intervals import ClusteredAnswers, Interval, crossed_difference, crossed_interval, mean_interval
 from robustvit.data.cached_photos import CachedPhotos
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos, evaluation_transform, read_pair
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.data.photo import Photo
 from robustvit.data.shifts.cutouts import cut_out, place, square_background
 from robustvit.data.swaps import paste, tiled_background

@@ -14,9 +14,9 @@ from PIL import Image
 from helpers.drawn_photos import CLASSES
 from robustvit import UserError
 from robustvit.data.backgrounds import Backgrounds, PastedPhotos, check_backgrounds, deal_backgrounds
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.models.classifier import Preprocessing
 
 SMALL = Preprocessing(input_size=(32, 32))

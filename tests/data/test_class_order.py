@@ -12,8 +12,8 @@ from torch import nn
 
 from helpers.drawn_photos import write_photos
 from robustvit import UserError, evaluate
+from robustvit.data.class_matching import match_labels
 from robustvit.data.class_order import ALPHABET, NATURAL, better_order, plausible_orders
-from robustvit.data.labels import match_labels
 from robustvit.data.photo import Photo
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.models.libraries.library import first_imagenet_names
@@ -60,7 +60,7 @@ def test_the_orders_are_those_of_the_programs(tmp_path):
 
 @pytest.mark.parametrize("names", [["01", "02", "03", "10"], NUMBERS[:10], ["cat", "dog", "horse"], ["a1", "a2"]])
 def test_an_order_that_all_agree_on_is_said(names, capsys):
-    from robustvit.data import labels as module
+    from robustvit.data import class_matching as module
 
     module._say_once.cache_clear()
     assert labels(names, len(names)) == list(range(len(names)))

@@ -12,10 +12,10 @@ from PIL import Image
 from helpers.drawn_photos import CLASSES, write_photos
 from helpers.small_models import SIZE
 from robustvit import UserError
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos, evaluation_transform, kept_share, training_transform
 from robustvit.data.datasets import read_pair as read
 from robustvit.data.find_photos import MaskRules, find_photos
-from robustvit.data.labels import match_labels
 from robustvit.data.mask_files import check_mask, read_mask
 from robustvit.data.photo import Photo
 from robustvit.data.pixels import Pixels

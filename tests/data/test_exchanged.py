@@ -10,9 +10,9 @@ from PIL import Image
 
 from robustvit import UserError
 from robustvit.common.option_groups import PhotoOptions
+from robustvit.data.class_matching import match_labels
 from robustvit.data.exchanged import count_colours
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.data.mask_filter import find_usable_photos
 
 

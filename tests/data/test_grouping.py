@@ -14,7 +14,7 @@ from robustvit.common.option_groups import ColumnOptions
 from robustvit.data.find_photos import find_photos
 from robustvit.data.given_photos import FoundPhotos
 from robustvit.data.grouping import doubt_groups
-from robustvit.data.left_group import leave_groups_out
+from robustvit.data.leave_out import leave_groups_out
 from robustvit.data.photo import Photo
 
 

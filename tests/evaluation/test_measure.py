@@ -13,9 +13,9 @@ from helpers.drawn_photos import CLASSES
 from helpers.small_models import SIZE, tiny_network
 from robustvit import Classifier, UserError, relevance
 from robustvit.data.backgrounds import Backgrounds
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.data.photo import Photo
 from robustvit.evaluation.map_scores import map_iou
 from robustvit.evaluation.measure import measure

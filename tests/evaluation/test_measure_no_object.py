@@ -11,9 +11,9 @@ from helpers.small_models import tiny_network
 from robustvit import evaluate
 from robustvit.audits.measures import PhotoSettings, audit_photos, fit_photos
 from robustvit.data.cached_photos import CachedPhotos
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.data.swaps import paste
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings

@@ -14,9 +14,9 @@ from helpers.small_models import tiny_network
 from robustvit import Classifier, UserError, evaluate, relevance
 from robustvit.common.intervals import for_several, paired_difference
 from robustvit.data.backgrounds import Backgrounds
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.data.swaps import ObjectBox
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings

@@ -12,8 +12,8 @@ from robustvit import UserError
 from robustvit.common.intervals import Interval, paired_interval
 from robustvit.common.outcomes import OUTCOMES, next_step, outcome_of, photos_needed, rank
 from robustvit.common.verdict import Comparison, read_verdict, write_verdict
-from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
+from robustvit.evaluation.verdict import compare, decide
 
 
 def photos(ordinary, shifted, measure="mixed-other"):

@@ -17,10 +17,10 @@ from robustvit import explain, finetune, load_model, relevance, relevance_loss
 from robustvit.cli.main import main
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.photo import Photo
-from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.map_scores import map_iou, pointing_hit
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.verdict import compare, decide
 from robustvit.explanation.maps import energy_inside
 from robustvit.explanation.methods import RELEVANCE_METHODS
 from robustvit.guidance.losses import confidence_loss

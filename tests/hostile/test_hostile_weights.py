@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from helpers.hostile import Evil, changed_model, refusal, said
 from robustvit import load_model
-from robustvit.models.states import read_checkpoint
+from robustvit.models.state_dicts import read_checkpoint
 
 
 def lying(path: Path, header: object, data: bytes = b"1234", length: int | None = None) -> Path:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from helpers.annotation_files import HEIGHT, WIDTH, complaints, only, save_mask, save_photo
 from robustvit.common.errors import UserError
+from robustvit.data.class_matching import match_labels
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.data.manifest import read_manifest
 from robustvit.data.mask_files import read_mask
 from robustvit.masks.annotations import read_annotations

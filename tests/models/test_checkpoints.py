@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from helpers.small_models import tiny_network, tiny_torchvision, tiny_transformers
 from robustvit import UserError, load_model
 from robustvit.models.heads import count_head_classes
-from robustvit.models.states import fit_names, is_averaged, read_checkpoint
+from robustvit.models.state_dicts import fit_names, is_averaged, read_checkpoint
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from helpers.small_models import SIZE, tiny_network
 from robustvit import Classifier, UserError, classes, evaluate, explain, load_model
 from robustvit.models.recipes import CARDS, model_card
 from robustvit.models.save import save_model
-from robustvit.models.states import read_checkpoint
+from robustvit.models.state_dicts import read_checkpoint
 
 
 def same_weights(a, b) -> bool:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from robustvit import UserError, finetune, load_model
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.training.interpolation import SHARES, choose_share, describe_share, interpolate_weights

@@ -10,9 +10,9 @@ import torch
 from helpers.small_models import tiny_network
 from robustvit import load_model
 from robustvit.common.run_folder import RunFolder
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.data.overlap import hash_photos
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings

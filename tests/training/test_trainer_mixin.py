@@ -19,9 +19,9 @@ from robustvit import (
     relevance_loss,
     to_dataset,
 )
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 
 
 def drawn_rows(count=4):

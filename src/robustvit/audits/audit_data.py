@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robustvit.audits.background_kinds import BackgroundKinds, Group
 from robustvit.audits.companions import Companion
-from robustvit.audits.groups import BackgroundKinds, Group
 from robustvit.audits.measures import AuditedPhoto
 from robustvit.audits.placements import ShiftedAnswers
 from robustvit.audits.properties import PropertyAudit

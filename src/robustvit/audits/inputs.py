@@ -10,8 +10,8 @@ from robustvit.common.errors import UserError, options_called
 from robustvit.common.option_groups import GivenPhotos
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
+from robustvit.data.class_matching import match_labels
 from robustvit.data.find_photos import find_photos
-from robustvit.data.labels import match_labels
 from robustvit.data.manifest import NO_OBJECT
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import note_copies

@@ -9,7 +9,7 @@ from typing import Any
 
 from robustvit.audits import verdict as audit_verdict
 from robustvit.audits.audit_data import AuditData
-from robustvit.audits.groups import MIN_GROUP, BackgroundKinds, Group, usual_photos
+from robustvit.audits.background_kinds import MIN_GROUP, BackgroundKinds, Group, usual_photos
 from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto, Tried
 from robustvit.audits.pictures import WORST_RULE
 from robustvit.audits.placements import PlacedAnswers, shift_difference, shift_points

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from robustvit.audits.audit_data import AuditData, ModelAudit
+from robustvit.audits.background_kinds import BackgroundKinds, background_features, find_backgrounds, group_photos
 from robustvit.audits.budget import settle_budget
 from robustvit.audits.companions import Companion, judge_companions, read_companions
-from robustvit.audits.groups import BackgroundKinds, background_features, find_backgrounds, group_photos
 from robustvit.audits.measures import AuditedPhoto, PhotoSettings, audit_photos, fit_photos
 from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest
@@ -27,7 +27,7 @@ from robustvit.common.errors import UserError, printable
 from robustvit.common.progress import tell, warn
 from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
-from robustvit.data.labels import doubt_order
+from robustvit.data.class_matching import doubt_order
 from robustvit.data.objects_seen import describe_looked, look_at
 from robustvit.data.photo import Photo
 from robustvit.evaluation.groups import report_groups

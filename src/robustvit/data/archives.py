@@ -12,9 +12,9 @@ from typing import BinaryIO
 from robustvit.common.errors import UserError
 from robustvit.common.files import check_own_folder
 from robustvit.common.progress import warn
-from robustvit.data.counted import Counted
 from robustvit.data.folder_files import is_hidden
 from robustvit.data.mask_files import MASK_SUFFIXES
+from robustvit.data.photo_counts import Counted
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 _SUFFIXES = IMAGE_SUFFIXES | MASK_SUFFIXES

@@ -16,7 +16,7 @@ from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.given_photos import Labeller, PhotoSources, find_given
-from robustvit.data.left_group import group_counts, leave_groups_out
+from robustvit.data.leave_out import group_counts, leave_groups_out
 from robustvit.data.objects_seen import Looked, describe_looked, look_at
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
 from robustvit.data.photo import Photo

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import GivenPhotos, PhotoOptions, PixelOptions
 from robustvit.common.progress import warn
-from robustvit.data.labels import match_labels
+from robustvit.data.class_matching import match_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.photo import Photo, expect_masks
 from robustvit.data.photo_scales import recorded_scale

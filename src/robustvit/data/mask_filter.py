@@ -7,13 +7,13 @@ from pathlib import Path
 
 from robustvit.common.option_groups import PhotoOptions
 from robustvit.common.wording import pluralize
-from robustvit.data.counted import short_place
 from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.manifest import MANIFEST, NO_OBJECT, MaskRecord, is_mask_folder, read_manifest
 from robustvit.data.mask_doubts import check_masks
 from robustvit.data.matching import compose
 from robustvit.data.no_object import refuse_lost_classes
 from robustvit.data.photo import Photo
+from robustvit.data.photo_counts import short_place
 from robustvit.data.pixels import Pixels
 from robustvit.data.review import Review
 from robustvit.data.tables.source import split_part

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.option_groups import ColumnOptions
-from robustvit.data.counted import Counted
 from robustvit.data.grouping import read_grouping
 from robustvit.data.listed_files import ListedFiles
 from robustvit.data.matching import compose
+from robustvit.data.photo_counts import Counted
 from robustvit.data.tables.columns import choose_columns, choose_group_columns, describe_parts, take_part
 from robustvit.data.tables.read_table import read_table
 from robustvit.data.tables.several_classes import class_mask, mask_columns, read_bit, several_classes

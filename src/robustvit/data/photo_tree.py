@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
-from robustvit.data.counted import HIDDEN, Counted
 from robustvit.data.folder_files import is_hidden, walk
 from robustvit.data.manifest import is_mask_folder
 from robustvit.data.masks_beside import masks_beside
 from robustvit.data.matching import compose
+from robustvit.data.photo_counts import HIDDEN, Counted
 from robustvit.data.photo_scales import settle_pixels
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import IMAGE_SUFFIXES, kind_of

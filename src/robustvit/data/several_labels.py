@@ -17,8 +17,8 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
+from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos, kept_share, mask_for, read_pair, thickened
-from robustvit.data.labels import match_labels
 from robustvit.data.photo import Photo
 from robustvit.models.classifier import Classifier, Preprocessing
 

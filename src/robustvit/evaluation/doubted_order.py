@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robustvit.data.labels import doubt_order
+from robustvit.data.class_matching import doubt_order
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.models.classifier import Classifier
 

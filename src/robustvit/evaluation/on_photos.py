@@ -19,7 +19,6 @@ from robustvit.data.photos_to_measure import PhotosToMeasure, find_photos_to_mea
 from robustvit.data.seen_photos import ReadOnce
 from robustvit.data.trained_photos import trained_groups, trained_shifts
 from robustvit.evaluation.class_numbers import class_numbers
-from robustvit.evaluation.compare import compare, decide
 from robustvit.evaluation.deciding_metric import check_metric, metric_for, say_sizes
 from robustvit.evaluation.doubted_order import doubt_answers
 from robustvit.evaluation.groups import report_groups
@@ -30,6 +29,7 @@ from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
 from robustvit.evaluation.result import Evaluation, write_evaluation
 from robustvit.evaluation.rival_results import RivalBar, RivalResults, ask_about_objects
 from robustvit.evaluation.rivals import RivalPlan
+from robustvit.evaluation.verdict import compare, decide
 from robustvit.explanation.methods import check_method
 from robustvit.models.baseline import load_baseline
 from robustvit.models.classifier import Classifier

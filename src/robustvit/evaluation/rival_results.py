@@ -17,10 +17,10 @@ from robustvit.common.progress import warn
 from robustvit.common.verdict import Comparison
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.evaluation.compare import DECISIVE, compare, deciding_measure
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.evaluation.rivals import AVERAGED, RivalAnswers, RivalPlan, measure_rivals
+from robustvit.evaluation.verdict import DECISIVE, compare, deciding_measure
 from robustvit.models.classifier import Classifier, head_kind_of
 from robustvit.models.head_kinds import ONE_CLASS
 

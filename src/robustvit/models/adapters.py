@@ -16,7 +16,7 @@ from robustvit.common.files import read_json
 from robustvit.common.progress import warn
 from robustvit.models.checkpoints import read_file
 from robustvit.models.heads import count_head_classes
-from robustvit.models.states import in_float32
+from robustvit.models.state_dicts import in_float32
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -18,7 +18,7 @@ from robustvit.models.load import load_by_options, load_given
 from robustvit.models.options import ComparedModels, ModelOptions, given_preprocessing
 from robustvit.models.origin import is_local
 from robustvit.models.recipes import CARDS, recipe_settings
-from robustvit.models.states import AverageAsked, split_entry
+from robustvit.models.state_dicts import AverageAsked, split_entry
 
 
 def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier | None:

@@ -25,7 +25,7 @@ from robustvit.models.libraries import LIBRARIES, Library, Loaded, Wanted
 from robustvit.models.libraries.library import readable_errors, refuse_other_head
 from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.quantised import refuse_quantised_settings
-from robustvit.models.states import say_float32
+from robustvit.models.state_dicts import say_float32
 
 _NAMES = {torch.bfloat16: "BF16", torch.float16: "F16"}  # in the headers of safetensors
 _WEIGHTS = (".ckpt", ".pth", ".pt", ".safetensors", ".bin", ".tar")

@@ -18,17 +18,17 @@ from robustvit.models.class_names import read_names, set_names
 from robustvit.models.classifier import Classifier
 from robustvit.models.folders import load_folder, saved_beside
 from robustvit.models.forward_pass import run_on_noise
+from robustvit.models.given_modules import check_channels, read_module
 from robustvit.models.given_preprocessing import GivenPreprocessing
 from robustvit.models.head_kinds import ONE_CLASS, expect_head, settle_head
 from robustvit.models.kinds import channels_of, find_inside
 from robustvit.models.libraries import LIBRARIES, Loaded, Wanted, library_of
 from robustvit.models.libraries.library import imagenet_names
-from robustvit.models.normalise import check_channels, normalise
 from robustvit.models.options import GivenModel, ModelOptions
 from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.recipes import CARDS, model_card
 from robustvit.models.shards import find_weights
-from robustvit.models.states import holds_all, read_checkpoint, split_entry
+from robustvit.models.state_dicts import holds_all, read_checkpoint, split_entry
 from robustvit.models.unwrap import unwrap
 from robustvit.models.weights import load_weights
 
@@ -149,7 +149,7 @@ def _check_finite(classifier: Classifier) -> Classifier:
 def _load_module(
     network: nn.Module, wanted: Wanted, given: GivenPreprocessing, normalization: Normalization
 ) -> Classifier:
-    """Load a module given from Python; see ``normalise``."""
+    """Load a module given from Python; see ``read_module``."""
     source = str(getattr(network, "name", type(network).__name__))
     saved, saved_names, pixels, head = saved_beside(wanted.checkpoint)
     own = saved or Preprocessing.recorded(network)
@@ -161,7 +161,7 @@ def _load_module(
     if state is not None and [*find_inside(network)] != [network] and holds_all(state, network.state_dict()):
         load_weights(network, state, str(wanted.checkpoint))  # under the names of the module around a library's network
         state = None
-    found = normalise(network, given, own, exact=saved is not None)
+    found = read_module(network, given, own, exact=saved is not None)
     library = library_of(found.network)
     if state is not None:
         library.load_state(found.network, state, str(wanted.checkpoint))
@@ -187,7 +187,7 @@ def _check_classifier(classifier: Classifier, wanted: Wanted, given: GivenPrepro
             "expected no --mean, --std, --input-size and --interpolation for a Classifier: give it its Preprocessing"
         )
     if classifier.classes is None and list(find_inside(classifier.network)) != [classifier.network]:
-        found = normalise(classifier.network, given, classifier.preprocessing, exact=True)
+        found = read_module(classifier.network, given, classifier.preprocessing, exact=True)
         classifier.kind, classifier.readout, classifier.classes = found.kind, found.readout, found.classes
     return classifier
 

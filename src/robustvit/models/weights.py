@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.models.classifier import Classifier
-from robustvit.models.states import fit_names
+from robustvit.models.state_dicts import fit_names
 
 if TYPE_CHECKING:
     from timm.models import VisionTransformer

@@ -17,10 +17,10 @@ from robustvit.common.pictures import data_url
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Comparison, Verdict, read_verdict
 from robustvit.evaluation.class_page import render_class_numbers
-from robustvit.evaluation.compare import deciding_measure
 from robustvit.evaluation.group_chart import draw_groups
 from robustvit.evaluation.groups import read_groups
 from robustvit.evaluation.measured_intervals import measure_name, measure_title
+from robustvit.evaluation.verdict import deciding_measure
 from robustvit.guidance.registry import GUIDANCE
 from robustvit.training.panels import Panel, read_panels
 from robustvit.training.settings import used_settings

@@ -15,13 +15,13 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Comparison, Verdict, write_verdict
 from robustvit.data.gather import RunPhotos
 from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers
-from robustvit.evaluation.compare import compare, decide, deciding_measure
 from robustvit.evaluation.groups import GroupReport, report_groups
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.photo_measures import PhotoMeasure, write_measures
 from robustvit.evaluation.rival_results import RivalBar, ask_about_objects, write_rivals
 from robustvit.evaluation.rivals import RivalPlan, fewer_swaps
-from robustvit.evaluation.traded import describe_trade, other_costs
+from robustvit.evaluation.traded_shortcuts import describe_trade, other_costs
+from robustvit.evaluation.verdict import compare, decide, deciding_measure
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.training.panels import choose_panels, draw_panels

@@ -1,4 +1,4 @@
-"""Example photos: scenes of the embedded benchmark for models that know its classes, else photos from skimage."""
+"""Example photos: scenes of the embedded benchmark for models that know its classes, else sample photos."""
 
 from __future__ import annotations
 

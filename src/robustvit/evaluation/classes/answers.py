@@ -17,8 +17,8 @@ from robustvit.common.errors import UserError
 from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOptions
 from robustvit.common.options import Protocol
 from robustvit.common.progress import warn
+from robustvit.data.class_matching import doubt_order, match_labels
 from robustvit.data.find_photos import MaskRules, find_photos
-from robustvit.data.labels import doubt_order, match_labels
 from robustvit.data.overlap import note_copies
 from robustvit.data.photo import Photo, expect_classes
 from robustvit.data.pixels import Pixels

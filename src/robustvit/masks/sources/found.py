@@ -20,7 +20,7 @@ from robustvit.masks.sources.words import agree, enlarge_heat
 from robustvit.masks.tokencut.cut import CutJob, refine_mask
 from robustvit.models.classifier import Classifier
 from robustvit.models.libraries.library import readable_errors
-from robustvit.models.states import read_checkpoint
+from robustvit.models.state_dicts import read_checkpoint
 from robustvit.models.weights import load_weights, weights_hash
 
 _AUTHORS = (  # 2,689 bytes, Apache-2.0; for DINO ViT-S/8

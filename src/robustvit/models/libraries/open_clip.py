@@ -13,7 +13,7 @@ from robustvit.common.errors import UserError, did_you_mean
 from robustvit.common.extras import import_extra
 from robustvit.models.classifier import Preprocessing
 from robustvit.models.libraries.library import Library, Loaded, Wanted, readable_errors
-from robustvit.models.states import fit_names
+from robustvit.models.state_dicts import fit_names
 from robustvit.models.zero_shot import ZeroShot
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from robustvit.models.libraries.library import (
     separate_weights,
 )
 from robustvit.models.recipes import CARDS
-from robustvit.models.states import fit_names
+from robustvit.models.state_dicts import fit_names
 from robustvit.models.weights import warn_of_resampling
 
 _HEADS = ("head", "head_dist", "fc_norm", "classifier")

@@ -31,7 +31,7 @@ from robustvit.models.libraries.library import (
 from robustvit.models.libraries.processors import convert_processor, describe_processor
 from robustvit.models.preprocessing import Preprocessing
 from robustvit.models.quantised import refuse_quantised_settings
-from robustvit.models.states import fit_names, peel, say_float32
+from robustvit.models.state_dicts import fit_names, peel, say_float32
 from robustvit.models.weights import load_weights
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from torch import nn
 
 from helpers.small_models import SIZE
 from robustvit.common.intervals import Interval
-from robustvit.evaluation import traded
+from robustvit.evaluation import traded_shortcuts
 from robustvit.evaluation.photo_measures import PhotoMeasure
-from robustvit.evaluation.traded import describe_trade, other_costs
+from robustvit.evaluation.traded_shortcuts import describe_trade, other_costs
 from robustvit.models.classifier import Classifier, Preprocessing
 
 
@@ -65,7 +65,7 @@ def test_a_frame_that_costs_only_the_second_model_is_named():
 def test_photos_without_a_class_do_not_count_and_many_are_thinned_out(monkeypatch):
     few = measured([None] * 10 + LABELS[10:])
     assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 30
-    monkeypatch.setattr(traded, "MOST_PHOTOS", 10)
+    monkeypatch.setattr(traded_shortcuts, "MOST_PHOTOS", 10)
     assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 10
 
 

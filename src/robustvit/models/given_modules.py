@@ -1,4 +1,4 @@
-"""The door for networks from Python: what they hold, how photos are prepared for them, and what they return."""
+"""Modules given from Python: what they hold, how photos are prepared for them, and what they return."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from robustvit.models.unwrap import unwrap
 
 
 @dataclass(frozen=True)
-class Normalised:
+class GivenModule:
     """A network as the rest of the package takes it.
 
     Attributes:
@@ -42,9 +42,9 @@ class Normalised:
     readout: Readout | Literal["unclear"] | None = None
 
 
-def normalise(
+def read_module(
     network: nn.Module, given: GivenPreprocessing, own: Preprocessing | None = None, *, exact: bool = False
-) -> Normalised:
+) -> GivenModule:
     """Take off wrappers and find out, with one forward pass, how a network from Python is to be used.
 
     Args:
@@ -68,7 +68,7 @@ def normalise(
         readout = measure_readout(network, seen) if simple is network else None
         network = simple
     kind = output_kind(seen.logits)
-    return Normalised(network, own, seen.logits.shape[1], kind, readout)
+    return GivenModule(network, own, seen.logits.shape[1], kind, readout)
 
 
 def check_channels(network: nn.Module) -> None:
