@@ -246,7 +246,7 @@ class Plain(nn.Module):
 @pytest.mark.parametrize("prefix", ["", "model.", "module._orig_mod."])
 def test_a_head_straight_behind_a_backbone_is_read_under_its_own_names(photos, tmp_path, prefix):
     network = other_network(Plain)
-    state = prefixed(network.state_dict(), prefix) | {"criterion.weight": torch.ones(3)}
+    state = prefixed(network.state_dict(), prefix) | ({"criterion.weight": torch.ones(3)} if prefix else {})
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "last.ckpt")
     expected = load_model(network)(IMAGES)
     assert torch.allclose(load_model(Plain(), checkpoint=tmp_path / "last.ckpt")(IMAGES), expected, atol=1e-5)
