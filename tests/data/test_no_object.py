@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -129,6 +130,20 @@ def test_an_empty_mask_in_a_list_that_has_others(folders, ending):
     assert "--no-object stripe" in str(caught.value)
     photos, _ = usable(place, None, skip_unmasked=True, no_object="stripe")
     assert len(photos) == 9
+
+
+def test_a_list_with_a_folder_of_masks_and_a_class_without_an_object(folders):
+    images, masks = folders
+    shutil.rmtree(masks / "stripe")
+    names = [photo.relative_to(images.parent).as_posix() for photo in sorted(images.glob("*/*.png"))]
+    place = images.parent / "list.csv"
+    place.write_text("image,label\n" + "".join(f"{name},{name.split('/')[-2]}\n" for name in names))
+    with pytest.raises(UserError, match=r"image without a mask: .*stripe.*--no-object"):
+        usable(place, masks)
+    photos, _ = usable(place, masks, no_object="stripe")
+    assert [(photo.mask is not None, photo.no_object) for photo in photos] == [(True, False)] * 6 + [(False, True)] * 3
+    assert "all 3 of class stripe" in lines(photos)[0]
+    assert len(usable(place, masks, no_object=["stripe"], skip_unmasked=True)[0]) == 9
 
 
 def test_losing_a_class_is_an_error_that_names_it_and_the_option(folders):

@@ -659,3 +659,16 @@ def test_models_are_an_axis_too(tmp_path, base, photos):
     assert [row["model"] for row in found.rows] == models
     assert [row["outcome"] for row in found.rows] == ["finished"] * 2
     assert not list((tmp_path / "out").glob("against_*")), "nothing that varies is a number"
+
+
+def test_classes_without_an_object_can_be_swept(tmp_path, base):
+    shutil.copytree(base["masks"], tmp_path / "masks")
+    name = CLASSES[-1]
+    shutil.rmtree(tmp_path / "masks" / name)
+    without = base | {"masks": str(tmp_path / "masks")}
+    content = {"base": without | {"no_object": name}, "grid": {"negatives": ["uniform"]}}
+    sweep(write_yaml(tmp_path / "s.yaml", content), out=str(tmp_path / "out"))
+    (row,) = read(tmp_path / "out" / "results.csv")
+    assert (row["outcome"], row["negatives"]) == ("finished", "uniform")
+    lost = sweep(write_yaml(tmp_path / "t.yaml", {"base": without, "grid": {"seed": [0]}}), out=str(tmp_path / "lost"))
+    assert f"lacks {name}; if its photos show no object, say so with --no-object" in str(lost)

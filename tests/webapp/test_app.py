@@ -16,6 +16,7 @@ from PIL import Image
 
 from helpers.app_server import write_huge
 from helpers.drawn_photos import CLASSES, draw_photo
+from helpers.new_formats import write_dicom
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError
 from robustvit.cli import main as cli
@@ -197,6 +198,18 @@ def test_photos_beyond_the_limits_are_refused_undecoded(explorer, tmp_path):
     with pytest.raises(UserError, match="cut off") as said:
         read_limited(tmp_path / "cut.png", limits)
     assert str(tmp_path) not in str(said.value)
+
+
+def test_dicom_is_read_within_the_limits(explorer, tmp_path):
+    pytest.importorskip("pydicom")
+    write_dicom(tmp_path / "scan.dcm", np.linspace(0, 4095, 64 * 64).reshape(64, 64).astype(np.uint16))
+    assert read_limited(tmp_path / "scan.dcm", explorer.limits).size == (64, 64)
+    (tmp_path / "letter.dcm").write_text("Dear all")
+    (tmp_path / "heavy.dcm").write_bytes(b"x" * 200_001)
+    for name, words in (("letter.dcm", "not DICOM"), ("heavy.dcm", "too large")):
+        with pytest.raises(UserError, match=words) as said:
+            read_limited(tmp_path / name, explorer.limits)
+        assert str(tmp_path) not in str(said.value)
 
 
 def asked(path: str, body: bytes, headers=(), chunks: int = 1) -> tuple[int, bytes]:

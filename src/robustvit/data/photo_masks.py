@@ -141,8 +141,8 @@ def _letters(name: str | None) -> str | None:
 def refuse_unmasked(lacking: list[Path]) -> None:
     if lacking:
         raise UserError(
-            f"image without a mask: {lacking[0]}{_more(lacking)}; add the mask, or leave such photos out with "
-            "--skip-unmasked"
+            f"image without a mask: {lacking[0]}{_more(lacking)}; add the mask, leave such photos out with "
+            "--skip-unmasked, or name classes whose photos show no object with --no-object"
         )
 
 

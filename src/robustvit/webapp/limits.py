@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from robustvit.common.errors import UserError
+from robustvit.data.dicom import DICOM_SUFFIXES
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import formats_of, read_photo
 from robustvit.webapp.memory import StoredFiles
@@ -59,6 +60,8 @@ def check_image(path: str | Path, limits: Limits) -> None:
     """Check that an image may be decoded, from its size and header alone."""
     path = Path(path)
     check_size(path, limits)
+    if path.suffix.lower() in DICOM_SUFFIXES:
+        return  # its reader checks the header before it decodes anything
     try:
         with Image.open(path, formats=formats_of(path)) as image:
             width, height = image.size
@@ -66,8 +69,8 @@ def check_image(path: str | Path, limits: Limits) -> None:
         raise _too_many_pixels(path, "more", limits) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(
-            f"{path.name} is not an image in a known format: expected JPEG, PNG, WebP, TIFF, BMP, GIF or PPM; choose "
-            "another file or convert it"
+            f"{path.name} is not an image in a known format: expected JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, HEIC, AVIF "
+            "or DICOM; choose another file or convert it"
         ) from error
     if width * height > limits.photo_pixels:
         raise _too_many_pixels(path, f"{width} x {height}", limits)
