@@ -5,7 +5,7 @@
     python -m benchmarks.study.planted table --work WORK
 
 A pretrained ViT-S is finetuned on photos of five animals, of which up to four classes have a shortcut each, of another
-kind, in every photo (``plants.SETS``). Each model is audited twice with its normal budget, on 30 test photos a class:
+kind, in every photo (``plants.SETS``). Each model is audited twice with its normal budget, on 20 test photos a class:
 as they are, and with the same shortcuts in the same classes, as the test photos of such a data set would have them.
 Beside it stands whether the model learned the shortcut: it is put into the test photos of the other classes, as
 files, by the code that planted it; what share of them is then taken for the class, and is not without it?
@@ -35,7 +35,7 @@ from robustvit.data.find_photos import find_photos
 from robustvit.models.classifier import Classifier
 from robustvit.models.load import load_model
 
-PER_CLASS, SIDE, EPOCHS = 30, 112, 4
+PER_CLASS, SIDE, EPOCHS = 20, 112, 4
 RATES = {"head": 1e-3, "backbone": 5e-5}  # five times those of the other studies: a shortcut has to be learned
 
 
@@ -179,7 +179,7 @@ def _points(x: Mapping[str, float]) -> str:
 _PAGE = """# Planted shortcuts
 
 `python -m benchmarks.study.planted`: a ViT-S finetuned at 112 px on 80 photos a class, in which one class has the
-shortcut (up to four classes of a model have one each); audits of 30 test photos a class, normal budget.
+shortcut (up to four classes of a model have one each); audits of 20 test photos a class, normal budget.
 
 *Learned*: photos of other classes that the shortcut turns into its class, points. *put in*: the same by the audit's own
 version of it, less its control. *object*, *region*: change of accuracy when it is blurred. *files*: the two properties

@@ -144,7 +144,6 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "marks": ("text", "black frame", "picture", "object"),
     "colours": ("grey", "red cast", "dark", "bright"),
     "details": ("blur", "sharpness", "JPEG", "blue cast"),
-    "borders": ("white frame",),
     "files": ("size", "aspect ratio", "compression"),
 }
 ON_FILES = ("files",)  # sets that are no matter of the model
