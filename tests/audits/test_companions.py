@@ -75,7 +75,11 @@ def test_the_wheel_decides_and_the_tree_does_not(annotated, tmp_path, capsys):
     assert horse.classes == {"wagon": 12}, "in photos of its own class, it is the object"
     assert wheel.risen is None
     assert "wheel beside the object decides" in str(found)
-    assert "wheel: it decides answers" in found.page.read_text()
+    text = found.page.read_text()
+    assert "wheel: it decides answers" in text
+    first_screen = text[: text.index('class="three"')]
+    assert "1 other shortcut found" in first_screen
+    assert "wheel beside the object decides" in first_screen
     assert json.loads(found.record.read_text())["summary"]["fails"] == {"strong": False, "any": True}
     capsys.readouterr()
     with pytest.raises(UserError, match="expected annotations at"):

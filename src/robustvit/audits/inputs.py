@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from robustvit.audits.options import AuditRequest
@@ -74,41 +74,20 @@ def _check_classes(photos: list[Photo]) -> None:
         )
 
 
-_OPTIONS = {  # of the masks command, by what an audit calls them
-    "--out": "--masks-out",
-    "--model": "--mask-model",
-    "--checkpoint": "--mask-checkpoint",
-    "--feature": "--mask-feature",
-    "--centre": "--mask-centre",
-    "--threshold": "--mask-threshold",
-    "--size": "--mask-size",
-}
+_NOT_OF_MASKS = ("group_by", "label_separator")  # columns of a list that say nothing about masks
 
 
 def _make_masks(request: AuditRequest, given: GivenPhotos, page: Path) -> tuple[MadeMasks, str]:
     images, found = request.photos.images, request.found
     folder = found.masks_out or str(page.with_name(f"{page.stem}-masks"))
+    finding = {name.removeprefix("mask_"): value for name, value in asdict(found).items() if name != "masks_out"}
+    called = {"--out": "--masks-out"} | {f"--{name}": f"--mask-{name}" for name in finding}
+    columns = {name: value for name, value in asdict(given.columns).items() if name not in _NOT_OF_MASKS}
+    photos = columns | {name: getattr(given, name) for name in ("range", "alpha", "no_object")}
+    running = {"workers": request.running.workers, "device": request.running.device}
     try:
-        with options_called(_OPTIONS):
-            made = make_masks(
-                images,
-                out=folder,
-                model=found.mask_model,
-                checkpoint=found.mask_checkpoint,
-                feature=found.mask_feature,
-                centre=found.mask_centre,
-                threshold=found.mask_threshold,
-                size=found.mask_size,
-                range=given.range,
-                alpha=given.alpha,
-                class_folders=given.class_folders,
-                image_column=given.image_column,
-                label_column=given.label_column,
-                mask_column=given.mask_column,
-                no_object=given.no_object,
-                workers=request.running.workers,
-                device=request.running.device,
-            )
+        with options_called(called):
+            made = make_masks(images, out=folder, **finding, **photos, **running)
     except UserError as error:
         audited = request.settings["model"] if found.mask_model is None else None
         own = f"--mask-model {audited} finds them with" if isinstance(audited, str) else "--mask-model names"

@@ -15,7 +15,7 @@ from robustvit.audits.region_names import load_namer, name_regions
 from robustvit.audits.result import Audit
 from robustvit.audits.run import AuditRun
 from robustvit.audits.summary_file import fails
-from robustvit.audits.writing import write_audit
+from robustvit.audits.writing import Drawing, write_audit
 from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError, options_called
 from robustvit.common.files import check_own_page
@@ -59,10 +59,11 @@ def audit_models(request: AuditRequest, models: ComparedModels, page: Path, reco
 
 def _measure_and_write(run: AuditRun, namer: Classifier | None, page: Path, record: Path) -> Audit:
     """Measure, and write the page: first what the verdict rests on, then all."""
+    drawing = Drawing(run)
     try:
         measured = run.measure_first()
         if run.request.auditing.budget != "quick":
-            write_audit(run, measured, page, record, finished=False)
+            write_audit(drawing, measured, page, record, finished=False)
         measured = run.measure_rest(measured)
         if namer is not None:
             model = run.models[0]
@@ -71,7 +72,7 @@ def _measure_and_write(run: AuditRun, namer: Classifier | None, page: Path, reco
     finally:
         run.spending.close()
         run.memory.save()
-    written = write_audit(run, measured, page, record)
+    written = write_audit(drawing, measured, page, record)
     if run.request.grouping.groups_out is not None:
         count = write_found_groups(measured, Path(run.request.grouping.groups_out))
         tell(f"groups: {count} photos with their kind of background in {run.request.grouping.groups_out}")

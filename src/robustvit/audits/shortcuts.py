@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def shortcut_record(data: AuditData) -> dict[str, Any]:
     """Convert what was put in, and what properties of the files say, to plain values."""
     return {
+        "named": name_shortcuts(data),
         "inserted": {side: _inserted(said, data) for side, said in data.answers.items()},
         "risen": {name: asdict(rise) for name, rise in find_risen(data).items()},
         "regions": [_region(one) for one in data.regions],

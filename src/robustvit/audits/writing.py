@@ -8,7 +8,7 @@ from typing import Any
 
 from robustvit.audits.audit_data import AuditData
 from robustvit.audits.page import PagePictures, render_audit, shown_groups
-from robustvit.audits.pictures import Case, choose_case, draw_case, draw_crops, draw_worst, thumbnails
+from robustvit.audits.pictures import AuditPicture, Case, choose_case, draw_case, draw_crops, draw_worst, thumbnails
 from robustvit.audits.record import audit_record
 from robustvit.audits.run import AuditRun
 from robustvit.audits.shortcuts import shortcut_record
@@ -41,26 +41,56 @@ def _describe_case(case: Case, data: AuditData) -> dict[str, Any]:
     return row
 
 
+class Drawing:
+    """The pictures of an audit's page; those of its first, unfinished page are not drawn again.
+
+    Args:
+        run: whose models and photos draw them.
+    """
+
+    def __init__(self, run: AuditRun) -> None:
+        self.run, self._held = run, run.held(run.models[0])
+        self._worst: dict[str, list[list[AuditPicture]]] = {}
+        self._case: list[AuditPicture] | None = None
+        self._thumbnails: dict[int, str] = {}
+
+    def draw(self, data: AuditData, record: Mapping[str, Any]) -> PagePictures:
+        """Draw what a page shows: what an audit measures first is the same in all its pages."""
+        run, model = self.run, self.run.models[0]
+        method, batch_size = run.request.maps.relevance, run.request.running.batch_size
+        for side, own in zip(data.sides, run.models, strict=True):
+            if side not in self._worst:
+                self._worst[side] = draw_worst(
+                    run.held(own), own, data.sides[side].photos, data.worst,
+                    method=method, batch_size=batch_size, device=run.device, asking=run.memory,
+                )  # fmt: skip
+        if self._case is None:
+            case = _case_of(data)
+            self._case = draw_case(self._held, model, data.model.photos, case, method=method, asking=run.memory)
+        left = [index for index in _small(record) if index not in self._thumbnails]
+        self._thumbnails |= thumbnails(self._held, left)
+        return PagePictures(
+            worst=self._worst,
+            case=self._case,
+            thumbnails=self._thumbnails,
+            crops=[draw_crops(self._held, model, region.shown) for region in data.regions],
+        )
+
+
 def write_audit(
-    run: AuditRun, data: AuditData, page: Path, record_file: Path, *, finished: bool = True
+    drawing: Drawing, data: AuditData, page: Path, record_file: Path, *, finished: bool = True
 ) -> dict[str, Any]:
     """Write the record and the page, and return the record.
 
     Args:
-        run: whose models and photos draw the pictures.
+        drawing: of the pictures.
         data: what was measured.
         page: HTML file.
         record_file: JSON file beside it.
         finished: whether all was measured; the page says so if not.
     """
-    record = full_record(data, finished) | {"weights": weights_hash(run.models[0])}
-    pictures = PagePictures(
-        worst=_draw_worst(run, data),
-        case=draw_case(run.held(run.models[0]), run.models[0], data.model.photos,
-                       _case_of(data), method=run.request.maps.relevance, asking=run.memory),
-        thumbnails=thumbnails(run.held(run.models[0]), _small(record)),
-        crops=[draw_crops(run.held(run.models[0]), run.models[0], region.shown) for region in data.regions],
-    )  # fmt: skip
+    record = full_record(data, finished) | {"weights": weights_hash(drawing.run.models[0])}
+    pictures = drawing.draw(data, record)
     page.parent.mkdir(parents=True, exist_ok=True)
     write_json(record, record_file)
     write_text(render_audit(record, pictures, record_file.name), page)
@@ -72,13 +102,3 @@ def _small(record: Mapping[str, Any]) -> list[int]:
     kinds = record["backgrounds"]["kinds"] if record["backgrounds"] else []
     rows = [*kinds, *shown_groups(record, True), *shown_groups(record, False)]
     return [index for row in rows for index in row["typical"]]
-
-
-def _draw_worst(run: AuditRun, data: AuditData) -> dict[str, Any]:
-    return {
-        side: draw_worst(
-            run.held(model), model, data.sides[side].photos, data.worst, method=run.request.maps.relevance,
-            batch_size=run.request.running.batch_size, device=run.device, asking=run.memory,
-        )
-        for side, model in zip(data.sides, run.models, strict=True)
-    }  # fmt: skip
