@@ -35,9 +35,9 @@ def audit(
 
     Args:
         out: HTML file to write, new or an older audit; the record goes beside it, with the suffix .json.
-        at_inference: also ask the model about the object alone, which trains nothing: crop (to the object), mask (the
-            rest is black), blur (the rest is blurred), or several; none. Default: none with the quick budget, crop with
-            the normal one, all with the full one. With a baseline it is the baseline that is used so.
+        at_inference: also test the model on the object alone, without training: crop (to the object), mask (the rest is
+            black), blur (the rest is blurred), or several; none. Default: none with the quick budget, crop with the
+            normal one, all with the full one. With a baseline, the baseline is tested this way.
 
     Returns:
         Files and measures; printing it gives the verdict.

@@ -21,8 +21,8 @@ class AutomaticMasks:
         masks_out: folder for the masks; default: next to the page, named after it with -masks.
         mask_model: backbone for TokenCut (default vit_small_patch16_224.dino).
         mask_checkpoint: weights for that backbone.
-        mask_feature: features that TokenCut compares: keys, queries, values or tokens; default: keys for DINO, for
-            another backbone what cuts a few of the photos best, as for mask_centre and mask_threshold.
+        mask_feature: features that TokenCut compares: keys, queries, values or tokens; default: keys for DINO; for
+            other backbones, whichever cuts a few of the photos best, as for mask_centre and mask_threshold.
         mask_centre: subtract the mean over patches from the features; default: not for DINO (see mask_feature).
         mask_threshold: cosine similarity above which two patches are linked; default: 0.2 for DINO (see mask_feature).
         mask_size: longer side, in pixels, of the photo that the backbone sees.
@@ -47,25 +47,25 @@ class AuditOptions:
         backgrounds: folder of background photos for the position, size and rotation tests; default: the tiled
             backgrounds of photos of other classes.
         tries: backgrounds of other classes to try per photo, in search of one that flips the answer; default: 2, 6 or
-            12, by the budget.
-        shifted: number of photos whose object is moved, resized and rotated; default: 0, 24 or 60, by the budget.
+            12, depending on the budget.
+        shifted: number of photos whose object is moved, resized and rotated; default: 0, 24 or 60, depending on the
+            budget.
         worst: number of worst photos to show.
-        regions: most kinds of region beside the object that are told apart, by what the model looks at there; 0 leaves
-            them out.
-        insert: picture to put into the photos, such as a ruler or a logo that some of them have, to see what becomes of
-            the answers.
+        regions: largest number of kinds of region beside the object to tell apart; 0 skips this.
+        insert: picture to insert into the photos, such as a ruler or a logo that some of them have, to see whether the
+            answers change.
         text: text to put across the photos, such as a watermark that some of them have.
-        objects: annotations that name the objects in the photos, such as COCO's or VOC's, by any tool that robustvit
-            masks --from auto reads: what becomes of the answers when objects beside the class's own are blurred.
-        without_masks: use no masks and find none: accuracy, what the model looks at anywhere, and other shortcuts. The
-            verdict on backgrounds needs masks.
+        objects: annotations that name the objects in the photos, such as COCO's or VOC's, in any format that robustvit
+            masks --from auto reads: objects of other classes are blurred, to see whether the answers change.
+        without_masks: neither use nor make masks: reports accuracy, what the model looks at, and other shortcuts, but
+            no verdict on backgrounds, which needs masks.
         name_with: model that finds the nearest words for each region beside the object, such as
             open_clip:ViT-B-32/openai.
-        compare: up to four more models or runs, separated by commas, to audit on the same photos: each gets a page
-            beside out, with a number, and out compares them all with model.
+        compare: up to four more models or runs, separated by commas, to audit on the same photos: each gets a numbered
+            page beside out, and out compares them all with model.
         fail_if: exit with code 1 if the model relies strongly on the background (strong), or shows any reliance or
-            another shortcut (any); the page is written all the same. An audit that cannot tell does not fail, and
-            says so. With compare, model decides.
+            another shortcut (any); the page is written either way. An audit that cannot tell does not fail, and says
+            so. With compare, only model counts.
     """
 
     budget: BudgetName = "normal"
@@ -89,7 +89,7 @@ class GroupOptions:
 
     Attributes:
         groups: number of kinds of background; 0 chooses it, from 2 to 12, by the largest mean silhouette.
-        group_model: backbone whose features tell backgrounds apart; default: the model itself.
+        group_model: backbone whose features the backgrounds are clustered by; default: the model itself.
         group_checkpoint: weights for that backbone.
         group_feature: features to compare: keys, queries, values or tokens.
         group_block: block of that backbone, counted from 1; default: the last.

@@ -33,12 +33,12 @@ class PixelOptions:
     """Pixels.
 
     Attributes:
-        range: which numbers are black and white in photos of more than 8 bits: auto (decided for all photos of the set
-            together; you are asked if that is doubtful), bits such as 12 (0 to 4095), 1 (floats from 0 to 1), LOW:HIGH
-            (numbers beyond are black or white) or percentile (the 1st and the 99th of the set); default: as the model
-            was finetuned with, else auto.
+        range: which numbers are black and white in photos of more than 8 bits: auto (decided for the whole set; you are
+            asked if in doubt), bits such as 12 (0 to 4095), 1 (floats from 0 to 1), LOW:HIGH (values outside become
+            black or white) or percentile (the 1st and 99th of the set); default: as the model was finetuned with, else
+            auto.
         alpha: white (transparent pixels show a white background) or ignore (the fourth band is dropped, as most
-            training programs do); default: white, but you are asked if that is doubtful.
+            training programs do); default: white; you are asked if in doubt.
     """
 
     range: PixelRange | None = None
@@ -72,7 +72,7 @@ class ColumnOptions:
     Attributes:
         class_folders: which of nested folders is the class of a photo: top (the one directly in the folder of photos,
             as torchvision's ImageFolder reads it, the default) or inner (the one that the photo lies in).
-        image_column: column that holds the photos of a list, parquet file or set, if its name does not say so.
+        image_column: column that holds the photos of a list, parquet file or set, if it has an unusual name.
         label_column: column that holds their classes.
         mask_column: column that holds their masks.
         group_by: which group a photo is from (camera, hospital, lot, background): a column of the list (default: group,
@@ -100,9 +100,9 @@ class NoObjectOption:
     """Photos without an object.
 
     Attributes:
-        no_object: classes whose photos show no object, such as ok,healthy: they need no masks, and masks that they have
-            are not used; masks makes black ones for them. An all-black mask, or an empty mask in a list that has
-            others, says it of a single photo.
+        no_object: classes whose photos show no object, such as ok,healthy: they need no masks, and any they have are
+            ignored; the masks command writes black ones for them. A single photo is marked by an all-black mask, or by
+            an empty cell in a list with masks.
     """
 
     no_object: NoObject | None = None
@@ -213,8 +213,8 @@ class VerdictOnPhotos(JudgingOptions):
     """Verdict.
 
     Attributes:
-        backgrounds: also judge on backgrounds that no photo has: textures (that come with the package), a folder of
-            photos without your objects, or none. They decide where a model was trained on swapped backgrounds.
+        backgrounds: also judge on backgrounds that are in no photo: textures (that come with the package), a folder of
+            photos without your objects, or none. They decide the verdict if a model was trained on swapped backgrounds.
         metric: what the verdict decides by: accuracy, balanced-accuracy (mean recall of the classes), macro-f1, auroc
             or average-precision (means over the classes; these two rank the photos by score).
     """
@@ -228,9 +228,9 @@ class AtInferenceOption:
     """Without training.
 
     Attributes:
-        at_inference: also ask the model about the object alone, which trains nothing: crop (to the object), mask (the
-            rest is black), blur (the rest is blurred), or several, such as crop,mask,blur; none. Each is measured alone
-            and averaged with the answer to the whole photo. With a baseline it is the baseline that is used so.
+        at_inference: also test the model on the object alone, without training: crop (to the object), mask (the rest is
+            black), blur (the rest is blurred), or several, such as crop,mask,blur; none. Each is measured alone and
+            averaged with the answer to the whole photo. With a baseline, the baseline is tested this way.
     """
 
     at_inference: AtInference | None = None
@@ -242,7 +242,7 @@ class InferenceOptions(AtInferenceOption):
 
     Attributes:
         object_by: how the object is found there: relevance (the model's own map of each picture, above its mean) or
-            masks (those of the photos, which are not there when a model is used).
+            masks (those of the photos, which are not available when a model is deployed).
     """
 
     object_by: ObjectBy = "relevance"

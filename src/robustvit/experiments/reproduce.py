@@ -88,7 +88,8 @@ def reproduce(
         masks: human (those of ImageNet-S) or tokencut (the rows of tables 1 and 2 trained on unsupervised masks).
         scale: paper, or tiny (the same steps with a small model and drawn scenes, in minutes, without a download).
         checkpoint: weights for vit-l, which timm no longer provides.
-        dry_run: show what would be done, what is missing and how long it would take on this machine; write nothing.
+        dry_run: show what would be done, what is missing and how long it would take on this machine, without writing
+            anything.
 
     Returns:
         The files; printing it gives a list, or the plan.

@@ -72,7 +72,7 @@ def sweep(
             the package: sensitivity, seeds.
         out: output folder; new, or that of an earlier sweep.
         base: YAML file of finetune options for all trials; they override the base of the experiment.
-        dry_run: show which trials would run, and write nothing.
+        dry_run: show which trials would run, without writing anything.
 
     Returns:
         The rows; printing it gives a table.

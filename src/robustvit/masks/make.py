@@ -117,8 +117,8 @@ def make_masks(
         out: folder for the masks.
         review_page: HTML file to write, a gallery to review the masks; it saves the review.csv that --review of
             finetune takes.
-        to: also write the masks as annotations into their folder, to be corrected and read again: coco (run lengths,
-            exact), coco-polygons (for CVAT) or label-studio (polygons of few points, at least 98 % alike).
+        to: also write the masks as annotations into their folder, for correction in a tool: coco (run lengths, exact),
+            coco-polygons (for CVAT) or label-studio (polygons of few points, at least 98 % alike).
         workers: processes that cut and refine masks; this one runs the model.
 
     Returns:

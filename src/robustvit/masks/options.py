@@ -56,13 +56,13 @@ class MaskOptions(MapOptions, ModelFile, NoObjectOption):
         model: backbone for tokencut (default vit_small_patch16_224.dino) and found (vit_small_patch8_224.dino); name
             or folder of a CLIPSeg, Grounding DINO, SAM 3 or SAM 2 model; name of a rembg model; or the classifier for
             relevance. Sources as for finetune.
-        feature: features that tokencut compares: keys, queries, values or tokens; default: keys for DINO, for another
-            backbone what cuts a few of the photos best, as for centre and threshold.
+        feature: features that tokencut compares: keys, queries, values or tokens; default: keys for DINO; for other
+            backbones, whichever cuts a few of the photos best, as for centre and threshold.
         block: block of the backbone, counted from 1; default: the last.
         centre: subtract the mean over patches from the features; default: not for DINO (see feature).
         threshold: for tokencut, the cosine similarity above which two patches are linked (default: 0.2 for DINO, see
             feature); for found (0.5) and clipseg (0.3), the value above which a pixel is of the object; for grounding
-            (0.35) and sam3 (0.5), the score above which something counts as found.
+            (0.35) and sam3 (0.5), the score above which an object counts as found.
         size: longer side, in pixels, of the photo that the backbone sees.
         side: which part is the object: seed (the part with the most extreme patch, TokenCut's rule) or corners (the
             same, but a part with three or four corners of the photo is the background if the other has at most one).
@@ -74,7 +74,7 @@ class MaskOptions(MapOptions, ModelFile, NoObjectOption):
         prompts: CSV file for sam2: image,x0,y0,x1,y1 (boxes) or image,x,y (points).
         prompt: words for clipseg, grounding and sam3: classes (the name of each photo's class), cat,dog for every
             photo, or cat=tabby cat for those of a class. With weights (bird beak:3,bird:1), soft masks of concepts.
-        prompt_template: text around the words, such as "a photo of a {}" (the default for clipseg; for the others, {}).
+        prompt_template: text around the words, such as "a photo of a {}" (the default for clipseg; {} for the others).
         segmenter: SAM 2 or SAM 3 for grounding, its name or folder (default facebook/sam2.1-hiera-small).
         weights: file with the convolution of found (default: its authors', downloaded).
     """
@@ -155,17 +155,18 @@ class AnnotationOptions:
         label_from: class of a photo: folder (its class folder), largest (the category that covers most) or all (a mask
             for each category); default: its class folder if it lies in one, else largest.
         orientation: whether photos with an EXIF orientation were annotated upright (as viewers show them) or as stored
-            in the file; default: as their sizes show, else upright, but doubtful.
+            in the file; default: as their sizes show, else upright, with the mask marked doubtful.
         boxes: masks of objects that have boxes alone: ellipse (in the box), box, or sam (SAM 2 or SAM 3 finds the
-            object in the box; --model); default: ellipse. If given, outlines that are upright rectangles are boxes too.
+            object in the box; --model); default: ellipse. If given, outlines that are upright rectangles also count as
+            boxes.
         feather: width of the soft edge of an ellipse or box, as a share of half its width and height; 0 is a sharp
             edge; default: 0.2.
-        box_units: pixels or shares (of the photo's width and height); default: those of the format, but you are asked
-            if that is doubtful.
-        min_confidence: detections with a lower confidence are left out; default: what megadetector files call typical,
-            else 0.2 for these, and 0 for other formats.
-        which: of several annotations of a photo: newest (label-studio; default: such photos are left out), or the name
-            of a field (fiftyone; default: you are asked).
+        box_units: pixels or shares (of the photo's width and height); default: those of the format; you are asked if in
+            doubt.
+        min_confidence: detections with a lower confidence are left out; default: for megadetector, the typical
+            threshold in its file, else 0.2; 0 for other formats.
+        which: which of several annotations of a photo to use: newest (label-studio; default: such photos are left out),
+            or the name of a field (fiftyone; default: you are asked).
     """
 
     from_: AnnotationFormat | None = None

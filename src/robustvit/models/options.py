@@ -44,7 +44,7 @@ class ModelOptions(ModelFile):
             absence), multi-label (a sigmoid for each class), regression or ordinal (explained only); default: as the
             model says, else softmax.
         mean: mean of the channels that the model's input is normalised with, such as 0.485,0.456,0.406; default: the
-            model's own. With std, input_size and interpolation, for models of which nothing says how photos are
+            model's own. Needed, with std, input_size and interpolation, for models that do not say how photos are
             prepared.
         std: standard deviation of the channels, such as 0.229,0.224,0.225.
         input_size: side of the model's input in pixels, or height x width (224x336).

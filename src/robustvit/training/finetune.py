@@ -81,8 +81,8 @@ def finetune(
     Args:
         out: run folder to write; must be new.
         seed: fixes selection, order, augmentation and swaps.
-        at_inference: rivals that train nothing, for the verdict to compare with: the original asked about the object
-            alone, which its own relevance finds: crop (to the object), mask (the rest is black), blur (the rest is
+        at_inference: rivals without training, for the verdict to compare with: the original model shown the object
+            alone, as found by its own relevance: crop (to the object), mask (the rest is black), blur (the rest is
             blurred), or several; none. Default: crop.
         resume: continue the run in out, with as many processes as it had.
 

@@ -35,13 +35,13 @@ class TrainingPhotos(GivenPhotos):
         val_masks: masks of the validation photos.
         review: review.csv saved by a review page of the masks command; its decisions override the manifest.
         shortcuts: shortcuts.json saved by the page of an audit of this model: regions that were dropped count as
-            background, and those that were kept are left alone, by robustvit, swap-relevance and energy. Photos
-            need no masks then; without masks nothing but the dropped regions is guided.
+            background, and those that were kept are left alone, by robustvit, swap-relevance and energy. Masks are then
+            optional; without them, only the dropped regions are guided.
         samples_per_class: maximum number of training photos per class (default: the recipe's, 10; 3 in the paper).
         classes: classes to train on: all, a number, a fraction (0.5) or a list of names.
         validation_per_class: maximum number of photos held out per class.
-        leave_out: groups whose photos neither train the model nor choose the epoch, and alone judge it: how well it
-            does on a camera or hospital it has not seen. Needs groups, see group_by.
+        leave_out: groups kept out of training and of the choice of the epoch, and used alone to judge the model: how
+            well it does on a camera or hospital that it has not seen. Needs groups (see group_by).
     """
 
     val_images: str | None = None
@@ -77,9 +77,9 @@ class GuidanceOptions(RelevanceOptions):
     Attributes:
         guidance: guidance method: robustvit (the paper's), swap-relevance (the same on photos with swapped
             backgrounds), energy (relevance inside the mask or box, wherever in it), or a rival method: cross-entropy,
-            gradmask, rrr, swap-augmentation, last-layer, dfr (default: the recipe's,
-            swap-relevance; robustvit without one). Each of the options up to balance
-            belongs to some methods; other methods refuse it. dfr fits a new head, without lr, epochs and select.
+            gradmask, rrr, swap-augmentation, last-layer, dfr (default: the recipe's, swap-relevance; robustvit without
+            one). The options up to balance each belong to some methods, and other methods refuse them. dfr fits a new
+            head, without lr, epochs and select.
         target: class whose relevance is guided: label (the true class, the default) or predicted (needs no labels).
         relevance: method of the relevance map: gae (the paper's, the default), attnlrp, legrad, rollout or
             raw_attention for vision transformers, grad_cam or input_gradient for any classifier. The verdict uses gae
@@ -140,7 +140,7 @@ class ScheduleOptions:
         weight_decay: AdamW's weight decay.
         train: weights to train: all (the paper's, the default), attention (queries and keys, which decide where the
             model looks; tolerates higher learning rates: start at 1e-4), head (the last layer; always used by
-            last-layer and dfr) or adapter (that of a model with an adapter of peft, which otherwise is merged).
+            last-layer and dfr) or adapter (the model's peft adapter, which is otherwise merged into the weights).
         select: epoch to keep: last (the default), loss (lowest validation loss, the paper's), robust (highest
             accuracy on backgrounds of other classes among epochs that lost at most max_drop of ordinary accuracy, or
             another --metric of both) or worst-group (highest validation accuracy in the worst group).
@@ -185,8 +185,8 @@ class TrainingRun(RunningOptions):
         batch_size: photos per step and process.
         tracker: none, tensorboard (pip install 'robustvit[tracking]'), wandb, mlflow or another that Accelerate
             supports; wandb and mlflow also get the verdict and the report. The losses are always in metrics.jsonl.
-        save_every: minutes between saves within an epoch (0: after every step); the state is also saved after the
-            first epoch, after others at most every half minute, and when SIGTERM, SIGHUP or Ctrl-C stops the run.
+        save_every: minutes between saves within an epoch (0: after every step); the state is also saved after the first
+            epoch, at most every 30 seconds after later ones, and when SIGTERM, SIGHUP or Ctrl-C stops the run.
     """
 
     batch_size: int = 8

@@ -102,18 +102,19 @@ def shifts(
         out: folder to write to: new, empty, or begun with the same options.
         kinds: kinds or groups of them, separated by commas: imagenet-9, si-score, original, only-fg, no-fg, only-bg-b,
             only-bg-t, mixed-same, mixed-rand, mixed-next, mixed-other, si-size, si-rotation, si-location.
-        backgrounds: folder of plain photos that si kinds place objects on; the other classes' own photos, with the
-            object's box tiled over, when left out.
-        pairs: pairs of an object and a background for si kinds, spread evenly over the classes; one for each class, and
-            at least 20, when left out.
-        every: take every n-th step of the si kinds' grids: areas, angles, or columns and rows (5: 20 areas,
-            4 x 4 areas and angles, 5 x 5 places).
-        size: side of the images in pixels; 224, and for si kinds 512 (location 500), when left out.
-        min_inside: least share of the object's box inside an image of the si kinds; 0.95 (location 0) when left out.
+        backgrounds: folder of plain photos that si kinds place objects on; default: photos of the other classes, with
+            the object's box tiled over.
+        pairs: pairs of an object and a background for si kinds, spread evenly over the classes; default: one per class,
+            and at least 20.
+        every: take every n-th point of the si kinds' grids: areas, angles, or columns and rows (5: 20 areas, 4 x 4
+            areas and angles, 5 x 5 places).
+        size: side of the images in pixels; default: 224, and 512 for si kinds (500 for location).
+        min_inside: smallest share of the object's box that must lie inside an image of the si kinds; default: 0.95 (0
+            for location).
         format: png, or jpeg (quality 95) for smaller files.
         seed: fixes which objects and backgrounds go together.
         workers: processes that make images beside this one; the images are the same.
-        dry_run: count what would be made, and write nothing.
+        dry_run: count what would be made, without writing anything.
 
     Returns:
         Counts and what was left out; printing it gives a summary.

@@ -113,7 +113,7 @@ def classes(
             time up to the last image shown.
         masks: folder of masks that mirrors images; their outlines are drawn into the photos shown.
         records: folder for answers and results on sets.
-        seen: run folder whose training classes are marked; the model itself when left out.
+        seen: run folder whose training classes are marked; default: the model itself.
 
     Returns:
         Files and changes; printing it gives a table.

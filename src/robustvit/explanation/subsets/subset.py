@@ -29,9 +29,9 @@ class SearchOptions:
 
     Attributes:
         confidence: probability that the pixels must reach, between 0 and 1.
-        remove: pixels removed at each step: below 1 a share of the photo's, from 1 on a number. Fewer give smaller
+        remove: pixels removed at each step: a share of the photo's pixels if below 1, else a number. Fewer give smaller
             subsets and take longer; the method's authors remove 100 of 224 x 224 (0.002).
-        max_steps: most steps; the last one removes all that is left.
+        max_steps: maximum number of steps; the last one removes all that is left.
         fill: value of removed pixels: grey (the model's mean colour, 0 after normalisation), the photo's mean colour,
             or black. The panel always shows grey.
     """
@@ -66,7 +66,7 @@ def subset(
 
     Args:
         images: photo files.
-        out: PNG to write, new; the numbers go to the JSON file of the same name.
+        out: PNG to write, must be new; the numbers go to a JSON file of the same name.
         class_: classes to force, by name or index, separated by commas (gibbon,shovel).
         random_classes: number of further classes to force, drawn at random (default 5 without --class, else none).
         batch_size: subsets searched at a time.

@@ -90,7 +90,8 @@ def read_annotations(
         images: the folder of the photos; may be None where the format says where they are.
         orientation: whether photos with an EXIF orientation were annotated ``upright`` or as ``stored``; None says so
             only where their size shows it.
-        which: of several annotations of a photo: ``newest`` (label-studio), or the name of a field (fiftyone).
+        which: which of several annotations of a photo to use: ``newest`` (label-studio), or the name of a field
+            (fiftyone).
         boxes: how boxes become masks; by default, ellipses.
     """
     form = resolve_format(format, source)
