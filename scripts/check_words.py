@@ -37,6 +37,11 @@ PHRASES = {
     r"can be believed|are to be believed": "trustworthy",
     r"taken over by a background": "the background flips the answer",
     r"(timm|which) has no more": "no longer provides",
+    r"beside --[a-z]\S*": "with",
+    r"of one's own": "your own, custom",
+    r"of which nothing says": "that do not say",
+    r"as far as the user": "what the user",
+    r"(that|which|it|they) (is|are) no (image|photo|mask|class|category|object|text|name|area|word)\w*": "is not a",
 }
 PATTERNS = {re.compile(rf"\b(?:{p})(?!\w)".replace(" ", r"[\s#>]+"), re.IGNORECASE): say for p, say in PHRASES.items()}
 

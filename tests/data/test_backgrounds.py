@@ -1,4 +1,4 @@
-"""Backgrounds that no photo has: textures, a folder of one's own, how they are dealt, what is refused."""
+"""Backgrounds that no photo has: textures, your own folder, how they are dealt, what is refused."""
 
 from __future__ import annotations
 

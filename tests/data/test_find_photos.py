@@ -186,7 +186,7 @@ def test_folders_without_photos_are_named(tmp_path):
     (tmp_path / "horse").mkdir()
     other(tmp_path, "annotations/a.xml")
     notes = classes(tmp_path)[1]
-    assert "folders without photos, which are no classes here: annotations, horse." in notes[0]
+    assert "folders without photos, which are not classes here: annotations, horse." in notes[0]
     assert "1 ending in .xml (annotations/a.xml)" in notes[1]
 
 

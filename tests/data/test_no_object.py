@@ -183,7 +183,7 @@ def test_names_that_are_no_classes_or_all_of_them_are_refused(folders, tmp_path)
         UserError, match=r"--no-object to be one of disc, frame, stripe, got 'strpe': did you mean stripe"
     ):
         usable(images, masks, no_object="strpe")
-    with pytest.raises(UserError, match="a class with objects beside --no-object disc,frame,stripe"):
+    with pytest.raises(UserError, match="a class with objects besides --no-object disc,frame,stripe"):
         usable(images, masks, no_object="disc, frame,stripe")
     for kind, source in (("i", images / "disc"), ("m", masks / "disc")):
         (tmp_path / kind).symlink_to(source)
@@ -201,7 +201,7 @@ def test_a_set_without_any_object_is_refused(folders):
     with pytest.raises(UserError, match=r"none of 9 photos has a mask with a pixel on one, such as .*disc/000\.png"):
         lines(usable(images, masks)[0])
     assert lines(find_photos(images)) == [], "without masks nothing is said"
-    with pytest.raises(UserError, match="masks of the other classes beside --no-object, found none"):
+    with pytest.raises(UserError, match="masks of the classes other than --no-object, found none"):
         lines(find_photos(images, rules=MaskRules(no_object="stripe")))
 
 

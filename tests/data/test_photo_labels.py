@@ -70,7 +70,7 @@ def test_another_separator_is_named_and_two_are_asked_about(folder, model):
     text = "image,label\na.png,cat dog\nb.png,dog\nc.png,\n"
     assert listed(folder, text, model, label_separator=" ")[0].labels == (0, 2)
     with pytest.raises(
-        UserError, match=r"'cat dog' is no class of the model, but cat and dog are: .*--label-separator ' '"
+        UserError, match=r"'cat dog' is not a class of the model, but cat and dog are: .*--label-separator ' '"
     ):
         listed(folder, text, model)
     with pytest.raises(UserError, match="--label-separator"):

@@ -198,7 +198,7 @@ def test_a_metric_that_the_photos_cannot_have_is_refused_before_anything_is_meas
 ):
     with pytest.raises(UserError, match="2 to 100 classes"):
         evaluate(model=str(model_folder), images=str(_one_class(unbalanced, tmp_path)), metric="auroc")
-    with pytest.raises(UserError, match="no --metric beside --on"):
+    with pytest.raises(UserError, match="no --metric with --on"):
         evaluate(model=str(model_folder), on="imagenet-a", metric="auroc")
 
 

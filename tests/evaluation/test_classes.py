@@ -1,4 +1,4 @@
-"""``robustvit classes`` as a user gets it: from the command line to the page, on a set and on photos of one's own."""
+"""``robustvit classes`` as a user gets it: from the command line to the page, on a set and on your own photos."""
 
 from __future__ import annotations
 
@@ -351,7 +351,7 @@ MISTAKES = {
     "two sources": (["--on", "imagenet-a", "--images", "photos"], "expected one of --on SET"),
     "masks beside a set": (["--on", "imagenet-a", "--root", ".", "--masks", "m"], "expected no --masks"),
     "protocol beside photos": (["--images", "photos", "--protocol", "paper"], "expected no --protocol"),
-    "root beside photos": (["--images", "photos", "--root", "."], "expected no --root beside --images"),
+    "root beside photos": (["--images", "photos", "--root", "."], "expected no --root with --images"),
     "no photos": (["--images", "nowhere"], "expected a folder of photos"),
     "count": (["--images", "nowhere", "--count", "0"], "expected --count of at least 1"),
     "relevance": (["--images", ".", "--relevance", "cam"], "expected the relevance method"),

@@ -107,7 +107,7 @@ def test_the_background_is_no_object(tmp_path, name):
     assert annotations.categories == ("cat",)
     assert np.array_equal(only(annotations).mask, box_mask())
     content["annotations"] = [whole]
-    assert f"{name!r} is no object" in complaints(read_coco(content, tmp_path))
+    assert f"{name!r} is not an object" in complaints(read_coco(content, tmp_path))
 
 
 def test_a_class_whose_name_only_holds_such_a_word_is_an_object(tmp_path):

@@ -102,7 +102,7 @@ def test_labelme_photo_in_another_folder(tmp_path):
 
 
 BAD_LABELME = {
-    "line": (labelme(shape_type="line"), "shape 0 ('cat'): a shape of type 'line' is no area"),
+    "line": (labelme(shape_type="line"), "shape 0 ('cat'): a shape of type 'line' is not an area"),
     "type": (labelme(shape_type=["x"]), "a shape of type a list"),
     "two points": (labelme(points=BOX[:2]), "polygon of 2 points"),
     "three numbers": (labelme(points=[[1, 2, 3]] * 4), "expected points"),

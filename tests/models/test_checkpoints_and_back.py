@@ -119,7 +119,7 @@ def load_file_of(folder):
 
 
 class Mine(nn.Module):
-    """A backbone with a head of one's own, as the page on loading models shows it."""
+    """A backbone with a custom head, as the page on loading models shows it."""
 
     def __init__(self):
         super().__init__()
@@ -232,7 +232,7 @@ def test_quantised_models_are_refused_with_what_to_do(tmp_path):
 
 
 class Plain(nn.Module):
-    """A backbone whose features go straight into a head of one's own, as most people write it."""
+    """A backbone whose features go straight into a custom head, as most people write it."""
 
     def __init__(self):
         super().__init__()

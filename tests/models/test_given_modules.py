@@ -29,7 +29,7 @@ def said(capsys):
 
 
 class Holder(nn.Module):
-    """A module of one's own around a model."""
+    """A custom module around a model."""
 
     def __init__(self, model, change=None, after=None):
         super().__init__()

@@ -20,7 +20,7 @@ FAST = {"epochs": 1, "lr": 1e-3, "swaps": 1, "panels": 0, "validation_per_class"
 
 
 class Small(nn.Module):
-    """A convolutional network of one's own."""
+    """A custom convolutional network."""
 
     def __init__(self):
         super().__init__()

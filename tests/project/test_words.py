@@ -20,6 +20,7 @@ import check_words
         "a call goes on\n    with the rest",
         "# held\n# against the mask",
         "was passed over",
+        "a file that is no image",
     ],
 )
 def test_phrases_are_found(text):
@@ -27,7 +28,14 @@ def test_phrases_are_found(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["it goes on", "a recommended amendment", "as far as possible", "`imagenet-9` stands for eight"]
+    "text",
+    [
+        "it goes on",
+        "a recommended amendment",
+        "as far as possible",
+        "there is no image",
+        "`imagenet-9` stands for eight",
+    ],
 )
 def test_ordinary_english_passes(text):
     assert not list(check_words.hits(text))

@@ -238,7 +238,7 @@ def test_a_failed_export_leaves_nothing(run, tmp_path):
 
 
 def pushing(monkeypatch, hub, token="hf_fake"):
-    """huggingface_hub reads its environment once, at import; a process of one's own is tested below."""
+    """huggingface_hub reads its environment once, at import; a process of its own is tested below."""
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)

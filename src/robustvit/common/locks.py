@@ -56,6 +56,6 @@ def _acquire(folder: Path, who: str) -> BaseFileLock:
     try:
         lock.acquire()
     except Timeout as error:
-        raise UserError(f"{busy}; if none is, remove {folder / _FILE}, which one that was killed left") from error
+        raise UserError(f"{busy}; if none is, remove {folder / _FILE}, which a killed one left behind") from error
     warn(f"{folder} is on a disk without file locks: the file {_FILE} in it keeps others away while this runs")
     return lock

@@ -1,4 +1,4 @@
-"""Backgrounds that no photo of a run has: photos of one's own, or textures that come with the package."""
+"""Backgrounds that no photo of a run has: the user's own photos, or textures that come with the package."""
 
 from __future__ import annotations
 

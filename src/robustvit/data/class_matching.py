@@ -49,8 +49,8 @@ def _refuse_mask_ids(photos: Sequence[Photo], class_names: Sequence[str]) -> Non
     if nameless := sorted(ids - set(class_names), key=int):
         raise UserError(
             f"expected names of classes, got ids of the masks ({', '.join(nameless[:5])}), where 0 is the background; "
-            "they are no outputs of the model: put their names into a classes.txt beside the masks that were read, one "
-            "a line from id 1, and make the masks again, or name the outputs by these ids (--class-names 1,2,...)"
+            "they are not outputs of the model: put their names into a classes.txt beside the masks that were read, "
+            "one a line from id 1, and make the masks again, or name the outputs by these ids (--class-names 1,2,...)"
         )
 
 
@@ -172,7 +172,7 @@ class _Known:
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         known = list(self.class_names or self.wnids)
         examples = ", ".join(map(repr, known[:_NAMED])) + (", ..." if len(known) > _NAMED else "")
-        which = "is not a class" if len(names) == 1 else "are no classes"
+        which = "is not a class" if len(names) == 1 else "are not classes"
         return (
             f"class folder{'s' * (len(names) > 1)} {', '.join(said)}{more} {which} of the model ({self.num_classes} "
             f"classes: {examples}): rename {'it' if len(names) == 1 else 'them'}, finetune the model to your classes "

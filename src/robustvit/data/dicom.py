@@ -57,7 +57,7 @@ def read_dicom(path: str | Path, most_pixels: int) -> Numbers:
 
 
 def _open(library: ModuleType, path: str | Path, most_pixels: int) -> FileDataset:
-    """Open a file; refuse what is no single picture of an allowed size, before anything is decoded."""
+    """Open a file; refuse what is not a single picture of an allowed size, before anything is decoded."""
     from pydicom.pixels import get_decoder
 
     syntax = library.filereader.read_file_meta_info(path).TransferSyntaxUID
@@ -90,7 +90,7 @@ def _open(library: ModuleType, path: str | Path, most_pixels: int) -> FileDatase
 
 
 def _size_in_stream(frame: bytes) -> tuple[int, int]:
-    """Return the width and height that JPEG, JPEG-LS or JPEG 2000 data claim; zeros if they are none of these."""
+    """Return the width and height that JPEG, JPEG-LS or JPEG 2000 data claim; zeros for anything else."""
     if frame.startswith(b"\xff\x4f\xff\x51"):
         right, bottom, left, top = (int.from_bytes(frame[at : at + 4]) for at in (8, 12, 16, 20))
         return right - left, bottom - top

@@ -98,7 +98,7 @@ def find_copies(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], *, 
 def same_files(paths: Sequence[Path]) -> dict[int, int]:
     """Find files with the bytes of an earlier one: index to index of the first; only files of one length are read.
 
-    A file that is listed twice is no copy of itself.
+    A file that is listed twice is not a copy of itself.
     """
     sizes: dict[int, list[int]] = {}
     for index, path in enumerate(paths):

@@ -64,7 +64,7 @@ def find_photos(
         masks: a folder that mirrors ``images`` by folders and stem, or the paths in a list.
         labelled: whether classes are needed; without them a flat folder is enough.
         rules: which photos need a mask, and which are left out.
-        pixels: how pixels are read, as far as the user said; the rest is decided for all photos together. None if the
+        pixels: what the user said about how pixels are read; the rest is decided for all photos together. None if the
             caller decides it, for these photos and others.
         columns: of a list, that the user names.
         notes: list that gets a line on files or rows that were left out; they are printed when left out.
@@ -74,7 +74,7 @@ def find_photos(
     if not rules.further:
         check_no_object(rules.no_object, {photo.class_name for photo in photos})
     photos = _match_masks(mark_no_object(photos, rules.no_object, said), images, masks, rules, said)
-    if rules.several:  # a class that says that nothing is there is none of the model's
+    if rules.several:  # a class that says that nothing is there is not one of the model's
         photos = [replace(photo, class_name=None) if photo.no_object else photo for photo in photos]
     if labelled and not (rules.several and any(photo.class_name is not None for photo in photos)):
         expect_classes(photos, images, "add them, or finetune with --target predicted")
@@ -122,7 +122,9 @@ def _list_photos(
         _refuse_columns(columns, Path(images))
         return _read_folder(Path(images), masks, notes, columns)
     if columns.class_folders is not None:
-        raise UserError(f"--class-folders belongs to folders of photos, {images} is none: name a column of classes")
+        raise UserError(
+            f"--class-folders belongs to folders of photos, which {images} is not: name a column of classes"
+        )
     return _read_list(images, columns, notes, several)
 
 
@@ -168,7 +170,7 @@ def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
             )
     where = short_place(tree.root)
     if empty := [name for name in tree.folders if name not in read]:
-        notes.append(f"{where}: folders without photos, which are no classes here: {', '.join(empty)}.")
+        notes.append(f"{where}: folders without photos, which are not classes here: {', '.join(empty)}.")
     deep = [inside for inside in tree.photos if inside.count("/") > 1]
     if deep and not tree.inner:
         place, _, _ = deep[0].rpartition("/")

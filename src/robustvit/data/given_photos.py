@@ -119,7 +119,7 @@ class _Finder:
         return photos
 
     def _match(self, photos: list[Photo]) -> list[Photo]:
-        """Return photos with their labels; without any if they are not needed and folder names are no classes."""
+        """Return photos with their labels; without any if they are not needed and folder names are not classes."""
         try:
             return match_labels(photos, self.classifier.num_classes, self.classifier.class_names)
         except UserError:

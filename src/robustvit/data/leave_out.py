@@ -29,7 +29,7 @@ def leave_groups_out(found: FoundPhotos, asked: Sequence[str] | str, notes: list
     rest = [photo for photo in found.photos if photo.group not in names]
     train = [photo for photo in rest if photo.group is not None]
     if not train:
-        raise UserError("expected photos of other groups to train on beside --leave-out, found none")
+        raise UserError("expected photos of other groups than those of --leave-out to train on, found none")
     given = found.photos if found.verdict is None else found.verdict
     judging = [photo for photo in given if photo.group in names]
     if not judging:

@@ -18,7 +18,7 @@ def split_names(given: NoObject | None) -> list[str]:
 
 
 def check_no_object(given: NoObject | None, classes: Collection[str | None]) -> None:
-    """Refuse names in ``--no-object`` that are no classes, and all classes at once."""
+    """Refuse names in ``--no-object`` that are not classes, and all classes at once."""
     known = sorted({compose(name) for name in classes if name is not None})
     names = split_names(given)
     if names and not known:
@@ -26,7 +26,7 @@ def check_no_object(given: NoObject | None, classes: Collection[str | None]) -> 
     for name in names:
         expect_one_of("--no-object", name, known)
     if names and set(names) == set(known):
-        raise UserError(f"expected a class with objects beside --no-object {','.join(names)}, found none: name fewer")
+        raise UserError(f"expected a class with objects besides --no-object {','.join(names)}, found none: name fewer")
 
 
 def is_named(class_name: str | None, names: Collection[str]) -> bool:

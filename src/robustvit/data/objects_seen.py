@@ -54,9 +54,7 @@ def describe_looked(looked: Sequence[Looked], preprocessing: Preprocessing, then
     """
     if not any(one.photo.mask is not None for one in looked):
         if any(one.photo.no_object for one in looked):
-            raise UserError(
-                "expected masks of the other classes beside --no-object, found none: give them with --masks"
-            )
+            raise UserError("expected masks of the classes other than --no-object, found none: give them with --masks")
         return []
     empty = [one.photo for one in looked if one.empty]
     if len(empty) == len(looked):

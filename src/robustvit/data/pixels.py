@@ -117,7 +117,7 @@ def _check_narrowed(image: Image.Image, pixels: Pixels) -> None:
         return
     raise PixelError(
         f"of its 16-bit colours only the upper 8 bits can be read here, and they reach {256 * high} of 65535: save it "
-        "as a PNG of 16 bits, or with 8 bits as for the training, or say --range 16 if it is so dark"
+        "as a PNG of 16 bits, or with 8 bits as for the training, or say --range 16 if it really is that dark"
     )
 
 
@@ -138,6 +138,6 @@ def _drop_alpha(image: Image.Image, pixels: Pixels) -> bool:
     if alpha.max(initial=0) == 255 and partly <= 0.5:
         return False
     raise PixelError(
-        "it is opaque nowhere, or only partly: is its fourth band transparency? Say --alpha white to put it on "
+        "it is nowhere opaque, or only in part: is its fourth band transparency? Say --alpha white to put it on "
         "white, or --alpha ignore to drop the band, as most training programs do"
     )

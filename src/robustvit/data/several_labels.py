@@ -46,8 +46,8 @@ def _ask_separator(names: Iterable[str], classes: Collection[str]) -> None:
             parts = [part.strip() for part in name.split(mark)]
             if len(parts) > 1 and set(parts) <= set(classes):
                 raise UserError(
-                    f"the label {name!r} is no class of the model, but {' and '.join(parts)} are: say what separates "
-                    f"them, --label-separator '{mark}'"
+                    f"the label {name!r} is not a class of the model, but {' and '.join(parts)} are: say what "
+                    f"separates them, --label-separator '{mark}'"
                 )
 
 

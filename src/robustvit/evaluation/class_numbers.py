@@ -209,7 +209,7 @@ def _change(label: int, labels: np.ndarray, before: np.ndarray, after: np.ndarra
 
 
 def _matrix(known: Sequence[int], labels: np.ndarray, answers: np.ndarray) -> tuple[tuple[int, ...], ...]:
-    """Count answers by class; the last column counts answers that are no photo's class."""
+    """Count answers by class; the last column counts answers that are not the class of any photo."""
     size = len(known)
     rows = np.searchsorted(known, labels)
     columns = np.where(np.isin(answers, known), np.searchsorted(known, answers), size)

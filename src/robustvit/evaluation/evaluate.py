@@ -84,11 +84,11 @@ def evaluate(
 
 def _refuse_rivals(inference: InferenceOptions) -> None:
     if inference.at_inference is not None:
-        raise UserError("expected no --at-inference beside --on: it is measured on your own photos, --images FOLDER")
+        raise UserError("expected no --at-inference with --on: it is measured on your own photos, --images FOLDER")
 
 
 def _refuse_beside_sets(out: str | None, metric: str) -> None:
     if out is not None:
-        raise UserError("expected no --out beside --on: results on sets go to the folder --records, a file each")
+        raise UserError("expected no --out with --on: results on sets go to the folder --records, a file each")
     if metric != "accuracy":
-        raise UserError("expected no --metric beside --on, which gives no verdict: the records hold the other metrics")
+        raise UserError("expected no --metric with --on, which gives no verdict: the records hold the other metrics")

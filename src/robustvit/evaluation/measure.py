@@ -35,7 +35,7 @@ def measure(
 
     Photos without a label have no accuracy. Photos without a mask have no swapped backgrounds and no map scores.
     Relevance maps explain the predicted class. Backgrounds come from photos of the same class (mixed-same) and of other
-    classes (mixed-other), and for unseen from images that are none of these photos. mixed-rand is ImageNet-9's mixture
+    classes (mixed-other), and for unseen from images other than these photos. mixed-rand is ImageNet-9's mixture
     of the two and needs no further forward pass: for each swap a class is drawn uniformly from all that can lend a
     background, and the prediction is that of mixed-same if it is the photo's class, else that of mixed-other.
 

@@ -135,7 +135,7 @@ def ask_about_objects(
 ) -> RivalResults | None:
     """Measure a model's rivals on the backgrounds of ``plain`` and judge them; arguments as in ``measure_rivals``.
 
-    None without a plan, and for heads of several labels at once, whose answers are no single class.
+    None without a plan, and for heads of several labels at once, whose answers are not a single class.
     """
     if plan is None:
         return None

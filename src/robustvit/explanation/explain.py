@@ -161,7 +161,7 @@ def _photo_files(photos: list[str], columns: ColumnOptions) -> list[str]:
     from robustvit.data.tables.source import is_list
 
     if columns != ColumnOptions() and not any(map(is_list, photos)):
-        raise UserError(f"columns belong to a list or a set, {photos[0]} is none: leave --image-column out")
+        raise UserError(f"columns belong to a list or a set, which {photos[0]} is not: leave --image-column out")
     files = []
     for given in photos:
         if is_list(given) or Path(given).is_dir():

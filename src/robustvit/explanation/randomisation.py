@@ -20,7 +20,7 @@ from robustvit.models.classifier import Classifier
 from robustvit.models.families import find_layout
 from robustvit.models.parameters import head_layers
 
-_SIDE = 16  # maps are compared on so many rows and columns: neighbouring pixels of a map are one patch
+_SIDE = 16  # maps are compared on this many rows and columns: neighbouring pixels of a map are one patch
 
 
 @dataclass(frozen=True)

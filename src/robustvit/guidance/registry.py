@@ -72,7 +72,7 @@ def make_guidance(guidance: str | Guidance = "robustvit", **options: object) -> 
     """Return the guidance method of that name with its options set; an object passes through."""
     if not isinstance(guidance, str):
         if options:
-            raise UserError(f"expected no options beside a guidance object, got {', '.join(options)}")
+            raise UserError(f"expected no options with a guidance object, got {', '.join(options)}")
         return guidance
     known = method_options(guidance)
     if unknown := sorted(set(options) - {field.name for field in fields(GUIDANCE[guidance])}):

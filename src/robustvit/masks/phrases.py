@@ -120,7 +120,7 @@ def _word(name: str, running: bool) -> str:
         bare = _NUMBER.sub("", bare, count=1)
     words = " ".join(_HUMP.sub(" ", bare.replace("_", " ")).split())
     if not re.search(r"[^\W\d_]", words):
-        raise UserError(f"the class {name!r} is no word to look for: say what it shows, --prompt '{name}=WORDS'")
+        raise UserError(f"the class {name!r} is not a word to look for: say what it shows, --prompt '{name}=WORDS'")
     return words
 
 

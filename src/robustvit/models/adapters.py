@@ -131,7 +131,7 @@ class KeptAdapter:
 
 
 def find_adapter(place: str | Path) -> AdapterFiles | None:
-    """Return the adapter that a folder, or a file in it, is; None if it is none."""
+    """Return the adapter that a folder, or a file in it, is; None if it is not one."""
     path = Path(str(place).removeprefix("transformers:").removeprefix("local-dir:"))
     folder = path.parent if path.name in _FILES else path
     return AdapterFiles(folder) if (folder / _SETTINGS).is_file() else None

@@ -33,7 +33,7 @@ def read_names(given: ClassNames | Path) -> tuple[str, ...]:
 def _is_file(place: str | Path) -> bool:
     try:
         return Path(place).is_file()
-    except (OSError, ValueError):  # a long list of names is no valid file name
+    except (OSError, ValueError):  # a long list of names is not a valid file name
         return False
 
 

@@ -118,7 +118,7 @@ def find_layout(model: nn.Module, *, headless: bool = False) -> Layout:
             name = type(module).__name__
             raise UserError(f"{name} has no classification head, so no logit to explain: set num_classes")
         layout = describe(module)
-        measured = getattr(model, "readout", None)  # of a Classifier with a head of one's own
+        measured = getattr(model, "readout", None)  # of a Classifier with a custom head
         readout = None if module is whole else measured  # what was registered for the whole counts
         if readout == "unclear":
             raise unsupported(whole, "its head does not tell how much each token counts (register_family can say so)")

@@ -32,7 +32,7 @@ class GivenModule:
         preprocessing: of the network inside, or as given.
         classes: number of logits.
         kind: what the network returns.
-        readout: the tokens that a head of one's own reads, if the network inside is a vision transformer.
+        readout: the tokens that a custom head reads, if the network inside is a vision transformer.
     """
 
     network: nn.Module

@@ -1,4 +1,4 @@
-"""How photos are prepared as far as the user says, read and checked."""
+"""What the user says about how photos are prepared, read and checked."""
 
 from __future__ import annotations
 

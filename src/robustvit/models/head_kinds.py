@@ -18,7 +18,7 @@ _WORDS: dict[HeadKind, str] = {
     "binary": "one logit, for a class and its absence",
     "multi-label": "several labels a photo",
     "regression": "regression, which has no classes",
-    "ordinal": "ordered levels, which are no classes here",
+    "ordinal": "ordered levels, which are not classes here",
 }
 
 

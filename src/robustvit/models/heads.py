@@ -13,7 +13,7 @@ from robustvit.common.errors import UserError
 from robustvit.models.kinds import is_torchvision, is_transformers, made_by
 
 _PLACES = ("classifier", "cls_classifier", "heads", "head", "fc")
-# Layers that a head of one's own may consist of, each with the settings that rebuild it.
+# Layers that a custom head may consist of, each with the settings that rebuild it.
 _LAYERS: dict[str, tuple[str, ...]] = {
     "Linear": ("in_features", "out_features"),
     "Dropout": ("p",),

@@ -70,7 +70,7 @@ def load_model(
     Raises:
         UserError: unknown name, missing folder, weights that cannot be fetched, a checkpoint that does not fit, a
             library that is not installed, names that are not the model's, weights that are NaN or infinite, a module
-            of which nothing says how photos are prepared for it, one output of which nothing says what it means.
+            that does not say how photos are prepared for it, a single output whose meaning is not known.
     """
     options = ModelOptions(
         num_classes=num_classes,

@@ -1,4 +1,4 @@
-"""Which tokens of a vision transformer a head of one's own reads, measured by its gradient."""
+"""Which tokens of a vision transformer a custom head reads, measured by its gradient."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def unwrap(network: nn.Module) -> nn.Module:
 
 
 def _wrapped(module: nn.Module) -> nn.Module | None:
-    """Return what a wrapper holds, or None if a module is no wrapper."""
+    """Return what a wrapper holds, or None if a module is not a wrapper."""
     for kind in type(module).__mro__:
         attribute = WRAPPERS.get(f"{kind.__module__}.{kind.__qualname__}")
         inner = getattr(module, attribute, None) if attribute else None

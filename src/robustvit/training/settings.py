@@ -153,7 +153,7 @@ def _check_group_options(options: Mapping[str, Any], guide: GuidanceMethod) -> N
     if method is not None and guide.title == "dfr":
         raise UserError("expected no --group-method with --guidance dfr, which takes no steps: give --balance group")
     if method is not None and guide.title == "last-layer" and getattr(guide, "balance", None) == "group":
-        raise UserError("expected no --group-method beside --balance group, which draws groups equally often")
+        raise UserError("expected no --group-method with --balance group, which draws groups equally often")
     if method in ("reweight", "dro") and getattr(guide, "classification", "label") != "label":
         raise UserError(
             f"expected --classification label with --group-method {method}: the loss of --guidance {guide.title} is "

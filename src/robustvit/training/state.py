@@ -174,7 +174,7 @@ class TrainingState:
         return (time.monotonic() - self._saved) / 60
 
     def is_due(self, minutes: float) -> bool:
-        """Whether this process has not saved yet, or so many minutes ago; every process must call this."""
+        """Whether this process has not saved yet, or not for that many minutes; every process must call this."""
         due = not self._kept or self.minutes >= minutes
         if self.accelerator.num_processes > 1:
             due = any(gather_object([due]))

@@ -68,7 +68,7 @@ def table_of_records(
 
 
 def _as_text(cell: object, names: Sequence[str]) -> str | None:
-    """Return a cell as text, None if it is no single value; numbers of classes become names."""
+    """Return a cell as text, None if it is not a single value; numbers of classes become names."""
     if cell is None:
         return ""
     if names and isinstance(cell, int):

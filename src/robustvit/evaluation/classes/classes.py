@@ -161,12 +161,12 @@ def _check_source(on: str | None, sets: SetOptions, photos: MeasuredPhotos) -> N
     if (on is None) == (photos.images is None):
         raise UserError("expected one of --on SET, such as --on imagenet-a --root DATA, and --images FOLDER")
     if photos.images is None and photos.given:
-        raise UserError(f"expected no --{photos.given.replace('_', '-')} beside --on: it belongs to --images")
+        raise UserError(f"expected no --{photos.given.replace('_', '-')} with --on: it belongs to --images")
     if photos.images is not None:
         of_sets = [name for name in ("root", "stream") if getattr(sets, name)]
         of_sets += ["protocol"] if sets.protocol != "standard" else []
         if of_sets:
-            raise UserError(f"expected no --{of_sets[0]} beside --images: it belongs to --on")
+            raise UserError(f"expected no --{of_sets[0]} with --images: it belongs to --on")
 
 
 def _line(row: ClassChange) -> str:

@@ -58,7 +58,7 @@ def evaluate_on(
     place = make_set_settings(sets, running, bool(chosen) or "imagenet-segmentation" in wanted)
     if "segmentation" not in segmentation and own.given:
         raise UserError(
-            f"expected no --{own.given.replace('_', '-')} beside sets: --images and its options belong to "
+            f"expected no --{own.given.replace('_', '-')} with sets: --images and its options belong to "
             "--on segmentation"
         )
     candidate, other = load_set_models(models, sets, place.loop.accelerator.device)

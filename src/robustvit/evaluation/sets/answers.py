@@ -65,7 +65,7 @@ class OwnHead(Answers):
 
 
 class SubsetAnswers(Answers):
-    """Softmax over the logits of some ImageNet classes; the other classes are no answers."""
+    """Softmax over the logits of some ImageNet classes; the other classes are not answers."""
 
     def __init__(self, classes: Sequence[int]) -> None:
         super().__init__([unique_imagenet_names()[i] for i in classes], IMAGENET_CLASSES)
@@ -80,7 +80,7 @@ class SubsetAnswers(Answers):
         return self._places[right]
 
     def places(self, classes: Collection[int]) -> frozenset[int]:
-        """See ``Answers``; classes that are no answers are ignored."""
+        """See ``Answers``; classes that are not answers are ignored."""
         return frozenset(self._places[index] for index in classes if index in self._places)
 
 

@@ -45,7 +45,7 @@ class Listing:
 
     Attributes:
         samples: the images, in a fixed order.
-        problems: one line each: unknown folders, files that are no images, too few images ...
+        problems: one line each: unknown folders, files that are not images, too few images ...
         answers: how logits become answers.
         expected: number of images of the whole set.
     """

@@ -47,7 +47,7 @@ class Interception(TorchFunctionMode):
             return self._attend(*args, **(kwargs or {}))
         if func is F.multi_head_attention_forward:
             call = _MULTI_HEAD.bind(*args, **(kwargs or {}))
-            if call.arguments["query"] is call.arguments["key"]:  # else a pooling head: its query is no token
+            if call.arguments["query"] is call.arguments["key"]:  # else a pooling head: its query is not a token
                 return self._multi_head(call)
         if func is F.gelu and self.twice:
             return twice_differentiable_gelu(*args, **(kwargs or {}))

@@ -86,7 +86,7 @@ class SubsetPanel(Tabular):
             reached = sum(one.found for one in forced)
             lines.append(
                 f"{reached} of {len(forced)} forced classes reached. Pixels that suffice for a class that is not in "
-                "the photo show that having such pixels is no evidence of what a model used."
+                "the photo show that having such pixels is not evidence of what a model used."
             )
         return "\n".join([*lines, f"{self.picture}, {self.record}"])
 

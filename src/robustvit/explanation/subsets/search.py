@@ -67,8 +67,8 @@ def sufficient_subset(
     then they are brought back, the last removed first, until the probability reaches ``confidence``. Inside the step
     where it does, bisection finds a number of pixels that suffices while one pixel fewer does not. The probability need
     not rise with every pixel, so a smaller subset may exist, in this order or another; and where none is found, that
-    proves nothing. The target may be any class: such subsets resemble adversarial examples, and are no evidence of what
-    the model used (RobustViT's Appendix A).
+    proves nothing. The target may be any class: such subsets resemble adversarial examples, and are not evidence of
+    what the model used (RobustViT's Appendix A).
 
     The gradient is that of the log-odds ``log p / (1 - p)``: it has the order of the probability's gradient, but does
     not vanish when the probability is close to 0 or 1. The model runs in evaluation mode; its modes are restored.

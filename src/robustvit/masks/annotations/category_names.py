@@ -13,7 +13,7 @@ from robustvit.common.wording import shown
 
 PIXEL_VALUES = "_classes.csv"  # Roboflow's names of the values in its masks
 
-# Names of what is no object, without case, underscores, hyphens and spaces: the background, and what is to be ignored.
+# Names of what is not an object, without case, underscores, hyphens and spaces: the background, and what to ignore.
 _NO_OBJECTS = frozenset(
     {"background", "bg", "ignore", "ignored", "void", "unlabeled", "unlabelled", "unannotated", "dontcare"}
 )

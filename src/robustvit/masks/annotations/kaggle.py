@@ -39,7 +39,7 @@ _CLEARLY = 2  # times as many edges
 class _Rows:
     """The rows of a photo."""
 
-    runs: list[tuple[int, str | None, str]] = field(default_factory=list)  # line, class, runs; none is no object
+    runs: list[tuple[int, str | None, str]] = field(default_factory=list)  # line, class, runs; none means no object
     size: tuple[object, object] | None = None
 
 

@@ -191,7 +191,7 @@ def _are_pairs(points: object) -> TypeGuard[list[list]]:
 def _shape_mask(shape: dict, frame: Frame) -> np.ndarray:
     kind = shape.get("shape_type") or "polygon"
     if not isinstance(kind, str) or kind not in _AREAS:
-        raise BrokenEntry(f"a shape of type {shown(kind)} is no area")
+        raise BrokenEntry(f"a shape of type {shown(kind)} is not an area")
     points = shape.get("points")
     if not _are_pairs(points):
         raise BrokenEntry("expected points [[x, y], ...], found something else")

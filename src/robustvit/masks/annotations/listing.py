@@ -154,7 +154,7 @@ class PhotoFolder:
         return marked
 
     def leave_out(self, files: Collection[Path]) -> None:
-        """Drop files that are no photos, such as masks that a list names."""
+        """Drop files that are not photos, such as masks that a list names."""
         others = {os.path.normpath(path) for path in files}
         self._keep({place: path for place, path in self.photos.items() if os.path.normpath(path) not in others})
 
@@ -234,7 +234,7 @@ def photo_with_objects(
             problems.extend(complaints)
             told = True
         if marked and not wanted:
-            complaints.append(f"{marked[0].category!r} is no object")
+            complaints.append(f"{marked[0].category!r} is not an object")
         if not objects and complaints:
             raise UserError(
                 f"expected an object in {image}, none could be read ({complaints[0]}): correct it or leave it out"

@@ -168,9 +168,9 @@ def note_no_areas(kinds: Mapping[str, int], source: Path, problems: list[str]) -
 
 
 def name_category(name: object) -> str | None:
-    """Return the name of a category, None if there is none; refuse what is no name."""
+    """Return the name of a category, None if there is none; refuse what is not a name."""
     if name is None or name == "":
         return None
     if not isinstance(name, (str, int)) or isinstance(name, bool):
-        raise BrokenEntry("a category that is no name")
+        raise BrokenEntry("a category that is not a name")
     return str(name)

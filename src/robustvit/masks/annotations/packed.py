@@ -68,7 +68,7 @@ def numpy_array(data: bytes) -> np.ndarray:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, by_columns, kind = read(stream)
         if kind.hasobject or kind.kind not in "buif" or len(shape) != 2 or min(shape) < 1:
-            raise BrokenEntry("an array that is no mask of height x width numbers")
+            raise BrokenEntry("an array that is not a mask of height x width numbers")
         if shape[0] * shape[1] * kind.itemsize != len(data) - stream.tell():
             raise BrokenEntry("an array of another length than its header says")
         values = np.frombuffer(data, kind, offset=stream.tell())

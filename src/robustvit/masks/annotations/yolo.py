@@ -137,7 +137,7 @@ def _read_lines(path: Path, names: YoloNames, problems: list[str]) -> list[_Line
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        problems.append(f"{path}: expected text, found bytes that are none; left out")
+        problems.append(f"{path}: expected text, found other bytes; left out")
         return []
     except OSError as error:
         problems.append(f"{path}: cannot be read ({error.strerror}); left out")
