@@ -85,3 +85,18 @@ def test_masks_beside_photos_are_read_as_annotations_too(tmp_path, capsys):
     images, out = str(tmp_path / "tiles"), str(tmp_path / "more")
     assert cli.main(["masks", images, "--from", "grey", "--images", images, "--out", out]) == 0
     assert "2 photos said to show no object" in capsys.readouterr().out
+
+
+def test_masks_with_soft_rims_are_masks_and_one_among_many_is_enough(tmp_path):
+    for stem in ("1", "2", "3"):
+        draw(tmp_path / f"{stem}.jpg", size=(64, 48))
+        rim = np.zeros((48, 64), np.uint8)
+        rim[12:36, 16:48] = 255
+        rim[10:12] = np.arange(0, 256, 4)
+        Image.fromarray(rim).save(tmp_path / f"{stem}.png")
+    Image.fromarray(np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))).save(tmp_path / "3.png")  # a slope alone
+    files = {path.name: path for path in tmp_path.iterdir()}
+    assert set(masks_beside(files)) == {"1.png", "2.png", "3.png"}
+    for stem in ("1", "2"):
+        draw(tmp_path / f"{stem}.png", size=(64, 48))
+    assert masks_beside(files) == {}

@@ -6,20 +6,23 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from robustvit.common.errors import UserError
 from robustvit.data.matching import plain_form, without_mark
 from robustvit.data.read_photos import open_header, open_image
 
 _LOSSY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".heic", ".heif", ".hif", ".avif"})
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
-_MOST_TONES = 16  # a photo has more
+_EXTREME = 0.8  # share of the pixels of a mask that are its darkest or brightest value; of photos it is a few per cent
+_LOOKED_AT = 32
 
 
 def masks_beside(files: Mapping[str, Path]) -> dict[str, Path]:
     """Return those of some pictures that are the masks of others in the same folder.
 
-    A name says so (``a_mask.png`` beside ``a.jpg``); or a picture without loss has the name and the size of a JPEG or
-    the like, and few tones.
+    A name says so (``a_mask.png``); or pictures without loss have the names and sizes of JPEGs or the like, and are
+    black and white but for the rims of objects. If most of those that are looked at are, all of them are masks.
 
     Args:
         files: pictures by their paths in a folder, with slashes.
@@ -27,15 +30,21 @@ def masks_beside(files: Mapping[str, Path]) -> dict[str, Path]:
     stems: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for inside, path in files.items():
         stems[_place(inside)].append(path)
-    found = {}
+    found: dict[str, Path] = {}
+    pairs: dict[str, Path] = {}  # the JPEG of the same name
     for inside, path in files.items():
         folder, stem = _place(inside)
         bare = without_mark(stem)
-        marked = bare is not None and (folder, bare) in stems
         lossy = [one for one in stems[folder, stem] if one.suffix.lower() in _LOSSY]
-        if marked or (lossy and path.suffix.lower() in _LOSSLESS and _has_few_tones(path, lossy[0])):
+        if bare is not None and (folder, bare) in stems:
             found[inside] = path
-    return found
+        elif lossy and path.suffix.lower() in _LOSSLESS:
+            pairs[inside] = lossy[0]
+    sample = list(pairs)[:: -(-len(pairs) // _LOOKED_AT) or 1]
+    masks = [inside for inside in sample if _is_mask(files[inside], pairs[inside])]
+    if 2 * len(masks) >= len(sample):
+        return found | {inside: files[inside] for inside in pairs}
+    return found | {inside: files[inside] for inside, photo in pairs.items() if _is_mask(files[inside], photo)}
 
 
 def _place(inside: str) -> tuple[str, str]:
@@ -43,12 +52,15 @@ def _place(inside: str) -> tuple[str, str]:
     return str(place.parent), plain_form(place.stem)
 
 
-def _has_few_tones(path: Path, photo: Path) -> bool:
-    """Whether a picture has the size of a photo, upright or not, and as few tones as a mask."""
+def _is_mask(path: Path, photo: Path) -> bool:
+    """Whether a picture has the size of a photo, upright or not, and hardly other pixels than black and white ones."""
     try:
         with open_header(photo) as other:
             sizes = other.size, other.size[::-1]
         image = open_image(path)
-        return image.size in sizes and image.getcolors(_MOST_TONES) is not None
+        if image.size not in sizes:
+            return False
+        values = np.asarray(image.convert("L"))
     except (UserError, ValueError):
         return False
+    return bool(np.isin(values, (values.min(), values.max())).mean() >= _EXTREME)
