@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from robustvit.common.progress import track
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.datasets import SwappedPhotos
+from robustvit.data.label_swaps import pair_by_labels
+from robustvit.data.seen_photos import CachedLabels
 from robustvit.data.swaps import (
     boxed_background,
     no_foreground,
@@ -23,11 +25,13 @@ from robustvit.data.swaps import (
     usable_background,
 )
 from robustvit.evaluation.asking import Asking
+from robustvit.evaluation.label_measures import measure_model
 from robustvit.evaluation.map_scores import MAP_SCORES, pointing_hit
-from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.metrics import MOST_SCORED
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.explanation.attention.interception import evaluating
+from robustvit.models.classifier import Classifier
 
 VARIANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "only-fg": only_foreground,
@@ -65,20 +69,28 @@ DIFFERENCES: dict[str, tuple[str, str]] = {"cost": ("mixed-same", "mixed-other")
 
 @dataclass(frozen=True)
 class PhotoAnswer:
-    """The predicted class, its probability, and the probability of the photo's true class."""
+    """The predicted class, its probability, and that of the photo's true class (of several labels, the lowest of them).
+
+    ``scores`` is as in ``PhotoMeasure``.
+    """
 
     predicted: int
     probability: float
     right: float
+    scores: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A model's prediction for an object on the background of photo ``donor``, whose class is ``lent``."""
+    """A model's prediction for an object on the background of photo ``donor``, whose class is ``lent``.
+
+    ``others`` are all classes of the donor, where photos have several.
+    """
 
     donor: int
     lent: int
     answer: PhotoAnswer
+    others: tuple[int, ...] = ()
 
 
 @dataclass
@@ -88,14 +100,14 @@ class AuditedPhoto:
     Attributes:
         plain: of the original photo and on swapped backgrounds.
         values: by the names in ``AUDIT_MEASURES``, 0 to 1 (``DIFFERENCES``: -1 to 1); missing if they do not apply.
-        answers: predicted class of each variant.
+        answers: answer to each variant.
         tried: the backgrounds of other classes that its object was put on.
         placed_on: number of the background that the object was placed on.
     """
 
     plain: PhotoMeasure
     values: dict[str, float] = field(default_factory=dict)
-    answers: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, PhotoAnswer] = field(default_factory=dict)
     tried: list[Tried] = field(default_factory=list)
     placed_on: int = -1
 
@@ -105,9 +117,25 @@ class AuditedPhoto:
         return -1 if self.plain.label is None else self.plain.label
 
     @property
+    def truth(self) -> int | tuple[int, ...]:
+        """The photo's class, or all of them, as ``PhotoMeasure.read`` returns answers."""
+        return self.label if self.plain.labels is None else tuple(sorted(self.plain.labels))
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the answer to the photo as it is is right."""
+        return self.plain.is_right(self.plain)
+
+    @property
     def turned(self) -> list[Tried]:
         """The backgrounds that flip the answer to their class, which was not predicted before."""
-        return [one for one in self.tried if one.answer.predicted == one.lent != self.plain.predicted]
+        return [one for one in self.tried if self.taken(one)]
+
+    def taken(self, one: Tried) -> list[int]:
+        """Return the classes of a background that are answered on it, and were not for the photo as it is."""
+        if self.plain.labels is None:
+            return [one.lent] if one.answer.predicted == one.lent != self.plain.predicted else []
+        return [at for at in one.others if one.answer.scores[at] > 0.5 >= self.plain.scores[at]]
 
     @property
     def most_harmful(self) -> Tried | None:
@@ -173,16 +201,16 @@ class PhotoSettings:
 
 
 def audit_photos(
-    model: nn.Module,
+    model: Classifier,
     photos: CachedPhotos,
     settings: PhotoSettings,
     *,
     device: str | torch.device = "cpu",
 ) -> list[AuditedPhoto]:
-    """Measure a classifier on photos with masks and classes.
+    """Measure a classifier on photos with masks and classes; of several labels, an answer is right if all are.
 
     Args:
-        model: a ``Classifier``, already on ``device``.
+        model: on ``device``.
         photos: the photos.
         settings: what is measured.
         device: where the model is.
@@ -195,7 +223,7 @@ def audit_photos(
         batch_size=settings.batch_size,
         asking=settings.asking,
     )
-    found = [AuditedPhoto(one, dict(one.values)) for one in measure(model, photos, how, device=device)]
+    found = [AuditedPhoto(one, dict(one.values)) for one in measure_model(model, photos, how, device=device)]
     for index, photo in enumerate(found):
         for name, (kind, less) in DIFFERENCES.items():
             if kind in photo.values and less in photo.values:
@@ -208,18 +236,32 @@ def audit_photos(
     ]
     answers = _predict(model, _VariantPhotos(photos, jobs), settings, device, "objects and backgrounds alone")
     for (index, name), answer in zip(jobs, answers, strict=True):
-        found[index].answers[name] = answer.predicted
-        found[index].values[name] = float(answer.predicted == found[index].label)
+        found[index].answers[name] = answer
+        found[index].values[name] = float(found[index].plain.is_right(answer))
     labels = [photo.label for photo in found]
-    pairs = choose_tries(labels, able, usable, settings.tries, settings.seed)
+    if isinstance(photos, CachedLabels):
+        pairs = _choose_by_labels(found, able, usable, settings)
+    else:
+        pairs = choose_tries(labels, able, usable, settings.tries, settings.seed)
     answers = _predict(model, SwappedPhotos(photos, pairs), settings, device, "backgrounds of other classes")
     for (index, donor), answer in zip(pairs, answers, strict=True):
-        found[index].tried.append(Tried(donor, labels[donor], answer))
+        found[index].tried.append(Tried(donor, labels[donor], answer, tuple(found[donor].plain.labels or ())))
     for photo in found:
         if photo.tried:
             photo.values["turned"] = len(photo.turned) / len(photo.tried)
             photo.values["vulnerable"] = float(bool(photo.turned))
     return found
+
+
+def _choose_by_labels(
+    photos: Sequence[AuditedPhoto], able: Sequence[int], usable: Sequence[bool], settings: PhotoSettings
+) -> list[tuple[int, int]]:
+    """Choose backgrounds as ``choose_tries`` does, of photos that share no label."""
+    labels = [photo.plain.labels or [] for photo in photos]
+    chosen = pair_by_labels(
+        labels, usable, "mixed-other", swaps=settings.tries, seed=settings.seed, borrowers=list(able)
+    )
+    return [(index, donor) for index, donors in enumerate(chosen) for donor in donors]
 
 
 class _VariantPhotos(Dataset):
@@ -244,9 +286,14 @@ def _predict(
     with evaluating(model):
         for batch in track(DataLoader(dataset, batch_size=settings.batch_size), title):
             logits = settings.asking.logits(model, batch["image"].to(device))
-            probabilities = logits.softmax(dim=1).cpu()
+            if "targets" in batch:
+                probabilities = logits.sigmoid().cpu()
+                right = torch.where(batch["targets"] > 0.5, probabilities, 1.0).amin(dim=1)
+            else:
+                probabilities = logits.softmax(dim=1).cpu()
+                right = probabilities.gather(1, batch["label"][:, None])[:, 0]
             best, predicted = probabilities.max(dim=1)
-            right = probabilities.gather(1, batch["label"][:, None])[:, 0]
-            rows = zip(predicted.tolist(), best.tolist(), right.tolist(), strict=True)
-            answers += [PhotoAnswer(*row) for row in rows]
+            few = probabilities if "targets" in batch or probabilities.shape[1] <= MOST_SCORED else probabilities[:, :0]
+            rows = zip(predicted.tolist(), best.tolist(), right.tolist(), few.tolist(), strict=True)
+            answers += [PhotoAnswer(*row[:3], dict(enumerate(row[3]))) for row in rows]
     return answers

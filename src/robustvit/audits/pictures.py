@@ -37,7 +37,7 @@ def choose_worst(photos: Sequence[AuditedPhoto], count: int) -> list[int]:
     found = [
         (photo.values["energy"] / photo.values["uniform"], index)
         for index, photo in enumerate(photos)
-        if photo.values.get("uniform") and (photo.plain.predicted != photo.label or photo.turned)
+        if photo.values.get("uniform") and (not photo.is_right or photo.turned)
     ]
     return [index for _, index in sorted(found)[:count]]
 
@@ -102,14 +102,14 @@ class Case:
 def choose_case(photos: Sequence[AuditedPhoto]) -> Case | None:
     """Return the flip of which the model is surest, of a right answer if there is one, else the surest wrong answer."""
     flips = [
-        (photo.plain.predicted == photo.label, one.answer.probability, index, one.donor)
+        (photo.is_right, one.answer.probability, index, one.donor)
         for index, photo in enumerate(photos)
         for one in photo.turned
     ]
     if flips:
         _, _, index, donor = max(flips)
         return Case(index, donor)
-    wrong = [(one.plain.probability, index) for index, one in enumerate(photos) if one.plain.predicted != one.label]
+    wrong = [(one.plain.probability, index) for index, one in enumerate(photos) if not one.is_right]
     return Case(max(wrong)[1], None) if wrong else None
 
 

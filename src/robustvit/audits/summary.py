@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
@@ -46,12 +46,14 @@ class Beyond:
 
 
 def beyond_chance(
-    labels: Sequence[int], answers: Sequence[Sequence[int]], donors: Sequence[Sequence[int]] | None = None
+    labels: Sequence[Hashable],
+    answers: Sequence[Sequence[Hashable]],
+    donors: Sequence[Sequence[int]] | None = None,
 ) -> Beyond:
     """Compare answers with chance; see ``Beyond``.
 
     Args:
-        labels: class of each photo.
+        labels: class of each photo, or all its classes together.
         answers: predicted classes of each photo, one or more of equal weight.
         donors: photo whose background each answer belongs to, if backgrounds were swapped.
     """
@@ -73,7 +75,7 @@ def beyond_chances(photos: Sequence[AuditedPhoto]) -> dict[str, Beyond]:
     """Compare with chance every accuracy for which chance is meaningful, by measure."""
     found = {}
     for measure in _CHANCE:
-        said = [(photo.label, answers) for photo in photos if (answers := _answers_to(photo, measure))]
+        said = [(photo.truth, answers) for photo in photos if (answers := _answers_to(photo, measure))]
         if said:
             lent = [[donor for _, donor in answers] for _, answers in said] if measure.startswith("mixed-") else None
             labels = [label for label, _ in said]
@@ -81,13 +83,14 @@ def beyond_chances(photos: Sequence[AuditedPhoto]) -> dict[str, Beyond]:
     return found
 
 
-def _answers_to(photo: AuditedPhoto, measure: str) -> list[tuple[int, int]]:
+def _answers_to(photo: AuditedPhoto, measure: str) -> list[tuple[Hashable, int]]:
     """Return the predicted classes, each with the photo that lent the background (-1 for the original background)."""
+    read = photo.plain.read
     if measure == "ordinary":
-        return [(photo.plain.predicted, -1)]
+        return [(read(photo.plain), -1)]
     if measure.startswith("mixed-"):
-        return [(one.predicted, one.donor) for one in photo.plain.swapped if one.kind == measure]
-    return [(photo.answers[measure], -1)] if measure in photo.answers else []
+        return [(read(one), one.donor) for one in photo.plain.swapped if one.kind == measure]
+    return [(read(photo.answers[measure]), -1)] if measure in photo.answers else []
 
 
 def means(photos: Sequence[AuditedPhoto], names: Sequence[str] = tuple(AUDIT_MEASURES)) -> dict[str, Interval]:
@@ -120,7 +123,7 @@ def _shared_answers(photos: Sequence[AuditedPhoto], name: str) -> ClusteredAnswe
         rows = [(one in photo.turned, index, one.donor) for index, photo in enumerate(photos) for one in photo.tried]
     else:
         rows = [
-            (said == photo.label, index, donor)
+            (said == photo.truth, index, donor)
             for index, photo in enumerate(photos)
             for said, donor in _answers_to(photo, name)
         ]
@@ -132,7 +135,7 @@ def _contrast(photos: Sequence[AuditedPhoto], name: str) -> ClusteredAnswers:
     kind, less = DIFFERENCES[name]
     rows = []
     for index, photo in enumerate(photos):
-        right = {one: [(said == photo.label, donor) for said, donor in _answers_to(photo, one)] for one in (kind, less)}
+        right = {one: [(said == photo.truth, donor) for said, donor in _answers_to(photo, one)] for one in (kind, less)}
         both = len(right[kind]) + len(right[less])
         for one, sign in ((kind, 1), (less, -1)):
             rows += [(sign * both / len(right[one]) * said, index, donor) for said, donor in right[one]]

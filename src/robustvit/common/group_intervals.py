@@ -13,7 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from robustvit.common.intervals import Interval, independent_difference, paired_difference, wilson_bounds
+from robustvit.common.intervals import (
+    Interval,
+    for_several,
+    independent_difference,
+    paired_difference,
+    wilson_bounds,
+)
 
 _TAIL = 0.025
 
@@ -68,6 +74,31 @@ def worst_change(before: Sequence[ArrayLike], after: Sequence[ArrayLike]) -> Int
     old, new = worst_interval(before), worst_interval(after)
     low = min(changes[i].low for i in _may_be_worst(after))
     high = max(changes[i].high for i in _may_be_worst(before))
+    return Interval(new.mean - old.mean, low, high, min(old.count, new.count))
+
+
+def worst_of(parts: Sequence[Interval]) -> Interval:
+    """Return the lowest of several accuracies with a 95 % CI of the lowest true one, from the interval of each.
+
+    For accuracies whose intervals are not Wilson's, such as those on backgrounds that photos share: as
+    ``worst_interval``, but the upper ends are widened by Bonferroni's rule, see ``for_several``.
+    """
+    lowest = min(parts, key=lambda part: part.mean)
+    high = min(for_several(part, len(parts)).high for part in parts)
+    return Interval(lowest.mean, min(part.low for part in parts), max(high, lowest.mean), lowest.count)
+
+
+def worst_change_of(before: Sequence[Interval], after: Sequence[Interval], changes: Sequence[Interval]) -> Interval:
+    """Return the change of the lowest accuracy as ``worst_change`` does, from the intervals of each group.
+
+    Args:
+        before: accuracy of each group.
+        after: the same of the other model, or on another background.
+        changes: of each group, with intervals.
+    """
+    old, new = worst_of(before), worst_of(after)
+    low = min(change.low for change, part in zip(changes, after, strict=True) if part.low <= new.high)
+    high = max(change.high for change, part in zip(changes, before, strict=True) if part.low <= old.high)
     return Interval(new.mean - old.mean, low, high, min(old.count, new.count))
 
 

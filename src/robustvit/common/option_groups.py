@@ -209,18 +209,28 @@ class JudgingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerdictOnPhotos(JudgingOptions):
+class MetricOption:
+    """Verdict.
+
+    Attributes:
+        metric: what the verdict decides by: accuracy, balanced-accuracy (mean recall of the classes), macro-f1, auroc
+            or average-precision (means over the classes; these two rank the photos by score), or worst-group (accuracy
+            in the group with the lowest). A multi-label model has average-precision instead of accuracy.
+    """
+
+    metric: MetricName = "accuracy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictOnPhotos(JudgingOptions, MetricOption):
     """Verdict.
 
     Attributes:
         backgrounds: also judge on backgrounds that are in no photo: textures (that come with the package), a folder of
             photos without your objects, or none. They decide the verdict if a model was trained on swapped backgrounds.
-        metric: what the verdict decides by: accuracy, balanced-accuracy (mean recall of the classes), macro-f1, auroc
-            or average-precision (means over the classes; these two rank the photos by score).
     """
 
     backgrounds: str = "textures"
-    metric: MetricName = "accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ class CachedPhotos(MaskedPhotos):
         mask_format: MaskFormat = "auto",
         room: int | None = None,
     ) -> None:
-        super().__init__(photos, preprocessing, augment=augment, mask_format=mask_format)
+        MaskedPhotos.__init__(self, photos, preprocessing, augment=augment, mask_format=mask_format)
         self.room, self._taken = room, 0
         self._fixed, self._random = fixed_transform(preprocessing), random_transform(preprocessing)
         self._held: dict[int, _Held] = {}
@@ -99,7 +99,7 @@ class CachedPhotos(MaskedPhotos):
 
     def _hold(self, index: int, image: Tensor, mask: Tensor, rest: dict[str, Any]) -> bool:
         """Keep a photo if there is room; returns whether it is kept."""
-        size = image.nbytes + mask.nbytes
+        size = image.nbytes + mask.nbytes + sum(one.nbytes for one in rest.values() if isinstance(one, Tensor))
         if self.room is not None and self._taken + size > self.room:
             return False
         self._held[index] = (image, mask, rest)
@@ -126,6 +126,6 @@ class _Reading(Dataset):
 
     def __getitem__(self, position: int) -> dict[str, Any] | UserError:
         try:
-            return MaskedPhotos.__getitem__(self.photos, self.indices[position])
+            return super(CachedPhotos, self.photos).__getitem__(self.indices[position])
         except UserError as error:
             return error

@@ -14,14 +14,50 @@ from robustvit.models.classifier import Classifier, Preprocessing
 ROOM = 2**29  # bytes that a run keeps of each of its sets of photos: 2,600 photos of 224 pixels
 
 
+class CachedLabels(CachedPhotos, LabelledPhotos):
+    """``LabelledPhotos`` without randomness, each read once; see ``CachedPhotos``. Masks of classes take 4 bytes a pixel.
+
+    Args:
+        photos: as in ``LabelledPhotos``, as is everything else.
+        preprocessing: of the model.
+        classes: of the model.
+        mask_format: see ``read_mask``.
+        room: see ``CachedPhotos``.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Photo],
+        preprocessing: Preprocessing,
+        *,
+        classes: int,
+        mask_format: MaskFormat = "auto",
+        room: int | None = None,
+    ) -> None:
+        LabelledPhotos.__init__(self, photos, preprocessing, classes=classes, mask_format=mask_format)
+        CachedPhotos.__init__(self, photos, preprocessing, mask_format=mask_format, room=room)
+
+
+def hold_photos(
+    photos: Sequence[Photo], model: Classifier, *, mask_format: MaskFormat = "auto", room: int | None = None
+) -> CachedPhotos:
+    """Return photos as a model sees them, without randomness, each read once; arguments as in ``CachedPhotos``."""
+    own = model.preprocessing
+    if model.head_kind == "multi-label":
+        return CachedLabels(photos, own, classes=model.num_classes, mask_format=mask_format, room=room)
+    return CachedPhotos(photos, own, mask_format=mask_format, room=room)
+
+
 def see_photos(
     photos: Sequence[Photo], model: Classifier, *, augment: bool = False, mask_format: MaskFormat = "auto"
 ) -> MaskedPhotos:
-    """Return photos as a model sees them; those of several labels are read whenever they are used."""
+    """Return photos as a model sees them; to train on, those of several labels are read whenever they are used."""
     own = model.preprocessing
-    if model.head_kind == "multi-label":
-        return LabelledPhotos(photos, own, classes=model.num_classes, augment=augment, mask_format=mask_format)
-    return CachedPhotos(photos, own, augment=augment, mask_format=mask_format, room=ROOM)
+    if augment and model.head_kind == "multi-label":
+        return LabelledPhotos(photos, own, classes=model.num_classes, augment=True, mask_format=mask_format)
+    if augment:
+        return CachedPhotos(photos, own, augment=True, mask_format=mask_format, room=ROOM)
+    return hold_photos(photos, model, mask_format=mask_format, room=ROOM)
 
 
 class ReadOnce:

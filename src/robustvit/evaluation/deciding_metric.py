@@ -9,7 +9,9 @@ from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import HeadKind, MetricName
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
-from robustvit.evaluation.metrics import ACCURACY, METRICS, MOST_SCORED, OF_LABELS
+from robustvit.data.photo import Photo
+from robustvit.evaluation.metrics import ACCURACY, DECIDING, METRICS, MOST_SCORED, OF_LABELS, WORST_GROUP
+from robustvit.evaluation.worst_group import MIN_GROUP
 
 UNBALANCED = 3  # times the photos of the smallest class: beyond, accuracy says little about the small classes
 FEW = 20  # photos of a class: with fewer, average precision is too high by chance
@@ -17,22 +19,40 @@ FEW = 20  # photos of a class: with fewer, average precision is too high by chan
 
 def metric_for(head: HeadKind, asked: MetricName) -> MetricName:
     """Return what decides: as asked for, but for a multi-label model the mean average precision instead of accuracy."""
-    expect_one_of("--metric", asked, METRICS)
+    expect_one_of("--metric", asked, DECIDING)
     if head != "multi-label":
         return asked
-    if asked not in (ACCURACY, *OF_LABELS):
-        raise UserError(f"expected --metric {', '.join(OF_LABELS)} for a multi-label model, got {asked}")
+    if asked not in (ACCURACY, *OF_LABELS, WORST_GROUP):
+        fitting = ", ".join((*OF_LABELS, WORST_GROUP))
+        raise UserError(f"expected --metric {fitting} for a multi-label model, got {asked}")
     return OF_LABELS[0] if asked == ACCURACY else asked
 
 
-def check_metric(metric: str, labels: Sequence[int | None]) -> None:
+def check_metric(metric: str, photos: Sequence[Photo]) -> None:
     """Refuse a metric that these photos cannot have, before anything is measured."""
-    expect_one_of("--metric", metric, METRICS)
-    classes = len(set(labels) - {None})
+    expect_one_of("--metric", metric, DECIDING)
+    if metric == WORST_GROUP:
+        _check_groups(photos)
+        return
+    if any(photo.labels is not None for photo in photos):
+        return  # each class is ranked by itself
+    classes = len({photo.label for photo in photos} - {None})
     if METRICS[metric].needs_scores and not 2 <= classes <= MOST_SCORED:
         raise UserError(
             f"expected photos of 2 to {MOST_SCORED} classes for --metric {metric}, which ranks them by score, got "
             f"{pluralize(classes, 'class')}: use --metric balanced-accuracy"
+        )
+
+
+def _check_groups(photos: Sequence[Photo]) -> None:
+    """Refuse photos that have no worst group."""
+    sizes = Counter(photo.group for photo in photos if photo.group is not None)
+    fair = sum(size >= MIN_GROUP for size in sizes.values())
+    if fair < 2:
+        way = "name their column or folders with --group-by" if not sizes else "take more photos of each"
+        raise UserError(
+            f"expected photos of two groups with {MIN_GROUP} photos or more for --metric {WORST_GROUP}, got "
+            f"{pluralize(fair, 'such group')} among {pluralize(len(sizes), 'group')}: {way}, or use another --metric"
         )
 
 

@@ -12,8 +12,8 @@ from robustvit.common.intervals import Interval, mean_interval, paired_differenc
 from robustvit.common.wording import pluralize
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval
 from robustvit.evaluation.photo_measures import PhotoMeasure
+from robustvit.evaluation.worst_group import MIN_GROUP
 
-MIN_GROUP = 5  # photos; the accuracy of fewer says nothing, so they cannot be the worst group
 MOST_SHOWN = 20  # rows in the terminal and on pages; all of them are in the JSON
 _SHOWN = ("ordinary", "mixed-other", "unseen")
 

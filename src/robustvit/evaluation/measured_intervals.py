@@ -16,8 +16,9 @@ from robustvit.common.intervals import (
     mean_interval,
     paired_difference,
 )
-from robustvit.evaluation.metrics import ACCURACY, METRICS, Metric, Predictions
+from robustvit.evaluation.metrics import ACCURACY, DECIDING, METRICS, WORST_GROUP, Metric, Predictions
 from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
+from robustvit.evaluation.worst_group import worst_group_change, worst_group_interval
 
 ORDINARY = "ordinary"
 
@@ -49,9 +50,9 @@ def measure_name(metric: str, kind: str) -> str:
 def measure_title(name: str) -> str:
     """Return the title of a measure for pages; the name itself if it is not known."""
     metric, _, kind = name.rpartition("/")
-    if metric not in METRICS:
+    if metric not in DECIDING:
         return MEASURES.get(name, name)
-    title = METRICS[metric].title
+    title = DECIDING[metric]
     return f"ordinary {title}" if kind == ORDINARY else MEASURES.get(kind, kind).replace("accuracy", title, 1)
 
 
@@ -125,6 +126,8 @@ def measure_interval(results: Sequence[PhotoMeasure], name: str) -> Interval | N
     Of a metric, see ``measure_name``, it is the number and its CI.
     """
     metric, _, kind = name.rpartition("/")
+    if metric == WORST_GROUP:
+        return worst_group_interval(results, kind)
     if metric in METRICS:
         derived = derive_metric(results, METRICS[metric], kind)
         return None if derived is None else derived_interval(derived)
@@ -138,6 +141,8 @@ def measure_interval(results: Sequence[PhotoMeasure], name: str) -> Interval | N
 def measure_difference(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], name: str) -> Interval | None:
     """Return the mean change of a measure over the same photos in the same order; None if no photo has both values."""
     metric, _, kind = name.rpartition("/")
+    if metric == WORST_GROUP:
+        return worst_group_change(before, after, kind)
     if metric in METRICS:
         sides = [derive_metric(results, METRICS[metric], kind) for results in (before, after)]
         if sides[0] is None or sides[1] is None:

@@ -16,6 +16,7 @@ from robustvit.common.options import MetricName
 
 MOST_SCORED = 100  # classes; photos of more classes have no scores, so that no file grows with photos times classes
 ACCURACY = "accuracy"
+WORST_GROUP = "worst-group"  # accuracy in the worst group; decides as a metric does, see ``worst_group``
 OF_LABELS: tuple[MetricName, ...] = (
     "average-precision",
     "auroc",
@@ -251,3 +252,6 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
+DECIDING: dict[str, str] = {name: one.title for name, one in METRICS.items()} | {
+    WORST_GROUP: "accuracy in the worst group"
+}  # titles of everything that a verdict may decide by

@@ -159,8 +159,7 @@ def evaluate_photos(request: PhotoRequest, out: str | None = None) -> Evaluation
 def _settle_metric(asked: MetricName, classifier: Classifier, chosen: PhotosToMeasure) -> MetricName:
     """Return what decides; refuse a metric that these photos cannot have, and note sizes of classes that matter."""
     metric, photos = metric_for(classifier.head_kind, asked), chosen.read.photos
-    if classifier.head_kind != "multi-label":
-        check_metric(metric, [photo.label for photo in photos])
+    check_metric(metric, photos)
     chosen.notes.extend(say_sizes([photo.class_name for photo in photos if photo.labels is None], metric))
     return metric
 

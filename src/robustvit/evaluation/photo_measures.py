@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json, write_json
@@ -20,6 +20,16 @@ MEASURES: dict[str, str] = {
     "energy": "relevance inside the mask",
 }
 UNSEEN = "unseen"
+
+
+class Said(Protocol):
+    """What a model answered to a picture: a class, and scores as in ``PhotoMeasure``."""
+
+    @property
+    def predicted(self) -> int: ...
+
+    @property
+    def scores(self) -> dict[int, float]: ...
 
 
 @dataclass(frozen=True)
@@ -63,11 +73,17 @@ class PhotoMeasure:
     scores: dict[int, float] = field(default_factory=dict)
     labels: list[int] | None = None
 
-    def is_right(self, answer: PhotoMeasure | Swapped) -> bool:
+    def is_right(self, answer: Said) -> bool:
         """Whether an answer to this photo is right; of several labels, whether all of them are."""
         if self.labels is None:
             return answer.predicted == self.label
-        return {label for label, score in answer.scores.items() if score > 0.5} == set(self.labels)
+        return self.read(answer) == tuple(sorted(self.labels))
+
+    def read(self, answer: Said) -> int | tuple[int, ...]:
+        """Return the class that an answer to this photo is; of several labels, all that score above one half."""
+        if self.labels is None:
+            return answer.predicted
+        return tuple(sorted(label for label, score in answer.scores.items() if score > 0.5))
 
     def rate_swaps(self) -> None:
         """Set the share of right answers on each kind of background."""

@@ -8,7 +8,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.outcomes import outcome_of, sentence_of
 from robustvit.common.verdict import Comparison, Verdict
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
-from robustvit.evaluation.metrics import ACCURACY, METRICS
+from robustvit.evaluation.metrics import ACCURACY, DECIDING
 from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
 
 DECISIVE: dict[str, str] = {  # the first decides that was measured and not trained on; older files have the second only
@@ -83,7 +83,7 @@ def decide(
         max_drop: points of ordinary accuracy that may be lost.
         notes: kept in the verdict.
         trained_on: measures whose kind of photo the second model was trained on.
-        metric: what counts, on shifted and on ordinary photos: a name in ``METRICS``.
+        metric: what counts, on shifted and on ordinary photos: a name in ``DECIDING``.
     """
     by_name = {comparison.measure: comparison for comparison in comparisons}
     measure, plain = deciding_measure(by_name, trained_on, metric), measure_name(metric, "ordinary")
@@ -105,7 +105,7 @@ def decide(
     elif measure == "mixed-rand":
         said += ("Decided on mixed-rand, as older versions measured: its backgrounds may be of the photo's own class.",)
     accepted = {"better": True, "cost-open": None}.get(outcome, False)
-    sentence = sentence_of(outcome, gain, ordinary, max_drop, DECISIVE[measure], METRICS[metric].title)
+    sentence = sentence_of(outcome, gain, ordinary, max_drop, DECISIVE[measure], DECIDING[metric])
     return Verdict(
         accepted, sentence, tuple(comparisons), said, outcome=outcome, trained_on=tuple(trained_on), metric=metric
     )

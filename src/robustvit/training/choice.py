@@ -12,7 +12,7 @@ from robustvit.data.gather import RunPhotos
 from robustvit.data.photo import Photo
 from robustvit.evaluation.deciding_metric import check_metric
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
-from robustvit.evaluation.metrics import ACCURACY, METRICS
+from robustvit.evaluation.metrics import ACCURACY
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.training.schedule import Schedule
 
@@ -47,8 +47,8 @@ def check_choice(schedule: Schedule, photos: Sequence[Photo]) -> None:
 def check_metric_choice(schedule: Schedule, gathered: RunPhotos) -> list[str]:
     """Refuse a metric that the photos of a run cannot have; return a note if it decides the verdict alone."""
     for photos in (gathered.verdict, gathered.validation if schedule.chooses_by_swaps else []):
-        if photos and photos[0].labels is None:
-            check_metric(schedule.metric, [photo.label for photo in photos])
+        if photos:
+            check_metric(schedule.metric, photos)
     if schedule.metric == ACCURACY or schedule.chooses_by_swaps:
         return []
     note = (
@@ -74,6 +74,6 @@ def robust_score(
     found = {"val_ordinary": plain, "val_mixed_other": shifted}
     if metric != ACCURACY:
         found |= {
-            f"val_{METRICS[metric].column}_{k.replace('-', '_')}": measure_interval(now, n) for k, n in kinds.items()
+            f"val_{metric.replace('-', '_')}_{k.replace('-', '_')}": measure_interval(now, n) for k, n in kinds.items()
         }
     return {name: value.mean for name, value in found.items() if value} | {"score": -rank(gain, ordinary, max_drop)}

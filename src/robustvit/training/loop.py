@@ -21,7 +21,7 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.signals import Stopped, StopSignals, reading_processes
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.evaluation.metrics import ACCURACY, METRICS
+from robustvit.evaluation.metrics import ACCURACY, DECIDING
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
 from robustvit.models.parameters import trainable
@@ -223,10 +223,10 @@ def _tell(row: dict[str, Any], schedule: Schedule) -> None:
         decides = " (decides)" if schedule.select == "loss" else ""
         parts += [f"validation loss {row['val_loss']:.4f}{decides}", f"accuracy {100 * row['val_accuracy']:.1f} %"]
     if "val_mixed_other" in row:
-        metric = METRICS[schedule.metric]
+        metric = schedule.metric
         shifted, of = row["val_mixed_other"], ""
-        if metric.name != ACCURACY:
-            shifted, of = row[f"val_{metric.column}_mixed_other"], f"{metric.title} "
+        if metric != ACCURACY:
+            shifted, of = row[f"val_{metric.replace('-', '_')}_mixed_other"], f"{DECIDING[metric]} "
         parts.append(f"{of}on backgrounds of other classes {100 * shifted:.1f} % (decides)")
     if "val_worst_group" in row:
         parts.append(f"in the worst group {100 * row['val_worst_group']:.1f} % (decides)")
