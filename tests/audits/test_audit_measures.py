@@ -195,7 +195,7 @@ def test_everything_measured_on_a_photo_one_by_one(held, classifier):
             }
             for name, shown in variants.items():
                 said = int(classifier(shown[None]).argmax())
-                assert photo.answers[name] == said
+                assert photo.answers[name].predicted == said
                 assert photo.values[name] == float(said == item["label"])
             assert photo.values["uniform"] == pytest.approx(float(mask.mean()))
             assert photo.values["cost"] == photo.values["mixed-same"] - photo.values["mixed-other"]

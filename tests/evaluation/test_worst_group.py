@@ -57,7 +57,9 @@ def test_the_interval_holds_the_lowest_true_accuracy_where_groups_share_backgrou
             answers = (rng.random((90, 2)) < 0.8) & ~bad[donors]
             found = photos_of(groups, [1] * 90)
             for photo, own, said in zip(found, donors, answers, strict=True):
-                photo.swapped = [Swapped("mixed-other", int(d), int(not s), 0.9) for d, s in zip(own, said, strict=True)]
+                photo.swapped = [
+                    Swapped("mixed-other", int(d), int(not s), 0.9) for d, s in zip(own, said, strict=True)
+                ]
                 photo.rate_swaps()
             sides.append(found)
         interval = measure_interval(sides[0], "worst-group/mixed-other")
@@ -86,6 +88,6 @@ def test_a_verdict_can_rest_on_the_worst_group(tmp_path):
     assert found.verdict.metric == "worst-group"
     assert found.verdict.of("worst-group/mixed-other") is not None
     assert "accuracy in the worst group" in found.verdict.sentence
-    with pytest.raises(UserError, match="--metric worst-group, got 0 such groups among 0 groups.*--group-by"):
+    with pytest.raises(UserError, match=r"--metric worst-group, got 0 such groups among 0 groups.*--group-by"):
         evaluate(model=tiny_network(3), images=str(images / "north"), masks=str(tmp_path / "masks" / "north"),
                  metric="worst-group")  # fmt: skip

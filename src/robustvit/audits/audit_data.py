@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits.background_kinds import BackgroundKinds, Group
+from robustvit.audits.by_metric import metric_beyond, metric_by_class, metric_means
 from robustvit.audits.companions import Companion
 from robustvit.audits.measures import AuditedPhoto
 from robustvit.audits.placements import ShiftedAnswers
 from robustvit.audits.properties import PropertyAudit
 from robustvit.audits.region import Region
-from robustvit.audits.summary import Beyond, beyond_chances, means
+from robustvit.audits.summary import Beyond, beyond_chances, by_class, means
 from robustvit.audits.verdict import AuditVerdict, judge
 from robustvit.common.intervals import Interval
+from robustvit.common.options import MetricName
 from robustvit.evaluation.groups import GroupReport
+from robustvit.evaluation.metrics import ACCURACY, DECIDING
+from robustvit.evaluation.photo_measures import Said
 from robustvit.evaluation.rival_results import RivalResults
 
 
@@ -28,22 +32,37 @@ class ModelAudit:
         source: where it came from.
         photos: measures of each photo.
         shifts: predictions for moved objects.
+        metric: what the verdict decides by.
         measures: means over photos.
         beyond: accuracies compared with chance.
+        by_metric: the metric of each kind of answers, see ``metric_means``; empty if accuracy decides.
+        beyond_metric: the same compared with chance.
+        by_label: the metric of each class of a multi-label model, see ``metric_by_class``.
         verdict: on the model.
     """
 
     source: str
     photos: list[AuditedPhoto]
     shifts: ShiftedAnswers
+    metric: MetricName = "accuracy"
     measures: dict[str, Interval] = field(init=False)
     beyond: dict[str, Beyond] = field(init=False)
+    by_metric: dict[str, Interval] = field(init=False, default_factory=dict)
+    beyond_metric: dict[str, Beyond] = field(init=False, default_factory=dict)
+    by_label: dict[int, dict[str, Interval]] = field(init=False, default_factory=dict)
     verdict: AuditVerdict = field(init=False)
 
     def __post_init__(self) -> None:
         self.measures = means(self.photos)
         self.beyond = beyond_chances(self.photos)
-        self.verdict = judge(self.measures, self.beyond)
+        if self.metric == ACCURACY:
+            self.verdict = judge(self.measures, self.beyond)
+        else:
+            self.by_metric = metric_means(self.photos, self.metric)
+            self.beyond_metric = metric_beyond(self.photos, self.metric, self.beyond)
+            self.verdict = judge(self.by_metric, self.beyond_metric, DECIDING[self.metric])
+        if any(photo.plain.labels is not None for photo in self.photos):
+            self.by_label = metric_by_class(self.photos, self.metric)
 
 
 @dataclass
@@ -55,7 +74,7 @@ class AuditData:
         baseline: the model it is compared with.
         files: the photos.
         masks: their masks.
-        names: class of each photo.
+        names: class of each photo, or all of them.
         labels: names of the classes, by the models' indices.
         backgrounds: kinds of background, None if they could not be found.
         groups: of class and background.
@@ -94,6 +113,22 @@ class AuditData:
     at_inference: RivalResults | None = None
 
     @property
+    def several(self) -> bool:
+        """Whether photos have several labels."""
+        return any(one.plain.labels is not None for one in self.model.photos)
+
+    @property
+    def members(self) -> dict[str, list[int]]:
+        """The photos of each class, by its name; one of several labels is in several."""
+        if not self.several:
+            return by_class(self.names)
+        found: dict[str, list[int]] = {}
+        for index, one in enumerate(self.model.photos):
+            for label in one.plain.labels or ():
+                found.setdefault(self.name_of(label), []).append(index)
+        return dict(sorted(found.items()))
+
+    @property
     def truth(self) -> list[int]:
         """The class of each photo."""
         return [one.label for one in self.model.photos]
@@ -106,3 +141,10 @@ class AuditData:
     def name_of(self, label: int) -> str:
         """Return the readable name of a class."""
         return self.labels.get(label, f"class {label}")
+
+    def say(self, photo: AuditedPhoto, answer: Said) -> str:
+        """Return an answer to a photo in words: the class, or of several labels all that score above one half."""
+        read = photo.plain.read(answer)
+        if isinstance(read, int):
+            return self.name_of(read)
+        return ", ".join(map(self.name_of, read)) or "none of the classes"

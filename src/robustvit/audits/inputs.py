@@ -10,13 +10,13 @@ from robustvit.common.errors import UserError, options_called
 from robustvit.common.option_groups import GivenPhotos
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
-from robustvit.data.class_matching import match_labels
-from robustvit.data.find_photos import find_photos
+from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.manifest import NO_OBJECT
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import note_copies
 from robustvit.data.photo import Photo, expect_classes
 from robustvit.data.pixels import Pixels
+from robustvit.data.several_labels import describe_labels, match_photos, name_absent
 from robustvit.data.trained_photos import photos_behind
 from robustvit.masks.make import MadeMasks, make_masks
 from robustvit.masks.options import TOKENCUT_BACKBONE
@@ -44,26 +44,36 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
     given = request.photos.or_else(classifier.pixels)
     images, masks, notes = given.images, given.masks, []
     unread: list[str] = []
-    plain = find_photos(images, labelled=False, pixels=Pixels.of(given), columns=given.columns, notes=unread)
+    several = classifier.head_kind == "multi-label"
+    rules = MaskRules(several=several)
+    plain = find_photos(
+        images, labelled=False, pixels=Pixels.of(given), columns=given.columns, notes=unread, rules=rules
+    )
     for note in unread:
         warn(note)
-    expect_classes(plain, images, "an audit compares answers with classes")
-    matched = match_labels(plain, classifier.num_classes, classifier.class_names)
+    if not several:
+        expect_classes(plain, images, "an audit compares answers with classes")
+    matched = match_photos(plain, classifier)
     _check_classes(matched)
     if request.auditing.without_masks:
         notes += unread
         note_copies([photo.image for photo in matched], notes)
         return [replace(photo, mask=None) for photo in matched], notes
+    if several and masks is None and not any(photo.mask for photo in plain):
+        raise UserError(
+            f"expected masks for the photos of several labels in {images}, found none, and none are made, as a finder "
+            "marks one object a photo: name --masks, or audit with --without-masks"
+        )
     if masks is None and not any(photo.mask for photo in plain):
         made, masks = _make_masks(request, given, page)
         notes.append(_made_note(made, request))
     skip = given.skip_unmasked or masks != given.masks
-    listed, left_out = find_usable_photos(replace(given, masks=masks, skip_unmasked=skip))
+    listed, left_out = find_usable_photos(replace(given, masks=masks, skip_unmasked=skip), several=several)
     notes += left_out if masks == given.masks else unread  # the note on made masks already names the doubtful ones
     note_copies([photo.image for photo in listed], notes)
-    photos = match_labels(listed, classifier.num_classes, classifier.class_names)
+    photos = match_photos(listed, classifier)
     _check_classes(photos)
-    return photos, notes
+    return photos, [*notes, *describe_labels(photos), *name_absent(photos, classifier)]
 
 
 def _check_classes(photos: list[Photo]) -> None:

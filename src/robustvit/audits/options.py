@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from robustvit.common.option_groups import GivenPhotos, InferenceOptions, JudgingOptions, MapOptions, RunningOptions
+from robustvit.common.option_groups import (
+    GivenPhotos,
+    InferenceOptions,
+    JudgingOptions,
+    MapOptions,
+    MetricOption,
+    RunningOptions,
+)
 from robustvit.common.options import Feature
 
 BudgetName = Literal["quick", "normal", "full"]
@@ -38,7 +45,7 @@ class AutomaticMasks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditOptions:
+class AuditOptions(MetricOption):
     """Audit.
 
     Attributes:

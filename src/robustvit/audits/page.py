@@ -11,7 +11,7 @@ from robustvit.audits.charts import accuracy_chart, shift_charts
 from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.pictures import AuditPicture
 from robustvit.audits.properties import PROPERTIES
-from robustvit.audits.record import AUDIT_KIND
+from robustvit.audits.record import AUDIT_KIND, metric_titles
 from robustvit.audits.region_files import regions_to_decide
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
@@ -19,6 +19,8 @@ from robustvit.evaluation.class_page import render_class_numbers
 from robustvit.evaluation.group_chart import draw_groups
 from robustvit.evaluation.groups import read_groups
 from robustvit.evaluation.insertions import PULL
+from robustvit.evaluation.measured_intervals import measure_name
+from robustvit.evaluation.metrics import ACCURACY, DECIDING
 
 MOST_GROUPS, MOST_TURNS, MOST_PHOTOS = 40, 12, 200  # rows on the page; all of them are in the record
 THREE: dict[str, str] = {  # the first three that are measured are shown large
@@ -37,6 +39,38 @@ ROW_GROUPS: dict[str, tuple[str, ...]] = {
 FALLS = ("cost", "gap", "only-bg-t", "only-bg-b", "no-fg", "vulnerable", "turned")  # lower is better
 NEUTRAL = ("uniform",)
 CLASS_COLUMNS = ("ordinary", "cost", "only-bg-t", "only-fg", "vulnerable", "energy", "pointing")
+
+
+@dataclass(frozen=True)
+class ShownMeasures:
+    """Which measures a page shows, and how.
+
+    Attributes:
+        three: names and words of the measures that are shown large, if they were measured.
+        groups: names of the measures in the table, by title.
+        falls: those of which lower is better.
+        differences: those that are differences, in points.
+    """
+
+    three: Mapping[str, str]
+    groups: Mapping[str, tuple[str, ...]]
+    falls: tuple[str, ...]
+    differences: tuple[str, ...]
+
+    @classmethod
+    def by(cls, metric: str) -> ShownMeasures:
+        """Return what is shown if a metric decides: its own measures first, unless it is accuracy."""
+        if metric == ACCURACY:
+            return cls(THREE, ROW_GROUPS, FALLS, tuple(DIFFERENCES))
+        title = DECIDING[metric]
+        own = {
+            measure_name(metric, "ordinary"): f"{title} on the photos as they are",
+            measure_name(metric, "mixed-other"): f"{title} on a background of another class",
+        }
+        names = tuple(metric_titles(metric))
+        falls = (*FALLS, *(name for name in names if name.rpartition("/")[2] in FALLS))
+        cost = measure_name(metric, "cost")
+        return cls(own | THREE, {f"By {title}, which decides": names} | ROW_GROUPS, falls, (*DIFFERENCES, cost))
 
 
 def shown_groups(record: Mapping[str, Any], fair: bool) -> list[dict[str, Any]]:
@@ -74,17 +108,20 @@ def render_audit(record: Mapping[str, Any], pictures: PagePictures, record_name:
     )
     measured = [name for name in record["titles"] if any(name in row for row in record["classes"].values())]
     sides = ["model", "baseline"] if record["baseline"] else ["model"]
+    shown = ShownMeasures.by(record["metric"])
+    number_of = {name: number for number, name in enumerate(list(record["classes"])[:MOST_GROUPS])}
     numbers = record.get("by_class")
     return page.render(
         mark=AUDIT_KIND,
         record=record,
         by_class=numbers and render_class_numbers(numbers, "model", "baseline", record_name),
         sides=sides,
-        three=[(name, words) for name, words in THREE.items() if name in record["measures"]][:3],
-        row_groups=ROW_GROUPS,
-        falls=FALLS,
+        three=[(name, words) for name, words in shown.three.items() if name in record["measures"]][:3],
+        row_groups=shown.groups,
+        falls=shown.falls,
         neutral=NEUTRAL,
-        number_of={name: number for number, name in enumerate(list(record["classes"])[:MOST_GROUPS])},
+        number_of=number_of,
+        filter_of={name: str(number) for name, number in number_of.items()} | _filters(record, number_of),
         chart=accuracy_chart(record),
         shift_charts=shift_charts(record),
         group_chart=draw_groups(read_groups(record["by_group"])) if record["by_group"] else None,
@@ -98,10 +135,19 @@ def render_audit(record: Mapping[str, Any], pictures: PagePictures, record_name:
         case_tiles=pictures.case,
         thumbnails=pictures.thumbnails,
         record_name=printable(record_name),
-        differences=list(DIFFERENCES),
+        differences=list(shown.differences),
         crops=pictures.crops,
         anywhere=record["settings"]["without_masks"],
         shortcuts=regions_to_decide(record),
         pull_limit=PULL,
         property_names=PROPERTIES,
     )
+
+
+def _filters(record: Mapping[str, Any], number_of: Mapping[str, int]) -> dict[str, str]:
+    """Return by which numbers of classes photos of several labels are shown, by their labels in words."""
+    return {
+        photo["class"]: " ".join(str(number_of[name]) for name in photo["labels"] if name in number_of)
+        for photo in record["photos"]
+        if photo["labels"] is not None
+    }

@@ -22,10 +22,12 @@ from robustvit.common.files import check_own_page
 from robustvit.common.progress import tell, warn
 from robustvit.common.signals import name_stopped_run
 from robustvit.data.photo_tree import photos_below
+from robustvit.evaluation.deciding_metric import check_metric, metric_for, say_sizes
 from robustvit.explanation.features import check_features
 from robustvit.explanation.methods import check_method
 from robustvit.models.baseline import load_baseline
 from robustvit.models.classifier import Classifier
+from robustvit.models.head_kinds import CLASSIFIERS
 from robustvit.models.load import load_given, load_model
 from robustvit.models.options import ComparedModels
 
@@ -40,7 +42,8 @@ def audit_models(request: AuditRequest, models: ComparedModels, page: Path, reco
         record: JSON file to write.
     """
     auditing, running = request.auditing, request.running
-    classifier = load_given(models)
+    classifier = load_given(models, CLASSIFIERS)
+    _refuse_for_several(request, classifier)
     other = load_baseline(models, classifier)
     both = [one for one in (classifier, other) if one is not None]
     for one in both:
@@ -49,6 +52,8 @@ def audit_models(request: AuditRequest, models: ComparedModels, page: Path, reco
     namer = load_namer(auditing.name_with, classifier.class_names)
     files = [] if auditing.backgrounds is None else photos_below(auditing.backgrounds)
     audited, notes = find_audit_photos(request, page, classifier)
+    check_metric(metric_for(classifier.head_kind, auditing.metric), audited)
+    notes += say_sizes([one.class_name for one in audited if one.labels is None], auditing.metric)
     notes += trained_on(audited, models.model, models.baseline, models.checkpoint)
     device = make_accelerator(device=running.device).device
     memory = Memory(page.with_name(f"{page.stem}-unfinished"))
@@ -106,7 +111,7 @@ def compare_models(request: AuditRequest, models: ComparedModels, page: Path, re
         check_own_page(own, AUDIT_KIND, "an audit")
         check_own_page(own.with_suffix(".json"), AUDIT_KIND, "the record of an audit")
     given = [models, *(replace(models, model=source, checkpoint=None) for source in sources)]
-    first = load_given(models)
+    first = load_given(models, CLASSIFIERS)
     for one in given[1:]:  # refused before any is audited
         load_baseline(replace(models, baseline=one.model), first)
     del first
@@ -116,6 +121,28 @@ def compare_models(request: AuditRequest, models: ComparedModels, page: Path, re
         audits.append(audit_models(request, one, own, own.with_suffix(".json")))
     write_comparison([one.found for one in audits], [one.page.name for one in audits], page, record)
     return Audit(page, record, audits[0].found, audits[0].failed, tuple(audits))
+
+
+def _refuse_for_several(request: AuditRequest, classifier: Classifier) -> None:
+    """Refuse options that would have no effect for photos of several labels."""
+    if classifier.head_kind != "multi-label":
+        return
+    auditing = request.auditing
+    given = {
+        "--insert": auditing.insert,
+        "--objects": auditing.objects,
+        "--name-with": auditing.name_with,
+        "--backgrounds": auditing.backgrounds,
+        "--shifted": auditing.shifted,
+        "--groups-out": request.grouping.groups_out,
+        "--at-inference": request.inference.at_inference,
+    }
+    for option, value in given.items():
+        if value not in (None, "none", 0):
+            raise UserError(
+                f"expected no {option} with a model of several labels a photo, which it is not measured for: leave it "
+                "out"
+            )
 
 
 def _group_backbone(grouping: GroupOptions, classifier: Classifier) -> Classifier:

@@ -10,13 +10,16 @@ from typing import Any
 from robustvit.audits import verdict as audit_verdict
 from robustvit.audits.audit_data import AuditData
 from robustvit.audits.background_kinds import MIN_GROUP, BackgroundKinds, Group, usual_photos
+from robustvit.audits.by_metric import COST, class_metric, metric_changes
 from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto, Tried
 from robustvit.audits.pictures import WORST_RULE
 from robustvit.audits.placements import PlacedAnswers, shift_difference, shift_points
-from robustvit.audits.summary import by_class, compare_photos, means
+from robustvit.audits.summary import compare_photos, means
 from robustvit.audits.verdict import change_of
 from robustvit.common.errors import printable
 from robustvit.evaluation.class_numbers import class_numbers
+from robustvit.evaluation.measured_intervals import measure_name, measure_title
+from robustvit.evaluation.metrics import ACCURACY, DECIDING, METRICS
 from robustvit.evaluation.rival_results import rival_record
 
 AUDIT_KIND = "robustvit-audit"
@@ -43,12 +46,13 @@ def audit_record(data: AuditData) -> dict[str, Any]:
         "at_inference": data.at_inference and rival_record(data.at_inference),
         "notes": list(data.notes),
         "by_class": _by_class(data),
-        "titles": AUDIT_MEASURES,
-        "measures": _measures(photos),
+        "metric": data.model.metric,
+        "titles": AUDIT_MEASURES | metric_titles(data.model.metric),
+        "measures": _measures(photos) | _by_metric(data),
+        "by_label": _by_label(data),
         "chance": _chance(data),
         "classes": {
-            name: _measures([[side[i] for i in members] for side in photos])
-            for name, members in by_class(data.names).items()
+            name: _measures([[side[i] for i in members] for side in photos]) for name, members in data.members.items()
         },
         "shifts": _shifts(data),
         "turns": _turns(data),
@@ -64,9 +68,53 @@ def audit_record(data: AuditData) -> dict[str, Any]:
     }
 
 
+def metric_titles(metric: str) -> dict[str, str]:
+    """Return the titles of the measures by a metric; none for accuracy, which has its own."""
+    if metric == ACCURACY:
+        return {}
+    title = DECIDING[metric]
+    plain = [measure_name(metric, kind) for kind in ("ordinary", "mixed-same", "mixed-other")]
+    found = {name: measure_title(name) for name in plain}
+    found[measure_name(metric, COST)] = f"cost of a wrong background in {title}, points"
+    for kind in ("only-fg", "only-bg-t", "only-bg-b", "no-fg"):
+        found[measure_name(metric, kind)] = AUDIT_MEASURES[kind].replace("accuracy", title, 1)
+    return found
+
+
+def _by_metric(data: AuditData) -> dict[str, dict[str, Any]]:
+    """Return the measures by the metric that decides, in the order of their titles; see ``_measures``."""
+    metric = data.model.metric
+    found = {kind: {side: asdict(one.by_metric[kind]) for side, one in data.sides.items() if kind in one.by_metric}
+             for kind in data.model.by_metric}  # fmt: skip
+    if data.baseline is not None and metric != ACCURACY:
+        for kind, one in metric_changes(data.baseline.photos, data.model.photos, metric).items():
+            found[kind]["difference"] = asdict(one.difference)
+    names = {measure_name(metric, kind): row for kind, row in found.items()}
+    return {name: names[name] for name in metric_titles(metric) if name in names}
+
+
+def _by_label(data: AuditData) -> dict[str, Any] | None:
+    """Return a metric of each class of a multi-label model, on each kind of background; None for others."""
+    if not data.several:
+        return None
+    rows = [
+        {"class": data.name_of(label), "photos": len(data.members[data.name_of(label)])}
+        | {
+            side: {kind: asdict(value) for kind, value in one.by_label.get(label, {}).items()}
+            for side, one in data.sides.items()
+        }
+        for label in data.model.by_label
+    ]
+    return {"metric": DECIDING[class_metric(data.model.metric)], "classes": rows}
+
+
 def _change(data: AuditData) -> str | None:
     if data.baseline is None:
         return None
+    metric = data.model.metric
+    if metric in METRICS and metric != ACCURACY:
+        found = metric_changes(data.baseline.photos, data.model.photos, metric).get(COST)
+        return None if found is None else change_of(found.difference, DECIDING[metric])
     costs = compare_photos(data.baseline.photos, data.model.photos, ("cost",)).get("cost")
     return None if costs is None else change_of(costs.difference)
 
@@ -93,7 +141,8 @@ def _by_class(data: AuditData) -> dict[str, Any] | None:
 def _chance(data: AuditData) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for side, one in data.sides.items():
-        for name, beyond in one.beyond.items():
+        by_metric = {measure_name(one.metric, kind): beyond for kind, beyond in one.beyond_metric.items()}
+        for name, beyond in (one.beyond | by_metric).items():
             found.setdefault(name, {})[side] = asdict(beyond)
     return found
 
@@ -116,7 +165,7 @@ def _turns(data: AuditData) -> list[dict[str, Any]]:
     counts: dict[tuple[str, str], Counter[str]] = {}
     for side, one in data.sides.items():
         for photo, name in zip(one.photos, data.names, strict=True):
-            for lent in {tried.lent for tried in photo.turned}:
+            for lent in {taken for tried in photo.tried for taken in photo.taken(tried)}:
                 counts.setdefault((name, data.name_of(lent)), Counter())[side] += 1
     rows = [
         {"class": name, "background": lent, **{side: count[side] for side in data.sides}}
@@ -165,11 +214,12 @@ def _group(group: Group, data: AuditData) -> dict[str, Any]:
 
 
 def _photo(index: int, data: AuditData) -> dict[str, Any]:
-    mask = data.masks[index]
+    mask, labels = data.masks[index], data.model.photos[index].plain.labels
     return {
         "image": printable(str(data.files[index])),
         "mask": None if mask is None else printable(str(mask)),
         "class": data.names[index],
+        "labels": None if labels is None else [data.name_of(label) for label in labels],
         "background": None if data.backgrounds is None else data.backgrounds.members[index],
         **{side: _side(one.photos[index], one.shifts.get(index), data) for side, one in data.sides.items()},
     }
@@ -180,20 +230,20 @@ def _side(photo: AuditedPhoto, shifted: PlacedAnswers | None, data: AuditData) -
         answer = one.answer
         return {
             "donor": one.donor,
-            "donor_class": data.name_of(one.lent),
-            "predicted": data.name_of(answer.predicted),
+            "donor_class": data.names[one.donor] if photo.plain.labels is not None else data.name_of(one.lent),
+            "predicted": data.say(photo, answer),
             "probability": answer.probability,
             "own_class": answer.right,
         }
 
     harmful, placed = photo.most_harmful, shifted.right.items() if shifted else ()
     return {
-        "predicted": data.name_of(photo.plain.predicted),
+        "predicted": data.say(photo, photo.plain),
         "probability": photo.plain.probability,
-        "right": photo.plain.predicted == photo.label,
+        "right": photo.is_right,
         "values": photo.values,
-        "answers": {name: data.name_of(said) for name, said in photo.answers.items()},
-        "swapped": [asdict(one) | {"predicted": data.name_of(one.predicted)} for one in photo.plain.swapped],
+        "answers": {name: data.say(photo, said) for name, said in photo.answers.items()},
+        "swapped": [asdict(one) | {"predicted": data.say(photo, one)} for one in photo.plain.swapped],
         "turned": [describe_try(one) for one in photo.turned],
         "most_harmful": None if harmful is None else describe_try(harmful),
         "tried": [describe_try(one) for one in photo.tried],

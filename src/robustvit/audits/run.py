@@ -30,6 +30,9 @@ from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.class_matching import doubt_order
 from robustvit.data.objects_seen import describe_looked, look_at
 from robustvit.data.photo import Photo
+from robustvit.data.seen_photos import hold_photos
+from robustvit.data.several_labels import NO_LABEL
+from robustvit.evaluation.deciding_metric import metric_for
 from robustvit.evaluation.groups import report_groups
 from robustvit.evaluation.insertions import answers_to, insertions
 from robustvit.evaluation.measuring import MeasureSettings
@@ -39,6 +42,12 @@ from robustvit.explanation.features import check_features
 from robustvit.models.classifier import Classifier, Preprocessing
 
 _SIDES = ("model", "baseline")
+
+
+ONLY_ONE_CLASS = (
+    "Kinds of background, other shortcuts, moved objects, regions beside the object and asking about the object alone "
+    "are measured for one class a photo, so this audit of several labels leaves them out."
+)
 
 
 class AuditRun:
@@ -88,30 +97,43 @@ class AuditRun:
 
     @property
     def names(self) -> list[str]:
-        """The class of each photo, printable."""
+        """The class of each photo, or all of them, printable."""
+        if self.several:
+            name_of = self.models[0].name_of
+            shown = [" + ".join(map(name_of, photo.labels or ())) for photo in self.photos]
+            return [printable(one or NO_LABEL) for one in shown]
         return [printable(str(photo.class_name)) for photo in self.photos]
+
+    @property
+    def several(self) -> bool:
+        """Whether photos have several labels."""
+        return self.models[0].head_kind == "multi-label"
 
     def held(self, model: Classifier) -> CachedPhotos:
         """Return the photos as a model sees them; models with the same preprocessing share them."""
         own = model.preprocessing
         if own not in self._held:
-            self._held[own] = CachedPhotos(self.photos, own, mask_format=self.request.photos.mask_format)
+            self._held[own] = hold_photos(self.photos, self.models[0], own, mask_format=self.request.photos.mask_format)
             self._held[own].read(self.request.running.workers)
         return self._held[own]
 
     def measure_first(self) -> AuditData:
         """Measure what the verdict needs, and say it."""
         with self.spending.step("kinds of background"):  # first: its pictures are also those without the object
-            kinds = self._find_backgrounds()
+            kinds = None if self.several else self._find_backgrounds()
         with self.spending.step("verdict"):
             found = [self._audit(model) for model in self.models]
         plain = [one.plain for one in found[0]]
-        classes, truth = [photo.class_name for photo in self.photos], [one.label for one in plain]
-        self.notes += doubt_order(classes, truth, [one.predicted for one in plain], self.models[0])
-        sides = [ModelAudit(model.source, photos, {}) for model, photos in zip(self.models, found, strict=True)]
         labels = dict(enumerate(self.models[0].class_names))
-        labels |= {int(photo.label): name for photo, name in zip(self.photos, self.names, strict=True)
-                   if photo.label is not None}  # fmt: skip
+        if self.several:
+            self.notes.append(ONLY_ONE_CLASS)
+        else:
+            classes, truth = [photo.class_name for photo in self.photos], [one.label for one in plain]
+            self.notes += doubt_order(classes, truth, [one.predicted for one in plain], self.models[0])
+            labels |= {int(photo.label): name for photo, name in zip(self.photos, self.names, strict=True)
+                       if photo.label is not None}  # fmt: skip
+        metric = metric_for(self.models[0].head_kind, self.request.auditing.metric)
+        sides = [ModelAudit(one.source, photos, {}, metric) for one, photos in zip(self.models, found, strict=True)]
         right = [[one.values["ordinary"] for one in side.photos] for side in sides]
         data = AuditData(
             model=sides[0],
@@ -137,6 +159,8 @@ class AuditRun:
     def measure_rest(self, data: AuditData) -> AuditData:
         """Measure what the model looks at, other shortcuts and moved objects, and say what is found."""
         said: list[str] = []
+        if self.several:
+            return replace(data, spent=self.spending.record())
 
         def tell_new(now: AuditData) -> AuditData:
             for line in name_shortcuts(now):
@@ -258,7 +282,7 @@ class AuditRun:
             for index, values in shift_values(answers).items():
                 side.photos[index].values |= values
                 side.photos[index].placed_on = answers[index].background
-            sides.append(ModelAudit(side.source, side.photos, answers))
+            sides.append(replace(side, shifts=answers))
         return replace(data, model=sides[0], baseline=sides[1] if len(sides) > 1 else None)
 
     def _measure_placements(self, labels: list[int]) -> list[ShiftedAnswers]:

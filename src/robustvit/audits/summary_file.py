@@ -14,7 +14,8 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the summary of a record: verdict, key numbers with intervals, and shortcuts by name.
 
     Returns:
-        ``reliance`` (of the model), ``baseline_reliance``, ``measures`` (mean, low, high and count in [0, 1]),
+        ``reliance`` (of the model), ``baseline_reliance``, ``metric`` (what decides), ``measures`` (mean, low, high and
+        count in [0, 1]),
         ``shortcuts`` (one line each) and ``fails`` (whether ``strong`` and ``any`` would fail).
     """
     verdict = record["verdict"]
@@ -24,13 +25,15 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
         "reliance": reliance,
         "baseline_reliance": verdict["baseline"]["reliance"] if "baseline" in verdict else None,
         "photos": record["count"],
-        "measures": {name: record["measures"][name]["model"] for name in KEY_MEASURES if name in record["measures"]},
+        "metric": record["metric"],
+        "measures": {name: row["model"] for name, row in record["measures"].items()
+                     if name.rpartition("/")[2] in KEY_MEASURES},
         "shortcuts": shortcuts,
         "fails": {
             "strong": reliance == "strong reliance",
             "any": reliance in ("some", "strong reliance") or bool(shortcuts),
         },
-    }
+    }  # fmt: skip
 
 
 def fails(record: Mapping[str, Any], limit: FailIf | None) -> bool:

@@ -62,8 +62,14 @@ class AuditVerdict:
     sentence: str
 
 
-def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> AuditVerdict:
-    """Apply the rules above to a model's measures; ``beyond`` needs ``only-bg-t`` and ``mixed-same``, if there are."""
+def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond], metric: str = "accuracy") -> AuditVerdict:
+    """Apply the rules above to a model's measures.
+
+    Args:
+        measures: ``cost`` decides.
+        beyond: ``only-bg-t`` and ``mixed-same``, if there are.
+        metric: what was measured, in words; all limits are the same for each.
+    """
     cost = measures.get("cost")
     if cost is None or cost.count < MIN_PHOTOS:
         count = 0 if cost is None else cost.count
@@ -80,7 +86,7 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> Aud
             "is not clearly more than none, so the effect of the background cannot be measured.",
         )
     alone = beyond.get("only-bg-t")
-    size = f"A wrong background costs {cost.points()}"
+    size = f"A wrong background costs {cost.points()}" + (f" of {metric}" if metric != "accuracy" else "")
     given = alone is not None and alone.excess.low >= BACKGROUND_ALONE
     gives = "" if alone is None else f"; the background alone is answered {alone.excess.points()} above chance"
     if cost.low >= STRONG_COST:
@@ -103,13 +109,14 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond]) -> Aud
     return AuditVerdict("no sign", f"{size}, and a cost above {100 * STRONG_COST:g} points is excluded{gives}.")
 
 
-def change_of(difference: Interval) -> str:
+def change_of(difference: Interval, metric: str = "accuracy") -> str:
     """What became of the cost of a wrong background from one model to another, from the paired difference."""
+    of = "" if metric == "accuracy" else f" in {metric}"
     if difference.count < MIN_PHOTOS:
         count = pluralize(difference.count, "photo")
         return f"Whether the cost of a wrong background changed cannot be told from {count}."
     if difference.high < 0:
-        return f"The cost of a wrong background fell: {difference.points()}."
+        return f"The cost of a wrong background{of} fell: {difference.points()}."
     if difference.low > 0:
-        return f"The cost of a wrong background rose: {difference.points()}."
-    return f"No change of the cost of a wrong background could be shown: {difference.points()}."
+        return f"The cost of a wrong background{of} rose: {difference.points()}."
+    return f"No change of the cost of a wrong background{of} could be shown: {difference.points()}."

@@ -36,7 +36,8 @@ def _describe_case(case: Case, data: AuditData) -> dict[str, Any]:
     for one in photo.turned:
         if one.donor == case.donor:
             said = one.answer
-            row |= {"donor_class": data.name_of(one.lent), "predicted": data.name_of(said.predicted),
+            lent = data.names[one.donor] if data.several else data.name_of(one.lent)
+            row |= {"donor_class": lent, "predicted": data.say(photo, said),
                     "probability": said.probability}  # fmt: skip
     return row
 

@@ -15,7 +15,7 @@ ROOM = 2**29  # bytes that a run keeps of each of its sets of photos: 2,600 phot
 
 
 class CachedLabels(CachedPhotos, LabelledPhotos):
-    """``LabelledPhotos`` without randomness, each read once; see ``CachedPhotos``. Masks of classes take 4 bytes a pixel.
+    """``LabelledPhotos`` without randomness, each read once; see ``CachedPhotos``. A class's mask takes 4 bytes a pixel.
 
     Args:
         photos: as in ``LabelledPhotos``, as is everything else.
@@ -39,10 +39,20 @@ class CachedLabels(CachedPhotos, LabelledPhotos):
 
 
 def hold_photos(
-    photos: Sequence[Photo], model: Classifier, *, mask_format: MaskFormat = "auto", room: int | None = None
+    photos: Sequence[Photo],
+    model: Classifier,
+    own: Preprocessing,
+    *,
+    mask_format: MaskFormat = "auto",
+    room: int | None = None,
 ) -> CachedPhotos:
-    """Return photos as a model sees them, without randomness, each read once; arguments as in ``CachedPhotos``."""
-    own = model.preprocessing
+    """Return photos without randomness, each read once, with all their labels for a multi-label model.
+
+    Args:
+        photos: as in ``CachedPhotos``, as are ``mask_format`` and ``room``.
+        model: whose classes they have.
+        own: preprocessing of the model that sees them.
+    """
     if model.head_kind == "multi-label":
         return CachedLabels(photos, own, classes=model.num_classes, mask_format=mask_format, room=room)
     return CachedPhotos(photos, own, mask_format=mask_format, room=room)
@@ -53,11 +63,12 @@ def see_photos(
 ) -> MaskedPhotos:
     """Return photos as a model sees them; to train on, those of several labels are read whenever they are used."""
     own = model.preprocessing
+    own = model.preprocessing
     if augment and model.head_kind == "multi-label":
         return LabelledPhotos(photos, own, classes=model.num_classes, augment=True, mask_format=mask_format)
     if augment:
         return CachedPhotos(photos, own, augment=True, mask_format=mask_format, room=ROOM)
-    return hold_photos(photos, model, mask_format=mask_format, room=ROOM)
+    return hold_photos(photos, model, own, mask_format=mask_format, room=ROOM)
 
 
 class ReadOnce:

@@ -56,15 +56,18 @@ def measure_title(name: str) -> str:
     return f"ordinary {title}" if kind == ORDINARY else MEASURES.get(kind, kind).replace("accuracy", title, 1)
 
 
-def predictions_of(results: Sequence[PhotoMeasure], kind: str = ORDINARY) -> Predictions | None:
+def predictions_of(
+    results: Sequence[PhotoMeasure], kind: str = ORDINARY, only: Sequence[int] | None = None
+) -> Predictions | None:
     """Return the answers of one kind, with classes numbered in the order of their labels; None if there are none.
 
     Args:
         results: measures of photos; those without a class are ignored.
         kind: ``ordinary``, or a kind of swapped backgrounds; a photo's answers share its weight of 1.
+        only: of a multi-label model, the classes that count; all that any of the photos shows if None.
     """
     if any(result.labels is not None for result in results):
-        return _predictions_of_labels(results, kind)
+        return _predictions_of_labels(results, kind, only)
     rows = []
     for index, result in enumerate(results):
         if result.label is not None:
@@ -88,7 +91,9 @@ def predictions_of(results: Sequence[PhotoMeasure], kind: str = ORDINARY) -> Pre
     )
 
 
-def _predictions_of_labels(results: Sequence[PhotoMeasure], kind: str) -> Predictions | None:
+def _predictions_of_labels(
+    results: Sequence[PhotoMeasure], kind: str, only: Sequence[int] | None
+) -> Predictions | None:
     """Return the answers of a multi-label model, for the classes that any of the photos shows; see above."""
     rows = []
     for index, result in enumerate(results):
@@ -96,8 +101,8 @@ def _predictions_of_labels(results: Sequence[PhotoMeasure], kind: str) -> Predic
             (one.scores, one.donor) for one in result.swapped if one.kind == kind
         ]  # fmt: skip
         rows += [(index, result.labels or [], *answer, 1 / len(own)) for answer in own]
-    classes = sorted({label for _, labels, *_ in rows for label in labels})
-    if not classes:
+    classes = sorted({label for _, labels, *_ in rows for label in labels}) if only is None else list(only)
+    if not classes or not rows:
         return None
     photos, labels, scores, donors, weights = zip(*rows, strict=True)
     return Predictions(
@@ -111,9 +116,11 @@ def _predictions_of_labels(results: Sequence[PhotoMeasure], kind: str) -> Predic
     )
 
 
-def derive_metric(results: Sequence[PhotoMeasure], metric: Metric, kind: str = ORDINARY) -> Derived | None:
-    """Return a metric of the answers of one kind; None if it does not exist for these photos."""
-    found = predictions_of(results, kind)
+def derive_metric(
+    results: Sequence[PhotoMeasure], metric: Metric, kind: str = ORDINARY, only: Sequence[int] | None = None
+) -> Derived | None:
+    """Return a metric of the answers of one kind; None if it does not exist; arguments as in ``predictions_of``."""
+    found = predictions_of(results, kind, only)
     if found is None or (metric.needs_scores and found.scores is None):
         return None
     derived = metric.derive(found)

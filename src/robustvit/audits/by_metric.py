@@ -1,0 +1,191 @@
+"""The measures of an audit by another metric than accuracy, of all classes or of each: means, chance, and changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from robustvit.audits.measures import DIFFERENCES, AuditedPhoto
+from robustvit.audits.summary import Beyond
+from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
+from robustvit.common.intervals import Interval
+from robustvit.common.verdict import Comparison
+from robustvit.evaluation.measured_intervals import (
+    derive_metric,
+    measure_difference,
+    measure_interval,
+    measure_name,
+    predictions_of,
+)
+from robustvit.evaluation.metrics import METRICS, OF_LABELS, WORST_GROUP, Metric, Predictions
+from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
+from robustvit.evaluation.worst_group import worst_group_change
+
+KINDS = ("ordinary", "mixed-same", "mixed-other", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
+COST = "cost"
+_SAME, _OTHER = DIFFERENCES[COST]
+
+
+def metric_means(photos: Sequence[AuditedPhoto], metric: str) -> dict[str, Interval]:
+    """Return a metric of each kind of answers that exists, and ``cost``, with 95 % CIs.
+
+    Args:
+        photos: measures of a model.
+        metric: a name in ``DECIDING``.
+    """
+    measured = as_measured(photos)
+    found = {kind: measure_interval(measured, measure_name(metric, kind)) for kind in KINDS}
+    found[COST] = _cost(measured, metric)
+    return {kind: one for kind, one in found.items() if one is not None}
+
+
+def metric_changes(before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto], metric: str) -> dict[str, Comparison]:
+    """Compare what ``metric_means`` returns of two models on the same photos, with paired differences.
+
+    The cost in the worst group has no interval of its change, as two differences of lowest accuracies.
+    """
+    old, new = as_measured(before), as_measured(after)
+    differences = {kind: measure_difference(old, new, measure_name(metric, kind)) for kind in KINDS}
+    if metric in METRICS:
+        costs = [_cost_parts(side, METRICS[metric]) for side in (old, new)]
+        if costs[0] is not None and costs[1] is not None:
+            differences[COST] = derived_difference(costs[0], costs[1])
+    sides = metric_means(before, metric), metric_means(after, metric)
+    return {
+        kind: Comparison(kind, sides[0][kind], sides[1][kind], change)
+        for kind, change in differences.items()
+        if change is not None and kind in sides[0] and kind in sides[1]
+    }
+
+
+def metric_beyond(photos: Sequence[AuditedPhoto], metric: str, accuracy: dict[str, Beyond]) -> dict[str, Beyond]:
+    """Compare a metric with what the same answers would get if they were assigned to the photos at random.
+
+    The interval is that of the metric, less chance: it takes no account of the spread of chance itself.
+
+    Args:
+        photos: measures of a model.
+        metric: a name in ``DECIDING``.
+        accuracy: ``beyond_chances``; the chance of the worst group is that of all photos.
+    """
+    measured = as_measured(photos)
+    found = {}
+    for kind, value in metric_means(photos, metric).items():
+        if kind == COST:
+            continue
+        answers = None if metric == WORST_GROUP else predictions_of(measured, kind)
+        if answers is None and kind not in accuracy:
+            continue
+        chance = accuracy[kind].chance if answers is None else CHANCES[metric](answers)
+        excess = Interval(value.mean - chance, value.low - chance, value.high - chance, value.count)
+        found[kind] = Beyond(chance, excess)
+    return found
+
+
+def metric_by_class(photos: Sequence[AuditedPhoto], metric: str) -> dict[int, dict[str, Interval]]:
+    """Return a metric of each class that the photos of several labels show, as ``metric_means`` does of all together.
+
+    Args:
+        photos: measures of a multi-label model.
+        metric: what decides; the average precision if that has no number for a single class.
+    """
+    measured, chosen = as_measured(photos), METRICS[class_metric(metric)]
+    found = {}
+    for label in sorted({label for one in measured for label in one.labels or ()}):
+        row = {kind: derive_metric(measured, chosen, kind, only=[label]) for kind in KINDS}
+        values = {kind: derived_interval(one) for kind, one in row.items() if one is not None}
+        both = [one for one in measured if _has_both(one)]
+        same, other = (derive_metric(both, chosen, kind, only=[label]) for kind in (_SAME, _OTHER))
+        if same is not None and other is not None:
+            values[COST] = derived_difference(other, same)
+        found[label] = values
+    return found
+
+
+def class_metric(metric: str) -> str:
+    """Return the metric of a single class of a multi-label model."""
+    return metric if metric in OF_LABELS else OF_LABELS[0]
+
+
+def as_measured(photos: Sequence[AuditedPhoto]) -> list[PhotoMeasure]:
+    """Return measures of photos that hold the answers to variants too, on their own background."""
+    return [
+        replace(
+            one.plain,
+            values=one.values,
+            swapped=[
+                *one.plain.swapped,
+                *(Swapped(kind, at, a.predicted, a.probability, a.scores) for kind, a in one.answers.items()),
+            ],
+        )
+        for at, one in enumerate(photos)
+    ]
+
+
+def _has_both(photo: PhotoMeasure) -> bool:
+    return {_SAME, _OTHER} <= {one.kind for one in photo.swapped}
+
+
+def _cost(measured: Sequence[PhotoMeasure], metric: str) -> Interval | None:
+    """Return what a wrong background costs: the metric on backgrounds of the same class less that on others."""
+    both = [one for one in measured if _has_both(one)]
+    if metric == WORST_GROUP:
+        return worst_group_change(both, both, _SAME, was=_OTHER)
+    same, other = (derive_metric(both, METRICS[metric], kind) for kind in (_SAME, _OTHER))
+    return None if same is None or other is None else derived_difference(other, same)
+
+
+def _cost_parts(measured: Sequence[PhotoMeasure], metric: Metric) -> Derived | None:
+    """Return the cost with what its interval needs, to compare it with that of another model."""
+    both = [one for one in measured if _has_both(one)]
+    same, other = (derive_metric(both, metric, kind) for kind in (_SAME, _OTHER))
+    if same is None or other is None or same.donors is None or other.donors is None:
+        return None
+    return Derived(
+        same.value - other.value,
+        np.concatenate([same.parts, -other.parts]),
+        np.concatenate([same.weights, other.weights]),
+        np.concatenate([same.photos, other.photos]),
+        np.concatenate([same.donors, other.donors]),
+        same.effective,
+    )
+
+
+def _shares(found: Predictions) -> np.ndarray:
+    """Return the share of photos that show each class, ``(K,)``."""
+    return found.weight @ found.truth / found.weight.sum()
+
+
+def _answered(found: Predictions) -> np.ndarray:
+    """Return the share of answers that name each class, ``(K,)``."""
+    if found.targets is not None and found.scores is not None:
+        return found.weight @ (found.scores > 0.5) / found.weight.sum()
+    said = found.answers >= 0
+    size = len(_shares(found))
+    return np.bincount(found.answers[said], found.weight[said], size)[:size] / found.weight.sum()
+
+
+def _chance_recall(found: Predictions) -> float:
+    held = _shares(found) > 0
+    return float(_answered(found)[held].mean())
+
+
+def _chance_f1(found: Predictions) -> float:
+    shown, said = _shares(found), _answered(found)
+    held = shown > 0
+    return float((2 * shown * said / (shown + said))[held].mean())
+
+
+def _chance_precision(found: Predictions) -> float:
+    shown = _shares(found)
+    return float(shown[shown > 0].mean())
+
+
+CHANCES: dict[str, Callable[[Predictions], float]] = {
+    "balanced-accuracy": _chance_recall,
+    "macro-f1": _chance_f1,
+    "auroc": lambda _: 0.5,
+    "average-precision": _chance_precision,
+}
