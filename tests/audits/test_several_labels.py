@@ -138,10 +138,10 @@ def test_chance_is_what_the_same_answers_get_at_random(audited):
     rng = np.random.default_rng(0)
     one = predictions_of(as_measured(photos))
     orders = [rng.permutation(len(one.labels)) for _ in range(400)]
-    for metric, tolerance in (("macro-f1", 0.02), ("auroc", 0.01), ("average-precision", 0.13)):
+    for metric, tolerance in (("macro-f1", 0.02), ("auroc", 0.01), ("average-precision", 0.01)):
         drawn = np.mean([METRICS[metric].value(replace(one, scores=one.scores[at])) for at in orders])
         chance = metric_beyond(photos, metric, beyond_chances(photos))["ordinary"].chance
-        assert chance == pytest.approx(drawn, abs=tolerance)  # a random order of few photos has more average precision
+        assert chance == pytest.approx(drawn, abs=tolerance)
 
 
 @pytest.mark.parametrize("metric", ["balanced-accuracy", "macro-f1"])

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robustvit.audits.audited_photo import AuditedPhoto
 from robustvit.audits.background_kinds import BackgroundKinds, Group
 from robustvit.audits.by_metric import metric_beyond, metric_by_class, metric_means
 from robustvit.audits.companions import Companion
-from robustvit.audits.measures import AuditedPhoto
 from robustvit.audits.placements import ShiftedAnswers
 from robustvit.audits.properties import PropertyAudit
 from robustvit.audits.region import Region

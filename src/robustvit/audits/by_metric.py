@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy import special
 
-from robustvit.audits.measures import DIFFERENCES, AuditedPhoto
+from robustvit.audits.audited_photo import AuditedPhoto
+from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.summary import Beyond
 from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
 from robustvit.common.intervals import Interval
@@ -179,8 +181,16 @@ def _chance_f1(found: Predictions) -> float:
 
 
 def _chance_precision(found: Predictions) -> float:
-    shown = _shares(found)
-    return float(shown[shown > 0].mean())
+    """Return the expected average precision of photos in a random order, which few photos raise above their share.
+
+    A positive at rank k of n has precision (1 + (k - 1) (p - 1) / (n - 1)) / k; the mean over k has harmonic numbers.
+    """
+    count = float(found.weight.sum())
+    shown = count * _shares(found)
+    shown = shown[shown > 0]
+    first = (np.euler_gamma + special.digamma(count + 1)) / count
+    others = (shown - 1) / max(count - 1, 1.0)
+    return float(np.mean(first + others * (1 - first)))
 
 
 CHANCES: dict[str, Callable[[Predictions], float]] = {

@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from robustvit.common.charts import COLOURS, Chart, chart_style, inline_svg
+from robustvit.evaluation.measured_intervals import measure_name
+from robustvit.evaluation.metrics import DECIDING
 
 _SHOWN = ("ordinary", "mixed-same", "mixed-other", "mixed-rand", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
 _COLOURS = {"model": COLOURS[0], "baseline": COLOURS[1]}
@@ -15,8 +17,9 @@ _COLOURS = {"model": COLOURS[0], "baseline": COLOURS[1]}
 
 @chart_style()
 def accuracy_chart(record: Mapping[str, Any]) -> Chart:
-    """Draw accuracies with intervals, and chance where it is meaningful, from an audit's record."""
-    names = [name for name in _SHOWN if name in record["measures"]]
+    """Draw what decides, accuracies or another metric, with intervals, and chance where it is meaningful."""
+    metric = record["metric"]
+    names = [name for kind in _SHOWN if (name := measure_name(metric, kind)) in record["measures"]]
     figure = Figure(figsize=(5.2, 0.6 + 0.34 * len(names)), layout="constrained")
     axis = figure.subplots()
     sides = _sides(record)
@@ -37,17 +40,18 @@ def accuracy_chart(record: Mapping[str, Any]) -> Chart:
         ]
         label = "chance" if number == 0 else None
         axis.scatter([c for _, c in chances], [row for row, _ in chances], marker="|", s=70, color="0.45", label=label)
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), [name.rpartition("/")[2] for name in names])
     axis.invert_yaxis()
     axis.set_xlim(-2, 102)
-    axis.set_xlabel("accuracy, % (bars: 95 % CI)")
+    axis.set_xlabel(f"{DECIDING[metric]}, % (bars: 95 % CI)")
     axis.grid(axis="x")
     axis.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3)
     words = "; ".join(
-        f"{name} " + ", ".join(f"{side} {100 * record['measures'][name][side]['mean']:.1f} %" for side in sides)
+        f"{name.rpartition('/')[2]} "
+        + ", ".join(f"{side} {100 * record['measures'][name][side]['mean']:.1f} %" for side in sides)
         for name in names
     )
-    return Chart(inline_svg(figure, axis), f"Accuracies: {words}")
+    return Chart(inline_svg(figure, axis), f"{DECIDING[metric].capitalize()}: {words}")
 
 
 def shift_charts(record: Mapping[str, Any]) -> list[Chart]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from robustvit.audits.measures import AuditedPhoto
+from robustvit.audits.audited_photo import AuditedPhoto
 from robustvit.audits.region import Patch, crop_around
 from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
 from robustvit.data.cached_photos import CachedPhotos

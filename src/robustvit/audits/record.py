@@ -9,9 +9,10 @@ from typing import Any
 
 from robustvit.audits import verdict as audit_verdict
 from robustvit.audits.audit_data import AuditData
+from robustvit.audits.audited_photo import AuditedPhoto, Tried
 from robustvit.audits.background_kinds import MIN_GROUP, BackgroundKinds, Group, usual_photos
 from robustvit.audits.by_metric import COST, class_metric, metric_changes
-from robustvit.audits.measures import AUDIT_MEASURES, AuditedPhoto, Tried
+from robustvit.audits.measures import AUDIT_MEASURES
 from robustvit.audits.pictures import WORST_RULE
 from robustvit.audits.placements import PlacedAnswers, shift_difference, shift_points
 from robustvit.audits.summary import compare_photos, means

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from robustvit.audits.audit_data import AuditData, ModelAudit
+from robustvit.audits.audited_photo import AuditedPhoto
 from robustvit.audits.background_kinds import BackgroundKinds, background_features, find_backgrounds, group_photos
 from robustvit.audits.budget import settle_budget
 from robustvit.audits.companions import Companion, judge_companions, read_companions
-from robustvit.audits.measures import AuditedPhoto, PhotoSettings, audit_photos, fit_photos
+from robustvit.audits.measures import PhotoSettings, audit_photos, fit_photos
 from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest
 from robustvit.audits.pictures import choose_worst

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
 
-from robustvit.audits.measures import AUDIT_MEASURES, DIFFERENCES, AuditedPhoto
+from robustvit.audits.audited_photo import AuditedPhoto
+from robustvit.audits.measures import AUDIT_MEASURES, DIFFERENCES
 from robustvit.common.intervals import (
     ClusteredAnswers,
     Interval,

@@ -15,7 +15,7 @@ ROOM = 2**29  # bytes that a run keeps of each of its sets of photos: 2,600 phot
 
 
 class CachedLabels(CachedPhotos, LabelledPhotos):
-    """``LabelledPhotos`` without randomness, each read once; see ``CachedPhotos``. A class's mask takes 4 bytes a pixel.
+    """``LabelledPhotos`` without randomness, each read once; see ``CachedPhotos``. A class's mask has 4 bytes a pixel.
 
     Args:
         photos: as in ``LabelledPhotos``, as is everything else.
