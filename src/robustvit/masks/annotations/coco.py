@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import pluralize, shown
 from robustvit.data.folder_files import files_below
-from robustvit.data.read_photos import MAX_PIXELS
 from robustvit.masks.annotations.boxes import as_confidence, corners_of, doubt_corners, doubt_units
 from robustvit.masks.annotations.broken import BrokenEntry
+from robustvit.masks.annotations.coco_images import CocoImage, find_images
 from robustvit.masks.annotations.ids import Id, IdTable, as_id, whole_number
 from robustvit.masks.annotations.kept_verdicts import doubt_of
 from robustvit.masks.annotations.listing import (
@@ -28,21 +27,13 @@ from robustvit.masks.annotations.listing import (
     load_json,
     photo_with_objects,
 )
-from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.other_formats import name_format
 from robustvit.masks.annotations.outlines import Frame, mask_tools
 from robustvit.masks.annotations.segmentation import segmentation_mask, upright_rectangle
 
 _OF_PART = "_annotations.coco.json"
-_NAMES = ("file_name", "filename", "coco_url")  # LVIS has addresses only
 _BOX = ("bbox", "score", "iscrowd")
 _Names = dict[Id, str | None]
-
-
-@dataclass(frozen=True)
-class _Image:
-    path: Path
-    view: View
 
 
 def read_coco(source: Path, images: Path | None, orientation: Orientation | None = None) -> Annotations:
@@ -77,7 +68,7 @@ def _read_file(source: Path, images: Path | None, orientation: Orientation | Non
     content = _load(source)
     folder = PhotoFolder(images)
     names = _categories(content["categories"], problems)
-    listed = _images(content["images"], folder, orientation, problems)
+    listed = find_images(content["images"], folder, orientation, problems)
     by_image = _annotations(content["annotations"], listed, names, problems)
     photos = [_photo(image, by_image[key], names, problems) for key, image in listed.items() if image and by_image[key]]
     if empty := [image.path for key, image in listed.items() if image is not None and not by_image[key]]:
@@ -123,66 +114,8 @@ def _categories(entries: list, problems: list[str]) -> _Names:
     return names
 
 
-def _images(
-    entries: list, folder: PhotoFolder, orientation: Orientation | None, problems: list[str]
-) -> dict[Id, _Image | None]:
-    """The listed images by id; None for unusable ones, whose annotations are silently ignored."""
-    by_id = _by_id(entries, problems)
-    names = {key: entry_name(entry) for key, entry in by_id.items() if entry is not None}
-    found = folder.match(
-        {key: name for key, name in names.items() if name}, problems, describe=lambda key: f"image id {shown(key)}"
-    )
-    images: dict[Id, _Image | None] = dict.fromkeys(by_id)
-    for key, entry in by_id.items():
-        try:
-            if key in found and entry is not None:
-                images[key] = _Image(found[key], view_photo(found[key], _size(entry, found[key]), orientation))
-            elif entry is not None and not names[key]:
-                raise BrokenEntry(f"expected a file_name, found {shown(entry.get('file_name'))}")
-        except (BrokenEntry, UserError) as error:
-            problems.append(f"image id {shown(key)}: {error}")
-    return images
-
-
-def _by_id(entries: list, problems: list[str]) -> dict[Id, dict | None]:
-    """Entries by id; None for an id that several photos have, since their annotations cannot be told apart."""
-    found: dict[Id, dict | None] = {}
-    for number, entry in enumerate(entries):
-        key = as_id(entry.get("id")) if isinstance(entry, dict) else None
-        if key is None:
-            given = entry.get("id") if isinstance(entry, dict) else entry
-            problems.append(f"image number {number}: expected an id, found {shown(given)}; left out")
-        elif key not in found:
-            found[key] = entry
-        elif (first := found[key]) is not None and first != entry:
-            problems.append(
-                f"image id {shown(key)} is listed twice, as {shown(entry_name(first))} and {shown(entry_name(entry))}: "
-                "their annotations cannot be told apart, both are left out"
-            )
-            found[key] = None
-    return found
-
-
-def entry_name(entry: dict) -> str:
-    """Return the path of an image as its entry has it; empty without one."""
-    return next((entry[key] for key in _NAMES if isinstance(entry.get(key), str)), "")
-
-
-def _size(entry: dict, path: Path) -> tuple[int, int] | None:
-    """Height and width as the entry has them; None if it has neither."""
-    given = entry.get("height"), entry.get("width")
-    if given in ((None, None), (0, 0)):
-        return None
-    height, width = map(whole_number, given)
-    if not height or not width or min(height, width) < 1:
-        raise BrokenEntry(f"expected height and width of {path} above 0, got {shown(given[0])} and {shown(given[1])}")
-    if height * width > MAX_PIXELS:
-        raise BrokenEntry(f"{path} of {shown(height)} x {shown(width)} pixels is too large to be read")
-    return height, width
-
-
 def _annotations(
-    entries: list, images: dict[Id, _Image | None], names: _Names, problems: list[str]
+    entries: list, images: dict[Id, CocoImage | None], names: _Names, problems: list[str]
 ) -> dict[Id, list[tuple[Id | None, dict]]]:
     """Usable annotations by image, each with the id of its category."""
     image_ids, category_ids = IdTable(images), IdTable(names)
@@ -213,7 +146,9 @@ def _where(entry: dict) -> str:
     return f"annotation {shown(entry.get('id'))}"
 
 
-def _photo(image: _Image, entries: list[tuple[Id | None, dict]], names: _Names, problems: list[str]) -> AnnotatedPhoto:
+def _photo(
+    image: CocoImage, entries: list[tuple[Id | None, dict]], names: _Names, problems: list[str]
+) -> AnnotatedPhoto:
     marked = [(None if category is None else names.get(category), entry) for category, entry in entries]
 
     def content() -> str:
@@ -225,7 +160,7 @@ def _photo(image: _Image, entries: list[tuple[Id | None, dict]], names: _Names, 
     return photo_with_objects(image.path, partial(_decode, image, marked), problems, image.view, content, doubt)
 
 
-def _decode(image: _Image, entries: list[tuple[str | None, dict]], complaints: list[str]) -> list[MarkedObject]:
+def _decode(image: CocoImage, entries: list[tuple[str | None, dict]], complaints: list[str]) -> list[MarkedObject]:
     frame = Frame(*image.view.size)
     objects: list[MarkedObject] = []
     for name, entry in entries:
@@ -255,7 +190,7 @@ def _boxed(name: str | None, entry: dict, where: str) -> BoxedObject:
 
 
 def _doubts(
-    by_image: dict[Id, list[tuple[Id | None, dict]]], images: dict[Id, _Image | None], source: Path
+    by_image: dict[Id, list[tuple[Id | None, dict]]], images: dict[Id, CocoImage | None], source: Path
 ) -> dict[str, str]:
     boxes, framed = [], []
     for key, entries in by_image.items():

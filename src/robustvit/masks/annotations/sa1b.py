@@ -11,7 +11,7 @@ import numpy as np
 
 from robustvit.common.options import Orientation
 from robustvit.masks.annotations.broken import BrokenEntry
-from robustvit.masks.annotations.coco import entry_name
+from robustvit.masks.annotations.coco_images import entry_name
 from robustvit.masks.annotations.json_files import read_json_files
 from robustvit.masks.annotations.listing import Annotations
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto, find_photo_folder, list_marked
