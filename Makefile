@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(PYTEST) -m "not slow" $(if $(ROOM),tests/$(ROOM))
 
-# Kills, simulations, several processes, long property tests, the site and the notebook; pytest's 5 says that a room has none.
+# Kills, simulations, several processes, long property tests, the commands of the documents, the site and the notebook; pytest's 5 says that a room has none.
 test-slow: $(VENV)/installed
 	$(PYTEST) -m slow $(if $(ROOM),tests/$(ROOM) || test $$? -eq 5)
 

@@ -145,6 +145,7 @@ class Interrupted(torch.nn.Module):
         return self.inner(images)
 
 
+@pytest.mark.slow
 def test_a_stopped_audit_resumes_and_comes_to_the_same(drawn, tmp_path):
     options = {**drawn, **FEW, "relevance": "input_gradient", "batch_size": 4}
 

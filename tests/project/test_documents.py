@@ -208,6 +208,7 @@ def test_every_command_parses(page, world, monkeypatch):
 DIFFERENT = {tuple(command_of(line) or []): line for _, line in reversed(COMMANDS) if not ELSEWHERE.search(line)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [pytest.param(line, id=line[10:70]) for line in reversed(DIFFERENT.values())])
 def test_every_command_that_can_runs(line, world, tmp_path, monkeypatch, capsys):
     place = tmp_path / "world"

@@ -35,7 +35,9 @@ def test_every_example_is_short_and_tested():
         assert lines[0].startswith('"""')
 
 
-@pytest.mark.parametrize("name", GUIDED)
+@pytest.mark.parametrize(
+    "name", ["plain_loop", *(pytest.param(name, marks=pytest.mark.slow) for name in GUIDED if name != "plain_loop")]
+)
 def test_relevance_loss_falls(name, printed):
     if find_spec(GUIDED[name]) is None:
         pytest.skip(f"{GUIDED[name]} is not installed")
@@ -52,6 +54,7 @@ def test_torchvision_model_is_explained(printed):
         assert 0 < int(re.search(r"(\d+) % of the relevance", line)[1]) < 100
 
 
+@pytest.mark.slow
 def test_audit_needs_no_training(printed):
     said, page = printed("audit_only").splitlines()
     assert said.split(":")[0] in ("no sign", "some", "strong reliance", "cannot tell")

@@ -150,6 +150,7 @@ def test_card_of_an_accepted_model_does_not_warn(run, tmp_path):
     assert "mit (stated by the author)" in card
 
 
+@pytest.mark.slow
 def test_onnx_gives_the_same_logits_for_any_batch(run, tmp_path, capsys):
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -184,6 +185,7 @@ def test_onnx_gives_the_same_logits_for_any_batch(run, tmp_path, capsys):
     assert json.loads((out / "config.json").read_text())["label_names"] == list(CLASSES)
 
 
+@pytest.mark.slow
 def test_onnx_of_multi_head_attention_and_one_that_differs(tmp_path):
     for module in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(module)

@@ -359,6 +359,7 @@ def test_archives_that_cannot_be_used_leave_nothing(tmp_path):
     assert not list(tmp_path.rglob("evil.png"))
 
 
+@pytest.mark.slow  # imports Gradio
 def test_command_says_what_is_wrong_before_it_loads_anything(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     pytest.importorskip("gradio")
