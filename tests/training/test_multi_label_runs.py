@@ -12,7 +12,7 @@ from PIL import Image
 
 from helpers.drawn_photos import CLASSES, draw_photo
 from helpers.small_models import SIZE, tiny_network
-from robustvit import UserError, audit, evaluate, finetune, load_model, report
+from robustvit import UserError, classes, evaluate, finetune, load_model, report
 from robustvit.evaluation.photo_measures import read_measures
 from robustvit.models.save import save_model
 
@@ -103,7 +103,7 @@ def test_methods_for_one_class_are_refused_by_name(guidance, photos, model, tmp_
 
 def test_what_does_not_take_several_labels_says_so(photos, model, tmp_path):
     with pytest.raises(UserError, match="several labels a photo"):
-        audit(model=model, out=str(tmp_path / "audit.html"), **photos)
+        classes(model=model, baseline=model, out=str(tmp_path / "classes.html"), images=photos["images"])
     softmax = load_model(tiny_network(3), class_names=list(CLASSES))
     with pytest.raises(UserError, match=r"multi-label model \(--head\)"):
         evaluate(model=softmax, **photos)

@@ -19,6 +19,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from robustvit.common.errors import UserError
+from robustvit.common.given_sets import OF_PHOTOS, is_given_set, name_given_set
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -133,6 +134,9 @@ def command(
                 check_known(keywords, signature.parameters, function.__name__)
             bound = signature.bind(*arguments, **keywords)
             bound.apply_defaults()
+            for option in OF_PHOTOS:
+                if is_given_set(bound.arguments.get(option)):
+                    bound.arguments[option] = name_given_set(bound.arguments[option], option)
             received: dict[str, dict[str, Any]] = {name: {} for name in groups}
             own: dict[str, Any] = {}
             for one in options:

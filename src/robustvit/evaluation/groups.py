@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from robustvit.common.errors import UserError
+from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.group_intervals import gap_interval, weighted_interval, worst_change, worst_interval
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
 from robustvit.common.wording import pluralize
@@ -66,7 +67,7 @@ class GroupSummary:
 
 
 @dataclass(frozen=True)
-class GroupReport:
+class GroupReport(Tabular):
     """Measures by group, of a model and, if there is one, of its baseline.
 
     Attributes:
@@ -82,6 +83,14 @@ class GroupReport:
     before: GroupSummary | None
     changes: dict[str, Interval]
     notes: tuple[str, ...]
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """A row for each group, with its measures, and the baseline's and the changes where there is one."""
+        for row in self.rows:
+            found: dict[str, object] = {"group": row.group, "photos": row.photos, "training photos": row.training}
+            for words, measures in (("", row.measures), ("baseline ", row.before), ("change ", row.changes)):
+                found |= {words + name: value for name, value in measures.items()}
+            yield found
 
     def __str__(self) -> str:
         width = max(len(row.group) for row in self.rows[:MOST_SHOWN])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -11,19 +10,13 @@ from pathlib import Path, PureWindowsPath
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import new_file
+from robustvit.common.given_sets import cache_folder
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.matching import compose
 from robustvit.data.read_photos import IMAGE_SUFFIXES, kind_by_start
 
 _LONGEST = 120  # characters of a name
-
-
-def cache_folder() -> Path:
-    """Return the folder for files that can be made again: ``ROBUSTVIT_CACHE``, or the user's cache."""
-    if named := os.environ.get("ROBUSTVIT_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "robustvit"
 
 
 class UnpackedPhotos:
