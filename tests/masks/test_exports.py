@@ -143,7 +143,7 @@ BROKEN_FIFTYONE = {
     "no box": (detection(bounding_box=[1]), "a detection whose numbers are missing"),
     "outside": (detection(mask_path="../../etc/passwd"), "expected a mask below"),
     "no mask": (detection(mask_path="fields/b.png"), "found none"),
-    "objects": (detection(mask=packed_array(np.zeros((2, 2, 2)))), "no mask of height x width"),
+    "objects": (detection(mask=packed_array(np.zeros((2, 2, 2)))), "not a mask of height x width"),
     "rubbish": (detection(mask={"$binary": {"base64": "abcd"}}), "not NumPy's"),
     "size": ({"_cls": "Segmentation", "mask": packed_array(np.ones((3, 3), np.uint8))}, "the photo has 30 x 44"),
     "huge": (

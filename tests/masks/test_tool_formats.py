@@ -7,9 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from helpers.annotation_files import box_mask, iou, save_mask, save_photo, write_json
+from helpers.annotation_files import box_mask, coco, iou, save_mask, save_photo, write_json
 from helpers.hostile import said
-from helpers.tool_files import TOOLS, cvat, runs_of, write_csv, write_tool
+from helpers.tool_files import TOOLS, cvat, runs_of, supervisely, write_csv, write_tool
 from robustvit import UserError, make_masks
 from robustvit.cli.main import main as cli
 from robustvit.data.manifest import read_manifest
@@ -135,3 +135,29 @@ def test_kaggle_may_run_along_the_rows(tmp_path):
         assert np.array_equal(photo.read()[0].mask > 0.5, mask)
         with pytest.raises(UserError, match=f"say --from {right}$"):
             read_annotations(wrong, source, None)
+
+
+@pytest.mark.parametrize("name", ["coco", "cvat", "voc-xml", "yolo", "supervisely"])
+def test_masks_written_into_an_export_are_not_read_with_it(tmp_path, name):
+    if name == "coco":
+        save_photo(tmp_path / "images" / "a.png")
+        write_json(coco(), tmp_path / "instances.json")
+    elif name == "voc-xml":
+        save_photo(tmp_path / "JPEGImages" / "a.png")
+        box = "<bndbox><xmin>11</xmin><ymin>6</ymin><xmax>30</xmax><ymax>20</ymax></bndbox>"
+        xml = f"<annotation><filename>a.png</filename><object><name>cat</name>{box}</object></annotation>"
+        (tmp_path / "a.xml").write_text(xml)
+    elif name == "yolo":
+        save_photo(tmp_path / "images" / "a.png")
+        (tmp_path / "labels").mkdir()
+        (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+    elif name == "cvat":
+        save_photo(tmp_path / "images" / "a.png")
+        (tmp_path / "annotations.xml").write_text(cvat())
+    else:
+        save_photo(tmp_path / "ds" / "img" / "a.png")
+        write_json(supervisely(), tmp_path / "ds" / "ann" / "a.png.json")
+    for _ in range(2):
+        done = make_masks(str(tmp_path), from_="auto", out=str(tmp_path / "masks"), to="coco")
+        assert len(done.records) == 1
+        assert not any("/masks/" in line for line in done.problems), done.problems

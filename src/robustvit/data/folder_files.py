@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from robustvit.data.manifest import is_mask_folder
 from robustvit.data.photo_counts import HIDDEN
 
 SYSTEM_NAMES = frozenset(
@@ -20,11 +21,11 @@ def is_hidden(name: str) -> bool:
 
 
 def files_below(
-    folder: Path, suffixes: Collection[str], leave_out: Callable[[Path], bool] = lambda inner: False
+    folder: Path, suffixes: Collection[str], leave_out: Callable[[Path], bool] = is_mask_folder
 ) -> dict[str, Path]:
     """Return files anywhere in a folder by their path in it, with slashes; sorted, without hidden ones.
 
-    Folders for which ``leave_out`` is true are skipped.
+    Inner folders for which ``leave_out`` is true are skipped: those that ``make_masks`` wrote.
     """
     return dict(
         sorted(

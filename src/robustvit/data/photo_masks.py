@@ -112,7 +112,11 @@ def _key(inside: str) -> str:
 def _masks_by_key(masks: Path, flat: bool | None = None, beside: bool = False) -> dict[str, Path]:
     """Return the masks in a folder by what they share with their photos; ``beside`` those that lie with the photos."""
     found: dict[str, Path] = {}
-    files = masks_beside(files_below(masks, IMAGE_SUFFIXES)) if beside else files_below(masks, MASK_SUFFIXES)
+    files = (
+        masks_beside(files_below(masks, IMAGE_SUFFIXES))
+        if beside
+        else files_below(masks, MASK_SUFFIXES, lambda inner: False)
+    )
     for inside, path in files.items():
         if flat is not None and ("/" in inside) == flat:  # beside class folders, or in folders beside flat masks
             continue

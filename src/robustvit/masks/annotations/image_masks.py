@@ -87,7 +87,7 @@ def _photos(
     orientation: Orientation | None,
     problems: list[str],
 ) -> list[AnnotatedPhoto]:
-    masks = folder.separate(source, files_below(source, suffixes))
+    masks = folder.separate(source, files_below(source, suffixes, lambda inner: False))
     if not masks:
         raise UserError(f"expected masks ({', '.join(sorted(suffixes))}) in {source}, found none: check the path")
     wanted = {mask: place.removesuffix(mask.suffix) for place, mask in masks.items()}
