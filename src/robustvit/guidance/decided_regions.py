@@ -26,7 +26,7 @@ class DecidedRegions:
     """Finds the regions in images.
 
     Attributes:
-        model: the model that was audited, on the device of the images; it is not trained.
+        model: the model that was audited; it is not trained, and is moved to the images.
         centres: of the kinds of region ``(K, C)``, each of length 1.
         reach: least cosine of each ``(K,)``.
         keep: whether each is kept ``(K,)`` bool.
@@ -47,7 +47,7 @@ class DecidedRegions:
 
         Args:
             decisions: see ``read_decisions``.
-            model: the original model, on its device.
+            model: the original model.
             unmasked: see the class.
         """
         if decisions.weights and decisions.weights != weights_hash(model):
@@ -55,17 +55,16 @@ class DecidedRegions:
                 f"expected the model that was audited for {decisions.path} ({decisions.model}), got other weights: "
                 "audit this model, and decide on its regions"
             )
-        device = next(model.parameters()).device
         rows = decisions.regions
         others = [(centre, 1.0) for centre in decisions.others]
-        centres = torch.tensor([*(one.centre for one in rows), *(centre for centre, _ in others)], device=device)
+        centres = torch.tensor([*(one.centre for one in rows), *(centre for centre, _ in others)])
         kept = [one.keep for one in rows]
         return cls(
             model,
             F.normalize(centres.float(), dim=1),
-            torch.tensor([*(one.reach for one in rows), *(reach for _, reach in others)], device=device),
-            torch.tensor([*kept, *(False for _ in others)], device=device),
-            torch.tensor([*(not one for one in kept), *(False for _ in others)], device=device),
+            torch.tensor([*(one.reach for one in rows), *(reach for _, reach in others)]),
+            torch.tensor([*kept, *(False for _ in others)]),
+            torch.tensor([*(not one for one in kept), *(False for _ in others)]),
             unmasked,
         )
 
@@ -73,7 +72,7 @@ class DecidedRegions:
     def find(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return where images ``(B, 3, H, W)`` show what is dropped, and what is kept, each ``(B, 1, H, W)`` bool."""
         with evaluating(self.model):
-            found = F.normalize(patch_features(self.model, images), dim=-1)
+            found = F.normalize(patch_features(self.model.to(images.device), images), dim=-1)
         if found.shape[-1] != self.centres.shape[1]:
             raise UserError(
                 f"expected regions of {found.shape[-1]} features, as this model has, got {self.centres.shape[1]}: "
@@ -83,7 +82,7 @@ class DecidedRegions:
         inside = cosine >= self.reach.to(cosine)[kind]
         size = (images.shape[-2], images.shape[-1])
         dropped, kept = (
-            F.interpolate((inside & chosen[kind]).float()[:, None], size=size, mode="nearest") > 0.5
+            F.interpolate((inside & chosen.to(kind.device)[kind]).float()[:, None], size=size, mode="nearest") > 0.5
             for chosen in (self.drop, self.keep)
         )
         return dropped, kept

@@ -55,6 +55,7 @@ class PreparedRun:
         config: all settings as YAML can hold them, with those that depend on the model.
         accelerator: device, precision, processes and trackers.
         classifier: the model to finetune.
+        original: a copy of it that is never trained, on the CPU while it is not used.
         gathered: its photos.
         guide: the guidance, which knows of the photos.
         method: relevance method that measures it.
@@ -64,6 +65,7 @@ class PreparedRun:
     config: dict[str, Any]
     accelerator: Accelerator
     classifier: Classifier
+    original: Classifier
     gathered: RunPhotos
     guide: GuidanceMethod
     method: str
@@ -99,11 +101,12 @@ def prepare_run(
     config = settled.with_model(classifier)
     method = check_model(settled, classifier)
     gathered = gather_run(options, settled, classifier, accelerator)
-    regions = read_regions(options["shortcuts"], settled, classifier, gathered, accelerator.device)
+    original = copy.deepcopy(classifier).cpu()
+    regions = read_regions(options["shortcuts"], settled, original, gathered)
     if options["resume"]:
         folder.check_same_selection(gathered.as_text())
     guide = settled.guide.of_object_classes(gathered.object_classes).of_regions(regions)
-    return PreparedRun(settled, config, accelerator, classifier, gathered, guide, method)
+    return PreparedRun(settled, config, accelerator, classifier, original, gathered, guide, method)
 
 
 def open_accelerator(running: TrainingRun, settled: SettledRun, out: str) -> Accelerator:
@@ -191,16 +194,15 @@ def gather_run(
 
 
 def read_regions(
-    path: str | None, settled: SettledRun, classifier: Classifier, photos: RunPhotos, device: torch.device
+    path: str | None, settled: SettledRun, original: Classifier, photos: RunPhotos
 ) -> DecidedRegions | None:
     """Return the regions that a person kept or dropped, for the original model; None without a file.
 
     Args:
         path: shortcuts.json.
         settled: the run, whose method has to obey.
-        classifier: the model before training.
+        original: the model before training.
         photos: of the run.
-        device: where it trains.
     """
     if path is None:
         return None
@@ -209,6 +211,5 @@ def read_regions(
             f"expected --guidance robustvit, swap-relevance or energy with --shortcuts, got {settled.guide.title}: "
             "it has no relevance map to keep off a region"
         )
-    original = copy.deepcopy(classifier).to(device).eval().requires_grad_(False)
     unmasked = not any(photo.mask is not None or photo.no_object for photo in photos.train)
     return DecidedRegions.of(read_decisions(path), original, unmasked)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 from robustvit.common.options import MaskFormat
@@ -55,7 +54,7 @@ class GuidedRun:
         self.training = see_photos(gathered.train, classifier, augment=True, mask_format=mask_format)
         self.validation, self.held_out = gathered.read["validation"], gathered.read["verdict"]
         self._validated: list[PhotoMeasure] = []  # the original on the validation photos, once it is measured
-        self.original = copy.deepcopy(classifier).cpu()
+        self.original = ready.original
         self.groups: GroupReport | None = None
         self.by_class: ClassNumbers | None = None
         classifier.to(accelerator.device)
