@@ -1,12 +1,12 @@
-"""Where the time of a default ``finetune`` goes: CPU seconds by stage, and their ratio to the training steps.
+"""Where the time of a default ``finetune`` goes: pictures that the networks answer and CPU seconds, by stage.
 
     python -m benchmarks.speed.finetune_stages --model my_vit --data voc-animals --label before --out runs
     python -m benchmarks.speed.finetune_stages --table runs/finetune_stages-before-DATE.json ...
 
 DATA holds ``train`` and ``test``, each with ``images`` and ``masks`` in class folders. The run takes ten photos per
-class to train on, twenty to validate and all of ``test`` to judge. CPU seconds of the process are counted, since other
-programs may share the machine; the ratios within one run compare two versions. ``PYTHONPATH`` names the version that is
-measured. Writes dated files.
+class to train on, twenty to validate and all of ``test`` to judge. The pictures that go through the networks are the same on any machine; those that
+a gradient follows take about two (a map) or four times as long (a step). CPU seconds of the process are counted beside
+them, since other programs may share the machine. ``PYTHONPATH`` names the version that is measured. Writes dated files.
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ STAGES: dict[str, tuple[str, ...]] = {
 
 
 class Stages:
-    """Counts CPU seconds by stage; nested stages are not counted twice."""
+    """Counts CPU seconds, and pictures that networks answer, by stage; nested stages are not counted twice."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
+        self.pictures: Counter[str] = Counter()  # that went through a network
+        self.followed: Counter[str] = Counter()  # of these, with a gradient to come
         self._stack: list[str] = ["imports and options"]
         self._since = STARTED
 
@@ -72,8 +74,21 @@ class Stages:
 
         return call
 
+    def count_pictures(self, module: Any, given: tuple[Any, ...]) -> None:
+        """Count the batch of a classifier, before it is answered."""
+        import torch
+
+        from robustvit.models.classifier import Classifier
+
+        if isinstance(module, Classifier):
+            self.pictures[self._stack[-1]] += len(given[0])
+            self.followed[self._stack[-1]] += len(given[0]) * torch.is_grad_enabled()
+
     def install(self) -> None:
-        """Count the functions of ``STAGES`` from now on."""
+        """Count the functions of ``STAGES``, and what classifiers answer, from now on."""
+        from torch.nn.modules.module import register_module_forward_pre_hook
+
+        register_module_forward_pre_hook(self.count_pictures)
         for stage, names in STAGES.items():
             for name in names:
                 module, _, path = name.partition(":")
@@ -107,6 +122,8 @@ def run_once(given: argparse.Namespace) -> dict[str, Any]:
         "epochs": given.epochs,
         "photos": {use: len(list((given.data / use / "images").rglob("*.*"))) for use in ("train", "test")},
         "cpu_seconds": dict(stages.seconds) | {"total": stages.seconds.total()},
+        "pictures": dict(stages.pictures) | {"total": stages.pictures.total()},
+        "followed": dict(stages.followed) | {"total": stages.followed.total()},
         "wall_seconds": time.monotonic() - start,
         "gains": gains,
         "interpolation": interpolation,

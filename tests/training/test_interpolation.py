@@ -45,14 +45,17 @@ def test_weights_lie_on_the_line_between_both(share, seed):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=10, max_size=10))
-def test_the_highest_sum_within_the_allowed_loss_wins_and_of_equal_ones_the_smallest_share(answers):
+def test_the_highest_sum_of_every_second_share_and_its_neighbours_wins_and_of_equal_ones_the_smallest(answers):
     by_share = {0.0: (3, 0)} | dict(zip(SHARES, answers, strict=True))
     share, tried = choose_share(
         lambda at: {"ordinary": by_share[at][0] / 4, "mixed-other": by_share[at][1] / 4, "mixed-same": 1.0}, 25.0
     )
     sums = [sum(pair) if pair[0] >= 2 else -1 for pair in answers]
-    assert share == SHARES[sums.index(max(sums))]
-    assert tried == [{"share": s, "ordinary": a / 4, "mixed-other": b / 4} for s, (a, b) in by_share.items()]
+    first = max((sums[at], -at) for at in (1, 3, 5, 7, 9))  # every second share; of equal sums the smallest share
+    near = [at for at in range(10) if at % 2 or abs(at + first[1]) == 1]
+    assert share == SHARES[-max((sums[at], -at) for at in near)[1]]
+    listed = [0.0, *(SHARES[at] for at in near)]
+    assert tried == [{"share": s, "ordinary": by_share[s][0] / 4, "mixed-other": by_share[s][1] / 4} for s in listed]
     assert f"{share:g} of the way" in describe_share(share, tried)
 
 
