@@ -4,9 +4,10 @@
     python -m benchmarks.speed.finetune_stages --table runs/finetune_stages-before-DATE.json ...
 
 DATA holds ``train`` and ``test``, each with ``images`` and ``masks`` in class folders. The run takes ten photos per
-class to train on, twenty to validate and all of ``test`` to judge. The pictures that go through the networks are the same on any machine; those that
-a gradient follows take about two (a map) or four times as long (a step). CPU seconds of the process are counted beside
-them, since other programs may share the machine. ``PYTHONPATH`` names the version that is measured. Writes dated files.
+class to train on, twenty to validate and all of ``test`` to judge. The pictures that go through the networks are the
+same on any machine; those that a gradient follows take about two (a map) or four times as long (a step). CPU seconds of
+the process are counted beside them, since other programs may share the machine. ``PYTHONPATH`` names the version to
+measure. Writes dated files.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.object_views import VIEWS, crop_window
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
-from robustvit.evaluation.rival_results import RivalBar, judge_rivals
+from robustvit.evaluation.rival_results import RivalBar, ask_about_objects, judge_rivals
 from robustvit.evaluation.rivals import RivalPlan, fewer_swaps, find_objects, measure_rivals
 
 PLAN = RivalPlan(("crop", "mask", "blur"))
@@ -118,6 +118,31 @@ def dataset(photos, classifier):
 @pytest.fixture(scope="module")
 def plain(classifier, dataset):
     return measure(classifier, dataset, MeasureSettings(swaps=1, backgrounds="textures"))
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_rival_that_is_behind_on_the_first_photos_is_not_asked_about_the_others(classifier, dataset, plain, ahead):
+    few, asked = fewer_swaps(plain, ("unseen",), 1), []
+    turned = [replace(one, predicted=one.label if not ahead else -1, values={"ordinary": float(not ahead)},
+                      swapped=[replace(s, predicted=one.label if not ahead else -1) for s in one.swapped])
+              for one in few]  # fmt: skip
+    for one in turned:
+        one.rate_swaps()
+    bar = RivalBar("the original", ("the guided model", turned))
+    hook = classifier.register_forward_pre_hook(lambda _, given: asked.append(len(given[0])))
+    plan, settings = replace(PLAN, kinds=("mask",)), MeasureSettings(backgrounds="textures")
+    found = ask_about_objects(classifier, dataset, few, replace(plan, first=4), settings, bar)
+    several = sum(asked)
+    whole = ask_about_objects(classifier, dataset, few, plan, settings, bar)
+    hook.remove()
+    assert (several == sum(asked) - several) == ahead
+    if ahead:
+        assert found == whole
+        assert not found.left_out
+    else:
+        assert found.left_out.startswith("Asked about 4 of 30 photos: none is ahead on these. --at-inference mask")
+        assert found.left_out in str(found)
+        assert {one.difference.count for rival in found.rivals for one in rival.comparisons} == {4}
 
 
 @pytest.mark.parametrize("by", ["relevance", "masks"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from torch import nn
 from helpers.small_models import SIZE
 from robustvit.common.intervals import Interval
 from robustvit.evaluation import traded_shortcuts
+from robustvit.evaluation.insertions import RISE, cost_rises, risen_costs
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.evaluation.traded_shortcuts import describe_trade, other_costs
 from robustvit.models.classifier import Classifier, Preprocessing
@@ -67,6 +69,41 @@ def test_photos_without_a_class_do_not_count_and_many_are_thinned_out(monkeypatc
     assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 30
     monkeypatch.setattr(traded_shortcuts, "MOST_PHOTOS", 10)
     assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 10
+
+
+def counted(model, asked):
+    """The model, and a list of how many pictures it was asked about at a time."""
+    model.register_forward_pre_hook(lambda _, given: asked.append(len(given[0])))
+    return model
+
+
+@pytest.mark.parametrize(("framed", "pictures"), [(False, 4 * 8), (True, 4 * 8 + 32)])
+def test_only_what_seems_to_cost_more_is_put_into_all_photos(monkeypatch, framed, pictures):
+    monkeypatch.setattr(traded_shortcuts, "FIRST_PHOTOS", 9)  # every fifth of 40: both classes
+    asked = []
+    found = other_costs(model(False), counted(model(framed), asked), Photos(), measured())
+    assert sum(asked) == pictures, "four insertions into eight photos, and the frame into the other 32"
+    assert [rise.count for rise in found.values()] == [40] * framed
+
+
+def test_stopping_early_adds_no_false_alarms_and_misses_few_rises():
+    """Answers drawn for 150 photos: the rule of two rounds against that of one, as ``other_costs`` applies them."""
+    rng = np.random.default_rng(0)
+    named = {}
+    for rise in (0.0, 0.05, 0.2):
+        one, two = 0, 0
+        for _ in range(400):
+            labels = np.zeros(150, int)
+            before = {"": labels, "frame": (rng.random(150) < 0.15).astype(int)}
+            after = {"": labels, "frame": np.where(rng.random(150) < rise, 1, before["frame"])}
+            whole = bool(risen_costs(before, after, labels))
+            first = [{name: said[::3] for name, said in side.items()} for side in (before, after)]
+            one += whole
+            two += whole and cost_rises(first[0], first[1], labels[::3])["frame"].mean > RISE
+        named[rise] = one, two
+    assert named[0.0][1] <= named[0.0][0] == 0
+    assert named[0.05][1] <= named[0.05][0] <= 20, "of 400: a rise of what is allowed is not called one"
+    assert named[0.2][1] >= 0.9 * named[0.2][0] > 200
 
 
 def test_the_line_says_whether_backgrounds_gained():

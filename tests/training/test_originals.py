@@ -17,7 +17,7 @@ from robustvit.data.overlap import hash_photos
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.experiments.trials import start_sweep_folder
-from robustvit.training.originals import measure_once
+from robustvit.training.originals import measure_once, remember_insertions
 
 
 @pytest.fixture
@@ -66,6 +66,27 @@ def test_what_measures_depend_on_is_measured_anew(call, change):
             next(model.parameters()).flatten()[0] += 1
         run("b")
     assert calls == ["a", "b"]
+
+
+def test_answers_to_insertions_are_asked_once_for_all_trials(tmp_path, call):
+    _, _, listed, model = call
+    asked = []
+
+    def ask(indices, changes):
+        asked.append((tuple(indices), tuple(changes)))
+        return {name: [10 * index + len(name) for index in indices] for name in changes}
+
+    data, shared = MaskedPhotos(listed, model.preprocessing), RunFolder(tmp_path / "sweep" / "a").originals
+    of_a, of_b = (remember_insertions(shared, model, data, MeasureSettings(), hash_photos(listed))(ask) for _ in "ab")
+    changes = {"frame": torch.neg, "grey": torch.neg}
+    first = of_a([0, 2], changes)
+    assert first == {"frame": [5, 25], "grey": [4, 24]} == of_b([0, 2], changes)
+    assert asked == [((0, 2), ("frame", "grey"))]
+    assert of_b([1], {"grey": torch.neg}) == {"grey": [14]} == of_a([1], {"grey": torch.neg})
+    assert len(asked) == 2
+    alone = remember_insertions(None, model, data, MeasureSettings(), hash_photos(listed))(ask)
+    assert alone([0], {"grey": torch.neg}) == {"grey": [4]}
+    assert len(asked) == 3
 
 
 def test_a_run_by_itself_shares_nothing(tmp_path):

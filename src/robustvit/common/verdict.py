@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,10 @@ class Verdict(Tabular):
         for one in self.comparisons:
             turned = {"helped": one.helped, "harmed": one.harmed}
             yield {"measure": one.measure, "before": one.before, "after": one.after, "change": one.difference} | turned
+
+    def saying(self, *more: str) -> Verdict:
+        """Return the verdict with more sentences after its own."""
+        return replace(self, sentence=" ".join([self.sentence, *more]))
 
     def of(self, measure: str) -> Comparison | None:
         """Return the comparison of a measure, if there is one."""

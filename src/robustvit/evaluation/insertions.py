@@ -216,14 +216,20 @@ def risen_costs(
     Returns:
         By insertion, the paired difference of both costs: accuracy without it less accuracy with it.
     """
+    return {name: rise for name, rise in cost_rises(before, after, labels).items() if rise.low > RISE}
+
+
+def cost_rises(
+    before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int]], labels: Sequence[int]
+) -> dict[str, Interval]:
+    """Return by insertion how much more it costs one model than another; arguments as in ``risen_costs``."""
     truth = np.array(labels)
 
     def costs(answers: Mapping[str, Sequence[int]], name: str) -> np.ndarray:
         return (np.array(answers[""]) == truth).astype(float) - (np.array(answers[name]) == truth)
 
-    rises = {name: paired_difference(costs(before, name), costs(after, name)) for name in after
-             if name and not name.endswith(CONTROL)}  # fmt: skip
-    return {name: rise for name, rise in rises.items() if rise.low > RISE}
+    return {name: paired_difference(costs(before, name), costs(after, name)) for name in after
+            if name and not name.endswith(CONTROL)}  # fmt: skip
 
 
 def _control_of(name: str, answers: Mapping[str, Sequence[int]], pulled_to: int, free: np.ndarray) -> str:

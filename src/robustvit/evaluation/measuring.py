@@ -21,6 +21,7 @@ from robustvit.evaluation.asking import Asking
 from robustvit.evaluation.map_scores import MAP_SCORES, MapScores
 from robustvit.evaluation.photo_measures import UNSEEN, Swapped
 
+FIRST_PHOTOS = 50  # of what may be stopped early: nothing is reported early, so this adds no false alarms
 RUN_SWAPS: tuple[Swap, ...] = ("mixed-same", "mixed-other")  # mixed-rand reuses these predictions
 Answer = tuple[int, float, dict[int, float]]  # class, its probability, and scores of classes
 
@@ -104,6 +105,11 @@ class Measuring(ABC):
             pasted = PastedPhotos(photos, others, self.share.of_items(pairs))
             answers += self.answers(pasted, "measuring other backgrounds")
         return [(at, Swapped(kind, donor, *one)) for (kind, at, donor), one in zip(planned, answers, strict=True)]
+
+
+def spread(indices: Sequence[int], most: int) -> list[int]:
+    """Return at most this many of the indices, evenly spread."""
+    return list(indices[:: -(-len(indices) // most)]) if indices else []
 
 
 def expect_finite(logits: Tensor) -> Tensor:

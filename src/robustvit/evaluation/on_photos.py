@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
 from robustvit.data.photos_to_measure import PhotosToMeasure, find_photos_to_measure
 from robustvit.data.seen_photos import ReadOnce
 from robustvit.data.trained_runs import trained_groups, trained_shifts
+from robustvit.evaluation.class_losses import describe_lost_classes
 from robustvit.evaluation.class_numbers import class_numbers
 from robustvit.evaluation.deciding_metric import check_metric, metric_for, say_sizes
 from robustvit.evaluation.doubted_order import doubt_answers
@@ -139,7 +140,7 @@ def evaluate_photos(request: PhotoRequest, out: str | None = None) -> Evaluation
     bar = _set_bar(request, after, compared=before is not None)
     verdict = None
     if before is not None:
-        verdict = _judge(chosen, request.photos.include_trained, metric, bar, (before, after))
+        verdict = _judge(chosen, request.photos.include_trained, metric, bar, (before, after), classifier.name_of)
     found = Evaluation(
         str(models.model),
         str(request.photos.images),
@@ -170,8 +171,9 @@ def _judge(
     metric: MetricName,
     bar: RivalBar,
     measured: Sequence[list[PhotoMeasure]],
+    name_of: Callable[[int], str],
 ) -> Verdict:
-    """Compare the model with its baseline, which was ``measured`` first."""
+    """Compare the model with its baseline, which was ``measured`` first; the verdict names classes that lost."""
     before, after = measured
     decided = decide(
         compare(before, after, metric),
@@ -180,7 +182,8 @@ def _judge(
         trained_on=bar.trained_on,
         metric=metric,
     )
-    return chosen.seen.judge(decided, include_trained)
+    lost = describe_lost_classes(before, after, name_of)
+    return chosen.seen.judge(decided.saying(*lost), include_trained)
 
 
 def _set_bar(request: PhotoRequest, after: list[PhotoMeasure], compared: bool) -> RivalBar:

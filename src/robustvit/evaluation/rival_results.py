@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from robustvit.common.progress import warn
 from robustvit.common.verdict import Comparison
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.measuring import MeasureSettings, spread
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.evaluation.rivals import AVERAGED, RivalAnswers, RivalPlan, measure_rivals
 from robustvit.evaluation.verdict import DECISIVE, compare, deciding_measure
@@ -62,12 +62,14 @@ class RivalResults(Tabular):
         found_by: how objects are found.
         rivals: in order.
         winner: a sentence if one is shown to be better than the model that would be used instead, else empty.
+        left_out: a sentence if not all photos were asked about, else empty.
     """
 
     who: str
     found_by: str
     rivals: tuple[Rival, ...]
     winner: str = ""
+    left_out: str = ""
 
     def frame_rows(self) -> Iterator[FrameRow]:
         """A row for each rival and measure."""
@@ -91,6 +93,7 @@ class RivalResults(Tabular):
             ]
             lines.append(f"  {rival.words} ({pluralize(rival.passes, 'pass')} a photo)")
             lines.append(f"    {'; '.join(changes)}")
+        lines += [f"  {self.left_out}"] if self.left_out else []
         return "\n".join([*lines, self.winner or "  None of them is shown to be better."])
 
 
@@ -123,6 +126,10 @@ class RivalBar:
     max_drop: float = 2.0
     trained_on: tuple[str, ...] = ()
 
+    def on(self, photos: Sequence[int]) -> RivalBar:
+        """The same on some of the photos."""
+        return replace(self, instead=self.instead and (self.instead[0], [self.instead[1][at] for at in photos]))
+
 
 def ask_about_objects(
     model: Classifier,
@@ -142,9 +149,36 @@ def ask_about_objects(
     if head_kind_of(model) not in ONE_CLASS:
         warn("--at-inference is left out: it is for models of one class a photo")
         return None
-    device = model.mean.device
-    said = measure_rivals(model, photos, plain, plan, settings, device=device, accelerator=accelerator)
-    return judge_rivals(plain, said, plan, bar)
+
+    def measured(only: Sequence[int]) -> RivalAnswers:
+        device = model.mean.device
+        return measure_rivals(
+            model, photos, plain, plan, settings, device=device, accelerator=accelerator, only=only
+        )  # fmt: skip
+
+    every = range(len(plain))
+    first = every if plan.first is None else spread(every, plan.first)
+    said, rest = measured(first), sorted({*every} - {*first})
+    if not rest:
+        return judge_rivals(plain, said, plan, bar)
+    if not _is_ahead(said, [(bar.instead or ("", plain))[1][at] for at in first], bar):
+        found = judge_rivals([plain[at] for at in first], said, plan, bar.on(first))
+        shown = f"Asked about {len(first)} of {len(plain)} photos: none is ahead on these. --at-inference "
+        return replace(found, winner="", left_out=f"{shown}{','.join(plan.kinds)} asks about all.")
+    order, more = [*first, *rest], measured(rest)
+    both = {name: [one for _, one in sorted(zip(order, said[name] + more[name], strict=True), key=lambda row: row[0])]
+            for name in plan.names}  # fmt: skip
+    return judge_rivals(plain, both, plan, bar)
+
+
+def _is_ahead(said: RivalAnswers, other: Sequence[PhotoMeasure], bar: RivalBar) -> bool:
+    """Whether some rival's measured gain is above zero, and its measured loss of ordinary accuracy is allowed."""
+    for answers in said.values():
+        changes = {one.measure: one.difference.mean for one in compare(other, answers)}
+        measure = deciding_measure(changes, bar.trained_on)
+        if measure is not None and changes[measure] > 0 and 100 * changes.get("ordinary", 0.0) >= -bar.max_drop:
+            return True
+    return False
 
 
 def judge_rivals(

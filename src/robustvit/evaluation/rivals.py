@@ -45,11 +45,13 @@ class RivalPlan:
         kinds: names in ``VIEWS``; each is also averaged with the answer to the whole photo.
         by: ``relevance``, the model's own map in each picture, or ``masks``, those of the photos.
         method: relevance method.
+        first: photos that are asked about first, and the others only if a rival is ahead on these; None: all at once.
     """
 
     kinds: tuple[str, ...]
     by: ObjectBy = "relevance"
     method: str = "gae"
+    first: int | None = None
 
     @classmethod
     def of(cls, given: AtInference | None, by: ObjectBy, method: str) -> RivalPlan | None:
@@ -93,6 +95,7 @@ def measure_rivals(
     *,
     device: str | torch.device = "cpu",
     accelerator: Accelerator | None = None,
+    only: Sequence[int] | None = None,
 ) -> RivalAnswers:
     """Measure rivals on the photos, and on the backgrounds that the model itself was measured on.
 
@@ -104,17 +107,16 @@ def measure_rivals(
         settings: ``backgrounds``, ``batch_size`` and ``workers`` of these count.
         device: where the model is.
         accelerator: its processes share the photos.
+        only: photos that are measured; all if None.
 
     Returns:
-        By rival, measures as ``measure`` returns them, without those of maps.
+        By rival, measures of these photos as ``measure`` returns them, without those of maps.
     """
-    share = Share.of(accelerator)
-    swaps = dict.fromkeys(
-        (one.kind == UNSEEN, index, one.donor) for index, photo in enumerate(plain) for one in photo.swapped
-    )
+    share, measured = Share.of(accelerator), range(len(plain)) if only is None else only
+    swaps = dict.fromkeys((one.kind == UNSEEN, at, one.donor) for at in measured for one in plain[at].swapped)
     parts = [[one for one in swaps if one[0] is unseen] for unseen in (False, True)]
     datasets: list[tuple[Sequence[_Picture], Callable[[Sequence[_Picture]], Dataset]]] = [
-        ([(False, index, -1) for index in range(len(photos))], lambda some: Subset(photos, [at for _, at, _ in some])),
+        ([(False, index, -1) for index in measured], lambda some: Subset(photos, [at for _, at, _ in some])),
         (parts[0], lambda some: SwappedPhotos(photos, [one[1:] for one in some])),
     ]
     if parts[1]:
@@ -131,7 +133,7 @@ def measure_rivals(
             )
             answers = share.joined(list(chain.from_iterable(batches)))
             said |= dict(zip(pictures, answers, strict=True))
-    return {name: [_rewritten(index, one, said, name) for index, one in enumerate(plain)] for name in plan.names}
+    return {name: [_rewritten(index, plain[index], said, name) for index in measured] for name in plan.names}
 
 
 def fewer_swaps(plain: Sequence[PhotoMeasure], kinds: Sequence[str], most: int) -> list[PhotoMeasure]:

@@ -81,7 +81,8 @@ def describe_share(share: float, tried: list[dict[str, float]]) -> str:
         return f"{said}, as given."
     at = next(row for row in tried if row["share"] == share)
     shown = " and ".join(f"{100 * value:.1f} % {_words(name)}" for name, value in at.items() if name != "share")
-    return f"{said}: of {len(tried) - 1} steps tried the best on the validation photos ({shown}) within the allowed loss."
+    steps = len(tried) - 1
+    return f"{said}: of {steps} steps tried the best on the validation photos ({shown}) within the allowed loss."
 
 
 def _words(name: str) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
+from robustvit.common.files import read_json, write_json
 from robustvit.common.provenance import versions
 from robustvit.data.backgrounds import SHIPPED
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.duplicates import Fingerprint
+from robustvit.evaluation.insertions import Insertion
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.photo_measures import PhotoMeasure, read_measures, write_measures
+from robustvit.evaluation.traded_shortcuts import Ask
 from robustvit.models.classifier import Classifier
 from robustvit.models.weights import weights_hash
 
@@ -46,6 +49,38 @@ def measure_once(
     found = measure()
     write_measures(found, file)
     return found
+
+
+def remember_insertions(
+    shared: Path | None,
+    model: Classifier,
+    photos: MaskedPhotos,
+    settings: MeasureSettings,
+    prints: Mapping[Path, Fingerprint],
+) -> Callable[[Ask], Ask]:
+    """Return what makes a question on insertions one whose answers are kept in the shared folder, photo by photo.
+
+    Args:
+        shared: as in ``measure_once``, as are ``model``, ``photos``, ``settings`` and ``prints``.
+    """
+    if shared is None:
+        return lambda ask: ask
+    file = shared / f"{_key(model, photos, settings, prints)}-inserted.json"
+
+    def kept(ask: Ask) -> Ask:
+        def answer(indices: Sequence[int], changes: Mapping[str, Insertion]) -> dict[str, list[int]]:
+            known: dict[str, dict[str, int]] = read_json(file) if file.is_file() else {}
+            asked = {*map(str, indices)}
+            missing = {name: change for name, change in changes.items() if asked - {*known.get(name, ())}}
+            for name, said in (ask(indices, missing) if missing else {}).items():
+                known.setdefault(name, {}).update(zip(map(str, indices), said, strict=True))
+            if missing:
+                write_json(known, file)
+            return {name: [known[name][str(index)] for index in indices] for name in changes}
+
+        return answer
+
+    return kept
 
 
 def _key(model: Classifier, photos: MaskedPhotos, settings: MeasureSettings, prints: Mapping[Path, Fingerprint]) -> str:

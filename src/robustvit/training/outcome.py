@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from accelerate import Accelerator
 
@@ -14,9 +15,10 @@ from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Comparison, Verdict, write_verdict
 from robustvit.data.gather import RunPhotos
+from robustvit.evaluation.class_losses import describe_lost_classes
 from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers
 from robustvit.evaluation.groups import GroupReport, report_groups
-from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.measuring import FIRST_PHOTOS, MeasureSettings
 from robustvit.evaluation.photo_measures import PhotoMeasure, write_measures
 from robustvit.evaluation.rival_results import RivalBar, ask_about_objects, write_rivals
 from robustvit.evaluation.rivals import RivalPlan, fewer_swaps
@@ -24,6 +26,7 @@ from robustvit.evaluation.traded_shortcuts import describe_trade, other_costs
 from robustvit.evaluation.verdict import compare, decide, deciding_measure
 from robustvit.guidance.method import Guidance
 from robustvit.models.classifier import Classifier
+from robustvit.training.originals import remember_insertions
 from robustvit.training.panels import choose_panels, draw_panels
 from robustvit.training.schedule import Schedule
 
@@ -43,6 +46,7 @@ class RunOutcome:
         settings: how both were measured.
         schedule: of the run.
         accelerator: of the run.
+        shared: folder in which trials share what the original answers; None for a run by itself.
     """
 
     original: Classifier
@@ -53,6 +57,7 @@ class RunOutcome:
     settings: MeasureSettings
     schedule: Schedule
     accelerator: Accelerator
+    shared: Path | None = None
 
     @cached_property
     def groups(self) -> GroupReport | None:
@@ -75,7 +80,8 @@ class RunOutcome:
             trained_on=trained_on,
             metric=self.schedule.metric,
         )
-        return replace(decided, guidance=getattr(guidance, "title", None))
+        lost = describe_lost_classes(self.before, self.after, self.guided.name_of)
+        return replace(decided.saying(*lost), guidance=getattr(guidance, "title", None))
 
     def _describe_trade(self, comparisons: Sequence[Comparison], trained_on: Sequence[str]) -> list[str]:
         """Return lines on other shortcuts that cost the guided model more than the original."""
@@ -83,7 +89,9 @@ class RunOutcome:
         if counted < MIN_PHOTOS or self.guided.head_kind == "multi-label":  # answers are one class a photo
             return []
         original, measured = self.original.to(self.accelerator.device), (self.before, self.after)
-        risen = other_costs(original, self.guided, self.gathered.read["verdict"], measured, self.settings.batch_size)
+        photos = self.gathered.read["verdict"]
+        kept = remember_insertions(self.shared, original, photos, self.settings, self.gathered.prints)
+        risen = other_costs(original, self.guided, photos, measured, self.settings.batch_size, kept)
         self.original.cpu()
         by_name = {one.measure: one.difference for one in comparisons}
         decisive = deciding_measure(by_name, trained_on)
@@ -92,6 +100,7 @@ class RunOutcome:
     def ask_without_training(self, verdict: Verdict, asked: AtInference | None, folder: RunFolder) -> Verdict:
         """Measure the original asked about the object alone; the verdict names one that beats the kept model."""
         plan = RivalPlan.of(asked or RIVALS, "relevance", self.settings.method)
+        plan = plan if plan is None or asked else replace(plan, first=FIRST_PHOTOS)
         measure = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on)
         if measure is None:
             return verdict

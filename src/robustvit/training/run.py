@@ -53,6 +53,7 @@ class GuidedRun:
         self.schedule, self.accelerator, self.judging, self.method = ready.plan, accelerator, judging, ready.method
         self.training = see_photos(gathered.train, classifier, augment=True, mask_format=mask_format)
         self.validation, self.held_out = gathered.read["validation"], gathered.read["verdict"]
+        self.shared = self.folder.originals if accelerator.num_processes == 1 else None
         self._validated: list[PhotoMeasure] = []  # the original on the validation photos, once it is measured
         self.original = ready.original
         self.groups: GroupReport | None = None
@@ -80,9 +81,8 @@ class GuidedRun:
 
     def _measure_once(self, photos: MaskedPhotos, verdict: bool = True) -> list[PhotoMeasure]:
         """Measure the original, before it is trained; trials of a sweep take what another one measured."""
-        alone = self.accelerator.num_processes == 1
         return measure_once(
-            self.folder.originals if alone else None,
+            self.shared,
             self.classifier,
             photos,
             self._settings(verdict),
@@ -109,6 +109,7 @@ class GuidedRun:
             self._settings(verdict=True),
             self.schedule,
             self.accelerator,
+            self.shared,
         )
         verdict = outcome.judge(guidance, notes)
         verdict = outcome.ask_without_training(verdict, self.judging.at_inference, self.folder)

@@ -6,12 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from robustvit.common.intervals import Interval, mcnemar, mean_interval, paired_interval
+from robustvit.evaluation.class_losses import RATE, adjusted_mcnemar
 from robustvit.evaluation.on_sets.outcomes import Outcomes
-
-RATE = 0.05  # false discovery rate among the classes called significant
 
 
 @dataclass(frozen=True)
@@ -113,8 +111,7 @@ def class_changes(before: Outcomes, after: Outcomes, seen: Collection[int] | Non
     names, places = np.unique(before.class_names, return_inverse=True)
     helped = np.bincount(places, new & ~old, len(names)).astype(int)
     harmed = np.bincount(places, old & ~new, len(names)).astype(int)
-    ps = [mcnemar(int(up), int(down)) for up, down in zip(helped, harmed, strict=True)]
-    adjusted = stats.false_discovery_control(ps) if ps else []
+    ps, adjusted = adjusted_mcnemar(helped.tolist(), harmed.tolist())
     inside = None if seen is None else np.isin(before.right, list(seen)).any(axis=1).reshape(-1)
     parts = np.split(np.argsort(places, kind="stable"), np.cumsum(np.bincount(places))[:-1]) if ps else []
     rows = [
