@@ -56,3 +56,17 @@ def test_the_state_of_the_latest_work_is_known_without_a_terminal():
     seen = [progress.state() for _ in progress.track(range(3), "photos")]
     assert seen[0] == ("photos", 0, 3)
     assert seen[-1] == ("photos", 2, 3)
+
+
+def test_a_command_says_a_warning_once_and_python_says_it_each_time(log):
+    stream, _ = log
+    with progress.saying_once("known"):
+        for text in ("known", "float16", "float16"):
+            progress.warn(text)
+        with progress.saying_once("judged"):
+            for text in ("judged", "float16", "other"):
+                progress.warn(text)
+        progress.warn("judged")
+    progress.warn("float16")
+    progress.warn("float16")
+    assert stream.getvalue().split() == ["float16", "other", "judged", "float16", "float16"]

@@ -87,9 +87,14 @@ def test_a_small_change_of_few_photos_says_how_many_would_show_a_gain():
     assert needed <= int(said[1]) < 1.1 * needed
 
 
-@pytest.mark.parametrize(("outcome", "word"), [(None, "--images"), ("better", "export"), ("worse", "--lr")])
+@pytest.mark.parametrize(
+    ("outcome", "word"),
+    [(None, "--images"), ("better", "export"), ("cost-open", "--images"), ("not-shown", "--seed"), ("worse", "--lr")],
+)
 def test_every_verdict_on_other_photos_says_what_to_do_next(outcome, word):
-    assert word in next_step(outcome, elsewhere=True)
+    said = next_step(outcome, elsewhere=True)
+    assert word in said
+    assert "robustvit evaluate" not in said, "that is what was just done"
 
 
 def test_few_photos_show_nothing():

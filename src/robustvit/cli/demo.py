@@ -61,6 +61,7 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
         robustvit demo --out runs/demo
     """
     from robustvit.common.files import check_own_folder, explain_full_disk
+    from robustvit.common.progress import saying_once
     from robustvit.common.run_folder import RunFolder
     from robustvit.sharing.report import report
     from robustvit.training.finetune import finetune
@@ -84,9 +85,11 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
         resume=started,
         **SETTINGS,
     )
-    if not (folder / "run" / "shifts.json").is_file():
-        compare_on_shifts(str(model), folder / "run", data, seed)
-    page = report(str(folder / "run"), out=str(folder / "report.html"))
+    judged = f"{folder / 'run' / 'best'}: {run.verdict.sentence}"  # what loading says is this demo's own result
+    with saying_once(judged):
+        if not (folder / "run" / "shifts.json").is_file():
+            compare_on_shifts(str(model), folder / "run", data, seed)
+        page = report(str(folder / "run"), out=str(folder / "report.html"))
     return Demonstration(folder / "run", run.verdict, page)
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +148,14 @@ def _run(name: str, arguments: list[str]) -> int:
     values.pop("config", None)
     as_json = values.pop("json", False) or _JSON in arguments
     leading = [values.pop(key) for key in positional]
-    if not as_json:
+    from robustvit.common.progress import saying_once
+
+    with ExitStack() as during:
+        if name != "app":  # which runs for days
+            during.enter_context(saying_once())
+        if as_json:  # anything printed on the way must not mix with the JSON output
+            during.enter_context(redirect_stdout(sys.stderr))
         result = function(*leading, **values)
-    else:  # anything printed on the way must not mix with the JSON output
-        with redirect_stdout(sys.stderr):
-            result = function(*leading, **values)
     from robustvit.common.workers import job_rank
 
     if job_rank() == 0:

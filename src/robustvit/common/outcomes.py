@@ -29,7 +29,14 @@ _NEXT: dict[Outcome, str] = {
     ),
     "worse": "Look at the masks first, then try a lower --lr or a smaller --weight-interpolation.",
 }
-_TAKE = "If these photos are like those from where it will be used, take the guided model (robustvit export)."
+_NEXT_ELSEWHERE: dict[Outcome, str] = _NEXT | {  # after ``evaluate``
+    "better": "If these photos are like those from where it will be used, take the guided model (robustvit export).",
+    "cost-open": "Add photos to --images and --masks, or decide whether the possible loss matters to you.",
+    "not-shown": (
+        "More photos in --images and --masks may show a gain; more training photos with masks, or another --seed of "
+        "finetune, may make one."
+    ),
+}
 GAIN = 0.05  # a gain worth detecting: "not shown" says how many photos that would take
 MIN_PHOTOS = 20  # with fewer, photos that all change the same way too often exclude zero by chance
 
@@ -56,7 +63,7 @@ def next_step(outcome: Outcome | None, *, elsewhere: bool = False) -> str:
     if outcome is None:
         option = "--images, --masks" if elsewhere else "--test-images, --test-masks"
         return f"Give photos with masks and classes that were not trained on ({option})."
-    return _TAKE if elsewhere and outcome == "better" else _NEXT[outcome]
+    return (_NEXT_ELSEWHERE if elsewhere else _NEXT)[outcome]
 
 
 def rank(gain: Interval, ordinary: Interval | None, max_drop: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -35,6 +36,7 @@ class SizedIterable(Protocol[Item]):
 console = Console(stderr=True)
 QUIET = 30.0  # seconds between two lines where there is no terminal
 _latest: list[Progress] = []
+_said: list[set[str] | None] = [None]  # warnings of a command; None outside of ``saying_once``
 
 
 class _Speed(ProgressColumn):
@@ -126,8 +128,23 @@ def track(items: SizedIterable[Item], description: str) -> Iterator[Item]:
         yield from progress.track(items, total=len(items), description=description)
 
 
+@contextmanager
+def saying_once(*known: str) -> Iterator[None]:
+    """Print each warning once within a ``with`` block, however often a model is loaded; ``known`` ones not at all."""
+    before = _said[0]
+    _said[0] = {*(before or ()), *known}
+    try:
+        yield
+    finally:
+        _said[0] = before
+
+
 def warn(text: str) -> None:
     """Print a warning to stderr, whatever characters it holds."""
+    if _said[0] is not None:
+        if text in _said[0]:
+            return
+        _said[0].add(text)
     console.print(printable(as_called(text)), style="yellow", markup=False, soft_wrap=True)
 
 
