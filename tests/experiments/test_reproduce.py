@@ -382,7 +382,7 @@ def test_models_without_sets_need_no_imagenet_s(tmp_path, monkeypatch):
     assert found.seen == frozenset()
 
 
-def test_baselines_have_no_temperature(tmp_path):
+def test_rival_methods_have_no_temperature(tmp_path):
     """Equation 8 has none; the cards' is that of equation 4."""
     workspace = Workspace(tmp_path, tmp_path, PAPER)
     for method in ("gradmask", "rrr"):

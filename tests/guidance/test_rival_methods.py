@@ -1,4 +1,4 @@
-"""Baselines as guidance methods: formulas in plain loops, double backward by finite differences, models left alone."""
+"""Rival methods: formulas in plain loops, double backward by finite differences, models left alone."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from robustvit.guidance.swap_augmentation import SwapAugmentation, on_other_back
 from robustvit.models.classifier import Preprocessing, logits_of
 from robustvit.models.parameters import head_layers, trainable
 
-BASELINES = {"gradmask": GradMask, "rrr": RightReasons}
-every_baseline = pytest.mark.parametrize("name", sorted(set(GUIDANCE) - {"robustvit"}))
-both = pytest.mark.parametrize("name", BASELINES)
+RIVALS = {"gradmask": GradMask, "rrr": RightReasons}
+every_rival = pytest.mark.parametrize("name", sorted(set(GUIDANCE) - {"robustvit"}))
+both = pytest.mark.parametrize("name", RIVALS)
 
 
 def batch_of(count=3, size=SIZE, dtype=torch.float64):
@@ -88,7 +88,7 @@ def test_terms_equal_pixel_loops(name):
 @both
 def test_loss_and_gradients_of_every_weight_equal_plain_autograd(name):
     network, batch = tiny_network().double(), batch_of()
-    guided = BASELINES[name](relevance_weight=0.7, classification_weight=0.3)(network, *batch)
+    guided = RIVALS[name](relevance_weight=0.7, classification_weight=0.3)(network, *batch)
     plain = plain_loss(name, lambda images: plain_forward(network, images)[0], batch, 0.7, 0.3)
     assert guided.loss.item() == pytest.approx(plain.item(), rel=1e-10)
     assert torch.allclose(guided.logits, network(batch[0]), atol=1e-12)
@@ -151,7 +151,7 @@ def network_of(kind):
 @every_network
 def test_double_backward_equals_finite_differences_for_every_library(name, kind):
     network, batch = network_of(kind), batch_of(2)
-    guidance = BASELINES[name](relevance_weight=1.0, classification_weight=0.0)
+    guidance = RIVALS[name](relevance_weight=1.0, classification_weight=0.0)
     guided = guidance(network, *batch)
     forward = without_fusion(network)
     plain = plain_loss(name, forward, batch, 1.0, 0.0)
@@ -220,7 +220,7 @@ def test_weights_are_what_the_options_say(name):
     assert warm == pytest.approx(plain_cross_entropy(network(batch[0]), batch[2], 0.5), abs=1e-10)
 
 
-@every_baseline
+@every_rival
 @pytest.mark.parametrize("training", [True, False])
 def test_model_and_images_are_left_as_they_were_also_after_an_error(name, training):
     network = tiny_network(patch_drop_rate=0.3).train(training)
@@ -243,7 +243,7 @@ def test_model_and_images_are_left_as_they_were_also_after_an_error(name, traini
     assert not batch[0].requires_grad
 
 
-@every_baseline
+@every_rival
 def test_labels_are_needed_and_said_to_be(name):
     images, masks, _ = batch_of()
     with pytest.raises(UserError, match=f"labels for --guidance {name}") as caught:
@@ -252,7 +252,7 @@ def test_labels_are_needed_and_said_to_be(name):
     assert GUIDANCE[name]().needs_labels
 
 
-@every_baseline
+@every_rival
 def test_half_precision_stays_near(name):
     network, batch = tiny_network(), batch_of(dtype=torch.float32)
     losses, gradients = [], []
@@ -444,6 +444,6 @@ def test_every_method_has_a_name_a_source_and_its_weights_checked():
         for weight in {"relevance_weight", "classification_weight", "temperature"} & method_options(name):
             with pytest.raises(UserError, match="expected"):
                 kind(**{weight: -1.0})
-    for kind in BASELINES.values():
+    for kind in RIVALS.values():
         with pytest.raises(UserError, match="nothing would be trained"):
             kind(relevance_weight=0.0, classification_weight=0.0)

@@ -230,7 +230,7 @@ def test_every_option_of_a_method_is_one_of_the_command():
         assert parameters[option].default in (None, False), "whether it was set must be told from its default"
 
 
-def test_command_line_knows_baselines(capsys, settings, tmp_path):
+def test_command_line_knows_rival_methods(capsys, settings, tmp_path):
     words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     code = cli.main(["finetune", *words, f"--out={tmp_path / 'run'}", "--guidance", "last-layer", "--balance", "class",
                      "--epochs", "1"])  # fmt: skip
