@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from robustvit.common.archive_files import is_archive
 from robustvit.common.errors import UserError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -40,7 +41,8 @@ def expect_folder(folder: str | Path | None, of: str) -> Path:
         raise UserError(f"expected a folder of {of}, none was named: name it")
     if not Path(folder).is_dir():
         what = "a file" if Path(folder).is_file() else "none"
-        raise UserError(f"expected a folder of {of}, found {what} at {folder}: check the path")
+        found, fix = ("an archive", "unpack it") if is_archive(folder) else (what, "check the path")
+        raise UserError(f"expected a folder of {of}, found {found} at {folder}: {fix}")
     return Path(folder)
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from robustvit.common.archive_files import is_archive
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import Orientation
 from robustvit.data.matching import compose
-from robustvit.data.packed_files import is_archive
 from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.category_names import is_no_object
 from robustvit.masks.annotations.coco import read_coco

@@ -11,6 +11,8 @@ _OTHERS = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x1f\x8b", b"BZh", b"\xfd7z
 
 def is_archive(path: str | Path) -> bool:
     """Whether a file is a zip or tar archive, or one of 7-Zip, RAR, gzip, bzip2, xz or Zstandard, whatever its name."""
+    if not Path(path).is_file():  # reading a pipe would block forever
+        return False
     try:
         with Path(path).open("rb") as file:
             start = file.read(8)
