@@ -10,6 +10,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from helpers.drawn_photos import write_photos
+from plain.metrics import slow_balanced_accuracy, slow_precisions, slow_recalls
 from robustvit import UserError, evaluate, finetune, report
 from robustvit.cli.json_output import document
 from robustvit.common.verdict import read_verdict, write_verdict
@@ -19,7 +20,6 @@ from robustvit.evaluation.deciding_metric import say_sizes
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_title, predictions_of
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
 from robustvit.evaluation.verdict import compare, decide
-from tests.plain.metrics import slow_balanced_accuracy, slow_precisions, slow_recalls
 
 LABELS = [3] * 40 + [7] * 8
 

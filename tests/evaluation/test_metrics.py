@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from plain.metrics import SLOW_METRICS
 from robustvit.common.derived_intervals import derived_difference, derived_interval, effective_photos
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import (
@@ -18,7 +19,6 @@ from robustvit.common.intervals import (
     paired_difference,
 )
 from robustvit.evaluation.metrics import METRICS, Predictions
-from tests.plain.metrics import SLOW_METRICS
 
 NAMES = sorted(METRICS)
 

@@ -10,6 +10,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
+from plain.metrics import slow_balanced_accuracy, slow_macro_f1, slow_precisions
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import Interval, independent_difference, mean_interval
 from robustvit.evaluation.calibration import calibration_change, calibration_error
@@ -17,7 +18,6 @@ from robustvit.evaluation.on_sets.by_class import compare_set_metrics, set_confu
 from robustvit.evaluation.on_sets.numbers import accuracies_by, compare_outcomes, set_numbers
 from robustvit.evaluation.on_sets.outcomes import Outcomes, PartFolder, join_outcomes, read_outcomes, write_outcomes
 from robustvit.evaluation.sets import Sample
-from tests.plain.metrics import slow_balanced_accuracy, slow_macro_f1, slow_precisions
 
 
 def random_answers(count: int, seed: int, classes: int = 4) -> tuple[list[Sample], list[int], list[float]]:
