@@ -26,8 +26,14 @@ def execute(folder: str) -> nbformat.NotebookNode:
     for cell in book.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [output for output in cell.outputs if not _is_message(output)]
     return book
+
+
+def _is_message(output: nbformat.NotebookNode) -> bool:
+    """Whether an output is what a command says on the error stream, which rich shows as coloured text in a notebook."""
+    coloured = output.output_type == "display_data" and not any(kind.startswith("image/") for kind in output.data)
+    return coloured or output.get("name") == "stderr"
 
 
 if __name__ == "__main__":

@@ -221,3 +221,9 @@ def test_photos_without_a_class_are_counted_and_one_is_named(tmp_path):
     photos = [Photo(tmp_path / "a.png", class_name="x"), Photo(tmp_path / "b.png")]
     with pytest.raises(UserError, match=r"found 1 of 2 photos without, such as b\.png: add them"):
         expect_classes(photos, tmp_path, "add them")
+
+
+def test_a_folder_of_lists_is_told_from_a_list(tmp_path):
+    other(tmp_path, "b.csv", "a.csv", "notes.md")
+    with pytest.raises(UserError, match=r"3 left out: .*\): if .*a\.csv lists photos, name that file; photos end in"):
+        find_photos(tmp_path)

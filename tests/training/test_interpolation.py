@@ -56,7 +56,7 @@ def test_the_highest_sum_of_every_second_share_and_its_neighbours_wins_and_of_eq
     assert share == SHARES[-max((sums[at], -at) for at in near)[1]]
     listed = [0.0, *(SHARES[at] for at in near)]
     assert tried == [{"share": s, "ordinary": by_share[s][0] / 4, "mixed-other": by_share[s][1] / 4} for s in listed]
-    assert f"{share:g} of the way" in describe_share(share, tried)
+    assert ("those of the finetuned model" if share == 1 else f"{share:g} of the way") in describe_share(share, tried)
 
 
 @pytest.mark.parametrize("wrong", [0, 1.01, -0.5, float("nan"), "half"])
@@ -91,7 +91,7 @@ def test_the_kept_model_lies_where_the_run_says(chosen, model_folder):
     for name, weight in kept.items():
         plain = (1 - record["share"]) * ends[0][name].double() + record["share"] * ends[1][name].double()
         torch.testing.assert_close(weight.double(), plain, rtol=0, atol=1e-6)
-    assert any(f"{record['share']:g} of the way" in note for note in found.verdict.notes)
+    assert describe_share(record["share"], record["tried"]) in found.verdict.notes
     assert any(not torch.equal(ends[0][name], ends[1][name]) for name in kept)
 
 

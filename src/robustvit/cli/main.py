@@ -194,7 +194,9 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
 
     class Parser(ArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> Any:
-            raise UserError(f"{explain_mistake(message, options)}; robustvit {name} --help lists the options")
+            said = explain_mistake(message, options)
+            end = "" if said.endswith("?") else ";"
+            raise UserError(f"{said}{end} robustvit {name} --help lists the options")
 
         def format_help(self, *_: object) -> str:
             return help_text(name, function)

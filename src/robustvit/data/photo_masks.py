@@ -135,6 +135,7 @@ def _refuse_other_classes(
                ((masks, ours - theirs), (images, theirs - ours)) if names]  # fmt: skip
     nesting = describe_nesting(files, [name for name in ours if name is not None])
     way = "; if its photos show no object, say so with --no-object" if ours - theirs and not nesting else ""
+    way = way or ("" if nesting else "; give both the same class folders")
     raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}{way}{nesting}")
 
 

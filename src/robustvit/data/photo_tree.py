@@ -70,11 +70,13 @@ class PhotoTree:
         self.photos: dict[str, Path] = {}
         self.count = Counted(self.root, "file")
         self.unread: list[str] = []
+        self._lists: list[Path] = []  # files that may be lists of photos
         self.inner = inner
         self._other = None if leave_out is None else Path(leave_out).resolve()
         for inside, path in walk(self.root, lambda folder: _holds_masks(folder, self._other), self.count.leave_out):
             if reason := _reason_against(inside, path):
                 self.count.leave_out(reason, inside)
+                self._lists += [path] if path.suffix.lower() in (".csv", ".tsv", ".jsonl") else []
                 if path.suffix.lower() not in IMAGE_SUFFIXES | _NO_PICTURES and not is_hidden(path.name):
                     self.unread.append(inside)
             else:
@@ -122,8 +124,10 @@ class PhotoTree:
         """Refuse a folder in which nothing was read; the line names what is there."""
         if self.photos:
             return
-        there = f" ({self.count.note})" if self.count.seen else ""
+        there = f" ({self.count.note.removesuffix('.')})" if self.count.seen else ""
         fix = reads_only()
+        if self._lists:
+            fix = f"if {min(self._lists)} lists photos, name that file; {fix}"
         if any(inside.lower().endswith(".parquet") for inside in self.unread):
             fix = f"name the parquet file itself, or hf:{self.root} for a set of several"
         raise UserError(f"expected {what} in {self.root} or in folders in it, found none{there}: {fix}")

@@ -29,15 +29,16 @@ def save_groups(report: GroupReport, out: Path) -> list[Path]:
 @chart_style()
 def _figure(report: GroupReport) -> Figure:
     rows = list(reversed(report.rows[:_MOST]))  # the lowest accuracy at the top
-    figure = Figure(figsize=(6.4, 1.0 + 0.32 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(6.4, 1.1 + 0.4 * len(rows)), layout="constrained")
     axis = figure.subplots()
     if any(row.before for row in rows):
         _draw_side(axis, [(at - 0.14, row.before["ordinary"]) for at, row in enumerate(rows) if row.before], "before")
         _draw_side(axis, [(at + 0.14, row.measures["ordinary"]) for at, row in enumerate(rows)], "after")
-        axis.legend()
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above the rows, which fill the frame
     else:
         _draw_side(axis, [(float(at), row.measures["ordinary"]) for at, row in enumerate(rows)], "accuracy")
     axis.set_yticks(range(len(rows)), [_title(row) for row in rows])
+    axis.set_ylim(-0.5, len(rows) - 0.5)
     axis.set_xlim(0, 100)
     axis.set_xlabel("ordinary accuracy, %, with 95 % CI")
     return figure
@@ -51,7 +52,7 @@ def _draw_side(axis: Axes, points: list[tuple[float, Interval]], label: str) -> 
     ]
     colour = SOFT if label == "before" else COLOURS[0]
     heights = [at for at, _ in points]
-    axis.errorbar(means, heights, xerr=reach, fmt="o", color=colour, label=label)
+    axis.errorbar(means, heights, xerr=reach, fmt="o", color=colour, label=label, clip_on=False)
 
 
 def _title(row: GroupRow) -> str:

@@ -32,8 +32,8 @@ def no_choice(photos: Sequence[Photo]) -> UserError:
             f"masks, such as {masked[0].mask}, cover nearly the whole frame, or lie outside what the model sees"
         )
     return UserError(
-        f"{found}; swapped backgrounds choose for --select robust and --weight-interpolation auto: hold out other "
-        "photos (--val-images), or use --recipe paper"
+        f"{found}; swapped backgrounds choose for --select robust and --weight-interpolation auto: give others "
+        "(--val-images), train on fewer photos (--samples-per-class), or use --recipe paper"
     )
 
 

@@ -83,7 +83,7 @@ def finetune(
         seed: fixes selection, order, augmentation and swaps.
         at_inference: rivals without training, for the verdict to compare with: the original model shown the object
             alone, as found by its own relevance: crop (to the object), mask (the rest is black), blur (the rest is
-            blurred), or several; none. Default: crop.
+            blurred), or several; none. Default: crop, on 50 photos, and on all if it is ahead there.
         resume: continue the run in out, with as many processes as it had.
 
     Returns:

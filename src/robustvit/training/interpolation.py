@@ -77,6 +77,7 @@ def choose_share(
 def describe_share(share: float, tried: list[dict[str, float]]) -> str:
     """Describe in one line how far the kept model goes, and how that was chosen."""
     said = f"The weights are {share:g} of the way from the original to the finetuned model"
+    said = "The weights are those of the finetuned model" if share == 1 else said
     if not tried:
         return f"{said}, as given."
     at = next(row for row in tried if row["share"] == share)
