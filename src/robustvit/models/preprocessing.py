@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,7 @@ _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711
 # transformers' families whose published weights were not trained with mean and std 0.5, by the start of their type.
 _STATISTICS = {"clip": _CLIP} | dict.fromkeys(("deit", "dinov", "vit_msn", "swin", "convnext", "resnet"), _IMAGENET)
 LARGEST_SIDE = 4096
+logging.getLogger("timm.data.model_config").setLevel(logging.ERROR)  # models of other channels are refused in our words
 
 
 @dataclass(frozen=True)
