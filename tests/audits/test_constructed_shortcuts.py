@@ -70,6 +70,7 @@ PROPERTIES: dict[str, Callable[[Tensor], Tensor]] = {
     "black frame": lambda images: -images[..., :2, :].amax(dim=(1, 2, 3)),
     "white frame": lambda images: images[..., :2, :].amin(dim=(1, 2, 3)),
     f"text {TEXT!r}": like_text,
+    f"faint text {TEXT!r}": like_text,
 }
 
 
@@ -123,7 +124,7 @@ def test_the_property_that_decides_is_named_with_its_class(photos, name):
 def test_what_looks_like_another_kind_of_change_is_not_named(photos, name):
     """A change may come with another of its kind (a cast of one colour takes others away), not with a foreign kind."""
     kinds = [{"grey", "red cast", "blue cast"}, {"darker", "brighter", "black frame", "white frame"},
-             {"blurred", "sharpened", "JPEG of quality 10"}, {f"text {TEXT!r}"}]  # fmt: skip
+             {"blurred", "sharpened", "JPEG of quality 10"}, {f"text {TEXT!r}", f"faint text {TEXT!r}"}]  # fmt: skip
     own = next(kind for kind in kinds if name in kind)
     assert {one for one, row in judge(photos, PROPERTIES[name], name).items() if row.is_shortcut} <= own
 

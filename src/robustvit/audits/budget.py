@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from robustvit.audits.measures import VARIANTS
 from robustvit.audits.options import AuditOptions, BudgetName
-from robustvit.evaluation.insertions import WHOLE
+from robustvit.evaluation.insertions import ARTEFACTS, WHOLE
 
 QUICK_PASSES = 12  # forward passes a photo and model
 
@@ -21,7 +21,7 @@ class Budget:
         shifted: photos whose object is moved, resized and rotated.
         variants: of ``VARIANTS``, the photos without object or background.
         whole: changes of the whole photo, see ``insertions.WHOLE``.
-        frames: frames that are put in.
+        artefacts: of ``insertions.ARTEFACTS``, what is put in.
         passes: forward passes a photo at most, which the regions beside the object have to keep to; None: any.
         region_passes: forward passes a photo at most for blurring regions; None: any.
         rivals: in what ways the model is asked about the objects alone, see ``VIEWS``.
@@ -31,7 +31,7 @@ class Budget:
     shifted: int
     variants: tuple[str, ...] = tuple(VARIANTS)
     whole: tuple[str, ...] = tuple(WHOLE)
-    frames: tuple[str, ...] = ("black frame", "white frame")
+    artefacts: tuple[str, ...] = ARTEFACTS
     passes: int | None = None
     region_passes: float | None = None
     rivals: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Budget:
 
 BUDGETS: Mapping[BudgetName, Budget] = {
     # The two backgrounds of other classes that the cost needs are also those that are tried: no further pass.
-    "quick": Budget(2, 0, ("only-bg-t",), (), (), passes=QUICK_PASSES),
+    "quick": Budget(2, 0, ("only-bg-t",), (), ("text",), passes=QUICK_PASSES),
     "normal": Budget(6, 24, region_passes=4, rivals=("crop",)),
     "full": Budget(12, 60, rivals=("crop", "mask", "blur")),
 }

@@ -113,7 +113,10 @@ def compare_models(request: AuditRequest, models: ComparedModels, page: Path, re
     given = [models, *(replace(models, model=source, checkpoint=None) for source in sources)]
     first = load_given(models, CLASSIFIERS)
     for one in given[1:]:  # refused before any is audited
-        load_baseline(replace(models, baseline=one.model), first)
+        try:
+            load_baseline(replace(models, baseline=one.model), first)
+        except UserError as error:
+            raise UserError(f"--compare {one.model}: {error}") from error
     del first
     audits = []
     for number, (one, own) in enumerate(zip(given, pages, strict=True), start=1):

@@ -48,7 +48,12 @@ def load_namer(name: str | None, classes: Sequence[str]) -> Classifier | None:
     if not name.startswith("open_clip:"):
         raise UserError(f"expected --name-with open_clip:ARCHITECTURE/TAG or open_clip:FOLDER, got {name}")
     words = dict.fromkeys([*(" ".join(word.split()) for word in WORDS), *classes])
-    return load_model(name, class_names=list(words))
+    try:
+        return load_model(name, class_names=list(words))
+    except UserError as error:
+        reason, offline, _ = str(error).partition(": check the network")
+        way_out = f"{offline}, or give --name-with open_clip:FOLDER" if offline else ""
+        raise UserError(f"--name-with: {reason}{way_out}; without it, regions have numbers alone") from error
 
 
 @torch.no_grad()

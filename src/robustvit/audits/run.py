@@ -217,7 +217,7 @@ class AuditRun:
         for (side, audited), model in zip(sides.items(), self.models, strict=True):
             size = model.preprocessing.input_size
             changes = insertions(
-                size, files, self.request.auditing.text, frames=self.budget.frames, whole=self.budget.whole
+                size, files, self.request.auditing.text, artefacts=self.budget.artefacts, whole=self.budget.whole
             )
             plain = [one.plain.predicted for one in audited.photos]
             batch_size = self.request.running.batch_size

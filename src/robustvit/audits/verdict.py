@@ -71,11 +71,14 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond], metric
         metric: what was measured, in words; all limits are the same for each.
     """
     cost = measures.get("cost")
-    if cost is None or cost.count < MIN_PHOTOS:
-        count = 0 if cost is None else cost.count
+    if cost is None:
+        return AuditVerdict(
+            "cannot tell", "No photo was put on another background, which needs masks: the background was not tested."
+        )
+    if cost.count < MIN_PHOTOS:
         return AuditVerdict(
             "cannot tell",
-            f"Only {pluralize(count, 'photo')} could be put on backgrounds of their own class and of others; at "
+            f"Only {pluralize(cost.count, 'photo')} could be put on backgrounds of their own class and of others; at "
             f"least {MIN_PHOTOS} are needed.",
         )
     same = beyond.get("mixed-same")

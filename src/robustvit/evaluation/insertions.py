@@ -58,12 +58,17 @@ class InsertedAnswers:
         return self.excess is not None and self.excess.low > PULL
 
 
-def text_mark(size: tuple[int, int], text: str) -> Tensor:
-    """Draw a half-transparent watermark over the middle, as ImageNet-W does: RGBA ``(4, H, W)`` in [0, 1]."""
+def text_mark(size: tuple[int, int], text: str, faint: bool = False) -> Tensor:
+    """Draw a text over the middle: RGBA ``(4, H, W)`` in [0, 1]; white with a black rim, so that it stands out anywhere.
+
+    With ``faint`` it is half-transparent and has no rim, as a watermark and as in ImageNet-W.
+    """
     height, width = size
     layer = Image.new("RGBA", (width, height))
     font = _font_for(text, max(8, round(1.6 * width / max(1, len(text)))))
-    ImageDraw.Draw(layer).text((width / 2, height / 2), text, (255, 255, 255, 160), font, anchor="mm")
+    rim, opacity = (0, 160) if faint else (max(1, width // 90), 255)
+    ImageDraw.Draw(layer).text((width / 2, height / 2), text, (255, 255, 255, opacity), font, anchor="mm",
+                               stroke_width=rim, stroke_fill=(0, 0, 0, opacity))  # fmt: skip
     return TF.to_dtype(TF.pil_to_tensor(layer), torch.float32, scale=True)
 
 
@@ -144,6 +149,7 @@ WHOLE: dict[str, Insertion] = {
 _OF = {"colour": ("grey", "red cast", "blue cast"), "light": ("darker", "brighter"),
        "detail": ("blurred", "sharpened", "JPEG of quality 10")}  # fmt: skip
 _FRAMES = {"black frame": 0.0, "white frame": 1.0}
+ARTEFACTS = (*_FRAMES, "text", "faint text")
 
 
 def insertions(
@@ -151,14 +157,16 @@ def insertions(
     files: Sequence[str | Path] = (),
     text: str = TEXT,
     *,
-    frames: Sequence[str] = tuple(_FRAMES),
+    artefacts: Sequence[str] = ARTEFACTS,
     whole: Sequence[str] = tuple(WHOLE),
     controls: bool = True,
 ) -> dict[str, Insertion]:
     """Return insertions by name for images of a size ``(H, W)``: artefacts with their controls, then of ``WHOLE``."""
-    marks = {f"text {text!r}": text_mark(size, text)} | {Path(file).name: file_mark(size, file) for file in files}
+    texts = [kind for kind in artefacts if kind not in _FRAMES]
+    marks = {f"{kind} {text!r}": text_mark(size, text, kind == "faint text") for kind in texts}
+    marks |= {Path(file).name: file_mark(size, file) for file in files}
     found: dict[str, Insertion] = {}
-    for name in frames:
+    for name in (one for one in artefacts if one in _FRAMES):
         found |= {name: partial(framed, level=_FRAMES[name]), f"{name}{CONTROL}": partial(framed, level=None)}
     for name, mark in marks.items():
         found |= {name: laid_over(mark), f"{name}{CONTROL}": laid_over(shuffled(mark))}

@@ -49,7 +49,9 @@ def other_costs(
     chosen = spread(known, MOST_PHOTOS)
     first = spread(chosen, FIRST_PHOTOS)
     rest = sorted({*chosen} - {*first})
-    changes = insertions(after.preprocessing.input_size, frames=("black frame",), whole=_WHOLE, controls=False)
+    changes = insertions(
+        after.preprocessing.input_size, artefacts=("black frame", "text"), whole=_WHOLE, controls=False
+    )
     asked = (remembered(asking(before)), asking(after))
 
     def answers(indices: Sequence[int], names: Mapping[str, Insertion]) -> list[dict[str, list[int]]]:
