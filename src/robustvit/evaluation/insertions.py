@@ -59,9 +59,10 @@ class InsertedAnswers:
 
 
 def text_mark(size: tuple[int, int], text: str, faint: bool = False) -> Tensor:
-    """Draw a text over the middle: RGBA ``(4, H, W)`` in [0, 1]; white with a black rim, so that it stands out anywhere.
+    """Draw a text over the middle: RGBA ``(4, H, W)`` in [0, 1].
 
-    With ``faint`` it is half-transparent and has no rim, as a watermark and as in ImageNet-W.
+    It is white with a black rim, so that it stands out anywhere. With ``faint`` it is half-transparent and has no rim,
+    as a watermark and as in ImageNet-W.
     """
     height, width = size
     layer = Image.new("RGBA", (width, height))
