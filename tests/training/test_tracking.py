@@ -12,9 +12,11 @@ import pytest
 from accelerate import PartialState
 from accelerate.tracking import WandBTracker  # before the stand-in: Accelerate looks for the real one
 
+from robustvit import UserError
 from robustvit.common.intervals import Interval
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Comparison, Verdict, write_verdict
+from robustvit.training.preparation import start_trackers
 from robustvit.training.tracking import track_outcome, track_report
 
 CHANGE = Comparison("ordinary", Interval(0.5, 0.4, 0.6, 30), Interval(0.6, 0.5, 0.7, 30), Interval(0.1, 0.0, 0.2, 30))
@@ -139,3 +141,13 @@ def test_nothing_is_recorded_where_nothing_can_follow(run, trackers, tmp_path):
 def test_only_the_main_process_logs_files(run, wandb):
     track_outcome(accelerator(SimpleNamespace(name="wandb", tracker=wandb.init()), main=False), run, VERDICT)
     assert wandb.said == []
+
+
+def test_a_tracker_that_does_not_start_is_named_in_one_line():
+    def fail(name):
+        raise RuntimeError("no server\nat all")
+
+    with pytest.raises(
+        UserError, match=r"mlflow could not be started: RuntimeError: no server at all; .*--resume"
+    ):
+        start_trackers(SimpleNamespace(log_with=["mlflow"], init_trackers=fail))

@@ -44,6 +44,7 @@ from robustvit.training.settings import (
     describe_unused_settings,
 )
 from robustvit.training.settled import SettledRun, settle_run
+from robustvit.training.tracking import first_line
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,13 @@ def open_accelerator(running: TrainingRun, settled: SettledRun, out: str) -> Acc
 def start_trackers(accelerator: Accelerator) -> None:
     """Open the tracker's files, once the folder is ours; TensorBoard's lie in a folder of its name."""
     kinds = {getattr(kind, "value", str(kind)) for kind in accelerator.log_with}
-    accelerator.init_trackers("tensorboard" if "tensorboard" in kinds else "robustvit")
+    try:
+        accelerator.init_trackers("tensorboard" if "tensorboard" in kinds else "robustvit")
+    except Exception as error:  # of any library and server
+        raise UserError(
+            f"the tracker {', '.join(sorted(kinds))} could not be started: {first_line(error)}; when that is fixed, or "
+            "without --tracker, run the same command with --resume"
+        ) from error
 
 
 def load_start(start: StartOptions, settled: SettledRun) -> Classifier:

@@ -36,7 +36,7 @@ def track_outcome(accelerator: Accelerator, folder: RunFolder, verdict: Verdict)
         try:
             place = _log_artefacts(tracker, [file for file in files if file.is_file()], folder.path.name)
         except Exception as error:  # of any library and server
-            warn(f"the verdict could not be logged to {tracker.name}: {_first_line(error)}")
+            warn(f"the verdict could not be logged to {tracker.name}: {first_line(error)}")
             continue
         if place:
             places[tracker.name] = place
@@ -52,7 +52,7 @@ def track_report(folder: RunFolder, page: Path) -> list[str]:
         try:
             _REPORTERS[name](place, page, folder.path.name)
         except Exception as error:  # of any library and server; the page itself is written
-            warn(f"the report could not be logged to {name}: {_first_line(error)}")
+            warn(f"the report could not be logged to {name}: {first_line(error)}")
             continue
         done.append(name)
     return done
@@ -101,6 +101,7 @@ def _report_to_mlflow(place: dict[str, str], page: Path, name: str) -> None:
 _REPORTERS = {"wandb": _report_to_wandb, "mlflow": _report_to_mlflow}
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what any library's error says, in one line."""
     text = " ".join((str(error) or type(error).__name__).split())[:200]
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
