@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pytest
 
-from plain.metrics import slow_balanced_accuracy, slow_macro_f1, slow_precisions
+from plain.metrics import slow_auroc, slow_average_precision, slow_balanced_accuracy, slow_macro_f1, slow_precisions
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import Interval, independent_difference, mean_interval
 from robustvit.evaluation.calibration import calibration_change, calibration_error
@@ -225,7 +226,7 @@ def test_outcomes_come_back_and_are_joined_by_name(tmp_path):
     assert read_outcomes(tmp_path / "none.npz", "this") is None
     back = read_outcomes(tmp_path / "o.npz", "this")
     assert back is not None
-    assert all((getattr(back, name) == getattr(joined, name)).all() for name in vars(joined))
+    assert all((getattr(back, name) == getattr(joined, name)).all() for name in joined.columns)
     (tmp_path / "o.npz").write_bytes(b"broken")
     with pytest.raises(UserError, match="holds no outcomes"):
         read_outcomes(tmp_path / "o.npz", "this")
@@ -241,3 +242,24 @@ def test_parts_of_several_processes(tmp_path):
     assert [len(part) for part in parts.read()] == [2, 2, 2]
     parts.remove()
     assert not (tmp_path / "parts").exists()
+
+
+def test_metrics_that_rank_need_the_scores_of_all_answers(tmp_path):
+    rng = np.random.default_rng(0)
+    classes = ["a", "a", "b", "c", "b", "c", "a", "b"]
+    samples = [Sample(Path(f"{at}.png"), ("abc".index(name),), name) for at, name in enumerate(classes)]
+    scores = rng.dirichlet([1, 1, 1, 1], 8)  # the fourth answer is no class of the set
+    plain = outcomes_of(samples, scores.argmax(axis=1).tolist(), scores.max(axis=1).tolist())
+    assert not {"auroc", "average_precision"} & set_metrics(plain).keys()
+    scored = replace(plain, scores=scores)
+    write_outcomes(scored, tmp_path / "scored.npz", "x")
+    write_outcomes(plain, tmp_path / "older.npz", "x")
+    read, older = (read_outcomes(tmp_path / f"{name}.npz", "x") for name in ("scored", "older"))
+    found = set_metrics(read)
+    rows = [dict(zip("abc", row, strict=False)) for row in scores]
+    assert found["auroc"].mean == pytest.approx(slow_auroc(classes, None, rows, [1] * 8))
+    assert found["average_precision"].mean == pytest.approx(slow_average_precision(classes, None, rows, [1] * 8))
+    assert compare_set_metrics(read, read)["auroc"].mean == 0
+    assert "auroc" not in compare_set_metrics(older, read)
+    assert join_outcomes([read.at([0, 1, 2]), read.at([3, 4])]).scores.shape == (5, 4)
+    assert join_outcomes([older.at([0, 1, 2]), read.at([3, 4])]).scores is None  # a part of an older version

@@ -147,7 +147,5 @@ def test_a_tracker_that_does_not_start_is_named_in_one_line():
     def fail(name):
         raise RuntimeError("no server\nat all")
 
-    with pytest.raises(
-        UserError, match=r"mlflow could not be started: RuntimeError: no server at all; .*--resume"
-    ):
+    with pytest.raises(UserError, match=r"mlflow could not be started: RuntimeError: no server at all; .*--resume"):
         start_trackers(SimpleNamespace(log_with=["mlflow"], init_trackers=fail))

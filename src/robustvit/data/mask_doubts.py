@@ -28,7 +28,7 @@ def border_contact(mask: np.ndarray) -> float:
 
 def check_masks(photos: Sequence[Photo], mask_format: MaskFormat) -> list[str]:
     """Look at a part of the masks, and return a note on each doubt; masks that cannot be read are ignored."""
-    masks = [photo.mask for photo in photos if photo.mask is not None]
+    masks = list(dict.fromkeys(photo.mask for photo in photos if photo.mask is not None))
     masks = [mask for mask in masks[:: -(-len(masks) // _LOOKED_AT) or 1] if not is_signed(mask)]
     outside: list[Path] = []
     faint: list[Path] = []

@@ -56,6 +56,7 @@ class MaskFilter:
             self._by_image[record.image.resolve(), label] = record
         self.doubtful, self.review, self.where = doubtful, review, short_place(images)
         self.left_out: Counter[str] = Counter()
+        self._counted: set[tuple[str, Path]] = set()
         self.by_class: defaultdict[str | None, Counter[str | None]] = defaultdict(Counter)
 
     def __call__(self, photo: Photo) -> bool:
@@ -66,7 +67,8 @@ class MaskFilter:
             record = self._record(photo)
             reason = "good" if record is None or photo.no_object else record.verdict
         fine = kept or reason in ("good", NO_OBJECT) or (reason == "doubtful" and self.doubtful)
-        if not fine:
+        if not fine and (reason, photo.image) not in self._counted:  # once for several labels
+            self._counted.add((reason, photo.image))
             self.left_out[reason] += 1
         self.by_class[photo.class_name][None if fine else reason] += 1
         return fine

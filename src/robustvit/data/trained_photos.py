@@ -39,7 +39,8 @@ class TrainedPhotos:
     notes: list[str] = field(default_factory=list)
 
     def among(self, photos: Sequence[Path]) -> SeenPhotos:
-        """Find photos that were trained on; nothing is read if no run is known."""
+        """Find photos that were trained on; nothing is read if no run is known; each counts once."""
+        photos = list(dict.fromkeys(photos))
         if not self.prints:
             return SeenPhotos(self, list(photos), Copies({}, {}), 0)
         own = fingerprints(photos)
@@ -168,7 +169,8 @@ class SeenPhotos:
         """
         if include:
             return list(photos), self.notes("the numbers rest on training photos")
-        kept = [photo for index, photo in enumerate(photos) if index not in self.copies.either]
+        seen = {self.files[index] for index in self.copies.either}
+        kept = [photo for photo in photos if photo.image not in seen]
         if not kept:
             raise UserError(
                 f"expected photos that the model has not seen, but {self.sentence}: name others, or measure these all "

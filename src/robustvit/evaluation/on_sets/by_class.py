@@ -29,22 +29,45 @@ def set_predictions(outcomes: Outcomes) -> tuple[Predictions, bool]:
         owner[pairs[:, 1]] = pairs[:, 0]
     said = np.where(outcomes.answers >= 0, owner[outcomes.answers], -1)
     answers = np.where(outcomes.correct, labels, np.where(said == labels, -1, said))
-    return Predictions(labels, answers), told
+    return Predictions(labels, answers, _scores(outcomes.scores, pairs) if told else None), told
+
+
+def _scores(scores: np.ndarray | None, pairs: np.ndarray) -> np.ndarray | None:
+    """Return the score of each class, ``(N, K)``: that of its answers together; None for a single class.
+
+    Args:
+        scores: of every answer, ``(N, A)``, if they are known.
+        pairs: classes and their answers, ``(P, 2)``.
+    """
+    classes = len(np.unique(pairs[:, 0]))
+    if scores is None or classes < 2:
+        return None
+    found = np.zeros((classes, len(scores)))
+    np.add.at(found, pairs[:, 0], scores.T[pairs[:, 1]])
+    return found.T
 
 
 def set_metrics(outcomes: Outcomes) -> dict[str, Interval]:
-    """Return ``balanced_accuracy``, and ``macro_f1`` where every answer belongs to one class."""
+    """Return ``balanced_accuracy``, and where every answer belongs to one class ``macro_f1``.
+
+    Also ``auroc`` and ``average_precision`` where the scores of all answers are known, see ``Outcomes``.
+    """
     found, told = set_predictions(outcomes)
-    names = ["balanced-accuracy", *(["macro-f1"] if told else [])]
-    return {METRICS[name].column: derived_interval(METRICS[name].derive(found)) for name in names}
+    return {METRICS[name].column: derived_interval(METRICS[name].derive(found)) for name in _names(told, found)}
+
+
+def _names(told: bool, *sides: Predictions) -> list[str]:
+    """Return the metrics that predictions can have."""
+    ranked = all(side.scores is not None for side in sides)
+    return ["balanced-accuracy", *(["macro-f1"] if told else []), *(["auroc", "average-precision"] if ranked else [])]
 
 
 def compare_set_metrics(before: Outcomes, after: Outcomes) -> dict[str, Interval]:
     """Return the paired differences of ``set_metrics`` on the same images in the same order."""
     (old, told), (new, _) = set_predictions(before), set_predictions(after)
-    names = ["balanced-accuracy", *(["macro-f1"] if told else [])]
     return {
-        METRICS[name].column: derived_difference(METRICS[name].derive(old), METRICS[name].derive(new)) for name in names
+        METRICS[name].column: derived_difference(METRICS[name].derive(old), METRICS[name].derive(new))
+        for name in _names(told, old, new)
     }
 
 

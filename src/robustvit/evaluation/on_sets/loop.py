@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from robustvit.common.errors import UserError
 from robustvit.common.progress import bar
+from robustvit.evaluation.metrics import MOST_SCORED
 from robustvit.evaluation.on_sets.images import Batch, batch_of
 from robustvit.evaluation.on_sets.outcomes import Outcomes, PartFolder, join_outcomes
 from robustvit.evaluation.sets import Answers, Sample
@@ -94,7 +95,8 @@ def _answer_batch(
         )
     scores = answers(logits.float())
     best = scores.topk(min(TOP, scores.shape[1]), dim=1)
-    return _outcomes(batch, best.indices.cpu().numpy(), best.values[:, 0].float().cpu().numpy(), scores.shape[1])
+    found = _outcomes(batch, best.indices.cpu().numpy(), best.values[:, 0].float().cpu().numpy(), scores.shape[1])
+    return replace(found, scores=scores.float().cpu().numpy()) if scores.shape[1] <= MOST_SCORED else found
 
 
 def _outcomes(batch: Batch, best: np.ndarray, confidence: np.ndarray, count: int) -> Outcomes:

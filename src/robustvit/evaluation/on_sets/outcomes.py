@@ -27,6 +27,8 @@ class Outcomes:
         answers: the model's answer, ``(N,)``.
         in_top5: whether a right answer is among the five best, ``(N,)`` bool.
         confidence: score of the model's answer, ``(N,)`` in [0, 1].
+        scores: score of every possible answer, ``(N, A)`` in [0, 1]; None for more than ``MOST_SCORED`` answers, so
+            that files do not grow with images times answers, and in files of older versions.
     """
 
     names: np.ndarray
@@ -37,6 +39,7 @@ class Outcomes:
     answers: np.ndarray
     in_top5: np.ndarray
     confidence: np.ndarray
+    scores: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -48,23 +51,28 @@ class Outcomes:
 
     def at(self, rows: np.ndarray | Sequence[int]) -> Outcomes:
         """Return some of the rows, by index or as ``(N,)`` bool."""
-        return Outcomes(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return Outcomes(**{name: column[rows] for name, column in self.columns.items()})
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns that there are, by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: column for name, column in found.items() if column is not None}
 
 
 def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
     """Join outcomes of several parts of a set, sorted by name; of two rows with the same name the first counts."""
     width = max(part.right.shape[1] for part in parts)
     filled = [np.pad(p.right, ((0, 0), (0, width - p.right.shape[1])), constant_values=-1) for p in parts]
-    columns = {
-        f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Outcomes) if f.name != "right"
-    }
+    shared = [name for name in parts[0].columns if name != "right" and all(name in part.columns for part in parts)]
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in shared}
     joined = Outcomes(right=np.concatenate(filled), **columns)
     return joined.at(np.unique(joined.names, return_index=True)[1])
 
 
 def write_outcomes(outcomes: Outcomes, path: Path, identity: str) -> None:
     """Write outcomes, whole or not at all, with the ``identity`` of their evaluation."""
-    columns: Any = {field.name: getattr(outcomes, field.name) for field in fields(outcomes)}
+    columns: Any = outcomes.columns
     with new_file(path) as file:
         np.savez_compressed(file, **(columns | {_IDENTITY: np.array(identity)}))
 
@@ -75,7 +83,8 @@ def read_outcomes(path: Path, identity: str) -> Outcomes | None:
         with np.load(path, allow_pickle=False) as found:
             if str(found[_IDENTITY]) != identity:
                 return None
-            return Outcomes(**{field.name: found[field.name] for field in fields(Outcomes)})
+            known = [field.name for field in fields(Outcomes) if field.name != "scores" or "scores" in found]
+            return Outcomes(**{name: found[name] for name in known})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError) as error:

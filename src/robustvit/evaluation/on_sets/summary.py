@@ -17,6 +17,8 @@ _LABELLED = {
     "worst_class": "worst class",
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro-F1",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
     "group_mean": "mean over groups",
     "worst_group": "worst group",
     "headline": "headline",
