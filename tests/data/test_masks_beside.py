@@ -100,3 +100,46 @@ def test_masks_with_soft_rims_are_masks_and_one_among_many_is_enough(tmp_path):
     for stem in ("1", "2"):
         draw(tmp_path / f"{stem}.png", size=(64, 48))
     assert masks_beside(files) == {}
+
+
+def test_several_masks_of_a_photo_are_united_by_the_command_and_refused_otherwise(tmp_path):
+    """As in ultrasound pictures of breasts: benign (1).png with benign (1)_mask.png and benign (1)_mask_1.png."""
+    for name in ("benign", "normal"):
+        draw(tmp_path / "set" / name / f"{name} (1).png")
+        draw(tmp_path / "set" / name / f"{name} (1)_mask.png", "mask" if name == "benign" else "black")
+    second = np.zeros((12, 16), np.uint8)
+    second[0:2, 0:2] = 255
+    Image.fromarray(second).save(tmp_path / "set" / "benign" / "benign (1)_mask_1.png")
+    assert [photo.image.name for photo in find_photos(tmp_path / "set")] == ["benign (1).png", "normal (1).png"]
+    with pytest.raises(UserError, match=r"several masks of one photo.*robustvit masks"):
+        find_photos(tmp_path / "set", tmp_path / "set")
+    folder = str(tmp_path / "set")
+    done = make_masks(folder, from_="binary", images=folder, out=str(tmp_path / "out"))
+    assert "1 photo with several masks, which are united" in "\n".join(done.problems)
+    assert [(one.label, one.verdict) for one in done.records] == [("benign", "good"), ("normal", "no-object")]
+    assert read_mask(done.records[0].mask).sum() == 48 + 4
+    used = find_photos(tmp_path / "set", tmp_path / "out")
+    assert [photo.mask is not None for photo in used] == [True, True]
+
+
+def test_two_files_of_one_name_are_not_united(tmp_path):
+    draw(tmp_path / "photos" / "a.jpg")
+    for name in ("a_mask.png", "a_mask.bmp", "b_mask.png"):
+        draw(tmp_path / "masks" / name, "mask")
+    draw(tmp_path / "photos" / "b.jpg")
+    options = {"from_": "binary", "images": str(tmp_path / "photos"), "out": str(tmp_path / "out")}
+    done = make_masks(str(tmp_path / "masks"), **options)
+    assert [one.image.name for one in done.records] == ["b.jpg"]
+    assert "is listed twice" in "\n".join(done.problems)
+
+
+def test_a_folder_of_masks_in_each_class(tmp_path):
+    for name in ("cat", "dog"):
+        draw(tmp_path / name / "images" / "1.jpg")
+        draw(tmp_path / name / "masks" / "1.png", "mask")
+    found = find_photos(tmp_path, tmp_path)
+    assert [photo.mask.relative_to(tmp_path).as_posix() for photo in found if photo.mask] == [
+        "cat/masks/1.png", "dog/masks/1.png"]  # fmt: skip
+    assert [photo.image.name for photo in find_photos(tmp_path)] == ["1.jpg", "1.jpg"]
+    done = make_masks(str(tmp_path), from_="grey", images=str(tmp_path), out=str(tmp_path / "out"))
+    assert [one.label for one in done.records] == ["cat", "dog"]

@@ -16,13 +16,15 @@ _LOSSY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", 
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
 _EXTREME = 0.8  # share of the pixels of a mask that are its darkest or brightest value; of photos it is a few per cent
 _LOOKED_AT = 32
+OF_MASKS = frozenset({"masks", "mask", "segmentations", "segmentationclass", "ground_truth"})  # names of folders
 
 
 def masks_beside(files: Mapping[str, Path]) -> dict[str, Path]:
     """Return those of some pictures that are the masks of others in the same folder.
 
-    A name says so (``a_mask.png``); or pictures without loss have the names and sizes of JPEGs or the like, and are
-    black and white but for the rims of objects. If most of those that are looked at are, all of them are masks.
+    A name says so (``a_mask.png``), or a folder in that of the photos (``cat/masks/a.png``); or pictures without loss
+    have the names and sizes of JPEGs or the like, and are black and white but for the rims of objects. If most of those
+    that are looked at are, all of them are masks.
 
     Args:
         files: pictures by their paths in a folder, with slashes.
@@ -36,7 +38,8 @@ def masks_beside(files: Mapping[str, Path]) -> dict[str, Path]:
         folder, stem = _place(inside)
         bare = without_mark(stem)
         lossy = [one for one in stems[folder, stem] if one.suffix.lower() in _LOSSY]
-        if bare is not None and (folder, bare) in stems:
+        inner = any(name.casefold() in OF_MASKS for name in folder.split("/")[1:])
+        if inner or (bare is not None and (folder, bare) in stems):
             found[inside] = path
         elif lossy and path.suffix.lower() in _LOSSLESS:
             pairs[inside] = lossy[0]

@@ -22,6 +22,7 @@ _PREFIX = re.compile(r"^(?!(19|20)\d\d(0\d|1[0-2])[0-3]\d-)[0-9a-f]{8}-(?=.)|" +
 _SUFFIX = re.compile(
     r"(?<=.)[._-](masks?|seg|segmentation|gt|groundtruth|matte|alpha|labels?|annotation|gtfine_labelids)$"
 )
+_NUMBERED = re.compile(r"(?<=.)([._-]masks?)[._-]?\d{1,3}$")  # a_mask_1: one of several masks of a photo
 _PHOTO_SUFFIX = re.compile(r"(?<=.)[_-](image|img|photo|rgb|sat|leftimg8bit)$")
 
 
@@ -41,8 +42,14 @@ def without_mark(stem: str) -> str | None:
     None for a name that says nothing.
     """
     plain = plain_form(stem)
-    bare = _MASK_PREFIX.sub("", _SUFFIX.sub("", plain))
+    bare = _MASK_PREFIX.sub("", _SUFFIX.sub("", _NUMBERED.sub(r"\1", plain)))
     return None if bare == plain else bare
+
+
+def without_number(stem: str) -> str | None:
+    """Return the name of a mask without its number among several of a photo: ``a_mask`` of ``a_mask_1``; else None."""
+    bare = _NUMBERED.sub(r"\1", stem)
+    return None if bare == stem else bare
 
 
 def compose(text: str) -> str:

@@ -14,7 +14,7 @@ from robustvit.data.exchanged import refuse_exchanged
 from robustvit.data.folder_files import files_below, is_hidden
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.masks_beside import masks_beside
-from robustvit.data.matching import compose
+from robustvit.data.matching import compose, without_number
 from robustvit.data.photo import Photo
 from robustvit.data.photo_names import adopt_masks
 from robustvit.data.photo_tree import describe_nesting
@@ -44,6 +44,11 @@ def add_masks(
         places: set[str | None] = {None} if None in tops else {*there}
         _refuse_other_classes(tops - left_out, places - left_out, images, masks, [photo.image for photo in photos])
         refuse_unmasked([p.image for p in kept if p.mask is None and not p.no_object])
+    if parts := [by_key[key] for key in without_photo if without_number(by_key[key].stem)]:
+        raise UserError(
+            f"several masks of one photo, such as {parts[0]}: unite them with robustvit masks {masks} --from binary "
+            f"--images {images} --out FOLDER, and give that folder as --masks"
+        )
     if without_photo:
         raise UserError(
             f"mask without an image: {by_key[without_photo[0]]}{_more(without_photo)}; rename it, or move it elsewhere"

@@ -16,7 +16,7 @@ from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.data.folder_files import is_hidden, walk
 from robustvit.data.manifest import is_mask_folder
-from robustvit.data.masks_beside import masks_beside
+from robustvit.data.masks_beside import OF_MASKS, masks_beside
 from robustvit.data.matching import compose
 from robustvit.data.photo_counts import HIDDEN, Counted
 from robustvit.data.photo_scales import settle_pixels
@@ -27,10 +27,10 @@ _NO_PICTURES = frozenset(
     {".txt", ".md", ".rst", ".log", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".toml"}
     | {".ini", ".cfg", ".html", ".htm", ".py", ".ipynb", ".sh", ".pdf", ".db", ".sha256", ".md5"}
 )
+_IN_MASKS = "in an inner folder of masks"
 _INNER = 5  # names of inner folders in a message
 _PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"})
 _LAYOUT = frozenset({"images", "image", "photos", "jpegimages", "labels", "annotations"})
-_OF_MASKS = frozenset({"masks", "mask", "segmentations", "segmentationclass", "ground_truth"})
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,10 @@ class PhotoTree:
         self.inner = inner
         self._other = None if leave_out is None else Path(leave_out).resolve()
         for inside, path in walk(self.root, lambda folder: _holds_masks(folder, self._other), self.count.leave_out):
-            if reason := _reason_against(inside, path):
+            reason = _reason_against(inside, path)
+            if reason == _IN_MASKS and self._other == self.root.resolve():
+                continue  # they are used
+            if reason:
                 self.count.leave_out(reason, inside)
                 self._lists += [path] if path.suffix.lower() in (".csv", ".tsv", ".jsonl") else []
                 if path.suffix.lower() not in IMAGE_SUFFIXES | _NO_PICTURES and not is_hidden(path.name):
@@ -101,14 +104,14 @@ class PhotoTree:
     def parts(self) -> list[str]:
         """Names of folders above the class folders, such as train and test; empty if the classes are at the top."""
         tops = sorted({inside.partition("/")[0] for inside in self.photos})
-        named = bool(tops) and all(name.casefold() in _PARTS | _LAYOUT | _OF_MASKS for name in tops)
+        named = bool(tops) and all(name.casefold() in _PARTS | _LAYOUT | OF_MASKS for name in tops)
         above = all(inside.count("/") >= 2 for inside in self.photos)
         return tops if named and (above or (len(tops) > 1 and all("/" in inside for inside in self.photos))) else []
 
     @property
     def main_part(self) -> str:
         """The part to name first: that for training, else any that is not of masks."""
-        return min(self.parts, key=lambda name: (not name.casefold().startswith("train"), name.casefold() in _OF_MASKS))
+        return min(self.parts, key=lambda name: (not name.casefold().startswith("train"), name.casefold() in OF_MASKS))
 
     def class_of(self, inside: str) -> str | None:
         """Return the class of a photo: its folder at the top of the tree, or in a part of it such as train, or the
@@ -172,8 +175,8 @@ def _reason_against(inside: str, path: Path) -> str:
         return f"ending in {suffix}" if suffix else "without an ending"
     if not path.is_file():
         return "that are links to nothing, or no files"
-    if any(folder.casefold() in _OF_MASKS for folder in inside.split("/")[1:-1]):
-        return "in an inner folder of masks"
+    if any(folder.casefold() in OF_MASKS for folder in inside.split("/")[1:-1]):
+        return _IN_MASKS
     return ""
 
 

@@ -17,6 +17,7 @@ from robustvit.common.wording import pluralize
 from robustvit.data.folder_files import files_below
 from robustvit.data.mask_files import MASK_SUFFIXES, read_ids, read_mask
 from robustvit.data.mask_kinds import MOST_IDS, VOID_COLOUR, pack_colours
+from robustvit.data.matching import without_number
 from robustvit.data.read_photos import open_image
 from robustvit.masks.annotations.category_names import PIXEL_VALUES, LabelMap, read_label_map
 from robustvit.masks.annotations.listing import (
@@ -90,7 +91,8 @@ def _photos(
     masks = folder.separate(source, files_below(source, suffixes, lambda inner: False))
     if not masks:
         raise UserError(f"expected masks ({', '.join(sorted(suffixes))}) in {source}, found none: check the path")
-    wanted = {mask: place.removesuffix(mask.suffix) for place, mask in masks.items()}
+    together = _join_numbered(masks, problems)
+    wanted = {mask: name for mask, (name, _) in together.items()}
     found = folder.match(wanted, problems, stem_only=True)
     folder.report_lacking(found, "a mask", problems)
     photos = []
@@ -103,15 +105,33 @@ def _photos(
         except UserError as error:
             problems.append(str(error))
         else:
-            content = partial(_content, mask)
-            photos.append(
-                photo_with_objects(image, partial(_decode, mask, image, view.size, decode), problems, view, content)
-            )
+            _, several = together[mask]
+            read = partial(_decode, several, image, view.size, decode)
+            photos.append(photo_with_objects(image, read, problems, view, partial(_content, several)))
     return sorted(photos, key=lambda photo: photo.image)
 
 
-def _content(mask: Path) -> str:
-    return hashlib.sha256(mask.read_bytes()).hexdigest()
+def _join_numbered(masks: dict[str, Path], problems: list[str]) -> dict[Path, tuple[str, list[Path]]]:
+    """Return the name and the files of each mask by the first of these; ``a_mask`` and ``a_mask_1`` are together."""
+    found: dict[Path, tuple[str, list[Path]]] = {}
+    first: dict[str, list[Path]] = {}
+    for place, mask in sorted(masks.items(), key=lambda item: (len(item[0]), item[0])):
+        name = place.removesuffix(mask.suffix)
+        bare = without_number(name)
+        known = first.get(bare or name, [])
+        if bare is not None and len(known) == 1:
+            found[known[0]][1].append(mask)
+        else:  # two files of one name without a number are told apart by nobody
+            found[mask] = (bare or name, [mask])
+            first[bare or name] = [*known, mask]
+    if several := [paths for _, paths in found.values() if len(paths) > 1]:
+        names = ", ".join(path.name for path in several[0])
+        problems.append(f"{pluralize(len(several), 'photo')} with several masks, which are united (such as {names})")
+    return found
+
+
+def _content(masks: list[Path]) -> str:
+    return " ".join(hashlib.sha256(mask.read_bytes()).hexdigest() for mask in masks)
 
 
 def _expect_size(size: tuple[int, ...], expected: tuple[int, int], image: Path) -> None:
@@ -123,6 +143,12 @@ def _expect_size(size: tuple[int, ...], expected: tuple[int, int], image: Path) 
 
 
 def _decode(
+    masks: list[Path], image: Path, size: tuple[int, int], decode: _Decode, complaints: list[str]
+) -> list[AnnotatedObject]:
+    return [one for mask in masks for one in _decode_one(mask, image, size, decode, complaints)]
+
+
+def _decode_one(
     mask: Path, image: Path, size: tuple[int, int], decode: _Decode, complaints: list[str]
 ) -> list[AnnotatedObject]:
     try:
