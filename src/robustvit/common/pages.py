@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from robustvit.common.errors import printable
@@ -49,7 +49,7 @@ def unbroken(text: str) -> Markup:
 
 @cache  # it keeps its templates compiled
 def environment(format: str, package: str, *, trim: bool = False) -> Environment:
-    """Return the environment of a package's templates in ``markdown``, ``html`` or ``latex``; see ``page_template``.
+    """Return the environment of the templates of a package and of ``common``, in ``markdown``, ``html`` or ``latex``.
 
     Values are printed as ``printable`` returns them, so that a file name on a page cannot hide its ending, and negative
     numbers have a minus sign, also within sentences that have a hyphen where they are printed and stored.
@@ -62,7 +62,7 @@ def environment(format: str, package: str, *, trim: bool = False) -> Environment
 
     further = _FURTHER[format] | ({"trim_blocks": True, "lstrip_blocks": True} if trim else {})
     made = Environment(  # only HTML is known to Jinja's own escaping
-        loader=PackageLoader(package, ""),
+        loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader("robustvit.common", "")]),
         autoescape=format == "html",
         finalize=finalize,
         undefined=StrictUndefined,
