@@ -12,7 +12,7 @@ from PIL import Image
 
 from helpers.drawn_photos import CLASSES, draw_photo
 from helpers.small_models import SIZE, tiny_network
-from robustvit import UserError, classes, evaluate, finetune, load_model, report
+from robustvit import UserError, classes, evaluate, faithfulness, finetune, load_model, report
 from robustvit.evaluation.photo_measures import read_measures
 from robustvit.models.save import save_model
 
@@ -101,9 +101,31 @@ def test_methods_for_one_class_are_refused_by_name(guidance, photos, model, tmp_
     assert not (tmp_path / "run").exists()
 
 
-def test_what_does_not_take_several_labels_says_so(photos, model, tmp_path):
+def test_classes_of_several_labels_are_compared_by_recall_and_average_precision(run, photos, model, tmp_path):
+    out = tmp_path / "classes.html"
+    found = classes(model=str(run[0]), baseline=model, out=str(out), images=photos["images"], include_trained=True)
+    record = json.loads(found.record.read_text())
+    shown = [line.split(",") for line in Path(photos["images"]).read_text().splitlines()[1:]]
+    assert {row["name"]: row["images"] for row in record["classes"]} == {
+        name: sum(int(row[1 + at]) for row in shown) for at, name in enumerate(CLASSES)
+    }
+    measured = evaluate(model=str(run[0]), baseline=model, swaps=0, include_trained=True, images=photos["images"])
+    of_class = {one.name: one for one in measured.by_class.classes}
+    for row in record["classes"]:
+        assert row["after"]["mean"] == pytest.approx(of_class[row["name"]].recall.mean)
+        assert row["difference"]["mean"] == pytest.approx(of_class[row["name"]].change.mean)
+        after = row["average_precision"]["after"]["mean"]
+        assert after == pytest.approx(of_class[row["name"]].average_precision.mean)
+        change = row["average_precision"]["difference"]
+        assert change["mean"] == pytest.approx(after - row["average_precision"]["before"]["mean"])
+        assert change["low"] <= change["mean"] <= change["high"]
+    assert "Recall changed" in found.sentence or "Nothing changed" in found.sentence
+    assert "average precision before" in out.read_text()
+
+
+def test_what_does_not_take_several_labels_says_so(photos, model):
     with pytest.raises(UserError, match="several labels a photo"):
-        classes(model=model, baseline=model, out=str(tmp_path / "classes.html"), images=photos["images"])
+        faithfulness(model=model, images=photos["images"])
     softmax = load_model(tiny_network(3), class_names=list(CLASSES))
     with pytest.raises(UserError, match=r"multi-label model \(--head\)"):
         evaluate(model=softmax, **photos)

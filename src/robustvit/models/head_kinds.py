@@ -79,7 +79,7 @@ def expect_head(classifier: Classifier, allowed: Collection[HeadKind]) -> Classi
         return classifier
     *most, last = allowed
     listed = f"{', '.join(most)} or {last}" if most else last
-    others = ", finetune and evaluate" if kind in CLASSIFIERS else ""
+    others = ", finetune, evaluate, audit and classes" if kind in CLASSIFIERS else ""
     raise UserError(
         f"expected a model with a head of kind {listed} here, {classifier} has {_WORDS[kind]} "
         f"(--head {kind}): explain{others} can use it"

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,44 +24,20 @@ from robustvit.data.photo import Photo, expect_classes
 from robustvit.data.pixels import Pixels
 from robustvit.data.tables.source import root_of
 from robustvit.data.trained_photos import photos_behind
-from robustvit.evaluation.classes.changes import Changes, class_changes
+from robustvit.evaluation.classes.changes import class_changes
+from robustvit.evaluation.classes.compared import Compared
+from robustvit.evaluation.classes.labels import compare_labels
 from robustvit.evaluation.on_sets.command import load_set_models, make_set_settings, seen_labels
 from robustvit.evaluation.on_sets.images import name_of
-from robustvit.evaluation.on_sets.recording import SetAnswers, SetModel, SetSettings, ask_set, record_set, set_model
+from robustvit.evaluation.on_sets.recording import SetModel, ask_set, record_set, set_model
 from robustvit.evaluation.sets import Benchmark, Sample, benchmarks_named
 from robustvit.evaluation.sets.answers import MemberMaxima, MemberMeans, OwnHead
 from robustvit.explanation.methods import check_method
 from robustvit.models.baseline import load_baseline
 from robustvit.models.classifier import Classifier
+from robustvit.models.head_kinds import CLASSIFIERS
 from robustvit.models.load import load_given
 from robustvit.models.options import ComparedModels
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Two models and their answers.
-
-    Attributes:
-        model: the finetuned model.
-        baseline: the model it is compared with.
-        benchmark: the set, or the photos as a set.
-        place: source of its images.
-        after: answers of the model.
-        before: answers of the baseline.
-        changes: class by class.
-        photos: the user's photos by their names among the answers; empty for a set.
-        notes: on the photos, for the reader.
-    """
-
-    model: SetModel
-    baseline: SetModel
-    benchmark: Benchmark
-    place: SetSettings
-    after: SetAnswers
-    before: SetAnswers
-    changes: Changes
-    photos: dict[str, Photo]
-    notes: Sequence[str] = ()
 
 
 def compare_on_set(
@@ -103,8 +79,10 @@ def compare_on_photos(
     """
     images = str(own.images)
     notes: list[str] = []
-    classifier = load_given(models)
+    classifier = load_given(models, CLASSIFIERS)
     own = own.or_else(classifier.pixels)
+    if classifier.head_kind == "multi-label":
+        return compare_labels(own, models, sets, running, classifier)
     listed = find_photos(
         images,
         own.masks,

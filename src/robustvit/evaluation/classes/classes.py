@@ -104,7 +104,8 @@ def classes(
     For every class: accuracy before and after, the paired difference with its 95 % interval, and McNemar's p, adjusted
     for the number of classes. Of the classes that changed most, the first images whose answer changed are shown with
     both models' relevance. Images come from a benchmark set (--on, as for evaluate; recorded answers are not computed
-    again) or from your own class folders (--images).
+    again) or from your own class folders (--images). For several labels a photo (--images LIST), each class has recall
+    and average precision.
 
     Args:
         out: HTML file to write, new or an older page of this kind; the record goes beside it, with the suffix .json.
@@ -145,7 +146,7 @@ def classes(
         compared = compare_on_set(on, models, sets, running, method)
     else:
         compared = compare_on_photos(photos, models, sets, running, method)
-    panels = choose_turned_panels(compared, shown.classes_shown, shown.samples)
+    panels = [] if compared.precisions else choose_turned_panels(compared, shown.classes_shown, shown.samples)
     settings = settings_of(classes, models, sets, photos, shown, maps, running, out=out, on=on)
     found = class_record(compared, panels, shown.count, settings)
     if compared.place.loop.accelerator.is_main_process:

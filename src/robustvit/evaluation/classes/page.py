@@ -23,11 +23,16 @@ def class_charts(record: Mapping[str, Any]) -> list[Chart]:
     by_name = {row["name"]: row for row in record["classes"]}
     if record["overall"]["helped"] == record["overall"]["harmed"] == 0:
         return []
-    return [_bars(_TITLES[part], [by_name[name] for name in names]) for part, names in record["shown"].items() if names]
+    return [
+    measure, shown = record["measure"].removeprefix("top-1 "), record["shown"].items()
+    return [_bars(_TITLES[part], [by_name[name] for name in names], measure) for part, names in shown if names]
+        for part, names in record["shown"].items()
+        if names
+    ]
 
 
 @chart_style()
-def _bars(title: str, rows: Sequence[Mapping[str, Any]]) -> Chart:
+def _bars(title: str, rows: Sequence[Mapping[str, Any]], measure: str) -> Chart:
     figure = Figure(figsize=(4.6, 0.75 + 0.21 * len(rows)), layout="constrained")
     axis = figure.subplots()
     for at, row in enumerate(rows):
@@ -41,13 +46,13 @@ def _bars(title: str, rows: Sequence[Mapping[str, Any]]) -> Chart:
     for label in axis.get_yticklabels():
         label.set_parse_math(False)
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel("change of accuracy, points")
+    axis.set_xlabel(f"change of {measure}, points")
     axis.set_title(title)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")
     axis.spines["left"].set_visible(False)
     words = "; ".join(f"{printable(row['name'])} {signed(100 * row['difference']['mean'])}" for row in rows)
-    return Chart(inline_svg(figure, axis, text=True), f"{title}, change of accuracy in points: {words}")
+    return Chart(inline_svg(figure, axis, text=True), f"{title}, change of {measure} in points: {words}")
 
 
 def _label(row: Mapping[str, Any]) -> str:

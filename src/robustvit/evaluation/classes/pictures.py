@@ -17,7 +17,7 @@ from robustvit.common.pictures import jpeg_url, outline_mask, overlay, pixels_of
 from robustvit.data.datasets import enlarged, evaluation_transform, read_pair
 from robustvit.data.pixels import ANY
 from robustvit.data.read_photos import read_photo
-from robustvit.evaluation.classes.answers import Compared
+from robustvit.evaluation.classes.compared import Compared
 from robustvit.evaluation.on_sets.images import name_in_stream, name_of, preparation
 from robustvit.evaluation.on_sets.outcomes import Outcomes
 from robustvit.evaluation.on_sets.recording import SetModel

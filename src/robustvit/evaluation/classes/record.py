@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from robustvit.common.provenance import provenance
-from robustvit.evaluation.classes.answers import Compared
 from robustvit.evaluation.classes.changes import RATE, Changes, ClassChange, Tally
+from robustvit.evaluation.classes.compared import Compared
 from robustvit.evaluation.classes.pictures import TurnedPanel
 
 CLASSES_KIND = "robustvit-classes"
@@ -49,7 +49,8 @@ def class_record(
             "notes": list(compared.notes),
             "problems": list(dict.fromkeys([*after.problems, *compared.before.problems])),
         },
-        "sentence": summarize_changes(changes),
+        "measure": compared.measure,
+        "sentence": summarize_changes(changes, compared.measure),
         "small": SMALL,
         "rate": RATE,
         "overall": {
@@ -61,7 +62,7 @@ def class_record(
             "mcnemar_p": changes.p,
         },
         "tally": _tallies(changes.classes),
-        "classes": [_row(row) for row in changes.classes],
+        "classes": [_row(row) | _ranked(row.name, compared) for row in changes.classes],
         "shown": {name: [row.name for row in rows] for name, rows in shown.items()},
         "panels": [asdict(panel) for panel in panels],
         "settings": dict(settings),
@@ -69,8 +70,13 @@ def class_record(
     }
 
 
-def summarize_changes(changes: Changes) -> str:
-    """Summarize the changes in words."""
+def _ranked(name: str, compared: Compared) -> dict[str, Any]:
+    """Return the average precision of a class; nothing where each photo has one class."""
+    return {"average_precision": asdict(compared.precisions[name])} if name in compared.precisions else {}
+
+
+def summarize_changes(changes: Changes, measure: str = "top-1 accuracy") -> str:
+    """Summarize the changes in words; ``measure`` is what changed."""
     if changes.helped == changes.harmed == 0:
         return (
             f"Nothing changed: on all {changes.before.count:,} images the model is right where the baseline is, and "
@@ -78,7 +84,8 @@ def summarize_changes(changes: Changes) -> str:
         )
     tally = Tally.of(changes.classes)
     return (
-        f"Top-1 accuracy changed by {changes.difference.points()}. Of {tally.classes:,} classes {tally.rose:,} rose, "
+        f"{measure[0].upper()}{measure[1:]} changed by {changes.difference.points()}. Of {tally.classes:,} classes "
+        f"{tally.rose:,} rose, "
         f"{tally.fell:,} fell and {tally.unchanged:,} stayed; adjusted for the number of classes, "
         f"{_significant(tally)}."
     )

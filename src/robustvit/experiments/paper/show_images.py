@@ -18,8 +18,8 @@ from robustvit.common.files import read_json, write_json, write_text
 from robustvit.common.pictures import overlay
 from robustvit.common.progress import warn
 from robustvit.data.read_photos import read_photo
-from robustvit.evaluation.classes.answers import Compared
 from robustvit.evaluation.classes.changes import class_changes
+from robustvit.evaluation.classes.compared import Compared
 from robustvit.evaluation.classes.page import render_classes
 from robustvit.evaluation.classes.pictures import choose_turned_panels, draw_turned
 from robustvit.evaluation.classes.record import class_record

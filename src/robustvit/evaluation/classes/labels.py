@@ -1,0 +1,108 @@
+"""Photos of several labels, compared by class: whether each class that a photo shows is found, and how it is ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from robustvit.common.derived_intervals import derived_difference, derived_interval
+from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.common.verdict import Comparison
+from robustvit.data.photos_to_measure import find_photos_to_measure
+from robustvit.evaluation.classes.changes import class_changes
+from robustvit.evaluation.classes.compared import Compared
+from robustvit.evaluation.label_measures import measure_model
+from robustvit.evaluation.measured_intervals import derive_metric
+from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.metrics import METRICS, OF_LABELS
+from robustvit.evaluation.on_sets.command import make_set_settings, seen_labels
+from robustvit.evaluation.on_sets.outcomes import Outcomes
+from robustvit.evaluation.on_sets.recording import SetAnswers, set_model
+from robustvit.evaluation.photo_measures import PhotoMeasure
+from robustvit.evaluation.sets import Benchmark
+from robustvit.evaluation.sets.answers import OwnHead
+from robustvit.models.baseline import load_baseline
+from robustvit.models.classifier import Classifier
+from robustvit.models.options import ComparedModels
+
+EACH_CLASS = (
+    "A photo of several labels counts once for each class that it shows: it is right for the class if that scores "
+    "above one half. Numbers of images are numbers of such pairs. Average precision ranks all photos by their score "
+    "for a class."
+)
+
+
+def compare_labels(
+    own: MeasuredPhotos, models: ComparedModels, sets: SetOptions, running: RunningOptions, classifier: Classifier
+) -> Compared:
+    """Compare two multi-label models on the user's photos; arguments as in ``compare_on_photos``."""
+    chosen = find_photos_to_measure(own, models, classifier)
+    other = load_baseline(models, classifier)
+    assert other is not None  # a baseline was named
+    place = make_set_settings(replace(sets, root="."), running)
+    accelerator, seen = place.loop.accelerator, seen_labels(sets.seen, models.model)
+    settings = MeasureSettings(swaps=0, maps=False, batch_size=running.batch_size, workers=running.workers)
+    after, before = (
+        measure_model(one.to(accelerator.device), chosen.read.seen_by(one), settings, device=accelerator.device,
+                      accelerator=accelerator)
+        for one in (classifier, other)
+    )  # fmt: skip
+    pairs = [_as_outcomes(side, classifier) for side in (before, after)]
+    answers = [SetAnswers(one, OwnHead(classifier.class_names), [], len(one), False) for one in pairs]
+    candidate = set_model(classifier, str(models.model), seen, models.checkpoint)
+    original = set_model(other, other.source or str(models.baseline), seen)
+    return Compared(
+        candidate, original, _as_benchmark(str(own.images), len(pairs[0]), classifier), place, answers[1], answers[0],
+        class_changes(pairs[0], pairs[1], seen or None), {}, [EACH_CLASS, *chosen.notes],
+        precision_changes(before, after, classifier),
+    )  # fmt: skip
+
+
+def precision_changes(
+    before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], classifier: Classifier
+) -> dict[str, Comparison]:
+    """Return the average precision of each class that photos show, by its name, with paired differences."""
+    metric, found = METRICS[OF_LABELS[0]], {}
+    for label in sorted({label for one in after for label in one.labels or ()}):
+        old, new = (derive_metric(side, metric, only=[label]) for side in (before, after))
+        if old is not None and new is not None:
+            name = classifier.name_of(label)
+            found[name] = Comparison(name, derived_interval(old), derived_interval(new), derived_difference(old, new))
+    return found
+
+
+def _as_outcomes(results: Sequence[PhotoMeasure], classifier: Classifier) -> Outcomes:
+    """Return a row for each photo and class that it shows; its answer is the class, or -1 if it is not found."""
+    rows = [(at, one, label) for at, one in enumerate(results) for label in one.labels or ()]
+    count = len(rows)
+    return Outcomes(
+        names=np.array([f"{at:07d} {label}" for at, _, label in rows]),
+        class_names=np.array([classifier.name_of(label) for _, _, label in rows]),
+        groups=np.array([""] * count),
+        textures=np.full(count, -1),
+        right=np.array([[label] for _, _, label in rows]),
+        answers=np.array([label if one.scores[label] > 0.5 else -1 for _, one, label in rows]),
+        in_top5=np.zeros(count, dtype=bool),
+        confidence=np.array([one.scores[label] for _, one, label in rows], dtype=np.float32),
+    )
+
+
+def _as_benchmark(images: str, count: int, classifier: Classifier) -> Benchmark:
+    """Describe photos as a set; nothing is read from it."""
+    return Benchmark(
+        name="own-photos",
+        title=f"photos in {images}",
+        images=count,
+        classes=classifier.num_classes,
+        folder=".",
+        other_folders=(),
+        reader=lambda folder, protocol: ([], []),
+        scoring={"paper": lambda: OwnHead(classifier.class_names), "standard": lambda: OwnHead(classifier.class_names)},
+        summary={"paper": "accuracy", "standard": "accuracy"},
+        source="the user",
+        size="",
+        licence="",
+        num_classes=classifier.num_classes,
+    )
