@@ -23,12 +23,8 @@ def class_charts(record: Mapping[str, Any]) -> list[Chart]:
     by_name = {row["name"]: row for row in record["classes"]}
     if record["overall"]["helped"] == record["overall"]["harmed"] == 0:
         return []
-    return [
     measure, shown = record["measure"].removeprefix("top-1 "), record["shown"].items()
     return [_bars(_TITLES[part], [by_name[name] for name in names], measure) for part, names in shown if names]
-        for part, names in record["shown"].items()
-        if names
-    ]
 
 
 @chart_style()
