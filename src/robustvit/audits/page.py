@@ -12,9 +12,9 @@ from robustvit.audits.measures import DIFFERENCES
 from robustvit.audits.pictures import AuditPicture
 from robustvit.audits.properties import PROPERTIES
 from robustvit.audits.record import AUDIT_KIND, metric_titles
-from robustvit.audits.region_files import regions_to_decide
 from robustvit.common.errors import printable
 from robustvit.common.pages import page_template
+from robustvit.data.region_decisions import SHORTCUTS_KIND
 from robustvit.evaluation.class_page import render_class_numbers
 from robustvit.evaluation.group_chart import draw_groups
 from robustvit.evaluation.groups import read_groups
@@ -151,3 +151,18 @@ def _filters(record: Mapping[str, Any], number_of: Mapping[str, int]) -> dict[st
         for photo in record["photos"]
         if photo["labels"] is not None
     }
+
+
+def regions_to_decide(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page saves once every region has its decision; see ``read_decisions``."""
+    regions = [
+        {
+            "number": number,
+            "words": region["words"],
+            "centre": [round(value, 5) for value in region["centre"]],
+            "reach": round(region["reach"], 5),
+            "decision": None,
+        }
+        for number, region in enumerate(record["regions"], start=1)
+    ]
+    return {"kind": SHORTCUTS_KIND, "model": record["model"], "weights": record.get("weights", ""), "regions": regions}

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustvit.audits.comparison import MOST_MODELS, write_comparison
-from robustvit.audits.found_groups import write_found_groups
 from robustvit.audits.inputs import find_audit_photos, trained_on
 from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest, GroupOptions
@@ -15,7 +14,7 @@ from robustvit.audits.region_names import load_namer, name_regions
 from robustvit.audits.result import Audit
 from robustvit.audits.run import AuditRun
 from robustvit.audits.summary_file import fails
-from robustvit.audits.writing import Drawing, write_audit
+from robustvit.audits.writing import Drawing, write_audit, write_found_groups
 from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError, options_called
 from robustvit.common.files import check_own_page

@@ -1,7 +1,8 @@
-"""Write an audit: draw the pictures, then the record and the page that shows it."""
+"""Write an audit: draw the pictures, then the record and the page that shows it, and the groups that it found."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,12 @@ from robustvit.audits.record import audit_record
 from robustvit.audits.run import AuditRun
 from robustvit.audits.shortcuts import shortcut_record
 from robustvit.audits.summary_file import summarise
+from robustvit.common.csv_files import csv_text
+from robustvit.common.errors import UserError
 from robustvit.common.files import write_json, write_text
 from robustvit.models.weights import weights_hash
+
+_GROUP_COLUMNS = ("image", "mask", "label", "group")
 
 
 def full_record(data: AuditData, finished: bool = True) -> dict[str, Any]:
@@ -103,3 +108,26 @@ def _small(record: Mapping[str, Any]) -> list[int]:
     kinds = record["backgrounds"]["kinds"] if record["backgrounds"] else []
     rows = [*kinds, *shown_groups(record, True), *shown_groups(record, False)]
     return [index for row in rows for index in row["typical"]]
+
+
+def write_found_groups(data: AuditData, out: Path) -> int:
+    """Write photos, masks, classes and kinds of background as CSV, numbered from 1 as on the page.
+
+    Paths are relative to the folder of the list. Photos without a background have no group.
+
+    Returns:
+        The number of photos that have a group.
+    """
+    if data.backgrounds is None:
+        raise UserError(f"expected kinds of background for {out}, found none: {data.notes[-1] if data.notes else ''}")
+    rows: list[list[str]] = [list(_GROUP_COLUMNS)]
+    for image, mask, name, kind in zip(data.files, data.masks, data.names, data.backgrounds.members, strict=True):
+        group = "" if kind is None else f"background {kind + 1}"
+        rows.append([_relative(image, out), "" if mask is None else _relative(mask, out), name, group])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(csv_text(rows), out)
+    return sum(kind is not None for kind in data.backgrounds.members)
+
+
+def _relative(path: Path, out: Path) -> str:
+    return Path(os.path.relpath(path.absolute(), out.absolute().parent)).as_posix()

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from robustvit.common.csv_files import csv_text, read_csv
 from robustvit.common.errors import UserError
-from robustvit.common.files import explain_full_disk, write_text
+from robustvit.common.files import explain_full_disk, read_json, write_text
 from robustvit.data.file_finder import FileFinder
 from robustvit.data.review import resolve_folder
 
@@ -139,3 +139,14 @@ def _read_record(row: Mapping[str, str | None], path: Path, line: int, finder: F
         row.get("inputs") or "",
         {name: text for name in MASK_ORIGIN if (text := row.get(name))},
     )
+
+
+def tokencut_protocol(config: dict[str, Any]) -> str | None:
+    """Return the protocol of TokenCut by the settings in the folder of masks; None if it did not make them."""
+    place = config.get("masks") or (Path(str(config["images"])).parent if config.get("images") else None)
+    if place is None or not (Path(str(place)) / SETTINGS).is_file():
+        return None
+    settings = read_json(Path(str(place)) / SETTINGS)
+    if not isinstance(settings, dict) or settings.get("method") != "tokencut":
+        return None
+    return str(settings.get("protocol", "standard"))  # older versions had only the standard protocol

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from robustvit.data.mask_settings import tokencut_protocol
+from robustvit.data.manifest import tokencut_protocol
 from robustvit.guidance.registry import GUIDANCE
 from robustvit.models.method_names import method_name
 

@@ -1,4 +1,4 @@
-"""Names of columns that people use; the table of them is in ``docs/howto/photos.md``."""
+"""Names of columns that people use, and columns found by them; the table of names is in ``docs/howto/photos.md``."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def fitting_columns(columns: Iterable[str], known: Sequence[str]) -> list[str]:
     """Return the columns with known names, whatever their capitals and hyphens, in the order of the known names."""
     rank = {plain_name(name): place for place, name in reversed(list(enumerate(known)))}
     return sorted((name for name in columns if plain_name(name) in rank), key=lambda name: rank[plain_name(name)])
+
+
+def find_column(columns: Iterable[str], known: Sequence[str]) -> str | None:
+    """Return the column with the first of the known names that is there, whatever its capitals, spaces and hyphens."""
+    return next(iter(fitting_columns(columns, known)), None)

@@ -8,7 +8,7 @@ from typing import Any
 import timm
 
 from robustvit.common.run_folder import RunFolder
-from robustvit.data.mask_settings import tokencut_protocol
+from robustvit.data.manifest import tokencut_protocol
 from robustvit.models.classifier import Classifier
 from robustvit.models.method_names import method_name
 from robustvit.models.recipes import CARDS, model_card
