@@ -25,8 +25,9 @@ import torch
 
 from benchmarks.dated import parser_of, write_dated
 from benchmarks.study.photo_base import preprocessing, train_base
-from benchmarks.study.plants import ON_FILES, PLANTS, SETS, TEXT, plant_photos, ruler
+from benchmarks.study.plants import ON_FILES, PLANTS, SETS, plant_photos, ruler
 from robustvit.audits.audit import audit
+from robustvit.audits.properties import audit_properties, photo_properties
 from robustvit.common.files import write_json
 from robustvit.common.intervals import paired_difference
 from robustvit.common.provenance import versions
@@ -114,27 +115,39 @@ def learned(name: str, given: argparse.Namespace, model: Classifier) -> dict[str
 def audit_set(name: str, given: argparse.Namespace) -> None:
     """Audit a set's model without and with the shortcuts in the photos, and keep what it says."""
     place, folders = given.work / name, take_tests(name, given)
-    source = str(place / "model") if name not in ON_FILES else str(given.work / "marks" / "model")
     result: dict[str, Any] = {"planted": planted_in(name, given.data), "audits": {}}
-    if name not in ON_FILES:
-        result["learned"] = learned(name, given, load_model(f"local-dir:{source}"))
-    for side, folder in folders.items():
-        objects = place / "objects.json"
-        has_objects = side == "with" and bool(json.loads(objects.read_text())["annotations"])
-        page = place / f"audit-{side}.html"
-        audit(
-            model=f"local-dir:{source}", images=str(folder), out=str(page), without_masks=name in ON_FILES,
-            masks=None if name in ON_FILES else str(place / "taken" / "masks"),
-            insert=str(place / "ruler.png"), text=TEXT if given.own_text else "SAMPLE", shifted=0, tries=2,
-            objects=str(objects) if has_objects else None, at_inference="none",
-        )  # fmt: skip
-        record = json.loads(page.with_suffix(".json").read_text())
-        result["audits"][side] = {key: record[key] for key in ("summary", "inserted", "companions", "properties")}
-        result["audits"][side]["regions"] = [
-            {key: one[key] for key in ("share", "classes", "accuracy", "against_others", "tested", "decides")}
-            for one in record["regions"]
-        ]
+    if name in ON_FILES:
+        result["audits"] = {side: _audit_files(folder) for side, folder in folders.items()}
+    else:
+        model = place / "model"
+        result["learned"] = learned(name, given, load_model(f"local-dir:{model}"))
+        result["audits"] = {side: _audit_model(model, place, side, folder) for side, folder in folders.items()}
     write_json(result, place / "result.json")
+
+
+def _audit_files(folder: Path) -> dict[str, Any]:
+    """Ask of the files alone, as an audit does."""
+    photos = find_photos(folder)
+    values = np.array([photo_properties(photo.image, photo.pixels) for photo in photos])
+    found = audit_properties(values, [str(photo.class_name) for photo in photos])
+    return {"inserted": {"model": []}, "companions": [], "regions": [], "properties": found and asdict(found)}
+
+
+def _audit_model(model: Path, place: Path, side: str, folder: Path) -> dict[str, Any]:
+    objects = place / "objects.json"
+    has_objects = side == "with" and bool(json.loads(objects.read_text())["annotations"])
+    page = place / f"audit-{side}.html"
+    audit(
+        model=f"local-dir:{model}", images=str(folder), masks=str(place / "taken" / "masks"), out=str(page),
+        insert=str(place / "ruler.png"), shifted=0, tries=2, objects=str(objects) if has_objects else None,
+        at_inference="none",
+    )  # fmt: skip
+    record = json.loads(page.with_suffix(".json").read_text())
+    regions = [
+        {key: one[key] for key in ("share", "classes", "accuracy", "against_others", "tested", "decides")}
+        for one in record["regions"]
+    ]
+    return {key: record[key] for key in ("summary", "inserted", "companions", "properties")} | {"regions": regions}
 
 
 def named_by(plant: str, label: str, found: Mapping[str, Any]) -> list[str]:
@@ -219,7 +232,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--own-text", action="store_true", help="put in the planted text instead of the usual one")
     given = parser.parse_args()
     if given.step == "table":
         table(given)

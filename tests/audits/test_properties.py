@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from robustvit.audits.properties import PROPERTIES, TELLING, _auroc, audit_properties, photo_properties
+from robustvit.audits.properties import PROPERTIES, TELLING, _auroc, _nearness, audit_properties, photo_properties
 
 NAMES = ["cat", "dog", "cow"]
 
@@ -53,7 +53,28 @@ def test_a_planted_property_is_named(tmp_path, planted):
     assert found.p <= 0.05
     assert found.accuracy > found.chance + 0.1
     assert (planted, "cat") in [(one.property, one.class_name) for one in found.telling]
-    assert all(max(one.auroc, 1 - one.auroc) >= TELLING for one in found.telling)
+    assert all(one.surely >= TELLING for one in found.telling)
+
+
+def test_a_class_whose_photos_are_all_alike_is_named_though_it_has_neither_more_nor_less():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(60, len(PROPERTIES)))
+    column = list(PROPERTIES).index("aspect")
+    values[::3, column] = 0.0  # square, others are upright or wide
+    found = audit_properties(values, NAMES * 20)
+    (told,) = found.telling
+    assert (told.property, told.class_name, told.amount) == ("aspect", "cat", "alike")
+    assert told.surely > 0.95
+
+
+def test_nearness_leaves_the_photo_itself_out():
+    rng = np.random.default_rng(1)
+    values, inside = rng.normal(size=30), rng.random(30) < 0.4
+    plain = []
+    for at in range(30):
+        others = [values[index] for index in range(30) if inside[index] and index != at]
+        plain.append(-abs(values[at] - np.median(others)))
+    assert _nearness(values, inside).tolist() == pytest.approx(plain)
 
 
 def test_photos_that_differ_in_nothing_give_few_false_alarms():

@@ -43,11 +43,24 @@ class Telling:
         property: its name in ``PROPERTIES``.
         class_name: the class.
         auroc: probability that a photo of the class has more of it than one of another class; below 0.5: less.
+        alike: it is not more or less of it but the same: ``auroc`` is the probability that a photo of the class is
+            nearer to the median of the class's other photos than one of another class.
     """
 
     property: str
     class_name: str
     auroc: float
+    alike: bool = False
+
+    @property
+    def surely(self) -> float:
+        """The AUROC in the direction that tells the class, 0.5 to 1."""
+        return max(self.auroc, 1 - self.auroc)
+
+    @property
+    def amount(self) -> str:
+        """What the class has of it: more, less or alike."""
+        return "alike" if self.alike else "more" if self.auroc > 0.5 else "less"
 
 
 @dataclass(frozen=True)
@@ -110,13 +123,21 @@ def audit_properties(values: np.ndarray, names: Sequence[str], seed: int = 0) ->
     accuracy = _cross_validated(ranks, labels, rng)
     lucky = np.array([_cross_validated(ranks, rng.permutation(labels), rng) for _ in range(_SHUFFLES)])
     p = (1 + int((lucky >= accuracy).sum())) / (1 + _SHUFFLES)
-    telling = [
-        Telling(name, classes[label], auroc)
+    pairs = [
+        (name, label, ranks[:, column], labels == label)
         for column, name in enumerate(PROPERTIES)
         for label in range(len(classes))
-        if max(auroc := _auroc(ranks[:, column], labels == label), 1 - auroc) >= TELLING
     ]
-    ordered = sorted(telling, key=lambda one: -abs(one.auroc - 0.5))
+    telling = []
+    for name, label, column, inside in pairs:
+        found = (
+            Telling(name, classes[label], _auroc(column, inside)),
+            Telling(name, classes[label], _auroc(_nearness(column, inside), inside), alike=True),
+        )
+        surest = max(found, key=lambda one: one.auroc if one.alike else one.surely)
+        if surest.surely >= TELLING:
+            telling.append(surest)
+    ordered = sorted(telling, key=lambda one: -one.surely)
     return PropertyAudit(accuracy, float(lucky.mean()), p, tuple(ordered))
 
 
@@ -128,6 +149,14 @@ def _ranks(values: np.ndarray) -> np.ndarray:
         if known.sum() > 1:
             ranks = rankdata(values[known, column])
             found[known, column] = 2 * (ranks - 1) / (known.sum() - 1) - 1
+    return found
+
+
+def _nearness(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return how near each value is to the median of a class, without the photo itself."""
+    own = values[inside]
+    found = -np.abs(values - np.median(own))
+    found[inside] = [-abs(value - np.median(np.delete(own, at))) for at, value in enumerate(own)]
     return found
 
 

@@ -66,10 +66,9 @@ def name_shortcuts(data: AuditData) -> list[str]:
         if one.decides
     ]
     for told in data.properties.telling if data.properties else ():
-        amount = "more" if told.auroc > 0.5 else "less"
         lines.append(
-            f"photos: {PROPERTIES[told.property]} tells {told.class_name} ({amount}; AUROC "
-            f"{max(told.auroc, 1 - told.auroc):.2f}): a model can learn it instead of the object."
+            f"photos: {PROPERTIES[told.property]} tells {told.class_name} ({told.amount}; AUROC {told.surely:.2f}): a "
+            "model can learn it instead of the object."
         )
     return lines
 
