@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,12 +53,12 @@ class Telling:
     auroc: float
     alike: bool = False
 
-    @property
+    @builtins.property  # a field has that name
     def surely(self) -> float:
         """The AUROC in the direction that tells the class, 0.5 to 1."""
         return max(self.auroc, 1 - self.auroc)
 
-    @property
+    @builtins.property  # a field has that name
     def amount(self) -> str:
         """What the class has of it: more, less or alike."""
         return "alike" if self.alike else "more" if self.auroc > 0.5 else "less"
