@@ -1,9 +1,11 @@
-"""The rooms of the package: each module lies in one, and imports run one way."""
+"""The rooms of the package: each module lies in one, imports run one way, and a public name has one module."""
 
 from __future__ import annotations
 
+import ast
 from functools import cache
 from itertools import chain
+from pathlib import Path
 
 import grimp
 import pytest
@@ -20,6 +22,7 @@ FLOORS = (
     ("cli",),
 )
 ROOMS = tuple(chain.from_iterable(FLOORS))
+SOURCE = Path(__file__).parents[2] / "src" / "robustvit"
 MOST_FLOORS = 10  # of rooms, those within rooms counted too
 
 
@@ -132,3 +135,25 @@ def test_every_room_has_its_tests():
 def test_chains_and_circles_are_told():
     assert longest_chain({"a": {"b", "c"}, "b": {"c"}}) == 3
     assert together({"a": {"b"}, "b": {"a", "c"}}) == {"a": {"c"}, "c": set()}
+
+
+def public_names(path: Path) -> list[str]:
+    """Classes, functions and constants that a module defines for others; types that stand for any are not counted."""
+    found = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.append(node.name)
+        elif isinstance(node, ast.Assign) and "TypeVar" not in ast.unparse(node.value):
+            found += [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.append(node.target.id)
+    return [name for name in found if not name.startswith("_")]
+
+
+def test_a_public_name_is_one_thing_in_one_module():
+    places: dict[str, list[str]] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        for name in public_names(path):
+            places.setdefault(name, []).append(str(path.relative_to(SOURCE)))
+    assert len(places) > 1000, "the package was not read"
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

@@ -25,7 +25,7 @@ from robustvit.evaluation.metrics import METRICS, OF_LABELS, WORST_GROUP, Metric
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
 from robustvit.evaluation.worst_group import worst_group_change
 
-KINDS = ("ordinary", "mixed-same", "mixed-other", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
+ANSWER_KINDS = ("ordinary", "mixed-same", "mixed-other", "only-fg", "only-bg-t", "only-bg-b", "no-fg")
 COST = "cost"
 _SAME, _OTHER = DIFFERENCES[COST]
 
@@ -38,7 +38,7 @@ def metric_means(photos: Sequence[AuditedPhoto], metric: str) -> dict[str, Inter
         metric: a name in ``DECIDING``.
     """
     measured = as_measured(photos)
-    found = {kind: measure_interval(measured, measure_name(metric, kind)) for kind in KINDS}
+    found = {kind: measure_interval(measured, measure_name(metric, kind)) for kind in ANSWER_KINDS}
     found[COST] = _cost(measured, metric)
     return {kind: one for kind, one in found.items() if one is not None}
 
@@ -49,7 +49,7 @@ def metric_changes(before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto]
     The cost in the worst group has no interval of its change, as two differences of lowest accuracies.
     """
     old, new = as_measured(before), as_measured(after)
-    differences = {kind: measure_difference(old, new, measure_name(metric, kind)) for kind in KINDS}
+    differences = {kind: measure_difference(old, new, measure_name(metric, kind)) for kind in ANSWER_KINDS}
     if metric in METRICS:
         costs = [_cost_parts(side, METRICS[metric]) for side in (old, new)]
         if costs[0] is not None and costs[1] is not None:
@@ -96,7 +96,7 @@ def metric_by_class(photos: Sequence[AuditedPhoto], metric: str) -> dict[int, di
     measured, chosen = as_measured(photos), METRICS[class_metric(metric)]
     found = {}
     for label in sorted({label for one in measured for label in one.labels or ()}):
-        row = {kind: derive_metric(measured, chosen, kind, only=[label]) for kind in KINDS}
+        row = {kind: derive_metric(measured, chosen, kind, only=[label]) for kind in ANSWER_KINDS}
         values = {kind: derived_interval(one) for kind, one in row.items() if one is not None}
         both = [one for one in measured if _has_both(one)]
         same, other = (derive_metric(both, chosen, kind, only=[label]) for kind in (_SAME, _OTHER))

@@ -14,7 +14,7 @@ from robustvit.audits.region_names import load_namer, name_regions
 from robustvit.audits.result import Audit
 from robustvit.audits.run import AuditRun
 from robustvit.audits.summary_file import fails
-from robustvit.audits.writing import Drawing, write_audit, write_found_groups
+from robustvit.audits.writing import AuditDrawing, write_audit, write_found_groups
 from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError, options_called
 from robustvit.common.files import check_own_page
@@ -63,7 +63,7 @@ def audit_models(request: AuditRequest, models: ComparedModels, page: Path, reco
 
 def _measure_and_write(run: AuditRun, namer: Classifier | None, page: Path, record: Path) -> Audit:
     """Measure, and write the page: first what the verdict rests on, then all."""
-    drawing = Drawing(run)
+    drawing = AuditDrawing(run)
     try:
         measured = run.measure_first()
         if run.request.auditing.budget != "quick":

@@ -47,7 +47,7 @@ def _describe_case(case: Case, data: AuditData) -> dict[str, Any]:
     return row
 
 
-class Drawing:
+class AuditDrawing:
     """The pictures of an audit's page; those of its first, unfinished page are not drawn again.
 
     Args:
@@ -84,7 +84,7 @@ class Drawing:
 
 
 def write_audit(
-    drawing: Drawing, data: AuditData, page: Path, record_file: Path, *, finished: bool = True
+    drawing: AuditDrawing, data: AuditData, page: Path, record_file: Path, *, finished: bool = True
 ) -> dict[str, Any]:
     """Write the record and the page, and return the record.
 
