@@ -30,6 +30,7 @@ class ClassAnalysis(Tabular):
         changes: the same as Python objects.
         title: of the set or the photos.
         sentence: what changed, in words.
+        counted: what is counted: images, or labels where a photo has several.
     """
 
     page: Path
@@ -37,6 +38,7 @@ class ClassAnalysis(Tabular):
     changes: Changes
     title: str
     sentence: str
+    counted: str = "image"
 
     def frame_rows(self) -> Iterator[FrameRow]:
         """A row for each class."""
@@ -44,7 +46,7 @@ class ClassAnalysis(Tabular):
 
     def __str__(self) -> str:
         found = self.changes
-        size = f"{pluralize(found.before.count, 'image')}, {pluralize(len(found.classes), 'class')}"
+        size = f"{pluralize(found.before.count, self.counted)}, {pluralize(len(found.classes), 'class')}"
         lines = [f"{self.title}: {size}", self.sentence]
         shown = {
             "helped most": found.most_helped(_PRINTED, significant=True),
@@ -155,7 +157,7 @@ def classes(
         page.parent.mkdir(parents=True, exist_ok=True)
         write_json(found, record)
         write_text(text, page)
-    return ClassAnalysis(page, record, compared.changes, found["data"]["title"], found["sentence"])
+    return ClassAnalysis(page, record, compared.changes, found["data"]["title"], found["sentence"], found["counted"])
 
 
 def _check_source(on: str | None, sets: SetOptions, photos: MeasuredPhotos) -> None:

@@ -29,7 +29,7 @@ from robustvit.models.options import ComparedModels
 
 EACH_CLASS = (
     "A photo of several labels counts once for each class that it shows: it is right for the class if that scores "
-    "above one half. Numbers of images are numbers of such pairs. Average precision ranks all photos by their score "
+    "above one half. Each such pair is counted as a label. Average precision ranks all photos by their score "
     "for a class."
 )
 

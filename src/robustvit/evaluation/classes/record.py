@@ -50,6 +50,7 @@ def class_record(
             "problems": list(dict.fromkeys([*after.problems, *compared.before.problems])),
         },
         "measure": compared.measure,
+        "counted": "label" if compared.precisions else "image",
         "sentence": summarize_changes(changes, compared.measure),
         "small": SMALL,
         "rate": RATE,
