@@ -83,7 +83,7 @@ def test_what_cannot_be_told(tmp_path):
         resolve_format("auto", write_json({"_via_img_metadata": {}}, tmp_path / "via.json"))
     with pytest.raises(UserError, match="found nothing"):
         resolve_format("auto", tmp_path / "nowhere")
-    with pytest.raises(UserError, match="found another file"):
+    with pytest.raises(UserError, match="found a list with the columns id, label"):
         resolve_format("auto", write_csv(tmp_path / "labels.csv", ["id", "label"], ["a", "cat"]))
 
 
@@ -161,3 +161,14 @@ def test_masks_written_into_an_export_are_not_read_with_it(tmp_path, name):
         done = make_masks(str(tmp_path), from_="auto", out=str(tmp_path / "masks"), to="coco")
         assert len(done.records) == 1
         assert not any("/masks/" in line for line in done.problems), done.problems
+
+
+def test_a_list_of_no_known_format_is_named_with_its_columns(tmp_path):
+    source = write_csv(tmp_path / "via.csv", ["filename", "region_shape_attributes"], ["a.png", "{}"])
+    with pytest.raises(UserError, match="a list with the columns filename, region_shape_attributes"):
+        resolve_format("auto", source)
+
+
+def test_photos_are_asked_for_by_their_option(tmp_path):
+    with pytest.raises(UserError, match="--images"):
+        read_annotations("coco", write_json(coco(), tmp_path / "instances.json"), None)

@@ -242,3 +242,12 @@ def test_parts_below_labels_are_said(tmp_path):
     assert "all of train, val are read" in complaints(found)
     alone = read_annotations("yolo", tmp_path / "labels" / "train", tmp_path / "images" / "train")
     assert [photo.image.name for photo in alone] == ["train.png"]
+
+
+def test_settings_that_cannot_be_read_are_named_once(tmp_path):
+    (tmp_path / "data.yaml").write_text("names: ['cat'\n  bad: [\n")
+    save_photo(tmp_path / "images" / "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text(f"0 {CORNERS}\n")
+    found = read_annotations("yolo", tmp_path / "data.yaml", None)
+    assert sum("it cannot be read" in line for line in found.problems) == 1

@@ -44,10 +44,14 @@ def read_class_names(places: Sequence[Path], problems: list[str]) -> YoloNames:
     The first of ``places``, folders or YAML files, that names any counts. A file that cannot be read becomes a problem
     line.
     """
+    seen: set[Path] = set()
     for place in dict.fromkeys(places):
         others = sorted([*place.glob("*.yaml"), *place.glob("*.yml")]) if place.is_dir() else [place]
         for path in dict.fromkeys([place / "data.yaml", place / "dataset.yaml", *others]):
-            if path.is_file() and (found := _from_yaml(path, problems)):
+            if path in seen or not path.is_file():
+                continue
+            seen.add(path)
+            if found := _from_yaml(path, problems):
                 return found
         darknet = sorted(place.glob("*.names")) if place.is_dir() else []
         for path in (place / "classes.txt", *darknet):

@@ -29,6 +29,7 @@ _TEXTS = frozenset({".json", ".xml", ".yaml", ".yml", ".txt", ".jsonl", ".parque
 _IMAGE_FORMATS = "grey, binary, inverted, soft, trimap, voc, imagenet-s"
 _LOOKED_AT = 3  # files of a kind
 _LABELS = "labels"
+_COLUMNS = 8  # in a message
 
 
 def _is_coco(content: object) -> bool:
@@ -86,6 +87,10 @@ def _describe(place: Path) -> str:
     """What a file is, if it is a format that is known but not read."""
     if place.suffix.lower() == ".json":
         return name_format(load_json(place)) or "other JSON"
+    if place.suffix.lower() in _LISTS:
+        columns = read_columns(place)
+        more = ", ..." if len(columns) > _COLUMNS else ""
+        return f"a list with the columns {', '.join(columns[:_COLUMNS])}{more}"
     return "a folder without any" if place.is_dir() else "another file"
 
 

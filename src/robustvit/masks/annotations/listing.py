@@ -116,6 +116,8 @@ class PhotoFolder:
     """The photos in a folder, flat or nested, looked up by their names in annotations."""
 
     def __init__(self, folder: Path | None) -> None:
+        if folder is None:
+            raise UserError("expected the folder of the annotated photos, none was named: give it with --images")
         self.folder = expect_folder(folder, "photos")
         self.photos = files_below(self.folder, IMAGE_SUFFIXES)
         if not self.photos:
