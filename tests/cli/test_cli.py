@@ -179,6 +179,12 @@ MISTAKES = {
         "expected one of --val-images, --val-masks, --validation-per-class, got --val",
     ),
     "near option": (["evaluate", "--baselines", "x"], "unknown option --baselines: did you mean --baseline?"),
+    "near choice": (
+        ["audit", "--model", "x", "--images", "y", "--out", "a.html", "--budget", "quik"],
+        "got quik: did you mean quick? robustvit",
+    ),
+    "near folder": (["evaluate", "--model", "MODEL", "--images", "thesi"], "at thesi: did you mean thesis?"),
+    "a file as model": (["evaluate", "--model", "wrong.yaml", "--images", "IMAGES"], "--checkpoint for the file"),
     "one argument too many": (["report", "run", "other"], "expected no more than RUN, got other too"),
     "no value": (["finetune", "--images", "I", "--out", "O", "--save-every"], "--save-every: expected a value"),
     "no number": (["finetune", "--images", "I", "--out", "O", "--max-drop", "x"], "--max-drop to be a number, got x"),

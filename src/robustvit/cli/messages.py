@@ -59,4 +59,6 @@ def _wrong_value(message: str, options: Sequence[Option]) -> str:
     kinds = {one.name: type_in_words(one.type) for one in options}
     if not found or found[1] not in kinds:
         return ""
-    return f"expected {option_name(found[1])} to be {kinds[found[1]]}, got {' '.join(found[2].split())[:80]}"
+    got, kind = " ".join(found[2].split())[:80], kinds[found[1]]
+    hint = did_you_mean(got, kind.removeprefix("one of ").split(", ")) if kind.startswith("one of ") else ""
+    return f"expected {option_name(found[1])} to be {kind}, got {got}" + (f": {hint}" if hint else "")

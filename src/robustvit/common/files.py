@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from robustvit.common.archive_files import is_archive
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, did_you_mean
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # of some network file systems
@@ -41,9 +41,16 @@ def expect_folder(folder: str | Path | None, of: str) -> Path:
         raise UserError(f"expected a folder of {of}, none was named: name it")
     if not Path(folder).is_dir():
         what = "a file" if Path(folder).is_file() else "none"
-        found, fix = ("an archive", "unpack it") if is_archive(folder) else (what, "check the path")
+        found, fix = ("an archive", "unpack it") if is_archive(folder) else (what, _similar_folder(Path(folder)))
         raise UserError(f"expected a folder of {of}, found {found} at {folder}: {fix}")
     return Path(folder)
+
+
+def _similar_folder(missing: Path) -> str:
+    """Return what may have been meant by a folder that does not exist."""
+    beside = missing.parent
+    known = [str(beside / one.name) for one in beside.iterdir() if one.is_dir()] if beside.is_dir() else []
+    return did_you_mean(str(missing), known) or "check the path"
 
 
 def check_own_folder(

@@ -24,7 +24,8 @@ from robustvit.training.settings import used_settings
 _SETTINGS = (
     "recipe", "guidance", "relevance", "target", "second_order", "background", "foreground", "relevance_weight",
     "classification_weight", "classification", "temperature", "swap_share", "balance", "train", "lr", "epochs",
-    "batch_size", "weight_decay", "select", "max_drop", "normalization", "precision", "seed",
+    "lr_schedule", "batch_size", "weight_decay", "select", "weight_interpolation", "max_drop", "normalization",
+    "precision", "seed",
 )  # fmt: skip
 _USES = {
     "timm": 'import timm\n\nmodel = timm.create_model("{timm}", pretrained=True).eval()\n'

@@ -124,6 +124,11 @@ def _say_if_resampled(network: nn.Module, folder: Path) -> None:
 def _check_name(name: str) -> None:
     if name.startswith(("hf-hub:", "local-dir:")) or timm.is_model(name.split(".")[0]):
         return
+    if Path(name).is_file():
+        raise UserError(
+            f"expected the name or the folder of a model, found a file at {name}: if it holds weights, give the name "
+            "of their model and --checkpoint for the file"
+        )
     beside = Path(name).parent
     folders = [str(beside / one.name) for one in beside.iterdir() if one.is_dir()] if beside.is_dir() else []
     known = [*folders, *timm.list_pretrained(), *timm.list_models(), *CARDS]
