@@ -179,6 +179,11 @@ MISTAKES = {
         "expected one of --val-images, --val-masks, --validation-per-class, got --val",
     ),
     "near option": (["evaluate", "--baselines", "x"], "unknown option --baselines: did you mean --baseline?"),
+    "near baseline": (
+        ["evaluate", "--model", "MODEL", "--images", "IMAGES", "--baseline", "orignal"],
+        "did you mean original?",
+    ),
+    "options of trials": (["sweep", "--model", "MODEL", "--out", "O"], "go into the YAML file EXPERIMENT, under base"),
     "near choice": (
         ["audit", "--model", "x", "--images", "y", "--out", "a.html", "--budget", "quik"],
         "got quik: did you mean quick? robustvit",

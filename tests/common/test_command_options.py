@@ -19,7 +19,15 @@ from robustvit import UserError
 from robustvit.cli import main as cli
 from robustvit.cli.help import help_text, option_groups
 from robustvit.cli.messages import option_name
-from robustvit.common.command_options import REQUIRED, FormerSpellings, command, options_of, settings_of, type_in_words
+from robustvit.common.command_options import (
+    REQUIRED,
+    FormerSpellings,
+    at_home,
+    command,
+    options_of,
+    settings_of,
+    type_in_words,
+)
 
 SOURCE = Path(robustvit.__file__).parent
 COMMANDS = {name: cli.function_of(name) for name in cli.COMMANDS}
@@ -252,3 +260,18 @@ def test_former_spellings_work_with_a_line_that_names_the_new_one(capsys):
         ship(images="a", out="b", to="c")
     with pytest.raises(UserError, match="--images is given twice"):
         ship("a", images="b")
+
+
+def test_a_leading_tilde_is_the_home_folder_wherever_an_option_comes_from(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert at_home("~/runs/a") == str(tmp_path / "runs" / "a")
+    assert at_home(["~/a", "b~/c", 3]) == [str(tmp_path / "a"), "b~/c", 3]
+    assert at_home("~") == "~"
+    (tmp_path / "given.yaml").write_text("images: ~/none\nout: ~/masks\n")
+    for arguments in (["report", "~/none"], ["masks", "--images=~/none", "--out=m"], ["masks", "--config=given.yaml"]):
+        assert cli.main(arguments) == 2
+        assert f" at {tmp_path}/none: " in capsys.readouterr().err
+    with pytest.raises(UserError, match=f" at {tmp_path}/none: "):
+        robustvit.make_masks("~/none", out="~/masks")
+    assert [path.name for path in tmp_path.iterdir()] == ["given.yaml"]

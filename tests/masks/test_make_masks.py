@@ -135,6 +135,17 @@ def test_a_killed_run_goes_on(tmp_path, images, settings):
     assert [path.name for path in out.glob(".*")] == [".lock"], "nothing else is left"
 
 
+def test_a_stopped_run_says_how_to_go_on(capsys, tmp_path, images, settings, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TokenCut, "finish", stop)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    assert cli.main(["masks", str(images), "--out", str(tmp_path / "masks"), *options]) == 130
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.endswith("masks is saved: run the same command to resume")
+
+
 @pytest.mark.slow
 def test_workers_give_the_same(tmp_path, images, settings):
     alone = make_masks(str(images), out=str(tmp_path / "alone"), batch_size=4, **settings)

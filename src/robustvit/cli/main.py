@@ -16,7 +16,7 @@ from typing import Any
 from robustvit.cli.help import ALL, help_text
 from robustvit.cli.messages import explain_mistake
 from robustvit.cli.streams import prepare_streams
-from robustvit.common.command_options import add_arguments, former_spellings, options_of, tell_new_name
+from robustvit.common.command_options import add_arguments, at_home, former_spellings, options_of, tell_new_name
 from robustvit.common.errors import UserError, did_you_mean, printable
 from robustvit.common.signals import raise_on_signals
 
@@ -147,6 +147,7 @@ def _run(name: str, arguments: list[str]) -> int:
     values = options.as_dict()
     values.pop("config", None)
     as_json = values.pop("json", False) or _JSON in arguments
+    values = {key: at_home(value) for key, value in values.items()}
     leading = [values.pop(key) for key in positional]
     from robustvit.common.progress import saying_once
 
@@ -195,6 +196,8 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
     class Parser(ArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> Any:
             said = explain_mistake(message, options)
+            if name == "sweep" and said.startswith("unknown option") and not said.endswith("?"):
+                said += ": options of finetune go into the YAML file EXPERIMENT, under base"
             end = "" if said.endswith("?") else ";"
             raise UserError(f"{said}{end} robustvit {name} --help lists the options")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import textwrap
 import types
@@ -134,6 +135,7 @@ def command(
                 check_known(keywords, signature.parameters, function.__name__)
             bound = signature.bind(*arguments, **keywords)
             bound.apply_defaults()
+            bound.arguments.update({name: at_home(value) for name, value in bound.arguments.items()})
             for option in OF_PHOTOS:
                 if is_given_set(bound.arguments.get(option)):
                     bound.arguments[option] = name_given_set(bound.arguments[option], option)
@@ -152,6 +154,13 @@ def command(
         return call
 
     return spread
+
+
+def at_home(value: Any) -> Any:
+    """Return a value in which the home folder replaces a leading ``~/``, which a shell leaves in ``--out=~/runs``."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(at_home, value)) if type(value) in (list, tuple) else value
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~/") else value
 
 
 def options_of(function: Callable[..., Any]) -> list[Option]:

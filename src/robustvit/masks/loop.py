@@ -11,6 +11,7 @@ from PIL import Image
 
 from robustvit.common.errors import UserError
 from robustvit.common.progress import bar
+from robustvit.common.signals import name_stopped_run
 from robustvit.common.workers import worker_pool
 from robustvit.data.manifest import NO_OBJECT, MaskRecord
 from robustvit.data.photo_tree import PlacedPhoto
@@ -39,7 +40,7 @@ def mask_photos(
     """
     problems: list[str] = []
     waiting: _Waiting = []
-    with worker_pool(workers) as executor, bar(speed=True) as progress:
+    with name_stopped_run(folder.path), worker_pool(workers) as executor, bar(speed=True) as progress:
         task = progress.add_task("masks", total=len(photos))
         for start in range(0, len(photos), batch_size):
             batch = photos[start : start + batch_size]

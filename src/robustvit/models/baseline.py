@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, nearest
 from robustvit.common.run_folder import MODULE, RunFolder
 from robustvit.models.classifier import Classifier
 from robustvit.models.head_kinds import CLASSIFIERS
@@ -32,6 +32,8 @@ def load_baseline(models: ComparedModels, classifier: Classifier) -> Classifier 
             raise UserError(f"expected a run folder as the model of --baseline original, got a {kind}: name the folder")
         other = load_original(models.model)
     else:
+        if isinstance(baseline, str) and not Path(baseline).exists() and nearest(baseline, ["original"], cutoff=0.7):
+            raise UserError(f"expected --baseline original or a model, got {baseline!r}: did you mean original?")
         other = load_given(replace(models, model=baseline, checkpoint=None), CLASSIFIERS)
     if other.num_classes != classifier.num_classes or other.head_kind != classifier.head_kind:
         raise UserError(
