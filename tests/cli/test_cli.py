@@ -180,7 +180,7 @@ MISTAKES = {
     ),
     "near option": (["evaluate", "--baselines", "x"], "unknown option --baselines: did you mean --baseline?"),
     "near baseline": (
-        ["evaluate", "--model", "MODEL", "--images", "IMAGES", "--baseline", "orignal"],
+        ["evaluate", "--model", "MODEL", "--images", "IMAGES", "--baseline", "0riginal"],
         "did you mean original?",
     ),
     "options of trials": (["sweep", "--model", "MODEL", "--out", "O"], "go into the YAML file EXPERIMENT, under base"),
