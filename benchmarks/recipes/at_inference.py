@@ -1,4 +1,4 @@
-"""What trains nothing, on the testbed of recipes: base models asked about the object alone.
+"""What trains nothing, on the testbed of recipes: base models shown the object alone.
 
     python -m benchmarks.recipes.at_inference --data ../shared/data --weights vit_s.safetensors --seeds 0 1
     python -m benchmarks.recipes.at_inference --data ... --weights ... --table
@@ -45,7 +45,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 ARM = "swaps + relevance-drawn-10"  # of the record of recipes: what training reaches on the same base models
 ABOUT = (
-    "Base models asked about the object alone; nothing is trained. Changes in points against the same base model asked "
+    "Base models shown the object alone; nothing is trained. Changes in points against the same base model asked "
     "about the whole picture, with 95 % intervals over photos, bold where they exclude zero; over several base models "
     "also over these, with Student's t. Objects are found in every picture, never drawn: by the model's own relevance "
     "(gae, above its mean, the connected part with most relevance), or by TokenCut on the pretrained backbone (centred "

@@ -258,7 +258,7 @@ def test_evaluate_prints_and_records_rivals(photos, model_folder, tmp_path):
         model=str(model_folder), images=images, masks=masks, at_inference="crop,blur", swaps=1, out=str(out)
     )
     text = str(found)
-    assert "without training, the model asked about the object alone, found in each picture by" in text
+    assert "without training, the model shown the object alone, found in each picture by" in text
     assert "cropped to the object (3 passes a photo)" in text
     assert "None of them is shown" in text
     record = json.loads(out.read_text())

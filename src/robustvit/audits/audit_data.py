@@ -83,7 +83,7 @@ class AuditData:
         answers: of each model with each insertion, see ``judge_insertions``.
         regions: what the model looks at beside the objects.
         properties: what properties of the files alone say of the classes.
-        at_inference: what a model answers when it is asked about the objects alone.
+        at_inference: what a model answers when it is shown the objects alone.
         notes: for the reader.
         settings: options of the call.
         versions: of the libraries.

@@ -24,7 +24,7 @@ class Budget:
         artefacts: of ``insertions.ARTEFACTS``, what is put in.
         passes: forward passes a photo at most, which the regions beside the object have to keep to; None: any.
         region_passes: forward passes a photo at most for blurring regions; None: any.
-        rivals: in what ways the model is asked about the objects alone, see ``VIEWS``.
+        rivals: in what ways the model is shown the objects alone, see ``VIEWS``.
     """
 
     tries: int

@@ -200,7 +200,7 @@ class AuditRun:
         return audit_photos(model, self.held(model), settings, device=self.device)
 
     def _ask_about_objects(self, found: Sequence[ModelAudit]) -> RivalResults | None:
-        """Measure what trains nothing: the baseline, or else the model, asked about the objects alone."""
+        """Measure what trains nothing: the baseline, or else the model, shown the objects alone."""
         inference, running = self.request.inference, self.request.running
         asked = list(self.budget.rivals) if inference.at_inference is None else inference.at_inference
         plan = RivalPlan.of(asked, inference.object_by, self.request.maps.relevance)

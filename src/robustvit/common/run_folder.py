@@ -41,7 +41,7 @@ class RunFolder:
     training, on the photos that choose the epoch), ``metrics.jsonl`` (the same after each epoch), ``state.pt`` (to
     resume from), ``best/`` and ``last/`` (models that ``load_model`` takes), ``before.json`` and ``after.json``
     (measures of every held-out photo), ``by_class.json`` (the guided model's numbers of each class),
-    ``at_inference.json`` (what the original answers when it is asked about the object alone), ``verdict.json``,
+    ``at_inference.json`` (what the original answers when it is shown the object alone), ``verdict.json``,
     ``panels/``. With groups, ``groups.json`` has the measures by group, and the numbers of training photos. With
     ``--weight-interpolation``, ``finetuned/`` is the epoch that was kept, ``best/`` lies between it and the original,
     and ``interpolation.json`` says where.
@@ -140,7 +140,7 @@ class RunFolder:
         return found
 
     def rivals(self) -> dict[str, Any]:
-        """Return what the original answers when it is asked about the object alone; empty if it was not measured."""
+        """Return what the original answers when it is shown the object alone; empty if it was not measured."""
         path = self.at_inference
         return _of_kind(dict, path) if path.is_file() else {}
 

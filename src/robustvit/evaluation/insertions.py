@@ -1,4 +1,4 @@
-"""Other shortcuts: what becomes of a model's answers when a text, a frame, a colour cast or a file is put in."""
+"""Other shortcuts: how a model's answers change when a text, a frame, a colour cast or a file is put in."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class PhotoRequest:
 
     @property
     def plan(self) -> RivalPlan | None:
-        """What the model is asked about the object alone."""
+        """What the model is shown the object alone."""
         plan = RivalPlan.of(self.inference.at_inference, self.inference.object_by, self.relevance)
         if plan is not None and plan.by == "masks" and self.photos.masks is None:
             raise UserError(
@@ -187,7 +187,7 @@ def _judge(
 
 
 def _set_bar(request: PhotoRequest, after: list[PhotoMeasure], compared: bool) -> RivalBar:
-    """Return who is asked about the object alone, the baseline if there is one, and what that has to beat."""
+    """Return who is shown the object alone, the baseline if there is one, and what that has to beat."""
     max_drop, shifts = request.judging.max_drop, trained_shifts(request.models.model)
     if compared:
         return RivalBar("the baseline", ("the model", after), max_drop, shifts)

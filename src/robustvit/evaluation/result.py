@@ -33,7 +33,7 @@ class Evaluation(Tabular):
         verdict: the comparison with the baseline, if there is one.
         notes: for the reader, such as photos that were left out.
         groups: measures by group of photos, if groups are known.
-        at_inference: what the model, or the baseline, answers when it is asked about the object alone, if that was
+        at_inference: what the model, or the baseline, answers when it is shown the object alone, if that was
             measured.
         by_class: metrics over classes, recall and precision of each, and confusions; None for photos without classes.
     """

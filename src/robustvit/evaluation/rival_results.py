@@ -34,7 +34,7 @@ _VIEWS = {
 
 @dataclass(frozen=True)
 class Rival:
-    """A model asked about the object alone.
+    """A model shown the object alone.
 
     Attributes:
         name: such as ``crop``, or ``crop and photo`` where its answer is averaged with that to the whole photo.
@@ -84,7 +84,7 @@ class RivalResults(Tabular):
                 }
 
     def __str__(self) -> str:
-        lines = [f"without training, {self.who} asked about the object alone, found {self.found_by}:"]
+        lines = [f"without training, {self.who} shown the object alone, found {self.found_by}:"]
         for rival in self.rivals:
             changes = [
                 f"{SHOWN[one.measure]} {one.after.percent('').strip()}, change {one.difference.points('')}"
@@ -115,7 +115,7 @@ class RivalBar:
     """What a rival has to beat.
 
     Attributes:
-        who: the model that is asked about the object alone, in words.
+        who: the model that is shown the object alone, in words.
         instead: the model that would be used, in words, with its measures; None: the same model as it is.
         max_drop: points of ordinary accuracy that may be lost.
         trained_on: see ``decide``.

@@ -98,7 +98,7 @@ class RunOutcome:
         return describe_trade(risen, None if decisive is None else by_name[decisive])
 
     def ask_without_training(self, verdict: Verdict, asked: AtInference | None, folder: RunFolder) -> Verdict:
-        """Measure the original asked about the object alone; the verdict names one that beats the kept model."""
+        """Measure the original shown the object alone; the verdict names one that beats the kept model."""
         plan = RivalPlan.of(asked or RIVALS, "relevance", self.settings.method)
         plan = plan if plan is None or asked else replace(plan, first=FIRST_PHOTOS)
         measure = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on)

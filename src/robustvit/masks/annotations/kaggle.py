@@ -178,8 +178,8 @@ def _check_direction(sample: list[tuple[_Rows, tuple[int, int]]], by_rows: bool,
     if edges[by_rows] > _CLEARLY * edges[not by_rows]:
         found, other = ("rows", "kaggle") if by_rows else ("columns", "kaggle-rows")
         raise UserError(
-            f"the masks in {source} fall to pieces if runs go along {found}: {edges[by_rows]:,} edges of pixels, where "
-            f"the other direction has {edges[not by_rows]:,}; say --from {other}"
+            f"the masks in {source} break into pieces if runs go along {found}: {edges[by_rows]:,} edges of pixels, "
+            f"where the other direction has {edges[not by_rows]:,}; say --from {other}"
         )
 
 
