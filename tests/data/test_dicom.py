@@ -10,7 +10,7 @@ from PIL import Image
 
 from helpers.new_formats import write_dicom as write
 from robustvit import UserError
-from robustvit.common.option_groups import PixelOptions
+from robustvit.common.photo_options import PixelOptions
 from robustvit.data.find_photos import find_photos
 from robustvit.data.pixels import ANY, Pixels
 from robustvit.data.read_photos import read_photo

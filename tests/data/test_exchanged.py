@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from robustvit import UserError
-from robustvit.common.option_groups import PhotoOptions
+from robustvit.common.photo_options import PhotoOptions
 from robustvit.data.class_matching import match_labels
 from robustvit.data.exchanged import count_colours
 from robustvit.data.find_photos import find_photos

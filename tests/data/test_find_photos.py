@@ -11,7 +11,7 @@ from PIL import Image
 
 from helpers.drawn_photos import write_photos
 from robustvit import UserError
-from robustvit.common.option_groups import ColumnOptions
+from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.find_photos import find_photos
 from robustvit.data.photo import Photo, expect_classes
 from robustvit.data.photo_tree import PhotoTree, photo_tree, photos_below

@@ -10,7 +10,7 @@ from PIL import Image
 from helpers.drawn_photos import CLASSES
 from helpers.grouped_photos import SITES, list_sites, write_sites
 from robustvit import UserError
-from robustvit.common.option_groups import ColumnOptions
+from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.find_photos import find_photos
 from robustvit.data.given_photos import FoundPhotos
 from robustvit.data.grouping import doubt_groups

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from helpers.drawn_photos import write_photos
 from robustvit import UserError
 from robustvit.cli import main as cli
-from robustvit.common.option_groups import PhotoOptions
+from robustvit.common.photo_options import PhotoOptions
 from robustvit.data.mask_files import check_mask, read_ids, read_mask
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.mask_kinds import MASK_KINDS, voc_colours

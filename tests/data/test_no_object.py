@@ -13,7 +13,7 @@ from PIL import Image
 
 from helpers.drawn_photos import write_photos
 from robustvit import UserError
-from robustvit.common.option_groups import PhotoOptions
+from robustvit.common.photo_options import PhotoOptions
 from robustvit.data.datasets import MaskedPhotos, read_pair
 from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.manifest import MaskRecord, write_manifest

@@ -11,7 +11,7 @@ from PIL import Image
 
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError, load_model
-from robustvit.common.option_groups import PhotoOptions
+from robustvit.common.photo_options import PhotoOptions
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.label_swaps import pair_by_labels
 from robustvit.data.mask_filter import find_usable_photos

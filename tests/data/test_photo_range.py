@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from robustvit import UserError
-from robustvit.common.option_groups import PixelOptions
+from robustvit.common.photo_options import PixelOptions
 from robustvit.common.pixel_scale import Scale
 from robustvit.data.find_photos import find_photos
 from robustvit.data.image_tags import count_pages

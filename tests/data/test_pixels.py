@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from robustvit import UserError
-from robustvit.common.option_groups import PhotoOptions
+from robustvit.common.photo_options import PhotoOptions
 from robustvit.common.pixel_scale import Scale
 from robustvit.data.datasets import read_pair
 from robustvit.data.find_photos import find_photos

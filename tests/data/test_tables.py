@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from robustvit import UserError
-from robustvit.common.option_groups import ColumnOptions
+from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.photo import expect_photos
 from robustvit.data.pixels import PLAIN

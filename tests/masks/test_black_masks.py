@@ -8,7 +8,7 @@ from PIL import Image
 
 from helpers.drawn_photos import write_photos
 from robustvit import UserError, make_masks
-from robustvit.common.option_groups import PhotoOptions
+from robustvit.common.photo_options import PhotoOptions
 from robustvit.data.manifest import read_manifest
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.masks.confidence import rate_together

@@ -6,7 +6,8 @@ from robustvit.audits.options import AuditOptions, AuditRequest, AutomaticMasks,
 from robustvit.audits.result import Audit
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
-from robustvit.common.option_groups import GivenPhotos, InferenceOptions, JudgingOptions, MapOptions, RunningOptions
+from robustvit.common.option_groups import InferenceOptions, JudgingOptions, MapOptions, RunningOptions
+from robustvit.common.photo_options import GivenPhotos
 from robustvit.models.options import ComparedModels
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from robustvit.audits.options import AuditRequest
 from robustvit.common.errors import UserError, options_called
-from robustvit.common.option_groups import GivenPhotos
+from robustvit.common.photo_options import GivenPhotos
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import MaskRules, find_photos

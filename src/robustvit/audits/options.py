@@ -1,4 +1,4 @@
-"""Options of an audit; ``option_groups`` has those shared with other commands."""
+"""Options of an audit; ``option_groups`` and ``photo_options`` have those shared with other commands."""
 
 from __future__ import annotations
 
@@ -6,15 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from robustvit.common.option_groups import (
-    GivenPhotos,
-    InferenceOptions,
-    JudgingOptions,
-    MapOptions,
-    MetricOption,
-    RunningOptions,
-)
+from robustvit.common.option_groups import InferenceOptions, JudgingOptions, MapOptions, MetricOption, RunningOptions
 from robustvit.common.options import Feature
+from robustvit.common.photo_options import GivenPhotos
 
 BudgetName = Literal["quick", "normal", "full"]
 FailIf = Literal["strong", "any"]

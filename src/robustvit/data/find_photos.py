@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import ColumnOptions
 from robustvit.common.options import NoObject
+from robustvit.common.photo_options import ColumnOptions
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.grouping import doubt_groups, folder_pattern

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import GivenPhotos, PhotoOptions, PixelOptions
+from robustvit.common.photo_options import GivenPhotos, PhotoOptions, PixelOptions
 from robustvit.common.progress import warn
 from robustvit.data.class_matching import match_labels
 from robustvit.data.mask_filter import find_usable_photos

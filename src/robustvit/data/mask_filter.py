@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from robustvit.common.option_groups import PhotoOptions
+from robustvit.common.photo_options import PhotoOptions
 from robustvit.common.wording import pluralize
 from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.manifest import MANIFEST, NO_OBJECT, MaskRecord, is_mask_folder, read_manifest

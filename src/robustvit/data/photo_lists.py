@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import ColumnOptions
+from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.grouping import read_grouping
 from robustvit.data.listed_files import ListedFiles
 from robustvit.data.matching import compose

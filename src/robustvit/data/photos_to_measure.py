@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robustvit.common.option_groups import MeasuredPhotos
+from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.progress import warn
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.objects_seen import say_looked

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from robustvit.common.option_groups import PixelOptions
 from robustvit.common.options import Alpha
+from robustvit.common.photo_options import PixelOptions
 from robustvit.common.pixel_scale import SIXTEEN, Scale
 from robustvit.data.pixel_numbers import SURELY_16_BITS, Numbers, PixelError, numbers_of, scale_of
 

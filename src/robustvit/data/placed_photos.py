@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from robustvit.common.option_groups import ColumnOptions
+from robustvit.common.photo_options import ColumnOptions
 from robustvit.common.progress import warn
 from robustvit.data.find_photos import find_photos
 from robustvit.data.photo_tree import PlacedPhoto, photo_tree

@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import (
-    InferenceOptions,
-    MapOptions,
-    MeasuredPhotos,
-    RunningOptions,
-    SetOptions,
-    VerdictOnPhotos,
-)
+from robustvit.common.option_groups import InferenceOptions, MapOptions, RunningOptions, SetOptions, VerdictOnPhotos
+from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.models.options import ComparedModels
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from accelerate import Accelerator
 from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError
 from robustvit.common.intervals import Interval
-from robustvit.common.option_groups import InferenceOptions, MeasuredPhotos, RunningOptions, VerdictOnPhotos
+from robustvit.common.option_groups import InferenceOptions, RunningOptions, VerdictOnPhotos
 from robustvit.common.options import MetricName
+from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.verdict import Verdict
 from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
 from robustvit.data.photos_to_measure import PhotosToMeasure, find_photos_to_measure

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import expect_at_least
 from robustvit.common.frames import FrameRow, Tabular
-from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
+from robustvit.common.option_groups import RunningOptions
+from robustvit.common.photo_options import ColumnOptions, PixelOptions
 from robustvit.common.wording import list_names, pluralize
 from robustvit.explanation.options import DeletionOptions
 from robustvit.models.options import GivenModel

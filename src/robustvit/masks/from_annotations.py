@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import PixelOptions, RunningOptions
+from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import Categories
+from robustvit.common.photo_options import PixelOptions
 from robustvit.common.wording import list_names
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
+from robustvit.common.option_groups import RunningOptions
+from robustvit.common.photo_options import ColumnOptions, PixelOptions
 from robustvit.common.wording import pluralize
 from robustvit.masks.options import MaskOptions
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, get_args
 from robustvit.common.command_options import FormerSpellings, command
 from robustvit.common.errors import UserError, expect_at_least, expect_one_of
 from robustvit.common.frames import FrameRow, Tabular
-from robustvit.common.option_groups import ColumnOptions, PixelOptions, RunningOptions
+from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import AnnotationTarget
+from robustvit.common.photo_options import ColumnOptions, PixelOptions
 from robustvit.common.wording import pluralize
 from robustvit.masks.options import AnnotationOptions, MaskOptions
 

@@ -1,4 +1,4 @@
-"""Options for making masks; ``option_groups`` has those shared with other commands."""
+"""Options for making masks; ``option_groups`` and ``photo_options`` have those shared with other commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from robustvit.common.errors import UserError, expect_one_of
-from robustvit.common.option_groups import MapOptions, NoObjectOption
+from robustvit.common.option_groups import MapOptions
 from robustvit.common.options import (
     AnnotationFormat,
     BoxMode,
@@ -20,6 +20,7 @@ from robustvit.common.options import (
     Protocol,
     Side,
 )
+from robustvit.common.photo_options import NoObjectOption
 from robustvit.models.options import ModelFile
 
 # As RobustViT's authors cut; size None is the photo's original size.

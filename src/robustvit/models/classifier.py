@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robustvit.common.option_groups import PixelOptions
 from robustvit.common.options import HeadKind
+from robustvit.common.photo_options import PixelOptions
 from robustvit.models.adapters import KeptAdapter
 from robustvit.models.families import Readout
 from robustvit.models.heads import classes_of

@@ -14,8 +14,8 @@ from torch import nn
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import read_json
-from robustvit.common.option_groups import PixelOptions
 from robustvit.common.options import HeadKind
+from robustvit.common.photo_options import PixelOptions
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import read_verdict

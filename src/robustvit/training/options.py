@@ -1,16 +1,10 @@
-"""Options of a finetuning run; ``option_groups`` has those shared with other commands."""
+"""Options of a finetuning run; ``option_groups`` and ``photo_options`` have those shared with other commands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from robustvit.common.option_groups import (
-    AtInferenceOption,
-    GivenPhotos,
-    RelevanceOptions,
-    RunningOptions,
-    VerdictOnPhotos,
-)
+from robustvit.common.option_groups import AtInferenceOption, RelevanceOptions, RunningOptions, VerdictOnPhotos
 from robustvit.common.options import (
     Balance,
     Classes,
@@ -23,6 +17,7 @@ from robustvit.common.options import (
     Train,
     WeightInterpolation,
 )
+from robustvit.common.photo_options import GivenPhotos
 from robustvit.models.options import ModelOptions
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustvit.common.errors import UserError, expect_one_of
-from robustvit.common.option_groups import PixelOptions
+from robustvit.common.photo_options import PixelOptions
 from robustvit.common.pictures import overlay
 from robustvit.data.datasets import evaluation_transform
 from robustvit.data.pixels import Pixels

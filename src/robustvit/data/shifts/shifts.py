@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from robustvit.common.command_options import FormerSpellings, command
 from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.frames import FrameRow, Tabular
-from robustvit.common.option_groups import GivenPhotos, RunningOptions
+from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import ImageFormat, ShiftKinds
+from robustvit.common.photo_options import GivenPhotos
 from robustvit.common.wording import list_names, pluralize
 
 if TYPE_CHECKING:

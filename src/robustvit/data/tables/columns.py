@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import ColumnOptions
+from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.grouping import Grouping
 from robustvit.data.listed_files import ListedFiles
 from robustvit.data.tables.names import (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import ColumnOptions
+from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.listed_files import ListedFiles
 from robustvit.data.tables.names import plain_name
 from robustvit.data.tables.table import PhotoTable

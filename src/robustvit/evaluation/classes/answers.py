@@ -14,8 +14,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.common.option_groups import RunningOptions, SetOptions
 from robustvit.common.options import Protocol
+from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.progress import warn
 from robustvit.data.class_matching import doubt_order, match_labels
 from robustvit.data.find_photos import MaskRules, find_photos

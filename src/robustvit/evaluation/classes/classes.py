@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
 from robustvit.common.frames import FrameRow, Tabular
-from robustvit.common.option_groups import MapOptions, MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.common.option_groups import MapOptions, RunningOptions, SetOptions
+from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.wording import pluralize
 from robustvit.models.options import ComparedModels
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from robustvit.common.derived_intervals import derived_difference, derived_interval
-from robustvit.common.option_groups import MeasuredPhotos, RunningOptions, SetOptions
+from robustvit.common.option_groups import RunningOptions, SetOptions
+from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.verdict import Comparison
 from robustvit.data.photos_to_measure import find_photos_to_measure
 from robustvit.evaluation.classes.changes import class_changes

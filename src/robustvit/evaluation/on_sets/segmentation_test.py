@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.common.errors import UserError
-from robustvit.common.option_groups import MeasuredPhotos
 from robustvit.common.options import MaskFormat
+from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.progress import warn
 from robustvit.common.provenance import provenance
 from robustvit.common.wording import pluralize

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from robustvit.common.command_options import command, settings_of
 from robustvit.common.errors import UserError, expect_at_least
-from robustvit.common.option_groups import PixelOptions, RunningOptions
+from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import Categories, SubsetFill
+from robustvit.common.photo_options import PixelOptions
 from robustvit.explanation.subsets.results import ClassSubset, SubsetPanel, shorten
 from robustvit.models.options import GivenModel
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import write_json
-from robustvit.common.option_groups import PixelOptions
 from robustvit.common.options import HeadKind
+from robustvit.common.photo_options import PixelOptions
 from robustvit.models.classifier import Classifier, Preprocessing
 from robustvit.models.heads import classes_of, count_head_classes
 from robustvit.models.weights import load_weights
