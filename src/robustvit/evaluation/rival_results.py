@@ -39,7 +39,7 @@ class Rival:
     Attributes:
         name: such as ``crop``, or ``crop and photo`` where its answer is averaged with that to the whole photo.
         passes: forward passes that it takes for a photo, where the model as it is takes one; a map is about two.
-        comparisons: of the model as it is with the same model used so, each measure with paired intervals.
+        comparisons: of the model as it is with the same model shown the object alone, each with paired intervals.
     """
 
     name: str
@@ -58,7 +58,7 @@ class RivalResults(Tabular):
     """All rivals of a model.
 
     Attributes:
-        who: the model that is used so, such as ``the baseline``.
+        who: the model that is shown the object alone, such as ``the baseline``.
         found_by: how objects are found.
         rivals: in order.
         winner: a sentence if one is shown to be better than the model that would be used instead, else empty.

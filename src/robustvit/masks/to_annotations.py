@@ -75,7 +75,7 @@ def _masks(records: Sequence[MaskRecord], size: tuple[int, int]) -> Iterator[Wri
         inside = read_mask(record.mask) >= 0.5
         if inside.shape != size:
             raise UserError(
-                f"{record.mask}: expected the size of its photo, {size[0]} x {size[1]} pixels: make it anew"
+                f"{record.mask}: expected the size of its photo, {size[0]} x {size[1]} pixels: make it again"
             )
         if inside.any():
             yield WrittenMask(record, inside)
