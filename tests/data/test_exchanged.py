@@ -59,7 +59,7 @@ def test_a_folder_one_level_too_high_is_named(folders, tmp_path):
 
 def test_every_class_that_the_model_lacks_is_listed(folders):
     photos = find_photos(folders[0])
-    with pytest.raises(UserError, match=r"class folders 'cat' \(did you mean 'cats'\?\), 'dog' are no classes"):
+    with pytest.raises(UserError, match=r"class folders 'cat' \(did you mean 'cats'\?\), 'dog' are not classes"):
         match_labels(photos, 2, ("cats", "horse"))
 
 
