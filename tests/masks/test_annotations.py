@@ -66,7 +66,7 @@ def test_what_is_not_there(tmp_path):
         with pytest.raises(UserError, match="expected"):
             read_annotations(name, tmp_path, tmp_path)
     content = write_json(coco(), tmp_path / "a.json")
-    with pytest.raises(UserError, match="expected the folder of the annotated photos, .*--images"):
+    with pytest.raises(UserError, match=r"expected the folder of the annotated photos, .*--images"):
         read_annotations("coco", content, None)
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_text("no photo")
