@@ -120,7 +120,7 @@ def test_classes_of_several_labels_are_compared_by_recall_and_average_precision(
         assert change["mean"] == pytest.approx(after - row["average_precision"]["before"]["mean"])
         assert change["low"] <= change["mean"] <= change["high"]
     assert "Recall changed" in found.sentence or "Nothing changed" in found.sentence
-    assert "average precision before" in out.read_text()
+    assert "Average precision of every class" in out.read_text()
     assert f"{sum(row['images'] for row in record['classes'])} labels, 3 classes" in str(found)
 
 

@@ -66,6 +66,7 @@ class ShownMeasures:
         own = {
             measure_name(metric, "ordinary"): f"{title} on the photos as they are",
             measure_name(metric, "mixed-other"): f"{title} on a background of another class",
+            "energy": THREE["energy"],
         }
         names = tuple(metric_titles(metric))
         falls = (*FALLS, *(name for name in names if name.rpartition("/")[2] in FALLS))

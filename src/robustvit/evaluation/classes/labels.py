@@ -31,7 +31,7 @@ from robustvit.models.options import ComparedModels
 EACH_CLASS = (
     "A photo of several labels counts once for each class that it shows: it is right for the class if that scores "
     "above one half. Each such pair is counted as a label. Average precision ranks all photos by their score "
-    "for a class."
+    "for a class. The interval over all labels takes the labels of one photo as independent."
 )
 
 

@@ -43,7 +43,7 @@ def class_record(
         "same_weights": compared.model.weights == compared.baseline.weights,
         "data": {
             "title": compared.benchmark.title,
-            "protocol": None if compared.photos else compared.place.protocol,
+            "protocol": None if compared.benchmark.name == "own-photos" else compared.place.protocol,
             "images": changes.before.count,
             "expected": after.expected,
             "notes": list(compared.notes),
