@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from robustvit.data.read_photos import open_header, open_image
 
 _LOSSY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".heic", ".heif", ".hif", ".avif"})
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
+_WORDS = re.compile(r"mask|seg|gt|truth|matte|alpha|label|annotation", re.IGNORECASE)  # that names of masks hold
 _EXTREME = 0.8  # share of the pixels of a mask that are its darkest or brightest value; of photos it is a few per cent
 _LOOKED_AT = 32
 OF_MASKS = frozenset({"masks", "mask", "segmentations", "segmentationclass", "ground_truth"})  # names of folders
@@ -29,13 +31,20 @@ def masks_beside(files: Mapping[str, Path]) -> dict[str, Path]:
     Args:
         files: pictures by their paths in a folder, with slashes.
     """
+    suspects = [inside for inside in files if _WORDS.search(inside)]
+    if any(path.suffix.lower() in _LOSSY for path in files.values()):
+        suspects = [
+            inside for inside, path in files.items() if path.suffix.lower() in _LOSSLESS or _WORDS.search(inside)
+        ]
+    if not suspects:
+        return {}
     stems: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for inside, path in files.items():
         stems[_place(inside)].append(path)
     found: dict[str, Path] = {}
     pairs: dict[str, Path] = {}  # the JPEG of the same name
-    for inside, path in files.items():
-        folder, stem = _place(inside)
+    for inside in suspects:
+        path, (folder, stem) = files[inside], _place(inside)
         bare = without_mark(stem)
         lossy = [one for one in stems[folder, stem] if one.suffix.lower() in _LOSSY]
         inner = any(name.casefold() in OF_MASKS for name in folder.split("/")[1:])
