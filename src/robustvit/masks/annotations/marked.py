@@ -95,11 +95,11 @@ def list_marked(
     mask_tools()
     found = folder.match({key: one.name for key, one in marked.items()}, problems, stem_only=stem_only)
     photos: list[AnnotatedPhoto] = []
-    empty = 0
+    empty: list[Path] = []
     for key, image in found.items():
         one = marked[key]
         if not one.areas and not one.nothing:
-            empty += 1
+            empty.append(image)
             continue
         try:
             view = view_photo(image, _plain_size(one.size), orientation)
@@ -110,7 +110,9 @@ def list_marked(
         photo = photo_with_objects(image, decode, problems, view, one.content, one.doubt)
         photos.append(replace(photo, label=None if one.areas else one.label))
     if empty:
-        problems.append(f"{pluralize(empty, 'photo')} of {source} without a usable annotation")
+        problems.append(
+            f"{pluralize(len(empty), 'photo')} of {source} without a usable annotation, the first is {min(empty)}"
+        )
     if categories is None:
         categories = tuple(
             dict.fromkeys(area.category for one in marked.values() for area in one.areas if area.category)
