@@ -27,7 +27,7 @@ def test_every_rival_has_a_row_with_intervals_and_its_cost(photos, model_folder,
         assert {row["measure"] for row in one["comparisons"]} == {"ordinary", "mixed-other"}
         assert all(row["difference"]["low"] <= row["difference"]["high"] for row in one["comparisons"])
     page = (tmp_path / "a.html").read_text()
-    assert "asking about the object alone" in page
+    assert "showing the object alone" in page
     assert "with the background blurred, averaged with the whole photo" in page
     assert "the model&#39;s own relevance (gae)" in page
 
@@ -38,4 +38,4 @@ def test_none_leaves_the_table_out(photos, model_folder, tmp_path):
     out = str(tmp_path / "a.html")
     found = audit(model=str(model_folder), images=images, masks=masks, out=out, at_inference="none", **FAST)
     assert found.found.at_inference is None
-    assert "asking about the object alone" not in (tmp_path / "a.html").read_text()
+    assert "showing the object alone" not in (tmp_path / "a.html").read_text()

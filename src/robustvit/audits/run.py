@@ -46,7 +46,7 @@ _SIDES = ("model", "baseline")
 
 
 ONLY_ONE_CLASS = (
-    "Kinds of background, other shortcuts, moved objects, regions beside the object and asking about the object alone "
+    "Kinds of background, other shortcuts, moved objects, regions beside the object and showing the object alone "
     "are measured for one class a photo, so this audit of several labels leaves them out."
 )
 

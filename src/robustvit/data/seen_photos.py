@@ -63,7 +63,6 @@ def see_photos(
 ) -> MaskedPhotos:
     """Return photos as a model sees them; to train on, those of several labels are read whenever they are used."""
     own = model.preprocessing
-    own = model.preprocessing
     if augment and model.head_kind == "multi-label":
         return LabelledPhotos(photos, own, classes=model.num_classes, augment=True, mask_format=mask_format)
     if augment:
