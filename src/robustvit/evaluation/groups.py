@@ -245,13 +245,8 @@ def _notes(rows: Sequence[GroupRow], after: Sequence[PhotoMeasure], training: Ma
     lacking = [row.group for row in fair if training and not row.training]
     if lacking and len(lacking) < len(fair):
         notes.append(f"Not among the training photos, with weight zero: {'; '.join(lacking[:10])}.")
-    absent = sorted(
-        name for name, count in (training or {}).items() if count and name not in {row.group for row in rows}
-    )
-    if absent:
-        more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""
-        notes.append(
-            f"Among the training photos, but not here: {'; '.join(absent[:10])}{more}. The worst group and the means are "
-            "those of the others."
-        )
+    here = {row.group for row in rows}
+    absent = sorted(name for name, count in (training or {}).items() if count and name not in here)
+    if absent and len(absent) < len(training or {}):  # not where a group was left out of training
+        notes.append(f"Among the training photos, but not here, so not in the means: {'; '.join(absent[:10])}.")
     return notes
