@@ -24,9 +24,9 @@ _LONGEST_NAME = 255  # bytes, on nearly every file system
 _LARGEST = 2_000_000_000  # bytes of a list or record
 
 
-def check_writable(path: str | Path) -> None:
-    """Check that a file or folder can be created at a path, before work is spent on it."""
-    parent = Path(path).absolute().parent
+def check_writable(path: str | Path, *, inside: bool = False) -> None:
+    """Check that a file or folder can be created at a path, or ``inside`` it, before work is spent on it."""
+    parent = Path(path).absolute() if inside else Path(path).absolute().parent
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
     if not parent.is_dir():
@@ -71,7 +71,7 @@ def check_own_folder(
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"expected a folder as {option}, {folder} is a file: name a new or empty folder")
-    check_writable(folder / "file")
+    check_writable(folder, inside=True)
     if not folder.is_dir() or all(path.name in ignore for path in folder.iterdir()):
         return False
     if not own:
