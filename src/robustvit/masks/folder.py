@@ -49,6 +49,12 @@ def _refuse_unwritable(record: MaskRecord) -> None:
             raise UserError(f"{record.image}: its name is not UTF-8, as CSV files need; rename it") from error
 
 
+def expect_mask_folder(path: str | Path) -> dict[str, Any] | None:
+    """Return the settings of a folder that masks were written to; None if it is new. Refuse a folder of others."""
+    old = read_settings(Path(path) / SETTINGS)
+    return old if check_own_folder(path, old is not None, command="masks", ignore=LOCKS) else None
+
+
 class MaskFolder:
     """Masks that mirror a folder of photos, with ``manifest.csv``, ``settings.json`` and ``problems.txt``.
 
@@ -72,8 +78,8 @@ class MaskFolder:
         self._check()
 
     def _check(self) -> None:
-        old = read_settings(self.path / SETTINGS)
-        if not check_own_folder(self.path, old is not None, command="masks", ignore=LOCKS) or old is None:
+        old = expect_mask_folder(self.path)
+        if old is None:
             return
         if "method" in old:  # folders of versions before there were two protocols
             old = {"protocol": "standard"} | old

@@ -191,11 +191,10 @@ def _check_options(
 
 def _check_files(out: str, review_page: str | None, to: AnnotationTarget | None) -> None:
     """Refuse what would be overwritten, and a folder that cannot be written, before anything is made."""
-    from robustvit.common.files import check_writable
+    from robustvit.masks.folder import expect_mask_folder
     from robustvit.masks.review_page import check_review
 
-    if not Path(out).is_file():  # which is named as such below
-        check_writable(out, inside=True)
+    expect_mask_folder(out)
     if review_page is not None:
         check_review(review_page)
     if to is not None:
