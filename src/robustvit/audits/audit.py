@@ -59,7 +59,7 @@ def audit(
     )  # fmt: skip
     _check_options(request)
     from robustvit.audits.record import AUDIT_KIND
-    from robustvit.common.files import check_new_file, page_and_record
+    from robustvit.common.output_paths import check_new_file, page_and_record
 
     page, record = page_and_record(out, AUDIT_KIND, "an audit")
     if grouping.groups_out is not None:

@@ -17,7 +17,7 @@ from robustvit.audits.summary_file import fails
 from robustvit.audits.writing import AuditDrawing, write_audit, write_found_groups
 from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError, options_called
-from robustvit.common.files import check_own_page
+from robustvit.common.output_paths import check_own_page
 from robustvit.common.progress import tell, warn
 from robustvit.common.signals import name_stopped_run
 from robustvit.data.photo_tree import photos_below

@@ -60,7 +60,8 @@ def demo(*, out: str = "runs/demo", seed: int = 0) -> Demonstration:
     Example:
         robustvit demo --out runs/demo
     """
-    from robustvit.common.files import check_own_folder, explain_full_disk
+    from robustvit.common.files import explain_full_disk
+    from robustvit.common.output_paths import check_own_folder
     from robustvit.common.progress import saying_once
     from robustvit.common.run_folder import RunFolder
     from robustvit.sharing.report import report

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,17 +22,6 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_OF_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _LONGEST_NAME = 255  # bytes, on nearly every file system
 _LARGEST = 2_000_000_000  # bytes of a list or record
-
-
-def check_writable(path: str | Path, *, inside: bool = False) -> None:
-    """Check that a file or folder can be created at a path, or ``inside`` it, before work is spent on it."""
-    parent = Path(path).absolute() if inside else Path(path).absolute().parent
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent
-    if not parent.is_dir():
-        raise UserError(f"cannot write {path}: {parent} is a file; name another path")
-    if not os.access(parent, os.W_OK):
-        raise UserError(f"cannot write {path}: no permission to write in {parent}; name another path")
 
 
 def expect_folder(folder: str | Path | None, of: str) -> Path:
@@ -51,69 +40,6 @@ def _similar_folder(missing: Path) -> str:
     beside = missing.parent
     known = [str(beside / one.name) for one in beside.iterdir() if one.is_dir()] if beside.is_dir() else []
     return did_you_mean(str(missing), known) or "check the path"
-
-
-def check_own_folder(
-    folder: str | Path, own: bool = False, *, command: str = "", option: str = "--out", ignore: Collection[str] = ()
-) -> bool:
-    """Check that a folder can be written to: it is new, empty, or was written by the same command before.
-
-    Args:
-        folder: the folder.
-        own: whether it was written by that command.
-        command: name of the command; empty if the folder must be new or empty.
-        option: that names the folder.
-        ignore: names of files that do not count.
-
-    Returns:
-        Whether it holds what the command wrote.
-    """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"expected a folder as {option}, {folder} is a file: name a new or empty folder")
-    check_writable(folder, inside=True)
-    if not folder.is_dir() or all(path.name in ignore for path in folder.iterdir()):
-        return False
-    if not own:
-        other = f"was not written by robustvit {command}" if command else "is not empty"
-        raise UserError(f"{folder} exists and {other}: name a new or empty folder as {option}")
-    return True
-
-
-def check_new_file(path: str | Path, option: str = "--out") -> None:
-    """Check that a new file can be created at a path, which an option names, before work is spent on it."""
-    if Path(path).exists():
-        raise UserError(f"{path} exists already: name another file as {option}")
-    check_writable(path)
-
-
-def check_own_page(path: str | Path, mark: str, kind: str) -> None:
-    """Check that an HTML page can be written to a path: there is none yet, or an older one of the same kind.
-
-    Args:
-        path: of the page.
-        mark: text in the first 500 characters of such pages.
-        kind: what to call them, such as ``a report``.
-    """
-    path = Path(path)
-    check_writable(path)
-    if path.is_dir():
-        raise UserError(f"expected an HTML file to write, {path} is a folder: name a file")
-    if path.exists():
-        with path.open(encoding="utf-8", errors="replace") as file:
-            if mark not in file.read(500):
-                raise UserError(f"{path} exists and is not {kind} written by robustvit: name another file")
-
-
-def page_and_record(out: str | Path, mark: str, what: str) -> tuple[Path, Path]:
-    """Return the paths of an HTML page and of the record beside it, after checking that both can be written."""
-    page = Path(out)
-    record = page.with_suffix(".json")
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"expected --out to end in .html, got {page}: the record goes beside it as .json")
-    check_own_page(page, mark, what)
-    check_own_page(record, mark, f"the record of {what}")
-    return page, record
 
 
 def fresh_name(path: str | Path) -> Path:

@@ -17,8 +17,9 @@ import yaml
 
 from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_own_folder, new_file, read_json, write_json, write_text
+from robustvit.common.files import new_file, read_json, write_json, write_text
 from robustvit.common.locks import LOCKS, lock_folder
+from robustvit.common.output_paths import check_own_folder
 from robustvit.common.provenance import time_now, versions
 from robustvit.common.wording import pluralize
 from robustvit.common.yaml_files import read_mapping

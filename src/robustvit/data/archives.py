@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_own_folder
+from robustvit.common.output_paths import check_own_folder
 from robustvit.common.progress import warn
 from robustvit.data.folder_files import is_hidden
 from robustvit.data.mask_files import MASK_SUFFIXES

@@ -65,7 +65,7 @@ def evaluate(
         return evaluate_on(on, models, sets, running, own=photos, method=maps.relevance)
     if photos.images is None:
         raise UserError("expected photos to measure the model on: name --images FOLDER, or sets with --on imagenet-a")
-    from robustvit.common.files import check_new_file
+    from robustvit.common.output_paths import check_new_file
     from robustvit.data.photo import expect_photos
 
     if out is not None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_own_folder, write_json, write_text
+from robustvit.common.files import write_json, write_text
 from robustvit.common.intervals import Interval
 from robustvit.common.outcomes import rank
+from robustvit.common.output_paths import check_own_folder
 from robustvit.common.run_folder import ORIGINALS, SWEEP
 
 State = Literal["finished", "begun", "new"]

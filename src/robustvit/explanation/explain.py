@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, get_args
 
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_own_folder
 from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import MapOptions
 from robustvit.common.options import HeadKind
+from robustvit.common.output_paths import check_own_folder
 from robustvit.common.photo_options import ColumnOptions, PixelOptions
 from robustvit.explanation.image_files import ImageFiles
 from robustvit.models.options import ComparedModels, ShownModels

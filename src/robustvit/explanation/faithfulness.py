@@ -172,7 +172,7 @@ def _wanted(methods: str | None) -> list[str]:
 
 
 def _check_options(out: str | None, deletion: DeletionOptions) -> None:
-    from robustvit.common.files import check_new_file
+    from robustvit.common.output_paths import check_new_file
 
     if out is not None:
         check_new_file(out)

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_own_folder, new_file, read_settings, write_json, write_text
+from robustvit.common.files import new_file, read_settings, write_json, write_text
 from robustvit.common.locks import LOCKS, lock_folder
+from robustvit.common.output_paths import check_own_folder
 from robustvit.common.wording import pluralize
 from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
 from robustvit.data.mask_files import FAINTEST

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_own_page, write_text
+from robustvit.common.files import write_text
+from robustvit.common.output_paths import check_own_page
 from robustvit.common.pictures import draw_outline, fit_side, jpeg_url
 from robustvit.common.progress import bar
 from robustvit.data.manifest import NO_OBJECT, MaskRecord

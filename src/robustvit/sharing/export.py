@@ -54,7 +54,7 @@ def export(run: str, *, out: str, form: SharedForm) -> Exported:
     Example:
         robustvit export runs/mine --out shared/mine
     """
-    from robustvit.common.files import check_own_folder
+    from robustvit.common.output_paths import check_own_folder
     from robustvit.common.run_folder import RunFolder
 
     RunFolder(run).config()  # before slow imports

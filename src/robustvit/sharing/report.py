@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_own_page, write_text
+from robustvit.common.files import write_text
+from robustvit.common.output_paths import check_own_page
 
 _MARK = "robustvit-report"
 

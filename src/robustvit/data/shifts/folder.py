@@ -11,7 +11,8 @@ from typing import Any
 
 from robustvit.common.csv_files import csv_text, read_csv
 from robustvit.common.errors import UserError, printable
-from robustvit.common.files import check_own_folder, read_settings, write_json, write_text
+from robustvit.common.files import read_settings, write_json, write_text
+from robustvit.common.output_paths import check_own_folder
 from robustvit.data.photo import Photo
 from robustvit.data.shifts.kinds import KINDS, Shift, ShiftPlan, Skip
 

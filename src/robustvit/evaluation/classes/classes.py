@@ -131,7 +131,8 @@ def classes(
     _check_source(on, sets, photos)
     expect_at_least(1, count=shown.count)
     expect_at_least(0, samples=shown.samples, classes_shown=shown.classes_shown)
-    from robustvit.common.files import page_and_record, write_json, write_text
+    from robustvit.common.files import write_json, write_text
+    from robustvit.common.output_paths import page_and_record
     from robustvit.data.photo import expect_photos
 
     expect_photos(photos.images, photos.masks)

@@ -11,8 +11,8 @@ import torch
 
 from robustvit.common.devices import make_accelerator
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_own_folder
 from robustvit.common.option_groups import RunningOptions, SetOptions
+from robustvit.common.output_paths import check_own_folder
 from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.progress import warn
 from robustvit.common.run_folder import RunFolder

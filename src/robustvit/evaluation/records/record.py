@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_writable, write_json
+from robustvit.common.files import write_json
 from robustvit.common.intervals import Interval
+from robustvit.common.output_paths import check_writable
 from robustvit.common.progress import warn
 
 _MARK = "robustvit_record"  # the key that marks records, with the version of the layout

@@ -100,7 +100,7 @@ def table(
 
 
 def _check_out(out: str, format: str) -> None:
-    from robustvit.common.files import check_own_page
+    from robustvit.common.output_paths import check_own_page
 
     if Path(out).is_dir():
         raise UserError(f"expected a file to write as --out, {out} is a folder: name a file in it")

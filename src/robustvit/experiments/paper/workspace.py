@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.common.errors import UserError
-from robustvit.common.files import check_own_folder, read_json, write_json, write_text
+from robustvit.common.files import read_json, write_json, write_text
 from robustvit.common.options import Device
+from robustvit.common.output_paths import check_own_folder
 from robustvit.common.yaml_files import read_mapping
 from robustvit.data.manifest import SETTINGS
 from robustvit.experiments.paper.imagenet_s import ImageNetS, find_imagenet_s

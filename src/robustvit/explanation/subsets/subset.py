@@ -125,7 +125,7 @@ def _read(images: list[str], pixels: PixelOptions) -> dict[str, Any]:
 
 def _check_options(images: list[str], out: str, confidence: float) -> Path:
     """Check what can be checked without the model; return the path of the JSON file."""
-    from robustvit.common.files import check_new_file
+    from robustvit.common.output_paths import check_new_file
     from robustvit.data.read_photos import expect_image
 
     if not images:
