@@ -59,15 +59,17 @@ def _command(name: str) -> list[str]:
     """Return the lines of one command: what it does, how it is called, and its options in groups."""
     from robustvit.cli.help import describe_option, description_of, option_groups, usage_of
     from robustvit.cli.main import function_of
+    from robustvit.common.command_options import options_of
 
     function = function_of(name)
     text, example = description_of(function)
     lines = [f"## robustvit {name}", "", _mark_options(text), "", "```", usage_of(name, function)]
     lines += [*([f"example: {example}"] if example else []), "```", ""]
+    names = [one.name for one in options_of(function)]
     for number, (heading, options) in enumerate(option_groups(function).items()):
         listed = [
             f"- <code class=option>{shown}</code> {_mark_options(words)}"
-            for shown, words in map(describe_option, options)
+            for shown, words in (describe_option(one, names) for one in options)
         ]
         if number == 0:
             lines += [*listed, ""]

@@ -275,3 +275,10 @@ def test_a_leading_tilde_is_the_home_folder_wherever_an_option_comes_from(tmp_pa
     with pytest.raises(UserError, match=f" at {tmp_path}/none: "):
         robustvit.make_masks("~/none", out="~/masks")
     assert [path.name for path in tmp_path.iterdir()] == ["given.yaml"]
+
+
+def test_help_names_other_options_as_they_are_typed():
+    shown = " ".join(help_text("finetune", COMMANDS["finetune"], everything=True).split())
+    assert "that loses at most --max-drop" in shown
+    assert "(see --group-by)" in shown
+    assert "rollout or raw_attention" in shown, "a value, not an option"

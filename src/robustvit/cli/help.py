@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 import sys
 import textwrap
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from robustvit.cli.messages import option_name
@@ -57,8 +58,9 @@ def help_text(name: str, function: Callable[..., Any], everything: bool = False)
         prog=f"robustvit {name}", usage=usage_of(name, function), description=description, add_help=False,
         formatter_class=_Paragraphs, epilog="\n\n".join(ends),
     )  # fmt: skip
+    names = [one.name for one in options_of(function)]
     for heading, members in groups.items():
-        add_options(parser.add_argument_group(heading.lower() or "options"), members)
+        add_options(parser.add_argument_group(heading.lower() or "options"), members, names)
     add_common(parser.add_argument_group("common options"))
     return parser.format_help()
 
@@ -80,11 +82,13 @@ def description_of(function: Callable[..., Any]) -> tuple[str, str]:
     return description.split("\nArgs:\n")[0].split("\nReturns:\n")[0].strip(), " ".join(example.split())
 
 
-def add_options(parser: argparse._ActionsContainer, options: Sequence[Option]) -> list[tuple[Option, argparse.Action]]:
-    """Add options to an argparse parser, which only shows and completes them."""
+def add_options(
+    parser: argparse._ActionsContainer, options: Sequence[Option], names: Collection[str] = ()
+) -> list[tuple[Option, argparse.Action]]:
+    """Add options to an argparse parser, which only shows and completes them; ``names``: those of all options."""
     added = []
     for one in options:
-        text = _plain(f"{one.text} {_kind(one)}".strip())
+        text = _plain(f"{as_typed(one.text, names)} {_kind(one)}".strip())
         if one.positional:
             action = parser.add_argument(one.name, nargs=_count(one), help=text)
         else:
@@ -93,9 +97,17 @@ def add_options(parser: argparse._ActionsContainer, options: Sequence[Option]) -
     return added
 
 
-def describe_option(one: Option) -> tuple[str, str]:
-    """Return an option as it is typed, and its description with type and default."""
-    return (one.name.upper() if one.positional else option_name(one.name)), f"{one.text} {_kind(one)}"
+def describe_option(one: Option, names: Collection[str] = ()) -> tuple[str, str]:
+    """Return an option as it is typed, and its description with type and default; ``names``: those of all options."""
+    shown = one.name.upper() if one.positional else option_name(one.name)
+    return shown, f"{as_typed(one.text, names)} {_kind(one)}"
+
+
+def as_typed(text: str, names: Collection[str]) -> str:
+    """Return text in which names of options of several words, such as max_drop, are written as they are typed."""
+    return re.sub(
+        r"(?<![\w-])[a-z]+(_[a-z]+)+\b", lambda found: option_name(found[0]) if found[0] in names else found[0], text
+    )
 
 
 def _count(one: Option) -> str | None:

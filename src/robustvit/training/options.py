@@ -142,9 +142,9 @@ class ScheduleOptions:
         lr_schedule: cosine (falls to zero over the run, after every step, the default) or step (the paper's:
             multiplied by 0.85 every second epoch).
         weight_interpolation: how far to go from the original weights to the finetuned ones (WiSE-FT): a share above 0
-            and at most 1, or auto, the one of 0.1, 0.2, ..., 1 with the highest accuracy on validation photos, ordinary
-            plus on backgrounds of other classes, that loses at most max_drop (the default); or with the highest
-            --metric of both. The paper's is 1: all the way.
+            and at most 1, or auto (the default): the tenth, of the six or seven that are tried, with the highest
+            accuracy on validation photos, ordinary plus on backgrounds of other classes, that loses at most max_drop;
+            or with the highest --metric of both. The paper's is 1: all the way.
     """
 
     lr: float | None = None
