@@ -119,6 +119,7 @@ def test_classes_of_several_labels_are_compared_by_recall_and_average_precision(
         change = row["average_precision"]["difference"]
         assert change["mean"] == pytest.approx(after - row["average_precision"]["before"]["mean"])
         assert change["low"] <= change["mean"] <= change["high"]
+        assert change["mean"] == pytest.approx(of_class[row["name"]].average_precision_change.mean)
     assert "Recall changed" in found.sentence or "Nothing changed" in found.sentence
     assert "Average precision of every class" in out.read_text()
     assert f"{sum(row['images'] for row in record['classes'])} labels, 3 classes" in str(found)

@@ -12,7 +12,7 @@ from robustvit.common.derived_intervals import derived_difference, derived_inter
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
 from robustvit.evaluation.calibration import calibration_change, calibration_error
 from robustvit.evaluation.measured_intervals import derive_metric
-from robustvit.evaluation.metrics import ACCURACY, METRICS, OF_LABELS, Predictions
+from robustvit.evaluation.metrics import ACCURACY, METRICS, OF_LABELS
 from robustvit.evaluation.photo_measures import PhotoMeasure
 
 MOST_CLASSES = 30  # in a whole matrix of confusions; of more classes only the most frequent confusions are kept
@@ -37,6 +37,7 @@ class OfClass:
         precision: share of its answers that are right; None if there is none.
         change: of the recall against the baseline, paired; None without one.
         average_precision: of a multi-label model, the area under precision and recall; None for others.
+        average_precision_change: of it against the baseline, paired; None without one.
     """
 
     name: str
@@ -46,6 +47,7 @@ class OfClass:
     precision: Interval | None
     change: Interval | None = None
     average_precision: Interval | None = None
+    average_precision_change: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -154,11 +156,11 @@ def _of_label(label: int, name: str, results: Sequence[PhotoMeasure], before: Se
     change = None
     if before is not None:
         change = paired_difference(np.array([one.scores[label] > 0.5 for one in before])[own], said[own])
-    scores = np.array([[one.scores[label]] for one in results])
-    alone = Predictions(np.zeros(len(own), dtype=int), np.full(len(own), -1), scores, own[:, None])
-    ranked = derived_interval(METRICS[OF_LABELS[0]].derive(alone))
+    ranked, moved = _derive(OF_LABELS[:1], results, before, only=[label])
     precision = mean_interval(own[said]) if said.any() else None
-    return OfClass(name, int(own.sum()), int(said.sum()), mean_interval(said[own]), precision, change, ranked)
+    counts, metric = (int(own.sum()), int(said.sum())), OF_LABELS[0]
+    found = mean_interval(said[own])
+    return OfClass(name, *counts, found, precision, change, ranked.get(metric), moved.get(metric))
 
 
 def _metrics(
@@ -176,16 +178,19 @@ def _metrics(
 
 
 def _derive(
-    names: Iterable[str], results: Sequence[PhotoMeasure], before: Sequence[PhotoMeasure] | None
+    names: Iterable[str],
+    results: Sequence[PhotoMeasure],
+    before: Sequence[PhotoMeasure] | None,
+    only: Sequence[int] | None = None,
 ) -> tuple[dict[str, Interval], dict[str, Interval]]:
-    """Return those of some metrics that exist, and their changes against the baseline."""
+    """Return those of some metrics that exist, and their changes against the baseline; see ``predictions_of``."""
     metrics, changes = {}, {}
     for name in names:
-        found = derive_metric(results, METRICS[name])
+        found = derive_metric(results, METRICS[name], only=only)
         if found is None:
             continue
         metrics[name] = derived_interval(found)
-        was = None if before is None else derive_metric(before, METRICS[name])
+        was = None if before is None else derive_metric(before, METRICS[name], only=only)
         if was is not None:
             changes[name] = derived_difference(was, found)
     return metrics, changes
