@@ -27,7 +27,8 @@ from robustvit.common.provenance import versions
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.class_matching import match_labels
 from robustvit.data.find_photos import find_photos
-from robustvit.evaluation.insertions import CONTROL, answers_to, insertions, judge_insertions, risen_costs
+from robustvit.evaluation.insertions import CONTROL, answers_to, insertions
+from robustvit.evaluation.pulls import judge_insertions, risen_costs
 from robustvit.models.load import load_model
 
 SPLITS = 20

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustvit.evaluation.insertions import InsertedAnswers, answers_to, insertions, judge_insertions
+from robustvit.evaluation.insertions import answers_to, insertions
+from robustvit.evaluation.pulls import InsertedAnswers, judge_insertions
 
 SIDE, CLASSES, LEARNED = 64, 4, 2
 TEXT = "FARM"

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from robustvit.data.embedded.scenes import CLASSES, make_scene
-from robustvit.evaluation.insertions import CONTROL, answers_to, insertions, judge_insertions
+from robustvit.evaluation.insertions import CONTROL, answers_to, insertions
+from robustvit.evaluation.pulls import judge_insertions
 from robustvit.models.load import load_model
 
 pytestmark = pytest.mark.slow

@@ -8,15 +8,8 @@ import torch
 from PIL import Image
 
 from robustvit import UserError
-from robustvit.evaluation.insertions import (
-    WHOLE,
-    answers_to,
-    file_mark,
-    insertions,
-    judge_insertions,
-    risen_costs,
-    text_mark,
-)
+from robustvit.evaluation.insertions import CONTROL, WHOLE, answers_to, file_mark, insertions, text_mark
+from robustvit.evaluation.pulls import judge_insertions, risen_costs
 
 
 class Photos(torch.utils.data.Dataset):
@@ -137,6 +130,18 @@ def test_a_change_of_the_whole_photo_is_compared_with_one_of_another_kind():
     assert (blurred.control, blurred.is_shortcut) == ("grey", True)
     assert (compressed.control, compressed.is_shortcut) == ("grey", True)
     assert not grey.is_shortcut
+
+
+def test_an_artefact_whose_control_pulls_as_well_is_compared_with_another_kind():
+    """The model learned black and white stripes: the text's pixels out of order do as well as the text."""
+    labels, plain, to_two = [0, 1, 2] * 40, [0, 1, 2] * 40, [2] * 120
+    said = {"": plain, "text 'A'": to_two, f"text 'A'{CONTROL}": to_two, "faint text 'A'": to_two, "darker": plain}
+    bold, *_ = judge_insertions(said, labels)
+    assert (bold.control, bold.is_shortcut) == ("darker", True)
+    bold, *_ = judge_insertions(said | {"darker": to_two}, labels)
+    assert (bold.control, bold.is_shortcut) == ("darker", False), "any change does it"
+    bold, *_ = judge_insertions({name: said[name] for name in list(said)[:3]}, labels)
+    assert (bold.control, bold.is_shortcut) == (f"text 'A'{CONTROL}", False), "there is nothing else to compare with"
 
 
 def test_counts_are_those_of_a_plain_loop():

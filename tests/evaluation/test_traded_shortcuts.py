@@ -10,8 +10,8 @@ from torch import nn
 from helpers.small_models import SIZE
 from robustvit.common.intervals import Interval
 from robustvit.evaluation import traded_shortcuts
-from robustvit.evaluation.insertions import RISE, cost_rises, risen_costs
 from robustvit.evaluation.photo_measures import PhotoMeasure
+from robustvit.evaluation.pulls import RISE, cost_rises, risen_costs
 from robustvit.evaluation.traded_shortcuts import describe_trade, other_costs
 from robustvit.models.classifier import Classifier, Preprocessing
 

@@ -18,9 +18,9 @@ from robustvit.data.region_decisions import SHORTCUTS_KIND
 from robustvit.evaluation.class_page import render_class_numbers
 from robustvit.evaluation.group_chart import draw_groups
 from robustvit.evaluation.groups import read_groups
-from robustvit.evaluation.insertions import PULL
 from robustvit.evaluation.measured_intervals import measure_name
 from robustvit.evaluation.metrics import ACCURACY, DECIDING
+from robustvit.evaluation.pulls import PULL
 
 MOST_GROUPS, MOST_TURNS, MOST_PHOTOS = 40, 12, 200  # rows on the page; all of them are in the record
 THREE: dict[str, str] = {  # the first three that are measured are shown large

@@ -7,10 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from robustvit.audits.properties import PROPERTIES
-from robustvit.evaluation.insertions import RISE, judge_insertions, risen_costs
+from robustvit.evaluation.insertions import CONTROL
+from robustvit.evaluation.pulls import RISE, judge_insertions, risen_costs
 
 if TYPE_CHECKING:
     from robustvit.audits.audit_data import AuditData
+    from robustvit.audits.properties import PropertyAudit, Telling
     from robustvit.audits.region import Region
     from robustvit.common.intervals import Interval
 
@@ -27,6 +29,11 @@ def shortcut_record(data: AuditData) -> dict[str, Any]:
     }
 
 
+def name_control(control: str) -> str:
+    """Return what a reader calls the answers that an insertion is compared with."""
+    return "its control" if control.endswith(CONTROL) else control
+
+
 def find_risen(data: AuditData) -> dict[str, Interval]:
     """Return what costs the model more than the baseline: insertions, and regions and objects that are blurred.
 
@@ -39,6 +46,14 @@ def find_risen(data: AuditData) -> dict[str, Interval]:
     return found | {name: rise for name, rise in blurred.items() if rise is not None and rise.low > RISE}
 
 
+def most_telling(properties: PropertyAudit | None) -> list[Telling]:
+    """Return the property that tells each class best, the most telling first; the record has all."""
+    first: dict[str, Telling] = {}
+    for told in properties.telling if properties else ():
+        first.setdefault(told.class_name, told)
+    return list(first.values())
+
+
 def name_shortcuts(data: AuditData) -> list[str]:
     """Return a line for each shortcut beside the background, and for each that costs the model more than before."""
     lines = []
@@ -48,7 +63,7 @@ def name_shortcuts(data: AuditData) -> list[str]:
                 pulled, where = one.pull.percent().strip(), data.name_of(one.pulls_to)
                 lines.append(
                     f"{side}: shortcut: {one.name} pulls {pulled} of the others to {where}, "
-                    f"{one.excess.points()} more than {'its control' if one.artefact else one.control}."
+                    f"{one.excess.points()} more than {name_control(one.control)}."
                 )
     for name, rise in find_risen(data).items():
         lines.append(f"model: one shortcut for another: {name} costs {rise.points()} more than in the baseline.")
@@ -65,7 +80,7 @@ def name_shortcuts(data: AuditData) -> list[str]:
         for one in data.companions
         if one.decides
     ]
-    for told in data.properties.telling if data.properties else ():
+    for told in most_telling(data.properties):
         lines.append(
             f"photos: {PROPERTIES[told.property]} tells {told.class_name} ({told.amount}; AUROC {told.surely:.2f}): a "
             "model can learn it instead of the object."
@@ -96,6 +111,8 @@ def _region(region: Region) -> dict[str, Any]:
 
 def _inserted(answers: Mapping[str, Sequence[int]], data: AuditData) -> list[dict[str, Any]]:
     return [
-        asdict(one) | {"pulls_to": data.name_of(one.pulls_to) if one.pull else None, "is_shortcut": one.is_shortcut}
+        asdict(one)
+        | {"pulls_to": data.name_of(one.pulls_to) if one.pull else None, "is_shortcut": one.is_shortcut}
+        | {"control": name_control(one.control)}
         for one in judge_insertions(answers, data.truth)
     ]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
@@ -16,46 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as TF
 
 from robustvit.common.errors import UserError
-from robustvit.common.intervals import Interval, mean_interval, paired_difference
 from robustvit.common.progress import track
 from robustvit.evaluation.asking import Asking
 from robustvit.explanation.attention.interception import evaluating
 
 Insertion = Callable[[Tensor], Tensor]  # images (B, 3, H, W) in [0, 1]
-PULL = 0.10  # more photos in ten that an artefact turns into one class than its control does: a shortcut
 CONTROL = " (control)"  # its pixels out of order, its colours exchanged, or a frame of the photo's mean colour
 TEXT = "SAMPLE"
-RISE = 0.05
 _MOST_MARK = 40_000_000  # pixels of a file to insert
-
-
-@dataclass(frozen=True)
-class InsertedAnswers:
-    """What one insertion does to a model's answers.
-
-    Attributes:
-        name: of the insertion.
-        artefact: whether it adds something foreign, a text, a frame or a file; others change the whole photo.
-        control: what it is compared with: the control of an artefact; for a change of the whole photo that change of
-            another kind (colour, light, detail) which pulls most to the same class; empty if there is none.
-        change: of accuracy, with a 95 % interval over photos.
-        pulls_to: the class that gains most answers, -1 if none does.
-        pull: share of photos of other classes, not taken for that class before, that are now, with its interval.
-        excess: the same less the pull of the control to that class, photo by photo; None without a control.
-    """
-
-    name: str
-    artefact: bool
-    control: str
-    change: Interval
-    pulls_to: int
-    pull: Interval | None
-    excess: Interval | None = None
-
-    @property
-    def is_shortcut(self) -> bool:
-        """Whether it makes the model answer one class more often than its control, by the whole interval."""
-        return self.excess is not None and self.excess.low > PULL
 
 
 def text_mark(size: tuple[int, int], text: str, faint: bool = False) -> Tensor:
@@ -147,10 +113,10 @@ WHOLE: dict[str, Insertion] = {
     "JPEG of quality 10": compressed,
 }
 """Changes of the whole photo."""
-_OF = {"colour": ("grey", "red cast", "blue cast"), "light": ("darker", "brighter"),
+KINDS = {"colour": ("grey", "red cast", "blue cast"), "light": ("darker", "brighter"),
        "detail": ("blurred", "sharpened", "JPEG of quality 10")}  # fmt: skip
-_FRAMES = {"black frame": 0.0, "white frame": 1.0}
-ARTEFACTS = (*_FRAMES, "text", "faint text")
+FRAMES = {"black frame": 0.0, "white frame": 1.0}
+ARTEFACTS = (*FRAMES, "text", "faint text")
 
 
 def insertions(
@@ -163,12 +129,12 @@ def insertions(
     controls: bool = True,
 ) -> dict[str, Insertion]:
     """Return insertions by name for images of a size ``(H, W)``: artefacts with their controls, then of ``WHOLE``."""
-    texts = [kind for kind in artefacts if kind not in _FRAMES]
+    texts = [kind for kind in artefacts if kind not in FRAMES]
     marks = {f"{kind} {text!r}": text_mark(size, text, kind == "faint text") for kind in texts}
     marks |= {Path(file).name: file_mark(size, file) for file in files}
     found: dict[str, Insertion] = {}
-    for name in (one for one in artefacts if one in _FRAMES):
-        found |= {name: partial(framed, level=_FRAMES[name]), f"{name}{CONTROL}": partial(framed, level=None)}
+    for name in (one for one in artefacts if one in FRAMES):
+        found |= {name: partial(framed, level=FRAMES[name]), f"{name}{CONTROL}": partial(framed, level=None)}
     for name, mark in marks.items():
         found |= {name: laid_over(mark), f"{name}{CONTROL}": laid_over(shuffled(mark))}
     kept = {name: change for name, change in found.items() if controls or not name.endswith(CONTROL)}
@@ -192,67 +158,3 @@ def answers_to(
             for name in found:
                 found[name] += asking.logits(model, changes[name](images)).argmax(dim=1).tolist()
     return found
-
-
-def judge_insertions(answers: Mapping[str, Sequence[int]], labels: Sequence[int]) -> list[InsertedAnswers]:
-    """Compare the answers with each insertion to those to the photos as they are (``""``), photo by photo."""
-    plain, truth = np.array(answers[""]), np.array(labels)
-    found = []
-    for name in (name for name in answers if name and not name.endswith(CONTROL)):
-        said = np.array(answers[name])
-        change = paired_difference((plain == truth).astype(float), (said == truth).astype(float))
-        pulled_to, pull = _strongest_pull(plain, said, truth)
-        control = _control_of(name, answers, pulled_to, (plain != pulled_to) & (truth != pulled_to))
-        excess = None
-        if control and pull is not None:
-            free = (plain != pulled_to) & (truth != pulled_to)
-            both = [np.array(answers[key])[free] == pulled_to for key in (control, name)]
-            excess = paired_difference(*(side.astype(float) for side in both))
-        found.append(InsertedAnswers(name, name not in WHOLE, control, change, pulled_to, pull, excess))
-    return found
-
-
-def risen_costs(
-    before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int]], labels: Sequence[int]
-) -> dict[str, Interval]:
-    """Return the insertions that cost one model more than another, by more than ``RISE`` with the whole interval.
-
-    Args:
-        before: answers of the other model, see ``judge_insertions``.
-        after: answers of the model.
-        labels: class of each photo.
-
-    Returns:
-        By insertion, the paired difference of both costs: accuracy without it less accuracy with it.
-    """
-    return {name: rise for name, rise in cost_rises(before, after, labels).items() if rise.low > RISE}
-
-
-def cost_rises(
-    before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int]], labels: Sequence[int]
-) -> dict[str, Interval]:
-    """Return by insertion how much more it costs one model than another; arguments as in ``risen_costs``."""
-    truth = np.array(labels)
-
-    def costs(answers: Mapping[str, Sequence[int]], name: str) -> np.ndarray:
-        return (np.array(answers[""]) == truth).astype(float) - (np.array(answers[name]) == truth)
-
-    return {name: paired_difference(costs(before, name), costs(after, name)) for name in after
-            if name and not name.endswith(CONTROL)}  # fmt: skip
-
-
-def _control_of(name: str, answers: Mapping[str, Sequence[int]], pulled_to: int, free: np.ndarray) -> str:
-    """Return the answers that an insertion is compared with; empty if there are none."""
-    if name not in WHOLE:
-        return f"{name}{CONTROL}" if f"{name}{CONTROL}" in answers else ""
-    others = [other for kind in _OF.values() if name not in kind for other in kind if other in answers]
-    return max(others, key=lambda other: int((np.array(answers[other])[free] == pulled_to).sum()), default="")
-
-
-def _strongest_pull(plain: np.ndarray, said: np.ndarray, truth: np.ndarray) -> tuple[int, Interval | None]:
-    gained = {label: int(((said == label) & (plain != label) & (truth != label)).sum()) for label in {*said.tolist()}}
-    best = max(gained, key=lambda label: (gained[label], -label), default=-1)
-    free = (plain != best) & (truth != best)
-    if best == -1 or not gained[best]:
-        return -1, None
-    return best, mean_interval((said[free] == best).astype(float))

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from torch.utils.data import Dataset, Subset
 
 from robustvit.common.intervals import Interval
-from robustvit.evaluation.insertions import RISE, Insertion, answers_to, cost_rises, insertions, risen_costs
+from robustvit.evaluation.insertions import Insertion, answers_to, insertions
 from robustvit.evaluation.measuring import FIRST_PHOTOS, spread
 from robustvit.evaluation.photo_measures import PhotoMeasure
+from robustvit.evaluation.pulls import RISE, cost_rises, risen_costs
 from robustvit.models.classifier import Classifier
 
 MOST_PHOTOS = 200
