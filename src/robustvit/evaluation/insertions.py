@@ -113,7 +113,7 @@ WHOLE: dict[str, Insertion] = {
     "JPEG of quality 10": compressed,
 }
 """Changes of the whole photo."""
-KINDS = {"colour": ("grey", "red cast", "blue cast"), "light": ("darker", "brighter"),
+WHOLE_KINDS = {"colour": ("grey", "red cast", "blue cast"), "light": ("darker", "brighter"),
        "detail": ("blurred", "sharpened", "JPEG of quality 10")}  # fmt: skip
 FRAMES = {"black frame": 0.0, "white frame": 1.0}
 ARTEFACTS = (*FRAMES, "text", "faint text")

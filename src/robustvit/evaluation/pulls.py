@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robustvit.common.intervals import Interval, mean_interval, paired_difference
-from robustvit.evaluation.insertions import CONTROL, FRAMES, KINDS, WHOLE
+from robustvit.evaluation.insertions import CONTROL, FRAMES, WHOLE, WHOLE_KINDS
 
 PULL = 0.10  # more photos in ten that an artefact turns into one class than its control does: a shortcut
 MOST = 0.75  # of the others that an artefact and its control both turn into one class: it is compared with other kinds
@@ -117,7 +117,7 @@ def _kind(name: str) -> str:
         return "frame"
     if name.startswith(("text ", "faint text ")):
         return "text"
-    return next((kind for kind, members in KINDS.items() if name in members), name)
+    return next((kind for kind, members in WHOLE_KINDS.items() if name in members), name)
 
 
 def _strongest_pull(plain: np.ndarray, said: np.ndarray, truth: np.ndarray) -> tuple[int, Interval | None]:
