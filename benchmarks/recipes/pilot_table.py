@@ -35,9 +35,10 @@ SAYS = {name: pilot.says for name, pilot in PILOTS.items() if name not in SAME} 
 ABOUT = (
     "One change at a time in the recommended recipe (10 drawn masks a class, 112 px, bfloat16), judged on 100 "
     "validation photos: as they are, each on 5 backgrounds of other classes, and each on 5 photos of COCO without "
-    "animals. Changes in points against the mean of three runs of the recipe that differ in the order of the photos, "
-    "crops and swaps alone. 95 % intervals cover photos, backgrounds and the spread between such runs, not other base "
-    "models; bold where they exclude zero. Shares of the trained weights are fixed. Every change has one setting."
+    "animals. Changes in points against the mean of two or three runs of the recipe that differ in the order of the "
+    "photos, crops and swaps alone. 95 % intervals cover photos, backgrounds and the spread between such runs, not "
+    "other base models; bold where they exclude zero. Shares of the trained weights are fixed. Every change has one "
+    "setting."
 )
 Column = tuple[str, str]  # share of the trained weights, and what was measured
 Cells = list[dict[str, Any]]
@@ -57,9 +58,14 @@ class Pilots:
 
     @property
     def seeds(self) -> list[int]:
-        """Base models on which the recipe was run in every order."""
+        """Base models on which the recipe was run in more than one order."""
         found = sorted({int(name.rsplit("-", 1)[1]) for name in self.cells})
-        return [seed for seed in found if all(f"{name}-{seed}" in self.cells for name in SAME)]
+        return [seed for seed in found if all(f"{name}-{seed}" in self.cells for name in SAME[:2])]
+
+    @property
+    def same(self) -> list[str]:
+        """Runs of the recipe, which differ in the order alone."""
+        return [name for name in SAME if self.of(name)]
 
     def of(self, name: str) -> Cells:
         """Cells of a pilot, by base model; none if it did not run on all of them."""
@@ -79,7 +85,7 @@ class Pilots:
 
     def spread(self, column: Column) -> tuple[float, int]:
         """Standard deviation of accuracy between runs of the recipe on one base model, and its degrees of freedom."""
-        accuracies = np.array([[accuracy([cell], column) for cell in self.of(name)] for name in SAME])
+        accuracies = np.array([[accuracy([cell], column) for cell in self.of(name)] for name in self.same])
         freedom = (accuracies.shape[0] - 1) * accuracies.shape[1]
         return float(np.sqrt(accuracies.var(axis=0, ddof=1).mean())), freedom
 
@@ -89,10 +95,10 @@ class Pilots:
         Two parts of its variance are added: that over photos and backgrounds, and that between runs, which is taken to
         be the same for every pilot, and has Student's t.
         """
-        plain = chain(*(self.of(name) for name in SAME))
+        plain = chain(*(self.of(name) for name in self.same))
         found = crossed_difference(self.answers(plain, column), self.answers(own, column))
         deviation, freedom = self.spread(column)
-        of_runs = stats.t.ppf(0.975, freedom) * deviation * np.sqrt((1 + 1 / len(SAME)) / len(own))
+        of_runs = stats.t.ppf(0.975, freedom) * deviation * np.sqrt((1 + 1 / len(self.same)) / len(own))
         middle, reach = (found.low + found.high) / 2, float(np.hypot(found.half_width, of_runs))
         return Interval(found.mean, middle - reach, middle + reach, found.count)
 
@@ -122,7 +128,7 @@ def pilots_of(record: dict[str, Any]) -> Pilots:
 def tables(record: dict[str, Any]) -> dict[str, str]:
     """The table by the name of its marker."""
     pilots = pilots_of(record)
-    same = list(chain(*(pilots.of(name) for name in SAME)))
+    same = list(chain(*(pilots.of(name) for name in pilots.same)))
     base = [f"{100 * accuracy(pilots.of(BASE), ('1', test)):.1f}" for test in TESTS]
     rows = [["base models, %", *base, *[""] * len(TESTS)]]
     rows.append(["the recipe, %", *(f"{100 * accuracy(same, column):.1f}" for column in COLUMNS)])
@@ -153,11 +159,12 @@ def as_markdown(record: dict[str, Any]) -> str:
     def seconds(*names: str) -> float:
         return float(np.mean([one["cpu_seconds"] for name in names for one in pilots.of(name)]))
 
-    times = [f"{name} {seconds(name) / seconds(*SAME):.1f}" for name in pilots.names if name != SOUP]
+    times = [f"{name} {seconds(name) / seconds(*pilots.same):.1f}" for name in pilots.names if name != SOUP]
     numbers = counted(list(chain(*pilots.changes().values())))
     lines = [
         f"# Pilots, {record['date']}", f"`{record['command']}`", ABOUT,
-        f"Base models: {', '.join(map(str, pilots.seeds))}.", tables(record)["pilots"],
+        f"Base models: {', '.join(map(str, pilots.seeds))}. Runs of the recipe on each: {len(pilots.same)}.",
+        tables(record)["pilots"],
         f"Standard deviation between runs of the recipe, in points: {'; '.join(spreads)}.",
         "Changes: " + ", ".join(f"{name} {number}" for name, number in numbers.items()) + ".",
         f"Processor time of a run, as a multiple of the recipe's: {', '.join(times)}.",
