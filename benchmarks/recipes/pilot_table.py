@@ -24,6 +24,7 @@ from benchmarks.recipes.page import cell
 from benchmarks.recipes.pilot_changes import BASE, ORDERS, PILOTS, PLAIN, SOUP
 from robustvit.common.intervals import ClusteredAnswers, Interval, crossed_difference, for_several
 from robustvit.common.provenance import versions
+from robustvit.common.wording import pluralize
 
 TESTS = {"ordinary": "ordinary", "mixed-other": "mixed-other", "unseen": "unseen backgrounds"}
 SHARES = {"1": "as trained", "0.6": "at a share of 0.6"}
@@ -125,15 +126,30 @@ def pilots_of(record: dict[str, Any]) -> Pilots:
     )
 
 
+def noise(pilots: Pilots) -> str:
+    """How far runs of the recipe are apart, how many changes were looked at, and how many chance would show."""
+    spreads = [f"{100 * pilots.spread(column)[0]:.1f} ({title})" for column, title in COLUMNS.items()]
+    found = list(chain(*pilots.changes().values()))
+    together = [for_several(one, len(found)) for one in found]
+    alone, jointly = (sum(map(excludes_zero, some)) for some in (found, together))
+    return (
+        f"{pluralize(len(pilots.names), 'change')} on {pluralize(len(pilots.seeds), 'base model')}. Runs of the recipe "
+        f"that differ in the order alone ({len(pilots.same)} on each base model) differ by this many points (standard "
+        f"deviation): {', '.join(spreads)}. Of the {len(found)} numbers in the table, {alone} exclude zero by "
+        f"themselves, where chance alone would let about {len(found) / 20:.1f}; {jointly} do so with all taken "
+        "together (Bonferroni)."
+    )
+
+
 def tables(record: dict[str, Any]) -> dict[str, str]:
-    """The table by the name of its marker."""
+    """The table, and how noisy it is, by the names of their markers."""
     pilots = pilots_of(record)
     same = list(chain(*(pilots.of(name) for name in pilots.same)))
     base = [f"{100 * accuracy(pilots.of(BASE), ('1', test)):.1f}" for test in TESTS]
     rows = [["base models, %", *base, *[""] * len(TESTS)]]
     rows.append(["the recipe, %", *(f"{100 * accuracy(same, column):.1f}" for column in COLUMNS)])
     rows += [[SAYS[name], *map(cell, found)] for name, found in pilots.changes().items()]
-    return {"pilots": table(["what is changed", *COLUMNS.values()], rows)}
+    return {"pilots": table(["what is changed", *COLUMNS.values()], rows), "pilots, noise": noise(pilots)}
 
 
 def excludes_zero(change: Interval) -> bool:
@@ -141,32 +157,19 @@ def excludes_zero(change: Interval) -> bool:
     return change.low > 0 or change.high < 0
 
 
-def counted(found: list[Interval]) -> dict[str, int]:
-    """How many changes were looked at, and how many of them exclude zero: each alone, and all together."""
-    together = [for_several(one, len(found)) for one in found]
-    return {
-        "looked at": len(found),
-        "exclude zero": sum(map(excludes_zero, found)),
-        "also all together (Bonferroni)": sum(map(excludes_zero, together)),
-    }
-
-
 def as_markdown(record: dict[str, Any]) -> str:
     """The table to read, the spread of the runs, and what chance would do."""
     pilots = pilots_of(record)
-    spreads = [f"{title}: {100 * pilots.spread(column)[0]:.1f}" for column, title in COLUMNS.items()]
 
     def seconds(*names: str) -> float:
         return float(np.mean([one["cpu_seconds"] for name in names for one in pilots.of(name)]))
 
     times = [f"{name} {seconds(name) / seconds(*pilots.same):.1f}" for name in pilots.names if name != SOUP]
-    numbers = counted(list(chain(*pilots.changes().values())))
     lines = [
         f"# Pilots, {record['date']}", f"`{record['command']}`", ABOUT,
         f"Base models: {', '.join(map(str, pilots.seeds))}. Runs of the recipe on each: {len(pilots.same)}.",
         tables(record)["pilots"],
-        f"Standard deviation between runs of the recipe, in points: {'; '.join(spreads)}.",
-        "Changes: " + ", ".join(f"{name} {number}" for name, number in numbers.items()) + ".",
+        noise(pilots),
         f"Processor time of a run, as a multiple of the recipe's: {', '.join(times)}.",
         "Versions: " + ", ".join(f"{name} {value}" for name, value in record["versions"].items()),
     ]  # fmt: skip

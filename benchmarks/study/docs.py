@@ -1,4 +1,4 @@
-"""The tables of docs/explanation/study.md, put between its markers from the newest records of recipes and study.
+"""The tables of docs/explanation/study.md, put between its markers from newest records: recipes, pilots, study.
 
     python -m benchmarks.study.docs
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.page_tables import RESULTS, ROOT, change, newest, table
 from benchmarks.recipes.page import tables as recipe_tables
+from benchmarks.recipes.pilot_table import tables as pilot_tables
 from benchmarks.study.arms import ABLATIONS, METHODS, TITLES
 from robustvit.common.files import write_text
 
@@ -65,6 +66,8 @@ def tables(record: dict[str, Any]) -> dict[str, str]:
 def filled(text: str) -> str:
     """The page with its tables made anew."""
     found = tables(newest(RESULTS, "study")[1]) | recipe_tables(newest(RESULTS, "recipes")[1])
+    if any(RESULTS.glob("pilots-20*.json")):
+        found |= pilot_tables(newest(RESULTS, "pilots")[1])
     for name, content in found.items():
         between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = between.sub(lambda found, content=content: f"{found[1]}\n{content}\n\n{found[2]}", text)

@@ -201,7 +201,9 @@ def test_a_table_shows_changes_from_the_mean_of_the_runs_of_the_recipe():
     assert "| the recipe, % | 50.0 |" in text
     assert text.count("**+25.0**") == 6
     assert "LoRA" not in text, "it did not run on all base models"
-    assert "looked at 6, exclude zero 6, also all together (Bonferroni) 6" in text
+    assert "1 change on 2 base models" in text
+    assert "Of the 6 numbers in the table, 6 exclude zero by themselves" in text
+    assert "6 do so with all taken together" in text
     assert "SAM 2.0" in text
 
 
