@@ -42,6 +42,14 @@ def _similar_folder(missing: Path) -> str:
     return did_you_mean(str(missing), known) or "check the path"
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether a file is at a path; a text that cannot be a path, being too long or holding a null, is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def fresh_name(path: str | Path) -> Path:
     """Return the path that a file is written to before it is moved; always the same, so that leftovers can be found."""
     path = Path(path)

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import is_file
 from robustvit.common.wording import pluralize
 from robustvit.data.folder_files import files_below
 from robustvit.data.matching import compose
@@ -74,7 +75,7 @@ class ListedFiles:
         common = posixpath.dirname(posixpath.commonprefix(plain) if len(plain) > 1 else plain[0])
         ends = [match.end() for match in re.finditer("/", f"{common}/") if match.end()]
         for end in ends:
-            if all(_is_file(self.folder / name[end:]) for name in plain):
+            if all(is_file(self.folder / name[end:]) for name in plain):
                 self._moved, self._moved_count = plain[0][:end], len(plain)
                 return True
         return False
@@ -99,7 +100,7 @@ class ListedFiles:
         forms = [name, plain]
         if self._moved and plain.startswith(self._moved):
             forms.append(plain[len(self._moved) :])
-        return next((self.folder / form for form in dict.fromkeys(forms) if _is_file(self.folder / form)), None)
+        return next((self.folder / form for form in dict.fromkeys(forms) if is_file(self.folder / form)), None)
 
     def _below(self, name: str) -> list[str]:
         """Return the photos whose paths end in a name; those in other capitals only if there is no other."""
@@ -118,7 +119,7 @@ class ListedFiles:
         for above in (self.folder.parent, self.folder.parent.parent):
             for inner in _BESIDE:
                 for ending in _USUAL:
-                    if _is_file(place := above / inner / f"{plain}{ending}"):
+                    if is_file(place := above / inner / f"{plain}{ending}"):
                         return place
         return None
 
@@ -150,10 +151,3 @@ def _ends(inside: str) -> list[str]:
 
 def _cut(path: Path) -> str:
     return str(path) if len(str(path)) <= _LONGEST_SHOWN else f"{str(path)[:_LONGEST_SHOWN]}..."
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # the name is too long, or holds a null
-        return False

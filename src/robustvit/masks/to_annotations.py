@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,6 +14,7 @@ from robustvit.common.progress import track
 from robustvit.data.manifest import MaskRecord
 from robustvit.data.mask_files import read_mask
 from robustvit.masks.annotation_writers import CocoWriter, LabelStudioWriter, WrittenMask
+from robustvit.masks.annotations.kept_verdicts import digest_json
 from robustvit.masks.annotations.orientation import upright_size
 
 _NAMES: dict[AnnotationTarget, str] = {
@@ -31,7 +30,7 @@ def check_target(folder: str | Path, form: AnnotationTarget) -> None:
     path = Path(folder) / _NAMES[form]
     if path.exists():
         content = read_json(path)
-        if _take_digest(content) != _digest(content):
+        if _take_digest(content) != digest_json(content):
             raise UserError(f"{path} exists and was not written by robustvit masks, or was changed since: move it away")
 
 
@@ -62,7 +61,7 @@ def write_annotations(
         except UserError as error:
             lines.append(f"{error}; not in {path.name}")
     content = writer.content()
-    _put_digest(content, _digest(content))
+    _put_digest(content, digest_json(content))
     write_json(content, path)
     return path, lines
 
@@ -79,10 +78,6 @@ def _masks(records: Sequence[MaskRecord], size: tuple[int, int]) -> Iterator[Wri
             )
         if inside.any():
             yield WrittenMask(record, inside)
-
-
-def _digest(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _notes(content: object) -> dict | None:

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from robustvit.common.errors import UserError
+from robustvit.common.files import is_file
 from robustvit.common.options import ClassNames
 from robustvit.models.classifier import Classifier
 
 
 def read_names(given: ClassNames | Path) -> tuple[str, ...]:
     """Read names from a list, a text separated by commas, or a text file."""
-    if isinstance(given, str) and "," in given and not _is_file(given):
+    if isinstance(given, str) and "," in given and not is_file(given):
         given = given.split(",")
     if isinstance(given, (str, Path)):
         path = Path(given)
-        if not _is_file(path):
+        if not is_file(path):
             raise UserError(
                 f"expected class names as cat,dog or a text file with one per line, found no file at {str(path)[:200]}"
             )
@@ -28,13 +29,6 @@ def read_names(given: ClassNames | Path) -> tuple[str, ...]:
     if len(set(names)) < 2 or len(set(names)) != len(names):
         raise UserError(f"expected at least two different class names, each once, got {len(names)} ({names[:3]} ...)")
     return names
-
-
-def _is_file(place: str | Path) -> bool:
-    try:
-        return Path(place).is_file()
-    except (OSError, ValueError):  # a long list of names is not a valid file name
-        return False
 
 
 def set_names(classifier: Classifier, names: Sequence[str] | None) -> Classifier:

@@ -16,7 +16,7 @@ def note_verdict(record: MaskRecord, segmentation: object) -> dict[str, str | fl
         _VERDICT: record.verdict,
         "confidence": round(record.confidence, 4),
         _REASON: record.reason,
-        _OUTLINE: _digest(segmentation),
+        _OUTLINE: digest_json(segmentation),
     }
 
 
@@ -25,7 +25,7 @@ def doubt_of(entry: dict) -> str:
     attributes = entry.get("attributes")
     if not isinstance(attributes, dict) or attributes.get(_VERDICT) != "doubtful":
         return ""
-    if attributes.get(_OUTLINE) != _digest(entry.get("segmentation")):
+    if attributes.get(_OUTLINE) != digest_json(entry.get("segmentation")):
         return ""
     reason = attributes.get(_REASON)
     return (
@@ -33,5 +33,6 @@ def doubt_of(entry: dict) -> str:
     )
 
 
-def _digest(segmentation: object) -> str:
-    return hashlib.sha256(json.dumps(segmentation, sort_keys=True).encode()).hexdigest()[:16]
+def digest_json(content: object) -> str:
+    """Return a short digest of a JSON value, whatever the order of its names."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
