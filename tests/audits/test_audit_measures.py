@@ -397,7 +397,7 @@ def interval(mean, half, count=100):
         (interval(0.5, 0.1, 19), 0.5, 0.5, "cannot tell", "Only 19 photos"),
         (interval(0.5, 0.1, 20), 0.5, 0.5, "strong reliance", "at 10"),
         (interval(0.0, 0.0), 0.0, 0.04, "cannot tell", "effect of the background cannot be measured"),
-        (None, 0.5, 0.5, "cannot tell", "Only 0 photos"),
+        (None, 0.5, 0.5, "cannot tell", "No photo was put on another background"),
     ],
 )
 def test_rules_of_the_verdict(cost, alone, same, wanted, words):
