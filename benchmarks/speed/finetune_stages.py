@@ -161,8 +161,24 @@ def measure_reading(given: argparse.Namespace, photos: int = 100) -> dict[str, A
     return {"photos": len(chosen), "cpu_seconds": best, "ratio": best["read anew"] / best["kept"]}
 
 
-def page(records: list[dict[str, Any]], reading: list[dict[str, Any]]) -> str:
-    """A table of the stages, in multiples of the training steps of the same run."""
+def pictures_table(records: list[dict[str, Any]]) -> str:
+    """Pictures by stage, and in brackets how many of them a gradient follows."""
+    names = [*sorted(set().union(*(one["pictures"] for one in records)) - {"total"}), "total"]
+    header = ["pictures through networks (with a gradient)", *(one["label"] for one in records)]
+    rows = [
+        [name, *(f"{one['pictures'].get(name, 0):,} ({one['followed'].get(name, 0):,})" for one in records)]
+        for name in names
+    ]
+    same = "the same" if all(one["gains"] == records[0]["gains"] for one in records) else "not the same"
+    return (
+        "".join(f"| {' | '.join(line)} |\n" for line in [header, ["---", *["---:"] * len(records)], *rows])
+        + f"\nCounted with a small model, which takes as many as any. Its changes of all measures are {same}."
+        "\n\n"
+    )
+
+
+def page(records: list[dict[str, Any]], reading: list[dict[str, Any]], counts: list[dict[str, Any]]) -> str:
+    """A table of the stages, in multiples of the training steps of the same run, and one of pictures."""
     ratios = [
         {name: value / one["cpu_seconds"]["training steps"] for name, value in one["cpu_seconds"].items()}
         for one in records
@@ -179,9 +195,15 @@ def page(records: list[dict[str, Any]], reading: list[dict[str, Any]]) -> str:
     answer = "the same to the last digit" if same else "not the same"
     return (
         "# Where the time of a finetuning run goes\n\n"
+        + (pictures_table(counts) if counts else "")
         + "".join(f"| {' | '.join(line)} |\n" for line in lines)
         + "\nThe guided model's stage also measures, since November 2026, what other shortcuts cost both models, and "
-        "in the last column the original on crops of the object. CPU time says nothing of waiting for the disk.\n"
+        "in the last columns the original on crops of the object. CPU time says nothing of waiting for the disk.\n"
+        + "".join(
+            f"\n{one['label']}: {one['cpu_seconds']['total']:.0f} CPU s in all, of which training steps take "
+            f"{one['cpu_seconds']['training steps']:.0f}.\n"
+            for one in records
+        )
         + f"\nThe changes of all measures in runs of the same photos are {answer}.\n"
         + "".join(
             f"\nOne measurement that chooses weights, of {one['photos']} photos on two backgrounds each: reading them "
@@ -200,6 +222,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="own")
     parser.add_argument("--label", default="now", help="of this version of the package, in the file's name")
     parser.add_argument("--table", type=Path, nargs="+", help="records to put into one, instead of a run")
+    parser.add_argument("--counts", type=Path, nargs="+", default=[], help="with --table: runs whose pictures count")
     parser.add_argument(
         "--reading", action="store_true", help="measure what reading photos once saves, instead of a run"
     )
@@ -207,7 +230,9 @@ def main() -> None:
     if given.table:
         found = [json.loads(path.read_text(encoding="utf-8")) for path in given.table]
         runs, reading = ([one for one in found if ("label" in one) == whole] for whole in (True, False))
-        write_dated("finetune_stages", {"runs": runs, "reading": reading}, page(runs, reading), given.out)
+        counts = [json.loads(path.read_text(encoding="utf-8")) for path in given.counts]
+        record = {"runs": runs, "reading": reading, "counts": counts}
+        write_dated("finetune_stages", record, page(runs, reading, counts), given.out)
     elif given.reading:
         write_dated("finetune_reading", measure_reading(given), out=given.out)
     else:
