@@ -165,9 +165,8 @@ def named_by(plant: str, label: str, found: Mapping[str, Any]) -> list[str]:
     telling = found["properties"]["telling"] if found["properties"] else ()
     marks = [row for row in telling if row["class_name"] == label]
     if marks:
-        said.append(
-            "files: " + ", ".join(f"{row['property']} {max(row['auroc'], 1 - row['auroc']):.2f}" for row in marks)
-        )
+        surest = [f"{row['property']} {max(row['auroc'], 1 - row['auroc']):.2f}" for row in marks[:2]]
+        said.append("files: " + ", ".join(surest))
     return said
 
 
@@ -221,8 +220,10 @@ def table(given: argparse.Namespace) -> None:
             rows.append(f"| {plant} | {label} | {_points(pull) if pull else 'not asked'} | {cells[0]} | {cells[1]} |")
         wrong += [f"{name}, photos {side} them: {line}" for side in ("without", "with")
                   for line in false_names(found["planted"], found["audits"][side])]  # fmt: skip
-    text = _PAGE.format(rows="\n".join(rows), wrong="; ".join(wrong) or "nothing")
-    write_dated("planted", {"versions": versions(), "sets": sets}, text, given.out)
+    text = _PAGE.format(rows="\n".join(rows), wrong="; ".join(wrong) or "nothing") + (
+        f"\n{given.note}\n" if given.note else ""
+    )
+    write_dated("planted", {"versions": versions(), "note": given.note, "sets": sets}, text, given.out)
 
 
 def main() -> None:
@@ -232,6 +233,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--note", help="a line below the table")
     given = parser.parse_args()
     if given.step == "table":
         table(given)
