@@ -361,6 +361,7 @@ def test_epoch_that_was_resumed_keeps_its_beginning(tmp_path, base):
     [
         (["--rates", "fast"], "--rates"),
         (["--max-drop", "-1"], "--max-drop"),
+        (["--max-drop", "200"], "--max-drop in points, from 0 to 100"),
         (["--select", "luck"], "--select"),
         (["--epoch-count", "3"], "--epoch"),
         (["--lr", "1e-6"], "--lr"),

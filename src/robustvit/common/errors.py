@@ -57,6 +57,14 @@ def expect_at_least(least: float, **options: float) -> None:
             raise UserError(f"expected --{name.replace('_', '-')} of at least {least}, got {value}")
 
 
+def expect_points(**options: float) -> None:
+    """Refuse options of a command, by their names in Python, that are not percentage points from 0 to 100."""
+    expect_at_least(0, **options)
+    for name, value in options.items():
+        if value > 100:
+            raise UserError(f"expected --{name.replace('_', '-')} in points, from 0 to 100, got {value}")
+
+
 def expect_one_of(name: str, value: object, allowed: Collection[str]) -> None:
     """Refuse a value that is not among those allowed, and suggest the nearest; ``name`` is what it is a value of."""
     if value not in allowed:

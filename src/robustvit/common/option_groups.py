@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robustvit.common.errors import expect_at_least
+from robustvit.common.errors import expect_at_least, expect_points
 from robustvit.common.options import (
     AtInference,
     Device,
@@ -72,7 +72,8 @@ class JudgingOptions:
     swaps: int = 2
 
     def __post_init__(self) -> None:
-        expect_at_least(0, max_drop=self.max_drop, swaps=self.swaps)
+        expect_points(max_drop=self.max_drop)
+        expect_at_least(0, swaps=self.swaps)
 
 
 @dataclass(frozen=True, kw_only=True)

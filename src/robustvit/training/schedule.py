@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
-from robustvit.common.errors import UserError, expect_at_least, expect_one_of
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of, expect_points
 from robustvit.common.options import GroupMethod, LrSchedule, MetricName, Select, Train, WeightInterpolation
 
 
@@ -60,7 +60,8 @@ class Schedule:
         if not 0 < self.lr < math.inf:
             raise UserError(f"expected --lr above 0, got {self.lr}")
         expect_at_least(1, epochs=self.epochs, batch_size=self.batch_size)
-        expect_at_least(0, weight_decay=self.weight_decay, max_drop=self.max_drop, seed=self.seed, workers=self.workers)
+        expect_at_least(0, weight_decay=self.weight_decay, seed=self.seed, workers=self.workers)
+        expect_points(max_drop=self.max_drop)
         expect_at_least(0, save_every=self.save_every)
         expect_at_least(1, jtt_epochs=self.jtt_epochs, jtt_times=self.jtt_times)
         if not 0 < self.group_step < math.inf:
