@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from helpers.drawn_photos import CLASSES, write_photos
 from helpers.small_models import tiny_network
 from robustvit.cli import main as cli
 from robustvit.cli.help import help_text
+from robustvit.common.signals import Stopped
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import save_model
 
@@ -320,3 +322,22 @@ def test_help_without_docstrings_says_so(monkeypatch):
     assert "-OO" not in help_text("report", function)
     monkeypatch.setattr("robustvit.cli.help.sys", SimpleNamespace(flags=SimpleNamespace(optimize=2)))
     assert "started with -OO" in " ".join(help_text("report", function).split())
+
+
+def test_a_stop_that_a_library_turns_into_an_error_of_its_own_is_a_stop(capsys, monkeypatch):
+    def stopped_in_c_code(_name, _arguments):
+        try:
+            raise Stopped(signal.SIGINT)
+        except KeyboardInterrupt as stop:
+            raise SystemError("<built-in function> returned a result with an exception set") from stop
+
+    monkeypatch.setattr(cli, "_run", stopped_in_c_code)
+    code, out, err = run(capsys, "doctor")
+    assert (code, out) == (130, "")
+    assert err == "robustvit doctor: stopped by Ctrl-C\n"
+
+
+def test_an_error_of_the_program_is_not_hidden(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_run", lambda _name, _arguments: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        run(capsys, "doctor")

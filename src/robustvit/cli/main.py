@@ -18,7 +18,7 @@ from robustvit.cli.messages import explain_mistake
 from robustvit.cli.streams import prepare_streams
 from robustvit.common.command_options import add_arguments, at_home, former_spellings, options_of, tell_new_name
 from robustvit.common.errors import UserError, did_you_mean, printable
-from robustvit.common.signals import raise_on_signals
+from robustvit.common.signals import raise_on_signals, stop_behind
 
 # The function of each command, by stage of the work.
 STAGES: dict[str, dict[str, str]] = {
@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(
             f"robustvit {name}", f"{error.strerror or error}{where}; check the path, its permissions and the disk"
         )
-    except (KeyboardInterrupt, RuntimeError, MemoryError) as error:
-        return _interrupted(name, error)
+    except (KeyboardInterrupt, Exception) as error:
+        return _interrupted(name, stop_behind(error) or error)
 
 
 def _interrupted(name: str, error: BaseException) -> int:
@@ -89,7 +89,7 @@ def _interrupted(name: str, error: BaseException) -> int:
     again = "resume with the same command and --resume" if name == "finetune" else "run the same command to resume"
     from robustvit.common.workers import describe_lost_memory, job_rank, lost_process
 
-    if isinstance(error, RuntimeError | MemoryError):
+    if isinstance(error, Exception):
         if told := describe_lost_memory(error):
             return _fail(f"robustvit {name}", told)
         if not lost_process(error):

@@ -109,6 +109,14 @@ def raise_on_signals() -> Iterator[None]:
         yield
 
 
+def stop_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the stop that an error comes from: a signal within a library's C code may end as an error of its own."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, KeyboardInterrupt):
+        seen = seen.__cause__ or seen.__context__
+    return seen
+
+
 @contextmanager
 def name_stopped_run(run: Path) -> Iterator[None]:
     """Say which run can be resumed if a signal ends a ``with`` block."""
