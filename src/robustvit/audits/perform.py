@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustvit.audits.comparison import MOST_MODELS, write_comparison
+from robustvit.audits.first_measures import measure_first
+from robustvit.audits.further_measures import measure_rest
 from robustvit.audits.inputs import find_audit_photos, trained_on
 from robustvit.audits.memory import Memory
 from robustvit.audits.options import AuditRequest, GroupOptions
@@ -65,10 +67,10 @@ def _measure_and_write(run: AuditRun, namer: Classifier | None, page: Path, reco
     """Measure, and write the page: first what the verdict rests on, then all."""
     drawing = AuditDrawing(run)
     try:
-        measured = run.measure_first()
+        measured = measure_first(run)
         if run.request.auditing.budget != "quick":
             write_audit(drawing, measured, page, record, finished=False)
-        measured = run.measure_rest(measured)
+        measured = measure_rest(run, measured)
         if namer is not None:
             model = run.models[0]
             named = name_regions(namer.to(run.device), measured.regions, run.held(model), model)

@@ -71,15 +71,34 @@ def see_photos(
 
 
 class ReadOnce:
-    """Photos for several models: read once for all that see them in the same way."""
+    """Photos for several models: read once for all that see them in the same way.
 
-    def __init__(self, photos: Sequence[Photo], mask_format: MaskFormat) -> None:
-        self.photos, self.mask_format = photos, mask_format
-        self._read: dict[Preprocessing, MaskedPhotos] = {}
+    Args:
+        photos: the photos.
+        mask_format: see ``read_mask``.
+        classes_of: the model whose classes the photos have; left out, each model's own.
+        room: see ``CachedPhotos``.
+        workers: processes that read all photos as soon as a model is to see them; None reads each when it is used.
+    """
 
-    def seen_by(self, model: Classifier) -> MaskedPhotos:
+    def __init__(
+        self,
+        photos: Sequence[Photo],
+        mask_format: MaskFormat,
+        *,
+        classes_of: Classifier | None = None,
+        room: int | None = ROOM,
+        workers: int | None = None,
+    ) -> None:
+        self.photos, self.mask_format, self.classes_of, self.room = photos, mask_format, classes_of, room
+        self.workers = workers
+        self._read: dict[Preprocessing, CachedPhotos] = {}
+
+    def seen_by(self, model: Classifier) -> CachedPhotos:
         """Return the photos as a model sees them."""
-        own = model.preprocessing
+        own, labelled = model.preprocessing, self.classes_of or model
         if own not in self._read:
-            self._read[own] = see_photos(self.photos, model, mask_format=self.mask_format)
+            self._read[own] = hold_photos(self.photos, labelled, own, mask_format=self.mask_format, room=self.room)
+            if self.workers is not None:
+                self._read[own].read(self.workers)
         return self._read[own]
