@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -123,6 +124,12 @@ def test_no_test_imports_another():
             named = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {part for name in named for part in name.split(".")} & names, f"{path.name}:{node.lineno}"
+
+
+def test_two_test_modules_never_share_a_name():
+    """Pytest imports them by name alone, so that two of a name run in their rooms but not together."""
+    names = Counter(path.name for path in Path(__file__).parents[1].rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_every_room_has_its_tests():
