@@ -15,15 +15,10 @@ from helpers.drawn_photos import CLASSES, write_photos
 from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError
 from robustvit.audits.audited_photo import AuditedPhoto, PhotoAnswer, Tried
-from robustvit.audits.background_kinds import (
-    BackgroundKinds,
-    background_features,
-    find_backgrounds,
-    group_photos,
-    silhouette,
-    usual_photos,
-)
-from robustvit.audits.measures import PhotoSettings, audit_photos, choose_tries, fit_photos
+from robustvit.audits.background_groups import group_photos, usual_photos
+from robustvit.audits.background_kinds import BackgroundKinds, background_features, find_backgrounds
+from robustvit.audits.clusters import silhouette
+from robustvit.audits.measures import PhotoSettings, audit_photos
 from robustvit.audits.pictures import choose_worst
 from robustvit.audits.placements import (
     GRIDS,
@@ -37,6 +32,7 @@ from robustvit.audits.placements import (
     shift_values,
 )
 from robustvit.audits.summary import Beyond, beyond_chance, compare_photos, means
+from robustvit.audits.tried_backgrounds import choose_tries, fit_photos
 from robustvit.audits.verdict import change_of, judge
 from robustvit.common.intervals import ClusteredAnswers, Interval, crossed_difference, crossed_interval, mean_interval
 from robustvit.data.cached_photos import CachedPhotos

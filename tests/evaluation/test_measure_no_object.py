@@ -9,7 +9,8 @@ from PIL import Image
 from helpers.drawn_photos import write_photos
 from helpers.small_models import tiny_network
 from robustvit import evaluate
-from robustvit.audits.measures import PhotoSettings, audit_photos, fit_photos
+from robustvit.audits.measures import PhotoSettings, audit_photos
+from robustvit.audits.tried_backgrounds import fit_photos
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits.audited_photo import AuditedPhoto
-from robustvit.audits.background_kinds import BackgroundKinds, Group
+from robustvit.audits.background_groups import Group
+from robustvit.audits.background_kinds import BackgroundKinds
 from robustvit.audits.by_metric import metric_beyond, metric_by_class, metric_means
 from robustvit.audits.companions import Companion
 from robustvit.audits.placements import ShiftedAnswers

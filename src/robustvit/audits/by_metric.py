@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from robustvit.audits.audited_photo import AuditedPhoto
-from robustvit.audits.measures import DIFFERENCES
+from robustvit.audits.measure_names import DIFFERENCES
 from robustvit.audits.summary import Beyond
 from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
 from robustvit.common.intervals import Interval

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits.audit_data import AuditData
-from robustvit.audits.measures import AUDIT_MEASURES, DIFFERENCES
+from robustvit.audits.measure_names import AUDIT_MEASURES, DIFFERENCES
 from robustvit.audits.page import FALLS, NEUTRAL, ROW_GROUPS, THREE
 from robustvit.audits.record import AUDIT_KIND
 from robustvit.audits.shortcuts import name_shortcuts

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from robustvit.audits.audit_data import AuditData, ModelAudit
 from robustvit.audits.audited_photo import AuditedPhoto
-from robustvit.audits.background_kinds import BackgroundKinds, background_features, find_backgrounds, group_photos
+from robustvit.audits.background_groups import group_photos
+from robustvit.audits.background_kinds import BackgroundKinds, background_features, find_backgrounds
 from robustvit.audits.measures import PhotoSettings, audit_photos
 from robustvit.audits.pictures import choose_worst
 from robustvit.audits.run import AuditRun

@@ -9,13 +9,13 @@ import numpy as np
 
 from robustvit.audits.audit_data import AuditData, ModelAudit
 from robustvit.audits.companions import Companion, judge_companions
-from robustvit.audits.measures import fit_photos
 from robustvit.audits.placements import ShiftedAnswers, choose_pastings, measure_placements, shift_values
 from robustvit.audits.properties import PropertyAudit, audit_properties, photo_properties
 from robustvit.audits.region import Region
 from robustvit.audits.regions import Asked, RegionSettings, find_regions
 from robustvit.audits.run import AuditRun
 from robustvit.audits.shortcuts import name_shortcuts
+from robustvit.audits.tried_backgrounds import fit_photos
 from robustvit.common.errors import UserError
 from robustvit.common.progress import tell
 from robustvit.evaluation.insertions import answers_to, insertions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,18 +11,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from robustvit.audits.audited_photo import AuditedPhoto, PhotoAnswer, Tried
+from robustvit.audits.measure_names import DIFFERENCES
+from robustvit.audits.tried_backgrounds import choose_tries, choose_tries_by_labels, fit_photos
 from robustvit.common.progress import track
 from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.datasets import SwappedPhotos
-from robustvit.data.label_swaps import pair_by_labels
 from robustvit.data.seen_photos import CachedLabels
 from robustvit.data.swaps import (
     boxed_background,
     no_foreground,
     only_foreground,
-    pair_backgrounds,
     tiled_background,
-    usable_background,
 )
 from robustvit.evaluation.asking import Asking
 from robustvit.evaluation.label_measures import measure_model
@@ -40,65 +38,6 @@ VARIANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "only-bg-b": boxed_background,
 }
 _NEEDS_BACKGROUND = ("only-bg-t", "only-bg-b")
-
-AUDIT_MEASURES: dict[str, str] = {
-    "ordinary": "ordinary accuracy",
-    "mixed-other": "accuracy on backgrounds of other classes (mixed-other)",
-    "mixed-same": "accuracy on backgrounds of the same class (mixed-same)",
-    "cost": "cost of a wrong background: mixed-same − mixed-other, points",
-    "mixed-rand": "accuracy on random backgrounds, the own class's too (mixed-rand)",
-    "gap": "ImageNet-9's BG-Gap, to compare: mixed-same − mixed-rand, points",
-    "only-fg": "accuracy on the object alone (only-fg)",
-    "only-bg-t": "accuracy on the background alone, object's box tiled over (only-bg-t)",
-    "only-bg-b": "accuracy on the background alone, object's box black (only-bg-b)",
-    "no-fg": "accuracy on the background with the object's silhouette in black (no-fg)",
-    "vulnerable": "vulnerable objects: some background flips the answer",
-    "turned": "backgrounds of other classes that flip the answer",
-    "position": "accuracy over positions of the object",
-    "size": "accuracy over sizes of the object",
-    "rotation": "accuracy over rotations of the object",
-    "energy": "relevance inside the mask",
-    "uniform": "the mask's share of the frame, which an even map would reach",
-    "miou": "mIoU of relevance map and mask",
-    "pointing": "pointing game: the map's highest point is on the object",
-}
-
-# Measures that are the difference of two kinds of swapped backgrounds.
-DIFFERENCES: dict[str, tuple[str, str]] = {"cost": ("mixed-same", "mixed-other"), "gap": ("mixed-same", "mixed-rand")}
-
-
-def fit_photos(photos: CachedPhotos) -> tuple[list[int], list[bool]]:
-    """Return the photos whose objects can be put on other backgrounds, and whether each photo can lend its background.
-
-    As in ImageNet-9, the crop must keep over half of the object's box, and a photo lends its background if the object's
-    box covers at most 90 % of the frame. A photo without an object lends the whole frame.
-    """
-    able, usable = [], []
-    for index in range(len(photos)):
-        item = photos[index]
-        fit = bool((item["mask"] > 0.5).any()) and item["label"] >= 0 and item["kept"] > 0.5
-        able += [index] * fit
-        usable.append((item["empty"] and item["label"] >= 0) or (fit and usable_background(item["mask"])))
-    return able, usable
-
-
-def choose_tries(
-    labels: Sequence[int], able: Sequence[int], usable: Sequence[bool], tries: int, seed: int
-) -> list[tuple[int, int]]:
-    """Choose pairs of a photo and another that lends its background.
-
-    Each able photo gets ``tries`` different backgrounds, if there are that many, from the other classes in turn (see
-    ``pair_backgrounds``). If a class has too few, those used least are added.
-    """
-    drawn = pair_backgrounds(labels, usable, "mixed-other", swaps=tries, seed=seed, borrowers=able)
-    donors = {index: list(dict.fromkeys(drawn[index])) for index in able}
-    lent = Counter(donor for own in donors.values() for donor in own)
-    for index, own in donors.items():
-        others = [i for i, ok in enumerate(usable) if ok and labels[i] != labels[index]] if len(own) < tries else []
-        spare = sorted(set(others).difference(own), key=lambda i: (lent[i], i))[: tries - len(own)]
-        own += spare
-        lent.update(spare)
-    return [(index, donor) for index, own in donors.items() for donor in own]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +103,8 @@ def audit_photos(
         found[index].values[name] = float(found[index].plain.is_right(answer))
     labels = [photo.label for photo in found]
     if isinstance(photos, CachedLabels):
-        pairs = _choose_by_labels(found, able, usable, settings)
+        several = [photo.plain.labels or [] for photo in found]
+        pairs = choose_tries_by_labels(several, able, usable, settings.tries, settings.seed)
     else:
         pairs = choose_tries(labels, able, usable, settings.tries, settings.seed)
     answers = _predict(model, SwappedPhotos(photos, pairs), settings, device, "backgrounds of other classes")
@@ -175,17 +115,6 @@ def audit_photos(
             photo.values["turned"] = len(photo.turned) / len(photo.tried)
             photo.values["vulnerable"] = float(bool(photo.turned))
     return found
-
-
-def _choose_by_labels(
-    photos: Sequence[AuditedPhoto], able: Sequence[int], usable: Sequence[bool], settings: PhotoSettings
-) -> list[tuple[int, int]]:
-    """Choose backgrounds as ``choose_tries`` does, of photos that share no label."""
-    labels = [photo.plain.labels or [] for photo in photos]
-    chosen = pair_by_labels(
-        labels, usable, "mixed-other", swaps=settings.tries, seed=settings.seed, borrowers=list(able)
-    )
-    return [(index, donor) for index, donors in enumerate(chosen) for donor in donors]
 
 
 class _VariantPhotos(Dataset):

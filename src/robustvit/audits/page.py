@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustvit.audits.charts import accuracy_chart, shift_charts
-from robustvit.audits.measures import DIFFERENCES
+from robustvit.audits.measure_names import DIFFERENCES
 from robustvit.audits.pictures import AuditPicture
 from robustvit.audits.properties import PROPERTIES
 from robustvit.audits.record import AUDIT_KIND, metric_titles

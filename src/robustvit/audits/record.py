@@ -10,9 +10,10 @@ from typing import Any
 from robustvit.audits import verdict as audit_verdict
 from robustvit.audits.audit_data import AuditData
 from robustvit.audits.audited_photo import AuditedPhoto, Tried
-from robustvit.audits.background_kinds import MIN_GROUP, BackgroundKinds, Group, usual_photos
+from robustvit.audits.background_groups import Group, usual_photos
+from robustvit.audits.background_kinds import BackgroundKinds
 from robustvit.audits.by_metric import COST, class_metric, metric_changes
-from robustvit.audits.measures import AUDIT_MEASURES
+from robustvit.audits.measure_names import AUDIT_MEASURES
 from robustvit.audits.pictures import WORST_RULE
 from robustvit.audits.placements import PlacedAnswers, shift_difference, shift_points
 from robustvit.audits.summary import compare_photos, means
@@ -22,6 +23,7 @@ from robustvit.evaluation.class_numbers import class_numbers
 from robustvit.evaluation.measured_intervals import measure_name, measure_title
 from robustvit.evaluation.metrics import ACCURACY, DECIDING, METRICS
 from robustvit.evaluation.rival_results import rival_record
+from robustvit.evaluation.worst_group import MIN_GROUP
 
 AUDIT_KIND = "robustvit-audit"
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from robustvit.audits.background_kinds import choose_clusters
+from robustvit.audits.clusters import choose_clusters
 from robustvit.audits.region import Patch, Region
 from robustvit.common.intervals import mean_interval, paired_difference
 from robustvit.common.progress import track

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from robustvit.common.errors import UserError
 from robustvit.common.progress import warn
 from robustvit.data.photo import Photo
-from robustvit.evaluation.groups import MIN_GROUP
+from robustvit.evaluation.worst_group import MIN_GROUP
 from robustvit.guidance.group_weights import GroupDRO, GroupWeighting, Reweighting
 from robustvit.training.schedule import Schedule
 
