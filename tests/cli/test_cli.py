@@ -341,3 +341,13 @@ def test_an_error_of_the_program_is_not_hidden(capsys, monkeypatch):
     monkeypatch.setattr(cli, "_run", lambda _name, _arguments: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         run(capsys, "doctor")
+
+
+def test_an_error_that_is_its_own_cause_is_shown(capsys, monkeypatch):
+    def fail(_name, _arguments):
+        error = ValueError("a mistake of the program")
+        raise error from error
+
+    monkeypatch.setattr(cli, "_run", fail)
+    with pytest.raises(ValueError, match="a mistake of the program"):
+        run(capsys, "doctor")

@@ -45,6 +45,16 @@ def as_called(text: str) -> str:
     return re.sub(r"--[a-z][a-z-]*[a-z]", lambda found: names.get(found[0], found[0]), text) if names else text
 
 
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, what caused it or was being handled, and so on; each once, as an error may be its own cause."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
+
+
 def expect_at_least(least: float, **options: float) -> None:
     """Refuse options of a command, by their names in Python, that are below ``least``, infinite or NaN.
 

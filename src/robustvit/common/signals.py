@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from robustvit.common.errors import causes_of
+
 _HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 SIGNALS = tuple(number for number in (signal.SIGTERM, signal.SIGINT, _HANGUP) if number is not None)
 
@@ -111,10 +113,7 @@ def raise_on_signals() -> Iterator[None]:
 
 def stop_behind(error: BaseException) -> KeyboardInterrupt | None:
     """Return the stop that an error comes from: a signal within a library's C code may end as an error of its own."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, KeyboardInterrupt):
-        seen = seen.__cause__ or seen.__context__
-    return seen
+    return next((one for one in causes_of(error) if isinstance(one, KeyboardInterrupt)), None)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
-from robustvit.common.errors import UserError
+from robustvit.common.errors import UserError, causes_of
 from robustvit.common.files import write_json
 from robustvit.common.options import HeadKind
 from robustvit.common.photo_options import PixelOptions
@@ -156,7 +156,7 @@ def readable_errors(name: str, way_out: str) -> Iterator[None]:
     except Exception as error:
         lines = (str(error).strip() or type(error).__name__).splitlines()
         reason = " ".join(map(str.strip, lines[: 1 + lines[0].endswith(":")]))
-        if any(isinstance(one, LocalEntryNotFoundError) for one in _chain(error)):
+        if any(isinstance(one, LocalEntryNotFoundError) for one in causes_of(error)):  # open_clip wraps it
             raise UserError(
                 f"cannot fetch the weights of {name}, which are not in the cache, because the hub does not answer: "
                 f"check the network, or give {way_out}"
@@ -170,13 +170,6 @@ def readable_errors(name: str, way_out: str) -> Iterator[None]:
         ) from error
     finally:
         logging.disable(disabled)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what caused it; open_clip wraps those of the hub."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def refuse_other_head(name: str, stored: int | None, wanted: int | None) -> None:
