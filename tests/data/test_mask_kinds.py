@@ -12,9 +12,10 @@ from helpers.drawn_photos import write_photos
 from robustvit import UserError
 from robustvit.cli import main as cli
 from robustvit.common.photo_options import PhotoOptions
+from robustvit.data.mask_colours import voc_colours
 from robustvit.data.mask_files import check_mask, read_ids, read_mask
 from robustvit.data.mask_filter import find_usable_photos
-from robustvit.data.mask_kinds import MASK_KINDS, voc_colours
+from robustvit.data.mask_kinds import MASK_KINDS
 from robustvit.data.mask_pixels import sign
 
 HEIGHT, WIDTH = 30, 40

@@ -8,6 +8,16 @@ import numpy as np
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
+from robustvit.data.mask_colours import (
+    IMAGENET_S_IGNORE,
+    VOID_COLOUR,
+    VOID_ID,
+    imagenet_s_ids,
+    is_one_on_black,
+    pack_colours,
+    voc_ids_by_colour,
+)
+from robustvit.data.mask_levels import count_levels, is_noisy, is_whole, list_levels, white_of
 from robustvit.data.mask_pixels import MaskPixels, black_or_white, is_grey
 
 # What --mask-format names, as docs/reference/mask-files.md has it: what the file holds, and what of it is the object.
@@ -19,15 +29,9 @@ MASK_KINDS: dict[MaskFormat, tuple[str, str]] = {
     "imagenet-s": ("class ids in colour, id = R + 256 G", "all ids but 0 (background) and 1000 (ignored)"),
     "trimap": ("1, 2 and 3 (Oxford-IIIT Pet), or 0, 128 and 255", "1, or 255; the border and unknown pixels are not"),
 }
-VOID_ID = 255  # VOC: border of an object, or not annotated
-VOID_COLOUR = (224, 224, 192)
-IMAGENET_S_IGNORE = 1000
 MOST_IDS = 128  # in one photo; a soft mask read as ids would give an object for each of its greys
-FAINT, NEARLY_FULL = 32, 224  # noise of a black and white JPEG stays below and above
-_BLACK_NOISE = 8  # of a JPEG in which all is black
 _FEW = 32
 _PIXELS_EACH = 8  # fewer pixels for each value are the rim of an outline, or a slope
-_SHOWN = 6
 
 
 def guess_kind(pixels: MaskPixels) -> MaskFormat:
@@ -96,17 +100,6 @@ def ask_for_background(pixels: MaskPixels, levels: np.ndarray) -> NoReturn:
     )
 
 
-def count_levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values that occur, in ascending order, and how often."""
-    if values.dtype == np.uint8:  # counting is much faster than sorting
-        counts = np.bincount(values.ravel(), minlength=256)
-        levels = counts.nonzero()[0]
-        counts = counts[levels]
-    else:
-        levels, counts = np.unique(values, return_counts=True)
-    return levels.astype(np.float64), counts  # doubling 8-bit numbers would overflow
-
-
 def refuse_black_object(pixels: MaskPixels) -> None:
     """Refuse a palette of two colours whose order says that the black one is the object."""
     if pixels.palette is None:
@@ -118,40 +111,6 @@ def refuse_black_object(pixels: MaskPixels) -> None:
             "class ids: what is the object? say so with --mask-format binary (the other colour) or --mask-format "
             "inverted (black)"
         )
-
-
-def list_levels(levels: np.ndarray) -> str:
-    """List values, not more than a few."""
-    more = f", ... {levels[-1]:g}" if len(levels) > _SHOWN else ""
-    return "[" + ", ".join(f"{level:g}" for level in levels[:_SHOWN]) + more + "]"
-
-
-def white_of(levels: np.ndarray) -> int:
-    """Return the value of a full pixel: 1, 255 or 65,535."""
-    top = levels.max(initial=0)
-    return 1 if top <= 1 else 255 if top <= 255 else 65535
-
-
-def is_whole(values: np.ndarray) -> bool:
-    """Whether all numbers are integers."""
-    return values.dtype.kind != "f" or bool(np.isfinite(values).all() and (values == np.rint(values)).all())
-
-
-def is_noisy(levels: np.ndarray, lossy: bool) -> bool:
-    """Whether values from 0 to 255 are black and white with the noise of a lossy format."""
-    if not ((levels < FAINT) | (levels >= NEARLY_FULL)).all():
-        return False
-    if lossy:
-        return bool(levels.max(initial=0) >= NEARLY_FULL or levels.max(initial=0) <= _BLACK_NOISE)
-    return bool(((levels >= NEARLY_FULL) & (levels < 255)).any() and levels.min(initial=255) < FAINT)
-
-
-def voc_colours() -> np.ndarray:
-    """Return the colour of each id in VOC's masks, ``(256, 3)``: every third bit of an id belongs to one channel."""
-    ids, colours = np.arange(256)[:, None], np.zeros((256, 3), np.int64)
-    for bit in range(3):
-        colours |= ((ids >> (3 * bit + np.arange(3))) & 1) << (7 - bit)
-    return colours.astype(np.uint8)
 
 
 def _is_two_toned(levels: np.ndarray, full: int) -> bool:
@@ -226,26 +185,3 @@ def _guess_colours(pixels: MaskPixels) -> MaskFormat:
         f"cannot tell what the colours of mask {pixels.path} mean, there are {len(colours)}: save it in black and "
         "white, in grey, with a palette, or as ImageNet-S does"
     )
-
-
-def pack_colours(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``(..., 3)`` colours as one number each, of 24 bits, red first, and the numbers that occur."""
-    red, green, blue = (colours[..., channel].astype(np.int32) for channel in range(3))
-    packed = red << 16 | green << 8 | blue
-    return packed, np.unique(packed)
-
-
-def imagenet_s_ids(colours: np.ndarray) -> np.ndarray:
-    """Return the ids of ImageNet-S, ``(H, W)``, of ``(H, W, 3)`` colours."""
-    return colours[..., 0].astype(np.int64) + 256 * colours[..., 1].astype(np.int64)
-
-
-def is_one_on_black(colours: np.ndarray) -> bool:
-    """Whether packed colours are black and at most one other."""
-    return len(colours) <= 2 and colours[0] == 0
-
-
-def voc_ids_by_colour() -> dict[int, int]:
-    """Return the ids of VOC's colours, packed as in ``pack_colours``; void is 0, as the background."""
-    packed = pack_colours(voc_colours())[0].tolist()
-    return {colour: number % VOID_ID for number, colour in enumerate(packed)}
