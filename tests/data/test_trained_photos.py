@@ -189,21 +189,21 @@ def test_runs_of_older_versions_are_hashed_where_the_photos_still_are(run, tmp_p
     assert "5 photos that runs/mine was trained on cannot be compared" in found.notes[0]
     seen = found.among([photo.image for photo in find_photos(tmp_path / "copy")])
     assert seen.count == 67
-    assert not run.records_content
+    assert not run.photos.records_content
 
 
 def test_an_older_selection_can_be_resumed_and_a_changed_photo_cannot(run, tmp_path):
     found = find_photos(tmp_path / "photos")
     splits = {"train": found[:72], "validation": found[72:78], "verdict": found[78:]}
     whole = run.selection.read_text()
-    run.check_same_selection(whole)
+    run.photos.check_same(whole)
     with pytest.raises(UserError, match="photos are not those"):
-        run.check_same_selection(selection_text(splits, dict.fromkeys(hash_photos(found), Fingerprint("0", "0"))))
+        run.photos.check_same(selection_text(splits, dict.fromkeys(hash_photos(found), Fingerprint("0", "0"))))
     with run.selection.open("w", newline="") as file:
         csv.writer(file).writerows(row[:5] for row in csv.reader(whole.splitlines()))
-    run.check_same_selection(whole)
+    run.photos.check_same(whole)
     with pytest.raises(UserError, match="photos are not those"):
-        run.check_same_selection(selection_text(splits | {"train": found[:71]}))
+        run.photos.check_same(selection_text(splits | {"train": found[:71]}))
 
 
 def test_runs_are_known_behind_models_checkpoints_and_later_runs(run, tmp_path):

@@ -65,7 +65,7 @@ def test_machine_names_that_are_not_utf8_through_a_run(oddly_named, tmp_path, ca
     }  # fmt: skip
     finetune(**options, epochs=1)
     finetune(**options, epochs=2, resume=True)
-    rows = RunFolder(tmp_path / "run").selected()
+    rows = RunFolder(tmp_path / "run").photos.rows()
     assert {os.fsencode(Path(row["image"]).name) for row in rows} >= set(NAMES)
     assert all(Path(row["image"]).is_file() for row in rows)
     assert {row["class"] for row in rows} == set(names)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -15,13 +12,12 @@ from typing import Any
 
 import yaml
 
-from robustvit.common.csv_files import read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.files import new_file, read_json, write_json, write_text
 from robustvit.common.locks import LOCKS, lock_folder
 from robustvit.common.output_paths import check_own_folder
 from robustvit.common.provenance import time_now, versions
-from robustvit.common.wording import pluralize
+from robustvit.common.run_selection import RunSelection
 from robustvit.common.yaml_files import read_mapping
 
 MODULE = "a module given from Python"  # recorded for a model that has no name
@@ -52,6 +48,7 @@ class RunFolder:
         self.path = Path(path)
         self.best, self.last = self.path / "best", self.path / "last"
         self.panels, self.selection = self.path / "panels", self.path / "selection.csv"
+        self.photos = RunSelection(self.selection)
         self.before, self.after = self.path / "before.json", self.path / "after.json"
         self.finetuned, self.interpolation = self.path / "finetuned", self.path / "interpolation.json"
         self.at_inference = self.path / "at_inference.json"
@@ -173,70 +170,6 @@ class RunFolder:
                     f"{self.path} was started with {name}={old.get(name)!r}, now it is {value!r}: resume with the same "
                     "settings or start a new run"
                 )
-
-    def check_same_selection(self, text: str) -> None:
-        """Refuse to resume with other photos than the run was started with."""
-        if not self.selection.is_file():
-            return
-        old, new = self.selected(), list(csv.DictReader(io.StringIO(text)))
-        # Older versions wrote no hashes, and the perceptual hash may depend on the version of the decoder.
-        columns = [name for name in old[0] if name != "phash"] if old else []
-        if [[row[name] for name in columns] for row in old] != [[row.get(name) for name in columns] for row in new]:
-            raise UserError(
-                f"the photos are not those {self.path} was started with ({self.selection}): put them back as they were "
-                "or start a new run"
-            )
-
-    def selected(self) -> list[dict[str, str]]:
-        """Return the rows of ``selection.csv``: one per photo, ``split`` says what it was used for."""
-        try:
-            rows = read_csv(self.selection, own=True).rows
-            if not any(row.get("split") == "train" for row in rows) or not all(
-                row.get("split") and row.get("image") and "label" in row for row in rows
-            ):
-                raise ValueError("no row to train on, or one without split, label or image")
-            return rows
-        except ValueError as error:
-            raise self._unknown_selection() from error
-
-    def photos_by_use(self) -> dict[str, str]:
-        """Return how many photos a run trained, validated and tested on, in words; older versions may not say."""
-        rows = self.selected() if self.selection.is_file() else []
-        counts = Counter(row["split"] for row in rows)
-        names = {"train": "training photo", "validation": "validation photo", "verdict": "test photo"}
-        return {use: pluralize(counts[use], name) if rows else f"{name}s" for use, name in names.items()}
-
-    @property
-    def records_content(self) -> bool:
-        """Whether the selection holds hashes of the photos, which older versions did not write."""
-        return self.selection.is_file() and any(row.get("sha256") for row in self.selected())
-
-    @property
-    def judged_by_all(self) -> bool:
-        """Whether the same photos choose the epoch and judge, as in older versions without test photos."""
-        if not self.selection.is_file():
-            return False
-        rows = self.selected()
-        chose, judged = ([row["image"] for row in rows if row["split"] == name] for name in ("validation", "verdict"))
-        return bool(chose) and chose == judged
-
-    def class_order(self) -> dict[str, int]:
-        """Return the output that each class was matched to, by name; empty before photos were selected."""
-        rows = self.selected() if self.selection.is_file() else []
-        try:
-            return {row["class"]: int(row["label"]) for row in rows if row.get("class") and row["label"]}
-        except ValueError as error:
-            raise self._unknown_selection() from error
-
-    def trained_labels(self) -> frozenset[int]:
-        """Return the classes that were trained on, as labels of the model's head."""
-        try:
-            return frozenset(int(row["label"]) for row in self.selected() if row["split"] == "train" and row["label"])
-        except ValueError as error:
-            raise self._unknown_selection() from error
-
-    def _unknown_selection(self) -> UserError:
-        return UserError(f"cannot tell what {self.path} was trained on: {self.selection} is missing or broken")
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add the metrics of an epoch, after removing those of this or a later epoch that a killed process left."""

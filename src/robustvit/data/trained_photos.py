@@ -81,7 +81,7 @@ def notes_on_photos(photos: Sequence[Path], *sources: object) -> tuple[str, ...]
 
 def _add_run(run: RunFolder, found: TrainedPhotos) -> None:
     try:
-        rows = [row for row in run.selected() if row["split"] in ("train", "validation")]
+        rows = [row for row in run.photos.rows() if row["split"] in ("train", "validation")]
     except UserError:
         found.notes.append(
             f"The selection.csv of {_short(run.path)} is missing or broken: whether it was trained on these photos was "

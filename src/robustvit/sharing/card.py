@@ -137,8 +137,8 @@ def _usage(facts: CardFacts) -> str:
 
 def _count_photos(run: RunFolder, verdict: Verdict) -> Mapping[str, Any]:
     """Count the photos used, without their names."""
-    run.trained_labels()  # refuses a selection that is missing or broken
-    rows = run.selected()
+    run.photos.trained_labels()  # refuses a selection that is missing or broken
+    rows = run.photos.rows()
     train = [row for row in rows if row["split"] == "train"]
     split = Counter(row["split"] for row in rows)
     counts = Counter(row["label"] for row in train).values()

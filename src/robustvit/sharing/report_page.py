@@ -18,7 +18,7 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Comparison, Verdict, read_verdict
 from robustvit.evaluation.class_page import render_class_numbers
 from robustvit.evaluation.group_chart import draw_groups
-from robustvit.evaluation.groups import read_groups
+from robustvit.evaluation.group_report import read_groups
 from robustvit.evaluation.measured_intervals import measure_name, measure_title
 from robustvit.evaluation.verdict import deciding_measure
 from robustvit.guidance.registry import GUIDANCE
@@ -49,7 +49,7 @@ def render_report(folder: RunFolder, config: Mapping[str, Any], mark: str) -> st
         config: its settings.
         mark: tells such pages from others.
     """
-    photos, verdict = folder.photos_by_use(), read_verdict(folder.verdict)
+    photos, verdict = folder.photos.by_use(), read_verdict(folder.verdict)
     panels = [_shown_panel(panel, folder.panels) for panel in read_panels(folder.panels)]
     by_class = folder.numbers_by_class()
     return page_template(__package__, "report.html.j2").render(

@@ -22,7 +22,7 @@ from robustvit.training.options import (
 if TYPE_CHECKING:
     from robustvit.common.verdict import Verdict
     from robustvit.evaluation.class_numbers import ClassNumbers
-    from robustvit.evaluation.groups import GroupReport
+    from robustvit.evaluation.group_report import GroupReport
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Finetuned(Tabular):
             *self.verdict.notes,
             *([] if self.groups is None else [str(self.groups)]),
             f"guidance: {self.verdict.guidance}",
-            f"photos: {', '.join(RunFolder(self.folder).photos_by_use().values())}",
+            f"photos: {', '.join(RunFolder(self.folder).photos.by_use().values())}",
             f"run: {self.folder}   model: {self.folder / 'best'}",
             f"next: {next_step(self.verdict.outcome)}",
         ]

@@ -105,7 +105,7 @@ def prepare_run(
     original = copy.deepcopy(classifier).cpu()
     regions = read_regions(options["shortcuts"], settled, original, gathered)
     if options["resume"]:
-        folder.check_same_selection(gathered.as_text())
+        folder.photos.check_same(gathered.as_text())
     guide = settled.guide.of_object_classes(gathered.object_classes).of_regions(regions)
     return PreparedRun(settled, config, accelerator, classifier, original, gathered, guide, method)
 
@@ -179,9 +179,9 @@ def gather_run(
             options["validation_per_class"],
             options["seed"],
             balanced=guide.balanced and settled.chosen["balance"] != "group",
-            halve=not (settled.resumed and folder.judged_by_all),
-            older=settled.resumed and folder.selection.is_file() and not folder.records_content,
-            order=folder.class_order() if settled.resumed else {},
+            halve=not (settled.resumed and folder.photos.judged_by_all),
+            older=settled.resumed and folder.selection.is_file() and not folder.photos.records_content,
+            order=folder.photos.class_order() if settled.resumed else {},
             negatives=guide.negatives,
             leave_out=options["leave_out"],
         ),

@@ -132,7 +132,7 @@ def seen_labels(run: str | None, model: str) -> frozenset[int]:
     folder = RunFolder(model if run is None else run)
     if run is None and not folder.is_run:
         return frozenset()
-    return folder.trained_labels()
+    return folder.photos.trained_labels()
 
 
 def _baseline(models: ComparedModels, seen: frozenset[int], device: torch.device) -> SetModel | None:

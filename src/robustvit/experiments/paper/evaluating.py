@@ -120,7 +120,7 @@ class Evaluator:
         if run.trained:
             source = str(self.workspace.run_folder(run))
             classifier = load_model(source, normalization="paper")
-            seen = RunFolder(source).trained_labels()
+            seen = RunFolder(source).photos.trained_labels()
         else:
             source = self.workspace.source(run.card)
             classifier = load_model(source, **self.workspace.loading(run.card))
