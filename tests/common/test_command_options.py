@@ -19,15 +19,8 @@ from robustvit import UserError
 from robustvit.cli import main as cli
 from robustvit.cli.help import help_text, option_groups
 from robustvit.cli.messages import option_name
-from robustvit.common.command_options import (
-    REQUIRED,
-    FormerSpellings,
-    at_home,
-    command,
-    options_of,
-    settings_of,
-    type_in_words,
-)
+from robustvit.common.command_options import REQUIRED, at_home, command, options_of, settings_of, type_in_words
+from robustvit.common.former_spellings import FormerSpellings
 
 SOURCE = Path(robustvit.__file__).parent
 COMMANDS = {name: cli.function_of(name) for name in cli.COMMANDS}

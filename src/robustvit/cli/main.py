@@ -16,8 +16,9 @@ from typing import Any
 from robustvit.cli.help import ALL, help_text
 from robustvit.cli.messages import explain_mistake
 from robustvit.cli.streams import prepare_streams
-from robustvit.common.command_options import add_arguments, at_home, former_spellings, options_of, tell_new_name
+from robustvit.common.command_options import add_arguments, at_home, options_of
 from robustvit.common.errors import UserError, did_you_mean, printable
+from robustvit.common.former_spellings import former_spellings, tell_new_name
 from robustvit.common.signals import raise_on_signals, stop_behind
 
 # The function of each command, by stage of the work.

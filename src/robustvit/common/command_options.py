@@ -11,16 +11,15 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import re
-import textwrap
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from robustvit.common.errors import UserError
+from robustvit.common.former_spellings import NO_FORMER, FormerSpellings
 from robustvit.common.given_sets import OF_PHOTOS, is_given_set, name_given_set
+from robustvit.common.option_texts import read_section, read_texts, write_docstring
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -57,48 +56,12 @@ class Option:
         return inspect.Parameter(self.name, kind, default=self.default, annotation=self.type)
 
 
-@dataclass(frozen=True)
-class FormerSpellings:
-    """How options of a command were given in earlier versions; a line names the new way.
-
-    Attributes:
-        renamed: new names by the old ones.
-        positional: options that were given without their names, in this order.
-    """
-
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    positional: Sequence[str] = ()
-
-    def take(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keywords of a call under their new names, with those of surplus arguments."""
-        found = {name: value for name, value in keywords.items() if name not in self.renamed}
-        former = [(name, name, value) for name, value in zip(self.positional, arguments, strict=False)]
-        former += [(old, new, keywords[old]) for old, new in self.renamed.items() if old in keywords]
-        for old, new, value in former:
-            if found.get(new) is not None:
-                raise UserError(f"--{new.replace('_', '-')} is given twice: leave one out")
-            tell_new_name(old, new)
-            found[new] = value
-        return found
-
-
-def tell_new_name(old: str, new: str) -> None:
-    """Say what an option is called now, or that it is given by its name."""
-    from robustvit.common.progress import warn  # rich takes a while to import
-
-    option = f"--{new.replace('_', '-')}"
-    warn(f"{old} is given by its name now: {option}" if old == new else f"--{old} is called {option} now")
-
-
-_NOTHING = FormerSpellings()
-
-
 def command(
     *,
     first: Sequence[str] = (),
     positional: Collection[str] = (),
     leave_out: Collection[str] = (),
-    formerly: FormerSpellings = _NOTHING,
+    formerly: FormerSpellings = NO_FORMER,
     aliases: Mapping[str, str] | None = None,
     **defaults: object,
 ) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
@@ -148,7 +111,7 @@ def command(
         told: Any = call
         told.__signature__ = signature
         told.__annotations__ = {one.name: one.type for one in options}
-        told.__doc__ = _write_docstring(inspect.getdoc(function) or "", options)
+        told.__doc__ = write_docstring(inspect.getdoc(function) or "", {one.name: one.text for one in options})
         told.options, told.first, told.function, told.formerly = options, tuple(first), function, formerly
         del told.__wrapped__  # the documentation unwraps functions, and would see the groups
         return call
@@ -167,11 +130,6 @@ def options_of(function: Callable[..., Any]) -> list[Option]:
     """Return the options of a command, in the order of its signature."""
     found = getattr(function, "options", None)
     return _spread(function, _resolve_types(function)) if found is None else found
-
-
-def former_spellings(function: Callable[..., Any]) -> FormerSpellings:
-    """Return how options of a command were spelled in earlier versions."""
-    return getattr(function, "formerly", _NOTHING)
 
 
 def settings_of(function: Callable[..., Any], *groups: object, **own: object) -> dict[str, Any]:
@@ -194,7 +152,7 @@ def _spread(
     leave_out: Collection[str] = (),
     defaults: dict[str, Any] | None = None,
 ) -> list[Option]:
-    said = _read_section(inspect.getdoc(function) or "", "Args")
+    said = read_section(inspect.getdoc(function) or "", "Args")
     found: list[Option] = []
     for name, parameter in inspect.signature(function).parameters.items():
         kind = kinds.get(name, str)
@@ -202,42 +160,13 @@ def _spread(
             named = parameter.kind is inspect.Parameter.KEYWORD_ONLY
             found.append(Option(name, kind, parameter.default, said.get(name, ""), "", not named, name))
             continue
-        texts, hints = _read_texts(kind) | said, typing.get_type_hints(kind)
+        texts, hints = read_texts(kind) | said, typing.get_type_hints(kind)
         heading = (inspect.getdoc(kind) or "").partition("\n")[0].rstrip(".")
         for one in fields(kind):
             default = (defaults or {}).get(one.name, REQUIRED if one.default is MISSING else one.default)
             about = texts.get(one.name, ""), heading, one.name in positional, name
             found += [Option(one.name, hints[one.name], default, *about)] * (one.name not in leave_out)
     return sorted(found, key=lambda one: not one.positional)  # a signature starts with the positional ones
-
-
-def _read_texts(group: Any) -> dict[str, str]:
-    """Return the descriptions of a group's fields, its own or those of the groups it derives from."""
-    found: dict[str, str] = {}
-    for kind in reversed(group.__mro__):
-        found |= _read_section(inspect.cleandoc(kind.__doc__ or ""), "Attributes")
-    return found
-
-
-def _read_section(doc: str, section: str) -> dict[str, str]:
-    """Return names and descriptions in a section of a docstring."""
-    block = re.search(rf"^{section}:\n((?:    .*(?:\n|$))+)", doc, re.MULTILINE)
-    entries = re.split(r"^    (?=\w+: )", block[1], flags=re.MULTILINE)[1:] if block else []
-    return {name: " ".join(text.split()) for name, _, text in (entry.partition(": ") for entry in entries)}
-
-
-def _write_docstring(doc: str, options: list[Option]) -> str:
-    """Return a docstring whose ``Args`` list every option."""
-    bare = re.sub(r"\n\nArgs:\n(?:    .*(?:\n|$))+", "\n", doc + "\n").rstrip()
-    lines = [
-        textwrap.fill(
-            f"{one.name}: {one.text}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False
-        )
-        for one in options
-    ]
-    end = re.search(r"\n\n(?:Returns|Raises|Example):\n", bare)
-    at = end.start() if end else len(bare)
-    return f"{bare[:at]}\n\nArgs:\n" + "\n".join(lines) + bare[at:]
 
 
 def add_arguments(parser: ArgumentParser, options: Sequence[Option]) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustvit.common.command_options import FormerSpellings, command
+from robustvit.common.command_options import command
+from robustvit.common.former_spellings import FormerSpellings
 from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import SharedForm
 

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustvit.common.command_options import FormerSpellings, command
+from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.former_spellings import FormerSpellings
 from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import RunningOptions
 from robustvit.common.options import ImageFormat, ShiftKinds
