@@ -9,7 +9,8 @@ import pytest
 
 from robustvit import UserError
 from robustvit.evaluation.group_chart import draw_groups
-from robustvit.evaluation.groups import read_groups, report_groups
+from robustvit.evaluation.group_report import read_groups
+from robustvit.evaluation.groups import report_groups
 from robustvit.evaluation.photo_measures import PhotoMeasure
 
 

@@ -10,7 +10,7 @@ import pytest
 from helpers.grouped_photos import list_sites, write_sites
 from robustvit import UserError, evaluate, finetune, report
 from robustvit.cli import main as cli
-from robustvit.evaluation.groups import read_groups
+from robustvit.evaluation.group_report import read_groups
 from robustvit.training.mistakes import repeat_mistakes
 
 FAST = {

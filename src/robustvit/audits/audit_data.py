@@ -19,7 +19,7 @@ from robustvit.audits.summary import Beyond, beyond_chances, by_class, means
 from robustvit.audits.verdict import AuditVerdict, judge
 from robustvit.common.intervals import Interval
 from robustvit.common.options import MetricName
-from robustvit.evaluation.groups import GroupReport
+from robustvit.evaluation.group_report import GroupReport
 from robustvit.evaluation.metrics import ACCURACY, DECIDING
 from robustvit.evaluation.photo_measures import Said
 from robustvit.evaluation.rival_results import RivalResults

@@ -17,7 +17,7 @@ from robustvit.common.pages import page_template
 from robustvit.data.region_decisions import SHORTCUTS_KIND
 from robustvit.evaluation.class_page import render_class_numbers
 from robustvit.evaluation.group_chart import draw_groups
-from robustvit.evaluation.groups import read_groups
+from robustvit.evaluation.group_report import read_groups
 from robustvit.evaluation.measured_intervals import measure_name
 from robustvit.evaluation.metrics import ACCURACY, DECIDING
 from robustvit.evaluation.pulls import PULL

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from robustvit.common.charts import COLOURS, SOFT, chart_style, inline_svg, save_figure
 from robustvit.common.intervals import Interval
-from robustvit.evaluation.groups import GroupReport, GroupRow
+from robustvit.evaluation.group_report import GroupReport, GroupRow
 
 _MOST = 30  # rows drawn; the lowest
 _LONGEST = 40  # letters of a name

@@ -15,7 +15,7 @@ from robustvit.common.verdict import Verdict
 from robustvit.common.wording import pluralize
 from robustvit.evaluation.class_numbers import ClassNumbers
 from robustvit.evaluation.group_chart import save_groups
-from robustvit.evaluation.groups import GroupReport
+from robustvit.evaluation.group_report import GroupReport
 from robustvit.evaluation.measured_intervals import measure_title
 from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
 from robustvit.evaluation.rival_results import RivalResults

@@ -17,7 +17,8 @@ from robustvit.common.verdict import Comparison, Verdict, write_verdict
 from robustvit.data.gather import RunPhotos
 from robustvit.evaluation.class_losses import describe_lost_classes
 from robustvit.evaluation.class_numbers import ClassNumbers, class_numbers
-from robustvit.evaluation.groups import GroupReport, report_groups
+from robustvit.evaluation.group_report import GroupReport
+from robustvit.evaluation.groups import report_groups
 from robustvit.evaluation.measuring import FIRST_PHOTOS, MeasureSettings
 from robustvit.evaluation.photo_measures import PhotoMeasure, write_measures
 from robustvit.evaluation.rival_results import RivalBar, ask_about_objects, write_rivals

@@ -13,7 +13,7 @@ from robustvit.data.seen_photos import see_photos
 from robustvit.evaluation.class_numbers import ClassNumbers
 from robustvit.evaluation.deciding_metric import say_sizes
 from robustvit.evaluation.doubted_order import doubt_answers
-from robustvit.evaluation.groups import GroupReport
+from robustvit.evaluation.group_report import GroupReport
 from robustvit.evaluation.label_measures import measure_model
 from robustvit.evaluation.measuring import MeasureSettings
 from robustvit.evaluation.photo_measures import PhotoMeasure, read_measures, write_measures
