@@ -39,3 +39,5 @@ def test_other_files_are_no_archives(tmp_path):
     with zipfile.ZipFile(tmp_path / "b.dat", "w"):
         pass
     assert is_archive(tmp_path / "b.dat")
+    (tmp_path / "zeros").write_bytes(bytes(2048))
+    assert not is_archive(tmp_path / "zeros")

@@ -390,3 +390,11 @@ def test_objects_are_found_by_the_baseline_in_audits_too(tmp_path):
     assert found == {"mask_model": "deit-s", "mask_checkpoint": "mine.pth"}
     assert application._backbone_options("m", "b", "mine.pth") == {"mask_model": "b", "mask_checkpoint": None}
     assert application._backbone_options("m", None, "mine.pth") == {"mask_model": "m", "mask_checkpoint": "mine.pth"}
+
+
+def test_dicom_has_the_limit_of_pixels_of_all_photos(explorer, tmp_path):
+    write_dicom(tmp_path / "scan.dcm", np.zeros((64, 65), np.uint8))
+    assert read_limited(tmp_path / "scan.dcm", Limits(photo_pixels=64 * 65)).size == (65, 64)
+    with pytest.raises(UserError, match="65 x 64 pixels are more than the 4,096") as said:
+        read_limited(tmp_path / "scan.dcm", Limits(photo_pixels=64 * 64))
+    assert str(tmp_path) not in str(said.value)

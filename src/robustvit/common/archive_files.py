@@ -16,6 +16,7 @@ def is_archive(path: str | Path) -> bool:
     try:
         with Path(path).open("rb") as file:
             start = file.read(8)
-        return start.startswith(_OTHERS) or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+        known = start.startswith(_OTHERS) or zipfile.is_zipfile(path)
+        return known or (any(start) and tarfile.is_tarfile(path))  # zeros would be an archive of nothing
     except OSError:
         return False

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -34,6 +36,19 @@ def read_dicom(path: str | Path, most_pixels: int) -> Numbers:
         path: the file.
         most_pixels: that it may have.
     """
+    with _quiet_library(path) as library:
+        return _as_numbers(_open(library, path, most_pixels), path)
+
+
+def check_dicom(path: str | Path, most_pixels: int) -> None:
+    """Refuse a DICOM file as ``read_dicom`` does, before anything is decoded."""
+    with _quiet_library(path) as library:
+        _open(library, path, most_pixels)
+
+
+@contextmanager
+def _quiet_library(path: str | Path) -> Iterator[ModuleType]:
+    """Give pydicom to a block that reads a file; its errors become one line, without its text."""
     if not Path(path).is_file():  # reading a pipe would block forever
         raise UserError(f"expected a DICOM file at {path}, found none: check the path")
     library = import_extra("pydicom", "dicom", f"reading {path}", CONVERT)
@@ -42,7 +57,7 @@ def read_dicom(path: str | Path, most_pixels: int) -> Numbers:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _as_numbers(_open(library, path, most_pixels), path)
+            yield library
     except (UserError, MemoryError):
         raise
     except PermissionError as error:

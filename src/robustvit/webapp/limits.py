@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from robustvit.common.errors import UserError
-from robustvit.data.dicom import DICOM_SUFFIXES
+from robustvit.data.dicom import DICOM_SUFFIXES, check_dicom
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import formats_of, read_photo
 from robustvit.webapp.memory import StoredFiles
@@ -61,7 +61,11 @@ def check_image(path: str | Path, limits: Limits) -> None:
     path = Path(path)
     check_size(path, limits)
     if path.suffix.lower() in DICOM_SUFFIXES:
-        return  # its reader checks the header before it decodes anything
+        try:
+            check_dicom(path, limits.photo_pixels)
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), path.name)) from error
+        return
     try:
         with Image.open(path, formats=formats_of(path)) as image:
             width, height = image.size
