@@ -92,9 +92,11 @@ def _photos(
     masks = folder.separate(source, files_below(source, suffixes, lambda inner: False))
     if not masks:
         raise UserError(f"expected masks ({', '.join(sorted(suffixes))}) in {source}, found none: check the path")
-    together = _join_numbered(masks, problems)
-    wanted = {mask: name for mask, (name, _) in together.items()}
-    found = folder.match(wanted, problems, stem_only=True)
+    together = _join_numbered(masks, folder)
+    found = folder.match({mask: name for mask, (name, _) in together.items()}, problems, stem_only=True)
+    if joined := [together[mask][1] for mask in found if len(together[mask][1]) > 1]:
+        names = ", ".join(path.name for path in joined[0])
+        problems.append(f"{pluralize(len(joined), 'photo')} with several masks, which are united (such as {names})")
     folder.report_lacking(found, "a mask", problems)
     photos = []
     for mask, image in found.items():
@@ -112,22 +114,27 @@ def _photos(
     return sorted(photos, key=lambda photo: photo.image)
 
 
-def _join_numbered(masks: dict[str, Path], problems: list[str]) -> dict[Path, tuple[str, list[Path]]]:
-    """Return the name and the files of each mask by the first of these; ``a_mask`` and ``a_mask_1`` are together."""
-    found: dict[Path, tuple[str, list[Path]]] = {}
-    first: dict[str, list[Path]] = {}
-    for place, mask in sorted(masks.items(), key=lambda item: (len(item[0]), item[0])):
-        name = place.removesuffix(mask.suffix)
-        bare = without_number(name)
-        known = first.get(bare or name, [])
-        if bare is not None and len(known) == 1:
-            found[known[0]][1].append(mask)
-        else:  # two files of one name without a number are told apart by nobody
-            found[mask] = (bare or name, [mask])
-            first[bare or name] = [*known, mask]
-    if several := [paths for _, paths in found.values() if len(paths) > 1]:
-        names = ", ".join(path.name for path in several[0])
-        problems.append(f"{pluralize(len(several), 'photo')} with several masks, which are united (such as {names})")
+def _join_numbered(masks: dict[str, Path], folder: PhotoFolder) -> dict[Path, tuple[str, list[Path]]]:
+    """Return the name and the files of each mask by the first of these; ``a_mask`` and ``a_mask_1`` are together.
+
+    A number counts as that of a mask only where no photo has it in its name, and the name without it finds a photo.
+    """
+    ordered = sorted(masks.items(), key=lambda item: (len(item[0]), item[0]))
+    names = {mask: place.removesuffix(mask.suffix) for place, mask in ordered}
+    own = folder.match(names, [], stem_only=True)
+    numbered = {without_number(names[mask]) for mask in own}
+    bare = {mask: without_number(name) for mask, name in names.items() if mask not in own}
+    wanted = {name: name for name in bare.values() if name is not None and name not in numbered}
+    known = folder.match(wanted, [], stem_only=True)
+    first = {names[mask]: mask for mask in own}
+    found: dict[Path, tuple[str, list[Path]]] = {mask: (names[mask], [mask]) for mask in own}
+    for mask, name in bare.items():
+        if name is None or name not in known:
+            found[mask] = (names[mask], [mask])
+        elif name in first:
+            found[first[name]][1].append(mask)
+        else:
+            found[mask], first[name] = (name, [mask]), mask
     return found
 
 
