@@ -23,6 +23,7 @@ LISTS = {  # the box of ``box_mask``
     "wheat": ["image_id,width,height,bbox,class", f'a,{WIDTH},{HEIGHT},"[10.0, 5.0, 20.0, 15.0]",cat'],
     "centre": ["image,x_center,y_center,width,height,label", "a.png,20,12.5,20,15,cat"],
     "order": ["ImageID,LabelName,Confidence,XMin,XMax,YMin,YMax", "a,cat,1,10,30,5,20"],
+    "sides, and the size of the photo": ["file,width,height,class,x,y,w,h", f"a.png,{WIDTH},{HEIGHT},cat,10,5,20,15"],
     "decimal commas": ["image;x_min;y_min;x_max;y_max;label", "a.png;10,0;5,0;30,0;20,0;cat"],
 }
 
@@ -74,7 +75,7 @@ def test_several_boxes_and_detections_that_are_not_sure(tmp_path):
 def test_shares_and_corners_written_as_sides_are_asked_about(tmp_path):
     with pytest.raises(UserError, match=r"all lie in \[0, 1\].*--box-units"):
         read(tmp_path, "image,xmin,ymin,xmax,ymax", "a.png,0.1,0.1,0.5,0.5")
-    with pytest.raises(UserError, match="all fit as two corners"):
+    with pytest.raises(UserError, match="fit as two corners"):
         read(tmp_path, "image,bbox", f'a.png,"[20, 15, {WIDTH}, {HEIGHT}]"')
     anyway = BoxReading(shape="box", feather=0, units="pixels")
     assert read(tmp_path, "image,bbox", f'a.png,"[20, 15, {WIDTH}, {HEIGHT}]"', boxes=anyway).photos
@@ -109,3 +110,46 @@ def test_all_parts_of_a_set_of_roboflow_are_read(tmp_path):
     done = make_masks(str(tmp_path), from_="auto", out=str(tmp_path / "out"))
     assert len(done.records) == 2
     assert "all of train, valid are read" in "\n".join(done.problems)
+
+
+def test_a_photo_without_a_box_of_a_class_that_has_some_is_no_negative(tmp_path):
+    rows = ["image,xmin,ymin,xmax,ymax,label", "a.png,10,5,30,20,cat", "b.png,,,,,cat", "c.png,,,,,No finding"]
+    source = write(tmp_path, rows)
+    for name in "bc":
+        save_photo(tmp_path / "photos" / f"{name}.png")
+    options = {"from_": "csv-boxes", "images": str(tmp_path / "photos")}
+    done = make_masks(str(source), out=str(tmp_path / "out"), **options)
+    assert [(one.image.stem, one.verdict) for one in done.records] == [("a", "good"), ("c", "no-object")]
+    assert "1 photo without a box or mask, but of a class that has objects elsewhere (cat)" in "\n".join(done.problems)
+    cats = make_masks(str(source), out=str(tmp_path / "cats"), categories="cat", **options)
+    assert [one.image.stem for one in cats.records] == ["a"]
+    assert "c.png: no object of the categories asked for" in "\n".join(cats.problems)
+    both = make_masks(str(source), out=str(tmp_path / "both"), categories="cat,No finding", **options)
+    assert [one.image.stem for one in both.records] == ["a", "c"]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_four_corners_are_refused(tmp_path, first):
+    names = [f"{axis}{number}" for number in range(first, first + 4) for axis in "xy"]
+    with pytest.raises(UserError, match=rf"found more corners \(x{first + 2}, y{first + 2}\)"):
+        read(tmp_path, f"image,{','.join(names)}", "a.png,10,5,30,5,30,20,10,20")
+
+
+def test_two_pairs_of_sides_are_asked_about(tmp_path):
+    with pytest.raises(UserError, match="found width, height and w, h"):
+        read(tmp_path, "image,left,top,width,height,w,h", f"a.png,10,5,{WIDTH},{HEIGHT},20,15")
+
+
+@pytest.mark.parametrize("broken", ["[20, 15, 20, 25]", "[nan, 15, 30, 25]"])
+def test_a_broken_box_does_not_hide_that_the_others_are_corners(tmp_path, broken):
+    rows = [f'a.png,"[20, 15, {WIDTH}, {HEIGHT}]"'] * 20
+    with pytest.raises(UserError, match=r"2[01] of 2[01] reach beyond their photos, and 20 fit as two corners"):
+        read(tmp_path, "image,bbox", *rows, f'a.png,"{broken}"')
+
+
+def test_small_corners_do_not_hide_that_others_reach_beyond_the_photo(tmp_path):
+    rows = ['a.png,"[1, 1, 4, 4]"'] * 6 + [f'a.png,"[20, 15, {WIDTH}, {HEIGHT}]"'] * 4
+    with pytest.raises(UserError, match="4 of 10 reach beyond"):
+        read(tmp_path, "image,bbox", *rows)
+    sides = ['a.png,"[20, 15, 5, 5]"'] * 6 + [f'a.png,"[20, 15, {WIDTH}, {HEIGHT}]"'] * 4
+    assert read(tmp_path / "sides", "image,bbox", *sides).photos

@@ -203,3 +203,8 @@ def test_a_shape_with_two_labels_is_asked_about(tmp_path):
 def test_an_annotation_without_a_result_says_that_there_is_nothing(tmp_path):
     (photo,) = read([studio_task()], tmp_path).photos
     assert photo.read() == []
+
+
+def test_a_list_of_similar_photos_beside_the_name_of_the_photo_does_not_count(tmp_path):
+    fields = {"image": "/data/upload/1/a.png", "similar": ["b.png", "c.png"]}
+    assert only(read([studio_task(BOX) | {"data": fields}], tmp_path)).category == "cat"

@@ -213,3 +213,15 @@ def test_the_folder_of_all_training_photos_is_no_class(tmp_path):
     source = write_csv(tmp_path / "train.csv", ["id", "rle"], ["a", RUNS])
     done = make_masks(str(source), from_="kaggle", out=str(tmp_path / "out"))
     assert [record.label for record in done.records] == [None]
+
+
+def test_an_empty_mask_of_a_class_that_has_masks_is_no_negative(tmp_path):
+    save_mask((255 * box_mask()).astype(np.uint8), tmp_path / "train" / "m.png")
+    for name in "bc":
+        save_photo(tmp_path / "train" / f"{name}.png")
+    labels = {"a": ("m.png", "cat"), "b": ("", "cat"), "c": ("", "ok")}
+    rows = [{"file_name": f"{name}.png", "mask": mask, "label": label} for name, (mask, label) in labels.items()]
+    found = image_folder(tmp_path, *rows)
+    assert [(photo.image.stem, photo.label) for photo in found] == [("a", None), ("c", "ok")]
+    assert found.categories == ("cat", "ok")
+    assert "1 photo without a box or mask, but of a class that has objects elsewhere (cat)" in "\n".join(found.problems)

@@ -172,3 +172,20 @@ def test_a_list_of_no_known_format_is_named_with_its_columns(tmp_path):
 def test_photos_are_asked_for_by_their_option(tmp_path):
     with pytest.raises(UserError, match="--images"):
         read_annotations("coco", write_json(coco(), tmp_path / "instances.json"), None)
+
+
+def test_a_list_with_boxes_and_masks_is_asked_about(tmp_path):
+    source = write_csv(tmp_path / "a.csv", ["image", "mask", "xmin", "ymin", "xmax", "ymax"], ["a", "m.png", *"1234"])
+    with pytest.raises(UserError, match="may be csv-boxes or imagefolder: say which with --from"):
+        resolve_format("auto", source)
+
+
+def test_a_list_beside_a_data_set_counts_only_where_its_reader_looks_for_it(tmp_path):
+    rows = ["image", "xmin", "ymin", "xmax", "ymax"], ["a.png", *"1234"]
+    write_csv(tmp_path / "boxes.csv", *rows)
+    assert resolve_format("auto", tmp_path) == "csv-boxes"  # whose reader says to name the file
+    write_json({"images": [], "annotations": []}, tmp_path / "coco.json")
+    assert resolve_format("auto", tmp_path) == "coco"
+    write_csv(tmp_path / "_annotations.csv", *rows)
+    with pytest.raises(UserError, match=r"may be .*csv-boxes"):
+        resolve_format("auto", tmp_path)

@@ -251,3 +251,18 @@ def test_settings_that_cannot_be_read_are_named_once(tmp_path):
     (tmp_path / "labels" / "a.txt").write_text(f"0 {CORNERS}\n")
     found = read_annotations("yolo", tmp_path / "data.yaml", None)
     assert sum("it cannot be read" in line for line in found.problems) == 1
+
+
+def test_obj_names_count_before_others_and_lists_that_differ_are_asked_about(tmp_path):
+    save_photo(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text(f"1 {CORNERS}\n")
+    (tmp_path / "coco.names").write_text("person\nbicycle\n")
+    assert only(read_annotations("yolo", tmp_path, None)).category == "bicycle"
+    (tmp_path / "voc.names").write_text("aeroplane\nbicycle\n")
+    with pytest.raises(UserError, match=r"found coco\.names and voc\.names, which differ"):
+        read_annotations("yolo", tmp_path, None)
+    (tmp_path / "obj.names").write_text("dog\ncat\n")
+    assert only(read_annotations("yolo", tmp_path, None)).category == "cat"
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(UserError, match=r"found classes\.txt and obj\.names, which differ"):
+        read_annotations("yolo", tmp_path, None)

@@ -14,6 +14,8 @@ from robustvit.masks.annotations.objects import BoxedObject, Corners
 
 _FARTHEST = 1e6
 _ROUNDING = 1.0  # pixels by which tools that count pixels from 1, or round, miss the frame
+_AS_CORNERS = 0.95  # of all boxes: a few may be broken
+_CLEARLY_BEYOND = 0.1  # more than the boxes that are drawn over the edge by mistake
 _AS_SHARES = 1.01  # a number of pixels is seldom smaller, a share never greater
 
 
@@ -76,14 +78,16 @@ def doubt_corners(boxes: Sequence[tuple[Sequence[float], tuple[int, int]]], sour
     """
     numbers = np.array([box for box, _ in boxes], dtype=np.float64).reshape(-1, 4)
     ends = np.array([size[::-1] for _, size in boxes], dtype=np.float64).reshape(-1, 2) + _ROUNDING
-    first, second = numbers[:, :2], numbers[:, 2:]
+    whole = np.isfinite(numbers).all(axis=1)  # the others are left out where they are placed
+    first, second, ends = numbers[whole, :2], numbers[whole, 2:], ends[whole]
     beyond = (first + second > ends).any(axis=1)
-    as_corners = (second > first).all() and (second <= ends).all()
-    if not len(numbers) or beyond.mean() <= 0.5 or not as_corners:
+    as_corners = (second > first).all(axis=1) & (second <= ends).all(axis=1)
+    if not len(first) or beyond.mean() < _CLEARLY_BEYOND or as_corners.mean() < _AS_CORNERS:
         return ""
     return (
-        f"expected boxes of left, top, width and height in {source}, most reach beyond their photos, and all fit as "
-        "two corners: write widths and heights, or say --box-units pixels to read them as they are"
+        f"expected boxes of left, top, width and height in {source}, {beyond.sum()} of {len(first)} reach beyond their "
+        f"photos, and {as_corners.sum()} fit as two corners: write widths and heights, or say --box-units pixels to "
+        "read them as they are"
     )
 
 

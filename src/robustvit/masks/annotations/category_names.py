@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from robustvit.common.errors import UserError
 from robustvit.common.wording import shown
 
 PIXEL_VALUES = "_classes.csv"  # Roboflow's names of the values in its masks
@@ -39,10 +40,10 @@ class YoloNames:
 
 def read_class_names(places: Sequence[Path], problems: list[str]) -> YoloNames:
     """Read class names by number from ``data.yaml``, ``dataset.yaml``, another YAML file, ``classes.txt`` or Darknet's
-    ``obj.names``.
+    ``obj.names``, or another ``.names``.
 
     The first of ``places``, folders or YAML files, that names any counts. A file that cannot be read becomes a problem
-    line.
+    line; lists of names in one folder that differ raise UserError.
     """
     seen: set[Path] = set()
     for place in dict.fromkeys(places):
@@ -53,11 +54,27 @@ def read_class_names(places: Sequence[Path], problems: list[str]) -> YoloNames:
             seen.add(path)
             if found := _from_yaml(path, problems):
                 return found
-        darknet = sorted(place.glob("*.names")) if place.is_dir() else []
-        for path in (place / "classes.txt", *darknet):
-            if lines := _lines(path, problems):
-                return YoloNames(dict(enumerate(lines)))
+        if lines := _plain_names(place, problems):
+            return YoloNames(dict(enumerate(lines)))
     return YoloNames()
+
+
+def _plain_names(place: Path, problems: list[str]) -> list[str]:
+    """Read ``classes.txt`` or ``obj.names`` in a folder, else any other ``.names``; refuse two that differ."""
+    usual = [place / "classes.txt", place / "obj.names"]
+    others = [path for path in sorted(place.glob("*.names")) if path not in usual] if place.is_dir() else []
+    for paths in (usual, others):
+        found = {path: lines for path in paths if (lines := _lines(path, problems))}
+        for path, lines in found.items():
+            if lines != (first := next(iter(found.values()))):
+                one = next(name for name in found if found[name] == first)
+                raise UserError(
+                    f"expected one list of class names in {place}, found {one.name} and {path.name}, which differ: "
+                    "keep the one that the labels were drawn with"
+                )
+        if found:
+            return next(iter(found.values()))
+    return []
 
 
 class LabelMap:

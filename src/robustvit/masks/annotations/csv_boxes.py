@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from robustvit.masks.annotations.listing import (
     photo_with_objects,
 )
 from robustvit.masks.annotations.marked import find_photo_folder
+from robustvit.masks.annotations.no_box_yet import leave_out_unmarked
 from robustvit.masks.annotations.objects import Corners
 from robustvit.masks.annotations.orientation import view_photo
 
@@ -36,12 +38,13 @@ _CORNERS = (
     ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"),
 )  # fmt: skip
 _SIDES = (
-    ("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"),
+    ("x", "y", "w", "h"), ("x", "y", "width", "height"), ("left", "top", "width", "height"),
     ("bbox_x", "bbox_y", "bbox_width", "bbox_height"), ("xmin", "ymin", "width", "height"),
 )  # fmt: skip
 _CENTRES = (
     ("x_center", "y_center", "width", "height"), ("x_centre", "y_centre", "width", "height"), ("cx", "cy", "w", "h"),
 )  # fmt: skip
+_NUMBERED = re.compile(r"(.*?)([xy])[\s_-]*(\d)", re.IGNORECASE)  # bbox_y2
 _TOGETHER = ("bbox", "bounding_box", "box")
 
 
@@ -93,8 +96,8 @@ def read_csv_boxes(source: Path, images: Path | None, orientation: Orientation |
 
     A row holds a box: two corners, or the left, top, width and height, or the centre with both sides, each in a column
     of its own, or the left, top, width and height as a list in one. Rows with no numbers say that a photo shows no
-    object. Photos are looked up in ``images``, else beside the file; of a folder as Roboflow writes it, all parts are
-    read.
+    object, unless their class has boxes elsewhere. Photos are looked up in ``images``, else beside the file; of a
+    folder as Roboflow writes it, all parts are read.
     """
     paths = [source]
     if source.is_dir():
@@ -112,7 +115,8 @@ def read_csv_boxes(source: Path, images: Path | None, orientation: Orientation |
         doubts |= {"units": doubt} if doubt else {}
     if len(paths) > 1:
         problems.append(f"{source}: all of {', '.join(path.parent.name for path in paths)} are read")
-    photos.sort(key=lambda photo: photo.image)
+    photos = sorted(leave_out_unmarked(photos, names, problems), key=lambda photo: photo.image)
+    names |= dict.fromkeys(photo.label for photo in photos if photo.label)
     return Annotations(photos, problems, tuple(names), root=images or (source if source.is_dir() else source.parent),
                        doubts=doubts)  # fmt: skip
 
@@ -128,6 +132,23 @@ def find_form(columns: list[str]) -> _Form | None:
     return _Form((together,), sides=True) if together else None
 
 
+def _expect_one_reading(columns: list[str], form: _Form, source: Path) -> None:
+    """Refuse columns of more than two corners, and two pairs of sides of which either may be the photo's."""
+    last = _NUMBERED.fullmatch(form.columns[-1])
+    further = [find_column(columns, (f"{last[1]}{axis}{int(last[3]) + 1}",)) for axis in "xy"] if last else []
+    if any(further):
+        raise UserError(
+            f"expected boxes of two corners in {source}, found more corners ({', '.join(filter(None, further))}): "
+            "write left, top, right and bottom of each box as xmin, ymin, xmax and ymax"
+        )
+    sides = [find_column(columns, (name,)) for name in ("w", "h")]
+    if form.sides and None not in sides and not {*sides} & {*form.columns} and len(form.columns) > 1:
+        raise UserError(
+            f"expected one width and height of each box in {source}, found {form.columns[2]}, {form.columns[3]} and "
+            "w, h: keep those of the box, and name its left top corner x and y"
+        )
+
+
 def is_csv_boxes(columns: list[str]) -> bool:
     """Whether a list has columns of photos and boxes."""
     return find_column(columns, _IMAGES) is not None and find_form(columns) is not None
@@ -136,7 +157,7 @@ def is_csv_boxes(columns: list[str]) -> bool:
 def _read_file(
     source: Path, folder: PhotoFolder, orientation: Orientation | None, problems: list[str]
 ) -> tuple[list[AnnotatedPhoto], list[str], str]:
-    """The photos of a list, its categories, and a question about its boxes."""
+    """The photos of a list, the categories of its boxes, and a question about them."""
     table = read_csv(source, what="a CSV file of boxes")
     image, form = find_column(table.columns, _IMAGES), find_form(table.columns)
     if image is None or form is None:
@@ -144,6 +165,7 @@ def _read_file(
             f"expected columns of a photo and its box (image, xmin, ymin, xmax, ymax, label) in {source}, found "
             f"{', '.join(map(repr, table.columns[:10]))}: name them so in the first line"
         )
+    _expect_one_reading(table.columns, form, source)
     rows = _group(table, source, image, form)
     found = folder.match({name: name for name in rows}, problems)
     photos: list[AnnotatedPhoto] = []
@@ -165,15 +187,15 @@ def _read_file(
     if not doubt and form.sides and not form.centred:
         doubt = doubt_corners(framed, source)
     categories = [category for one in rows.values() for _, category, _, _ in one.boxes if category]
-    categories += [one.label for one in rows.values() if one.label and not one.boxes]
     return photos, categories, doubt
 
 
 def _group(table: CsvTable, source: Path, image: str, form: _Form) -> dict[str, _Rows]:
     """The rows of each photo, by its name."""
-    label = find_column([name for name in table.columns if name not in form.columns], LABEL_COLUMNS)
     sure = find_column(table.columns, _CONFIDENCES)
-    sides = [] if form.sides else [find_column(table.columns, (name,)) for name in ("height", "width")]
+    others = [name for name in table.columns if name not in form.columns]
+    sides = [find_column(others, (name,)) for name in ("height", "width")]
+    label = find_column(others, LABEL_COLUMNS)
     found: dict[str, _Rows] = {}
     for line, row in zip(table.lines, table.rows, strict=True):
         name = (row.get(image) or "").strip()

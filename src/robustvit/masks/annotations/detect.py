@@ -9,7 +9,7 @@ from robustvit.common.errors import UserError
 from robustvit.data.folder_files import files_below
 from robustvit.data.mask_pixels import MASK_SUFFIXES
 from robustvit.data.tables.names import MASK_COLUMNS, find_column
-from robustvit.masks.annotations.csv_boxes import is_csv_boxes
+from robustvit.masks.annotations.csv_boxes import OF_PART, is_csv_boxes
 from robustvit.masks.annotations.cvat import is_cvat
 from robustvit.masks.annotations.datumaro import is_datumaro
 from robustvit.masks.annotations.fiftyone import is_fiftyone
@@ -112,19 +112,25 @@ def _of_file(path: Path) -> Iterator[str]:
         columns = read_columns(path)
         if is_kaggle(path):
             yield "kaggle"
-        elif is_csv_boxes(columns):
+            return
+        if is_csv_boxes(columns):
             yield "csv-boxes"
-        elif find_column(columns, MASK_COLUMNS):
+        if find_column(columns, MASK_COLUMNS):
             yield "imagefolder"
 
 
-def _of_folder(folder: Path) -> Iterator[str]:
-    """The formats of the files in a folder; of many files of a kind the first few are looked at."""
+def _of_folder(folder: Path) -> list[str]:
+    """The formats of the files in a folder; of many files of a kind the first few are looked at.
+
+    Lists that are read only where they are named themselves count if there is nothing else.
+    """
+    found: list[str] = []
+    alone: list[str] = []
     files = files_below(folder, _TEXTS)
     if any(_LABELS in place.split("/")[:-1] and place.endswith(".txt") for place in files) or hold_labels(folder):
-        yield "yolo"
+        found.append("yolo")
     if (folder / "SegmentationClass").is_dir() or any(path.name == "_classes.csv" for path in files.values()):
-        yield "voc"
+        found.append("voc")
     first: dict[tuple[str, str], list[Path]] = {}
     for place, path in files.items():
         kind = path.suffix.lower(), place.rpartition("/")[0]
@@ -134,6 +140,8 @@ def _of_folder(folder: Path) -> Iterator[str]:
         if path.name == "_classes.csv" or path.suffix.lower() in (".yaml", ".yml"):
             continue
         try:
-            yield from _of_file(path)
+            by_name = path.suffix.lower() in _LISTS and path.name not in (OF_PART, *METADATA)
+            (alone if by_name else found).extend(_of_file(path))
         except UserError:  # whichever format it is, its reader will say so
             continue
+    return found or alone

@@ -133,13 +133,14 @@ def photo_name(task: Task) -> str:
     Raises:
         BrokenEntry: it names none, or several.
     """
-    if several := max((_count_photos(value) for value in task.data.values()), default=0):
-        raise BrokenEntry(f"it shows {pluralize(several, 'photo')} in a list: export a task for each photo")
     texts = {key: _QUERY.sub("", value) for key, value in task.data.items() if isinstance(value, str)}
     names = {key: text for key, text in texts.items() if Name.of(text).ending}
     uploaded = names.pop("file_upload", None)
     if "image" in names or len(names) == 1:
         return _UPLOADED.sub("", names.get("image") or next(iter(names.values())))
+    several = max((_count_photos(value) for value in task.data.values()), default=0)
+    if several and not names:
+        raise BrokenEntry(f"it shows {pluralize(several, 'photo')} in a list: export a task for each photo")
     if uploaded and not names:
         return uploaded
     found = f"several: {', '.join(map(shown, sorted(names)))}" if names else "none"

@@ -24,6 +24,7 @@ from robustvit.masks.annotations.listing import (
     PhotoFolder,
     photo_with_objects,
 )
+from robustvit.masks.annotations.no_box_yet import leave_out_unmarked
 from robustvit.masks.annotations.orientation import View, view_photo
 from robustvit.masks.annotations.outlines import Frame, mask_tools
 from robustvit.masks.annotations.shapes import Box
@@ -89,7 +90,7 @@ def list_marked(
         orientation: see ``read_annotations``.
         problems: lines that the user sees; others are added.
         stem_only: the names lack the photos' endings.
-        categories: names of all categories; None takes those of the areas.
+        categories: names of all categories; None takes those of the areas, and of photos that show no object.
         advice: see ``Annotations``.
     """
     mask_tools()
@@ -113,11 +114,11 @@ def list_marked(
         problems.append(
             f"{pluralize(len(empty), 'photo')} of {source} without a usable annotation, the first is {min(empty)}"
         )
+    named = dict.fromkeys(area.category for one in marked.values() for area in one.areas if area.category)
+    photos = sorted(leave_out_unmarked(photos, named, problems), key=lambda photo: photo.image)
     if categories is None:
-        categories = tuple(
-            dict.fromkeys(area.category for one in marked.values() for area in one.areas if area.category)
-        )
-    return Annotations(sorted(photos, key=lambda photo: photo.image), problems, categories, advice, folder.folder)
+        categories = tuple(named | dict.fromkeys(photo.label for photo in photos if photo.label))
+    return Annotations(photos, problems, categories, advice, folder.folder)
 
 
 def _plain_size(size: tuple[object, object] | None) -> tuple[object, object] | None:

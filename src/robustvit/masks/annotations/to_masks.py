@@ -116,12 +116,12 @@ def import_masks(
             if not categories and advice:  # the classes have no names
                 _expect_background(photo.image, objects)
             masks = foregrounds(objects, categories, label_from, folder)
-            if not objects and photo.label is not None:
+            if not objects and photo.label is not None and (not categories or compose(photo.label) in categories):
                 black = photo.view.upright(np.zeros(photo.view.size, np.float32))
                 named, why = folder or photo.label, "nothing is marked in it"
                 record = MaskRecord(photo.image, into.path / place, named, NO_OBJECT, 1.0, why, source)
                 into.add(_note_inputs(record, photo, folder, boxes), black)
-            elif not objects:
+            elif not objects and photo.label is None:
                 record = MaskRecord(photo.image, None, folder, "none", 0.0, boxes.no_object, source)
                 into.add(_note_inputs(record, photo, folder, boxes))
             elif not masks:
