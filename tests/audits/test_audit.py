@@ -397,6 +397,7 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(tmp_path, photos, model_
         ([*both, "--out", page, "--groups", "1"], "--groups of at least 2"),
         ([*both, "--out", page, "--tries", "0"], "--tries of at least 1"),
         ([*both, "--out", page, "--mask-model", "x"], "--mask-model is about finding masks"),
+        ([*both, "--out", page, "--group-block", "99"], "expected --group-block from 1 to"),
         ([*both, "--out", page, "--group-checkpoint", "x"], "--group-checkpoint needs --group-model"),
         ([*both, "--out", page, "--backgrounds", str(tmp_path / "nowhere")], "expected a folder of backgrounds"),
         ([*both, "--out", page, "--backgrounds", str(tmp_path / "empty")], "expected photos of backgrounds"),

@@ -319,7 +319,7 @@ def test_choice_of_classes():
     assert choose_classes(names, 1.0, 0) == names
     assert len({tuple(choose_classes(names, 3, seed)) for seed in range(8)}) > 1
     assert choose_classes(names, "b, f", 0) == ["b", "f"]
-    for wrong in (0, 7, ["x"], "some", 0.01, []):
+    for wrong in (0, 7, ["x"], "some", 0.01, 1.5, -0.5, float("nan"), []):
         with pytest.raises(UserError, match="class"):
             choose_classes(names, wrong, 0)
     with pytest.raises(UserError, match="at least 2 photos"):

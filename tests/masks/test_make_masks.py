@@ -208,6 +208,7 @@ def test_nothing_of_others_is_touched(tmp_path, images, settings):
     ("options", "words"),
     [
         ({"threshold": 1.5}, "below 1"),
+        ({"size": 0}, "--size of at least 1"),
         ({"objects": 0}, "at least 1"),
         ({"workers": -1}, "at least 0"),
         ({"size": 8}, "two patches"),

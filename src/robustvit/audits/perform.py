@@ -153,8 +153,15 @@ def _group_backbone(grouping: GroupOptions, classifier: Classifier) -> Classifie
     if grouping.group_model is None:
         if grouping.group_checkpoint is not None:
             raise UserError("--group-checkpoint needs --group-model: name the backbone that the weights are for")
+        if grouping.group_block is not None:
+            _check_group_features(grouping, classifier)
         return classifier
     with options_called({"--model": "--group-model", "--checkpoint": "--group-checkpoint"}):
         backbone = load_model(grouping.group_model, checkpoint=grouping.group_checkpoint, head="none")
-    check_features(backbone, grouping.group_feature, grouping.group_block)
+    _check_group_features(grouping, backbone)
     return backbone
+
+
+def _check_group_features(grouping: GroupOptions, backbone: Classifier) -> None:
+    with options_called({"--block": "--group-block"}):
+        check_features(backbone, grouping.group_feature, grouping.group_block)

@@ -75,6 +75,13 @@ def expect_points(**options: float) -> None:
             raise UserError(f"expected --{name.replace('_', '-')} in points, from 0 to 100, got {value}")
 
 
+def expect_share(**options: float | None) -> None:
+    """Refuse options of a command, by their names in Python, that are given and are not from 0 to 1."""
+    for name, value in options.items():
+        if value is not None and not 0 <= value <= 1:
+            raise UserError(f"expected --{name.replace('_', '-')} from 0 to 1, got {value}")
+
+
 def expect_one_of(name: str, value: object, allowed: Collection[str]) -> None:
     """Refuse a value that is not among those allowed, and suggest the nearest; ``name`` is what it is a value of."""
     if value not in allowed:

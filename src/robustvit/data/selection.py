@@ -38,6 +38,8 @@ def choose_classes(names: Sequence[str], classes: Classes, seed: int) -> list[st
         for name in sorted(classes):
             expect_one_of("--classes", name, names)
         return sorted(classes)
+    if isinstance(classes, float) and not (0 < classes <= 1 or classes.is_integer()):
+        raise UserError(f"expected --classes as a share up to 1, or a whole number of classes, got {classes}")
     count = round(classes * len(names)) if isinstance(classes, float) and classes <= 1 else int(classes)
     if not 1 <= count <= len(names):
         raise UserError(f"expected --classes between 1 and the {len(names)} classes there are, got {classes}")

@@ -19,7 +19,7 @@ def check_features(model: nn.Module, feature: Feature, block: int | None = None)
     layout = find_layout(model, headless=True)
     expect_one_of("feature", feature, get_args(Feature))
     if block is not None and not 1 <= block <= len(layout.blocks):
-        raise UserError(f"expected a block from 1 to {len(layout.blocks)}, the last, got {block}")
+        raise UserError(f"expected --block from 1 to {len(layout.blocks)}, the last, got {block}")
     return layout
 
 

@@ -139,7 +139,7 @@ def check_weights(temperature: float, **weights: float) -> None:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in weights)
         raise UserError(f"expected at least one of {names} above 0, got 0 for all: nothing would be trained")
     if not 0 < temperature < math.inf:
-        raise UserError(f"expected temperature above 0, got {temperature}")
+        raise UserError(f"expected --temperature above 0, got {temperature}")
 
 
 def weighted_sum(*terms: tuple[float, Tensor]) -> Tensor:

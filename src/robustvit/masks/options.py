@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from robustvit.common.errors import UserError, expect_one_of
+from robustvit.common.errors import UserError, expect_at_least, expect_one_of, expect_share
 from robustvit.common.option_groups import MapOptions
 from robustvit.common.options import (
     AnnotationFormat,
@@ -116,6 +116,8 @@ class MaskOptions(MapOptions, ModelFile, NoObjectOption):
             raise UserError(f"--checkpoint is for backbones and classifiers; {method} takes a folder as --model")
         if self.prompt_template is not None and "{}" not in self.prompt_template:
             raise UserError(f"expected --prompt-template with {{}} for the words, got {self.prompt_template!r}")
+        if self.size is not None:
+            expect_at_least(1, size=self.size)
         if method in THRESHOLDS and not 0 < threshold < 1:
             raise UserError(f"expected --threshold above 0 and below 1 for --method {method}, got {threshold}")
         if not -1 <= threshold < 1:
@@ -186,10 +188,7 @@ class AnnotationOptions:
             expect_one_of("--boxes", self.boxes, get_args(BoxMode))
         if self.box_units is not None:
             expect_one_of("--box-units", self.box_units, get_args(BoxUnits))
-        for name in ("feather", "min_confidence"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise UserError(f"expected --{name.replace('_', '-')} from 0 to 1, got {value}")
+        expect_share(feather=self.feather, min_confidence=self.min_confidence)
         if self.feather is not None and self.boxes == "sam":
             raise UserError("--feather is for --boxes ellipse and box, which draw soft edges: leave it out with sam")
         of_boxes = [name for name in _OF_BOXES if getattr(self, name) is not None]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustvit.common.command_options import command
-from robustvit.common.errors import UserError, expect_at_least
+from robustvit.common.errors import UserError, expect_at_least, expect_share
 from robustvit.common.former_spellings import FormerSpellings
 from robustvit.common.frames import FrameRow, Tabular
 from robustvit.common.option_groups import RunningOptions
@@ -185,8 +185,7 @@ def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:
         expect_at_least(1, pairs=options.pairs)
     if options.size is not None:
         expect_at_least(16, size=options.size)
-    if options.min_inside is not None and not 0 <= options.min_inside <= 1:
-        raise UserError(f"expected --min-inside from 0 to 1, a share of the object's box, got {options.min_inside}")
+    expect_share(min_inside=options.min_inside)
     given = {"backgrounds": backgrounds, "pairs": options.pairs, "min-inside": options.min_inside}
     given["every"] = None if options.every == 1 else options.every
     if not options.moved and (name := next((name for name, value in given.items() if value is not None), None)):

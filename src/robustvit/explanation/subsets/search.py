@@ -106,9 +106,9 @@ def sufficient_subset(
 def list_sizes(pixels: int, remove: float = 0.005, max_steps: int | None = None) -> list[int]:
     """Return the number of pixels left before each step and after the last: from ``pixels`` down to 0."""
     if not 0 < remove <= pixels or (remove > 1 and remove != int(remove)):
-        raise UserError(f"expected remove as a share below 1 or a whole number up to {pixels} pixels, got {remove}")
+        raise UserError(f"expected --remove as a share below 1 or a whole number up to {pixels} pixels, got {remove}")
     if max_steps is not None and max_steps < 1:
-        raise UserError(f"expected max_steps of at least 1, got {max_steps}")
+        raise UserError(f"expected --max-steps of at least 1, got {max_steps}")
     step = int(remove) if remove >= 1 else max(1, int(remove * pixels))
     sizes = [*range(pixels, 0, -step), 0]
     return sizes if max_steps is None else [*sizes[:-1][:max_steps], 0]
