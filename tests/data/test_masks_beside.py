@@ -8,10 +8,11 @@ from PIL import Image
 
 from robustvit import UserError, make_masks
 from robustvit.cli import main as cli
+from robustvit.data import masks_beside as module
 from robustvit.data.find_photos import find_photos
 from robustvit.data.mask_files import read_mask
 from robustvit.data.masks_beside import masks_beside
-from robustvit.data.photo_tree import photo_tree
+from robustvit.data.photo_tree import PhotoTree, photo_tree
 
 
 def draw(path, kind: str = "photo", size: tuple[int, int] = (16, 12)) -> None:
@@ -20,6 +21,12 @@ def draw(path, kind: str = "photo", size: tuple[int, int] = (16, 12)) -> None:
     if kind == "mask":
         values = np.zeros(size[::-1], np.uint8)
         values[3:9, 4:12] = 255
+    elif kind == "on white":
+        values[..., 2] //= 4
+        values[: size[1] // 4] = values[:, size[0] // 4 :] = 255
+    elif kind == "ids":
+        values = np.zeros(size[::-1], np.uint8)
+        values[:4], values[5:8], values[8:] = 7, 3, 12
     elif kind == "black":
         values = np.zeros(size[::-1], np.uint8)
     Image.fromarray(values).save(path)
@@ -143,3 +150,107 @@ def test_a_folder_of_masks_in_each_class(tmp_path):
     assert [photo.image.name for photo in find_photos(tmp_path)] == ["1.jpg", "1.jpg"]
     done = make_masks(str(tmp_path), from_="grey", images=str(tmp_path), out=str(tmp_path / "out"))
     assert [one.label for one in done.records] == ["cat", "dog"]
+
+
+def in_folder(folder) -> dict:
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_word_in_the_name_of_the_photo_is_no_part_of_it(tmp_path):
+    """As in DeepGlobe: 0_sat.jpg and 0_mask.png, and here a plain pair too."""
+    for stem in "012":
+        draw(tmp_path / f"{stem}_sat.jpg")
+        draw(tmp_path / f"{stem}_mask.png", "mask")
+    done = make_masks(str(tmp_path), from_="binary", images=str(tmp_path), out=str(tmp_path / "out"))
+    assert [record.verdict for record in done.records] == ["good"] * 3
+    draw(tmp_path / "9.jpg")
+    draw(tmp_path / "9_mask.png", "mask")
+    assert sorted(PhotoTree(tmp_path).photos) == ["0_sat.jpg", "1_sat.jpg", "2_sat.jpg", "9.jpg"]
+    found = find_photos(tmp_path, tmp_path, labelled=False)
+    assert [photo.mask.name for photo in found if photo.mask] == [f"{stem}_mask.png" for stem in "0129"]
+    done = make_masks(str(tmp_path), from_="binary", images=str(tmp_path), out=str(tmp_path / "again"))
+    assert not [line for line in done.problems if "without a mask" in line]
+
+
+@pytest.mark.parametrize("kind", ["photo", "on white"])
+def test_photos_with_names_of_masks_stay_photos(tmp_path, kind):
+    for stem in ("w0", "w1"):
+        for name in (f"{stem}.jpg", f"{stem}_label.jpg", f"{stem}_gt.png"):  # the back of the bottle, a car
+            draw(tmp_path / "wine" / name, kind, (64, 48))
+    assert len(PhotoTree(tmp_path).photos) == 6
+
+
+def test_ids_of_classes_are_masks_if_their_names_say_so(tmp_path):
+    draw(tmp_path / "a.jpg")
+    draw(tmp_path / "a_seg.png", "ids")
+    assert set(masks_beside(in_folder(tmp_path))) == {"a_seg.png"}
+
+
+def test_a_picture_with_a_mask_in_another_folder_is_a_photo(tmp_path):
+    for stem in ("mustang", "mustang_gt"):
+        draw(tmp_path / "photos" / "ford" / f"{stem}.png", "mask")  # a drawing in black and white
+        draw(tmp_path / "m" / "ford" / f"{stem}.png", "mask")
+    draw(tmp_path / "photos" / "vw" / "1.png")
+    draw(tmp_path / "m" / "vw" / "1.png", "mask")
+    found = find_photos(tmp_path / "photos", tmp_path / "m")
+    assert [photo.mask.name for photo in found if photo.mask] == ["mustang.png", "mustang_gt.png", "1.png"]
+    assert "mustang_gt.png" not in [photo.image.name for photo in find_photos(tmp_path / "photos")]
+
+
+@pytest.mark.parametrize("as_grey", [False, True])
+def test_photos_on_white_are_no_masks(tmp_path, as_grey):
+    for stem in "012":
+        for ending in ("jpg", "png"):
+            draw(tmp_path / f"{stem}.{ending}", "on white", (64, 48))
+        if as_grey:
+            with Image.open(tmp_path / f"{stem}.png") as photo:
+                photo.convert("L").save(tmp_path / f"{stem}.png")
+    assert masks_beside(in_folder(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(("masks", "name"), [(1, "{}"), (3, "{}"), (3, "{}_mask")])
+def test_some_masks_and_some_photos_are_asked_about(tmp_path, masks, name):
+    for stem in range(4):
+        draw(tmp_path / f"{stem}.jpg")
+        draw(tmp_path / f"{name.format(stem)}.png", "mask" if stem < masks else "photo")
+    with pytest.raises(UserError, match=r"4 pictures may be masks.*0.*\.png looks like a mask, .*png does not; move"):
+        PhotoTree(tmp_path)
+
+
+def test_few_pictures_are_looked_at_and_once(tmp_path, monkeypatch):
+    for stem in range(60):
+        for ending in ("jpg", "png"):
+            draw(tmp_path / f"{stem}.{ending}")
+    opened = []
+    read = module.read_pixels
+    monkeypatch.setattr(module, "read_pixels", lambda path: opened.append(path) or read(path))
+    assert len(PhotoTree(tmp_path).photos) == len(PhotoTree(tmp_path).photos) == 120
+    assert 0 < len(opened) <= 16
+    for stem in range(60):
+        draw(tmp_path / f"{stem}.png", "mask")
+    assert len(PhotoTree(tmp_path).photos) == 60, "files that changed are looked at again"
+
+
+def test_a_numbered_mask_of_a_lost_photo_is_not_one_of_several(tmp_path):
+    """Photos of faces with masks: with_mask_1.jpg."""
+    for number in (1, 2, 9):
+        draw(tmp_path / "photos" / f"with_mask_{number}.jpg")
+        draw(tmp_path / "masks" / f"with_mask_{number}.png", "mask")
+    (tmp_path / "photos" / "with_mask_9.jpg").unlink()
+    with pytest.raises(UserError, match=r"mask without an image: .*with_mask_9.png"):
+        find_photos(tmp_path / "photos", tmp_path / "masks", labelled=False)
+
+
+@pytest.mark.parametrize("word", ["mask", "Mask", "MASK"])
+def test_numbered_masks_are_united_whatever_their_capitals(tmp_path, word):
+    draw(tmp_path / "photos" / "IMG.jpg")
+    for number in (1, 2):
+        draw(tmp_path / "masks" / f"IMG_{word}_{number}.png", "mask")
+    options = {"images": str(tmp_path / "photos"), "out": str(tmp_path / "out")}
+    done = make_masks(str(tmp_path / "masks"), from_="binary", **options)
+    assert [record.verdict for record in done.records] == ["good"]
+
+
+def test_no_option_is_named_that_a_command_lacks(tmp_path):
+    draw_tiles(tmp_path)
+    assert "--" not in PhotoTree(tmp_path).count.note

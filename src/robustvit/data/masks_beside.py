@@ -5,58 +5,84 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from enum import Enum, auto
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from robustvit.common.errors import UserError
-from robustvit.data.matching import plain_form, without_mark
-from robustvit.data.read_photos import open_header, open_image
+from robustvit.common.wording import pluralize
+from robustvit.data.folder_files import files_below
+from robustvit.data.mask_kinds import FAINT, count_levels, pack_colours
+from robustvit.data.mask_pixels import MASK_SUFFIXES, MaskPixels, read_pixels
+from robustvit.data.matching import plain_form, without_mark, without_photo_word
+from robustvit.data.read_photos import open_header
 
 _LOSSY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".heic", ".heif", ".hif", ".avif"})
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
 _WORDS = re.compile(r"mask|seg|gt|truth|matte|alpha|label|annotation", re.IGNORECASE)  # that names of masks hold
 _EXTREME = 0.8  # share of the pixels of a mask that are its darkest or brightest value; of photos it is a few per cent
-_LOOKED_AT = 32
+_RIM = 4  # times as many pixels may lie between the two as there are of the rarer one: a photo on white has far more
+_FLAT = 0.7  # share of the pixels of an object that are as their neighbour; of photos it is below a third
+_CLASSES = 32  # values that most of these pixels have in a mask
+_LOOKED_AT = 16
+_REMEMBERED = 4096  # pictures that were looked at
 OF_MASKS = frozenset({"masks", "mask", "segmentations", "segmentationclass", "ground_truth"})  # names of folders
 
 
-def masks_beside(files: Mapping[str, Path]) -> dict[str, Path]:
+class _Looks(Enum):
+    """What a picture looks like: a mask, grey (a soft mask or a grey photo), a photo in colour, or nobody can tell."""
+
+    MASK = auto()
+    GREY = auto()
+    PHOTO = auto()
+    UNKNOWN = auto()
+
+
+def masks_beside(files: Mapping[str, Path], masks: Path | None = None) -> dict[str, Path]:
     """Return those of some pictures that are the masks of others in the same folder.
 
-    A name says so (``a_mask.png``), or a folder in that of the photos (``cat/masks/a.png``); or pictures without loss
-    have the names and sizes of JPEGs or the like, and are black and white but for the rims of objects. If most of those
-    that are looked at are, all of them are masks.
+    A folder in that of the photos says so (``cat/masks/a.png``), or a name (``a_mask.png``) if its pixels are those of
+    a mask; or pictures without loss have the names and sizes of JPEGs or the like, and are grey, and black and white
+    but for the rims of objects. A few of those with such names are looked at, and decide for all.
 
     Args:
         files: pictures by their paths in a folder, with slashes.
+        masks: another folder, which mirrors this one; a picture that has a mask there, as the picture that it may
+            belong to does, is a photo.
+
+    Raises:
+        UserError: some of those that were looked at are masks, others photos.
     """
-    suspects = [inside for inside in files if _WORDS.search(inside)]
-    if any(path.suffix.lower() in _LOSSY for path in files.values()):
-        suspects = [
-            inside for inside, path in files.items() if path.suffix.lower() in _LOSSLESS or _WORDS.search(inside)
-        ]
-    if not suspects:
+    marked = {inside for inside in files if _WORDS.search(inside)}
+    some_lossy = any(path.suffix.lower() in _LOSSY for path in files.values())
+    if not marked and not some_lossy:
         return {}
-    stems: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    lossy: dict[tuple[str, str], Path] = {}
+    places: dict[tuple[str, str], Path] = {}
     for inside, path in files.items():
-        stems[_place(inside)].append(path)
+        folder, stem = _place(inside)
+        places[folder, stem] = places[folder, without_photo_word(stem)] = path
+        if path.suffix.lower() in _LOSSY:
+            lossy[folder, stem] = path
     found: dict[str, Path] = {}
-    pairs: dict[str, Path] = {}  # the JPEG of the same name
-    for inside in suspects:
-        path, (folder, stem) = files[inside], _place(inside)
-        bare = without_mark(stem)
-        lossy = [one for one in stems[folder, stem] if one.suffix.lower() in _LOSSY]
-        inner = any(name.casefold() in OF_MASKS for name in folder.split("/")[1:])
-        if inner or (bare is not None and (folder, bare) in stems):
+    named: dict[str, Path] = {}  # the photo that the name speaks of
+    twins: dict[str, Path] = {}  # the JPEG of the same name
+    for inside, path in files.items():
+        folder, stem = _place(inside)
+        bare = without_mark(stem) if inside in marked else None
+        if inside in marked and any(name.casefold() in OF_MASKS for name in folder.split("/")[1:]):
             found[inside] = path
-        elif lossy and path.suffix.lower() in _LOSSLESS:
-            pairs[inside] = lossy[0]
-    sample = list(pairs)[:: -(-len(pairs) // _LOOKED_AT) or 1]
-    masks = [inside for inside in sample if _is_mask(files[inside], pairs[inside])]
-    if 2 * len(masks) >= len(sample):
-        return found | {inside: files[inside] for inside in pairs}
-    return found | {inside: files[inside] for inside, photo in pairs.items() if _is_mask(files[inside], photo)}
+        elif bare is not None and (photo := places.get((folder, bare))):
+            named[inside] = photo
+        elif path.suffix.lower() in _LOSSLESS and (photo := lossy.get((folder, stem))):
+            twins[inside] = photo
+    for inside in _with_masks(named, masks):
+        del named[inside]
+    if _are_masks(named, files, by_name=True):
+        found |= {inside: files[inside] for inside in named}
+    return found | ({inside: files[inside] for inside in twins} if _are_masks(twins, files, by_name=False) else {})
 
 
 def _place(inside: str) -> tuple[str, str]:
@@ -64,15 +90,81 @@ def _place(inside: str) -> tuple[str, str]:
     return str(place.parent), plain_form(place.stem)
 
 
-def _is_mask(path: Path, photo: Path) -> bool:
-    """Whether a picture has the size of a photo, upright or not, and hardly other pixels than black and white ones."""
-    try:
-        with open_header(photo) as other:
-            sizes = other.size, other.size[::-1]
-        image = open_image(path)
-        if image.size not in sizes:
-            return False
-        values = np.asarray(image.convert("L"))
-    except (UserError, ValueError):
+def _with_masks(named: Mapping[str, Path], masks: Path | None) -> list[str]:
+    """Return those that another folder has masks of, as well as of the photos that they may belong to."""
+    if not named or masks is None or not masks.is_dir():
+        return []
+    there = {_place(inside) for inside in files_below(masks, MASK_SUFFIXES, lambda inner: False)}
+    return [
+        inside
+        for inside, photo in named.items()
+        if {_place(inside), (_place(inside)[0], plain_form(photo.stem))} <= there
+    ]
+
+
+def _are_masks(pairs: Mapping[str, Path], files: Mapping[str, Path], *, by_name: bool) -> bool:
+    """Whether pictures, each with the photo that it may belong to, are masks; a few of them decide, or it is asked."""
+    sample = sorted(pairs)[:: -(-len(pairs) // _LOOKED_AT) or 1]
+    looks: dict[_Looks, list[str]] = defaultdict(list)
+    for inside in sample:
+        looks[_look(files[inside], pairs[inside], by_name)].append(inside)
+    masks, grey, photos = (looks[kind] for kind in (_Looks.MASK, _Looks.GREY, _Looks.PHOTO))
+    if not masks:
         return False
-    return bool(np.isin(values, (values.min(), values.max())).mean() >= _EXTREME)
+    if photos or len(grey) > len(masks):
+        raise UserError(
+            f"{pluralize(len(pairs), 'picture')} may be masks of the photos beside them, or photos: "
+            f"{files[masks[0]]} looks like a mask, {files[(photos or grey)[0]]} does not; move the masks to a folder "
+            "of their own, and rename photos that have the name of another"
+        )
+    return True
+
+
+def _look(path: Path, photo: Path, by_name: bool) -> _Looks:
+    try:
+        changed = path.stat()
+    except OSError:
+        return _Looks.UNKNOWN
+    return _look_once(path, photo, by_name, changed.st_mtime_ns, changed.st_size)
+
+
+@lru_cache(_REMEMBERED)
+def _look_once(path: Path, photo: Path, by_name: bool, _changed: int, _size: int) -> _Looks:
+    """Look at a picture; without a name that says that it is a mask it has the size of its photo, upright or not."""
+    try:
+        pixels = read_pixels(path)
+        if not by_name and not pixels.in_colour:
+            with open_header(photo) as other:
+                if pixels.values.shape not in (other.size, other.size[::-1]):
+                    return _Looks.UNKNOWN
+    except UserError:
+        return _Looks.UNKNOWN
+    if (not pixels.in_colour and _is_black_and_white(pixels)) or (by_name and _is_flat(pixels)):
+        return _Looks.MASK
+    return _Looks.PHOTO if pixels.in_colour else _Looks.GREY
+
+
+def _is_black_and_white(pixels: MaskPixels) -> bool:
+    """Whether most greys are the darkest or brightest, and both are there; or a single one."""
+    levels, counts = count_levels(pixels.values)
+    noise = FAINT if pixels.lossy else 0
+    dark, bright = levels <= levels[0] + noise, levels >= levels[-1] - noise
+    extreme = float(counts[dark | bright].sum() / counts.sum())
+    rarer = float(min(counts[dark].sum(), counts[bright].sum()) / counts.sum())
+    return extreme >= _EXTREME and 1 - extreme <= _RIM * rarer
+
+
+def _is_flat(pixels: MaskPixels) -> bool:
+    """Whether the pixels of other values than the commonest have few values, most of them that of their neighbour.
+
+    Masks of ids of classes or colours are so, if the format keeps their values.
+    """
+    if pixels.lossy:
+        return False
+    values = pack_colours(pixels.values)[0] if pixels.in_colour else pixels.values
+    levels, counts = np.unique(values, return_counts=True)
+    others = values[:, 1:] != levels[counts.argmax()]
+    same = values[:, 1:] == values[:, :-1]
+    falling = np.sort(counts)[::-1]
+    few = falling[1 : 1 + _CLASSES].sum() >= _FLAT * falling[1:].sum()
+    return not others.any() or bool(few and same[others].mean() >= _FLAT)

@@ -22,7 +22,7 @@ _PREFIX = re.compile(r"^(?!(19|20)\d\d(0\d|1[0-2])[0-3]\d-)[0-9a-f]{8}-(?=.)|" +
 _SUFFIX = re.compile(
     r"(?<=.)[._-](masks?|seg|segmentation|gt|groundtruth|matte|alpha|labels?|annotation|gtfine_labelids)$"
 )
-_NUMBERED = re.compile(r"(?<=.)([._-]masks?)[._-]?\d{1,3}$")  # a_mask_1: one of several masks of a photo
+_NUMBERED = re.compile(r"(?<=.)([._-]masks?)[._-]?\d{1,3}$", re.IGNORECASE)  # a_mask_1: one of several masks of a photo
 _PHOTO_SUFFIX = re.compile(r"(?<=.)[_-](image|img|photo|rgb|sat|leftimg8bit)$")
 
 
@@ -44,6 +44,11 @@ def without_mark(stem: str) -> str | None:
     plain = plain_form(stem)
     bare = _MASK_PREFIX.sub("", _SUFFIX.sub("", _NUMBERED.sub(r"\1", plain)))
     return None if bare == plain else bare
+
+
+def without_photo_word(stem: str) -> str:
+    """Return the plain form of a photo's name without the word that says that it is one: ``a`` of ``a_sat``."""
+    return _PHOTO_SUFFIX.sub("", plain_form(stem))
 
 
 def without_number(stem: str) -> str | None:

@@ -14,7 +14,7 @@ from robustvit.data.exchanged import refuse_exchanged
 from robustvit.data.folder_files import files_below, is_hidden
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.masks_beside import masks_beside
-from robustvit.data.matching import compose, without_number
+from robustvit.data.matching import compose, without_mark, without_number, without_photo_word
 from robustvit.data.photo import Photo
 from robustvit.data.photo_names import adopt_masks
 from robustvit.data.photo_tree import describe_nesting
@@ -44,9 +44,10 @@ def add_masks(
         places: set[str | None] = {None} if None in tops else {*there}
         _refuse_other_classes(tops - left_out, places - left_out, images, masks, [photo.image for photo in photos])
         refuse_unmasked([p.image for p in kept if p.mask is None and not p.no_object])
-    if parts := [by_key[key] for key in without_photo if without_number(by_key[key].stem)]:
+    names = {_bare_key(key) for key in keys}
+    if parts := [by_key[key] for key in without_photo if without_number(key) and _bare_key(key, mask=True) in names]:
         raise UserError(
-            f"several masks of one photo, such as {parts[0]}: unite them with robustvit masks {masks} --from binary "
+            f"several masks of one photo, such as {parts[0]}: unite them with robustvit masks {masks} --from grey "
             f"--images {images} --out FOLDER, and give that folder as --masks"
         )
     if without_photo:
@@ -112,6 +113,12 @@ def _top(photo: Photo, images: Path) -> str | None:
 def _key(inside: str) -> str:
     """Return what a photo and its mask share: the path in their folder without the ending of the file."""
     return compose(str(PurePosixPath(inside).with_suffix("")))
+
+
+def _bare_key(key: str, mask: bool = False) -> tuple[str, str]:
+    """Return the folder of a key, and its name without the word that says that it is a photo or a mask."""
+    folder, _, name = key.rpartition("/")
+    return folder, (without_mark(name) or "") if mask else without_photo_word(name)
 
 
 def _masks_by_key(masks: Path, flat: bool | None = None, beside: bool = False) -> dict[str, Path]:

@@ -28,6 +28,7 @@ _NO_PICTURES = frozenset(
     | {".ini", ".cfg", ".html", ".htm", ".py", ".ipynb", ".sh", ".pdf", ".db", ".sha256", ".md5"}
 )
 _IN_MASKS = "in an inner folder of masks"
+_BESIDE = "that are masks of photos beside them (used if this folder is named as that of masks too)"
 _INNER = 5  # names of inner folders in a message
 _PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"})
 _LAYOUT = frozenset({"images", "image", "photos", "jpegimages", "labels", "annotations"})
@@ -73,9 +74,10 @@ class PhotoTree:
         self._lists: list[Path] = []  # files that may be lists of photos
         self.inner = inner
         self._other = None if leave_out is None else Path(leave_out).resolve()
+        used = self._other == self.root.resolve()
         for inside, path in walk(self.root, lambda folder: _holds_masks(folder, self._other), self.count.leave_out):
             reason = _reason_against(inside, path)
-            if reason == _IN_MASKS and self._other == self.root.resolve():
+            if reason == _IN_MASKS and used:
                 continue  # they are used
             if reason:
                 self.count.leave_out(reason, inside)
@@ -84,13 +86,11 @@ class PhotoTree:
                     self.unread.append(inside)
             else:
                 self.photos[inside] = path
-        self.masks = masks_beside(self.photos)
+        self.masks = masks_beside(self.photos, None if used else self._other)
         for inside in self.masks:
             del self.photos[inside]
-            if self._other != self.root.resolve():
-                self.count.leave_out(
-                    "that are masks of photos beside them (--masks with this folder uses them)", inside
-                )
+            if not used:
+                self.count.leave_out(_BESIDE, inside)
         self.photos = dict(sorted(self.photos.items(), key=lambda item: PurePosixPath(item[0]).parts))
         self.count.read = len(self.photos)
 

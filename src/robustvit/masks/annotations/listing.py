@@ -150,7 +150,7 @@ class PhotoFolder:
         if not marked:
             raise UserError(
                 f"expected masks and photos in two folders, both lie in {source} and no name tells them apart (as "
-                "a_mask.png does): move the masks to a folder of their own"
+                "a_mask.png does, if it looks like a mask): move the masks to a folder of their own"
             )
         self._keep({place: path for place, path in self.photos.items() if place not in marked})
         return marked
