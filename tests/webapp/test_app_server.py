@@ -133,6 +133,9 @@ def test_twenty_clients_get_right_answers_while_slow_ones_dribble(server, client
         over.set()
     for thread in slow:
         thread.join(PATIENCE)
+    patience = time.monotonic() + PATIENCE  # on a busy machine the last requests still hold theirs
+    while alive(Picture) > 24 and time.monotonic() < patience:
+        time.sleep(0.1)
     assert alive(Picture) <= 24
     assert alive(ModelAnswer) <= 64 * len(models)
     # The first round fills the caches, starts every thread and opens the sessions; the second may keep next to nothing.
