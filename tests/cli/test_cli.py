@@ -20,6 +20,7 @@ import robustvit
 from helpers.drawn_photos import CLASSES, write_photos
 from helpers.small_models import tiny_network
 from robustvit.cli import main as cli
+from robustvit.cli.arguments import normalize
 from robustvit.cli.help import help_text
 from robustvit.common.signals import Stopped
 from robustvit.models.classifier import Classifier
@@ -80,7 +81,7 @@ def test_examples_in_help_parse(name):
     function = cli.function_of(name)
     example = " ".join(inspect.getdoc(function).partition("\nExample:\n")[2].split())
     parser, _ = cli.parser_of(name, function)
-    parser.parse_args(cli._normalize(example.split()[2:], function))
+    parser.parse_args(normalize(example.split()[2:], function))
 
 
 def test_package_offers_every_public_name():
@@ -163,6 +164,7 @@ def tree(folder: Path) -> set[str]:
 MISTAKES = {
     "unknown command": (["finetun"], "finetune"),
     "unknown option": (["evaluate", "--modle", "x"], "--modle"),
+    "option of another command": (["search", "--lr", "1e-5"], "unknown option --lr: did you mean --rates or --lr-sche"),
     "missing option": (["evaluate", "--model", "MODEL"], "images"),
     "wrong type": (["evaluate", "--model", "MODEL", "--images", "IMAGES", "--swaps", "many"], "swaps"),
     "wrong choice": (["finetune", "--model", "MODEL", "--images", "I", "--out", "O", "--select", "luck"], "select"),

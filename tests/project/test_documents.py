@@ -20,6 +20,7 @@ from helpers.miniatures import write_imagenet_a
 from helpers.small_models import tiny_network
 from robustvit import finetune
 from robustvit.cli import main as cli
+from robustvit.cli.arguments import normalize
 from robustvit.models import families
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import save_model
@@ -201,7 +202,7 @@ def test_every_command_parses(page, world, monkeypatch):
             assert name in cli.COMMANDS, line
             function = cli.function_of(name)
             parser, _ = cli.parser_of(name, function)
-            parser.parse_args(cli._normalize(rest, function))
+            parser.parse_args(normalize(rest, function))
 
 
 # many stand on several pages: they would do the same again
@@ -217,7 +218,7 @@ def test_every_command_that_can_runs(line, world, tmp_path, monkeypatch, capsys)
     name, *rest = command_of(line) or []
     function = cli.function_of(name)
     parser, _ = cli.parser_of(name, function)
-    out = parser.parse_args(cli._normalize(rest, function)).as_dict().get("out")
+    out = parser.parse_args(normalize(rest, function)).as_dict().get("out")
     if name in FRESH and out and "--resume" not in rest:
         shutil.rmtree(out, ignore_errors=True)
     quick = QUICK.get(name, []) if "--from" not in line else []

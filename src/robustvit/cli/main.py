@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import keyword
 import os
 import re
 import sys
@@ -13,12 +12,13 @@ from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from robustvit.cli.arguments import normalize
 from robustvit.cli.help import ALL, help_text
 from robustvit.cli.messages import explain_mistake
 from robustvit.cli.streams import prepare_streams
 from robustvit.common.command_options import add_arguments, at_home, options_of
 from robustvit.common.errors import UserError, did_you_mean, printable
-from robustvit.common.former_spellings import former_spellings, tell_new_name
+from robustvit.common.former_spellings import former_spellings
 from robustvit.common.signals import raise_on_signals, stop_behind
 
 # The function of each command, by stage of the work.
@@ -142,7 +142,7 @@ def _run(name: str, arguments: list[str]) -> int:
         print(help_text(name, function, everything=True))
         return 0
     parser, positional = parser_of(name, function)
-    given = _normalize([word for word in arguments if word != _JSON], function)
+    given = normalize([word for word in arguments if word != _JSON], function)
     _check_config_files(given, function)
     options = parser.parse_args(given)
     values = options.as_dict()
@@ -217,31 +217,6 @@ def parser_of(name: str, function: Callable[..., Any]) -> tuple[Any, list[str]]:
     for old, new in former_spellings(function).renamed.items():  # for configuration files, too; no help shows them
         parser.add_argument(f"--{old}", type=kinds[new], default=argparse.SUPPRESS)
     return parser, positional
-
-
-def _normalize(arguments: list[str], function: Callable[..., Any]) -> list[str]:
-    """Accept ``--max-drop`` for ``--max_drop``, and a bare ``--resume`` for ``--resume true``."""
-    flags = {option.name for option in options_of(function) if option.type in (bool, bool | None)}
-    formerly = former_spellings(function)
-    words: list[str] = []
-    unnamed = list(formerly.positional)
-    for position, argument in enumerate(arguments):
-        if argument.startswith("--"):
-            option, equals, value = argument.partition("=")
-            option = "--" + option[2:].replace("-", "_")
-            option += "_" * keyword.iskeyword(option[2:])  # --from is from_ in Python
-            if new := formerly.renamed.get(option[2:]):
-                tell_new_name(option[2:], new)
-                option = f"--{new}"
-            following = arguments[position + 1] if position + 1 < len(arguments) else ""
-            if not equals and option[2:] in flags and following.lower() not in ("true", "false"):
-                equals, value = "=", "true"
-            argument = option + equals + value
-        elif unnamed and position == len(formerly.positional) - len(unnamed):  # they came first
-            tell_new_name(unnamed[0], unnamed[0])
-            argument = f"--{unnamed.pop(0)}={argument}"
-        words.append(argument)
-    return words
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ def command(
     leave_out: Collection[str] = (),
     formerly: FormerSpellings = NO_FORMER,
     aliases: Mapping[str, str] | None = None,
+    instead: Mapping[str, str] | None = None,
     **defaults: object,
 ) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """Spread the groups among a function's parameters into flat keywords.
@@ -75,6 +76,7 @@ def command(
         leave_out: options of groups that the command does not offer; they keep the group's default.
         formerly: how options were spelled in earlier versions.
         aliases: other names of options, for Python alone.
+        instead: options that the command has in the place of some that it leaves out.
         defaults: defaults that override those of the groups, by option.
     """
 
@@ -112,6 +114,7 @@ def command(
         told.__signature__ = signature
         told.__annotations__ = {one.name: one.type for one in options}
         told.__doc__ = write_docstring(inspect.getdoc(function) or "", {one.name: one.text for one in options})
+        told.left_out = {one: (instead or {}).get(one, "") for one in leave_out}
         told.options, told.first, told.function, told.formerly = options, tuple(first), function, formerly
         del told.__wrapped__  # the documentation unwraps functions, and would see the groups
         return call

@@ -113,6 +113,7 @@ class RateSearch(Tabular):
 @command(
     first=("images", "masks", "model", "recipe", "out", "rates", "max_drop", "engines"),
     leave_out=("at_inference", "lr", "save_every"),
+    instead={"lr": "rates"},
 )
 def search(
     *,
