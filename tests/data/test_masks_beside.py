@@ -27,6 +27,8 @@ def draw(path, kind: str = "photo", size: tuple[int, int] = (16, 12)) -> None:
     elif kind == "ids":
         values = np.zeros(size[::-1], np.uint8)
         values[:4], values[5:8], values[8:] = 7, 3, 12
+    elif kind == "slope":
+        values = np.tile(np.arange(size[0], dtype=np.uint8), (size[1], 1))
     elif kind == "black":
         values = np.zeros(size[::-1], np.uint8)
     Image.fromarray(values).save(path)
@@ -180,10 +182,14 @@ def test_photos_with_names_of_masks_stay_photos(tmp_path, kind):
     assert len(PhotoTree(tmp_path).photos) == 6
 
 
-def test_ids_of_classes_are_masks_if_their_names_say_so(tmp_path):
+@pytest.mark.parametrize("kind", ["ids", "slope"])
+def test_other_masks_are_masks_if_their_names_say_so(tmp_path, kind):
     draw(tmp_path / "a.jpg")
-    draw(tmp_path / "a_seg.png", "ids")
+    draw(tmp_path / "a_seg.png", kind)
     assert set(masks_beside(in_folder(tmp_path))) == {"a_seg.png"}
+    draw(tmp_path / "a.png", kind)
+    (tmp_path / "a_seg.png").unlink()
+    assert masks_beside(in_folder(tmp_path)) == {}
 
 
 def test_a_picture_with_a_mask_in_another_folder_is_a_photo(tmp_path):
@@ -254,3 +260,9 @@ def test_numbered_masks_are_united_whatever_their_capitals(tmp_path, word):
 def test_no_option_is_named_that_a_command_lacks(tmp_path):
     draw_tiles(tmp_path)
     assert "--" not in PhotoTree(tmp_path).count.note
+
+
+def test_a_mask_is_one_whatever_the_format_of_its_photo(tmp_path):
+    (tmp_path / "a.dcm").write_bytes(b"read by another library")
+    draw(tmp_path / "a_mask.png", "mask", (64, 48))
+    assert set(masks_beside(in_folder(tmp_path))) == {"a_mask.png"}

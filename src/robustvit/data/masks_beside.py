@@ -27,6 +27,7 @@ _EXTREME = 0.8  # share of the pixels of a mask that are its darkest or brightes
 _RIM = 4  # times as many pixels may lie between the two as there are of the rarer one: a photo on white has far more
 _FLAT = 0.7  # share of the pixels of an object that are as their neighbour; of photos it is below a third
 _CLASSES = 32  # values that most of these pixels have in a mask
+_ROWS = 64  # that are looked at for this; sorting the colours of all pixels takes seconds
 _LOOKED_AT = 16
 _REMEMBERED = 4096  # pictures that were looked at
 OF_MASKS = frozenset({"masks", "mask", "segmentations", "segmentationclass", "ground_truth"})  # names of folders
@@ -134,15 +135,18 @@ def _look_once(path: Path, photo: Path, by_name: bool, _changed: int, _size: int
     """Look at a picture; without a name that says that it is a mask it has the size of its photo, upright or not."""
     try:
         pixels = read_pixels(path)
-        if not by_name and not pixels.in_colour:
-            with open_header(photo) as other:
-                if pixels.values.shape not in (other.size, other.size[::-1]):
-                    return _Looks.UNKNOWN
+        if (not pixels.in_colour and _is_black_and_white(pixels)) or (by_name and _is_flat(pixels)):
+            looks = _Looks.MASK
+        elif pixels.in_colour:
+            looks = _Looks.PHOTO
+        else:  # a soft mask, if its name says so and its photo is no grey one
+            looks = _Looks.MASK if by_name and read_pixels(photo).in_colour else _Looks.GREY
+        if by_name or looks is _Looks.PHOTO:
+            return looks
+        with open_header(photo) as other:
+            return looks if pixels.values.shape in (other.size, other.size[::-1]) else _Looks.UNKNOWN
     except UserError:
         return _Looks.UNKNOWN
-    if (not pixels.in_colour and _is_black_and_white(pixels)) or (by_name and _is_flat(pixels)):
-        return _Looks.MASK
-    return _Looks.PHOTO if pixels.in_colour else _Looks.GREY
 
 
 def _is_black_and_white(pixels: MaskPixels) -> bool:
@@ -156,16 +160,20 @@ def _is_black_and_white(pixels: MaskPixels) -> bool:
 
 
 def _is_flat(pixels: MaskPixels) -> bool:
-    """Whether the pixels of other values than the commonest have few values, most of them that of their neighbour.
+    """Whether the pixels that are not of the commonest value have few values, most of them that of their neighbour.
 
-    Masks of ids of classes or colours are so, if the format keeps their values.
+    Masks of ids of classes or colours are so, if the format keeps their values; shades of a backdrop do not count.
     """
     if pixels.lossy:
         return False
-    values = pack_colours(pixels.values)[0] if pixels.in_colour else pixels.values
+    rows = pixels.values[:: -(-len(pixels.values) // _ROWS)]
+    values = pack_colours(rows)[0] if pixels.in_colour else rows
     levels, counts = np.unique(values, return_counts=True)
-    others = values[:, 1:] != levels[counts.argmax()]
-    same = values[:, 1:] == values[:, :-1]
-    falling = np.sort(counts)[::-1]
-    few = falling[1 : 1 + _CLASSES].sum() >= _FLAT * falling[1:].sum()
-    return not others.any() or bool(few and same[others].mean() >= _FLAT)
+    others = values != levels[counts.argmax()]
+    if pixels.in_colour:
+        commonest = rows[~others][0].astype(np.int16)
+        others = (np.abs(rows - commonest) > FAINT).any(axis=-1)
+    falling = np.sort(np.unique(values[others], return_counts=True)[1])[::-1]
+    few = falling[:_CLASSES].sum() >= _FLAT * falling.sum()
+    same = (values[:, 1:] == values[:, :-1])[others[:, 1:]]
+    return bool(few and (not len(same) or same.mean() >= _FLAT))

@@ -28,7 +28,7 @@ _NO_PICTURES = frozenset(
     | {".ini", ".cfg", ".html", ".htm", ".py", ".ipynb", ".sh", ".pdf", ".db", ".sha256", ".md5"}
 )
 _IN_MASKS = "in an inner folder of masks"
-_BESIDE = "that are masks of photos beside them (used if this folder is named as that of masks too)"
+_BESIDE = "that are masks of photos beside them, used if this folder is named as that of the masks too"
 _INNER = 5  # names of inner folders in a message
 _PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"})
 _LAYOUT = frozenset({"images", "image", "photos", "jpegimages", "labels", "annotations"})
