@@ -25,9 +25,12 @@ CASES = (
     ((0.8, 0.85, 0.9, 0.95), (20, 50, 200, 400)),
 )
 CHANGES = (
-    ((0.7,) * 4, (0.7,) * 4),
-    ((0.6, 0.9, 0.9, 0.9), (0.8, 0.9, 0.9, 0.9)),
-    ((0.6, 0.7, 0.8, 0.9), (0.8, 0.65, 0.8, 0.9)),
+    ((0.7,) * 4, (0.7,) * 4, (40,) * 4),
+    ((0.6, 0.9, 0.9, 0.9), (0.8, 0.9, 0.9, 0.9), (40,) * 4),
+    ((0.6, 0.7, 0.8, 0.9), (0.8, 0.65, 0.8, 0.9), (40,) * 4),
+    ((0.9, 0.1), (0.85, 0.85), (300, 40)),
+    ((0.9, 0.1), (0.85, 0.85), (40, 40)),
+    ((0.85, 0.85), (0.9, 0.1), (300, 40)),
 )
 
 
@@ -47,13 +50,13 @@ def simulate_groups(true: tuple[float, ...], counts: tuple[int, ...], trials: in
     return {name: count / trials for name, count in held.items()} | {"error": error / trials}
 
 
-def simulate_changes(old: tuple[float, ...], new: tuple[float, ...], trials: int, photos: int = 40) -> float:
+def simulate_changes(old: tuple[float, ...], new: tuple[float, ...], counts: tuple[int, ...], trials: int) -> float:
     """Return how many intervals of the change hold the truth; six photos in ten are as hard for both models."""
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(trials):
         before, after = [], []
-        for p, q in zip(old, new, strict=True):
+        for p, q, photos in zip(old, new, counts, strict=True):
             hard = rng.random(photos)
             before.append((hard < p).astype(float))
             after.append((np.where(rng.random(photos) < 0.6, hard, rng.random(photos)) < q).astype(float))
@@ -68,7 +71,10 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=2000)
     trials = parser.parse_args().trials
     rows = [{"true": true, "photos": counts} | simulate_groups(true, counts, trials) for true, counts in CASES]
-    changes = [{"before": old, "after": new, "worst": simulate_changes(old, new, trials)} for old, new in CHANGES]
+    changes = [
+        {"before": old, "after": new, "photos": counts, "worst": simulate_changes(old, new, counts, trials)}
+        for old, new, counts in CHANGES
+    ]
     name = RESULTS / f"group_intervals-{date.today()}"
     write_json({"trials": trials, "groups": rows, "changes": changes}, name.with_suffix(".json"))
     lines = [
@@ -81,9 +87,12 @@ def main() -> None:
             f"| {row['gap']:.3f} | {100 * row['error']:+.1f} |"
             for row in rows
         ),
-        "\nChange of the worst group, 40 photos a group:\n",
-        "| before | after | holds |\n|---|---|---|",
-        *(f"| {_list(row['before'])} | {_list(row['after'])} | {row['worst']:.3f} |" for row in changes),
+        "\nChange of the worst group:\n",
+        "| before | after | photos | holds |\n|---|---|---|---|",
+        *(
+            f"| {_list(row['before'])} | {_list(row['after'])} | {_list(row['photos'])} | {row['worst']:.3f} |"
+            for row in changes
+        ),
     ]
     write_text("\n".join(lines) + "\n", name.with_suffix(".md"))
 

@@ -67,6 +67,18 @@ def test_a_change_of_the_worst_group_lies_within_its_interval():
         assert found.low <= found.mean <= found.high
 
 
+def test_a_worst_group_lifted_to_the_level_of_the_others_is_a_gain_though_a_good_group_lost_a_little():
+    """The good group may be the worst after; its own loss is no bound of the change of the lowest accuracy."""
+    before, after = [answers(270, 300), answers(4, 40)], [answers(255, 300), answers(34, 40)]
+    found = worst_change(before, after)
+    old, new = worst_interval(before), worst_interval(after)
+    assert found.mean == pytest.approx(0.75)
+    assert found.low == pytest.approx(new.low - old.high)
+    assert found.low > 0.4
+    back = worst_change(after, before)
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+
+
 CASES = [
     ((0.7, 0.7, 0.7, 0.7), (30, 30, 30, 30)),
     ((0.6, 0.8, 0.9, 0.9), (30, 30, 30, 30)),
@@ -105,17 +117,22 @@ def test_the_interval_of_the_group_that_happened_to_be_worst_would_not_hold():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("old", "new"),
-    [((0.7,) * 4, (0.7,) * 4), ((0.6, 0.9, 0.9, 0.9), (0.8, 0.9, 0.9, 0.9)), ((0.6, 0.7, 0.8), (0.8, 0.65, 0.8))],
+    ("old", "new", "counts"),
+    [
+        ((0.7,) * 4, (0.7,) * 4, (40,) * 4),
+        ((0.6, 0.9, 0.9, 0.9), (0.8, 0.9, 0.9, 0.9), (40,) * 4),
+        ((0.6, 0.7, 0.8), (0.8, 0.65, 0.8), (40,) * 3),
+        ((0.9, 0.1), (0.85, 0.85), (300, 40)),
+    ],
 )
-def test_the_interval_of_a_change_of_the_worst_group_holds_the_truth_in_simulations(old, new):
+def test_the_interval_of_a_change_of_the_worst_group_holds_the_truth_in_simulations(old, new, counts):
     rng = np.random.default_rng(0)
     held, trials = 0, 600
     for _ in range(trials):
         before, after = [], []
-        for p, q in zip(old, new, strict=True):
-            hard = rng.random(40)
-            other = np.where(rng.random(40) < 0.6, hard, rng.random(40))  # the same photos are hard for both
+        for p, q, n in zip(old, new, counts, strict=True):
+            hard = rng.random(n)
+            other = np.where(rng.random(n) < 0.6, hard, rng.random(n))  # the same photos are hard for both
             before.append((hard < p).astype(float))
             after.append((other < q).astype(float))
         found = worst_change(before, after)

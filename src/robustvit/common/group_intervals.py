@@ -65,6 +65,9 @@ def worst_change(before: Sequence[ArrayLike], after: Sequence[ArrayLike]) -> Int
     With ``d_g`` the change in a group, the change of the lowest is at least that of the group which is worst after, and
     at most that of the group which is worst before. Which these are is not known: the ends are the lowest lower bound
     of ``d_g`` over the groups that may be worst after, and the highest upper bound over those that may be worst before.
+    Where a model lifts the worst group to the level of the others, any may be the worst after, also one that loses. So
+    neither end is farther out than those of the intervals of both sides allow, ``after.low - before.high`` and
+    ``after.high - before.low``.
 
     Args:
         before: 0 or 1 for each photo of each group.
@@ -74,7 +77,7 @@ def worst_change(before: Sequence[ArrayLike], after: Sequence[ArrayLike]) -> Int
     old, new = worst_interval(before), worst_interval(after)
     low = min(changes[i].low for i in _may_be_worst(after))
     high = max(changes[i].high for i in _may_be_worst(before))
-    return Interval(new.mean - old.mean, low, high, min(old.count, new.count))
+    return _within(old, new, low, high)
 
 
 def worst_of(parts: Sequence[Interval]) -> Interval:
@@ -99,7 +102,7 @@ def worst_change_of(before: Sequence[Interval], after: Sequence[Interval], chang
     old, new = worst_of(before), worst_of(after)
     low = min(change.low for change, part in zip(changes, after, strict=True) if part.low <= new.high)
     high = max(change.high for change, part in zip(changes, before, strict=True) if part.low <= old.high)
-    return Interval(new.mean - old.mean, low, high, min(old.count, new.count))
+    return _within(old, new, low, high)
 
 
 def weighted_interval(parts: Sequence[Interval], weights: Sequence[float], least: float = 0.0) -> Interval:
@@ -115,6 +118,16 @@ def weighted_interval(parts: Sequence[Interval], weights: Sequence[float], least
     down = math.hypot(*(share * (part.mean - part.low) for share, part in zip(shares, parts, strict=True)))
     up = math.hypot(*(share * (part.high - part.mean) for share, part in zip(shares, parts, strict=True)))
     return Interval(mean, max(least, mean - down), min(1.0, mean + up), sum(part.count for part in parts))
+
+
+def _within(old: Interval, new: Interval, low: float, high: float) -> Interval:
+    """Return the change from one lowest accuracy to another, with no end farther out than their intervals allow."""
+    return Interval(
+        new.mean - old.mean,
+        max(low, new.low - old.high),
+        min(high, new.high - old.low),
+        min(old.count, new.count),
+    )
 
 
 def _may_be_worst(answers: Sequence[ArrayLike]) -> list[int]:
