@@ -9,7 +9,8 @@ import pytest
 
 from robustvit import UserError
 from robustvit.data.photo import Photo
-from robustvit.training.choice import check_choice, no_choice
+from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
+from robustvit.training.choice import check_choice, check_measured, no_choice
 from robustvit.training.schedule import Schedule
 
 SWAPS = Schedule(select="robust")
@@ -34,3 +35,23 @@ def test_masks_that_leave_nothing_to_swap_are_not_called_a_lack_of_classes():
     said = str(no_choice(TWO))
     assert "cover nearly the whole frame" in said
     assert "two classes" not in said
+
+
+def measured(group, able):
+    values = {"ordinary": 1.0} | ({"mixed-other": 1.0} if able else {})
+    swapped = [Swapped("mixed-other", 0, 0, 0.9), Swapped("mixed-other", 1, 0, 0.9)] if able else []
+    return PhotoMeasure("x.png", 0, 0, 0.9, values, swapped, group)
+
+
+def test_groups_whose_photos_cannot_be_put_on_other_backgrounds_are_named_before_training():
+    """The small group has six photos, which is enough, but only four whose object can be pasted."""
+    found = [measured("north", True) for _ in range(20)] + [measured("south", at < 4) for at in range(6)]
+    with pytest.raises(UserError, match=r"two groups with 5 validation photos .* got 4 of 6 in south: .*--val-images"):
+        check_measured("worst-group", found)
+    check_measured("accuracy", found)
+    check_measured("worst-group", [*found, measured("south", True)])
+
+
+def test_scores_that_are_missing_refuse_a_metric_that_ranks():
+    with pytest.raises(UserError, match=r"answers give .*got none: .*another --metric"):
+        check_measured("auroc", [measured("north", True)] * 5)

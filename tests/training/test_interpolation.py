@@ -56,7 +56,20 @@ def test_the_highest_sum_of_every_second_share_and_its_neighbours_wins_and_of_eq
     assert share == SHARES[-max((sums[at], -at) for at in near)[1]]
     listed = [0.0, *(SHARES[at] for at in near)]
     assert tried == [{"share": s, "ordinary": by_share[s][0] / 4, "mixed-other": by_share[s][1] / 4} for s in listed]
-    assert ("those of the finetuned model" if share == 1 else f"{share:g} of the way") in describe_share(share, tried)
+    assert ("those of the finetuned model" if share == 1 else f"{share:g} of the way") in describe_share(
+        share, tried, 25.0
+    )
+    lost = by_share[share][0] < 2
+    assert ("lost more" in describe_share(share, tried, 25.0)) == lost
+
+
+def test_a_share_that_lost_more_than_allowed_is_not_called_within_it():
+    share, tried = choose_share(lambda at: {"ordinary": 0.9 - 0.5 * at, "mixed-other": 0.5}, 2.0)
+    assert share == 0.1
+    said = describe_share(share, tried, 2.0)
+    assert "each of 7 steps tried lost more on the validation photos than the 2 points allowed" in said
+    assert "the smallest is kept" in said
+    assert "within the allowed loss" in describe_share(share, tried, 5.0)
 
 
 @pytest.mark.parametrize("wrong", [0, 1.01, -0.5, float("nan"), "half"])
@@ -91,7 +104,7 @@ def test_the_kept_model_lies_where_the_run_says(chosen, model_folder):
     for name, weight in kept.items():
         plain = (1 - record["share"]) * ends[0][name].double() + record["share"] * ends[1][name].double()
         torch.testing.assert_close(weight.double(), plain, rtol=0, atol=1e-6)
-    assert describe_share(record["share"], record["tried"]) in found.verdict.notes
+    assert describe_share(record["share"], record["tried"], 2.0) in found.verdict.notes
     assert any(not torch.equal(ends[0][name], ends[1][name]) for name in kept)
 
 

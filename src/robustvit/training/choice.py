@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from robustvit.common.errors import UserError
@@ -12,8 +13,9 @@ from robustvit.data.gather import RunPhotos
 from robustvit.data.photo import Photo
 from robustvit.evaluation.deciding_metric import check_metric
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
-from robustvit.evaluation.metrics import ACCURACY
+from robustvit.evaluation.metrics import ACCURACY, DECIDING, WORST_GROUP
 from robustvit.evaluation.photo_measures import PhotoMeasure
+from robustvit.evaluation.worst_group import MIN_GROUP
 from robustvit.training.schedule import Schedule
 
 
@@ -57,6 +59,31 @@ def check_metric_choice(schedule: Schedule, gathered: RunPhotos) -> list[str]:
     )
     warn(note)
     return [note]
+
+
+def check_measured(metric: str, found: Sequence[PhotoMeasure]) -> None:
+    """Refuse a metric that has no number on the measured validation photos, before anything is trained.
+
+    ``check_metric`` counts all photos; here only those count whose object could be put on another background.
+    """
+    if all(measure_interval(found, measure_name(metric, kind)) for kind in ("ordinary", "mixed-other")):
+        return
+    if metric != WORST_GROUP:
+        raise UserError(
+            f"expected validation photos whose answers give {DECIDING[metric]}, on their own and on other backgrounds, "
+            "got none: give other photos (--val-images), or use another --metric"
+        )
+    sizes = Counter(one.group for one in found if one.group is not None)
+    able = Counter(one.group for one in found if one.group is not None and "mixed-other" in one.values)
+    lacking = [
+        f"{able[group]} of {size} in {group}" for group, size in sorted(sizes.items()) if able[group] < MIN_GROUP
+    ]
+    shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more such groups" if len(lacking) > 3 else "")
+    raise UserError(
+        f"expected two groups with {MIN_GROUP} validation photos or more whose object can be put on another background "
+        f"for --metric {WORST_GROUP}, got {shown or pluralize(len(sizes), 'group')}: give more validation photos "
+        "(--val-images), or use another --metric"
+    )
 
 
 def robust_score(

@@ -14,6 +14,7 @@ from robustvit.evaluation.measured_intervals import measure_interval, measure_na
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.models.classifier import Classifier
 from robustvit.models.save import restore_weights, save_model
+from robustvit.training.choice import check_measured
 from robustvit.training.schedule import Schedule
 
 SHARES = tuple(tenth / 10 for tenth in range(1, 11))
@@ -61,7 +62,7 @@ def choose_share(
         return {"share": share} | {name: found[name] for name in chosen_by}
 
     original = tried_at(0.0)
-    least = original[chosen_by[0]] - max_drop / 100 - 1e-9
+    least = _least(original[chosen_by[0]], max_drop)
 
     def best_of(rows: list[dict[str, float]]) -> dict[str, float]:
         allowed = [row for row in rows if row[chosen_by[0]] >= least]
@@ -74,16 +75,25 @@ def choose_share(
     return best_of(rows)["share"], [original, *rows]
 
 
-def describe_share(share: float, tried: list[dict[str, float]]) -> str:
-    """Describe in one line how far the kept model goes, and how that was chosen."""
+def describe_share(share: float, tried: list[dict[str, float]], max_drop: float) -> str:
+    """Describe in one line how far the kept model goes, and how that was chosen; arguments as in ``choose_share``."""
     said = f"The weights are {share:g} of the way from the original to the finetuned model"
     said = "The weights are those of the finetuned model" if share == 1 else said
     if not tried:
         return f"{said}, as given."
     at = next(row for row in tried if row["share"] == share)
     shown = " and ".join(f"{100 * value:.1f} % {_words(name)}" for name, value in at.items() if name != "share")
-    steps = len(tried) - 1
+    steps, first = len(tried) - 1, next(name for name in at if name != "share")
+    if at[first] < _least(tried[0][first], max_drop):
+        return (
+            f"{said}: each of {steps} steps tried lost more on the validation photos than the {max_drop:g} points "
+            f"allowed; the smallest is kept ({shown})."
+        )
     return f"{said}: of {steps} steps tried the best on the validation photos ({shown}) within the allowed loss."
+
+
+def _least(original: float, max_drop: float) -> float:
+    return original - max_drop / 100 - 1e-9
 
 
 def _words(name: str) -> str:
@@ -128,6 +138,7 @@ def interpolate_run(
         else:
             network.load_state_dict(interpolate_weights(began, finetuned, share))
             found = measure()
+        check_measured(schedule.metric, found)
         return {name: value.mean for name in names if (value := measure_interval(found, name))}
 
     asked, tried = schedule.weight_interpolation, list[dict[str, float]]()
@@ -140,4 +151,4 @@ def interpolate_run(
         save_model(classifier, folder.best)
         write_json({"share": share, "tried": tried}, folder.interpolation)
     accelerator.wait_for_everyone()
-    return describe_share(share, tried)
+    return describe_share(share, tried, schedule.max_drop)
