@@ -403,6 +403,28 @@ def test_rules_of_the_verdict(cost, alone, same, wanted, words):
     assert words in found.sentence
 
 
+def judge_worst(cost, whole=0.5, own=0.5, alone=0.0):
+    beyond = {"mixed-same": Beyond(0.2, interval(own, 0.05))}
+    accuracy = {"mixed-same": Beyond(0.2, interval(whole, 0.05)), "only-bg-t": Beyond(0.2, interval(alone, 0.05))}
+    return judge({} if cost is None else {"cost": cost}, beyond, "accuracy in the worst group", accuracy)
+
+
+def test_a_worst_group_at_chance_still_shows_its_cost_but_no_absence_of_one():
+    assert judge_worst(interval(0.4, 0.1), own=-0.01).reliance == "strong reliance"
+    assert judge_worst(interval(0.4, 0.1), whole=0.04).reliance == "cannot tell"
+    assert judge_worst(interval(0.0, 0.05)).reliance == "no sign"
+    hidden = judge_worst(interval(0.0, 0.05), own=-0.01)
+    assert hidden.reliance == "cannot tell"
+    assert "the objects of the worst group are recognised" in hidden.sentence
+    assert "above chance over all photos" in hidden.sentence
+
+
+def test_photos_of_the_worst_group_are_counted_as_such():
+    assert "Only 12 photos of the worst group could be put on" in judge_worst(interval(0.4, 0.1, 12)).sentence
+    assert "Fewer than two groups have 5 photos that can be put on other" in judge_worst(None).sentence
+    assert "over 25 photos of the worst group, too few" in judge_worst(interval(0.0, 0.0, 25)).sentence
+
+
 def audited(label, said, donors, kind="mixed-same", rest=()):
     ones = [Swapped(kind, donor, one, 0.5) for donor, one in zip(donors, said, strict=True)]
     plain = PhotoMeasure("x", label, label, 0.9, {}, [*ones, *rest])

@@ -10,8 +10,11 @@ from helpers.small_models import tiny_network
 from robustvit import UserError, evaluate
 from robustvit.common.group_intervals import worst_change_of, worst_of
 from robustvit.common.intervals import Interval
+from robustvit.common.outcomes import open_cost
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_title
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
+from robustvit.evaluation.verdict import compare, decide
+from robustvit.evaluation.worst_group import COUNTED
 
 
 def photos_of(groups, right, swapped=None):
@@ -77,6 +80,17 @@ def test_ends_are_those_of_the_groups_that_may_be_the_worst():
     assert worst.high > 0.7  # it has to hold for both groups
     changes = [Interval(0.1, 0.0, 0.2, 10), Interval(-0.5, -0.6, -0.4, 40)]
     assert worst_change_of(parts, parts, changes) == Interval(0.0, 0.0, 0.2, 10)
+
+
+def test_a_verdict_counts_photos_of_the_worst_group():
+    groups, swaps = ["a"] * 100 + ["b"] * 15, [[1]] * 100 + [[0]] * 5 + [[1]] * 10
+    found = photos_of(groups, [1] * 115, swaps)
+    verdict = decide(compare(found, found, "worst-group"), metric="worst-group")
+    assert "15 photos of the worst group are too few to exclude one: at least 20 that" in verdict.sentence
+    lacking = photos_of(groups, [1] * 115, [[1]] * 104 + [()] * 11)
+    verdict = decide(compare(lacking, lacking, "worst-group"), metric="worst-group")
+    assert "need two groups with 5 test photos with masks and classes or more" in verdict.sentence
+    assert "About 63 more photos of the worst group" in open_cost(Interval(0, -0.05, 0.05, 10), 2.0, COUNTED)
 
 
 def test_a_verdict_can_rest_on_the_worst_group(tmp_path):

@@ -28,8 +28,10 @@ from typing import Literal
 
 from robustvit.audits.summary import Beyond
 from robustvit.common.intervals import Interval
-from robustvit.common.outcomes import MIN_PHOTOS
+from robustvit.common.outcomes import MIN_PHOTOS, plural_of
 from robustvit.common.wording import pluralize
+from robustvit.evaluation.metrics import DECIDING, WORST_GROUP
+from robustvit.evaluation.worst_group import COUNTED, MIN_GROUP
 
 Reliance = Literal["no sign", "some", "strong reliance", "cannot tell"]
 STRONG_COST = 0.10  # one object in ten is lost on the background of another class, however many classes there are
@@ -47,6 +49,7 @@ RULES: dict[Reliance, str] = {
     "cannot tell": f"fewer than {MIN_PHOTOS} photos could be put on other backgrounds; or the objects are not "
     "recognised above chance on backgrounds of their own class; or a strong cost is neither shown nor excluded.",
 }
+_WORST = DECIDING[WORST_GROUP]
 
 
 @dataclass(frozen=True)
@@ -62,25 +65,29 @@ class AuditVerdict:
     sentence: str
 
 
-def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond], metric: str = "accuracy") -> AuditVerdict:
+def judge(
+    measures: Mapping[str, Interval],
+    beyond: Mapping[str, Beyond],
+    metric: str = "accuracy",
+    accuracy: Mapping[str, Beyond] | None = None,
+) -> AuditVerdict:
     """Apply the rules above to a model's measures.
+
+    Of the worst group only the cost is judged: chance is that of all photos, so it is their accuracy that has to be
+    above it. A worst group at chance may still lose much by a wrong background, but shows no absence of a cost.
 
     Args:
         measures: ``cost`` decides.
         beyond: ``only-bg-t`` and ``mixed-same``, if there are.
         metric: what was measured, in words; all limits are the same for each.
+        accuracy: ``beyond`` by accuracy, which has to be above chance in its place where the worst group is measured.
     """
-    cost = measures.get("cost")
-    if cost is None:
-        return AuditVerdict(
-            "cannot tell", "No photo was put on another background, which needs masks: the background was not tested."
-        )
-    if cost.count < MIN_PHOTOS:
-        return AuditVerdict(
-            "cannot tell",
-            f"Only {pluralize(cost.count, 'photo')} could be put on backgrounds of their own class and of others; at "
-            f"least {MIN_PHOTOS} are needed.",
-        )
+    cost, worst = measures.get("cost"), None
+    photo, over = ("photo", "") if metric != _WORST else (COUNTED, " over all photos")
+    if metric == _WORST and accuracy is not None:
+        beyond, worst = accuracy, beyond.get("mixed-same")
+    if cost is None or cost.count < MIN_PHOTOS:
+        return AuditVerdict("cannot tell", _lacking(cost, photo))
     same = beyond.get("mixed-same")
     if same is not None and same.excess.low <= 0:
         return AuditVerdict(
@@ -91,7 +98,7 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond], metric
     alone = beyond.get("only-bg-t")
     size = f"A wrong background costs {cost.points()}" + (f" of {metric}" if metric != "accuracy" else "")
     given = alone is not None and alone.excess.low >= BACKGROUND_ALONE
-    gives = "" if alone is None else f"; the background alone is answered {alone.excess.points()} above chance"
+    gives = "" if alone is None else f"; the background alone is answered {alone.excess.points()} above chance{over}"
     if cost.low >= STRONG_COST:
         return AuditVerdict("strong reliance", f"{size}, the whole interval at {100 * STRONG_COST:g} or above{gives}.")
     if cost.low > 0:
@@ -107,9 +114,31 @@ def judge(measures: Mapping[str, Interval], beyond: Mapping[str, Beyond], metric
     if cost.count < NO_SIGN_PHOTOS:
         return AuditVerdict(
             "cannot tell",
-            f"{size} over {cost.count} photos, too few to exclude a strong cost (at least {NO_SIGN_PHOTOS}){gives}.",
+            f"{size} over {cost.count} {plural_of(photo)}, too few to exclude a strong cost (at least "
+            f"{NO_SIGN_PHOTOS}){gives}.",
+        )
+    if worst is not None and worst.excess.low <= 0:
+        return AuditVerdict(
+            "cannot tell",
+            f"{size}, but on backgrounds of their own class the objects of the worst group are recognised "
+            f"{worst.excess.points()} above chance, so that there is little to lose{gives}.",
         )
     return AuditVerdict("no sign", f"{size}, and a cost above {100 * STRONG_COST:g} points is excluded{gives}.")
+
+
+def _lacking(cost: Interval | None, photo: str) -> str:
+    """Say that too few photos could be put on other backgrounds."""
+    if cost is not None:
+        return (
+            f"Only {pluralize(cost.count, photo, plural_of(photo))} could be put on backgrounds of their own class and "
+            f"of others; at least {MIN_PHOTOS} are needed."
+        )
+    if photo == COUNTED:
+        return (
+            f"Fewer than two groups have {MIN_GROUP} photos that can be put on other backgrounds, which needs masks: "
+            "the background was not tested in the worst group."
+        )
+    return "No photo was put on another background, which needs masks: the background was not tested."
 
 
 def change_of(difference: Interval, metric: str = "accuracy") -> str:

@@ -82,7 +82,13 @@ def photos_needed(change: Interval, half_width: float) -> int:
 
 
 def sentence_of(
-    outcome: Outcome, gain: Interval, ordinary: Interval, max_drop: float, where: str, metric: str = "accuracy"
+    outcome: Outcome,
+    gain: Interval,
+    ordinary: Interval,
+    max_drop: float,
+    where: str,
+    metric: str = "accuracy",
+    photo: str = "photo",
 ) -> str:
     """Describe an outcome in a sentence.
 
@@ -91,6 +97,7 @@ def sentence_of(
         gain: as there; as are ``ordinary`` and ``max_drop``.
         where: what the gain was measured on, such as "random backgrounds".
         metric: what was measured, such as "balanced accuracy".
+        photo: what the intervals count, such as "photo of the worst group".
     """
     gained, changed = gain.points(), f"ordinary {metric} changed by {ordinary.points()}"
     if metric != "accuracy":
@@ -101,10 +108,11 @@ def sentence_of(
             "be lost."
         )
     if outcome == "cost-open":
-        cost = open_cost(ordinary, max_drop)
+        cost = open_cost(ordinary, max_drop, photo)
         return f"Better on {where} by {gained}, but the cost is not bounded yet: ordinary {metric} changed by {cost}"
     if outcome == "not-shown":
-        return f"No measurable improvement on {where}: {gained} ({changed}). {_could_show(gain)} Keep the original."
+        could = _could_show(gain, photo)
+        return f"No measurable improvement on {where}: {gained} ({changed}). {could} Keep the original."
     if gain.high < 0:
         return f"Worse on {where}: {gained} ({changed}). Keep the original."
     return (
@@ -113,8 +121,11 @@ def sentence_of(
     )
 
 
-def open_cost(ordinary: Interval, max_drop: float) -> str:
-    """Describe a change whose interval reaches beyond ``max_drop`` points, and how many photos would settle it."""
+def open_cost(ordinary: Interval, max_drop: float, photo: str = "photo") -> str:
+    """Describe a change whose interval reaches beyond ``max_drop`` points, and how many photos would settle it.
+
+    ``photo``: as in ``sentence_of``.
+    """
     lost = f"{-100 * ordinary.low:.1f} points may be lost where {max_drop:g} are allowed"
     possible = f"{ordinary.points()}, so up to {lost}."
     spare = max_drop / 100 + ordinary.mean
@@ -125,21 +136,27 @@ def open_cost(ordinary: Interval, max_drop: float) -> str:
         )
     more = max(1, photos_needed(ordinary, spare) - ordinary.count)
     return (
-        f"{possible} About {_rounded(more)} more photos would settle it, if as many answers change as here. Until then "
-        "it is your choice."
+        f"{possible} About {_rounded(more)} more {plural_of(photo)} would settle it, if as many answers change as "
+        "here. Until then it is your choice."
     )
 
 
-def _could_show(gain: Interval) -> str:
+def plural_of(photo: str) -> str:
+    """Return the plural of ``photo`` or of ``photo of the worst group``."""
+    return photo.replace("photo", "photos", 1)
+
+
+def _could_show(gain: Interval, photo: str) -> str:
     """Say whether the photos were enough to show a gain, and how many would be."""
-    few = f"{pluralize(gain.count, 'photo')} {'is' if gain.count == 1 else 'are'} too few to exclude one"
+    photos = plural_of(photo)
+    few = f"{pluralize(gain.count, photo, photos)} {'is' if gain.count == 1 else 'are'} too few to exclude one"
     needed, points = photos_needed(gain, GAIN), f"a gain of {100 * GAIN:g} points"
     if gain.count < MIN_PHOTOS:
         return f"{few}: at least {MIN_PHOTOS} that can be put on other backgrounds are needed."
     if gain.high < GAIN:
-        return f"These {gain.count:,} photos exclude {points}."
+        return f"These {gain.count:,} {photos} exclude {points}."
     if needed <= gain.count:
-        return f"These {gain.count:,} photos could show {points}."
+        return f"These {gain.count:,} {photos} could show {points}."
     return f"{few}: about {_rounded(needed)} would show {points}, if as many answers change as here."
 
 

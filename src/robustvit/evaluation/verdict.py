@@ -8,8 +8,9 @@ from robustvit.common.errors import UserError
 from robustvit.common.outcomes import outcome_of, sentence_of
 from robustvit.common.verdict import Comparison, Verdict
 from robustvit.evaluation.measured_intervals import measure_difference, measure_interval, measure_name
-from robustvit.evaluation.metrics import ACCURACY, DECIDING
+from robustvit.evaluation.metrics import ACCURACY, DECIDING, WORST_GROUP
 from robustvit.evaluation.photo_measures import MEASURES, PhotoMeasure
+from robustvit.evaluation.worst_group import COUNTED, MIN_GROUP
 
 DECISIVE: dict[str, str] = {  # the first decides that was measured and not trained on; older files have the second only
     "mixed-other": "backgrounds of other classes",
@@ -88,10 +89,12 @@ def decide(
     by_name = {comparison.measure: comparison for comparison in comparisons}
     measure, plain = deciding_measure(by_name, trained_on, metric), measure_name(metric, "ordinary")
     if measure is None or plain not in by_name:
+        needed = "test photos with masks and classes"
+        if metric == WORST_GROUP:
+            needed = f"two groups with {MIN_GROUP} {needed} or more that can be put on other backgrounds"
         return Verdict(
             None,
-            "Not measured: swapped backgrounds need test photos with masks and classes. Keep the original until "
-            "this has been measured.",
+            f"Not measured: swapped backgrounds need {needed}. Keep the original until this has been measured.",
             tuple(comparisons),
             tuple(notes),
             trained_on=tuple(trained_on),
@@ -105,7 +108,8 @@ def decide(
     elif measure == "mixed-rand":
         said += ("Decided on mixed-rand, as older versions measured: its backgrounds may be of the photo's own class.",)
     accepted = {"better": True, "cost-open": None}.get(outcome, False)
-    sentence = sentence_of(outcome, gain, ordinary, max_drop, DECISIVE[measure], DECIDING[metric])
+    counted = COUNTED if metric == WORST_GROUP else "photo"
+    sentence = sentence_of(outcome, gain, ordinary, max_drop, DECISIVE[measure], DECIDING[metric], counted)
     return Verdict(
         accepted, sentence, tuple(comparisons), said, outcome=outcome, trained_on=tuple(trained_on), metric=metric
     )

@@ -14,6 +14,7 @@ from robustvit.common.intervals import (
 from robustvit.evaluation.photo_measures import PhotoMeasure
 
 MIN_GROUP = 5  # photos; the accuracy of fewer says nothing, so they cannot be the worst group
+COUNTED = "photo of the worst group"  # what its intervals count
 _ORDINARY = "ordinary"
 
 
