@@ -17,6 +17,7 @@ from robustvit import UserError
 from robustvit.audits.audited_photo import AuditedPhoto, PhotoAnswer, Tried
 from robustvit.audits.background_groups import group_photos, usual_photos
 from robustvit.audits.background_kinds import BackgroundKinds, background_features, find_backgrounds
+from robustvit.audits.by_metric import metric_beyond, metric_changes
 from robustvit.audits.clusters import silhouette
 from robustvit.audits.measures import PhotoSettings, audit_photos
 from robustvit.audits.pictures import choose_worst
@@ -31,7 +32,7 @@ from robustvit.audits.placements import (
     shift_points,
     shift_values,
 )
-from robustvit.audits.summary import Beyond, beyond_chance, compare_photos, means
+from robustvit.audits.summary import Beyond, beyond_chance, beyond_chances, compare_photos, means
 from robustvit.audits.tried_backgrounds import choose_tries, fit_photos
 from robustvit.audits.verdict import change_of, judge
 from robustvit.common.intervals import ClusteredAnswers, Interval, crossed_difference, crossed_interval, mean_interval
@@ -44,7 +45,9 @@ from robustvit.data.shifts.cutouts import cut_out, place, square_background
 from robustvit.data.swaps import paste, tiled_background
 from robustvit.evaluation.map_scores import pointing_hit
 from robustvit.evaluation.measure import measure
+from robustvit.evaluation.measured_intervals import measure_difference, measure_name
 from robustvit.evaluation.measuring import MeasureSettings
+from robustvit.evaluation.metrics import MOST_SCORED
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
 from robustvit.explanation.features import patch_features
 from robustvit.models.classifier import Classifier, Preprocessing
@@ -521,3 +524,34 @@ def test_change_of_the_cost_in_words():
     assert "rose" in change_of(interval(0.1, 0.05))
     assert "No change" in change_of(interval(0.1, 0.2))
     assert "cannot be told" in change_of(interval(-0.1, 0.05, 19))
+
+
+def test_a_large_head_scores_the_classes_of_the_photos_on_backgrounds_alone_too(held):
+    names = [*CLASSES, *(f"other {number}" for number in range(MOST_SCORED))]
+    large = Classifier(
+        tiny_network(len(names)), preprocessing=Preprocessing((SIZE, SIZE), crop_share=1.0), class_names=names
+    )
+    found = audit_photos(large, held, PhotoSettings(swaps=1, tries=2))
+    for photo in found:
+        kept = set(photo.plain.scores)
+        assert kept == {one.label for one in found}
+        assert all(set(answer.scores) == kept for answer in photo.answers.values())
+    for metric in ("auroc", "average-precision"):
+        assert "only-bg-t" in metric_beyond(found, metric, beyond_chances(found))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced-accuracy", "macro-f1"])
+def test_photos_that_only_one_model_has_on_other_backgrounds_change_nothing(metric):
+    kinds = ("mixed-same", "mixed-other")
+    after, before = [], []
+    for at in range(100):
+        said = at % 2 if at < 50 else 1 - at % 2
+        swaps = [Swapped(kind, (at + 7) % 100, said, 0.5) for kind in kinds for _ in range(2)]
+        after.append(audited(at % 2, [], [], rest=swaps))
+        before.append(audited(at % 2, [], [], rest=swaps if at < 50 else []))
+    changes = compare_photos(before, after) if metric == "accuracy" else metric_changes(before, after, metric)
+    for kind in (*kinds, "cost"):
+        assert changes[kind].difference.mean == 0
+        assert changes[kind].difference.low <= 0 <= changes[kind].difference.high
+    sides = [[one.plain for one in side] for side in (before, after)]
+    assert measure_difference(*sides, measure_name(metric, "mixed-other")).mean == 0

@@ -131,6 +131,16 @@ def test_the_verdict_of_an_audit_follows_the_metric(metric, tmp_path):
     assert row["low"] <= row["mean"] <= row["high"]
     assert f"{metric}/ordinary" in record["summary"]["measures"]
     assert "which decides" in found.page.read_text()
+    listed = {row["measure"]: row["value"] for row in found.frame_rows()}
+    assert listed[f"{metric}/cost"].mean == row["mean"]
+
+
+def test_a_change_of_the_cost_says_that_it_is_of_accuracy_where_the_worst_group_decides(tmp_path):
+    write_sites(tmp_path, {"north": 6, "south": 6})
+    found = audit(model=tiny_network(3), baseline=tiny_network(3), images=str(list_sites(tmp_path)),
+                  metric="worst-group", out=str(tmp_path / "look.html"), **FAST)  # fmt: skip
+    change = json.loads(found.record.read_text())["change"]
+    assert "wrong background in accuracy over all photos" in change
 
 
 def test_chance_is_what_the_same_answers_get_at_random(audited):

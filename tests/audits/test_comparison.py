@@ -67,3 +67,22 @@ def test_mistakes_are_refused_before_anything_is_audited(world, tmp_path):
     assert cli.main([*arguments, "--compare", "x", "--out", str(out)]) == 2
     assert (tmp_path / "a-2.html").read_text() == "mine"
     assert not out.exists()
+
+
+def test_the_metric_that_decides_is_compared_and_shown_first(world):
+    folder, arguments = world
+    out = folder / "balanced.html"
+    given = ["--compare", f"local-dir:{folder / 'second'}", "--metric", "balanced-accuracy", "--out", str(out)]
+    assert cli.main([*arguments, *given]) == 0
+    record = json.loads(out.with_suffix(".json").read_text())
+    cost = "balanced-accuracy/cost"
+    for number, row in enumerate(record["models"], 1):
+        single = json.loads((folder / f"balanced-{number}.json").read_text())
+        assert row["measures"][cost] == single["measures"][cost]["model"]
+    first, second = record["models"]
+    change = second["measures"][cost]["mean"] - first["measures"][cost]["mean"]
+    assert second["differences"][cost]["mean"] == pytest.approx(change)
+    page = out.read_text()
+    assert "By balanced accuracy, which decides" in page
+    assert "% balanced accuracy on the photos as they are" in page
+    assert "right on the photos as they are" not in page

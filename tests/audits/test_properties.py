@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
+from robustvit.audits import properties
 from robustvit.audits.properties import PROPERTIES, TELLING, _auroc, _nearness, audit_properties, photo_properties
 
 NAMES = ["cat", "dog", "cow"]
@@ -97,3 +98,14 @@ def test_the_area_under_the_curve_is_the_share_of_pairs():
 
 def test_few_photos_are_not_judged():
     assert audit_properties(np.zeros((12, len(PROPERTIES))), ["a"] * 11 + ["b"]) is None
+
+
+@pytest.mark.parametrize("sizes", [(10, 10), (20, 20), (20, 40)])
+def test_chance_seldom_calls_a_class_alike(monkeypatch, sizes):
+    monkeypatch.setattr(properties, "_cross_validated", lambda *_: 0.5)  # takes most of the time
+    rng, alarms = np.random.default_rng(2), 0
+    names = ["cat"] * sizes[0] + ["dog"] * sizes[1]
+    for _ in range(40):
+        found = audit_properties(rng.normal(size=(len(names), len(PROPERTIES))), names)
+        alarms += any(one.alike for one in found.telling)
+    assert alarms <= 1, "8 of 40 if ten photos of a class were enough"

@@ -12,6 +12,7 @@ import pytest
 
 from robustvit.common.intervals import Interval, mcnemar, paired_interval
 from robustvit.evaluation.classes.changes import RATE, ClassChange, Tally, class_changes
+from robustvit.evaluation.classes.record import summarize_changes
 from robustvit.evaluation.on_sets.outcomes import Outcomes
 
 
@@ -187,3 +188,38 @@ def test_only_significant_classes_are_called_helped_or_harmed():
 def test_tally_counts_directions_and_what_is_significant_of_them():
     rows = [change("a", 3, 1, 9, 0.01), change("b", 3, 1, 9), change("c", 0, 9, 9, 0.049), change("d", 0, 9, 9, 0.05)]
     assert Tally.of([*rows, change("e", 1, 1, 9)]) == Tally(5, 2, 2, 1, 1, 1)
+
+
+def test_labels_of_a_photo_that_turn_together_give_no_false_changes():
+    rng, alone, together = np.random.default_rng(0), 0, 0
+    photos, labels = 100, 5
+    names = [f"{at:07d} {label}" for at in range(photos) for label in range(labels)]
+    for _ in range(250):
+        turned = np.repeat(rng.choice([-1, 0, 1], p=[0.1, 0.8, 0.1], size=photos), labels)
+        turned = turned * (rng.random(photos * labels) < 0.8)
+        sides = [
+            outcomes_of([(name, name[-1], (0,), int(turn == other)) for name, turn in zip(names, turned, strict=True)])
+            for other in (1, -1)
+        ]
+        found = class_changes(*sides, photo_of=lambda name: name.partition(" ")[0])
+        assert found.p is None
+        assert found.difference.count == photos * labels
+        together += not found.difference.low <= 0 <= found.difference.high
+        naive = paired_interval(found.helped, found.harmed, photos * labels)
+        alone += not naive.low <= 0 <= naive.high
+    assert together <= 15, "of 250: at most 6 %"
+    assert alone > 50
+
+
+def test_photos_of_one_label_each_have_the_interval_of_independent_answers():
+    before, after = (outcomes_of(side) for side in random_pair(3))
+    plain, found = class_changes(before, after), class_changes(before, after, photo_of=str)
+    for name in ("mean", "low", "high", "count"):
+        assert getattr(found.difference, name) == pytest.approx(getattr(plain.difference, name), abs=1e-12)
+
+
+def test_the_sentence_says_what_is_counted():
+    rows, _ = random_pair(0)
+    found = class_changes(outcomes_of(rows), outcomes_of(rows))
+    assert "on all 300 labels the model" in summarize_changes(found, "recall", "label")
+    assert "on all 300 images the model" in summarize_changes(found)

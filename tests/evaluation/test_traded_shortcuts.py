@@ -10,6 +10,7 @@ from torch import nn
 from helpers.small_models import SIZE
 from robustvit.common.intervals import Interval
 from robustvit.evaluation import traded_shortcuts
+from robustvit.evaluation.measuring import spread
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.evaluation.pulls import RISE, cost_rises, risen_costs
 from robustvit.evaluation.traded_shortcuts import describe_trade, other_costs
@@ -67,8 +68,8 @@ def test_a_frame_that_costs_only_the_second_model_is_named():
 def test_photos_without_a_class_do_not_count_and_many_are_thinned_out(monkeypatch):
     few = measured([None] * 10 + LABELS[10:])
     assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 30
-    monkeypatch.setattr(traded_shortcuts, "MOST_PHOTOS", 10)
-    assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 10
+    monkeypatch.setattr(traded_shortcuts, "MOST_PHOTOS", 20)
+    assert other_costs(model(False), model(True), Photos(), few)["black frame"].count == 20
 
 
 def counted(model, asked):
@@ -77,12 +78,12 @@ def counted(model, asked):
     return model
 
 
-@pytest.mark.parametrize(("framed", "pictures"), [(False, 4 * 8), (True, 4 * 8 + 32)])
+@pytest.mark.parametrize(("framed", "pictures"), [(False, 4 * 9), (True, 4 * 9 + 31)])
 def test_only_what_seems_to_cost_more_is_put_into_all_photos(monkeypatch, framed, pictures):
-    monkeypatch.setattr(traded_shortcuts, "FIRST_PHOTOS", 9)  # every fifth of 40: both classes
+    monkeypatch.setattr(traded_shortcuts, "FIRST_PHOTOS", 9)
     asked = []
     found = other_costs(model(False), counted(model(framed), asked), Photos(), measured())
-    assert sum(asked) == pictures, "four insertions into eight photos, and the frame into the other 32"
+    assert sum(asked) == pictures, "four insertions into nine photos, and the frame into the other 31"
     assert [rise.count for rise in found.values()] == [40] * framed
 
 
@@ -114,3 +115,12 @@ def test_the_line_says_whether_backgrounds_gained():
     (line,) = describe_trade(risen, Interval(0.0, -0.1, 0.1, 40))
     assert line.startswith("Beside the backgrounds, black frame")
     assert describe_trade({}, None) == []
+
+
+@pytest.mark.parametrize("count", [0, 30, 50, 51, 60, 101, 201, 400])
+def test_what_is_asked_first_is_as_many_as_said_and_of_all_classes_though_they_alternate(count):
+    found = spread(range(count), 50)
+    assert len(found) == len(set(found)) == min(50, count)
+    assert found == sorted(found) == spread(range(count), 50)
+    for classes in (2, 3, 4, 8)[: 4 * (count > 0)]:
+        assert {index % classes for index in found} == set(range(classes))

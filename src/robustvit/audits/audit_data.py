@@ -20,6 +20,7 @@ from robustvit.audits.verdict import AuditVerdict, judge
 from robustvit.common.intervals import Interval
 from robustvit.common.options import MetricName
 from robustvit.evaluation.group_report import GroupReport
+from robustvit.evaluation.measured_intervals import measure_name
 from robustvit.evaluation.metrics import ACCURACY, DECIDING
 from robustvit.evaluation.photo_measures import Said
 from robustvit.evaluation.rival_results import RivalResults
@@ -64,6 +65,11 @@ class ModelAudit:
             self.verdict = judge(self.by_metric, self.beyond_metric, DECIDING[self.metric], self.beyond)
         if any(photo.plain.labels is not None for photo in self.photos):
             self.by_label = metric_by_class(self.photos, self.metric)
+
+    @property
+    def every_measure(self) -> dict[str, Interval]:
+        """The means, and first the numbers of the metric that decides, by ``measure_name``."""
+        return {measure_name(self.metric, kind): one for kind, one in self.by_metric.items()} | self.measures
 
 
 @dataclass

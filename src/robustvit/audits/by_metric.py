@@ -20,6 +20,7 @@ from robustvit.evaluation.measured_intervals import (
     measure_interval,
     measure_name,
     predictions_of,
+    shared_swaps,
 )
 from robustvit.evaluation.metrics import METRICS, OF_LABELS, WORST_GROUP, Metric, Predictions
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped
@@ -51,7 +52,7 @@ def metric_changes(before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto]
     old, new = as_measured(before), as_measured(after)
     differences = {kind: measure_difference(old, new, measure_name(metric, kind)) for kind in ANSWER_KINDS}
     if metric in METRICS:
-        costs = [_cost_parts(side, METRICS[metric]) for side in (old, new)]
+        costs = [_cost_parts(side, METRICS[metric]) for side in shared_swaps(old, new, [_SAME, _OTHER])]
         if costs[0] is not None and costs[1] is not None:
             differences[COST] = derived_difference(costs[0], costs[1])
     sides = metric_means(before, metric), metric_means(after, metric)

@@ -7,15 +7,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from robustvit.audits.audit_data import AuditData
-from robustvit.audits.measure_names import AUDIT_MEASURES, DIFFERENCES
-from robustvit.audits.page import FALLS, NEUTRAL, ROW_GROUPS, THREE
-from robustvit.audits.record import AUDIT_KIND
+from robustvit.audits.audit_data import AuditData, ModelAudit
+from robustvit.audits.by_metric import metric_changes
+from robustvit.audits.measure_names import AUDIT_MEASURES
+from robustvit.audits.page import NEUTRAL, ShownMeasures
+from robustvit.audits.record import AUDIT_KIND, metric_titles
 from robustvit.audits.shortcuts import name_shortcuts
 from robustvit.audits.summary import compare_photos
 from robustvit.common.errors import printable
 from robustvit.common.files import write_json, write_text
 from robustvit.common.pages import page_template
+from robustvit.common.verdict import Comparison
+from robustvit.evaluation.measured_intervals import measure_name
+from robustvit.evaluation.metrics import ACCURACY
 
 MOST_MODELS = 5
 
@@ -30,41 +34,53 @@ def comparison_record(audits: Sequence[AuditData], pages: Sequence[str]) -> dict
     first = audits[0]
     rows = []
     for data, page in zip(audits, pages, strict=True):
-        changes = {} if data is first else compare_photos(first.model.photos, data.model.photos)
+        changes = {} if data is first else _changes(first.model, data.model)
         rows.append(
             {
                 "model": printable(data.model.source),
                 "page": page,
                 "verdict": asdict(data.model.verdict),
                 "shortcuts": [line for line in name_shortcuts(data) if not line.startswith("photos: ")],
-                "measures": {name: asdict(found) for name, found in data.model.measures.items()},
+                "measures": {name: asdict(found) for name, found in data.model.every_measure.items()},
                 "differences": {name: asdict(one.difference) for name, one in changes.items()},
             }
         )
-    measured = [name for name in AUDIT_MEASURES if any(name in row["measures"] for row in rows)]
+    titles = metric_titles(first.model.metric) | AUDIT_MEASURES
+    measured = [name for name in titles if any(name in row["measures"] for row in rows)]
     return {
         "kind": f"{AUDIT_KIND}-comparison",
         "images": printable(first.images),
         "count": len(first.files),
-        "titles": {name: AUDIT_MEASURES[name] for name in measured},
+        "metric": first.model.metric,
+        "titles": {name: titles[name] for name in measured},
         "models": rows,
         "notes": list(dict.fromkeys(note for data in audits for note in data.notes)),
     }
 
 
+def _changes(first: ModelAudit, other: ModelAudit) -> dict[str, Comparison]:
+    """Return the changes of all measures, and of the metric that decides, by the names of ``every_measure``."""
+    found = compare_photos(first.photos, other.photos)
+    if other.metric == ACCURACY:
+        return found
+    by_metric = metric_changes(first.photos, other.photos, other.metric)
+    return {measure_name(other.metric, kind): one for kind, one in by_metric.items()} | found
+
+
 def write_comparison(audits: Sequence[AuditData], pages: Sequence[str], page: Path, record_file: Path) -> None:
     """Write the record and the page of a comparison; see ``comparison_record``."""
     record = comparison_record(audits, pages)
+    shown = ShownMeasures.by(record["metric"])
     template = page_template(__package__, "comparison.html.j2", trim=True)
     text = template.render(
         mark=record["kind"],
         record=record,
-        row_groups=ROW_GROUPS,
-        falls=FALLS,
+        row_groups=shown.groups,
+        falls=shown.falls,
         neutral=NEUTRAL,
-        differences=list(DIFFERENCES),
-        three=[name for name in THREE if name in record["titles"]][:3],
-        three_words=THREE,
+        differences=shown.differences,
+        three=[name for name in shown.three if name in record["titles"]][:3],
+        three_words=shown.three,
         record_name=printable(record_file.name),
         two=True,
     )

@@ -93,21 +93,23 @@ def audit_photos(
                 photo.values[name] = photo.values[kind] - photo.values[less]
         if "energy" in photo.values:
             photo.values["uniform"] = float(photos[index]["mask"].mean())
+    labels = [photo.label for photo in found]
+    classes = sorted(set(labels))
+    scored = classes if len(classes) <= MOST_SCORED else []  # as ``measure`` keeps on swapped backgrounds
     able, usable = fit_photos(photos)
     jobs = [
         (index, name) for index in able for name in settings.variants if usable[index] or name not in _NEEDS_BACKGROUND
     ]
-    answers = _predict(model, _VariantPhotos(photos, jobs), settings, device, "objects and backgrounds alone")
+    answers = _predict(model, _VariantPhotos(photos, jobs), settings, device, "objects and backgrounds alone", scored)
     for (index, name), answer in zip(jobs, answers, strict=True):
         found[index].answers[name] = answer
         found[index].values[name] = float(found[index].plain.is_right(answer))
-    labels = [photo.label for photo in found]
     if isinstance(photos, CachedLabels):
         several = [photo.plain.labels or [] for photo in found]
         pairs = choose_tries_by_labels(several, able, usable, settings.tries, settings.seed)
     else:
         pairs = choose_tries(labels, able, usable, settings.tries, settings.seed)
-    answers = _predict(model, SwappedPhotos(photos, pairs), settings, device, "backgrounds of other classes")
+    answers = _predict(model, SwappedPhotos(photos, pairs), settings, device, "backgrounds of other classes", scored)
     for (index, donor), answer in zip(pairs, answers, strict=True):
         found[index].tried.append(Tried(donor, labels[donor], answer, tuple(found[donor].plain.labels or ())))
     for photo in found:
@@ -133,8 +135,14 @@ class _VariantPhotos(Dataset):
 
 
 def _predict(
-    model: nn.Module, dataset: Dataset, settings: PhotoSettings, device: str | torch.device, title: str
+    model: nn.Module,
+    dataset: Dataset,
+    settings: PhotoSettings,
+    device: str | torch.device,
+    title: str,
+    scored: Sequence[int],
 ) -> list[PhotoAnswer]:
+    """Return the answers; of one class a photo, they keep the probabilities of the ``scored`` classes."""
     answers: list[PhotoAnswer] = []
     with evaluating(model):
         for batch in track(DataLoader(dataset, batch_size=settings.batch_size), title):
@@ -146,7 +154,8 @@ def _predict(
                 probabilities = logits.softmax(dim=1).cpu()
                 right = probabilities.gather(1, batch["label"][:, None])[:, 0]
             best, predicted = probabilities.max(dim=1)
-            few = probabilities if "targets" in batch or probabilities.shape[1] <= MOST_SCORED else probabilities[:, :0]
-            rows = zip(predicted.tolist(), best.tolist(), right.tolist(), few.tolist(), strict=True)
-            answers += [PhotoAnswer(*row[:3], dict(enumerate(row[3]))) for row in rows]
+            kept = range(probabilities.shape[1]) if "targets" in batch else scored
+            scores = probabilities[:, list(kept)].tolist()
+            rows = zip(predicted.tolist(), best.tolist(), right.tolist(), scores, strict=True)
+            answers += [PhotoAnswer(*row[:3], dict(zip(kept, row[3], strict=True))) for row in rows]
     return answers

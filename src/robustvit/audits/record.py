@@ -119,7 +119,8 @@ def _change(data: AuditData) -> str | None:
         found = metric_changes(data.baseline.photos, data.model.photos, metric).get(COST)
         return None if found is None else change_of(found.difference, DECIDING[metric])
     costs = compare_photos(data.baseline.photos, data.model.photos, ("cost",)).get("cost")
-    return None if costs is None else change_of(costs.difference)
+    of = ACCURACY if metric == ACCURACY else "accuracy over all photos"  # the worst group's has no interval
+    return None if costs is None else change_of(costs.difference, of)
 
 
 def _measures(

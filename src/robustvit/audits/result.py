@@ -47,7 +47,7 @@ class Audit(Tabular):
         for audit in self.compared or (self,):
             for side, one in audit.found.sides.items():
                 shared = {"model": one.source, "side": side}
-                yield from (shared | {"measure": name, "value": value} for name, value in one.measures.items())
+                yield from (shared | {"measure": name, "value": value} for name, value in one.every_measure.items())
 
     def __str__(self) -> str:
         from robustvit.audits.shortcuts import name_shortcuts

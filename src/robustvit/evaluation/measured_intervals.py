@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -151,7 +152,8 @@ def measure_difference(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeas
     if metric == WORST_GROUP:
         return worst_group_change(before, after, kind)
     if metric in METRICS:
-        sides = [derive_metric(results, METRICS[metric], kind) for results in (before, after)]
+        shared = (before, after) if kind == ORDINARY else shared_swaps(before, after, [kind])
+        sides = [derive_metric(results, METRICS[metric], kind) for results in shared]
         if sides[0] is None or sides[1] is None:
             return None
         return derived_difference(sides[0], sides[1])
@@ -166,6 +168,21 @@ def measure_difference(before: Sequence[PhotoMeasure], after: Sequence[PhotoMeas
     if not pairs:
         return None
     return paired_difference([b for b, _ in pairs], [a for _, a in pairs], shares=is_accuracy(name))
+
+
+def shared_swaps(
+    before: Sequence[PhotoMeasure], after: Sequence[PhotoMeasure], kinds: Sequence[str]
+) -> tuple[list[PhotoMeasure], list[PhotoMeasure]]:
+    """Return both measures of the same photos, without the swaps of photos that lack one of the kinds on a side."""
+    both = [
+        set(kinds) <= {one.kind for one in b.swapped} & {one.kind for one in a.swapped}
+        for b, a in zip(before, after, strict=True)
+    ]
+    old, new = (
+        [one if held else replace(one, swapped=[]) for one, held in zip(side, both, strict=True)]
+        for side in (before, after)
+    )
+    return old, new
 
 
 def is_accuracy(name: str) -> bool:

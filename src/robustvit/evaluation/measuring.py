@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -108,8 +109,12 @@ class Measuring(ABC):
 
 
 def spread(indices: Sequence[int], most: int) -> list[int]:
-    """Return at most this many of the indices, evenly spread."""
-    return list(indices[:: -(-len(indices) // most)]) if indices else []
+    """Return exactly ``most`` of the indices, or all if there are fewer: always the same ones, drawn by chance.
+
+    Even steps would take one class only of photos whose classes alternate.
+    """
+    drawn = np.random.default_rng(0).permutation(len(indices))[:most]
+    return [indices[at] for at in sorted(drawn.tolist())]
 
 
 def expect_finite(logits: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def other_costs(
     Args:
         before: the original, on its device.
         after: the guided model; both take photos of the same size.
-        photos: transformed without randomness; up to ``MOST_PHOTOS`` that have a class are used, spread evenly.
+        photos: transformed without randomness; up to ``MOST_PHOTOS`` that have a class are used, drawn by chance.
         plain: what was measured of both models on the photos as they are.
         batch_size: photos at a time.
         remembered: makes the question to the original one whose answers are kept.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from robustvit.common.derived_intervals import Derived, derived_difference, derived_interval
 from robustvit.common.intervals import Interval, mcnemar, mean_interval, paired_interval
 from robustvit.evaluation.class_losses import RATE, adjusted_mcnemar
 from robustvit.evaluation.on_sets.outcomes import Outcomes
@@ -75,7 +76,7 @@ class Changes:
     Attributes:
         before: top-1 accuracy of the baseline; likewise ``after`` of the model.
         difference: after minus before; see ``paired_interval``.
-        helped: see ``ClassChange``, also for ``harmed`` and ``p``.
+        helped: see ``ClassChange``, also for ``harmed`` and ``p``; no p where answers of one photo turn together.
         classes: in ``ClassChange.order``.
     """
 
@@ -84,7 +85,7 @@ class Changes:
     difference: Interval
     helped: int
     harmed: int
-    p: float
+    p: float | None
     classes: list[ClassChange]
 
     def most_helped(self, count: int, *, significant: bool = False) -> list[ClassChange]:
@@ -97,13 +98,21 @@ class Changes:
         return sorted(fell, key=lambda row: (row.difference.mean, *row.order[1:]))[:count]
 
 
-def class_changes(before: Outcomes, after: Outcomes, seen: Collection[int] | None = None) -> Changes:
+def class_changes(
+    before: Outcomes,
+    after: Outcomes,
+    seen: Collection[int] | None = None,
+    photo_of: Callable[[str], str] | None = None,
+) -> Changes:
     """Compare two models class by class.
 
     Args:
         before: answers of the baseline.
         after: answers of the model.
         seen: answers that the model was finetuned on; None if not known.
+        photo_of: returns the photo of an answer's name where photos have several answers, which turn together: the
+            intervals of all answers are then over photos, and McNemar's test, which needs independent answers, is
+            left out of all answers.
     """
     _, one, other = np.intersect1d(before.names, after.names, return_indices=True)
     before, after = before.at(one), after.at(other)
@@ -128,12 +137,18 @@ def class_changes(before: Outcomes, after: Outcomes, seen: Collection[int] | Non
         )
         for name, part, up, down, p, q in zip(names, parts, helped, harmed, ps, adjusted, strict=True)
     ]
-    return Changes(
-        mean_interval(old),
-        mean_interval(new),
-        paired_interval(int(helped.sum()), int(harmed.sum()), len(old)),
-        int(helped.sum()),
-        int(harmed.sum()),
-        mcnemar(int(helped.sum()), int(harmed.sum())),
-        sorted(rows, key=lambda row: row.order),
-    )
+    up, down, rows = int(helped.sum()), int(harmed.sum()), sorted(rows, key=lambda row: row.order)
+    if photo_of is None:
+        change = paired_interval(up, down, len(old))
+        return Changes(mean_interval(old), mean_interval(new), change, up, down, mcnemar(up, down), rows)
+    photos = np.unique([photo_of(str(name)) for name in before.names], return_inverse=True)[1].ravel()
+    sides = [_over_photos(side, photos) for side in (old, new)]
+    spans = derived_interval(sides[0]), derived_interval(sides[1]), derived_difference(sides[0], sides[1])
+    before_all, after_all, change = (replace(one, count=len(old)) for one in spans)
+    return Changes(before_all, after_all, change, up, down, None, rows)
+
+
+def _over_photos(right: np.ndarray, photos: np.ndarray) -> Derived:
+    """Return the share of right answers, with what each adds to its photo; both ``(N,)``."""
+    mean, count = float(right.mean()), len(np.unique(photos))
+    return Derived(mean, (right - mean) / len(right), np.ones(len(right)), photos, None, count)

@@ -31,7 +31,7 @@ from robustvit.models.options import ComparedModels
 EACH_CLASS = (
     "A photo of several labels counts once for each class that it shows: it is right for the class if that scores "
     "above one half. Each such pair is counted as a label. Average precision ranks all photos by their score "
-    "for a class. The interval over all labels takes the labels of one photo as independent."
+    "for a class. The labels of one photo turn together, so the interval over all labels is one over photos."
 )
 
 
@@ -56,7 +56,7 @@ def compare_labels(
     original = set_model(other, other.source or str(models.baseline), seen)
     return Compared(
         candidate, original, _as_benchmark(str(own.images), len(pairs[0]), classifier), place, answers[1], answers[0],
-        class_changes(pairs[0], pairs[1], seen or None), {}, [EACH_CLASS, *chosen.notes],
+        class_changes(pairs[0], pairs[1], seen or None, photo_of=_photo_of), {}, [EACH_CLASS, *chosen.notes],
         precision_changes(before, after, classifier),
     )  # fmt: skip
 
@@ -88,6 +88,11 @@ def _as_outcomes(results: Sequence[PhotoMeasure], classifier: Classifier) -> Out
         in_top5=np.zeros(count, dtype=bool),
         confidence=np.array([one.scores[label] for _, one, label in rows], dtype=np.float32),
     )
+
+
+def _photo_of(name: str) -> str:
+    """Return the photo of a row of ``_as_outcomes``, by the row's name."""
+    return name.partition(" ")[0]
 
 
 def _as_benchmark(images: str, count: int, classifier: Classifier) -> Benchmark:

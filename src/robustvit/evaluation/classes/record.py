@@ -31,6 +31,7 @@ def class_record(
         settings: options of the call.
     """
     changes, after = compared.changes, compared.after
+    counted = "label" if compared.precisions else "image"
     all_shown = len(changes.classes) <= 2 * count
     shown = {"all": changes.classes} if all_shown else {
         "helped": changes.most_helped(count, significant=True),
@@ -50,8 +51,8 @@ def class_record(
             "problems": list(dict.fromkeys([*after.problems, *compared.before.problems])),
         },
         "measure": compared.measure,
-        "counted": "label" if compared.precisions else "image",
-        "sentence": summarize_changes(changes, compared.measure),
+        "counted": counted,
+        "sentence": summarize_changes(changes, compared.measure, counted),
         "small": SMALL,
         "rate": RATE,
         "overall": {
@@ -76,12 +77,12 @@ def _ranked(name: str, compared: Compared) -> dict[str, Any]:
     return {"average_precision": asdict(compared.precisions[name])} if name in compared.precisions else {}
 
 
-def summarize_changes(changes: Changes, measure: str = "top-1 accuracy") -> str:
-    """Summarize the changes in words; ``measure`` is what changed."""
+def summarize_changes(changes: Changes, measure: str = "top-1 accuracy", counted: str = "image") -> str:
+    """Summarize the changes in words; ``measure`` is what changed, of what is ``counted``: images or labels."""
     if changes.helped == changes.harmed == 0:
         return (
-            f"Nothing changed: on all {changes.before.count:,} images the model is right where the baseline is, and "
-            "wrong where it is wrong."
+            f"Nothing changed: on all {changes.before.count:,} {counted}s the model is right where the baseline is, "
+            "and wrong where it is wrong."
         )
     tally = Tally.of(changes.classes)
     return (
