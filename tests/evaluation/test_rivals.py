@@ -209,6 +209,48 @@ def test_a_rival_that_surely_gains_wins_over_the_model_that_would_be_used():
     assert judge_rivals(answers(8), said, plan, RivalBar("it", ("the guided model", answers(38)))).winner == ""
 
 
+def grouped(large, small, scores=None):
+    """Measures of 300 photos of one group and 40 of another, with these shares of right answers everywhere."""
+    found = []
+    for group, count, share in (("large", 300, large), ("small", 40, small)):
+        for i in range(count):
+            said = int(i >= share * count)
+            found.append(PhotoMeasure(
+                f"{group}{i}.png", 0, said, 1.0, {"ordinary": 1.0 - said},
+                [Swapped("mixed-other", 1000 + len(found), said, 1.0, scores or {})], group, scores or {},
+            ))  # fmt: skip
+            found[-1].rate_swaps()
+    return found
+
+
+def test_a_rival_is_judged_by_the_worst_group_where_that_decides():
+    plan, guided = RivalPlan(("crop",)), ("the guided model", grouped(0.75, 0.75))
+    said = {"crop": grouped(0.99, 0.1), "crop and photo": grouped(0.99, 0.1)}
+    assert "cropped" in judge_rivals(guided[1], said, plan, RivalBar("it", guided)).winner
+    assert not judge_rivals(guided[1], said, plan, RivalBar("it", guided, metric="worst-group")).winner
+    better = {name: grouped(0.99, 0.99) for name in said}
+    poor = ("the guided model", grouped(0.9, 0.1))
+    winner = judge_rivals(poor[1], better, plan, RivalBar("it", poor, metric="worst-group")).winner
+    assert "of accuracy in the worst group on backgrounds of other classes" in winner
+    assert "of ordinary accuracy in the worst group" in winner
+
+
+def test_no_rival_is_named_by_a_metric_that_needs_scores():
+    plain, said = grouped(0.5, 0.5, {0: 0.5}), {"crop": grouped(0.99, 0.99), "crop and photo": grouped(0.99, 0.99)}
+    found = judge_rivals(plain, said, RivalPlan(("crop",)), RivalBar(metric="auroc"))
+    assert found.winner == ""
+    assert "compared by accuracy only" in str(found)
+
+
+def test_a_rival_keeps_the_groups_of_photos_and_not_the_scores_of_the_model(classifier, dataset):
+    settings = MeasureSettings(swaps=1)
+    whole = [replace(one, group="north") for one in measure(classifier, dataset, settings)]
+    device = classifier.mean.device
+    found = measure_rivals(classifier, dataset, whole, RivalPlan(("mask",)), settings, device=device)["mask"]
+    assert {one.group for one in found} == {"north"}
+    assert not any(one.scores or any(swap.scores for swap in one.swapped) for one in found)
+
+
 def test_a_rival_that_loses_too_much_ordinary_accuracy_does_not_win():
     said = {"crop": answers(38, wrong=20), "crop and photo": answers(9)}
     assert judge_rivals(answers(8), said, RivalPlan(("crop",))).winner == ""

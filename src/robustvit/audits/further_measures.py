@@ -61,6 +61,7 @@ def _ask_about_objects(run: AuditRun, found: Sequence[ModelAudit]) -> RivalResul
     plan = RivalPlan.of(asked, inference.object_by, run.request.maps.relevance)
     sides = [fewer_swaps([one.plain for one in side.photos], ("mixed-other",), 1) for side in found]
     bar = RivalBar("the baseline", ("the model", sides[0])) if len(sides) > 1 else RivalBar()
+    bar = replace(bar, metric=found[0].metric)
     model = run.models[len(sides) - 1]
     settings = MeasureSettings(batch_size=running.batch_size, asking=run.memory)
     return ask_about_objects(model, run.held(model), sides[-1], plan, settings, bar)

@@ -138,7 +138,7 @@ def evaluate_photos(request: PhotoRequest, out: str | None = None) -> Evaluation
     after = measuring.measure(classifier)
     chosen.notes.extend(doubt_answers([photo.class_name for photo in chosen.read.photos], after, classifier))
     before = None if other is None else measuring.measure(other)
-    bar = _set_bar(request, after, compared=before is not None)
+    bar = _set_bar(request, after, metric, compared=before is not None)
     verdict = None
     if before is not None:
         verdict = _judge(chosen, request.photos.include_trained, metric, bar, (before, after), classifier.name_of)
@@ -187,12 +187,12 @@ def _judge(
     return chosen.seen.judge(decided.saying(*lost), include_trained)
 
 
-def _set_bar(request: PhotoRequest, after: list[PhotoMeasure], compared: bool) -> RivalBar:
+def _set_bar(request: PhotoRequest, after: list[PhotoMeasure], metric: str, compared: bool) -> RivalBar:
     """Return who is shown the object alone, the baseline if there is one, and what that has to beat."""
     max_drop, shifts = request.judging.max_drop, trained_shifts(request.models.model)
     if compared:
-        return RivalBar("the baseline", ("the model", after), max_drop, shifts)
-    return RivalBar("the model", None, max_drop, shifts)
+        return RivalBar("the baseline", ("the model", after), max_drop, shifts, metric)
+    return RivalBar("the model", None, max_drop, shifts, metric)
 
 
 def _summarize(results: Sequence[PhotoMeasure]) -> dict[str, Interval]:

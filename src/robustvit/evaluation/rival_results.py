@@ -17,7 +17,9 @@ from robustvit.common.progress import warn
 from robustvit.common.verdict import Comparison
 from robustvit.common.wording import pluralize
 from robustvit.data.datasets import MaskedPhotos
+from robustvit.evaluation.measured_intervals import measure_name
 from robustvit.evaluation.measuring import MeasureSettings, spread
+from robustvit.evaluation.metrics import ACCURACY, DECIDING, WORST_GROUP
 from robustvit.evaluation.photo_measures import PhotoMeasure
 from robustvit.evaluation.rivals import AVERAGED, RivalAnswers, RivalPlan, measure_rivals
 from robustvit.evaluation.verdict import DECISIVE, compare, deciding_measure
@@ -119,12 +121,14 @@ class RivalBar:
         instead: the model that would be used, in words, with its measures; None: the same model as it is.
         max_drop: points of ordinary accuracy that may be lost.
         trained_on: see ``decide``.
+        metric: as there; rivals have no scores, so by a metric that ranks none of them wins.
     """
 
     who: str = "the model"
     instead: tuple[str, Sequence[PhotoMeasure]] | None = None
     max_drop: float = 2.0
     trained_on: tuple[str, ...] = ()
+    metric: str = ACCURACY
 
     def on(self, photos: Sequence[int]) -> RivalBar:
         """The same on some of the photos."""
@@ -163,8 +167,11 @@ def ask_about_objects(
         return judge_rivals(plain, said, plan, bar)
     if not _is_ahead(said, [(bar.instead or ("", plain))[1][at] for at in first], bar):
         found = judge_rivals([plain[at] for at in first], said, plan, bar.on(first))
-        shown = f"Asked about {len(first)} of {len(plain)} photos: none is ahead on these. --at-inference "
-        return replace(found, winner="", left_out=f"{shown}{','.join(plan.kinds)} asks about all.")
+        shown = (
+            f"Asked about {len(first)} of {len(plain)} photos{'' if found.left_out else ': none is ahead on these'}."
+        )
+        every = f"--at-inference {','.join(plan.kinds)} asks about all."
+        return replace(found, winner="", left_out=" ".join(filter(None, (shown, found.left_out, every))))
     order, more = [*first, *rest], measured(rest)
     both = {name: [one for _, one in sorted(zip(order, said[name] + more[name], strict=True), key=lambda row: row[0])]
             for name in plan.names}  # fmt: skip
@@ -172,11 +179,19 @@ def ask_about_objects(
 
 
 def _is_ahead(said: RivalAnswers, other: Sequence[PhotoMeasure], bar: RivalBar) -> bool:
-    """Whether some rival's measured gain is above zero, and its measured loss of ordinary accuracy is allowed."""
+    """Whether some rival's measured gain is above zero, and its measured loss of ordinary accuracy is allowed.
+
+    It may be where these photos are too few of each group to have a worst one.
+    """
     for answers in said.values():
-        changes = {one.measure: one.difference.mean for one in compare(other, answers)}
-        measure = deciding_measure(changes, bar.trained_on)
-        if measure is not None and changes[measure] > 0 and 100 * changes.get("ordinary", 0.0) >= -bar.max_drop:
+        changes = {one.measure: one.difference.mean for one in compare(other, answers, bar.metric)}
+        measure = deciding_measure(changes, bar.trained_on, bar.metric)
+        if measure is None:
+            if bar.metric == WORST_GROUP:
+                return True
+            continue
+        gain, lost = (changes.get(measure_name(bar.metric, kind), 0.0) for kind in (measure, "ordinary"))
+        if gain > 0 and 100 * lost >= -bar.max_drop:
             return True
     return False
 
@@ -199,19 +214,26 @@ def judge_rivals(
     rivals = tuple(Rival(name, plan.passes(name), compare(plain, answers[name])) for name in plan.names)
     name, other = bar.instead or (f"{bar.who} as it is", plain)
     advice = "consider it first" if plan.by == "relevance" else "but only with masks like these where it is used"
-    best, score = "", -1.0
+    best, score, judged = "", -1.0, False
+    of = "" if bar.metric == ACCURACY else f" of {DECIDING[bar.metric]}"
     for rival in rivals:
-        changes = {one.measure: one for one in compare(other, answers[rival.name])}
-        measure = deciding_measure(changes, bar.trained_on)
-        if measure is None or "ordinary" not in changes:
+        changes = {one.measure: one for one in compare(other, answers[rival.name], bar.metric)}
+        measure = deciding_measure(changes, bar.trained_on, bar.metric)
+        if measure is None or measure_name(bar.metric, "ordinary") not in changes:
             continue
-        gain, ordinary = (for_several(changes[one].difference, len(rivals)) for one in (measure, "ordinary"))
+        judged = True
+        gain, ordinary = (
+            for_several(changes[measure_name(bar.metric, kind)].difference, len(rivals))
+            for kind in (measure, "ordinary")
+        )
         ranked = rank(gain, ordinary, bar.max_drop)
         if outcome_of(gain, ordinary, bar.max_drop) in ("better", "cost-open") and ranked > score:
             score = ranked
             best = (
                 f"Without any training, {bar.who} {rival.words} ({rival.passes} forward passes a photo instead of 1) "
-                f"is better than {name} by {gain.points()} on {DECISIVE[measure]}, with {ordinary.points()} of "
-                f"ordinary accuracy (intervals for {len(rivals)} comparisons): {advice}."
+                f"is better than {name} by {gain.points()}{of} on {DECISIVE[measure]}, with {ordinary.points()} of "
+                f"ordinary {DECIDING[bar.metric]} (intervals for {len(rivals)} comparisons): {advice}."
             )
-    return RivalResults(bar.who, plan.found_by, rivals, best)
+    unjudged = f"They are compared by accuracy only: they have no {DECIDING[bar.metric]}, so none is named as better."
+    left_out = unjudged if of and not judged else ""
+    return RivalResults(bar.who, plan.found_by, rivals, best, left_out)

@@ -208,11 +208,11 @@ def _rewritten(
 
     def answer(one: Swapped) -> Swapped:
         predicted, probability = said[one.kind == UNSEEN, index, one.donor][name]
-        return replace(one, predicted=predicted, probability=probability)
+        return replace(one, predicted=predicted, probability=probability, scores={})  # those were the model's
 
     predicted, probability = said[False, index, -1][name]
     swapped = [answer(one) for one in photo.swapped]
     values = {} if photo.label is None else {"ordinary": float(predicted == photo.label)}
-    result = PhotoMeasure(photo.image, photo.label, predicted, probability, values, swapped)
+    result = PhotoMeasure(photo.image, photo.label, predicted, probability, values, swapped, photo.group)
     result.rate_swaps()
     return result

@@ -102,12 +102,12 @@ class RunOutcome:
         """Measure the original shown the object alone; the verdict names one that beats the kept model."""
         plan = RivalPlan.of(asked or RIVALS, "relevance", self.settings.method)
         plan = plan if plan is None or asked else replace(plan, first=FIRST_PHOTOS)
-        measure = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on)
+        measure = deciding_measure([one.measure for one in verdict.comparisons], verdict.trained_on, verdict.metric)
         if measure is None:
             return verdict
         plain, guided = (fewer_swaps(one, (measure,), 1) for one in (self.before, self.after))
         kept = ("the original", plain) if verdict.accepted is False else ("the guided model", guided)
-        bar = RivalBar("the original", kept, self.schedule.max_drop, verdict.trained_on)
+        bar = RivalBar("the original", kept, self.schedule.max_drop, verdict.trained_on, verdict.metric)
         original, photos = self.original.to(self.accelerator.device), self.gathered.read["verdict"]
         found = ask_about_objects(original, photos, plain, plan, self.settings, bar, self.accelerator)
         self.original.cpu()
