@@ -170,8 +170,8 @@ def ask_about_objects(
         shown = (
             f"Asked about {len(first)} of {len(plain)} photos{'' if found.left_out else ': none is ahead on these'}."
         )
-        every = f"--at-inference {','.join(plan.kinds)} asks about all."
-        return replace(found, winner="", left_out=" ".join(filter(None, (shown, found.left_out, every))))
+        whole = f"--at-inference {','.join(plan.kinds)} asks about all."
+        return replace(found, winner="", left_out=" ".join(filter(None, (shown, found.left_out, whole))))
     order, more = [*first, *rest], measured(rest)
     both = {name: [one for _, one in sorted(zip(order, said[name] + more[name], strict=True), key=lambda row: row[0])]
             for name in plan.names}  # fmt: skip
