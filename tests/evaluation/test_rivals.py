@@ -131,7 +131,7 @@ def test_a_rival_that_is_behind_on_the_first_photos_is_not_asked_about_the_other
     bar = RivalBar("the original", ("the guided model", turned))
     hook = classifier.register_forward_pre_hook(lambda _, given: asked.append(len(given[0])))
     plan, settings = replace(PLAN, kinds=("mask",)), MeasureSettings(backgrounds="textures")
-    found = ask_about_objects(classifier, dataset, few, replace(plan, first=4), settings, bar)
+    found = ask_about_objects(classifier, dataset, few, replace(plan, first=12), settings, bar)
     several = sum(asked)
     whole = ask_about_objects(classifier, dataset, few, plan, settings, bar)
     hook.remove()
@@ -140,9 +140,9 @@ def test_a_rival_that_is_behind_on_the_first_photos_is_not_asked_about_the_other
         assert found == whole
         assert not found.left_out
     else:
-        assert found.left_out.startswith("Asked about 4 of 30 photos: none is ahead on these. --at-inference mask")
+        assert found.left_out.startswith("Asked about 12 of 30 photos: none is ahead on these. --at-inference mask")
         assert found.left_out in str(found)
-        assert {one.difference.count for rival in found.rivals for one in rival.comparisons} == {4}
+        assert {one.difference.count for rival in found.rivals for one in rival.comparisons} == {12}
 
 
 @pytest.mark.parametrize("by", ["relevance", "masks"])
