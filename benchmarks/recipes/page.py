@@ -58,12 +58,51 @@ def against_swaps(arms: dict[str, dict[int, Any]]) -> str:
     return table(["", *SHOWN, "base models"], rows)
 
 
+ADDED = (("cross-entropy", "cross-entropy + relevance"), ("swaps", "swaps + relevance"))
+"""Arms without and with the relevance loss, otherwise alike."""
+
+
+def added_by_relevance(arms: dict[str, dict[int, Any]]) -> str:
+    """What the relevance loss adds to the same training without it, with interpolated weights."""
+    rows = []
+    for without, with_it in ADDED:
+        seeds = sorted(set(arms.get(without, {})) & set(arms.get(with_it, {})))
+        if seeds:
+            before, after = answers(arms[without], seeds, True), answers(arms[with_it], seeds, True)
+            row = [*changes(before, after), cell(overlap_change(before, after)), str(len(seeds))]
+            rows.append([f"added to {TITLES[without]}", *row])
+    return table(["", *SHOWN, "mIoU of the map", "base models"], rows)
+
+
+MASKS = {"drawn": "drawn", "ellipses": "ellipses in the boxes of drawn masks", "tokencut": "found by TokenCut"}
+"""Kinds of masks that the recipe was trained with, in the order of the page."""
+
+
+def by_masks(cells: dict[str, Any], size: str, arm: str = "swaps + relevance", samples: str = "10") -> str:
+    """An arm with drawn and with other masks of the same photos: means of the base models, and each of them."""
+    found = {kind: groups(cells).get((kind, samples, size), {}).get(arm, {}) for kind in MASKS}
+    ran = [kind for kind in MASKS if found[kind]]
+    seeds = sorted(set.intersection(*(set(found[kind]) for kind in ran)))
+    base = [cells[f"base-{size}-{seed}"]["answers"] for seed in seeds]
+    rows = []
+    for kind in ran:
+        after = answers(found[kind], seeds, True)
+        row = []
+        for name in SHOWN:
+            each = 100 * (pooled(after, COLUMNS[name]) - pooled(base, COLUMNS[name])).mean(axis=1)
+            text = f"{each.mean():+.1f}<br>({', '.join(f'{one:+.1f}' for one in each)})"
+            row.append(text.replace("-", "−"))
+        rows.append([MASKS[kind], *row])
+    return table([f"{samples} masks a class", *SHOWN], rows)
+
+
 def tables(record: dict[str, Any]) -> dict[str, str]:
     """Tables by the name of their markers."""
     cells = record["cells"]
-    found: dict[str, str] = {}
+    found = {"recipes by masks, 112 px": by_masks(cells, "112")}
     for (masks, samples, size), arms in groups(cells).items():
         found[f"recipes, {samples} {masks}, {size} px"] = compared(cells, size, arms)
+        found[f"recipes, added by relevance, {samples} {masks}, {size} px"] = added_by_relevance(arms)
         found[f"recipes against swaps, {samples} {masks}, {size} px"] = against_swaps(arms)
     return found
 

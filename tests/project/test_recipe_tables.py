@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.recipes.curve import draw, points
+from benchmarks.recipes.page import added_by_relevance, by_masks
 from benchmarks.recipes.table import COLUMNS, as_markdown, change_over_both, groups, pooled, shown
 
 TESTS = [test for tests in COLUMNS.values() for test in tests]
@@ -37,6 +38,27 @@ def test_a_table_shows_changes_against_base_and_swaps():
     assert lines["mine against swaps, both interpolated"].startswith("**+50.0 [")
     assert text.count("| 2 of 2 |") == 5
     assert "base-112-0: ordinary 25.0" in text
+
+
+def test_what_relevance_adds_is_shown_on_base_models_that_have_both():
+    arms = {
+        "cross-entropy": {0: cell("0001" * 50), 1: cell("0001" * 50), 2: cell("0001" * 50)},
+        "cross-entropy + relevance": {0: cell("0011" * 50), 1: cell("0011" * 50)},
+    }
+    row = added_by_relevance(arms).splitlines()[-1]
+    assert row.startswith("| added to cross-entropy alone | **+25.0**")
+    assert row.endswith("| 2 |")
+
+
+def test_other_masks_are_shown_on_the_base_models_that_all_of_them_have():
+    cells = {f"base-112-{seed}": cell("0001" * 50) for seed in range(3)}
+    for seed, right in ((0, "0011"), (1, "0111"), (2, "1111")):
+        cells[f"swaps + relevance-drawn-10-112-{seed}"] = cell(right * 50)
+    for seed, right in ((0, "0001"), (1, "0000")):
+        cells[f"swaps + relevance-tokencut-10-112-{seed}"] = cell(right * 50)
+    drawn, found = by_masks(cells, "112").splitlines()[-2:]
+    assert drawn.startswith("| drawn | +37.5<br>(+25.0, +50.0) |")
+    assert found.startswith("| found by TokenCut | −12.5<br>(+0.0, −25.0) |")
 
 
 def test_cells_are_told_apart_by_their_names():
