@@ -291,7 +291,7 @@ def test_mistakes_are_refused():
         ({"remove": 0}, "remove"),
         ({"remove": 1.5}, "remove"),
         ({"remove": 17}, "up to 16"),
-        ({"max_steps": 0}, "max_steps"),
+        ({"max_steps": 0}, "max-steps"),
         ({"fill": "blur"}, "grey, mean, black"),
         ({"target": 2}, "from 0 to 1"),
         ({"target": torch.tensor([0, 1, 0])}, "each of 2 images"),
