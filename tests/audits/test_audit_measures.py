@@ -17,7 +17,7 @@ from robustvit import UserError
 from robustvit.audits.audited_photo import AuditedPhoto, PhotoAnswer, Tried
 from robustvit.audits.background_groups import group_photos, usual_photos
 from robustvit.audits.background_kinds import BackgroundKinds, background_features, find_backgrounds
-from robustvit.audits.by_metric import metric_beyond, metric_changes
+from robustvit.audits.by_metric import metric_beyond, metric_changes, metric_means
 from robustvit.audits.clusters import silhouette
 from robustvit.audits.measures import PhotoSettings, audit_photos
 from robustvit.audits.pictures import choose_worst
@@ -537,7 +537,7 @@ def test_a_large_head_scores_the_classes_of_the_photos_on_backgrounds_alone_too(
         assert kept == {one.label for one in found}
         assert all(set(answer.scores) == kept for answer in photo.answers.values())
     for metric in ("auroc", "average-precision"):
-        assert "only-bg-t" in metric_beyond(found, metric, beyond_chances(found))
+        assert "only-bg-t" in metric_beyond(found, metric, metric_means(found, metric), beyond_chances(found))
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced-accuracy", "macro-f1"])

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
-from helpers.drawn_photos import CLASSES, draw_photo
+from helpers.drawn_photos import CLASSES, write_photos_of_several
 from helpers.grouped_photos import list_sites, write_sites
-from helpers.small_models import SIZE, tiny_network
+from helpers.small_models import tiny_network
 from robustvit import UserError, audit, load_model
 from robustvit.audits.by_metric import CHANCES, as_measured, metric_beyond, metric_changes, metric_means
 from robustvit.audits.summary import beyond_chances
@@ -29,26 +27,11 @@ FAST = {"swaps": 1, "budget": "quick", "worst": 2}
 def several(tmp_path_factory):
     """Photos of one or two of three shapes, with a mask for each, and a model of random weights."""
     folder = tmp_path_factory.mktemp("several")
-    rng = np.random.default_rng(0)
-    rows = []
-    for number in range(18):
-        shown = sorted({number % 3, (number // 3) % 3}) if number % 8 else []
-        canvas = rng.integers(0, 90, (SIZE, SIZE, 3)).astype(np.uint8)
-        for label in shown:
-            photo, mask = draw_photo(rng, label)
-            inside = np.array(mask) > 0
-            canvas[inside] = np.array(photo)[inside]
-            place = folder / "masks" / CLASSES[label] / f"{number:03d}.png"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            mask.save(place)
-        Image.fromarray(canvas).save(folder / f"{number:03d}.png")
-        rows.append([f"{number:03d}.png", *(int(label in shown) for label in range(3))])
-    with (folder / "list.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["image", *CLASSES], *rows])
+    listed, masks = write_photos_of_several(folder, 18)
     made = load_model(tiny_network(3), head="multi-label", class_names=list(CLASSES))
     nn.init.normal_(made.network.head.weight, std=2.0, generator=torch.Generator().manual_seed(1))
     model = save_model(made, folder / "model")
-    return {"model": str(model), "images": str(folder / "list.csv"), "masks": str(folder / "masks")}
+    return {"model": str(model), "images": str(listed), "masks": str(masks)}
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +133,7 @@ def test_chance_is_what_the_same_answers_get_at_random(audited):
     orders = [rng.permutation(len(one.labels)) for _ in range(400)]
     for metric, tolerance in (("macro-f1", 0.02), ("auroc", 0.01), ("average-precision", 0.01)):
         drawn = np.mean([METRICS[metric].value(replace(one, scores=one.scores[at])) for at in orders])
-        chance = metric_beyond(photos, metric, beyond_chances(photos))["ordinary"].chance
+        chance = metric_beyond(photos, metric, metric_means(photos, metric), beyond_chances(photos))["ordinary"].chance
         assert chance == pytest.approx(drawn, abs=tolerance)
 
 

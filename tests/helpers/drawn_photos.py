@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -49,3 +50,24 @@ def write_photos(folder: Path, count: int, seed: int = 0, classes=CLASSES) -> tu
             photo.save(folder / "images" / name / f"{number:03d}.png")
             mask.save(folder / "masks" / name / f"{number:03d}.png")
     return folder / "images", folder / "masks"
+
+
+def write_photos_of_several(folder: Path, count: int) -> tuple[Path, Path]:
+    """Photos of none, one or two of the shapes: a list in columns of 0 and 1, and a folder with a mask of each."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(count):
+        shown = sorted({number % 3, (number // 3) % 3}) if number % 8 else []
+        canvas = rng.integers(0, 90, (SIZE, SIZE, 3)).astype(np.uint8)
+        for label in shown:
+            photo, mask = draw_photo(rng, label)
+            inside = np.array(mask) > 0
+            canvas[inside] = np.array(photo)[inside]
+            place = folder / "masks" / CLASSES[label] / f"{number:03d}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            mask.save(place)
+        Image.fromarray(canvas).save(folder / f"{number:03d}.png")
+        rows.append([f"{number:03d}.png", *(int(label in shown) for label in range(3))])
+    with (folder / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", *CLASSES], *rows])
+    return folder / "list.csv", folder / "masks"

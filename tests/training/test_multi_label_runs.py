@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.drawn_photos import CLASSES, draw_photo
-from helpers.small_models import SIZE, tiny_network
+from helpers.drawn_photos import CLASSES, write_photos_of_several
+from helpers.small_models import tiny_network
 from robustvit import UserError, classes, evaluate, faithfulness, finetune, load_model, report
 from robustvit.evaluation.photo_measures import read_measures
 from robustvit.models.save import save_model
@@ -22,24 +22,8 @@ FAST = {"epochs": 1, "lr": 3e-4, "swaps": 1, "panels": 1, "samples_per_class": 4
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Photos of one or two of three shapes, a mask for each, and a list in columns of 0 and 1."""
-    folder = tmp_path_factory.mktemp("several")
-    rng = np.random.default_rng(0)
-    rows = []
-    for number in range(24):
-        shown = sorted({number % 3, (number // 3) % 3}) if number % 8 else []
-        canvas = rng.integers(0, 90, (SIZE, SIZE, 3)).astype(np.uint8)
-        for label in shown:
-            photo, mask = draw_photo(rng, label)
-            inside = np.array(mask) > 0
-            canvas[inside] = np.array(photo)[inside]
-            place = folder / "masks" / CLASSES[label] / f"{number:03d}.png"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            mask.save(place)
-        Image.fromarray(canvas).save(folder / f"{number:03d}.png")
-        rows.append([f"{number:03d}.png", *(int(label in shown) for label in range(3))])
-    with (folder / "list.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["image", *CLASSES], *rows])
-    return {"images": str(folder / "list.csv"), "masks": str(folder / "masks")}
+    listed, masks = write_photos_of_several(tmp_path_factory.mktemp("several"), 24)
+    return {"images": str(listed), "masks": str(masks)}
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ class ModelAudit:
             self.verdict = judge(self.measures, self.beyond)
         else:
             self.by_metric = metric_means(self.photos, self.metric)
-            self.beyond_metric = metric_beyond(self.photos, self.metric, self.beyond)
+            self.beyond_metric = metric_beyond(self.photos, self.metric, self.by_metric, self.beyond)
             self.verdict = judge(self.by_metric, self.beyond_metric, DECIDING[self.metric], self.beyond)
         if any(photo.plain.labels is not None for photo in self.photos):
             self.by_label = metric_by_class(self.photos, self.metric)

@@ -63,7 +63,9 @@ def metric_changes(before: Sequence[AuditedPhoto], after: Sequence[AuditedPhoto]
     }
 
 
-def metric_beyond(photos: Sequence[AuditedPhoto], metric: str, accuracy: dict[str, Beyond]) -> dict[str, Beyond]:
+def metric_beyond(
+    photos: Sequence[AuditedPhoto], metric: str, found: dict[str, Interval], accuracy: dict[str, Beyond]
+) -> dict[str, Beyond]:
     """Compare a metric with what the same answers would get if they were assigned to the photos at random.
 
     The interval is that of the metric, less chance: it takes no account of the spread of chance itself.
@@ -71,11 +73,12 @@ def metric_beyond(photos: Sequence[AuditedPhoto], metric: str, accuracy: dict[st
     Args:
         photos: measures of a model.
         metric: a name in ``DECIDING``.
+        found: ``metric_means`` of these photos.
         accuracy: ``beyond_chances``; the chance of the worst group is that of all photos.
     """
     measured = as_measured(photos)
-    found = {}
-    for kind, value in metric_means(photos, metric).items():
+    beyond = {}
+    for kind, value in found.items():
         if kind == COST:
             continue
         answers = None if metric == WORST_GROUP else predictions_of(measured, kind)
@@ -83,8 +86,8 @@ def metric_beyond(photos: Sequence[AuditedPhoto], metric: str, accuracy: dict[st
             continue
         chance = accuracy[kind].chance if answers is None else CHANCES[metric](answers)
         excess = Interval(value.mean - chance, value.low - chance, value.high - chance, value.count)
-        found[kind] = Beyond(chance, excess)
-    return found
+        beyond[kind] = Beyond(chance, excess)
+    return beyond
 
 
 def metric_by_class(photos: Sequence[AuditedPhoto], metric: str) -> dict[int, dict[str, Interval]]:
@@ -99,9 +102,8 @@ def metric_by_class(photos: Sequence[AuditedPhoto], metric: str) -> dict[int, di
     for label in sorted({label for one in measured for label in one.labels or ()}):
         row = {kind: derive_metric(measured, chosen, kind, only=[label]) for kind in ANSWER_KINDS}
         values = {kind: derived_interval(one) for kind, one in row.items() if one is not None}
-        both = [one for one in measured if _has_both(one)]
-        same, other = (derive_metric(both, chosen, kind, only=[label]) for kind in (_SAME, _OTHER))
-        if same is not None and other is not None:
+        if sides := _same_and_other(measured, chosen, [label]):
+            same, other = sides
             values[COST] = derived_difference(other, same)
         found[label] = values
     return found
@@ -127,25 +129,35 @@ def as_measured(photos: Sequence[AuditedPhoto]) -> list[PhotoMeasure]:
     ]
 
 
-def _has_both(photo: PhotoMeasure) -> bool:
-    return {_SAME, _OTHER} <= {one.kind for one in photo.swapped}
+def _with_both(measured: Sequence[PhotoMeasure]) -> list[PhotoMeasure]:
+    """Return the photos that could be put on backgrounds of their own class and of others."""
+    return [one for one in measured if {_SAME, _OTHER} <= {swap.kind for swap in one.swapped}]
+
+
+def _same_and_other(
+    measured: Sequence[PhotoMeasure], metric: Metric, only: Sequence[int] | None = None
+) -> tuple[Derived, Derived] | None:
+    """Return a metric on backgrounds of the same class and on others, of the photos that have both."""
+    both = _with_both(measured)
+    same, other = (derive_metric(both, metric, kind, only) for kind in (_SAME, _OTHER))
+    return None if same is None or other is None else (same, other)
 
 
 def _cost(measured: Sequence[PhotoMeasure], metric: str) -> Interval | None:
     """Return what a wrong background costs: the metric on backgrounds of the same class less that on others."""
-    both = [one for one in measured if _has_both(one)]
     if metric == WORST_GROUP:
+        both = _with_both(measured)
         return worst_group_change(both, both, _SAME, was=_OTHER)
-    same, other = (derive_metric(both, METRICS[metric], kind) for kind in (_SAME, _OTHER))
-    return None if same is None or other is None else derived_difference(other, same)
+    sides = _same_and_other(measured, METRICS[metric])
+    return sides and derived_difference(sides[1], sides[0])
 
 
 def _cost_parts(measured: Sequence[PhotoMeasure], metric: Metric) -> Derived | None:
     """Return the cost with what its interval needs, to compare it with that of another model."""
-    both = [one for one in measured if _has_both(one)]
-    same, other = (derive_metric(both, metric, kind) for kind in (_SAME, _OTHER))
-    if same is None or other is None or same.donors is None or other.donors is None:
+    sides = _same_and_other(measured, metric)
+    if sides is None or sides[0].donors is None or sides[1].donors is None:
         return None
+    same, other = sides
     return Derived(
         same.value - other.value,
         np.concatenate([same.parts, -other.parts]),

@@ -19,6 +19,7 @@ from robustvit.audits.placements import PlacedAnswers, shift_difference, shift_p
 from robustvit.audits.summary import compare_photos, means
 from robustvit.audits.verdict import change_of
 from robustvit.common.errors import printable
+from robustvit.common.verdict import Comparison
 from robustvit.evaluation.class_numbers import class_numbers
 from robustvit.evaluation.measured_intervals import measure_name, measure_title
 from robustvit.evaluation.metrics import ACCURACY, DECIDING, METRICS
@@ -31,6 +32,7 @@ AUDIT_KIND = "robustvit-audit"
 def audit_record(data: AuditData) -> dict[str, Any]:
     """Convert an audit to plain values: shares in [0, 1], intervals as mean, low, high and count."""
     photos = [one.photos for one in data.sides.values()]
+    changes = _metric_changes(data)
     return {
         "kind": AUDIT_KIND,
         "images": printable(data.images),
@@ -38,7 +40,7 @@ def audit_record(data: AuditData) -> dict[str, Any]:
         "baseline": None if data.baseline is None else data.baseline.source,
         "count": len(data.files),
         "verdict": {side: asdict(one.verdict) for side, one in data.sides.items()},
-        "change": _change(data),
+        "change": _change(data, changes),
         "rules": {
             "strong_cost": audit_verdict.STRONG_COST,
             "background_alone": audit_verdict.BACKGROUND_ALONE,
@@ -51,7 +53,7 @@ def audit_record(data: AuditData) -> dict[str, Any]:
         "by_class": _by_class(data),
         "metric": data.model.metric,
         "titles": AUDIT_MEASURES | metric_titles(data.model.metric),
-        "measures": _measures(photos) | _by_metric(data),
+        "measures": _measures(photos) | _by_metric(data, changes),
         "by_label": _by_label(data),
         "chance": _chance(data),
         "classes": {
@@ -84,14 +86,20 @@ def metric_titles(metric: str) -> dict[str, str]:
     return found
 
 
-def _by_metric(data: AuditData) -> dict[str, dict[str, Any]]:
+def _metric_changes(data: AuditData) -> dict[str, Comparison]:
+    """Return the changes of the metric that decides; none without a baseline, and for accuracy, which has its own."""
+    if data.baseline is None or data.model.metric == ACCURACY:
+        return {}
+    return metric_changes(data.baseline.photos, data.model.photos, data.model.metric)
+
+
+def _by_metric(data: AuditData, changes: dict[str, Comparison]) -> dict[str, dict[str, Any]]:
     """Return the measures by the metric that decides, in the order of their titles; see ``_measures``."""
     metric = data.model.metric
     found = {kind: {side: asdict(one.by_metric[kind]) for side, one in data.sides.items() if kind in one.by_metric}
              for kind in data.model.by_metric}  # fmt: skip
-    if data.baseline is not None and metric != ACCURACY:
-        for kind, one in metric_changes(data.baseline.photos, data.model.photos, metric).items():
-            found[kind]["difference"] = asdict(one.difference)
+    for kind, one in changes.items():
+        found[kind]["difference"] = asdict(one.difference)
     names = {measure_name(metric, kind): row for kind, row in found.items()}
     return {name: names[name] for name in metric_titles(metric) if name in names}
 
@@ -111,12 +119,12 @@ def _by_label(data: AuditData) -> dict[str, Any] | None:
     return {"metric": DECIDING[class_metric(data.model.metric)], "classes": rows}
 
 
-def _change(data: AuditData) -> str | None:
+def _change(data: AuditData, changes: dict[str, Comparison]) -> str | None:
     if data.baseline is None:
         return None
     metric = data.model.metric
     if metric in METRICS and metric != ACCURACY:
-        found = metric_changes(data.baseline.photos, data.model.photos, metric).get(COST)
+        found = changes.get(COST)
         return None if found is None else change_of(found.difference, DECIDING[metric])
     costs = compare_photos(data.baseline.photos, data.model.photos, ("cost",)).get("cost")
     of = ACCURACY if metric == ACCURACY else "accuracy over all photos"  # the worst group's has no interval
