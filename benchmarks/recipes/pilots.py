@@ -29,7 +29,8 @@ from benchmarks.study.study import claim
 from robustvit import Classifier, finetune
 from robustvit.common.files import write_json
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
-from robustvit.data.swaps import pair_backgrounds, paste, usable_background
+from robustvit.data.swap_pairs import pair_backgrounds
+from robustvit.data.swaps import paste, usable_background
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.models.save import save_model
 from robustvit.training.interpolation import interpolate_weights

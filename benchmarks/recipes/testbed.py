@@ -20,7 +20,8 @@ from benchmarks.study.photo_base import preprocessing, train_base
 from robustvit.data.datasets import MaskedPhotos, SwappedPhotos
 from robustvit.data.find_photos import find_photos
 from robustvit.data.photo import Photo
-from robustvit.data.swaps import only_foreground, pair_backgrounds, paste, usable_background
+from robustvit.data.swap_pairs import pair_backgrounds
+from robustvit.data.swaps import only_foreground, paste, usable_background
 
 FOR_VALIDATION = 20  # training photos a class
 PAIR = ("dog", "horse")  # the classes of PACS

@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.dated import parser_of, write_dated
 from robustvit.common.intervals import ClusteredAnswers, crossed_difference
 from robustvit.common.provenance import versions
-from robustvit.data.swaps import pair_backgrounds
+from robustvit.data.swap_pairs import pair_backgrounds
 
 _Z = 1.959963984540054
 

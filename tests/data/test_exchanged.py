@@ -11,8 +11,8 @@ from PIL import Image
 from robustvit import UserError
 from robustvit.common.photo_options import PhotoOptions
 from robustvit.data.class_matching import match_labels
-from robustvit.data.exchanged import count_colours
 from robustvit.data.find_photos import find_photos
+from robustvit.data.mask_doubts import count_colours
 from robustvit.data.mask_filter import find_usable_photos
 
 

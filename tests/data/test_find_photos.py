@@ -14,7 +14,8 @@ from robustvit import UserError
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.find_photos import find_photos
 from robustvit.data.photo import Photo, expect_classes
-from robustvit.data.photo_tree import PhotoTree, photo_tree, photos_below
+from robustvit.data.photo_tree import PhotoTree, photos_below
+from robustvit.data.placed_photos import photo_tree
 
 
 def draw(folder, *names):

@@ -12,11 +12,11 @@ from helpers.drawn_photos import write_photos
 from robustvit import UserError
 from robustvit.cli import main as cli
 from robustvit.common.photo_options import PhotoOptions
-from robustvit.data.mask_colours import voc_colours
 from robustvit.data.mask_files import check_mask, read_ids, read_mask
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.mask_kinds import MASK_KINDS
 from robustvit.data.mask_pixels import sign
+from robustvit.data.mask_values import voc_colours
 
 HEIGHT, WIDTH = 30, 40
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]

@@ -12,7 +12,8 @@ from robustvit.data import masks_beside as module
 from robustvit.data.find_photos import find_photos
 from robustvit.data.mask_files import read_mask
 from robustvit.data.masks_beside import masks_beside
-from robustvit.data.photo_tree import PhotoTree, photo_tree
+from robustvit.data.photo_tree import PhotoTree
+from robustvit.data.placed_photos import photo_tree
 
 
 def draw(path, kind: str = "photo", size: tuple[int, int] = (16, 12)) -> None:

@@ -13,10 +13,10 @@ from helpers.small_models import SIZE, tiny_network
 from robustvit import UserError, load_model
 from robustvit.common.photo_options import PhotoOptions
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.data.label_swaps import pair_by_labels
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.photo import Photo
 from robustvit.data.several_labels import LabelledPhotos, join_labels, label_several, name_absent
+from robustvit.data.swap_pairs import pair_by_labels
 
 NAMES = ("cat", "cow", "dog")
 SHOWN = {"a.png": ("cat", "dog"), "b.png": ("dog",), "c.png": ()}

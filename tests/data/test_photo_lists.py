@@ -12,7 +12,7 @@ from PIL import Image
 from robustvit import UserError
 from robustvit.data.find_photos import find_photos
 from robustvit.data.read_photos import IMAGE_SUFFIXES
-from robustvit.data.tables.names import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS
+from robustvit.data.tables.columns import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS
 from robustvit.data.tables.source import LIST_SUFFIXES
 
 ANIMALS = ("cat", "cow", "dog")

@@ -16,8 +16,8 @@ from robustvit.data.datasets import read_pair
 from robustvit.data.find_photos import find_photos
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.photo_scales import read_together
-from robustvit.data.photo_tree import photo_tree
 from robustvit.data.pixels import ANY, Pixels
+from robustvit.data.placed_photos import photo_tree
 from robustvit.data.read_photos import read_photo
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)

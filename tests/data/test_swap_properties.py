@@ -11,7 +11,8 @@ pytest.importorskip("hypothesis", reason="needs the package hypothesis: pip inst
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from robustvit.data.swaps import SWAPS, pair_backgrounds
+from robustvit.data.swap_pairs import pair_backgrounds
+from robustvit.data.swaps import SWAPS
 
 # No limits of time: the machine may be busy
 patient = settings(

@@ -10,13 +10,13 @@ import torch
 
 from plain.swaps import slowly_tiled
 from robustvit.common.errors import UserError
+from robustvit.data.swap_pairs import pair_backgrounds
 from robustvit.data.swaps import (
     SWAPS,
     bounding_box,
     boxed_background,
     no_foreground,
     only_foreground,
-    pair_backgrounds,
     paste,
     tiled_background,
     usable_background,

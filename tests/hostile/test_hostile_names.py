@@ -23,7 +23,7 @@ from robustvit.common.files import write_text
 from robustvit.common.intervals import Interval
 from robustvit.data.find_photos import find_photos
 from robustvit.data.manifest import MaskRecord, append_record, read_manifest
-from robustvit.data.photo_tree import photo_tree
+from robustvit.data.placed_photos import photo_tree
 from robustvit.evaluation.records.record import write_record
 from robustvit.masks.review_page import write_review
 from robustvit.models.classifier import Classifier

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from helpers.drawn_photos import CLASSES, draw_photo
 from robustvit import make_masks
-from robustvit.data.photo_tree import photo_tree
+from robustvit.data.placed_photos import photo_tree
 from robustvit.masks.choose_cut import CUTS, candidates, choose_cut
 from robustvit.masks.options import MaskOptions
 from robustvit.masks.sources.tokencut import TokenCut

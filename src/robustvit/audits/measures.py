@@ -14,9 +14,8 @@ from robustvit.audits.audited_photo import AuditedPhoto, PhotoAnswer, Tried
 from robustvit.audits.measure_names import DIFFERENCES
 from robustvit.audits.tried_backgrounds import choose_tries, choose_tries_by_labels, fit_photos
 from robustvit.common.progress import track
-from robustvit.data.cached_photos import CachedPhotos
+from robustvit.data.cached_photos import CachedLabels, CachedPhotos
 from robustvit.data.datasets import SwappedPhotos
-from robustvit.data.seen_photos import CachedLabels
 from robustvit.data.swaps import (
     boxed_background,
     no_foreground,

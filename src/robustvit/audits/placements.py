@@ -21,7 +21,8 @@ from robustvit.data.cached_photos import CachedPhotos
 from robustvit.data.datasets import evaluation_transform, read_pair
 from robustvit.data.read_photos import read_photo
 from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
-from robustvit.data.swaps import pair_backgrounds, tiled_background, usable_background
+from robustvit.data.swap_pairs import pair_backgrounds
+from robustvit.data.swaps import tiled_background, usable_background
 from robustvit.evaluation.asking import Asking
 from robustvit.explanation.attention.interception import evaluating
 from robustvit.models.classifier import Classifier

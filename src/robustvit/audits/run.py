@@ -14,10 +14,9 @@ from robustvit.audits.options import AuditRequest
 from robustvit.audits.spending import Spending
 from robustvit.common.errors import printable
 from robustvit.common.progress import warn
-from robustvit.data.cached_photos import CachedPhotos
+from robustvit.data.cached_photos import CachedPhotos, ReadOnce
 from robustvit.data.objects_seen import describe_looked, look_at
 from robustvit.data.photo import Photo
-from robustvit.data.seen_photos import ReadOnce
 from robustvit.data.several_labels import NO_LABEL
 from robustvit.models.classifier import Classifier
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from robustvit.data.cached_photos import CachedPhotos
-from robustvit.data.label_swaps import pair_by_labels
-from robustvit.data.swaps import pair_backgrounds, usable_background
+from robustvit.data.swap_pairs import pair_backgrounds, pair_by_labels
+from robustvit.data.swaps import usable_background
 
 
 def fit_photos(photos: CachedPhotos) -> tuple[list[int], list[bool]]:

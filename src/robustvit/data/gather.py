@@ -13,6 +13,7 @@ from robustvit.common.options import Classes, Negatives
 from robustvit.common.outcomes import MIN_PHOTOS
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
+from robustvit.data.cached_photos import see_photos
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.duplicates import Fingerprint
 from robustvit.data.given_photos import Labeller, PhotoSources, find_given
@@ -20,7 +21,6 @@ from robustvit.data.leave_out import group_counts, leave_groups_out
 from robustvit.data.objects_seen import Looked, describe_looked, look_at
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
 from robustvit.data.photo import Photo
-from robustvit.data.seen_photos import see_photos
 from robustvit.data.selection import balanced_classes, select_photos, selection_text
 from robustvit.models.classifier import Classifier
 

@@ -1,4 +1,4 @@
-"""The photos that the user gave for a run: found in folders or lists, and matched to the classes of the model."""
+"""The photos that the user gave, for a run or to measure a model on: found, and matched to the model's classes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from robustvit.common.errors import UserError
-from robustvit.common.photo_options import GivenPhotos, PhotoOptions, PixelOptions
+from robustvit.common.photo_options import GivenPhotos, MeasuredPhotos, PhotoOptions, PixelOptions
 from robustvit.common.progress import warn
+from robustvit.data.cached_photos import ReadOnce
 from robustvit.data.class_matching import match_labels
 from robustvit.data.mask_filter import find_usable_photos
+from robustvit.data.objects_seen import say_looked
+from robustvit.data.overlap import note_copies
 from robustvit.data.photo import Photo, expect_masks
 from robustvit.data.photo_scales import recorded_scale
 from robustvit.data.review import Review, read_review
-from robustvit.data.several_labels import describe_labels, label_several
+from robustvit.data.several_labels import describe_labels, label_several, match_photos, name_absent
 from robustvit.data.tables.source import is_list
+from robustvit.data.trained_photos import SeenPhotos, photos_behind
 from robustvit.models.classifier import Classifier
+from robustvit.models.options import ComparedModels
 
 Labeller = Callable[[Sequence[Photo]], list[Photo]]
 _OF_LISTS = ("image_column", "label_column", "mask_column", "label_separator")
@@ -132,3 +137,41 @@ class _Finder:
 def _name_outputs(classifier: Classifier, names: Mapping[int | None, str]) -> None:
     """Keep the names that a head without names was matched to."""
     classifier.class_names = tuple(names.get(i, f"class {i}") for i in range(classifier.num_classes))
+
+
+@dataclass(frozen=True)
+class PhotosToMeasure:
+    """Photos to measure a model on.
+
+    Attributes:
+        read: the photos, read once for all models.
+        seen: which of the photos that were found the models were trained on.
+        notes: for the reader, such as photos that were left out.
+    """
+
+    read: ReadOnce
+    seen: SeenPhotos
+    notes: list[str]
+
+
+def find_photos_to_measure(given: MeasuredPhotos, models: ComparedModels, classifier: Classifier) -> PhotosToMeasure:
+    """Find photos, leave out what models were trained on, and look at what the model will see; the notes are shown.
+
+    Args:
+        given: the photos, and what to do with those that models were trained on.
+        models: where they come from.
+        classifier: whose classes the photos have.
+    """
+    several = classifier.head_kind == "multi-label"
+    listed, left_out = find_usable_photos(given, labelled=given.masks is None or several, several=several)
+    seen = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
+    kept, on_seen = seen.left(listed, given.include_trained)
+    notes = [*left_out, *on_seen]
+    for note in notes:
+        warn(note)
+    photos = match_photos(kept, classifier)
+    note_copies([photo.image for photo in photos], notes)
+    notes += [*describe_labels(photos), *name_absent(photos, classifier)]
+    read = ReadOnce(photos, given.mask_format)
+    notes += say_looked(read.seen_by(classifier))
+    return PhotosToMeasure(read, seen, notes)

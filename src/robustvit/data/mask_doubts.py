@@ -1,11 +1,13 @@
-"""Doubts about a set of masks: background and object may be exchanged, or no pixel reaches one half."""
+"""Doubts about a set of masks: background and object, or photos and masks, may be exchanged."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
@@ -14,10 +16,14 @@ from robustvit.data.mask_files import read_mask
 from robustvit.data.mask_kinds import guess_kind
 from robustvit.data.mask_pixels import is_signed, read_pixels
 from robustvit.data.photo import Photo
+from robustvit.data.read_photos import open_image
 
 AT_BORDER = 0.6  # none of 1,519 masks of animals and tiles covers that much of the frame's border
 _NEARLY_ALL = 0.95  # of the frame: nothing that could be a background is left
 _LOOKED_AT = 512  # masks, evenly spread: reading them takes a second, and most of a set is known from them
+_COMPARED = 5  # photos and masks that may be exchanged
+_SIDE = 128  # a photo has many colours even if it is that small
+_FEW, _MANY = 4, 64  # colours of a mask at most, and of a photo at least
 
 
 def border_contact(mask: np.ndarray) -> float:
@@ -86,3 +92,33 @@ def _ask_for_polarity(outside: list[Path], read: int, mask_format: MaskFormat) -
     raise UserError(
         f"{found} say so with --mask-format inverted (black is the object) or --mask-format {kind} (it is the object)"
     )
+
+
+def refuse_exchanged(images: Iterable[Path], masks: Iterable[Path]) -> None:
+    """Refuse folders of which the first looks like masks and the second like photos.
+
+    Args:
+        images: files given as photos; a few are looked at.
+        masks: files given as masks.
+    """
+    photos, drawn = list(islice(images, _COMPARED)), list(islice(masks, _COMPARED))
+    if not photos or not drawn:
+        return
+    few = all(count <= _FEW for count in map(count_colours, photos))
+    if few and all(count >= _MANY for count in map(count_colours, drawn)):
+        raise UserError(
+            f"{photos[0]}, given as a photo, has the few colours of a mask, and {drawn[0]}, given as a mask, those of "
+            "a photo: are --images and --masks exchanged? Name them the other way round"
+        )
+
+
+def count_colours(path: Path) -> int:
+    """Count the colours of a picture, scaled down without mixing any; 16, which says nothing, if it cannot be read."""
+    try:
+        image = open_image(path)
+        image = image.convert("RGB" if image.mode in ("P", "RGBA", "LA", "CMYK", "YCbCr") else image.mode)
+        image.thumbnail((_SIDE, _SIDE), Image.Resampling.NEAREST)
+        pixels = np.asarray(image)
+    except (UserError, OSError, ValueError):
+        return 16
+    return len(np.unique(pixels.reshape(-1, pixels.shape[2] if pixels.ndim == 3 else 1), axis=0))

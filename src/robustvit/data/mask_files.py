@@ -10,17 +10,22 @@ import numpy as np
 
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import MaskFormat
-from robustvit.data.mask_colours import (
+from robustvit.data.mask_kinds import ask_for_background, guess_kind, refuse_black_object
+from robustvit.data.mask_pixels import MASK_SUFFIXES, MaskPixels, black_or_white, is_grey, read_pixels
+from robustvit.data.mask_values import (
+    FAINT,
     IMAGENET_S_IGNORE,
+    NEARLY_FULL,
     VOID_ID,
+    count_levels,
     imagenet_s_ids,
     is_one_on_black,
+    is_whole,
+    list_levels,
     pack_colours,
     voc_ids_by_colour,
+    white_of,
 )
-from robustvit.data.mask_kinds import ask_for_background, guess_kind, refuse_black_object
-from robustvit.data.mask_levels import FAINT, NEARLY_FULL, count_levels, is_whole, list_levels, white_of
-from robustvit.data.mask_pixels import MASK_SUFFIXES, MaskPixels, black_or_white, is_grey, read_pixels
 
 __all__ = ["FAINTEST", "MASK_SUFFIXES", "check_background", "check_mask", "read_ids", "read_mask"]
 

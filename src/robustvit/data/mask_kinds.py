@@ -8,17 +8,21 @@ import numpy as np
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
-from robustvit.data.mask_colours import (
+from robustvit.data.mask_pixels import MaskPixels, black_or_white, is_grey
+from robustvit.data.mask_values import (
     IMAGENET_S_IGNORE,
     VOID_COLOUR,
     VOID_ID,
+    count_levels,
     imagenet_s_ids,
+    is_noisy,
     is_one_on_black,
+    is_whole,
+    list_levels,
     pack_colours,
     voc_ids_by_colour,
+    white_of,
 )
-from robustvit.data.mask_levels import count_levels, is_noisy, is_whole, list_levels, white_of
-from robustvit.data.mask_pixels import MaskPixels, black_or_white, is_grey
 
 # What --mask-format names, as docs/reference/mask-files.md has it: what the file holds, and what of it is the object.
 MASK_KINDS: dict[MaskFormat, tuple[str, str]] = {

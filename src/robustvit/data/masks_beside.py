@@ -14,9 +14,8 @@ import numpy as np
 from robustvit.common.errors import UserError
 from robustvit.common.wording import pluralize
 from robustvit.data.folder_files import files_below
-from robustvit.data.mask_kinds import pack_colours
-from robustvit.data.mask_levels import FAINT, count_levels
 from robustvit.data.mask_pixels import MASK_SUFFIXES, MaskPixels, read_pixels
+from robustvit.data.mask_values import FAINT, count_levels, pack_colours
 from robustvit.data.matching import plain_form, without_mark, without_photo_word
 from robustvit.data.read_photos import open_header
 

@@ -17,10 +17,9 @@ from robustvit.data.listed_files import ListedFiles
 from robustvit.data.matching import compose
 from robustvit.data.photo_counts import Counted
 from robustvit.data.tables.columns import choose_columns, choose_group_columns, describe_parts, take_part
-from robustvit.data.tables.read_table import read_table
 from robustvit.data.tables.several_classes import class_mask, mask_columns, read_bit, several_classes
 from robustvit.data.tables.source import is_set, split_part
-from robustvit.data.tables.table import PhotoTable
+from robustvit.data.tables.table import PhotoTable, read_table
 
 _WHOLE = re.compile(r"(\d+)\.0+")
 AS_NAMED = ColumnOptions()

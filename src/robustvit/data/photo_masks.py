@@ -10,8 +10,8 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
-from robustvit.data.exchanged import refuse_exchanged
 from robustvit.data.folder_files import files_below, is_hidden
+from robustvit.data.mask_doubts import refuse_exchanged
 from robustvit.data.mask_files import MASK_SUFFIXES
 from robustvit.data.masks_beside import masks_beside
 from robustvit.data.matching import compose, without_mark, without_number, without_photo_word

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -19,8 +18,6 @@ from robustvit.data.manifest import is_mask_folder
 from robustvit.data.masks_beside import OF_MASKS, masks_beside
 from robustvit.data.matching import compose
 from robustvit.data.photo_counts import HIDDEN, Counted
-from robustvit.data.photo_scales import settle_pixels
-from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import IMAGE_SUFFIXES, kind_of
 
 _NO_PICTURES = frozenset(
@@ -32,23 +29,6 @@ _BESIDE = "that are masks of photos beside them, used if this folder is named as
 _INNER = 5  # names of inner folders in a message
 _PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"})
 _LAYOUT = frozenset({"images", "image", "photos", "jpegimages", "labels", "annotations"})
-
-
-@dataclass(frozen=True)
-class PlacedPhoto:
-    """A photo in a tree.
-
-    Attributes:
-        image: the file.
-        mask: path of its mask, relative to the folder of masks.
-        label: its class, the first folder below the root, or below train, val and test; None in the root of the tree.
-        pixels: how its pixels are read.
-    """
-
-    image: Path
-    mask: Path
-    label: str | None
-    pixels: Pixels = PLAIN
 
 
 class PhotoTree:
@@ -186,32 +166,6 @@ def _holds_masks(folder: Path, other: Path | None) -> bool:
     if masks := is_mask_folder(folder):
         warn(f"{folder} holds masks made before: it is left out")
     return masks
-
-
-def photo_tree(
-    root: str | Path, leave_out: str | Path | None = None, pixels: Pixels = PLAIN, inner: bool = False
-) -> tuple[list[PlacedPhoto], list[str]]:
-    """List all photos below a folder, in a fixed order, without hidden files and folders, the folder ``leave_out`` and
-    folders of masks.
-
-    Returns:
-        The photos, and a line for each that is left out: its ending is not read, or another photo differs only in the
-        ending of its name.
-    """
-    tree = PhotoTree(root, leave_out, inner)
-    tree.expect_photos()
-    settled = settle_pixels(tree.photos.values(), pixels)
-    found: dict[Path, PlacedPhoto] = {}
-    problems = [f"{tree.root / inside}: its ending is not read; convert it to PNG or JPEG" for inside in tree.unread]
-    for inside, path in sorted(tree.photos.items()):
-        place = Path(inside).with_suffix(".png")
-        if place in found:
-            problems.append(f"{path}: {found[place].image.name} beside it has the same mask; rename one")
-            continue
-        found[place] = PlacedPhoto(path, place, tree.class_of(inside), settled.photos.get(path, pixels))
-    for line in (*settled.notes, *([tree.count.note] if tree.count.note else [])):
-        warn(line)
-    return list(found.values()), problems
 
 
 def photos_below(folder: str) -> list[Path]:

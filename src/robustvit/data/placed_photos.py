@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.common.progress import warn
 from robustvit.data.find_photos import find_photos
-from robustvit.data.photo_tree import PlacedPhoto, photo_tree
-from robustvit.data.pixels import Pixels
+from robustvit.data.photo_scales import settle_pixels
+from robustvit.data.photo_tree import PhotoTree
+from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.tables.source import is_list, places_in, root_of
+
+
+@dataclass(frozen=True)
+class PlacedPhoto:
+    """A photo in a tree.
+
+    Attributes:
+        image: the file.
+        mask: path of its mask, relative to the folder of masks.
+        label: its class, the first folder below the root, or below train, val and test; None in the root of the tree.
+        pixels: how its pixels are read.
+    """
+
+    image: Path
+    mask: Path
+    label: str | None
+    pixels: Pixels = PLAIN
 
 
 def place_photos(
@@ -39,3 +57,29 @@ def place_photos(
         elif other != replace(placed, label=other.label):  # a photo may have several classes, and one mask
             problems.append(f"{photo.image}: {other.image.name} beside it has the same mask; rename one")
     return list(found.values()), problems, root
+
+
+def photo_tree(
+    root: str | Path, leave_out: str | Path | None = None, pixels: Pixels = PLAIN, inner: bool = False
+) -> tuple[list[PlacedPhoto], list[str]]:
+    """List all photos below a folder, in a fixed order, without hidden files and folders, the folder ``leave_out`` and
+    folders of masks.
+
+    Returns:
+        The photos, and a line for each that is left out: its ending is not read, or another photo differs only in the
+        ending of its name.
+    """
+    tree = PhotoTree(root, leave_out, inner)
+    tree.expect_photos()
+    settled = settle_pixels(tree.photos.values(), pixels)
+    found: dict[Path, PlacedPhoto] = {}
+    problems = [f"{tree.root / inside}: its ending is not read; convert it to PNG or JPEG" for inside in tree.unread]
+    for inside, path in sorted(tree.photos.items()):
+        place = Path(inside).with_suffix(".png")
+        if place in found:
+            problems.append(f"{path}: {found[place].image.name} beside it has the same mask; rename one")
+            continue
+        found[place] = PlacedPhoto(path, place, tree.class_of(inside), settled.photos.get(path, pixels))
+    for line in (*settled.notes, *([tree.count.note] if tree.count.note else [])):
+        warn(line)
+    return list(found.values()), problems

@@ -12,8 +12,8 @@ from torch.utils.data import Subset
 
 from robustvit.common.devices import Share
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.data.label_swaps import pair_by_labels
 from robustvit.data.several_labels import LabelledPhotos
+from robustvit.data.swap_pairs import pair_by_labels
 from robustvit.data.swaps import usable_background
 from robustvit.evaluation.measure import measure
 from robustvit.evaluation.measuring import Answer, MeasureSettings, Measuring, expect_finite

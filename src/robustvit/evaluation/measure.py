@@ -15,7 +15,8 @@ from torch.utils.data import Subset
 
 from robustvit.common.devices import Share
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.data.swaps import pair_backgrounds, usable_background
+from robustvit.data.swap_pairs import pair_backgrounds
+from robustvit.data.swaps import usable_background
 from robustvit.evaluation.measuring import RUN_SWAPS, Answer, MeasureSettings, Measuring, expect_finite
 from robustvit.evaluation.metrics import MOST_SCORED
 from robustvit.evaluation.photo_measures import PhotoMeasure, Swapped

@@ -16,8 +16,8 @@ from robustvit.common.options import MetricName
 from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.verdict import Verdict
 from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
-from robustvit.data.photos_to_measure import PhotosToMeasure, find_photos_to_measure
-from robustvit.data.seen_photos import ReadOnce
+from robustvit.data.cached_photos import ReadOnce
+from robustvit.data.given_photos import PhotosToMeasure, find_photos_to_measure
 from robustvit.data.trained_runs import trained_groups, trained_shifts
 from robustvit.evaluation.class_losses import describe_lost_classes
 from robustvit.evaluation.class_numbers import class_numbers

@@ -18,7 +18,7 @@ from robustvit.masks.options import MaskOptions
 if TYPE_CHECKING:
     import torch
 
-    from robustvit.data.photo_tree import PlacedPhoto
+    from robustvit.data.placed_photos import PlacedPhoto
     from robustvit.masks.sources.tokencut import TokenCut
     from robustvit.masks.tokencut.cut import CutJob
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from accelerate import Accelerator
 
-    from robustvit.data.photo_tree import PlacedPhoto
+    from robustvit.data.placed_photos import PlacedPhoto
     from robustvit.masks.folder import MaskFolder
     from robustvit.masks.sources import MaskSource
 

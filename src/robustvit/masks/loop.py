@@ -14,7 +14,7 @@ from robustvit.common.progress import bar
 from robustvit.common.signals import name_stopped_run
 from robustvit.common.workers import worker_pool
 from robustvit.data.manifest import NO_OBJECT, MaskRecord
-from robustvit.data.photo_tree import PlacedPhoto
+from robustvit.data.placed_photos import PlacedPhoto
 from robustvit.data.read_photos import read_photo
 from robustvit.masks.confidence import FoundMask, no_object
 from robustvit.masks.folder import MaskFolder, digest_inputs

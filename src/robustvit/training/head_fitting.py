@@ -17,7 +17,8 @@ from robustvit.common.progress import console
 from robustvit.common.run_folder import RunFolder
 from robustvit.common.signals import Stopped, StopSignals
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.data.swaps import bounding_box, pair_backgrounds, usable_background
+from robustvit.data.swap_pairs import pair_backgrounds
+from robustvit.data.swaps import bounding_box, usable_background
 from robustvit.guidance.balanced_head import (
     SUBSETS,
     ChosenStrength,

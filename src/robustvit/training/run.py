@@ -8,8 +8,8 @@ from robustvit.common.options import MaskFormat
 from robustvit.common.progress import warn
 from robustvit.common.verdict import Verdict
 from robustvit.data.backgrounds import given_backgrounds
+from robustvit.data.cached_photos import see_photos
 from robustvit.data.datasets import MaskedPhotos
-from robustvit.data.seen_photos import see_photos
 from robustvit.evaluation.class_numbers import ClassNumbers
 from robustvit.evaluation.deciding_metric import say_sizes
 from robustvit.evaluation.doubted_order import doubt_answers

@@ -1,21 +1,26 @@
-"""The folder of shifted copies: images, masks, the lists of both, and their settings."""
+"""The folder of shifted copies: images, masks, the lists of both, their settings, and a sheet of examples."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from robustvit.common.csv_files import csv_text, read_csv
 from robustvit.common.errors import UserError, printable
 from robustvit.common.files import read_settings, write_json, write_text
 from robustvit.common.output_paths import check_own_folder
+from robustvit.common.pictures import figure_of_rows, fit_side
 from robustvit.data.photo import Photo
+from robustvit.data.read_photos import read_photo
 from robustvit.data.shifts.kinds import KINDS, Shift, ShiftPlan, Skip
 
+SHEET = "contact-sheet.png"
 METADATA, SKIPPED, SETTINGS = "metadata.csv", "skipped.csv", "settings.json"
 _MADE_BY = "robustvit shifts"
 _COLUMNS = (
@@ -23,6 +28,8 @@ _COLUMNS = (
     "background", "inside",
 )  # fmt: skip
 _LONGEST_NAME = 255
+_ACROSS, _SIDE, _DPI = 5, 192, 80  # of the contact sheet
+_BLANK = ("", np.full((1, 1, 3), 255, np.uint8))
 
 
 def check_class_names(photos: Iterable[Photo]) -> None:
@@ -146,3 +153,36 @@ class ShiftFolder:
 
 def _relative(path: Path, root: Path) -> str:
     return printable(Path(os.path.relpath(path, root)).as_posix())
+
+
+def write_contact_sheet(plan: ShiftPlan, left_out: Collection[str], folder: ShiftFolder) -> Path | None:
+    """Write a picture with up to five images of each kind; kinds that do not move the object show the same photos.
+
+    Returns:
+        The picture; None if there is no image at all.
+    """
+    made: dict[str, list[Shift]] = {}
+    for shift in plan.shifts:
+        if shift.id not in left_out:
+            made.setdefault(shift.kind, []).append(shift)
+    unmoved = [{shift.photo.image for shift in some} for some in made.values() if some[0].placement is None]
+    everywhere = set.intersection(*unmoved) if unmoved else set()
+    rows = []
+    for kind, some in made.items():
+        shared = [shift for shift in some if shift.placement is not None or shift.photo.image in everywhere]
+        shown = [(f"{kind}: {shift.photo.class_name}", _read(shift, folder)) for shift in _spread(shared or some)]
+        rows.append(shown + [_BLANK] * (_ACROSS - len(shown)))
+    if not rows:
+        return None
+    figure_of_rows(rows, folder.path / SHEET, dpi=_DPI)
+    return folder.path / SHEET
+
+
+def _spread(shifts: Sequence[Shift]) -> list[Shift]:
+    """Return up to ``_ACROSS`` of them, evenly spaced, first and last included."""
+    at = np.linspace(0, len(shifts) - 1, min(_ACROSS, len(shifts))).round().astype(int)
+    return [shifts[number] for number in at]
+
+
+def _read(shift: Shift, folder: ShiftFolder) -> np.ndarray:
+    return np.array(fit_side(read_photo(folder.path / shift.file(folder.suffix)), _SIDE))

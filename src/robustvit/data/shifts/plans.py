@@ -18,7 +18,8 @@ from robustvit.data.shifts.cutouts import MIN_INSIDE, SIZES, grid, share_inside
 from robustvit.data.shifts.images import Spread
 from robustvit.data.shifts.kinds import BACKGROUND_KINDS, PHOTO_SIZE, Shift, ShiftOptions, ShiftPlan, Skip
 from robustvit.data.shifts.survey import Surveyed, shorter_side, survey
-from robustvit.data.swaps import SWAPS, Swap, pair_backgrounds
+from robustvit.data.swap_pairs import pair_backgrounds
+from robustvit.data.swaps import SWAPS, Swap
 
 _LEAST_PAIRS = 20
 _COLUMNS: dict[Intervention, int] = {"si-size": 100, "si-rotation": 18, "si-location": 21}

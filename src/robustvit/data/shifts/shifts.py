@@ -133,8 +133,7 @@ def shifts(
 
     expect_photos(given.images, given.masks)
     from robustvit.data.photo_tree import photos_below
-    from robustvit.data.shifts.contact_sheet import SHEET, write_contact_sheet
-    from robustvit.data.shifts.folder import ShiftFolder, check_class_names, digest_sources
+    from robustvit.data.shifts.folder import SHEET, ShiftFolder, check_class_names, digest_sources, write_contact_sheet
     from robustvit.data.shifts.images import SUFFIXES, make_shifts, spreading
     from robustvit.data.shifts.kinds import ShiftOptions, kinds_named
     from robustvit.data.shifts.plans import plan_shifts

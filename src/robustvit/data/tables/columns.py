@@ -5,27 +5,46 @@ The table of what is accepted is in ``docs/howto/photos.md``.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from robustvit.common.errors import UserError
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.grouping import Grouping
 from robustvit.data.listed_files import ListedFiles
-from robustvit.data.tables.names import (
-    GROUP_COLUMNS,
-    IMAGE_COLUMNS,
-    LABEL_COLUMNS,
-    MASK_COLUMNS,
-    fitting_columns,
-    plain_name,
-)
 from robustvit.data.tables.table import PhotoTable
 
+IMAGE_COLUMNS = (
+    "image", "file_name", "filename", "file", "path", "file_path", "image_path", "img_path", "image_name", "img_name",
+    "image_file", "img", "photo", "image_id", "id_code", "img_filename", "id", "name",
+)  # fmt: skip
+MASK_COLUMNS = ("mask", "mask_path", "mask_file", "mask_name", "mask_file_name")
+LABEL_COLUMNS = (
+    "label", "labels", "class", "class_name", "label_name", "category", "target", "diagnosis", "species", "breed",
+    "class_id", "label_id", "y",
+)  # fmt: skip
+GROUP_COLUMNS = ("group",)
 _PART_COLUMNS = ("split", "fold", "set", "subset")
 _KINDS = (("image", IMAGE_COLUMNS), ("mask", MASK_COLUMNS), ("label", LABEL_COLUMNS))
 _MOST_PARTS = 10
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a column without capitals, spaces, hyphens and underscores."""
+    return re.sub(r"[\s_-]", "", name.casefold())
+
+
+def fitting_columns(columns: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Return the columns with known names, whatever their capitals and hyphens, in the order of the known names."""
+    rank = {plain_name(name): place for place, name in reversed(list(enumerate(known)))}
+    return sorted((name for name in columns if plain_name(name) in rank), key=lambda name: rank[plain_name(name)])
+
+
+def find_column(columns: Iterable[str], known: Sequence[str]) -> str | None:
+    """Return the column with the first of the known names that is there, whatever its capitals, spaces and hyphens."""
+    return next(iter(fitting_columns(columns, known)), None)
 
 
 def choose_columns(table: PhotoTable, given: ColumnOptions, place: str) -> dict[str, str]:

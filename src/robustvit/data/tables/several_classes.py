@@ -8,7 +8,7 @@ from pathlib import Path
 from robustvit.common.errors import UserError
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.listed_files import ListedFiles
-from robustvit.data.tables.names import plain_name
+from robustvit.data.tables.columns import plain_name
 from robustvit.data.tables.table import PhotoTable
 
 _SEPARATORS = ("|", ";", ",")

@@ -10,7 +10,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.files import read_bytes
 from robustvit.data.listed_files import ListedFiles
 from robustvit.data.matching import CONTAINERS
-from robustvit.data.tables.names import IMAGE_COLUMNS
+from robustvit.data.tables.columns import IMAGE_COLUMNS
 from robustvit.data.tables.table import PhotoTable, as_photo_table
 
 _GAP = re.compile(r"[ \t]*[,;|\t ][ \t]*")

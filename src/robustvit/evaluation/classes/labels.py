@@ -11,7 +11,7 @@ from robustvit.common.derived_intervals import derived_difference, derived_inter
 from robustvit.common.option_groups import RunningOptions, SetOptions
 from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.verdict import Comparison
-from robustvit.data.photos_to_measure import find_photos_to_measure
+from robustvit.data.given_photos import find_photos_to_measure
 from robustvit.evaluation.classes.changes import class_changes
 from robustvit.evaluation.classes.compared import Compared
 from robustvit.evaluation.label_measures import measure_model

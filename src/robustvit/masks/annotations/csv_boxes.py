@@ -13,7 +13,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import pluralize, shown
 from robustvit.data.folder_files import files_below
-from robustvit.data.tables.names import IMAGE_COLUMNS, LABEL_COLUMNS, find_column
+from robustvit.data.tables.columns import IMAGE_COLUMNS, LABEL_COLUMNS, find_column
 from robustvit.masks.annotations.boxes import as_confidence, corners_of, doubt_corners, doubt_units
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.listing import (

@@ -8,7 +8,7 @@ from pathlib import Path
 from robustvit.common.errors import UserError
 from robustvit.data.folder_files import files_below
 from robustvit.data.mask_pixels import MASK_SUFFIXES
-from robustvit.data.tables.names import MASK_COLUMNS, find_column
+from robustvit.data.tables.columns import MASK_COLUMNS, find_column
 from robustvit.masks.annotations.csv_boxes import OF_PART, is_csv_boxes
 from robustvit.masks.annotations.cvat import is_cvat
 from robustvit.masks.annotations.datumaro import is_datumaro

@@ -19,7 +19,7 @@ from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
 from robustvit.data.folder_files import files_below
 from robustvit.data.mask_files import read_mask
-from robustvit.data.tables.names import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS, find_column
+from robustvit.data.tables.columns import IMAGE_COLUMNS, LABEL_COLUMNS, MASK_COLUMNS, find_column
 from robustvit.data.tables.parquet import open_parquet, parquet_rows
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.listing import Annotations, PhotoFolder

@@ -15,9 +15,9 @@ from robustvit.common.files import expect_folder
 from robustvit.common.options import MaskFormat, Orientation
 from robustvit.common.wording import pluralize
 from robustvit.data.folder_files import files_below
-from robustvit.data.mask_colours import VOID_COLOUR, pack_colours
 from robustvit.data.mask_files import MASK_SUFFIXES, read_ids, read_mask
 from robustvit.data.mask_kinds import MOST_IDS
+from robustvit.data.mask_values import VOID_COLOUR, pack_colours
 from robustvit.data.matching import without_number
 from robustvit.data.read_photos import open_image
 from robustvit.masks.annotations.category_names import PIXEL_VALUES, LabelMap, read_label_map

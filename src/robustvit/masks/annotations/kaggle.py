@@ -16,7 +16,7 @@ from robustvit.common.csv_files import CsvTable, read_csv
 from robustvit.common.errors import UserError
 from robustvit.common.options import Orientation
 from robustvit.common.wording import shown
-from robustvit.data.tables.names import IMAGE_COLUMNS, LABEL_COLUMNS, find_column
+from robustvit.data.tables.columns import IMAGE_COLUMNS, LABEL_COLUMNS, find_column
 from robustvit.masks.annotations.broken import BrokenEntry
 from robustvit.masks.annotations.listing import Annotations
 from robustvit.masks.annotations.marked import MarkedArea, MarkedPhoto, find_photo_folder, list_marked
