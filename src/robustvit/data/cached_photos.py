@@ -16,7 +16,6 @@ from robustvit.common.progress import track
 from robustvit.data.datasets import (
     MaskedPhotos,
     fixed_transform,
-    kept_share,
     random_transform,
     read_pair,
     seed_photo,
@@ -32,28 +31,19 @@ _Held = tuple[Tensor, Tensor, dict[str, Any]]
 class CachedPhotos(MaskedPhotos):
     """``MaskedPhotos``, each read once; arguments and items are the same, bit for bit.
 
-    With ``augment``, what is drawn anew in every epoch follows what is cached. A photo takes 4 bytes per pixel of the
-    model's input (0.2 MB at 224 pixels), 7 with a soft mask; 21 with ``augment``. Copies in processes that were not
-    forked begin empty.
+    With ``augment``, only what is the same in every epoch is cached. A photo takes 4 bytes per pixel of the model's
+    input (0.2 MB at 224 pixels), 7 with a soft mask; 21 with ``augment``. Copies in processes that were not forked
+    begin empty.
 
     Args:
-        photos: as in ``MaskedPhotos``, as is everything else.
-        preprocessing: of the model.
-        augment: apply the random transform of training.
-        mask_format: see ``read_mask``.
+        photos: as in ``MaskedPhotos``, as are ``preprocessing`` and ``options``.
         room: bytes to keep at most; photos beyond are read whenever they are used. None keeps all.
     """
 
     def __init__(
-        self,
-        photos: Sequence[Photo],
-        preprocessing: Preprocessing,
-        *,
-        augment: bool = False,
-        mask_format: MaskFormat = "auto",
-        room: int | None = None,
+        self, photos: Sequence[Photo], preprocessing: Preprocessing, *, room: int | None = None, **options: Any
     ) -> None:
-        MaskedPhotos.__init__(self, photos, preprocessing, augment=augment, mask_format=mask_format)
+        super().__init__(photos, preprocessing, **options)
         self.room, self._taken = room, 0
         self._fixed, self._random = fixed_transform(preprocessing), random_transform(preprocessing)
         self._held: dict[int, _Held] = {}
@@ -74,7 +64,7 @@ class CachedPhotos(MaskedPhotos):
     def read(self, workers: int = 0) -> None:
         """Read every photo now, with ``workers`` extra processes."""
         missing = [index for index in range(len(self)) if index not in self._held]
-        loader = DataLoader(_Reading(self, missing), batch_size=None, num_workers=workers)
+        loader = DataLoader(_Reader(self, missing), batch_size=None, num_workers=workers)
         for item in track(loader, "reading photos and masks"):
             if isinstance(item, UserError):
                 raise item
@@ -83,25 +73,18 @@ class CachedPhotos(MaskedPhotos):
     def _augmented(self, index: int) -> dict[str, Any]:
         held = self._held.get(index)
         if held is None:
-            photo = self.photos[index]
-            pair = read_pair(photo, self.mask_format)
-            rest = {
-                "label": -1 if photo.label is None else photo.label,
-                "index": index,
-                "kept": kept_share(pair[1], self.preprocessing),
-                "empty": not bool(pair[1].any()),
-            }
-            held = (*self._fixed(*pair), rest)
+            image, mask = read_pair(self.photos[index], self.mask_format)
+            held = (*self._fixed(image, mask), self._describe(index, mask))
             self._hold(index, *held)
         with seed_photo(self.seed, index):
-            image, mask = self._random(held[0], held[1])
-        if not held[2]["empty"] and not mask.any():
+            seen, seen_mask = self._random(held[0], held[1])
+        if not held[2]["empty"] and not seen_mask.any():
             return super().__getitem__(index)  # thickened before it is resized
-        return {"image": image.as_subclass(Tensor), "mask": mask.as_subclass(Tensor), **held[2]}
+        return {"image": seen.as_subclass(Tensor), "mask": seen_mask.as_subclass(Tensor), **held[2]}
 
     def _hold(self, index: int, image: Tensor, mask: Tensor, rest: dict[str, Any]) -> bool:
-        """Keep a photo if there is room; returns whether it is kept."""
-        size = image.nbytes + mask.nbytes + sum(one.nbytes for one in rest.values() if isinstance(one, Tensor))
+        """Keep a photo if there is room; return whether it is kept."""
+        size = image.nbytes + mask.nbytes + sum(value.nbytes for value in rest.values() if isinstance(value, Tensor))
         if self.room is not None and self._taken + size > self.room:
             return False
         self._held[index] = (image, mask, rest)
@@ -117,7 +100,7 @@ def _compact(item: dict[str, Any]) -> _Held:
     return image, cut if torch.equal(cut.to(mask.dtype), mask) else mask, rest
 
 
-class _Reading(Dataset):
+class _Reader(Dataset):
     """Items of photos, or the error of reading one, since loaders wrap errors of their processes."""
 
     def __init__(self, photos: CachedPhotos, indices: list[int]) -> None:
@@ -134,47 +117,14 @@ class _Reading(Dataset):
 
 
 class CachedLabels(CachedPhotos, LabelledPhotos):
-    """``LabelledPhotos`` without randomness, each read once; see ``CachedPhotos``. A class's mask has 4 bytes a pixel.
-
-    Args:
-        photos: as in ``LabelledPhotos``, as is everything else.
-        preprocessing: of the model.
-        classes: of the model.
-        mask_format: see ``read_mask``.
-        room: see ``CachedPhotos``.
-    """
-
-    def __init__(
-        self,
-        photos: Sequence[Photo],
-        preprocessing: Preprocessing,
-        *,
-        classes: int,
-        mask_format: MaskFormat = "auto",
-        room: int | None = None,
-    ) -> None:
-        LabelledPhotos.__init__(self, photos, preprocessing, classes=classes, mask_format=mask_format)
-        CachedPhotos.__init__(self, photos, preprocessing, mask_format=mask_format, room=room)
+    """``LabelledPhotos`` without randomness, each read once; a class's mask takes 4 bytes per pixel."""
 
 
-def hold_photos(
-    photos: Sequence[Photo],
-    model: Classifier,
-    own: Preprocessing,
-    *,
-    mask_format: MaskFormat = "auto",
-    room: int | None = None,
-) -> CachedPhotos:
-    """Return photos without randomness, each read once, with all their labels for a multi-label model.
-
-    Args:
-        photos: as in ``CachedPhotos``, as are ``mask_format`` and ``room``.
-        model: whose classes they have.
-        own: preprocessing of the model that sees them.
-    """
+def _hold_photos(photos: Sequence[Photo], model: Classifier, own: Preprocessing, **options: Any) -> CachedPhotos:
+    """Return photos without randomness, with all their labels for a multi-label model; ``own`` preprocesses them."""
     if model.head_kind == "multi-label":
-        return CachedLabels(photos, own, classes=model.num_classes, mask_format=mask_format, room=room)
-    return CachedPhotos(photos, own, mask_format=mask_format, room=room)
+        return CachedLabels(photos, own, classes=model.num_classes, **options)
+    return CachedPhotos(photos, own, **options)
 
 
 def see_photos(
@@ -186,17 +136,15 @@ def see_photos(
         return LabelledPhotos(photos, own, classes=model.num_classes, augment=True, mask_format=mask_format)
     if augment:
         return CachedPhotos(photos, own, augment=True, mask_format=mask_format, room=ROOM)
-    return hold_photos(photos, model, own, mask_format=mask_format, room=ROOM)
+    return _hold_photos(photos, model, own, mask_format=mask_format, room=ROOM)
 
 
 class ReadOnce:
-    """Photos for several models: read once for all that see them in the same way.
+    """Photos for several models: read once for all models with the same preprocessing.
 
     Args:
-        photos: the photos.
-        mask_format: see ``read_mask``.
+        photos: as in ``CachedPhotos``, as are ``mask_format`` and ``room``.
         classes_of: the model whose classes the photos have; left out, each model's own.
-        room: see ``CachedPhotos``.
         workers: processes that read all photos as soon as a model is to see them; None reads each when it is used.
     """
 
@@ -217,7 +165,7 @@ class ReadOnce:
         """Return the photos as a model sees them."""
         own, labelled = model.preprocessing, self.classes_of or model
         if own not in self._read:
-            self._read[own] = hold_photos(self.photos, labelled, own, mask_format=self.mask_format, room=self.room)
+            self._read[own] = _hold_photos(self.photos, labelled, own, mask_format=self.mask_format, room=self.room)
             if self.workers is not None:
                 self._read[own].read(self.workers)
         return self._read[own]

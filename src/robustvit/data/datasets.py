@@ -27,8 +27,8 @@ from robustvit.data.swaps import bounding_box, paste, tiled_background
 from robustvit.models.classifier import Preprocessing
 
 
-def _as_unit_tensors() -> list[v2.Transform]:
-    return [v2.ToImage(), v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)]
+def _to_float() -> v2.Transform:
+    return v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)
 
 
 def training_transform(preprocessing: Preprocessing) -> v2.Compose:
@@ -39,7 +39,7 @@ def training_transform(preprocessing: Preprocessing) -> v2.Compose:
 def fixed_transform(preprocessing: Preprocessing) -> v2.Compose:
     """Return the part of the training transform that is the same in every epoch."""
     resized = [round(side * 256 / 224) for side in preprocessing.input_size]
-    return v2.Compose([*_as_unit_tensors(), v2.Resize(resized, antialias=True)])
+    return v2.Compose([v2.ToImage(), _to_float(), v2.Resize(resized, antialias=True)])
 
 
 def random_transform(preprocessing: Preprocessing) -> v2.Compose:
@@ -57,13 +57,13 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
             v2.ToImage(),
             v2.Resize(size, interpolation, antialias=True),
             v2.CenterCrop(list(preprocessing.input_size)),
-            v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
+            _to_float(),
         ]
     )
 
 
 def enlarged(preprocessing: Preprocessing, side: int = 448) -> Preprocessing:
-    """Return what shows a photo as the model sees it, but with more pixels, at least ``side`` on the longer side."""
+    """Return a preprocessing with the model's crop but more pixels, at least ``side`` on the longer side."""
     height, width = preprocessing.input_size
     times = max(1, -(-side // max(height, width)))
     return replace(preprocessing, input_size=(times * height, times * width))
@@ -109,14 +109,10 @@ class MaskedPhotos(Dataset):
 
     Each item holds ``image`` ``(3, H, W)`` in [0, 1], ``mask`` ``(1, H, W)`` in [0, 1], ``label`` (-1 if unknown),
     ``index``, ``kept``, the share of the object's box that the centre crop keeps (0 without an object), and ``empty``,
-    whether the photo shows no object: it has no mask, or one without any pixel. An object that is so thin that resizing
-    would lose it is thickened first.
+    whether the photo shows no object: it has no mask, or an empty one. An object so thin that resizing would lose it is
+    thickened first.
 
-    Args:
-        photos: the photos.
-        preprocessing: of the model.
-        augment: apply the random transform of training instead of that of evaluation.
-        mask_format: see ``read_mask``.
+    ``augment`` applies the random transform of training instead of that of evaluation.
 
     Attributes:
         seed: with a photo's index it fixes how that photo is augmented, whichever process reads it and in whatever
@@ -139,20 +135,18 @@ class MaskedPhotos(Dataset):
         return len(self.photos)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        photo = self.photos[index]
-        pair = read_pair(photo, self.mask_format)
-        empty = not bool(pair[1].any())
-        image, mask = self._transform(*pair, index)
-        if not empty and not mask.any():
-            image, mask = self._transform(pair[0], thickened(pair[1], self.preprocessing), index)
-        return {
-            "image": image.as_subclass(Tensor),
-            "mask": mask.as_subclass(Tensor),
-            "label": -1 if photo.label is None else photo.label,
-            "index": index,
-            "kept": kept_share(pair[1], self.preprocessing),
-            "empty": empty,
-        }
+        image, mask = read_pair(self.photos[index], self.mask_format)
+        facts = self._describe(index, mask)
+        seen, seen_mask = self._transform(image, mask, index)
+        if not facts["empty"] and not seen_mask.any():
+            seen, seen_mask = self._transform(image, thicken(mask, self.preprocessing), index)
+        return {"image": seen.as_subclass(Tensor), "mask": seen_mask.as_subclass(Tensor), **facts}
+
+    def _describe(self, index: int, mask: Tensor) -> dict[str, Any]:
+        """Return the rest of an item, from the mask ``(1, h, w)`` before it is transformed."""
+        label = self.photos[index].label
+        kept = kept_share(mask, self.preprocessing)
+        return {"label": -1 if label is None else label, "index": index, "kept": kept, "empty": not bool(mask.any())}
 
     def _transform(self, image: Image.Image, mask: tv_tensors.Mask, index: int) -> tuple[Tensor, Tensor]:
         with seed_photo(self.seed, index) if self.augment else nullcontext():
@@ -170,8 +164,8 @@ def seed_photo(seed: int, index: int) -> Iterator[None]:
         torch.set_rng_state(before)
 
 
-def thickened(mask: Tensor, preprocessing: Preprocessing) -> tv_tensors.Mask:
-    """Thicken an object by as many pixels as become one at most."""
+def thicken(mask: Tensor, preprocessing: Preprocessing) -> tv_tensors.Mask:
+    """Thicken an object by at most the number of pixels that become one when it is resized."""
     sides = zip(mask.shape[-2:], preprocessing.input_size, strict=True)
     reach = math.ceil(max(side / size for side, size in sides) / 2)
     return tv_tensors.Mask(F.max_pool2d(mask.as_subclass(Tensor), 2 * reach + 1, stride=1, padding=reach))
@@ -195,7 +189,7 @@ class SwappedPhotos(Dataset):
     """Photos with the object pasted on the background of another photo; items as in ``MaskedPhotos``.
 
     Args:
-        photos: the photos, transformed without randomness.
+        photos: transformed without randomness.
         pairs: index of the photo, and of the photo that lends its background.
     """
 

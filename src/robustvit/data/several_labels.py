@@ -18,7 +18,7 @@ from robustvit.common.options import MaskFormat
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.class_matching import match_labels
-from robustvit.data.datasets import MaskedPhotos, kept_share, mask_for, read_pair, thickened
+from robustvit.data.datasets import MaskedPhotos, mask_for, read_pair, thicken
 from robustvit.data.photo import Photo
 from robustvit.models.classifier import Classifier, Preprocessing
 
@@ -148,9 +148,7 @@ class LabelledPhotos(MaskedPhotos):
     Args:
         photos: see ``join_labels``.
         preprocessing: as in ``MaskedPhotos``, as is what follows.
-        classes: of the model, K.
-        augment: apply the random transform of training.
-        mask_format: see ``read_mask``.
+        classes: number of classes of the model, K.
     """
 
     def __init__(
@@ -172,21 +170,17 @@ class LabelledPhotos(MaskedPhotos):
         photo = self.photos[index]
         image, each = read_pair(replace(photo, mask=None)) if photo.class_masks else read_pair(photo, self.mask_format)
         each = self._each(photo, each)
-        whole = each.as_subclass(Tensor).amax(dim=0, keepdim=True)
-        empty = not bool(whole.any())
+        facts = self._describe(index, each.as_subclass(Tensor).amax(dim=0, keepdim=True))
+        if None in photo.class_masks:  # an object without a mask would stay behind
+            facts["kept"] = 0.0
         seen, masks = self._transform(image, each, index)
         if bool((each.flatten(1).any(dim=1) & ~masks.flatten(1).any(dim=1)).any()):  # an object is thinner than a pixel
-            seen, masks = self._transform(image, thickened(each, self.preprocessing), index)
+            seen, masks = self._transform(image, thicken(each, self.preprocessing), index)
         masks = masks.as_subclass(Tensor)
-        whole_seen = masks.amax(dim=0, keepdim=True)
-        complete = None not in photo.class_masks  # an object without a mask would stay behind
         return {
             "image": seen.as_subclass(Tensor),
-            "mask": whole_seen,
-            "label": -1 if photo.label is None else photo.label,
-            "index": index,
-            "kept": kept_share(whole, self.preprocessing) if complete else 0.0,
-            "empty": empty,
+            "mask": masks.amax(dim=0, keepdim=True),
+            **facts,
             "targets": to_targets([photo.labels], self.classes)[0],
             "class_masks": masks,
         }
