@@ -19,7 +19,7 @@ from robustvit.data.find_photos import MaskRules, find_photos
 from robustvit.data.manifest import MaskRecord, write_manifest
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.no_object import split_names
-from robustvit.data.objects_seen import describe_looked, look_at, shows_no_object
+from robustvit.data.objects_seen import check_objects, describe_objects, shows_no_object
 from robustvit.data.photo import Photo
 from robustvit.models.classifier import Preprocessing
 
@@ -44,7 +44,7 @@ def usable(images, masks, **options):
 
 
 def lines(photos, preprocessing=SQUARE):
-    return describe_looked(look_at(MaskedPhotos(photos, preprocessing)), preprocessing)
+    return describe_objects(check_objects(MaskedPhotos(photos, preprocessing)), preprocessing)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "npy"])
@@ -103,7 +103,7 @@ def test_a_missing_or_broken_mask_is_not_an_empty_one(folders):
         usable(images, masks)
     (masks / "stripe" / "001.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"stripe/001\.png"):
-        look_at(MaskedPhotos(usable(images, masks)[0], SQUARE))
+        check_objects(MaskedPhotos(usable(images, masks)[0], SQUARE))
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])

@@ -15,7 +15,7 @@ from robustvit.common.photo_options import PhotoOptions
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.photo import Photo
-from robustvit.data.several_labels import LabelledPhotos, join_labels, label_several, name_absent
+from robustvit.data.several_labels import LabelledPhotos, join_labels, label_several, note_absent
 from robustvit.data.swap_pairs import pair_by_labels
 
 NAMES = ("cat", "cow", "dog")
@@ -79,7 +79,9 @@ def test_another_separator_is_named_and_two_are_asked_about(folder, model):
 
 def test_a_class_that_no_photo_shows_is_named(folder, model):
     found = listed(folder, "image,label\na.png,cat|dog\nb.png,dog\nc.png,\n", model)
-    assert name_absent(found, model) == ["No photo shows cow: means over classes are those of the other 2 classes."]
+    notes = []
+    note_absent(found, model, notes)
+    assert notes == ["No photo shows cow: means over classes are those of the other 2 classes."]
 
 
 def test_what_is_unsure_is_asked_about_with_its_line(folder, model):

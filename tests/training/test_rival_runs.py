@@ -22,7 +22,7 @@ from robustvit import UserError, finetune, guided_loss, report
 from robustvit.cli import main as cli
 from robustvit.common.verdict import read_verdict
 from robustvit.data.photo import Photo
-from robustvit.data.selection import balanced_classes
+from robustvit.data.selection import balance_classes
 from robustvit.experiments.trials import trial_key
 from robustvit.explanation.methods import measuring_method
 from robustvit.guidance.registry import GUIDANCE, guidance_options, method_options
@@ -252,12 +252,12 @@ def test_command_line_knows_rival_methods(capsys, settings, tmp_path):
 # Balanced photos
 
 
-def test_balanced_classes_keeps_as_many_as_the_smallest_class_has():
+def test_balance_classes_keeps_as_many_as_the_smallest_class_has():
     photos = [
         Photo(f"{name}{i}", class_name=name) for name, count in (("a", 4), ("b", 2), ("c", 3)) for i in range(count)
     ]
-    assert [photo.image for photo in balanced_classes(photos)] == ["a0", "a1", "b0", "b1", "c0", "c1"]
-    assert balanced_classes([]) == []
+    assert [photo.image for photo in balance_classes(photos)] == ["a0", "a1", "b0", "b1", "c0", "c1"]
+    assert balance_classes([]) == []
 
 
 def test_last_layer_trains_on_equally_many_photos_of_every_class(settings, tmp_path):

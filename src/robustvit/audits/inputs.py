@@ -16,7 +16,7 @@ from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import note_copies
 from robustvit.data.photo import Photo, expect_classes
 from robustvit.data.pixels import Pixels
-from robustvit.data.several_labels import describe_labels, match_photos, name_absent
+from robustvit.data.several_labels import describe_labels, match_photos, note_absent
 from robustvit.data.trained_photos import photos_behind
 from robustvit.masks.make import MadeMasks, make_masks
 from robustvit.masks.options import TOKENCUT_BACKBONE
@@ -73,7 +73,9 @@ def find_audit_photos(request: AuditRequest, page: Path, classifier: Classifier)
     note_copies([photo.image for photo in listed], notes)
     photos = match_photos(listed, classifier)
     _check_classes(photos)
-    return photos, [*notes, *describe_labels(photos), *name_absent(photos, classifier)]
+    notes += describe_labels(photos)
+    note_absent(photos, classifier, notes)
+    return photos, notes
 
 
 def _check_classes(photos: list[Photo]) -> None:

@@ -15,7 +15,7 @@ from robustvit.audits.spending import Spending
 from robustvit.common.errors import printable
 from robustvit.common.progress import warn
 from robustvit.data.cached_photos import CachedPhotos, ReadOnce
-from robustvit.data.objects_seen import describe_looked, look_at
+from robustvit.data.objects_seen import check_objects, describe_objects
 from robustvit.data.photo import Photo
 from robustvit.data.several_labels import NO_LABEL
 from robustvit.models.classifier import Classifier
@@ -62,7 +62,7 @@ class AuditRun:
         held = self.held(self.models[0])
         objects = request.auditing.objects
         self.companions = {} if objects is None else read_companions(objects, str(request.photos.images), held)
-        for note in describe_looked(look_at(held), held.preprocessing):
+        for note in describe_objects(check_objects(held), held.preprocessing):
             notes.append(note)
             warn(note)
 

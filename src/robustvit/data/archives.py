@@ -14,7 +14,7 @@ from robustvit.common.output_paths import check_own_folder
 from robustvit.common.progress import warn
 from robustvit.data.folder_files import is_hidden
 from robustvit.data.mask_files import MASK_SUFFIXES
-from robustvit.data.photo_counts import Counted
+from robustvit.data.notes import ReadCount
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 
 _SUFFIXES = IMAGE_SUFFIXES | MASK_SUFFIXES
@@ -69,7 +69,7 @@ def extract_photos(
     fresh = not folder.exists()
     try:
         with zipfile.ZipFile(archive) as opened:
-            count = Counted(Path(Path(archive).name), "file")
+            count = ReadCount(Path(Path(archive).name), "file")
             members = _check_members(opened, Path(archive), limits, count)
             if count.note:
                 warn(count.note) if notes is None else notes.append(count.note)
@@ -98,7 +98,7 @@ def _clear(folder: Path, remove: bool) -> None:
 
 
 def _check_members(
-    opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits, count: Counted
+    opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits, count: ReadCount
 ) -> dict[PurePosixPath, zipfile.ZipInfo]:
     """Return the members to unpack, by their paths in the folder."""
     found: dict[PurePosixPath, zipfile.ZipInfo] = {}

@@ -14,8 +14,8 @@ from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.grouping import doubt_groups, folder_pattern
 from robustvit.data.no_object import check_no_object, is_black, is_named, refuse_lost_classes, split_names
+from robustvit.data.notes import short_place
 from robustvit.data.photo import Photo, expect_classes, lost_classes
-from robustvit.data.photo_counts import short_place
 from robustvit.data.photo_lists import AS_NAMED, read_photo_list
 from robustvit.data.photo_masks import add_class_masks, add_listed_masks, add_masks, filter_photos, refuse_unmasked
 from robustvit.data.photo_scales import SetPixels, settle_pixels

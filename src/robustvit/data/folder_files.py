@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from robustvit.data.manifest import is_mask_folder
-from robustvit.data.photo_counts import HIDDEN
+from robustvit.data.notes import HIDDEN
 
 SYSTEM_NAMES = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"}

@@ -11,17 +11,17 @@ from pathlib import Path
 from robustvit.common.errors import UserError
 from robustvit.common.options import Classes, Negatives
 from robustvit.common.outcomes import MIN_PHOTOS
-from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.cached_photos import see_photos
 from robustvit.data.datasets import MaskedPhotos
 from robustvit.data.duplicates import Fingerprint
-from robustvit.data.given_photos import Labeller, PhotoSources, find_given
-from robustvit.data.leave_out import group_counts, leave_groups_out
-from robustvit.data.objects_seen import Looked, describe_looked, look_at
+from robustvit.data.given_photos import FoundPhotos, Labeller, PhotoSources, find_given
+from robustvit.data.leave_out import count_groups, leave_groups_out
+from robustvit.data.notes import add_note
+from robustvit.data.objects_seen import ObjectCheck, check_objects, describe_objects
 from robustvit.data.overlap import check_overlap, hash_photos, without_copies
 from robustvit.data.photo import Photo
-from robustvit.data.selection import balanced_classes, select_photos, selection_text
+from robustvit.data.selection import balance_classes, select_photos, selection_text
 from robustvit.models.classifier import Classifier
 
 
@@ -106,6 +106,26 @@ def gather_photos(
     given = find_given(sources, classifier, settings.order, labelled, predict, notes)
     if settings.leave_out:
         given = leave_groups_out(given, settings.leave_out, notes)
+    train, validation, verdict, prints = _divide(given, settings, notes)
+    notes += _notes_on_judging(validation, verdict)
+    check_overlap(train, validation, verdict, prints, notes, older=settings.older)
+    see = partial(see_photos, model=classifier, mask_format=sources.mask_format)
+    read = {"validation": see(validation)}
+    read["verdict"] = read["validation"] if verdict is validation else see(verdict)
+    training = check_objects(see(train))
+    checks = [*training, *(check for data in dict.fromkeys(read.values()) for check in check_objects(data))]
+    trained = _without_negatives(training, settings.negatives)
+    for note in describe_objects(checks, classifier.preprocessing, _trained_on(training, settings.negatives)):
+        add_note(note, notes)
+    objects = sorted({one.photo.label for one in training if not one.empty and one.photo.label is not None})
+    counts = count_groups(given.photos)
+    return RunPhotos(trained, validation, verdict, notes, prints, tuple(objects), read, counts)
+
+
+def _divide(
+    given: FoundPhotos, settings: SelectionSettings, notes: list[str]
+) -> tuple[list[Photo], list[Photo], list[Photo], dict[Path, Fingerprint]]:
+    """Return the photos that train, that choose the epoch and that judge, and the fingerprints of all of them."""
     selection = select_photos(
         given.photos,
         samples_per_class=settings.samples_per_class,
@@ -121,20 +141,7 @@ def gather_photos(
         validation = without_copies(validation, train, prints, notes)
     if verdict is None:
         validation, verdict = _halve(validation, notes) if settings.halve else (validation, validation)
-    notes += _notes_on_judging(validation, verdict)
-    check_overlap(train, validation, verdict, prints, notes, older=settings.older)
-    see = partial(see_photos, model=classifier, mask_format=sources.mask_format)
-    read = {"validation": see(validation)}
-    read["verdict"] = read["validation"] if verdict is validation else see(verdict)
-    training = look_at(see(train))
-    looked = [*training, *(one for data in dict.fromkeys(read.values()) for one in look_at(data))]
-    trained = _without_negatives(training, settings.negatives)
-    for note in describe_looked(looked, classifier.preprocessing, _trained_on(training, settings.negatives)):
-        notes.append(note)
-        warn(note)
-    objects = sorted({one.photo.label for one in training if not one.empty and one.photo.label is not None})
-    counts = group_counts(given.photos)
-    return RunPhotos(trained, validation, verdict, notes, prints, tuple(objects), read, counts)
+    return train, validation, verdict, prints
 
 
 def _notes_on_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> list[str]:
@@ -153,12 +160,12 @@ def _notes_on_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> 
     return notes
 
 
-def _without_negatives(looked: Sequence[Looked], negatives: Negatives) -> list[Photo]:
+def _without_negatives(checks: Sequence[ObjectCheck], negatives: Negatives) -> list[Photo]:
     """Return the photos to train on."""
-    if not any(one.photo.mask is not None or one.photo.no_object for one in looked):
-        return [one.photo for one in looked]  # nothing has a mask: regions alone are guided
-    if all(one.empty for one in looked):
-        if black := [one.photo.mask for one in looked if one.photo.mask is not None and not one.photo.no_object]:
+    if not any(one.photo.mask is not None or one.photo.no_object for one in checks):
+        return [one.photo for one in checks]  # nothing has a mask: regions alone are guided
+    if all(one.empty for one in checks):
+        if black := [one.photo.mask for one in checks if one.photo.mask is not None and not one.photo.no_object]:
             raise UserError(
                 f"expected training photos that show an object, but none of {pluralize(len(black), 'mask')} has a "
                 f"pixel on one, such as {black[0]}: check how the masks were saved"
@@ -166,12 +173,12 @@ def _without_negatives(looked: Sequence[Looked], negatives: Negatives) -> list[P
         raise UserError(
             "expected training photos that show an object, found none: train on other classes as well (--classes)"
         )
-    return [one.photo for one in looked if not one.empty or negatives != "none"]
+    return [one.photo for one in checks if not one.empty or negatives != "none"]
 
 
-def _trained_on(looked: Sequence[Looked], negatives: Negatives) -> str:
+def _trained_on(checks: Sequence[ObjectCheck], negatives: Negatives) -> str:
     """Return what the training photos without an object are used for."""
-    count = pluralize(sum(one.empty for one in looked), "training photo")
+    count = pluralize(sum(one.empty for one in checks), "training photo")
     return {
         "classification": f"{count} of them train the classification alone",
         "uniform": f"{count} of them train the classification, and even out the maps of classes that have objects",
@@ -180,12 +187,10 @@ def _trained_on(looked: Sequence[Looked], negatives: Negatives) -> str:
 
 
 def _balance(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
-    kept = balanced_classes(photos)
+    kept = balance_classes(photos)
     if left_out := len(photos) - len(kept):
         each = pluralize(len(kept) // len({photo.class_name for photo in kept}), "photo")
-        note = f"Classes were balanced: trained on {each} of each, {left_out} of larger classes left out."
-        notes.append(note)
-        warn(note)
+        add_note(f"Classes were balanced: trained on {each} of each, {left_out} of larger classes left out.", notes)
     return kept
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, fields, replace
 
 from robustvit.common.errors import UserError
 from robustvit.common.photo_options import GivenPhotos, MeasuredPhotos, PhotoOptions, PixelOptions
-from robustvit.common.progress import warn
 from robustvit.data.cached_photos import ReadOnce
 from robustvit.data.class_matching import match_labels
 from robustvit.data.mask_filter import find_usable_photos
-from robustvit.data.objects_seen import say_looked
+from robustvit.data.notes import add_note
+from robustvit.data.objects_seen import note_objects
 from robustvit.data.overlap import note_copies
 from robustvit.data.photo import Photo, expect_masks
 from robustvit.data.photo_scales import recorded_scale
 from robustvit.data.review import Review, read_review
-from robustvit.data.several_labels import describe_labels, label_several, match_photos, name_absent
+from robustvit.data.several_labels import describe_labels, label_several, match_photos, note_absent
 from robustvit.data.tables.source import is_list
 from robustvit.data.trained_photos import SeenPhotos, photos_behind
 from robustvit.models.classifier import Classifier
@@ -75,17 +75,14 @@ def find_given(
     if photos[0].class_name is not None and not classifier.class_names:
         _name_outputs(classifier, {photo.label: str(photo.class_name) for photo in photos})
     whole = None if review is None else replace(review, by_tail=False)
-
-    def further(kind: str, images: str | None, masks: str | None) -> list[Photo] | None:
-        if images is None:
-            return None
-        return finder.find(sources.of(images, masks), f"--{kind}-masks", whole, further=True)
-
-    return FoundPhotos(
-        photos,
-        further("val", sources.val_images, sources.val_masks),
-        further("test", sources.test_images, sources.test_masks),
+    validation, verdict = (
+        None if images is None else finder.find(sources.of(images, masks), option, whole, further=True)
+        for images, masks, option in (
+            (sources.val_images, sources.val_masks, "--val-masks"),
+            (sources.test_images, sources.test_masks, "--test-masks"),
+        )
     )
+    return FoundPhotos(photos, validation, verdict)
 
 
 @dataclass(frozen=True)
@@ -112,8 +109,7 @@ class _Finder:
         else:
             photos = self._match(photos)
         for note in left_out:
-            self.notes.append(note)
-            warn(note)
+            add_note(note, self.notes)
         images, way = str(given.images), "give the folder of masks beside it"
         if is_list(images):
             way = "name them in its column 'mask' (--mask-column), or give their folder"
@@ -155,23 +151,18 @@ class PhotosToMeasure:
 
 
 def find_photos_to_measure(given: MeasuredPhotos, models: ComparedModels, classifier: Classifier) -> PhotosToMeasure:
-    """Find photos, leave out what models were trained on, and look at what the model will see; the notes are shown.
-
-    Args:
-        given: the photos, and what to do with those that models were trained on.
-        models: where they come from.
-        classifier: whose classes the photos have.
-    """
+    """Find photos with the classes of a model, without those that ``models`` were trained on; notes are printed."""
     several = classifier.head_kind == "multi-label"
     listed, left_out = find_usable_photos(given, labelled=given.masks is None or several, several=several)
     seen = photos_behind(models.model, models.baseline, models.checkpoint).among([photo.image for photo in listed])
     kept, on_seen = seen.left(listed, given.include_trained)
-    notes = [*left_out, *on_seen]
-    for note in notes:
-        warn(note)
+    notes: list[str] = []
+    for note in (*left_out, *on_seen):
+        add_note(note, notes)
     photos = match_photos(kept, classifier)
     note_copies([photo.image for photo in photos], notes)
-    notes += [*describe_labels(photos), *name_absent(photos, classifier)]
+    notes += describe_labels(photos)
+    note_absent(photos, classifier, notes)
     read = ReadOnce(photos, given.mask_format)
-    notes += say_looked(read.seen_by(classifier))
+    note_objects(read.seen_by(classifier), notes)
     return PhotosToMeasure(read, seen, notes)

@@ -7,22 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from robustvit.common.errors import UserError, expect_one_of
-from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.given_photos import FoundPhotos
+from robustvit.data.notes import add_note
 from robustvit.data.photo import Photo
 
 
 def leave_groups_out(found: FoundPhotos, asked: Sequence[str] | str, notes: list[str]) -> FoundPhotos:
     """Return the photos of a run in which some groups only judge.
 
-    Photos of these groups are taken out of those to train on and to validate with. They judge; of photos that were
-    given to judge, only those of these groups do. Photos of unknown group could be of these, and are not used.
-
-    Args:
-        found: all photos that were given.
-        asked: names of groups.
-        notes: gets a line on what was left out.
+    Photos of the groups ``asked`` for neither train nor validate, and only they judge. Photos of unknown group could be
+    of these, and are not used.
     """
     known = {photo.group for photo in found.photos if photo.group is not None}
     names = _names(asked, known)
@@ -48,8 +43,7 @@ def leave_groups_out(found: FoundPhotos, asked: Sequence[str] | str, notes: list
     )
     if unknown := len(rest) - len(train):
         line += f" {pluralize(unknown, 'photo')} without a group are not used."
-    notes.append(line)
-    warn(line)
+    add_note(line, notes)
     return replace(found, photos=train, validation=validation, verdict=judging)
 
 
@@ -63,6 +57,6 @@ def _names(asked: Sequence[str] | str, known: set[str]) -> list[str]:
     return names
 
 
-def group_counts(photos: Sequence[Photo]) -> dict[str, int]:
+def count_groups(photos: Sequence[Photo]) -> dict[str, int]:
     """Return the number of photos of each group, by name; photos without a group do not count."""
     return dict(sorted(Counter(photo.group for photo in photos if photo.group is not None).items()))

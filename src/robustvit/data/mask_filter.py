@@ -12,8 +12,8 @@ from robustvit.data.manifest import MANIFEST, NO_OBJECT, MaskRecord, is_mask_fol
 from robustvit.data.mask_doubts import check_masks
 from robustvit.data.matching import compose
 from robustvit.data.no_object import refuse_lost_classes
+from robustvit.data.notes import short_place
 from robustvit.data.photo import Photo
-from robustvit.data.photo_counts import short_place
 from robustvit.data.pixels import Pixels
 from robustvit.data.review import Review
 from robustvit.data.tables.source import split_part

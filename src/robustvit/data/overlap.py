@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from robustvit.common.errors import UserError
-from robustvit.common.progress import warn
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprints, same_files, same_pixels
+from robustvit.data.notes import add_note, name_pairs
 from robustvit.data.photo import Photo
-from robustvit.data.trained_photos import pairs_named
 
 _ROBOFLOW = re.compile(r"\.rf\.[0-9A-Za-z]{16,}$")
 
@@ -41,8 +40,8 @@ def without_copies(pool: Sequence[Photo], train: Sequence[Photo], prints: Prints
             f"{pool[0].image} of {pairs[0]}: add photos that differ, or name others with --val-images"
         )
     if pairs:
-        named = _name_pairs({pool[index].image: other for index, other in pairs.items()})
-        _add_note(f"Photos left out as copies of others: {len(pairs)} ({named}).", notes)
+        named = name_pairs({pool[index].image: other for index, other in pairs.items()})
+        add_note(f"Photos left out as copies of others: {len(pairs)} ({named}).", notes)
     return kept
 
 
@@ -55,7 +54,7 @@ def check_overlap(
     *,
     older: bool = False,
 ) -> None:
-    """Refuse photos that are both trained on and held out, and report those that look the same.
+    """Refuse photos that are both trained on and held out, and note those that look the same.
 
     Args:
         train: photos to train on.
@@ -63,7 +62,7 @@ def check_overlap(
         verdict: photos that judge.
         prints: of all photos.
         notes: list that lines are added to.
-        older: whether a run of an older version is resumed: copies under other names are then reported, not refused.
+        older: whether a run of an older version is resumed: copies under other names are then noted, not refused.
     """
     held = list(dict.fromkeys([*validation, *verdict]))
     copies = _find_copies(held, train, prints)
@@ -72,31 +71,24 @@ def check_overlap(
         equal = index in copies.same or same_pixels(ours, theirs)
         if equal and (not older or ours.resolve() == theirs.resolve()):
             _refuse(ours, theirs)
-    if copies.either:
-        named = _name_pairs({held[index].image: train[other].image for index, other in copies.either.items()})
-        _add_note(
-            f"Validation or test photos that look like photos trained on: {len(copies.either)} ({named}); the verdict "
-            "may be too good.",
-            notes,
-        )
+    if found := _describe(copies, held, train):
+        text = f"Validation or test photos that look like photos trained on: {found}; the verdict may be too good."
+        add_note(text, notes)
     if augmented := _find_augmented(held, train):
-        _add_note(f"Validation or test photos made from photos trained on, by their names: {augmented}.", notes)
+        add_note(f"Validation or test photos made from photos trained on, by their names: {augmented}.", notes)
     note_copies([photo.image for photo in verdict], notes)
     chosen = {photo.image.resolve() for photo in validation}
     if any(photo.image.resolve() in chosen for photo in verdict):
         return  # another note says so
-    if again := _find_copies(verdict, validation, prints).either:
-        named = _name_pairs({verdict[index].image: validation[other].image for index, other in again.items()})
-        _add_note(f"Photos to judge by that look like photos that choose the epoch: {len(again)} ({named}).", notes)
+    if found := _describe(_find_copies(verdict, validation, prints), verdict, validation):
+        add_note(f"Photos to judge by that look like photos that choose the epoch: {found}.", notes)
 
 
 def note_copies(photos: Sequence[Path], notes: list[str]) -> None:
     """Say how many photos to judge by are the same files as others among them."""
     if copies := same_files(photos):
-        named = pairs_named(copies, photos, photos)
-        _add_note(
-            f"Photos that are the same file as another one here, and count again: {len(copies)} ({named}).", notes
-        )
+        named = name_pairs({photos[index]: photos[other] for index, other in copies.items()})
+        add_note(f"Photos that are the same file as another one here, and count again: {len(copies)} ({named}).", notes)
 
 
 def _find_augmented(held: Sequence[Photo], train: Sequence[Photo]) -> str:
@@ -107,7 +99,7 @@ def _find_augmented(held: Sequence[Photo], train: Sequence[Photo]) -> str:
         for photo in held
         if (name := _ROBOFLOW.sub("", photo.image.stem)) in made_from and name != photo.image.stem
     }
-    return f"{len(pairs)} ({_name_pairs(pairs)}); the verdict may be too good" if pairs else ""
+    return f"{len(pairs)} ({name_pairs(pairs)}); the verdict may be too good" if pairs else ""
 
 
 def _find_copies(photos: Sequence[Photo], known: Sequence[Photo], prints: Prints) -> Copies:
@@ -122,10 +114,7 @@ def _refuse(held: Path, trained: Path) -> None:
     raise UserError(f"{held} is {what} as {trained}, which would be trained on and held out: {where}")
 
 
-def _name_pairs(pairs: Mapping[Path, Path]) -> str:
-    return pairs_named(dict(enumerate(range(len(pairs)))), list(pairs), list(pairs.values()))
-
-
-def _add_note(text: str, notes: list[str]) -> None:
-    notes.append(text)
-    warn(text)
+def _describe(copies: Copies, photos: Sequence[Photo], known: Sequence[Photo]) -> str:
+    """Return the number of copies and the first few of them; empty if there are none."""
+    named = name_pairs({photos[index].image: known[other].image for index, other in copies.either.items()})
+    return f"{len(copies.either)} ({named})" if copies.either else ""

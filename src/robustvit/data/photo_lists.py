@@ -17,7 +17,7 @@ from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.grouping import read_grouping
 from robustvit.data.listed_files import ListedFiles
 from robustvit.data.matching import compose
-from robustvit.data.photo_counts import Counted
+from robustvit.data.notes import ReadCount
 from robustvit.data.tables.columns import choose_columns, choose_group_columns, describe_parts, take_part
 from robustvit.data.tables.several_classes import class_mask, mask_columns, read_bit, several_classes
 from robustvit.data.tables.source import FIFTYONE, HUB, is_set, split_part
@@ -54,7 +54,7 @@ class PhotoList:
     """
 
     photos: list[ListedPhoto]
-    count: Counted
+    count: ReadCount
     notes: list[str]
 
 
@@ -75,7 +75,7 @@ def read_photo_list(images: str | Path, columns: ColumnOptions = AS_NAMED, *, se
     grouped = choose_group_columns(table, grouping, place)
     labels = [[one] for one in _labels(table, chosen, grouped, place)] if not several else None
     labels = labels or several_classes(table, {**chosen, **{name: name for name in grouped}}, columns, place)
-    count = Counted(Path(str(images)), "row")
+    count = ReadCount(Path(str(images)), "row")
     finders = {kind: _finder(table, [chosen[kind]], place) for kind in ("image", "mask") if kind in chosen}
     of_class = mask_columns(table, chosen) if several else {}
     class_masks = _finder(table, of_class.values(), place)

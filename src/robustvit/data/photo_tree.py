@@ -17,7 +17,7 @@ from robustvit.data.folder_files import is_hidden, walk
 from robustvit.data.manifest import is_mask_folder
 from robustvit.data.masks_beside import OF_MASKS, masks_beside
 from robustvit.data.matching import compose
-from robustvit.data.photo_counts import HIDDEN, Counted
+from robustvit.data.notes import HIDDEN, ReadCount
 from robustvit.data.read_photos import IMAGE_SUFFIXES, kind_of
 
 _NO_PICTURES = frozenset(
@@ -49,7 +49,7 @@ class PhotoTree:
     def __init__(self, root: str | Path, leave_out: str | Path | None = None, inner: bool = False) -> None:
         self.root = expect_folder(root, "photos")
         self.photos: dict[str, Path] = {}
-        self.count = Counted(self.root, "file")
+        self.count = ReadCount(self.root, "file")
         self.unread: list[str] = []
         self._lists: list[Path] = []  # files that may be lists of photos
         self.inner = inner

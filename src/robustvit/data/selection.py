@@ -91,7 +91,7 @@ def select_photos(
     return Selection(train, [photo for photo in held_out if photo.image not in trained])
 
 
-def balanced_classes(photos: Sequence[Photo]) -> list[Photo]:
+def balance_classes(photos: Sequence[Photo]) -> list[Photo]:
     """Return the first photos of every class, as many as the smallest class has, in the same order."""
     counts = Counter(photo.class_name for photo in photos)
     taken: Counter[str | None] = Counter()

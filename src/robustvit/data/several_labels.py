@@ -15,10 +15,10 @@ from torchvision import tv_tensors
 
 from robustvit.common.errors import UserError
 from robustvit.common.options import MaskFormat
-from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.class_matching import match_labels
 from robustvit.data.datasets import MaskedPhotos, mask_for, read_pair, thicken
+from robustvit.data.notes import add_note
 from robustvit.data.photo import Photo
 from robustvit.models.classifier import Classifier, Preprocessing
 
@@ -115,19 +115,15 @@ def describe_labels(photos: Sequence[Photo]) -> list[str]:
     return lines
 
 
-def name_absent(photos: Sequence[Photo], classifier: Classifier) -> list[str]:
-    """Show and return a line on classes of a multi-label model that no photo shows: no mean over classes has them."""
+def note_absent(photos: Sequence[Photo], classifier: Classifier, notes: list[str]) -> None:
+    """Note the classes of a multi-label model that no photo shows: means over classes do not include them."""
     shown = {label for photo in photos for label in photo.labels or ()}
     absent = [name for label, name in enumerate(classifier.class_names) if label not in shown]
-    if not shown or not absent:
-        return []
-    more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
-    line = (
-        f"No photo shows {', '.join(absent[:_NAMED])}{more}: means over classes are those of the other "
-        f"{pluralize(len(shown), 'class')}."
-    )
-    warn(line)
-    return [line]
+    if shown and absent:
+        more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+        others = pluralize(len(shown), "class")
+        text = f"No photo shows {', '.join(absent[:_NAMED])}{more}: means over classes are those of the other {others}."
+        add_note(text, notes)
 
 
 def to_targets(labels: Iterable[Sequence[int] | None], classes: int) -> Tensor:

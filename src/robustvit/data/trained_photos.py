@@ -12,10 +12,10 @@ from robustvit.common.run_folder import RunFolder
 from robustvit.common.verdict import Verdict
 from robustvit.common.wording import pluralize
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprint, fingerprints
+from robustvit.data.notes import name_pairs, short_place
 from robustvit.data.photo import Photo, lost_classes
 from robustvit.data.trained_runs import find_run, runs_behind
 
-_NAMED = 3
 _INCLUDE = "--include-trained"
 SAYS_LITTLE = "its answers to these say little about photos it has not seen"
 
@@ -52,21 +52,18 @@ UNKNOWN = TrainedPhotos()
 
 
 def photos_behind(*sources: object) -> TrainedPhotos:
-    """Return the photos that models were trained on, if their runs are known.
+    """Return the photos that models were trained on, if their runs are known; ``sources`` as in ``runs_behind``.
 
-    A run of this version recorded the hashes of its photos. For an older run the files at the recorded paths are
-    hashed; missing files are counted in the notes.
-
-    Args:
-        sources: as in ``runs_behind``.
+    Runs record the hashes of their photos. For a run of an older version the files at the recorded paths are hashed;
+    missing files are counted in the notes.
     """
     runs = runs_behind(*sources)
-    found = TrainedPhotos(" or ".join(_short(run.path) for run in runs))
+    found = TrainedPhotos(" or ".join(short_place(run.path) for run in runs))
     for source in sources:
         place = Path(str(source).removeprefix("local-dir:"))
         if isinstance(source, (str, Path)) and (place / "verdict.json").is_file() and find_run(source) is None:
             found.notes.append(
-                f"{_short(place)} does not say which photos it was trained on, and its run folder is not known: "
+                f"{short_place(place)} does not say which photos it was trained on, and its run folder is not known: "
                 "whether they are among these photos was not checked."
             )
     for run in runs:
@@ -84,8 +81,8 @@ def _add_run(run: RunFolder, found: TrainedPhotos) -> None:
         rows = [row for row in run.photos.rows() if row["split"] in ("train", "validation")]
     except UserError:
         found.notes.append(
-            f"The selection.csv of {_short(run.path)} is missing or broken: whether it was trained on these photos was "
-            "not checked."
+            f"The selection.csv of {short_place(run.path)} is missing or broken: whether it was trained on these "
+            "photos was not checked."
         )
         return
     old = [Path(row["image"]) for row in rows if not row.get("sha256")]
@@ -103,7 +100,7 @@ def _add_run(run: RunFolder, found: TrainedPhotos) -> None:
     gone = sum(row["split"] == "train" and not row.get("sha256") and Path(row["image"]) not in known for row in rows)
     if gone:
         found.notes.append(
-            f"{pluralize(gone, 'photo')} that {_short(run.path)} was trained on cannot be compared with these: an "
+            f"{pluralize(gone, 'photo')} that {short_place(run.path)} was trained on cannot be compared with these: an "
             "older version recorded no hashes, and the files are missing."
         )
 
@@ -143,7 +140,8 @@ class SeenPhotos:
         """The number of photos that were trained on in words, without a full stop; empty if there are none."""
         same, near = self.copies.same, self.copies.near
         of = f"{self.trained.name} was trained on"
-        here, alike = pluralize(len(self.files), "photo"), pairs_named(near, self.files, self.trained.files)
+        here = pluralize(len(self.files), "photo")
+        alike = name_pairs({self.files[index]: self.trained.files[other] for index, other in near.items()})
         if same and near:
             return f"{of} {len(same)} of {here} here, and on photos that look like {len(near)} more ({alike})"
         if near:
@@ -161,12 +159,7 @@ class SeenPhotos:
         return lines + self.trained.notes
 
     def left(self, photos: Sequence[Photo], include: bool) -> tuple[list[Photo], list[str]]:
-        """Return the photos to measure, and notes on them.
-
-        Args:
-            photos: as they were given to ``TrainedPhotos.among``.
-            include: keep those that were trained on.
-        """
+        """Return which photos given to ``TrainedPhotos.among`` to measure, and notes; ``include`` keeps all of them."""
         if include:
             return list(photos), self.notes("the numbers rest on training photos")
         seen = {self.files[index] for index in self.copies.either}
@@ -186,15 +179,3 @@ class SeenPhotos:
             return verdict
         sentence = f"Not accepted: it rests on {pluralize(self.count, 'photo')} of the training. {verdict.sentence}"
         return replace(verdict, accepted=None, outcome=None, sentence=sentence)
-
-
-def pairs_named(pairs: dict[int, int], photos: Sequence[Path], known: Sequence[Path]) -> str:
-    """Name the first few copies with their originals."""
-    first = list(pairs.items())[:_NAMED]
-    named = [f"{_short(photos[one])} is like {_short(known[other])}" for one, other in first]
-    return ", ".join(named) + (", ..." if len(pairs) > _NAMED else "")
-
-
-def _short(path: Path) -> str:
-    """Return the last two parts of a path: notes may be published, and must not show paths of this machine."""
-    return "/".join(path.parts[-2:])

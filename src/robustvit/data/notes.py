@@ -1,23 +1,37 @@
-"""The count of what a folder or a list holds: seen, read, and left out with the reason."""
+"""Notes on photos for readers of a result: what was read, and what was left out with the reason."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from robustvit.common.errors import printable
+from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 
 _NAMED = 3
 HIDDEN = "hidden or of the system"
 
 
+def add_note(text: str, notes: list[str]) -> None:
+    """Add a line to the notes of a result, and print it."""
+    notes.append(text)
+    warn(text)
+
+
 def short_place(place: str | Path) -> str:
-    """Return the end of a path, by which a note names it: notes may be published, so no paths of this machine."""
+    """Return the last two parts of a path for a note: notes may be published, so they show no paths of this machine."""
     return "/".join(Path(place).parts[-2:])
 
 
-class Counted:
-    """Files of a folder, or rows of a list.
+def name_pairs(pairs: Mapping[Path, Path]) -> str:
+    """Name the first few copies with their originals."""
+    named = [f"{short_place(copy)} is like {short_place(original)}" for copy, original in pairs.items()]
+    return ", ".join(named[:_NAMED]) + (", ..." if len(pairs) > _NAMED else "")
+
+
+class ReadCount:
+    """Counts the files of a folder, or the rows of a list.
 
     Args:
         place: the folder or list.
@@ -33,12 +47,12 @@ class Counted:
         self.left_out: dict[str, list[str]] = {}
 
     def leave_out(self, reason: str, name: str) -> None:
-        """Count one that is not read."""
+        """Count a file or row that is not read."""
         self.left_out.setdefault(reason, []).append(name)
 
     @property
     def seen(self) -> int:
-        """All of them."""
+        """Number of all of them, read or not."""
         return self.read + sum(map(len, self.left_out.values()))
 
     @property
@@ -52,6 +66,5 @@ class Counted:
             parts.append(f"{len(names)} {reason} ({first})")
         return (
             f"{short_place(self.place)}: {pluralize(self.seen, self.unit)} seen, {self.read:,} read, "
-            f"{self.seen - self.read:,} left out: "
-            f"{', '.join(parts)}."
+            f"{self.seen - self.read:,} left out: {', '.join(parts)}."
         )
