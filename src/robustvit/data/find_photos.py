@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +11,8 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import NoObject
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.common.progress import warn
-from robustvit.common.wording import pluralize
 from robustvit.data.grouping import doubt_groups, folder_pattern
-from robustvit.data.no_object import check_no_object, is_black, is_named, refuse_lost_classes, split_names
+from robustvit.data.no_object import check_no_object, mark_no_object, refuse_lost_classes
 from robustvit.data.notes import short_place
 from robustvit.data.photo import Photo, expect_classes, lost_classes
 from robustvit.data.photo_lists import AS_NAMED, read_photo_list
@@ -180,22 +179,6 @@ def _check_class_folders(tree: PhotoTree, notes: list[str]) -> None:
         )
 
 
-def mark_no_object(photos: Sequence[Photo], given: NoObject | None, notes: list[str]) -> list[Photo]:
-    """Say of photos of the named classes that they show no object; a line tells how many masks are not used then."""
-    names = set(split_names(given))
-    named = [is_named(photo.class_name, names) for photo in photos]
-    masked = [photo for photo, yes in zip(photos, named, strict=True) if yes and photo.mask is not None]
-    unused = [photo for photo in masked if not is_black(photo.mask)]
-    if unused:
-        classes = ",".join(sorted({str(photo.class_name) for photo in unused}))
-        notes.append(
-            f"{pluralize(len(unused), 'mask')} of class {classes} not used: --no-object says nothing is there."
-        )
-    return [
-        replace(photo, mask=None, no_object=True) if yes else photo for photo, yes in zip(photos, named, strict=True)
-    ]
-
-
 def _skip_unmasked(photos: list[Photo]) -> list[Photo]:
     left = [photo for photo in photos if photo.mask is not None or photo.no_object]
     if lost := lost_classes(photos, left):
@@ -208,13 +191,10 @@ def _skip_unmasked(photos: list[Photo]) -> list[Photo]:
 
 
 def _read_list(path: str | Path, columns: ColumnOptions, notes: list[str], several: bool) -> list[Photo]:
-    listed = read_photo_list(path, columns, several=several)
-    photos = [
-        Photo(one.image, one.mask, one.class_name, is_mask_id=one.is_mask_id, group=one.group) for one in listed.photos
-    ]
+    listed, said = read_photo_list(path, columns, several=several)
+    photos = [Photo(one.image, one.mask, one.class_name, is_mask_id=one.is_mask_id, group=one.group) for one in listed]
     counts = Counter((photo.image.resolve(), photo.class_name) for photo in photos)
-    if twice := next((place for (place, _), count in counts.items() if count > 1), None):
+    if twice := next((image for (image, _), count in counts.items() if count > 1), None):
         raise UserError(f"{path} lists {twice} more than once: keep one row per photo and class")
-    notes += listed.notes + ([listed.count.note] if listed.count.note else [])
-    notes += doubt_groups(photo.group for photo in photos)
+    notes += [*said, *doubt_groups(photo.group for photo in photos)]
     return photos

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from robustvit.common.errors import UserError, expect_one_of
@@ -10,6 +11,7 @@ from robustvit.common.options import NoObject
 from robustvit.common.wording import list_names, pluralize
 from robustvit.data.mask_files import read_mask
 from robustvit.data.matching import compose
+from robustvit.data.photo import Photo
 
 
 def split_names(given: NoObject | None) -> list[str]:
@@ -34,24 +36,32 @@ def is_named(class_name: str | None, names: Collection[str]) -> bool:
     return class_name is not None and compose(class_name) in names
 
 
-def is_black(mask: Path | None) -> bool:
-    """Whether a mask is empty; one that cannot be read is not."""
+def _is_black(mask: Path) -> bool:
+    """Whether a mask is empty; a mask that cannot be read is not."""
     try:
-        return mask is not None and not read_mask(mask).any()
+        return not read_mask(mask).any()
     except UserError:
         return False
 
 
-def refuse_lost_classes(lost: Mapping[str, int], why: str, fix: str) -> None:
-    """Refuse to go on if all photos of a class were left out.
+def mark_no_object(photos: Sequence[Photo], given: NoObject | None, notes: list[str]) -> list[Photo]:
+    """Mark photos of the named classes as showing no object; a note counts the masks that are then not used."""
+    names = split_names(given)
+    named = [photo for photo in photos if is_named(photo.class_name, names)]
+    if unused := [photo for photo in named if photo.mask is not None and not _is_black(photo.mask)]:
+        classes = ",".join(sorted({str(photo.class_name) for photo in unused}))
+        notes.append(
+            f"{pluralize(len(unused), 'mask')} of class {classes} not used: --no-object says nothing is there."
+        )
+    return [
+        replace(photo, mask=None, no_object=True) if is_named(photo.class_name, names) else photo for photo in photos
+    ]
 
-    Args:
-        lost: number of photos by class.
-        why: by what they were left out.
-        fix: what to do.
-    """
+
+def refuse_lost_classes(lost: Mapping[str, int], why: str, fix: str) -> None:
+    """Refuse to leave out all photos of a class; ``lost`` has the number of photos by class, if there are any."""
     if lost:
-        name, count = next(iter(sorted(lost.items())))
-        others = sorted(lost)[1:]
+        name, *others = sorted(lost)
+        count = lost[name]
         more = f" (and all of {', '.join(map(repr, others))})" if others else ""
         raise UserError(f"all {pluralize(count, 'photo')} of class {name!r}{more} would be left out {why}: {fix}")

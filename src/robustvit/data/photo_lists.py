@@ -1,4 +1,4 @@
-"""Lists of photos: CSV, TSV, JSON lines, text, parquet and sets, with the names of columns that people use.
+"""Reading lists of photos: CSV, TSV, JSON lines, text, parquet, and sets of the hub or of FiftyOne.
 
 The table of what is accepted is in ``docs/howto/photos.md``.
 """
@@ -21,7 +21,7 @@ from robustvit.data.notes import ReadCount
 from robustvit.data.tables.columns import choose_columns, choose_group_columns, describe_parts, take_part
 from robustvit.data.tables.several_classes import class_mask, mask_columns, read_bit, several_classes
 from robustvit.data.tables.source import FIFTYONE, HUB, is_set, split_part
-from robustvit.data.tables.table import PhotoTable, as_photo_table
+from robustvit.data.tables.table import PhotoTable, as_photo_table, cell
 
 _WHOLE = re.compile(r"(\d+)\.0+")
 AS_NAMED = ColumnOptions()
@@ -43,55 +43,28 @@ class ListedPhoto:
     group: str | None = None
 
 
-@dataclass(frozen=True)
-class PhotoList:
-    """A list of photos.
-
-    Attributes:
-        photos: one for each row, in their order.
-        count: rows seen, read and left out.
-        notes: how it was read, where that is not plain.
-    """
-
-    photos: list[ListedPhoto]
-    count: ReadCount
-    notes: list[str]
-
-
-def read_photo_list(images: str | Path, columns: ColumnOptions = AS_NAMED, *, several: bool = False) -> PhotoList:
+def read_photo_list(
+    images: str | Path, columns: ColumnOptions = AS_NAMED, *, several: bool = False
+) -> tuple[list[ListedPhoto], list[str]]:
     """Read a list of photos; paths in it are relative to its folder, with slashes or backslashes.
 
     Args:
         images: the list or set, with ``#PART`` for one part of it.
         columns: that the user names.
         several: whether a photo may have several classes: it is then listed for each, or once without a class.
+
+    Returns:
+        The photos in the order of their rows, and notes on how the list was read and on rows that were left out.
     """
     table, part = read_table(images)
     place, name = split_part(images)[0], _short(images)
     if part is not None:
         table = take_part(table, part, place)
     chosen = choose_columns(table, columns, place)
-    grouping = read_grouping(columns.group_by)
-    grouped = choose_group_columns(table, grouping, place)
-    labels = [[one] for one in _labels(table, chosen, grouped, place)] if not several else None
-    labels = labels or several_classes(table, {**chosen, **{name: name for name in grouped}}, columns, place)
     count = ReadCount(Path(str(images)), "row")
-    finders = {kind: _finder(table, [chosen[kind]], place) for kind in ("image", "mask") if kind in chosen}
-    of_class = mask_columns(table, chosen) if several else {}
-    class_masks = _finder(table, of_class.values(), place)
-    photos = []
-    for row, own, line in zip(table.rows, labels, table.lines, strict=True):
-        text = _cell(row, chosen["image"])
-        if not text and table.pictures:
-            count.leave_out("without a photo", f"row {line}")
-            continue
-        image, mask = finders["image"].find(text), _cell(row, chosen["mask"]) if "mask" in chosen else ""
-        found = finders["mask"].find(mask) if mask else None
-        named = [_plain_number(_cell(row, column)) for column in grouped]
-        for label in own:
-            its = class_mask(row, label, of_class, class_masks, found)
-            group = grouping.join(named, compose(label) or None)
-            photos.append(ListedPhoto(image, its, compose(label) or None, _is_mask_id(row, label, image), group))
+    kinds: list[str] = [kind for kind in ("image", "mask") if kind in chosen]
+    finders = {kind: _finder(table, [chosen[kind]], place) for kind in kinds}
+    photos = _read_rows(table, chosen, columns, finders, count, place, several)
     if not photos:
         raise UserError(f"expected photos in {images}, found none: {count.note or 'it has no rows'}")
     count.read = len(photos)
@@ -99,7 +72,41 @@ def read_photo_list(images: str | Path, columns: ColumnOptions = AS_NAMED, *, se
         count.leave_out("without any text", f"line {number}")
     notes = [*table.notes, *(line for finder in finders.values() for line in finder.notes)]
     notes += describe_parts(table, chosen, name) if part is None and not is_set(place) else []
-    return PhotoList(photos, count, notes + _unused_pictures(table, chosen, name))
+    return photos, [*notes, *_unused_pictures(table, chosen, name), *([count.note] if count.note else [])]
+
+
+def _read_rows(
+    table: PhotoTable,
+    chosen: Mapping[str, str],
+    columns: ColumnOptions,
+    finders: Mapping[str, ListedFiles],
+    count: ReadCount,
+    place: str,
+    several: bool,
+) -> list[ListedPhoto]:
+    """Return the photo of each row, once for each of its classes; rows without a photo are counted."""
+    grouping = read_grouping(columns.group_by)
+    grouped = choose_group_columns(table, grouping, place)
+    if several:
+        labels = several_classes(table, {**chosen, **{name: name for name in grouped}}, columns, place)
+    else:
+        labels = [[label] for label in _labels(table, chosen, grouped, place)]
+    of_class = mask_columns(table, chosen) if several else {}
+    class_masks = _finder(table, of_class.values(), place)
+    photos = []
+    for row, own, line in zip(table.rows, labels, table.lines, strict=True):
+        text = cell(row, chosen["image"])
+        if not text and table.pictures:
+            count.leave_out("without a photo", f"row {line}")
+            continue
+        image, mask = finders["image"].find(text), cell(row, chosen["mask"]) if "mask" in chosen else ""
+        shared = finders["mask"].find(mask) if mask else None
+        named = [_plain_number(cell(row, column)) for column in grouped]
+        for label in own:
+            its = class_mask(row, label, of_class, class_masks, shared)
+            group = grouping.join(named, compose(label) or None)
+            photos.append(ListedPhoto(image, its, compose(label) or None, _is_mask_id(row, label, image), group))
+    return photos
 
 
 def _short(images: str | Path) -> str:
@@ -111,12 +118,8 @@ def _short(images: str | Path) -> str:
 
 def _finder(table: PhotoTable, columns: Iterable[str], place: str) -> ListedFiles:
     found = ListedFiles(Path(place), table.folder)
-    found.learn_root([name for column in columns for row in table.rows if (name := _cell(row, column))])
+    found.learn_root([name for column in columns for name in table.cells(column) if name])
     return found
-
-
-def _cell(row: Mapping[str, str | None], column: str) -> str:
-    return (row.get(column) or "").strip()
 
 
 def _is_mask_id(row: Mapping[str, str | None], label: str, image: Path) -> bool:
@@ -134,24 +137,24 @@ def _plain_number(text: str) -> str:
     return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
 
-def _labels(table: PhotoTable, chosen: dict[str, str], grouped: Sequence[str], place: str) -> list[str]:
-    """Return the class of every row: the label, or the column of several that holds a one."""
+def _labels(table: PhotoTable, chosen: Mapping[str, str], grouped: Sequence[str], place: str) -> list[str]:
+    """Return the class of every row: its label, or the name of the only column with a 1."""
     if "label" in chosen:
-        found = [_cell(row, chosen["label"]) for row in table.rows]
-        return list(map(_plain_number, found)) if all(not one or _WHOLE.fullmatch(one) for one in found) else found
+        found = table.cells(chosen["label"])
+        return list(map(_plain_number, found)) if all(not name or _WHOLE.fullmatch(name) for name in found) else found
     others = [name for name in table.columns if name and name not in {*chosen.values(), *grouped, *table.pictures}]
     binary = [name for name in others if all(read_bit(row.get(name)) is not None for row in table.rows)]
     ones = [[name for name in binary if read_bit(row.get(name))] for row in table.rows]
-    if len(binary) < 2 or (len(binary) < len(others) and any(len(one) != 1 for one in ones)):
+    if len(binary) < 2 or (len(binary) < len(others) and any(len(names) != 1 for names in ones)):
         return [""] * len(table.rows)
-    for line, one in zip(table.lines, ones, strict=True):
-        if len(one) != 1:
-            got = f"{len(one)} ({', '.join(one[:3])})" if one else "none"
+    for line, names in zip(table.lines, ones, strict=True):
+        if len(names) != 1:
+            got = f"{len(names)} ({', '.join(names[:3])})" if names else "none"
             raise UserError(
                 f"{place}, line {line}: expected a 1 in exactly one of the columns {', '.join(binary[:4])} ..., got "
                 f"{got}: a photo has one class here; list each under one label, or give a multi-label model (--head)"
             )
-    return [one[0] for one in ones]
+    return [names[0] for names in ones]
 
 
 def _unused_pictures(table: PhotoTable, chosen: dict[str, str], name: str) -> list[str]:

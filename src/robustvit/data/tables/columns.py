@@ -1,6 +1,6 @@
-"""The columns of a table of photos: which holds the photo, its mask, its class and its part, by the names people use.
+"""Which column of a table holds the photo, its mask, its class and its part, by the names that people use.
 
-The table of what is accepted is in ``docs/howto/photos.md``.
+The table of these names is in ``docs/howto/photos.md``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.grouping import Grouping
 from robustvit.data.listed_files import ListedFiles
-from robustvit.data.tables.table import PhotoTable
+from robustvit.data.tables.table import PhotoTable, cell
 
 IMAGE_COLUMNS = (
     "image", "file_name", "filename", "file", "path", "file_path", "image_path", "img_path", "image_name", "img_name",
@@ -37,30 +37,27 @@ def plain_name(name: str) -> str:
 
 
 def fitting_columns(columns: Iterable[str], known: Sequence[str]) -> list[str]:
-    """Return the columns with known names, whatever their capitals and hyphens, in the order of the known names."""
-    rank = {plain_name(name): place for place, name in reversed(list(enumerate(known)))}
+    """Return the columns with known names, in the order of these names; capitals and hyphens do not matter."""
+    rank = {plain_name(name): index for index, name in reversed(list(enumerate(known)))}
     return sorted((name for name in columns if plain_name(name) in rank), key=lambda name: rank[plain_name(name)])
 
 
 def find_column(columns: Iterable[str], known: Sequence[str]) -> str | None:
-    """Return the column with the first of the known names that is there, whatever its capitals, spaces and hyphens."""
+    """Return the first of ``fitting_columns``, if there is any."""
     return next(iter(fitting_columns(columns, known)), None)
 
 
 def choose_columns(table: PhotoTable, given: ColumnOptions, place: str) -> dict[str, str]:
-    """Return the columns of image, mask and label that a table has, by their kind.
+    """Return the columns of image, mask and label that a table has, by their kind; ``place`` is what to call the table.
 
-    Args:
-        table: its rows.
-        given: columns that the user names; the others are told by their names, and by their types where there are any.
-        place: what to call the table.
+    Columns that the user does not name are recognised by their names, and by their types if they have any.
     """
     if doubled := [name for name, count in Counter(table.columns).items() if count > 1 and name]:
         raise UserError(f"{place} has more than one column {doubled[0]}: keep one")
     chosen = {}
     for kind, known in _KINDS:
         if (wanted := getattr(given, f"{kind}_column")) is not None:
-            chosen[kind] = _named(table, f"--{kind}-column", wanted, place)
+            chosen[kind] = _find_named(table, f"--{kind}-column", wanted, place)
             continue
         fits = [name for name in _candidates(table, kind, known) if name not in chosen.values()]
         if kind == "image":
@@ -83,19 +80,13 @@ def choose_columns(table: PhotoTable, given: ColumnOptions, place: str) -> dict[
 
 
 def choose_group_columns(table: PhotoTable, grouping: Grouping, place: str) -> list[str]:
-    """Return the columns that name the group of a photo: those the user names, else ``group``; empty if there is none.
-
-    Args:
-        table: its rows.
-        grouping: what the user said.
-        place: what to call the table.
-    """
+    """Return the columns that name the group of a photo: those the user names, else ``group`` if there is one."""
     if not grouping.said:
         return fitting_columns(table.columns, GROUP_COLUMNS)[:1]
-    return [_named(table, "--group-by", name, place) for name in grouping.names]
+    return [_find_named(table, "--group-by", name, place) for name in grouping.names]
 
 
-def _named(table: PhotoTable, option: str, wanted: str, place: str) -> str:
+def _find_named(table: PhotoTable, option: str, wanted: str, place: str) -> str:
     """Return the column that the user named, whatever its capitals and hyphens."""
     fits = [name for name in table.columns if name == wanted] or fitting_columns(table.columns, [wanted])
     if len(fits) != 1:
@@ -119,7 +110,7 @@ def _of_files(fits: list[str], table: PhotoTable, place: str) -> list[str]:
     if len(fits) < 2 or table.pictures:
         return fits
     finder = ListedFiles(table.folder / place, table.folder)
-    return [name for name in fits if finder.leads_to_one((table.rows[0].get(name) or "").strip())] or fits
+    return [name for name in fits if finder.leads_to_one(cell(table.rows[0], name))] or fits
 
 
 def take_part(table: PhotoTable, part: str, place: str) -> PhotoTable:
@@ -130,9 +121,10 @@ def take_part(table: PhotoTable, part: str, place: str) -> PhotoTable:
             f"expected a column split in {place} to take the part {part!r} of it, found the columns "
             f"{', '.join(map(repr, table.columns))}: add it, or leave out #{part}"
         )
-    kept = [index for index, row in enumerate(table.rows) if (row.get(columns[0]) or "").strip() == part]
+    parts = table.cells(columns[0])
+    kept = [index for index, name in enumerate(parts) if name == part]
     if not kept:
-        there = ", ".join(sorted({(row.get(columns[0]) or "").strip() for row in table.rows})[:_MOST_PARTS])
+        there = ", ".join(sorted(set(parts))[:_MOST_PARTS])
         raise UserError(f"expected rows of the part {part!r} in {place}, its column {columns[0]} has {there}")
     return replace(
         table, rows=[table.rows[index] for index in kept], lines=[table.lines[index] for index in kept], empty=()
@@ -143,7 +135,7 @@ def describe_parts(table: PhotoTable, chosen: dict[str, str], place: str) -> lis
     """Return a line if a table has parts, all of which are used."""
     notes = []
     for split in fitting_columns(table.columns, _PART_COLUMNS):
-        parts = sorted({(row.get(split) or "").strip() for row in table.rows})
+        parts = sorted(set(table.cells(split)))
         if 1 < len(parts) <= _MOST_PARTS and split not in chosen.values():
             notes.append(
                 f"{place}: all rows are used, whatever their column {split} says ({', '.join(parts)}); "

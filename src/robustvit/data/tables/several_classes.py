@@ -9,34 +9,27 @@ from robustvit.common.errors import UserError
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.data.listed_files import ListedFiles
 from robustvit.data.tables.columns import plain_name
-from robustvit.data.tables.table import PhotoTable
+from robustvit.data.tables.table import PhotoTable, cell
 
 _SEPARATORS = ("|", ";", ",")
 _OPEN = ("", "-1", "-1.0")  # unsure or not mentioned, as in CheXpert
 _BITS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 
-def read_bit(cell: str | None) -> bool | None:
+def read_bit(text: str | None) -> bool | None:
     """Read 0 or 1 in a column of a class; None for anything else."""
-    return _BITS.get((cell or "").strip().lower())
+    return _BITS.get((text or "").strip().lower())
 
 
 def several_classes(
     table: PhotoTable, chosen: Mapping[str, str], columns: ColumnOptions, place: str
 ) -> list[list[str]]:
-    """Return the classes of every row, one empty name for none: of its column of labels, or of its columns with a 1.
-
-    Args:
-        table: its rows.
-        chosen: columns of image, mask and label.
-        columns: what the user says about them, such as the separator.
-        place: what to call the table.
-    """
+    """Return the classes of every row, one empty name for none: of its column of labels, or of its columns with a 1."""
     if "label" in chosen:
-        cells = [(row.get(chosen["label"]) or "").strip() for row in table.rows]
+        cells = table.cells(chosen["label"])
         mark = columns.label_separator or _tell_separator(cells, place)
-        rows = [[one.strip() for one in cell.split(mark)] if mark else [cell] for cell in cells]
-        return [list(dict.fromkeys(one for one in row if one)) or [""] for row in rows]
+        rows = [[name.strip() for name in text.split(mark)] if mark else [text] for text in cells]
+        return [list(dict.fromkeys(name for name in row if name)) or [""] for row in rows]
     binary = [name for name in table.columns if name and name not in {*chosen.values(), *table.pictures}]
     binary = [name for name in binary if _holds_bits(table, name, place)]
     return [[name for name in binary if read_bit(row.get(name))] or [""] for row in table.rows]
@@ -44,7 +37,7 @@ def several_classes(
 
 def _tell_separator(cells: list[str], place: str) -> str | None:
     """Return the separator of labels, None if no cell has one; refuse two."""
-    found = [mark for mark in _SEPARATORS if any(mark in cell for cell in cells)]
+    found = [mark for mark in _SEPARATORS if any(mark in text for text in cells)]
     if len(found) > 1:
         raise UserError(
             f"the labels in {place} hold both {found[0]} and {found[1]}: say which one separates them, "
@@ -55,9 +48,9 @@ def _tell_separator(cells: list[str], place: str) -> str | None:
 
 def _holds_bits(table: PhotoTable, name: str, place: str) -> bool:
     """Whether a column holds 0 and 1; refuse one where some are left open, empty or -1."""
-    cells = [(row.get(name) or "").strip() for row in table.rows]
-    bits = [read_bit(cell) is not None for cell in cells]
-    if not any(bits) or any(cell not in _OPEN for cell, bit in zip(cells, bits, strict=True) if not bit):
+    cells = table.cells(name)
+    bits = [read_bit(text) is not None for text in cells]
+    if not any(bits) or any(text not in _OPEN for text, bit in zip(cells, bits, strict=True) if not bit):
         return False
     if not all(bits):
         at = bits.index(False)
@@ -86,5 +79,4 @@ def class_mask(
     column = columns.get(plain_name(label))
     if column is None:
         return shared
-    cell = (row.get(column) or "").strip()
-    return finder.find(cell) if cell else None
+    return finder.find(name) if (name := cell(row, column)) else None

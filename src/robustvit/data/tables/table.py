@@ -17,7 +17,7 @@ class PhotoTable(CsvTable):
     Attributes:
         pictures: columns that hold pictures; their cells are paths of files.
         classes: columns whose type says that they hold classes.
-        folder: that paths in it count from.
+        folder: that its paths are relative to.
         notes: how it was read, where that is not plain.
     """
 
@@ -25,6 +25,15 @@ class PhotoTable(CsvTable):
     classes: tuple[str, ...] = ()
     folder: Path = Path()
     notes: tuple[str, ...] = ()
+
+    def cells(self, column: str) -> list[str]:
+        """Return what every row has in a column; empty where it has nothing."""
+        return [cell(row, column) for row in self.rows]
+
+
+def cell(row: Mapping[str, str | None], column: str) -> str:
+    """Return what a row has in a column, without spaces around it; empty if it has nothing."""
+    return (row.get(column) or "").strip()
 
 
 def as_photo_table(found: CsvTable, path: Path) -> PhotoTable:
@@ -45,7 +54,7 @@ def table_of_records(
         records: cells by column. A picture is its bytes, or a dictionary with ``bytes`` and ``path``.
         names: of the classes that numbers of a column stand for, by column.
         unpacked: where pictures go.
-        folder: that paths in it count from.
+        folder: that its paths are relative to.
         pictures: columns that are known to hold pictures.
     """
     rows: list[dict[str, str]] = []
@@ -53,12 +62,12 @@ def table_of_records(
     seen = dict.fromkeys(pictures)
     for number, record in enumerate(records):
         row = {}
-        for column, cell in record.items():
+        for column, value in record.items():
             columns[column] = None
-            if isinstance(cell, bytes) or (isinstance(cell, Mapping) and {"bytes", "path"} & cell.keys()):
+            if isinstance(value, bytes) or (isinstance(value, Mapping) and {"bytes", "path"} & value.keys()):
                 seen[column] = None
-                row[column] = unpacked.path_of(cell, column, number)
-            elif (text := _as_text(cell, names.get(column, ()))) is not None:
+                row[column] = unpacked.path_of(value, column, number)
+            elif (text := _as_text(value, names.get(column, ()))) is not None:
                 row[column] = text
         rows.append(row)
     unpacked.tell()
@@ -67,10 +76,10 @@ def table_of_records(
     return PhotoTable(list(columns), rows, list(range(1, len(rows) + 1)), True, (), held, classes, folder)
 
 
-def _as_text(cell: object, names: Sequence[str]) -> str | None:
-    """Return a cell as text, None if it is not a single value; numbers of classes become names."""
-    if cell is None:
+def _as_text(value: object, names: Sequence[str]) -> str | None:
+    """Return a value as text, None if it is several values; numbers of classes become names."""
+    if value is None:
         return ""
-    if names and isinstance(cell, int):
-        return names[cell] if 0 <= cell < len(names) else ""  # -1 stands for unknown
-    return str(cell) if isinstance(cell, (str, int, float)) else None
+    if names and isinstance(value, int):
+        return names[value] if 0 <= value < len(names) else ""  # -1 stands for unknown
+    return str(value) if isinstance(value, (str, int, float)) else None
