@@ -28,9 +28,9 @@ class ArchiveLimits:
 
     Attributes:
         files: number of photos and masks.
-        bytes: of all of them, unpacked.
+        bytes: size of all of them, unpacked.
         ratio: of unpacked to packed bytes, per file; photos hardly shrink, masks do.
-        depth: of nested folders.
+        depth: number of nested folders.
     """
 
     files: int = 2_000
@@ -45,7 +45,7 @@ def extract_photos(
     limits: ArchiveLimits | None = None,
     notes: list[str] | None = None,
 ) -> list[Path]:
-    """Unpack the photos and masks of a zip archive into a folder, which must be new or empty.
+    """Unpack the photos and masks of a zip archive into a folder, which must be new or empty; return the files, sorted.
 
     Only files with the endings of images and masks are unpacked; others are counted, and hidden ones and those that
     systems add (``__MACOSX``) are ignored. All names are checked before anything is written, and sizes are counted
@@ -57,9 +57,6 @@ def extract_photos(
         folder: where to unpack; created if it does not exist.
         limits: on its contents; ``ArchiveLimits()`` when left out.
         notes: list that gets a line on files that are not unpacked; it is printed when left out.
-
-    Returns:
-        The files, sorted.
     """
     limits = limits or ArchiveLimits()
     folder = Path(folder)
@@ -88,7 +85,7 @@ def extract_photos(
 
 
 def _clear(folder: Path, remove: bool) -> None:
-    """Remove what was unpacked; the folder was empty or missing before."""
+    """Remove the unpacked files; the folder was empty or missing before."""
     if not folder.is_dir() or folder.is_symlink():
         return
     for path in folder.iterdir():
@@ -105,7 +102,7 @@ def _check_members(
     seen: set[str] = set()
     for member in opened.infolist():
         place = _check_path(member, archive, limits)
-        if member.is_dir() or _is_junk(place):
+        if member.is_dir() or any(map(is_hidden, place.parts)):
             continue
         if (suffix := place.suffix.lower()) not in _SUFFIXES:
             count.leave_out(f"ending in {suffix}" if suffix else "without an ending", str(place))
@@ -140,10 +137,6 @@ def _check_path(member: zipfile.ZipInfo, archive: Path, limits: ArchiveLimits) -
     if len(place.parts) > limits.depth + 1 or any(len(part.encode()) > _LONGEST_PART for part in place.parts):
         raise UserError(f"{archive} holds {name[:200]!r}..., a path too long or too deep: shorten it")
     return place
-
-
-def _is_junk(place: PurePosixPath) -> bool:
-    return any(map(is_hidden, place.parts))
 
 
 def _unpack(

@@ -1,4 +1,4 @@
-"""Backgrounds that no photo of a run has: the user's own photos, or textures that come with the package."""
+"""Backgrounds that no photo of a run has: photos of the user, or textures that come with the package."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Backgrounds:
         self.source, self.preprocessing = source, preprocessing
         names = [*TEXTURES, *EXTRA_TEXTURES]
         self.items: Sequence[str | Path] = (
-            [name for name in names for _ in range(_CROPS)] if source == SHIPPED else _photos_of(source)
+            [name for name in names for _ in range(_CROPS)] if source == SHIPPED else _list_photos(source)
         )
         self._kept = lru_cache(maxsize=64)(self._read)  # each is used by several photos
 
@@ -53,16 +53,11 @@ class Backgrounds:
 
 
 def check_backgrounds(source: str, photos: Sequence[Path] = ()) -> None:
-    """Refuse a folder without photos, and photos that are trained or judged on: their background would be known.
-
-    Args:
-        source: see ``Backgrounds``; ``none`` for none.
-        photos: those of the run.
-    """
+    """Refuse a folder without photos, and one with photos of the run: their backgrounds would be known."""
     if source in (SHIPPED, NO_BACKGROUNDS):
         return
     known = {photo.resolve() for photo in photos}
-    if both := [path for path in _photos_of(source) if path.resolve() in known]:
+    if both := [path for path in _list_photos(source) if path.resolve() in known]:
         raise UserError(
             f"expected --backgrounds {source} to hold other photos than --images, but {both[0].name} is in both: name "
             f"a folder of photos without your objects, or --backgrounds {SHIPPED}"
@@ -70,11 +65,11 @@ def check_backgrounds(source: str, photos: Sequence[Path] = ()) -> None:
 
 
 def given_backgrounds(source: str) -> str | None:
-    """Return where backgrounds come from; None for ``none``."""
+    """Return the source of backgrounds; None for ``none``."""
     return None if source == NO_BACKGROUNDS else source
 
 
-def _photos_of(folder: str) -> list[Path]:
+def _list_photos(folder: str) -> list[Path]:
     if not Path(folder).is_dir():
         raise UserError(
             f"expected --backgrounds {SHIPPED}, {NO_BACKGROUNDS} or a folder of photos, found no folder {folder}"
@@ -83,11 +78,7 @@ def _photos_of(folder: str) -> list[Path]:
 
 
 def deal_backgrounds(photos: int, backgrounds: int, *, swaps: int, seed: int) -> list[list[int]]:
-    """Deal shuffled backgrounds to photos, each as equally often as possible.
-
-    Returns:
-        For each photo the indices of ``swaps`` backgrounds.
-    """
+    """Return the indices of ``swaps`` shuffled backgrounds for each photo, all used as equally often as possible."""
     rng = np.random.default_rng([seed, photos, backgrounds])
     rounds = -(-photos * swaps // backgrounds)
     dealt = [at for _ in range(rounds) for at in rng.permutation(backgrounds).tolist()]
@@ -98,8 +89,8 @@ class PastedPhotos(SwappedPhotos):
     """Photos with the object pasted on other backgrounds; items as in ``MaskedPhotos``.
 
     Args:
-        photos: the photos, transformed without randomness.
-        backgrounds: what the objects are pasted on.
+        photos: transformed without randomness.
+        backgrounds: the backgrounds.
         pairs: index of the photo, and of the background.
     """
 

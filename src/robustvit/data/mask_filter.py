@@ -37,9 +37,8 @@ class MaskFilter:
         review: decisions of a person.
 
     Attributes:
-        where: the end of the path of the photos.
         left_out: number of photos left out, by reason.
-        by_class: the same of each class; of a class that is used, None counts the photos that are.
+        by_class: the same for each class; None counts the photos that are used.
     """
 
     def __init__(
@@ -116,17 +115,16 @@ def find_usable_photos(
     further: bool = False,
     several: bool = False,
 ) -> tuple[list[Photo], list[str]]:
-    """Find photos, without those whose masks should not be used, and look at the masks.
+    """Find photos, without those whose masks should not be used, and check the masks.
 
     Args:
         given: where photos and masks are, and which to use.
         labelled: whether classes are needed.
         review: a person's decisions.
-        further: the photos are further ones of a run, which need not hold every class of ``--no-object``.
-        several: a photo may have several classes, or none: it is listed once for each; see ``join_labels``.
+        further: as in ``MaskRules``, as is ``several``.
 
     Returns:
-        The photos, and lines on files and photos that were left out, if there are any, and on doubts about the masks.
+        The photos, and notes on files and photos that were left out and on doubts about the masks.
     """
     keep = MaskFilter(str(given.images), given.masks, doubtful=given.doubtful, review=review)
     notes: list[str] = []

@@ -1,4 +1,4 @@
-"""Photos in a folder of any depth: what is read, what is left out and why, and the class of each.
+"""Photos in a folder of any depth: which files are read, which are left out and why, and the class of each photo.
 
 The table of what is accepted is in ``docs/howto/photos.md``.
 """
@@ -36,14 +36,14 @@ class PhotoTree:
 
     Args:
         root: the folder.
-        leave_out: a folder in it that holds no photos, such as that of the masks.
-        inner: whether the folder that a photo lies in is its class, not the one at the top.
+        leave_out: a folder in it without photos, such as that of the masks.
+        inner: whether the class of a photo is the folder that it lies in, not the folder at the top.
 
     Attributes:
         photos: photos by their path in the folder, with slashes, sorted folder by folder.
         masks: masks that lie beside their photos, by path; they are left out unless ``leave_out`` is the folder itself.
         count: files seen, read and left out.
-        unread: files in it that look like photos, but whose ending is not read, by path.
+        unread: paths of files that look like photos, but whose ending is not read.
     """
 
     def __init__(self, root: str | Path, leave_out: str | Path | None = None, inner: bool = False) -> None:
@@ -94,14 +94,12 @@ class PhotoTree:
         return min(self.parts, key=lambda name: (not name.casefold().startswith("train"), name.casefold() in OF_MASKS))
 
     def class_of(self, inside: str) -> str | None:
-        """Return the class of a photo: its folder at the top of the tree, or in a part of it such as train, or the
-        inner one.
-        """
-        places = inside.split("/")[:-1]
-        if self.inner and places:
-            return compose(places[-1])
-        deep = len(places) > 1 and self.parts
-        return compose(places[1] if deep else places[0]) if places else None
+        """Return the class of a photo: its folder at the top, or below a part such as train, or its inner folder."""
+        folders = inside.split("/")[:-1]
+        if not folders:
+            return None
+        deep = len(folders) > 1 and self.parts
+        return compose(folders[-1] if self.inner else folders[1] if deep else folders[0])
 
     def expect_photos(self, what: str = "photos") -> None:
         """Refuse a folder in which nothing was read; the line names what is there."""
@@ -117,15 +115,7 @@ class PhotoTree:
 
 
 def describe_nesting(images: Sequence[Path], names: Sequence[str]) -> str:
-    """Say where the class folders are, if a single folder is taken for a class that has folders of photos in it.
-
-    Args:
-        images: the photos.
-        names: the classes that they were taken for.
-
-    Returns:
-        A sentence to append to a message; empty if nothing is nested.
-    """
+    """Return a sentence for a message on classes ``names``, if the only one has folders of photos in it."""
     if len(names) != 1 or not images:
         return ""
     parents = {image.parent for image in images}
@@ -147,14 +137,12 @@ def _reason_against(inside: str, path: Path) -> str:
     if is_hidden(path.name):
         return HIDDEN
     suffix = path.suffix.lower()
-    if path.is_symlink() and not path.exists():
+    if (path.is_symlink() and not path.exists()) or (suffix in IMAGE_SUFFIXES and not path.is_file()):
         return "that are links to nothing, or no files"
     if suffix not in IMAGE_SUFFIXES:
         if not suffix and (kind := kind_of(path)):
             return f"without an ending that are photos, to be renamed to {kind}"
         return f"ending in {suffix}" if suffix else "without an ending"
-    if not path.is_file():
-        return "that are links to nothing, or no files"
     if any(folder.casefold() in OF_MASKS for folder in inside.split("/")[1:-1]):
         return _IN_MASKS
     return ""

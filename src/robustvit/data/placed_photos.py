@@ -1,7 +1,8 @@
-"""The photos that masks are made for, each with the place of its mask: those of a folder, of a list or of a set."""
+"""The photos that masks are made for, each with the path of its mask: those of a folder, of a list or of a set."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from robustvit.data.tables.source import is_list, places_in, root_of
 
 @dataclass(frozen=True)
 class PlacedPhoto:
-    """A photo in a tree.
+    """A photo and the path of its mask.
 
     Attributes:
         image: the file.
         mask: path of its mask, relative to the folder of masks.
-        label: its class, the first folder below the root, or below train, val and test; None in the root of the tree.
+        label: its class; None if it has none.
         pixels: how its pixels are read.
     """
 
@@ -34,29 +35,22 @@ class PlacedPhoto:
 def place_photos(
     source: str, leave_out: str, pixels: Pixels, columns: ColumnOptions
 ) -> tuple[list[PlacedPhoto], list[str], Path]:
-    """List the photos of a source in a fixed order; see ``photo_tree``, for lists too.
+    """List the photos of a folder, list or set in a fixed order; see ``photo_tree`` for folders.
 
     Returns:
         The photos, a line for each that is left out, and the folder that their masks mirror.
     """
     if not is_list(source):
-        photos, problems = photo_tree(source, leave_out, pixels, columns.class_folders == "inner")
-        return photos, problems, Path(source)
+        return *photo_tree(source, leave_out, pixels, columns.class_folders == "inner"), Path(source)
     notes: list[str] = []
     listed = find_photos(source, labelled=False, pixels=pixels, columns=columns, notes=notes)
     for line in notes:
         warn(line)
-    root = root_of(source, [photo.image for photo in listed])
-    found: dict[Path, PlacedPhoto] = {}
-    problems = []
-    for photo, inside in zip(listed, places_in([photo.image for photo in listed], root), strict=True):
-        place = Path(inside).with_suffix(".png")
-        placed = PlacedPhoto(photo.image, place, photo.class_name, photo.pixels)
-        if (other := found.get(place)) is None:
-            found[place] = placed
-        elif other != replace(placed, label=other.label):  # a photo may have several classes, and one mask
-            problems.append(f"{photo.image}: {other.image.name} beside it has the same mask; rename one")
-    return list(found.values()), problems, root
+    files = [photo.image for photo in listed]
+    root = root_of(source, files)
+    masks = [Path(inside).with_suffix(".png") for inside in places_in(files, root)]
+    pairs = zip(listed, masks, strict=True)
+    return *_leave_out_twins(PlacedPhoto(one.image, mask, one.class_name, one.pixels) for one, mask in pairs), root
 
 
 def photo_tree(
@@ -72,14 +66,22 @@ def photo_tree(
     tree = PhotoTree(root, leave_out, inner)
     tree.expect_photos()
     settled = settle_pixels(tree.photos.values(), pixels)
-    found: dict[Path, PlacedPhoto] = {}
-    problems = [f"{tree.root / inside}: its ending is not read; convert it to PNG or JPEG" for inside in tree.unread]
-    for inside, path in sorted(tree.photos.items()):
-        place = Path(inside).with_suffix(".png")
-        if place in found:
-            problems.append(f"{path}: {found[place].image.name} beside it has the same mask; rename one")
-            continue
-        found[place] = PlacedPhoto(path, place, tree.class_of(inside), settled.photos.get(path, pixels))
+    photos, problems = _leave_out_twins(
+        PlacedPhoto(path, Path(inside).with_suffix(".png"), tree.class_of(inside), settled.photos.get(path, pixels))
+        for inside, path in sorted(tree.photos.items())
+    )
     for line in (*settled.notes, *([tree.count.note] if tree.count.note else [])):
         warn(line)
+    unread = [f"{tree.root / inside}: its ending is not read; convert it to PNG or JPEG" for inside in tree.unread]
+    return photos, unread + problems
+
+
+def _leave_out_twins(photos: Iterable[PlacedPhoto]) -> tuple[list[PlacedPhoto], list[str]]:
+    """Return the photos, each once, without those whose mask would be that of another; and a line for each of these."""
+    found: dict[Path, PlacedPhoto] = {}
+    problems = []
+    for photo in photos:
+        other = found.setdefault(photo.mask, photo)
+        if other != replace(photo, label=other.label):  # a photo may have several classes, and one mask
+            problems.append(f"{photo.image}: {other.image.name} beside it has the same mask; rename one")
     return list(found.values()), problems
