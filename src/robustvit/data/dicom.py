@@ -1,6 +1,6 @@
 """Reading DICOM with pydicom: rescaled, windowed and inverted as the file says (PS3.3, C.11 and C.7.6.3).
 
-Nothing of a file but its pixels and what they mean is read on, and no text of pydicom is shown: it may quote a patient.
+Only the pixels and their meaning are used, and no text of pydicom is shown: it may quote a patient.
 """
 
 from __future__ import annotations
@@ -30,12 +30,7 @@ _NO_SIZE = (0xC4, 0xC8, 0xCC)  # markers of JPEG among those that start a frame
 
 
 def read_dicom(path: str | Path, most_pixels: int) -> Numbers:
-    """Read the picture of a DICOM file.
-
-    Args:
-        path: the file.
-        most_pixels: that it may have.
-    """
+    """Read the picture of a DICOM file of at most ``most_pixels``."""
     with _quiet_library(path) as library:
         return _as_numbers(_open(library, path, most_pixels), path)
 
@@ -72,7 +67,7 @@ def _quiet_library(path: str | Path) -> Iterator[ModuleType]:
 
 
 def _open(library: ModuleType, path: str | Path, most_pixels: int) -> FileDataset:
-    """Open a file; refuse what is not a single picture of an allowed size, before anything is decoded."""
+    """Open a file; refuse any that is not a single picture of an allowed size, before anything is decoded."""
     from pydicom.pixels import get_decoder
 
     syntax = library.filereader.read_file_meta_info(path).TransferSyntaxUID
@@ -109,12 +104,12 @@ def _size_in_stream(frame: bytes) -> tuple[int, int]:
     if frame.startswith(b"\xff\x4f\xff\x51"):
         right, bottom, left, top = (int.from_bytes(frame[at : at + 4]) for at in (8, 12, 16, 20))
         return right - left, bottom - top
-    place = 2
-    while frame.startswith(b"\xff\xd8") and place + 9 <= len(frame):
-        code = frame[place + 1]
+    at = 2
+    while frame.startswith(b"\xff\xd8") and at + 9 <= len(frame):
+        code = frame[at + 1]
         if (0xC0 <= code <= 0xCF and code not in _NO_SIZE) or code == 0xF7:
-            return int.from_bytes(frame[place + 7 : place + 9]), int.from_bytes(frame[place + 5 : place + 7])
-        place += 2 + int.from_bytes(frame[place + 2 : place + 4])
+            return int.from_bytes(frame[at + 7 : at + 9]), int.from_bytes(frame[at + 5 : at + 7])
+        at += 2 + int.from_bytes(frame[at + 2 : at + 4])
     return 0, 0
 
 

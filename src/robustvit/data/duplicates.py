@@ -75,28 +75,23 @@ def fingerprints(paths: Sequence[Path]) -> list[Fingerprint]:
 
 
 def find_copies(photos: Sequence[Fingerprint], known: Sequence[Fingerprint], *, earlier: bool = False) -> Copies:
-    """Find photos that are copies of known photos.
+    """Find photos that are copies of known photos; with ``earlier``, of the photos before each in the same list.
 
     Two photos look the same if at most ``NEAR`` of the ``BITS`` bits of their perceptual hashes differ. That holds for
     resized, recompressed and converted copies, and mostly for crops of 1 % per side; not for mirrored, rotated or
     tightly cropped copies.
-
-    Args:
-        photos: to check.
-        known: to compare with.
-        earlier: both are the same list, and each photo is compared with those before it.
     """
     first: dict[str, int] = {}
-    for index, one in enumerate(known):
-        first.setdefault(one.content, index)
-    same = {i: first[one.content] for i, one in enumerate(photos) if one.content in first}
+    for index, photo in enumerate(known):
+        first.setdefault(photo.content, index)
+    same = {i: first[photo.content] for i, photo in enumerate(photos) if photo.content in first}
     if earlier:
         same = {i: other for i, other in same.items() if other < i}
     return Copies(same, {i: other for i, other in _find_nearest(photos, known, earlier) if i not in same})
 
 
 def same_files(paths: Sequence[Path]) -> dict[int, int]:
-    """Find files with the bytes of an earlier one: index to index of the first; only files of one length are read.
+    """Find files with the bytes of an earlier file: index to index of the first; only files of one length are read.
 
     A file that is listed twice is not a copy of itself.
     """

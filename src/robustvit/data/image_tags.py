@@ -1,4 +1,4 @@
-"""A look at an image's tags before Pillow reads them: it copies the bytes of each, and thousands may share theirs."""
+"""The size of an image's tags before Pillow reads them: it copies the bytes of each, and thousands may share theirs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ _FURTHER = (0x8769, 0x8825, 0xA005)  # tags that lead to more tags
 
 
 def tag_bytes(path: str | Path) -> int:
-    """Return how many bytes the tags of a JPEG, PNG, WebP, TIFF, HEIC or AVIF file claim, all together; 0 if there are
-    none.
-    """
+    """Return the number of bytes that the tags of a JPEG, PNG, WebP, TIFF, HEIC or AVIF file claim; 0 without tags."""
     with open(path, "rb") as file, suppress(struct.error):
         start = file.read(12)
         if start[:4] in (b"II*\0", b"MM\0*"):

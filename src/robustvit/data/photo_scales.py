@@ -14,7 +14,7 @@ from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.dicom import DICOM_SUFFIXES
 from robustvit.data.image_tags import count_pages
-from robustvit.data.pixel_numbers import Numbers, PixelError, Survey, is_deep, numbers_of, scale_of
+from robustvit.data.pixel_numbers import Numbers, NumberSummary, PixelError, is_deep, numbers_of, scale_of
 from robustvit.data.pixels import PLAIN, Pixels
 from robustvit.data.read_photos import open_header, open_photo, read_photo
 
@@ -39,20 +39,16 @@ class SetPixels:
 def settle_pixels(paths: Iterable[Path], pixels: Pixels = PLAIN) -> SetPixels:
     """Look at all photos of a set and decide on one scale for those of more than 8 bits.
 
-    Nothing is refused here: photos without a plain scale are refused where they are read.
-
-    Args:
-        paths: the photos.
-        pixels: what the user says.
+    Nothing is refused here: photos without an obvious scale are refused when they are read.
     """
-    looked = {path: _look_at(path) for path in paths}
-    several = {path: count for path, (count, _) in looked.items() if count > 1}
+    kinds = {path: _look_at(path) for path in paths}
+    several = {path: count for path, (count, _) in kinds.items() if count > 1}
     notes = [_describe_several(several)] if several else []
-    deep = [path for path, (_, is_deep) in looked.items() if is_deep]
+    deep = [path for path, (_, is_deep) in kinds.items() if is_deep]
     if pixels.scale is not None:
         notes.append(_describe_scale(len(deep), pixels.scale))
         return SetPixels(notes=tuple(notes))
-    return _decide({path: found for path in deep if (found := _survey(path, pixels)) is not None}, pixels, notes)
+    return _decide({path: found for path in deep if (found := _summarize(path, pixels)) is not None}, pixels, notes)
 
 
 def read_together(paths: Sequence[str | Path], pixels: Pixels = PLAIN) -> list[Image.Image]:
@@ -64,12 +60,12 @@ def read_together(paths: Sequence[str | Path], pixels: Pixels = PLAIN) -> list[I
 
 
 def recorded_scale(chosen: Iterable[Pixels]) -> str | None:
-    """Return the scale that photos are read on as the option ``--range``; None if they are on several or on none."""
+    """Return the scale of photos as a value of ``--range``; None if they have several scales or none."""
     scales = {pixels.scale for pixels in chosen} - {None}
     return str(scales.pop()) if len(scales) == 1 else None
 
 
-def _decide(found: Mapping[Path, Survey], pixels: Pixels, notes: list[str]) -> SetPixels:
+def _decide(found: Mapping[Path, NumberSummary], pixels: Pixels, notes: list[str]) -> SetPixels:
     stated = {} if pixels.by_percentile else {path: one.stated for path, one in found.items() if one.stated}
     photos: dict[Path, Pixels] = {}
     if stated:
@@ -115,13 +111,13 @@ def _look_at(path: Path) -> tuple[int, bool]:
         return 1, False
 
 
-def _survey(path: Path, pixels: Pixels) -> Survey | None:
-    """Return what decides on the scale of a photo; None for one of 8 bits, or one that is refused where it is read."""
+def _summarize(path: Path, pixels: Pixels) -> NumberSummary | None:
+    """Summarize the numbers of a photo; None if it has 8 bits or will be refused when it is read."""
     try:
         image = open_photo(path)
         numbers = image if isinstance(image, Numbers) else numbers_of(image)
         if numbers is not None:
-            return numbers.survey(pixels.by_percentile)
+            return numbers.summarize(pixels.by_percentile)
     except UserError:
         pass
     return None

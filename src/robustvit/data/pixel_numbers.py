@@ -51,8 +51,8 @@ class Numbers:
         bands = self.values.shape[2] if self.values.ndim == 3 else 1
         return self.values[..., : bands - 1] if bands in (2, 4) else self.values
 
-    def survey(self, sampled: bool = False) -> Survey:
-        """Return what decides on the scale; with a sample of the numbers if percentiles are wanted."""
+    def summarize(self, sampled: bool = False) -> NumberSummary:
+        """Return the facts that decide on the scale; with a sample of the numbers if percentiles are wanted."""
         values = self.colours
         if not np.isfinite(values).all():
             raise PixelError("expected pixels that are numbers, some are NaN or infinite; replace it or move it")
@@ -60,16 +60,16 @@ class Numbers:
         flat = values.reshape(-1)
         sample = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64) if sampled else flat[:0]
         says = "a table" if self.shown is not None else "" if self.stated is None else str(self.stated)
-        return Survey(low, high, values.dtype.kind == "f", says, sample)
+        return NumberSummary(low, high, values.dtype.kind == "f", says, sample)
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What is known of the numbers of a photo.
+class NumberSummary:
+    """The numbers of a photo in short.
 
     Attributes:
-        low: the lowest, 0 included.
-        high: the highest, 0 included.
+        low: the lowest, at most 0.
+        high: the highest, at least 0.
         floats: whether they are floats.
         stated: the scale that the file itself states, in words; empty if it states none.
         sample: evenly spaced numbers; none unless they were asked for.
@@ -83,7 +83,7 @@ class Survey:
 
 
 def describe_storage(image: Image.Image) -> dict[str, Any]:
-    """Return what only an image that is not decoded yet tells, for its ``info``.
+    """Return the facts that are lost when an image is decoded, for its ``info``.
 
     ``narrowed``: Pillow will keep only the upper 8 of 16 bits of colours. ``dropped``: bands it will leave out.
     ``tags``: bits and kind of the numbers of a TIFF.
@@ -127,23 +127,19 @@ def numbers_of(image: Image.Image) -> Numbers | None:
     return Numbers(values, stated)
 
 
-def scale_of(photos: Sequence[Survey], by_percentile: bool = False) -> Scale:
+def scale_of(photos: Sequence[NumberSummary], by_percentile: bool = False) -> Scale:
     """Return the scale on which photos of a set are read together, by the numbers in all of them.
 
     Args:
-        photos: what the numbers of each are; either all hold floats or none does.
+        photos: summary of each; either all hold floats or none does.
         by_percentile: from the 1st to the 99th percentile, of up to 2,047 evenly spaced pixels of each photo.
 
     Raises:
         PixelError: several scales are plausible.
     """
-    low, high = min(one.low for one in photos), max(one.high for one in photos)
     if by_percentile:
-        edges = np.percentile(np.concatenate([one.sample for one in photos]), [1, 99])
-        black, white = (float(f"{edge:.6g}") for edge in edges)
-        if black < white:
-            return Scale(black, white, clips=True)
-        raise PixelError(f"expected numbers that differ for --range percentile, all are {black:g}: give LOW:HIGH")
+        return _percentile_scale(photos)
+    low, high = min(one.low for one in photos), max(one.high for one in photos)
     if low < 0:
         raise PixelError(
             f"expected pixels from 0 upwards, found {low:g} to {high:g}: say which numbers are black and white with "
@@ -168,3 +164,11 @@ def scale_of(photos: Sequence[Survey], by_percentile: bool = False) -> Scale:
         f"its pixels are {kind} up to {high:g}, and the number that is white is not plain: say --range {fewest}, "
         "or save it with 8 bits as for the training"
     )
+
+
+def _percentile_scale(photos: Sequence[NumberSummary]) -> Scale:
+    edges = np.percentile(np.concatenate([one.sample for one in photos]), [1, 99])
+    black, white = (float(f"{edge:.6g}") for edge in edges)
+    if black >= white:
+        raise PixelError(f"expected numbers that differ for --range percentile, all are {black:g}: give LOW:HIGH")
+    return Scale(black, white, clips=True)

@@ -1,7 +1,7 @@
 """How pixels that are not plain 8-bit colours become colours: bit depth, negative numbers and transparency.
 
-Where two readings are plausible, the user says which. The table is in ``docs/reference/photo-files.md``;
-``pixel_scales`` decides for the photos of a set together.
+Where two readings are plausible, the user is asked. The table is in ``docs/reference/photo-files.md``; ``photo_scales``
+decides for the photos of a set together.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Pixels:
             photo alone.
         by_percentile: decide by percentiles of the numbers.
         alpha: what transparency means: a white background, or nothing; None for white unless that is doubtful.
-        ask: refuse what is doubtful. False takes the most likely reading, for pictures shown and files compared.
-        doubt: why no scale is plain for the set that the photo belongs to.
+        ask: refuse doubtful pixels. False takes the most likely reading, for pictures shown and files compared.
+        doubt: why the set that the photo belongs to has no obvious scale.
     """
 
     scale: Scale | None = None
@@ -40,7 +40,7 @@ class Pixels:
 
     @classmethod
     def of(cls, options: PixelOptions) -> Pixels:
-        """Return what the options of a command say."""
+        """Read the options of a command."""
         if options.range in (None, "auto", "percentile"):
             return cls(None, options.range == "percentile", options.alpha)
         return cls(Scale.read(str(options.range)), False, options.alpha)
@@ -84,25 +84,25 @@ def _to_8_bits(numbers: Numbers, pixels: Pixels) -> Image.Image:
 
 def _likely_scale(numbers: Numbers) -> Scale:
     """Return a scale for pictures that are only shown or compared."""
-    survey = numbers.survey()
+    summary = numbers.summarize()
     if numbers.stated is not None:
         return numbers.stated
-    if survey.low < 0 or survey.high > SIXTEEN.high:
-        return Scale(survey.low, survey.high, clips=True)
-    if survey.floats and survey.high <= 1:
+    if summary.low < 0 or summary.high > SIXTEEN.high:
+        return Scale(summary.low, summary.high, clips=True)
+    if summary.floats and summary.high <= 1:
         return Scale(0, 1)
-    return SIXTEEN if survey.high > 255 else Scale.of_bits(8)
+    return SIXTEEN if summary.high > 255 else Scale.of_bits(8)
 
 
 def _choose_scale(numbers: Numbers, pixels: Pixels) -> Scale:
-    survey = numbers.survey(pixels.by_percentile)
+    summary = numbers.summarize(pixels.by_percentile)
     if pixels.scale is None and pixels.doubt:
         raise PixelError(pixels.doubt)
     stated = None if pixels.by_percentile else numbers.stated
-    scale = pixels.scale or stated or scale_of([survey], pixels.by_percentile)
-    if not scale.clips and not scale.low <= survey.low <= survey.high <= scale.high:
+    scale = pixels.scale or stated or scale_of([summary], pixels.by_percentile)
+    if not scale.clips and not scale.low <= summary.low <= summary.high <= scale.high:
         raise PixelError(
-            f"expected pixels from {scale.low:g} to {scale.high:g}, found {survey.low:g} to {survey.high:g}: give "
+            f"expected pixels from {scale.low:g} to {scale.high:g}, found {summary.low:g} to {summary.high:g}: give "
             "another --range, such as LOW:HIGH, or percentile"
         )
     return scale

@@ -35,7 +35,7 @@ _LONGEST_SHAPE = 100
 
 
 def expect_image(path: str | Path) -> None:
-    """Refuse a path where nothing is, before a model is loaded, which takes longer."""
+    """Refuse a path that does not exist, before a model is loaded, which takes longer."""
     if not Path(path).exists():
         raise UserError(f"expected an image at {path}, found none: check the path")
 
@@ -79,7 +79,7 @@ def _read_deep_colours(path: str | Path) -> Numbers:
 
 
 def rotate_upright(values: np.ndarray, turn: int) -> np.ndarray:
-    """Rotate an array ``(H, W)`` or ``(H, W, C)`` as the EXIF tag "orientation" says."""
+    """Rotate an array ``(H, W)`` or ``(H, W, C)`` as the orientation tag of EXIF says."""
     if turn in (5, 6, 7, 8):
         values = values.swapaxes(0, 1)
     if turn in (3, 4, 7, 8):
@@ -94,15 +94,7 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
     if not Path(path).is_file():  # reading a pipe would block forever
         raise UserError(f"expected an image at {path}, found a folder or device: name the file of a photo")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is stricter
-            if (claimed := tag_bytes(path)) > MAX_TAG_BYTES:
-                raise UserError(
-                    f"refused to read {path}: its EXIF data or tags claim {claimed:,} bytes, more than "
-                    f"{MAX_TAG_BYTES:,}; remove them, as with exiftool -all="
-                )
-            image = Image.open(path, formats=formats_of(path))
-        with image:
+        with _open_checked(path) as image:
             if image.width * image.height > (most := _most_pixels(image)):
                 raise UserError(
                     f"refused to decode {path}: {image.width:,} x {image.height:,} pixels are more than the "
@@ -124,8 +116,20 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
         ) from error
 
 
+def _open_checked(path: str | Path) -> Image.Image:
+    """Open an image file whose tags claim no more bytes than are allowed."""
+    if (claimed := tag_bytes(path)) > MAX_TAG_BYTES:
+        raise UserError(
+            f"refused to read {path}: its EXIF data or tags claim {claimed:,} bytes, more than {MAX_TAG_BYTES:,}; "
+            "remove them, as with exiftool -all="
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is stricter
+        return Image.open(path, formats=formats_of(path))
+
+
 def formats_of(path: str | Path) -> tuple[str, ...]:
-    """Return the formats of Pillow that are tried for a file: HEIC and AVIF only where it is named so."""
+    """Return the formats that Pillow tries for a file: HEIC and AVIF only if its name ends so."""
     further = _FURTHER_FORMATS.get(Path(path).suffix.lower())
     if further == "HEIF":
         import_extra("pillow_heif", "heic", f"reading {path}", CONVERT).register_heif_opener()
@@ -135,7 +139,7 @@ def formats_of(path: str | Path) -> tuple[str, ...]:
 
 
 def kind_of(path: Path) -> str:
-    """Return what a photo is by its first bytes, as an ending, whatever it is called; empty if it seems to be none."""
+    """Return the ending that a photo should have by its first bytes; empty if it seems not to be a photo."""
     try:
         if not path.is_file():  # reading a pipe would block forever
             return ""
@@ -147,7 +151,7 @@ def kind_of(path: Path) -> str:
 
 
 def kind_by_start(start: bytes) -> str:
-    """Return what a photo is by its first 132 bytes, as an ending; empty if it seems to be none."""
+    """Return the ending that a photo should have by its first 132 bytes; empty if they are not those of a photo."""
     if start[8:12] == b"WEBP" or start[128:] == b"DICM":
         return ".webp" if start[8:12] == b"WEBP" else ".dcm"
     if start[4:8] == b"ftyp":
@@ -158,7 +162,7 @@ def kind_by_start(start: bytes) -> str:
 
 
 def _explain_unknown(path: Path) -> str:
-    """Return why Pillow knows no reading of a file, and what to do."""
+    """Return why Pillow cannot read a file, and what to do."""
     found = kind_of(path)
     if found == ".tif":
         return "it is a TIFF of a kind that is not read, such as floats of 64 bits or two bands of 16: save it as PNG"
@@ -174,8 +178,9 @@ def _most_pixels(image: Image.Image) -> int:
 
 
 def read_photo(path: str | Path, at_least: int | None = None, pixels: Pixels = PLAIN) -> Image.Image:
-    """Read a photo as 8-bit RGB: CMYK is converted, 16 bits and floats are scaled, transparency turns white, and the
-    photo is rotated upright; see ``Pixels`` for what is doubtful, and ``open_image`` for ``at_least``.
+    """Read a photo as 8-bit RGB, upright: CMYK is converted, 16 bits and floats are scaled, transparency turns white.
+
+    See ``Pixels`` for what is doubtful, and ``open_image`` for ``at_least``.
     """
     image = open_photo(path, at_least)
     width, height = image.size
