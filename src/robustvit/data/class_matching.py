@@ -22,16 +22,11 @@ _NAMED, _LISTED = 5, 20  # names in a message: as an example, and of what is wro
 
 
 def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[str] = ()) -> list[Photo]:
-    """Set the label of every photo that has a class, the model's index of it.
+    """Set the label of every photo that has a class: the model's index of that class.
 
     Folder names are looked up in the model's class names, and in ImageNet's wnids if the model has 1,000 classes.
     Folders that are numbers are outputs. Without class names, the folders must be in an order on which the programs
     that train models agree; see ``plausible_orders``.
-
-    Args:
-        photos: photos with or without class names.
-        num_classes: number of logits of the model.
-        class_names: names of the logits, if known.
     """
     _refuse_mask_ids(photos, class_names)
     names = sorted({photo.class_name for photo in photos if photo.class_name is not None})
@@ -44,7 +39,7 @@ def match_labels(photos: list[Photo], num_classes: int, class_names: Sequence[st
 
 
 def _refuse_mask_ids(photos: Sequence[Photo], class_names: Sequence[str]) -> None:
-    """Refuse ids of masks as outputs of a model: 0 is the background there, and which class an id is was not said."""
+    """Refuse ids of masks as outputs of a model: 0 is the background there, and the classes of the ids are unknown."""
     ids = {photo.class_name for photo in photos if photo.is_mask_id and photo.class_name is not None}
     if nameless := sorted(ids - set(class_names), key=int):
         raise UserError(
@@ -57,7 +52,7 @@ def _refuse_mask_ids(photos: Sequence[Photo], class_names: Sequence[str]) -> Non
 def doubt_order(
     classes: Sequence[str | None], labels: Sequence[int | None], predicted: Sequence[int], classifier: Classifier
 ) -> list[str]:
-    """Warn if the answers fit another order of the classes far better; returns the line, if any: ``better_order``."""
+    """Warn if the answers fit another order of the classes far better, and return the warning; see ``better_order``."""
     doubt = better_order(classes, labels, predicted, classifier.num_classes, classifier.class_names)
     if doubt:
         warn(doubt)
@@ -71,8 +66,7 @@ def _match_names(names: list[str], num_classes: int, class_names: Sequence[str],
     numbered = bool(names) and all(name.isdecimal() for name in names)
     if numbered and not known.numbers:
         return _number_names(names, num_classes, class_names)
-    known.refuse_strangers(names)
-    return {name: known.find(name) for name in names}
+    return known.find(names)
 
 
 def _number_names(names: list[str], num_classes: int, class_names: Sequence[str]) -> dict[str, int]:
@@ -137,20 +131,14 @@ class _Known:
     def _spell(self, name: str) -> str:
         return str(int(name)) if self.numbers and name.isdecimal() else compose(name)
 
-    def find(self, name: str) -> int:
-        """Return the index of a class; refuse a name of several."""
-        if name in self.wnids:
-            return self.wnids[name]
-        fits = self._fits(name)
-        if len(fits) > 1:
-            raise UserError(self._describe_several(name, fits))
-        return fits[0]
-
-    def refuse_strangers(self, names: Sequence[str]) -> None:
-        """Refuse names of no class, all of them in one line."""
-        strangers = [name for name in names if name not in self.wnids and not self._fits(name)]
-        if strangers:
+    def find(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the index of each class; refuse names of no class, all of them in one line, and names of several."""
+        fits = {name: [self.wnids[name]] if name in self.wnids else self._fits(name) for name in names}
+        if strangers := [name for name in names if not fits[name]]:
             raise UserError(self._describe_strangers(strangers))
+        if several := next((name for name in names if len(fits[name]) > 1), None):
+            raise UserError(self._describe_several(several, fits[several]))
+        return {name: fits[name][0] for name in names}
 
     def _fits(self, name: str) -> list[int]:
         spelled = self._spell(name)
@@ -158,10 +146,8 @@ class _Known:
 
     def _describe_several(self, name: str, fits: list[int]) -> str:
         which = " and ".join(f"{index} ({self.class_names[index]})" for index in fits)
-        wnids = [wnid for wnid, index in self.wnids.items() if index in fits]
-        way = (
-            f"name it by its wnid, {' or '.join(wnids)}" if wnids else "name all folders by the numbers of the outputs"
-        )
+        wnids = " or ".join(wnid for wnid, index in self.wnids.items() if index in fits)
+        way = f"name it by its wnid, {wnids}" if wnids else "name all folders by the numbers of the outputs"
         return f"class folder {name!r} names several classes of the model, outputs {which}: {way}"
 
     def _describe_strangers(self, names: Sequence[str]) -> str:

@@ -21,10 +21,10 @@ FROM_ONE = "numbers from 1 (3 is output 2)"
 
 
 def plausible_orders(names: Sequence[str], num_classes: int, *, folders: bool = True) -> dict[str, dict[str, int]]:
-    """Return what the output of each class may be for a head without names, by the name of the order.
+    """Return the outputs that classes may have in a head without names, by the name of the order.
 
     Args:
-        names: of the classes that there are photos of, each once.
+        names: of the classes of the photos, each once.
         num_classes: number of logits.
         folders: whether the names are those of folders, which programs sort; numbers in a list are outputs.
     """
@@ -59,7 +59,7 @@ def _sorted(names: Sequence[str], order: str) -> list[str]:
 
 
 def describe_order(index: Mapping[str, int], named: Sequence[str] = ()) -> str:
-    """Describe which output each class is: ``0 cat, 1 cow``; ``named`` are names of the outputs beside those."""
+    """Describe which output each class is: ``0 cat, 1 cow``; ``named`` are the model's names of its outputs."""
     pairs = sorted((label, name) for name, label in index.items())
     texts = [
         f"{label} {name}" + (f" ({named[label]})" if named and named[label] != name else "") for label, name in pairs
@@ -74,12 +74,12 @@ def better_order(
     num_classes: int,
     class_names: Sequence[str] = (),
 ) -> str:
-    """Return a line if the answers fit another order of the classes far better than the one used; else an empty text.
+    """Return a warning if the answers fit another order of the classes far better than that used; else an empty text.
 
     Args:
         classes: class of each photo as named on disk.
-        labels: the output it was taken for.
-        predicted: the model's answer.
+        labels: the output that each class was matched to.
+        predicted: the model's answers.
         num_classes: number of logits.
         class_names: names of the logits, if known.
     """

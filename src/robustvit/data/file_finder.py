@@ -1,4 +1,4 @@
-"""Files that a list names in other letters than the disk: composed otherwise, or as tools change them."""
+"""Files whose names in a list differ from those on the disk: composed otherwise, or changed by tools."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class FileFinder:
     """Finds files by paths that other tools wrote.
 
     Args:
-        letters_only: composed letters may differ, but nothing else.
+        letters_only: names may only differ in how their letters are composed.
 
     Attributes:
-        notes: a line for each file with another name than the list's, but for the way its letters are composed.
+        notes: a line for each file whose name differs in more than that.
     """
 
     def __init__(self, letters_only: bool = False) -> None:
@@ -31,7 +31,7 @@ class FileFinder:
         self._listed: dict[Path, list[dict[str, list[str]]]] = {}
 
     def find(self, path: Path) -> Path | None:
-        """Return the file or folder of that path, else the only one whose name differs as above; None without one."""
+        """Return the file or folder of that path, else the only one whose name differs only so, or None."""
         missing: list[str] = []
         place = path
         try:
@@ -43,13 +43,13 @@ class FileFinder:
         except OSError:  # the name is too long
             return None
         for name in reversed(missing):
-            entry = self._entry(place, name)
+            entry = self._find_entry(place, name)
             if entry is None:
                 return None
             place = place / entry
         return place
 
-    def _entry(self, folder: Path, name: str) -> str | None:
+    def _find_entry(self, folder: Path, name: str) -> str | None:
         for form, names in zip(self._forms, self._names(folder), strict=True):
             if found := names.get(form(name)):
                 if len(found) > 1:
@@ -60,15 +60,14 @@ class FileFinder:
         return None
 
     def _names(self, folder: Path) -> list[dict[str, list[str]]]:
-        """Names in a folder by each of their forms."""
+        """Return the names in a folder by each of their forms."""
         if folder not in self._listed:
             try:
                 names = sorted(os.listdir(folder))
             except OSError:
                 names = []
-            tables: list[dict[str, list[str]]] = [defaultdict(list) for _ in self._forms]
-            for form, table in zip(self._forms, tables, strict=True):
+            self._listed[folder] = [defaultdict(list) for _ in self._forms]
+            for form, table in zip(self._forms, self._listed[folder], strict=True):
                 for name in names:
                     table[form(name)].append(name)
-            self._listed[folder] = tables
         return self._listed[folder]

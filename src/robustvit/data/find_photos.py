@@ -151,9 +151,9 @@ def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], colum
     if tree.count.note:
         notes.append(tree.count.note)
     if pattern is not None:
-        placed = {path: pattern.read(folder, inside) for inside, path in tree.photos.items()}
-        notes += doubt_groups(one.group for one in placed.values())
-        return [Photo(path, class_name=one.class_name, group=one.group) for path, one in placed.items()]
+        named = [(path, *pattern.read(folder, inside)) for inside, path in tree.photos.items()]
+        notes += doubt_groups(group for _, _, group in named)
+        return [Photo(path, class_name=class_name, group=group) for path, class_name, group in named]
     return [Photo(path, class_name=tree.class_of(inside)) for inside, path in tree.photos.items()]
 
 

@@ -18,22 +18,25 @@ _MISSING = ("nan", "na", "n/a", "none", "null", "-", "?")  # what programs write
 
 @dataclass(frozen=True)
 class Grouping:
-    """What ``--group-by`` says.
+    """The value of ``--group-by``.
 
     Attributes:
         names: of columns.
         pattern: of folders, if it is one.
         with_class: whether photos of different classes are different groups.
-        said: whether anything was said.
     """
 
     names: tuple[str, ...] = ()
     pattern: str | None = None
     with_class: bool = False
-    said: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Whether the option was given."""
+        return self != Grouping()
 
     def join(self, parts: Sequence[str], class_name: str | None) -> str | None:
-        """Return the name of a group from what names it; None if any of it is missing."""
+        """Return the name of a group from its parts; None if any of them is missing."""
         whole = [*parts, *([class_name or ""] if self.with_class else [])]
         return compose(", ".join(whole)) if whole and all(whole) else None
 
@@ -50,11 +53,11 @@ def read_grouping(group_by: str | None) -> Grouping:
             "expected --group-by to name columns (site, or site,class) or one pattern of folders ({site}/{class}), got "
             f"{group_by!r}"
         )
-    return Grouping(names, patterns[0] if patterns else None, len(parts) > len(patterns) + len(names), True)
+    return Grouping(names, patterns[0] if patterns else None, len(parts) > len(patterns) + len(names))
 
 
 def doubt_groups(groups: Iterable[str | None]) -> list[str]:
-    """Return lines on names of groups that may be mistakes: a missing value, or one name spelled in two ways."""
+    """Return notes on names of groups that may be mistakes: a missing value, or a name spelled in two ways."""
     names = sorted({group for group in groups if group is not None})
     lines = []
     if odd := [name for name in names if any(part in _MISSING for part in name.casefold().split(", "))]:
@@ -69,14 +72,6 @@ def doubt_groups(groups: Iterable[str | None]) -> list[str]:
             f"Different groups by their spelling alone: {'; '.join(alike[:5])}. If one is meant, spell it alike."
         )
     return lines
-
-
-@dataclass(frozen=True)
-class PlacedIn:
-    """What the folders of a photo say of it."""
-
-    class_name: str
-    group: str | None
 
 
 @dataclass(frozen=True)
@@ -95,13 +90,8 @@ class FolderPattern:
         """A pattern for each folder."""
         return [_compile_level(level) for level in self.text.strip("/").split("/")]
 
-    def read(self, folder: Path, inside: str) -> PlacedIn:
-        """Return class and group of a photo.
-
-        Args:
-            folder: of photos.
-            inside: path of the photo in it, with slashes.
-        """
+    def read(self, folder: Path, inside: str) -> tuple[str, str | None]:
+        """Return class and group of a photo by its path in a folder, with slashes."""
         below = inside.split("/")[:-1]
         places = [*folder.absolute().parts[1:], *below][-len(self.levels) :]
         matches = [level.fullmatch(place) for level, place in zip(self.levels, places, strict=False)]
@@ -114,18 +104,13 @@ class FolderPattern:
             said |= match.groupdict() if match else {}
         class_name = compose(said.pop(_CLASS))
         said.pop(_SPLIT, None)
-        return PlacedIn(class_name, self.grouping.join(list(said.values()), class_name))
+        return class_name, self.grouping.join(list(said.values()), class_name)
 
 
 def folder_pattern(group_by: str | None, class_folders: str | None = None) -> FolderPattern | None:
-    """Return the pattern of ``--group-by`` for a folder of photos, None if nothing was said.
-
-    Args:
-        group_by: the option.
-        class_folders: ``--class-folders``, which the pattern replaces.
-    """
+    """Return the pattern of ``--group-by``, which replaces ``--class-folders``; None if it was not given."""
     grouping = read_grouping(group_by)
-    if not grouping.said:
+    if not grouping.given:
         return None
     if grouping.pattern is None:
         raise UserError(
@@ -143,13 +128,6 @@ def folder_pattern(group_by: str | None, class_folders: str | None = None) -> Fo
 
 
 def _compile_level(level: str) -> re.Pattern[str]:
-    """Return the pattern of one folder: ``{site}``, ``*``, ``site-{site}`` or a name."""
-    parts = re.split(r"(\{\w+\}|\*)", level)
-    return re.compile("".join(_compile_part(part) for part in parts))
-
-
-def _compile_part(part: str) -> str:
-    if part == "*":
-        return ".*"
-    named = _FIELD.fullmatch(part)
-    return f"(?P<{named[1]}>.+?)" if named else re.escape(part)
+    """Return the pattern of a folder: ``{site}``, ``*``, ``site-{site}`` or a name."""
+    text = re.escape(level).replace(r"\*", ".*")
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", text))

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -48,10 +49,11 @@ class _Index:
 
     def find(self, folders: tuple[str, ...], stems: list[str]) -> list[str]:
         """Return the photos of any of these stems whose last folder is the same, or that lie in none."""
-        if not folders:
-            return list(dict.fromkeys(place for stem in stems for place in self._by_stem.get(stem, ())))
-        keys = [(folder, stem) for stem in stems for folder in (folders[-1], "")]
-        return list(dict.fromkeys(place for key in keys for place in self._by_folder.get(key, ())))
+        if folders:
+            found = [self._by_folder.get((folder, stem), []) for stem in stems for folder in (folders[-1], "")]
+        else:
+            found = [self._by_stem.get(stem, []) for stem in stems]
+        return list(dict.fromkeys(chain(*found)))
 
 
 class PhotoNames:
@@ -91,13 +93,13 @@ class PhotoNames:
     ) -> Matches[Key]:
         """Find the photo of each annotation.
 
-        The best fit counts (``Fit``). Where several photos fit as well, or several annotations fit one photo as well,
-        all of them are left out.
+        The best fit counts (``Fit``). If several photos fit equally well, or several annotations fit one photo equally
+        well, all of them are left out.
 
         Args:
             wanted: path or name of the photo, by annotation.
             stem_only: the names lack the photo's suffix.
-            describe: returns the words for an annotation.
+            describe: names an annotation in messages.
         """
         matches: Matches[Key] = Matches()
         claims: dict[Fit, dict[str, list[Key]]] = {fit: defaultdict(list) for fit in Fit}
@@ -107,15 +109,20 @@ class PhotoNames:
                 claims[fit][places[0]].append(key)
             else:
                 matches.lost[key] = self._complaint(text, places)
-        taken: dict[str, Key] = {}
+        owners: dict[str, Key] = {}
         for fit in sorted(Fit, reverse=True):
             for place, keys in claims[fit].items():
-                self._settle(place, keys, taken, wanted, matches, describe)
+                if place in owners:
+                    other = f"in {self.folder}; {place} belongs to {describe(owners[place])}"
+                    matches.lost.update({key: f"no photo {shown(wanted[key])} {other}" for key in keys})
+                else:
+                    owners[place] = keys[0]
+                    self._give(place, keys, matches, describe)
         self._note(matches, claims, {key: describe(key) if stem_only else shown(text) for key, text in wanted.items()})
         return matches
 
     def _candidates(self, name: Name) -> tuple[Fit, list[str]]:
-        """The photos with the best fit, and that fit; worse fits are looked for only where there is no better one."""
+        """Return the best fit and the photos that have it; worse fits are tried only if there is no better one."""
         near = self._exact.get(name.text) or self._stems.find(name.folders, [name.stem])
         best, found = self._best(name, near)
         if best <= Fit.CHANGED:
@@ -136,27 +143,13 @@ class PhotoNames:
             hint = "; Label Studio names brush masks by their task, not by their photo: rename them"
         return f"no photo {shown(text)} in {self.folder}{hint}"
 
-    def _settle(
-        self,
-        place: str,
-        keys: list[Key],
-        taken: dict[str, Key],
-        wanted: Mapping[Key, str],
-        matches: Matches[Key],
-        describe: Callable[[Key], str],
-    ) -> None:
-        """Give a photo to the annotation that fits it best, or to none of several."""
-        photo = self.folder / place
-        if place in taken:
-            for key in keys:
-                owner = describe(taken[place])
-                matches.lost[key] = f"no photo {shown(wanted[key])} in {self.folder}; {place} belongs to {owner}"
-            return
-        taken[place] = keys[0]
+    def _give(self, place: str, keys: list[Key], matches: Matches[Key], describe: Callable[[Key], str]) -> None:
+        """Give a photo to its only annotation, or to none of several."""
         if len(keys) == 1:
             matches.found[keys[0]] = place
-        for key in keys if len(keys) > 1 else ():
-            other = describe(next(one for one in keys if one != key))
+            return
+        for key in keys:
+            other, photo = describe(next(one for one in keys if one != key)), self.folder / place
             matches.lost[key] = f"{photo} is listed twice, also by {other}: left out, which one holds is unknown"
 
     def _note(
@@ -172,16 +165,13 @@ class PhotoNames:
 
 
 def adopt_masks(masks: dict[Key, Path], photos: Mapping[Key, str], images: Path, folder: Path) -> list[str]:
-    """Give masks that belong to no photo as they are named to the photo that ``PhotoNames.match`` finds for them.
+    """Give masks whose names are not those of a photo to the photo that ``PhotoNames.match`` finds; return notes on it.
 
     Args:
         masks: masks by the keys that they share with photos; changed in place.
         photos: paths of the photos in their folder, by such keys.
         images: folder of the photos.
         folder: folder of the masks.
-
-    Returns:
-        A line on masks whose names are not those of their photos.
     """
     if not set(masks) - set(photos):
         return []

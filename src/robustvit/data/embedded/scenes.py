@@ -59,12 +59,12 @@ def compose_scene(
     angle: float | None = None,
     part: Part = "all",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lay any symbol on any texture.
+    """Draw any symbol on any texture.
 
     Args:
         symbol: one character.
         texture: name of a texture.
-        rng: where all randomness comes from.
+        rng: source of all randomness.
         center: column and row of the object's centre as shares of the side, 0 to 1; near the middle when left out.
         area: share of the image that the object covers, before the frame cuts it; 0.08 to 0.2 when left out.
         angle: degrees, counter-clockwise; within 20 of upright when left out.
@@ -88,31 +88,18 @@ def compose_scene(
     return np.asarray(scene), np.where(np.asarray(alpha) >= 128, 255, 0).astype(np.uint8)
 
 
-def make_scene(
-    label: int,
-    background: int,
-    rng: np.random.Generator,
-    *,
-    center: Point | None = None,
-    area: float | None = None,
-    angle: float | None = None,
-    part: Part = "all",
-) -> Scene:
+def make_scene(label: int, background: int, rng: np.random.Generator, *, part: Part = "all", **placing: Any) -> Scene:
     """Draw one scene of the benchmark.
 
     Args:
         label: index into ``CLASSES``.
         background: index into ``BACKGROUNDS``.
-        rng: where all randomness comes from.
-        center: as in ``compose``.
-        area: as in ``compose``.
-        angle: as in ``compose``.
-        part: as in ``compose``.
+        rng: source of all randomness.
+        part: as in ``compose_scene``, as are ``center``, ``area`` and ``angle`` in ``placing``.
     """
     if not (0 <= label < len(CLASSES) and 0 <= background < len(BACKGROUNDS)):
         raise UserError(f"expected label and background below {len(CLASSES)}, got {label} and {background}")
-    symbol, texture = SYMBOLS[CLASSES[label]], BACKGROUNDS[background]
-    image, mask = compose_scene(symbol, texture, rng, center=center, area=area, angle=angle, part=part)
+    image, mask = compose_scene(SYMBOLS[CLASSES[label]], BACKGROUNDS[background], rng, part=part, **placing)
     return Scene(image, mask, label, background)
 
 

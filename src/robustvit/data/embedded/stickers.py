@@ -31,7 +31,7 @@ _RIM = 10
 
 @cache
 def _silhouettes(symbol: str) -> tuple[Image.Image, Image.Image]:
-    """Ink of a symbol and its silhouette with the rim, two grey images of one size."""
+    """Return the ink of a symbol and its silhouette with the rim, two grey images of one size."""
     font = ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), _FONT_SIZE)
     inks = []
     for stroke in (0, _RIM):
@@ -45,16 +45,13 @@ def _silhouettes(symbol: str) -> tuple[Image.Image, Image.Image]:
 
 
 def sticker(symbol: str, rng: np.random.Generator, *, pixels: float, angle: float) -> Image.Image:
-    """Draw a symbol as a sticker in a random colour.
+    """Draw a symbol as a sticker in a random colour; return an RGBA image that fits it closely.
 
     Args:
         symbol: one character.
-        rng: where all randomness comes from.
-        pixels: how many pixels the sticker shall cover, rim included.
+        rng: source of all randomness.
+        pixels: number of pixels that the sticker covers, rim included.
         angle: degrees, counter-clockwise.
-
-    Returns:
-        An RGBA image that fits the sticker closely.
     """
     ink, outline = _silhouettes(symbol)
     hue, saturation, value = rng.random(), rng.uniform(0.65, 0.95), rng.uniform(0.55, 0.9)

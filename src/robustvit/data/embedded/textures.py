@@ -65,12 +65,9 @@ def texture_crop(name: str, rng: np.random.Generator, size: int, *, part: Part =
 
     Args:
         name: a key of ``TEXTURES`` or ``EXTRA_TEXTURES``.
-        rng: where all randomness comes from.
-        size: side of the result in pixels.
+        rng: source of all randomness.
+        size: side of the result in pixels, an RGB image.
         part: ``train`` cuts from the left half of the photo, ``test`` from the right half, ``all`` from anywhere.
-
-    Returns:
-        An RGB image of ``size`` x ``size``.
     """
     photo = _photo(name)
     width, height = photo.size

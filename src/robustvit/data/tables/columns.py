@@ -81,7 +81,7 @@ def choose_columns(table: PhotoTable, given: ColumnOptions, place: str) -> dict[
 
 def choose_group_columns(table: PhotoTable, grouping: Grouping, place: str) -> list[str]:
     """Return the columns that name the group of a photo: those the user names, else ``group`` if there is one."""
-    if not grouping.said:
+    if not grouping.given:
         return fitting_columns(table.columns, GROUP_COLUMNS)[:1]
     return [_find_named(table, "--group-by", name, place) for name in grouping.names]
 
