@@ -44,14 +44,9 @@ def grid(kind: Intervention) -> list[Placement]:
 
 
 def cut_out(photo: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Cut the object out of a photo.
+    """Cut the object out of a photo: RGBA, cropped to the box of the mask's values above one half.
 
-    Args:
-        photo: RGB.
-        mask: ``(H, W)`` in [0, 1], of the photo's size.
-
-    Returns:
-        RGBA, cropped to the box of the mask's values above one half; the mask is its alpha channel.
+    The mask, ``(H, W)`` in [0, 1] and of the photo's size, is the alpha channel.
     """
     if mask.shape != (photo.height, photo.width):
         raise UserError(
@@ -79,53 +74,48 @@ def place(cutout: Image.Image, background: Image.Image, placement: Placement) ->
     """Place an object on a background: scaled (bilinear), then rotated (bicubic), then pasted by its alpha.
 
     The scale of a ``w`` x ``h`` cut-out is ``sqrt(area * W * H / (w * h))``. As in the set's generator, sizes and
-    places are cut to whole pixels.
-
-    Args:
-        cutout: RGBA, as of ``cut_out``.
-        background: RGB.
-        placement: where, how large and how turned.
+    positions are cut to whole pixels.
 
     Returns:
         RGB image of the background's size, and the share of the box of the scaled and rotated cut-out that lies
         inside it.
     """
-    turned = cutout.resize(_scaled(cutout.size, background.size, placement.area), Image.Resampling.BILINEAR)
+    turned = cutout.resize(_scale_size(cutout.size, background.size, placement.area), Image.Resampling.BILINEAR)
     if placement.angle:
         turned = turned.rotate(placement.angle, Image.Resampling.BICUBIC, expand=True)
-    left, top = _corner(turned.size, background.size, placement)
+    left, top = _find_corner(turned.size, background.size, placement)
     image = background.convert("RGB")
     image.paste(turned, (left, top), turned)
-    return image, _inside(turned.size, (left, top), background.size)
+    return image, _measure_inside(turned.size, (left, top), background.size)
 
 
 def share_inside(cutout: tuple[int, int], background: tuple[int, int], placement: Placement) -> float:
     """Return what ``place`` would return for a cut-out's box; both sizes are (width, height) in pixels."""
-    box = _turned(_scaled(cutout, background, placement.area), placement.angle)
-    return _inside(box, _corner(box, background, placement), background)
+    box = _turn_size(_scale_size(cutout, background, placement.area), placement.angle)
+    return _measure_inside(box, _find_corner(box, background, placement), background)
 
 
-def _scaled(cutout: tuple[int, int], background: tuple[int, int], area: float) -> tuple[int, int]:
+def _scale_size(cutout: tuple[int, int], background: tuple[int, int], area: float) -> tuple[int, int]:
     width, height = cutout
     scale = math.sqrt(area * background[0] * background[1] / (width * height))
     # A thin object's short side stays a pixel; 1e-9 holds what is whole but for rounding, such as 0.58 * 100.
     return max(1, int(width * scale + 1e-9)), max(1, int(height * scale + 1e-9))
 
 
-def _corner(box: tuple[int, int], background: tuple[int, int], placement: Placement) -> tuple[int, int]:
+def _find_corner(box: tuple[int, int], background: tuple[int, int], placement: Placement) -> tuple[int, int]:
     left = int(placement.x * background[0] + 1e-9) - box[0] / 2
     top = int(placement.y * background[1] + 1e-9) - box[1] / 2
     return int(left), int(top)
 
 
-def _inside(box: tuple[int, int], corner: tuple[int, int], background: tuple[int, int]) -> float:
+def _measure_inside(box: tuple[int, int], corner: tuple[int, int], background: tuple[int, int]) -> float:
     share = 1.0
     for length, start, room in zip(box, corner, background, strict=True):
         share *= max(0, min(start + length, room) - max(start, 0)) / length
     return share
 
 
-def _turned(size: tuple[int, int], angle: float) -> tuple[int, int]:
+def _turn_size(size: tuple[int, int], angle: float) -> tuple[int, int]:
     """Return the size of Pillow's expanded canvas of a rotated image."""
     if not angle % 360:
         return size

@@ -51,12 +51,12 @@ def digest_sources(photos: Iterable[Photo], backgrounds: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for photo in photos:
         files = [photo.image, *([photo.mask] if photo.mask else [])]
-        digest.update(json.dumps([photo.class_name, *_named(files)]).encode())
-    digest.update(json.dumps(_named(backgrounds)).encode())
+        digest.update(json.dumps([photo.class_name, *_list_sizes(files)]).encode())
+    digest.update(json.dumps(_list_sizes(backgrounds)).encode())
     return digest.hexdigest()
 
 
-def _named(files: Iterable[Path]) -> list[tuple[str, int]]:
+def _list_sizes(files: Iterable[Path]) -> list[tuple[str, int]]:
     return [(file.name, file.stat().st_size) for file in files]
 
 
@@ -68,7 +68,7 @@ class ShiftFolder:
 
     Args:
         path: the folder.
-        settings: that its files depend on.
+        settings: options that its files depend on.
         suffix: of the images.
         inputs: folders that it may not lie in.
     """
@@ -119,32 +119,31 @@ class ShiftFolder:
         return {row["id"]: row["reason"] for row in rows if row.get("id") and "reason" in row}
 
     def finish(self, plan: ShiftPlan, left_out: Mapping[str, str], root: Path, backgrounds: Path | None) -> None:
-        """Write the lists of images made and not made.
+        """Write the lists of images that were made and not made.
 
         Args:
-            plan: all of it.
-            left_out: what could not be made of it, by id, with reasons.
-            root: folder that photos are named relative to; ``backgrounds`` is the same for plain backgrounds.
+            plan: the whole plan.
+            left_out: reasons why images could not be made, by id.
+            root: folder that the names of photos are relative to; ``backgrounds`` is the same for plain backgrounds.
         """
-        rows = [self._row(one, root, backgrounds) for one in plan.shifts if one.id not in left_out]
+        rows = [self._row(shift, root, backgrounds) for shift in plan.shifts if shift.id not in left_out]
         write_text(csv_text([_COLUMNS, *rows]), self.path / METADATA)
         late = [Skip(one.id, one.kind, one.photo, left_out[one.id]) for one in plan.shifts if one.id in left_out]
-        skips = sorted([*plan.skips, *late], key=lambda one: (KINDS.index(one.kind), one.id))
-        lines = [
+        skips = sorted([*plan.skips, *late], key=lambda skip: (KINDS.index(skip.kind), skip.id))
+        lines: list[tuple[object, ...]] = [("id", "kind", "foreground_class", "foreground", "reason")]
+        lines += [
             (one.id, one.kind, one.photo.class_name, _relative(one.photo.image, root), one.reason) for one in skips
         ]
-        columns = ("id", "kind", "foreground_class", "foreground", "reason")
-        write_text(csv_text([columns, *lines]), self.path / SKIPPED)
+        write_text(csv_text(lines), self.path / SKIPPED)
 
     def _row(self, shift: Shift, root: Path, backgrounds: Path | None) -> tuple[Any, ...]:
         at = shift.placement
         where = ("", "", "", "") if at is None else (at.x, at.y, at.area, at.angle)
-        donor = shift.donor
         background = ("", "")
-        if donor is not None:
-            background = (str(donor.class_name), _relative(donor.image, root))
-        elif shift.background is not None:
+        if isinstance(shift.background, Path):
             background = ("", _relative(shift.background, backgrounds or root))
+        elif shift.background is not None:
+            background = (str(shift.background.class_name), _relative(shift.background.image, root))
         mask = shift.mask.as_posix() if shift.has_mask else ""
         own = (str(shift.photo.class_name), _relative(shift.photo.image, root))
         file = shift.file(self.suffix).as_posix()
@@ -155,12 +154,8 @@ def _relative(path: Path, root: Path) -> str:
     return printable(Path(os.path.relpath(path, root)).as_posix())
 
 
-def write_contact_sheet(plan: ShiftPlan, left_out: Collection[str], folder: ShiftFolder) -> Path | None:
-    """Write a picture with up to five images of each kind; kinds that do not move the object show the same photos.
-
-    Returns:
-        The picture; None if there is no image at all.
-    """
+def write_contact_sheet(plan: ShiftPlan, left_out: Collection[str], folder: ShiftFolder) -> None:
+    """Write a picture with up to five images of each kind; kinds that do not move the object show the same photos."""
     made: dict[str, list[Shift]] = {}
     for shift in plan.shifts:
         if shift.id not in left_out:
@@ -172,14 +167,12 @@ def write_contact_sheet(plan: ShiftPlan, left_out: Collection[str], folder: Shif
         shared = [shift for shift in some if shift.placement is not None or shift.photo.image in everywhere]
         shown = [(f"{kind}: {shift.photo.class_name}", _read(shift, folder)) for shift in _spread(shared or some)]
         rows.append(shown + [_BLANK] * (_ACROSS - len(shown)))
-    if not rows:
-        return None
-    figure_of_rows(rows, folder.path / SHEET, dpi=_DPI)
-    return folder.path / SHEET
+    if rows:
+        figure_of_rows(rows, folder.path / SHEET, dpi=_DPI)
 
 
 def _spread(shifts: Sequence[Shift]) -> list[Shift]:
-    """Return up to ``_ACROSS`` of them, evenly spaced, first and last included."""
+    """Return up to ``_ACROSS`` images, evenly spaced, first and last included."""
     at = np.linspace(0, len(shifts) - 1, min(_ACROSS, len(shifts))).round().astype(int)
     return [shifts[number] for number in at]
 

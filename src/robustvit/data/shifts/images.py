@@ -7,9 +7,9 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ _ALONE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def jobs_of(shifts: Sequence[Shift]) -> list[list[Shift]]:
+def _group_jobs(shifts: Sequence[Shift]) -> list[list[Shift]]:
     """Group images of the same photo into lists of at most 64."""
     together: dict[str, list[Shift]] = {}
     for shift in shifts:
@@ -55,92 +55,60 @@ def jobs_of(shifts: Sequence[Shift]) -> list[list[Shift]]:
     return [some[start : start + _PER_JOB] for some in together.values() for start in range(0, len(some), _PER_JOB)]
 
 
-@dataclass(frozen=True)
-class ShiftMaker:
-    """Makes the images of a plan and writes them; can be sent to another process.
-
-    Attributes:
-        folder: that they go to.
-        suffix: of the images; masks are PNG.
-        mask_format: of the masks that are read.
-    """
-
-    folder: Path
-    suffix: str
-    mask_format: MaskFormat = "auto"
-
-    def __call__(self, shifts: Sequence[Shift]) -> dict[str, str]:
-        """Make images of one photo, each with its mask if it has one.
-
-        Returns:
-            By id, why some were not made.
-        """
-        if multiprocessing.parent_process() is not None:
-            torch.set_num_threads(1)  # the processes share the cores already
-        photo = _Opened(shifts[0].photo, self.mask_format)
-        backgrounds: dict[Any, Image.Image] = {}
-        left_out: dict[str, str] = {}
-        for shift in shifts:
-            if shift.placement is None:
-                image, mask = self._variant(shift, photo)
-            else:
-                key = (shift.donor, shift.background, shift.size)
-                if key not in backgrounds:
-                    backgrounds[key] = self._square(shift)
-                image, mask = _placed(shift.placement, photo.cutout, backgrounds[key])
-            if reason := _unfit(mask) if shift.has_mask and not photo.empty else "":
-                left_out[shift.id] = reason
-                continue
-            if shift.has_mask:
-                _save(Image.fromarray(mask), self.folder / shift.mask, pnginfo=sign())
-            _save(image, self.folder / shift.file(self.suffix))  # last: an image that is there is done
-        return left_out
-
-    def _variant(self, shift: Shift, photo: _Opened) -> tuple[Image.Image, np.ndarray]:
-        image, mask = photo.framed(shift.size)
-        if shift.donor is None:
-            changed = _ALONE[shift.kind](image, mask)
+def _make_images(shifts: Sequence[Shift], folder: Path, suffix: str, mask_format: MaskFormat) -> dict[str, str]:
+    """Make images of one photo, each with its mask if it has one; return why some were not made, by id."""
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)  # the processes share the cores already
+    photo = _OpenedPhoto(shifts[0].photo, mask_format)
+    square = cache(partial(_square_background, mask_format=mask_format))
+    left_out: dict[str, str] = {}
+    for shift in shifts:
+        if shift.placement is None:
+            image, mask = _vary(shift, photo, mask_format)
         else:
-            lender, hidden = _Opened(shift.donor, self.mask_format).framed(shift.size)
-            changed = paste(image, mask, tiled_background(lender, hidden))
-        grey = (255 * mask[0].numpy()).round().astype(np.uint8)
-        return TF.to_pil_image((255 * changed).round().to(torch.uint8)), _without_faint(grey)
-
-    def _square(self, shift: Shift) -> Image.Image:
-        if shift.background is not None:
-            return square_background(read_photo(shift.background), shift.size)
-        if shift.donor is None:
-            raise ValueError(f"{shift.id} has no background")
-        image, mask = read_pair(shift.donor, self.mask_format)
-        return square_background(TF.to_pil_image(tiled_background(TF.pil_to_tensor(image), mask)), shift.size)
+            image, mask = _place(shift.placement, photo.cutout, square(shift.background, shift.size))
+        if reason := _unfit(mask) if shift.has_mask and not photo.empty else "":
+            left_out[shift.id] = reason
+            continue
+        if shift.has_mask:
+            _save(Image.fromarray(mask), folder / shift.mask, pnginfo=sign())
+        _save(image, folder / shift.file(suffix))  # last: an image that exists is done
+    return left_out
 
 
-class _Opened:
+class _OpenedPhoto:
     """A photo and its mask, read once for all of its images."""
 
     def __init__(self, photo: Photo, mask_format: MaskFormat) -> None:
         self.image, self.mask = read_pair(photo, mask_format)
-        self._framed: tuple[int, tuple[Tensor, Tensor]] | None = None
-        self._cutout: Image.Image | None = None
+        self.empty = not bool(self.mask.any())
+        self.frame = cache(partial(crop_square, self.image, self.mask))
 
-    def framed(self, size: int) -> tuple[Tensor, Tensor]:
-        if self._framed is None or self._framed[0] != size:
-            self._framed = size, crop_square(self.image, self.mask, size)
-        return self._framed[1]
-
-    @property
-    def empty(self) -> bool:
-        """Whether the photo shows no object."""
-        return not bool(self.mask.any())
-
-    @property
+    @cached_property
     def cutout(self) -> Image.Image:
-        if self._cutout is None:
-            self._cutout = cut_out(self.image, self.mask[0].numpy())
-        return self._cutout
+        return cut_out(self.image, self.mask[0].numpy())
 
 
-def _placed(placement: Placement, cutout: Image.Image, background: Image.Image) -> tuple[Image.Image, np.ndarray]:
+def _vary(shift: Shift, photo: _OpenedPhoto, mask_format: MaskFormat) -> tuple[Image.Image, np.ndarray]:
+    """Return an image of a kind that does not move the object, and its mask."""
+    image, mask = photo.frame(shift.size)
+    if shift.background is None:
+        changed = _ALONE[shift.kind](image, mask)
+    else:
+        lender, hidden = crop_square(*read_pair(cast("Photo", shift.background), mask_format), shift.size)
+        changed = paste(image, mask, tiled_background(lender, hidden))
+    grey = (255 * mask[0].numpy()).round().astype(np.uint8)
+    return TF.to_pil_image((255 * changed).round().to(torch.uint8)), _without_faint(grey)
+
+
+def _square_background(source: Photo | Path | None, size: int, mask_format: MaskFormat) -> Image.Image:
+    if isinstance(source, Path):
+        return square_background(read_photo(source), size)
+    image, mask = read_pair(cast("Photo", source), mask_format)
+    return square_background(TF.to_pil_image(tiled_background(TF.pil_to_tensor(image), mask)), size)
+
+
+def _place(placement: Placement, cutout: Image.Image, background: Image.Image) -> tuple[Image.Image, np.ndarray]:
     """Return the object on the background, and its mask: the same outline in white on black."""
     image, _ = place(cutout, background, placement)
     white = Image.new("RGBA", cutout.size, "white")
@@ -172,12 +140,12 @@ def _save(image: Image.Image, path: Path, pnginfo: PngInfo | None = None) -> Non
 
 
 @contextmanager
-def spreading(workers: int) -> Iterator[Spread]:
-    """Processes that share work, or this one alone.
+def spread_work(workers: int) -> Iterator[Spread]:
+    """Share work among processes, or do it in this one.
 
     Yields:
-        ``spread(function, items)``, which calls a function on every item and yields the item's number and what came of
-        it, in any order. It raises what the function does, and ``UserError`` where a process died.
+        ``spread(function, items)``, which calls a function on every item and yields the item's number and its result,
+        in any order. It raises the errors of the function, and ``UserError`` if a process died.
     """
     if not workers:
         yield lambda function, items: ((number, function(item)) for number, item in enumerate(items))
@@ -200,11 +168,12 @@ def make_shifts(
     before = folder.left_out()
     left_out = {shift.id: before[shift.id] for shift in plan.shifts if shift.id in before}
     missing = [shift for shift in plan.shifts if shift.id not in left_out and not folder.is_done(shift)]
-    jobs = jobs_of(missing)
+    jobs = _group_jobs(missing)
+    make = partial(_make_images, folder=folder.path, suffix=folder.suffix, mask_format=options.mask_format)
     made = 0
     with bar(speed=True) as progress:
         task = progress.add_task("shifted copies", total=len(missing))
-        for number, unfit in spread(ShiftMaker(folder.path, folder.suffix, options.mask_format), jobs):
+        for number, unfit in spread(make, jobs):
             left_out |= unfit
             made += len(jobs[number]) - len(unfit)
             progress.advance(task, len(jobs[number]))

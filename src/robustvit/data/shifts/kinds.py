@@ -42,7 +42,7 @@ class ShiftOptions:
 
     @property
     def draws(self) -> dict[str, str]:
-        """How backgrounds are drawn, if they are: folders of older versions, which drew others, are refused."""
+        """How backgrounds are drawn, if any are: folders of older versions, which drew others, are refused."""
         return {"draws": "without reuse"} if any(kind in SWAPS for kind in self.kinds) else {}
 
     @property
@@ -61,9 +61,8 @@ class Shift:
         photo: lends the object.
         size: side of the square image in pixels.
         inside: share of the object's box that lies in the image.
-        donor: photo that lends the background, with its object tiled over.
-        background: file of a plain background.
-        placement: of kinds that move the object.
+        background: photo that lends its background, with its object tiled over, or the file of a plain background.
+        placement: of the object, for kinds that move it.
         job: key that is the same for images that are best made together.
     """
 
@@ -72,8 +71,7 @@ class Shift:
     photo: Photo
     size: int
     inside: float
-    donor: Photo | None = None
-    background: Path | None = None
+    background: Photo | Path | None = None
     placement: Placement | None = None
     job: str = ""
 
@@ -94,7 +92,7 @@ class Shift:
 
 @dataclass(frozen=True)
 class Skip:
-    """An image that is not made, and why; ``id`` is empty if a photo is left out of a kind."""
+    """An image that is not made, and why; ``id`` is empty if a photo is left out of a whole kind."""
 
     id: str
     kind: str
@@ -114,8 +112,8 @@ class ShiftPlan:
         return ShiftPlan(self.shifts + other.shifts, self.skips + other.skips, self.notes + other.notes)
 
 
-def kinds_named(names: Sequence[str]) -> list[str]:
-    """Return kinds by their names and the names of groups, each once, in the order of ``KINDS``."""
+def find_kinds(names: Sequence[str]) -> list[str]:
+    """Return the kinds with these names or of groups with these names, each once, in the order of ``KINDS``."""
     choices = [*KINDS, *GROUPS]
     chosen: set[str] = set()
     for name in names:

@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from robustvit.data.photo import Photo
 from robustvit.data.shifts.cutouts import MIN_INSIDE, SIZES, grid, share_inside
 from robustvit.data.shifts.images import Spread
 from robustvit.data.shifts.kinds import BACKGROUND_KINDS, PHOTO_SIZE, Shift, ShiftOptions, ShiftPlan, Skip
-from robustvit.data.shifts.survey import Surveyed, shorter_side, survey
+from robustvit.data.shifts.survey import PhotoSurvey, shorter_side, survey
 from robustvit.data.swap_pairs import pair_backgrounds
 from robustvit.data.swaps import SWAPS, Swap
 
@@ -35,47 +36,42 @@ def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOp
     """Read every photo and every plain background that is drawn, and make a plan.
 
     Args:
-        photos: the photos, of classes.
+        photos: the photos, with classes.
         plain: files of plain backgrounds for the kinds that move the object, if there are any.
-        options: what is wanted.
-        spread: shares the work among processes; see ``spreading``.
+        options: kinds, number and size of the images.
+        spread: shares the work among processes; see ``spread_work``.
     """
     look = partial(survey, size=options.size or PHOTO_SIZE, mask_format=options.mask_format)
-    found = [seen for _, seen in sorted(_tracked(spread(look, photos), len(photos)), key=lambda one: one[0])]
+    found = [seen for _, seen in sorted(_track(spread(look, photos), len(photos)), key=itemgetter(0))]
     plan = plan_variants(photos, found, options) if options.variants else ShiftPlan()
     if options.moved:
         plan += plan_grids(photos, found, options, plain)
     sides: dict[object, int] = dict(zip(photos, (one.side for one in found), strict=True))
-    drawn = sorted({shift.background for shift in plan.shifts if shift.background is not None})
+    drawn = sorted({shift.background for shift in plan.shifts if isinstance(shift.background, Path)})
     sides |= {drawn[number]: side for number, side in spread(shorter_side, drawn)}
-    used = {(shift.background or shift.donor, shift.size) for shift in plan.shifts if shift.placement is not None}
+    used = {(shift.background, shift.size) for shift in plan.shifts if shift.placement is not None}
     small = {background for background, size in used if sides[background] < size}
     if small:
-        drawn_from = len({background for background, _ in used})
-        share = f"{len(small)} of {pluralize(drawn_from, 'background')}"
+        share = f"{len(small)} of {pluralize(len({background for background, _ in used}), 'background')}"
         plan.notes.append(f"Enlarged, for they are smaller than the images: {share}.")
     return plan
 
 
-def _tracked(results: Iterator[tuple[int, Any]], total: int) -> Iterator[tuple[int, Any]]:
+def _track(results: Iterator[tuple[int, Any]], total: int) -> Iterator[tuple[int, Any]]:
     with bar() as progress:
         yield from progress.track(results, total=total, description="looking at photos and masks")
 
 
-def plan_variants(photos: Sequence[Photo], found: Sequence[Surveyed], options: ShiftOptions) -> ShiftPlan:
+def plan_variants(photos: Sequence[Photo], found: Sequence[PhotoSurvey], options: ShiftOptions) -> ShiftPlan:
     """Plan ImageNet-9's variants: one image of every photo and kind.
 
-    An object counts where over half of its box is left by the crop, a background where the box covers at most 90 % of
-    the frame. A photo without an object is its own original, and lends the whole frame.
-
-    Args:
-        photos: the photos, of classes.
-        found: what was seen on each, at the options' size.
-        options: kinds, size and seed count.
+    An object is used if the crop keeps over half of its box, a background if the box covers at most 90 % of the frame.
+    A photo without an object is its own original, and lends the whole frame.
     """
     plan, size = ShiftPlan(), options.size or PHOTO_SIZE
     able = [i for i, one in enumerate(found) if (one.in_crop and one.kept > 0.5) or one.empty]
-    labels = _numbered([str(photos[i].class_name) for i in able])
+    classes = {name: number for number, name in enumerate(sorted({str(photos[i].class_name) for i in able}))}
+    labels = [classes[str(photos[i].class_name)] for i in able]
     usable = [found[i].lends_crop for i in able]
     borrowers = [at for at, i in enumerate(able) if not found[i].empty]
     for kind in options.variants:
@@ -93,11 +89,6 @@ def plan_variants(photos: Sequence[Photo], found: Sequence[Surveyed], options: S
     return plan
 
 
-def _numbered(names: Sequence[str]) -> list[int]:
-    order = {name: number for number, name in enumerate(sorted(set(names)))}
-    return [order[name] for name in names]
-
-
 def _check_classes(photos: Sequence[Photo], kind: str) -> None:
     classes = sorted({str(photo.class_name) for photo in photos})
     if kind != "mixed-same" and len(classes) == 1:
@@ -107,8 +98,8 @@ def _check_classes(photos: Sequence[Photo], kind: str) -> None:
         )
 
 
-def _lacking(found: Surveyed, kind: str, has_donor: bool) -> str:
-    """Return why a variant of a photo cannot be made, if so."""
+def _lacking(found: PhotoSurvey, kind: str, has_donor: bool) -> str:
+    """Return why a variant of a photo cannot be made; empty if it can."""
     if found.empty:
         return "" if kind == "original" else _EMPTY
     if found.box == (0, 0):
@@ -123,20 +114,16 @@ def _lacking(found: Surveyed, kind: str, has_donor: bool) -> str:
 
 
 def plan_grids(
-    photos: Sequence[Photo], found: Sequence[Surveyed], options: ShiftOptions, backgrounds: Sequence[Path] = ()
+    photos: Sequence[Photo], found: Sequence[PhotoSurvey], options: ShiftOptions, backgrounds: Sequence[Path] = ()
 ) -> ShiftPlan:
     """Plan SI-Score's sets: pairs of an object and a background, drawn once, at every point of a grid.
 
-    Args:
-        photos: the photos, of classes.
-        found: what was seen on each.
-        options: all of them count.
-        backgrounds: files of plain backgrounds; without any, the photos' own of other classes are taken.
+    Without files of plain backgrounds, those of photos of other classes are taken.
     """
     plan = ShiftPlan()
     able = [i for i, one in enumerate(found) if one.box != (0, 0)]
     lending = [photo for photo, one in zip(photos, found, strict=True) if one.lends]
-    pairs = _pairs([photos[i] for i in able], backgrounds or lending, options)
+    pairs = _draw_fitting([photos[i] for i in able], backgrounds or lending, options)
     if not backgrounds:
         plan.notes.append(_OWN)
     for name in options.moved:
@@ -163,24 +150,23 @@ def _plan_pair(
     size = options.size or SIZES[kind]
     least = MIN_INSIDE[kind] if options.min_inside is None else options.min_inside
     points = grid(kind)
-    for step in _thinned(kind, len(points), options.every):
+    for step in _thin_grid(kind, len(points), options.every):
         name = f"{kind}-{number * len(points) + step:06d}"
         inside = share_inside(box, (size, size), points[step])
         if inside < least:
             plan.skips.append(Skip(name, kind, photo, f"less than {100 * least:g} % of the object's box lies inside"))
             continue
-        donor, file = (background, None) if isinstance(background, Photo) else (None, background)
-        plan.shifts.append(Shift(name, kind, photo, size, inside, donor, file, points[step], f"pair {number}"))
+        plan.shifts.append(Shift(name, kind, photo, size, inside, background, points[step], f"pair {number}"))
 
 
-def _thinned(kind: Intervention, points: int, every: int) -> list[int]:
+def _thin_grid(kind: Intervention, points: int, every: int) -> list[int]:
     """Return indices of grid points at every n-th area, angle, or row and column; a rotation keeps all areas."""
     places = [divmod(point, _COLUMNS[kind]) for point in range(points)]
     rows = every if kind == "si-location" else 1
     return [point for point, (row, column) in enumerate(places) if not row % rows and not column % every]
 
 
-def _pairs(
+def _draw_fitting(
     objects: Sequence[Photo], backgrounds: Sequence[Photo] | Sequence[Path], options: ShiftOptions
 ) -> list[tuple[int, Photo | Path]]:
     classes = {photo.class_name for photo in objects}
@@ -211,10 +197,10 @@ def draw_pairs(
 
     Args:
         labels: class of each object.
-        backgrounds: how many there are.
-        count: pairs to draw; fewer come back where no more fit, and none comes twice.
+        backgrounds: number of backgrounds.
+        count: pairs to draw; fewer are returned if no more fit, and none is drawn twice.
         seed: fixes the choice.
-        fits: whether a background is fit for an object, by their numbers.
+        fits: whether a background fits an object, by their numbers.
     """
     rng = random.Random(seed)
     turns: list[deque[int]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +31,12 @@ class Shifts(Tabular):
 
     Attributes:
         folder: of the images.
-        images: how many there are of each kind; of a dry run, how many there would be at most.
-        made: how many this call made.
-        skipped: how many there are not, by kind and reason.
-        notes: what a reader of results on them should know.
-        size: about how many bytes the images take.
-        seconds: how long it took.
+        images: number of images of each kind; after a dry run, how many there would be at most.
+        made: number of images that this call made.
+        skipped: number of images that could not be made, by kind and reason.
+        notes: for readers of results on these images.
+        size: approximate size of the images in bytes.
+        seconds: duration of the call.
         dry_run: nothing was written.
     """
 
@@ -132,32 +132,40 @@ def shifts(
     from robustvit.data.photo import expect_photos
 
     expect_photos(given.images, given.masks)
-    from robustvit.data.photo_tree import photos_below
-    from robustvit.data.shifts.folder import SHEET, ShiftFolder, check_class_names, digest_sources, write_contact_sheet
-    from robustvit.data.shifts.images import SUFFIXES, make_shifts, spreading
-    from robustvit.data.shifts.kinds import ShiftOptions, kinds_named
-    from robustvit.data.shifts.plans import plan_shifts
+    from robustvit.data.shifts.kinds import ShiftOptions, find_kinds
 
     start = time.monotonic()
     options = ShiftOptions(
-        kinds_named(list_names(kinds)), pairs, every, size, min_inside, format, given.mask_format, running.seed
+        find_kinds(list_names(kinds)), pairs, every, size, min_inside, format, given.mask_format, running.seed
     )
     _check_options(options, backgrounds)
-    photos, left_out_photos = _photos(given)
+    made = _make(given, out, options, backgrounds, running.workers, dry_run)
+    return replace(made, seconds=time.monotonic() - start)
+
+
+def _make(
+    given: GivenPhotos, out: str, options: ShiftOptions, backgrounds: str | None, workers: int, dry_run: bool
+) -> Shifts:
+    from robustvit.data.photo_tree import photos_below
+    from robustvit.data.shifts.folder import SHEET, ShiftFolder, check_class_names, digest_sources, write_contact_sheet
+    from robustvit.data.shifts.images import SUFFIXES, make_shifts, spread_work
+    from robustvit.data.shifts.plans import plan_shifts
+
+    photos, left_out_photos = _find_photos(given)
     check_class_names(photos)
     plain = [] if backgrounds is None else photos_below(backgrounds)
     settings = asdict(options) | {"inputs": digest_sources(photos, plain)} | options.draws
-    folder = ShiftFolder(out, settings, suffix=SUFFIXES[format], inputs=_inputs(given, backgrounds))
-    with spreading(running.workers) as spread:
+    folder = ShiftFolder(out, settings, suffix=SUFFIXES[options.format], inputs=_inputs(given, backgrounds))
+    with spread_work(workers) as spread:
         plan = plan_shifts(photos, plain, options, spread)
         plan.notes.extend(left_out_photos)
         if dry_run:
-            return _summary(folder, plan, {}, 0, start, dry_run=True)
+            return _summarize(folder, plan, {}, 0, dry_run=True)
         left_out, made = make_shifts(plan, folder, options, spread)
     folder.finish(plan, left_out, _root(given.images, photos), None if backgrounds is None else Path(backgrounds))
     if made or not (folder.path / SHEET).is_file():
         write_contact_sheet(plan, left_out, folder)
-    return _summary(folder, plan, left_out, made, start)
+    return _summarize(folder, plan, left_out, made)
 
 
 def _inputs(given: GivenPhotos, backgrounds: str | None) -> list[Path]:
@@ -169,7 +177,7 @@ def _inputs(given: GivenPhotos, backgrounds: str | None) -> list[Path]:
 
 
 def _root(images: str, photos: list[Photo]) -> Path:
-    """Return the folder that photos are named from: of a list the one it lies in, also for photos elsewhere."""
+    """Return the folder that the names of photos are relative to: the folder of a list, even for photos elsewhere."""
     from robustvit.data.tables.source import is_list, is_set, root_of, split_part
 
     if is_set(images):
@@ -191,7 +199,7 @@ def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:
         raise UserError(f"--{name} belongs to si-size, si-rotation and si-location: name one in --kinds")
 
 
-def _photos(given: GivenPhotos) -> tuple[list[Photo], list[str]]:
+def _find_photos(given: GivenPhotos) -> tuple[list[Photo], list[str]]:
     """Return the photos, all with class and mask, and lines on what was left out."""
     from robustvit.data.mask_filter import find_usable_photos
     from robustvit.data.photo import expect_classes, expect_masks
@@ -203,11 +211,9 @@ def _photos(given: GivenPhotos) -> tuple[list[Photo], list[str]]:
     return photos, notes
 
 
-def _summary(
-    folder: ShiftFolder, plan: ShiftPlan, left_out: dict[str, str], made: int, start: float, *, dry_run: bool = False
+def _summarize(
+    folder: ShiftFolder, plan: ShiftPlan, left_out: dict[str, str], made: int, *, dry_run: bool = False
 ) -> Shifts:
-    import time
-
     kinds = folder.settings["kinds"]
     planned = Counter(shift.kind for shift in plan.shifts)
     reasons = Counter((skip.kind, skip.reason) for skip in plan.skips)
@@ -218,7 +224,7 @@ def _summary(
     skipped = {kind: {why: count for (of, why), count in sorted(reasons.items()) if of == kind} for kind in kinds}
     size = sum(round(_BYTES[folder.suffix] * shift.size**2) for shift in plan.shifts)
     counts = {kind: planned[kind] for kind in kinds}
-    return Shifts(folder.path, counts, made, skipped, plan.notes, size, time.monotonic() - start, dry_run)
+    return Shifts(folder.path, counts, made, skipped, plan.notes, size, dry_run=dry_run)
 
 
 def _bytes(size: int) -> str:

@@ -1,4 +1,4 @@
-"""A look at every photo and mask before shifted copies of them are planned."""
+"""What every photo and mask is suitable for, before shifted copies are planned."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from robustvit.models.classifier import Preprocessing
 
 
 @dataclass(frozen=True)
-class Surveyed:
-    """What a photo offers.
+class PhotoSurvey:
+    """What a photo is suitable for.
 
     Attributes:
         side: its shorter side in pixels.
@@ -45,22 +45,18 @@ def _frame(size: int) -> Preprocessing:
 
 
 def crop_square(image: Image.Image, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Bring a photo and its mask to a square: shorter side to ``size`` (bilinear), centre crop.
-
-    Returns:
-        ``(3, size, size)`` and ``(1, size, size)`` in [0, 1].
-    """
+    """Resize the shorter side of a photo and its mask to ``size`` (bilinear) and crop the centre, to [0, 1]."""
     pixels, inside = evaluation_transform(_frame(size))(image, tv_tensors.Mask(mask))
     return pixels.as_subclass(Tensor), inside.as_subclass(Tensor)
 
 
-def survey(photo: Photo, size: int, mask_format: MaskFormat) -> Surveyed:
-    """Read a photo and its mask, and see what they are good for at a size."""
+def survey(photo: Photo, size: int, mask_format: MaskFormat) -> PhotoSurvey:
+    """Read a photo and its mask, and find out what they are suitable for at a size."""
     _, mask = read_pair(photo, mask_format)
     box, empty = bounding_box(mask), not bool(mask.any())
     width_height = (0, 0) if box is None else (box.right - box.left, box.bottom - box.top)
     cropped = evaluation_transform(_frame(size))(mask).as_subclass(Tensor)
-    return Surveyed(
+    return PhotoSurvey(
         min(mask.shape[-2:]),
         width_height,
         empty or (box is not None and usable_background(mask)),
@@ -72,5 +68,5 @@ def survey(photo: Photo, size: int, mask_format: MaskFormat) -> Surveyed:
 
 
 def shorter_side(background: Path) -> int:
-    """Read a plain background whole; its shorter side in pixels."""
+    """Read a plain background as a whole, and return its shorter side in pixels."""
     return min(read_photo(background).size)
