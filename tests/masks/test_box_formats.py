@@ -12,7 +12,8 @@ from helpers.annotation_files import CORNERS, HEIGHT, WIDTH, box_mask, coco, com
 from robustvit import UserError, make_masks
 from robustvit.cli import main as cli
 from robustvit.data.manifest import read_manifest
-from robustvit.data.mask_files import FAINTEST, read_mask
+from robustvit.data.mask_files import read_mask
+from robustvit.data.mask_values import FAINT
 from robustvit.masks.annotations import BoxReading, read_annotations
 from robustvit.masks.annotations.boxes import draw_ellipse
 
@@ -88,7 +89,7 @@ def test_a_box_becomes_an_ellipse_or_a_box(tmp_path, form):
     made = make_masks(source, out=str(tmp_path / "e"), from_=code(form), images=images)
     (record,) = made.records
     grey = (255 * draw_ellipse((10, 5, 30, 20), (HEIGHT, WIDTH))).round()
-    assert np.array_equal((255 * read_mask(record.mask)).round(), np.where(grey < FAINTEST, 0, grey))
+    assert np.array_equal((255 * read_mask(record.mask)).round(), np.where(grey < FAINT, 0, grey))
     assert record.source == f"{code(form)}, boxes as ellipse, feather 0.2"
     assert record.verdict == "good"
     assert record.confidence == (0.9 if "detect" in form else 1.0)

@@ -15,7 +15,8 @@ from helpers.word_models import library, save_clipseg, save_grounding, save_sam3
 from plain.concept_masks import plain_concept_mask
 from robustvit import UserError, make_masks
 from robustvit.cli.main import main
-from robustvit.data.mask_files import FAINTEST, read_mask
+from robustvit.data.mask_files import read_mask
+from robustvit.data.mask_values import FAINT
 from robustvit.masks.phrases import Phrase
 from robustvit.masks.sources import grounding as sources_grounding
 from robustvit.masks.sources.words import Heat, WordJob, WordSource, concept_mask
@@ -101,7 +102,7 @@ def test_concept_masks_are_weighted_heat(photos, clipseg):
     image = Image.open(photos / "dog" / "1.png")
     expected = np.array(plain_concept_mask(heat_of(clipseg, image, ["bird beak", "bird"]), [3, 1]))
     mask = read_mask(photos.parent / "masks" / "dog" / "1.png")
-    clear = expected > (FAINTEST + 1) / 255
+    clear = expected > (FAINT + 1) / 255
     assert 0.5 < clear.mean() < 1
     assert np.abs(mask - expected)[clear].max() < 2 / 255
     assert len(np.unique(mask)) > 20

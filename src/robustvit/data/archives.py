@@ -13,7 +13,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.output_paths import check_own_folder
 from robustvit.common.progress import warn
 from robustvit.data.folder_files import is_hidden
-from robustvit.data.mask_files import MASK_SUFFIXES
+from robustvit.data.mask_pixels import MASK_SUFFIXES
 from robustvit.data.notes import ReadCount
 from robustvit.data.read_photos import IMAGE_SUFFIXES
 

@@ -63,10 +63,10 @@ def find_photos(
         masks: a folder that mirrors ``images`` by folders and stem, or the paths in a list.
         labelled: whether classes are needed; without them a flat folder is enough.
         rules: which photos need a mask, and which are left out.
-        pixels: what the user said about how pixels are read; the rest is decided for all photos together. None if the
-            caller decides it, for these photos and others.
-        columns: of a list, that the user names.
-        notes: list that gets a line on files or rows that were left out; they are printed when left out.
+        pixels: how the user wants pixels to be read; the rest is decided for all photos together. None if the caller
+            decides, for these photos and others.
+        columns: columns of a list that the user names.
+        notes: list that gets a line on files or rows that were left out; the lines are printed if it is not given.
     """
     said: list[str] = [] if notes is None else notes
     photos = _list_photos(images, masks, columns, said, rules.several)
@@ -105,7 +105,7 @@ def _match_masks(
 
 
 def _settle_unmasked(photos: list[Photo], *, from_folder: bool) -> list[Photo]:
-    """Take an empty mask in a list that has others at its word; refuse photos whose masks a folder lacks."""
+    """Take an empty mask cell in a list with masks to mean no object; refuse photos whose masks a folder lacks."""
     if from_folder:
         refuse_unmasked([photo.image for photo in photos if photo.mask is None and not photo.no_object])
     if not any(photo.mask for photo in photos):
@@ -117,21 +117,19 @@ def _list_photos(
     images: str | Path, masks: str | Path | None, columns: ColumnOptions, notes: list[str], several: bool
 ) -> list[Photo]:
     """Return the photos of a list or folder; those of a list with the masks in it."""
-    if not is_list(images):
-        _refuse_columns(columns, Path(images))
-        return _read_folder(Path(images), masks, notes, columns)
-    if columns.class_folders is not None:
-        raise UserError(
-            f"--class-folders belongs to folders of photos, which {images} is not: name a column of classes"
-        )
-    return _read_list(images, columns, notes, several)
-
-
-def _refuse_columns(columns: ColumnOptions, images: Path) -> None:
+    if is_list(images):
+        if columns.class_folders is not None:
+            raise UserError(
+                f"--class-folders belongs to folders of photos, which {images} is not: name a column of classes"
+            )
+        return _read_list(images, columns, notes, several)
     of_folders = ("class_folders", "group_by")
     if named := next((name for name, value in vars(columns).items() if value and name not in of_folders), None):
         option = "--" + named.replace("_", "-")
-        raise UserError(f"{option} belongs to a list or a set, {images} is a folder: leave it out, or name the list")
+        raise UserError(
+            f"{option} belongs to a list or a set, {Path(images)} is a folder: leave it out, or name the list"
+        )
+    return _read_folder(Path(images), masks, notes, columns)
 
 
 def _read_folder(folder: Path, masks: str | Path | None, notes: list[str], columns: ColumnOptions) -> list[Photo]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -33,18 +34,14 @@ def border_contact(mask: np.ndarray) -> float:
 
 
 def check_masks(photos: Sequence[Photo], mask_format: MaskFormat) -> list[str]:
-    """Look at a part of the masks, and return a note on each doubt; masks that cannot be read are ignored."""
+    """Check some of the masks, and return a note on each doubt; masks that cannot be read are ignored."""
     masks = list(dict.fromkeys(photo.mask for photo in photos if photo.mask is not None))
     masks = [mask for mask in masks[:: -(-len(masks) // _LOOKED_AT) or 1] if not is_signed(mask)]
     outside: list[Path] = []
     faint: list[Path] = []
     full: list[Path] = []
     read = 0
-    for mask in masks:
-        try:
-            values = read_mask(mask, mask_format)
-        except UserError:
-            continue
+    for mask, values in _read_all(masks, mask_format):
         if values.min(initial=1) >= 1:
             full.append(mask)
         if values.max(initial=0) <= 0 or values.min(initial=1) >= 1:
@@ -67,6 +64,12 @@ def check_masks(photos: Sequence[Photo], mask_format: MaskFormat) -> list[str]:
     return notes
 
 
+def _read_all(masks: Iterable[Path], mask_format: MaskFormat) -> Iterator[tuple[Path, np.ndarray]]:
+    for mask in masks:
+        with suppress(UserError):
+            yield mask, read_mask(mask, mask_format)
+
+
 def _refuse_full(full: list[Path], looked: int, mask_format: MaskFormat) -> None:
     given = "" if mask_format == "auto" else f", read by --mask-format {mask_format}"
     raise UserError(
@@ -82,12 +85,8 @@ def _ask_for_polarity(outside: list[Path], read: int, mask_format: MaskFormat) -
         "of the frame, or nearly all of it: is it the background?"
     )
     if mask_format != "auto":
-        other = (
-            "white is the object, use --mask-format soft"
-            if mask_format == "inverted"
-            else ("black is the object, use --mask-format inverted")
-        )
-        return f"{found[0].upper()}{found[1:]} If {other}."
+        colour, other = ("white", "soft") if mask_format == "inverted" else ("black", "inverted")
+        return f"{found[0].upper()}{found[1:]} If {colour} is the object, use --mask-format {other}."
     kind = guess_kind(read_pixels(outside[0]))
     raise UserError(
         f"{found} say so with --mask-format inverted (black is the object) or --mask-format {kind} (it is the object)"
@@ -95,12 +94,7 @@ def _ask_for_polarity(outside: list[Path], read: int, mask_format: MaskFormat) -
 
 
 def refuse_exchanged(images: Iterable[Path], masks: Iterable[Path]) -> None:
-    """Refuse folders of which the first looks like masks and the second like photos.
-
-    Args:
-        images: files given as photos; a few are looked at.
-        masks: files given as masks.
-    """
+    """Refuse files given as photos that look like masks, with files given as masks that look like photos."""
     photos, drawn = list(islice(images, _COMPARED)), list(islice(masks, _COMPARED))
     if not photos or not drawn:
         return
@@ -113,7 +107,7 @@ def refuse_exchanged(images: Iterable[Path], masks: Iterable[Path]) -> None:
 
 
 def count_colours(path: Path) -> int:
-    """Count the colours of a picture, scaled down without mixing any; 16, which says nothing, if it cannot be read."""
+    """Count the colours of a picture, scaled down without mixing; 16, which decides nothing, if it is unreadable."""
     try:
         image = open_image(path)
         image = image.convert("RGB" if image.mode in ("P", "RGBA", "LA", "CMYK", "YCbCr") else image.mode)

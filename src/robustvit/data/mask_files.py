@@ -11,7 +11,7 @@ import numpy as np
 from robustvit.common.errors import UserError, expect_one_of
 from robustvit.common.options import MaskFormat
 from robustvit.data.mask_kinds import ask_for_background, guess_kind, refuse_black_object
-from robustvit.data.mask_pixels import MASK_SUFFIXES, MaskPixels, black_or_white, is_grey, read_pixels
+from robustvit.data.mask_pixels import MaskPixels, black_or_white, is_grey, read_pixels
 from robustvit.data.mask_values import (
     FAINT,
     IMAGENET_S_IGNORE,
@@ -27,9 +27,6 @@ from robustvit.data.mask_values import (
     white_of,
 )
 
-__all__ = ["FAINTEST", "MASK_SUFFIXES", "check_background", "check_mask", "read_ids", "read_mask"]
-
-FAINTEST = FAINT  # a few grey values below this would be taken for class ids
 _NOISE_SHARE = 0.95
 
 
@@ -37,12 +34,12 @@ def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
     """Read a foreground mask.
 
     ``auto`` recognises masks of two values, black and white palettes, soft masks, palettes of class ids, ImageNet-S
-    and transparency, and asks where a file could be read in two ways. ``MASK_KINDS`` lists the other formats. Void and
+    and transparency, and asks if a file could be read in two ways. ``MASK_KINDS`` lists the other formats. Void and
     ignored pixels count as background.
 
     Args:
         path: image file or ``.npy``.
-        mask_format: what the file holds.
+        mask_format: kind of mask in the file.
 
     Returns:
         float32 ``(H, W)`` in [0, 1], 1 on the object.
@@ -59,12 +56,7 @@ def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
 
 
 def read_ids(path: str | Path, mask_format: MaskFormat = "ids") -> np.ndarray:
-    """Read the class id of each pixel, int64 ``(H, W)``; background, void and ignored pixels are 0.
-
-    Args:
-        path: image file or ``.npy``.
-        mask_format: ``ids`` or ``imagenet-s``.
-    """
+    """Read the class id of each pixel, int64 ``(H, W)``, by ``ids`` or ``imagenet-s``; 0 is background or ignored."""
     pixels = read_pixels(Path(path))
     return _imagenet_s_ids(pixels) if mask_format == "imagenet-s" else _class_ids(pixels)
 
@@ -81,7 +73,7 @@ def check_mask(mask: np.ndarray, path: str | Path) -> None:
 
 
 def check_background(mask: np.ndarray, path: str | Path) -> None:
-    """Refuse a mask that covers everything; an empty one says that the photo shows no object."""
+    """Refuse a mask that covers everything; an empty mask means that the photo shows no object."""
     if mask.min(initial=1) >= 1:
         raise FullMask(
             f"mask {path} covers the whole frame: no background is left; draw it, or move photo and mask elsewhere"
@@ -106,7 +98,7 @@ def _read_soft(pixels: MaskPixels) -> np.ndarray:
 
 
 def _without_noise(mask: np.ndarray) -> np.ndarray:
-    """Make black and white what the compression of a black and white mask left near them."""
+    """Set pixels that compression left near black or white to these, in a black and white mask."""
     faint, full = mask < FAINT / 255, mask >= NEARLY_FULL / 255
     return np.where(faint, 0, np.where(full, 1, mask)) if (faint | full).mean() >= _NOISE_SHARE else mask
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-FAINT = 32  # noise of a black and white JPEG stays below this, or from the next on
+FAINT = 32  # noise of a black and white JPEG stays below this, or from the next on; ids are as low, too
 NEARLY_FULL = 224
 _BLACK_NOISE = 8  # of a JPEG in which all is black
 _SHOWN = 6
@@ -25,7 +25,7 @@ def count_levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def list_levels(levels: np.ndarray) -> str:
-    """List values, not more than a few."""
+    """List the first few values and the last."""
     more = f", ... {levels[-1]:g}" if len(levels) > _SHOWN else ""
     return "[" + ", ".join(f"{level:g}" for level in levels[:_SHOWN]) + more + "]"
 
@@ -59,7 +59,7 @@ def voc_colours() -> np.ndarray:
 
 
 def pack_colours(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``(..., 3)`` colours as one number each, of 24 bits, red first, and the numbers that occur."""
+    """Return each of ``(..., 3)`` colours as a number of 24 bits, red first, and the numbers that occur."""
     red, green, blue = (colours[..., channel].astype(np.int32) for channel in range(3))
     packed = red << 16 | green << 8 | blue
     return packed, np.unique(packed)
@@ -71,7 +71,7 @@ def imagenet_s_ids(colours: np.ndarray) -> np.ndarray:
 
 
 def is_one_on_black(colours: np.ndarray) -> bool:
-    """Whether packed colours are black and at most one other."""
+    """Whether packed colours are black and at most one other colour."""
     return len(colours) <= 2 and colours[0] == 0
 
 

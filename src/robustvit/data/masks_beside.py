@@ -33,7 +33,7 @@ OF_MASKS = frozenset({"masks", "mask", "segmentations", "segmentationclass", "gr
 
 
 class _Looks(Enum):
-    """What a picture looks like: a mask, grey (a soft mask or a grey photo), a photo in colour, or nobody can tell."""
+    """A picture may look like a mask, grey (a soft mask or a grey photo), like a photo in colour, or be unclear."""
 
     MASK = auto()
     GREY = auto()
@@ -42,7 +42,7 @@ class _Looks(Enum):
 
 
 def masks_beside(files: Mapping[str, Path], masks: Path | None = None) -> dict[str, Path]:
-    """Return those of some pictures that are the masks of others in the same folder.
+    """Return the pictures that are masks of others in the same folder.
 
     A folder in that of the photos says so (``cat/masks/a.png``), or a name (``a_mask.png``) if its pixels are those of
     a mask; or pictures without loss have the names and sizes of JPEGs or the like, and are grey, and black and white
@@ -52,9 +52,6 @@ def masks_beside(files: Mapping[str, Path], masks: Path | None = None) -> dict[s
         files: pictures by their paths in a folder, with slashes.
         masks: another folder, which mirrors this one; a picture that has a mask there, as the picture that it may
             belong to does, is a photo.
-
-    Raises:
-        UserError: some of those that were looked at are masks, others photos.
     """
     marked = {inside for inside in files if _WORDS.search(inside)}
     some_lossy = any(path.suffix.lower() in _LOSSY for path in files.values())
@@ -92,7 +89,7 @@ def _place(inside: str) -> tuple[str, str]:
 
 
 def _with_masks(named: Mapping[str, Path], masks: Path | None) -> list[str]:
-    """Return those that another folder has masks of, as well as of the photos that they may belong to."""
+    """Return the pictures that another folder has masks of, as well as of the photos that they may belong to."""
     if not named or masks is None or not masks.is_dir():
         return []
     there = {_place(inside) for inside in files_below(masks, MASK_SUFFIXES, lambda inner: False)}
@@ -131,7 +128,7 @@ def _look(path: Path, photo: Path, by_name: bool) -> _Looks:
 
 @lru_cache(_REMEMBERED)
 def _look_once(path: Path, photo: Path, by_name: bool, _changed: int, _size: int) -> _Looks:
-    """Look at a picture; without a name that says that it is a mask it has the size of its photo, upright or not."""
+    """Look at a picture; unless its name says that it is a mask, it must have the size of its photo, upright or not."""
     try:
         pixels = read_pixels(path)
         if (not pixels.in_colour and _is_black_and_white(pixels)) or (by_name and _is_flat(pixels)):

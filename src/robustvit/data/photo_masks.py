@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +12,7 @@ from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
 from robustvit.data.folder_files import files_below, is_hidden
 from robustvit.data.mask_doubts import refuse_exchanged
-from robustvit.data.mask_files import MASK_SUFFIXES
+from robustvit.data.mask_pixels import MASK_SUFFIXES
 from robustvit.data.masks_beside import masks_beside
 from robustvit.data.matching import compose, without_mark, without_number, without_photo_word
 from robustvit.data.photo import Photo
@@ -25,26 +25,22 @@ from robustvit.data.tables.source import places_in, root_of
 def add_masks(
     photos: list[Photo], images: Path, masks: Path, skip_unmasked: bool, keep: Callable[[Photo], bool] | None
 ) -> list[Photo]:
+    """Give photos of a folder the masks in another, by class folder and name, and leave photos out by their masks."""
     expect_folder(masks, "masks")
     beside = masks.resolve() == images.resolve()
     by_key = _masks_by_key(masks, flat=photos[0].class_name is None, beside=beside)
-    places_inside = [photo.image.relative_to(images).as_posix() for photo in photos]
-    keys = list(map(_key, places_inside))
+    places = [photo.image.relative_to(images).as_posix() for photo in photos]
+    keys = list(map(_key, places))
     _refuse_two_photos(photos, keys)
     refuse_exchanged((photo.image for photo in photos), by_key.values())
-    for line in adopt_masks(by_key, dict(zip(keys, places_inside, strict=True)), images, masks):
+    for line in adopt_masks(by_key, dict(zip(keys, places, strict=True)), images, masks):
         warn(line)
-    without_photo = sorted(set(by_key) - set(keys))
-    found = [replace(p, mask=by_key.get(key)) for p, key in zip(photos, keys, strict=True)]
-    kept = filter_photos(found, keep)
+    kept = filter_photos([replace(p, mask=by_key.get(key)) for p, key in zip(photos, keys, strict=True)], keep)
     if not skip_unmasked:
-        tops, kept_tops = ({_top(p, images) for p in these} for these in (photos, kept))
-        left_out = (tops - kept_tops) | {_top(p, images) for p in kept if p.no_object}
-        there = {compose(p.name) for p in masks.iterdir() if p.is_dir() and not is_hidden(p.name)}
-        places: set[str | None] = {None} if None in tops else {*there}
-        _refuse_other_classes(tops - left_out, places - left_out, images, masks, [photo.image for photo in photos])
+        _check_class_folders(photos, kept, images, masks)
         refuse_unmasked([p.image for p in kept if p.mask is None and not p.no_object])
     names = {_bare_key(key) for key in keys}
+    without_photo = sorted(set(by_key) - set(keys))
     if parts := [by_key[key] for key in without_photo if without_number(key) and _bare_key(key, mask=True) in names]:
         raise UserError(
             f"several masks of one photo, such as {parts[0]}: unite them with robustvit masks {masks} --from grey "
@@ -138,21 +134,20 @@ def _masks_by_key(masks: Path, flat: bool | None = None, beside: bool = False) -
     return found
 
 
-def _refuse_other_classes(
-    ours: set[str | None], theirs: set[str | None], images: Path, masks: Path, files: Sequence[Path]
-) -> None:
-    if set(map(_letters, ours)) == set(map(_letters, theirs)):
+def _check_class_folders(photos: list[Photo], kept: list[Photo], images: Path, masks: Path) -> None:
+    """Refuse class folders of photos without one of masks, and the other way round, but for classes left out."""
+    tops, kept_tops = ({_top(photo, images) for photo in these} for these in (photos, kept))
+    left_out = (tops - kept_tops) | {_top(photo, images) for photo in kept if photo.no_object}
+    there = {compose(path.name) for path in masks.iterdir() if path.is_dir() and not is_hidden(path.name)}
+    ours, theirs = tops - left_out, (set() if None in tops else there - left_out)
+    if None in tops or ours == theirs:
         return
     lacking = [f"{place} lacks {', '.join(sorted(map(str, names)))}" for place, names in
                ((masks, ours - theirs), (images, theirs - ours)) if names]  # fmt: skip
-    nesting = describe_nesting(files, [name for name in ours if name is not None])
+    nesting = describe_nesting([photo.image for photo in photos], [name for name in ours if name is not None])
     way = "; if its photos show no object, say so with --no-object" if ours - theirs and not nesting else ""
     way = way or ("" if nesting else "; give both the same class folders")
     raise UserError(f"class folders of images and masks do not match: {' and '.join(lacking)}{way}{nesting}")
-
-
-def _letters(name: str | None) -> str | None:
-    return None if name is None else compose(name)
 
 
 def refuse_unmasked(lacking: list[Path]) -> None:

@@ -16,13 +16,13 @@ SHORTCUTS_KIND = "robustvit-shortcuts"
 
 @dataclass(frozen=True)
 class DecidedRegion:
-    """A kind of region that was kept or dropped.
+    """A kind of region that a person kept or dropped.
 
     Attributes:
-        number: on the page.
+        number: its number on the page.
         keep: whether the model may look at it; otherwise it is a shortcut.
         centre: mean feature of its patches, of length 1.
-        reach: cosine with the centre from which on a patch is of this kind.
+        reach: least cosine with the centre of a patch of this kind.
     """
 
     number: int
@@ -37,10 +37,10 @@ class RegionDecisions:
 
     Attributes:
         path: the file.
-        model: what the audited model was called.
+        model: name of the audited model.
         weights: hash of its weights, empty if unknown.
-        regions: those that were decided.
-        others: centres of the regions that were not, with their reach; a patch of theirs is of no decided kind.
+        regions: the regions that were kept or dropped.
+        others: centres of the other regions; a patch nearest to one of these is of no decided kind.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class RegionDecisions:
 
 
 def read_decisions(path: str | Path) -> RegionDecisions:
-    """Read shortcuts.json, as the page of an audit saves it.
+    """Read shortcuts.json, which the page of an audit saves.
 
     A person can also write ``{"audit": "audit.json", "keep": [1], "drop": [2]}``, with the numbers of the regions on
     the page, beside the record of the audit.

@@ -32,10 +32,7 @@ class Review:
 
         A decision whose path leads to a file is for that file only. Any other, as in a review.csv in the downloads
         folder of a browser, is for the photo with the most trailing parts in common: the decision's whole path or, with
-        ``by_tail``, at least the name and the folder.
-
-        Returns:
-            None for a photo that the review does not mention.
+        ``by_tail``, at least the name and the folder. The result is None for a photo that the review does not mention.
         """
         place = resolve_folder(Path(image))
         if place in self._found:
@@ -71,11 +68,7 @@ class Review:
 
 
 def read_review(path: str | Path) -> Review:
-    """Read the decisions that a review page saved.
-
-    Args:
-        path: CSV with the columns ``image`` and ``decision`` (keep or drop); others are ignored.
-    """
+    """Read a CSV file with the columns ``image`` and ``decision`` (keep or drop), which a review page saved."""
     path = Path(path)
     table = read_csv(path, what="a review", fix="check the path, or save it from the page again")
     if {"image", "decision"} - set(table.columns):

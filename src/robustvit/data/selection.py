@@ -57,16 +57,16 @@ def select_photos(
 ) -> Selection:
     """Choose photos to train on and, unless they are given, photos to hold out.
 
-    Of every class one photo in five, and at least one, is held out first; training takes up to ``samples_per_class``
-    of the others, and the rest is held out too. Classes that are not trained on are only held out, so that the
+    One photo in five of every class, and at least one, is held out first; training takes up to ``samples_per_class``
+    of the others, and the rest is held out too. Photos of classes that are not trained on are all held out, so that the
     measurement covers them.
 
     Args:
         photos: all photos; those without a class count as one class.
-        samples_per_class: photos to train on, per chosen class.
+        samples_per_class: number of photos to train on, per chosen class.
         classes: see ``choose_classes``.
         validation: photos to hold out instead.
-        validation_per_class: at most this many are held out per class.
+        validation_per_class: number of photos that are held out at most, per class.
         seed: fixes every choice.
     """
     if samples_per_class < 1 or validation_per_class < 1:
@@ -105,11 +105,7 @@ def balance_classes(photos: Sequence[Photo]) -> list[Photo]:
 
 def selection_text(splits: dict[str, Sequence[Photo]], prints: Mapping[Path, Fingerprint] | None = None) -> str:
     """Write the use of each photo as CSV: columns split, class, label, image, mask, sha256 and phash; group if any
-    photo has one, and labels, joined by spaces, for photos of several.
-
-    Args:
-        splits: photos by use.
-        prints: fingerprints by the photo's file; without them sha256 and phash are empty.
+    photo has one, and labels, joined by spaces, for photos of several. Without ``prints`` the hashes are empty.
     """
     every = [photo for members in splits.values() for photo in members]
     grouped, several = any(p.group is not None for p in every), any(p.labels is not None for p in every)

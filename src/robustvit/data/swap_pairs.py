@@ -41,11 +41,7 @@ def pair_backgrounds(
     """
     expect_one_of("the background swap", kind, SWAPS)
     rng = np.random.default_rng(seed)
-    members: dict[int, list[int]] = {}
-    for index, (label, ok) in enumerate(zip(labels, usable, strict=True)):
-        if ok:
-            members.setdefault(label, []).append(index)
-    donors = {label: _Donors(own, rng) for label, own in sorted(members.items())}
+    donors = _group_donors(labels, usable, rng)
     classes = sorted(set(labels))
     following = dict(zip(classes, classes[1:] + classes[:1], strict=True))
     decks: dict[tuple[int, bool], _Deck] = {}
@@ -55,7 +51,7 @@ def pair_backgrounds(
     lending = np.array(list(donors), dtype=np.int64)
     for index in (i for _ in range(swaps) for i in rng.permutation(needing).tolist()):
         label = labels[index]
-        own = any(donor != index for donor in members.get(label, [])[:2])
+        own = label in donors and any(donor != index for donor in donors[label].cards[:2])
         if (label, own) not in decks:
             lenders = _list_lenders(kind, label, own, lending, following[label])
             decks[label, own] = _Deck(lenders, rng, swaps * deals[label])
@@ -76,19 +72,9 @@ def pair_by_labels(
 ) -> list[list[int]]:
     """Choose the photos that lend their background to each photo: ``pair_backgrounds`` for photos of several labels.
 
-    ``mixed-other`` draws from photos that share no class with the photo, so nothing in the background goes with what it
-    shows; ``mixed-same`` from photos that share one. Of those that fit, the ones that lent least lend next.
-
-    Args:
-        labels: classes of each photo.
-        usable: whether a photo has enough background to lend.
-        kind: ``mixed-same`` or ``mixed-other``.
-        swaps: donors for each photo; none is repeated, so fewer where fewer fit.
-        seed: fixes the choice.
-        borrowers: photos that need donors, by index; all when left out.
-
-    Returns:
-        For each photo the indices of its donors.
+    ``mixed-other`` draws from photos that share no class with the photo, so nothing in the background belongs to its
+    classes; ``mixed-same`` from photos that share a class. Of those that fit, those that lent least lend next. No donor
+    of a photo is repeated, so that there are fewer than ``swaps`` if fewer fit.
     """
     expect_one_of("the background swap of photos of several labels", kind, ("mixed-same", "mixed-other"))
     rng = np.random.default_rng(seed)
@@ -104,6 +90,15 @@ def pair_by_labels(
         chosen[index] = order[:swaps]
         lent[chosen[index]] += 1
     return chosen
+
+
+def _group_donors(labels: Sequence[int], usable: Sequence[bool], rng: np.random.Generator) -> dict[int, _Donors]:
+    """Return the images of each class that can lend."""
+    members: dict[int, list[int]] = {}
+    for index, (label, ok) in enumerate(zip(labels, usable, strict=True)):
+        if ok:
+            members.setdefault(label, []).append(index)
+    return {label: _Donors(own, rng) for label, own in sorted(members.items())}
 
 
 def _list_lenders(kind: Swap, label: int, own: bool, lending: np.ndarray, following: int) -> np.ndarray:
@@ -149,7 +144,7 @@ class _Donors:
         if not self.left:
             self.left = self.rng.permutation(self.cards).tolist()
         at = next((at for at in reversed(range(len(self.left))) if self._fits(self.left[at], image, had)), None)
-        had.append(self._exchanged(image, had) if at is None else self.left.pop(at))
+        had.append(self._exchange(image, had) if at is None else self.left.pop(at))
         self.lent.append((image, had))
 
     def _fits(self, donor: int, image: int, had: Sequence[int]) -> bool:
@@ -158,7 +153,7 @@ class _Donors:
         rounds = sum(one in self.members for one in had) // others
         return donor != image and had.count(donor) <= rounds
 
-    def _exchanged(self, image: int, had: Sequence[int]) -> int:
+    def _exchange(self, image: int, had: Sequence[int]) -> int:
         """Take a donor from another image in exchange for one that is left, so that all are used equally often; if that
         is impossible, use one that fits once more.
         """

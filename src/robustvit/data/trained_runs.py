@@ -13,9 +13,8 @@ from robustvit.common.verdict import read_verdict
 def runs_behind(*sources: object) -> list[RunFolder]:
     """Return the run folders that models come from, and the runs that those started from.
 
-    Args:
-        sources: models and checkpoints as a user names them: a run folder, its ``best`` or ``last``, a file in them;
-            anything else is ignored.
+    ``sources`` are models and checkpoints as a user names them: a run folder, its ``best`` or ``last``, or a file in
+    them; anything else is ignored.
     """
     found: dict[Path, RunFolder] = {}
     waiting = list(sources)

@@ -17,8 +17,8 @@ from robustvit.common.locks import LOCKS, lock_folder
 from robustvit.common.output_paths import check_own_folder
 from robustvit.common.wording import pluralize
 from robustvit.data.manifest import MANIFEST, SETTINGS, MaskRecord, append_record, read_manifest, write_manifest
-from robustvit.data.mask_files import FAINTEST
 from robustvit.data.mask_pixels import is_signed, sign
+from robustvit.data.mask_values import FAINT
 from robustvit.data.review import resolve_folder
 from robustvit.masks.confidence import rate_together
 
@@ -188,7 +188,7 @@ class MaskFolder:
         if record.mask is not None and mask is not None:
             record.mask.parent.mkdir(parents=True, exist_ok=True)
             grey = (255 * mask.clip(0, 1)).round().astype(np.uint8)
-            grey[grey < FAINTEST] = 0
+            grey[grey < FAINT] = 0
             with new_file(record.mask, flush=False) as file:
                 Image.fromarray(grey).save(file, format="PNG", pnginfo=sign())
         append_record(record, self.path / f".manifest-{self.rank}.csv")

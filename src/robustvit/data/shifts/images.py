@@ -23,8 +23,8 @@ from robustvit.common.options import MaskFormat
 from robustvit.common.progress import bar
 from robustvit.common.workers import worker_pool
 from robustvit.data.datasets import read_pair
-from robustvit.data.mask_files import FAINTEST
 from robustvit.data.mask_pixels import sign
+from robustvit.data.mask_values import FAINT
 from robustvit.data.read_photos import read_photo
 from robustvit.data.shifts.cutouts import Placement, cut_out, place, square_background
 from robustvit.data.shifts.folder import ShiftFolder
@@ -119,7 +119,7 @@ def _place(placement: Placement, cutout: Image.Image, background: Image.Image) -
 
 def _without_faint(grey: np.ndarray) -> np.ndarray:
     # Few and low grey values would be taken for class ids on reading.
-    return np.where(grey < FAINTEST, 0, grey).astype(np.uint8)
+    return np.where(grey < FAINT, 0, grey).astype(np.uint8)
 
 
 def _unfit(mask: np.ndarray) -> str:

@@ -15,8 +15,9 @@ from robustvit.common.files import expect_folder
 from robustvit.common.options import MaskFormat, Orientation
 from robustvit.common.wording import pluralize
 from robustvit.data.folder_files import files_below
-from robustvit.data.mask_files import MASK_SUFFIXES, read_ids, read_mask
+from robustvit.data.mask_files import read_ids, read_mask
 from robustvit.data.mask_kinds import MOST_IDS
+from robustvit.data.mask_pixels import MASK_SUFFIXES
 from robustvit.data.mask_values import VOID_COLOUR, pack_colours
 from robustvit.data.matching import without_number
 from robustvit.data.read_photos import open_image

@@ -14,7 +14,7 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import LabelFrom
 from robustvit.data.manifest import NO_OBJECT, MaskRecord
 from robustvit.data.mask_doubts import border_contact
-from robustvit.data.mask_files import FAINTEST
+from robustvit.data.mask_values import FAINT
 from robustvit.data.matching import compose
 from robustvit.masks.annotations.box_reading import BoxReading
 from robustvit.masks.annotations.broken import BrokenEntry
@@ -191,7 +191,7 @@ def _record(image: Path, mask: Path, label: str | None, found: AnnotatedObject, 
     values, measures = found.mask, measure_mask(found.mask > 0.5, agreement=found.agreement)
     if source in _WHOLE_MASKS and not values.any():
         return MaskRecord(image, mask, label, NO_OBJECT, 1.0, "the mask is empty", source, measures)
-    if values.max(initial=0) < FAINTEST / 255:
+    if values.max(initial=0) < FAINT / 255:
         top = round(255 * float(values.max(initial=0)))
         reason = f"its greatest value is {top} of 255" if top else "the outline covers no pixel"
         return MaskRecord(image, None, label, "none", 0.0, reason, source, measures)
