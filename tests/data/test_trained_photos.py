@@ -21,8 +21,7 @@ from robustvit.data.find_photos import find_photos
 from robustvit.data.overlap import check_overlap, hash_photos, note_copies, without_copies
 from robustvit.data.photo import Photo
 from robustvit.data.selection import selection_text
-from robustvit.data.trained_photos import photos_behind
-from robustvit.data.trained_runs import runs_behind
+from robustvit.data.trained_photos import photos_behind, runs_behind
 
 
 def noise(path, seed, size=96):

@@ -72,14 +72,12 @@ def extract_photos(
                 warn(count.note) if notes is None else notes.append(count.note)
             folder.mkdir(parents=True, exist_ok=True)
             return _unpack(opened, members, folder, Path(archive), limits)
-    except UserError:
-        _clear(folder, fresh)
-        raise
-    except FileNotFoundError as error:
-        _clear(folder, fresh)
-        raise UserError(f"expected a zip file at {archive}, found none: check the path") from error
     except Exception as error:  # a broken archive can raise any error
         _clear(folder, fresh)
+        if isinstance(error, UserError):
+            raise
+        if isinstance(error, FileNotFoundError):
+            raise UserError(f"expected a zip file at {archive}, found none: check the path") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot unpack {archive}: {reason}; make the zip file again") from error
 
@@ -148,15 +146,17 @@ def _unpack(
 ) -> list[Path]:
     left = limits.bytes
     written = []
-    for place, member in members.items():
-        target = folder / place
+    for inside, member in members.items():
+        target = folder / inside
         target.parent.mkdir(parents=True, exist_ok=True)
         allowed = min(left, int(limits.ratio * max(member.compress_size, 1)))
         with opened.open(member) as source, target.open("xb") as sink:
             size = _copy(source, sink, allowed)
         if size > allowed:
             what = f"the {limits.bytes:,} bytes" if allowed == left else f"{limits.ratio:g} times its packed size"
-            raise UserError(f"{archive}: {str(place)!r} unpacks to more than {what} allowed: it may be a bomb; refused")
+            raise UserError(
+                f"{archive}: {str(inside)!r} unpacks to more than {what} allowed: it may be a bomb; refused"
+            )
         left -= size
         written.append(target)
     return sorted(written)

@@ -52,14 +52,8 @@ def evaluation_transform(preprocessing: Preprocessing) -> v2.Compose:
     size = list(preprocessing.resized) if preprocessing.resizes_both_sides else [preprocessing.resized[0]]
     interpolation = InterpolationMode(preprocessing.interpolation)
     # Bicubic resampling overshoots, but inputs must be in [0, 1]: torchvision resizes 8-bit images, which clip.
-    return v2.Compose(
-        [
-            v2.ToImage(),
-            v2.Resize(size, interpolation, antialias=True),
-            v2.CenterCrop(list(preprocessing.input_size)),
-            _to_float(),
-        ]
-    )
+    resize, crop = v2.Resize(size, interpolation, antialias=True), v2.CenterCrop(list(preprocessing.input_size))
+    return v2.Compose([v2.ToImage(), resize, crop, _to_float()])
 
 
 def enlarged(preprocessing: Preprocessing, side: int = 448) -> Preprocessing:

@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 from robustvit.common.errors import UserError
@@ -24,14 +25,14 @@ _USUAL = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 class ListedFiles:
     """Finds the files that a list names.
 
-    A name is a path from the folder of the list, with slashes or backslashes. If nothing is there, it is the only photo
-    below that folder whose path ends in all of the name, with or without the ending of the file, if need be in other
-    capitals; or one in a folder beside that of the list (``../images``). Paths of another machine, such as
-    ``C:/data/cat/1.jpg``, are found if, once the same folders are taken off all of them, every one leads to a file.
+    A name is a path from the folder of the list, with slashes or backslashes. If nothing is there, it stands for the
+    only photo below that folder whose path ends in the whole name, with or without the ending of the file, if need be
+    in other capitals; or for a photo in a folder beside that of the list (``../images``). Paths of another machine, such
+    as ``C:/data/cat/1.jpg``, are found if all of them lead to files once the same folders are taken off.
 
     Args:
         path: the list.
-        folder: that names count from; default: that of the list.
+        folder: that names are relative to; default: that of the list.
     """
 
     def __init__(self, path: Path, folder: Path | None = None) -> None:
@@ -68,7 +69,7 @@ class ListedFiles:
         )
 
     def learn_root(self, names: Sequence[str]) -> bool:
-        """Find out which folders of another machine all names begin with; whether every file is here without them."""
+        """Find the folders of another machine that all names begin with; return whether every file is here without them."""
         plain = [_slashes(name) for name in names]
         if not plain or not all(map(_is_absolute, plain)) or self._direct(names[0]) is not None:
             return False
@@ -116,12 +117,9 @@ class ListedFiles:
         plain = _slashes(name)
         if not self.folder.name or _is_absolute(plain):
             return None
-        for above in (self.folder.parent, self.folder.parent.parent):
-            for inner in _BESIDE:
-                for ending in _USUAL:
-                    if is_file(place := above / inner / f"{plain}{ending}"):
-                        return place
-        return None
+        places = product((self.folder.parent, self.folder.parent.parent), _BESIDE, _USUAL)
+        files = (above / inner / f"{plain}{ending}" for above, inner, ending in places)
+        return next(filter(is_file, files), None)
 
     @cached_property
     def _by_end(self) -> dict[str, list[str]]:

@@ -34,14 +34,14 @@ class MaskRecord:
         mask: its mask, unless the verdict is ``none``.
         label: its class as named on disk or in the annotation, if known.
         verdict: ``good``, ``doubtful`` (left out of training unless asked for), ``none`` (no object found; left out) or
-            ``no-object`` (it was said that there is none; its mask is black).
+            ``no-object`` (the user said that there is none; its mask is black).
         confidence: in [0, 1].
         reason: why the verdict is not ``good``.
         source: method or format of the mask.
         measures: see ``robustvit.masks.confidence``; some of ``MASK_MEASURES``.
-        inputs: digest of what the mask was made from: the photo, and its annotation or the model; empty in manifests
-            of earlier versions.
-        origin: what the source was told, some of ``MASK_ORIGIN``.
+        inputs: digest of the photo and the annotation or model that the mask was made from; empty in manifests of
+            earlier versions.
+        origin: options of the source, some of ``MASK_ORIGIN``.
     """
 
     image: Path

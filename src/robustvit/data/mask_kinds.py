@@ -1,4 +1,4 @@
-"""What a mask file holds: recognised where one reading is left, asked about where several are."""
+"""What a mask file holds: recognised if there is one reading, asked about if there are several."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from robustvit.data.mask_values import (
     white_of,
 )
 
-# What --mask-format names, as docs/reference/mask-files.md has it: what the file holds, and what of it is the object.
+# The values of --mask-format, as in docs/reference/mask-files.md: what the file holds, and which part is the object.
 MASK_KINDS: dict[MaskFormat, tuple[str, str]] = {
     "soft": ("degrees: 0 to 1, 0 to 255 or 0 to 65,535; or transparency", "white or opaque, greys in part"),
     "binary": ("two values", "the greater value"),
@@ -39,7 +39,7 @@ _PIXELS_EACH = 8  # fewer pixels for each value are the rim of an outline, or a 
 
 
 def guess_kind(pixels: MaskPixels) -> MaskFormat:
-    """Return what a mask file holds."""
+    """Return the kind of mask in a file."""
     if pixels.ours:
         return "soft"
     if pixels.palette is not None:
@@ -50,7 +50,7 @@ def guess_kind(pixels: MaskPixels) -> MaskFormat:
 
 
 def guess_greys(pixels: MaskPixels, values: np.ndarray, indexed: bool = False) -> MaskFormat:
-    """Return whether whole numbers are degrees; ``indexed`` ones are ids where both could be."""
+    """Return whether whole numbers are degrees; numbers that could be both are ids if they are ``indexed``."""
     if not is_whole(values):
         return "soft"
     levels, counts = count_levels(values)
@@ -72,7 +72,7 @@ def guess_greys(pixels: MaskPixels, values: np.ndarray, indexed: bool = False) -
 
 
 def ask_about_greys(pixels: MaskPixels, levels: np.ndarray) -> NoReturn:
-    """Refuse values that may be ids or degrees, or of which none is the background."""
+    """Refuse values that may be ids or degrees, or without any that is the background."""
     listed = list_levels(levels)
     if levels[0] > 0 and len(levels) > 1:
         ask_for_background(pixels, levels)
@@ -140,9 +140,7 @@ def _guess_palette(pixels: MaskPixels, palette: np.ndarray) -> MaskFormat:
     if is_grey(colours, 2) and not (dark and len(objects) == 1):
         return _guess_grey_palette(pixels, palette)
     if not dark or len(used) > MOST_IDS:
-        where = (
-            "in which index 0 is not black: is index 0 the background?" if not dark else "is it a mask of class ids?"
-        )
+        where = "is it a mask of class ids?" if dark else "in which index 0 is not black: is index 0 the background?"
         raise UserError(
             f"mask {pixels.path} has {len(used)} colours in a palette, {where} say so with --mask-format ids, or save "
             "the mask in black and white"

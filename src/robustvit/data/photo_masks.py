@@ -139,7 +139,7 @@ def _check_class_folders(photos: list[Photo], kept: list[Photo], images: Path, m
     tops, kept_tops = ({_top(photo, images) for photo in these} for these in (photos, kept))
     left_out = (tops - kept_tops) | {_top(photo, images) for photo in kept if photo.no_object}
     there = {compose(path.name) for path in masks.iterdir() if path.is_dir() and not is_hidden(path.name)}
-    ours, theirs = tops - left_out, (set() if None in tops else there - left_out)
+    ours, theirs = tops - left_out, there - left_out
     if None in tops or ours == theirs:
         return
     lacking = [f"{place} lacks {', '.join(sorted(map(str, names)))}" for place, names in

@@ -71,10 +71,9 @@ def _decide(found: Mapping[Path, NumberSummary], pixels: Pixels, notes: list[str
     if stated:
         ways = sorted(set(stated.values()))
         shown = ways[0] if len(ways) == 1 else f"in {len(ways)} ways, such as {ways[0]} and {ways[-1]}"
-        verb = "states" if len(stated) == 1 else "state"
         notes.append(
-            f"{pluralize(len(stated), 'photo')} {verb} which numbers are black and white ({shown}); --range "
-            "LOW:HIGH overrides that, on one scale for all."
+            f"{pluralize(len(stated), 'photo')} {'states' if len(stated) == 1 else 'state'} which numbers are black "
+            f"and white ({shown}); --range LOW:HIGH overrides that, on one scale for all."
         )
     for floats in (False, True):
         group = {path: one for path, one in found.items() if one.floats is floats and path not in stated}
@@ -132,8 +131,7 @@ def _describe_scale(photos: int, scale: Scale) -> str:
 def _describe_several(several: Mapping[Path, int]) -> str:
     first = ", ".join(f"{printable(path.name)}: {count}" for path, count in sorted(several.items())[:_NAMED])
     more = ", ..." if len(several) > _NAMED else ""
-    verb = "holds" if len(several) == 1 else "hold"
     return (
-        f"{pluralize(len(several), 'photo')} {verb} several pictures ({first}{more}): the first of each is read; save "
-        "the others as files of their own to use them."
+        f"{pluralize(len(several), 'photo')} {'holds' if len(several) == 1 else 'hold'} several pictures "
+        f"({first}{more}): the first of each is read; save the others as files of their own to use them."
     )

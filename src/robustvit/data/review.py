@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,7 +101,5 @@ def resolve_folder(path: Path) -> Path:
 
 def _match_tail(parts: tuple[str, ...], tail: tuple[str, ...]) -> tuple[bool, int]:
     """Return whether a path ends with all of a tail, and how many trailing parts they share."""
-    shared = 0
-    while shared < min(len(parts), len(tail)) and parts[-1 - shared] == tail[-1 - shared]:
-        shared += 1
+    shared = len(os.path.commonprefix([parts[::-1], tail[::-1]]))
     return shared == len(tail), shared

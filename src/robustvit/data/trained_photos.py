@@ -1,20 +1,19 @@
-"""Whether a model was trained on the photos that judge it: by content, whatever the files are called."""
+"""Whether a model was trained on the photos that judge it, by their content, and the runs that it comes from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from robustvit.common.errors import UserError
 from robustvit.common.run_folder import RunFolder
-from robustvit.common.verdict import Verdict
+from robustvit.common.verdict import Verdict, read_verdict
 from robustvit.common.wording import pluralize
 from robustvit.data.duplicates import Copies, Fingerprint, find_copies, fingerprint, fingerprints
 from robustvit.data.notes import name_pairs, short_place
 from robustvit.data.photo import Photo, lost_classes
-from robustvit.data.trained_runs import find_run, runs_behind
 
 _INCLUDE = "--include-trained"
 SAYS_LITTLE = "its answers to these say little about photos it has not seen"
@@ -25,11 +24,11 @@ class TrainedPhotos:
     """Photos that runs were trained on, and photos that chose their epochs.
 
     Attributes:
-        name: of the runs, for sentences; empty if there is none.
+        name: name of the runs, for sentences; empty if there are none.
         files: the photos trained on.
         prints: their fingerprints.
         chose: fingerprints of the photos that chose the epoch.
-        notes: what could not be checked.
+        notes: on checks that were not possible.
     """
 
     name: str = ""
@@ -39,13 +38,11 @@ class TrainedPhotos:
     notes: list[str] = field(default_factory=list)
 
     def among(self, photos: Sequence[Path]) -> SeenPhotos:
-        """Find photos that were trained on; nothing is read if no run is known; each counts once."""
-        photos = list(dict.fromkeys(photos))
-        if not self.prints:
-            return SeenPhotos(self, list(photos), Copies({}, {}), 0)
-        own = fingerprints(photos)
+        """Find photos that were trained on, each once; nothing is read if no run is known."""
+        files = list(dict.fromkeys(photos))
+        own = fingerprints(files) if self.prints else []
         trained, chose = find_copies(own, self.prints), find_copies(own, self.chose).either
-        return SeenPhotos(self, list(photos), trained, len(chose.keys() - trained.either.keys()))
+        return SeenPhotos(self, files, trained, len(chose.keys() - trained.either.keys()))
 
 
 UNKNOWN = TrainedPhotos()
@@ -85,19 +82,17 @@ def _add_run(run: RunFolder, found: TrainedPhotos) -> None:
             "photos was not checked."
         )
         return
-    old = [Path(row["image"]) for row in rows if not row.get("sha256")]
-    known = _hash_readable(old)
+    gone = 0
     for row in rows:
         path = Path(row["image"])
-        own = Fingerprint(row["sha256"], row.get("phash") or "") if row.get("sha256") else known.get(path)
+        own = Fingerprint(row["sha256"], row.get("phash") or "") if row.get("sha256") else _hash_if_readable(path)
         if own is None:
-            continue
-        if row["split"] == "train":
+            gone += row["split"] == "train"
+        elif row["split"] == "train":
             found.files.append(path)
             found.prints.append(own)
         else:
             found.chose.append(own)
-    gone = sum(row["split"] == "train" and not row.get("sha256") and Path(row["image"]) not in known for row in rows)
     if gone:
         found.notes.append(
             f"{pluralize(gone, 'photo')} that {short_place(run.path)} was trained on cannot be compared with these: an "
@@ -105,13 +100,10 @@ def _add_run(run: RunFolder, found: TrainedPhotos) -> None:
         )
 
 
-def _hash_readable(paths: Sequence[Path]) -> dict[Path, Fingerprint]:
-    """Return fingerprints of the photos that still exist."""
-    found = {}
-    for path in paths:
-        with suppress(UserError):
-            found[path] = fingerprint(path)
-    return found
+def _hash_if_readable(path: Path) -> Fingerprint | None:
+    with suppress(UserError):
+        return fingerprint(path)
+    return None
 
 
 @dataclass(frozen=True)
@@ -137,7 +129,7 @@ class SeenPhotos:
 
     @property
     def sentence(self) -> str:
-        """The number of photos that were trained on in words, without a full stop; empty if there are none."""
+        """How many photos were trained on, without a full stop; empty if none were."""
         same, near = self.copies.same, self.copies.near
         of = f"{self.trained.name} was trained on"
         here = pluralize(len(self.files), "photo")
@@ -174,8 +166,63 @@ class SeenPhotos:
         return kept, self.notes(f"left out{gone} ({_INCLUDE} measures them too)")
 
     def judge(self, verdict: Verdict, include: bool) -> Verdict:
-        """Return the verdict, but accept no model for its answers to photos that it was trained on."""
+        """Return the verdict, but without accepting a model for its answers to photos that it was trained on."""
         if not (include and self.count) or verdict.accepted is False:
             return verdict
         sentence = f"Not accepted: it rests on {pluralize(self.count, 'photo')} of the training. {verdict.sentence}"
         return replace(verdict, accepted=None, outcome=None, sentence=sentence)
+
+
+def runs_behind(*sources: object) -> list[RunFolder]:
+    """Return the run folders that models come from, and the runs that those started from.
+
+    ``sources`` are models and checkpoints as a user names them: a run folder, its ``best`` or ``last``, or a file in
+    them; anything else is ignored.
+    """
+    found: dict[Path, RunFolder] = {}
+    waiting = list(sources)
+    while waiting:
+        source = waiting.pop(0)
+        run = find_run(source) if isinstance(source, (str, Path)) else None
+        if run is not None and run.path.resolve() not in found:
+            found[run.path.resolve()] = run
+            config = run.config() if run.is_run else {}
+            waiting += [config.get("model"), config.get("checkpoint")]
+    return list(found.values())
+
+
+def find_run(source: str | Path) -> RunFolder | None:
+    """Return the run folder that a model or checkpoint lies in."""
+    for place in filter(Path.exists, _split_prefixes(str(source))):
+        folder = place if place.is_dir() else place.parent
+        for run in map(RunFolder, (folder, folder.absolute().parent)):
+            if run.is_run or run.selection.is_file():
+                return run
+    return None
+
+
+def _split_prefixes(source: str) -> Iterator[Path]:
+    """Yield the path that a source names, with and without prefixes such as ``local-dir:``."""
+    while source:
+        yield Path(source)
+        source = source.partition(":")[2]
+
+
+def trained_shifts(source: object) -> tuple[str, ...]:
+    """Return the measures whose kind of photo a model was trained on, as the verdicts of its runs say."""
+    places = [run.best for run in runs_behind(source)]
+    if isinstance(source, (str, Path)):
+        places += _split_prefixes(str(source))  # a model folder that was moved out of its run
+    verdicts = [read_verdict(place / "verdict.json") for place in places if (place / "verdict.json").is_file()]
+    return tuple(dict.fromkeys(name for verdict in verdicts for name in verdict.trained_on))
+
+
+def trained_groups(source: object) -> dict[str, int]:
+    """Return the number of photos of each group that the runs of a model could train on; empty if it is not known."""
+    found: dict[str, int] = {}
+    for run in runs_behind(source):
+        counts = run.by_group().get("training", {})
+        if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
+            raise UserError(f"{run.groups} was not written by robustvit: repeat the run, or remove the file")
+        found = found or counts  # of the last run
+    return found

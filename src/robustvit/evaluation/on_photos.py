@@ -18,7 +18,7 @@ from robustvit.common.verdict import Verdict
 from robustvit.data.backgrounds import check_backgrounds, given_backgrounds
 from robustvit.data.cached_photos import ReadOnce
 from robustvit.data.given_photos import PhotosToMeasure, find_photos_to_measure
-from robustvit.data.trained_runs import trained_groups, trained_shifts
+from robustvit.data.trained_photos import trained_groups, trained_shifts
 from robustvit.evaluation.class_losses import describe_lost_classes
 from robustvit.evaluation.class_numbers import class_numbers
 from robustvit.evaluation.deciding_metric import check_metric, metric_for, say_sizes

@@ -81,9 +81,6 @@ class ShiftFolder:
         for place in inputs:
             if place.is_dir() and self.path.resolve().is_relative_to(place.resolve()):
                 raise UserError(f"expected --out outside of {place}, got {path}: copies would be taken for photos")
-        self._check()
-
-    def _check(self) -> None:
         old = read_settings(self.path / SETTINGS)
         own = old is not None and old.get("made_by") == _MADE_BY
         if not check_own_folder(self.path, own, command="shifts") or old is None:

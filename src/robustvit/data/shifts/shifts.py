@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
+
 from robustvit.common.command_options import command
 from robustvit.common.errors import UserError, expect_at_least, expect_share
 from robustvit.common.former_spellings import FormerSpellings
@@ -58,7 +60,7 @@ class Shifts(Tabular):
         total = sum(self.images.values())
         lines = [f"{pluralize(total, 'image')} in {self.folder}, {self.made} of them made now in {self.seconds:.0f} s"]
         if self.dry_run:
-            size = _bytes(self.size)
+            size = decimal(self.size)
             lines = [f"{pluralize(total, 'image')} would go to {self.folder}, about {size}; nothing was written"]
         for kind, count in self.images.items():
             lines.append(f"  {kind:<12}{count:>8}")
@@ -225,8 +227,3 @@ def _summarize(
     size = sum(round(_BYTES[folder.suffix] * shift.size**2) for shift in plan.shifts)
     counts = {kind: planned[kind] for kind in kinds}
     return Shifts(folder.path, counts, made, skipped, plan.notes, size, dry_run=dry_run)
-
-
-def _bytes(size: int) -> str:
-    unit = next((one for one in ((1e9, "GB"), (1e6, "MB")) if size >= one[0]), (1e3, "kB"))
-    return f"{size / unit[0]:.1f} {unit[1]}"

@@ -108,7 +108,7 @@ def _with_configuration(name: str) -> list[str]:
 
 
 def choose_part(parts: list[str], wanted: str | None, source: str) -> str:
-    """Return the part of a set: the one that is named, or the only one."""
+    """Return the named part of a set, or its only part."""
     if wanted is None and len(parts) == 1:
         return parts[0]
     if wanted in parts:
@@ -121,10 +121,7 @@ def choose_part(parts: list[str], wanted: str | None, source: str) -> str:
 
 @contextmanager
 def reaching(failed: str, way_out: str) -> Iterator[None]:
-    """Turn errors of reading a set into one line: what failed, why, and what to do.
-
-    datasets, huggingface_hub, fsspec and the HTTP library each raise different errors.
-    """
+    """Turn errors of datasets, huggingface_hub, fsspec and the HTTP library into one line, with what failed and a fix."""
     try:
         yield
     except UserError:

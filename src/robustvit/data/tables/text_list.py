@@ -1,4 +1,4 @@
-"""Split files of text, such as train.txt: a photo in each line, with its class behind it or without."""
+"""Lists of text, such as train.txt: a photo in each line, with its class behind it or without."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def _learn_root(finder: ListedFiles, lines: list[str]) -> None:
 
 
 def _split(line: str, finder: ListedFiles, behind: int) -> tuple[int, str, str] | None:
-    """Return the path and the class of a line, and how many gaps lie behind the path.
+    """Return the number of gaps behind the path of a line, the path, and the class.
 
-    As in the line before if that leads to a photo; else the longest beginning that does is the path.
+    The number is that of the line before if the path then leads to a photo; else the longest path that does is taken.
     """
     gaps = list(reversed(list(_GAP.finditer(line))))
     for count in dict.fromkeys([behind, *range(len(gaps) + 1)]):

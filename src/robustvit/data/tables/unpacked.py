@@ -1,4 +1,4 @@
-"""Pictures that lie within a table, written to files of their own: all that follows reads files."""
+"""Pictures within a table, written to files: everything else reads files."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class UnpackedPhotos:
     """Writes pictures to a folder of the cache, the same for every call on the same source.
 
     Args:
-        source: the table or set, as the user named it, with the part of it.
-        folder: that paths of pictures that are files already count from.
+        source: the table or set, as the user named it, with its part.
+        folder: that paths of pictures outside of the table are relative to.
     """
 
     def __init__(self, source: str, folder: Path) -> None:
@@ -36,22 +36,18 @@ class UnpackedPhotos:
 
     def path_of(self, cell: object, column: str, number: int) -> str:
         """Return the path of a picture: of its own file, or of the one that its bytes are written to."""
+        name, content = "", cell
         if isinstance(cell, Mapping):
             name, content = str(cell.get("path") or ""), cell.get("bytes")
-        else:
-            name, content = "", cell
         if isinstance(content, bytes):
-            return str(self._write(content, column, self._name(content, name, column, number)))
-        if name and Path(self.folder, name).is_file():
-            return str(Path(self.folder, name))
-        return name
+            return str(self._write(content, column, self._choose_name(content, name, column, number)))
+        return str(Path(self.folder, name)) if name and Path(self.folder, name).is_file() else name
 
-    def _name(self, content: bytes, name: str, column: str, number: int) -> str:
-        """Return a name for a picture that no other of its column has."""
+    def _choose_name(self, content: bytes, name: str, column: str, number: int) -> str:
+        """Return a name for a picture that no other picture of its column has."""
         plain = PureWindowsPath(name.partition("::")[0]).name  # zip://a/b.jpg::archive.zip
         ending = Path(plain).suffix.lower()
-        if ending not in IMAGE_SUFFIXES:
-            ending = kind_by_start(content[:132])
+        ending = ending if ending in IMAGE_SUFFIXES else kind_by_start(content[:132])
         if not ending:
             raise UserError(
                 f"row {number + 1} of {self.source} holds no picture that can be read in its column {column}: save it "
