@@ -27,8 +27,8 @@ class ListedFiles:
 
     A name is a path from the folder of the list, with slashes or backslashes. If nothing is there, it stands for the
     only photo below that folder whose path ends in the whole name, with or without the ending of the file, if need be
-    in other capitals; or for a photo in a folder beside that of the list (``../images``). Paths of another machine, such
-    as ``C:/data/cat/1.jpg``, are found if all of them lead to files once the same folders are taken off.
+    in other capitals; or for a photo in a folder beside that of the list (``../images``). Paths of another machine,
+    such as ``C:/data/cat/1.jpg``, are found if all of them lead to files once the same folders are taken off.
 
     Args:
         path: the list.
@@ -69,7 +69,7 @@ class ListedFiles:
         )
 
     def learn_root(self, names: Sequence[str]) -> bool:
-        """Find the folders of another machine that all names begin with; return whether every file is here without them."""
+        """Find the folders of another machine that all names begin with; return whether every file is found without."""
         plain = [_slashes(name) for name in names]
         if not plain or not all(map(_is_absolute, plain)) or self._direct(names[0]) is not None:
             return False

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from robustvit.common.csv_files import read_csv
@@ -101,5 +101,5 @@ def resolve_folder(path: Path) -> Path:
 
 def _match_tail(parts: tuple[str, ...], tail: tuple[str, ...]) -> tuple[bool, int]:
     """Return whether a path ends with all of a tail, and how many trailing parts they share."""
-    shared = len(os.path.commonprefix([parts[::-1], tail[::-1]]))
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(parts[::-1], tail[::-1], strict=False)))
     return shared == len(tail), shared

@@ -121,7 +121,7 @@ def choose_part(parts: list[str], wanted: str | None, source: str) -> str:
 
 @contextmanager
 def reaching(failed: str, way_out: str) -> Iterator[None]:
-    """Turn errors of datasets, huggingface_hub, fsspec and the HTTP library into one line, with what failed and a fix."""
+    """Turn the errors of datasets, huggingface_hub, fsspec and HTTP libraries into one line with the fix ``way_out``."""
     try:
         yield
     except UserError:
