@@ -12,8 +12,8 @@ from PIL import Image
 from helpers.drawn_photos import write_photos
 from robustvit import UserError
 from robustvit.common.photo_options import ColumnOptions
-from robustvit.data.find_photos import find_photos
-from robustvit.data.photo import Photo, expect_classes
+from robustvit.data.find_photos import expect_classes, find_photos
+from robustvit.data.photo import Photo
 from robustvit.data.photo_tree import PhotoTree, photos_below
 from robustvit.data.placed_photos import photo_tree
 

@@ -10,11 +10,11 @@ from robustvit.common.errors import UserError, options_called
 from robustvit.common.photo_options import GivenPhotos
 from robustvit.common.progress import warn
 from robustvit.common.wording import pluralize
-from robustvit.data.find_photos import MaskRules, find_photos
+from robustvit.data.find_photos import MaskRules, expect_classes, find_photos
 from robustvit.data.manifest import NO_OBJECT
 from robustvit.data.mask_filter import find_usable_photos
 from robustvit.data.overlap import note_copies
-from robustvit.data.photo import Photo, expect_classes
+from robustvit.data.photo import Photo
 from robustvit.data.pixels import Pixels
 from robustvit.data.several_labels import describe_labels, match_photos, note_absent
 from robustvit.data.trained_photos import photos_behind

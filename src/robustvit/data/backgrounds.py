@@ -22,12 +22,7 @@ _CROPS = 3  # of each texture photo
 
 
 class Backgrounds:
-    """Images to paste objects on, as a model takes them; each ``(3, H, W)`` in [0, 1].
-
-    Args:
-        source: ``textures``, or a folder of photos without the objects.
-        preprocessing: of the model.
-    """
+    """Images to paste objects on, ``(3, H, W)`` in [0, 1], preprocessed for a model: textures or photos of a folder."""
 
     def __init__(self, source: str, preprocessing: Preprocessing) -> None:
         self.source, self.preprocessing = source, preprocessing
@@ -86,13 +81,7 @@ def deal_backgrounds(photos: int, backgrounds: int, *, swaps: int, seed: int) ->
 
 
 class PastedPhotos(SwappedPhotos):
-    """Photos with the object pasted on other backgrounds; items as in ``MaskedPhotos``.
-
-    Args:
-        photos: transformed without randomness.
-        backgrounds: the backgrounds.
-        pairs: index of the photo, and of the background.
-    """
+    """Photos with the object pasted on other backgrounds; ``pairs`` are indices of a photo and of a background."""
 
     def __init__(self, photos: MaskedPhotos, backgrounds: Backgrounds, pairs: Sequence[tuple[int, int]]) -> None:
         super().__init__(photos, pairs)

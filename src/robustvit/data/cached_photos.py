@@ -144,7 +144,7 @@ class ReadOnce:
 
     Args:
         photos: as in ``CachedPhotos``, as are ``mask_format`` and ``room``.
-        classes_of: the model whose classes the photos have; left out, each model's own.
+        classes_of: the model whose classes the photos have; each model's own if it is not given.
         workers: processes that read all photos as soon as a model is to see them; None reads each when it is used.
     """
 

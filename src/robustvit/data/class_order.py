@@ -23,10 +23,7 @@ FROM_ONE = "numbers from 1 (3 is output 2)"
 def plausible_orders(names: Sequence[str], num_classes: int, *, folders: bool = True) -> dict[str, dict[str, int]]:
     """Return the outputs that classes may have in a head without names, by the name of the order.
 
-    Args:
-        names: of the classes of the photos, each once.
-        num_classes: number of logits.
-        folders: whether the names are those of folders, which programs sort; numbers in a list are outputs.
+    ``names`` are those of folders, which programs sort, or of a list, whose numbers are outputs.
     """
     found: dict[str, dict[str, int]] = {}
     numbers = _as_numbers(names, num_classes)
@@ -76,12 +73,8 @@ def better_order(
 ) -> str:
     """Return a warning if the answers fit another order of the classes far better than that used; else an empty text.
 
-    Args:
-        classes: class of each photo as named on disk.
-        labels: the output that each class was matched to.
-        predicted: the model's answers.
-        num_classes: number of logits.
-        class_names: names of the logits, if known.
+    ``classes`` are those of the photos as named on disk, ``labels`` the outputs that these were matched to, and
+    ``predicted`` the model's answers.
     """
     known = [(str(name), label, answer) for name, label, answer in zip(classes, labels, predicted, strict=True)
              if label is not None]  # fmt: skip

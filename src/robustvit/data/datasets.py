@@ -182,9 +182,7 @@ def kept_share(mask: Tensor, preprocessing: Preprocessing) -> float:
 class SwappedPhotos(Dataset):
     """Photos with the object pasted on the background of another photo; items as in ``MaskedPhotos``.
 
-    Args:
-        photos: transformed without randomness.
-        pairs: index of the photo, and of the photo that lends its background.
+    ``pairs`` are indices of a photo, transformed without randomness, and of the photo that lends its background.
     """
 
     _KEPT = 64  # photos: each is in several pairs, and reading is slower than pasting; 200 KiB each at 112 pixels

@@ -1,4 +1,4 @@
-"""Copies among photos: the same file under another name, and the same picture in another size, quality or format."""
+"""Copies among photos: the same file under another name, or the same picture in another size, quality or format."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Copies:
-    """Photos that are copies of known photos.
+    """Photos that are copies of known photos, by their indices.
 
     Attributes:
-        same: photos with the same bytes: index of the photo to index of the first known photo.
-        near: photos that look the same: index of the photo to index of the most similar known photo.
+        same: photos with the same bytes, and the first of the known photos with them.
+        near: photos that look the same, and the most similar of the known photos.
     """
 
     same: dict[int, int]

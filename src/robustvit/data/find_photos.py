@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,11 +11,12 @@ from robustvit.common.errors import UserError
 from robustvit.common.options import NoObject
 from robustvit.common.photo_options import ColumnOptions
 from robustvit.common.progress import warn
+from robustvit.common.wording import pluralize
 from robustvit.data.grouping import doubt_groups, folder_pattern
 from robustvit.data.no_object import check_no_object, mark_no_object, refuse_lost_classes
 from robustvit.data.notes import short_place
-from robustvit.data.photo import Photo, expect_classes, lost_classes
-from robustvit.data.photo_lists import AS_NAMED, read_photo_list
+from robustvit.data.photo import Photo, lost_classes
+from robustvit.data.photo_lists import AS_NAMED, columns_of, read_photo_list
 from robustvit.data.photo_masks import add_class_masks, add_listed_masks, add_masks, filter_photos, refuse_unmasked
 from robustvit.data.photo_scales import SetPixels, settle_pixels
 from robustvit.data.photo_tree import PhotoTree, reads_only
@@ -189,10 +190,24 @@ def _skip_unmasked(photos: list[Photo]) -> list[Photo]:
 
 
 def _read_list(path: str | Path, columns: ColumnOptions, notes: list[str], several: bool) -> list[Photo]:
-    listed, said = read_photo_list(path, columns, several=several)
-    photos = [Photo(one.image, one.mask, one.class_name, is_mask_id=one.is_mask_id, group=one.group) for one in listed]
+    photos, said = read_photo_list(path, columns, several=several)
     counts = Counter((photo.image.resolve(), photo.class_name) for photo in photos)
     if twice := next((image for (image, _), count in counts.items() if count > 1), None):
         raise UserError(f"{path} lists {twice} more than once: keep one row per photo and class")
     notes += [*said, *doubt_groups(photo.group for photo in photos)]
     return photos
+
+
+def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
+    """Refuse photos without classes; ``fix`` says what to do."""
+    every = list(photos)
+    if lacking := [photo for photo in every if photo.class_name is None]:
+        if is_list(images):
+            there = f", beside the columns {', '.join(map(repr, columns_of(images)))} (--label-column names one)"
+        else:
+            lists = sorted(path for path in Path(images).iterdir() if is_list(path) and path.suffix != ".txt")
+            there = f", beside the list {lists[0].name}, which --images can name," if lists else ""
+        raise UserError(
+            f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found "
+            f"{len(lacking)} of {pluralize(len(every), 'photo')} without, such as {lacking[0].image.name}{there}: {fix}"
+        )

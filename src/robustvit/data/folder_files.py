@@ -23,9 +23,9 @@ def is_hidden(name: str) -> bool:
 def files_below(
     folder: Path, suffixes: Collection[str], leave_out: Callable[[Path], bool] = is_mask_folder
 ) -> dict[str, Path]:
-    """Return files anywhere in a folder by their path in it, with slashes; sorted, without hidden ones.
+    """Return the files anywhere in a folder, without hidden ones, by their paths in it, with slashes, sorted.
 
-    Inner folders for which ``leave_out`` is true are skipped: those that ``make_masks`` wrote.
+    Inner folders for which ``leave_out`` is true are skipped; by default those that ``make_masks`` wrote.
     """
     return dict(
         sorted(

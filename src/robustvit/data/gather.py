@@ -56,10 +56,10 @@ class RunPhotos:
     """Photos of a run.
 
     Attributes:
-        train: to train on.
-        validation: held out, to choose the epoch.
-        verdict: held out, to measure before and after.
-        notes: what a reader of the verdict must know.
+        train: photos to train on.
+        validation: photos held out to choose the epoch.
+        verdict: photos held out to measure before and after.
+        notes: for readers of the verdict.
         prints: fingerprints of all photos, by file.
         object_classes: labels of the training photos that show an object.
         read: the validation photos and those of the verdict as the model sees them, by these names.
@@ -95,12 +95,7 @@ def gather_photos(
 ) -> RunPhotos:
     """Find, match, select and check every photo of a run, before anything is written.
 
-    Args:
-        sources: where photos and masks are.
-        classifier: the model.
-        settings: which photos to take.
-        labelled: whether true labels are needed.
-        predict: labels photos with the predictions of the model, if they have no labels.
+    If true labels are not needed, ``predict`` labels photos without any with the predictions of the model.
     """
     notes: list[str] = []
     given = find_given(sources, classifier, settings.order, labelled, predict, notes)
@@ -145,7 +140,7 @@ def _divide(
 
 
 def _notes_on_judging(validation: Sequence[Photo], verdict: Sequence[Photo]) -> list[str]:
-    """Say what a reader of the verdict must know about the photos that judge."""
+    """Return notes for readers of the verdict on the photos that judge."""
     notes = []
     if verdict[0].class_name is None:
         notes.append(
@@ -177,7 +172,7 @@ def _without_negatives(checks: Sequence[ObjectCheck], negatives: Negatives) -> l
 
 
 def _trained_on(checks: Sequence[ObjectCheck], negatives: Negatives) -> str:
-    """Return what the training photos without an object are used for."""
+    """Return a sentence on the use of training photos without an object."""
     count = pluralize(sum(one.empty for one in checks), "training photo")
     return {
         "classification": f"{count} of them train the classification alone",
@@ -195,8 +190,9 @@ def _balance(photos: Sequence[Photo], notes: list[str]) -> list[Photo]:
 
 
 def _halve(photos: list[Photo], notes: list[str]) -> tuple[list[Photo], list[Photo]]:
-    """Split photos into those that choose the epoch and those that judge: alternately within each class and group,
-    the first to judge; those with a single photo alternate too.
+    """Split photos into those that choose the epoch and those that judge, alternately within each class and group.
+
+    The first of each judges; classes and groups of a single photo alternate too.
     """
     counts = Counter((photo.class_name, photo.group) for photo in photos)
     singles = [name for name, count in counts.items() if count == 1]

@@ -28,7 +28,7 @@ _OF_LISTS = ("image_column", "label_column", "mask_column", "label_separator")
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoSources(GivenPhotos):
-    """Folders or lists of photos and masks; see ``finetune`` for each."""
+    """Folders or lists of photos and masks; see ``finetune`` for each option."""
 
     val_images: str | None = None
     val_masks: str | None = None
@@ -47,7 +47,7 @@ class PhotoSources(GivenPhotos):
 
 @dataclass(frozen=True)
 class FoundPhotos:
-    """Photos that the user gave: to train on or hold out, and to validate and to judge with, if these were given."""
+    """Photos that the user gave: to train on or hold out and, if there are any, to validate and to judge with."""
 
     photos: list[Photo]
     validation: list[Photo] | None
@@ -141,8 +141,8 @@ class PhotosToMeasure:
 
     Attributes:
         read: the photos, read once for all models.
-        seen: which of the photos that were found the models were trained on.
-        notes: for the reader, such as photos that were left out.
+        seen: which of the given photos the models were trained on.
+        notes: for readers, such as on photos that were left out.
     """
 
     read: ReadOnce

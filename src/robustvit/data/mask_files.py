@@ -31,18 +31,11 @@ _NOISE_SHARE = 0.95
 
 
 def read_mask(path: str | Path, mask_format: MaskFormat = "auto") -> np.ndarray:
-    """Read a foreground mask.
+    """Read a foreground mask from an image or ``.npy``: float32 ``(H, W)`` in [0, 1], 1 on the object.
 
     ``auto`` recognises masks of two values, black and white palettes, soft masks, palettes of class ids, ImageNet-S
     and transparency, and asks if a file could be read in two ways. ``MASK_KINDS`` lists the other formats. Void and
     ignored pixels count as background.
-
-    Args:
-        path: image file or ``.npy``.
-        mask_format: kind of mask in the file.
-
-    Returns:
-        float32 ``(H, W)`` in [0, 1], 1 on the object.
     """
     expect_one_of("--mask-format", mask_format, get_args(MaskFormat))
     pixels = read_pixels(Path(path))

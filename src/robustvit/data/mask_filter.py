@@ -115,13 +115,7 @@ def find_usable_photos(
     further: bool = False,
     several: bool = False,
 ) -> tuple[list[Photo], list[str]]:
-    """Find photos, without those whose masks should not be used, and check the masks.
-
-    Args:
-        given: where photos and masks are, and which to use.
-        labelled: whether classes are needed.
-        review: a person's decisions.
-        further: as in ``MaskRules``, as is ``several``.
+    """Find photos, without those whose masks should not be used, and check the masks; see ``find_photos``.
 
     Returns:
         The photos, and notes on files and photos that were left out and on doubts about the masks.

@@ -44,14 +44,10 @@ class _Looks(Enum):
 def masks_beside(files: Mapping[str, Path], masks: Path | None = None) -> dict[str, Path]:
     """Return the pictures that are masks of others in the same folder.
 
-    A folder in that of the photos says so (``cat/masks/a.png``), or a name (``a_mask.png``) if its pixels are those of
-    a mask; or pictures without loss have the names and sizes of JPEGs or the like, and are grey, and black and white
-    but for the rims of objects. A few of those with such names are looked at, and decide for all.
-
-    Args:
-        files: pictures by their paths in a folder, with slashes.
-        masks: another folder, which mirrors this one; a picture that has a mask there, as the picture that it may
-            belong to does, is a photo.
+    These lie in an inner folder of masks (``cat/masks/a.png``), or have the name of a mask (``a_mask.png``) and pixels
+    of a mask; or they are pictures without loss with the names and sizes of JPEGs or the like, grey, and black and
+    white but for the rims of objects. A few pictures with such names are looked at, and decide for all. A picture that
+    has a mask in the folder ``masks``, as the picture that it may belong to does, is a photo.
     """
     marked = {inside for inside in files if _WORDS.search(inside)}
     some_lossy = any(path.suffix.lower() in _LOSSY for path in files.values())

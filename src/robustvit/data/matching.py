@@ -1,4 +1,4 @@
-"""The one rule by which an annotation, mask or row of a list finds its photo: by its name and its folders."""
+"""How an annotation, a mask or a row of a list finds its photo: by its name and its folders."""
 
 from __future__ import annotations
 
@@ -37,22 +37,19 @@ class Fit(IntEnum):
 
 
 def without_mark(stem: str) -> str | None:
-    """Return the plain form of a name without the word that says that the file is a mask: ``a`` of ``a_mask``.
-
-    None for a name that says nothing.
-    """
+    """Return the plain form of a name without the word for a mask, ``a`` of ``a_mask``; None if it has no such word."""
     plain = plain_form(stem)
     bare = _MASK_PREFIX.sub("", _SUFFIX.sub("", _NUMBERED.sub(r"\1", plain)))
     return None if bare == plain else bare
 
 
 def without_photo_word(stem: str) -> str:
-    """Return the plain form of a photo's name without the word that says that it is one: ``a`` of ``a_sat``."""
+    """Return the plain form of a photo's name without the word for a photo: ``a`` of ``a_sat``."""
     return _PHOTO_SUFFIX.sub("", plain_form(stem))
 
 
 def without_number(stem: str) -> str | None:
-    """Return the name of a mask without its number among several of a photo: ``a_mask`` of ``a_mask_1``; else None."""
+    """Return the name of a mask without its number, ``a_mask`` of ``a_mask_1``; None if it has no number."""
     bare = _NUMBERED.sub(r"\1", stem)
     return None if bare == stem else bare
 
@@ -64,7 +61,7 @@ def compose(text: str) -> str:
 
 @dataclass(frozen=True)
 class Name:
-    """The path of a photo, or what an annotation calls it; without an ending, any will do.
+    """The path of a photo, or its name in an annotation; without an ending it stands for any ending.
 
     Attributes:
         text: as written, with slashes.
@@ -76,7 +73,7 @@ class Name:
 
     @classmethod
     def of(cls, text: str, stem_only: bool = False) -> Name:
-        """Read a path; ``stem_only`` if it was given without the suffix of the photo."""
+        """Read a path, with ``stem_only`` one without the suffix of the photo."""
         if "?d=" in text:  # Label Studio: /data/local-files/?d=cat%2Fa.jpg
             text = unquote(text.rpartition("?d=")[2])
         text = text.replace("\\", "/")
@@ -87,7 +84,7 @@ class Name:
 
     @cached_property
     def folders(self) -> tuple[str, ...]:
-        """Its folders, but those that only say what is in them."""
+        """Its folders, without those that only say what they hold."""
         return tuple(part for part in compose(self.text).split("/")[:-1] if part.lower() not in CONTAINERS)
 
     @cached_property
@@ -96,7 +93,7 @@ class Name:
         return compose(posixpath.basename(self.text).removesuffix(self.ending))
 
     def changed(self, is_photo: bool = False) -> Iterator[tuple[str, str]]:
-        """Yield plain forms of stem and ending: as they are, and without what tools add to it."""
+        """Yield plain forms of stem and ending: as they are, and without additions of tools."""
         suffix = _PHOTO_SUFFIX if is_photo else _SUFFIX
         stem = plain_form(self.stem)
         bare = _PREFIX.sub("", stem)
@@ -113,7 +110,7 @@ class Name:
 
 
 def plain_form(text: str) -> str:
-    """Return a name without what tools change everywhere in it: case, percent signs, spaces and brackets."""
+    """Return a name in a form that is the same whatever tools change: case, percent signs, spaces and brackets."""
     text = compose(unquote(text)).casefold().replace(" ", "_")
     return re.sub(r"[^\w.\-\x00-\x1f]", "", text)
 
@@ -124,12 +121,9 @@ def plain_ending(ending: str) -> str:
 
 
 def match(annotation: Name, photo: Name, above: str = "") -> Fit:
-    """Say how well an annotation fits a photo.
+    """Return how well the name of a photo in an annotation fits the path of a photo in its folder.
 
-    Args:
-        annotation: what the annotation calls its photo.
-        photo: path of the photo in its folder.
-        above: name of that folder, or of the next one that names more than what is in it.
+    ``above`` is the name of that folder, or of the nearest folder above it that is not in ``CONTAINERS``.
     """
     if annotation.text == (photo.text if annotation.ending else photo.text.removesuffix(photo.ending)):
         return Fit.EXACT

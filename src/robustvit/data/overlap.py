@@ -26,7 +26,7 @@ def without_copies(pool: Sequence[Photo], train: Sequence[Photo], prints: Prints
     """Return the photos of a pool that are not copies of training photos or of one another.
 
     Training and held-out photos come from one folder here, so nobody chose to put a copy on both sides. Files with the
-    same bytes and photos that look the same are left out; their number is added to ``notes``.
+    same bytes and photos that look the same are left out; a note has their number.
     """
     own = [prints[photo.image] for photo in pool]
     trained = find_copies(own, [prints[photo.image] for photo in train]).either
@@ -56,13 +56,7 @@ def check_overlap(
 ) -> None:
     """Refuse photos that are both trained on and held out, and note those that look the same.
 
-    Args:
-        train: photos to train on.
-        validation: photos that choose the epoch.
-        verdict: photos that judge.
-        prints: of all photos.
-        notes: list that lines are added to.
-        older: whether a run of an older version is resumed: copies under other names are then noted, not refused.
+    If a run of an ``older`` version is resumed, copies under other names are noted, not refused.
     """
     held = list(dict.fromkeys([*validation, *verdict]))
     copies = _find_copies(held, train, prints)

@@ -1,4 +1,4 @@
-"""A photo with its class and mask, and what a command expects of a list of them."""
+"""A photo with its class and mask, and checks of lists of photos."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Any
 
 from robustvit.common.errors import UserError
 from robustvit.common.files import expect_folder
-from robustvit.common.wording import pluralize
-from robustvit.data.photo_lists import columns_of
 from robustvit.data.pixels import PLAIN, Pixels
-from robustvit.data.tables.source import expect_source, is_list
+from robustvit.data.tables.source import expect_source
 
 
 @dataclass(frozen=True)
@@ -27,10 +25,10 @@ class Photo:
         label: the model's index of that class, once it is matched.
         is_mask_id: whether the class is named by its id in the mask, where 0 is the background.
         pixels: how its pixels are read.
-        no_object: whether it was said to show no object; an empty mask says so too.
-        group: where it is from, such as a camera, a hospital or a kind of background, if that was said.
+        no_object: whether the user said that it shows no object; an empty mask says so too.
+        group: its origin, such as a camera, a hospital or a kind of background, if the user named it.
         labels: for a multi-label model, all classes that it shows, sorted; ``label`` is the rarest of them.
-        class_masks: the mask of each of these, if they do not share one.
+        class_masks: the mask of each of these classes, if they do not share a mask.
     """
 
     image: Path
@@ -59,21 +57,6 @@ def expect_photos_of(options: Mapping[str, Any]) -> None:
         expect_photos(options.get(f"{kind}images"), options.get(f"{kind}masks"))
 
 
-def expect_classes(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
-    """Refuse photos without classes; ``fix`` says what to do."""
-    every = list(photos)
-    if lacking := [photo for photo in every if photo.class_name is None]:
-        if is_list(images):
-            there = f", beside the columns {', '.join(map(repr, columns_of(images)))} (--label-column names one)"
-        else:
-            lists = sorted(path for path in Path(images).iterdir() if is_list(path) and path.suffix != ".txt")
-            there = f", beside the list {lists[0].name}, which --images can name," if lists else ""
-        raise UserError(
-            f"expected a class for every photo in {images} (class folders, or a CSV column 'label'), found "
-            f"{len(lacking)} of {pluralize(len(every), 'photo')} without, such as {lacking[0].image.name}{there}: {fix}"
-        )
-
-
 def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
     """Refuse photos without masks; ``fix`` says what to do."""
     if any(photo.mask is None and not photo.no_object for photo in photos):
@@ -84,6 +67,6 @@ def expect_masks(photos: Iterable[Photo], images: str | Path, fix: str) -> None:
 
 
 def lost_classes(before: Sequence[Photo], after: Sequence[Photo]) -> dict[str, int]:
-    """Return the classes of which no photo is left, and how many they had."""
+    """Return the number of photos of each class of which none is left."""
     left = {photo.class_name for photo in after}
     return dict(Counter(str(photo.class_name) for photo in before if photo.class_name not in left))

@@ -6,8 +6,7 @@ The table of what is accepted is in ``docs/howto/photos.md``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from robustvit.common.csv_files import CsvTable, read_csv
@@ -18,6 +17,7 @@ from robustvit.data.grouping import read_grouping
 from robustvit.data.listed_files import ListedFiles
 from robustvit.data.matching import compose
 from robustvit.data.notes import ReadCount
+from robustvit.data.photo import Photo
 from robustvit.data.tables.columns import choose_columns, choose_group_columns, describe_parts, take_part
 from robustvit.data.tables.several_classes import class_mask, mask_columns, read_bit, several_classes
 from robustvit.data.tables.source import FIFTYONE, HUB, is_set, split_part
@@ -27,30 +27,14 @@ _WHOLE = re.compile(r"(\d+)\.0+")
 AS_NAMED = ColumnOptions()
 
 
-@dataclass(frozen=True)
-class ListedPhoto:
-    """A row of a list: the photo, and its mask and class if the list has them.
-
-    Attributes:
-        is_mask_id: whether the class is named by its id in the mask, where 0 is the background.
-        group: where it is from, such as a camera, if the list says so.
-    """
-
-    image: Path
-    mask: Path | None
-    class_name: str | None
-    is_mask_id: bool = False
-    group: str | None = None
-
-
 def read_photo_list(
     images: str | Path, columns: ColumnOptions = AS_NAMED, *, several: bool = False
-) -> tuple[list[ListedPhoto], list[str]]:
+) -> tuple[list[Photo], list[str]]:
     """Read a list of photos; paths in it are relative to its folder, with slashes or backslashes.
 
     Args:
         images: the list or set, with ``#PART`` for one part of it.
-        columns: that the user names.
+        columns: columns that the user names.
         several: whether a photo may have several classes: it is then listed for each, or once without a class.
 
     Returns:
@@ -83,18 +67,16 @@ def _read_rows(
     count: ReadCount,
     place: str,
     several: bool,
-) -> list[ListedPhoto]:
+) -> list[Photo]:
     """Return the photo of each row, once for each of its classes; rows without a photo are counted."""
     grouping = read_grouping(columns.group_by)
     grouped = choose_group_columns(table, grouping, place)
-    if several:
-        labels = several_classes(table, {**chosen, **{name: name for name in grouped}}, columns, place)
-    else:
-        labels = [[label] for label in _labels(table, chosen, grouped, place)]
+    taken = {**chosen, **{f"group {name}": name for name in grouped}}
+    labels = several_classes(table, taken, columns, place) if several else _single_classes(table, taken, place)
     of_class = mask_columns(table, chosen) if several else {}
     class_masks = _finder(table, of_class.values(), place)
     photos = []
-    for row, own, line in zip(table.rows, labels, table.lines, strict=True):
+    for row, of_row, line in zip(table.rows, labels, table.lines, strict=True):
         text = cell(row, chosen["image"])
         if not text and table.pictures:
             count.leave_out("without a photo", f"row {line}")
@@ -102,15 +84,15 @@ def _read_rows(
         image, mask = finders["image"].find(text), cell(row, chosen["mask"]) if "mask" in chosen else ""
         shared = finders["mask"].find(mask) if mask else None
         named = [_plain_number(cell(row, column)) for column in grouped]
-        for label in own:
-            its = class_mask(row, label, of_class, class_masks, shared)
-            group = grouping.join(named, compose(label) or None)
-            photos.append(ListedPhoto(image, its, compose(label) or None, _is_mask_id(row, label, image), group))
+        for label in of_row:
+            own_mask, class_name = class_mask(row, label, of_class, class_masks, shared), compose(label) or None
+            is_mask_id, group = _is_mask_id(row, label, image), grouping.join(named, class_name)
+            photos.append(Photo(image, own_mask, class_name, is_mask_id=is_mask_id, group=group))
     return photos
 
 
 def _short(images: str | Path) -> str:
-    """Return a name for notes, which may be published: no folders of this machine."""
+    """Return the name of a list or set for notes: they may be published, so they show no folders of this machine."""
     name = split_part(images)[0]
     local = not is_set(name) or Path(name.partition(":")[2]).exists()
     return Path(name.partition(":")[2] if is_set(name) else name).name if local else name
@@ -137,16 +119,17 @@ def _plain_number(text: str) -> str:
     return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
 
-def _labels(table: PhotoTable, chosen: Mapping[str, str], grouped: Sequence[str], place: str) -> list[str]:
+def _single_classes(table: PhotoTable, chosen: Mapping[str, str], place: str) -> list[list[str]]:
     """Return the class of every row: its label, or the name of the only column with a 1."""
     if "label" in chosen:
         found = table.cells(chosen["label"])
-        return list(map(_plain_number, found)) if all(not name or _WHOLE.fullmatch(name) for name in found) else found
-    others = [name for name in table.columns if name and name not in {*chosen.values(), *grouped, *table.pictures}]
+        whole = all(not name or _WHOLE.fullmatch(name) for name in found)
+        return [[_plain_number(name) if whole else name] for name in found]
+    others = [name for name in table.columns if name and name not in {*chosen.values(), *table.pictures}]
     binary = [name for name in others if all(read_bit(row.get(name)) is not None for row in table.rows)]
     ones = [[name for name in binary if read_bit(row.get(name))] for row in table.rows]
     if len(binary) < 2 or (len(binary) < len(others) and any(len(names) != 1 for names in ones)):
-        return [""] * len(table.rows)
+        return [[""]] * len(table.rows)
     for line, names in zip(table.lines, ones, strict=True):
         if len(names) != 1:
             got = f"{len(names)} ({', '.join(names[:3])})" if names else "none"
@@ -154,15 +137,13 @@ def _labels(table: PhotoTable, chosen: Mapping[str, str], grouped: Sequence[str]
                 f"{place}, line {line}: expected a 1 in exactly one of the columns {', '.join(binary[:4])} ..., got "
                 f"{got}: a photo has one class here; list each under one label, or give a multi-label model (--head)"
             )
-    return [names[0] for names in ones]
+    return ones
 
 
 def _unused_pictures(table: PhotoTable, chosen: dict[str, str], name: str) -> list[str]:
-    """Return a line on columns of pictures that are neither photos nor masks."""
-    left = [column for column in table.pictures if column not in chosen.values()]
-    if not left:
-        return []
-    return [f"{name}: pictures in {', '.join(left)} are not used; --mask-column takes one of them as masks."]
+    """Return a note on columns of pictures that are neither photos nor masks."""
+    left = ", ".join(column for column in table.pictures if column not in chosen.values())
+    return [f"{name}: pictures in {left} are not used; --mask-column takes one of them as masks."] if left else []
 
 
 def read_table(images: str | Path) -> tuple[PhotoTable, str | None]:

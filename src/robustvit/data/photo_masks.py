@@ -1,4 +1,4 @@
-"""Which mask of a folder belongs to which photo, by class folder and name, or by the path in a list."""
+"""Which mask in a folder belongs to which photo, by class folder and name, or by the path in a list."""
 
 from __future__ import annotations
 
@@ -58,9 +58,8 @@ def add_listed_masks(photos: list[Photo], images: str | Path, masks: Path, notes
     expect_folder(masks, "masks")
     if any(photo.mask for photo in photos):
         raise UserError(f"expected --masks or a column of masks, {images} has both: leave one of them out")
-    files = [photo.image for photo in photos]
-    root = root_of(images, files)
-    places = places_in(files, root)
+    root = root_of(images, [photo.image for photo in photos])
+    places = places_in([photo.image for photo in photos], root)
     by_key = _masks_by_key(masks)
     keys = list(map(_key, places))
     _refuse_two_photos(photos, keys)

@@ -57,12 +57,7 @@ class _Index:
 
 
 class PhotoNames:
-    """The names of the photos in a folder, flat or nested, to match annotations with.
-
-    Args:
-        places: paths in the folder, with slashes.
-        folder: the folder.
-    """
+    """The names of the photos in a folder, by their paths in it, with slashes, to match annotations with."""
 
     def __init__(self, places: Collection[str], folder: Path) -> None:
         self.folder = folder

@@ -128,14 +128,10 @@ def numbers_of(image: Image.Image) -> Numbers | None:
 
 
 def scale_of(photos: Sequence[NumberSummary], by_percentile: bool = False) -> Scale:
-    """Return the scale on which photos of a set are read together, by the numbers in all of them.
+    """Return the scale on which photos of a set are read together, by the numbers in all of them, or raise PixelError.
 
-    Args:
-        photos: summary of each; either all hold floats or none does.
-        by_percentile: from the 1st to the 99th percentile, of up to 2,047 evenly spaced pixels of each photo.
-
-    Raises:
-        PixelError: several scales are plausible.
+    Either all photos hold floats or none does. ``by_percentile`` chooses the 1st and the 99th percentile of up to 2,047
+    evenly spaced pixels of each photo.
     """
     if by_percentile:
         return _percentile_scale(photos)

@@ -43,9 +43,7 @@ def expect_image(path: str | Path) -> None:
 def open_image(path: str | Path, at_least: int | None = None) -> Image.Image:
     """Open and decode an image file, in its own mode, rotated upright by its EXIF tag.
 
-    Args:
-        path: the file.
-        at_least: sufficient pixels per side; a JPEG is then decoded at a fraction of its size, which is faster.
+    If ``at_least`` that many pixels per side suffice, a JPEG is decoded at a fraction of its size, which is faster.
     """
     with open_header(path) as image:
         if at_least is not None:

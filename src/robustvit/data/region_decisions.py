@@ -70,14 +70,10 @@ def read_decisions(path: str | Path) -> RegionDecisions:
         raise UserError(f"{path} is broken ({error!r:.80}): save it from the page of the audit again") from error
     if len({len(centre) for _, centre, _, _ in rows}) > 1:
         raise UserError(f"{path} is broken (regions of different features): save it from the page of the audit again")
-    decided = tuple(
-        DecidedRegion(number, decision == "keep", centre, reach)
-        for number, centre, reach, decision in rows
-        if decision is not None
-    )
+    decided = tuple(DecidedRegion(index, said == "keep", centre, reach) for index, centre, reach, said in rows if said)
     if not decided:
         raise UserError(f"expected a region that is kept or dropped in {path}, found none: decide on the audit's page")
-    others = tuple(centre for _, centre, _, decision in rows if decision is None)
+    others = tuple(centre for _, centre, _, said in rows if said is None)
     return RegionDecisions(path, str(raw.get("model", "")), str(raw.get("weights", "")), decided, others)
 
 
@@ -109,9 +105,5 @@ def _from_record(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
             f"{path}: expected numbers of regions from 1 to {len(rows)}, each kept or dropped, got {sorted(wrong)}: "
             "correct them"
         )
-    return {
-        "kind": SHORTCUTS_KIND,
-        "model": record.get("model", ""),
-        "weights": record.get("weights", ""),
-        "regions": rows,
-    }
+    named = {name: record.get(name, "") for name in ("model", "weights")}
+    return {"kind": SHORTCUTS_KIND, **named, "regions": rows}

@@ -40,7 +40,7 @@ def label_several(rows: Sequence[Photo], classifier: Classifier) -> list[Photo]:
 
 
 def _ask_separator(names: Iterable[str], classes: Collection[str]) -> None:
-    """Ask whether a label that is several classes of the model with a mark between them is these classes."""
+    """Refuse a label that is several classes of the model with a mark between them, and ask if it separates them."""
     for name in sorted(set(names) - set(classes)):
         for mark in _MARKS:
             parts = [part.strip() for part in name.split(mark)]
@@ -59,14 +59,11 @@ def match_photos(photos: list[Photo], classifier: Classifier) -> list[Photo]:
 
 
 def join_labels(rows: Sequence[Photo]) -> list[Photo]:
-    """Return one photo for each file, from one row for each of its classes.
+    """Return one photo for each file, from one row for each of its classes; a row without a class stands for none.
 
-    The photo counts, in selection and halves, to its rarest class, so that every class is drawn from; a photo without
-    any to a class of its own, and those alone in theirs to one together. Its ``mask`` is that of all classes if they
+    In selection and halves, a photo belongs to its rarest class, so that every class is drawn from; photos without any
+    class form a class, and so do photos that would be alone in theirs. The ``mask`` is that of all classes if they
     share one.
-
-    Args:
-        rows: matched to classes, see ``match_labels``; a row without a class says that a photo may have none.
     """
     counts = Counter(row.label for row in rows if row.label is not None)
     members: dict[Path, list[Photo]] = {}
@@ -77,7 +74,7 @@ def join_labels(rows: Sequence[Photo]) -> list[Photo]:
 
 
 def _together(photos: list[Photo]) -> list[Photo]:
-    """Let photos that are alone in their class be drawn together: none could be both trained on and held out."""
+    """Put photos that are alone in their class into one class: none could be both trained on and held out."""
     counts = Counter(photo.class_name for photo in photos)
     alone = [photo for photo in photos if counts[photo.class_name] == 1]
     name = RARE if len(alone) > 1 else counts.most_common(1)[0][0]
@@ -100,7 +97,7 @@ def _join(rows: Sequence[Photo], counts: Counter[int], masked: bool) -> Photo:
 
 
 def describe_labels(photos: Sequence[Photo]) -> list[str]:
-    """Return a line on how many labels photos have, if several, and one on classes without a mask, if there are any."""
+    """Return notes on the number of labels, if photos have several, and on classes without a mask."""
     if all(photo.labels is None for photo in photos):
         return []
     counts = Counter(len(photo.labels or ()) for photo in photos)

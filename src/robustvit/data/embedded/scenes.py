@@ -103,12 +103,6 @@ def make_scene(label: int, background: int, rng: np.random.Generator, *, part: P
     return Scene(image, mask, label, background)
 
 
-def _background_of(label: int, rng: np.random.Generator, correlation: float) -> int:
-    if rng.random() < correlation:
-        return label
-    return int((label + rng.integers(1, len(BACKGROUNDS))) % len(BACKGROUNDS))
-
-
 def write_split(
     folder: str | Path,
     count_per_class: int,
@@ -121,12 +115,12 @@ def write_split(
 ) -> None:
     """Write scenes of every class as ``images/<class>/<nnn>.png`` and ``masks/<class>/<nnn>.png``.
 
-    One seed always gives the same files, and the same objects with ``swapped`` on as off.
+    A seed always gives the same files, and the same objects with ``swapped`` as without.
 
     Args:
-        folder: where to write.
-        count_per_class: scenes of each class.
-        seed: of the scenes' randomness.
+        folder: to write to.
+        count_per_class: number of scenes of each class.
+        seed: of all randomness.
         swapped: give every scene the background of another class, drawn at random.
         correlation: share of scenes on the background of their own class, in expectation; ``swapped`` sets it to 0.
         part: half of each texture photo to cut from: ``train``, ``test`` or ``all``.
@@ -140,7 +134,9 @@ def write_split(
         masks.mkdir(parents=True, exist_ok=True)
         for index in range(count_per_class):
             choice, drawing = np.random.default_rng([seed, label, index]).spawn(2)
-            background = _background_of(label, choice, 0.0 if swapped else correlation)
+            background = label
+            if choice.random() >= (0.0 if swapped else correlation):
+                background = int((label + choice.integers(1, len(BACKGROUNDS))) % len(BACKGROUNDS))
             shift = {name: values[index % len(values)] for name, values in turns.items()}
             scene = make_scene(label, background, drawing, part=part, **shift)
             Image.fromarray(scene.image).save(images / f"{index:03d}.png")

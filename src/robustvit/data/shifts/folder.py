@@ -116,12 +116,9 @@ class ShiftFolder:
         return {row["id"]: row["reason"] for row in rows if row.get("id") and "reason" in row}
 
     def finish(self, plan: ShiftPlan, left_out: Mapping[str, str], root: Path, backgrounds: Path | None) -> None:
-        """Write the lists of images that were made and not made.
+        """Write the lists of images that were made and, with the reasons, left out.
 
-        Args:
-            plan: the whole plan.
-            left_out: reasons why images could not be made, by id.
-            root: folder that the names of photos are relative to; ``backgrounds`` is the same for plain backgrounds.
+        The names of photos are relative to ``root``, those of plain backgrounds to ``backgrounds``.
         """
         rows = [self._row(shift, root, backgrounds) for shift in plan.shifts if shift.id not in left_out]
         write_text(csv_text([_COLUMNS, *rows]), self.path / METADATA)

@@ -33,14 +33,7 @@ _OWN = (
 
 
 def plan_shifts(photos: Sequence[Photo], plain: Sequence[Path], options: ShiftOptions, spread: Spread) -> ShiftPlan:
-    """Read every photo and every plain background that is drawn, and make a plan.
-
-    Args:
-        photos: the photos, with classes.
-        plain: files of plain backgrounds for the kinds that move the object, if there are any.
-        options: kinds, number and size of the images.
-        spread: shares the work among processes; see ``spread_work``.
-    """
+    """Read every photo and every plain background that is drawn, and make a plan; ``spread`` is of ``spread_work``."""
     look = partial(survey, size=options.size or PHOTO_SIZE, mask_format=options.mask_format)
     found = [seen for _, seen in sorted(_track(spread(look, photos), len(photos)), key=itemgetter(0))]
     plan = plan_variants(photos, found, options) if options.variants else ShiftPlan()
@@ -193,14 +186,9 @@ def _draw_fitting(
 def draw_pairs(
     labels: Sequence[str], backgrounds: int, count: int, seed: int, fits: Callable[[int, int], bool]
 ) -> list[tuple[int, int]]:
-    """Draw (object, background) pairs, spread evenly over the classes and, within them, over the objects.
+    """Draw ``count`` (object, background) pairs, spread evenly over the classes and, within them, over the objects.
 
-    Args:
-        labels: class of each object.
-        backgrounds: number of backgrounds.
-        count: pairs to draw; fewer are returned if no more fit, and none is drawn twice.
-        seed: fixes the choice.
-        fits: whether a background fits an object, by their numbers.
+    No pair is drawn twice, and fewer are returned if no more fit; ``labels`` are the classes of the objects.
     """
     rng = random.Random(seed)
     turns: list[deque[int]] = []

@@ -203,8 +203,9 @@ def _check_options(options: ShiftOptions, backgrounds: str | None) -> None:
 
 def _find_photos(given: GivenPhotos) -> tuple[list[Photo], list[str]]:
     """Return the photos, all with class and mask, and lines on what was left out."""
+    from robustvit.data.find_photos import expect_classes
     from robustvit.data.mask_filter import find_usable_photos
-    from robustvit.data.photo import expect_classes, expect_masks
+    from robustvit.data.photo import expect_masks
 
     images = given.images
     photos, notes = find_usable_photos(given, labelled=False)

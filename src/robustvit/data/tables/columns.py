@@ -96,7 +96,7 @@ def _find_named(table: PhotoTable, option: str, wanted: str, place: str) -> str:
 
 
 def _candidates(table: PhotoTable, kind: str, known: Sequence[str]) -> list[str]:
-    """Return the columns that could be of a kind, by their names; by their types if that leaves none."""
+    """Return the columns that could be of a kind, by their names, or by their types if no name fits."""
     named = fitting_columns(table.columns, known)
     if kind == "image" and table.pictures:
         masks = fitting_columns(table.pictures, MASK_COLUMNS)
@@ -106,7 +106,7 @@ def _candidates(table: PhotoTable, kind: str, known: Sequence[str]) -> list[str]
 
 
 def _of_files(fits: list[str], table: PhotoTable, place: str) -> list[str]:
-    """Return those of several columns whose first value leads to a file."""
+    """Return the columns whose first value leads to a file."""
     if len(fits) < 2 or table.pictures:
         return fits
     finder = ListedFiles(table.folder / place, table.folder)
@@ -132,7 +132,7 @@ def take_part(table: PhotoTable, part: str, place: str) -> PhotoTable:
 
 
 def describe_parts(table: PhotoTable, chosen: dict[str, str], place: str) -> list[str]:
-    """Return a line if a table has parts, all of which are used."""
+    """Return a note on a table with parts, all of which are used."""
     notes = []
     for split in fitting_columns(table.columns, _PART_COLUMNS):
         parts = sorted(set(table.cells(split)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -44,10 +44,9 @@ def _revision(name: str) -> str | None:
     """Return the newest revision of a set on the hub; None if it cannot be reached."""
     from huggingface_hub import HfApi
 
-    try:
+    with suppress(Exception):  # reading the set says why
         return HfApi().dataset_info(_with_configuration(name)[0]).sha
-    except Exception:  # reading the set says why
-        return None
+    return None
 
 
 def _kept_rows(file: Path) -> tuple[str, PhotoTable] | None:
@@ -121,7 +120,7 @@ def choose_part(parts: list[str], wanted: str | None, source: str) -> str:
 
 @contextmanager
 def reaching(failed: str, way_out: str) -> Iterator[None]:
-    """Turn the errors of datasets, huggingface_hub, fsspec and HTTP libraries into one line with the fix ``way_out``."""
+    """Turn errors of datasets, huggingface_hub, fsspec and HTTP libraries into one line with the fix ``way_out``."""
     try:
         yield
     except UserError:

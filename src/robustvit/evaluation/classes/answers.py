@@ -19,9 +19,9 @@ from robustvit.common.options import Protocol
 from robustvit.common.photo_options import MeasuredPhotos
 from robustvit.common.progress import warn
 from robustvit.data.class_matching import doubt_order, match_labels
-from robustvit.data.find_photos import MaskRules, find_photos
+from robustvit.data.find_photos import MaskRules, expect_classes, find_photos
 from robustvit.data.overlap import note_copies
-from robustvit.data.photo import Photo, expect_classes
+from robustvit.data.photo import Photo
 from robustvit.data.pixels import Pixels
 from robustvit.data.tables.source import root_of
 from robustvit.data.trained_photos import photos_behind
