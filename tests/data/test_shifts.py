@@ -1,9 +1,7 @@
-"""Shifted copies as a user makes them: the files, their lists, a second call, and one line for every mistake."""
+"""Shifted copies as a user makes them: the files, their lists, and a second call."""
 
 from __future__ import annotations
 
-import csv
-import itertools
 import json
 import os
 import shutil
@@ -19,6 +17,7 @@ from PIL import Image
 
 from helpers.drawn_photos import CLASSES, write_photos
 from helpers.run_server import kill, wait_for
+from helpers.shifted_copies import files_in, refused, rows_of, run, skips_of, write_backgrounds
 from helpers.small_models import SIZE
 from plain.swaps import slowly_tiled
 from robustvit import UserError, shifts
@@ -34,13 +33,7 @@ GRIDS = ("si-size", "si-rotation", "si-location")
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("backgrounds")
-    rng = np.random.default_rng(5)
-    for number, (width, height) in enumerate([(80, 60), (50, 90), (64, 64), (40, 30)]):
-        (folder / f"of {number % 2}").mkdir(exist_ok=True)
-        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"of {number % 2}" / f"{number}.png")
-    return folder
+    return write_backgrounds(tmp_path_factory.mktemp("backgrounds"))
 
 
 @pytest.fixture(scope="module")
@@ -49,39 +42,6 @@ def everything(tmp_path_factory, photos, plain) -> Path:
     out = tmp_path_factory.mktemp("shifts") / "all"
     shifts(*photos, out=out, kinds="imagenet-9,si-score", backgrounds=str(plain), pairs=4, every=10, size=SIZE)
     return out
-
-
-def run(capsys, *arguments):
-    """Call the command; the first paths are photos and masks."""
-    words = list(map(str, arguments))
-    places = list(itertools.takewhile(lambda word: not word.startswith("--"), words))
-    named = [word for pair in zip(("--images", "--masks"), places, strict=False) for word in pair]
-    code = cli.main(["shifts", *named, *words[len(places) :]])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def refused(capsys, *arguments):
-    code, stdout, stderr = run(capsys, *arguments)
-    assert code == 2
-    assert stdout == ""
-    assert stderr.startswith("robustvit shifts: ")
-    assert len(stderr.splitlines()) == 1, stderr
-    return stderr
-
-
-def rows_of(folder, kind=None):
-    with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if kind in (None, row["kind"])]
-
-
-def skips_of(folder):
-    with (folder / "skipped.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def files_in(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def pixels(path):
@@ -155,15 +115,13 @@ def test_backgrounds_of_other_classes_are_a_kind_of_their_own(photos, tmp_path):
 
 
 def test_copies_whose_backgrounds_an_older_version_drew_are_not_gone_on_with(photos, tmp_path):
-    for kinds, refused in (("mixed-same,no-fg", True), ("no-fg", False)):
-        out = tmp_path / str(refused)
+    for kinds, is_refused in (("mixed-same,no-fg", True), ("no-fg", False)):
+        out = tmp_path / str(is_refused)
         shifts(*photos, out=out, kinds=kinds, size=SIZE)
         settings = json.loads((out / "settings.json").read_text())
         settings.pop("draws", None)
         (out / "settings.json").write_text(json.dumps(settings))
-        with (
-            pytest.raises(UserError, match="older version, which drew other backgrounds") if refused else nullcontext()
-        ):
+        with pytest.raises(UserError, match="which drew other backgrounds") if is_refused else nullcontext():
             shifts(*photos, out=out, kinds=kinds, size=SIZE)
 
 
@@ -406,15 +364,6 @@ def test_names_that_are_no_utf_8(capsys, tmp_path):
     assert "is not UTF-8" in refused(capsys, images, masks, "--out", tmp_path / "p", "--kinds", "only-fg")
 
 
-@pytest.mark.parametrize("label", ["a/b", ".hidden", "..", "x" * 300])
-def test_classes_that_name_no_folder_are_refused(capsys, tmp_path, photos, label):
-    images, masks = photos
-    row = f'{images / "disc" / "000.png"},{masks / "disc" / "000.png"},"{label}"'
-    (tmp_path / "list.csv").write_text(f"image,mask,label\n{row}\n", encoding="utf-8")
-    assert "cannot name a folder" in refused(capsys, tmp_path / "list.csv", "--out", tmp_path / "o")
-    assert not (tmp_path / "o").exists()
-
-
 def test_dry_run_counts_and_writes_nothing(capsys, tmp_path, everything, photos, plain):
     options = ["--kinds", "imagenet-9,si-score", "--backgrounds", plain, "--pairs", 4, "--every", 10, "--size", SIZE]
     code, stdout, _ = run(capsys, *photos, "--out", tmp_path / "o", *options, "--dry-run")
@@ -447,99 +396,6 @@ def test_soft_and_doubtful_masks(tmp_path, photos):
     expected = torch.from_numpy(soft)[None].double() * pixels(images / "disc" / "000.png")
     assert abs(pixels(tmp_path / "o" / row["file"]) - expected).max() <= 0.5 / 255 + 1e-6
     assert abs(read_mask(tmp_path / "o" / row["mask"]) - soft).max() < 32 / 255
-
-
-def test_mistakes_are_one_line_and_nothing_is_written(capsys, tmp_path, photos, plain):
-    images, masks = photos
-    out = ["--out", tmp_path / "o"]
-    for arguments, words in (
-        ([images, masks, *out, "--kinds", "si-sise"], "got 'si-sise': did you mean si-size?"),
-        ([images, masks, *out, "--kinds", "mixed_rand"], "did you mean mixed-rand?"),
-        ([images, masks, *out, "--kinds", ","], "expected --kinds out of original"),
-        ([images, *out], "expected masks for the photos"),
-        ([images, tmp_path / "none", *out], "expected a folder of masks, found none"),
-        ([tmp_path / "none", masks, *out], "expected a folder of photos, found none"),
-        ([images / "disc", masks / "disc", *out], "expected a class for every photo"),
-        ([images, masks, *out, "--kinds", "si-size", "--backgrounds", tmp_path / "x"], "a folder of backgrounds"),
-        ([images, masks, *out, "--kinds", "no-fg", "--backgrounds", plain], "--backgrounds belongs to si-size"),
-        ([images, masks, *out, "--kinds", "no-fg", "--every", 3], "--every belongs to si-size"),
-        ([images, masks, *out, "--kinds", "si-size", "--pairs", 0], "expected --pairs of at least 1, got 0"),
-        ([images, masks, *out, "--kinds", "si-size", "--every", 0], "expected --every of at least 1, got 0"),
-        ([images, masks, *out, "--kinds", "si-size", "--min-inside", 95], "expected --min-inside from 0 to 1"),
-        ([images, masks, *out, "--size", 4], "expected --size of at least 16, got 4"),
-        ([images, masks, *out, "--workers", -1], "expected --workers of at least 0, got -1"),
-        ([images, masks, *out, "--format", "webp"], "expected --format to be one of png, jpeg"),
-        ([images, masks, *out, "--kinds", "si-size", "--backgrounds", plain, "--pairs", 121], "--pairs of at most 120"),
-        ([images, masks, "--out", images / "more"], "expected --out outside of"),
-        ([images, masks, "--out", masks], "expected --out outside of"),
-        ([images, masks, "--out", images.parent], "was not written by robustvit shifts"),
-    ):  # fmt: skip
-        assert words in refused(capsys, *arguments), arguments
-    assert not (tmp_path / "o").exists()
-    assert sorted(p.name for p in images.iterdir()) == sorted(CLASSES)
-
-
-def test_one_class_alone(capsys, tmp_path, plain):
-    images, masks = write_photos(tmp_path, 3, classes=("disc",))
-    out = ["--out", tmp_path / "o"]
-    line = refused(capsys, images, masks, *out, "--kinds", "mixed-same,mixed-rand")
-    assert "at least two classes for mixed-rand" in line
-    assert "found only disc" in line
-    assert "mixed-next" in refused(capsys, images, masks, *out, "--kinds", "mixed-next")
-    assert "give plain ones with --backgrounds" in refused(capsys, images, masks, *out, "--kinds", "si-size")
-    code, stdout, _ = run(capsys, images, masks, *out, "--kinds", "mixed-same,si-size", "--backgrounds", plain,
-                          "--every", 50, "--size", 64)  # fmt: skip
-    assert code == 0
-    assert "mixed-same         3" in stdout
-
-
-def test_broken_and_ill_matched_files(capsys, tmp_path, plain):
-    images, masks = write_photos(tmp_path, 2)
-    out = ["--out", tmp_path / "o"]
-    (images / "disc" / "000.png").write_bytes(b"no image")
-    assert "it is not an image" in refused(capsys, images, masks, *out)
-    Image.new("RGB", (20, 30)).save(images / "disc" / "000.png")
-    assert f"mask {masks / 'disc' / '000.png'} is 48 x 48 pixels" in refused(capsys, images, masks, *out)
-    (masks / "disc" / "000.png").unlink()
-    assert "image without a mask" in refused(capsys, images, masks, *out)
-    assert run(capsys, images, masks, *out, "--skip-unmasked", "--kinds", "no-fg")[0] == 0
-    broken = shutil.copytree(plain, tmp_path / "plain")
-    for path in broken.rglob("*.png"):
-        path.write_bytes(path.read_bytes()[:300])
-    arguments = [
-        images,
-        masks,
-        "--out",
-        tmp_path / "p",
-        "--kinds",
-        "si-size",
-        "--backgrounds",
-        broken,
-        "--skip-unmasked",
-    ]
-    assert "broken or cut off" in refused(capsys, *arguments)
-    assert not (tmp_path / "p").exists()
-
-
-def test_folders_of_others_and_other_options_are_refused(capsys, tmp_path, photos):
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "thesis.txt").write_text("years of work")
-    assert "name a new or empty folder" in refused(capsys, *photos, "--out", mine)
-    (mine / "settings.json").write_text('{"method": "tokencut"}')
-    assert "name a new or empty folder" in refused(capsys, *photos, "--out", mine)
-    assert "is a file" in refused(capsys, *photos, "--out", mine / "thesis.txt")
-    assert (mine / "thesis.txt").read_text() == "years of work"
-    images, masks = write_photos(tmp_path / "few", 2)
-    out = tmp_path / "o"
-    assert run(capsys, images, masks, "--out", out, "--kinds", "no-fg", "--size", 32)[0] == 0
-    before = files_in(out)
-    line = refused(capsys, images, masks, "--out", out, "--kinds", "no-fg", "--size", 48)
-    assert "holds copies made with size 32, not 48: give the same options" in line
-    assert "kinds" in refused(capsys, images, masks, "--out", out, "--kinds", "only-fg", "--size", 32)
-    assert "other photos" in refused(capsys, *photos, "--out", out, "--kinds", "no-fg", "--size", 32)
-    assert files_in(out) == before
-    assert json.loads(before["settings.json"])["made_by"] == "robustvit shifts"
 
 
 def test_seed_decides(tmp_path, photos):
